@@ -1,0 +1,379 @@
+//! How a transaction fails: the words the user writes.
+//!
+//! The two kinds of failure look different on purpose. Whatever is wrong with the *world* arrives by
+//! itself: `?` on any [`std::error::Error`] makes an [`ApplicationException`]. That the *data* is wrong is
+//! always something the author wrote: [`BusinessException::new`] or [`.or_business()`](OrBusiness). And
+//! because [`Exception`] and [`BusinessException`] are deliberately no [`std::error::Error`], a function in
+//! between cannot swallow a business exception into `anyhow::Error` or `Box<dyn Error>`: that does not
+//! compile.
+//!
+//! ```
+//! use performer::{BusinessException, Exception, OrBusiness};
+//!
+//! fn check(amount: &str) -> Result<f64, Exception> {
+//!     let amount: f64 = amount.parse().or_business("the amount is not a number")?;
+//!     if amount < 0.0 {
+//!         return Err(BusinessException::new("the amount is negative").into());
+//!     }
+//!     std::fs::metadata("/")?; // an error of the world becomes an ApplicationException
+//!     Ok(amount)
+//! }
+//!
+//! assert!(check("12.5").is_ok());
+//! assert!(matches!(check("12,5"), Err(Exception::Business(_))));
+//! ```
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::exception::EXCEPTION_TEXT_LIMIT;
+
+/// Why a transaction did not end well.
+///
+/// Not a [`std::error::Error`], on purpose: see the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exception {
+    /// The data is wrong; never retried.
+    Business(BusinessException),
+    /// The world is wrong; the queue's policy decides about a retry.
+    Application(ApplicationException),
+    /// Nothing is wrong, but it is too early: the item goes back until then, and no retry is used.
+    Postpone(Postpone),
+}
+
+impl Exception {
+    /// Puts the item back into the queue until `defer_date`. No failure; no retry is used.
+    ///
+    /// A time that is past when it reaches the Orchestrator is refused there, and the transaction then
+    /// counts as an ApplicationException.
+    pub fn postpone_until(defer_date: Timestamp) -> Self {
+        Self::Postpone(Postpone { when: When::At(defer_date), due_date: None })
+    }
+
+    /// Puts the item back into the queue for a while. No failure; no retry is used.
+    pub fn postpone_for(delay: Duration) -> Self {
+        Self::Postpone(Postpone { when: When::After(delay), due_date: None })
+    }
+
+    /// Gives a postponed item a new due date as well. Other exceptions stay as they are.
+    #[must_use]
+    pub fn due_date(mut self, due_date: Timestamp) -> Self {
+        if let Self::Postpone(postpone) = &mut self {
+            postpone.due_date = Some(due_date);
+        }
+        self
+    }
+
+    /// The reason, as it is shown with the item.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Business(exception) => &exception.reason,
+            Self::Application(exception) => &exception.reason,
+            Self::Postpone(_) => "postponed",
+        }
+    }
+}
+
+impl fmt::Display for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+/// When a postponed item is handed out again. Made by [`Exception::postpone_until`] and
+/// [`Exception::postpone_for`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Postpone {
+    when: When,
+    due_date: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    At(Timestamp),
+    After(Duration),
+}
+
+impl Postpone {
+    pub(crate) fn defer_date(&self, now: Timestamp) -> Timestamp {
+        match self.when {
+            When::At(at) => at,
+            When::After(delay) => now.checked_add(delay).unwrap_or(Timestamp::MAX),
+        }
+    }
+
+    pub(crate) fn due_date(&self) -> Option<Timestamp> {
+        self.due_date
+    }
+
+    /// Whether the author named a delay, which may be over by the time it is reported.
+    pub(crate) fn is_delay(&self) -> bool {
+        matches!(self.when, When::After(delay) if !delay.is_zero())
+    }
+}
+
+/// The data is wrong: the item fails, and is never retried.
+///
+/// Not a [`std::error::Error`], on purpose: see the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusinessException {
+    reason: String,
+    details: Option<String>,
+}
+
+impl BusinessException {
+    /// One sentence for the people who look after the item. At most 102,400 code units are kept.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), details: None }
+    }
+
+    /// Adds more, for those who look into it. At most 102,400 code units are kept.
+    #[must_use]
+    pub fn details(mut self, details: impl Into<String>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.reason, self.details)
+    }
+}
+
+impl From<BusinessException> for Exception {
+    fn from(exception: BusinessException) -> Self {
+        Self::Business(exception)
+    }
+}
+
+/// The world is wrong: a system is down, an answer makes no sense. The queue's policy decides about a
+/// retry; the robot closes and reopens its applications before it goes on.
+///
+/// Made by `?` from any error. Made by hand when there is something to add:
+///
+/// ```
+/// use std::time::Duration;
+/// use performer::ApplicationException;
+///
+/// let exception = ApplicationException::new("the ERP is in its nightly backup")
+///     .retry_after(Duration::from_secs(600));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationException {
+    reason: String,
+    details: Option<String>,
+    retry_after: Option<Duration>,
+    image: Option<PathBuf>,
+}
+
+impl ApplicationException {
+    /// One sentence for the people who look after the item. At most 102,400 code units are kept.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), details: None, retry_after: None, image: None }
+    }
+
+    /// From an error: its text is the reason, its chain of sources the details, one a line.
+    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
+        Self { details: source_chain(error), ..Self::new(bounded_display(error)) }
+    }
+
+    /// Adds more, for those who look into it. At most 102,400 code units are kept.
+    #[must_use]
+    pub fn details(mut self, details: impl Into<String>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// The retry, if there is one, is not handed out before this delay has passed.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The path of a picture on this machine, such as a screenshot. It is not uploaded.
+    #[must_use]
+    pub fn image(mut self, path: impl Into<PathBuf>) -> Self {
+        self.image = Some(path.into());
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (String, Option<String>, Option<Duration>, Option<PathBuf>) {
+        (self.reason, self.details, self.retry_after, self.image)
+    }
+}
+
+impl From<ApplicationException> for Exception {
+    fn from(exception: ApplicationException) -> Self {
+        Self::Application(exception)
+    }
+}
+
+/// What makes `?` work: every error is an ApplicationException, unless the author says otherwise.
+impl<E: Error + 'static> From<E> for Exception {
+    fn from(error: E) -> Self {
+        Self::Application(ApplicationException::from_error(&error))
+    }
+}
+
+/// Says that what went wrong is the fault of the data.
+pub trait OrBusiness<T> {
+    /// Turns `None`, or any error, into a [`BusinessException`] with this reason. The error becomes its
+    /// details.
+    ///
+    /// # Errors
+    ///
+    /// The business exception, when there is no value.
+    fn or_business(self, reason: impl Into<String>) -> Result<T, BusinessException>;
+}
+
+impl<T> OrBusiness<T> for Option<T> {
+    fn or_business(self, reason: impl Into<String>) -> Result<T, BusinessException> {
+        self.ok_or_else(|| BusinessException::new(reason))
+    }
+}
+
+impl<T, E: Error + 'static> OrBusiness<T> for Result<T, E> {
+    fn or_business(self, reason: impl Into<String>) -> Result<T, BusinessException> {
+        self.map_err(|error| {
+            let mut details = bounded_display(&error);
+            if let Some(chain) = source_chain(&error) {
+                details.push('\n');
+                details.push_str(&chain);
+            }
+            BusinessException::new(reason).details(details)
+        })
+    }
+}
+
+/// An error's sources, one a line. Bounded, however long the chain is and whatever its members print.
+fn source_chain(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut text = Bounded::new();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let separator = if text.kept.is_empty() { "" } else { "\n" };
+        if write!(text, "{separator}{source}").is_err() {
+            break;
+        }
+        next = source.source();
+    }
+    (!text.kept.is_empty()).then_some(text.kept)
+}
+
+fn bounded_display(error: &dyn fmt::Display) -> String {
+    let mut text = Bounded::new();
+    // A display that fails or prints too much still leaves what it printed until then.
+    let _ = write!(text, "{error}");
+    text.kept
+}
+
+/// What a panic said, bounded.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.map_or_else(|| "a panic without a text".to_owned(), |text| bounded_display(&text))
+}
+
+/// Keeps a little more than the limit, so that the record that is stored can say it was cut.
+struct Bounded {
+    kept: String,
+}
+
+impl Bounded {
+    const ROOM: usize = 4 * EXCEPTION_TEXT_LIMIT;
+
+    fn new() -> Self {
+        Self { kept: String::new() }
+    }
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = Self::ROOM.saturating_sub(self.kept.len());
+        if text.len() <= room {
+            self.kept.push_str(text);
+            return Ok(());
+        }
+        let end = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        self.kept.push_str(&text[..end]);
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("level {level}")]
+    struct Nested {
+        level: usize,
+        #[source]
+        source: Option<Box<Nested>>,
+    }
+
+    fn nested(depth: usize) -> Nested {
+        (1..depth).rev().fold(Nested { level: depth, source: None }, |inner, level| Nested {
+            level,
+            source: Some(Box::new(inner)),
+        })
+    }
+
+    fn application(exception: Exception) -> ApplicationException {
+        match exception {
+            Exception::Application(exception) => exception,
+            other => panic!("an ApplicationException was expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn any_error_becomes_an_application_exception_with_its_chain() {
+        fn fails() -> Result<(), Exception> {
+            Err(nested(3))?
+        }
+        let exception = application(fails().unwrap_err());
+        assert_eq!(exception.reason, "level 1");
+        assert_eq!(exception.details.as_deref(), Some("level 2\nlevel 3"));
+    }
+
+    #[test]
+    fn a_chain_of_ten_thousand_and_a_display_of_megabytes_are_bounded() {
+        let mut deep = nested(10_000);
+        let exception = ApplicationException::from_error(&deep);
+        assert!(exception.details.unwrap().len() <= Bounded::ROOM);
+        while let Some(inner) = deep.source.take() {
+            deep = *inner; // dropped one by one: a drop of the whole chain would recurse
+        }
+        let exception = ApplicationException::from_error(&std::io::Error::other("ü".repeat(10_000_000)));
+        assert_eq!(exception.reason.len(), Bounded::ROOM);
+    }
+
+    #[test]
+    fn or_business_keeps_the_error_as_details() {
+        let failed: Result<(), Nested> = Err(nested(2));
+        let exception = failed.or_business("no such customer").unwrap_err();
+        assert_eq!(
+            exception.into_parts(),
+            ("no such customer".to_owned(), Some("level 1\nlevel 2".to_owned()))
+        );
+        assert_eq!(None::<u8>.or_business("absent").unwrap_err().into_parts(), ("absent".to_owned(), None));
+        assert_eq!(Some(1).or_business("absent"), Ok(1));
+    }
+
+    #[test]
+    fn postpone_leaves_from_any_depth() {
+        fn deep() -> Result<(), Exception> {
+            Err(Exception::postpone_for(Duration::from_secs(60)).due_date(Timestamp::MAX))?
+        }
+        let Exception::Postpone(postpone) = deep().unwrap_err() else { panic!("postponed") };
+        assert_eq!(postpone.defer_date(Timestamp::UNIX_EPOCH).as_second(), 60);
+        assert_eq!(postpone.due_date(), Some(Timestamp::MAX));
+        let far = Exception::postpone_for(Duration::MAX);
+        let Exception::Postpone(postpone) = far else { panic!("postponed") };
+        assert_eq!(postpone.defer_date(Timestamp::UNIX_EPOCH), Timestamp::MAX);
+    }
+}

@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # The map
+//!
+//! | floor | module | what it is |
+//! |---|---|---|
+//! | 3 | [`performer`] | the runtime: takes items, hands them to a [`Transaction`], reports |
+//! | 3 | [`testing`] | run one transaction without a back end |
+//! | 2 | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
+//! | 1 | [`exception`] | how a transaction fails: the words the user writes |
+//! | 1 | `backoff` | delays between repeated calls |
+//! | 0 | [`model`] | what an item is, and what may happen to it |
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod backoff;
+pub mod exception;
+pub mod model;
+pub mod orchestrator;
+pub mod performer;
+pub mod testing;
+
+pub use exception::{ApplicationException, BusinessException, Exception, OrBusiness};
+pub use model::code::ErrorCode;
+pub use model::content::{Output, SpecificContent};
+pub use model::exception::{ExceptionType, ProcessingException};
+pub use model::item::{ItemEdit, ItemFilter, NewQueueItem, Page, Priority, QueueItem, ReferenceFilter};
+pub use model::job::{JobState, StopStrategy};
+pub use model::key::{ItemId, ItemKey, JobKey};
+pub use model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+pub use model::statistics::QueueStatistics;
+pub use model::status::{ReviewStatus, Status};
+pub use orchestrator::{Administration, CommitType, ErrorKind, Orchestrator, OrchestratorError, connect};
+pub use performer::{
+    Ending, JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, Transaction, TransactionItem,
+};
+
+/// Everything a program with a transaction in it usually needs.
+pub mod prelude {
+    pub use crate::{
+        Administration, ApplicationException, BusinessException, Exception, NewQueueDefinition, NewQueueItem,
+        OrBusiness, Orchestrator, Performer, Priority, QueuePolicy, Status, Transaction, TransactionItem,
+        connect,
+    };
+    pub use async_trait::async_trait;
+}

@@ -1,0 +1,271 @@
+//! The Orchestrator's numeric error codes (contract section 5.3).
+//!
+//! A code is a number with, where it is known, a name and a text. A code that is not in the table is
+//! kept as it came: servers are newer than clients.
+
+use std::fmt;
+
+/// One numeric error code of the Orchestrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ErrorCode(u16);
+
+impl ErrorCode {
+    /// 1000: The request is not valid.
+    pub const INVALID_REQUEST: Self = Self(1000);
+    /// 1001: The name is taken.
+    pub const NAME_ALREADY_USED: Self = Self(1001);
+    /// 1002: The queue, item or job is not there.
+    pub const ITEM_NOT_FOUND: Self = Self(1002);
+    /// 1007: Not yours to change: a comment of somebody else.
+    pub const ERROR_UPDATING: Self = Self(1007);
+    /// 1009: An argument is not valid.
+    pub const INVALID_ARGUMENT: Self = Self(1009);
+    /// 1014: A parameter is missing.
+    pub const PARAMETER_MISSING: Self = Self(1014);
+    /// 1015: A parameter is outside its range.
+    pub const PARAMETER_INVALID: Self = Self(1015);
+    /// 1016: The queue takes each reference once, and has this one.
+    pub const DUPLICATE_REFERENCE: Self = Self(1016);
+    /// 1020: The item changed since it was read.
+    pub const OPTIMISTIC_CONCURRENCY: Self = Self(1020);
+    /// 1025: Not available now.
+    pub const SERVICE_UNAVAILABLE: Self = Self(1025);
+    /// 1850: The queue takes only items with a reference.
+    pub const TRANSACTION_REFERENCE_REQUIRED: Self = Self(1850);
+    /// 1851: Progress was sent for an item that is not InProgress.
+    pub const INVALID_TRANSACTION_PROGRESS_STATUS: Self = Self(1851);
+    /// 1852: A result was sent for an item that was not started.
+    pub const TRANSACTION_NOT_STARTED: Self = Self(1852);
+    /// 1853: The user may not review.
+    pub const REVIEWER_NOT_AVAILABLE: Self = Self(1853);
+    /// 1855: This setting of a queue can no longer change.
+    pub const QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE: Self = Self(1855);
+    /// 1865: SpecificContent is larger than 256,000 code units.
+    pub const QUEUE_ITEM_CONTENT_SIZE_EXCEEDED: Self = Self(1865);
+    /// 1866: A result was sent for an item that is final or Abandoned.
+    pub const QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS: Self = Self(1866);
+    /// 1867: The item cannot be reviewed or retried in its status.
+    pub const QUEUE_ITEM_INVALID_STATUS_FOR_RETRY: Self = Self(1867);
+    /// 1868: Output is larger than 51,200 code units.
+    pub const QUEUE_ITEM_OUTPUT_DATA_SIZE_EXCEEDED: Self = Self(1868);
+    /// 1870: Reason or details are larger than 102,400 code units.
+    pub const QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED: Self = Self(1870);
+    /// 1871: Progress is larger than 104,857 code units.
+    pub const QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED: Self = Self(1871);
+
+    /// The code with this number, known or not.
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The number on the wire.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The name, empty where none is known. Names above 1856 are known by their position only
+    /// (contract section 5.3).
+    pub fn name(self) -> &'static str {
+        self.row().map_or("", |row| row.1)
+    }
+
+    /// The published text, empty where none was published. Words in square brackets stand for a
+    /// value of the occasion.
+    pub fn text(self) -> &'static str {
+        self.row().map_or("", |row| row.2)
+    }
+
+    /// Every code of the table, in the order of the numbers.
+    pub fn known() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| Self(row.0))
+    }
+
+    fn row(self) -> Option<&'static (u16, &'static str, &'static str)> {
+        TABLE.binary_search_by_key(&self.0, |row| row.0).ok().map(|at| &TABLE[at])
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Number, name, text; in the order of the numbers.
+#[rustfmt::skip]
+const TABLE: &[(u16, &str, &str)] = &[
+    (1000, "InvalidRequest", "Invalid request! Invalid username/email address or password. Invalid OData query options."),
+    (1001, "NameAlreadyUsed", "The name [CustomNameYouAdded] is already used."),
+    (1002, "ItemNotFound", "Robot does not exist."),
+    (1003, "StringProtectFailed", "Protect call failed for provided string."),
+    (1004, "ItemAlreadyExists", ""),
+    (1005, "ErrorDeleting", ""),
+    (1006, "ErrorInserting", ""),
+    (1007, "ErrorUpdating", ""),
+    (1008, "", ""),
+    (1009, "InvalidArgument", "Invalid argument [ArgumentName]."),
+    (1010, "SqlAcquireLockFailure", ""),
+    (1011, "", "Cannot open libraries feed. Try again later."),
+    (1012, "HasDependentItems", ""),
+    (1013, "ItemIsInUse", "Package is referred in active processes and cannot be deleted."),
+    (1014, "ParameterMissing", "Parameter [ParameterName] is missing."),
+    (1015, "ParameterInvalid", "Parameter [ParameterName] is invalid. Value should be between 0 and 168."),
+    (1016, "DuplicateReference", "Error creating [ReferenceName]. Duplicate Reference. (Example: Error creating UiPath.Core.Model.Queues.UiQueueItem. Duplicate Reference.)"),
+    (1017, "ForbiddenOperation", "Downloading the specified package is not allowed. Terms and Conditions must be accepted."),
+    (1018, "", "Cannot connect to AD domain. User does not exist."),
+    (1019, "FeatureDisabled", ""),
+    (1020, "OptimisticConcurrency", ""),
+    (1021, "EncryptionException", ""),
+    (1024, "FieldNotEditable", "'[FieldName]' is not editable."),
+    (1025, "ServiceUnavailable", ""),
+    (1050, "", "Cannot include specified relationship."),
+    (1100, "InvalidOrganizationUnit", "The user is no longer associated with the organization unit."),
+    (1101, "RequiredOrganizationUnit", "A folder is required for this action."),
+    (1102, "", "The organization unit doesn't exist or is no longer associated with the user."),
+    (1200, "", "There is already a robot on this machine with a different license key."),
+    (1201, "", ""),
+    (1202, "", "The machine [MachineName] cannot be deleted because it has robots attached to it."),
+    (1203, "", "Invalid license key. The machine key is linked to another machine!"),
+    (1204, "", ""),
+    (1205, "", "Username is required if the password is set."),
+    (1206, "", "Busy robots cannot be modified or deleted."),
+    (1207, "", ""),
+    (1208, "", "MachineLicenseCannotChange;InvalidNonProductionMachineSlots;InvalidUnattendedMachineSlots."),
+    (1209, "", "Cannot update the Username, Machine or Type of a busy Robot!"),
+    (1222, "", ""),
+    (1223, "", ""),
+    (1250, "", ""),
+    (1300, "ServerConflict", ""),
+    (1301, "ActionAlreadyPerformed", ""),
+    (1302, "UnavailableResources", ""),
+    (1400, "", ""),
+    (1401, "", ""),
+    (1403, "", "Change Password"),
+    (1404, "", "The password has expired."),
+    (1405, "", ""),
+    (1406, "", ""),
+    (1407, "", ""),
+    (1408, "", ""),
+    (1409, "", ""),
+    (1410, "", "Email confirmation failed."),
+    (1411, "", ""),
+    (1412, "", ""),
+    (1413, "", ""),
+    (1414, "", "Cannot update the username!"),
+    (1415, "", ""),
+    (1500, "", "Credential asset cannot have an empty password for a new user."),
+    (1501, "", "Credential asset cannot have an empty password for a new robot."),
+    (1502, "", "The asset type cannot be updated."),
+    (1503, "AssetNotAvailableForRobot", "The asset does not have a value associated with this robot."),
+    (1504, "AssetNotFound", ""),
+    (1600, "", "Invalid cron expression syntax."),
+    (1601, "", ""),
+    (1650, "", ""),
+    (1651, "", "Cannot connect to packages feed, the URL may be invalid."),
+    (1652, "", "Not supported by External Feeds."),
+    (1653, "", ""),
+    (1654, "", "Invalid package details!"),
+    (1655, "", "Cannot open the package feed. Try again later."),
+    (1656, "", ""),
+    (1657, "JobTypeCannotBeStopped", ""),
+    (1658, "JobCannotBeCancelled", "Cannot cancel a job with status [Status]. This can only be applied to Running, Pending or Stopping jobs."),
+    (1659, "JobCannotBeTerminated", "Cannot terminate a job with status [Status]. This can only be applied to Running, Pending or Stopping jobs."),
+    (1660, "", "The job's package [PackageName], version [VersionNumber] could not be found."),
+    (1661, "", "ProcessNotFound,PackageNotFound.The associated process no longer exists."),
+    (1662, "", ""),
+    (1663, "", ""),
+    (1664, "", ""),
+    (1665, "", ""),
+    (1666, "", ""),
+    (1667, "", "Tenant not found."),
+    (1670, "", "The robots already have pending jobs for this process."),
+    (1671, "", "The specified robot(s) id(s) are invalid."),
+    (1672, "", "Starting jobs is not possible. A valid license is required."),
+    (1673, "", "License expired, starting jobs is no longer possible."),
+    (1674, "", "Undefined process."),
+    (1675, "", "Invalid package version."),
+    (1676, "", "Tenant [NameOfTenant] is disabled!"),
+    (1677, "", "PackageNotFound"),
+    (1678, "", ""),
+    (1679, "", "PathTooLong"),
+    (1680, "", ""),
+    (1700, "", ""),
+    (1750, "", ""),
+    (1800, "", ""),
+    (1801, "", "Configured encryption key is not in a valid Base64 format."),
+    (1850, "TransactionReferenceRequired", "Error creating Transaction. Reference is required for Unique Reference Queues."),
+    (1851, "InvalidTransactionProgressStatus", ""),
+    (1852, "TransactionNotStarted", ""),
+    (1853, "ReviewerNotAvailable", ""),
+    (1855, "QueueDefinitionParametersCannotChange", ""),
+    (1856, "QueueProcessingApplicationException", ""),
+    (1857, "QueueItemSchemaViolationException", ""),
+    (1858, "InvalidQueueSchemaDefinition", ""),
+    (1859, "InvalidQueueSchemaChange", ""),
+    (1860, "InvalidQueueSchemaType", ""),
+    (1861, "QueueSchemaDefinitionNotFound", ""),
+    (1862, "SlaEnableQueueDefinitionFailure", ""),
+    (1863, "QueueSlaAtPredictedRisk", ""),
+    (1864, "QueueSlaPredictedBreach", ""),
+    (1865, "QueueItemContentSizeExceeded", ""),
+    (1866, "QueueItemInvalidTransitionFromFinalStatus", ""),
+    (1867, "QueueItemInvalidStatusForRetry", ""),
+    (1868, "QueueItemOutputDataSizeExceeded", ""),
+    (1869, "QueueItemAnalyticsDataSizeExceeded", ""),
+    (1870, "QueueProcessingExceptionFieldSizeExceeded", ""),
+    (1871, "QueueItemProgressDataSizeExceeded", ""),
+    (1872, "InvalidTransactionExternalResult", ""),
+    (1900, "", "License not found."),
+    (1901, "", "License expired!"),
+    (1902, "", "The license is already in use!"),
+    (1903, "", "Invalid license format."),
+    (1904, "", ""),
+    (1905, "", ""),
+    (1906, "", ""),
+    (1907, "", ""),
+    (1908, "", ""),
+    (1909, "", ""),
+    (1910, "", ""),
+    (1911, "", ""),
+    (1912, "", ""),
+    (1913, "", ""),
+    (1914, "", "Robot Licensing Failed. There are no available licenses on the server."),
+    (1915, "", "Robot Licensing Failed. There are no available licenses on the server."),
+    (1916, "", "No available licenses: the number of new machine slots would exceed the total license count."),
+    (1917, "", "There are not enough {0"),
+    (1918, "", ""),
+    (1919, "", ""),
+    (1920, "", ""),
+    (4502, "ExportTenantDailyLimitReached", ""),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_has_no_number_twice() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(ErrorCode::known().count(), TABLE.len());
+    }
+
+    #[test]
+    fn the_queue_block_is_the_one_of_the_contract() {
+        let numbers: Vec<u16> =
+            ErrorCode::known().map(ErrorCode::number).filter(|n| (1850..1900).contains(n)).collect();
+        let expected: Vec<u16> = (1850..=1872).filter(|n| *n != 1854).collect();
+        assert_eq!(numbers, expected, "1854 is retired");
+        assert_eq!(ErrorCode::new(1866).name(), "QueueItemInvalidTransitionFromFinalStatus");
+        assert_eq!(
+            ErrorCode::TRANSACTION_REFERENCE_REQUIRED.text(),
+            "Error creating Transaction. Reference is required for Unique Reference Queues."
+        );
+    }
+
+    #[test]
+    fn an_unknown_code_survives() {
+        let code = ErrorCode::new(9999);
+        assert_eq!((code.number(), code.name(), code.text()), (9999, "", ""));
+        assert_eq!(code.to_string(), "9999");
+    }
+}

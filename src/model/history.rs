@@ -1,0 +1,105 @@
+//! The events of an item: one for each transition, in their order.
+//!
+//! Most events are never written down. The row of an item remembers when it was created, when it was
+//! taken and how that attempt ended, and those three are the events of nearly every item. Only a
+//! transition that overwrites what the row remembers (it goes back into the queue, it is deleted) or
+//! of which the row keeps no time (an edit, a review) records events beside the row, in the same
+//! transaction. So the busy path of a queue writes each item's row and nothing else.
+
+use jiff::Timestamp;
+
+use super::enumeration::enumeration;
+use super::key::ItemId;
+use super::lifecycle::ItemState;
+use super::status::{ReviewStatus, Status};
+
+enumeration! {
+    /// What happened to an item (contract section 11). The numbers are ours.
+    EventAction {
+        /// It was added, or made as the copy for a retry.
+        Create = 0,
+        /// Its data changed.
+        Edit = 1,
+        /// It was deleted.
+        Delete = 2,
+        /// Its Status or ReviewStatus changed.
+        Status = 3,
+        /// A copy of it was made for a retry.
+        Retry = 4,
+    }
+}
+
+/// One event of an item's history: what happened, when, and how the item stood afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ItemEvent {
+    /// The item.
+    pub item_id: ItemId,
+    /// When it happened, by the store's clock.
+    pub timestamp: Timestamp,
+    /// What happened.
+    pub action: EventAction,
+    /// The Status afterwards.
+    pub status: Status,
+    /// The ReviewStatus afterwards.
+    pub review_status: ReviewStatus,
+}
+
+/// An event as a transition makes it. `version` sorts the events of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Sorts the events of one item.
+    pub version: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub action: EventAction,
+    /// The Status afterwards.
+    pub status: Status,
+    /// The ReviewStatus afterwards.
+    pub review_status: ReviewStatus,
+}
+
+/// The events that the row itself remembers, without its creation: the take, and how it ended.
+pub fn remembered(item: &ItemState) -> Vec<Recorded> {
+    let mut events = Vec::new();
+    if matches!(item.status, Status::New | Status::Deleted) {
+        return events; // what there was has been recorded when the row was overwritten
+    }
+    let mut remember = |version, at, action, status| {
+        events.push(Recorded { version, at, action, status, review_status: ReviewStatus::None });
+    };
+    if let Some(taken) = item.start_processing {
+        remember(item.token, taken, EventAction::Status, Status::InProgress);
+    }
+    if let Some(ended) = item.end_processing {
+        let action = if item.status == Status::Retried { EventAction::Retry } else { EventAction::Status };
+        // Behind the take and before anything recorded later, whatever progress did to the row's version.
+        remember(item.token + 1, ended, action, item.status);
+    }
+    events
+}
+
+/// The whole history of one item: its creation, what was recorded, and what its row remembers.
+pub fn events(id: ItemId, item: &ItemState, recorded: &[Recorded]) -> Vec<ItemEvent> {
+    let created = Recorded {
+        version: 0,
+        at: item.creation_time,
+        action: EventAction::Create,
+        status: Status::New,
+        review_status: ReviewStatus::None,
+    };
+    let mut all = vec![created];
+    all.extend_from_slice(recorded);
+    all.extend(remembered(item));
+    all.sort_by_key(|event| event.version);
+    all.iter()
+        .map(|event| ItemEvent {
+            item_id: id,
+            timestamp: event.at,
+            action: event.action,
+            status: event.status,
+            review_status: event.review_status,
+        })
+        .collect()
+}

@@ -1,0 +1,408 @@
+//! Items: what is in a queue, and what a new one is made of (contract sections 7 and 12.1).
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::clock::whole_microseconds;
+use super::code::ErrorCode;
+use super::content::{Output, SpecificContent, units_over};
+use super::enumeration::enumeration;
+use super::exception::{ExceptionType, ProcessingException};
+use super::key::{Claim, ItemId, ItemKey, JobKey, QueueId};
+use super::queue::QueueDefinition;
+use super::refusal::Refusal;
+use super::result::Outcome;
+use super::status::{ReviewStatus, Status};
+
+/// The longest reference, in UTF-16 code units (contract section 3).
+pub const REFERENCE_LIMIT: usize = 128;
+/// The longest progress text, in UTF-16 code units (contract section 3).
+pub const PROGRESS_LIMIT: usize = 104_857;
+
+enumeration! {
+    /// How urgent an item is. (The numbers are those of items; jobs count the other way round.)
+    Priority {
+        /// First.
+        High = 0,
+        /// The default.
+        Normal = 1,
+        /// Last.
+        Low = 2,
+    }
+}
+
+/// One unit of work, as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueItem {
+    /// This attempt's number; every attempt has its own.
+    pub id: ItemId,
+    /// This attempt's key.
+    pub unique_key: ItemKey,
+    /// The key that all attempts of a retry chain share.
+    pub key: ItemKey,
+    /// The queue it is in.
+    pub queue_id: QueueId,
+    /// Its processing state.
+    pub status: Status,
+    /// What people did with it after it failed.
+    pub review_status: ReviewStatus,
+    /// Who reviews it.
+    pub reviewer_user_id: Option<i64>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The caller's own name for it, at most 128 code units.
+    pub reference: Option<String>,
+    /// Its data.
+    pub specific_content: SpecificContent,
+    /// What a successful transaction left.
+    pub output: Option<Output>,
+    /// Why it failed.
+    pub processing_exception: Option<ProcessingException>,
+    /// How the attempt ended: more than the Status tells for Retried and Deleted items.
+    pub outcome: Option<Outcome>,
+    /// It should be handed out before this time; items with a due date come first.
+    pub due_date: Option<Timestamp>,
+    /// It is not handed out before this time.
+    pub defer_date: Option<Timestamp>,
+    /// From this time on it is at risk of missing its due date.
+    pub risk_sla_date: Option<Timestamp>,
+    /// When it was added, by the store's clock.
+    pub creation_time: Timestamp,
+    /// When it was handed out; cleared when it goes back into the queue.
+    pub start_processing: Option<Timestamp>,
+    /// When the attempt ended.
+    pub end_processing: Option<Timestamp>,
+    /// How long the attempt before this one took.
+    pub seconds_in_previous_attempts: u32,
+    /// How many automatic retries led here; 0 at first.
+    pub retry_number: u32,
+    /// The attempt that an automatic retry copied.
+    pub ancestor_id: Option<ItemId>,
+    /// How many manual retries led here; 0 at first.
+    pub manual_retry_number: u32,
+    /// The attempt that a manual retry copied.
+    pub manual_ancestor_id: Option<ItemId>,
+    /// Whether a retry copy carries on.
+    pub is_superseded: bool,
+    /// The latest progress text of its robot.
+    pub progress: Option<String>,
+    /// The job that holds it, or held it last.
+    pub executor_job: Option<JobKey>,
+    /// The robot of that job, counted from 1.
+    pub robot: Option<u32>,
+    /// Rises with every change.
+    pub row_version: u64,
+}
+
+impl QueueItem {
+    /// Whether the data or the world was wrong, for a failed item.
+    pub fn exception_type(&self) -> Option<ExceptionType> {
+        match self.outcome {
+            Some(Outcome::BusinessException) => Some(ExceptionType::BusinessException),
+            Some(Outcome::ApplicationException) => Some(ExceptionType::ApplicationException),
+            _ => None,
+        }
+    }
+}
+
+/// An item handed to a robot, with the right to report on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedItem {
+    /// The item, InProgress.
+    pub item: Box<QueueItem>,
+    /// What a report on it must present.
+    pub claim: Claim,
+}
+
+/// An item to be added.
+///
+/// ```
+/// use performer::{NewQueueItem, Priority};
+/// use serde_json::json;
+///
+/// let item = NewQueueItem::new(json!({"amount": 139.12, "customer": "17850"}))
+///     .reference("INV-536365")
+///     .priority(Priority::High);
+/// ```
+///
+/// Nothing is checked until the item is added; then it is refused as a whole, with the reason.
+#[derive(Clone)]
+pub struct NewQueueItem {
+    content: Result<Value, String>,
+    pub(crate) reference: Option<String>,
+    pub(crate) priority: Priority,
+    pub(crate) due_date: Option<Timestamp>,
+    pub(crate) defer_date: Option<Timestamp>,
+    pub(crate) risk_sla_date: Option<Timestamp>,
+    pub(crate) progress: Option<String>,
+}
+
+impl fmt::Debug for NewQueueItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reference, priority, due_date, defer_date, .. } = self;
+        f.debug_struct("NewQueueItem")
+            .field("reference", reference)
+            .field("priority", priority)
+            .field("due_date", due_date)
+            .field("defer_date", defer_date)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NewQueueItem {
+    /// An item with this SpecificContent: anything that is written as a flat JSON object.
+    pub fn new(content: impl Serialize) -> Self {
+        Self {
+            content: serde_json::to_value(&content).map_err(|error| error.to_string()),
+            reference: None,
+            priority: Priority::Normal,
+            due_date: None,
+            defer_date: None,
+            risk_sla_date: None,
+            progress: None,
+        }
+    }
+
+    /// The caller's own name for the item, at most 128 code units without control characters. A queue
+    /// that enforces unique references takes each one once.
+    #[must_use]
+    pub fn reference(mut self, reference: impl Into<String>) -> Self {
+        self.reference = Some(reference.into());
+        self
+    }
+
+    /// How urgent the item is. Default: Normal.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// The item should be handed out before this time. Items with a due date come before all others.
+    #[must_use]
+    pub fn due_date(mut self, due_date: Timestamp) -> Self {
+        self.due_date = Some(whole_microseconds(due_date));
+        self
+    }
+
+    /// The item is not handed out before this time. A time in the past defers nothing.
+    #[must_use]
+    pub fn defer_date(mut self, defer_date: Timestamp) -> Self {
+        self.defer_date = Some(whole_microseconds(defer_date));
+        self
+    }
+
+    /// From this time on the item is at risk of missing its due date. Kept, and shown to people.
+    #[must_use]
+    pub fn risk_sla_date(mut self, risk_sla_date: Timestamp) -> Self {
+        self.risk_sla_date = Some(whole_microseconds(risk_sla_date));
+        self
+    }
+
+    /// A first progress text.
+    #[must_use]
+    pub fn progress(mut self, progress: impl Into<String>) -> Self {
+        self.progress = Some(progress.into());
+        self
+    }
+
+    /// Checks the item for a queue and hands out its content.
+    ///
+    /// # Errors
+    ///
+    /// Codes 1009, 1015 and 1865 for content, reference and progress; 1850 when the queue takes only items with a
+    /// reference and this has none.
+    pub fn validate(&self, queue: &QueueDefinition) -> Result<SpecificContent, Refusal> {
+        match &self.reference {
+            Some(reference) => validate_reference(reference)?,
+            None if queue.policy.enforce_unique_reference => {
+                let message = format!("queue {:?} takes only items with a reference", queue.name);
+                return Err(Refusal::new(ErrorCode::TRANSACTION_REFERENCE_REQUIRED, message));
+            }
+            None => {}
+        }
+        if let Some(progress) = &self.progress {
+            validate_progress(progress)?;
+        }
+        let value = self.content.as_ref().map_err(|error| {
+            Refusal::new(
+                ErrorCode::INVALID_ARGUMENT,
+                format!("the content cannot be written as JSON: {error}"),
+            )
+        })?;
+        SpecificContent::new(value)
+    }
+}
+
+/// Checks a reference: 1 to 128 code units, no control characters; any script is welcome.
+///
+/// # Errors
+///
+/// Code 1015 for its length, 1009 for a control character.
+pub fn validate_reference(reference: &str) -> Result<(), Refusal> {
+    let units = reference.encode_utf16().count();
+    if units == 0 || units > REFERENCE_LIMIT {
+        let message =
+            format!("a reference has {units} code units; it should be between 1 and {REFERENCE_LIMIT}");
+        return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+    }
+    if let Some(control) = reference.chars().find(|c| c.is_control()) {
+        let message = format!("a reference must not contain {control:?}");
+        return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
+    }
+    Ok(())
+}
+
+/// Checks a progress text.
+///
+/// # Errors
+///
+/// Code 1871 when it is longer than [`PROGRESS_LIMIT`].
+pub fn validate_progress(progress: &str) -> Result<(), Refusal> {
+    units_over(progress, PROGRESS_LIMIT).map_or(Ok(()), |units| {
+        let message = format!("a progress text has {units} code units, the limit is {PROGRESS_LIMIT}");
+        Err(Refusal::new(ErrorCode::QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED, message))
+    })
+}
+
+/// New values for an item that still waits. What is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemEdit {
+    /// The new priority.
+    pub priority: Option<Priority>,
+    /// The new due date; `Some(None)` takes it away.
+    pub due_date: Option<Option<Timestamp>>,
+    /// The new defer date; `Some(None)` takes it away.
+    pub defer_date: Option<Option<Timestamp>>,
+    /// The new progress text.
+    pub progress: Option<String>,
+    /// The new content.
+    pub specific_content: Option<SpecificContent>,
+}
+
+/// How a reference is compared (contract section 8). Capital and small letters differ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReferenceFilter {
+    /// It is this text.
+    Equals(String),
+    /// It starts with this text.
+    StartsWith(String),
+}
+
+impl ReferenceFilter {
+    /// Whether a reference passes. An item without one never does.
+    pub fn matches(&self, reference: Option<&str>) -> bool {
+        reference.is_some_and(|reference| match self {
+            Self::Equals(text) => reference == text,
+            Self::StartsWith(text) => reference.starts_with(text.as_str()),
+        })
+    }
+}
+
+/// Which items to list. Every condition that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemFilter {
+    /// Only items of this queue.
+    pub queue: Option<String>,
+    /// Only items in one of these states; empty for any.
+    pub status: Vec<Status>,
+    /// Only items in one of these review states; empty for any.
+    pub review_status: Vec<ReviewStatus>,
+    /// Only items of this priority.
+    pub priority: Option<Priority>,
+    /// Only items with such a reference.
+    pub reference: Option<ReferenceFilter>,
+    /// Only items that failed by this kind of exception.
+    pub exception_type: Option<ExceptionType>,
+    /// Only the attempts of this retry chain.
+    pub key: Option<ItemKey>,
+    /// Only items created at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Only items created before this time.
+    pub created_before: Option<Timestamp>,
+}
+
+/// The most items a page may have (contract section 4.1).
+pub const PAGE_LIMIT: usize = 100;
+
+/// Which page of a list, in the order of the ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many items to leave out.
+    pub skip: usize,
+    /// How many items to answer at most, up to [`PAGE_LIMIT`].
+    pub top: usize,
+    /// The newest first.
+    pub descending: bool,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { skip: 0, top: PAGE_LIMIT, descending: false }
+    }
+}
+
+impl Page {
+    /// Checks the size of the page.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 when it is larger than [`PAGE_LIMIT`].
+    pub fn validate(&self) -> Result<(), Refusal> {
+        if self.top > PAGE_LIMIT {
+            let message = format!("a page of {} items was asked for, the limit is {PAGE_LIMIT}", self.top);
+            return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
+        }
+        Ok(())
+    }
+}
+
+/// One page of a list, and how long the whole list is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPage {
+    /// The items of the page.
+    pub items: Vec<QueueItem>,
+    /// How many items pass the filter in all.
+    pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_bounded_and_printable() {
+        for good in ["INV-1", "Überweisung 17 漢字 🦀", &"x".repeat(128), &"🦀".repeat(64)] {
+            assert_eq!(validate_reference(good), Ok(()), "{good}");
+        }
+        for (bad, code) in [
+            ("", ErrorCode::PARAMETER_INVALID),
+            (&"x".repeat(129), ErrorCode::PARAMETER_INVALID),
+            (&"🦀".repeat(65), ErrorCode::PARAMETER_INVALID),
+            ("a\nb", ErrorCode::INVALID_ARGUMENT),
+            ("a\0b", ErrorCode::INVALID_ARGUMENT),
+            ("\u{7f}", ErrorCode::INVALID_ARGUMENT),
+            ("\u{9b}2J", ErrorCode::INVALID_ARGUMENT),
+        ] {
+            assert_eq!(validate_reference(bad).unwrap_err().code(), code, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_reference_filter_tells_capitals_from_small_letters() {
+        let starts = ReferenceFilter::StartsWith("INV-".to_owned());
+        assert!(starts.matches(Some("INV-1")) && !starts.matches(Some("inv-1")) && !starts.matches(None));
+        let equals = ReferenceFilter::Equals("INV-1".to_owned());
+        assert!(equals.matches(Some("INV-1")) && !equals.matches(Some("INV-10")));
+    }
+
+    #[test]
+    fn a_page_has_at_most_a_hundred_items() {
+        assert_eq!(Page::default().validate(), Ok(()));
+        assert!(Page { top: 101, ..Page::default() }.validate().is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! Jobs: one run of a performer, its lease and its end (contract sections 12.2 and 15.2; rows T13 and
+//! T14 of the transition table).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::code::ErrorCode;
+use super::enumeration::enumeration;
+use super::key::JobKey;
+use super::refusal::Refusal;
+
+enumeration! {
+    /// The state of a job.
+    JobState {
+        /// Waiting for a robot.
+        Pending = 0,
+        /// Running.
+        Running = 1,
+        /// Asked to stop as soon as it is safe.
+        Stopping = 2,
+        /// Asked to stop at once.
+        Terminating = 3,
+        /// Ended by an error, or its robot disappeared.
+        Faulted = 4,
+        /// Ended well.
+        Successful = 5,
+        /// Ended before its work was done, because somebody asked for it.
+        Stopped = 6,
+        /// Waiting for a person or for another process.
+        Suspended = 7,
+        /// Going on after having been suspended.
+        Resumed = 8,
+    }
+}
+
+enumeration! {
+    /// Who started a job.
+    JobSource {
+        /// A person.
+        Manual = 0,
+        /// A trigger.
+        Trigger = 1,
+    }
+}
+
+enumeration! {
+    /// How to stop a job (contract section 15.2). The numbers are ours.
+    StopStrategy {
+        /// Finish what runs, take nothing more.
+        SoftStop = 0,
+        /// Interrupt what runs, and give it back.
+        Kill = 1,
+    }
+}
+
+impl JobState {
+    /// Whether a job in this state has ended.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Faulted | Self::Successful | Self::Stopped)
+    }
+}
+
+/// How long a job holds its items without a beat, unless it says otherwise.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+/// A job to be registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// The queue it works on.
+    pub queue: String,
+    /// The machine it runs on.
+    pub machine: String,
+    /// The number of its process on that machine.
+    pub process_id: u32,
+    /// The version of the program.
+    pub version: String,
+    /// How many robots it has.
+    pub robots: u32,
+    /// How long it holds its items without a beat. Default of a performer: 30 seconds.
+    pub lease: Duration,
+}
+
+/// One run of a performer, as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Job {
+    /// Its identity, random at every start.
+    pub key: JobKey,
+    /// What it said of itself.
+    pub about: NewJob,
+    /// Running, Stopping, Terminating, or how it ended.
+    pub state: JobState,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// It holds its items until then; each beat moves it on.
+    pub held_until: Timestamp,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Why it ended as it did, in a sentence.
+    pub info: Option<String>,
+}
+
+impl Job {
+    pub(crate) fn started(key: JobKey, about: NewJob, now: Timestamp) -> Self {
+        let held_until = now + about.lease;
+        Self { key, about, state: JobState::Running, start_time: now, held_until, end_time: None, info: None }
+    }
+
+    /// T13, beat: moves the end of the lease on.
+    ///
+    /// # Errors
+    ///
+    /// A lost claim when the job has ended, by itself or because it did not beat.
+    pub fn beat(&mut self, now: Timestamp) -> Result<JobState, Refusal> {
+        self.alive()?;
+        self.held_until = self.held_until.max(now + self.about.lease);
+        Ok(self.state)
+    }
+
+    /// Checks that the job may take items and report.
+    ///
+    /// # Errors
+    ///
+    /// A lost claim when the job has ended.
+    pub fn alive(&self) -> Result<(), Refusal> {
+        if !self.state.is_final() {
+            return Ok(());
+        }
+        let info = self.info.as_deref().unwrap_or("it ended by itself");
+        let message = format!("job {} is {}: {info}", self.key, self.state);
+        Err(Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, message))
+    }
+
+    /// T14, job lost: whether the lease is over. Asked again inside the transaction that ends the job.
+    pub fn is_lost(&self, now: Timestamp) -> bool {
+        !self.state.is_final() && now > self.held_until
+    }
+
+    /// Ends the job. Its items that are still InProgress are abandoned in the same transaction.
+    pub fn end(&mut self, state: JobState, info: Option<String>, now: Timestamp) {
+        assert!(state.is_final(), "a job ends in a final state, not in {state}");
+        self.state = state;
+        self.info = info;
+        self.end_time = Some(now.max(self.start_time));
+    }
+
+    /// Asks the job to stop. A wish does not end it; the next beat carries it there.
+    ///
+    /// # Errors
+    ///
+    /// Code 1658 or 1659 when the job has ended (contract section 15.2).
+    pub fn request_stop(&mut self, strategy: StopStrategy) -> Result<(), Refusal> {
+        let (code, verb, wish) = match strategy {
+            StopStrategy::SoftStop => (1658, "stopped", JobState::Stopping),
+            StopStrategy::Kill => (1659, "terminated", JobState::Terminating),
+        };
+        if self.state.is_final() {
+            let message = format!("a job that is {} cannot be {verb}", self.state);
+            return Err(Refusal::new(ErrorCode::new(code), message));
+        }
+        if self.state != JobState::Terminating {
+            self.state = wish;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::key::KeyMaker;
+
+    fn job() -> Job {
+        let about = NewJob {
+            queue: "Invoices".to_owned(),
+            machine: "m".to_owned(),
+            process_id: 1,
+            version: "1".to_owned(),
+            robots: 1,
+            lease: DEFAULT_LEASE,
+        };
+        Job::started(KeyMaker::with_seed(1).job(Timestamp::UNIX_EPOCH), about, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_beat_moves_the_lease_and_never_back() {
+        let mut job = job();
+        let later = Timestamp::UNIX_EPOCH + Duration::from_secs(10);
+        assert_eq!(job.beat(later), Ok(JobState::Running));
+        assert_eq!(job.held_until.as_second(), 40);
+        assert_eq!(job.beat(Timestamp::UNIX_EPOCH), Ok(JobState::Running));
+        assert_eq!(job.held_until.as_second(), 40);
+        assert!(!job.is_lost(job.held_until), "the last instant of the lease belongs to the job");
+        assert!(job.is_lost(job.held_until + Duration::from_micros(1)));
+    }
+
+    #[test]
+    fn an_ended_job_neither_beats_nor_is_lost_again() {
+        let mut job = job();
+        job.end(JobState::Faulted, Some("it did not beat".to_owned()), Timestamp::UNIX_EPOCH);
+        let refusal = job.beat(Timestamp::UNIX_EPOCH).unwrap_err();
+        assert!(refusal.is_claim_lost() && refusal.to_string().contains("Faulted: it did not beat"));
+        assert!(!job.is_lost(Timestamp::MAX));
+        assert_eq!(job.request_stop(StopStrategy::SoftStop).unwrap_err().code().number(), 1658);
+        assert_eq!(job.request_stop(StopStrategy::Kill).unwrap_err().code().number(), 1659);
+    }
+
+    #[test]
+    fn a_kill_is_not_softened() {
+        let mut job = job();
+        job.request_stop(StopStrategy::SoftStop).unwrap();
+        assert_eq!(job.beat(Timestamp::UNIX_EPOCH), Ok(JobState::Stopping));
+        job.request_stop(StopStrategy::Kill).unwrap();
+        job.request_stop(StopStrategy::SoftStop).unwrap();
+        assert_eq!(job.state, JobState::Terminating);
+    }
+
+    #[test]
+    #[should_panic(expected = "final state")]
+    fn a_job_does_not_end_running() {
+        job().end(JobState::Running, None, Timestamp::UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,560 @@
+//! What may happen to an item: the only place that knows the rules.
+//!
+//! [`transition`] is pure: from an item, an event, the queue and the time it makes a [`Transition`], or
+//! refuses. A store writes a transition with one guarded write, and everything in one transition (the
+//! item, its retry copy, its events) in one transaction. A refused event changes nothing at all.
+//!
+//! ```mermaid
+//! stateDiagram-v2
+//!     [*] --> New: T1 add
+//!     [*] --> InProgress: T2 add and start
+//!     New --> InProgress: T3 take
+//!     InProgress --> Successful: T4 success
+//!     InProgress --> Failed: T5 BusinessException
+//!     InProgress --> Retried: T6 ApplicationException, retries left (+ copy)
+//!     InProgress --> Failed: T7 ApplicationException, no retry left
+//!     InProgress --> New: T8 postpone, T9 give back
+//!     InProgress --> InProgress: T10 progress
+//!     InProgress --> Abandoned: T15 its robot is gone
+//!     InProgress --> Retried: T15 and RetryAbandonedItems (+ copy)
+//!     New --> New: T16 edit
+//!     New --> Deleted: T17 delete
+//!     InProgress --> Deleted: T17
+//!     Failed --> Deleted: T17
+//!     Successful --> Deleted: T17
+//!     Abandoned --> Deleted: T17
+//!     Retried --> Deleted: T17
+//!     state "Failed or Abandoned" as Reviewed {
+//!         None --> InReview: T18
+//!         InReview --> None: T19
+//!         None --> Verified: T20
+//!         InReview --> Verified: T20
+//!         None --> RetriedByHand: T21 (+ copy)
+//!         InReview --> RetriedByHand: T21 (+ copy)
+//!     }
+//! ```
+//!
+//! | row | event | guard | effect | otherwise |
+//! |---|---|---|---|---|
+//! | T1 | [`added`] | the queue is there, the item is valid, its reference is free | New | 1002, 1009, 1015, 1016, 1850, 1865 |
+//! | T2 | [`added`], then `Take` | as T1 | InProgress | as T1 |
+//! | T3 | `Take` | New and not deferred; the first in the order of [`selection`](super::selection) | InProgress, a new token | - |
+//! | T4 | `Report` Successful | InProgress, the claim holds | Successful | T11, T12 |
+//! | T5 | `Report` BusinessException | the same | Failed | T11, T12 |
+//! | T6 | `Report` ApplicationException, a retry left | the same | Retried, and a copy | T11, T12 |
+//! | T7 | `Report` ApplicationException with no retry left, or unspecified | the same | Failed | T11, T12 |
+//! | T8 | `Postpone` | the same, and DeferDate in the future | New, the claim void | 1015, T12 |
+//! | T9 | `GiveBack` | the same | New, the claim void | T12 |
+//! | T10 | `Progress` | InProgress (and the claim holds, where there is one) | - | 1851 |
+//! | T11 | a repeat of T4 to T7 | final, decided by this claim with this outcome | nothing | T12 |
+//! | T12 | any other report | | nothing at all | ClaimLost with 1852 or 1866 |
+//! | T13, T14 | beat, job lost | see [`job`](super::job) | | |
+//! | T15 | `JobLost`, `Overdue` | InProgress, its job lost or its time over | Abandoned; or Retried, and a copy | 1867 |
+//! | T16 | `Edit` | New | the new values | 1851, 1866 |
+//! | T17 | `Delete` | not Deleted | Deleted, a claim void | 1002 |
+//! | T18-T21 | `Review` | Failed or Abandoned, not superseded, version current, move allowed | the review status; for Retried a copy | 1020, 1867 |
+//! | T22 | `SetReviewer` | the same item, the reviewer permitted | the reviewer | 1020, 1853, 1867 |
+//! | T23 | `Expire` | older than its period, with its whole chain | removed | 1867 |
+//! | T24 | `Purge` | Successful, Retried or Deleted | content blanked | 1867 |
+//!
+//! Where the Orchestrator leaves it open, these choices hold: the original of a manual retry stays Failed
+//! or Abandoned with ReviewStatus Retried; the original of a retried abandoned item shows Retried, its
+//! [`outcome`](ItemState::outcome) Abandoned; a copy keeps the DueDate.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::code::ErrorCode;
+use super::history::{EventAction, Recorded, remembered};
+use super::item::{NewQueueItem, Priority};
+use super::key::{Holder, JobNumber};
+use super::queue::{QueueDefinition, QueuePolicy};
+use super::refusal::Refusal;
+use super::result::Outcome;
+use super::selection::is_eligible;
+use super::status::{ReviewStatus, Status};
+
+/// The part of an item that the rules look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the fields are those of QueueItem, where they are told")]
+pub struct ItemState {
+    pub status: Status,
+    pub review_status: ReviewStatus,
+    /// How the attempt ended; kept when the item is deleted.
+    pub outcome: Option<Outcome>,
+    /// Whether a copy carries on.
+    pub superseded: bool,
+    /// Whether the item counts in a queue that enforces unique references.
+    pub holds_reference: bool,
+    pub retry_number: u32,
+    pub manual_retry_number: u32,
+    pub priority: Priority,
+    pub due_date: Option<Timestamp>,
+    pub defer_date: Option<Timestamp>,
+    pub creation_time: Timestamp,
+    pub start_processing: Option<Timestamp>,
+    pub end_processing: Option<Timestamp>,
+    pub seconds_in_previous_attempts: u32,
+    pub reviewer_user_id: Option<i64>,
+    /// Who holds the item; for one that ended, who held it last.
+    pub holder: Option<Holder>,
+    /// The row version at which the item was last taken, or its claim voided. Strictly rising, never reused.
+    pub token: u64,
+    /// Rises with every change.
+    pub row_version: u64,
+}
+
+/// Something that happens to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table of the module tells")]
+pub enum Event {
+    Take { job: JobNumber },
+    Report { claim: Holder, outcome: Outcome, defer_date: Option<Timestamp> },
+    Postpone { claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp> },
+    GiveBack { claim: Holder },
+    Progress { claim: Option<Holder> },
+    JobLost { job: JobNumber },
+    Overdue,
+    Edit { priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp> },
+    Delete,
+    Review { to: ReviewStatus, row_version: u64 },
+    SetReviewer { reviewer: Option<i64>, permitted: bool, row_version: u64 },
+    Expire { whole_chain_expired: bool },
+    Purge,
+}
+
+/// What a store has to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "short-lived; a box would cost an allocation a transition")]
+pub enum Transition {
+    /// T11: it was written already.
+    Unchanged,
+    /// The item changes.
+    Change(Change),
+    /// T23: the item goes, with its whole chain.
+    Remove,
+}
+
+/// A change of one item, and what belongs to it in the same transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The item afterwards.
+    pub after: ItemState,
+    /// The retry copy, behind everything that waits.
+    pub copy: Option<ItemState>,
+    /// The events that the row does not remember by itself.
+    pub recorded: Vec<Recorded>,
+    /// The alert that is due: an ApplicationException that will not be retried.
+    pub alert: Option<ErrorCode>,
+}
+
+/// T1, add: the state of a new item.
+pub fn added(item: &NewQueueItem, queue: &QueueDefinition, now: Timestamp) -> ItemState {
+    ItemState {
+        status: Status::New,
+        review_status: ReviewStatus::None,
+        outcome: None,
+        superseded: false,
+        holds_reference: queue.policy.enforce_unique_reference && item.reference.is_some(),
+        retry_number: 0,
+        manual_retry_number: 0,
+        priority: item.priority,
+        due_date: item.due_date,
+        defer_date: item.defer_date,
+        creation_time: now,
+        start_processing: None,
+        end_processing: None,
+        seconds_in_previous_attempts: 0,
+        reviewer_user_id: None,
+        holder: None,
+        token: 0,
+        row_version: 1,
+    }
+}
+
+/// T1: an item whose reference is in the queue already.
+pub fn duplicate_reference(reference: &str, queue: &str) -> Refusal {
+    let message = format!("duplicate reference: queue {queue:?} already has {reference:?}");
+    Refusal::new(ErrorCode::DUPLICATE_REFERENCE, message)
+}
+
+/// The rules: what an event does to an item.
+///
+/// # Errors
+///
+/// The refusal of the table above; then nothing may be written.
+pub fn transition(
+    item: &ItemState,
+    event: Event,
+    queue: &QueuePolicy,
+    now: Timestamp,
+) -> Result<Transition, Refusal> {
+    let step = Step { item, queue, now };
+    match event {
+        Event::Take { job } => step.take(job),
+        Event::Report { claim, outcome, defer_date } => step.report(claim, outcome, defer_date),
+        Event::Postpone { claim, defer_date, due_date } => step.postpone(claim, defer_date, due_date),
+        Event::GiveBack { claim } => step.give_back(claim),
+        Event::Progress { claim } => step.progress(claim),
+        Event::JobLost { job } => step.job_lost(job),
+        Event::Overdue => step.overdue(),
+        Event::Edit { priority, due_date, defer_date } => step.edit(priority, due_date, defer_date),
+        Event::Delete => step.delete(),
+        Event::Review { to, row_version } => step.review(to, row_version),
+        Event::SetReviewer { reviewer, permitted, row_version } => {
+            step.set_reviewer(reviewer, permitted, row_version)
+        }
+        Event::Expire { whole_chain_expired } => step.expire(whole_chain_expired),
+        Event::Purge => step.purge(),
+    }
+}
+
+/// T23: whether an item is old enough to be removed. It goes only with its whole chain.
+pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool {
+    let (since, days) = match item.status {
+        Status::New => (item.creation_time, queue.stale_retention_days),
+        Status::InProgress => return false,
+        _ => (item.end_processing.unwrap_or(item.creation_time), queue.retention_days),
+    };
+    since + Duration::from_secs(u64::from(days) * 86_400) < now
+}
+
+struct Step<'a> {
+    item: &'a ItemState,
+    queue: &'a QueuePolicy,
+    now: Timestamp,
+}
+
+type Answer = Result<Transition, Refusal>;
+
+impl Step<'_> {
+    /// T3.
+    fn take(&self, job: JobNumber) -> Answer {
+        if !is_eligible(self.item, self.now) {
+            return Err(self.wrong_status("taken"));
+        }
+        let token = self.next_version();
+        self.change(ItemState {
+            status: Status::InProgress,
+            start_processing: Some(self.now.max(self.item.creation_time)),
+            holder: Some(Holder { job, token }),
+            token,
+            ..self.next()
+        })
+    }
+
+    /// T4 to T7, T11 and T12.
+    fn report(&self, claim: Holder, outcome: Outcome, defer_date: Option<Timestamp>) -> Answer {
+        assert!(outcome != Outcome::Abandoned, "nobody reports that they disappeared");
+        let decided_by_this_claim = self.item.status.is_final() && self.item.holder == Some(claim);
+        if decided_by_this_claim && self.item.outcome == Some(outcome) {
+            return Ok(Transition::Unchanged);
+        }
+        self.holds(claim)?;
+        let retries = outcome == Outcome::ApplicationException && self.may_retry();
+        let status = match outcome {
+            Outcome::Successful => Status::Successful,
+            _ if retries => Status::Retried,
+            _ => Status::Failed,
+        };
+        let ended = self.ended(status, outcome);
+        let copy = retries.then(|| self.automatic_copy(&ended, defer_date));
+        let unretried = outcome == Outcome::ApplicationException && !retries;
+        let alert = unretried.then_some(ErrorCode::new(1856));
+        self.change_with(ended, copy, Vec::new(), alert)
+    }
+
+    /// T8.
+    fn postpone(&self, claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp>) -> Answer {
+        self.holds(claim)?;
+        if defer_date <= self.now {
+            let message = format!("an item cannot be postponed to {defer_date}: it is {} already", self.now);
+            return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        }
+        self.back_to_the_queue(Some(defer_date), due_date.or(self.item.due_date))
+    }
+
+    /// T9.
+    fn give_back(&self, claim: Holder) -> Answer {
+        self.holds(claim)?;
+        self.back_to_the_queue(None, self.item.due_date)
+    }
+
+    fn back_to_the_queue(&self, defer_date: Option<Timestamp>, due_date: Option<Timestamp>) -> Answer {
+        let after = ItemState {
+            status: Status::New,
+            start_processing: None,
+            holder: None,
+            token: self.next_version(),
+            defer_date,
+            due_date,
+            ..self.next()
+        };
+        let mut recorded = remembered(self.item);
+        recorded.push(self.event(EventAction::Status, &after));
+        self.change_with(after, None, recorded, None)
+    }
+
+    /// T10. The text itself is the store's to write.
+    fn progress(&self, claim: Option<Holder>) -> Answer {
+        let code = ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS;
+        if self.item.status != Status::InProgress {
+            let message =
+                format!("progress is for items that are InProgress, this one is {}", self.item.status);
+            return Err(if claim.is_some() {
+                Refusal::claim_lost(code, message)
+            } else {
+                Refusal::new(code, message)
+            });
+        }
+        if claim.is_some() && claim != self.item.holder {
+            return Err(Refusal::claim_lost(code, "another claim holds the item"));
+        }
+        self.change(self.next())
+    }
+
+    /// T15, because of T14.
+    fn job_lost(&self, job: JobNumber) -> Answer {
+        if self.item.holder.map(|holder| holder.job) != Some(job) {
+            return Err(self.wrong_status("abandoned by a job that does not hold it"));
+        }
+        self.abandon()
+    }
+
+    /// T15, because of its age.
+    fn overdue(&self) -> Answer {
+        let started = self.item.start_processing.unwrap_or(Timestamp::MAX);
+        if started >= self.now || started + self.queue.abandon_after >= self.now {
+            return Err(self.wrong_status("abandoned before its time"));
+        }
+        self.abandon()
+    }
+
+    fn abandon(&self) -> Answer {
+        if self.item.status != Status::InProgress {
+            return Err(self.wrong_status("abandoned"));
+        }
+        let retries = self.queue.retry_abandoned_items && self.may_retry();
+        let status = if retries { Status::Retried } else { Status::Abandoned };
+        let ended = self.ended(status, Outcome::Abandoned);
+        let copy = retries.then(|| self.automatic_copy(&ended, None));
+        self.change_with(ended, copy, Vec::new(), None)
+    }
+
+    /// T16.
+    fn edit(&self, priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp>) -> Answer {
+        if self.item.status != Status::New {
+            return Err(self.wrong_status("edited"));
+        }
+        self.change_recorded(EventAction::Edit, ItemState { priority, due_date, defer_date, ..self.next() })
+    }
+
+    /// T17.
+    fn delete(&self) -> Answer {
+        if self.item.status == Status::Deleted {
+            return Err(Refusal::new(ErrorCode::ITEM_NOT_FOUND, "the item is deleted"));
+        }
+        let running = self.item.status == Status::InProgress;
+        let after = ItemState {
+            status: Status::Deleted,
+            holds_reference: false,
+            holder: if running { None } else { self.item.holder },
+            token: if running { self.next_version() } else { self.item.token },
+            ..self.next()
+        };
+        let mut recorded = remembered(self.item);
+        recorded.push(self.event(EventAction::Delete, &after));
+        self.change_with(after, None, recorded, None)
+    }
+
+    /// T18 to T21.
+    fn review(&self, to: ReviewStatus, row_version: u64) -> Answer {
+        self.reviewable(row_version)?;
+        if !self.item.review_status.may_become(to) {
+            let message = format!("a review cannot go from {} to {to}", self.item.review_status);
+            return Err(Refusal::new(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY, message));
+        }
+        let after = ItemState { review_status: to, ..self.next() };
+        if to != ReviewStatus::Retried {
+            return self.change_recorded(EventAction::Status, after);
+        }
+        let after = ItemState { superseded: true, holds_reference: false, ..after };
+        let copy = ItemState {
+            retry_number: 0,
+            manual_retry_number: self.item.manual_retry_number + 1,
+            ..self.copy(&after, None)
+        };
+        let recorded = vec![self.event(EventAction::Retry, &after)];
+        self.change_with(after, Some(copy), recorded, None)
+    }
+
+    /// T22.
+    fn set_reviewer(&self, reviewer: Option<i64>, permitted: bool, row_version: u64) -> Answer {
+        self.reviewable(row_version)?;
+        if reviewer.is_some() && !permitted {
+            let message = "the reviewer may not view and edit transactions";
+            return Err(Refusal::new(ErrorCode::REVIEWER_NOT_AVAILABLE, message));
+        }
+        self.change_recorded(EventAction::Edit, ItemState { reviewer_user_id: reviewer, ..self.next() })
+    }
+
+    /// T23.
+    fn expire(&self, whole_chain_expired: bool) -> Answer {
+        if !whole_chain_expired || !is_expired(self.item, self.queue, self.now) {
+            return Err(self.wrong_status("removed before its time"));
+        }
+        Ok(Transition::Remove)
+    }
+
+    /// T24. The content itself is the store's to blank.
+    fn purge(&self) -> Answer {
+        if !matches!(self.item.status, Status::Successful | Status::Retried | Status::Deleted) {
+            return Err(self.wrong_status("purged"));
+        }
+        self.change_recorded(EventAction::Edit, self.next())
+    }
+
+    /// The guard of every report: the item is InProgress under this claim. Otherwise T12.
+    fn holds(&self, claim: Holder) -> Result<(), Refusal> {
+        let (code, message) = match self.item.status {
+            Status::InProgress if self.item.holder == Some(claim) => return Ok(()),
+            Status::InProgress => (
+                ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
+                "another claim holds the item".to_owned(),
+            ),
+            Status::New => (
+                ErrorCode::TRANSACTION_NOT_STARTED,
+                "the item is New: this claim on it ended when it went back into the queue".to_owned(),
+            ),
+            status => (
+                ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
+                format!("the item is {status} already"),
+            ),
+        };
+        Err(Refusal::claim_lost(code, message))
+    }
+
+    /// The guard of every review.
+    fn reviewable(&self, row_version: u64) -> Result<(), Refusal> {
+        if row_version != self.item.row_version {
+            let message = format!("the item changed: it is at version {}", self.item.row_version);
+            return Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message));
+        }
+        if !self.item.status.is_reviewable() || self.item.superseded {
+            return Err(self.wrong_status("reviewed"));
+        }
+        Ok(())
+    }
+
+    fn may_retry(&self) -> bool {
+        self.queue.accept_automatically_retry && self.item.retry_number < self.queue.max_number_of_retries
+    }
+
+    fn ended(&self, status: Status, outcome: Outcome) -> ItemState {
+        let retried = status == Status::Retried;
+        ItemState {
+            status,
+            outcome: Some(outcome),
+            superseded: retried,
+            holds_reference: self.item.holds_reference && !retried,
+            end_processing: Some(self.now.max(self.item.start_processing.unwrap_or(self.now))),
+            ..self.next()
+        }
+    }
+
+    fn automatic_copy(&self, ended: &ItemState, defer_date: Option<Timestamp>) -> ItemState {
+        ItemState { retry_number: self.item.retry_number + 1, ..self.copy(ended, defer_date) }
+    }
+
+    /// A new row that carries on; the numbers of retries are the caller's to set.
+    fn copy(&self, ended: &ItemState, defer_date: Option<Timestamp>) -> ItemState {
+        let took = match (ended.start_processing, ended.end_processing) {
+            (Some(start), Some(end)) => end.duration_since(start).as_secs(),
+            _ => 0,
+        };
+        ItemState {
+            status: Status::New,
+            review_status: ReviewStatus::None,
+            outcome: None,
+            superseded: false,
+            holds_reference: self.item.holds_reference,
+            defer_date,
+            creation_time: self.now,
+            start_processing: None,
+            end_processing: None,
+            seconds_in_previous_attempts: u32::try_from(took).unwrap_or(u32::MAX),
+            reviewer_user_id: None,
+            holder: None,
+            token: 0,
+            row_version: 1,
+            ..*self.item
+        }
+    }
+
+    fn next_version(&self) -> u64 {
+        self.item.row_version + 1
+    }
+
+    /// The same item, one version on.
+    fn next(&self) -> ItemState {
+        ItemState { row_version: self.next_version(), ..*self.item }
+    }
+
+    fn event(&self, action: EventAction, after: &ItemState) -> Recorded {
+        Recorded {
+            version: after.row_version,
+            at: self.now,
+            action,
+            status: after.status,
+            review_status: after.review_status,
+        }
+    }
+
+    fn change(&self, after: ItemState) -> Answer {
+        self.change_with(after, None, Vec::new(), None)
+    }
+
+    fn change_recorded(&self, action: EventAction, after: ItemState) -> Answer {
+        let recorded = vec![self.event(action, &after)];
+        self.change_with(after, None, recorded, None)
+    }
+
+    /// Every change passes here, and here the invariants of one row are asserted, in release too: a
+    /// change that breaks one is never written.
+    fn change_with(
+        &self,
+        after: ItemState,
+        copy: Option<ItemState>,
+        recorded: Vec<Recorded>,
+        alert: Option<ErrorCode>,
+    ) -> Answer {
+        let before = self.item;
+        assert!(before.status.may_become(after.status), "{} -> {}", before.status, after.status);
+        assert!(after.row_version == before.row_version + 1, "I: the row version rises by one");
+        assert!(after.token >= before.token, "11: a token is never used again");
+        assert!(copy.is_none() || (after.superseded && !before.superseded), "I8: a copy supersedes");
+        assert!(!after.holds_reference || !after.superseded, "I15: a superseded row holds no reference");
+        let held = after.status == Status::InProgress;
+        assert!(
+            !held || (after.holder.is_some() && after.start_processing.is_some()),
+            "I12: held by somebody"
+        );
+        assert!(
+            after.end_processing.is_none() || after.end_processing >= after.start_processing,
+            "12: ends later"
+        );
+        Ok(Transition::Change(Change { after, copy, recorded, alert }))
+    }
+
+    fn wrong_status(&self, verb: &str) -> Refusal {
+        let item = self.item;
+        let code = match (verb, item.status) {
+            ("edited", Status::InProgress) => ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS,
+            ("edited", _) => ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
+            _ => ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY,
+        };
+        let superseded = if item.superseded { " and a copy of it carries on" } else { "" };
+        Refusal::new(code, format!("an item that is {}{superseded} cannot be {verb}", item.status))
+    }
+}

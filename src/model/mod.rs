@@ -1,0 +1,48 @@
+//! Floor 0: what an item is, and what may happen to it.
+//!
+//! Pure values and pure functions; no tokio, no SQL, no HTTP, and one reader of the time of day.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`queue`] | a queue and its policy |
+//! | [`item`] | an item, what a new one is made of, and who holds it |
+//! | [`content`] | SpecificContent and Output: flat JSON objects, bounded |
+//! | [`status`] | Status, ReviewStatus, and which moves exist |
+//! | [`result`] | what a robot reports |
+//! | [`exception`] | the stored record of a failure, bounded in size |
+//! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows the rules |
+//! | [`selection`] | which item is next |
+//! | [`history`] | the events of an item |
+//! | [`review`] | comments, reviewers and bulk answers: what people do |
+//! | [`statistics`] | how many items are in which state |
+//! | [`job`], [`robot`] | one run of a performer, and its lanes |
+//! | [`key`] | identities |
+//! | [`code`] | the Orchestrator's numeric error codes |
+//! | [`clock`] | the only reader of the time of day |
+//! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
+
+mod enumeration;
+
+pub mod asset;
+pub mod clock;
+pub mod code;
+pub mod content;
+pub mod exception;
+pub mod history;
+pub mod item;
+pub mod job;
+pub mod key;
+pub mod lifecycle;
+pub mod log;
+pub mod queue;
+mod refusal;
+pub mod result;
+pub mod review;
+pub mod robot;
+pub mod selection;
+pub mod statistics;
+pub mod status;
+pub mod user;
+
+pub use enumeration::UnknownValue;
+pub use refusal::Refusal;

@@ -1,0 +1,77 @@
+//! What people do with items: reviews, comments, and the answers to doing it for many at once
+//! (contract sections 10, 11 and 13.6).
+
+use jiff::Timestamp;
+
+use super::code::ErrorCode;
+use super::key::ItemId;
+use super::refusal::Refusal;
+
+/// The longest comment, in UTF-16 code units (contract section 3).
+pub const COMMENT_LIMIT: usize = 512;
+
+/// An item as the caller last saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemVersion {
+    /// Which item.
+    pub id: ItemId,
+    /// The version the caller read; a stale one is refused with code 1020.
+    pub row_version: u64,
+}
+
+/// The answer to a call about several items: those that were refused, and why. The others were done.
+pub type FailedItems = Vec<(ItemId, Refusal)>;
+
+/// Who writes a comment, or sets a review.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The user's number, where there are users.
+    pub user_id: Option<i64>,
+    /// The user's name.
+    pub user_name: Option<String>,
+}
+
+/// A remark of a person on an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Comment {
+    /// Given when the comment is written.
+    pub id: i64,
+    /// The item it is on.
+    pub item_id: ItemId,
+    /// What it says.
+    pub text: String,
+    /// Who wrote it; only they may change it.
+    pub author: Person,
+    /// When it was written, by the store's clock.
+    pub creation_time: Timestamp,
+}
+
+/// Checks the text of a comment.
+///
+/// # Errors
+///
+/// Code 1015 when it is empty or longer than [`COMMENT_LIMIT`].
+pub fn validate_comment(text: &str) -> Result<(), Refusal> {
+    let units = text.encode_utf16().count();
+    if text.trim().is_empty() || units > COMMENT_LIMIT {
+        let message = format!("a comment has {units} code units; it should be between 1 and {COMMENT_LIMIT}");
+        return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+    }
+    Ok(())
+}
+
+/// Checks that a comment is changed by the person who wrote it.
+///
+/// # Errors
+///
+/// Code 1007 when it was written by somebody else.
+pub fn validate_comment_author(comment: &Comment, person: &Person) -> Result<(), Refusal> {
+    if comment.author == *person {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::ERROR_UPDATING,
+        format!("comment {} was written by somebody else", comment.id),
+    ))
+}

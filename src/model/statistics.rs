@@ -1,0 +1,92 @@
+//! How many items of a queue are in which state.
+
+use super::lifecycle::ItemState;
+use super::result::Outcome;
+use super::status::Status;
+
+/// The items of one queue, counted by state. Kept by the store with every change, so that asking
+/// costs the same however many items there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStatistics {
+    /// Waiting, postponed ones included.
+    pub new: i64,
+    /// Handed to a robot.
+    pub in_progress: i64,
+    /// Ended well.
+    pub successful: i64,
+    /// Failed by a BusinessException.
+    pub business_exceptions: i64,
+    /// Failed by an ApplicationException with no retry left, or without an exception.
+    pub application_exceptions: i64,
+    /// Failed or abandoned, and a copy carries on.
+    pub retried: i64,
+    /// Their robot disappeared, and nobody carries on.
+    pub abandoned: i64,
+    /// Deleted by somebody.
+    pub deleted: i64,
+}
+
+impl QueueStatistics {
+    /// All items of the queue.
+    pub fn total(&self) -> i64 {
+        let Self { new, in_progress, successful, business_exceptions, .. } = self;
+        let Self { application_exceptions, retried, abandoned, deleted, .. } = self;
+        new + in_progress
+            + successful
+            + business_exceptions
+            + application_exceptions
+            + retried
+            + abandoned
+            + deleted
+    }
+
+    /// The items with this status.
+    pub fn with_status(&self, status: Status) -> i64 {
+        match status {
+            Status::New => self.new,
+            Status::InProgress => self.in_progress,
+            Status::Failed => self.business_exceptions + self.application_exceptions,
+            Status::Successful => self.successful,
+            Status::Abandoned => self.abandoned,
+            Status::Retried => self.retried,
+            Status::Deleted => self.deleted,
+        }
+    }
+
+    /// Counts `by` more items in this state.
+    pub(crate) fn count(&mut self, state: &ItemState, by: i64) {
+        *self.counter(state.status, state.outcome) += by;
+    }
+
+    /// Counts an item that moved.
+    pub(crate) fn moved(&mut self, before: &ItemState, after: &ItemState) {
+        self.count(before, -1);
+        self.count(after, 1);
+    }
+
+    /// Adds what another count has.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.new += other.new;
+        self.in_progress += other.in_progress;
+        self.successful += other.successful;
+        self.business_exceptions += other.business_exceptions;
+        self.application_exceptions += other.application_exceptions;
+        self.retried += other.retried;
+        self.abandoned += other.abandoned;
+        self.deleted += other.deleted;
+    }
+
+    fn counter(&mut self, status: Status, outcome: Option<Outcome>) -> &mut i64 {
+        match status {
+            Status::New => &mut self.new,
+            Status::InProgress => &mut self.in_progress,
+            Status::Failed if outcome == Some(Outcome::BusinessException) => &mut self.business_exceptions,
+            Status::Failed => &mut self.application_exceptions,
+            Status::Successful => &mut self.successful,
+            Status::Abandoned => &mut self.abandoned,
+            Status::Retried => &mut self.retried,
+            Status::Deleted => &mut self.deleted,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Status and ReviewStatus, and the moves that exist (contract sections 12.2, 13.1 and 13.6).
+//!
+//! | from \ to | New | InProgress | Failed | Successful | Abandoned | Retried | Deleted |
+//! |---|---|---|---|---|---|---|---|
+//! | **New** | edit | take | | | | | delete |
+//! | **InProgress** | postpone, give back | progress | result | result | its robot is gone | result, its robot is gone | delete |
+//! | **Failed** | | | review | | | | delete |
+//! | **Successful** | | | | purge | | | delete |
+//! | **Abandoned** | | | | | review | | delete |
+//! | **Retried** | | | | | | purge | delete |
+//! | **Deleted** | | | | | | | purge |
+//!
+//! Review moves, on Failed and Abandoned items only:
+//!
+//! | from \ to | None | InReview | Verified | Retried |
+//! |---|---|---|---|---|
+//! | **None** | | yes | yes | yes |
+//! | **InReview** | yes | | yes | yes |
+//! | **Verified** | | | | |
+//! | **Retried** | | | | |
+
+use super::enumeration::enumeration;
+
+enumeration! {
+    /// The processing state of an item.
+    Status {
+        /// Waiting. Also a postponed item, and a fresh copy for a retry.
+        New = 0,
+        /// Handed to a robot.
+        InProgress = 1,
+        /// Ended by a BusinessException, or by an ApplicationException with no retry left.
+        Failed = 2,
+        /// Ended well.
+        Successful = 3,
+        /// Was InProgress, and its robot disappeared.
+        Abandoned = 4,
+        /// Failed, and a copy of it carries on.
+        Retried = 5,
+        /// Deleted by somebody; still there to be read.
+        Deleted = 6,
+    }
+}
+
+enumeration! {
+    /// What people did with a failed item.
+    ReviewStatus {
+        /// Nothing yet.
+        None = 0,
+        /// Somebody looks into it.
+        InReview = 1,
+        /// Somebody looked into it; it is not to be retried.
+        Verified = 2,
+        /// Somebody had it retried: a copy carries on.
+        Retried = 3,
+    }
+}
+
+impl Status {
+    /// Whether an item never leaves this state again, except to be deleted.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::New | Self::InProgress)
+    }
+
+    /// Whether an item in this state may move to that one (the first table above; staying is a move
+    /// when something about the item changes).
+    pub const fn may_become(self, next: Self) -> bool {
+        use Status::{Abandoned, Deleted, Failed, InProgress, New, Retried, Successful};
+        matches!(
+            (self, next),
+            (New, New | InProgress | Deleted)
+                | (InProgress, _)
+                | (Failed, Failed | Deleted)
+                | (Successful, Successful | Deleted)
+                | (Abandoned, Abandoned | Deleted)
+                | (Retried, Retried | Deleted)
+                | (Deleted, Deleted)
+        )
+    }
+
+    /// Whether people review items in this state.
+    pub const fn is_reviewable(self) -> bool {
+        matches!(self, Self::Failed | Self::Abandoned)
+    }
+}
+
+impl ReviewStatus {
+    /// Whether a review may move from this status to that one (the second table above).
+    pub const fn may_become(self, next: Self) -> bool {
+        use ReviewStatus::{InReview, None, Retried, Verified};
+        matches!((self, next), (None, InReview | Verified | Retried) | (InReview, None | Verified | Retried))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_documented_ones() {
+        let numbers: Vec<(u8, &str)> = Status::ALL.iter().map(|s| (s.number(), s.name())).collect();
+        let expected = ["New", "InProgress", "Failed", "Successful", "Abandoned", "Retried", "Deleted"];
+        assert_eq!(numbers, (0..).zip(expected).collect::<Vec<_>>());
+        let numbers: Vec<(u8, &str)> = ReviewStatus::ALL.iter().map(|s| (s.number(), s.name())).collect();
+        assert_eq!(numbers, (0..).zip(["None", "InReview", "Verified", "Retried"]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_status_is_read_from_its_name_in_any_case_or_its_number() {
+        assert_eq!("inprogress".parse(), Ok(Status::InProgress));
+        assert_eq!("1".parse(), Ok(Status::InProgress));
+        assert_eq!(serde_json::from_str::<Status>("\"SUCCESSFUL\"").unwrap(), Status::Successful);
+        assert_eq!(serde_json::from_str::<Status>("3").unwrap(), Status::Successful);
+        assert_eq!(serde_json::to_string(&Status::Successful).unwrap(), "\"Successful\"");
+        let error = "Done".parse::<Status>().unwrap_err().to_string();
+        assert!(error.starts_with("\"Done\" is not a Status; it is one of New, InProgress"), "{error}");
+        assert!(serde_json::from_str::<Status>("7").is_err());
+        assert!(serde_json::from_str::<Status>("18446744073709551615").is_err());
+        assert!(serde_json::from_str::<Status>("true").is_err());
+    }
+}

@@ -1,0 +1,17 @@
+//! Users: the numbers of their types (contract section 12.2).
+
+use super::enumeration::enumeration;
+
+enumeration! {
+    /// How a user was created and what it is for.
+    UserType {
+        /// A local user.
+        User = 0,
+        /// Made for a robot, and used by it to talk to the Orchestrator.
+        Robot = 1,
+        /// A user of a directory.
+        DirectoryUser = 2,
+        /// A group of a directory.
+        DirectoryGroup = 3,
+    }
+}

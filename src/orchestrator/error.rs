@@ -1,0 +1,188 @@
+//! What can go wrong between a caller and an Orchestrator.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
+
+/// What kind of failure it was: what the caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The queue, item or job is not there. Asking again changes nothing.
+    NotFound,
+    /// The call itself is wrong. Asking again changes nothing.
+    Invalid,
+    /// The call is right but does not fit the state of things: a duplicate reference, a stale version.
+    Conflict,
+    /// The claim presented is no longer valid; nothing was changed.
+    ClaimLost,
+    /// The caller is not known, or not allowed to do this.
+    Unauthorized,
+    /// Not now: the store is busy, full or out of reach. Nothing was changed; ask again later.
+    Unavailable,
+    /// The outcome is not known: the connection died while a change was under way. A report with a
+    /// claim may be repeated.
+    Unknown,
+    /// This back end cannot do it.
+    Unsupported,
+    /// Anything else, such as a damaged file. Asking again changes nothing.
+    Other,
+}
+
+/// An error of an Orchestrator. Opaque; ask [`kind`](Self::kind).
+///
+/// Its message is a lower-case fragment without a full stop, and never contains a secret.
+#[derive(Clone)]
+pub struct OrchestratorError(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    code: Option<ErrorCode>,
+    message: String,
+    retry_after: Option<Duration>,
+    source: Option<std::sync::Arc<dyn Error + Send + Sync>>,
+}
+
+impl OrchestratorError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, code: None, message: message.into(), retry_after: None, source: None }))
+    }
+
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "only back ends with a driver have sources")
+    )]
+    pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(std::sync::Arc::new(source));
+        self
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::NotFound, message);
+        error.0.code = Some(ErrorCode::ITEM_NOT_FOUND);
+        error
+    }
+
+    pub(crate) fn no_queue(name: &str) -> Self {
+        Self::not_found(format!("queue {name:?} does not exist"))
+    }
+
+    pub(crate) fn no_item(id: crate::model::key::ItemId) -> Self {
+        Self::not_found(format!("item {id} does not exist"))
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The Orchestrator's numeric code, where there is one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.0.code
+    }
+
+    /// How long to wait before asking again, where the Orchestrator said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether the claim presented is no longer valid.
+    pub fn is_claim_lost(&self) -> bool {
+        self.kind() == ErrorKind::ClaimLost
+    }
+
+    /// Whether what was asked for is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+
+    /// Whether the same call may succeed later. True for Unavailable only: after Unknown a call may be
+    /// repeated only if it is safe to do twice.
+    pub fn is_temporary(&self) -> bool {
+        self.kind() == ErrorKind::Unavailable
+    }
+}
+
+impl fmt::Display for OrchestratorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for OrchestratorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, code, message, retry_after, source } = &*self.0;
+        let mut debug = f.debug_struct("OrchestratorError");
+        debug.field("kind", kind).field("message", message);
+        if let Some(code) = code {
+            debug.field("code", &code.number());
+        }
+        if let Some(delay) = retry_after {
+            debug.field("retry_after", delay);
+        }
+        if let Some(source) = source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl Error for OrchestratorError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+impl From<Refusal> for OrchestratorError {
+    fn from(refusal: Refusal) -> Self {
+        let code = refusal.code();
+        let kind = if refusal.is_claim_lost() { ErrorKind::ClaimLost } else { kind_of(code) };
+        let mut error = Self::new(kind, refusal.to_string());
+        error.0.code = Some(code);
+        error
+    }
+}
+
+fn kind_of(code: ErrorCode) -> ErrorKind {
+    match code {
+        ErrorCode::ITEM_NOT_FOUND => ErrorKind::NotFound,
+        ErrorCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
+        ErrorCode::INVALID_REQUEST
+        | ErrorCode::INVALID_ARGUMENT
+        | ErrorCode::PARAMETER_MISSING
+        | ErrorCode::PARAMETER_INVALID
+        | ErrorCode::TRANSACTION_REFERENCE_REQUIRED
+        | ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED
+        | ErrorCode::QUEUE_ITEM_OUTPUT_DATA_SIZE_EXCEEDED
+        | ErrorCode::QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED
+        | ErrorCode::QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED => ErrorKind::Invalid,
+        _ => ErrorKind::Conflict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_code_and_its_kind() {
+        let error: OrchestratorError = Refusal::new(ErrorCode::DUPLICATE_REFERENCE, "duplicate").into();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, Some(ErrorCode::DUPLICATE_REFERENCE)));
+        let error: OrchestratorError = Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, "lost").into();
+        assert!(error.is_claim_lost() && !error.is_temporary());
+        let error: OrchestratorError = Refusal::new(ErrorCode::PARAMETER_INVALID, "wrong").into();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_source_is_kept_and_the_message_stays_short() {
+        let error = OrchestratorError::new(ErrorKind::Other, "cannot open \"a.db\"")
+            .because(std::io::Error::other("no such device"));
+        assert_eq!(error.to_string(), "cannot open \"a.db\"");
+        assert_eq!(error.source().unwrap().to_string(), "no such device");
+    }
+}

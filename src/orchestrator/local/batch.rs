@@ -1,0 +1,310 @@
+//! Group commit, written once for every store.
+//!
+//! Whoever calls while a commit is under way waits for the next one, and everything that waits becomes
+//! one batch: one durable transaction, however many robots report and claim in it. Nothing waits for a
+//! timer: when the store is idle, a single call commits at once.
+//!
+//! A store that touches a disk works on a thread of its own, and its readers on another. A store in memory
+//! is called in place; so is any store in a simulation, where a thread of its own could not be controlled.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::super::{ErrorKind, OrchestratorError, Report, Result, Seen};
+use super::store::{Answer, Operation, Query, Store};
+use crate::model::clock::Clock;
+use crate::model::result::TransactionResult;
+
+/// The most operations in one transaction; what is left over is the next batch.
+const MOST_OPERATIONS: usize = 4_096;
+
+/// How often an idle store is asked whether another process has changed it, while somebody waits.
+const LOOK_ELSEWHERE: Duration = Duration::from_millis(25);
+
+/// A store, and the way to it.
+pub(crate) struct Batch {
+    way: Way,
+    changes: Changes,
+}
+
+enum Way {
+    InPlace { store: Mutex<Box<dyn Store>>, clock: Arc<dyn Clock> },
+    Threads(Threads),
+}
+
+/// The two threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
+/// write-ahead log put away) when the last user of the store is gone.
+struct Threads {
+    writer: Sender<Message>,
+    reader: Sender<Reading>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        (self.writer, self.reader) = (channel().0, channel().0);
+        for thread in self.running.drain(..) {
+            let _ = thread.join(); // its panics have been answered as errors
+        }
+    }
+}
+
+enum Message {
+    Commit {
+        operations: Vec<Operation>,
+        reply: oneshot::Sender<Vec<Result<Answer>>>,
+    },
+    /// Somebody waits for changes: look for those of other processes from now on.
+    SomebodyWaits,
+}
+
+struct Reading {
+    query: Query,
+    reply: oneshot::Sender<Result<Answer>>,
+}
+
+/// Counts the commits after which there may be something new to take.
+#[derive(Clone)]
+struct Changes {
+    count: Arc<watch::Sender<u64>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").finish_non_exhaustive()
+    }
+}
+
+impl Changes {
+    fn new() -> Self {
+        Self { count: Arc::new(watch::Sender::new(0)), waiting: Arc::default() }
+    }
+
+    fn happened(&self) {
+        self.count.send_modify(|count| *count += 1);
+    }
+}
+
+impl Batch {
+    /// A store that is called in place.
+    pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { way: Way::InPlace { store: Mutex::new(store), clock }, changes: Changes::new() }
+    }
+
+    /// A store on two threads, one that writes and one that reads. They end when this is dropped.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory is called in place"))]
+    pub(crate) fn on_threads(
+        writer: Box<dyn Store>,
+        reader: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        let changes = Changes::new();
+        let (commits, messages) = channel();
+        let (readings, queries) = channel();
+        let writing = Writer { store: writer, clock, changes: changes.clone() };
+        let mut threads = Threads { writer: commits, reader: readings, running: Vec::new() };
+        // The reader is waited for first: SQLite puts its log away when the connection that closes last may write.
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        threads.running.push(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
+        threads.running.push(thread("performer-store").spawn(move || writing.run(&messages))?);
+        Ok(Self { way: Way::Threads(threads), changes })
+    }
+
+    /// One operation.
+    pub(crate) async fn one(&self, operation: Operation) -> Result<Answer> {
+        let mut answers = self.all(vec![operation]).await;
+        answers.pop().unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Operations that belong together: one commit.
+    pub(crate) async fn all(&self, operations: Vec<Operation>) -> Vec<Result<Answer>> {
+        let count = operations.len();
+        match &self.way {
+            Way::InPlace { store, clock } => {
+                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+                commit(&mut **store, operations, &**clock, &self.changes)
+            }
+            Way::Threads(Threads { writer, .. }) => {
+                let (reply, answers) = oneshot::channel();
+                let sent = writer.send(Message::Commit { operations, reply });
+                let answered = if sent.is_ok() { answers.await.ok() } else { None };
+                answered.unwrap_or_else(|| (0..count).map(|_| Err(stopped())).collect())
+            }
+        }
+    }
+
+    /// Answers a query.
+    pub(crate) async fn read(&self, query: Query) -> Result<Answer> {
+        match &self.way {
+            Way::InPlace { store, .. } => {
+                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+                unless_panicking(|| store.read(query)).unwrap_or_else(Err)
+            }
+            Way::Threads(Threads { reader, .. }) => {
+                let (reply, answer) = oneshot::channel();
+                reader.send(Reading { query, reply }).map_err(|_| stopped())?;
+                answer.await.unwrap_or_else(|_| Err(stopped()))
+            }
+        }
+    }
+
+    /// What the store has seen so far. Asked before a take, so that nothing can happen in between unseen.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen(*self.changes.count.borrow())
+    }
+
+    /// Waits for a change after `seen`, at most `at_most`.
+    pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
+        let _waiting = Waiting::new(&self.changes.waiting);
+        if let Way::Threads(Threads { writer, .. }) = &self.way {
+            let _ = writer.send(Message::SomebodyWaits);
+        }
+        let mut changes = self.changes.count.subscribe();
+        let changed = changes.wait_for(|count| *count != seen.0);
+        let _ = tokio::time::timeout(at_most, changed).await;
+    }
+}
+
+/// Counts itself among those who wait.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Writer {
+    store: Box<dyn Store>,
+    clock: Arc<dyn Clock>,
+    changes: Changes,
+}
+
+struct Batched {
+    operations: Vec<Operation>,
+    replies: Vec<(usize, oneshot::Sender<Vec<Result<Answer>>>)>,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Some(first) = self.wait_for_work(messages) {
+            let mut batch = Batched { operations: Vec::new(), replies: Vec::new() };
+            batch.add(first);
+            while batch.operations.len() < MOST_OPERATIONS {
+                match messages.try_recv() {
+                    Ok(message) => batch.add(message),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            self.commit(batch);
+        }
+    }
+
+    /// The next message; in between, while somebody waits for items, a look at what other processes did.
+    fn wait_for_work(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        loop {
+            if self.changes.waiting.load(Ordering::Relaxed) == 0 {
+                return messages.recv().ok();
+            }
+            match messages.recv_timeout(LOOK_ELSEWHERE) {
+                Ok(Message::SomebodyWaits) => {}
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.store.changed_elsewhere() {
+                        self.changes.happened();
+                    }
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Batched) {
+        if batch.operations.is_empty() {
+            return;
+        }
+        let answers = commit(&mut *self.store, batch.operations, &*self.clock, &self.changes);
+        let mut answers = answers.into_iter();
+        let mut orphans = Vec::new();
+        for (count, reply) in batch.replies {
+            let answers: Vec<_> = answers.by_ref().take(count).collect();
+            if let Err(unheard) = reply.send(answers) {
+                orphans.extend(unheard.into_iter().filter_map(given_back).flatten());
+            }
+        }
+        if !orphans.is_empty() {
+            commit(&mut *self.store, orphans, &*self.clock, &self.changes);
+        }
+    }
+}
+
+impl Batched {
+    fn add(&mut self, message: Message) {
+        if let Message::Commit { operations, reply } = message {
+            self.replies.push((operations.len(), reply));
+            self.operations.extend(operations);
+        }
+    }
+}
+
+/// Items taken for a caller who went away in the meantime go back into the queue.
+fn given_back(unheard: Result<Answer>) -> Option<Vec<Operation>> {
+    let claims: Vec<_> = match unheard {
+        Ok(Answer::Taken(items)) => items.into_iter().map(|item| item.claim).collect(),
+        Ok(Answer::Claimed(item)) => vec![item.claim],
+        _ => return None,
+    };
+    let give_back =
+        |claim| Operation::Report(Report { claim, result: TransactionResult::GivenBack, progress: None });
+    Some(claims.into_iter().map(give_back).collect())
+}
+
+fn commit(
+    store: &mut dyn Store,
+    operations: Vec<Operation>,
+    clock: &dyn Clock,
+    changes: &Changes,
+) -> Vec<Result<Answer>> {
+    let count = operations.len();
+    let mut wake = false;
+    let answers = unless_panicking(|| store.commit(operations, clock.now(), &mut wake));
+    if wake {
+        changes.happened();
+    }
+    answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect())
+}
+
+/// A violated assertion is an error of this batch, not the end of the user's program. Its transaction was
+/// never committed; the next one rolls it back before it begins.
+fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
+        let text = crate::exception::panic_text(&*panic);
+        OrchestratorError::new(ErrorKind::Other, format!("an invariant of the store is violated: {text}"))
+    })
+}
+
+fn read_all(mut store: Box<dyn Store>, queries: &Receiver<Reading>) {
+    for Reading { query, reply } in queries {
+        let answer = unless_panicking(|| store.read(query)).unwrap_or_else(Err);
+        let _ = reply.send(answer); // a reader who went away needs no answer
+    }
+}
+
+fn stopped() -> OrchestratorError {
+    OrchestratorError::new(ErrorKind::Unknown, "the store's thread ended before it answered")
+}

@@ -1,0 +1,537 @@
+//! Queues in memory: the store for tests, for simulations, and for work that may be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::{ErrorKind, OrchestratorError, Result};
+use super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
+use crate::model::content::{Output, SpecificContent};
+use crate::model::exception::ProcessingException;
+use crate::model::history::Recorded;
+use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
+use crate::model::job::Job;
+use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::lifecycle::ItemState;
+use crate::model::queue::{QueueDefinition, folded};
+use crate::model::review::{Comment, Person};
+use crate::model::selection::{SelectionKey, is_deferred};
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::Status;
+
+/// Everything in sorted maps, so that the same calls give the same answers in the same order.
+pub(crate) struct Memory {
+    keys: KeyMaker,
+    queues: BTreeMap<QueueId, Queue>,
+    items: BTreeMap<ItemId, Item>,
+    held: BTreeSet<(JobNumber, ItemId)>,
+    references: BTreeMap<(QueueId, Arc<str>), ItemId>,
+    comments: BTreeMap<i64, Comment>,
+    jobs: BTreeMap<JobKey, Job>,
+    last_queue: i64,
+    last_item: i64,
+    last_comment: i64,
+    in_transaction: bool,
+    torn: bool,
+}
+
+struct Queue {
+    definition: Arc<QueueDefinition>,
+    deleted: bool,
+    ready: BTreeSet<SelectionKey>,
+    deferred: BTreeSet<(Timestamp, ItemId)>,
+    statistics: QueueStatistics,
+}
+
+struct Item {
+    queue: QueueId,
+    unique_key: ItemKey,
+    key: ItemKey,
+    root: ItemId,
+    copies: Vec<ItemId>, // of a root: the whole chain behind it
+    state: ItemState,
+    reference: Option<Arc<str>>,
+    content: SpecificContent,
+    risk_sla_date: Option<Timestamp>,
+    ancestor: Option<ItemId>,
+    manual_ancestor: Option<ItemId>,
+    output: Option<Output>,
+    exception: Option<ProcessingException>,
+    progress: Option<String>,
+    robot: Option<u32>,
+    executor: Option<JobKey>,
+    recorded: Vec<Recorded>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        Self::with_keys(KeyMaker::new())
+    }
+
+    fn with_keys(keys: KeyMaker) -> Self {
+        Self {
+            keys,
+            queues: BTreeMap::new(),
+            items: BTreeMap::new(),
+            held: BTreeSet::new(),
+            references: BTreeMap::new(),
+            comments: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            last_queue: 0,
+            last_item: 0,
+            last_comment: 0,
+            in_transaction: false,
+            torn: false,
+        }
+    }
+
+    fn place(&mut self, id: ItemId, now: Timestamp) {
+        let Some(item) = self.items.get(&id) else { return };
+        let state = &item.state;
+        let Some(queue) = self.queues.get_mut(&item.queue) else { return };
+        match state.status {
+            Status::New => match state.defer_date {
+                Some(defer_date) if is_deferred(state, now) => {
+                    queue.deferred.insert((defer_date, id));
+                }
+                _ => {
+                    queue.ready.insert(SelectionKey::new(state.priority, state.due_date, id));
+                }
+            },
+            Status::InProgress => {
+                if let Some(Holder { job, .. }) = state.holder {
+                    self.held.insert((job, id));
+                }
+            }
+            _ => {}
+        }
+        if state.holds_reference
+            && let Some(reference) = &item.reference
+        {
+            self.references.insert((item.queue, reference.clone()), id);
+        }
+    }
+
+    fn displace(&mut self, id: ItemId) {
+        let Some(item) = self.items.get(&id) else { return };
+        let state = &item.state;
+        let Some(queue) = self.queues.get_mut(&item.queue) else { return };
+        queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
+        if let Some(defer_date) = state.defer_date {
+            queue.deferred.remove(&(defer_date, id));
+        }
+        if let Some(Holder { job, .. }) = state.holder {
+            self.held.remove(&(job, id));
+        }
+        if state.holds_reference
+            && let Some(reference) = &item.reference
+        {
+            self.references.remove(&(item.queue, reference.clone()));
+        }
+    }
+
+    /// Items whose DeferDate has come join those that are ready.
+    fn promote(&mut self, queue: QueueId, now: Timestamp) {
+        let Some(queue) = self.queues.get_mut(&queue) else { return };
+        while let Some((defer_date, id)) = queue.deferred.first().copied()
+            && defer_date <= now
+        {
+            queue.deferred.pop_first();
+            if let Some(item) = self.items.get(&id) {
+                queue.ready.insert(SelectionKey::new(item.state.priority, item.state.due_date, id));
+            }
+        }
+    }
+
+    fn insert(&mut self, item: Item, now: Timestamp) -> ItemId {
+        self.last_item += 1;
+        let id = ItemId(self.last_item);
+        let root = if item.root == ItemId(0) { id } else { item.root };
+        self.items.insert(id, Item { root, ..item });
+        if root != id
+            && let Some(root) = self.items.get_mut(&root)
+        {
+            root.copies.push(id);
+        }
+        self.place(id, now);
+        id
+    }
+
+    fn is_visible(&self, item: &Item) -> bool {
+        self.queues.get(&item.queue).is_some_and(|queue| !queue.deleted)
+    }
+}
+
+fn view(id: ItemId, item: &Item) -> QueueItem {
+    let state = &item.state;
+    QueueItem {
+        id,
+        unique_key: item.unique_key,
+        key: item.key,
+        queue_id: item.queue,
+        status: state.status,
+        review_status: state.review_status,
+        reviewer_user_id: state.reviewer_user_id,
+        priority: state.priority,
+        reference: item.reference.as_deref().map(str::to_owned),
+        specific_content: item.content.clone(),
+        output: item.output.clone(),
+        processing_exception: item.exception.clone(),
+        outcome: state.outcome,
+        due_date: state.due_date,
+        defer_date: state.defer_date,
+        risk_sla_date: item.risk_sla_date,
+        creation_time: state.creation_time,
+        start_processing: state.start_processing,
+        end_processing: state.end_processing,
+        seconds_in_previous_attempts: state.seconds_in_previous_attempts,
+        retry_number: state.retry_number,
+        ancestor_id: item.ancestor,
+        manual_retry_number: state.manual_retry_number,
+        manual_ancestor_id: item.manual_ancestor,
+        is_superseded: state.superseded,
+        progress: item.progress.clone(),
+        executor_job: state.holder.and(item.executor),
+        robot: state.holder.and(item.robot),
+        row_version: state.row_version,
+    }
+}
+
+fn passes(id: ItemId, item: &Item, queue: Option<QueueId>, filter: &ItemFilter) -> bool {
+    let state = &item.state;
+    queue.is_none_or(|queue| queue == item.queue)
+        && (filter.status.is_empty() || filter.status.contains(&state.status))
+        && (filter.review_status.is_empty() || filter.review_status.contains(&state.review_status))
+        && filter.priority.is_none_or(|priority| priority == state.priority)
+        && filter.reference.as_ref().is_none_or(|reference| reference.matches(item.reference.as_deref()))
+        && filter.exception_type.is_none_or(|wanted| view(id, item).exception_type() == Some(wanted))
+        && filter.key.is_none_or(|key| key == item.key)
+        && filter.created_from.is_none_or(|from| state.creation_time >= from)
+        && filter.created_before.is_none_or(|before| state.creation_time < before)
+}
+
+impl Rows for Memory {
+    fn begin(&mut self) -> Result<()> {
+        // A transaction that ended in a panic left some of its changes behind; nothing undoes them here.
+        self.torn |= self.in_transaction;
+        if self.torn {
+            let message = "the store in memory was damaged by a violated invariant";
+            return Err(OrchestratorError::new(ErrorKind::Other, message));
+        }
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.in_transaction = false;
+    }
+
+    fn begin_reading(&mut self) -> Result<()> {
+        self.begin()
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        false
+    }
+
+    fn keys(&mut self) -> &mut KeyMaker {
+        &mut self.keys
+    }
+
+    fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        let mut live = self.queues.values().filter(|queue| !queue.deleted);
+        if let Some(queue) = live.clone().find(|queue| queue.definition.name == name) {
+            return Ok(Some(queue.definition.clone()));
+        }
+        let name = folded(name);
+        Ok(live.find(|queue| folded(&queue.definition.name) == name).map(|queue| queue.definition.clone()))
+    }
+
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
+        Ok(self.queues.get(&id).filter(|queue| !queue.deleted).map(|queue| queue.definition.clone()))
+    }
+
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
+        let live = self.queues.values().filter(|queue| !queue.deleted);
+        let mut queues: Vec<_> = live.map(|queue| (*queue.definition).clone()).collect();
+        queues.sort_by_key(|queue| folded(&queue.name));
+        Ok(queues)
+    }
+
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
+        self.last_queue += 1;
+        let id = QueueId(self.last_queue);
+        let queue = Queue {
+            definition: Arc::new(QueueDefinition { id, ..queue.clone() }),
+            deleted: false,
+            ready: BTreeSet::new(),
+            deferred: BTreeSet::new(),
+            statistics: QueueStatistics::default(),
+        };
+        self.queues.insert(id, queue);
+        Ok(id)
+    }
+
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
+        if let Some(stored) = self.queues.get_mut(&queue.id) {
+            stored.definition = Arc::new(queue.clone());
+        }
+        Ok(())
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> Result<()> {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.deleted = true;
+        }
+        Ok(())
+    }
+
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
+        Ok(self.queues.get(&queue).map(|queue| queue.statistics).unwrap_or_default())
+    }
+
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+        if let Some(queue) = self.queues.get_mut(&queue) {
+            queue.statistics.add(delta);
+        }
+        Ok(())
+    }
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
+        let item = Item {
+            queue: row.queue,
+            unique_key: row.unique_key,
+            key: row.unique_key,
+            root: ItemId(0),
+            copies: Vec::new(),
+            state: *row.state,
+            reference: row.reference.map(Arc::from),
+            content: row.content.clone(),
+            risk_sla_date: row.risk_sla_date,
+            ancestor: None,
+            manual_ancestor: None,
+            output: None,
+            exception: None,
+            progress: row.progress.map(str::to_owned),
+            robot: None,
+            executor: None,
+            recorded: Vec::new(),
+        };
+        Ok(self.insert(item, row.now))
+    }
+
+    fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId> {
+        let Some(original) = self.items.get(&copy.original) else {
+            return Err(OrchestratorError::no_item(copy.original));
+        };
+        let ancestor = Some(copy.original);
+        let item = Item {
+            queue: original.queue,
+            unique_key: copy.unique_key,
+            key: original.key,
+            root: original.root,
+            copies: Vec::new(),
+            state: *copy.state,
+            reference: original.reference.clone(),
+            content: original.content.clone(),
+            risk_sla_date: original.risk_sla_date,
+            ancestor: if copy.by_hand { None } else { ancestor },
+            manual_ancestor: if copy.by_hand { ancestor } else { original.manual_ancestor },
+            output: None,
+            exception: None,
+            progress: None,
+            robot: None,
+            executor: None,
+            recorded: Vec::new(),
+        };
+        Ok(self.insert(item, copy.now))
+    }
+
+    fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
+        Ok(self.items.get(&id).map(|item| Row { queue: item.queue, state: item.state }))
+    }
+
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        Ok(self.items.get(&id).filter(|item| self.is_visible(item)).map(|item| view(id, item)))
+    }
+
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        self.promote(ask.queue, ask.now);
+        let Some(queue) = self.queues.get(&ask.queue) else { return Ok(Vec::new()) };
+        let ready = queue.ready.iter().filter_map(|key| self.items.get_key_value(&key.id()));
+        let matching = ready
+            .filter(|(_, item)| ask.reference.is_none_or(|filter| filter.matches(item.reference.as_deref())));
+        Ok(matching.take(ask.count).map(|(id, item)| (item.state, Box::new(view(*id, item)))).collect())
+    }
+
+    fn write(&mut self, id: ItemId, _before: &ItemState, written: &Written<'_>) -> Result<()> {
+        self.displace(id);
+        if let Some(item) = self.items.get_mut(&id) {
+            item.state = *written.state;
+            if let Some(output) = written.output {
+                item.output = Some(output.clone());
+            }
+            if let Some(exception) = written.exception {
+                item.exception = Some(exception.clone());
+            }
+            if let Some(progress) = written.progress {
+                item.progress = Some(progress.to_owned());
+            }
+            if let Some((job, robot)) = written.taken_by {
+                item.executor = Some(job);
+                item.robot = Some(robot);
+            }
+        }
+        self.place(id, written.now);
+        Ok(())
+    }
+
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.content = content.clone();
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.recorded.push(*event);
+        }
+        Ok(())
+    }
+
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        Ok(self.items.get(&id).map(|item| item.recorded.clone()).unwrap_or_default())
+    }
+
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
+        Ok(self.references.contains_key(&(queue, Arc::from(reference))))
+    }
+
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
+        let root = self.items.get(&id).map_or(id, |item| item.root);
+        let mut chain = vec![root];
+        chain.extend(self.items.get(&root).into_iter().flat_map(|item| item.copies.iter().copied()));
+        Ok(chain)
+    }
+
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
+        let of_job = (Bound::Included((job, ItemId(0))), Bound::Included((job, ItemId(i64::MAX))));
+        Ok(self.held.range(of_job).map(|(_, id)| *id).collect())
+    }
+
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
+        let started = |id: &ItemId| self.items.get(id).and_then(|item| item.state.start_processing);
+        Ok(self
+            .held
+            .iter()
+            .map(|(_, id)| *id)
+            .filter(|id| started(id).is_some_and(|at| at < before))
+            .collect())
+    }
+
+    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
+        let of_queue = self.items.iter().filter(|(_, item)| item.queue == queue);
+        Ok(of_queue.filter(|(_, item)| !item.state.status.is_final()).map(|(id, _)| *id).collect())
+    }
+
+    fn list(&mut self, queue: Option<QueueId>, filter: &ItemFilter, page: Page) -> Result<ItemPage> {
+        let visible = self.items.iter().filter(|(_, item)| self.is_visible(item));
+        let matching: Vec<_> = visible.filter(|(id, item)| passes(**id, item, queue, filter)).collect();
+        let count = matching.len() as u64;
+        let show = |(id, item): &(&ItemId, &Item)| view(**id, item);
+        let items = if page.descending {
+            matching.iter().rev().skip(page.skip).take(page.top).map(show).collect()
+        } else {
+            matching.iter().skip(page.skip).take(page.top).map(show).collect()
+        };
+        Ok(ItemPage { items, count })
+    }
+
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>> {
+        let later = self.items.range((Bound::Excluded(after), Bound::Unbounded));
+        let roots = later.filter(|(id, item)| {
+            item.queue == queue && item.root == **id && item.state.creation_time < before
+        });
+        Ok(roots.take(limit).map(|(id, _)| *id).collect())
+    }
+
+    fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        self.displace(id);
+        self.items.remove(&id);
+        self.comments.retain(|_, comment| comment.item_id != id);
+        Ok(())
+    }
+
+    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
+        self.last_comment += 1;
+        let comment = Comment {
+            id: self.last_comment,
+            item_id: id,
+            text: text.to_owned(),
+            author: author.clone(),
+            creation_time: now,
+        };
+        self.comments.insert(comment.id, comment.clone());
+        Ok(comment)
+    }
+
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
+        Ok(self.comments.get(&comment).cloned())
+    }
+
+    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()> {
+        match (text, self.comments.get_mut(&comment)) {
+            (Some(text), Some(stored)) => text.clone_into(&mut stored.text),
+            _ => {
+                self.comments.remove(&comment);
+            }
+        }
+        Ok(())
+    }
+
+    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
+        Ok(self.comments.values().filter(|comment| comment.item_id == id).cloned().collect())
+    }
+
+    fn insert_job(&mut self, job: &Job) -> Result<()> {
+        self.jobs.insert(job.key, job.clone());
+        Ok(())
+    }
+
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        Ok(self.jobs.get(&key).cloned())
+    }
+
+    fn write_job(&mut self, job: &Job) -> Result<()> {
+        self.insert_job(job)
+    }
+
+    fn live_jobs(&mut self) -> Result<Vec<Job>> {
+        Ok(self.jobs.values().filter(|job| !job.state.is_final()).cloned().collect())
+    }
+
+    fn jobs(&mut self, limit: usize) -> Result<Vec<Job>> {
+        let mut jobs: Vec<_> = self.jobs.values().cloned().collect();
+        jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time, job.key)));
+        jobs.truncate(limit);
+        Ok(jobs)
+    }
+
+    fn process_is_gone(&mut self, _job: JobKey) -> bool {
+        false // a job in memory lives in this process
+    }
+}

@@ -1,0 +1,308 @@
+//! The rules over a store: batching, leases and sweeping are written here once, for every store.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `batch.rs` | group commit: what waits becomes one transaction |
+//! | `store.rs` | the trait of a store: operations, queries, answers |
+//! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
+//! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
+//! | `memory.rs`, `sqlite/` | such stores |
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::batch::Batch;
+use self::store::{Answer, Operation, Query};
+use super::{
+    Administration, BulkAdded, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report,
+    ReportedAndTaken, Result, Seen, Swept, Take, Taken,
+};
+use crate::model::clock::{Clock, SystemClock};
+use crate::model::history::ItemEvent;
+use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
+use crate::model::job::{DEFAULT_LEASE, Job, JobState, NewJob, StopStrategy};
+use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::ReviewStatus;
+
+mod apply;
+mod batch;
+mod memory;
+mod rows;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+
+/// An Orchestrator on this machine: the rules over a store of its own.
+#[derive(Debug)]
+pub struct Local {
+    batch: Batch,
+    clock: Arc<dyn Clock>,
+    sweeps: Mutex<Sweeps>,
+}
+
+/// What the sweeps of this process have seen of time.
+#[derive(Debug, Default)]
+struct Sweeps {
+    last: Option<(Timestamp, Duration)>,
+    leases_count_from: Duration,
+    overdue_from: Duration,
+}
+
+impl Local {
+    /// Queues in the memory of this process, for tests and for work that may be lost.
+    pub fn memory() -> Self {
+        Self::memory_with_clock(Arc::new(SystemClock::new()))
+    }
+
+    /// The same, with a clock of the caller's.
+    pub fn memory_with_clock(clock: Arc<dyn Clock>) -> Self {
+        let batch = Batch::in_place(Box::new(memory::Memory::new()), clock.clone());
+        Self::new(batch, clock)
+    }
+
+    /// Queues in a SQLite file; it is made when it is not there. Several processes may use one file.
+    ///
+    /// Durable: what was acknowledged is on disk (`synchronous=FULL`, write-ahead log).
+    ///
+    /// # Errors
+    ///
+    /// Other, with a sentence that names the file, when it is not a file of performer's, is damaged, was
+    /// written by a newer version or cannot be written. Such a file is not touched.
+    #[cfg(feature = "sqlite")]
+    pub async fn sqlite(path: impl Into<std::path::PathBuf>) -> Result<Self> {
+        Self::sqlite_with_clock(path, Arc::new(SystemClock::new())).await
+    }
+
+    /// The same, with a clock of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`sqlite`](Self::sqlite).
+    #[cfg(feature = "sqlite")]
+    pub async fn sqlite_with_clock(
+        path: impl Into<std::path::PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let path = path.into();
+        let now = clock.now();
+        let (answer, opened) = tokio::sync::oneshot::channel();
+        // Opening may wait for another process; a thread of its own keeps the runtime free.
+        std::thread::spawn(move || drop(answer.send(sqlite::open(&path, now))));
+        let gone = |_| OrchestratorError::new(ErrorKind::Other, "the thread that opened the file ended");
+        let (writer, reader) = opened.await.map_err(gone)??;
+        let batch =
+            Batch::on_threads(Box::new(writer), Box::new(reader), clock.clone()).map_err(|error| {
+                OrchestratorError::new(ErrorKind::Unavailable, "cannot start the threads of the store")
+                    .because(error)
+            })?;
+        Ok(Self::new(batch, clock))
+    }
+
+    fn new(batch: Batch, clock: Arc<dyn Clock>) -> Self {
+        Self { batch, clock, sweeps: Mutex::default() }
+    }
+
+    /// Whether this sweep may end leases, and whether it looks for items that are overdue.
+    ///
+    /// Leases are kept in the time of day. When somebody moves that, every lease seems over at once (or
+    /// never); so a sweeper that sees the time of day run away from the monotone clock leaves leases alone
+    /// until every performer has had the time to beat.
+    fn plan_sweep(&self) -> Operation {
+        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+        if let Some((last_now, last_elapsed)) = sweeps.last {
+            let passed = Duration::try_from(now.duration_since(last_now)).unwrap_or_default();
+            if passed.abs_diff(elapsed.saturating_sub(last_elapsed)) > TIME_OF_DAY_MOVED {
+                sweeps.leases_count_from = elapsed + DEFAULT_LEASE;
+                tracing::warn!(
+                    ?passed,
+                    "the time of day was moved; leases do not end until performers have beaten again"
+                );
+            }
+        }
+        sweeps.last = Some((now, elapsed));
+        let overdue = elapsed >= sweeps.overdue_from;
+        if overdue {
+            sweeps.overdue_from = elapsed + BETWEEN_LOOKS_FOR_OVERDUE;
+        }
+        Operation::Sweep { leases: elapsed >= sweeps.leases_count_from, overdue }
+    }
+}
+
+/// A difference between the clocks that is no drift.
+const TIME_OF_DAY_MOVED: Duration = Duration::from_secs(2);
+
+/// How often a sweeper looks for items that are InProgress for too long (contract section 23: at least
+/// each minute).
+const BETWEEN_LOOKS_FOR_OVERDUE: Duration = Duration::from_secs(60);
+
+/// The one kind of answer an operation has; any other is a mistake in this crate.
+macro_rules! expect_answer {
+    ($answer:expr, $variant:ident) => {
+        match $answer? {
+            Answer::$variant(value) => Ok(value),
+            other => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
+        }
+    };
+}
+
+fn done(answer: Result<Answer>) -> Result<()> {
+    answer.map(drop)
+}
+
+#[async_trait]
+impl Orchestrator for Local {
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        expect_answer!(self.batch.one(Operation::StartJob(job)).await, Job)
+    }
+
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        expect_answer!(self.batch.one(Operation::Beat(job)).await, JobState)
+    }
+
+    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
+        expect_answer!(self.batch.one(Operation::EndJob { job, state, info }).await, Swept)
+    }
+
+    async fn sweep(&self) -> Result<Swept> {
+        expect_answer!(self.batch.one(self.plan_sweep()).await, Swept)
+    }
+
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        let operation = Operation::Add { queue: queue.to_owned(), item };
+        expect_answer!(self.batch.one(operation).await, Item).map(|item: Box<QueueItem>| *item)
+    }
+
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        let operation = Operation::BulkAdd { queue: queue.to_owned(), commit_type, items };
+        expect_answer!(self.batch.one(operation).await, BulkAdded)
+    }
+
+    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+        expect_answer!(self.batch.one(Operation::AddAndStart { take, item }).await, Claimed)
+    }
+
+    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+        let seen = self.batch.seen();
+        let taking = take.is_some();
+        let mut operations: Vec<_> = reports.into_iter().map(Operation::Report).collect();
+        operations.extend(take.map(Operation::Take));
+        let mut answers = self.batch.all(operations).await;
+        let taken = if taking { answers.pop() } else { None };
+        ReportedAndTaken {
+            reports: answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect(),
+            taken: taken.map_or_else(
+                || Ok(Taken::default()),
+                |answer| expect_answer!(answer, Taken).map(|items| Taken { items, seen }),
+            ),
+        }
+    }
+
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        done(self.batch.one(Operation::Progress { claim, progress }).await)
+    }
+
+    async fn wait_for_items(&self, _queue: &str, seen: Seen, at_most: Duration) {
+        self.batch.wait(seen, at_most).await;
+    }
+}
+
+#[async_trait]
+impl Administration for Local {
+    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        expect_answer!(self.batch.one(Operation::CreateQueue(queue)).await, Queue)
+    }
+
+    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        let name = name.to_owned();
+        expect_answer!(self.batch.one(Operation::UpdateQueue { name, queue }).await, Queue)
+    }
+
+    async fn delete_queue(&self, name: &str) -> Result<()> {
+        done(self.batch.one(Operation::DeleteQueue(name.to_owned())).await)
+    }
+
+    async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
+        expect_answer!(self.batch.read(Query::Queue(name.to_owned())).await, Queue)
+    }
+
+    async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {
+        expect_answer!(self.batch.read(Query::Queues).await, Queues)
+    }
+
+    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
+        expect_answer!(self.batch.read(Query::Statistics(queue.to_owned())).await, Statistics)
+    }
+
+    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
+        expect_answer!(self.batch.read(Query::Item(id)).await, Item).map(|item: Box<QueueItem>| *item)
+    }
+
+    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
+        expect_answer!(self.batch.read(Query::Items(filter, page)).await, Items)
+    }
+
+    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
+        expect_answer!(self.batch.one(Operation::Edit { id, edit }).await, Item)
+            .map(|item: Box<QueueItem>| *item)
+    }
+
+    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        expect_answer!(self.batch.one(Operation::Delete(items)).await, Failed)
+    }
+
+    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
+        expect_answer!(self.batch.read(Query::History(id)).await, History)
+    }
+
+    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>> {
+        expect_answer!(self.batch.read(Query::Events(id)).await, Events)
+    }
+
+    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        expect_answer!(self.batch.one(Operation::Review { to, items }).await, Failed)
+    }
+
+    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        expect_answer!(self.batch.one(Operation::SetReviewer { reviewer, items }).await, Failed)
+    }
+
+    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
+        expect_answer!(self.batch.one(Operation::AddComment { id, author, text }).await, Comment)
+    }
+
+    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
+        done(self.batch.one(Operation::EditComment { comment, author, text }).await)
+    }
+
+    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
+        expect_answer!(self.batch.read(Query::Comments(id)).await, Comments)
+    }
+
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        done(self.batch.one(Operation::Purge(id)).await)
+    }
+
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        expect_answer!(self.batch.one(Operation::ApplyRetention { limit }).await, Removed)
+    }
+
+    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
+        expect_answer!(self.batch.read(Query::Jobs { limit }).await, Jobs)
+    }
+
+    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
+        done(self.batch.one(Operation::StopJob { job, strategy }).await)
+    }
+}

@@ -1,0 +1,147 @@
+//! A store seen row by row: what [`apply`](super::apply) needs to apply the rules.
+//!
+//! For stores where one more statement costs a microsecond (memory, SQLite). No method here knows a rule;
+//! each reads or writes what it is told.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::Result;
+use crate::model::content::{Output, SpecificContent};
+use crate::model::exception::ProcessingException;
+use crate::model::history::Recorded;
+use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use crate::model::job::Job;
+use crate::model::key::{ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::lifecycle::ItemState;
+use crate::model::queue::QueueDefinition;
+use crate::model::review::{Comment, Person};
+use crate::model::statistics::QueueStatistics;
+
+/// Rows, inside the one transaction that is open at a time.
+pub(crate) trait Rows: Send {
+    /// Opens the transaction; nobody else writes until it ends.
+    fn begin(&mut self) -> Result<()>;
+    /// Makes the transaction durable.
+    fn commit(&mut self) -> Result<()>;
+    /// Undoes the transaction. Never fails: what cannot be undone is reopened.
+    fn rollback(&mut self);
+    /// Opens a transaction that only reads, from one consistent state.
+    fn begin_reading(&mut self) -> Result<()>;
+    /// Whether another process has changed the store since this was asked last.
+    fn changed_elsewhere(&mut self) -> bool;
+    /// Makes keys.
+    fn keys(&mut self) -> &mut KeyMaker;
+
+    fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>>;
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>>;
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>>;
+    /// Inserts a queue; its id is given by the store.
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId>;
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()>;
+    fn delete_queue(&mut self, id: QueueId) -> Result<()>;
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics>;
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId>;
+    /// Inserts the retry copy of an item, behind everything that waits.
+    fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId>;
+    fn row(&mut self, id: ItemId) -> Result<Option<Row>>;
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>>;
+    /// The first `count` items of a queue that may be handed out now, in the order of the model.
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>>;
+    /// Writes what changed of an item's state.
+    fn write(&mut self, id: ItemId, before: &ItemState, after: &Written<'_>) -> Result<()>;
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()>;
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>>;
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool>;
+    /// All rows of the retry chain an item belongs to, by id.
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>>;
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>>;
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
+    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>>;
+    fn list(&mut self, queue: Option<QueueId>, filter: &ItemFilter, page: Page) -> Result<ItemPage>;
+    /// First attempts of a queue created before a time, the oldest first: where retention looks.
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>>;
+    fn remove_item(&mut self, id: ItemId) -> Result<()>;
+
+    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment>;
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
+    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;
+    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>>;
+
+    fn insert_job(&mut self, job: &Job) -> Result<()>;
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>>;
+    fn write_job(&mut self, job: &Job) -> Result<()>;
+    fn live_jobs(&mut self) -> Result<Vec<Job>>;
+    fn jobs(&mut self, limit: usize) -> Result<Vec<Job>>;
+    /// Whether the process of a job is known to be gone. False when nobody can tell.
+    fn process_is_gone(&mut self, job: JobKey) -> bool;
+}
+
+/// The part of an item's row that the rules look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) queue: QueueId,
+    pub(crate) state: ItemState,
+}
+
+/// Which items may be handed out.
+#[derive(Debug)]
+pub(crate) struct NextItems<'a> {
+    pub(crate) queue: QueueId,
+    pub(crate) reference: Option<&'a ReferenceFilter>,
+    pub(crate) count: usize,
+    pub(crate) now: Timestamp,
+}
+
+/// A new item as it is inserted.
+#[derive(Debug)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) queue: QueueId,
+    pub(crate) unique_key: ItemKey,
+    pub(crate) state: &'a ItemState,
+    pub(crate) reference: Option<&'a str>,
+    pub(crate) content: &'a SpecificContent,
+    pub(crate) risk_sla_date: Option<Timestamp>,
+    pub(crate) progress: Option<&'a str>,
+    /// The store's time: whether the item is deferred.
+    pub(crate) now: Timestamp,
+}
+
+/// A retry copy as it is inserted; everything not named here is the original's.
+#[derive(Debug)]
+pub(crate) struct Copy<'a> {
+    pub(crate) original: ItemId,
+    pub(crate) unique_key: ItemKey,
+    pub(crate) state: &'a ItemState,
+    pub(crate) by_hand: bool,
+    pub(crate) now: Timestamp,
+}
+
+/// What is written with a change of state.
+#[derive(Debug)]
+pub(crate) struct Written<'a> {
+    pub(crate) state: &'a ItemState,
+    pub(crate) now: Timestamp,
+    /// The job that takes it, and which of its robots.
+    pub(crate) taken_by: Option<(JobKey, u32)>,
+    pub(crate) output: Option<&'a Output>,
+    pub(crate) exception: Option<&'a ProcessingException>,
+    pub(crate) progress: Option<&'a str>,
+}
+
+impl<'a> Written<'a> {
+    /// Only the state.
+    pub(crate) fn state(state: &'a ItemState, now: Timestamp) -> Self {
+        Self { state, now, taken_by: None, output: None, exception: None, progress: None }
+    }
+}

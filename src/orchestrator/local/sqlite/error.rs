@@ -1,0 +1,54 @@
+//! What SQLite's errors mean to a caller.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use super::super::super::{ErrorKind, OrchestratorError};
+
+/// An error of SQLite, with the file and the remedy.
+pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError {
+    let shown = path.display();
+    let (kind, message) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (ErrorKind::Unavailable, format!("another process has been writing to {shown} for too long"))
+        }
+        Some(ErrorCode::DiskFull) => (
+            ErrorKind::Unavailable,
+            format!("there is no space left on the disk of {shown}; nothing was changed"),
+        ),
+        Some(ErrorCode::SystemIoFailure) => {
+            (ErrorKind::Unavailable, format!("reading or writing {shown} failed"))
+        }
+        Some(ErrorCode::ReadOnly) => (ErrorKind::Other, format!("{shown} cannot be written to")),
+        Some(ErrorCode::CannotOpen) => (ErrorKind::Other, format!("{shown} cannot be opened")),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (ErrorKind::Other, format!("{shown} is damaged; restore it from a backup"))
+        }
+        _ => (ErrorKind::Other, format!("SQLite refused a statement on {shown}")),
+    };
+    OrchestratorError::new(kind, message).because(error)
+}
+
+/// The same after a commit: when the disk failed then, nobody knows what of it is there.
+pub(super) fn explain_commit(error: rusqlite::Error, path: &Path) -> OrchestratorError {
+    if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
+        let message = format!("writing {} failed while a commit was under way", path.display());
+        return OrchestratorError::new(ErrorKind::Unknown, message).because(error);
+    }
+    explain(error, path)
+}
+
+/// Whether the connection is to be closed and opened again: after a failed write or sync what it believes
+/// of the file may be wrong.
+pub(super) fn breaks_the_connection(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// An error of the file system.
+pub(super) fn file_error(path: &Path, what: &str, error: std::io::Error) -> OrchestratorError {
+    OrchestratorError::new(ErrorKind::Other, format!("{} {what}: {error}", path.display())).because(error)
+}

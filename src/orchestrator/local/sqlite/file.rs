@@ -1,0 +1,198 @@
+//! The file itself: made as a whole, looked at before it is opened, brought up to date.
+//!
+//! A file that is not ours, is damaged, or was written by a newer version is refused before SQLite ever
+//! opens it for writing, so nothing of it changes.
+
+use std::fs;
+use std::io::{ErrorKind as IoErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::error::{explain, file_error};
+
+/// Marks a file as performer's: "perf" in the header's application id.
+const APPLICATION_ID: i32 = 0x7065_7266;
+
+/// Older versions can corrupt a file in write-ahead mode when several processes use it.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Each brings the schema from the version before it to its own (its place in this list, from 1).
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_queues_items_jobs.sql")];
+
+/// Opens a file for use, making it or bringing it up to date first.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    check_library_version(rusqlite::version_number())?;
+    if !path.exists() {
+        create(path)?;
+    }
+    check_header(path)?;
+    let mut connection = connect(path, OpenFlags::empty())?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+fn check_library_version(version: i32) -> Result<()> {
+    if version >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let message = format!(
+        "SQLite {} can damage a file that several processes use; performer needs 3.51.3 or newer (its feature \"sqlite\" bundles one)",
+        rusqlite::version()
+    );
+    Err(OrchestratorError::new(ErrorKind::Other, message))
+}
+
+/// A connection with the settings every connection has.
+pub(super) fn connect(path: &Path, more: OpenFlags) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let connection = Connection::open_with_flags(path, flags);
+    let settle = |mut connection: Connection| {
+        connection.busy_handler(Some(wait_while_busy))?;
+        // FULL: a commit is on disk before it is answered.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -32_768)?; // KiB
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    connection.and_then(settle).map_err(|error| explain(error, path))
+}
+
+/// Another process is writing. Waits in short steps, at most ten seconds in all; SQLite's own steps grow to
+/// a tenth of a second, in which a busy neighbour commits a hundred times.
+fn wait_while_busy(attempt: i32) -> bool {
+    let (step, attempts) = if attempt < 20 { (500, 20) } else { (5_000, 2_000) };
+    #[expect(clippy::disallowed_methods, reason = "called by SQLite on the store's own thread")]
+    std::thread::sleep(Duration::from_micros(step));
+    attempt < attempts
+}
+
+/// Makes the file under another name and gives it its own when it is complete: nobody ever sees a file
+/// without a schema, however many processes start at once or are killed here.
+fn create(path: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| file_error(path, "cannot be made", error);
+    let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
+    name.push(format!(".new-{}-{:016x}", std::process::id(), fastrand::u64(..)));
+    let unfinished = path.with_file_name(name);
+    let made = fill(&unfinished).and_then(|()| match fs::hard_link(&unfinished, path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()), // somebody was quicker
+        // A file system without links. Between the look and the rename lies an instant; it has no better way.
+        Err(_) if !path.exists() => fs::rename(&unfinished, path).map_err(failed),
+        Err(_) => Ok(()),
+    });
+    let _ = fs::remove_file(&unfinished);
+    made
+}
+
+fn fill(path: &Path) -> Result<()> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    let settle = |connection: &Connection| {
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "journal_mode", "WAL")
+    };
+    settle(&connection).map_err(|error| explain(error, path))?;
+    migrate(&mut connection, path)?;
+    connection.close().map_err(|(_, error)| explain(error, path))
+}
+
+/// Looks at the first bytes of the file, without SQLite.
+fn check_header(path: &Path) -> Result<()> {
+    let refuse = |message: String| Err(OrchestratorError::new(ErrorKind::Other, message));
+    let shown = path.display();
+    let metadata = fs::metadata(path).map_err(|error| file_error(path, "cannot be read", error))?;
+    if !metadata.is_file() {
+        return refuse(format!("{shown} is not a file"));
+    }
+    if metadata.permissions().readonly() {
+        return refuse(format!("{shown} is read-only; performer must be able to write to it"));
+    }
+    let mut header = [0; 100];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    match read {
+        Ok(()) if header.starts_with(b"SQLite format 3\0") => {}
+        Err(error) if error.kind() != IoErrorKind::UnexpectedEof => {
+            return Err(file_error(path, "cannot be read", error));
+        }
+        Err(_) if metadata.len() == 0 => {
+            return refuse(format!(
+                "{shown} is empty; if nothing is missing, delete it and it will be made anew"
+            ));
+        }
+        _ => return refuse(format!("{shown} is not a SQLite file")),
+    }
+    let number = |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if number(68) != APPLICATION_ID {
+        return refuse(format!("{shown} is a SQLite file of another program"));
+    }
+    // The header counts the pages at the last checkpoint; the file has never fewer.
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let expected = page_size * u64::from(number(28).unsigned_abs());
+    if metadata.len() < expected {
+        return refuse(format!(
+            "{shown} is damaged: it has {} of {expected} bytes; restore it from a backup",
+            metadata.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date, each version in one transaction. Two processes that do this at once: one
+/// does, the other waits and finds it done.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    loop {
+        let version = schema_version(connection).map_err(|error| explain(error, path))?;
+        let newest = MIGRATIONS.len();
+        if version == newest {
+            return Ok(());
+        }
+        if version > newest {
+            let message = format!(
+                "{} was written by a newer version of performer (its schema is {version}, this version knows {newest}); use that version",
+                path.display()
+            );
+            return Err(OrchestratorError::new(ErrorKind::Other, message));
+        }
+        migrate_one(connection, version).map_err(|error| explain(error, path))?;
+    }
+}
+
+fn migrate_one(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if schema_version(&transaction)? == from {
+        transaction.execute_batch(MIGRATIONS[from])?;
+        transaction.pragma_update(None, "user_version", from + 1)?;
+    }
+    transaction.commit()
+}
+
+fn schema_version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+/// Where the lock files of the jobs on this file are.
+pub(super) fn jobs_folder(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-jobs");
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_that_damages_files_is_refused() {
+        assert!(check_library_version(OLDEST_SQLITE).is_ok());
+        let error = check_library_version(3_050_004).unwrap_err();
+        assert!(error.to_string().contains("needs 3.51.3 or newer"), "{error}");
+        assert!(check_library_version(rusqlite::version_number()).is_ok());
+    }
+}

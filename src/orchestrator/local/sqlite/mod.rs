@@ -1,0 +1,83 @@
+//! Queues in a SQLite file.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `file.rs` | makes, checks, opens and migrates the file |
+//! | `rows.rs` | the statements of the busy path: items |
+//! | `people.rs` | the statements of the quiet path: queues, jobs, comments, lists |
+//! | `columns.rs` | an item's row, from and to columns |
+//! | `lock.rs` | lock files: whose process is gone |
+//! | `error.rs` | what SQLite's errors mean to a caller |
+//! | `migrations/` | the schema, by version |
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, OpenFlags};
+
+use self::lock::JobLocks;
+use super::super::Result;
+use crate::model::key::KeyMaker;
+
+mod columns;
+mod error;
+mod file;
+mod lock;
+mod people;
+mod rows;
+
+/// One connection to the file.
+pub(super) struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    keys: KeyMaker,
+    locks: JobLocks,
+    data_version: i64,
+    broken: bool,
+}
+
+/// Opens a file: a connection that writes and one that reads.
+pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, Sqlite)> {
+    // Absolute, so that a later change of the working folder moves neither the file nor its locks.
+    let path =
+        std::path::absolute(path).map_err(|error| error::file_error(path, "cannot be found", error))?;
+    let writer = Sqlite::new(file::open(&path)?, &path);
+    let reader = Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path);
+    tracing::debug!(path = %path.display(), at = %now, sqlite = rusqlite::version(), "opened");
+    Ok((writer, reader))
+}
+
+impl Sqlite {
+    fn new(connection: Connection, path: &Path) -> Self {
+        Self {
+            connection,
+            keys: KeyMaker::new(),
+            locks: JobLocks::new(file::jobs_folder(path)),
+            path: path.to_owned(),
+            data_version: 0,
+            broken: false,
+        }
+    }
+
+    /// Runs a statement; an error that breaks the connection is remembered.
+    fn run<T>(&mut self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        act(&self.connection).map_err(|error| {
+            self.broken |= error::breaks_the_connection(&error);
+            error::explain(error, &self.path)
+        })
+    }
+
+    fn reopen_if_broken(&mut self) -> Result<()> {
+        if self.broken {
+            self.connection = file::open(&self.path)?;
+            self.broken = false;
+            tracing::warn!(path = %self.path.display(), "reopened after an error of the disk");
+        }
+        Ok(())
+    }
+}
+
+/// A prepared statement, from the connection's cache.
+fn prepared<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+    connection.prepare_cached(sql)
+}

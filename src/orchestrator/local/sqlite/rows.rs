@@ -1,0 +1,520 @@
+//! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::super::Result;
+use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
+use super::columns::{self, REST, STATE, micros, numbered, time};
+use super::{Sqlite, error, people, prepared};
+use crate::model::content::SpecificContent;
+use crate::model::exception::{ExceptionType, ProcessingException};
+use crate::model::history::{EventAction, Recorded};
+use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use crate::model::job::Job;
+use crate::model::key::{ItemId, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::lifecycle::ItemState;
+use crate::model::queue::QueueDefinition;
+use crate::model::review::{Comment, Person};
+use crate::model::selection::{is_deferred, rank};
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::{ReviewStatus, Status};
+use rusqlite::types::Type;
+
+/// Content up to this size stands in the item's row; larger content in its own table.
+const CONTENT_IN_ROW: usize = 1_000;
+
+impl Rows for Sqlite {
+    fn begin(&mut self) -> Result<()> {
+        self.reopen_if_broken()?;
+        if !self.connection.is_autocommit() {
+            self.rollback(); // a transaction that ended in a panic
+        }
+        // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
+        self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
+        committed.map(drop).map_err(|error| {
+            self.broken |= error::breaks_the_connection(&error);
+            error::explain_commit(error, &self.path)
+        })
+    }
+
+    fn rollback(&mut self) {
+        let undone = self.connection.is_autocommit()
+            || prepared(&self.connection, "ROLLBACK").and_then(|mut rollback| rollback.execute([])).is_ok();
+        self.broken |= !undone;
+    }
+
+    fn begin_reading(&mut self) -> Result<()> {
+        self.reopen_if_broken()?;
+        self.run(|c| prepared(c, "BEGIN DEFERRED")?.execute([]).map(drop))
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        let version = self.run(|c| prepared(c, "PRAGMA data_version")?.query_row([], |row| row.get(0)));
+        let version = version.unwrap_or(self.data_version);
+        std::mem::replace(&mut self.data_version, version) != version
+    }
+
+    fn keys(&mut self) -> &mut KeyMaker {
+        &mut self.keys
+    }
+
+    fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        self.run(|c| people::queue_named(c, name))
+    }
+
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
+        self.run(|c| people::queue(c, id))
+    }
+
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
+        self.run(people::queues)
+    }
+
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
+        self.run(|c| people::insert_queue(c, queue))
+    }
+
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
+        self.run(|c| people::update_queue(c, queue))
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> Result<()> {
+        self.run(|c| prepared(c, "UPDATE queue SET deleted = 1 WHERE id = ?1")?.execute([id.0]).map(drop))
+    }
+
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
+        self.run(|c| people::statistics(c, queue))
+    }
+
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+        self.run(|c| people::add_statistics(c, queue, delta))
+    }
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
+        self.run(|c| insert_item(c, row))
+    }
+
+    fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId> {
+        self.run(|c| insert_copy(c, copy))
+    }
+
+    fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
+        let sql = format!("SELECT {STATE} FROM item WHERE id = ?1");
+        self.run(|c| {
+            let read =
+                |row: &rusqlite::Row<'_>| columns::state(row).map(|(queue, state)| Row { queue, state });
+            prepared(c, &sql)?.query_row([id.0], read).optional()
+        })
+    }
+
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        self.run(|c| item(c, id))
+    }
+
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        self.run(|c| next_items(c, ask))
+    }
+
+    fn write(&mut self, id: ItemId, before: &ItemState, written: &Written<'_>) -> Result<()> {
+        self.run(|c| write(c, id, before, written))
+    }
+
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
+        self.run(|c| {
+            prepared(c, "DELETE FROM item_content WHERE item_id = ?1")?.execute([id.0])?;
+            let in_row = in_row(content.as_json());
+            prepared(c, "UPDATE item SET content = ?2 WHERE id = ?1")?.execute(params![id.0, in_row])?;
+            write_large_content(c, id, content.as_json())
+        })
+    }
+
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status) \
+                           VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let Recorded { version, at, action, status, review_status } = event;
+        let numbers = (action.number(), status.number(), review_status.number());
+        self.run(|c| {
+            let values = params![id.0, version, micros(*at), numbers.0, numbers.1, numbers.2];
+            prepared(c, SQL)?.execute(values).map(drop)
+        })
+    }
+
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        const SQL: &str = "SELECT version, at, action, status, review_status FROM item_event \
+                           WHERE item_id = ?1 ORDER BY version";
+        self.run(|c| {
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(Recorded {
+                    version: row.get(0)?,
+                    at: time(row, 1)?,
+                    action: numbered!(row, 2, EventAction)?,
+                    status: numbered!(row, 3, Status)?,
+                    review_status: numbered!(row, 4, ReviewStatus)?,
+                })
+            };
+            prepared(c, SQL)?.query_map([id.0], read)?.collect()
+        })
+    }
+
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
+        const SQL: &str = "SELECT 1 FROM item WHERE queue_id = ?1 AND reference = ?2 AND holds_reference = 1";
+        self.run(|c| prepared(c, SQL)?.exists(params![queue.0, reference]))
+    }
+
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
+        const SQL: &str = "WITH first AS (SELECT coalesce(root_id, id) AS id FROM item WHERE id = ?1) \
+                           SELECT id FROM first UNION ALL \
+                           SELECT item.id FROM item JOIN first ON item.root_id = first.id ORDER BY 1";
+        self.run(|c| ids(c, SQL, [id.0]))
+    }
+
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
+        self.run(|c| ids(c, "SELECT id FROM item WHERE holder = ?1 AND status = 1 ORDER BY id", [job.0]))
+    }
+
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
+        const SQL: &str = "SELECT id FROM item WHERE status = 1 AND start_processing < ?1 ORDER BY id";
+        self.run(|c| ids(c, SQL, [micros(before)]))
+    }
+
+    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
+        self.run(|c| {
+            ids(c, "SELECT id FROM item WHERE queue_id = ?1 AND status IN (0, 1) ORDER BY id", [queue.0])
+        })
+    }
+
+    fn list(&mut self, queue: Option<QueueId>, filter: &ItemFilter, page: Page) -> Result<ItemPage> {
+        let (ids, count) = self.run(|c| people::list(c, queue, filter, page))?;
+        let items: Result<Vec<_>> = ids.into_iter().map(|id| self.item(id)).collect();
+        Ok(ItemPage { items: items?.into_iter().flatten().collect(), count })
+    }
+
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>> {
+        // Ids and creation times rise together: the walk ends at the first root that is too young.
+        const SQL: &str = "SELECT id, creation_time FROM item \
+                           WHERE id > ?1 AND queue_id = ?2 AND root_id IS NULL ORDER BY id LIMIT ?3";
+        self.run(|c| {
+            let mut statement = prepared(c, SQL)?;
+            let mut rows = statement.query(params![after.0, queue.0, row_count(limit)])?;
+            let mut roots = Vec::new();
+            while let Some(row) = rows.next()? {
+                if time(row, 1)? >= before {
+                    break;
+                }
+                roots.push(ItemId(row.get(0)?));
+            }
+            Ok(roots)
+        })
+    }
+
+    fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        self.run(|c| people::remove_item(c, id))
+    }
+
+    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
+        self.run(|c| people::insert_comment(c, id, author, text, now))
+    }
+
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
+        self.run(|c| people::comment(c, comment))
+    }
+
+    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()> {
+        self.run(|c| people::write_comment(c, comment, text))
+    }
+
+    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
+        self.run(|c| people::comments_on(c, id))
+    }
+
+    fn insert_job(&mut self, job: &Job) -> Result<()> {
+        self.locks.hold(job.key);
+        self.run(|c| people::insert_job(c, job))
+    }
+
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.run(|c| people::job(c, key))
+    }
+
+    fn write_job(&mut self, job: &Job) -> Result<()> {
+        self.run(|c| people::write_job(c, job))?;
+        if job.state.is_final() {
+            // Should the commit fail, the job lives on without its lock file, and the lease decides.
+            self.locks.release(job.key);
+        }
+        Ok(())
+    }
+
+    fn live_jobs(&mut self) -> Result<Vec<Job>> {
+        self.run(people::live_jobs)
+    }
+
+    fn jobs(&mut self, limit: usize) -> Result<Vec<Job>> {
+        self.run(|c| people::jobs(c, row_count(limit)))
+    }
+
+    fn process_is_gone(&mut self, job: JobKey) -> bool {
+        self.locks.is_gone(job)
+    }
+}
+
+type Sql<T> = rusqlite::Result<T>;
+
+fn ids(connection: &Connection, sql: &str, values: [i64; 1]) -> Sql<Vec<ItemId>> {
+    prepared(connection, sql)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
+}
+
+fn row_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The content, if it is small enough for the item's row.
+fn in_row(content: &str) -> Option<&str> {
+    (content.len() <= CONTENT_IN_ROW).then_some(content)
+}
+
+fn write_large_content(connection: &Connection, id: ItemId, content: &str) -> Sql<()> {
+    if in_row(content).is_none() {
+        const SQL: &str = "INSERT INTO item_content (item_id, content) VALUES (?1, ?2)";
+        prepared(connection, SQL)?.execute(params![id.0, content])?;
+    }
+    Ok(())
+}
+
+fn insert_item(connection: &Connection, row: &NewRow<'_>) -> Sql<ItemId> {
+    const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
+         retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
+         seconds_in_previous_attempts, token, row_version, unique_key, reference, content, progress) \
+         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16)";
+    let state = row.state;
+    let content = row.content.as_json();
+    prepared(connection, SQL)?.execute(params![
+        row.queue.0,
+        state.status.number(),
+        is_deferred(state, row.now),
+        rank(state.priority, state.due_date),
+        state.holds_reference,
+        state.priority.number(),
+        state.due_date.map(micros),
+        state.defer_date.map(micros),
+        row.risk_sla_date.map(micros),
+        micros(state.creation_time),
+        state.token,
+        state.row_version,
+        row.unique_key.to_bytes(),
+        row.reference,
+        in_row(content),
+        row.progress,
+    ])?;
+    let id = ItemId(connection.last_insert_rowid());
+    write_large_content(connection, id, content)?;
+    Ok(id)
+}
+
+fn insert_copy(connection: &Connection, copy: &Copy<'_>) -> Sql<ItemId> {
+    const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
+         retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
+         seconds_in_previous_attempts, token, row_version, unique_key, chain_key, root_id, ancestor_id, \
+         manual_ancestor_id, reference, content) \
+         SELECT queue_id, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, risk_sla_date, ?11, ?12, ?13, ?14, ?15, \
+         coalesce(chain_key, unique_key), coalesce(root_id, id), iif(?16, NULL, id), iif(?16, id, manual_ancestor_id), \
+         reference, content FROM item WHERE id = ?1";
+    let state = copy.state;
+    prepared(connection, SQL)?.execute(params![
+        copy.original.0,
+        state.status.number(),
+        is_deferred(state, copy.now),
+        rank(state.priority, state.due_date),
+        state.holds_reference,
+        state.retry_number,
+        state.manual_retry_number,
+        state.priority.number(),
+        state.due_date.map(micros),
+        state.defer_date.map(micros),
+        micros(state.creation_time),
+        state.seconds_in_previous_attempts,
+        state.token,
+        state.row_version,
+        copy.unique_key.to_bytes(),
+        copy.by_hand,
+    ])?;
+    let id = ItemId(connection.last_insert_rowid());
+    let large =
+        "INSERT INTO item_content (item_id, content) SELECT ?2, content FROM item_content WHERE item_id = ?1";
+    prepared(connection, large)?.execute([copy.original.0, id.0])?;
+    Ok(id)
+}
+
+/// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
+///
+/// The index holds only items that may be handed out, sorted as the model sorts them, with the id (the
+/// table's key) as its last column. So `ORDER BY rank, due_date, id` sorts nothing, and `LIMIT` ends the walk
+/// after as many entries, whatever else the queue holds. A filter on references walks on until it has found
+/// enough, or looks them up in `item_reference` when it asks for one.
+fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Vec<(ItemState, Box<QueueItem>)>> {
+    const PROMOTE: &str = "UPDATE item SET deferred = 0 \
+                           WHERE queue_id = ?1 AND status = 0 AND deferred = 1 AND defer_date <= ?2";
+    const ORDER: &str = " ORDER BY rank, due_date, id LIMIT ?2";
+    prepared(connection, PROMOTE)?.execute(params![ask.queue.0, micros(ask.now)])?;
+    let (filter, text) = match ask.reference {
+        None => ("", ""),
+        Some(ReferenceFilter::Equals(text)) => (" AND reference = ?3", text.as_str()),
+        Some(ReferenceFilter::StartsWith(text)) => {
+            (" AND substr(reference, 1, length(?3)) = ?3", text.as_str())
+        }
+    };
+    let sql = format!(
+        "SELECT {STATE}, {REST} FROM item WHERE queue_id = ?1 AND status = 0 AND deferred = 0{filter}{ORDER}"
+    );
+    let mut statement = prepared(connection, &sql)?;
+    let count = row_count(ask.count);
+    let mut rows = if filter.is_empty() {
+        statement.query(params![ask.queue.0, count])?
+    } else {
+        statement.query(params![ask.queue.0, count, text])?
+    };
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (state, mut item) = columns::item(row)?;
+        if columns::content_is_elsewhere(row)? {
+            item.specific_content = large_content(connection, item.id)?;
+        }
+        items.push((state, item));
+    }
+    Ok(items)
+}
+
+/// Writes the columns that this kind of change touches, and no index that it does not.
+fn write(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<()> {
+    let state = written.state;
+    let holder = state.holder.map(|holder| holder.job.0);
+    match (before.status, state.status) {
+        (Status::New, Status::InProgress) => {
+            const TAKE: &str = "UPDATE item SET status = 1, deferred = 0, start_processing = ?2, holder = ?3, \
+                                robot = ?4, token = ?5, row_version = ?6 WHERE id = ?1";
+            prepared(connection, TAKE)?.execute(params![
+                id.0,
+                state.start_processing.map(micros),
+                holder,
+                written.taken_by.map(|(_, robot)| robot),
+                state.token,
+                state.row_version,
+            ])?;
+        }
+        (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
+            const END: &str = "UPDATE item SET status = ?2, outcome = ?3, superseded = ?4, holds_reference = ?5, \
+                               end_processing = ?6, row_version = ?7, output = ?8, progress = coalesce(?9, progress) \
+                               WHERE id = ?1";
+            prepared(connection, END)?.execute(params![
+                id.0,
+                state.status.number(),
+                state.outcome.map(|outcome| outcome.number()),
+                state.superseded,
+                state.holds_reference,
+                state.end_processing.map(micros),
+                state.row_version,
+                written.output.map(crate::model::content::Output::as_json),
+                written.progress,
+            ])?;
+            if let Some(exception) = written.exception {
+                write_exception(connection, id, exception)?;
+            }
+        }
+        _ => write_all(connection, id, written)?,
+    }
+    Ok(())
+}
+
+fn write_all(connection: &Connection, id: ItemId, written: &Written<'_>) -> Sql<()> {
+    const ALL: &str = "UPDATE item SET status = ?2, deferred = ?3, rank = ?4, review_status = ?5, superseded = ?6, \
+         holds_reference = ?7, priority = ?8, due_date = ?9, defer_date = ?10, start_processing = ?11, \
+         reviewer_user_id = ?12, holder = ?13, token = ?14, row_version = ?15, progress = coalesce(?16, progress) \
+         WHERE id = ?1";
+    let state = written.state;
+    prepared(connection, ALL)?
+        .execute(params![
+            id.0,
+            state.status.number(),
+            is_deferred(state, written.now),
+            rank(state.priority, state.due_date),
+            state.review_status.number(),
+            state.superseded,
+            state.holds_reference,
+            state.priority.number(),
+            state.due_date.map(micros),
+            state.defer_date.map(micros),
+            state.start_processing.map(micros),
+            state.reviewer_user_id,
+            state.holder.map(|holder| holder.job.0),
+            state.token,
+            state.row_version,
+            written.progress,
+        ])
+        .map(drop)
+}
+
+fn write_exception(connection: &Connection, id: ItemId, exception: &ProcessingException) -> Sql<()> {
+    const SQL: &str = "INSERT INTO item_exception (item_id, exception_type, reason, details, image_path, creation_time) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    prepared(connection, SQL)?
+        .execute(params![
+            id.0,
+            exception.exception_type.number(),
+            exception.reason,
+            exception.details,
+            exception.associated_image_file_path,
+            micros(exception.creation_time),
+        ])
+        .map(drop)
+}
+
+fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {
+    let sql = format!(
+        "SELECT {STATE}, {REST} FROM item WHERE id = ?1 \
+         AND queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)"
+    );
+    let mut statement = prepared(connection, &sql)?;
+    let mut rows = statement.query([id.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (state, mut item) = columns::item(row)?;
+    if columns::content_is_elsewhere(row)? {
+        item.specific_content = large_content(connection, id)?;
+    }
+    if state.outcome.is_some() {
+        item.processing_exception = exception(connection, id)?;
+    }
+    if let Some(holder) = state.holder {
+        let job = prepared(connection, "SELECT key FROM job WHERE number = ?1")?
+            .query_row([holder.job.0], |row| row.get(0).map(JobKey::from_bytes));
+        item.executor_job = job.optional()?;
+    }
+    Ok(Some(*item))
+}
+
+fn large_content(connection: &Connection, id: ItemId) -> Sql<SpecificContent> {
+    let mut statement = prepared(connection, "SELECT content FROM item_content WHERE item_id = ?1")?;
+    statement.query_row([id.0], |row| row.get::<_, String>(0).map(SpecificContent::from_stored))
+}
+
+fn exception(connection: &Connection, id: ItemId) -> Sql<Option<ProcessingException>> {
+    const SQL: &str = "SELECT exception_type, reason, details, image_path, creation_time FROM item_exception WHERE item_id = ?1";
+    let read = |row: &rusqlite::Row<'_>| {
+        let kind = numbered!(row, 0, ExceptionType)?;
+        let record = ProcessingException::new(kind, row.get::<_, String>(1)?, time(row, 4)?);
+        Ok(record.details(row.get(2)?).image(row.get(3)?))
+    };
+    prepared(connection, SQL)?.query_row([id.0], read).optional()
+}

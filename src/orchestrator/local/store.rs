@@ -1,0 +1,98 @@
+//! What a store is asked to do: a batch of operations in one durable transaction, and queries.
+
+use jiff::Timestamp;
+
+use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
+use crate::model::history::ItemEvent;
+use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
+use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::{ReviewStatus, Status};
+
+/// Keeps queues, items and jobs.
+///
+/// The batch is the unit: [`commit`](Self::commit) makes one durable transaction of all its operations and
+/// answers each. An operation that is refused changes nothing and does not disturb the others; when
+/// the transaction itself fails, every operation is answered with that error.
+///
+/// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
+/// can call it in place. [`Batch`](super::batch::Batch) puts it on a thread where that is better.
+pub(crate) trait Store: Send {
+    /// Applies operations in one transaction; `wake` is set when there may be something new to take.
+    fn commit(&mut self, operations: Vec<Operation>, now: Timestamp, wake: &mut bool) -> Vec<Result<Answer>>;
+
+    /// Answers a query from one consistent state.
+    fn read(&mut self, query: Query) -> Result<Answer>;
+
+    /// Whether another process has changed the store since this was asked last.
+    fn changed_elsewhere(&mut self) -> bool;
+}
+
+/// One change.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    StartJob(NewJob),
+    Beat(JobKey),
+    EndJob { job: JobKey, state: JobState, info: Option<String> },
+    Sweep { leases: bool, overdue: bool },
+    Add { queue: String, item: NewQueueItem },
+    BulkAdd { queue: String, commit_type: CommitType, items: Vec<NewQueueItem> },
+    AddAndStart { take: Take, item: NewQueueItem },
+    Report(Report),
+    Take(Take),
+    Progress { claim: Claim, progress: String },
+    CreateQueue(NewQueueDefinition),
+    UpdateQueue { name: String, queue: NewQueueDefinition },
+    DeleteQueue(String),
+    Edit { id: ItemId, edit: ItemEdit },
+    Delete(Vec<ItemVersion>),
+    Review { to: ReviewStatus, items: Vec<ItemVersion> },
+    SetReviewer { reviewer: Option<i64>, items: Vec<ItemVersion> },
+    AddComment { id: ItemId, author: Person, text: String },
+    EditComment { comment: i64, author: Person, text: Option<String> },
+    Purge(ItemId),
+    ApplyRetention { limit: usize },
+    StopJob { job: JobKey, strategy: StopStrategy },
+}
+
+/// One question.
+#[derive(Debug)]
+pub(crate) enum Query {
+    Queue(String),
+    Queues,
+    Statistics(String),
+    Item(ItemId),
+    Items(ItemFilter, Page),
+    History(ItemId),
+    Events(ItemId),
+    Comments(ItemId),
+    Jobs { limit: usize },
+}
+
+/// The answer to an operation or a query.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done,
+    Job(JobKey),
+    JobState(JobState),
+    Swept(Swept),
+    Item(Box<QueueItem>),
+    BulkAdded(BulkAdded),
+    Claimed(ClaimedItem),
+    Taken(Vec<ClaimedItem>),
+    Status(Status),
+    Queue(QueueDefinition),
+    Failed(FailedItems),
+    Comment(Comment),
+    Removed(u64),
+    Queues(Vec<QueueDefinition>),
+    Statistics(QueueStatistics),
+    Items(ItemPage),
+    History(Vec<QueueItem>),
+    Events(Vec<ItemEvent>),
+    Comments(Vec<Comment>),
+    Jobs(Vec<Job>),
+}

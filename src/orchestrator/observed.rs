@@ -1,0 +1,210 @@
+//! A decorator: one span and one event around every call, for every back end.
+//!
+//! It forwards every method of both traits. None of them has a default, so that one left out here does
+//! not compile.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tracing::{Instrument, debug_span, trace_span};
+
+use super::{
+    Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
+};
+use crate::model::history::ItemEvent;
+use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
+use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::ReviewStatus;
+
+/// An Orchestrator whose calls can be seen: spans and events of the target `performer::orchestrator`.
+///
+/// Calls that change something have a span at level DEBUG, those of the busy path (take, report, wait) at
+/// TRACE. Each ends with one event that says `ok` or names the error's kind and code. What a caller does
+/// about an error, and whether it is one to worry about, the caller logs.
+#[derive(Debug)]
+pub struct Observed<O>(O);
+
+impl<O> Observed<O> {
+    /// Watches the calls of `inner`.
+    pub fn new(inner: O) -> Self {
+        Self(inner)
+    }
+}
+
+fn finished<T>(answer: Result<T>) -> Result<T> {
+    match &answer {
+        Ok(_) => tracing::trace!(target: TARGET, "ok"),
+        Err(error) => tracing::debug!(
+            target: TARGET,
+            kind = ?error.kind(),
+            code = error.code().map(|code| code.number()),
+            %error,
+            "refused"
+        ),
+    }
+    answer
+}
+
+const TARGET: &str = "performer::orchestrator";
+
+/// `observe!(self.call(arguments), fields…)`: the call inside its span, its answer seen.
+macro_rules! observe {
+    ($self:ident . $call:ident ( $($argument:expr),* ) $(, $($field:tt)+)?) => {{
+        let span = debug_span!(target: TARGET, stringify!($call) $(, $($field)+)?);
+        async { finished($self.0.$call($($argument),*).await) }.instrument(span).await
+    }};
+}
+
+#[async_trait]
+impl<O: Orchestrator> Orchestrator for Observed<O> {
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        observe!(self.start_job(job), queue = %job.queue, robots = job.robots)
+    }
+
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        observe!(self.beat(job), %job)
+    }
+
+    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
+        observe!(self.end_job(job, state, info), %job, %state)
+    }
+
+    async fn sweep(&self) -> Result<Swept> {
+        observe!(self.sweep())
+    }
+
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        observe!(self.add_queue_item(queue, item), queue, reference = item.reference)
+    }
+
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        observe!(
+            self.bulk_add_queue_items(queue, commit_type, items),
+            queue,
+            ?commit_type,
+            items = items.len()
+        )
+    }
+
+    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+        observe!(self.add_and_start_transaction(take, item), queue = %take.queue, reference = item.reference)
+    }
+
+    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+        let span =
+            trace_span!(target: TARGET, "report_and_take", reports = reports.len(), take = take.is_some());
+        let answer = async {
+            let answer = self.0.report_and_take(reports, take).await;
+            let refused = answer.reports.iter().filter(|report| report.is_err()).count();
+            let taken = answer.taken.as_ref().map_or(0, |taken| taken.items.len());
+            tracing::trace!(target: TARGET, refused, taken, error = answer.taken.as_ref().err().map(tracing::field::display), "done");
+            answer
+        };
+        answer.instrument(span).await
+    }
+
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        observe!(self.set_transaction_progress(claim, progress), item = %claim.item)
+    }
+
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        let span = trace_span!(target: TARGET, "wait_for_items", queue);
+        self.0.wait_for_items(queue, seen, at_most).instrument(span).await;
+    }
+}
+
+#[async_trait]
+impl<O: Administration> Administration for Observed<O> {
+    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        observe!(self.create_queue(queue), queue = queue.name)
+    }
+
+    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        observe!(self.update_queue(name, queue), name)
+    }
+
+    async fn delete_queue(&self, name: &str) -> Result<()> {
+        observe!(self.delete_queue(name), name)
+    }
+
+    async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
+        observe!(self.get_queue(name), name)
+    }
+
+    async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {
+        observe!(self.list_queues())
+    }
+
+    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
+        observe!(self.queue_statistics(queue), queue)
+    }
+
+    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
+        observe!(self.get_queue_item(id), item = %id)
+    }
+
+    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
+        observe!(self.list_queue_items(filter, page), queue = filter.queue)
+    }
+
+    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
+        observe!(self.edit_queue_item(id, edit), item = %id)
+    }
+
+    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        observe!(self.delete_queue_items(items), items = items.len())
+    }
+
+    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
+        observe!(self.processing_history(id), item = %id)
+    }
+
+    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>> {
+        observe!(self.item_events(id), item = %id)
+    }
+
+    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        observe!(self.set_review_status(to, items), %to, items = items.len())
+    }
+
+    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        observe!(self.set_reviewer(reviewer, items), items = items.len())
+    }
+
+    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
+        observe!(self.add_comment(id, author, text), item = %id)
+    }
+
+    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
+        observe!(self.edit_comment(comment, author, text), comment)
+    }
+
+    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
+        observe!(self.comments(id), item = %id)
+    }
+
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        observe!(self.purge_content(id), item = %id)
+    }
+
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        observe!(self.apply_retention(limit), limit)
+    }
+
+    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
+        observe!(self.list_jobs(limit), limit)
+    }
+
+    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
+        observe!(self.stop_job(job, strategy), %job, %strategy)
+    }
+}

@@ -1,0 +1,239 @@
+//! A buffer of items taken ahead, and reports recorded behind.
+//!
+//! One feeder talks to the Orchestrator for all robots of the job: each of its calls records every report that
+//! has come in and fills the buffer again. So a robot waits neither for its report nor for its next item, and
+//! a commit holds as many of both as there are. The price: when the process dies, the items in the buffer
+//! and those whose report was under way are Abandoned together. Both are bounded by `claim_ahead`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tracing::Span;
+
+use super::event::Ending;
+use super::job::{Finished, RunningJob, Verdict};
+use crate::model::item::ClaimedItem;
+use crate::model::result::TransactionResult;
+use crate::orchestrator::{Report, Result, Seen, Taken};
+
+/// One robot's end of the buffer.
+#[derive(Clone)]
+pub(super) struct Ahead {
+    buffer: Arc<Buffer>,
+    reports: mpsc::UnboundedSender<Handed>,
+}
+
+/// A report on its way, with its place among those that may be under way.
+struct Handed {
+    finished: Finished,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+struct Buffer {
+    items: Mutex<VecDeque<ClaimedItem>>,
+    /// As many permits as items; closed when there will be no more.
+    available: Semaphore,
+    /// An item was taken out.
+    consumed: Notify,
+    reports_under_way: Arc<Semaphore>,
+}
+
+impl Buffer {
+    fn items(&self) -> std::sync::MutexGuard<'_, VecDeque<ClaimedItem>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The buffer for a job, and the feeder to be run beside its robots.
+pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (Ahead, Feeder) {
+    let buffer = Arc::new(Buffer {
+        items: Mutex::default(),
+        available: Semaphore::new(0),
+        consumed: Notify::new(),
+        reports_under_way: Arc::new(Semaphore::new(size)),
+    });
+    let (reports, handed) = mpsc::unbounded_channel();
+    let ahead = Ahead { buffer: buffer.clone(), reports };
+    let feeder = Feeder {
+        job,
+        buffer,
+        size,
+        handed,
+        pending: Vec::new(),
+        seen_empty: None,
+        outstanding: 0,
+        told: false,
+    };
+    (ahead, feeder)
+}
+
+impl Ahead {
+    pub(super) async fn take(&mut self) -> Option<ClaimedItem> {
+        loop {
+            self.buffer.available.acquire().await.ok()?.forget();
+            // Empty when a stop has just given back what was in it.
+            let item = self.buffer.items().pop_front();
+            if item.is_some() {
+                self.buffer.consumed.notify_one();
+                return item;
+            }
+        }
+    }
+
+    pub(super) async fn report(&mut self, finished: Finished) {
+        let place = self.buffer.reports_under_way.clone().acquire_owned().await.ok();
+        // The feeder outlives the robots; should it have died, the job is Faulted and the item Abandoned.
+        let _ = self.reports.send(Handed { finished, _place: place });
+    }
+}
+
+pub(super) struct Feeder {
+    job: Arc<RunningJob>,
+    buffer: Arc<Buffer>,
+    size: usize,
+    handed: mpsc::UnboundedReceiver<Handed>,
+    pending: Vec<Handed>,
+    /// The queue had nothing when it was looked at last.
+    seen_empty: Option<Seen>,
+    /// Items taken whose report is not recorded yet.
+    outstanding: usize,
+    told: bool,
+}
+
+/// The most reports in one call.
+const MOST_REPORTS: usize = 4_096;
+
+impl Feeder {
+    pub(super) async fn run(mut self) {
+        let mut delays = RunningJob::delays();
+        loop {
+            while self.pending.len() < MOST_REPORTS
+                && let Ok(handed) = self.handed.try_recv()
+            {
+                self.pending.push(handed);
+            }
+            if self.is_over() {
+                self.give_back();
+                if self.pending.is_empty() && self.handed.is_closed() && self.handed.is_empty() {
+                    return;
+                }
+            }
+            let wanted = self.wanted();
+            if self.pending.is_empty() && wanted == 0 {
+                self.wait().await;
+                continue;
+            }
+            if self.exchange(wanted).await {
+                delays = RunningJob::delays();
+            } else {
+                self.pause(delays.next()).await;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.job.stop.is_stop_requested() || self.job.drained.is_cancelled()
+    }
+
+    /// How many items to take: what there is room for, once a quarter of the buffer is free. An empty queue
+    /// is looked at again only with a report, which may have made a retry copy, or after a change.
+    fn wanted(&self) -> usize {
+        let room = self.size.saturating_sub(self.buffer.items().len());
+        let worth_it = room >= self.size.div_ceil(4);
+        let may_have_items = self.seen_empty.is_none() || !self.pending.is_empty();
+        if worth_it && may_have_items && !self.is_over() { room } else { 0 }
+    }
+
+    /// One call: everything that is reported, and what is wanted. False: something is to be asked again.
+    async fn exchange(&mut self, wanted: usize) -> bool {
+        let last_try = self.job.stop.is_kill_requested();
+        let nothing_is_outstanding = self.outstanding == 0 && self.pending.is_empty();
+        let reports: Vec<Report> = self.pending.iter().map(|handed| handed.finished.report.clone()).collect();
+        let take = (wanted > 0).then(|| self.job.take(1, wanted));
+        let answer = self.job.orchestrator.report_and_take(reports, take).await;
+        let mut again = Vec::new();
+        for (mut handed, answer) in std::mem::take(&mut self.pending).into_iter().zip(answer.reports) {
+            let ending = self.job.settle(&mut handed.finished, answer);
+            match ending.or(last_try.then_some(Ending::NotRecorded)) {
+                Some(ending) => {
+                    self.outstanding = self.outstanding.saturating_sub(1);
+                    self.job.ended(&handed.finished, ending);
+                }
+                None => again.push(handed),
+            }
+        }
+        let everything_recorded = again.is_empty();
+        self.pending = again;
+        let took = wanted == 0 || self.fill(answer.taken, nothing_is_outstanding);
+        everything_recorded && took
+    }
+
+    fn fill(&mut self, taken: Result<Taken>, nothing_is_outstanding: bool) -> bool {
+        match taken {
+            Ok(Taken { items, seen }) => {
+                self.told = false;
+                self.seen_empty = items.is_empty().then_some(seen);
+                if items.is_empty() && nothing_is_outstanding && self.job.settings.until_empty {
+                    self.job.drained.cancel();
+                }
+                let count = items.len();
+                self.outstanding += count;
+                self.buffer.items().extend(items);
+                self.buffer.available.add_permits(count);
+                true
+            }
+            Err(error) => {
+                if let Verdict::Again = self.job.take_failed(&error)
+                    && !std::mem::replace(&mut self.told, true)
+                {
+                    tracing::warn!(queue = %self.job.queue, %error, "nothing can be taken now; asking again");
+                }
+                false
+            }
+        }
+    }
+
+    /// There will be no more items, and those that nobody has begun go back into the queue.
+    fn give_back(&mut self) {
+        self.buffer.available.close();
+        let items: Vec<_> = self.buffer.items().drain(..).collect();
+        let given_back = items.into_iter().map(|item| Handed {
+            finished: Finished {
+                report: Report { claim: item.claim, result: TransactionResult::GivenBack, progress: None },
+                instead: None,
+                remark: None,
+                span: Span::none(),
+                duration: Duration::ZERO,
+            },
+            _place: None,
+        });
+        self.pending.extend(given_back);
+    }
+
+    async fn wait(&mut self) {
+        let (job, seen) = (self.job.clone(), self.seen_empty);
+        let over = self.is_over();
+        tokio::select! {
+            biased;
+            handed = self.handed.recv() => match handed {
+                Some(handed) => self.pending.push(handed),
+                // Every robot has ended.
+                None => job.drained.cancel(),
+            },
+            () = job.stop.stop_requested(), if !over => {}
+            () = self.buffer.consumed.notified(), if !over && seen.is_none() => {}
+            () = job.orchestrator.wait_for_items(&job.queue, seen.unwrap_or_default(), job.settings.poll_interval),
+                if !over && seen.is_some() => self.seen_empty = None,
+        }
+    }
+
+    async fn pause(&self, delay: Duration) {
+        tokio::select! {
+            biased;
+            () = self.job.stop.kill_requested() => {}
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The heart of a job: beats, sweeps, and an eye on the robots.
+//!
+//! On a thread of its own, so that a transaction that blocks every thread of the runtime cannot stop it: while
+//! the process lives, it beats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::job::RunningJob;
+use crate::model::job::{JobState, NewJob};
+use crate::orchestrator::OrchestratorError;
+
+/// How often a heart sweeps (reliability: each second; anybody may, there is no leader).
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct Heart {
+    pub(super) job: Arc<RunningJob>,
+    pub(super) about: NewJob,
+    pub(super) ended: CancellationToken,
+}
+
+impl Heart {
+    /// Starts beating. On the caller's runtime where the settings say so, for tests that control time.
+    pub(super) fn start(self) -> std::io::Result<()> {
+        if self.job.settings.single_threaded {
+            tokio::spawn(self.beat_until_ended());
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let thread = std::thread::Builder::new().name("performer-heart".to_owned());
+        thread.spawn(move || runtime.block_on(self.beat_until_ended())).map(drop)
+    }
+
+    async fn beat_until_ended(self) {
+        let ended = self.ended.clone();
+        ended.run_until_cancelled(self.beat_for_ever()).await;
+    }
+
+    async fn beat_for_ever(self) {
+        let between_beats = self.about.lease / 3;
+        let tick = between_beats.min(SWEEP_INTERVAL);
+        let mut last_beat = Instant::now();
+        let mut troubled = false;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(tick) => {}
+                () = self.job.lease_lost.notified() => last_beat -= between_beats,
+            }
+            self.look_at_the_robots();
+            // The beat first: a process that was suspended asks whether it is still alive before it judges others.
+            if last_beat.elapsed() >= between_beats {
+                last_beat = Instant::now();
+                let beaten = self.beat().await;
+                say_once(&mut troubled, beaten.as_ref().err(), "the job cannot beat now");
+            }
+            match self.job.orchestrator.sweep().await {
+                Ok(swept) => self.job.swept(&swept),
+                Err(error) => say_once(&mut troubled, Some(&error), "nothing can be swept now"),
+            }
+        }
+    }
+
+    async fn beat(&self) -> Result<(), OrchestratorError> {
+        let job = &self.job;
+        match job.orchestrator.beat(job.key()).await {
+            Ok(JobState::Stopping) => job.stop.stop(),
+            Ok(JobState::Terminating) => job.stop.kill(),
+            Ok(_) => {}
+            Err(error) if error.is_claim_lost() => {
+                tracing::warn!(%error, "the job lost its lease; its items are gone, and it registers again");
+                job.renew(job.orchestrator.start_job(self.about.clone()).await?);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn look_at_the_robots(&self) {
+        for (robot, watch) in (1..).zip(&self.job.watches) {
+            if let Some(item) = watch.tick() {
+                tracing::warn!(
+                    %item,
+                    robot,
+                    "the transaction has been blocking its thread for a while; use spawn_blocking for work that does not await"
+                );
+            }
+        }
+    }
+}
+
+fn say_once(said: &mut bool, error: Option<&OrchestratorError>, what: &'static str) {
+    match error {
+        Some(error) if !std::mem::replace(said, true) => tracing::warn!(%error, what, "will try again"),
+        Some(_) => {}
+        None => *said = false,
+    }
+}

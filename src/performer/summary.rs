@@ -1,0 +1,135 @@
+//! What a performer did.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::event::Ending;
+use crate::model::job::JobState;
+use crate::model::key::JobKey;
+
+/// What one run of a performer did: how its job ended, and what became of the items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobSummary {
+    /// The job. When it lost its lease on the way and registered again: the last one.
+    pub job: JobKey,
+    /// Successful, Stopped or Faulted.
+    pub state: JobState,
+    /// Why it was Faulted.
+    pub fault: Option<String>,
+    /// Items that are Successful.
+    pub successful: u64,
+    /// Items that Failed because the data was wrong.
+    pub business_exceptions: u64,
+    /// Items that Failed because the world was wrong and no retry was left.
+    pub application_exceptions: u64,
+    /// Items that failed and of which a copy was made to be retried.
+    pub retried: u64,
+    /// Items put back for a later time.
+    pub postponed: u64,
+    /// Items put back because the performer stopped.
+    pub given_back: u64,
+    /// Items whose claim was lost while they were processed: what was reported on them changed nothing.
+    pub claims_lost: u64,
+    /// Items whose result could not be recorded.
+    pub not_recorded: u64,
+    /// Items that this job abandoned: transactions that ignored the kill, results that could not be
+    /// recorded. A queue hands them out again only if it has `RetryAbandonedItems`.
+    pub abandoned: u64,
+    /// Items of other jobs that were gone, abandoned by this performer's sweeps.
+    pub abandoned_of_others: u64,
+    /// How long the job ran.
+    pub duration: Duration,
+    /// How long its robots processed, added up.
+    pub busy: Duration,
+}
+
+impl JobSummary {
+    pub(super) fn new(job: JobKey) -> Self {
+        Self {
+            job,
+            state: JobState::Running,
+            fault: None,
+            successful: 0,
+            business_exceptions: 0,
+            application_exceptions: 0,
+            retried: 0,
+            postponed: 0,
+            given_back: 0,
+            claims_lost: 0,
+            not_recorded: 0,
+            abandoned: 0,
+            abandoned_of_others: 0,
+            duration: Duration::ZERO,
+            busy: Duration::ZERO,
+        }
+    }
+
+    /// How many transactions were run.
+    pub fn transactions(&self) -> u64 {
+        self.successful
+            + self.business_exceptions
+            + self.application_exceptions
+            + self.retried
+            + self.postponed
+            + self.given_back
+            + self.claims_lost
+            + self.not_recorded
+    }
+
+    /// Transactions a second, over the whole job.
+    pub fn items_per_second(&self) -> f64 {
+        let seconds = self.duration.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        if seconds > 0.0 { self.transactions() as f64 / seconds } else { 0.0 }
+    }
+
+    pub(super) fn count(&mut self, ending: Ending, busy: Duration) {
+        *match ending {
+            Ending::Successful => &mut self.successful,
+            Ending::BusinessException => &mut self.business_exceptions,
+            Ending::ApplicationException => &mut self.application_exceptions,
+            Ending::Retried => &mut self.retried,
+            Ending::Postponed => &mut self.postponed,
+            Ending::GivenBack => &mut self.given_back,
+            Ending::ClaimLost => &mut self.claims_lost,
+            Ending::NotRecorded => &mut self.not_recorded,
+        } += 1;
+        self.busy += busy;
+    }
+}
+
+/// One line for a log. Says loudly what to do with abandoned items.
+impl fmt::Display for JobSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            state, successful, business_exceptions, application_exceptions, retried, postponed, ..
+        } = self;
+        write!(
+            f,
+            "{state}: {successful} successful, {business_exceptions} business exceptions, \
+             {application_exceptions} application exceptions, {retried} retried, {postponed} postponed"
+        )?;
+        for (count, what) in [
+            (self.given_back, "given back"),
+            (self.claims_lost, "claims lost"),
+            (self.not_recorded, "not recorded"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        let abandoned = self.abandoned + self.abandoned_of_others;
+        if abandoned > 0 {
+            write!(
+                f,
+                "; {abandoned} ABANDONED: nobody works on them any more; unless the queue has RetryAbandonedItems, \
+                 look at them and retry them by hand (review status Retried)"
+            )?;
+        }
+        if let Some(fault) = &self.fault {
+            write!(f, "; {fault}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! The trait that users implement.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::item::TransactionItem;
+use crate::exception::Exception;
+
+/// How to process one item of a queue.
+///
+/// A performer makes one value for each of its robots and calls it in REFramework's order:
+/// [`open_applications`](Self::open_applications) once, [`process`](Self::process) for each item, one after
+/// the other, [`close_applications`](Self::close_applications) at the end. After an ApplicationException the
+/// applications are closed and opened again before the robot takes its next item.
+///
+/// ```
+/// use performer::prelude::*;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Invoice {
+///     amount: f64,
+/// }
+///
+/// struct PostInvoices;
+///
+/// #[async_trait]
+/// impl Transaction for PostInvoices {
+///     type Content = Invoice;
+///     type Output = ();
+///
+///     async fn process(&mut self, invoice: Invoice, item: &TransactionItem) -> Result<(), Exception> {
+///         if invoice.amount < 0.0 {
+///             return Err(BusinessException::new("the amount is negative").into());
+///         }
+///         item.progress("posting");
+///         Ok(())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Transaction: Send + 'static {
+    /// The item's SpecificContent. Content that does not fit is a BusinessException: a retry cannot mend
+    /// it. [`serde_json::Value`] takes it as it is.
+    type Content: DeserializeOwned + Send;
+
+    /// What is stored with a successful item; `()` for nothing. See
+    /// [`Output::of`](crate::model::content::Output::of) for what becomes of a value that is no flat object.
+    type Output: Serialize + Send;
+
+    /// Processes one item.
+    ///
+    /// It may run more than once for one item: when its robot or machine dies after the work was done and
+    /// before the result was recorded. [`TransactionItem::key`] is the same for all attempts;
+    /// [`TransactionItem::retry_number`] tells them apart.
+    ///
+    /// When the performer is killed, or its time limit is over, the future is dropped where it awaits.
+    ///
+    /// # Errors
+    ///
+    /// A [`BusinessException`](crate::BusinessException) when the data is wrong; an
+    /// [`ApplicationException`](crate::ApplicationException), or any error through `?`, when the world is;
+    /// [`Exception::postpone_for`] when it is too early. A panic is an ApplicationException.
+    async fn process(
+        &mut self,
+        content: Self::Content,
+        item: &TransactionItem,
+    ) -> Result<Self::Output, Exception>;
+
+    /// Opens what the robot works with. Called once before the first item, and again after each
+    /// ApplicationException.
+    ///
+    /// # Errors
+    ///
+    /// A robot that cannot open its applications ends the job as Faulted.
+    async fn open_applications(&mut self) -> Result<(), Exception> {
+        Ok(())
+    }
+
+    /// Closes what the robot works with. Called at the end, and after each ApplicationException.
+    ///
+    /// # Errors
+    ///
+    /// An error is logged, and the robot goes on.
+    async fn close_applications(&mut self) -> Result<(), Exception> {
+        Ok(())
+    }
+}
