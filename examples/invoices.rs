@@ -334,10 +334,10 @@ impl Progress {
                 }
             }
             PerformerEvent::StopRequested => {
-                self.bar.println("stopping: what runs is finished (Ctrl-C again interrupts)")
+                self.bar.println("stopping: what runs is finished (Ctrl-C again interrupts)");
             }
             PerformerEvent::TransactionStuck { item, .. } => {
-                self.bar.println(format!("item {item} is stuck"))
+                self.bar.println(format!("item {item} is stuck"));
             }
             _ => {}
         }

@@ -81,6 +81,25 @@ pub struct NewJob {
     pub lease: Duration,
 }
 
+/// The longest lease: the limit of an item's time InProgress, by default.
+pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl NewJob {
+    /// Checks the lease.
+    ///
+    /// # Errors
+    ///
+    /// Code 1015 when it is zero, or longer than [`MAX_LEASE`].
+    pub fn validate(&self) -> Result<(), Refusal> {
+        if self.lease.is_zero() || self.lease > MAX_LEASE {
+            let message =
+                format!("the lease of a job is {:?}; it should be between 1ns and {MAX_LEASE:?}", self.lease);
+            return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        }
+        Ok(())
+    }
+}
+
 /// One run of a performer, as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

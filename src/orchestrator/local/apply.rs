@@ -157,11 +157,7 @@ impl<R: Rows> Apply<'_, R> {
 
     fn start_job(&mut self, job: NewJob) -> Applied {
         self.queue(&job.queue)?;
-        if job.lease.is_zero() {
-            return Err(
-                Refusal::new(ErrorCode::PARAMETER_INVALID, "the lease of a job must not be zero").into()
-            );
-        }
+        job.validate()?;
         let key = self.rows.keys().job(self.now);
         self.rows.insert_job(&Job::started(key, job, self.now))?;
         Ok(Answer::Job(key))

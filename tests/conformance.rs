@@ -1,0 +1,1234 @@
+//! One suite, every back end: a back end is done when this says so.
+//!
+//! Each test is a function over a [`Fixture`]; the list at the end runs all of them against each back end. Rows
+//! T1 to T24 are those of the transition table (`src/model/lifecycle.rs`).
+
+mod support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use performer::model::history::EventAction;
+use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
+use performer::model::result::{Outcome, TransactionResult};
+use performer::model::review::{ItemVersion, Person};
+use performer::orchestrator::{Report, Take};
+use performer::{
+    CommitType, ErrorCode, ErrorKind, ExceptionType, ItemEdit, ItemFilter, ItemId, JobState,
+    NewQueueDefinition, NewQueueItem, Page, Priority, QueuePolicy, ReviewStatus, SpecificContent, Status,
+    StopStrategy,
+};
+use serde_json::json;
+use support::*;
+
+fn retrying(max_number_of_retries: u32) -> QueuePolicy {
+    QueuePolicy { max_number_of_retries, ..QueuePolicy::default() }
+}
+
+fn unique() -> QueuePolicy {
+    QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() }
+}
+
+// Queues
+
+async fn queues_are_made_changed_and_deleted(f: Fixture) {
+    let o = &f.orchestrator;
+    let made = o.create_queue(NewQueueDefinition::new("Payroll").description("monthly")).await.unwrap();
+    assert_eq!(o.get_queue("PAYROLL").await.unwrap(), made, "names are compared without their case");
+    let taken = o.create_queue(NewQueueDefinition::new("payroll")).await.unwrap_err();
+    assert_eq!((taken.kind(), taken.code()), (ErrorKind::Conflict, Some(ErrorCode::NAME_ALREADY_USED)));
+
+    o.create_queue(NewQueueDefinition::new("Ärger")).await.unwrap();
+    assert!(o.create_queue(NewQueueDefinition::new("ÄRGER")).await.is_err());
+    let names: Vec<_> = o.list_queues().await.unwrap().into_iter().map(|queue| queue.name).collect();
+    assert_eq!(names, ["Payroll", "Ärger"]);
+
+    let change = NewQueueDefinition::new("Payroll 2").policy(retrying(5));
+    let changed = o.update_queue("payroll", change).await.unwrap();
+    assert_eq!((changed.id, changed.key, changed.policy.max_number_of_retries), (made.id, made.key, 5));
+    assert_eq!(o.get_queue("Payroll 2").await.unwrap(), changed);
+    assert!(o.get_queue("Payroll").await.unwrap_err().is_not_found());
+
+    let onto_another = o.update_queue("Payroll 2", NewQueueDefinition::new("Ärger")).await.unwrap_err();
+    assert_eq!(onto_another.code(), Some(ErrorCode::NAME_ALREADY_USED));
+    let frozen =
+        o.update_queue("Payroll 2", NewQueueDefinition::new("Payroll 2").policy(unique())).await.unwrap_err();
+    assert_eq!(frozen.code(), Some(ErrorCode::QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE));
+    let invalid = o.create_queue(NewQueueDefinition::new("x").policy(retrying(51))).await.unwrap_err();
+    assert_eq!(invalid.kind(), ErrorKind::Invalid);
+
+    o.delete_queue("Payroll 2").await.unwrap();
+    assert!(o.delete_queue("Payroll 2").await.unwrap_err().is_not_found());
+    o.create_queue(NewQueueDefinition::new("Payroll 2")).await.expect("the name is free again");
+}
+
+async fn nothing_of_a_deleted_queue_is_handed_out_or_found(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let running = f.add_named("running").await;
+    let waiting = f.add_named("waiting").await;
+    let claimed = f.take(job).await;
+    f.orchestrator.delete_queue(QUEUE).await.unwrap();
+    let late = f.report(claimed.claim, ok()).await.unwrap_err();
+    assert!(late.is_claim_lost(), "{late}");
+    for id in [running.id, waiting.id] {
+        assert!(f.orchestrator.get_queue_item(id).await.unwrap_err().is_not_found());
+    }
+    assert!(f.list(ItemFilter::default()).await.is_empty());
+    let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await;
+    assert!(answer.taken.unwrap_err().is_not_found());
+    assert!(f.orchestrator.add_queue_item(QUEUE, named("x")).await.unwrap_err().is_not_found());
+}
+
+// T1, T2: add
+
+async fn t1_an_item_is_kept_as_it_was_added(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let content =
+        json!({"amount": 10.5, "name": "Grüße 漢字 🦀", "paid": true, "none": null, "count": i64::MIN});
+    let item = NewQueueItem::new(&content)
+        .reference("Überweisung 漢字 🦀")
+        .priority(Priority::Low)
+        .due_date(f.after(60))
+        .defer_date(f.after(30))
+        .risk_sla_date(f.after(45))
+        .progress("added");
+    let added = f.add(item).await;
+    assert_eq!(f.item(added.id).await, added, "what was answered is what is there");
+    assert_eq!(added.specific_content.to_value(), content);
+    assert_eq!(added.reference.as_deref(), Some("Überweisung 漢字 🦀"));
+    assert_eq!(
+        (added.status, added.review_status, added.priority),
+        (Status::New, ReviewStatus::None, Priority::Low)
+    );
+    assert_eq!((added.due_date, added.defer_date), (Some(f.after(60)), Some(f.after(30))));
+    assert_eq!((added.risk_sla_date, added.progress.as_deref()), (Some(f.after(45)), Some("added")));
+    assert_eq!((added.creation_time, added.retry_number, added.key), (f.now(), 0, added.unique_key));
+    assert_ne!(f.add_named("other").await.key, added.key);
+    f.check_statistics().await;
+}
+
+async fn t1_bad_items_are_refused_and_leave_nothing(f: Fixture) {
+    let f = f.with_queue(unique()).await;
+    let text = |units: usize| json!({"t": "x".repeat(units - r#"{"t":""}"#.len())});
+    for (item, code) in [
+        (NewQueueItem::new(json!({})), ErrorCode::TRANSACTION_REFERENCE_REQUIRED),
+        (NewQueueItem::new(json!([])).reference("a"), ErrorCode::INVALID_ARGUMENT),
+        (NewQueueItem::new(json!({"a": {}})).reference("a"), ErrorCode::INVALID_ARGUMENT),
+        (NewQueueItem::new(text(256_001)).reference("a"), ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED),
+        (named(&"x".repeat(129)), ErrorCode::PARAMETER_INVALID),
+        (named(""), ErrorCode::PARAMETER_INVALID),
+        (named("a\u{0}b"), ErrorCode::INVALID_ARGUMENT),
+        (named("a").progress("x".repeat(104_858)), ErrorCode::QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED),
+    ] {
+        let error = f.orchestrator.add_queue_item(QUEUE, item.clone()).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(code)), "{item:?}: {error}");
+    }
+    assert!(f.orchestrator.add_queue_item("Nowhere", named("a")).await.unwrap_err().is_not_found());
+    assert!(f.list(ItemFilter::default()).await.is_empty());
+    let largest = f.add(NewQueueItem::new(text(256_000)).reference("a")).await;
+    assert_eq!(f.item(largest.id).await.specific_content.as_json().len(), 256_000);
+    f.check_statistics().await;
+}
+
+async fn t1_a_unique_reference_is_taken_once(f: Fixture) {
+    let f = f.with_queue(QueuePolicy { max_number_of_retries: 1, ..unique() }).await;
+    let job = f.job().await;
+    let first = f.add_named("INV-1").await;
+    let add = async |reference: &str| f.orchestrator.add_queue_item(QUEUE, named(reference)).await;
+    let error = add("INV-1").await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, Some(ErrorCode::DUPLICATE_REFERENCE)));
+    add("inv-1").await.expect("capital and small letters differ");
+
+    // A retry: the reference goes over to the copy, without colliding with it.
+    f.perform(job, application("down")).await;
+    assert_eq!(add("INV-1").await.unwrap_err().code(), Some(ErrorCode::DUPLICATE_REFERENCE));
+    // A failed item still holds it; a deleted one does not.
+    let failed = f.list(ItemFilter { status: vec![Status::New], ..ItemFilter::default() }).await;
+    let copy = failed.iter().find(|item| item.key == first.key).unwrap();
+    f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap();
+    add("INV-1").await.expect("Deleted and Retried items do not count");
+
+    // Another queue has references of its own, and one that does not enforce them has none.
+    f.orchestrator.create_queue(NewQueueDefinition::new("Other").policy(unique())).await.unwrap();
+    f.orchestrator.add_queue_item("Other", named("INV-1")).await.unwrap();
+    f.orchestrator.create_queue(NewQueueDefinition::new("Free")).await.unwrap();
+    for _ in 0..2 {
+        f.orchestrator.add_queue_item("Free", named("INV-1")).await.unwrap();
+    }
+}
+
+async fn t1_of_many_who_add_one_reference_at_once_exactly_one_succeeds(f: Fixture) {
+    let f = f.with_queue(unique()).await;
+    for round in 0..20 {
+        let reference = format!("INV-{round}");
+        let tasks: Vec<_> = (0..16)
+            .map(|_| {
+                let (orchestrator, item) = (f.orchestrator.clone(), named(&reference));
+                tokio::spawn(async move { orchestrator.add_queue_item(QUEUE, item).await })
+            })
+            .collect();
+        let mut added = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(_) => added += 1,
+                Err(error) => assert_eq!(error.code(), Some(ErrorCode::DUPLICATE_REFERENCE)),
+            }
+        }
+        assert_eq!(added, 1);
+    }
+    f.check_statistics().await;
+}
+
+async fn t1_bulk_adds_follow_their_commit_type(f: Fixture) {
+    let f = f.with_queue(unique()).await;
+    f.add_named("there").await;
+    let items = || vec![named("a"), named("there"), named("b"), named("a"), NewQueueItem::new(json!({}))];
+    let add =
+        async |commit_type| f.orchestrator.bulk_add_queue_items(QUEUE, commit_type, items()).await.unwrap();
+    let references = async || {
+        let items = f.list(ItemFilter::default()).await;
+        items.into_iter().filter_map(|item| item.reference).collect::<Vec<_>>()
+    };
+
+    let all = add(CommitType::AllOrNothing).await;
+    let failed = |bulk: &performer::orchestrator::BulkAdded| {
+        bulk.failed.iter().map(|item| (item.ordinal, item.refusal.code())).collect::<Vec<_>>()
+    };
+    let (duplicate, required) = (ErrorCode::DUPLICATE_REFERENCE, ErrorCode::TRANSACTION_REFERENCE_REQUIRED);
+    assert_eq!((all.added, failed(&all)), (0, vec![(2, duplicate), (4, duplicate), (5, required)]));
+    assert_eq!(references().await, ["there"]);
+
+    let stop = add(CommitType::StopOnFirstFailure).await;
+    assert_eq!((stop.added, failed(&stop)), (1, vec![(2, duplicate)]));
+    assert_eq!(references().await, ["there", "a"]);
+
+    let each = add(CommitType::ProcessAllIndependently).await;
+    assert_eq!(
+        (each.added, failed(&each)),
+        (1, vec![(1, duplicate), (2, duplicate), (4, duplicate), (5, required)])
+    );
+    assert_eq!(references().await, ["there", "a", "b"]);
+
+    let fine = vec![named("c"), named("d")];
+    let all = f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, fine).await.unwrap();
+    assert_eq!((all.added, all.failed.len()), (2, 0));
+    let unknown = f.orchestrator.bulk_add_queue_items("Nowhere", CommitType::AllOrNothing, items()).await;
+    assert!(unknown.unwrap_err().is_not_found());
+    f.check_statistics().await;
+}
+
+async fn t2_an_item_is_added_and_started_at_once(f: Fixture) {
+    let f = f.with_queue(unique()).await;
+    let job = f.job().await;
+    let item = named("INV-1").defer_date(f.after(60));
+    let claimed = f.orchestrator.add_and_start_transaction(take(job, 1), item).await.unwrap();
+    assert_eq!((claimed.item.status, claimed.item.start_processing), (Status::InProgress, Some(f.now())));
+    assert_eq!((claimed.item.executor_job, claimed.item.robot), (Some(job), Some(1)));
+    let again = f.orchestrator.add_and_start_transaction(take(job, 1), named("INV-1")).await.unwrap_err();
+    assert_eq!(again.code(), Some(ErrorCode::DUPLICATE_REFERENCE));
+    assert!(f.try_take(job).await.is_none());
+    assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
+    f.check_statistics().await;
+}
+
+// T3: take, and the order
+
+async fn t3_items_are_handed_out_in_the_documented_order(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let due = |seconds| f.after(seconds);
+    for item in [
+        named("low 1").priority(Priority::Low),
+        named("normal 1"),
+        named("high 1").priority(Priority::High),
+        named("due low").priority(Priority::Low).due_date(due(1)),
+        named("due late").due_date(due(500)),
+        named("due early").due_date(due(100)),
+        named("due high").priority(Priority::High).due_date(due(900)),
+        named("due early too").due_date(due(100)),
+        named("normal 2"),
+        named("high 2").priority(Priority::High),
+        named("deferred high").priority(Priority::High).defer_date(due(10)),
+    ] {
+        f.add(item).await;
+    }
+    let expected = [
+        "due high",
+        "due early",
+        "due early too",
+        "due late",
+        "due low",
+        "high 1",
+        "high 2",
+        "normal 1",
+        "normal 2",
+        "low 1",
+    ];
+    assert_eq!(f.take_all(job).await, expected);
+    f.advance(10);
+    assert_eq!(f.take_all(job).await, ["deferred high"]);
+    f.check_statistics().await;
+}
+
+async fn t3_many_are_taken_in_the_same_order_as_one_by_one(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    for n in 0..30_u64 {
+        let priority = Priority::ALL[(n % 3) as usize];
+        let item = named(&format!("{n}")).priority(priority);
+        f.add(if n % 4 == 0 { item.due_date(f.after(n * 7 % 11)) } else { item }).await;
+    }
+    let many = f.take_many(job, 100).await;
+    let claims: Vec<_> = many.iter().map(|claimed| claimed.claim).collect();
+    let order: Vec<_> = many.iter().map(|claimed| claimed.item.reference.clone().unwrap()).collect();
+    assert_eq!(order.len(), 30);
+    for claim in claims {
+        f.report(claim, TransactionResult::GivenBack).await.unwrap();
+    }
+    assert_eq!(f.take_all(job).await, order);
+}
+
+async fn t3_a_deferred_item_joins_the_others_in_its_place(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add(named("deferred").defer_date(f.after(5))).await;
+    f.add_named("waiting").await;
+    f.add(named("past").defer_date(f.now() - Duration::from_secs(5))).await;
+    f.advance(4);
+    assert_eq!(f.take(job).await.item.reference.as_deref(), Some("waiting"));
+    f.advance(1);
+    assert_eq!(f.take_all(job).await, ["deferred", "past"], "first in, first out, by the time of the add");
+}
+
+async fn t3_a_reference_filter_takes_only_what_it_names(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    for reference in ["A-1", "B-1", "a-2", "A-2", "A%", "A_"] {
+        f.add_named(reference).await;
+    }
+    f.add(NewQueueItem::new(json!({}))).await;
+    let filtered = async |filter: ReferenceFilter| {
+        let ask = Take { reference: Some(filter), ..take(job, 10) };
+        let taken = f.orchestrator.report_and_take(Vec::new(), Some(ask)).await.taken.unwrap();
+        taken.items.iter().map(|claimed| claimed.item.reference.clone().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(filtered(ReferenceFilter::Equals("B-1".to_owned())).await, ["B-1"]);
+    assert_eq!(filtered(ReferenceFilter::Equals("B-1".to_owned())).await, [""; 0]);
+    assert_eq!(filtered(ReferenceFilter::StartsWith("A%".to_owned())).await, ["A%"]);
+    assert_eq!(filtered(ReferenceFilter::StartsWith("A".to_owned())).await, ["A-1", "A-2", "A_"]);
+}
+
+async fn t3_two_robots_never_get_the_same_item(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let items = (0..200).map(|n| named(&n.to_string())).collect();
+    f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let (one, two) = (f.job().await, f.job().await);
+    let robots: Vec<_> = (0..8)
+        .map(|robot| {
+            let orchestrator = f.orchestrator.clone();
+            let job = if robot % 2 == 0 { one } else { two };
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                loop {
+                    let answer =
+                        orchestrator.report_and_take(Vec::new(), Some(take(job, 1 + robot % 3))).await;
+                    let items = answer.taken.unwrap().items;
+                    if items.is_empty() {
+                        return taken;
+                    }
+                    taken.extend(items.into_iter().map(|claimed| claimed.item.id));
+                }
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for robot in robots {
+        all.extend(robot.await.unwrap());
+    }
+    assert_eq!((all.len(), all.iter().collect::<HashSet<_>>().len()), (200, 200));
+    f.check_statistics().await;
+}
+
+async fn t3_a_job_that_has_ended_takes_nothing(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    f.add_named("a").await;
+    let job = f.job().await;
+    f.orchestrator.end_job(job, JobState::Successful, None).await.unwrap();
+    let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await;
+    assert!(answer.taken.unwrap_err().is_claim_lost());
+    let unknown = f.orchestrator.report_and_take(Vec::new(), Some(take(some_job(), 1))).await;
+    assert!(unknown.taken.unwrap_err().is_not_found());
+    assert_eq!(f.take_all(f.job().await).await, ["a"]);
+}
+
+fn some_job() -> performer::JobKey {
+    "00000000-0000-4000-8000-000000000001".parse().unwrap()
+}
+
+// T4 to T7: results
+
+async fn t4_a_success_is_recorded_with_its_output_and_last_progress(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.advance(7);
+    let result = ok_with(&json!({"document": "D-1"}));
+    let report = Report { claim: claimed.claim, result, progress: Some("done".to_owned()) };
+    let answer = f.orchestrator.report_and_take(vec![report], None).await;
+    assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
+    assert!(answer.taken.unwrap().items.is_empty());
+    let item = f.item(claimed.item.id).await;
+    assert_eq!((item.status, item.outcome), (Status::Successful, Some(Outcome::Successful)));
+    assert_eq!(item.output.unwrap().to_value(), json!({"document": "D-1"}));
+    assert_eq!(item.progress.as_deref(), Some("done"));
+    let took = item.end_processing.unwrap().duration_since(item.start_processing.unwrap());
+    assert_eq!(took.as_secs(), 7);
+    assert_eq!(item.executor_job, Some(job));
+    f.check_statistics().await;
+}
+
+async fn t5_a_business_exception_is_never_retried(f: Fixture) {
+    let f = f.with_queue(retrying(3)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let item = f.perform(job, business("no such customer")).await;
+    assert_eq!(
+        (item.status, item.exception_type()),
+        (Status::Failed, Some(ExceptionType::BusinessException))
+    );
+    assert_eq!(item.processing_exception.unwrap().reason, "no such customer");
+    assert!(f.try_take(job).await.is_none());
+    assert_eq!(f.orchestrator.queue_statistics(QUEUE).await.unwrap().business_exceptions, 1);
+    f.check_statistics().await;
+}
+
+async fn t6_an_application_exception_is_retried_behind_everything_that_waits(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let first = f.add(named("first").due_date(f.after(900)).priority(Priority::High)).await;
+    f.add(named("second").due_date(f.after(900)).priority(Priority::High)).await;
+    let claimed = f.take(job).await;
+    f.advance(3);
+    assert_eq!(f.report(claimed.claim, application("the ERP is down")).await.unwrap(), Status::Retried);
+    let original = f.item(first.id).await;
+    assert!(original.is_superseded);
+    assert_eq!(original.exception_type(), Some(ExceptionType::ApplicationException));
+
+    assert_eq!(f.take(job).await.item.reference.as_deref(), Some("second"));
+    let copy = f.take(job).await;
+    let item = &copy.item;
+    assert_eq!((item.reference.as_deref(), item.retry_number, item.key), (Some("first"), 1, first.key));
+    assert_eq!((item.ancestor_id, item.manual_ancestor_id), (Some(first.id), None));
+    assert_eq!(item.specific_content, first.specific_content);
+    assert_eq!((item.due_date, item.priority), (first.due_date, first.priority));
+    assert_eq!((item.seconds_in_previous_attempts, item.creation_time), (3, f.now()));
+    assert!(item.unique_key != first.unique_key && item.id > first.id);
+    assert_eq!(
+        (item.output.clone(), item.processing_exception.clone(), item.progress.clone()),
+        (None, None, None)
+    );
+
+    // T7: no retry is left.
+    assert_eq!(f.report(copy.claim, application("still down")).await.unwrap(), Status::Failed);
+    assert!(f.try_take(job).await.is_none());
+    f.check_statistics().await;
+}
+
+async fn t6_a_retry_may_be_deferred(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let TransactionResult::Failed { exception, .. } = application("later") else { unreachable!() };
+    f.perform(job, TransactionResult::Failed { exception, defer_date: Some(f.after(60)) }).await;
+    assert!(f.try_take(job).await.is_none());
+    f.advance(60);
+    assert_eq!(f.take(job).await.item.retry_number, 1);
+}
+
+async fn t7_without_retries_or_without_an_exception_the_item_fails(f: Fixture) {
+    let off = QueuePolicy { accept_automatically_retry: false, ..retrying(5) };
+    let f = f.with_queue(off).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    f.add_named("b").await;
+    assert_eq!(f.perform(job, application("down")).await.status, Status::Failed);
+    let unspecified = TransactionResult::Failed { exception: None, defer_date: None };
+    let item = f.perform(job, unspecified).await;
+    assert_eq!((item.status, item.exception_type()), (Status::Failed, None));
+    assert!(f.try_take(job).await.is_none());
+    f.check_statistics().await;
+}
+
+async fn t6_a_policy_that_changes_counts_from_then_on(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.orchestrator.update_queue(QUEUE, NewQueueDefinition::new(QUEUE).policy(retrying(1))).await.unwrap();
+    assert_eq!(f.report(claimed.claim, application("down")).await.unwrap(), Status::Retried);
+}
+
+// T8, T9: back into the queue
+
+async fn t8_a_postponed_item_comes_back_at_its_time_and_uses_no_retry(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    let added = f.add_named("a").await;
+    let claimed = f.take(job).await;
+    let result = TransactionResult::Postponed { defer_date: f.after(60), due_date: Some(f.after(90)) };
+    assert_eq!(f.report(claimed.claim, result).await.unwrap(), Status::New);
+    let item = f.item(added.id).await;
+    assert_eq!((item.id, item.retry_number, item.start_processing), (added.id, 0, None));
+    assert_eq!((item.defer_date, item.due_date), (Some(f.after(60)), Some(f.after(90))));
+    assert_eq!((item.executor_job, item.robot), (None, None));
+    assert!(f.try_take(job).await.is_none());
+    f.advance(60);
+    let again = f.take(job).await;
+    assert!(again.claim.token() > claimed.claim.token());
+    // The first claim is worth nothing, although its job and its item are the same.
+    for result in [ok(), TransactionResult::GivenBack, postponed(f.after(9))] {
+        assert!(f.report(claimed.claim, result).await.unwrap_err().is_claim_lost());
+    }
+    assert_eq!(f.report(again.claim, ok()).await.unwrap(), Status::Successful);
+    f.check_statistics().await;
+}
+
+async fn t8_a_defer_date_in_the_past_is_refused_and_the_claim_holds(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    let error = f.report(claimed.claim, postponed(f.now())).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::PARAMETER_INVALID)));
+    assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
+}
+
+async fn t9_an_item_that_is_given_back_is_as_if_it_had_never_been_taken(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    f.add_named("b").await;
+    let claimed = f.take(job).await;
+    assert_eq!(f.report(claimed.claim, TransactionResult::GivenBack).await.unwrap(), Status::New);
+    assert_eq!(f.take_all(job).await, ["a", "b"], "it keeps its place");
+    f.check_statistics().await;
+}
+
+// T10 to T12: progress, repeats, zombies
+
+async fn t10_progress_is_recorded_while_the_claim_holds(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let added = f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.orchestrator.set_transaction_progress(claimed.claim, "half".to_owned()).await.unwrap();
+    let item = f.item(added.id).await;
+    assert_eq!((item.progress.as_deref(), item.status), (Some("half"), Status::InProgress));
+    let long = f.orchestrator.set_transaction_progress(claimed.claim, "x".repeat(104_858)).await.unwrap_err();
+    assert_eq!(long.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        f.report(claimed.claim, ok()).await.unwrap(),
+        Status::Successful,
+        "progress does not touch the claim"
+    );
+    let late = f.orchestrator.set_transaction_progress(claimed.claim, "late".to_owned()).await.unwrap_err();
+    assert_eq!(
+        (late.kind(), late.code()),
+        (ErrorKind::ClaimLost, Some(ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS))
+    );
+    assert_eq!(f.item(added.id).await.progress.as_deref(), Some("half"));
+}
+
+async fn t11_the_same_report_twice_is_fine_and_changes_nothing(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    for result in [ok(), business("wrong"), application("down")] {
+        f.add_named("x").await;
+        let claimed = f.take(job).await;
+        let status = f.report(claimed.claim, result.clone()).await.unwrap();
+        let before = f.list(ItemFilter::default()).await;
+        f.advance(1);
+        assert_eq!(f.report(claimed.claim, result).await.unwrap(), status);
+        assert_eq!(f.list(ItemFilter::default()).await, before);
+        // Let the retry copy end, so that the next round begins with its own item.
+        if status == Status::Retried {
+            f.perform(job, ok()).await;
+        }
+    }
+    f.check_statistics().await;
+}
+
+async fn t12_any_other_report_is_a_lost_claim_and_changes_nothing(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let added = f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.report(claimed.claim, ok()).await.unwrap();
+    let before = f.item(added.id).await;
+    for result in [business("no"), application("no"), TransactionResult::GivenBack, postponed(f.after(9))] {
+        let error = f.report(claimed.claim, result).await.unwrap_err();
+        let final_status = ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS;
+        assert_eq!((error.kind(), error.code()), (ErrorKind::ClaimLost, Some(final_status)));
+    }
+    assert_eq!(f.item(added.id).await, before);
+    f.check_statistics().await;
+}
+
+async fn t12_one_refused_report_disturbs_neither_the_others_nor_the_take(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    for reference in ["a", "b", "c"] {
+        f.add_named(reference).await;
+    }
+    let (a, b) = (f.take(job).await, f.take(job).await);
+    f.report(a.claim, ok()).await.unwrap();
+    let reports = vec![
+        Report { claim: a.claim, result: business("late"), progress: None },
+        Report { claim: b.claim, result: ok(), progress: None },
+    ];
+    let answer = f.orchestrator.report_and_take(reports, Some(take(job, 5))).await;
+    assert!(answer.reports[0].as_ref().unwrap_err().is_claim_lost());
+    assert_eq!(*answer.reports[1].as_ref().unwrap(), Status::Successful);
+    assert_eq!(answer.taken.unwrap().items.len(), 1);
+}
+
+// T13 to T15: leases
+
+async fn t13_a_job_that_beats_keeps_its_items(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    for _ in 0..20 {
+        f.advance(29);
+        assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Running);
+        assert_eq!(f.orchestrator.sweep().await.unwrap().abandoned, 0);
+    }
+    f.advance(30); // the last instant of the lease
+    assert_eq!(f.orchestrator.sweep().await.unwrap().jobs.len(), 0);
+    assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
+}
+
+async fn t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change_nothing(f: Fixture) {
+    let f = f.with_queue(retrying(3)).await;
+    let (lost, other) = (f.job().await, f.job().await);
+    let a = f.add_named("a").await;
+    let b = f.add_named("b").await;
+    let zombie = f.take(lost).await;
+    let held = f.take(other).await;
+    f.advance(20);
+    f.orchestrator.beat(other).await.unwrap();
+    f.advance(11);
+    let swept = f.orchestrator.sweep().await.unwrap();
+    assert_eq!((swept.jobs, swept.abandoned), (vec![lost], 1));
+
+    let item = f.item(a.id).await;
+    assert_eq!((item.status, item.outcome), (Status::Abandoned, Some(Outcome::Abandoned)));
+    assert_eq!((item.end_processing, item.executor_job), (Some(f.now()), Some(lost)));
+    assert!(f.try_take(other).await.is_none(), "this queue does not retry abandoned items");
+    for result in [ok(), application("x"), TransactionResult::GivenBack] {
+        assert!(f.report(zombie.claim, result).await.unwrap_err().is_claim_lost());
+    }
+    let late = f.orchestrator.set_transaction_progress(zombie.claim, "x".to_owned()).await.unwrap_err();
+    assert!(late.is_claim_lost());
+    assert!(f.orchestrator.beat(lost).await.unwrap_err().is_claim_lost());
+    let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(lost, 1))).await;
+    assert!(answer.taken.is_ok(), "there is nothing to take, so nobody asks who wants it");
+    assert_eq!(f.item(a.id).await, item);
+
+    assert_eq!(f.item(b.id).await.status, Status::InProgress);
+    assert_eq!(f.report(held.claim, ok()).await.unwrap(), Status::Successful);
+    assert_eq!(f.orchestrator.sweep().await.unwrap().abandoned, 0, "once");
+    f.check_statistics().await;
+}
+
+async fn t15_abandoned_items_are_retried_where_the_queue_says_so(f: Fixture) {
+    let f = f.with_queue(QueuePolicy { retry_abandoned_items: true, ..retrying(1) }).await;
+    let first = f.add_named("a").await;
+    for attempt in 0..2 {
+        let job = f.job().await;
+        let zombie = f.take(job).await;
+        assert_eq!((zombie.item.retry_number, zombie.item.key), (attempt, first.key));
+        f.advance(31);
+        assert_eq!(f.orchestrator.sweep().await.unwrap().abandoned, 1);
+        assert!(f.report(zombie.claim, ok()).await.unwrap_err().is_claim_lost());
+    }
+    let chain = f.orchestrator.processing_history(first.id).await.unwrap();
+    let statuses: Vec<_> = chain.iter().map(|item| (item.status, item.outcome)).collect();
+    let abandoned = Some(Outcome::Abandoned);
+    assert_eq!(statuses, [(Status::Retried, abandoned), (Status::Abandoned, abandoned)]);
+    assert!(f.try_take(f.job().await).await.is_none(), "the maximum is shared with automatic retries");
+    f.check_statistics().await;
+}
+
+async fn t14_the_end_of_a_job_abandons_what_it_still_holds(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    let swept = f.orchestrator.end_job(job, JobState::Faulted, Some("broken".to_owned())).await.unwrap();
+    assert_eq!(swept.abandoned, 1);
+    assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
+    assert!(f.orchestrator.end_job(job, JobState::Successful, None).await.unwrap_err().is_claim_lost());
+    let jobs = f.orchestrator.list_jobs(10).await.unwrap();
+    assert_eq!(
+        (jobs[0].state, jobs[0].info.as_deref(), jobs[0].end_time),
+        (JobState::Faulted, Some("broken"), Some(f.now()))
+    );
+}
+
+async fn t15_an_item_in_progress_for_too_long_is_abandoned_however_alive_its_job(f: Fixture) {
+    let limit = Duration::from_secs(3_600);
+    let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
+    f.orchestrator.create_queue(NewQueueDefinition::new("Patient")).await.unwrap();
+    f.orchestrator.add_queue_item("Patient", named("p")).await.unwrap();
+    let job = f.job().await;
+    f.add_named("a").await;
+    let overdue = f.take(job).await;
+    let patient = Take { queue: "Patient".into(), ..take(job, 1) };
+    let patient =
+        f.orchestrator.report_and_take(Vec::new(), Some(patient)).await.taken.unwrap().items.remove(0);
+    let mut abandoned = 0;
+    for _ in 0..145 {
+        f.advance(25);
+        f.orchestrator.beat(job).await.unwrap();
+        abandoned += f.orchestrator.sweep().await.unwrap().abandoned;
+    }
+    assert_eq!(abandoned, 1);
+    assert!(f.report(overdue.claim, ok()).await.unwrap_err().is_claim_lost());
+    assert_eq!(f.report(patient.claim, ok()).await.unwrap(), Status::Successful);
+}
+
+async fn leases_survive_a_change_of_the_time_of_day(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.orchestrator.sweep().await.unwrap();
+    f.clock.set(f.after(3_600)); // somebody sets the clock an hour forward
+    for _ in 0..29 {
+        assert_eq!(f.orchestrator.sweep().await.unwrap().jobs.len(), 0);
+        f.advance(1);
+    }
+    f.orchestrator.beat(job).await.unwrap();
+    f.advance(5);
+    assert_eq!(f.orchestrator.sweep().await.unwrap().jobs.len(), 0);
+    assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
+    // And a job that is really gone is found all the same.
+    f.advance(60);
+    f.orchestrator.sweep().await.unwrap();
+    f.advance(1);
+    assert_eq!(f.orchestrator.list_jobs(1).await.unwrap()[0].state, JobState::Faulted);
+}
+
+async fn wishes_of_people_come_with_the_beat(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.orchestrator.stop_job(job, StopStrategy::SoftStop).await.unwrap();
+    assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Stopping);
+    f.orchestrator.stop_job(job, StopStrategy::Kill).await.unwrap();
+    assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Terminating);
+    f.orchestrator.end_job(job, JobState::Stopped, None).await.unwrap();
+    let ended = f.orchestrator.stop_job(job, StopStrategy::SoftStop).await.unwrap_err();
+    assert_eq!((ended.kind(), ended.code()), (ErrorKind::Conflict, Some(ErrorCode::new(1658))));
+    assert!(f.orchestrator.stop_job(some_job(), StopStrategy::Kill).await.unwrap_err().is_not_found());
+}
+
+async fn a_job_needs_a_queue_and_a_lease(f: Fixture) {
+    assert!(f.orchestrator.start_job(new_job()).await.unwrap_err().is_not_found());
+    let f = f.with_queue(retrying(1)).await;
+    let zero = performer::model::job::NewJob { lease: Duration::ZERO, ..new_job() };
+    assert_eq!(f.orchestrator.start_job(zero).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(f.orchestrator.beat(some_job()).await.unwrap_err().is_not_found());
+    let longest = performer::model::job::NewJob { lease: Duration::MAX, ..new_job() };
+    assert_eq!(f.orchestrator.start_job(longest).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+// T16, T17: edit and delete
+
+async fn t16_an_item_that_waits_can_be_edited(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let a = f.add(named("a").due_date(f.after(5))).await;
+    f.add_named("b").await;
+    let content = SpecificContent::new(&json!({"name": "new", "text": "x".repeat(2_000)})).unwrap();
+    let edit = ItemEdit {
+        priority: Some(Priority::Low),
+        due_date: Some(None),
+        defer_date: Some(Some(f.after(10))),
+        progress: Some("edited".to_owned()),
+        specific_content: Some(content.clone()),
+    };
+    let edited = f.orchestrator.edit_queue_item(a.id, edit).await.unwrap();
+    assert_eq!(edited, f.item(a.id).await);
+    assert_eq!(
+        (edited.priority, edited.due_date, edited.defer_date),
+        (Priority::Low, None, Some(f.after(10)))
+    );
+    assert_eq!((edited.progress.as_deref(), &edited.specific_content), (Some("edited"), &content));
+    assert!(edited.row_version > a.row_version);
+    assert_eq!(f.take_all(job).await, ["b"]);
+    let undefer = ItemEdit { defer_date: Some(None), ..ItemEdit::default() };
+    let edited = f.orchestrator.edit_queue_item(a.id, undefer).await.unwrap();
+    assert_eq!((edited.priority, &edited.specific_content), (Priority::Low, &content), "the rest stays");
+    let claimed = f.take(job).await;
+    assert_eq!(claimed.item.specific_content, content);
+
+    let running = f.orchestrator.edit_queue_item(a.id, ItemEdit::default()).await.unwrap_err();
+    assert_eq!(running.code(), Some(ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS));
+    f.report(claimed.claim, ok()).await.unwrap();
+    let done = f.orchestrator.edit_queue_item(a.id, ItemEdit::default()).await.unwrap_err();
+    assert_eq!(done.code(), Some(ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS));
+    assert!(
+        f.orchestrator.edit_queue_item(ItemId(999), ItemEdit::default()).await.unwrap_err().is_not_found()
+    );
+}
+
+async fn t17_deleted_items_stay_to_be_read_and_their_claims_are_void(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let running = f.add_named("running").await;
+    let waiting = f.add_named("waiting").await;
+    let claimed = f.take(job).await;
+    let versions = vec![
+        f.version(running.id).await,
+        f.version(waiting.id).await,
+        ItemVersion { id: waiting.id, row_version: 999 },
+        ItemVersion { id: ItemId(999), row_version: 1 },
+    ];
+    let failed = f.orchestrator.delete_queue_items(versions).await.unwrap();
+    let failed: Vec<_> = failed.iter().map(|(id, refusal)| (*id, refusal.code())).collect();
+    assert_eq!(
+        failed,
+        [(waiting.id, ErrorCode::OPTIMISTIC_CONCURRENCY), (ItemId(999), ErrorCode::ITEM_NOT_FOUND)]
+    );
+    assert_eq!(f.item(running.id).await.status, Status::Deleted);
+    assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
+    assert!(f.try_take(job).await.is_none());
+    let again = f.orchestrator.delete_queue_items(vec![f.version(running.id).await]).await.unwrap();
+    assert_eq!(again[0].1.code(), ErrorCode::ITEM_NOT_FOUND);
+    f.check_statistics().await;
+}
+
+// T18 to T22: reviews
+
+async fn t18_to_t20_reviews_move_as_documented(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    let a = f.add_named("a").await;
+    let refused = async |id, to| {
+        let failed = f.orchestrator.set_review_status(to, vec![f.version(id).await]).await.unwrap();
+        failed.first().map(|(_, refusal)| refusal.code())
+    };
+    let wrong = Some(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY);
+    assert_eq!(refused(a.id, ReviewStatus::InReview).await, wrong, "New items are not reviewed");
+    f.perform(job, application("down")).await;
+    assert_eq!(refused(a.id, ReviewStatus::InReview).await, None);
+    assert_eq!(refused(a.id, ReviewStatus::None).await, None);
+    assert_eq!(refused(a.id, ReviewStatus::None).await, wrong);
+    assert_eq!(refused(a.id, ReviewStatus::Verified).await, None);
+    for to in ReviewStatus::ALL {
+        assert_eq!(refused(a.id, *to).await, wrong, "Verified is the end");
+    }
+    let item = f.item(a.id).await;
+    assert_eq!((item.review_status, item.status), (ReviewStatus::Verified, Status::Failed));
+    let stale = ItemVersion { id: a.id, row_version: item.row_version - 1 };
+    let failed = f.orchestrator.set_review_status(ReviewStatus::InReview, vec![stale]).await.unwrap();
+    assert_eq!(failed[0].1.code(), ErrorCode::OPTIMISTIC_CONCURRENCY);
+}
+
+async fn t21_a_manual_retry_makes_one_copy_that_carries_on(f: Fixture) {
+    let f = f.with_queue(QueuePolicy { max_number_of_retries: 1, ..unique() }).await;
+    let job = f.job().await;
+    let a = f.add_named("a").await;
+    f.perform(job, application("down")).await;
+    let second = f.perform(job, application("down")).await;
+    let version = f.version(second.id).await;
+    let retry =
+        async |item| f.orchestrator.set_review_status(ReviewStatus::Retried, vec![item]).await.unwrap();
+    assert!(retry(version).await.is_empty());
+    assert_eq!(retry(version).await[0].1.code(), ErrorCode::OPTIMISTIC_CONCURRENCY, "a double click");
+    let now = f.version(second.id).await;
+    assert_eq!(retry(now).await[0].1.code(), ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY);
+
+    let original = f.item(second.id).await;
+    assert_eq!((original.status, original.review_status), (Status::Failed, ReviewStatus::Retried));
+    assert!(original.is_superseded);
+    let copy = f.take(job).await;
+    let item = &copy.item;
+    assert_eq!((item.key, item.retry_number, item.manual_retry_number), (a.key, 0, 1));
+    assert_eq!((item.manual_ancestor_id, item.ancestor_id), (Some(second.id), None));
+    assert_eq!(
+        f.report(copy.claim, application("down")).await.unwrap(),
+        Status::Retried,
+        "its retries start anew"
+    );
+    let last = f.take(job).await;
+    assert_eq!((last.item.manual_retry_number, last.item.retry_number), (1, 1));
+    assert_eq!((last.item.manual_ancestor_id, last.item.ancestor_id), (Some(second.id), Some(item.id)));
+    assert_eq!(f.report(last.claim, ok()).await.unwrap(), Status::Successful);
+    assert_eq!(f.orchestrator.processing_history(last.item.id).await.unwrap().len(), 4);
+    f.check_statistics().await;
+}
+
+async fn t22_a_reviewer_is_set_and_cleared(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    let a = f.add_named("a").await;
+    let version = f.version(a.id).await;
+    let refused = f.orchestrator.set_reviewer(Some(7), vec![version]).await.unwrap();
+    assert_eq!(refused[0].1.code(), ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY);
+    f.perform(job, business("wrong")).await;
+    assert!(f.orchestrator.set_reviewer(Some(7), vec![f.version(a.id).await]).await.unwrap().is_empty());
+    assert_eq!(f.item(a.id).await.reviewer_user_id, Some(7));
+    assert!(f.orchestrator.set_reviewer(None, vec![f.version(a.id).await]).await.unwrap().is_empty());
+    assert_eq!(f.item(a.id).await.reviewer_user_id, None);
+}
+
+// T23, T24: retention and purge
+
+const DAY: u64 = 86_400;
+
+async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: Fixture) {
+    let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(1) };
+    let f = f.with_queue(policy).await;
+    let job = f.job().await;
+    let done = f.add_named("done").await;
+    let retried = f.add_named("retried").await;
+    f.perform(job, ok()).await;
+    f.perform(job, application("down")).await; // its copy waits
+    f.orchestrator.add_comment(done.id, Person::default(), "soon gone".to_owned()).await.unwrap();
+    f.add_named("waiting").await;
+    f.advance(2 * DAY);
+    assert_eq!(f.orchestrator.apply_retention(100).await.unwrap(), 0);
+    f.advance(1);
+    assert_eq!(f.orchestrator.apply_retention(100).await.unwrap(), 1, "the finished chain alone");
+    assert!(f.orchestrator.get_queue_item(done.id).await.unwrap_err().is_not_found());
+    assert_eq!(f.orchestrator.processing_history(retried.id).await.unwrap().len(), 2);
+    f.check_statistics().await;
+    f.advance(3 * DAY);
+    assert_eq!(
+        f.orchestrator.apply_retention(1).await.unwrap(),
+        2,
+        "a chain is not torn, whatever the limit"
+    );
+    assert_eq!(f.orchestrator.apply_retention(100).await.unwrap(), 1);
+    assert_eq!(f.orchestrator.apply_retention(100).await.unwrap(), 0);
+    assert!(f.list(ItemFilter::default()).await.is_empty());
+    f.check_statistics().await;
+    let next = f.add_named("next").await;
+    assert!(next.id > retried.id, "a number is never given again");
+}
+
+async fn t23_a_report_on_an_item_that_is_gone_is_a_lost_claim(f: Fixture) {
+    let f = f.with_queue(QueuePolicy { retention_days: 1, ..retrying(0) }).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.orchestrator.end_job(job, JobState::Faulted, None).await.unwrap();
+    f.advance(DAY + 1);
+    assert_eq!(f.orchestrator.apply_retention(10).await.unwrap(), 1);
+    assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
+}
+
+async fn t24_content_can_be_blanked_when_nobody_needs_it(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    let small = f.add_named("small").await;
+    let large = f.add(NewQueueItem::new(json!({"t": "x".repeat(5_000)}))).await;
+    let failed = f.add_named("failed").await;
+    let waiting = f.orchestrator.purge_content(small.id).await.unwrap_err();
+    assert_eq!(waiting.code(), Some(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY));
+    f.perform(job, ok()).await;
+    f.perform(job, ok()).await;
+    f.perform(job, business("wrong")).await;
+    for id in [small.id, large.id] {
+        f.orchestrator.purge_content(id).await.unwrap();
+        let item = f.item(id).await;
+        assert_eq!((item.specific_content.as_json(), item.status), ("{}", Status::Successful));
+    }
+    assert!(f.orchestrator.purge_content(failed.id).await.is_err(), "it may still be retried by hand");
+}
+
+// Reading
+
+async fn large_content_survives_every_move(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let content = json!({"t": "ü".repeat(100_000)});
+    let added = f.add(NewQueueItem::new(&content)).await;
+    let claimed = f.take(job).await;
+    assert_eq!(claimed.item.specific_content.to_value(), content);
+    f.report(claimed.claim, application("down")).await.unwrap();
+    let copy = f.take(job).await;
+    assert_eq!(copy.item.specific_content, added.specific_content);
+    f.report(copy.claim, ok()).await.unwrap();
+    assert_eq!(f.item(copy.item.id).await.specific_content, added.specific_content);
+}
+
+async fn lists_are_filtered(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    f.orchestrator.add_queue_item("Other", named("other")).await.unwrap();
+    let job = f.job().await;
+    for reference in ["ok", "business", "application", "last"] {
+        f.add_named(reference).await;
+    }
+    f.perform(job, ok()).await;
+    f.perform(job, business("wrong")).await;
+    let application = f.perform(job, application("down")).await;
+    f.advance(60);
+    let late = f.add(named("late").priority(Priority::High)).await;
+    let review = vec![ItemVersion { id: ItemId(3), row_version: f.item(ItemId(3)).await.row_version }];
+    f.orchestrator.set_review_status(ReviewStatus::InReview, review).await.unwrap();
+
+    let found = async |filter: ItemFilter| {
+        let items = f.list(filter).await;
+        items.iter().map(|item| item.reference.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let all = ItemFilter::default;
+    let of_queue = ItemFilter { queue: Some("invoices".to_owned()), ..all() };
+    assert_eq!(found(all()).await.len(), 7);
+    assert_eq!(found(of_queue.clone()).await.len(), 6);
+    assert_eq!(
+        found(ItemFilter { status: vec![Status::Successful, Status::Failed], ..all() }).await,
+        ["ok", "business"]
+    );
+    assert_eq!(
+        found(ItemFilter { status: vec![Status::New], ..of_queue.clone() }).await,
+        ["last", "application", "late"]
+    );
+    assert_eq!(
+        found(ItemFilter { review_status: vec![ReviewStatus::InReview], ..all() }).await,
+        ["business"]
+    );
+    assert_eq!(found(ItemFilter { priority: Some(Priority::High), ..all() }).await, ["late"]);
+    assert_eq!(
+        found(ItemFilter { key: Some(application.key), ..all() }).await,
+        ["application", "application"]
+    );
+    let by_type = |kind| ItemFilter { exception_type: Some(kind), ..all() };
+    assert_eq!(found(by_type(ExceptionType::BusinessException)).await, ["business"]);
+    assert_eq!(found(by_type(ExceptionType::ApplicationException)).await, ["application"]);
+    let named = |filter| ItemFilter { reference: Some(filter), ..all() };
+    assert_eq!(found(named(ReferenceFilter::StartsWith("la".to_owned()))).await, ["last", "late"]);
+    assert_eq!(found(named(ReferenceFilter::Equals("la".to_owned()))).await, [""; 0]);
+    assert_eq!(found(ItemFilter { created_from: Some(late.creation_time), ..all() }).await, ["late"]);
+    assert_eq!(found(ItemFilter { created_before: Some(late.creation_time), ..of_queue }).await.len(), 5);
+    let unknown = ItemFilter { queue: Some("Nowhere".to_owned()), ..all() };
+    assert!(f.orchestrator.list_queue_items(unknown, Page::default()).await.unwrap_err().is_not_found());
+}
+
+async fn lists_come_in_pages(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let items = (0..250).map(|n| named(&n.to_string())).collect();
+    f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let page = async |page: Page| f.orchestrator.list_queue_items(ItemFilter::default(), page).await.unwrap();
+    let mut read = Vec::new();
+    loop {
+        let found = page(Page { skip: read.len(), ..Page::default() }).await;
+        assert_eq!(found.count, 250);
+        if found.items.is_empty() {
+            break;
+        }
+        assert!(found.items.len() <= PAGE_LIMIT);
+        read.extend(found.items.into_iter().map(|item| item.id));
+    }
+    assert_eq!(read.len(), 250);
+    assert!(read.is_sorted());
+    let newest = page(Page { top: 2, descending: true, ..Page::default() }).await;
+    assert_eq!(newest.items.iter().map(|item| item.id).collect::<Vec<_>>(), [read[249], read[248]]);
+    assert_eq!(page(Page { top: 0, ..Page::default() }).await.items.len(), 0);
+    let large = Page { top: PAGE_LIMIT + 1, ..Page::default() };
+    let error = f.orchestrator.list_queue_items(ItemFilter::default(), large).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
+}
+
+async fn every_transition_has_one_event(f: Fixture) {
+    use EventAction::{Create, Delete, Edit, Retry, Status as Moved};
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let a = f.add_named("a").await;
+    f.advance(1);
+    f.orchestrator
+        .edit_queue_item(a.id, ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() })
+        .await
+        .unwrap();
+    f.advance(1);
+    let claimed = f.take(job).await;
+    f.orchestrator.set_transaction_progress(claimed.claim, "half".to_owned()).await.unwrap();
+    f.advance(1);
+    f.report(claimed.claim, postponed(f.after(1))).await.unwrap();
+    f.advance(1);
+    f.perform(job, application("down")).await;
+    f.advance(1);
+    let copy = f.perform(job, application("down")).await;
+    f.advance(1);
+    f.orchestrator.set_reviewer(Some(7), vec![f.version(copy.id).await]).await.unwrap();
+    f.orchestrator.set_review_status(ReviewStatus::Retried, vec![f.version(copy.id).await]).await.unwrap();
+    f.advance(1);
+    f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap();
+
+    let events = f.orchestrator.item_events(copy.id).await.unwrap();
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0].item_id != pair[1].item_id || pair[0].timestamp <= pair[1].timestamp)
+    );
+    let of = |id: ItemId| -> Vec<_> {
+        events.iter().filter(|event| event.item_id == id).map(|event| (event.action, event.status)).collect()
+    };
+    assert_eq!(
+        of(a.id),
+        [
+            (Create, Status::New),
+            (Edit, Status::New),
+            (Moved, Status::InProgress),
+            (Moved, Status::New),
+            (Moved, Status::InProgress),
+            (Retry, Status::Retried),
+        ]
+    );
+    assert_eq!(
+        of(copy.id),
+        [
+            (Create, Status::New),
+            (Moved, Status::InProgress),
+            (Moved, Status::Failed),
+            (Edit, Status::Failed),
+            (Retry, Status::Failed),
+            (Delete, Status::Deleted),
+        ]
+    );
+    let last = events.iter().rfind(|event| event.item_id == copy.id).unwrap();
+    assert_eq!((last.review_status, last.timestamp), (ReviewStatus::Retried, f.now()));
+    assert_eq!(f.orchestrator.item_events(a.id).await.unwrap(), events, "the history is the chain's");
+    assert!(f.orchestrator.item_events(ItemId(999)).await.unwrap_err().is_not_found());
+}
+
+async fn comments_belong_to_their_authors(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let a = f.add_named("a").await;
+    f.perform(job, application("down")).await;
+    let copy = f.take(job).await.item;
+    let ada = Person { user_id: Some(1), user_name: Some("Ada".to_owned()) };
+    let bob = Person { user_id: Some(2), user_name: Some("Bob".to_owned()) };
+    let o = &f.orchestrator;
+    let first = o.add_comment(a.id, ada.clone(), "look at this".to_owned()).await.unwrap();
+    let second = o.add_comment(copy.id, bob.clone(), "I did".to_owned()).await.unwrap();
+    assert_eq!((first.creation_time, &first.author), (f.now(), &ada));
+    assert_eq!(o.comments(copy.id).await.unwrap(), [first.clone(), second.clone()]);
+    let foreign = o.edit_comment(first.id, bob.clone(), Some("no".to_owned())).await.unwrap_err();
+    assert_eq!(foreign.code(), Some(ErrorCode::ERROR_UPDATING));
+    o.edit_comment(first.id, ada.clone(), Some("looked".to_owned())).await.unwrap();
+    o.edit_comment(second.id, bob, None).await.unwrap();
+    let left: Vec<_> = o.comments(a.id).await.unwrap().into_iter().map(|comment| comment.text).collect();
+    assert_eq!(left, ["looked"]);
+    for text in ["", " ", &"x".repeat(513)] {
+        let error = o.add_comment(a.id, ada.clone(), text.to_owned()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    assert!(o.add_comment(ItemId(999), ada.clone(), "x".to_owned()).await.unwrap_err().is_not_found());
+    assert!(o.edit_comment(999, ada, None).await.unwrap_err().is_not_found());
+}
+
+async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let seen = async || f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let long = Duration::from_secs(600);
+
+    let empty = seen().await;
+    f.add_named("a").await; // before the wait begins: the wait still sees it
+    f.orchestrator.wait_for_items(QUEUE, empty.seen, long).await;
+    let claim = seen().await.items[0].claim;
+
+    let empty = seen().await;
+    let orchestrator = f.orchestrator.clone();
+    let waiting = tokio::spawn(async move { orchestrator.wait_for_items(QUEUE, empty.seen, long).await });
+    f.report(claim, TransactionResult::GivenBack).await.unwrap();
+    waiting.await.unwrap();
+    assert!(f.try_take(job).await.is_some());
+
+    // And without any change it ends by itself.
+    let empty = seen().await;
+    f.orchestrator.wait_for_items(QUEUE, empty.seen, Duration::from_millis(1)).await;
+}
+
+/// Runs every test of the suite against one back end.
+macro_rules! suite {
+    ($backend:ident: $($test:ident),+ $(,)?) => {
+        mod $backend {
+            use super::support::Fixture;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(Fixture::$backend().await).await;
+                }
+            )+
+        }
+    };
+}
+
+macro_rules! every_backend {
+    ($($test:ident),+ $(,)?) => {
+        suite!(memory: $($test),+);
+        #[cfg(feature = "sqlite")]
+        suite!(sqlite: $($test),+);
+    };
+}
+
+every_backend!(
+    queues_are_made_changed_and_deleted,
+    nothing_of_a_deleted_queue_is_handed_out_or_found,
+    t1_an_item_is_kept_as_it_was_added,
+    t1_bad_items_are_refused_and_leave_nothing,
+    t1_a_unique_reference_is_taken_once,
+    t1_of_many_who_add_one_reference_at_once_exactly_one_succeeds,
+    t1_bulk_adds_follow_their_commit_type,
+    t2_an_item_is_added_and_started_at_once,
+    t3_items_are_handed_out_in_the_documented_order,
+    t3_many_are_taken_in_the_same_order_as_one_by_one,
+    t3_a_deferred_item_joins_the_others_in_its_place,
+    t3_a_reference_filter_takes_only_what_it_names,
+    t3_two_robots_never_get_the_same_item,
+    t3_a_job_that_has_ended_takes_nothing,
+    t4_a_success_is_recorded_with_its_output_and_last_progress,
+    t5_a_business_exception_is_never_retried,
+    t6_an_application_exception_is_retried_behind_everything_that_waits,
+    t6_a_retry_may_be_deferred,
+    t6_a_policy_that_changes_counts_from_then_on,
+    t7_without_retries_or_without_an_exception_the_item_fails,
+    t8_a_postponed_item_comes_back_at_its_time_and_uses_no_retry,
+    t8_a_defer_date_in_the_past_is_refused_and_the_claim_holds,
+    t9_an_item_that_is_given_back_is_as_if_it_had_never_been_taken,
+    t10_progress_is_recorded_while_the_claim_holds,
+    t11_the_same_report_twice_is_fine_and_changes_nothing,
+    t12_any_other_report_is_a_lost_claim_and_changes_nothing,
+    t12_one_refused_report_disturbs_neither_the_others_nor_the_take,
+    t13_a_job_that_beats_keeps_its_items,
+    t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change_nothing,
+    t14_the_end_of_a_job_abandons_what_it_still_holds,
+    t15_abandoned_items_are_retried_where_the_queue_says_so,
+    t15_an_item_in_progress_for_too_long_is_abandoned_however_alive_its_job,
+    leases_survive_a_change_of_the_time_of_day,
+    wishes_of_people_come_with_the_beat,
+    a_job_needs_a_queue_and_a_lease,
+    t16_an_item_that_waits_can_be_edited,
+    t17_deleted_items_stay_to_be_read_and_their_claims_are_void,
+    t18_to_t20_reviews_move_as_documented,
+    t21_a_manual_retry_makes_one_copy_that_carries_on,
+    t22_a_reviewer_is_set_and_cleared,
+    t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old,
+    t23_a_report_on_an_item_that_is_gone_is_a_lost_claim,
+    t24_content_can_be_blanked_when_nobody_needs_it,
+    large_content_survives_every_move,
+    lists_are_filtered,
+    lists_come_in_pages,
+    every_transition_has_one_event,
+    comments_belong_to_their_authors,
+    waiting_ends_when_something_is_added_or_given_back,
+);

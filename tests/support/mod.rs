@@ -1,0 +1,192 @@
+//! What the tests share: a back end with a clock of the test's, and short words for the usual calls.
+#![allow(clippy::allow_attributes, dead_code, unreachable_pub, reason = "each test file uses its part of this")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use performer::model::clock::{Clock, ManualClock};
+use performer::model::item::ClaimedItem;
+use performer::model::job::NewJob;
+use performer::model::key::Claim;
+use performer::model::result::TransactionResult;
+use performer::model::review::ItemVersion;
+use performer::orchestrator::local::Local;
+use performer::orchestrator::{Report, Result, Take};
+use performer::{
+    Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem, Output,
+    Page, ProcessingException, QueueItem, QueuePolicy, Status,
+};
+use serde_json::json;
+
+pub const QUEUE: &str = "Invoices";
+
+/// A back end under test. Time stands still until the test moves it.
+pub struct Fixture {
+    pub orchestrator: Arc<dyn Administration>,
+    pub clock: Arc<ManualClock>,
+    pub folder: Option<tempfile::TempDir>,
+}
+
+pub fn start_of_time() -> Timestamp {
+    "2026-03-01T08:00:00Z".parse().unwrap()
+}
+
+impl Fixture {
+    pub async fn memory() -> Self {
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        Self { orchestrator: Arc::new(Local::memory_with_clock(clock.clone())), clock, folder: None }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub async fn sqlite() -> Self {
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+        Self { orchestrator: Arc::new(store), clock, folder: Some(folder) }
+    }
+
+    /// With a queue of this policy.
+    pub async fn with_queue(self, policy: QueuePolicy) -> Self {
+        self.orchestrator.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
+        self
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn after(&self, seconds: u64) -> Timestamp {
+        self.now() + Duration::from_secs(seconds)
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub async fn job(&self) -> JobKey {
+        self.orchestrator.start_job(new_job()).await.unwrap()
+    }
+
+    pub async fn add(&self, item: NewQueueItem) -> QueueItem {
+        self.orchestrator.add_queue_item(QUEUE, item).await.unwrap()
+    }
+
+    pub async fn add_named(&self, reference: &str) -> QueueItem {
+        self.add(named(reference)).await
+    }
+
+    pub async fn take_many(&self, job: JobKey, count: usize) -> Vec<ClaimedItem> {
+        let answer = self.orchestrator.report_and_take(Vec::new(), Some(take(job, count))).await;
+        answer.taken.unwrap().items
+    }
+
+    pub async fn try_take(&self, job: JobKey) -> Option<ClaimedItem> {
+        self.take_many(job, 1).await.pop()
+    }
+
+    pub async fn take(&self, job: JobKey) -> ClaimedItem {
+        self.try_take(job).await.expect("an item can be taken")
+    }
+
+    /// The references in the order in which they are handed out.
+    pub async fn take_all(&self, job: JobKey) -> Vec<String> {
+        let mut references = Vec::new();
+        while let Some(claimed) = self.try_take(job).await {
+            references.push(claimed.item.reference.clone().unwrap_or_default());
+        }
+        references
+    }
+
+    pub async fn report(&self, claim: Claim, result: TransactionResult) -> Result<Status> {
+        let report = Report { claim, result, progress: None };
+        self.orchestrator.report_and_take(vec![report], None).await.reports.pop().unwrap()
+    }
+
+    pub async fn item(&self, id: ItemId) -> QueueItem {
+        self.orchestrator.get_queue_item(id).await.unwrap()
+    }
+
+    /// All items that pass a filter, page by page.
+    pub async fn list(&self, filter: ItemFilter) -> Vec<QueueItem> {
+        let mut items = Vec::new();
+        loop {
+            let page = Page { skip: items.len(), ..Page::default() };
+            let found = self.orchestrator.list_queue_items(filter.clone(), page).await.unwrap();
+            items.extend(found.items);
+            if items.len() as u64 >= found.count {
+                return items;
+            }
+        }
+    }
+
+    pub async fn version(&self, id: ItemId) -> ItemVersion {
+        ItemVersion { id, row_version: self.item(id).await.row_version }
+    }
+
+    /// Takes the next item and ends it by this result.
+    pub async fn perform(&self, job: JobKey, result: TransactionResult) -> QueueItem {
+        let claimed = self.take(job).await;
+        self.report(claimed.claim, result).await.unwrap();
+        self.item(claimed.item.id).await
+    }
+
+    /// The counters equal a recount of the rows (invariant I18).
+    pub async fn check_statistics(&self) {
+        let counted = self.orchestrator.queue_statistics(QUEUE).await.unwrap();
+        let items = self.list(ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() }).await;
+        for status in Status::ALL {
+            let found = items.iter().filter(|item| item.status == *status).count();
+            assert_eq!(
+                counted.with_status(*status),
+                i64::try_from(found).unwrap(),
+                "{status} in {counted:?}"
+            );
+        }
+        assert_eq!(counted.total(), i64::try_from(items.len()).unwrap());
+    }
+}
+
+pub fn new_job() -> NewJob {
+    NewJob {
+        queue: QUEUE.to_owned(),
+        machine: "test".to_owned(),
+        process_id: 1,
+        version: "0".to_owned(),
+        robots: 1,
+        lease: Duration::from_secs(30),
+    }
+}
+
+pub fn take(job: JobKey, count: usize) -> Take {
+    Take { queue: QUEUE.into(), job, robot: 1, count, reference: None }
+}
+
+pub fn named(reference: &str) -> NewQueueItem {
+    NewQueueItem::new(json!({ "name": reference })).reference(reference)
+}
+
+pub fn ok() -> TransactionResult {
+    TransactionResult::Successful { output: None }
+}
+
+pub fn ok_with(output: &serde_json::Value) -> TransactionResult {
+    TransactionResult::Successful { output: Some(Output::new(output).unwrap()) }
+}
+
+pub fn failed(exception_type: ExceptionType, reason: &str) -> TransactionResult {
+    let exception = ProcessingException::new(exception_type, reason, start_of_time());
+    TransactionResult::Failed { exception: Some(exception), defer_date: None }
+}
+
+pub fn application(reason: &str) -> TransactionResult {
+    failed(ExceptionType::ApplicationException, reason)
+}
+
+pub fn business(reason: &str) -> TransactionResult {
+    failed(ExceptionType::BusinessException, reason)
+}
+
+pub fn postponed(defer_date: Timestamp) -> TransactionResult {
+    TransactionResult::Postponed { defer_date, due_date: None }
+}
