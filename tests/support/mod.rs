@@ -1,5 +1,12 @@
 //! What the tests share: a back end with a clock of the test's, and short words for the usual calls.
-#![allow(clippy::allow_attributes, dead_code, unreachable_pub, reason = "each test file uses its part of this")]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of this"
+)]
+
+pub mod scripted;
 
 use std::sync::Arc;
 use std::time::Duration;

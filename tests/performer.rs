@@ -1,0 +1,817 @@
+//! The runtime: REFramework's order, failures, stop and kill, leases, and what is told about it.
+//!
+//! Time is tokio's and paused, and the store's clock goes with it: nothing here waits for real. The few tests
+//! that block threads on purpose run on a real runtime and wait for events.
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use performer::model::result::Outcome;
+use performer::orchestrator::local::Local;
+use performer::prelude::*;
+use performer::{
+    CommitType, Ending, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, PerformerError,
+    PerformerEvent, StopStrategy,
+};
+use serde_json::json;
+use support::scripted::*;
+use support::*;
+use tokio::time::Instant;
+
+async fn paused(policy: QueuePolicy) -> Arc<dyn Administration> {
+    let orchestrator = Arc::new(Local::memory_with_clock(Arc::new(TokioClock::new())));
+    orchestrator.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
+    orchestrator
+}
+
+fn retries(max_number_of_retries: u32) -> QueuePolicy {
+    QueuePolicy { max_number_of_retries, ..QueuePolicy::default() }
+}
+
+fn performer(transaction: &Scripted) -> Performer<Scripted> {
+    let transaction = transaction.clone();
+    Performer::new(QUEUE, move || transaction.clone()).single_threaded().answer_signals(false)
+}
+
+async fn add_all(orchestrator: &Arc<dyn Administration>, items: &[(&str, &str)]) {
+    for (reference, what) in items {
+        orchestrator.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
+    }
+}
+
+/// The newest attempt with this reference.
+async fn item(orchestrator: &Arc<dyn Administration>, reference: &str) -> performer::QueueItem {
+    let named = Some(performer::ReferenceFilter::Equals(reference.to_owned()));
+    let page = orchestrator.list_queue_items(
+        ItemFilter { reference: named, ..ItemFilter::default() },
+        performer::Page::default(),
+    );
+    page.await.unwrap().items.pop().unwrap()
+}
+
+fn faulted(ended: Result<JobSummary, PerformerError>) -> JobSummary {
+    match ended {
+        Err(PerformerError::Faulted(summary)) => *summary,
+        other => panic!("Faulted was expected, not {other:?}"),
+    }
+}
+
+// The order
+
+#[tokio::test(start_paused = true)]
+async fn applications_are_opened_once_and_reopened_after_an_application_exception() {
+    let o = paused(retries(1)).await;
+    add_all(&o, &[("a", "ok"), ("b", "business"), ("c", "application once"), ("d", "ok")]).await;
+    let transaction = Scripted::default();
+    let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
+    let expected = ["open", "a#0", "b#0", "c#0", "close", "open", "d#0", "c#1", "close"];
+    assert_eq!(transaction.journal.lines(), expected);
+    assert_eq!(summary.state, JobState::Successful);
+    assert_eq!((summary.successful, summary.business_exceptions, summary.retried), (3, 1, 1));
+    assert_eq!((summary.application_exceptions, summary.transactions()), (0, 5));
+    assert_eq!(item(&o, "a").await.output.unwrap().to_value(), json!({"did": "ok"}));
+    assert_eq!(o.list_jobs(1).await.unwrap()[0].state, JobState::Successful);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_deferred_as_the_exception_says() {
+    struct RetryLater;
+    #[async_trait]
+    impl Transaction for RetryLater {
+        type Content = serde_json::Value;
+        type Output = ();
+        async fn process(&mut self, _: serde_json::Value, _: &TransactionItem) -> Result<(), Exception> {
+            Err(ApplicationException::new("down")
+                .retry_after(Duration::from_secs(90))
+                .image("shot.png")
+                .into())
+        }
+    }
+    let o = paused(retries(1)).await;
+    add_all(&o, &[("a", "-")]).await;
+    let performer = Performer::new(QUEUE, || RetryLater).single_threaded().answer_signals(false);
+    assert_eq!(performer.run_until_empty(o.clone()).await.unwrap().retried, 1);
+    let copy = item(&o, "a").await;
+    assert_eq!(copy.defer_date.unwrap().duration_since(copy.creation_time).as_secs(), 90);
+    let original = o.get_queue_item(copy.ancestor_id.unwrap()).await.unwrap();
+    let record = original.processing_exception.unwrap();
+    assert_eq!(
+        (record.reason.as_str(), record.associated_image_file_path.as_deref()),
+        ("down", Some("shot.png"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_robot_has_its_own_applications_and_every_item_runs_once() {
+    let o = paused(retries(1)).await;
+    let items = (0..500).map(|n| script(&n.to_string(), "ok")).collect();
+    o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    for ahead in [0, 16] {
+        let transaction = Scripted::default();
+        let summary =
+            performer(&transaction).robots(8).claim_ahead(ahead).run_until_empty(o.clone()).await.unwrap();
+        let lines = transaction.journal.lines();
+        assert_eq!(lines.iter().filter(|line| *line == "open").count(), 8);
+        assert_eq!(lines.iter().filter(|line| *line == "close").count(), 8);
+        let runs: Vec<_> = lines.iter().filter(|line| line.ends_with("#0")).collect();
+        assert_eq!(runs.len(), runs.iter().collect::<HashSet<_>>().len());
+        if ahead == 0 {
+            assert_eq!((runs.len(), summary.successful), (500, 500));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_robot_waits_for_the_copy_that_a_busy_one_may_make() {
+    for ahead in [0, 4] {
+        let o = paused(retries(1)).await;
+        o.add_queue_item(QUEUE, script_for("slow", "sleep, then fail", 100)).await.unwrap();
+        let summary = performer(&Scripted::default())
+            .robots(3)
+            .claim_ahead(ahead)
+            .run_until_empty(o.clone())
+            .await
+            .unwrap();
+        assert_eq!((summary.retried, summary.application_exceptions), (1, 1), "claim_ahead({ahead})");
+    }
+}
+
+// Failures
+
+#[tokio::test(start_paused = true)]
+async fn content_that_does_not_fit_is_a_business_exception() {
+    let o = paused(retries(3)).await;
+    o.add_queue_item(QUEUE, NewQueueItem::new(json!({"do": 7})).reference("a")).await.unwrap();
+    let transaction = Scripted::default();
+    let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!(summary.business_exceptions, 1);
+    let reason = item(&o, "a").await.processing_exception.unwrap().reason;
+    assert!(reason.starts_with("the content does not fit: invalid type"), "{reason}");
+    assert_eq!(transaction.journal.lines(), ["open", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_an_application_exception_and_the_robot_goes_on_with_a_fresh_value() {
+    let o = paused(retries(0)).await;
+    add_all(&o, &[("a", "panic"), ("b", "panic strangely"), ("c", "ok")]).await;
+    let transaction = Scripted { fuse: Fuse { armed: true, lit: false }, ..Scripted::default() };
+    let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!((summary.application_exceptions, summary.successful), (2, 1));
+    let reason = async |reference| item(&o, reference).await.processing_exception.unwrap().reason;
+    assert_eq!(reason("a").await, "panicked: at the disco");
+    assert_eq!(reason("b").await, "panicked: a panic without a text");
+    assert_eq!(
+        transaction.journal.lines(),
+        ["open", "a#0", "close", "open", "b#0", "close", "open", "c#0", "close"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_robot_that_cannot_open_its_applications_ends_the_job_as_faulted() {
+    for (how, reason) in [("fail", "open failed"), ("panic", "panicked: open panicked")] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "application"), ("b", "ok")]).await;
+        let transaction = Scripted { opens: vec!["fine", how], ..Scripted::default() };
+        let summary = faulted(performer(&transaction).run_until_empty(o.clone()).await);
+        assert_eq!(summary.fault.unwrap(), format!("robot 1 could not open its applications: {reason}"));
+        assert_eq!(item(&o, "b").await.status, Status::New, "nothing is taken that cannot be processed");
+        let job = o.list_jobs(1).await.unwrap().remove(0);
+        assert_eq!((job.state, job.info.unwrap().contains(reason)), (JobState::Faulted, true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_robot_that_cannot_close_its_applications_goes_on() {
+    for how in ["fail", "panic"] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "application"), ("b", "ok")]).await;
+        let transaction = Scripted { closes: vec![how, how], ..Scripted::default() };
+        let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
+        assert_eq!((summary.application_exceptions, summary.successful), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_cannot_be_made_faults_the_job() {
+    let o = paused(retries(0)).await;
+    let make = || -> Scripted { panic!("no licence") };
+    let performer = Performer::new(QUEUE, make).single_threaded().answer_signals(false);
+    let summary = faulted(performer.run_until_empty(o).await);
+    assert_eq!(summary.fault.unwrap(), "robot 1 could not be made: panicked: no licence");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_takes_too_long_is_an_application_exception() {
+    let o = paused(retries(0)).await;
+    o.add_queue_item(QUEUE, script_for("slow", "sleep", 61)).await.unwrap();
+    add_all(&o, &[("never", "wait for ever")]).await;
+    o.add_queue_item(QUEUE, script_for("quick", "sleep", 59)).await.unwrap();
+    let started = Instant::now();
+    let performer = performer(&Scripted::default()).time_limit(Duration::from_secs(60));
+    let summary = performer.run_until_empty(o.clone()).await.unwrap();
+    assert_eq!((summary.application_exceptions, summary.successful), (2, 1));
+    assert_eq!(started.elapsed().as_secs(), 60 + 60 + 59);
+    assert_eq!(
+        item(&o, "never").await.processing_exception.unwrap().reason,
+        "did not end within its time limit of 60s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn application_exceptions_in_a_row_stop_the_performer() {
+    let o = paused(retries(0)).await;
+    let exceptions = [("a", "application"), ("b", "application"), ("c", "business"), ("d", "application")];
+    add_all(&o, &exceptions).await;
+    add_all(&o, &[("e", "panic"), ("f", "application"), ("g", "ok")]).await;
+    let performer = performer(&Scripted::default()).max_consecutive_exceptions(3);
+    let summary = faulted(performer.run_until_empty(o.clone()).await);
+    assert_eq!(summary.fault.as_deref(), Some("3 application exceptions in a row"));
+    assert_eq!((summary.application_exceptions, summary.business_exceptions), (5, 1));
+    assert_eq!(item(&o, "g").await.status, Status::New);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_not_there_is_never_a_success() {
+    let o = paused(retries(0)).await;
+    let elsewhere = Performer::new("Nowhere", Scripted::default).single_threaded().answer_signals(false);
+    let error = elsewhere.run_until_empty(o.clone()).await.unwrap_err();
+    let PerformerError::NotStarted(cause) = &error else { panic!("{error}") };
+    assert!(cause.is_not_found());
+    assert_eq!(error.to_string(), "the performer did not start: queue \"Nowhere\" does not exist");
+
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        let running =
+            tokio::spawn(performer(&Scripted::default()).robots(2).claim_ahead(ahead).run(o.clone()));
+        tokio::task::yield_now().await;
+        o.delete_queue(QUEUE).await.unwrap();
+        let summary = faulted(running.await.unwrap());
+        assert!(summary.fault.unwrap().starts_with("queue \"Invoices\" cannot be read"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_make_no_sense_are_refused() {
+    let o = paused(retries(0)).await;
+    let scripted = Scripted::default();
+    for performer in [
+        performer(&scripted).robots(0),
+        performer(&scripted).lease(Duration::ZERO),
+        performer(&scripted).lease(Duration::MAX),
+        performer(&scripted).poll_interval(Duration::ZERO),
+        performer(&scripted).time_limit(Duration::ZERO),
+    ] {
+        let PerformerError::NotStarted(error) = performer.run_until_empty(o.clone()).await.unwrap_err()
+        else {
+            panic!("not started")
+        };
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    let patient = performer(&scripted)
+        .grace_period(Duration::MAX)
+        .poll_interval(Duration::MAX)
+        .time_limit(Duration::MAX);
+    add_all(&o, &[("a", "ok")]).await;
+    assert_eq!(patient.run_until_empty(o).await.unwrap().successful, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_cannot_be_stored_does_not_undo_the_work() {
+    let o = paused(retries(3)).await;
+    add_all(&o, &[("a", "large output")]).await;
+    let summary = performer(&Scripted::default()).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!(summary.successful, 1);
+    let output = item(&o, "a").await.output.unwrap().to_value();
+    assert!(output["OutputOmitted"].as_str().unwrap().contains("the limit is 51200"), "{output}");
+}
+
+// Postpone and progress
+
+#[tokio::test(start_paused = true)]
+async fn a_postponed_item_comes_back_when_its_time_has_come() {
+    let o = paused(retries(0)).await;
+    o.add_queue_item(QUEUE, script_for("a", "postpone once", 3_600)).await.unwrap();
+    let transaction = Scripted::default();
+    let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!(
+        (summary.postponed, summary.successful),
+        (1, 0),
+        "what waits for a later time is left where it is"
+    );
+    let postponed = item(&o, "a").await;
+    assert_eq!(postponed.defer_date.unwrap().duration_since(postponed.creation_time).as_secs(), 3_600);
+
+    let performer = performer(&transaction);
+    let stop = performer.stop_handle();
+    let performer = performer.on_event(move |event| {
+        if matches!(event, PerformerEvent::TransactionEnded { .. }) {
+            stop.stop();
+        }
+    });
+    let started = Instant::now();
+    let summary = performer.run(o.clone()).await.unwrap();
+    assert_eq!((summary.successful, summary.state), (1, JobState::Stopped));
+    assert!((3_600..3_602).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert_eq!(item(&o, "a").await.retry_number, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_postponement_to_the_past_is_an_application_exception() {
+    let o = paused(retries(0)).await;
+    add_all(&o, &[("a", "postpone to the past")]).await;
+    for (reference, seconds) in [("b", 0)] {
+        o.add_queue_item(QUEUE, script_for(reference, "postpone", seconds)).await.unwrap();
+    }
+    let summary = performer(&Scripted::default()).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!(summary.application_exceptions, 2);
+    let reason = item(&o, "a").await.processing_exception.unwrap().reason;
+    assert!(reason.contains("which is not in the future"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_progress_wins_and_is_there_with_the_result() {
+    let o = paused(retries(0)).await;
+    add_all(&o, &[("a", "progress"), ("b", "progress, then wait")]).await;
+    let transaction = Scripted::default();
+    let running = tokio::spawn(performer(&transaction).run_until_empty(o.clone()));
+    transaction.begun.notified().await;
+    while item(&o, "b").await.progress.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(item(&o, "b").await.progress.as_deref(), Some("half"), "people see it while it runs");
+    assert_eq!(item(&o, "a").await.progress.as_deref(), Some("step 99"));
+    transaction.go_on.notify_one();
+    running.await.unwrap().unwrap();
+    assert_eq!(item(&o, "b").await.progress.as_deref(), Some("nearly"));
+}
+
+// Stop and kill
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_finishes_what_runs_and_takes_nothing_more() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "wait"), ("b", "ok"), ("c", "ok")]).await;
+        let transaction = Scripted::default();
+        let performer = performer(&transaction).claim_ahead(ahead);
+        let stop = performer.stop_handle();
+        let running = tokio::spawn(performer.run(o.clone()));
+        transaction.begun.notified().await;
+        stop.stop();
+        stop.stop();
+        tokio::task::yield_now().await;
+        transaction.go_on.notify_one();
+        let summary = running.await.unwrap().unwrap();
+        assert_eq!((summary.state, summary.successful), (JobState::Stopped, 1));
+        for reference in ["b", "c"] {
+            let left = item(&o, reference).await;
+            assert_eq!((left.status, left.retry_number, left.start_processing), (Status::New, 0, None));
+        }
+        assert_eq!(summary.given_back, if ahead == 0 { 0 } else { 2 });
+        assert_eq!(transaction.journal.lines(), ["open", "a#0", "close"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_performer_stops_at_once() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        let performer = performer(&Scripted::default()).robots(4).claim_ahead(ahead);
+        let stop = performer.stop_handle();
+        let running = tokio::spawn(performer.run(o));
+        tokio::time::sleep(Duration::from_millis(12_345)).await;
+        let asked = Instant::now();
+        stop.stop();
+        assert_eq!(running.await.unwrap().unwrap().state, JobState::Stopped);
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_outlasts_the_grace_period_is_interrupted_and_given_back() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "wait for ever")]).await;
+        let transaction = Scripted::default();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = events.clone();
+        let performer = performer(&transaction)
+            .claim_ahead(ahead)
+            .grace_period(Duration::from_secs(20))
+            .on_event(move |event| seen.lock().unwrap().push(event.clone()));
+        let stop = performer.stop_handle();
+        let running = tokio::spawn(performer.run(o.clone()));
+        transaction.begun.notified().await;
+        let asked = Instant::now();
+        stop.stop();
+        let summary = running.await.unwrap().unwrap();
+        assert_eq!(asked.elapsed().as_secs(), 20);
+        assert_eq!((summary.state, summary.given_back, summary.abandoned), (JobState::Stopped, 1, 0));
+        let left = item(&o, "a").await;
+        assert_eq!((left.status, left.retry_number), (Status::New, 0), "no retry is used");
+        let events = events.lock().unwrap();
+        assert!(
+            events.iter().any(|event| matches!(event, PerformerEvent::TransactionStuck { robot: 1, .. }))
+        );
+        assert!(events.contains(&PerformerEvent::StopRequested));
+        assert!(events.contains(&PerformerEvent::JobEnded { state: JobState::Stopped }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_interrupts_at_once_even_while_applications_open() {
+    let o = paused(retries(0)).await;
+    add_all(&o, &[("a", "wait for ever")]).await;
+    let transaction = Scripted::default();
+    let performer = performer(&transaction);
+    let stop = performer.stop_handle();
+    let running = tokio::spawn(performer.run(o.clone()));
+    transaction.begun.notified().await;
+    let asked = Instant::now();
+    stop.kill();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((asked.elapsed(), summary.given_back), (Duration::ZERO, 1));
+
+    struct NeverOpens;
+    #[async_trait]
+    impl Transaction for NeverOpens {
+        type Content = serde_json::Value;
+        type Output = ();
+        async fn open_applications(&mut self) -> Result<(), Exception> {
+            std::future::pending().await
+        }
+        async fn process(&mut self, _: serde_json::Value, _: &TransactionItem) -> Result<(), Exception> {
+            Ok(())
+        }
+    }
+    let performer = Performer::new(QUEUE, || NeverOpens).single_threaded().answer_signals(false);
+    let stop = performer.stop_handle();
+    let running = tokio::spawn(performer.run(o.clone()));
+    tokio::task::yield_now().await;
+    stop.kill();
+    assert_eq!(running.await.unwrap().unwrap().state, JobState::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_transaction_may_end_early_when_a_stop_is_requested() {
+    let o = paused(retries(0)).await;
+    add_all(&o, &[("a", "wait for a stop")]).await;
+    let transaction = Scripted::default();
+    let running = tokio::spawn(performer(&transaction).run(o.clone()));
+    transaction.begun.notified().await;
+    let job = o.list_jobs(1).await.unwrap().remove(0).key;
+    o.stop_job(job, StopStrategy::SoftStop).await.unwrap();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((summary.state, summary.successful), (JobState::Stopped, 1), "the wish came with a beat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_killed_by_a_wish_too() {
+    let o = paused(retries(0)).await;
+    add_all(&o, &[("a", "wait for ever")]).await;
+    let transaction = Scripted::default();
+    let running = tokio::spawn(performer(&transaction).run(o.clone()));
+    transaction.begun.notified().await;
+    let job = o.list_jobs(1).await.unwrap().remove(0).key;
+    o.stop_job(job, StopStrategy::Kill).await.unwrap();
+    assert_eq!(running.await.unwrap().unwrap().given_back, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_transaction_that_ignores_the_kill_is_stuck_and_its_item_is_abandoned() {
+    #[derive(Clone)]
+    struct Blocks(Arc<Mutex<std::sync::mpsc::Receiver<()>>>, Arc<tokio::sync::Notify>);
+    #[async_trait]
+    impl Transaction for Blocks {
+        type Content = serde_json::Value;
+        type Output = ();
+        async fn process(&mut self, _: serde_json::Value, _: &TransactionItem) -> Result<(), Exception> {
+            self.1.notify_one();
+            let _ = self.0.lock().unwrap().recv();
+            Ok(())
+        }
+    }
+    let o: Arc<dyn Administration> = Arc::new(Local::memory());
+    o.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    add_all(&o, &[("a", "-")]).await;
+    let (release, blocked) = std::sync::mpsc::channel();
+    let transaction = Blocks(Arc::new(Mutex::new(blocked)), Arc::default());
+    let begun = transaction.1.clone();
+    let performer = Performer::new(QUEUE, move || transaction.clone()).answer_signals(false);
+    let stop = performer.stop_handle();
+    let running = tokio::spawn(performer.run(o.clone()));
+    begun.notified().await;
+    stop.kill();
+    let summary = faulted(running.await.unwrap());
+    assert_eq!(summary.fault.as_deref(), Some("1 transactions ignored the kill"));
+    assert_eq!(summary.abandoned, 1, "its code still runs: nobody else may begin with the item unasked");
+    assert!(summary.to_string().contains("1 ABANDONED"), "{summary}");
+    assert_eq!(item(&o, "a").await.status, Status::Abandoned);
+    drop(release);
+}
+
+// Leases
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
+    struct Blocks(Arc<Faulty>);
+    #[async_trait]
+    impl Transaction for Blocks {
+        type Content = serde_json::Value;
+        type Output = ();
+        async fn process(&mut self, _: serde_json::Value, _: &TransactionItem) -> Result<(), Exception> {
+            // Holds its thread until the job has beaten for several leases.
+            let beats = self.0.beats.load(Ordering::SeqCst);
+            while self.0.beats.load(Ordering::SeqCst) < beats + 10 {
+                std::thread::yield_now();
+            }
+            Ok(())
+        }
+    }
+    let inner: Arc<dyn Administration> = Arc::new(Local::memory());
+    inner.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    add_all(&inner, &[("a", "-"), ("b", "-"), ("c", "-")]).await;
+    let faulty = Faulty::new(inner.clone(), &[]);
+    let make = faulty.clone();
+    // More robots than threads: every thread of the runtime is blocked.
+    let performer =
+        Performer::new(QUEUE, move || Blocks(make.clone())).robots(3).lease(Duration::from_millis(150));
+    let summary = performer.answer_signals(false).run_until_empty(faulty).await.unwrap();
+    assert_eq!((summary.successful, summary.claims_lost, summary.abandoned_of_others), (3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_lost_its_lease_is_told_so_registers_again_and_goes_on() {
+    let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let o: Arc<dyn Administration> = Arc::new(Local::memory_with_clock(clock.clone()));
+    o.create_queue(
+        NewQueueDefinition::new(QUEUE).policy(QueuePolicy { retry_abandoned_items: true, ..retries(1) }),
+    )
+    .await
+    .unwrap();
+    add_all(&o, &[("a", "wait")]).await;
+    let transaction = Scripted::default();
+    let running = tokio::spawn(performer(&transaction).run_until_empty(o.clone()));
+    transaction.begun.notified().await;
+    let first = o.list_jobs(1).await.unwrap().remove(0).key;
+    // As if the process had been suspended: its lease is over before its heart beats again.
+    clock.advance(Duration::from_secs(31));
+    assert_eq!(o.sweep().await.unwrap().jobs, [first]);
+    transaction.go_on.notify_one();
+    transaction.begun.notified().await; // the copy, under the new job
+    transaction.go_on.notify_one();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((summary.claims_lost, summary.successful), (1, 1));
+    assert_ne!(summary.job, first);
+    let copy = item(&o, "a").await;
+    let original = o.get_queue_item(copy.ancestor_id.unwrap()).await.unwrap();
+    assert_eq!((original.status, original.outcome), (Status::Retried, Some(Outcome::Abandoned)));
+    assert_eq!((copy.status, copy.retry_number), (Status::Successful, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_job_left_is_taken_up_by_the_next() {
+    let o = paused(QueuePolicy { retry_abandoned_items: true, ..retries(1) }).await;
+    add_all(&o, &[("a", "ok")]).await;
+    let dead = o.start_job(new_job()).await.unwrap();
+    o.report_and_take(Vec::new(), Some(take(dead, 1))).await.taken.unwrap();
+    let performer = performer(&Scripted::default());
+    let stop = performer.stop_handle();
+    let performer = performer.on_event(move |event| {
+        if matches!(event, PerformerEvent::TransactionEnded { .. }) {
+            stop.stop();
+        }
+    });
+    let started = Instant::now();
+    let summary = performer.run(o.clone()).await.unwrap();
+    assert_eq!((summary.successful, summary.abandoned_of_others), (1, 1));
+    assert!(started.elapsed() <= Duration::from_secs(31), "{:?}: the lease and a sweep", started.elapsed());
+    assert!(summary.to_string().contains("ABANDONED"), "{summary}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_is_deleted_while_it_runs_is_a_lost_claim() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "wait"), ("b", "ok")]).await;
+        let transaction = Scripted::default();
+        let running = tokio::spawn(performer(&transaction).claim_ahead(ahead).run_until_empty(o.clone()));
+        transaction.begun.notified().await;
+        let running_item = item(&o, "a").await;
+        let version = performer::model::review::ItemVersion {
+            id: running_item.id,
+            row_version: running_item.row_version,
+        };
+        assert!(o.delete_queue_items(vec![version]).await.unwrap().is_empty());
+        transaction.go_on.notify_one();
+        let summary = running.await.unwrap().unwrap();
+        assert_eq!((summary.claims_lost, summary.successful), (1, 1));
+        assert_eq!(item(&o, "a").await.status, Status::Deleted);
+    }
+}
+
+// A store that fails
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_a_while_costs_nothing_but_time() {
+    use Fault::{AnswerLost, Unavailable};
+    for ahead in [0, 2] {
+        for faults in [
+            vec![Unavailable; 5],
+            vec![AnswerLost; 5],
+            vec![Unavailable, AnswerLost, Unavailable, AnswerLost, AnswerLost, Unavailable],
+        ] {
+            let o = paused(retries(1)).await;
+            add_all(&o, &[("a", "ok"), ("b", "business"), ("c", "application once"), ("d", "ok")]).await;
+            let transaction = Scripted::default();
+            let faulty = Faulty::new(o.clone(), &faults);
+            // The faults begin with the first report: the first take is let through.
+            let first = faulty.faults.lock().unwrap().split_off(0);
+            let armed = faulty.clone();
+            let performer = performer(&transaction).claim_ahead(ahead).on_event(move |event| {
+                if matches!(event, PerformerEvent::TransactionStarted { .. }) {
+                    armed.faults.lock().unwrap().extend(first.iter().take(2));
+                }
+            });
+            let summary = performer.run_until_empty(faulty).await.unwrap();
+            assert_eq!(
+                (summary.successful, summary.business_exceptions, summary.retried),
+                (3, 1, 1),
+                "{faults:?}"
+            );
+            assert_eq!((summary.claims_lost, summary.not_recorded, summary.abandoned), (0, 0, 0));
+            let runs = transaction.journal.lines().iter().filter(|line| line.contains('#')).count();
+            assert_eq!(runs, 5, "nothing runs twice");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_performer_whose_store_never_comes_back_can_still_be_stopped() {
+    for ahead in [0, 4] {
+        let o = paused(retries(1)).await;
+        add_all(&o, &[("a", "wait")]).await;
+        let transaction = Scripted::default();
+        let faulty = Faulty::new(o.clone(), &[]);
+        let performer = performer(&transaction).claim_ahead(ahead).grace_period(Duration::from_secs(5));
+        let stop = performer.stop_handle();
+        let running = tokio::spawn(performer.run(faulty.clone()));
+        transaction.begun.notified().await;
+        faulty.faults.lock().unwrap().extend([Fault::Unavailable; 10_000]);
+        transaction.go_on.notify_one();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let asked = Instant::now();
+        stop.stop();
+        let summary = running.await.unwrap().unwrap();
+        assert!(asked.elapsed() <= Duration::from_secs(6), "{:?}", asked.elapsed());
+        assert_eq!((summary.not_recorded, summary.abandoned), (1, 1), "claim_ahead({ahead})");
+    }
+}
+
+// Work that arrives
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_performer_is_woken_by_new_items() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        let performer = performer(&Scripted::default())
+            .robots(4)
+            .claim_ahead(ahead)
+            .poll_interval(Duration::from_secs(3_600));
+        let stop = performer.stop_handle();
+        let (ended, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let performer = performer.on_event(move |event| {
+            if let PerformerEvent::TransactionEnded { ending, .. } = event {
+                ended.send(*ending).unwrap();
+            }
+        });
+        let running = tokio::spawn(performer.run(o.clone()));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let started = Instant::now();
+        for round in 0..20 {
+            o.add_queue_item(QUEUE, script(&round.to_string(), "ok")).await.unwrap();
+            assert_eq!(heard.recv().await, Some(Ending::Successful));
+        }
+        assert_eq!(started.elapsed(), Duration::ZERO, "nobody waited for the poll");
+        stop.stop();
+        assert_eq!(running.await.unwrap().unwrap().successful, 20);
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let other = Local::sqlite(&path).await.unwrap();
+    other.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let performer = Performer::new(QUEUE, Scripted::default)
+        .answer_signals(false)
+        .poll_interval(Duration::from_secs(3_600));
+    let stop = performer.stop_handle();
+    let (ended, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let performer = performer.on_event(move |event| match event {
+        PerformerEvent::TransactionEnded { .. } | PerformerEvent::JobStarted { .. } => {
+            ended.send(()).unwrap()
+        }
+        _ => {}
+    });
+    let running = tokio::spawn(performer.run(Arc::new(Local::sqlite(&path).await.unwrap())));
+    heard.recv().await;
+    for round in 0..5 {
+        other.add_queue_item(QUEUE, script(&round.to_string(), "ok")).await.unwrap();
+        heard.recv().await;
+    }
+    stop.stop();
+    assert_eq!(running.await.unwrap().unwrap().successful, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_taken_ahead_are_processed_in_the_order_of_the_queue() {
+    let o = paused(retries(0)).await;
+    for n in 0..40_u64 {
+        let item = script(&n.to_string(), "ok").priority(Priority::ALL[(n % 3) as usize]);
+        o.add_queue_item(QUEUE, item).await.unwrap();
+    }
+    let direct = Scripted::default();
+    let key = |line: &String| line.trim_end_matches("#0").parse::<u64>().unwrap();
+    performer(&direct).claim_ahead(7).run_until_empty(o).await.unwrap();
+    let lines = direct.journal.lines();
+    let ran: Vec<u64> = lines[1..lines.len() - 1].iter().map(key).collect();
+    let mut expected: Vec<u64> = (0..40).collect();
+    expected.sort_by_key(|n| (n % 3, *n));
+    assert_eq!(ran, expected);
+}
+
+// What is told
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_test_of_one_transaction_needs_no_back_end() {
+    use performer::testing;
+    let tested = testing::perform(Scripted::default, script("a", "ok")).await;
+    assert_eq!((tested.status(), tested.reason()), (Status::Successful, None));
+    assert_eq!(tested.output::<serde_json::Value>(), json!({"did": "ok"}));
+    let tested = testing::perform(Scripted::default, script("a", "business")).await;
+    assert_eq!((tested.status(), tested.reason()), (Status::Failed, Some("the data is wrong")));
+    assert_eq!(tested.item().exception_type(), Some(ExceptionType::BusinessException));
+    let tested = testing::perform_with(retries(1), Scripted::default, script("a", "application once")).await;
+    assert_eq!((tested.attempts.len(), tested.status()), (2, Status::Successful));
+    let tested = testing::perform(Scripted::default, script_for("a", "postpone", 60)).await;
+    assert_eq!((tested.status(), tested.summary.postponed), (Status::New, 1));
+    let tested = testing::perform(Scripted::default, script("a", "progress")).await;
+    assert_eq!(tested.progress(), Some("step 99"));
+}
+
+/// What a subscriber writes, kept.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+
+    let o = paused(retries(1)).await;
+    add_all(&o, &[("INV-1", "business"), ("INV-2", "application")]).await;
+    performer(&Scripted::default()).run_until_empty(o.clone()).await.unwrap();
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> =
+        text.lines().filter(|line| line.contains("exception") && line.contains("reason=")).collect();
+    let [business, retried, failed] = lines.as_slice() else { panic!("{text}") };
+    assert!(business.contains(" INFO ") && business.contains("the data is wrong"), "{business}");
+    assert!(retried.contains(" WARN ") && retried.contains("retry_number=0"), "{retried}");
+    assert!(failed.contains("ERROR ") && failed.contains("retry_number=1"), "{failed}");
+    let item = item(&o, "INV-1").await;
+    for part in [
+        "queue=Invoices".to_owned(),
+        format!("item={}", item.id),
+        format!("key={}", item.key),
+        "reference=\"INV-1\"".to_owned(),
+        "retry_number=0".to_owned(),
+        "robot=1".to_owned(),
+    ] {
+        assert!(business.contains(&part), "{part} in {business}");
+    }
+    assert_eq!(text.lines().filter(|line| line.contains("ERROR")).count(), 1, "{text}");
+}

@@ -1,0 +1,279 @@
+//! A transaction whose input says what to do, and an Orchestrator that fails when it is told to.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use performer::model::clock::Clock;
+use performer::model::item::ClaimedItem;
+use performer::model::job::NewJob;
+use performer::model::key::Claim;
+use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
+use performer::{
+    Administration, BusinessException, CommitType, ErrorKind, Exception, JobKey, JobState, NewQueueItem,
+    Orchestrator, OrchestratorError, QueueItem, Transaction, TransactionItem,
+};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+/// What the transactions did, in order.
+#[derive(Clone, Default)]
+pub struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    pub fn write(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// The content of a scripted item.
+#[derive(Deserialize)]
+pub struct Script {
+    #[serde(rename = "do")]
+    what: String,
+    #[serde(default)]
+    seconds: u64,
+}
+
+/// Does what its item says.
+#[derive(Clone, Default)]
+pub struct Scripted {
+    pub journal: Journal,
+    /// What `open` does, by how often it was called: "fail", "panic", anything else succeeds.
+    pub opens: Vec<&'static str>,
+    pub closes: Vec<&'static str>,
+    pub fuse: Fuse,
+    /// Rung by a transaction that has begun to wait.
+    pub begun: Arc<Notify>,
+    /// Lets a transaction that waits go on.
+    pub go_on: Arc<Notify>,
+    pub opened: usize,
+    pub closed: usize,
+}
+
+/// Panics when it is dropped, once it is armed and lit.
+#[derive(Default)]
+pub struct Fuse {
+    pub armed: bool,
+    pub lit: bool,
+}
+
+impl Clone for Fuse {
+    fn clone(&self) -> Self {
+        Self { armed: self.armed, lit: false }
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        assert!(!(self.armed && self.lit), "while it was dropped");
+    }
+}
+
+fn scripted_step(steps: &[&str], at: usize, what: &str) -> Result<(), Exception> {
+    match steps.get(at).copied() {
+        Some("fail") => Err(std::io::Error::other(format!("{what} failed")))?,
+        Some("panic") => panic!("{what} panicked"),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Transaction for Scripted {
+    type Content = Script;
+    type Output = serde_json::Value;
+
+    async fn open_applications(&mut self) -> Result<(), Exception> {
+        self.journal.write("open");
+        self.fuse.lit = true;
+        self.opened += 1;
+        scripted_step(&self.opens, self.opened - 1, "open")
+    }
+
+    async fn close_applications(&mut self) -> Result<(), Exception> {
+        self.journal.write("close");
+        self.closed += 1;
+        scripted_step(&self.closes, self.closed - 1, "close")
+    }
+
+    async fn process(
+        &mut self,
+        script: Script,
+        item: &TransactionItem,
+    ) -> Result<serde_json::Value, Exception> {
+        let name = item.reference().unwrap_or("?");
+        self.journal.write(format!("{name}#{}", item.retry_number()));
+        let duration = Duration::from_secs(script.seconds);
+        match script.what.as_str() {
+            "ok" => {}
+            "business" => return Err(BusinessException::new("the data is wrong").into()),
+            "application" => Err(std::io::Error::other("the world is wrong"))?,
+            "application once" if item.retry_number() == 0 => {
+                Err(std::io::Error::other("the world is wrong"))?
+            }
+            "panic" => panic!("at the disco"),
+            "panic strangely" => std::panic::panic_any(7),
+            "sleep" => tokio::time::sleep(duration).await,
+            "sleep, then fail" => {
+                tokio::time::sleep(duration).await;
+                Err(std::io::Error::other("the world is wrong"))?;
+            }
+            "wait" => {
+                self.begun.notify_one();
+                self.go_on.notified().await;
+            }
+            "wait for ever" => {
+                self.begun.notify_one();
+                std::future::pending::<()>().await;
+            }
+            "wait for a stop" => {
+                self.begun.notify_one();
+                item.stop_requested().await;
+            }
+            "postpone" => return Err(Exception::postpone_for(duration)),
+            "postpone once" if item.queue_item().defer_date.is_none() => {
+                return Err(Exception::postpone_for(duration));
+            }
+            "postpone to the past" => return Err(Exception::postpone_until(Timestamp::UNIX_EPOCH)),
+            "progress" => {
+                for step in 0..100 {
+                    item.progress(format!("step {step}"));
+                }
+            }
+            "progress, then wait" => {
+                item.progress("half");
+                self.begun.notify_one();
+                self.go_on.notified().await;
+                item.progress("nearly");
+            }
+            "large output" => return Ok(serde_json::json!({ "text": "x".repeat(60_000) })),
+            _ => {}
+        }
+        Ok(serde_json::json!({ "did": script.what }))
+    }
+}
+
+pub fn script(reference: &str, what: &str) -> NewQueueItem {
+    script_for(reference, what, 0)
+}
+
+pub fn script_for(reference: &str, what: &str, seconds: u64) -> NewQueueItem {
+    NewQueueItem::new(serde_json::json!({ "do": what, "seconds": seconds })).reference(reference)
+}
+
+/// A clock that goes with tokio's, which a test may have paused.
+#[derive(Debug)]
+pub struct TokioClock(tokio::time::Instant);
+
+impl TokioClock {
+    pub fn new() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        let micros = u64::try_from(self.elapsed().as_micros()).unwrap();
+        super::start_of_time() + Duration::from_micros(micros)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing was done.
+    Unavailable,
+    /// It was done, and nobody heard of it.
+    AnswerLost,
+}
+
+/// An Orchestrator whose calls fail as told, and are counted.
+#[derive(Debug)]
+pub struct Faulty {
+    pub inner: Arc<dyn Administration>,
+    /// For `report_and_take`, in their order; none left: it works.
+    pub faults: Mutex<Vec<Fault>>,
+    pub beats: AtomicUsize,
+    pub beaten: Notify,
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn Administration>, faults: &[Fault]) -> Arc<Self> {
+        let faults = faults.iter().rev().copied().collect();
+        Arc::new(Self {
+            inner,
+            faults: Mutex::new(faults),
+            beats: AtomicUsize::new(0),
+            beaten: Notify::new(),
+        })
+    }
+}
+
+#[async_trait]
+impl Orchestrator for Faulty {
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        self.inner.start_job(job).await
+    }
+
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        self.beats.fetch_add(1, Ordering::SeqCst);
+        self.beaten.notify_one();
+        self.inner.beat(job).await
+    }
+
+    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
+        self.inner.end_job(job, state, info).await
+    }
+
+    async fn sweep(&self) -> Result<Swept> {
+        self.inner.sweep().await
+    }
+
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        self.inner.add_queue_item(queue, item).await
+    }
+
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        self.inner.bulk_add_queue_items(queue, commit_type, items).await
+    }
+
+    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+        self.inner.add_and_start_transaction(take, item).await
+    }
+
+    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+        let fault = self.faults.lock().unwrap().pop();
+        let Some(fault) = fault else { return self.inner.report_and_take(reports, take).await };
+        let kind = if fault == Fault::Unavailable { ErrorKind::Unavailable } else { ErrorKind::Unknown };
+        let error = OrchestratorError::new(kind, "as the test says");
+        let count = reports.len();
+        if fault == Fault::AnswerLost {
+            // The reports were recorded. (What a lost take leaves behind is another matter: none is asked for.)
+            self.inner.report_and_take(reports, None).await;
+        }
+        ReportedAndTaken { reports: (0..count).map(|_| Err(error.clone())).collect(), taken: Err(error) }
+    }
+
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        self.inner.set_transaction_progress(claim, progress).await
+    }
+
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        self.inner.wait_for_items(queue, seen, at_most).await;
+    }
+}
