@@ -199,7 +199,10 @@ fn read_csv(path: &std::path::Path) -> Result<Vec<Invoice>, Error> {
                     .map(str::trim)
                     .ok_or_else(|| format!("column {}: there is no value", &header[at]))
             };
-            let number = field(number)?.to_owned();
+            if record.len() > header.len() {
+                return Err(format!("there are {} values for {} columns", record.len(), header.len()));
+            }
+            let (number, date, customer) = (field(number)?, field(date)?, field(customer)?);
             if number.is_empty() {
                 return Err("column InvoiceNo: there is no value".to_owned());
             }
@@ -210,11 +213,12 @@ fn read_csv(path: &std::path::Path) -> Result<Vec<Invoice>, Error> {
             if !pence.is_finite() || pence.abs() > 1e15 {
                 return Err(format!("column TotalPrice: {text:?} is out of range"));
             }
+            let pence = pence as i64;
             Ok(Invoice {
-                number,
-                date: field(date)?.to_owned(),
-                customer: field(customer)?.to_owned(),
-                pence: pence as i64,
+                number: number.to_owned(),
+                date: date.to_owned(),
+                customer: customer.to_owned(),
+                pence,
             })
         });
         match invoice {

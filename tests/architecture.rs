@@ -1,0 +1,171 @@
+//! The house keeps its floors: who may know whom, who touches what, how long a file is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file under `src`, with its path from there.
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let src = root().join("src");
+    let mut paths = Vec::new();
+    walk(&src, &mut paths);
+    paths.sort();
+    let name = |path: &Path| path.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
+    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The code of a file: without comments, and without its unit tests.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The room of a file, and the floor it is on.
+fn room(file: &str) -> (&str, u8) {
+    let room = file.split(['/', '.']).next().unwrap();
+    let floor = match room {
+        "model" => 0,
+        "exception" | "wire" | "backoff" => 1,
+        "orchestrator" => 2,
+        "performer" | "server" | "testing" => 3,
+        "cli" => 4,
+        "lib" | "main" => 5,
+        _ => panic!("{file} is in no room of the house: ARCHITECTURE.md says where things go"),
+    };
+    (room, floor)
+}
+
+/// The rooms that a file names: `crate::room`, alone or in braces.
+fn rooms_named(code: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let list = rest.strip_prefix('{').and_then(|rest| rest.split('}').next());
+        for path in list.unwrap_or(rest).split(',') {
+            let word: String = path.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            named.insert(word);
+            if list.is_none() {
+                break;
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn nobody_looks_up_or_sideways() {
+    const ROOMS: [&str; 8] =
+        ["model", "exception", "wire", "backoff", "orchestrator", "performer", "server", "cli"];
+    let mut looked = 0;
+    for (file, text) in sources() {
+        let (own, floor) = room(&file);
+        for named in rooms_named(&code(&text)) {
+            if !ROOMS.contains(&named.as_str()) || named == own {
+                continue;
+            }
+            looked += 1;
+            let (_, below) = room(&named);
+            // A user's unit test runs a transaction with the real runtime around it: `testing` uses `performer`
+            // as a user does.
+            let allowed = below < floor || (own == "testing" && named == "performer");
+            assert!(allowed, "{file} (floor {floor}) names {named} (floor {below})");
+        }
+    }
+    assert!(looked > 50, "the test looks at something: {looked}");
+}
+
+#[test]
+fn the_lower_floors_know_no_runtime_no_sql_and_no_http() {
+    for (file, text) in sources().iter().filter(|(file, _)| room(file).1 <= 1) {
+        for word in ["tokio", "rusqlite", "SELECT ", "reqwest", "axum", "async fn"] {
+            assert!(!code(text).contains(word), "{file} knows {word}");
+        }
+    }
+}
+
+#[test]
+fn what_is_delicate_is_touched_in_one_place() {
+    for (file, text) in sources() {
+        let code = code(&text);
+        let only_in = |what: &str, places: &[&str]| {
+            let allowed = places.iter().any(|place| file.starts_with(place));
+            assert!(allowed || !code.contains(what), "{file} touches {what}; only {places:?} may");
+        };
+        only_in("rusqlite", &["orchestrator/local/sqlite"]);
+        only_in("SELECT ", &["orchestrator/local/sqlite"]);
+        only_in("UPDATE ", &["orchestrator/local/sqlite"]);
+        only_in("backoff::{", &["backoff.rs"]);
+        only_in("backoff::backoff", &["backoff.rs"]);
+        only_in("Timestamp::now", &["model/clock.rs"]);
+        only_in("SystemTime", &["model/clock.rs"]);
+        only_in("std::time::Instant", &["model/clock.rs"]);
+        only_in("lifecycle::transition", &["orchestrator/local/apply", "model/lifecycle.rs"]);
+        only_in("thread::sleep", &["orchestrator/local/sqlite/file.rs"]);
+        only_in("todo!", &[]);
+        only_in("unimplemented!", &[]);
+    }
+}
+
+#[test]
+fn a_long_file_says_why() {
+    const LIMIT: usize = 500;
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        let reason = text.lines().take(6).any(|line| line.starts_with("//") && line.contains("500 lines"));
+        assert!(lines <= LIMIT || reason, "{file} has {lines} lines; cut it by idea, or say why at its top");
+    }
+}
+
+#[test]
+fn no_room_is_a_lumber_room() {
+    for (file, _) in sources() {
+        for name in ["utils", "util", "common", "helpers", "misc"] {
+            assert!(
+                !file.split(['/', '.']).any(|part| part == name),
+                "{file}: a file is named after a thing of the field"
+            );
+        }
+    }
+}
+
+/// Every dependency has a line above it that says why it is there.
+#[test]
+fn every_dependency_says_why() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut section = "";
+    let mut before = "";
+    let mut looked = 0;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]") && line.contains('=') && !line.starts_with('#') {
+            looked += 1;
+            assert!(before.starts_with('#'), "why is there {line:?}?");
+        }
+        before = line;
+    }
+    assert!(looked > 15);
+}
+
+/// The checks above can fail.
+#[test]
+fn a_violation_is_seen() {
+    assert!(rooms_named("use crate::{model::key, performer};").contains("performer"));
+    assert!(rooms_named("use crate::orchestrator::local;").contains("orchestrator"));
+    assert!(code("let a = 1; // SELECT \n/// tokio").find("SELECT").is_none());
+    assert!(code("x\n#[cfg(test)]\nmod tests {\n SystemTime }").find("SystemTime").is_none());
+    assert_eq!(room("orchestrator/local/apply.rs"), ("orchestrator", 2));
+}

@@ -1,0 +1,347 @@
+//! The file: made as a whole, refused when it is not ours, shared by several processes, on a disk that fails.
+#![cfg(feature = "sqlite")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::orchestrator::local::Local;
+use performer::{
+    Administration, CommitType, ErrorKind, JobState, NewQueueDefinition, NewQueueItem, Orchestrator,
+    QueuePolicy, Status, connect,
+};
+use rusqlite::Connection;
+use serde_json::json;
+use support::*;
+
+async fn open(path: &Path) -> Arc<dyn Administration> {
+    Arc::new(Local::sqlite(path).await.unwrap())
+}
+
+fn raw(path: &Path) -> Connection {
+    Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
+}
+
+/// A good file with a queue and an item in it, closed.
+async fn good_file(folder: &Path) -> PathBuf {
+    let path = folder.join("queue.db");
+    let store = open(&path).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    store.add_queue_item(QUEUE, named("a")).await.unwrap();
+    path
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart_and_one_file_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    assert_eq!(files(folder.path()), ["queue.db"], "nothing unfinished is left behind");
+    let store = connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    assert_eq!(taken.items[0].item.reference.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn a_url_says_what_is_wrong_with_it() {
+    for (url, kind, part) in [
+        ("queue.db", ErrorKind::Invalid, "is not a URL"),
+        ("sqlite:", ErrorKind::Invalid, "needs the path of a file"),
+        ("sqlite::memory:", ErrorKind::Invalid, "use memory: instead"),
+        ("sqlite:a.db?mode=ro", ErrorKind::Invalid, "unknown option \"mode=ro\""),
+        ("memory:x", ErrorKind::Invalid, "takes nothing behind the colon"),
+        ("ftp://user:secret@host", ErrorKind::Invalid, "unknown scheme \"ftp\""),
+        ("postgres://user:secret@host/db", ErrorKind::Unsupported, "no back end for postgres"),
+        ("https://host/org", ErrorKind::Unsupported, "no back end for https"),
+        ("sqlite:/no/such/folder/a.db", ErrorKind::Other, "/no/such/folder/a.db"),
+    ] {
+        let error = connect(url).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{url}");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains(part), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+    assert!(connect("memory:").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_make_the_file_at_once_share_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let opening: Vec<_> = (0..16).map(|_| tokio::spawn(Local::sqlite(path.clone()))).collect();
+    let mut stores = Vec::new();
+    for opened in opening {
+        stores.push(opened.await.unwrap().unwrap());
+    }
+    stores[0].create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for store in &stores {
+        store.get_queue(QUEUE).await.unwrap();
+    }
+    assert!(files(folder.path()).iter().all(|name| !name.contains("new-")));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_refused_and_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = good_file(folder.path()).await;
+    let good_bytes = fs::read(&good).unwrap();
+    let foreign = folder.path().join("foreign.db");
+    let other = Connection::open(&foreign).unwrap();
+    other.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+    drop(other);
+    let newer = folder.path().join("newer.db");
+    fs::copy(&good, &newer).unwrap();
+    raw(&newer).pragma_update(None, "user_version", 99).unwrap();
+
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", Vec::new(), "is empty; if nothing is missing, delete it"),
+        ("picture", b"\xff\xd8\xff\xe0 a picture".repeat(50), "is not a SQLite file"),
+        ("short", good_bytes[..50].to_vec(), "is not a SQLite file"),
+        ("truncated", good_bytes[..good_bytes.len() - 4_096].to_vec(), "is damaged"),
+        ("foreign", fs::read(&foreign).unwrap(), "is a SQLite file of another program"),
+        ("newer", fs::read(&newer).unwrap(), "was written by a newer version of performer"),
+    ];
+    for (name, bytes, part) in cases {
+        let path = folder.path().join(format!("{name}.case"));
+        fs::write(&path, &bytes).unwrap();
+        let error = Local::sqlite(&path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+        let text = error.to_string();
+        assert!(text.contains(part) && text.contains(&format!("{name}.case")), "{text}");
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name} was touched");
+    }
+    let error = Local::sqlite(folder.path()).await.unwrap_err().to_string();
+    assert!(error.contains("is not a file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_with_flipped_bits_is_refused_or_works_and_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = fs::read(good_file(folder.path()).await).unwrap();
+    let mut random = 20_260_301_u64;
+    for round in 0..200 {
+        let path = folder.path().join(format!("{round}.db"));
+        let mut bytes = good.clone();
+        for _ in 0..8 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = usize::try_from(random >> 33).unwrap() % bytes.len();
+            bytes[at] ^= 1 << (random % 8);
+        }
+        fs::write(&path, bytes).unwrap();
+        if let Ok(store) = Local::sqlite(&path).await {
+            // What can still be read may be read; what cannot is an error, not a lie.
+            let read =
+                store.list_queue_items(performer::ItemFilter::default(), performer::Page::default()).await;
+            assert!(
+                read.is_ok() || matches!(read.unwrap_err().kind(), ErrorKind::Other | ErrorKind::Unavailable)
+            );
+        }
+        for name in files(folder.path()).iter().filter(|name| name.starts_with(&format!("{round}.db"))) {
+            let _ = fs::remove_file(folder.path().join(name));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let mut permissions = fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&path, permissions).unwrap();
+    let error = Local::sqlite(&path).await.unwrap_err().to_string();
+    assert!(error.ends_with("queue.db is read-only; performer must be able to write to it"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_that_writes_for_long_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let store = open(&path).await;
+    let neighbour = raw(&path);
+    neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let adding = store.add_queue_item(QUEUE, named("b"));
+    tokio::pin!(adding);
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut adding).await;
+    assert!(early.is_err(), "the neighbour holds the file");
+    assert_eq!(store.get_queue(QUEUE).await.unwrap().name, QUEUE, "readers do not wait for writers");
+    neighbour.execute_batch("COMMIT").unwrap();
+    adding.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_stores_on_one_file_hand_out_each_item_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let first = open(&path).await;
+    first.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let items = (0..300).map(|n| named(&n.to_string())).collect();
+    first.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let mut robots = Vec::new();
+    for _ in 0..4 {
+        let store = open(&path).await;
+        let job = store.start_job(new_job()).await.unwrap();
+        robots.push(tokio::spawn(async move {
+            let mut done = 0;
+            loop {
+                let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+                let Some(claimed) = taken.items.into_iter().next() else { return done };
+                let report =
+                    performer::orchestrator::Report { claim: claimed.claim, result: ok(), progress: None };
+                let answer = store.report_and_take(vec![report], None).await;
+                assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
+                done += 1;
+            }
+        }));
+    }
+    let mut done = 0;
+    for robot in robots {
+        done += robot.await.unwrap();
+    }
+    assert_eq!(done, 300);
+    assert_eq!(first.queue_statistics(QUEUE).await.unwrap().successful, 300);
+    let check: String = raw(&path).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+/// The kernel lets go of a lock file when its process ends; the lease need not be waited for.
+#[tokio::test]
+async fn a_job_whose_lock_is_free_is_gone_and_one_whose_lock_is_held_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let (one, other) = (open(&path).await, open(&path).await);
+    let job = one.start_job(new_job()).await.unwrap();
+    one.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    assert_eq!(other.sweep().await.unwrap().jobs.len(), 0, "its process lives");
+    drop(one); // as when the process ends: the job is not ended, and its lock is free
+    let swept = other.sweep().await.unwrap();
+    assert_eq!((swept.jobs, swept.abandoned), (vec![job], 1));
+    assert_eq!(other.list_jobs(1).await.unwrap()[0].info.as_deref(), Some("its process is gone"));
+    assert!(!folder.path().join("queue.db-jobs").exists(), "the lock files are cleared away");
+}
+
+#[tokio::test]
+async fn without_lock_files_the_lease_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    fs::write(folder.path().join("queue.db-jobs"), "a file where the folder would be").unwrap();
+    let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let one = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let other = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let job = one.start_job(new_job()).await.unwrap();
+    drop(one);
+    assert_eq!(other.sweep().await.unwrap().jobs.len(), 0);
+    clock.advance(Duration::from_secs(31));
+    assert_eq!(other.sweep().await.unwrap().jobs, [job]);
+}
+
+#[tokio::test]
+async fn a_job_that_ended_leaves_no_lock_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let store = open(&path).await;
+    let job = store.start_job(new_job()).await.unwrap();
+    assert!(folder.path().join(format!("queue.db-jobs/{job}.lock")).exists());
+    store.end_job(job, JobState::Successful, None).await.unwrap();
+    assert!(!folder.path().join("queue.db-jobs").exists());
+}
+
+/// Claiming walks one index from its beginning, and sorts nothing.
+#[tokio::test]
+async fn the_busy_statements_use_their_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let connection = raw(&path);
+    let plan = |sql: &str| -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    let waiting = "FROM item WHERE queue_id = 1 AND status = 0 AND deferred = 0";
+    let take = plan(&format!("SELECT * {waiting} ORDER BY rank, due_date, id LIMIT 64"));
+    assert_eq!(take, "SEARCH item USING INDEX item_ready (queue_id=?)");
+    let promote = plan(
+        "UPDATE item SET deferred = 0 WHERE queue_id = 1 AND status = 0 AND deferred = 1 AND defer_date <= 9",
+    );
+    assert_eq!(promote, "SEARCH item USING INDEX item_deferred (queue_id=? AND defer_date<?)");
+    for (sql, index) in [
+        ("SELECT id FROM item WHERE holder = 1 AND status = 1 ORDER BY id", "item_held"),
+        (
+            "SELECT 1 FROM item WHERE queue_id = 1 AND reference = 'a' AND holds_reference = 1",
+            "item_reference",
+        ),
+        ("SELECT id FROM item INDEXED BY item_held WHERE status = 1 AND start_processing < 9", "item_held"),
+    ] {
+        let plan = plan(sql);
+        assert!(plan.contains(&format!("INDEX {index}")), "{sql}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn content_of_two_hundred_kilobytes_is_not_written_again_by_a_claim_and_a_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let store = open(&path).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE).policy(QueuePolicy::default())).await.unwrap();
+    store.add_queue_item(QUEUE, NewQueueItem::new(json!({"t": "x".repeat(200_000)}))).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    let log = || fs::metadata(folder.path().join("queue.db-wal")).unwrap().len();
+    let before = log();
+    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let report =
+        performer::orchestrator::Report { claim: taken.items[0].claim, result: ok(), progress: None };
+    store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+    assert!(log() - before < 60_000, "{} bytes", log() - before);
+}
+
+/// On a small file system of its own, filled to the brim. Needs the right to mount one; says so without.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_full_disk_is_an_error_that_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(folder.path())
+        .stderr(std::process::Stdio::null())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("left out: this user may not mount a file system");
+        return;
+    }
+    let path = folder.path().join("queue.db");
+    let store = open(&path).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let ballast = folder.path().join("ballast");
+    fs::write(&ballast, vec![0; 900_000]).unwrap();
+    let mut added = 0;
+    let error = loop {
+        match store.add_queue_item(QUEUE, NewQueueItem::new(json!({"t": "x".repeat(20_000)}))).await {
+            Ok(_) => added += 1,
+            Err(error) => break error,
+        }
+        assert!(added < 200, "the disk should be full by now");
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let counted = async || store.queue_statistics(QUEUE).await.unwrap().new;
+    assert_eq!(counted().await, added, "what was refused is not there, what was acknowledged is");
+    fs::remove_file(&ballast).unwrap();
+    store.add_queue_item(QUEUE, NewQueueItem::new(json!({"t": "x".repeat(20_000)}))).await.unwrap();
+    assert_eq!(counted().await, added + 1, "and when there is space again, it goes on");
+    drop(store);
+    let check: String = raw(&path).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let unmounted = std::process::Command::new("umount").arg(folder.path()).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+}
