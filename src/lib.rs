@@ -11,7 +11,7 @@
 //! | 1 | `backoff` | delays between repeated calls |
 //! | 0 | [`model`] | what an item is, and what may happen to it |
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod backoff;
 pub mod exception;

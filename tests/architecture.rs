@@ -84,7 +84,7 @@ fn nobody_looks_up_or_sideways() {
             assert!(allowed, "{file} (floor {floor}) names {named} (floor {below})");
         }
     }
-    assert!(looked > 50, "the test looks at something: {looked}");
+    assert!(looked > 30, "the test looks at something: {looked}");
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn what_is_delicate_is_touched_in_one_place() {
         only_in("rusqlite", &["orchestrator/local/sqlite"]);
         only_in("SELECT ", &["orchestrator/local/sqlite"]);
         only_in("UPDATE ", &["orchestrator/local/sqlite"]);
-        only_in("backoff::{", &["backoff.rs"]);
-        only_in("backoff::backoff", &["backoff.rs"]);
+        only_in("use backoff", &["backoff.rs"]);
+        only_in("ExponentialBackoff", &["backoff.rs"]);
         only_in("Timestamp::now", &["model/clock.rs"]);
         only_in("SystemTime", &["model/clock.rs"]);
         only_in("std::time::Instant", &["model/clock.rs"]);

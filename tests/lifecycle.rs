@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use performer::model::code::ErrorCode;
 use performer::model::history::EventAction;
 use performer::model::item::NewQueueItem;
-use performer::model::key::{Holder, JobNumber, QueueId, QueueKey};
+use performer::model::key::{Holder, JobNumber};
 use performer::model::lifecycle::{self, Change, Event, ItemState, Transition, transition};
 use performer::model::queue::{QueueDefinition, QueuePolicy};
 use performer::model::result::Outcome;

@@ -716,7 +716,7 @@ async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
     let (ended, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let performer = performer.on_event(move |event| match event {
         PerformerEvent::TransactionEnded { .. } | PerformerEvent::JobStarted { .. } => {
-            ended.send(()).unwrap()
+            ended.send(()).unwrap();
         }
         _ => {}
     });
@@ -764,54 +764,4 @@ async fn a_unit_test_of_one_transaction_needs_no_back_end() {
     assert_eq!((tested.status(), tested.summary.postponed), (Status::New, 1));
     let tested = testing::perform(Scripted::default, script("a", "progress")).await;
     assert_eq!(tested.progress(), Some("step 99"));
-}
-
-/// What a subscriber writes, kept.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
-    let written = Written::default();
-    let writer = written.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _default = tracing::subscriber::set_default(subscriber);
-
-    let o = paused(retries(1)).await;
-    add_all(&o, &[("INV-1", "business"), ("INV-2", "application")]).await;
-    performer(&Scripted::default()).run_until_empty(o.clone()).await.unwrap();
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<_> =
-        text.lines().filter(|line| line.contains("exception") && line.contains("reason=")).collect();
-    let [business, retried, failed] = lines.as_slice() else { panic!("{text}") };
-    assert!(business.contains(" INFO ") && business.contains("the data is wrong"), "{business}");
-    assert!(retried.contains(" WARN ") && retried.contains("retry_number=0"), "{retried}");
-    assert!(failed.contains("ERROR ") && failed.contains("retry_number=1"), "{failed}");
-    let item = item(&o, "INV-1").await;
-    for part in [
-        "queue=Invoices".to_owned(),
-        format!("item={}", item.id),
-        format!("key={}", item.key),
-        "reference=\"INV-1\"".to_owned(),
-        "retry_number=0".to_owned(),
-        "robot=1".to_owned(),
-    ] {
-        assert!(business.contains(&part), "{part} in {business}");
-    }
-    assert_eq!(text.lines().filter(|line| line.contains("ERROR")).count(), 1, "{text}");
 }

@@ -98,7 +98,8 @@ async fn a_file_that_is_not_ours_is_refused_and_not_touched() {
     let good = good_file(folder.path()).await;
     let good_bytes = fs::read(&good).unwrap();
     let foreign = folder.path().join("foreign.db");
-    let other = Connection::open(&foreign).unwrap();
+    fs::write(&foreign, b"").unwrap();
+    let other = raw(&foreign);
     other.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
     drop(other);
     let newer = folder.path().join("newer.db");
@@ -270,7 +271,8 @@ async fn the_busy_statements_use_their_indexes() {
         lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
     let waiting = "FROM item WHERE queue_id = 1 AND status = 0 AND deferred = 0";
-    let take = plan(&format!("SELECT * {waiting} ORDER BY rank, due_date, id LIMIT 64"));
+    let due = "(defer_date IS NULL OR defer_date <= 9)";
+    let take = plan(&format!("SELECT * {waiting} AND {due} ORDER BY rank, due_date, id LIMIT 64"));
     assert_eq!(take, "SEARCH item USING INDEX item_ready (queue_id=?)");
     let promote = plan(
         "UPDATE item SET deferred = 0 WHERE queue_id = 1 AND status = 0 AND deferred = 1 AND defer_date <= 9",
@@ -281,6 +283,10 @@ async fn the_busy_statements_use_their_indexes() {
         (
             "SELECT 1 FROM item WHERE queue_id = 1 AND reference = 'a' AND holds_reference = 1",
             "item_reference",
+        ),
+        (
+            "SELECT count(*) FROM item WHERE queue_id = 1 AND status IN (2, 4, 5, 6) AND status IN (2)",
+            "item_attention",
         ),
         ("SELECT id FROM item INDEXED BY item_held WHERE status = 1 AND start_processing < 9", "item_held"),
     ] {

@@ -81,6 +81,8 @@ pub struct NewJob {
     pub lease: Duration,
 }
 
+/// The shortest lease: a job beats three times as often, and each beat is a commit.
+pub const MIN_LEASE: Duration = Duration::from_millis(100);
 /// The longest lease: the limit of an item's time InProgress, by default.
 pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -89,11 +91,13 @@ impl NewJob {
     ///
     /// # Errors
     ///
-    /// Code 1015 when it is zero, or longer than [`MAX_LEASE`].
+    /// Code 1015 when it is shorter than [`MIN_LEASE`] or longer than [`MAX_LEASE`].
     pub fn validate(&self) -> Result<(), Refusal> {
-        if self.lease.is_zero() || self.lease > MAX_LEASE {
-            let message =
-                format!("the lease of a job is {:?}; it should be between 1ns and {MAX_LEASE:?}", self.lease);
+        if self.lease < MIN_LEASE || self.lease > MAX_LEASE {
+            let message = format!(
+                "the lease of a job is {:?}; it should be between {MIN_LEASE:?} and {MAX_LEASE:?}",
+                self.lease
+            );
             return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
         }
         Ok(())
@@ -154,6 +158,11 @@ impl Job {
     /// T14, job lost: whether the lease is over. Asked again inside the transaction that ends the job.
     pub fn is_lost(&self, now: Timestamp) -> bool {
         !self.state.is_final() && now > self.held_until
+    }
+
+    /// When the job was heard of last.
+    pub(crate) fn last_heard(&self) -> Timestamp {
+        self.held_until - self.about.lease
     }
 
     /// Ends the job. Its items that are still InProgress are abandoned in the same transaction.

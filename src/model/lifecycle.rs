@@ -1,4 +1,5 @@
-//! What may happen to an item: the only place that knows the rules.
+//! What may happen to an item: the only place that knows the rules. Over 500 lines, because the table and the
+//! code that is the table are read side by side.
 //!
 //! [`transition`] is pure: from an item, an event, the queue and the time it makes a [`Transition`], or
 //! refuses. A store writes a transition with one guarded write, and everything in one transition (the

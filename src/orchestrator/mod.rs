@@ -283,8 +283,8 @@ pub struct Take {
     pub queue: Arc<str>,
     /// The job that will hold them.
     pub job: JobKey,
-    /// The robot of that job, counted from 1.
-    pub robot: u32,
+    /// The robot of that job, counted from 1; `None` when the items are taken ahead for all of them.
+    pub robot: Option<u32>,
     /// How many at most.
     pub count: usize,
     /// Only items with such a reference.

@@ -14,13 +14,14 @@ use tracing::Span;
 
 use super::event::Ending;
 use super::job::{Finished, RunningJob, Verdict};
-use crate::model::item::ClaimedItem;
+use super::supply::Received;
 use crate::model::result::TransactionResult;
 use crate::orchestrator::{Report, Result, Seen, Taken};
 
 /// One robot's end of the buffer.
 #[derive(Clone)]
 pub(super) struct Ahead {
+    job: Arc<RunningJob>,
     buffer: Arc<Buffer>,
     reports: mpsc::UnboundedSender<Handed>,
 }
@@ -32,7 +33,7 @@ struct Handed {
 }
 
 struct Buffer {
-    items: Mutex<VecDeque<ClaimedItem>>,
+    items: Mutex<VecDeque<Received>>,
     /// As many permits as items; closed when there will be no more.
     available: Semaphore,
     /// An item was taken out.
@@ -41,7 +42,7 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn items(&self) -> std::sync::MutexGuard<'_, VecDeque<ClaimedItem>> {
+    fn items(&self) -> std::sync::MutexGuard<'_, VecDeque<Received>> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,7 +56,7 @@ pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (Ahead, Feeder) {
         reports_under_way: Arc::new(Semaphore::new(size)),
     });
     let (reports, handed) = mpsc::unbounded_channel();
-    let ahead = Ahead { buffer: buffer.clone(), reports };
+    let ahead = Ahead { job: job.clone(), buffer: buffer.clone(), reports };
     let feeder = Feeder {
         job,
         buffer,
@@ -70,15 +71,19 @@ pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (Ahead, Feeder) {
 }
 
 impl Ahead {
-    pub(super) async fn take(&mut self) -> Option<ClaimedItem> {
+    pub(super) async fn take(&mut self) -> Option<Received> {
         loop {
             self.buffer.available.acquire().await.ok()?.forget();
-            // Empty when a stop has just given back what was in it.
-            let item = self.buffer.items().pop_front();
-            if item.is_some() {
-                self.buffer.consumed.notify_one();
-                return item;
+            if self.job.stop.is_stop_requested() {
+                return None; // what is in the buffer goes back
             }
+            let Some(received) = self.buffer.items().pop_front() else { continue };
+            self.buffer.consumed.notify_one();
+            if received.claimed.claim.job() == self.job.key() {
+                return Some(received);
+            }
+            // Taken before the job lost its lease: somebody else may be at work on it already.
+            self.report(not_begun(&received)).await;
         }
     }
 
@@ -86,6 +91,28 @@ impl Ahead {
         let place = self.buffer.reports_under_way.clone().acquire_owned().await.ok();
         // The feeder outlives the robots; should it have died, the job is Faulted and the item Abandoned.
         let _ = self.reports.send(Handed { finished, _place: place });
+    }
+}
+
+/// The report on an item that no robot has begun with.
+fn not_begun(received: &Received) -> Finished {
+    Finished {
+        report: Report {
+            claim: received.claimed.claim,
+            result: TransactionResult::GivenBack,
+            progress: None,
+        },
+        instead: None,
+        remark: None,
+        span: Span::none(),
+        duration: Duration::ZERO,
+    }
+}
+
+/// Robots that wait for items wait no longer, however the feeder ends.
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.buffer.available.close();
     }
 }
 
@@ -149,9 +176,8 @@ impl Feeder {
     /// One call: everything that is reported, and what is wanted. False: something is to be asked again.
     async fn exchange(&mut self, wanted: usize) -> bool {
         let last_try = self.job.stop.is_kill_requested();
-        let nothing_is_outstanding = self.outstanding == 0 && self.pending.is_empty();
         let reports: Vec<Report> = self.pending.iter().map(|handed| handed.finished.report.clone()).collect();
-        let take = (wanted > 0).then(|| self.job.take(1, wanted));
+        let take = (wanted > 0).then(|| self.job.take(None, wanted));
         let answer = self.job.orchestrator.report_and_take(reports, take).await;
         let mut again = Vec::new();
         for (mut handed, answer) in std::mem::take(&mut self.pending).into_iter().zip(answer.reports) {
@@ -166,21 +192,22 @@ impl Feeder {
         }
         let everything_recorded = again.is_empty();
         self.pending = again;
-        let took = wanted == 0 || self.fill(answer.taken, nothing_is_outstanding);
+        let took = wanted == 0 || self.fill(answer.taken);
         everything_recorded && took
     }
 
-    fn fill(&mut self, taken: Result<Taken>, nothing_is_outstanding: bool) -> bool {
+    fn fill(&mut self, taken: Result<Taken>) -> bool {
         match taken {
             Ok(Taken { items, seen }) => {
                 self.told = false;
                 self.seen_empty = items.is_empty().then_some(seen);
-                if items.is_empty() && nothing_is_outstanding && self.job.settings.until_empty {
+                // The reports of this call were recorded before its take: nothing is left that could make a copy.
+                if items.is_empty() && self.outstanding == 0 && self.job.settings.until_empty {
                     self.job.drained.cancel();
                 }
                 let count = items.len();
                 self.outstanding += count;
-                self.buffer.items().extend(items);
+                self.buffer.items().extend(items.into_iter().map(Received::now));
                 self.buffer.available.add_permits(count);
                 true
             }
@@ -199,16 +226,7 @@ impl Feeder {
     fn give_back(&mut self) {
         self.buffer.available.close();
         let items: Vec<_> = self.buffer.items().drain(..).collect();
-        let given_back = items.into_iter().map(|item| Handed {
-            finished: Finished {
-                report: Report { claim: item.claim, result: TransactionResult::GivenBack, progress: None },
-                instead: None,
-                remark: None,
-                span: Span::none(),
-                duration: Duration::ZERO,
-            },
-            _place: None,
-        });
+        let given_back = items.iter().map(|item| Handed { finished: not_begun(item), _place: None });
         self.pending.extend(given_back);
     }
 
@@ -230,9 +248,11 @@ impl Feeder {
     }
 
     async fn pause(&self, delay: Duration) {
+        let stopping = self.job.stop.is_stop_requested();
         tokio::select! {
             biased;
             () = self.job.stop.kill_requested() => {}
+            () = self.job.stop.stop_requested(), if !stopping => {}
             () = tokio::time::sleep(delay) => {}
         }
     }

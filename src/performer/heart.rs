@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ pub(super) struct Heart {
     pub(super) job: Arc<RunningJob>,
     pub(super) about: NewJob,
     pub(super) ended: CancellationToken,
+    /// Dropped with the heart: whoever waits on its other end knows that the store is let go.
+    pub(super) stopped: oneshot::Sender<()>,
 }
 
 impl Heart {
@@ -35,26 +38,33 @@ impl Heart {
     }
 
     async fn beat_until_ended(self) {
-        let ended = self.ended.clone();
-        ended.run_until_cancelled(self.beat_for_ever()).await;
+        self.ended.run_until_cancelled(self.beat_for_ever()).await;
+        let Self { job, stopped, .. } = self;
+        drop((job, stopped)); // in this order: the store is let go before anybody hears of it
     }
 
-    async fn beat_for_ever(self) {
+    async fn beat_for_ever(&self) {
         let between_beats = self.about.lease / 3;
         let tick = between_beats.min(SWEEP_INTERVAL);
         let mut last_beat = Instant::now();
+        let mut beat_now = false;
         let mut troubled = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(tick) => {}
-                () = self.job.lease_lost.notified() => last_beat -= between_beats,
+                () = self.job.lease_lost.notified() => beat_now = true,
             }
             self.look_at_the_robots();
-            // The beat first: a process that was suspended asks whether it is still alive before it judges others.
-            if last_beat.elapsed() >= between_beats {
-                last_beat = Instant::now();
+            // The beat first: a process that was suspended, or could not reach the store, asks whether it is still
+            // alive before it judges others. Until a beat has succeeded it judges nobody.
+            if beat_now || last_beat.elapsed() >= between_beats {
                 let beaten = self.beat().await;
                 say_once(&mut troubled, beaten.as_ref().err(), "the job cannot beat now");
+                beat_now = beaten.is_err();
+                if beat_now {
+                    continue;
+                }
+                last_beat = Instant::now();
             }
             match self.job.orchestrator.sweep().await {
                 Ok(swept) => self.job.swept(&swept),

@@ -1,12 +1,14 @@
 //! The claimed item, as a transaction sees it, and its live handle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::progress::Progress;
 use super::stop::StopHandle;
+use super::supply::Received;
 use crate::model::content::SpecificContent;
 use crate::model::item::{ClaimedItem, Priority, QueueItem};
 use crate::model::key::{Claim, ItemId, ItemKey};
@@ -18,15 +20,17 @@ pub struct TransactionItem {
     item: Box<QueueItem>,
     claim: Claim,
     taken: Instant,
+    begun: Instant,
     robot: u32,
     progress: Progress,
     stop: StopHandle,
 }
 
 impl TransactionItem {
-    pub(super) fn new(queue: Arc<str>, claimed: ClaimedItem, robot: u32, stop: StopHandle) -> Self {
-        let ClaimedItem { item, claim } = claimed;
-        Self { queue, item, claim, taken: Instant::now(), robot, progress: Progress::default(), stop }
+    pub(super) fn new(queue: Arc<str>, received: Received, robot: u32, stop: StopHandle) -> Self {
+        let ClaimedItem { item, claim } = received.claimed;
+        let (taken, begun) = (received.at, Instant::now());
+        Self { queue, item, claim, taken, begun, robot, progress: Progress::default(), stop }
     }
 
     /// The number of this attempt.
@@ -91,8 +95,8 @@ impl TransactionItem {
         self.robot
     }
 
-    /// Shows people how far the transaction is. Never fails and never waits: the latest text wins and is
-    /// recorded before the result. At most 104,857 code units are kept.
+    /// Shows people how far the transaction is. Never fails and never waits: the latest text wins, and the
+    /// last one is recorded with the result. At most 104,857 code units are kept.
     pub fn progress(&self, text: impl Into<String>) {
         self.progress.set(text.into());
     }
@@ -116,8 +120,8 @@ impl TransactionItem {
         &self.progress
     }
 
-    pub(super) fn taken(&self) -> Instant {
-        self.taken
+    pub(super) fn duration(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// The time by the store's clock, which handed the item out; this machine's time of day decides

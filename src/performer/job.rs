@@ -10,6 +10,7 @@ use tracing::Span;
 
 use super::Settings;
 use super::event::{Ending, PerformerEvent};
+use super::guard;
 use super::stop::StopHandle;
 use super::summary::JobSummary;
 use super::watch::Watch;
@@ -32,6 +33,8 @@ pub(super) struct RunningJob {
     pub(super) watches: Vec<Watch>,
     /// Robots that take, process or report. While there are any, the queue may get a retry copy.
     pub(super) active: AtomicUsize,
+    /// How often a robot became active.
+    pub(super) activations: AtomicUsize,
     pub(super) became_idle: Notify,
     /// Somebody saw that the job has lost its lease.
     pub(super) lease_lost: Notify,
@@ -78,6 +81,7 @@ impl RunningJob {
             drained: CancellationToken::new(),
             watches,
             active: AtomicUsize::new(0),
+            activations: AtomicUsize::new(0),
             became_idle: Notify::new(),
             lease_lost: Notify::new(),
             key: Mutex::new(key),
@@ -103,12 +107,14 @@ impl RunningJob {
     }
 
     pub(super) fn emit(&self, event: &PerformerEvent) {
-        if let Some(on_event) = &self.on_event {
-            on_event(event);
+        if let Some(on_event) = &self.on_event
+            && let Err(panic) = guard::call(|| on_event(event))
+        {
+            tracing::warn!(panic, "the function for events panicked");
         }
     }
 
-    pub(super) fn take(&self, robot: u32, count: usize) -> Take {
+    pub(super) fn take(&self, robot: Option<u32>, count: usize) -> Take {
         Take { queue: self.queue.clone(), job: self.key(), robot, count, reference: None }
     }
 

@@ -51,6 +51,13 @@ pub use transaction::Transaction;
 /// How long robots have to end after a kill, before they count as stuck.
 const AFTER_A_KILL: Duration = Duration::from_secs(1);
 
+/// How long the last results may take to be recorded when the store is slow: longer than a store waits for
+/// another process.
+const FOR_THE_LAST_RESULTS: Duration = Duration::from_secs(15);
+
+/// The most items that may be taken ahead.
+const MOST_AHEAD: usize = 1_000_000;
+
 /// A program that processes a queue: a queue, how to make one robot's processor, and settings.
 ///
 /// ```
@@ -184,7 +191,7 @@ impl<T: Transaction> Performer<T> {
         self
     }
 
-    /// How long the job holds its items without a beat; it beats three times as often. When the process
+    /// How long the job holds its items without a beat, 100 ms to 24 hours; it beats three times as often. When the process
     /// dies, its items are Abandoned after this time at the latest. Default: 30 seconds.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -192,7 +199,9 @@ impl<T: Transaction> Performer<T> {
         self
     }
 
-    /// Whether SIGINT and SIGTERM stop the performer (and a second one interrupts it). Default: true.
+    /// Whether SIGINT and SIGTERM stop the performer (and a second one interrupts it). Default: true; tokio's
+    /// runtime must be built with `enable_all` then. Once a performer has answered signals, they no longer end
+    /// the process by themselves: that is how tokio's signals work.
     #[must_use]
     pub fn answer_signals(mut self, answer: bool) -> Self {
         self.settings.answer_signals = answer;
@@ -266,7 +275,8 @@ impl<T: Transaction> Performer<T> {
 
         let ended = CancellationToken::new();
         let stop_the_heart = ended.clone().drop_guard();
-        let heart = Heart { job: job.clone(), about, ended };
+        let (stopped, heart_stopped) = tokio::sync::oneshot::channel();
+        let heart = Heart { job: job.clone(), about, ended, stopped };
         if let Err(error) = heart.start() {
             job.fault(format!("the heart of the job could not be started: {error}"));
         } else {
@@ -278,6 +288,8 @@ impl<T: Transaction> Performer<T> {
             supervise(&job, crew(&job, &make)).await;
         }
         drop(stop_the_heart);
+        // The heart lets go of the store before this returns, or soon after if the store keeps it waiting.
+        let _ = tokio::time::timeout(AFTER_A_KILL, heart_stopped).await;
         end(&job, started.elapsed()).await
     }
 }
@@ -286,8 +298,8 @@ impl Settings {
     fn validate(&self) -> Result<(), OrchestratorError> {
         let wrong = if self.robots == 0 {
             "a performer needs at least one robot"
-        } else if self.lease.is_zero() {
-            "the lease must not be zero"
+        } else if self.claim_ahead > MOST_AHEAD {
+            "at most 1,000,000 items can be taken ahead"
         } else if self.poll_interval.is_zero() {
             "the poll interval must not be zero"
         } else if self.time_limit.is_some_and(|limit| limit.is_zero()) {
@@ -343,7 +355,11 @@ async fn supervise(job: &RunningJob, mut crew: JoinSet<()>) {
         () = signals => {}
     }
     let stuck = report_stuck(job, "the transaction ignores the kill; its item is left to be abandoned");
-    job.fault(format!("{stuck} transactions ignored the kill"));
+    if stuck > 0 {
+        job.fault(format!("{stuck} transactions ignored the kill"));
+    } else {
+        job.fault("the last results could not be recorded in time".to_owned());
+    }
     crew.abort_all();
 }
 
@@ -361,6 +377,10 @@ async fn overrun(job: &RunningJob) {
         job.stop.kill();
     }
     tokio::time::sleep(AFTER_A_KILL).await;
+    // Nobody's code runs any more: then what is still under way is the store's, and has an end of its own.
+    if job.watches.iter().all(|watch| !watch.is_busy()) {
+        tokio::time::sleep(FOR_THE_LAST_RESULTS).await;
+    }
 }
 
 fn report_stuck(job: &RunningJob, what: &'static str) -> usize {

@@ -29,13 +29,14 @@ impl Progress {
     }
 
     /// Sends texts while the transaction runs. While one is under way newer ones replace each other. Never
-    /// returns; a text that could not be sent is forgotten.
+    /// returns; a text that could not be sent travels with the result, unless a newer one does.
     pub(super) async fn send_all(&self, orchestrator: &dyn Orchestrator, claim: Claim) {
         loop {
             self.changed.notified().await;
             let Some(text) = self.take() else { continue };
-            if let Err(error) = orchestrator.set_transaction_progress(claim, text).await {
+            if let Err(error) = orchestrator.set_transaction_progress(claim, text.clone()).await {
                 tracing::debug!(item = %claim.item(), %error, "progress was not recorded");
+                self.unsent.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
             }
         }
     }

@@ -10,10 +10,9 @@ use super::guard::{self, UserFuture, drop_quietly};
 use super::item::TransactionItem;
 use super::job::{Finished, RunningJob};
 use super::report::{self, Ended};
-use super::supply::Supply;
+use super::supply::{Received, Supply};
 use super::transaction::Transaction;
 use crate::exception::Exception;
-use crate::model::item::ClaimedItem;
 use crate::model::result::Outcome;
 use crate::orchestrator::Report;
 
@@ -33,7 +32,7 @@ pub(super) struct Robot<T> {
 enum Step {
     Open,
     Take,
-    Process(ClaimedItem),
+    Process(Received),
     Report(Finished),
     Reopen,
     Close,
@@ -57,7 +56,7 @@ impl<T: Transaction> Robot<T> {
             step = match step {
                 Step::Open => self.open().await,
                 Step::Take => self.supply.take().await.map_or(Step::Close, Step::Process),
-                Step::Process(claimed) => Step::Report(self.process(claimed).await),
+                Step::Process(received) => Step::Report(self.process(received).await),
                 Step::Report(finished) => self.report(finished).await,
                 Step::Reopen => self.reopen().await,
                 Step::Close => {
@@ -90,9 +89,9 @@ impl<T: Transaction> Robot<T> {
         Step::Close
     }
 
-    async fn process(&mut self, claimed: ClaimedItem) -> Finished {
+    async fn process(&mut self, received: Received) -> Finished {
         let job = &self.job;
-        let item = TransactionItem::new(job.queue.clone(), claimed, self.number, job.stop.clone());
+        let item = TransactionItem::new(job.queue.clone(), received, self.number, job.stop.clone());
         let span = tracing::info_span!(
             "transaction",
             queue = %job.queue,
@@ -119,7 +118,7 @@ impl<T: Transaction> Robot<T> {
             instead: verdict.instead,
             remark: verdict.remark,
             span,
-            duration: item.taken().elapsed(),
+            duration: item.duration(),
         }
     }
 
@@ -182,6 +181,9 @@ async fn perform<T: Transaction>(
     job: &RunningJob,
     robot: u32,
 ) -> Ended<T::Output> {
+    if job.stop.is_kill_requested() {
+        return Ended::Interrupted; // it came with the last report; not one line of it is run
+    }
     let content = match guard::call(|| item.specific_content().parse::<T::Content>()) {
         Ok(Ok(content)) => content,
         Ok(Err(error)) => return Ended::ContentDoesNotFit(error.to_string()),

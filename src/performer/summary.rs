@@ -65,7 +65,7 @@ impl JobSummary {
         }
     }
 
-    /// How many transactions were run.
+    /// How many items were handed out.
     pub fn transactions(&self) -> u64 {
         self.successful
             + self.business_exceptions

@@ -5,12 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::ahead::Ahead;
 use super::event::Ending;
 use super::job::{Finished, RunningJob, Verdict};
 use crate::model::item::ClaimedItem;
 use crate::orchestrator::{Result, Seen, Taken};
+
+/// An item, and when this process heard that it has it: the store's time counts from there.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) claimed: ClaimedItem,
+    pub(super) at: Instant,
+}
+
+impl Received {
+    pub(super) fn now(claimed: ClaimedItem) -> Self {
+        Self { claimed, at: Instant::now() }
+    }
+}
 
 /// One robot's way to its items.
 pub(super) enum Supply {
@@ -20,9 +34,9 @@ pub(super) enum Supply {
 
 impl Supply {
     /// The next item, waited for. `None`: there is nothing more to do.
-    pub(super) async fn take(&mut self) -> Option<ClaimedItem> {
+    pub(super) async fn take(&mut self) -> Option<Received> {
         match self {
-            Self::Direct(direct) => direct.take().await,
+            Self::Direct(direct) => direct.take().await.map(Received::now),
             Self::Ahead(ahead) => ahead.take().await,
         }
     }
@@ -36,9 +50,9 @@ impl Supply {
     }
 
     /// Reports, and takes the next item if there is one at once.
-    pub(super) async fn report_and_take(&mut self, finished: Finished) -> Option<ClaimedItem> {
+    pub(super) async fn report_and_take(&mut self, finished: Finished) -> Option<Received> {
         match self {
-            Self::Direct(direct) => direct.report_and_take(finished).await,
+            Self::Direct(direct) => direct.report_and_take(finished).await.map(Received::now),
             Self::Ahead(ahead) => {
                 ahead.report(finished).await;
                 None
@@ -93,14 +107,20 @@ impl Direct {
             // Interest is registered before the look: a robot that ends between the two is not missed.
             let job = self.job.clone();
             let became_idle = job.became_idle.notified();
-            let nobody_else_is_active = job.active.load(Ordering::SeqCst) == 0;
+            let activations = job.activations.load(Ordering::SeqCst);
+            let nobody_is_active = || job.active.load(Ordering::SeqCst) == 0;
+            let nobody_was_active = nobody_is_active();
             let seen = match self.try_take().await {
                 Ok(Taken { items, seen }) => {
                     if let Some(item) = items.into_iter().next() {
                         self.set_active(true);
                         return Some(item);
                     }
-                    if nobody_else_is_active && job.settings.until_empty {
+                    // Nobody was active before the look, nor became so during it: nobody made a copy unseen.
+                    let all_idle = nobody_was_active
+                        && nobody_is_active()
+                        && job.activations.load(Ordering::SeqCst) == activations;
+                    if all_idle && job.settings.until_empty {
                         job.drained.cancel();
                         return None;
                     }
@@ -140,7 +160,11 @@ impl Direct {
     }
 
     async fn try_take(&self) -> Result<Taken> {
-        self.job.orchestrator.report_and_take(Vec::new(), Some(self.job.take(self.robot, 1))).await.taken
+        self.job
+            .orchestrator
+            .report_and_take(Vec::new(), Some(self.job.take(Some(self.robot), 1)))
+            .await
+            .taken
     }
 
     async fn report(&mut self, finished: Finished) {
@@ -153,7 +177,7 @@ impl Direct {
             self.report(finished).await;
             return None;
         }
-        let take = self.job.take(self.robot, 1);
+        let take = self.job.take(Some(self.robot), 1);
         let mut answer =
             self.job.orchestrator.report_and_take(vec![finished.report.clone()], Some(take)).await;
         match answer.reports.pop().and_then(|answer| self.job.settle(&mut finished, answer)) {
@@ -195,6 +219,7 @@ impl Direct {
             return;
         }
         if active {
+            self.job.activations.fetch_add(1, Ordering::SeqCst);
             self.job.active.fetch_add(1, Ordering::SeqCst);
         } else {
             self.job.active.fetch_sub(1, Ordering::SeqCst);

@@ -31,6 +31,11 @@ impl Watch {
         *self.item.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether user code holds the robot: a transaction, or applications that are being opened or closed.
+    pub(super) fn is_busy(&self) -> bool {
+        self.item().is_some() || self.entered.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn enter(&self) {
         self.entered.store(self.tick.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }

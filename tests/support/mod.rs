@@ -166,7 +166,7 @@ pub fn new_job() -> NewJob {
 }
 
 pub fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: 1, count, reference: None }
+    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 pub fn named(reference: &str) -> NewQueueItem {

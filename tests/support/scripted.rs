@@ -115,7 +115,7 @@ impl Transaction for Scripted {
             "business" => return Err(BusinessException::new("the data is wrong").into()),
             "application" => Err(std::io::Error::other("the world is wrong"))?,
             "application once" if item.retry_number() == 0 => {
-                Err(std::io::Error::other("the world is wrong"))?
+                Err(std::io::Error::other("the world is wrong"))?;
             }
             "panic" => panic!("at the disco"),
             "panic strangely" => std::panic::panic_any(7),
@@ -182,6 +182,8 @@ impl Clock for TokioClock {
         let micros = u64::try_from(self.elapsed().as_micros()).unwrap();
         super::start_of_time() + Duration::from_micros(micros)
     }
+
+    fn catch_up(&self, _: Timestamp) {} // nobody else keeps the store
 
     fn elapsed(&self) -> Duration {
         self.0.elapsed()

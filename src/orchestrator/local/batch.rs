@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use super::super::{ErrorKind, OrchestratorError, Report, Result, Seen};
 use super::store::{Answer, Operation, Query, Store};
 use crate::model::clock::Clock;
+use crate::model::job::JobState;
 use crate::model::result::TransactionResult;
 
 /// The most operations in one transaction; what is left over is the next batch.
@@ -109,7 +110,8 @@ impl Batch {
         let changes = Changes::new();
         let (commits, messages) = channel();
         let (readings, queries) = channel();
-        let writing = Writer { store: writer, clock, changes: changes.clone() };
+        let writing =
+            Writer { store: writer, clock, changes: changes.clone(), looked_elsewhere: Duration::ZERO };
         let mut threads = Threads { writer: commits, reader: readings, running: Vec::new() };
         // The reader is waited for first: SQLite puts its log away when the connection that closes last may write.
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -193,6 +195,7 @@ struct Writer {
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
     changes: Changes,
+    looked_elsewhere: Duration,
 }
 
 struct Batched {
@@ -225,12 +228,15 @@ impl Writer {
                 Ok(Message::SomebodyWaits) => {}
                 Ok(message) => return Some(message),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.store.changed_elsewhere() {
-                        self.changes.happened();
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
+        }
+    }
+
+    fn look_elsewhere(&mut self) {
+        self.looked_elsewhere = self.clock.elapsed();
+        if self.store.changed_elsewhere() {
+            self.changes.happened();
         }
     }
 
@@ -250,6 +256,11 @@ impl Writer {
         if !orphans.is_empty() {
             commit(&mut *self.store, orphans, &*self.clock, &self.changes);
         }
+        // A store that is never idle is never waited for; somebody may wait for items of another queue.
+        let somebody_waits = self.changes.waiting.load(Ordering::Relaxed) > 0;
+        if somebody_waits && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
+            self.look_elsewhere();
+        }
     }
 }
 
@@ -262,9 +273,14 @@ impl Batched {
     }
 }
 
-/// Items taken for a caller who went away in the meantime go back into the queue.
+/// Items taken for a caller who went away in the meantime go back into the queue, and a job that nobody
+/// knows of ends.
 fn given_back(unheard: Result<Answer>) -> Option<Vec<Operation>> {
     let claims: Vec<_> = match unheard {
+        Ok(Answer::Job(job)) => {
+            let info = Some("whoever started it went away".to_owned());
+            return Some(vec![Operation::EndJob { job, state: JobState::Stopped, info }]);
+        }
         Ok(Answer::Taken(items)) => items.into_iter().map(|item| item.claim).collect(),
         Ok(Answer::Claimed(item)) => vec![item.claim],
         _ => return None,
@@ -282,15 +298,18 @@ fn commit(
 ) -> Vec<Result<Answer>> {
     let count = operations.len();
     let mut wake = false;
-    let answers = unless_panicking(|| store.commit(operations, clock.now(), &mut wake));
+    let answers = unless_panicking(|| store.commit(operations, clock, &mut wake));
+    if answers.is_err() {
+        store.abort(); // at once: an open transaction would lock out every other process
+    }
     if wake {
         changes.happened();
     }
     answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect())
 }
 
-/// A violated assertion is an error of this batch, not the end of the user's program. Its transaction was
-/// never committed; the next one rolls it back before it begins.
+/// A violated assertion is an error of this batch, not the end of the user's program. Its transaction is
+/// never committed.
 fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let text = crate::exception::panic_text(&*panic);

@@ -1,19 +1,21 @@
 //! Queues in memory: the store for tests, for simulations, and for work that may be lost.
 
+mod item;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::item::{Item, passes, view};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
-use crate::model::content::{Output, SpecificContent};
-use crate::model::exception::ProcessingException;
+use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::Job;
-use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::key::{Holder, ItemId, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
@@ -43,26 +45,6 @@ struct Queue {
     ready: BTreeSet<SelectionKey>,
     deferred: BTreeSet<(Timestamp, ItemId)>,
     statistics: QueueStatistics,
-}
-
-struct Item {
-    queue: QueueId,
-    unique_key: ItemKey,
-    key: ItemKey,
-    root: ItemId,
-    copies: Vec<ItemId>, // of a root: the whole chain behind it
-    state: ItemState,
-    reference: Option<Arc<str>>,
-    content: SpecificContent,
-    risk_sla_date: Option<Timestamp>,
-    ancestor: Option<ItemId>,
-    manual_ancestor: Option<ItemId>,
-    output: Option<Output>,
-    exception: Option<ProcessingException>,
-    progress: Option<String>,
-    robot: Option<u32>,
-    executor: Option<JobKey>,
-    recorded: Vec<Recorded>,
 }
 
 impl Memory {
@@ -162,54 +144,6 @@ impl Memory {
     fn is_visible(&self, item: &Item) -> bool {
         self.queues.get(&item.queue).is_some_and(|queue| !queue.deleted)
     }
-}
-
-fn view(id: ItemId, item: &Item) -> QueueItem {
-    let state = &item.state;
-    QueueItem {
-        id,
-        unique_key: item.unique_key,
-        key: item.key,
-        queue_id: item.queue,
-        status: state.status,
-        review_status: state.review_status,
-        reviewer_user_id: state.reviewer_user_id,
-        priority: state.priority,
-        reference: item.reference.as_deref().map(str::to_owned),
-        specific_content: item.content.clone(),
-        output: item.output.clone(),
-        processing_exception: item.exception.clone(),
-        outcome: state.outcome,
-        due_date: state.due_date,
-        defer_date: state.defer_date,
-        risk_sla_date: item.risk_sla_date,
-        creation_time: state.creation_time,
-        start_processing: state.start_processing,
-        end_processing: state.end_processing,
-        seconds_in_previous_attempts: state.seconds_in_previous_attempts,
-        retry_number: state.retry_number,
-        ancestor_id: item.ancestor,
-        manual_retry_number: state.manual_retry_number,
-        manual_ancestor_id: item.manual_ancestor,
-        is_superseded: state.superseded,
-        progress: item.progress.clone(),
-        executor_job: state.holder.and(item.executor),
-        robot: state.holder.and(item.robot),
-        row_version: state.row_version,
-    }
-}
-
-fn passes(id: ItemId, item: &Item, queue: Option<QueueId>, filter: &ItemFilter) -> bool {
-    let state = &item.state;
-    queue.is_none_or(|queue| queue == item.queue)
-        && (filter.status.is_empty() || filter.status.contains(&state.status))
-        && (filter.review_status.is_empty() || filter.review_status.contains(&state.review_status))
-        && filter.priority.is_none_or(|priority| priority == state.priority)
-        && filter.reference.as_ref().is_none_or(|reference| reference.matches(item.reference.as_deref()))
-        && filter.exception_type.is_none_or(|wanted| view(id, item).exception_type() == Some(wanted))
-        && filter.key.is_none_or(|key| key == item.key)
-        && filter.created_from.is_none_or(|from| state.creation_time >= from)
-        && filter.created_before.is_none_or(|before| state.creation_time < before)
 }
 
 impl Rows for Memory {
@@ -386,7 +320,7 @@ impl Rows for Memory {
             }
             if let Some((job, robot)) = written.taken_by {
                 item.executor = Some(job);
-                item.robot = Some(robot);
+                item.robot = robot;
             }
         }
         self.place(id, written.now);

@@ -50,6 +50,7 @@ pub struct Local {
 #[derive(Debug, Default)]
 struct Sweeps {
     last: Option<(Timestamp, Duration)>,
+    longest_lease: Duration,
     leases_count_from: Duration,
     overdue_from: Duration,
 }
@@ -119,7 +120,7 @@ impl Local {
         if let Some((last_now, last_elapsed)) = sweeps.last {
             let passed = Duration::try_from(now.duration_since(last_now)).unwrap_or_default();
             if passed.abs_diff(elapsed.saturating_sub(last_elapsed)) > TIME_OF_DAY_MOVED {
-                sweeps.leases_count_from = elapsed + DEFAULT_LEASE;
+                sweeps.leases_count_from = elapsed + sweeps.longest_lease.max(DEFAULT_LEASE);
                 tracing::warn!(
                     ?passed,
                     "the time of day was moved; leases do not end until performers have beaten again"
@@ -131,12 +132,28 @@ impl Local {
         if overdue {
             sweeps.overdue_from = elapsed + BETWEEN_LOOKS_FOR_OVERDUE;
         }
-        Operation::Sweep { leases: elapsed >= sweeps.leases_count_from, overdue }
+        Operation::Sweep { leases: elapsed >= sweeps.leases_count_from, overdue, planned: now }
+    }
+
+    /// After a sweep that failed, or had to wait for the store, leases are left alone until everybody has had
+    /// the time to beat again: nobody else could reach the store either.
+    fn swept(&self, began: Duration, answer: &Result<Answer>) {
+        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(Answer::Swept(_, longest_lease)) = answer {
+            sweeps.longest_lease = *longest_lease;
+        }
+        let elapsed = self.clock.elapsed();
+        if answer.is_err() || elapsed.saturating_sub(began) > SLOW_STORE {
+            sweeps.leases_count_from = elapsed + sweeps.longest_lease.max(DEFAULT_LEASE);
+        }
     }
 }
 
 /// A difference between the clocks that is no drift.
 const TIME_OF_DAY_MOVED: Duration = Duration::from_secs(2);
+
+/// A sweep that takes this long has waited for the store.
+const SLOW_STORE: Duration = Duration::from_secs(2);
 
 /// How often a sweeper looks for items that are InProgress for too long (contract section 23: at least
 /// each minute).
@@ -150,6 +167,13 @@ macro_rules! expect_answer {
             other => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
         }
     };
+}
+
+fn swept(answer: Answer) -> Swept {
+    match answer {
+        Answer::Swept(swept, _) => swept,
+        other => unreachable!("Swept was expected, not {other:?}"),
+    }
 }
 
 fn done(answer: Result<Answer>) -> Result<()> {
@@ -167,11 +191,14 @@ impl Orchestrator for Local {
     }
 
     async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        expect_answer!(self.batch.one(Operation::EndJob { job, state, info }).await, Swept)
+        self.batch.one(Operation::EndJob { job, state, info }).await.map(swept)
     }
 
     async fn sweep(&self) -> Result<Swept> {
-        expect_answer!(self.batch.one(self.plan_sweep()).await, Swept)
+        let began = self.clock.elapsed();
+        let answer = self.batch.one(self.plan_sweep()).await;
+        self.swept(began, &answer);
+        answer.map(swept)
     }
 
     async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {

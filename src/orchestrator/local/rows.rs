@@ -133,7 +133,7 @@ pub(crate) struct Written<'a> {
     pub(crate) state: &'a ItemState,
     pub(crate) now: Timestamp,
     /// The job that takes it, and which of its robots.
-    pub(crate) taken_by: Option<(JobKey, u32)>,
+    pub(crate) taken_by: Option<(JobKey, Option<u32>)>,
     pub(crate) output: Option<&'a Output>,
     pub(crate) exception: Option<&'a ProcessingException>,
     pub(crate) progress: Option<&'a str>,

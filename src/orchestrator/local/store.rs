@@ -1,8 +1,11 @@
 //! What a store is asked to do: a batch of operations in one durable transaction, and queries.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
+use crate::model::clock::Clock;
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
@@ -21,8 +24,18 @@ use crate::model::status::{ReviewStatus, Status};
 /// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
 /// can call it in place. [`Batch`](super::batch::Batch) puts it on a thread where that is better.
 pub(crate) trait Store: Send {
-    /// Applies operations in one transaction; `wake` is set when there may be something new to take.
-    fn commit(&mut self, operations: Vec<Operation>, now: Timestamp, wake: &mut bool) -> Vec<Result<Answer>>;
+    /// Applies operations in one transaction; `wake` is set when there may be something new to take. The
+    /// clock is read when the transaction has begun: until then another process may hold the store, and
+    /// may have acted at a later time.
+    fn commit(
+        &mut self,
+        operations: Vec<Operation>,
+        clock: &dyn Clock,
+        wake: &mut bool,
+    ) -> Vec<Result<Answer>>;
+
+    /// Undoes a transaction that a panic left open.
+    fn abort(&mut self);
 
     /// Answers a query from one consistent state.
     fn read(&mut self, query: Query) -> Result<Answer>;
@@ -36,26 +49,73 @@ pub(crate) trait Store: Send {
 pub(crate) enum Operation {
     StartJob(NewJob),
     Beat(JobKey),
-    EndJob { job: JobKey, state: JobState, info: Option<String> },
-    Sweep { leases: bool, overdue: bool },
-    Add { queue: String, item: NewQueueItem },
-    BulkAdd { queue: String, commit_type: CommitType, items: Vec<NewQueueItem> },
-    AddAndStart { take: Take, item: NewQueueItem },
+    EndJob {
+        job: JobKey,
+        state: JobState,
+        info: Option<String>,
+    },
+    /// `planned` is when the caller decided that leases may be judged.
+    Sweep {
+        leases: bool,
+        overdue: bool,
+        planned: Timestamp,
+    },
+    Add {
+        queue: String,
+        item: NewQueueItem,
+    },
+    BulkAdd {
+        queue: String,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    },
+    AddAndStart {
+        take: Take,
+        item: NewQueueItem,
+    },
     Report(Report),
     Take(Take),
-    Progress { claim: Claim, progress: String },
+    Progress {
+        claim: Claim,
+        progress: String,
+    },
     CreateQueue(NewQueueDefinition),
-    UpdateQueue { name: String, queue: NewQueueDefinition },
+    UpdateQueue {
+        name: String,
+        queue: NewQueueDefinition,
+    },
     DeleteQueue(String),
-    Edit { id: ItemId, edit: ItemEdit },
+    Edit {
+        id: ItemId,
+        edit: ItemEdit,
+    },
     Delete(Vec<ItemVersion>),
-    Review { to: ReviewStatus, items: Vec<ItemVersion> },
-    SetReviewer { reviewer: Option<i64>, items: Vec<ItemVersion> },
-    AddComment { id: ItemId, author: Person, text: String },
-    EditComment { comment: i64, author: Person, text: Option<String> },
+    Review {
+        to: ReviewStatus,
+        items: Vec<ItemVersion>,
+    },
+    SetReviewer {
+        reviewer: Option<i64>,
+        items: Vec<ItemVersion>,
+    },
+    AddComment {
+        id: ItemId,
+        author: Person,
+        text: String,
+    },
+    EditComment {
+        comment: i64,
+        author: Person,
+        text: Option<String>,
+    },
     Purge(ItemId),
-    ApplyRetention { limit: usize },
-    StopJob { job: JobKey, strategy: StopStrategy },
+    ApplyRetention {
+        limit: usize,
+    },
+    StopJob {
+        job: JobKey,
+        strategy: StopStrategy,
+    },
 }
 
 /// One question.
@@ -78,7 +138,8 @@ pub(crate) enum Answer {
     Done,
     Job(JobKey),
     JobState(JobState),
-    Swept(Swept),
+    /// What was found, and the longest lease of the jobs that live.
+    Swept(Swept, Duration),
     Item(Box<QueueItem>),
     BulkAdded(BulkAdded),
     Claimed(ClaimedItem),

@@ -17,6 +17,9 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError 
             ErrorKind::Unavailable,
             format!("there is no space left on the disk of {shown}; nothing was changed"),
         ),
+        Some(ErrorCode::OutOfMemory | ErrorCode::FileLockingProtocolFailed) => {
+            (ErrorKind::Unavailable, format!("{shown} cannot be used at this moment"))
+        }
         Some(ErrorCode::SystemIoFailure) => {
             (ErrorKind::Unavailable, format!("reading or writing {shown} failed"))
         }
@@ -28,6 +31,16 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError 
         _ => (ErrorKind::Other, format!("SQLite refused a statement on {shown}")),
     };
     OrchestratorError::new(kind, message).because(error)
+}
+
+/// The same for a store that is in use: that its file cannot be opened passes (out of file descriptors, a disk
+/// that is away for a moment).
+pub(super) fn explain_running(error: rusqlite::Error, path: &Path) -> OrchestratorError {
+    if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) {
+        let message = format!("{} cannot be opened at this moment", path.display());
+        return OrchestratorError::new(ErrorKind::Unavailable, message).because(error);
+    }
+    explain(error, path)
 }
 
 /// The same after a commit: when the disk failed then, nobody knows what of it is there.

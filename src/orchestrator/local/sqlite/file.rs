@@ -4,14 +4,14 @@
 //! opens it for writing, so nothing of it changes.
 
 use std::fs;
-use std::io::{ErrorKind as IoErrorKind, Read};
+use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::error::{explain, file_error};
+use super::error::{explain, explain_running, file_error};
 
 /// Marks a file as performer's: "perf" in the header's application id.
 const APPLICATION_ID: i32 = 0x7065_7266;
@@ -28,10 +28,21 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     if !path.exists() {
         create(path)?;
     }
-    check_header(path)?;
+    check(path)?;
     let mut connection = connect(path, OpenFlags::empty())?;
     migrate(&mut connection, path)?;
     Ok(connection)
+}
+
+/// Opens a file again after an error of the disk. It is never made anew then: a file that is not there may
+/// be on a disk that is not there.
+pub(super) fn reopen(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(settle).and_then(|connection| {
+        schema_version(&connection)?;
+        Ok(connection)
+    });
+    opened.map_err(|error| explain_running(error, path))
 }
 
 fn check_library_version(version: i32) -> Result<()> {
@@ -48,17 +59,17 @@ fn check_library_version(version: i32) -> Result<()> {
 /// A connection with the settings every connection has.
 pub(super) fn connect(path: &Path, more: OpenFlags) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
-    let connection = Connection::open_with_flags(path, flags);
-    let settle = |mut connection: Connection| {
-        connection.busy_handler(Some(wait_while_busy))?;
-        // FULL: a commit is on disk before it is answered.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "cache_size", -32_768)?; // KiB
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
-    };
-    connection.and_then(settle).map_err(|error| explain(error, path))
+    Connection::open_with_flags(path, flags).and_then(settle).map_err(|error| explain(error, path))
+}
+
+fn settle(mut connection: Connection) -> rusqlite::Result<Connection> {
+    connection.busy_handler(Some(wait_while_busy))?;
+    // FULL: a commit is on disk before it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -32_768)?; // KiB
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
 }
 
 /// Another process is writing. Waits in short steps, at most ten seconds in all; SQLite's own steps grow to
@@ -99,8 +110,11 @@ fn fill(path: &Path) -> Result<()> {
     connection.close().map_err(|(_, error)| explain(error, path))
 }
 
-/// Looks at the first bytes of the file, without SQLite.
-fn check_header(path: &Path) -> Result<()> {
+/// Looks at the file without touching it.
+///
+/// Through SQLite, as a file that cannot change: it takes no locks and makes no files beside it. Not by opening
+/// the file ourselves: closing it again would cancel the locks that other connections of this process have on it.
+fn check(path: &Path) -> Result<()> {
     let refuse = |message: String| Err(OrchestratorError::new(ErrorKind::Other, message));
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| file_error(path, "cannot be read", error))?;
@@ -110,37 +124,50 @@ fn check_header(path: &Path) -> Result<()> {
     if metadata.permissions().readonly() {
         return refuse(format!("{shown} is read-only; performer must be able to write to it"));
     }
-    let mut header = [0; 100];
-    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    match read {
-        Ok(()) if header.starts_with(b"SQLite format 3\0") => {}
-        Err(error) if error.kind() != IoErrorKind::UnexpectedEof => {
-            return Err(file_error(path, "cannot be read", error));
-        }
-        Err(_) if metadata.len() == 0 => {
-            return refuse(format!(
-                "{shown} is empty; if nothing is missing, delete it and it will be made anew"
-            ));
-        }
-        _ => return refuse(format!("{shown} is not a SQLite file")),
-    }
-    let number = |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if number(68) != APPLICATION_ID {
-        return refuse(format!("{shown} is a SQLite file of another program"));
-    }
-    // The header counts the pages at the last checkpoint; the file has never fewer.
-    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        size => u64::from(size),
-    };
-    let expected = page_size * u64::from(number(28).unsigned_abs());
-    if metadata.len() < expected {
+    if metadata.len() == 0 {
         return refuse(format!(
-            "{shown} is damaged: it has {} of {expected} bytes; restore it from a backup",
-            metadata.len()
+            "{shown} is empty; if nothing is missing, delete it and it will be made anew"
         ));
     }
+    let (application, pages, page_size) = match header(path) {
+        Ok(header) => header,
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return refuse(format!("{shown} is not a SQLite file"));
+        }
+        Err(error) => return Err(explain(error, path)),
+    };
+    if application != APPLICATION_ID {
+        return refuse(format!("{shown} is a SQLite file of another program"));
+    }
+    // The file may be shorter than its header says only while a log beside it is being put away, or when the
+    // program that did so was killed: then SQLite mends it from the log.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let short = |length: u64| length < pages * page_size && !Path::new(&log).exists();
+    if short(metadata.len()) && fs::metadata(path).is_ok_and(|metadata| short(metadata.len())) {
+        let message = format!("{shown} is damaged: it has {} of {} bytes", metadata.len(), pages * page_size);
+        return refuse(format!("{message}; restore it from a backup"));
+    }
     Ok(())
+}
+
+/// The application's id, the number of pages and their size.
+fn header(path: &Path) -> rusqlite::Result<(i32, u64, u64)> {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'~' => uri.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let application = i32::try_from(pragma("application_id")?).unwrap_or_default();
+    Ok((application, pragma("page_count")?.unsigned_abs(), pragma("page_size")?.unsigned_abs()))
 }
 
 /// Brings the schema up to date, each version in one transaction. Two processes that do this at once: one

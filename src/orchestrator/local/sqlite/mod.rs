@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `file.rs` | makes, checks, opens and migrates the file |
-//! | `rows.rs` | the statements of the busy path: items |
+//! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
 //! | `people.rs` | the statements of the quiet path: queues, jobs, comments, lists |
 //! | `columns.rs` | an item's row, from and to columns |
 //! | `lock.rs` | lock files: whose process is gone |
@@ -17,7 +17,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use self::lock::JobLocks;
 use super::super::Result;
-use crate::model::key::KeyMaker;
+use crate::model::key::{ItemId, JobKey, KeyMaker};
 
 mod columns;
 mod error;
@@ -25,6 +25,7 @@ mod file;
 mod lock;
 mod people;
 mod rows;
+mod write;
 
 /// One connection to the file.
 pub(super) struct Sqlite {
@@ -34,6 +35,10 @@ pub(super) struct Sqlite {
     locks: JobLocks,
     data_version: i64,
     broken: bool,
+    /// The last row that the open transaction wrote, and its version: whether it was committed.
+    last_written: Option<(ItemId, u64)>,
+    /// Jobs whose lock file was made in the open transaction.
+    new_jobs: Vec<JobKey>,
 }
 
 /// Opens a file: a connection that writes and one that reads.
@@ -56,6 +61,8 @@ impl Sqlite {
             path: path.to_owned(),
             data_version: 0,
             broken: false,
+            last_written: None,
+            new_jobs: Vec::new(),
         }
     }
 
@@ -63,13 +70,13 @@ impl Sqlite {
     fn run<T>(&mut self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         act(&self.connection).map_err(|error| {
             self.broken |= error::breaks_the_connection(&error);
-            error::explain(error, &self.path)
+            error::explain_running(error, &self.path)
         })
     }
 
     fn reopen_if_broken(&mut self) -> Result<()> {
         if self.broken {
-            self.connection = file::open(&self.path)?;
+            self.connection = file::reopen(&self.path)?;
             self.broken = false;
             tracing::warn!(path = %self.path.display(), "reopened after an error of the disk");
         }

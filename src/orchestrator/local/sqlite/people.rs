@@ -15,6 +15,7 @@ use crate::model::key::{ItemId, JobKey, QueueId, QueueKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::statistics::QueueStatistics;
+use crate::model::status::Status;
 
 type Sql<T> = rusqlite::Result<T>;
 
@@ -176,7 +177,10 @@ pub(super) fn list(
         condition(text, i64::from(exception_type.number()).into());
     }
     if let Some(key) = filter.key {
-        condition("coalesce(chain_key, unique_key) = ?", key.to_bytes().to_vec().into());
+        // The key of a chain is the unique key of its first attempt.
+        let first = "SELECT id FROM item WHERE unique_key = ?";
+        let text = format!("(id IN ({first}) AND root_id IS NULL OR root_id IN ({first}))");
+        condition(&text, key.to_bytes().to_vec().into());
     }
     if let Some(from) = filter.created_from {
         condition("creation_time >= ?", micros(from).into());
@@ -193,13 +197,18 @@ pub(super) fn list(
     }
     let status = filter.status.iter().map(|status| status.number());
     let review_status = filter.review_status.iter().map(|status| status.number());
+    const ATTENTION: [Status; 4] = [Status::Failed, Status::Abandoned, Status::Retried, Status::Deleted];
+    if !filter.status.is_empty() && filter.status.iter().all(|status| ATTENTION.contains(status)) {
+        // Said in the words of the index, or SQLite does not see that it has them.
+        conditions.push("status IN (2, 4, 5, 6)".to_owned());
+    }
     one_of("status", status, &mut conditions);
     one_of("review_status", review_status, &mut conditions);
     let matching = conditions.join(" AND ");
     let count = format!("SELECT count(*) FROM item WHERE {matching}");
     let count: i64 = prepared(connection, &count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
     let direction = if page.descending { "DESC" } else { "ASC" };
-    let (top, skip) = (page.top, page.skip);
+    let (top, skip) = (page.top, page.skip.min(i64::MAX.unsigned_abs() as usize));
     let ids =
         format!("SELECT id FROM item WHERE {matching} ORDER BY id {direction} LIMIT {top} OFFSET {skip}");
     let ids = connection
@@ -215,6 +224,37 @@ fn one_of(column: &str, numbers: impl Iterator<Item = u8>, conditions: &mut Vec<
     if !numbers.is_empty() {
         conditions.push(format!("{column} IN ({})", numbers.join(", ")));
     }
+}
+
+/// Where retention looks: first attempts, by id, that were created before a time.
+///
+/// Ids and creation times rise together. So the youngest id that is old enough is found by halving, and the
+/// walk ends there, however many items came later.
+pub(super) fn roots_created_before(
+    connection: &Connection,
+    queue: QueueId,
+    before: Timestamp,
+    after: ItemId,
+    limit: i64,
+) -> Sql<Vec<ItemId>> {
+    const NEXT: &str = "SELECT id, creation_time FROM item WHERE id >= ?1 ORDER BY id LIMIT 1";
+    const ROOTS: &str = "SELECT id FROM item WHERE id > ?1 AND id < ?2 AND queue_id = ?3 AND root_id IS NULL \
+                         AND creation_time < ?4 ORDER BY id LIMIT ?5";
+    let last: Option<i64> =
+        prepared(connection, "SELECT max(id) FROM item")?.query_row([], |row| row.get(0))?;
+    let (mut old, mut young) = (after.0, last.unwrap_or(0) + 1); // all up to `old` are old, from `young` on none is
+    while young - old > 1 {
+        let middle = old + (young - old) / 2;
+        let next = prepared(connection, NEXT)?
+            .query_row([middle], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?;
+        match next {
+            Some((id, created)) if created < micros(before) => old = id,
+            _ => young = middle,
+        }
+    }
+    let values = params![after.0, young, queue.0, micros(before), limit];
+    prepared(connection, ROOTS)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
 }
 
 pub(super) fn remove_item(connection: &Connection, id: ItemId) -> Sql<()> {

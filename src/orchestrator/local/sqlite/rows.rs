@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::super::Result;
 use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
 use super::columns::{self, REST, STATE, micros, numbered, time};
+use super::write::{in_row, insert_copy, insert_item, write, write_large_content};
 use super::{Sqlite, error, people, prepared};
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
@@ -18,13 +19,9 @@ use crate::model::key::{ItemId, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
-use crate::model::selection::{is_deferred, rank};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 use rusqlite::types::Type;
-
-/// Content up to this size stands in the item's row; larger content in its own table.
-const CONTENT_IN_ROW: usize = 1_000;
 
 impl Rows for Sqlite {
     fn begin(&mut self) -> Result<()> {
@@ -32,19 +29,34 @@ impl Rows for Sqlite {
         if !self.connection.is_autocommit() {
             self.rollback(); // a transaction that ended in a panic
         }
+        (self.last_written, self.new_jobs) = (None, Vec::new());
         // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
         self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
     }
 
     fn commit(&mut self) -> Result<()> {
         let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
-        committed.map(drop).map_err(|error| {
-            self.broken |= error::breaks_the_connection(&error);
-            error::explain_commit(error, &self.path)
-        })
+        let Err(error) = committed else { return Ok(()) };
+        if !error::breaks_the_connection(&error) {
+            return Err(error::explain(error, &self.path));
+        }
+        // The disk failed while the commit was under way. Nobody knows what of it is there but the file itself:
+        // opened again, it has the last row that was written, or has not.
+        self.broken = true;
+        let Some((id, version)) = self.last_written else {
+            return Err(error::explain_commit(error, &self.path));
+        };
+        match self.reopen_if_broken().and_then(|()| self.row(id)) {
+            Ok(Some(row)) if row.state.row_version == version => Ok(()),
+            Ok(_) => Err(error::explain(error, &self.path)),
+            Err(_) => Err(error::explain_commit(error, &self.path)),
+        }
     }
 
     fn rollback(&mut self) {
+        for job in std::mem::take(&mut self.new_jobs) {
+            self.locks.release(job);
+        }
         let undone = self.connection.is_autocommit()
             || prepared(&self.connection, "ROLLBACK").and_then(|mut rollback| rollback.execute([])).is_ok();
         self.broken |= !undone;
@@ -52,6 +64,9 @@ impl Rows for Sqlite {
 
     fn begin_reading(&mut self) -> Result<()> {
         self.reopen_if_broken()?;
+        if !self.connection.is_autocommit() {
+            self.rollback(); // a query that ended in a panic
+        }
         self.run(|c| prepared(c, "BEGIN DEFERRED")?.execute([]).map(drop))
     }
 
@@ -98,7 +113,9 @@ impl Rows for Sqlite {
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
-        self.run(|c| insert_item(c, row))
+        let id = self.run(|c| insert_item(c, row))?;
+        self.last_written = Some((id, row.state.row_version));
+        Ok(id)
     }
 
     fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId> {
@@ -123,6 +140,7 @@ impl Rows for Sqlite {
     }
 
     fn write(&mut self, id: ItemId, before: &ItemState, written: &Written<'_>) -> Result<()> {
+        self.last_written = Some((id, written.state.row_version));
         self.run(|c| write(c, id, before, written))
     }
 
@@ -206,21 +224,7 @@ impl Rows for Sqlite {
         after: ItemId,
         limit: usize,
     ) -> Result<Vec<ItemId>> {
-        // Ids and creation times rise together: the walk ends at the first root that is too young.
-        const SQL: &str = "SELECT id, creation_time FROM item \
-                           WHERE id > ?1 AND queue_id = ?2 AND root_id IS NULL ORDER BY id LIMIT ?3";
-        self.run(|c| {
-            let mut statement = prepared(c, SQL)?;
-            let mut rows = statement.query(params![after.0, queue.0, row_count(limit)])?;
-            let mut roots = Vec::new();
-            while let Some(row) = rows.next()? {
-                if time(row, 1)? >= before {
-                    break;
-                }
-                roots.push(ItemId(row.get(0)?));
-            }
-            Ok(roots)
-        })
+        self.run(|c| people::roots_created_before(c, queue, before, after, row_count(limit)))
     }
 
     fn remove_item(&mut self, id: ItemId) -> Result<()> {
@@ -245,6 +249,7 @@ impl Rows for Sqlite {
 
     fn insert_job(&mut self, job: &Job) -> Result<()> {
         self.locks.hold(job.key);
+        self.new_jobs.push(job.key);
         self.run(|c| people::insert_job(c, job))
     }
 
@@ -284,110 +289,38 @@ fn row_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The content, if it is small enough for the item's row.
-fn in_row(content: &str) -> Option<&str> {
-    (content.len() <= CONTENT_IN_ROW).then_some(content)
-}
-
-fn write_large_content(connection: &Connection, id: ItemId, content: &str) -> Sql<()> {
-    if in_row(content).is_none() {
-        const SQL: &str = "INSERT INTO item_content (item_id, content) VALUES (?1, ?2)";
-        prepared(connection, SQL)?.execute(params![id.0, content])?;
-    }
-    Ok(())
-}
-
-fn insert_item(connection: &Connection, row: &NewRow<'_>) -> Sql<ItemId> {
-    const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
-         retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
-         seconds_in_previous_attempts, token, row_version, unique_key, reference, content, progress) \
-         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16)";
-    let state = row.state;
-    let content = row.content.as_json();
-    prepared(connection, SQL)?.execute(params![
-        row.queue.0,
-        state.status.number(),
-        is_deferred(state, row.now),
-        rank(state.priority, state.due_date),
-        state.holds_reference,
-        state.priority.number(),
-        state.due_date.map(micros),
-        state.defer_date.map(micros),
-        row.risk_sla_date.map(micros),
-        micros(state.creation_time),
-        state.token,
-        state.row_version,
-        row.unique_key.to_bytes(),
-        row.reference,
-        in_row(content),
-        row.progress,
-    ])?;
-    let id = ItemId(connection.last_insert_rowid());
-    write_large_content(connection, id, content)?;
-    Ok(id)
-}
-
-fn insert_copy(connection: &Connection, copy: &Copy<'_>) -> Sql<ItemId> {
-    const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
-         retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
-         seconds_in_previous_attempts, token, row_version, unique_key, chain_key, root_id, ancestor_id, \
-         manual_ancestor_id, reference, content) \
-         SELECT queue_id, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, risk_sla_date, ?11, ?12, ?13, ?14, ?15, \
-         coalesce(chain_key, unique_key), coalesce(root_id, id), iif(?16, NULL, id), iif(?16, id, manual_ancestor_id), \
-         reference, content FROM item WHERE id = ?1";
-    let state = copy.state;
-    prepared(connection, SQL)?.execute(params![
-        copy.original.0,
-        state.status.number(),
-        is_deferred(state, copy.now),
-        rank(state.priority, state.due_date),
-        state.holds_reference,
-        state.retry_number,
-        state.manual_retry_number,
-        state.priority.number(),
-        state.due_date.map(micros),
-        state.defer_date.map(micros),
-        micros(state.creation_time),
-        state.seconds_in_previous_attempts,
-        state.token,
-        state.row_version,
-        copy.unique_key.to_bytes(),
-        copy.by_hand,
-    ])?;
-    let id = ItemId(connection.last_insert_rowid());
-    let large =
-        "INSERT INTO item_content (item_id, content) SELECT ?2, content FROM item_content WHERE item_id = ?1";
-    prepared(connection, large)?.execute([copy.original.0, id.0])?;
-    Ok(id)
-}
-
 /// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
 ///
 /// The index holds only items that may be handed out, sorted as the model sorts them, with the id (the
 /// table's key) as its last column. So `ORDER BY rank, due_date, id` sorts nothing, and `LIMIT` ends the walk
-/// after as many entries, whatever else the queue holds. A filter on references walks on until it has found
-/// enough, or looks them up in `item_reference` when it asks for one.
+/// after as many entries, whatever else the queue holds. A filter on the beginning of references walks on until
+/// it has found enough; one for a whole reference looks it up in `item_reference`.
 fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Vec<(ItemState, Box<QueueItem>)>> {
     const PROMOTE: &str = "UPDATE item SET deferred = 0 \
                            WHERE queue_id = ?1 AND status = 0 AND deferred = 1 AND defer_date <= ?2";
-    const ORDER: &str = " ORDER BY rank, due_date, id LIMIT ?2";
+    // An item that another process promoted at a later time than it is here does not count yet.
+    const READY: &str =
+        "queue_id = ?1 AND status = 0 AND deferred = 0 AND (defer_date IS NULL OR defer_date <= ?3)";
+    const ORDER: &str = "ORDER BY rank, due_date, id LIMIT ?2";
     prepared(connection, PROMOTE)?.execute(params![ask.queue.0, micros(ask.now)])?;
     let (filter, text) = match ask.reference {
         None => ("", ""),
-        Some(ReferenceFilter::Equals(text)) => (" AND reference = ?3", text.as_str()),
+        Some(ReferenceFilter::Equals(text)) => (" AND reference = ?4", text.as_str()),
         Some(ReferenceFilter::StartsWith(text)) => {
-            (" AND substr(reference, 1, length(?3)) = ?3", text.as_str())
+            (" AND substr(reference, 1, length(?4)) = ?4", text.as_str())
         }
     };
-    let sql = format!(
-        "SELECT {STATE}, {REST} FROM item WHERE queue_id = ?1 AND status = 0 AND deferred = 0{filter}{ORDER}"
-    );
+    let index = match ask.reference {
+        Some(ReferenceFilter::Equals(_)) => "item_reference",
+        _ => "item_ready",
+    };
+    let sql = format!("SELECT {STATE}, {REST} FROM item INDEXED BY {index} WHERE {READY}{filter} {ORDER}");
     let mut statement = prepared(connection, &sql)?;
     let count = row_count(ask.count);
     let mut rows = if filter.is_empty() {
-        statement.query(params![ask.queue.0, count])?
+        statement.query(params![ask.queue.0, count, micros(ask.now)])?
     } else {
-        statement.query(params![ask.queue.0, count, text])?
+        statement.query(params![ask.queue.0, count, micros(ask.now), text])?
     };
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
@@ -398,90 +331,6 @@ fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Vec<(ItemStat
         items.push((state, item));
     }
     Ok(items)
-}
-
-/// Writes the columns that this kind of change touches, and no index that it does not.
-fn write(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<()> {
-    let state = written.state;
-    let holder = state.holder.map(|holder| holder.job.0);
-    match (before.status, state.status) {
-        (Status::New, Status::InProgress) => {
-            const TAKE: &str = "UPDATE item SET status = 1, deferred = 0, start_processing = ?2, holder = ?3, \
-                                robot = ?4, token = ?5, row_version = ?6 WHERE id = ?1";
-            prepared(connection, TAKE)?.execute(params![
-                id.0,
-                state.start_processing.map(micros),
-                holder,
-                written.taken_by.map(|(_, robot)| robot),
-                state.token,
-                state.row_version,
-            ])?;
-        }
-        (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
-            const END: &str = "UPDATE item SET status = ?2, outcome = ?3, superseded = ?4, holds_reference = ?5, \
-                               end_processing = ?6, row_version = ?7, output = ?8, progress = coalesce(?9, progress) \
-                               WHERE id = ?1";
-            prepared(connection, END)?.execute(params![
-                id.0,
-                state.status.number(),
-                state.outcome.map(|outcome| outcome.number()),
-                state.superseded,
-                state.holds_reference,
-                state.end_processing.map(micros),
-                state.row_version,
-                written.output.map(crate::model::content::Output::as_json),
-                written.progress,
-            ])?;
-            if let Some(exception) = written.exception {
-                write_exception(connection, id, exception)?;
-            }
-        }
-        _ => write_all(connection, id, written)?,
-    }
-    Ok(())
-}
-
-fn write_all(connection: &Connection, id: ItemId, written: &Written<'_>) -> Sql<()> {
-    const ALL: &str = "UPDATE item SET status = ?2, deferred = ?3, rank = ?4, review_status = ?5, superseded = ?6, \
-         holds_reference = ?7, priority = ?8, due_date = ?9, defer_date = ?10, start_processing = ?11, \
-         reviewer_user_id = ?12, holder = ?13, token = ?14, row_version = ?15, progress = coalesce(?16, progress) \
-         WHERE id = ?1";
-    let state = written.state;
-    prepared(connection, ALL)?
-        .execute(params![
-            id.0,
-            state.status.number(),
-            is_deferred(state, written.now),
-            rank(state.priority, state.due_date),
-            state.review_status.number(),
-            state.superseded,
-            state.holds_reference,
-            state.priority.number(),
-            state.due_date.map(micros),
-            state.defer_date.map(micros),
-            state.start_processing.map(micros),
-            state.reviewer_user_id,
-            state.holder.map(|holder| holder.job.0),
-            state.token,
-            state.row_version,
-            written.progress,
-        ])
-        .map(drop)
-}
-
-fn write_exception(connection: &Connection, id: ItemId, exception: &ProcessingException) -> Sql<()> {
-    const SQL: &str = "INSERT INTO item_exception (item_id, exception_type, reason, details, image_path, creation_time) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    prepared(connection, SQL)?
-        .execute(params![
-            id.0,
-            exception.exception_type.number(),
-            exception.reason,
-            exception.details,
-            exception.associated_image_file_path,
-            micros(exception.creation_time),
-        ])
-        .map(drop)
 }
 
 fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {

@@ -1,0 +1,121 @@
+//! Adding: T1, T2.
+
+use std::collections::HashSet;
+
+use super::super::super::{BulkAdded, CommitType, FailedItem, Take};
+use super::super::rows::{NewRow, Rows};
+use super::super::store::Answer;
+use super::{Applied, Apply, Stop, refusal_of};
+use crate::model::content::SpecificContent;
+use crate::model::item::{ClaimedItem, NewQueueItem};
+use crate::model::key::ItemId;
+use crate::model::lifecycle;
+use crate::model::queue::QueueDefinition;
+
+impl<R: Rows> Apply<'_, R> {
+    pub(super) fn add(&mut self, queue: &str, item: &NewQueueItem) -> Applied {
+        let queue = self.queue(queue)?;
+        let content = self.check_new(&queue, item)?;
+        let id = self.insert(&queue, item, &content)?;
+        Ok(Answer::Item(Box::new(self.item(id)?)))
+    }
+
+    pub(super) fn bulk_add(
+        &mut self,
+        queue: &str,
+        commit_type: CommitType,
+        items: &[NewQueueItem],
+    ) -> Applied {
+        let queue = self.queue(queue)?;
+        let mut bulk = BulkAdded::default();
+        if commit_type == CommitType::AllOrNothing {
+            // Checked as a whole before anything is written: nobody else writes in this transaction.
+            let mut references = HashSet::new();
+            let mut contents = Vec::with_capacity(items.len());
+            for (at, item) in items.iter().enumerate() {
+                let duplicate = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference);
+                let twice = duplicate.is_some_and(|reference| !references.insert(reference));
+                match self.check_new(&queue, item) {
+                    Ok(_) if twice => bulk.failed.push(FailedItem {
+                        ordinal: at + 1,
+                        refusal: lifecycle::duplicate_reference(duplicate.unwrap_or_default(), &queue.name),
+                    }),
+                    Ok(content) => contents.push(content),
+                    Err(stop) => bulk.failed.push(failed_item(at, stop)?),
+                }
+            }
+            if bulk.failed.is_empty() {
+                for (item, content) in items.iter().zip(&contents) {
+                    self.insert(&queue, item, content)?;
+                }
+                bulk.added = items.len() as u64;
+            }
+            return Ok(Answer::BulkAdded(bulk));
+        }
+        for (at, item) in items.iter().enumerate() {
+            let added = self.check_new(&queue, item).and_then(|content| self.insert(&queue, item, &content));
+            match added {
+                Ok(_) => bulk.added += 1,
+                Err(stop) => bulk.failed.push(failed_item(at, stop)?),
+            }
+            if commit_type == CommitType::StopOnFirstFailure && !bulk.failed.is_empty() {
+                break;
+            }
+        }
+        Ok(Answer::BulkAdded(bulk))
+    }
+
+    pub(super) fn add_and_start(&mut self, take: &Take, item: &NewQueueItem) -> Applied {
+        let queue = self.queue(&take.queue)?;
+        self.job(take.job)?.alive()?;
+        // Started at once, whatever its DeferDate says: that date is for a retry or for nobody.
+        let mut item = item.clone();
+        item.defer_date = None;
+        let content = self.check_new(&queue, &item)?;
+        let id = self.insert(&queue, &item, &content)?;
+        let row = self.row(id)?;
+        let claim = self.start(id, &row.state, &queue, take)?;
+        let item = Box::new(self.item(id)?);
+        Ok(Answer::Claimed(ClaimedItem { item, claim }))
+    }
+
+    fn check_new(&mut self, queue: &QueueDefinition, item: &NewQueueItem) -> Applied<SpecificContent> {
+        let content = item.validate(queue)?;
+        if let Some(reference) = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference)
+            && self.rows.holds_reference(queue.id, reference)?
+        {
+            return Err(lifecycle::duplicate_reference(reference, &queue.name).into());
+        }
+        Ok(content)
+    }
+
+    fn insert(
+        &mut self,
+        queue: &QueueDefinition,
+        item: &NewQueueItem,
+        content: &SpecificContent,
+    ) -> Applied<ItemId> {
+        let state = lifecycle::added(item, queue, self.now);
+        let unique_key = self.rows.keys().item(self.now);
+        let id = self.rows.insert_item(&NewRow {
+            queue: queue.id,
+            unique_key,
+            state: &state,
+            reference: item.reference.as_deref(),
+            content,
+            risk_sla_date: item.risk_sla_date,
+            progress: item.progress.as_deref(),
+            now: self.now,
+        })?;
+        self.statistics.entry(queue.id).or_default().count(&state, 1);
+        self.wake = true;
+        Ok(id)
+    }
+}
+
+fn failed_item(at: usize, stop: Stop) -> Applied<FailedItem> {
+    match stop {
+        Stop::Refused(error) => Ok(FailedItem { ordinal: at + 1, refusal: refusal_of(&error) }),
+        Stop::Failed(_) => Err(stop),
+    }
+}

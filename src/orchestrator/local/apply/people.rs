@@ -1,0 +1,177 @@
+//! What people do: queues, T16 to T24, comments.
+
+use super::super::super::OrchestratorError;
+use super::super::rows::{Rows, Written};
+use super::super::store::Answer;
+use super::{Applied, Apply, Stop, refusal_of};
+use crate::model::Refusal;
+use crate::model::clock::whole_microseconds;
+use crate::model::code::ErrorCode;
+use crate::model::content::SpecificContent;
+use crate::model::item::{ItemEdit, validate_progress};
+use crate::model::key::{ItemId, QueueId};
+use crate::model::lifecycle::{self, Event, Transition};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use crate::model::review::{FailedItems, ItemVersion, Person, validate_comment, validate_comment_author};
+use crate::model::status::ReviewStatus;
+
+impl<R: Rows> Apply<'_, R> {
+    pub(super) fn create_queue(&mut self, new: NewQueueDefinition) -> Applied {
+        new.validate()?;
+        self.check_name_is_free(&new.name, None)?;
+        let mut queue = QueueDefinition {
+            id: QueueId(0),
+            key: self.rows.keys().queue(self.now),
+            name: new.name,
+            description: new.description,
+            policy: new.policy,
+            creation_time: self.now,
+        };
+        queue.id = self.rows.insert_queue(&queue)?;
+        Ok(Answer::Queue(queue))
+    }
+
+    pub(super) fn update_queue(&mut self, name: &str, new: NewQueueDefinition) -> Applied {
+        let queue = self.queue(name)?;
+        new.validate_change_of(&queue)?;
+        self.check_name_is_free(&new.name, Some(queue.id))?;
+        let NewQueueDefinition { name, description, policy } = new;
+        let queue = QueueDefinition { name, description, policy, ..(*queue).clone() };
+        self.rows.update_queue(&queue)?;
+        Ok(Answer::Queue(queue))
+    }
+
+    pub(super) fn check_name_is_free(&mut self, name: &str, except: Option<QueueId>) -> Applied<()> {
+        match self.rows.queue_named(name)? {
+            Some(taken) if Some(taken.id) != except => {
+                let message = format!("the name {:?} is already used", taken.name);
+                Err(Refusal::new(ErrorCode::NAME_ALREADY_USED, message).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn delete_queue(&mut self, name: &str) -> Applied {
+        let queue = self.queue(name)?;
+        for id in self.rows.unfinished(queue.id)? {
+            self.happen(id, Event::Delete)?;
+        }
+        self.rows.delete_queue(queue.id)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
+        let row = self.row(id)?;
+        if let Some(progress) = &edit.progress {
+            validate_progress(progress)?;
+        }
+        let event = Event::Edit {
+            priority: edit.priority.unwrap_or(row.state.priority),
+            due_date: edit.due_date.map_or(row.state.due_date, |date| date.map(whole_microseconds)),
+            defer_date: edit.defer_date.map_or(row.state.defer_date, |date| date.map(whole_microseconds)),
+        };
+        let policy = self.policy(row.queue)?;
+        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+            let written =
+                Written { progress: edit.progress.as_deref(), ..Written::state(&change.after, self.now) };
+            self.apply(id, row.queue, &row.state, &change, &written)?;
+            if let Some(content) = &edit.specific_content {
+                self.rows.set_content(id, content)?;
+            }
+        }
+        Ok(Answer::Item(Box::new(self.item(id)?)))
+    }
+
+    pub(super) fn delete(&mut self, item: ItemVersion) -> Applied<()> {
+        let row = self.row(item.id)?;
+        if row.state.row_version != item.row_version {
+            let message = format!("the item changed: it is at version {}", row.state.row_version);
+            return Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message).into());
+        }
+        self.happen(item.id, Event::Delete).map(drop)
+    }
+
+    pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
+        self.happen(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
+    }
+
+    /// Does something to each item; collects those that are refused.
+    pub(super) fn each(
+        &mut self,
+        items: Vec<ItemVersion>,
+        mut act: impl FnMut(&mut Self, ItemVersion) -> Applied<()>,
+    ) -> Applied {
+        let mut failed = FailedItems::new();
+        for item in items {
+            match act(self, item) {
+                Ok(()) => {}
+                Err(Stop::Refused(error)) => failed.push((item.id, refusal_of(&error))),
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(Answer::Failed(failed))
+    }
+
+    pub(super) fn add_comment(&mut self, id: ItemId, author: &Person, text: &str) -> Applied {
+        self.row(id)?;
+        validate_comment(text)?;
+        Ok(Answer::Comment(self.rows.insert_comment(id, author, text, self.now)?))
+    }
+
+    pub(super) fn edit_comment(&mut self, id: i64, person: &Person, text: Option<&str>) -> Applied {
+        let Some(comment) = self.rows.comment(id)? else {
+            return Err(Stop::Refused(OrchestratorError::not_found(format!("comment {id} does not exist"))));
+        };
+        validate_comment_author(&comment, person)?;
+        text.map_or(Ok(()), validate_comment)?;
+        self.rows.write_comment(id, text)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn purge(&mut self, id: ItemId) -> Applied {
+        self.happen(id, Event::Purge)?;
+        self.rows.set_content(id, &SpecificContent::empty())?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn apply_retention(&mut self, limit: usize) -> Applied {
+        let mut removed = 0;
+        for queue in self.rows.queues()? {
+            let policy = &queue.policy;
+            let days = policy.retention_days.min(policy.stale_retention_days);
+            let age = std::time::Duration::from_secs(u64::from(days) * 86_400);
+            let Ok(before) = self.now.checked_sub(age) else { continue };
+            let mut after = ItemId(0);
+            while removed < limit {
+                let roots = self.rows.roots_created_before(queue.id, before, after, limit - removed)?;
+                let Some(last) = roots.last() else { break };
+                after = *last;
+                for root in roots {
+                    removed += self.remove_chain(root, policy)?;
+                }
+            }
+        }
+        Ok(Answer::Removed(removed as u64))
+    }
+
+    /// T23: a chain goes as a whole or not at all.
+    pub(super) fn remove_chain(&mut self, root: ItemId, policy: &QueuePolicy) -> Applied<usize> {
+        let mut rows = Vec::new();
+        for id in self.rows.chain(root)? {
+            rows.push((id, self.row(id)?));
+        }
+        let whole_chain_expired =
+            rows.iter().all(|(_, row)| lifecycle::is_expired(&row.state, policy, self.now));
+        if !whole_chain_expired {
+            return Ok(0);
+        }
+        for (id, row) in &rows {
+            let event = Event::Expire { whole_chain_expired };
+            let transition = lifecycle::transition(&row.state, event, policy, self.now)?;
+            assert_eq!(transition, Transition::Remove, "an expired chain is removed");
+            self.rows.remove_item(*id)?;
+            self.statistics.entry(row.queue).or_default().count(&row.state, -1);
+        }
+        Ok(rows.len())
+    }
+}
