@@ -672,6 +672,13 @@ async fn t14_the_end_of_a_job_abandons_what_it_still_holds(f: Fixture) {
     assert_eq!(swept.abandoned, 1);
     assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
     assert!(f.orchestrator.end_job(job, JobState::Successful, None).await.unwrap_err().is_claim_lost());
+    let alive = f.job().await;
+    let no_end = f.orchestrator.end_job(alive, JobState::Running, None).await.unwrap_err();
+    assert_eq!(no_end.kind(), ErrorKind::Invalid);
+    f.orchestrator.end_job(alive, JobState::Stopped, None).await.unwrap();
+    f.advance(1);
+    let last = f.job().await;
+    f.orchestrator.end_job(last, JobState::Faulted, Some("broken".to_owned())).await.unwrap();
     let jobs = f.orchestrator.list_jobs(10).await.unwrap();
     assert_eq!(
         (jobs[0].state, jobs[0].info.as_deref(), jobs[0].end_time),

@@ -140,6 +140,26 @@ async fn an_idle_robot_waits_for_the_copy_that_a_busy_one_may_make() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_queue_is_empty_only_when_the_last_copy_of_a_copy_is_done() {
+    for ahead in [0, 3] {
+        for robots in [1, 2, 5] {
+            let o = paused(retries(4)).await;
+            let items = (0..40).map(|n| script(&n.to_string(), "application")).collect();
+            o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+            let performer = performer(&Scripted::default()).robots(robots).claim_ahead(ahead);
+            let started = Instant::now();
+            let summary = performer.run_until_empty(o.clone()).await.unwrap();
+            assert_eq!(
+                (summary.retried, summary.application_exceptions),
+                (160, 40),
+                "{robots} robots, {ahead} ahead"
+            );
+            assert_eq!(started.elapsed(), Duration::ZERO, "and nobody waits for a poll to see it");
+        }
+    }
+}
+
 // Failures
 
 #[tokio::test(start_paused = true)]
@@ -264,6 +284,7 @@ async fn settings_that_make_no_sense_are_refused() {
         performer(&scripted).lease(Duration::MAX),
         performer(&scripted).poll_interval(Duration::ZERO),
         performer(&scripted).time_limit(Duration::ZERO),
+        performer(&scripted).claim_ahead(usize::MAX),
     ] {
         let PerformerError::NotStarted(error) = performer.run_until_empty(o.clone()).await.unwrap_err()
         else {
@@ -289,7 +310,29 @@ async fn an_output_that_cannot_be_stored_does_not_undo_the_work() {
     assert!(output["OutputOmitted"].as_str().unwrap().contains("the limit is 51200"), "{output}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_function_for_events_that_panics_harms_nobody() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "ok"), ("b", "ok")]).await;
+        let performer =
+            performer(&Scripted::default()).claim_ahead(ahead).on_event(|_| panic!("in the user's code"));
+        assert_eq!(performer.run_until_empty(o).await.unwrap().successful, 2);
+    }
+}
+
 // Postpone and progress
+
+#[tokio::test(start_paused = true)]
+async fn the_time_an_item_waited_in_the_buffer_is_not_lost() {
+    let o = paused(retries(0)).await;
+    o.add_queue_item(QUEUE, script_for("first", "sleep", 300)).await.unwrap();
+    o.add_queue_item(QUEUE, script_for("second", "postpone", 60)).await.unwrap();
+    let summary = performer(&Scripted::default()).claim_ahead(4).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!((summary.successful, summary.postponed, summary.given_back), (1, 1, 0));
+    let second = item(&o, "second").await;
+    assert_eq!(second.defer_date.unwrap().duration_since(second.creation_time).as_secs(), 360);
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_postponed_item_comes_back_when_its_time_has_come() {

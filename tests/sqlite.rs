@@ -248,6 +248,49 @@ async fn without_lock_files_the_lease_decides() {
     assert_eq!(other.sweep().await.unwrap().jobs, [job]);
 }
 
+/// Somebody set the time of day back between the starts of two processes: they still agree on the time.
+#[tokio::test]
+async fn processes_that_started_in_different_times_do_not_abandon_each_other_s_items() {
+    use performer::model::clock::{Clock, ManualClock};
+    let folder = tempfile::tempdir().unwrap();
+    let path = good_file(folder.path()).await;
+    let early = Arc::new(ManualClock::new(start_of_time() + Duration::from_secs(3_600)));
+    let late = Arc::new(ManualClock::new(start_of_time()));
+    let ahead = Local::sqlite_with_clock(&path, early.clone()).await.unwrap();
+    let behind = Local::sqlite_with_clock(&path, late.clone()).await.unwrap();
+    let first = ahead.start_job(new_job()).await.unwrap();
+    let second = behind.start_job(new_job()).await.unwrap();
+    assert_eq!(late.now(), early.now(), "whoever is behind catches up");
+    for _ in 0..5 {
+        assert_eq!(ahead.sweep().await.unwrap().jobs.len(), 0);
+        assert_eq!(behind.sweep().await.unwrap().jobs.len(), 0);
+        early.advance(Duration::from_secs(9));
+        late.advance(Duration::from_secs(9));
+        ahead.beat(first).await.unwrap();
+        behind.beat(second).await.unwrap();
+    }
+}
+
+/// The file of a process that was killed while its log was being put away.
+#[tokio::test]
+async fn a_file_that_is_shorter_than_its_header_says_is_mended_from_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let store = open(&path).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let items = (0..500).map(|n| named(&n.to_string())).collect();
+    store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let (torn, log) = (folder.path().join("torn.db"), folder.path().join("torn.db-wal"));
+    fs::copy(&path, &torn).unwrap();
+    fs::copy(folder.path().join("queue.db-wal"), &log).unwrap();
+    // The first page is written first, and tells the new length; the pages behind it are still to come.
+    let mut bytes = fs::read(&torn).unwrap();
+    bytes[28..32].copy_from_slice(&200_u32.to_be_bytes());
+    fs::write(&torn, bytes).unwrap();
+    let mended = open(&torn).await;
+    assert_eq!(mended.queue_statistics(QUEUE).await.unwrap().new, 500);
+}
+
 #[tokio::test]
 async fn a_job_that_ended_leaves_no_lock_file() {
     let folder = tempfile::tempdir().unwrap();

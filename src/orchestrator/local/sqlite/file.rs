@@ -129,30 +129,29 @@ fn check(path: &Path) -> Result<()> {
             "{shown} is empty; if nothing is missing, delete it and it will be made anew"
         ));
     }
-    let (application, pages, page_size) = match header(path) {
-        Ok(header) => header,
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return refuse(format!("{shown} is not a SQLite file"));
-        }
-        Err(error) => return Err(explain(error, path)),
-    };
-    if application != APPLICATION_ID {
-        return refuse(format!("{shown} is a SQLite file of another program"));
+    if metadata.len() < HEADER {
+        return refuse(format!("{shown} is not a SQLite file"));
     }
-    // The file may be shorter than its header says only while a log beside it is being put away, or when the
-    // program that did so was killed: then SQLite mends it from the log.
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    let short = |length: u64| length < pages * page_size && !Path::new(&log).exists();
-    if short(metadata.len()) && fs::metadata(path).is_ok_and(|metadata| short(metadata.len())) {
-        let message = format!("{shown} is damaged: it has {} of {} bytes", metadata.len(), pages * page_size);
-        return refuse(format!("{message}; restore it from a backup"));
+    match application_id(path) {
+        Ok(APPLICATION_ID) => Ok(()),
+        Ok(_) => refuse(format!("{shown} is a SQLite file of another program")),
+        Err(error) => match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => refuse(format!("{shown} is not a SQLite file")),
+            // The file may be shorter than its header says while a log beside it is being put away, or when the
+            // program that did so was killed: then SQLite mends it from the log, or finds that it cannot.
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) if Path::new(&log).exists() => Ok(()),
+            _ => Err(explain(error, path)),
+        },
     }
-    Ok(())
 }
 
-/// The application's id, the number of pages and their size.
-fn header(path: &Path) -> rusqlite::Result<(i32, u64, u64)> {
+/// The size of a SQLite file's header.
+const HEADER: u64 = 100;
+
+/// The id of the program that made the file. Corrupt when the file is shorter than its header says.
+fn application_id(path: &Path) -> rusqlite::Result<i32> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -165,9 +164,7 @@ fn header(path: &Path) -> rusqlite::Result<(i32, u64, u64)> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
-    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-    let application = i32::try_from(pragma("application_id")?).unwrap_or_default();
-    Ok((application, pragma("page_count")?.unsigned_abs(), pragma("page_size")?.unsigned_abs()))
+    connection.query_row("PRAGMA application_id", [], |row| row.get(0))
 }
 
 /// Brings the schema up to date, each version in one transaction. Two processes that do this at once: one
