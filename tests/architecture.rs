@@ -160,6 +160,15 @@ fn every_dependency_says_why() {
     assert!(looked > 15);
 }
 
+/// The first code in the README is the program that runs.
+#[test]
+fn the_readme_shows_the_hello_example() {
+    let hello = fs::read_to_string(root().join("examples/hello.rs")).unwrap();
+    let (_, program) = hello.split_once("\n\n").unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(program.trim()), "README.md and examples/hello.rs differ");
+}
+
 /// The checks above can fail.
 #[test]
 fn a_violation_is_seen() {

@@ -40,6 +40,7 @@ impl SpecificContent {
         Ok(Self(text.into()))
     }
 
+    #[cfg(feature = "sqlite")] // the stores that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -120,6 +121,7 @@ impl Output {
         (Some(Self(text.into())), Some(reason))
     }
 
+    #[cfg(feature = "sqlite")] // the stores that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use self::batch::Batch;
 use self::store::{Answer, Operation, Query};
 use super::{
-    Administration, BulkAdded, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report,
-    ReportedAndTaken, Result, Seen, Swept, Take, Taken,
+    Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
+    Taken,
 };
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
@@ -90,6 +90,7 @@ impl Local {
         path: impl Into<std::path::PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
+        use super::{ErrorKind, OrchestratorError};
         let path = path.into();
         let now = clock.now();
         let (answer, opened) = tokio::sync::oneshot::channel();
