@@ -40,6 +40,19 @@ impl SpecificContent {
         Ok(Self(text.into()))
     }
 
+    /// Checks and keeps anything that is written as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); code 1009 also when it cannot be written as JSON.
+    pub fn of(content: &impl Serialize) -> Result<Self, Refusal> {
+        let value = serde_json::to_value(content).map_err(|error| {
+            let message = format!("the content cannot be written as JSON: {error}");
+            Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
+        })?;
+        Self::new(&value)
+    }
+
     #[cfg(feature = "sqlite")] // the stores that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())

@@ -4,7 +4,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::clock::whole_microseconds;
 use super::code::ErrorCode;
@@ -129,10 +128,10 @@ pub struct ClaimedItem {
 ///     .priority(Priority::High);
 /// ```
 ///
-/// Nothing is checked until the item is added; then it is refused as a whole, with the reason.
+/// Nothing is refused until the item is added; then it is refused as a whole, with the reason.
 #[derive(Clone)]
 pub struct NewQueueItem {
-    content: Result<Value, String>,
+    content: Result<SpecificContent, Refusal>,
     pub(crate) reference: Option<String>,
     pub(crate) priority: Priority,
     pub(crate) due_date: Option<Timestamp>,
@@ -157,7 +156,8 @@ impl NewQueueItem {
     /// An item with this SpecificContent: anything that is written as a flat JSON object.
     pub fn new(content: impl Serialize) -> Self {
         Self {
-            content: serde_json::to_value(&content).map_err(|error| error.to_string()),
+            // Here, and not where the item is added: that is under the store's one writer.
+            content: SpecificContent::of(&content),
             reference: None,
             priority: Priority::Normal,
             due_date: None,
@@ -228,13 +228,7 @@ impl NewQueueItem {
         if let Some(progress) = &self.progress {
             validate_progress(progress)?;
         }
-        let value = self.content.as_ref().map_err(|error| {
-            Refusal::new(
-                ErrorCode::INVALID_ARGUMENT,
-                format!("the content cannot be written as JSON: {error}"),
-            )
-        })?;
-        SpecificContent::new(value)
+        self.content.clone()
     }
 }
 

@@ -43,8 +43,8 @@ impl<R: Rows> Store for R {
         if let Err(error) = self.begin() {
             return all(&error);
         }
-        let mut apply =
-            Apply { rows: self, clock, now: clock.now(), statistics: BTreeMap::new(), wake: false };
+        let (now, known) = (clock.now(), Known::default());
+        let mut apply = Apply { rows: self, clock, now, statistics: BTreeMap::new(), wake: false, known };
         let answers = apply.all(operations).and_then(|answers| {
             apply.write_statistics()?;
             Ok((answers, apply.wake))
@@ -118,6 +118,15 @@ struct Apply<'a, R> {
     now: Timestamp,
     statistics: BTreeMap<QueueId, QueueStatistics>,
     wake: bool,
+    /// What has been looked up in this batch already.
+    known: Known,
+}
+
+/// Queues and jobs that a batch has looked up. Nobody else changes them while its transaction is open.
+#[derive(Default)]
+struct Known {
+    queues: Vec<(String, Arc<QueueDefinition>)>,
+    jobs_alive: Vec<JobKey>,
 }
 
 impl<R: Rows> Apply<'_, R> {
@@ -130,7 +139,14 @@ impl<R: Rows> Apply<'_, R> {
                 answers.push(None);
                 continue;
             }
+            let lookups_stay = matches!(
+                operation,
+                Operation::Report(_) | Operation::Add { .. } | Operation::Progress { .. }
+            );
             answers.push(Some(settled(self.one(operation))?));
+            if !lookups_stay {
+                self.known = Known::default();
+            }
         }
         self.takes(takes, &mut answers)?;
         Ok(answers.into_iter().flatten().collect())
@@ -224,7 +240,7 @@ impl<R: Rows> Apply<'_, R> {
         if items.len() == 0 {
             return Ok(Vec::new());
         }
-        self.job(take.job)?.alive()?;
+        self.check_alive(take.job)?;
         let mut taken = Vec::with_capacity(take.count.min(items.len()));
         while taken.len() < take.count {
             let Some((state, mut item)) = items.next() else { break };
@@ -272,7 +288,7 @@ impl<R: Rows> Apply<'_, R> {
         };
         let event = event_of(&report.result, report.claim.holder());
         // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
-        let policy = self.rows.queue(row.queue)?.map(|queue| queue.policy.clone()).unwrap_or_default();
+        let policy = self.queue_by_id(row.queue)?.map(|queue| queue.policy.clone()).unwrap_or_default();
         let transition = lifecycle::transition(&row.state, event, &policy, self.now)?;
         if let Some(progress) = &report.progress {
             validate_progress(progress)?;
@@ -357,13 +373,38 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     fn queue(&mut self, name: &str) -> Applied<Arc<QueueDefinition>> {
+        if let Some((_, queue)) = self.known.queues.iter().find(|(known, _)| known == name) {
+            return Ok(queue.clone());
+        }
         let queue = self.rows.queue_named(name)?;
-        queue.ok_or_else(|| Stop::Refused(OrchestratorError::no_queue(name)))
+        let queue = queue.ok_or_else(|| Stop::Refused(OrchestratorError::no_queue(name)))?;
+        self.known.queues.push((name.to_owned(), queue.clone()));
+        Ok(queue)
+    }
+
+    fn queue_by_id(&mut self, id: QueueId) -> Applied<Option<Arc<QueueDefinition>>> {
+        if let Some((_, queue)) = self.known.queues.iter().find(|(_, queue)| queue.id == id) {
+            return Ok(Some(queue.clone()));
+        }
+        let queue = self.rows.queue(id)?;
+        if let Some(queue) = &queue {
+            self.known.queues.push((queue.name.clone(), queue.clone()));
+        }
+        Ok(queue)
+    }
+
+    /// Checks that a job may take items.
+    fn check_alive(&mut self, key: JobKey) -> Applied<()> {
+        if !self.known.jobs_alive.contains(&key) {
+            self.job(key)?.alive()?;
+            self.known.jobs_alive.push(key);
+        }
+        Ok(())
     }
 
     /// The policy of an item's queue. Of a deleted queue nothing is found.
     fn policy(&mut self, queue: QueueId) -> Applied<QueuePolicy> {
-        let queue = self.rows.queue(queue)?;
+        let queue = self.queue_by_id(queue)?;
         let gone = || Stop::Refused(OrchestratorError::not_found("the queue of the item was deleted"));
         Ok(queue.ok_or_else(gone)?.policy.clone())
     }

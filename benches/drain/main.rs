@@ -1,0 +1,28 @@
+//! How fast durable is: each figure beside the limit it is measured against, in the same run.
+//!
+//! `cargo bench --bench drain [-- NAME…]` prints lines of `name  ours  limit  ratio`. Ours and limit alternate, and
+//! each is the median of its rounds. Absolute figures are those of this machine at this moment; the ratio is
+//! what counts. `docs/performance.md` tells what each figure is, its bar, and what was seen.
+
+mod limits;
+mod measure;
+mod ours;
+
+use measure::Bench;
+
+fn main() {
+    // `cargo bench` passes flags of its own; the others name figures.
+    let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if names.first().is_some_and(|name| name == "in-another-process") {
+        return ours::add_from_another_process(&names[1..]);
+    }
+    let bench = Bench::new(names);
+    println!("{:<24}{:>16}{:>16}{:>8}  {}", "name", "ours", "limit", "ratio", "bar");
+    ours::drains(&bench);
+    ours::single_calls(&bench);
+    ours::adds(&bench);
+    ours::latencies(&bench);
+    ours::memory(&bench);
+    ours::big_content(&bench);
+    ours::full_files(&bench);
+}

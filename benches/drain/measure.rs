@@ -1,0 +1,85 @@
+//! Rounds, medians, and the line a figure is printed on.
+
+use std::time::Duration;
+
+/// Which figures to measure.
+pub struct Bench {
+    names: Vec<String>,
+}
+
+/// What a figure is measured in, and which way is better.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    /// More is better.
+    PerSecond,
+    /// Less is better.
+    Time,
+    /// Less is better.
+    Bytes,
+}
+
+/// How a figure is to be read: ours divided by the limit must be at least, or at most, this.
+#[derive(Clone, Copy)]
+pub enum Bar {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bench {
+    pub fn new(names: Vec<String>) -> Self {
+        Self { names }
+    }
+
+    pub fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| name.starts_with(wanted.as_str()))
+    }
+
+    /// Measures a figure: `rounds` times limit and ours, one after the other.
+    pub fn figure(
+        &self,
+        name: &str,
+        unit: Unit,
+        bar: Bar,
+        rounds: usize,
+        mut limit: impl FnMut() -> f64,
+        mut ours: impl FnMut() -> f64,
+    ) {
+        if !self.wants(name) {
+            return;
+        }
+        let (mut limits, mut results) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            limits.push(limit());
+            results.push(ours());
+        }
+        print_line(name, unit, bar, median(&mut results), median(&mut limits));
+    }
+}
+
+pub fn print_line(name: &str, unit: Unit, bar: Bar, ours: f64, limit: f64) {
+    let ratio = ours / limit;
+    let (met, bar) = match bar {
+        Bar::AtLeast(bar) => (ratio >= bar, format!(">= {bar:.2}")),
+        Bar::AtMost(bar) => (ratio <= bar, format!("<= {bar:.2}")),
+    };
+    let mark = if met { "" } else { "  MISSED" };
+    println!("{name:<24}{:>16}{:>16}{ratio:>8.2}  {bar}{mark}", shown(ours, unit), shown(limit, unit));
+}
+
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A count in a time, as a rate.
+pub fn rate(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn shown(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::PerSecond => format!("{value:.0}/s"),
+        Unit::Time => format!("{:.1?}", Duration::from_secs_f64(value)),
+        Unit::Bytes => format!("{value:.0} B"),
+    }
+}

@@ -1,0 +1,461 @@
+//! What performer does of it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use performer::model::job::NewJob;
+use performer::model::result::TransactionResult;
+use performer::orchestrator::local::Local;
+use performer::orchestrator::{Report, Take};
+use performer::prelude::*;
+use performer::{CommitType, JobKey, PerformerEvent};
+use serde::{Deserialize, Serialize};
+
+use super::limits::{self, Raw};
+use super::measure::{Bar, Bench, Unit, median, print_line, rate};
+
+const QUEUE: &str = "Bench";
+const ROUNDS: usize = 5;
+
+/// About 200 bytes of it.
+#[derive(Serialize, Deserialize)]
+pub struct Content {
+    invoice: String,
+    customer: u32,
+    amount: f64,
+    text: String,
+}
+
+fn content() -> Content {
+    Content { invoice: "INV-536365".to_owned(), customer: 17_850, amount: 139.12, text: "x".repeat(130) }
+}
+
+fn content_text() -> &'static str {
+    Box::leak(serde_json::to_string(&content()).expect("content").into_boxed_str())
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Transaction for Nothing {
+    type Content = Content;
+    type Output = ();
+
+    async fn process(&mut self, content: Content, _: &TransactionItem) -> Result<(), Exception> {
+        std::hint::black_box(content);
+        Ok(())
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+async fn sqlite(folder: &Path) -> Arc<dyn Administration> {
+    let store = Local::sqlite(folder.join("ours.db")).await.expect("a file");
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("a queue");
+    Arc::new(store)
+}
+
+async fn fill(orchestrator: &Arc<dyn Administration>, count: usize) -> Duration {
+    let items: Vec<_> = (0..count).map(|_| NewQueueItem::new(content())).collect();
+    let started = Instant::now();
+    let added =
+        orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.expect("added");
+    assert_eq!(added.added, count as u64);
+    started.elapsed()
+}
+
+async fn drain(orchestrator: Arc<dyn Administration>, count: usize, ahead: usize) -> Duration {
+    let started = Instant::now();
+    let performer = Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).answer_signals(false);
+    let summary = performer.run_until_empty(orchestrator).await.expect("a summary");
+    assert_eq!(summary.successful, count as u64);
+    started.elapsed()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+pub fn drains(bench: &Bench) {
+    const COUNT: usize = 20_000;
+    let runtime = runtime();
+    for (name, batch, ahead) in [("sqlite.drain", 64, 0), ("sqlite.drain.ahead", 1_000, 1_000)] {
+        let limit = || {
+            let folder = folder();
+            let mut raw = Raw::new(folder.path());
+            raw.add_bulk(content_text(), COUNT);
+            rate(COUNT, raw.drain(batch))
+        };
+        let ours = || {
+            runtime.block_on(async {
+                let folder = folder();
+                let store = sqlite(folder.path()).await;
+                fill(&store, COUNT).await;
+                rate(COUNT, drain(store, COUNT, ahead).await)
+            })
+        };
+        bench.figure(name, Unit::PerSecond, Bar::AtLeast(0.6), ROUNDS, limit, ours);
+    }
+    bench.figure(
+        "memory.drain",
+        Unit::PerSecond,
+        Bar::AtLeast(0.4),
+        ROUNDS,
+        || rate(COUNT, runtime.block_on(limits::channel(content_text(), COUNT, 64))),
+        || {
+            runtime.block_on(async {
+                let store: Arc<dyn Administration> = Arc::new(Local::memory());
+                store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("a queue");
+                fill(&store, COUNT).await;
+                rate(COUNT, drain(store, COUNT, 0).await)
+            })
+        },
+    );
+}
+
+fn job() -> NewJob {
+    NewJob {
+        queue: QUEUE.to_owned(),
+        machine: "bench".to_owned(),
+        process_id: 1,
+        version: "0".to_owned(),
+        robots: 1,
+        lease: Duration::from_secs(3_600),
+    }
+}
+
+fn take(job: JobKey, count: usize) -> Take {
+    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+}
+
+fn successful(claim: performer::model::key::Claim) -> Report {
+    Report { claim, result: TransactionResult::Successful { output: None }, progress: None }
+}
+
+/// The median of `count` calls.
+fn each(count: usize, mut call: impl FnMut() -> Duration) -> f64 {
+    let mut times: Vec<f64> = (0..count).map(|_| call().as_secs_f64()).collect();
+    median(&mut times)
+}
+
+pub fn single_calls(bench: &Bench) {
+    const CALLS: usize = 300;
+    let runtime = runtime();
+    let (raw_folder, our_folder) = (folder(), folder());
+    let mut raw = Raw::new(raw_folder.path());
+    let mut limit = || each(CALLS, || raw.add_one(content_text()));
+    let store = runtime.block_on(sqlite(our_folder.path()));
+    bench.figure("sqlite.add.one", Unit::Time, Bar::AtMost(2.0), ROUNDS, &mut limit, || {
+        each(CALLS, || {
+            let item = NewQueueItem::new(content());
+            runtime.block_on(async {
+                let started = Instant::now();
+                store.add_queue_item(QUEUE, item).await.expect("added");
+                started.elapsed()
+            })
+        })
+    });
+    let job = runtime.block_on(store.start_job(job())).expect("a job");
+    bench.figure("sqlite.result.one", Unit::Time, Bar::AtMost(2.0), ROUNDS, &mut limit, || {
+        runtime.block_on(async {
+            fill(&store, CALLS).await;
+        });
+        let answer = runtime.block_on(store.report_and_take(Vec::new(), Some(take(job, CALLS))));
+        let mut claims = answer.taken.expect("taken").items.into_iter();
+        each(CALLS, || {
+            let claim = claims.next().expect("a claim").claim;
+            runtime.block_on(async {
+                let started = Instant::now();
+                let answer = store.report_and_take(vec![successful(claim)], None).await;
+                answer.reports[0].as_ref().expect("recorded");
+                started.elapsed()
+            })
+        })
+    });
+}
+
+pub fn adds(bench: &Bench) {
+    const COUNT: usize = 100_000;
+    let runtime = runtime();
+    let limit = || rate(COUNT, Raw::new(folder().path()).add_bulk(content_text(), COUNT));
+    bench.figure("sqlite.add.bulk", Unit::PerSecond, Bar::AtLeast(0.5), ROUNDS, limit, || {
+        runtime.block_on(async {
+            let folder = folder();
+            let store = sqlite(folder.path()).await;
+            rate(COUNT, fill(&store, COUNT).await)
+        })
+    });
+}
+
+/// The median time from the answer to an add until its transaction starts, on an idle performer.
+async fn latency(
+    performing: Arc<dyn Administration>,
+    mut add: impl AsyncFnMut() -> Instant,
+    count: usize,
+) -> f64 {
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let performer = Performer::new(QUEUE, || Nothing).robots(4).answer_signals(false).on_event(
+        move |event| match event {
+            PerformerEvent::TransactionStarted { .. } => started.send(Instant::now()).expect("a listener"),
+            PerformerEvent::TransactionEnded { .. } => ended.send(()).expect("a listener"),
+            _ => {}
+        },
+    );
+    let stop = performer.stop_handle();
+    let running = tokio::spawn(performer.run(performing));
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let added = add().await;
+        let start = starts.recv().await.expect("a start");
+        times.push(start.saturating_duration_since(added).as_secs_f64());
+        ends.recv().await.expect("an end");
+        // Until the robots are idle again.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.stop();
+    running.await.expect("a task").expect("a summary");
+    median(&mut times)
+}
+
+pub fn latencies(bench: &Bench) {
+    const ITEMS: usize = 200;
+    let runtime = runtime();
+    let raw_folder = folder();
+    let mut raw = Raw::new(raw_folder.path());
+    bench.figure(
+        "latency.same_process",
+        Unit::Time,
+        Bar::AtMost(3.0),
+        ROUNDS,
+        || each(ITEMS, || raw.add_one(content_text())),
+        || {
+            runtime.block_on(async {
+                let folder = folder();
+                let store = sqlite(folder.path()).await;
+                let adding = store.clone();
+                let add = async || {
+                    adding.add_queue_item(QUEUE, NewQueueItem::new(content())).await.expect("added");
+                    Instant::now()
+                };
+                latency(store, add, ITEMS).await
+            })
+        },
+    );
+    other_process(bench, &runtime);
+}
+
+/// Adds come from another process on the same file; what they cost the performer when there are none, too.
+fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
+    use std::io::{BufRead, BufReader, Write};
+    if !bench.wants("latency.other_process") {
+        return;
+    }
+    const ITEMS: usize = 60;
+    let folder = folder();
+    let store = runtime.block_on(sqlite(folder.path()));
+    let file = folder.path().join("ours.db");
+    let program = std::env::current_exe().expect("this program");
+    let mut child = Command::new(program)
+        .args(["in-another-process".as_ref(), file.as_os_str()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("another process");
+    let mut orders = child.stdin.take().expect("its input");
+    let mut answers = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let p50 = runtime.block_on(async {
+        let add = async || {
+            orders.write_all(b"add\n").expect("an order");
+            answers.next().expect("an answer").expect("a line");
+            Instant::now()
+        };
+        latency(store.clone(), add, ITEMS).await
+    });
+    drop(orders);
+    child.wait().expect("its end");
+    print_line("latency.other_process", Unit::Time, Bar::AtMost(1.0), p50, 0.060);
+
+    // An idle performer for three seconds: the time it was on a processor.
+    let idle = Duration::from_secs(3);
+    let used = runtime.block_on(async {
+        let performer = Performer::new(QUEUE, || Nothing).robots(64).answer_signals(false);
+        let stop = performer.stop_handle();
+        let running = tokio::spawn(performer.run(store));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let before = processor_time();
+        tokio::time::sleep(idle).await;
+        let used = processor_time() - before;
+        stop.stop();
+        running.await.expect("a task").expect("a summary");
+        used
+    });
+    print_line(
+        "idle.processor",
+        Unit::Time,
+        Bar::AtMost(1.0),
+        used.as_secs_f64(),
+        idle.as_secs_f64() / 100.0,
+    );
+}
+
+/// In the other process: adds an item for each line it is sent.
+pub fn add_from_another_process(arguments: &[String]) {
+    let runtime = runtime();
+    let store = runtime.block_on(Local::sqlite(&arguments[0])).expect("the file");
+    for line in std::io::stdin().lines() {
+        line.expect("an order");
+        runtime.block_on(store.add_queue_item(QUEUE, NewQueueItem::new(content()))).expect("added");
+        println!("added");
+    }
+}
+
+/// The time that all threads of this process were on a processor.
+fn processor_time() -> Duration {
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir("/proc/self/task").expect("tasks").flatten() {
+        let statistics = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += statistics.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Duration::from_nanos(nanoseconds)
+}
+
+/// A value of /proc/self/status, in bytes.
+fn status(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
+    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    kilobytes * 1024.0
+}
+
+pub fn memory(bench: &Bench) {
+    const WAITING: usize = 1_000_000;
+    const PARTS: usize = 100;
+    if !bench.wants("memory.rss") {
+        return;
+    }
+    let runtime = runtime();
+    let folder = folder();
+    runtime.block_on(async {
+        let store = sqlite(folder.path()).await;
+        for _ in 0..PARTS {
+            fill(&store, WAITING / PARTS).await;
+        }
+        let performer = Performer::new(QUEUE, || Nothing).robots(64).answer_signals(false);
+        let stop = performer.stop_handle();
+        let performer = performer.on_event({
+            let done = std::sync::atomic::AtomicUsize::new(0);
+            let stop = stop.clone();
+            move |event| {
+                let ended = matches!(event, PerformerEvent::TransactionEnded { .. });
+                if ended && done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 20_000 {
+                    stop.stop();
+                }
+            }
+        });
+        performer.run(store).await.expect("a summary");
+    });
+    print_line("memory.rss", Unit::Bytes, Bar::AtMost(1.0), status("VmRSS"), 100e6);
+}
+
+pub fn big_content(bench: &Bench) {
+    const ITEMS: usize = 50;
+    if !bench.wants("sqlite.big_content") {
+        return;
+    }
+    let runtime = runtime();
+    let folder = folder();
+    let written = runtime.block_on(async {
+        let store = sqlite(folder.path()).await;
+        for _ in 0..ITEMS {
+            let item = NewQueueItem::new(serde_json::json!({ "t": "x".repeat(200_000) }));
+            store.add_queue_item(QUEUE, item).await.expect("added");
+        }
+        let job = store.start_job(job()).await.expect("a job");
+        let before = bytes_written();
+        for _ in 0..ITEMS {
+            let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.expect("taken");
+            let answer = store.report_and_take(vec![successful(taken.items[0].claim)], None).await;
+            answer.reports[0].as_ref().expect("recorded");
+        }
+        bytes_written() - before
+    });
+    print_line("sqlite.big_content", Unit::Bytes, Bar::AtMost(1.0), written / ITEMS as f64, 20e3);
+}
+
+/// What this process wrote to files, as it asked for it.
+fn bytes_written() -> f64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("io");
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("a line");
+    line.parse().expect("a number")
+}
+
+/// A file with a million items that wait, a million deferred and a million finished, against one nearly empty.
+pub fn full_files(bench: &Bench) {
+    if !bench.wants("sqlite.claim.full") && !bench.wants("sqlite.open.full") {
+        return;
+    }
+    const MILLION: usize = 1_000_000;
+    const PARTS: usize = 50;
+    let runtime = runtime();
+    let (full, small) = (folder(), folder());
+    runtime.block_on(async {
+        let store = sqlite(full.path()).await;
+        for _ in 0..PARTS {
+            fill(&store, MILLION / PARTS).await;
+        }
+        drain(store.clone(), MILLION, 1_000).await;
+        let later =
+            store.get_queue(QUEUE).await.expect("the queue").creation_time + Duration::from_secs(864_000);
+        for _ in 0..PARTS {
+            let items =
+                (0..MILLION / PARTS).map(|_| NewQueueItem::new(content()).defer_date(later)).collect();
+            store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.expect("added");
+            fill(&store, MILLION / PARTS).await;
+        }
+        fill(&sqlite(small.path()).await, 3_000).await;
+    });
+    let claims = |store: &Arc<dyn Administration>, job: JobKey| {
+        each(200, || {
+            runtime.block_on(async {
+                let started = Instant::now();
+                let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.expect("taken");
+                let time = started.elapsed();
+                assert_eq!(taken.items.len(), 1);
+                time
+            })
+        })
+    };
+    let mut open_times = Vec::new();
+    let mut open = |folder: &Path| {
+        let started = Instant::now();
+        let store = runtime.block_on(Local::sqlite(folder.join("ours.db"))).expect("the file");
+        open_times.push(started.elapsed().as_secs_f64());
+        let store: Arc<dyn Administration> = Arc::new(store);
+        let job = runtime.block_on(store.start_job(job())).expect("a job");
+        (store, job)
+    };
+    drop(open(full.path()));
+    drop(open(full.path()));
+    let (full_store, full_job) = open(full.path());
+    let opening = median(&mut open_times);
+    let (small_store, small_job) = {
+        let store: Arc<dyn Administration> =
+            Arc::new(runtime.block_on(Local::sqlite(small.path().join("ours.db"))).expect("the file"));
+        let job = runtime.block_on(store.start_job(job())).expect("a job");
+        (store, job)
+    };
+    bench.figure(
+        "sqlite.claim.full",
+        Unit::Time,
+        Bar::AtMost(1.5),
+        ROUNDS,
+        || claims(&small_store, small_job),
+        || claims(&full_store, full_job),
+    );
+    print_line("sqlite.open.full", Unit::Time, Bar::AtMost(1.0), opening, 0.100);
+}
