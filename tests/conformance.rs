@@ -602,12 +602,10 @@ async fn t13_a_job_that_beats_keeps_its_items(f: Fixture) {
     f.add_named("a").await;
     let claimed = f.take(job).await;
     for _ in 0..20 {
-        f.advance(29);
+        assert_eq!(f.sweep_for(29).await.abandoned, 0);
         assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Running);
-        assert_eq!(f.orchestrator.sweep().await.unwrap().abandoned, 0);
     }
-    f.advance(30); // the last instant of the lease
-    assert_eq!(f.orchestrator.sweep().await.unwrap().jobs.len(), 0);
+    assert_eq!(f.sweep_for(30).await.jobs.len(), 0, "the last instant of the lease belongs to the job");
     assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
 }
 
@@ -618,11 +616,10 @@ async fn t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change
     let b = f.add_named("b").await;
     let zombie = f.take(lost).await;
     let held = f.take(other).await;
-    f.advance(20);
+    assert_eq!(f.sweep_for(20).await.abandoned, 0);
     f.orchestrator.beat(other).await.unwrap();
-    f.advance(11);
-    let swept = f.orchestrator.sweep().await.unwrap();
-    assert_eq!((swept.jobs, swept.abandoned), (vec![lost], 1));
+    let swept = f.sweep_for(11).await;
+    assert_eq!((swept.jobs, swept.abandoned), (vec![lost], 1), "within the lease and a second");
 
     let item = f.item(a.id).await;
     assert_eq!((item.status, item.outcome), (Status::Abandoned, Some(Outcome::Abandoned)));
@@ -640,7 +637,7 @@ async fn t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change
 
     assert_eq!(f.item(b.id).await.status, Status::InProgress);
     assert_eq!(f.report(held.claim, ok()).await.unwrap(), Status::Successful);
-    assert_eq!(f.orchestrator.sweep().await.unwrap().abandoned, 0, "once");
+    assert_eq!(f.sweep_for(1).await.abandoned, 0, "once");
     f.check_statistics().await;
 }
 
@@ -651,8 +648,7 @@ async fn t15_abandoned_items_are_retried_where_the_queue_says_so(f: Fixture) {
         let job = f.job().await;
         let zombie = f.take(job).await;
         assert_eq!((zombie.item.retry_number, zombie.item.key), (attempt, first.key));
-        f.advance(31);
-        assert_eq!(f.orchestrator.sweep().await.unwrap().abandoned, 1);
+        assert_eq!(f.sweep_for(31).await.abandoned, 1);
         assert!(f.report(zombie.claim, ok()).await.unwrap_err().is_claim_lost());
     }
     let chain = f.orchestrator.processing_history(first.id).await.unwrap();
@@ -713,21 +709,27 @@ async fn leases_survive_a_change_of_the_time_of_day(f: Fixture) {
     let job = f.job().await;
     f.add_named("a").await;
     let claimed = f.take(job).await;
-    f.orchestrator.sweep().await.unwrap();
+    f.sweep_for(5).await;
     f.clock.set(f.after(3_600)); // somebody sets the clock an hour forward
-    for _ in 0..29 {
-        assert_eq!(f.orchestrator.sweep().await.unwrap().jobs.len(), 0);
-        f.advance(1);
-    }
+    assert_eq!(f.sweep_for(24).await.jobs.len(), 0);
     f.orchestrator.beat(job).await.unwrap();
-    f.advance(5);
-    assert_eq!(f.orchestrator.sweep().await.unwrap().jobs.len(), 0);
+    f.clock.set(f.now() - Duration::from_secs(7_200)); // and back again, and more
+    assert_eq!(f.sweep_for(29).await.jobs.len(), 0);
+    f.orchestrator.beat(job).await.unwrap();
     assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
-    // And a job that is really gone is found all the same.
-    f.advance(60);
-    f.orchestrator.sweep().await.unwrap();
-    f.advance(1);
-    assert_eq!(f.orchestrator.list_jobs(1).await.unwrap()[0].state, JobState::Faulted);
+}
+
+async fn nobody_is_lost_because_everybody_was_away(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let claimed = f.take(job).await;
+    f.sweep_for(5).await;
+    f.advance(300); // the machine was suspended
+    assert_eq!(f.sweep_for(29).await.jobs.len(), 0);
+    f.orchestrator.beat(job).await.unwrap();
+    assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
+    assert_eq!(f.sweep_for(31).await.jobs, [job], "and a job that is really gone is found all the same");
 }
 
 async fn wishes_of_people_come_with_the_beat(f: Fixture) {
@@ -1222,6 +1224,7 @@ every_backend!(
     t15_abandoned_items_are_retried_where_the_queue_says_so,
     t15_an_item_in_progress_for_too_long_is_abandoned_however_alive_its_job,
     leases_survive_a_change_of_the_time_of_day,
+    nobody_is_lost_because_everybody_was_away,
     wishes_of_people_come_with_the_beat,
     a_job_needs_a_queue_and_a_lease,
     t16_an_item_that_waits_can_be_edited,

@@ -14,12 +14,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day, in whole microseconds. Never earlier than an earlier answer of the same clock.
     fn now(&self) -> Timestamp;
 
-    /// Somebody else who keeps the same store has seen this time already: from now on this clock goes on
-    /// from there. So the processes on one file agree, whichever started before the time of day was moved.
-    fn catch_up(&self, seen: Timestamp);
-
-    /// The time since some fixed instant, on a clock that nobody can set. A sweeper compares it with
-    /// [`now`](Self::now) to see that somebody moved the time of day.
+    /// The time since some fixed instant, on a clock that nobody can set. By it a sweeper knows for how long it
+    /// has not heard of a job, whatever happens to the time of day.
     fn elapsed(&self) -> Duration;
 }
 
@@ -60,13 +56,6 @@ impl Clock for SystemClock {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
-    fn catch_up(&self, seen: Timestamp) {
-        if seen > self.now() {
-            *self.anchor.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (seen, Instant::now());
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     fn elapsed(&self) -> Duration {
         Instant::now().saturating_duration_since(self.started)
     }
@@ -104,11 +93,6 @@ impl Clock for ManualClock {
         self.state().0
     }
 
-    fn catch_up(&self, seen: Timestamp) {
-        let mut state = self.state();
-        state.0 = state.0.max(seen);
-    }
-
     fn elapsed(&self) -> Duration {
         self.state().1
     }
@@ -144,16 +128,6 @@ mod tests {
         let (first, second) = (clock.now(), clock.now());
         assert!(first >= ahead && second >= first);
         assert!(second < ahead + hour, "it advances at the pace of the monotone clock");
-    }
-
-    #[test]
-    fn a_clock_that_is_behind_catches_up_and_goes_on_from_there() {
-        let clock = SystemClock::new();
-        let ahead = clock.now() + Duration::from_secs(3_600);
-        clock.catch_up(ahead);
-        assert!(clock.now() >= ahead);
-        clock.catch_up(ahead - Duration::from_secs(60));
-        assert!(clock.now() >= ahead, "and never goes back");
     }
 
     #[test]

@@ -77,12 +77,12 @@ pub struct NewJob {
     pub version: String,
     /// How many robots it has.
     pub robots: u32,
-    /// How long it holds its items without a beat. Default of a performer: 30 seconds.
+    /// How long it holds its items without a beat, 1 second to 24 hours. Default of a performer: 30 seconds.
     pub lease: Duration,
 }
 
-/// The shortest lease: a job beats three times as often, and each beat is a commit.
-pub const MIN_LEASE: Duration = Duration::from_millis(100);
+/// The shortest lease: a job beats three times as often, and a disk may take a moment for each beat.
+pub const MIN_LEASE: Duration = Duration::from_secs(1);
 /// The longest lease: the limit of an item's time InProgress, by default.
 pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -158,11 +158,6 @@ impl Job {
     /// T14, job lost: whether the lease is over. Asked again inside the transaction that ends the job.
     pub fn is_lost(&self, now: Timestamp) -> bool {
         !self.state.is_final() && now > self.held_until
-    }
-
-    /// When the job was heard of last.
-    pub(crate) fn last_heard(&self) -> Timestamp {
-        self.held_until - self.about.lease
     }
 
     /// Ends the job. Its items that are still InProgress are abandoned in the same transaction.

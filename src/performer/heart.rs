@@ -14,8 +14,9 @@ use super::job::RunningJob;
 use crate::model::job::{JobState, NewJob};
 use crate::orchestrator::OrchestratorError;
 
-/// How often a heart sweeps (reliability: each second; anybody may, there is no leader).
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a heart sweeps; anybody may, there is no leader. Mostly it only looks. Twice this is what a job that is
+/// gone gets beyond its lease.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) struct Heart {
     pub(super) job: Arc<RunningJob>,

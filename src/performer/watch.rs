@@ -15,7 +15,7 @@ pub(super) struct Watch {
 }
 
 /// After how many ticks without letting go of its thread a transaction is named in the log.
-const TICKS_UNTIL_BLOCKED: u64 = 10;
+const TICKS_UNTIL_BLOCKED: u64 = 40;
 
 impl Watch {
     pub(super) fn begins(&self, item: ItemId) {
@@ -63,11 +63,11 @@ mod tests {
         let watch = Watch::default();
         watch.begins(ItemId(7));
         watch.enter();
-        let named: Vec<_> = (0..30).filter_map(|_| watch.tick()).collect();
+        let named: Vec<_> = (0..99).filter_map(|_| watch.tick()).collect();
         assert_eq!(named, [ItemId(7)]);
         watch.leave();
-        assert!((0..30).all(|_| watch.tick().is_none()));
+        assert!((0..99).all(|_| watch.tick().is_none()));
         watch.enter();
-        assert_eq!((0..30).filter_map(|_| watch.tick()).count(), 1);
+        assert_eq!((0..99).filter_map(|_| watch.tick()).count(), 1);
     }
 }

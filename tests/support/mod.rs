@@ -19,7 +19,7 @@ use performer::model::key::Claim;
 use performer::model::result::TransactionResult;
 use performer::model::review::ItemVersion;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Result, Take};
+use performer::orchestrator::{Report, Result, Swept, Take};
 use performer::{
     Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem, Output,
     Page, ProcessingException, QueueItem, QueuePolicy, Status,
@@ -69,6 +69,11 @@ impl Fixture {
 
     pub fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Lets time pass with a sweeper at work, which looks each second.
+    pub async fn sweep_for(&self, seconds: u64) -> Swept {
+        sweep_for(&*self.orchestrator, &self.clock, seconds).await
     }
 
     pub async fn job(&self) -> JobKey {
@@ -152,6 +157,18 @@ impl Fixture {
         }
         assert_eq!(counted.total(), i64::try_from(items.len()).unwrap());
     }
+}
+
+/// Lets time pass with a sweeper at work, which looks each second. Answers all that it found.
+pub async fn sweep_for(orchestrator: &dyn Administration, clock: &ManualClock, seconds: u64) -> Swept {
+    let mut all = orchestrator.sweep().await.unwrap();
+    for _ in 0..seconds {
+        clock.advance(Duration::from_secs(1));
+        let swept = orchestrator.sweep().await.unwrap();
+        all.jobs.extend(swept.jobs);
+        all.abandoned += swept.abandoned;
+    }
+    all
 }
 
 pub fn new_job() -> NewJob {

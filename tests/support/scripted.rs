@@ -183,8 +183,6 @@ impl Clock for TokioClock {
         super::start_of_time() + Duration::from_micros(micros)
     }
 
-    fn catch_up(&self, _: Timestamp) {} // nobody else keeps the store
-
     fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }

@@ -63,7 +63,7 @@ impl<R: Rows> Store for R {
     }
 
     fn abort(&mut self) {
-        self.rollback();
+        Rows::abort(self);
     }
 
     fn read(&mut self, query: Query) -> Result<Answer> {
@@ -157,7 +157,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::StartJob(job) => self.start_job(job),
             Operation::Beat(job) => self.beat(job),
             Operation::EndJob { job, state, info } => self.end_job(job, state, info),
-            Operation::Sweep { leases, overdue, planned } => self.sweep(leases, overdue, planned),
+            Operation::Sweep { suspects, overdue, planned } => self.sweep(suspects, overdue, planned),
             Operation::Add { queue, item } => self.add(&queue, &item),
             Operation::BulkAdd { queue, commit_type, items } => self.bulk_add(&queue, commit_type, &items),
             Operation::AddAndStart { take, item } => self.add_and_start(&take, &item),

@@ -148,8 +148,6 @@ impl Memory {
 
 impl Rows for Memory {
     fn begin(&mut self) -> Result<()> {
-        // A transaction that ended in a panic left some of its changes behind; nothing undoes them here.
-        self.torn |= self.in_transaction;
         if self.torn {
             let message = "the store in memory was damaged by a violated invariant";
             return Err(OrchestratorError::new(ErrorKind::Other, message));
@@ -167,8 +165,12 @@ impl Rows for Memory {
         self.in_transaction = false;
     }
 
+    fn abort(&mut self) {
+        self.torn |= self.in_transaction; // some of its changes were made, and nothing here undoes them
+    }
+
     fn begin_reading(&mut self) -> Result<()> {
-        self.begin()
+        if self.torn { self.begin() } else { Ok(()) }
     }
 
     fn changed_elsewhere(&mut self) -> bool {
@@ -467,5 +469,23 @@ impl Rows for Memory {
 
     fn process_is_gone(&mut self, _job: JobKey) -> bool {
         false // a job in memory lives in this process
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_a_panic_left_half_changed_refuses_to_go_on() {
+        let mut store = Memory::new();
+        store.begin().expect("begun");
+        store.abort();
+        assert_eq!(store.begin().unwrap_err().kind(), ErrorKind::Other);
+        assert!(store.begin_reading().is_err());
+        let mut store = Memory::new();
+        store.begin_reading().expect("a query changes nothing");
+        store.abort();
+        store.begin().expect("so its panic leaves nothing behind");
     }
 }

@@ -7,15 +7,14 @@
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
 //! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
 //! | `memory.rs`, `sqlite/` | such stores |
+//! | `sweep.rs` | which jobs seem to be gone |
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use async_trait::async_trait;
-use jiff::Timestamp;
 
 use self::batch::Batch;
 use self::store::{Answer, Operation, Query};
+use self::sweep::{Sweep, Sweeps};
 use super::{
     Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
     Taken,
@@ -23,12 +22,13 @@ use super::{
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
-use crate::model::job::{DEFAULT_LEASE, Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
+use async_trait::async_trait;
 
 mod apply;
 mod batch;
@@ -37,6 +37,7 @@ mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod sweep;
 
 /// An Orchestrator on this machine: the rules over a store of its own.
 #[derive(Debug)]
@@ -44,15 +45,6 @@ pub struct Local {
     batch: Batch,
     clock: Arc<dyn Clock>,
     sweeps: Mutex<Sweeps>,
-}
-
-/// What the sweeps of this process have seen of time.
-#[derive(Debug, Default)]
-struct Sweeps {
-    last: Option<(Timestamp, Duration)>,
-    longest_lease: Duration,
-    leases_count_from: Duration,
-    overdue_from: Duration,
 }
 
 impl Local {
@@ -106,59 +98,14 @@ impl Local {
         Ok(Self::new(batch, clock))
     }
 
+    fn sweeps(&self) -> MutexGuard<'_, Sweeps> {
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn new(batch: Batch, clock: Arc<dyn Clock>) -> Self {
         Self { batch, clock, sweeps: Mutex::default() }
     }
-
-    /// Whether this sweep may end leases, and whether it looks for items that are overdue.
-    ///
-    /// Leases are kept in the time of day. When somebody moves that, every lease seems over at once (or
-    /// never); so a sweeper that sees the time of day run away from the monotone clock leaves leases alone
-    /// until every performer has had the time to beat.
-    fn plan_sweep(&self) -> Operation {
-        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        if let Some((last_now, last_elapsed)) = sweeps.last {
-            let passed = Duration::try_from(now.duration_since(last_now)).unwrap_or_default();
-            if passed.abs_diff(elapsed.saturating_sub(last_elapsed)) > TIME_OF_DAY_MOVED {
-                sweeps.leases_count_from = elapsed + sweeps.longest_lease.max(DEFAULT_LEASE);
-                tracing::warn!(
-                    ?passed,
-                    "the time of day was moved; leases do not end until performers have beaten again"
-                );
-            }
-        }
-        sweeps.last = Some((now, elapsed));
-        let overdue = elapsed >= sweeps.overdue_from;
-        if overdue {
-            sweeps.overdue_from = elapsed + BETWEEN_LOOKS_FOR_OVERDUE;
-        }
-        Operation::Sweep { leases: elapsed >= sweeps.leases_count_from, overdue, planned: now }
-    }
-
-    /// After a sweep that failed, or had to wait for the store, leases are left alone until everybody has had
-    /// the time to beat again: nobody else could reach the store either.
-    fn swept(&self, began: Duration, answer: &Result<Answer>) {
-        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(Answer::Swept(_, longest_lease)) = answer {
-            sweeps.longest_lease = *longest_lease;
-        }
-        let elapsed = self.clock.elapsed();
-        if answer.is_err() || elapsed.saturating_sub(began) > SLOW_STORE {
-            sweeps.leases_count_from = elapsed + sweeps.longest_lease.max(DEFAULT_LEASE);
-        }
-    }
 }
-
-/// A difference between the clocks that is no drift.
-const TIME_OF_DAY_MOVED: Duration = Duration::from_secs(2);
-
-/// A sweep that takes this long has waited for the store.
-const SLOW_STORE: Duration = Duration::from_secs(2);
-
-/// How often a sweeper looks for items that are InProgress for too long (contract section 23: at least
-/// each minute).
-const BETWEEN_LOOKS_FOR_OVERDUE: Duration = Duration::from_secs(60);
 
 /// The one kind of answer an operation has; any other is a mistake in this crate.
 macro_rules! expect_answer {
@@ -168,13 +115,6 @@ macro_rules! expect_answer {
             other => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
         }
     };
-}
-
-fn swept(answer: Answer) -> Swept {
-    match answer {
-        Answer::Swept(swept, _) => swept,
-        other => unreachable!("Swept was expected, not {other:?}"),
-    }
 }
 
 fn done(answer: Result<Answer>) -> Result<()> {
@@ -192,14 +132,22 @@ impl Orchestrator for Local {
     }
 
     async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        self.batch.one(Operation::EndJob { job, state, info }).await.map(swept)
+        expect_answer!(self.batch.one(Operation::EndJob { job, state, info }).await, Swept)
     }
 
     async fn sweep(&self) -> Result<Swept> {
         let began = self.clock.elapsed();
-        let answer = self.batch.one(self.plan_sweep()).await;
-        self.swept(began, &answer);
-        answer.map(swept)
+        let jobs = expect_answer!(self.batch.read(Query::LiveJobs).await, LiveJobs);
+        let sweep = self.sweeps().look(jobs, began)?;
+        let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
+        if !suspects && !overdue {
+            return Ok(Swept::default()); // a look, and nobody's write is disturbed
+        }
+        let Sweep { suspects, overdue } = sweep;
+        let operation = Operation::Sweep { suspects, overdue, planned: self.clock.elapsed() };
+        let answer = self.batch.one(operation).await;
+        self.sweeps().swept(answer.is_ok(), overdue, began);
+        expect_answer!(answer, Swept)
     }
 
     async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {

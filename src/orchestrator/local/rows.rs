@@ -27,6 +27,10 @@ pub(crate) trait Rows: Send {
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: what cannot be undone is reopened.
     fn rollback(&mut self);
+    /// Undoes a transaction that a panic left open.
+    fn abort(&mut self) {
+        self.rollback();
+    }
     /// Opens a transaction that only reads, from one consistent state.
     fn begin_reading(&mut self) -> Result<()>;
     /// Whether another process has changed the store since this was asked last.

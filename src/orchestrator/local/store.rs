@@ -34,7 +34,7 @@ pub(crate) trait Store: Send {
         wake: &mut bool,
     ) -> Vec<Result<Answer>>;
 
-    /// Undoes a transaction that a panic left open.
+    /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
     fn abort(&mut self);
 
     /// Answers a query from one consistent state.
@@ -54,11 +54,11 @@ pub(crate) enum Operation {
         state: JobState,
         info: Option<String>,
     },
-    /// `planned` is when the caller decided that leases may be judged.
+    /// Ends those of these jobs that are gone; `planned` is the clock's `elapsed` when they were suspected.
     Sweep {
-        leases: bool,
+        suspects: Vec<Suspect>,
         overdue: bool,
-        planned: Timestamp,
+        planned: Duration,
     },
     Add {
         queue: String,
@@ -129,7 +129,11 @@ pub(crate) enum Query {
     History(ItemId),
     Events(ItemId),
     Comments(ItemId),
-    Jobs { limit: usize },
+    Jobs {
+        limit: usize,
+    },
+    /// The jobs that have not ended, and whether the process of each is known to be gone.
+    LiveJobs,
 }
 
 /// The answer to an operation or a query.
@@ -138,8 +142,7 @@ pub(crate) enum Answer {
     Done,
     Job(JobKey),
     JobState(JobState),
-    /// What was found, and the longest lease of the jobs that live.
-    Swept(Swept, Duration),
+    Swept(Swept),
     Item(Box<QueueItem>),
     BulkAdded(BulkAdded),
     Claimed(ClaimedItem),
@@ -156,4 +159,13 @@ pub(crate) enum Answer {
     Events(Vec<ItemEvent>),
     Comments(Vec<Comment>),
     Jobs(Vec<Job>),
+    LiveJobs(Vec<(Job, bool)>),
+}
+
+/// A job that seems to be gone.
+#[derive(Debug)]
+pub(crate) struct Suspect {
+    pub(crate) job: JobKey,
+    /// The end of its lease when it was suspected: a beat since then clears it.
+    pub(crate) held_until: Timestamp,
 }

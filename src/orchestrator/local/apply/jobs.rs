@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::super::super::Swept;
 use super::super::rows::Rows;
-use super::super::store::Answer;
+use super::super::store::{Answer, Suspect};
 use super::{Applied, Apply, Stop};
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
@@ -14,14 +12,10 @@ use crate::model::job::{Job, JobState, NewJob, StopStrategy};
 use crate::model::key::JobKey;
 use crate::model::lifecycle::Event;
 
-/// A transaction that had to wait this long says that the store is slow for everybody.
-const SLOW_STORE: Duration = Duration::from_secs(2);
-
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn start_job(&mut self, job: NewJob) -> Applied {
         self.queue(&job.queue)?;
         job.validate()?;
-        self.live_jobs()?;
         let key = self.rows.keys().job(self.now);
         self.rows.insert_job(&Job::started(key, job, self.now))?;
         Ok(Answer::Job(key))
@@ -43,7 +37,7 @@ impl<R: Rows> Apply<'_, R> {
         }
         job.end(state, info, self.now);
         let abandoned = self.close(&job)?;
-        Ok(Answer::Swept(Swept { jobs: Vec::new(), abandoned }, Duration::ZERO))
+        Ok(Answer::Swept(Swept { jobs: Vec::new(), abandoned }))
     }
 
     pub(super) fn stop_job(&mut self, key: JobKey, strategy: StopStrategy) -> Applied {
@@ -53,18 +47,19 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    pub(super) fn sweep(&mut self, leases: bool, overdue: bool, planned: Timestamp) -> Applied {
+    /// Ends jobs that are gone. What made them suspect is looked at again, here where nobody else can beat.
+    pub(super) fn sweep(&mut self, suspects: Vec<Suspect>, overdue: bool, planned: Duration) -> Applied {
         let mut swept = Swept::default();
-        let mut longest_lease = Duration::ZERO;
-        let jobs = self.live_jobs()?;
-        // Whoever had to wait for the store judges nobody: the others could not beat either.
-        let waited = Duration::try_from(self.now.duration_since(planned)).unwrap_or_default();
-        let leases = leases && waited < SLOW_STORE;
-        for mut job in jobs {
-            longest_lease = longest_lease.max(job.about.lease);
+        let waited = self.clock.elapsed().saturating_sub(planned);
+        for suspect in suspects {
+            let Some(mut job) = self.rows.job(suspect.job)?.filter(|job| !job.state.is_final()) else {
+                continue;
+            };
+            // Whoever had to wait for the store judges nobody by his silence: the others could not beat either.
+            let silent = job.held_until == suspect.held_until && waited < job.about.lease / 3;
             let info = if self.rows.process_is_gone(job.key) {
                 "its process is gone"
-            } else if leases && job.is_lost(self.now) {
+            } else if silent && job.is_lost(self.now) {
                 "it did not beat within its lease"
             } else {
                 continue;
@@ -76,18 +71,7 @@ impl<R: Rows> Apply<'_, R> {
         if overdue {
             swept.abandoned += self.abandon_overdue()?;
         }
-        Ok(Answer::Swept(swept, longest_lease))
-    }
-
-    /// The jobs that live. When one of them was heard of at a later time than it is here, somebody moved the
-    /// time of day between the starts of two processes, and this one's clock follows.
-    pub(super) fn live_jobs(&mut self) -> Applied<Vec<Job>> {
-        let jobs = self.rows.live_jobs()?;
-        if let Some(heard) = jobs.iter().map(Job::last_heard).max().filter(|heard| *heard > self.now) {
-            self.clock.catch_up(heard);
-            self.now = self.clock.now();
-        }
-        Ok(jobs)
+        Ok(Answer::Swept(swept))
     }
 
     /// Writes the end of a job and abandons what it still holds.

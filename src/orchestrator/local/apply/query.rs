@@ -50,6 +50,14 @@ pub(super) fn answer<R: Rows>(rows: &mut R, query: Query) -> Result<Answer> {
             Ok(Answer::Comments(all))
         }
         Query::Jobs { limit } => Ok(Answer::Jobs(rows.jobs(limit)?)),
+        Query::LiveJobs => {
+            let jobs = rows.live_jobs()?;
+            let told = jobs.into_iter().map(|job| {
+                let gone = rows.process_is_gone(job.key);
+                (job, gone)
+            });
+            Ok(Answer::LiveJobs(told.collect()))
+        }
     }
 }
 
