@@ -139,8 +139,19 @@ impl BusinessException {
         self
     }
 
+    /// The reason, as it is shown with the item.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
     pub(crate) fn into_parts(self) -> (String, Option<String>) {
         (self.reason, self.details)
+    }
+}
+
+impl fmt::Display for BusinessException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
     }
 }
 
@@ -195,6 +206,11 @@ impl ApplicationException {
         self
     }
 
+    /// The reason, as it is shown with the item.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// The path of a picture on this machine, such as a screenshot. It is not uploaded.
     #[must_use]
     pub fn image(mut self, path: impl Into<PathBuf>) -> Self {
@@ -207,16 +223,55 @@ impl ApplicationException {
     }
 }
 
+impl fmt::Display for ApplicationException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
 impl From<ApplicationException> for Exception {
     fn from(exception: ApplicationException) -> Self {
         Self::Application(exception)
     }
 }
 
-/// What makes `?` work: every error is an ApplicationException, unless the author says otherwise.
+/// What makes `?` work: every error is an ApplicationException, unless the author says otherwise. (For `anyhow::Error`
+/// and boxed errors see [`OrApplication`].)
 impl<E: Error + 'static> From<E> for Exception {
     fn from(error: E) -> Self {
         Self::Application(ApplicationException::from_error(&error))
+    }
+}
+
+/// For errors that are no [`std::error::Error`] themselves, such as `anyhow::Error` and `Box<dyn Error + Send + Sync>`,
+/// to which `?` alone does not apply.
+///
+/// ```
+/// use performer::{Exception, OrApplication};
+///
+/// fn log_in() -> anyhow::Result<()> {
+///     anyhow::bail!("the terminal does not answer")
+/// }
+///
+/// fn work() -> Result<(), Exception> {
+///     log_in().or_application()?;
+///     Ok(())
+/// }
+///
+/// assert_eq!(work().unwrap_err().reason(), "the terminal does not answer");
+/// ```
+pub trait OrApplication<T> {
+    /// Turns any error, or a text, into an [`ApplicationException`] with its chain of sources as details.
+    ///
+    /// # Errors
+    ///
+    /// The application exception, when there is no value.
+    fn or_application(self) -> Result<T, ApplicationException>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> OrApplication<T> for Result<T, E> {
+    fn or_application(self) -> Result<T, ApplicationException> {
+        self.map_err(|error| ApplicationException::from_error(&*error.into()))
     }
 }
 

@@ -20,14 +20,19 @@ pub mod orchestrator;
 pub mod performer;
 pub mod testing;
 
-pub use exception::{ApplicationException, BusinessException, Exception, OrBusiness};
+pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
+/// The library of the instants in signatures.
+pub use jiff;
 pub use model::code::ErrorCode;
 pub use model::content::{Output, SpecificContent};
 pub use model::exception::{ExceptionType, ProcessingException};
-pub use model::item::{ItemEdit, ItemFilter, NewQueueItem, Page, Priority, QueueItem, ReferenceFilter};
+pub use model::item::{
+    ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, Priority, QueueItem, ReferenceFilter,
+};
 pub use model::job::{JobState, StopStrategy};
 pub use model::key::{ItemId, ItemKey, JobKey};
 pub use model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+pub use model::review::{Comment, FailedItems, ItemVersion, Person};
 pub use model::statistics::QueueStatistics;
 pub use model::status::{ReviewStatus, Status};
 pub use orchestrator::{Administration, CommitType, ErrorKind, Orchestrator, OrchestratorError, connect};
@@ -39,8 +44,8 @@ pub use performer::{
 pub mod prelude {
     pub use crate::{
         Administration, ApplicationException, BusinessException, Exception, NewQueueDefinition, NewQueueItem,
-        OrBusiness, Orchestrator, Performer, Priority, QueuePolicy, Status, Transaction, TransactionItem,
-        connect,
+        OrApplication, OrBusiness, Orchestrator, Performer, Priority, QueuePolicy, Status, Transaction,
+        TransactionItem, connect,
     };
     pub use async_trait::async_trait;
 }

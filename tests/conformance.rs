@@ -146,7 +146,7 @@ async fn t1_a_unique_reference_is_taken_once(f: Fixture) {
     // A failed item still holds it; a deleted one does not.
     let failed = f.list(ItemFilter { status: vec![Status::New], ..ItemFilter::default() }).await;
     let copy = failed.iter().find(|item| item.key == first.key).unwrap();
-    f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap();
+    assert!(f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap().is_empty());
     add("INV-1").await.expect("Deleted and Retried items do not count");
 
     // Another queue has references of its own, and one that does not enforce them has none.
@@ -322,7 +322,10 @@ async fn t3_a_reference_filter_takes_only_what_it_names(f: Fixture) {
 async fn t3_two_robots_never_get_the_same_item(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let items = (0..200).map(|n| named(&n.to_string())).collect();
-    f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(
+        f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed,
+        []
+    );
     let (one, two) = (f.job().await, f.job().await);
     let robots: Vec<_> = (0..8)
         .map(|robot| {
@@ -991,7 +994,7 @@ async fn lists_are_filtered(f: Fixture) {
     f.advance(60);
     let late = f.add(named("late").priority(Priority::High)).await;
     let review = vec![ItemVersion { id: ItemId(3), row_version: f.item(ItemId(3)).await.row_version }];
-    f.orchestrator.set_review_status(ReviewStatus::InReview, review).await.unwrap();
+    assert!(f.orchestrator.set_review_status(ReviewStatus::InReview, review).await.unwrap().is_empty());
 
     let found = async |filter: ItemFilter| {
         let items = f.list(filter).await;
@@ -1033,7 +1036,10 @@ async fn lists_are_filtered(f: Fixture) {
 async fn lists_come_in_pages(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let items = (0..250).map(|n| named(&n.to_string())).collect();
-    f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(
+        f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed,
+        []
+    );
     let page = async |page: Page| f.orchestrator.list_queue_items(ItemFilter::default(), page).await.unwrap();
     let mut read = Vec::new();
     loop {
@@ -1075,10 +1081,16 @@ async fn every_transition_has_one_event(f: Fixture) {
     f.advance(1);
     let copy = f.perform(job, application("down")).await;
     f.advance(1);
-    f.orchestrator.set_reviewer(Some(7), vec![f.version(copy.id).await]).await.unwrap();
-    f.orchestrator.set_review_status(ReviewStatus::Retried, vec![f.version(copy.id).await]).await.unwrap();
+    assert!(f.orchestrator.set_reviewer(Some(7), vec![f.version(copy.id).await]).await.unwrap().is_empty());
+    assert!(
+        f.orchestrator
+            .set_review_status(ReviewStatus::Retried, vec![f.version(copy.id).await])
+            .await
+            .unwrap()
+            .is_empty()
+    );
     f.advance(1);
-    f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap();
+    assert!(f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap().is_empty());
 
     let events = f.orchestrator.item_events(copy.id).await.unwrap();
     assert!(

@@ -109,7 +109,7 @@ async fn a_retry_is_deferred_as_the_exception_says() {
 async fn every_robot_has_its_own_applications_and_every_item_runs_once() {
     let o = paused(retries(1)).await;
     let items = (0..500).map(|n| script(&n.to_string(), "ok")).collect();
-    o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed, []);
     for ahead in [0, 16] {
         let transaction = Scripted::default();
         let summary =
@@ -146,7 +146,10 @@ async fn a_queue_is_empty_only_when_the_last_copy_of_a_copy_is_done() {
         for robots in [1, 2, 5] {
             let o = paused(retries(4)).await;
             let items = (0..40).map(|n| script(&n.to_string(), "application")).collect();
-            o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+            assert_eq!(
+                o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed,
+                []
+            );
             let performer = performer(&Scripted::default()).robots(robots).claim_ahead(ahead);
             let started = Instant::now();
             let summary = performer.run_until_empty(o.clone()).await.unwrap();
@@ -550,7 +553,7 @@ async fn a_transaction_that_ignores_the_kill_is_stuck_and_its_item_is_abandoned(
     begun.notified().await;
     stop.kill();
     let summary = faulted(running.await.unwrap());
-    assert_eq!(summary.fault.as_deref(), Some("1 transactions ignored the kill"));
+    assert_eq!(summary.fault.as_deref(), Some("1 robots ignored the kill"));
     assert_eq!(summary.abandoned, 1, "its code still runs: nobody else may begin with the item unasked");
     assert!(summary.to_string().contains("1 ABANDONED"), "{summary}");
     assert_eq!(item(&o, "a").await.status, Status::Abandoned);

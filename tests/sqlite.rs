@@ -189,7 +189,7 @@ async fn several_stores_on_one_file_hand_out_each_item_once() {
     let first = open(&path).await;
     first.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..300).map(|n| named(&n.to_string())).collect();
-    first.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(first.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed, []);
     let mut robots = Vec::new();
     for _ in 0..4 {
         let store = open(&path).await;
@@ -279,7 +279,7 @@ async fn a_file_that_is_shorter_than_its_header_says_is_mended_from_its_log() {
     let store = open(&path).await;
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..500).map(|n| named(&n.to_string())).collect();
-    store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed, []);
     let (torn, log) = (folder.path().join("torn.db"), folder.path().join("torn.db-wal"));
     fs::copy(&path, &torn).unwrap();
     fs::copy(folder.path().join("queue.db-wal"), &log).unwrap();

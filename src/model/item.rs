@@ -14,6 +14,7 @@ use super::key::{Claim, ItemId, ItemKey, JobKey, QueueId};
 use super::queue::QueueDefinition;
 use super::refusal::Refusal;
 use super::result::Outcome;
+use super::review::ItemVersion;
 use super::status::{ReviewStatus, Status};
 
 /// The longest reference, in UTF-16 code units (contract section 3).
@@ -98,6 +99,11 @@ pub struct QueueItem {
 }
 
 impl QueueItem {
+    /// The item as it was when it was read, for calls that must not overlook a change since then: reviews, deletions.
+    pub fn version(&self) -> ItemVersion {
+        ItemVersion { id: self.id, row_version: self.row_version }
+    }
+
     /// Whether the data or the world was wrong, for a failed item.
     pub fn exception_type(&self) -> Option<ExceptionType> {
         match self.outcome {

@@ -20,7 +20,17 @@ pub struct ItemVersion {
 }
 
 /// The answer to a call about several items: those that were refused, and why. The others were done.
-pub type FailedItems = Vec<(ItemId, Refusal)>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "items may have been refused although the call succeeded"]
+pub struct FailedItems(pub Vec<(ItemId, Refusal)>);
+
+impl std::ops::Deref for FailedItems {
+    type Target = [(ItemId, Refusal)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 /// Who writes a comment, or sets a review.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

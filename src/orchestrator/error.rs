@@ -48,7 +48,7 @@ struct Inner {
 }
 
 impl OrchestratorError {
-    /// An error, for back ends outside this crate. The message is a lower-case fragment without a full
+    /// An error, for decorators and test doubles. The message is a lower-case fragment without a full
     /// stop, and contains no secret.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, code: None, message: message.into(), retry_after: None, source: None }))

@@ -43,7 +43,7 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// NotFound when the queue does not exist; Invalid when the lease is zero.
+    /// NotFound when the queue does not exist; Invalid when the lease is not between 1 second and 24 hours.
     async fn start_job(&self, job: NewJob) -> Result<JobKey>;
 
     /// T13: moves the job's lease on. Answers what somebody wants of the job: Running, Stopping or
@@ -150,6 +150,10 @@ pub trait Administration: Orchestrator {
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition>;
 
     /// All queues, by name.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is.
     async fn list_queues(&self) -> Result<Vec<QueueDefinition>>;
 
     /// How many items of a queue are in which state.
@@ -181,6 +185,10 @@ pub trait Administration: Orchestrator {
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem>;
 
     /// T17: deletes items. Those that are refused are answered; the others are deleted.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is. Items that are refused are no error of the call.
     async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems>;
 
     /// All attempts of the retry chain an item belongs to, the first one first.
@@ -199,9 +207,17 @@ pub trait Administration: Orchestrator {
 
     /// T18 to T21: reviews items. `Retried` is the manual retry: it makes a copy that carries on. Items
     /// that are refused are answered; the others are done.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is. Items that are refused are no error of the call.
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems>;
 
     /// T22: sets or clears who reviews items. Those that are refused are answered; the others are done.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is. Items that are refused are no error of the call.
     async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems>;
 
     /// Writes a comment on an item.
@@ -234,9 +250,17 @@ pub trait Administration: Orchestrator {
 
     /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's
     /// retention. Answers how many were removed; 0 when nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is.
     async fn apply_retention(&self, limit: usize) -> Result<u64>;
 
     /// All jobs, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is.
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>>;
 
     /// Asks a job to stop; its next beat tells it.
@@ -260,6 +284,7 @@ pub enum CommitType {
 
 /// The answer to a bulk add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "items may have been refused although the call succeeded"]
 pub struct BulkAdded {
     /// How many items were added.
     pub added: u64,

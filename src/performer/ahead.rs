@@ -143,7 +143,7 @@ impl Feeder {
             }
             if self.is_over() {
                 self.give_back();
-                if self.pending.is_empty() && self.handed.is_closed() && self.handed.is_empty() {
+                if self.pending.is_empty() && self.handed.is_empty() && self.nobody_will_report() {
                     return;
                 }
             }
@@ -164,6 +164,13 @@ impl Feeder {
         self.job.stop.is_stop_requested() || self.job.drained.is_cancelled()
     }
 
+    /// Every robot has ended; or, after a kill, those that are left are held by code that ignores it.
+    fn nobody_will_report(&self) -> bool {
+        let held = self.job.watches.iter().filter(|watch| watch.is_busy()).count();
+        self.handed.is_closed()
+            || self.job.stop.is_kill_requested() && self.handed.sender_strong_count() <= held
+    }
+
     /// How many items to take: what there is room for, once a quarter of the buffer is free. An empty queue
     /// is looked at again only with a report, which may have made a retry copy, or after a change.
     fn wanted(&self) -> usize {
@@ -176,13 +183,17 @@ impl Feeder {
     /// One call: everything that is reported, and what is wanted. False: something is to be asked again.
     async fn exchange(&mut self, wanted: usize) -> bool {
         let last_try = self.job.stop.is_kill_requested();
+        let now = self.pending.len().min(MOST_REPORTS);
+        let later = self.pending.split_off(now);
         let reports: Vec<Report> = self.pending.iter().map(|handed| handed.finished.report.clone()).collect();
         let take = (wanted > 0).then(|| self.job.take(None, wanted));
         let answer = self.job.orchestrator.report_and_take(reports, take).await;
         let mut again = Vec::new();
         for (mut handed, answer) in std::mem::take(&mut self.pending).into_iter().zip(answer.reports) {
+            let replaced = handed.finished.instead.is_some();
             let ending = self.job.settle(&mut handed.finished, answer);
-            match ending.or(last_try.then_some(Ending::NotRecorded)) {
+            let replaced = replaced && handed.finished.instead.is_none(); // and not yet reported as that
+            match ending.or((last_try && !replaced).then_some(Ending::NotRecorded)) {
                 Some(ending) => {
                     self.outstanding = self.outstanding.saturating_sub(1);
                     self.job.ended(&handed.finished, ending);
@@ -191,6 +202,7 @@ impl Feeder {
             }
         }
         let everything_recorded = again.is_empty();
+        again.extend(later);
         self.pending = again;
         let took = wanted == 0 || self.fill(answer.taken);
         everything_recorded && took
@@ -232,7 +244,7 @@ impl Feeder {
 
     async fn wait(&mut self) {
         let (job, seen) = (self.job.clone(), self.seen_empty);
-        let over = self.is_over();
+        let (over, killed) = (self.is_over(), self.job.stop.is_kill_requested());
         tokio::select! {
             biased;
             handed = self.handed.recv() => match handed {
@@ -241,6 +253,8 @@ impl Feeder {
                 None => job.drained.cancel(),
             },
             () = job.stop.stop_requested(), if !over => {}
+            () = job.stop.kill_requested(), if !killed => {}
+            () = tokio::time::sleep(Duration::from_millis(100)), if killed => {}
             () = self.buffer.consumed.notified(), if !over && seen.is_none() => {}
             () = job.orchestrator.wait_for_items(&job.queue, seen.unwrap_or_default(), job.settings.poll_interval),
                 if !over && seen.is_some() => self.seen_empty = None,

@@ -22,7 +22,7 @@ pub enum PerformerEvent {
         /// The robot, counted from 1.
         robot: u32,
     },
-    /// What became of an item is recorded.
+    /// What became of an item is recorded. (One that is given back from the buffer of `claim_ahead` was never started.)
     TransactionEnded {
         /// The item.
         item: ItemId,

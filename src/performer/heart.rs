@@ -33,7 +33,7 @@ impl Heart {
             tokio::spawn(self.beat_until_ended());
             return Ok(());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("performer-heart".to_owned());
         thread.spawn(move || runtime.block_on(self.beat_until_ended())).map(drop)
     }

@@ -38,14 +38,14 @@ impl TransactionItem {
         self.item.id
     }
 
-    /// The key of the piece of work: the same for all attempts of a retry chain. With it a system that you
-    /// touch can tell that this work was done before; with [`retry_number`](Self::retry_number) beside it,
-    /// that this attempt was.
+    /// The key of the piece of work: the same for all attempts of a retry chain, manual retries included. The
+    /// idempotency key for the systems you touch: with it they can tell that this work was done before.
     pub fn key(&self) -> ItemKey {
         self.item.key
     }
 
-    /// The key of this attempt alone.
+    /// The key of this attempt alone. An attempt whose robot died is followed by another one, with another key:
+    /// for idempotency use [`key`](Self::key).
     pub fn unique_key(&self) -> ItemKey {
         self.item.unique_key
     }

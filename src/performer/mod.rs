@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,12 +51,12 @@ pub use transaction::Transaction;
 /// How long robots have to end after a kill, before they count as stuck.
 const AFTER_A_KILL: Duration = Duration::from_secs(1);
 
-/// How long the last results may take to be recorded when the store is slow: longer than a store waits for
-/// another process.
-const FOR_THE_LAST_RESULTS: Duration = Duration::from_secs(15);
+/// How long the last results may take to be recorded when the store is slow: twice as long as a store waits for
+/// another process, for the call that is under way and for the last one.
+const FOR_THE_LAST_RESULTS: Duration = Duration::from_secs(25);
 
 /// The most items that may be taken ahead.
-const MOST_AHEAD: usize = 1_000_000;
+const MOST_AHEAD: usize = 100_000;
 
 /// A program that processes a queue: a queue, how to make one robot's processor, and settings.
 ///
@@ -114,7 +114,7 @@ impl<T> std::fmt::Debug for Performer<T> {
 pub enum PerformerError {
     /// It did not start: a setting is wrong, the queue is not there, the Orchestrator is out of reach.
     #[error("the performer did not start: {0}")]
-    NotStarted(#[source] OrchestratorError),
+    NotStarted(OrchestratorError),
     /// It ended Faulted: it could not go on.
     #[error("the job is Faulted: {}", .0.fault.as_deref().unwrap_or("no reason was given"))]
     Faulted(Box<JobSummary>),
@@ -191,7 +191,7 @@ impl<T: Transaction> Performer<T> {
         self
     }
 
-    /// How long the job holds its items without a beat, 100 ms to 24 hours; it beats three times as often. When the process
+    /// How long the job holds its items without a beat, 1 second to 24 hours; it beats three times as often. When the process
     /// dies, its items are Abandoned after this time at the latest. Default: 30 seconds.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -275,7 +275,7 @@ impl<T: Transaction> Performer<T> {
 
         let ended = CancellationToken::new();
         let stop_the_heart = ended.clone().drop_guard();
-        let (stopped, heart_stopped) = tokio::sync::oneshot::channel();
+        let (stopped, mut heart_stopped) = oneshot::channel();
         let heart = Heart { job: job.clone(), about, ended, stopped };
         if let Err(error) = heart.start() {
             job.fault(format!("the heart of the job could not be started: {error}"));
@@ -285,11 +285,11 @@ impl<T: Transaction> Performer<T> {
                 Ok(swept) => job.swept(&swept),
                 Err(error) => tracing::warn!(%error, "nothing can be swept now"),
             }
-            supervise(&job, crew(&job, &make)).await;
+            supervise(&job, crew(&job, &make), &mut heart_stopped).await;
         }
         drop(stop_the_heart);
         // The heart lets go of the store before this returns, or soon after if the store keeps it waiting.
-        let _ = tokio::time::timeout(AFTER_A_KILL, heart_stopped).await;
+        let _ = tokio::time::timeout(AFTER_A_KILL, &mut heart_stopped).await;
         end(&job, started.elapsed()).await
     }
 }
@@ -299,7 +299,7 @@ impl Settings {
         let wrong = if self.robots == 0 {
             "a performer needs at least one robot"
         } else if self.claim_ahead > MOST_AHEAD {
-            "at most 1,000,000 items can be taken ahead"
+            "at most 100,000 items can be taken ahead"
         } else if self.poll_interval.is_zero() {
             "the poll interval must not be zero"
         } else if self.time_limit.is_some_and(|limit| limit.is_zero()) {
@@ -333,34 +333,61 @@ fn crew<T: Transaction>(job: &Arc<RunningJob>, make: &Arc<dyn Fn() -> T + Send +
     crew
 }
 
-/// Waits for the robots; after a stop no longer than the grace period.
-async fn supervise(job: &RunningJob, mut crew: JoinSet<()>) {
-    let everybody = async {
-        while let Some(ended) = crew.join_next().await {
-            if let Err(error) = ended {
-                job.fault(format!("a robot ended by a panic outside the transaction: {error}"));
-            }
-        }
-    };
+/// Waits for the robots; after a stop no longer than the grace period, and for what they reported a while longer.
+async fn supervise(job: &RunningJob, mut crew: JoinSet<()>, heart_stopped: &mut oneshot::Receiver<()>) {
     let signals = async {
         if job.settings.answer_signals {
             stop::answer_signals(&job.stop).await;
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        biased;
-        () = everybody => return,
-        () = overrun(job) => {}
-        () = signals => {}
+    let everybody_in_time = async {
+        tokio::select! {
+            biased;
+            () = join_all(job, &mut crew) => true,
+            () = overrun(job) => false,
+            () = signals => false,
+            _ = heart_stopped => {
+                job.fault("the heart of the job stopped beating".to_owned());
+                join_all(job, &mut crew).await;
+                true
+            }
+        }
+    };
+    if everybody_in_time.await {
+        return;
     }
-    let stuck = report_stuck(job, "the transaction ignores the kill; its item is left to be abandoned");
-    if stuck > 0 {
-        job.fault(format!("{stuck} transactions ignored the kill"));
-    } else {
-        job.fault("the last results could not be recorded in time".to_owned());
+    report_stuck(job, "the transaction ignores the kill; its item is left to be abandoned");
+    // Robots whose code does not let go of them are not waited for any longer; what the others reported is.
+    let _ = tokio::time::timeout(FOR_THE_LAST_RESULTS, async {
+        while crew.len() > stuck_robots(job) {
+            tokio::select! {
+                biased;
+                _ = crew.join_next() => {}
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+    })
+    .await;
+    match stuck_robots(job) {
+        0 if crew.is_empty() => {}
+        0 => job.fault("the last results could not be recorded in time".to_owned()),
+        stuck => job.fault(format!("{stuck} robots ignored the kill")),
     }
     crew.abort_all();
+}
+
+async fn join_all(job: &RunningJob, crew: &mut JoinSet<()>) {
+    while let Some(ended) = crew.join_next().await {
+        if let Err(error) = ended {
+            job.fault(format!("a robot ended by a panic outside the transaction: {error}"));
+        }
+    }
+}
+
+/// Robots that user code holds, after a kill.
+fn stuck_robots(job: &RunningJob) -> usize {
+    job.watches.iter().filter(|watch| watch.is_busy()).count()
 }
 
 /// Returns when the robots have had all the time there is.
@@ -377,22 +404,15 @@ async fn overrun(job: &RunningJob) {
         job.stop.kill();
     }
     tokio::time::sleep(AFTER_A_KILL).await;
-    // Nobody's code runs any more: then what is still under way is the store's, and has an end of its own.
-    if job.watches.iter().all(|watch| !watch.is_busy()) {
-        tokio::time::sleep(FOR_THE_LAST_RESULTS).await;
-    }
 }
 
-fn report_stuck(job: &RunningJob, what: &'static str) -> usize {
-    let mut stuck = 0;
+fn report_stuck(job: &RunningJob, what: &'static str) {
     for (robot, watch) in (1..).zip(&job.watches) {
         if let Some(item) = watch.item() {
-            stuck += 1;
             tracing::error!(%item, robot, "{what}");
             job.emit(&PerformerEvent::TransactionStuck { item, robot });
         }
     }
-    stuck
 }
 
 /// Ends the job in the store, and sums up.

@@ -27,16 +27,17 @@ pub struct JobSummary {
     pub retried: u64,
     /// Items put back for a later time.
     pub postponed: u64,
-    /// Items put back because the performer stopped.
+    /// Items put back because the performer stopped, those in the buffer of `claim_ahead` included.
     pub given_back: u64,
-    /// Items whose claim was lost while they were processed: what was reported on them changed nothing.
+    /// Items whose claim was lost while they were processed, or waited in the buffer: what was reported on them
+    /// changed nothing.
     pub claims_lost: u64,
     /// Items whose result could not be recorded.
     pub not_recorded: u64,
     /// Items that this job abandoned: transactions that ignored the kill, results that could not be
     /// recorded. A queue hands them out again only if it has `RetryAbandonedItems`.
     pub abandoned: u64,
-    /// Items of other jobs that were gone, abandoned by this performer's sweeps.
+    /// Items that this performer's sweeps abandoned: of jobs that were gone, or InProgress for too long.
     pub abandoned_of_others: u64,
     /// How long the job ran.
     pub duration: Duration,

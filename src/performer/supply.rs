@@ -198,8 +198,10 @@ impl Direct {
         loop {
             let last_try = job.stop.is_kill_requested();
             let mut answer = job.orchestrator.report_and_take(vec![finished.report.clone()], None).await;
+            let replaced = finished.instead.is_some();
             let ending = answer.reports.pop().and_then(|answer| job.settle(&mut finished, answer));
-            if let Some(ending) = ending.or(last_try.then_some(Ending::NotRecorded)) {
+            let replaced = replaced && finished.instead.is_none(); // and not yet reported as that
+            if let Some(ending) = ending.or((last_try && !replaced).then_some(Ending::NotRecorded)) {
                 return job.ended(&finished, ending);
             }
             tokio::select! {

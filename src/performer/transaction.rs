@@ -51,8 +51,8 @@ pub trait Transaction: Send + 'static {
     /// Processes one item.
     ///
     /// It may run more than once for one item: when its robot or machine dies after the work was done and
-    /// before the result was recorded. [`TransactionItem::key`] is the same for all attempts;
-    /// [`TransactionItem::retry_number`] tells them apart.
+    /// before the result was recorded. [`TransactionItem::key`] is the same for all attempts: give it to the systems
+    /// you touch as the idempotency key.
     ///
     /// When the performer is killed, or its time limit is over, the future is dropped where it awaits.
     ///

@@ -31,9 +31,9 @@ impl Watch {
         *self.item.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether user code holds the robot: a transaction, or applications that are being opened or closed.
+    /// Whether user code holds the robot's thread: a transaction, or applications that are opened or closed.
     pub(super) fn is_busy(&self) -> bool {
-        self.item().is_some() || self.entered.load(Ordering::Relaxed) > 0
+        self.entered.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn enter(&self) {

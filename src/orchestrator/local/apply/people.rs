@@ -101,11 +101,11 @@ impl<R: Rows> Apply<'_, R> {
         items: Vec<ItemVersion>,
         mut act: impl FnMut(&mut Self, ItemVersion) -> Applied<()>,
     ) -> Applied {
-        let mut failed = FailedItems::new();
+        let mut failed = FailedItems::default();
         for item in items {
             match act(self, item) {
                 Ok(()) => {}
-                Err(Stop::Refused(error)) => failed.push((item.id, refusal_of(&error))),
+                Err(Stop::Refused(error)) => failed.0.push((item.id, refusal_of(&error))),
                 Err(stop) => return Err(stop),
             }
         }

@@ -1,7 +1,7 @@
 //! The file itself: made as a whole, looked at before it is opened, brought up to date.
 //!
-//! A file that is not ours, is damaged, or was written by a newer version is refused before SQLite ever
-//! opens it for writing, so nothing of it changes.
+//! A file that is not ours, is damaged, or was written by a newer version is refused before it is opened for
+//! writing, so nothing of it changes. (Only what stands in a log beside it is not seen before it is opened.)
 
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
@@ -134,8 +134,8 @@ fn check(path: &Path) -> Result<()> {
     }
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    match application_id(path) {
-        Ok(APPLICATION_ID) => Ok(()),
+    match identity(path) {
+        Ok((APPLICATION_ID, version)) => refuse_newer(path, version),
         Ok(_) => refuse(format!("{shown} is a SQLite file of another program")),
         Err(error) => match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => refuse(format!("{shown} is not a SQLite file")),
@@ -150,8 +150,8 @@ fn check(path: &Path) -> Result<()> {
 /// The size of a SQLite file's header.
 const HEADER: u64 = 100;
 
-/// The id of the program that made the file. Corrupt when the file is shorter than its header says.
-fn application_id(path: &Path) -> rusqlite::Result<i32> {
+/// The id of the program that made the file, and its schema. Corrupt when the file is shorter than its header says.
+fn identity(path: &Path) -> rusqlite::Result<(i32, usize)> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -164,7 +164,20 @@ fn application_id(path: &Path) -> rusqlite::Result<i32> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
-    connection.query_row("PRAGMA application_id", [], |row| row.get(0))
+    let application = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    Ok((application, schema_version(&connection)?))
+}
+
+fn refuse_newer(path: &Path, version: usize) -> Result<()> {
+    let newest = MIGRATIONS.len();
+    if version <= newest {
+        return Ok(());
+    }
+    let message = format!(
+        "{} was written by a newer version of performer (its schema is {version}, this version knows {newest}); use that version",
+        path.display()
+    );
+    Err(OrchestratorError::new(ErrorKind::Other, message))
 }
 
 /// Brings the schema up to date, each version in one transaction. Two processes that do this at once: one
@@ -176,13 +189,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         if version == newest {
             return Ok(());
         }
-        if version > newest {
-            let message = format!(
-                "{} was written by a newer version of performer (its schema is {version}, this version knows {newest}); use that version",
-                path.display()
-            );
-            return Err(OrchestratorError::new(ErrorKind::Other, message));
-        }
+        refuse_newer(path, version)?;
         migrate_one(connection, version).map_err(|error| explain(error, path))?;
     }
 }

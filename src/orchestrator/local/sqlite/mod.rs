@@ -18,6 +18,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use self::lock::JobLocks;
 use super::super::Result;
 use crate::model::key::{ItemId, JobKey, KeyMaker};
+use crate::model::lifecycle::ItemState;
 
 mod columns;
 mod error;
@@ -35,8 +36,8 @@ pub(super) struct Sqlite {
     locks: JobLocks,
     data_version: i64,
     broken: bool,
-    /// The last row that the open transaction wrote, and its version: whether it was committed.
-    last_written: Option<(ItemId, u64)>,
+    /// The last row that the open transaction wrote: by it can be seen whether it was committed.
+    last_written: Option<(ItemId, ItemState)>,
     /// Jobs whose lock file was made in the open transaction.
     new_jobs: Vec<JobKey>,
 }

@@ -43,13 +43,16 @@ impl Rows for Sqlite {
         // The disk failed while the commit was under way. Nobody knows what of it is there but the file itself:
         // opened again, it has the last row that was written, or has not.
         self.broken = true;
-        let Some((id, version)) = self.last_written else {
+        let Some((id, written)) = self.last_written else {
             return Err(error::explain_commit(error, &self.path));
         };
         match self.reopen_if_broken().and_then(|()| self.row(id)) {
-            Ok(Some(row)) if row.state.row_version == version => Ok(()),
-            Ok(_) => Err(error::explain(error, &self.path)),
-            Err(_) => Err(error::explain_commit(error, &self.path)),
+            Ok(Some(row)) if row.state == written => Ok(()),
+            Ok(Some(row)) if row.state.row_version < written.row_version => {
+                Err(error::explain(error, &self.path))
+            }
+            // A new item that is not there, or somebody has been at the row since then: who knows.
+            _ => Err(error::explain_commit(error, &self.path)),
         }
     }
 
@@ -114,7 +117,7 @@ impl Rows for Sqlite {
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
         let id = self.run(|c| insert_item(c, row))?;
-        self.last_written = Some((id, row.state.row_version));
+        self.last_written = Some((id, *row.state));
         Ok(id)
     }
 
@@ -140,7 +143,7 @@ impl Rows for Sqlite {
     }
 
     fn write(&mut self, id: ItemId, before: &ItemState, written: &Written<'_>) -> Result<()> {
-        self.last_written = Some((id, written.state.row_version));
+        self.last_written = Some((id, *written.state));
         self.run(|c| write(c, id, before, written))
     }
 
