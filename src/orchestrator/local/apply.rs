@@ -280,21 +280,35 @@ impl<R: Rows> Apply<'_, R> {
 
     fn report(&mut self, report: &Report) -> Applied {
         let id = report.claim.item;
+        if let Some(progress) = &report.progress {
+            validate_progress(progress)?;
+        }
+        // Nearly always the row is as this process left it, and need not be read; the guarded write finds out.
+        if let Some(row) = self.rows.believed_row(id) {
+            match self.report_on(report, &row) {
+                Ok(Some(status)) => return Ok(Answer::Status(status)),
+                Ok(None) | Err(Stop::Refused(_)) => {} // somebody may have been at it: read it
+                Err(failed) => return Err(failed),
+            }
+        }
         // An item that is not there any more (retention took its chain) is a claim that is lost.
         let Some(row) = self.rows.row(id)? else {
             return Err(
                 Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, format!("item {id} does not exist")).into()
             );
         };
+        let status = self.report_on(report, &row)?;
+        status.map(Answer::Status).ok_or_else(|| unreachable!("item {id} was read in this transaction"))
+    }
+
+    /// Reports on an item whose row is this, or was. `None`: it is not any more, and nothing was written.
+    fn report_on(&mut self, report: &Report, row: &Row) -> Applied<Option<Status>> {
+        let id = report.claim.item;
         let event = event_of(&report.result, report.claim.holder());
         // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
         let policy = self.queue_by_id(row.queue)?.map(|queue| queue.policy.clone()).unwrap_or_default();
-        let transition = lifecycle::transition(&row.state, event, &policy, self.now)?;
-        if let Some(progress) = &report.progress {
-            validate_progress(progress)?;
-        }
-        let Transition::Change(change) = transition else {
-            return Ok(Answer::Status(row.state.status));
+        let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
+            return Ok(Some(row.state.status));
         };
         let mut written =
             Written { progress: report.progress.as_deref(), ..Written::state(&change.after, self.now) };
@@ -307,8 +321,11 @@ impl<R: Rows> Apply<'_, R> {
             }
             _ => {}
         }
-        self.apply(id, row.queue, &row.state, &change, &written)?;
-        Ok(Answer::Status(change.after.status))
+        if !self.rows.write(id, row.queue, &row.state, &written)? {
+            return Ok(None);
+        }
+        self.written(id, row.queue, &row.state, &change)?;
+        Ok(Some(change.after.status))
     }
 
     fn progress(&mut self, claim: Claim, progress: &str) -> Applied {
@@ -347,7 +364,12 @@ impl<R: Rows> Apply<'_, R> {
         change: &Change,
         written: &Written<'_>,
     ) -> Applied<()> {
-        self.rows.write(id, before, written)?;
+        assert!(self.rows.write(id, queue, before, written)?, "item {id} was read in this transaction");
+        self.written(id, queue, before, change)
+    }
+
+    /// What belongs to a change once its row is written.
+    fn written(&mut self, id: ItemId, queue: QueueId, before: &ItemState, change: &Change) -> Applied<()> {
         for event in &change.recorded {
             self.rows.record(id, event)?;
         }

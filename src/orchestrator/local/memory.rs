@@ -307,7 +307,20 @@ impl Rows for Memory {
         Ok(matching.take(ask.count).map(|(id, item)| (item.state, Box::new(view(*id, item)))).collect())
     }
 
-    fn write(&mut self, id: ItemId, _before: &ItemState, written: &Written<'_>) -> Result<()> {
+    fn believed_row(&mut self, _id: ItemId) -> Option<Row> {
+        None // asking costs nothing here
+    }
+
+    fn write(
+        &mut self,
+        id: ItemId,
+        _queue: QueueId,
+        before: &ItemState,
+        written: &Written<'_>,
+    ) -> Result<bool> {
+        if self.items.get(&id).is_none_or(|item| item.state.row_version != before.row_version) {
+            return Ok(false);
+        }
         self.displace(id);
         if let Some(item) = self.items.get_mut(&id) {
             item.state = *written.state;
@@ -326,7 +339,7 @@ impl Rows for Memory {
             }
         }
         self.place(id, written.now);
-        Ok(())
+        Ok(true)
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {

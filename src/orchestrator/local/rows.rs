@@ -55,8 +55,12 @@ pub(crate) trait Rows: Send {
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>>;
     /// The first `count` items of a queue that may be handed out now, in the order of the model.
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>>;
-    /// Writes what changed of an item's state.
-    fn write(&mut self, id: ItemId, before: &ItemState, after: &Written<'_>) -> Result<()>;
+    /// The row as this process left it when it took the item, if it remembers: what it is, unless somebody
+    /// else has changed it since. Only for a guarded write, which finds out.
+    fn believed_row(&mut self, id: ItemId) -> Option<Row>;
+    /// Writes what changed of an item's state, if the row is still at the version of `before`. False: it is not,
+    /// and nothing was written.
+    fn write(&mut self, id: ItemId, queue: QueueId, before: &ItemState, after: &Written<'_>) -> Result<bool>;
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()>;
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>>;

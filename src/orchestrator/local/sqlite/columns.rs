@@ -11,14 +11,28 @@ use crate::model::lifecycle::ItemState;
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
 
-/// The columns of an item's state, in the order in which [`state`] reads them.
-pub(super) const STATE: &str = "queue_id, status, review_status, outcome, superseded, holds_reference, retry_number, \
-     manual_retry_number, priority, due_date, defer_date, creation_time, start_processing, end_processing, \
-     seconds_in_previous_attempts, reviewer_user_id, holder, token, row_version";
+/// The columns of an item's state, in the order in which [`state`] reads them. A macro, so that statements are
+/// put together when the crate is compiled.
+macro_rules! state_columns {
+    () => {
+        "queue_id, status, review_status, outcome, superseded, holds_reference, retry_number, manual_retry_number, \
+         priority, due_date, defer_date, creation_time, start_processing, end_processing, \
+         seconds_in_previous_attempts, reviewer_user_id, holder, token, row_version"
+    };
+}
+pub(super) use state_columns;
 
-/// The columns behind them, in the order in which [`item`] reads them.
-pub(super) const REST: &str = "id, unique_key, chain_key, reference, risk_sla_date, ancestor_id, manual_ancestor_id, \
-     content, output, progress, robot";
+/// All columns of an item, in the order in which [`item`] reads them.
+macro_rules! item_columns {
+    () => {
+        concat!(
+            $crate::orchestrator::local::sqlite::columns::state_columns!(),
+            ", id, unique_key, chain_key, reference, risk_sla_date, ancestor_id, manual_ancestor_id, \
+             content, output, progress, robot"
+        )
+    };
+}
+pub(super) use item_columns;
 
 const STATE_COLUMNS: usize = 19;
 
@@ -94,8 +108,8 @@ pub(super) fn item(row: &SqlRow<'_>) -> Sql<(ItemState, Box<QueueItem>)> {
     let unique_key = ItemKey::from_bytes(row.get(at(1))?);
     let chain_key: Option<[u8; 16]> = row.get(at(2))?;
     let id_or_none = |column| row.get::<_, Option<i64>>(at(column)).map(|id| id.map(ItemId));
-    let content: Option<String> = row.get(at(7))?;
-    let output: Option<String> = row.get(at(8))?;
+    let content = text(row, at(7))?;
+    let output = text(row, at(8))?;
     let item = QueueItem {
         id: ItemId(row.get(at(0))?),
         unique_key,
@@ -128,6 +142,11 @@ pub(super) fn item(row: &SqlRow<'_>) -> Sql<(ItemState, Box<QueueItem>)> {
         row_version: state.row_version,
     };
     Ok((state, Box::new(item)))
+}
+
+/// A text where it stands: it is copied once, into its place.
+fn text<'r>(row: &'r SqlRow<'_>, at: usize) -> Sql<Option<&'r str>> {
+    row.get_ref(at)?.as_str_or_null().map_err(|error| unreadable(at, Type::Text, error))
 }
 
 /// Whether the content of the row stands in its own table.

@@ -10,6 +10,7 @@
 //! | `error.rs` | what SQLite's errors mean to a caller |
 //! | `migrations/` | the schema, by version |
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use self::lock::JobLocks;
 use super::super::Result;
+use super::rows::Row;
 use crate::model::key::{ItemId, JobKey, KeyMaker};
 use crate::model::lifecycle::ItemState;
 
@@ -38,6 +40,10 @@ pub(super) struct Sqlite {
     broken: bool,
     /// The last row that the open transaction wrote: by it can be seen whether it was committed.
     last_written: Option<(ItemId, ItemState)>,
+    /// The last id given to an item, once the open transaction has asked; and whether it gave another.
+    last_item: Option<(i64, bool)>,
+    /// Items that this process took, as it left them. Somebody else may have changed them since.
+    taken: BTreeMap<ItemId, Row>,
     /// Jobs whose lock file was made in the open transaction.
     new_jobs: Vec<JobKey>,
 }
@@ -63,6 +69,8 @@ impl Sqlite {
             data_version: 0,
             broken: false,
             last_written: None,
+            last_item: None,
+            taken: BTreeMap::new(),
             new_jobs: Vec::new(),
         }
     }
@@ -73,6 +81,16 @@ impl Sqlite {
             self.broken |= error::breaks_the_connection(&error);
             error::explain_running(error, &self.path)
         })
+    }
+
+    /// The id of the next item.
+    fn next_item(&mut self) -> Result<ItemId> {
+        let last = match self.last_item {
+            Some((last, _)) => last,
+            None => self.run(|c| prepared(c, "SELECT id FROM last_item")?.query_row([], |row| row.get(0)))?,
+        };
+        self.last_item = Some((last + 1, true));
+        Ok(ItemId(last + 1))
     }
 
     fn reopen_if_broken(&mut self) -> Result<()> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
 use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
-use super::columns::{self, REST, STATE, micros, numbered, time};
+use super::columns::{self, item_columns, micros, numbered, state_columns, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_large_content};
 use super::{Sqlite, error, people, prepared};
 use crate::model::content::SpecificContent;
@@ -23,18 +23,24 @@ use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 use rusqlite::types::Type;
 
+/// The most items whose rows are remembered; the others are read when they are reported on.
+const MOST_REMEMBERED: usize = 100_000;
+
 impl Rows for Sqlite {
     fn begin(&mut self) -> Result<()> {
         self.reopen_if_broken()?;
         if !self.connection.is_autocommit() {
             self.rollback(); // a transaction that ended in a panic
         }
-        (self.last_written, self.new_jobs) = (None, Vec::new());
+        (self.last_written, self.last_item, self.new_jobs) = (None, None, Vec::new());
         // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
         self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
     }
 
     fn commit(&mut self) -> Result<()> {
+        if let Some((last, true)) = self.last_item {
+            self.run(|c| prepared(c, "UPDATE last_item SET id = ?1")?.execute([last]).map(drop))?;
+        }
         let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
         let Err(error) = committed else { return Ok(()) };
         if !error::breaks_the_connection(&error) {
@@ -116,21 +122,24 @@ impl Rows for Sqlite {
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
-        let id = self.run(|c| insert_item(c, row))?;
+        let id = self.next_item()?;
+        self.run(|c| insert_item(c, id, row))?;
         self.last_written = Some((id, *row.state));
         Ok(id)
     }
 
     fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId> {
-        self.run(|c| insert_copy(c, copy))
+        let id = self.next_item()?;
+        self.run(|c| insert_copy(c, id, copy))?;
+        Ok(id)
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
-        let sql = format!("SELECT {STATE} FROM item WHERE id = ?1");
+        const SQL: &str = concat!("SELECT ", state_columns!(), " FROM item WHERE id = ?1");
         self.run(|c| {
             let read =
                 |row: &rusqlite::Row<'_>| columns::state(row).map(|(queue, state)| Row { queue, state });
-            prepared(c, &sql)?.query_row([id.0], read).optional()
+            prepared(c, SQL)?.query_row([id.0], read).optional()
         })
     }
 
@@ -142,8 +151,24 @@ impl Rows for Sqlite {
         self.run(|c| next_items(c, ask))
     }
 
-    fn write(&mut self, id: ItemId, before: &ItemState, written: &Written<'_>) -> Result<()> {
+    fn believed_row(&mut self, id: ItemId) -> Option<Row> {
+        self.taken.remove(&id)
+    }
+
+    fn write(
+        &mut self,
+        id: ItemId,
+        queue: QueueId,
+        before: &ItemState,
+        written: &Written<'_>,
+    ) -> Result<bool> {
         self.last_written = Some((id, *written.state));
+        if written.state.status == Status::InProgress {
+            if self.taken.len() >= MOST_REMEMBERED {
+                self.taken.clear(); // items that were taken and never reported on
+            }
+            self.taken.insert(id, Row { queue, state: *written.state });
+        }
         self.run(|c| write(c, id, before, written))
     }
 
@@ -299,31 +324,41 @@ fn row_count(count: usize) -> i64 {
 /// after as many entries, whatever else the queue holds. A filter on the beginning of references walks on until
 /// it has found enough; one for a whole reference looks it up in `item_reference`.
 fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Vec<(ItemState, Box<QueueItem>)>> {
+    // Asked first: an update that finds nothing is not for nothing.
+    const DUE: &str = "SELECT 1 FROM item INDEXED BY item_deferred \
+                       WHERE queue_id = ?1 AND status = 0 AND deferred = 1 AND defer_date <= ?2";
     const PROMOTE: &str = "UPDATE item SET deferred = 0 \
                            WHERE queue_id = ?1 AND status = 0 AND deferred = 1 AND defer_date <= ?2";
-    // An item that another process promoted at a later time than it is here does not count yet.
-    const READY: &str =
-        "queue_id = ?1 AND status = 0 AND deferred = 0 AND (defer_date IS NULL OR defer_date <= ?3)";
-    const ORDER: &str = "ORDER BY rank, due_date, id LIMIT ?2";
-    prepared(connection, PROMOTE)?.execute(params![ask.queue.0, micros(ask.now)])?;
-    let (filter, text) = match ask.reference {
-        None => ("", ""),
-        Some(ReferenceFilter::Equals(text)) => (" AND reference = ?4", text.as_str()),
+    /// The walk along an index. (An item that another process promoted at a later time than it is here does
+    /// not count yet.)
+    macro_rules! walk {
+        ($index:literal, $filter:literal) => {
+            concat!(
+                "SELECT ",
+                item_columns!(),
+                " FROM item INDEXED BY ",
+                $index,
+                " WHERE queue_id = ?1 AND status = 0 AND deferred = 0 AND (defer_date IS NULL OR defer_date <= ?3)",
+                $filter,
+                " ORDER BY rank, due_date, id LIMIT ?2"
+            )
+        };
+    }
+    let (queue, now, count) = (ask.queue.0, micros(ask.now), row_count(ask.count));
+    if prepared(connection, DUE)?.exists(params![queue, now])? {
+        prepared(connection, PROMOTE)?.execute(params![queue, now])?;
+    }
+    let (sql, text) = match ask.reference {
+        None => (walk!("item_ready", ""), None),
+        Some(ReferenceFilter::Equals(text)) => (walk!("item_reference", " AND reference = ?4"), Some(text)),
         Some(ReferenceFilter::StartsWith(text)) => {
-            (" AND substr(reference, 1, length(?4)) = ?4", text.as_str())
+            (walk!("item_ready", " AND substr(reference, 1, length(?4)) = ?4"), Some(text))
         }
     };
-    let index = match ask.reference {
-        Some(ReferenceFilter::Equals(_)) => "item_reference",
-        _ => "item_ready",
-    };
-    let sql = format!("SELECT {STATE}, {REST} FROM item INDEXED BY {index} WHERE {READY}{filter} {ORDER}");
-    let mut statement = prepared(connection, &sql)?;
-    let count = row_count(ask.count);
-    let mut rows = if filter.is_empty() {
-        statement.query(params![ask.queue.0, count, micros(ask.now)])?
-    } else {
-        statement.query(params![ask.queue.0, count, micros(ask.now), text])?
+    let mut statement = prepared(connection, sql)?;
+    let mut rows = match text {
+        None => statement.query(params![queue, count, now])?,
+        Some(text) => statement.query(params![queue, count, now, text])?,
     };
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
@@ -337,11 +372,12 @@ fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Vec<(ItemStat
 }
 
 fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {
-    let sql = format!(
-        "SELECT {STATE}, {REST} FROM item WHERE id = ?1 \
-         AND queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)"
+    const SQL: &str = concat!(
+        "SELECT ",
+        item_columns!(),
+        " FROM item WHERE id = ?1 AND queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)"
     );
-    let mut statement = prepared(connection, &sql)?;
+    let mut statement = prepared(connection, SQL)?;
     let mut rows = statement.query([id.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (state, mut item) = columns::item(row)?;

@@ -30,11 +30,11 @@ pub(super) fn write_large_content(connection: &Connection, id: ItemId, content: 
     Ok(())
 }
 
-pub(super) fn insert_item(connection: &Connection, row: &NewRow<'_>) -> Sql<ItemId> {
+pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>) -> Sql<()> {
     const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
          retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
-         seconds_in_previous_attempts, token, row_version, unique_key, reference, content, progress) \
-         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16)";
+         seconds_in_previous_attempts, token, row_version, unique_key, reference, content, progress, id) \
+         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     let state = row.state;
     let content = row.content.as_json();
     prepared(connection, SQL)?.execute(params![
@@ -54,20 +54,19 @@ pub(super) fn insert_item(connection: &Connection, row: &NewRow<'_>) -> Sql<Item
         row.reference,
         in_row(content),
         row.progress,
+        id.0,
     ])?;
-    let id = ItemId(connection.last_insert_rowid());
-    write_large_content(connection, id, content)?;
-    Ok(id)
+    write_large_content(connection, id, content)
 }
 
-pub(super) fn insert_copy(connection: &Connection, copy: &Copy<'_>) -> Sql<ItemId> {
+pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &Copy<'_>) -> Sql<()> {
     const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
          retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
          seconds_in_previous_attempts, token, row_version, unique_key, chain_key, root_id, ancestor_id, \
-         manual_ancestor_id, reference, content) \
+         manual_ancestor_id, reference, content, id) \
          SELECT queue_id, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, risk_sla_date, ?11, ?12, ?13, ?14, ?15, \
          coalesce(chain_key, unique_key), coalesce(root_id, id), iif(?16, NULL, id), iif(?16, id, manual_ancestor_id), \
-         reference, content FROM item WHERE id = ?1";
+         reference, content, ?17 FROM item WHERE id = ?1";
     let state = copy.state;
     prepared(connection, SQL)?.execute(params![
         copy.original.0,
@@ -86,12 +85,11 @@ pub(super) fn insert_copy(connection: &Connection, copy: &Copy<'_>) -> Sql<ItemI
         state.row_version,
         copy.unique_key.to_bytes(),
         copy.by_hand,
+        id.0,
     ])?;
-    let id = ItemId(connection.last_insert_rowid());
     let large =
         "INSERT INTO item_content (item_id, content) SELECT ?2, content FROM item_content WHERE item_id = ?1";
-    prepared(connection, large)?.execute([copy.original.0, id.0])?;
-    Ok(id)
+    prepared(connection, large)?.execute([copy.original.0, id.0]).map(drop)
 }
 
 /// Writes the columns that this kind of change touches, and no index that it does not.
@@ -100,13 +98,13 @@ pub(super) fn write(
     id: ItemId,
     before: &ItemState,
     written: &Written<'_>,
-) -> Sql<()> {
+) -> Sql<bool> {
     let state = written.state;
     let holder = state.holder.map(|holder| holder.job.0);
-    match (before.status, state.status) {
+    let rows = match (before.status, state.status) {
         (Status::New, Status::InProgress) => {
             const TAKE: &str = "UPDATE item SET status = 1, deferred = 0, start_processing = ?2, holder = ?3, \
-                                robot = ?4, token = ?5, row_version = ?6 WHERE id = ?1";
+                                robot = ?4, token = ?5, row_version = ?6 WHERE id = ?1 AND row_version = ?7";
             prepared(connection, TAKE)?.execute(params![
                 id.0,
                 state.start_processing.map(micros),
@@ -114,13 +112,14 @@ pub(super) fn write(
                 written.taken_by.and_then(|(_, robot)| robot),
                 state.token,
                 state.row_version,
-            ])?;
+                before.row_version,
+            ])?
         }
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
             const END: &str = "UPDATE item SET status = ?2, outcome = ?3, superseded = ?4, holds_reference = ?5, \
                                end_processing = ?6, row_version = ?7, output = ?8, progress = coalesce(?9, progress) \
-                               WHERE id = ?1";
-            prepared(connection, END)?.execute(params![
+                               WHERE id = ?1 AND row_version = ?10";
+            let rows = prepared(connection, END)?.execute(params![
                 id.0,
                 state.status.number(),
                 state.outcome.map(|outcome| outcome.number()),
@@ -130,42 +129,43 @@ pub(super) fn write(
                 state.row_version,
                 written.output.map(Output::as_json),
                 written.progress,
+                before.row_version,
             ])?;
-            if let Some(exception) = written.exception {
+            if let Some(exception) = written.exception.filter(|_| rows > 0) {
                 write_exception(connection, id, exception)?;
             }
+            rows
         }
-        _ => write_all(connection, id, written)?,
-    }
-    Ok(())
+        _ => write_all(connection, id, before, written)?,
+    };
+    Ok(rows > 0)
 }
 
-fn write_all(connection: &Connection, id: ItemId, written: &Written<'_>) -> Sql<()> {
+fn write_all(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
     const ALL: &str = "UPDATE item SET status = ?2, deferred = ?3, rank = ?4, review_status = ?5, superseded = ?6, \
          holds_reference = ?7, priority = ?8, due_date = ?9, defer_date = ?10, start_processing = ?11, \
          reviewer_user_id = ?12, holder = ?13, token = ?14, row_version = ?15, progress = coalesce(?16, progress) \
-         WHERE id = ?1";
+         WHERE id = ?1 AND row_version = ?17";
     let state = written.state;
-    prepared(connection, ALL)?
-        .execute(params![
-            id.0,
-            state.status.number(),
-            is_deferred(state, written.now),
-            rank(state.priority, state.due_date),
-            state.review_status.number(),
-            state.superseded,
-            state.holds_reference,
-            state.priority.number(),
-            state.due_date.map(micros),
-            state.defer_date.map(micros),
-            state.start_processing.map(micros),
-            state.reviewer_user_id,
-            state.holder.map(|holder| holder.job.0),
-            state.token,
-            state.row_version,
-            written.progress,
-        ])
-        .map(drop)
+    prepared(connection, ALL)?.execute(params![
+        id.0,
+        state.status.number(),
+        is_deferred(state, written.now),
+        rank(state.priority, state.due_date),
+        state.review_status.number(),
+        state.superseded,
+        state.holds_reference,
+        state.priority.number(),
+        state.due_date.map(micros),
+        state.defer_date.map(micros),
+        state.start_processing.map(micros),
+        state.reviewer_user_id,
+        state.holder.map(|holder| holder.job.0),
+        state.token,
+        state.row_version,
+        written.progress,
+        before.row_version,
+    ])
 }
 
 fn write_exception(connection: &Connection, id: ItemId, exception: &ProcessingException) -> Sql<()> {

@@ -33,9 +33,16 @@ CREATE TABLE queue_statistics (
     deleted                INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- AUTOINCREMENT, so that the id of a removed item is never given to another.
+-- The last id given to an item, so that the id of a removed one is never given to another. AUTOINCREMENT would do
+-- the same, and read and write its counter for each row; this is read and written once a commit.
+CREATE TABLE last_item (
+    id INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO last_item (id) VALUES (0);
+
 CREATE TABLE item (
-    id                           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                           INTEGER PRIMARY KEY,
     queue_id                     INTEGER NOT NULL,
     status                       INTEGER NOT NULL,
     deferred                     INTEGER NOT NULL, -- 1 while a New item waits for its DeferDate
