@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use performer::prelude::*;
 use performer::{
     CommitType, ErrorCode, ExceptionType, ItemFilter, JobState, JobSummary, Page, PerformerError,
@@ -319,8 +319,11 @@ impl Progress {
         let plain = !std::io::stderr().is_terminal();
         let bar = if plain { ProgressBar::hidden() } else { ProgressBar::new(items) };
         bar.set_length(items);
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} invoices, {per_sec}, {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} invoices, {rate}, {eta} left");
+        let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = write!(text, "{:.0}/s", state.per_sec());
+        };
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate));
         Self { bar, plain }
     }
 
@@ -347,8 +350,9 @@ impl Progress {
         }
     }
 
+    /// Leaves the bar where it is: after a stop it is not full.
     fn finish(&self) {
-        self.bar.finish();
+        self.bar.abandon();
     }
 }
 
