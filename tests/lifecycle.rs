@@ -9,7 +9,7 @@ use performer::model::history::EventAction;
 use performer::model::item::NewQueueItem;
 use performer::model::key::{Holder, JobNumber};
 use performer::model::lifecycle::{self, Change, Event, ItemState, Transition, transition};
-use performer::model::queue::{QueueDefinition, QueuePolicy};
+use performer::model::queue::QueuePolicy;
 use performer::model::result::Outcome;
 use performer::{Priority, ReviewStatus, Status};
 
@@ -24,20 +24,10 @@ fn now() -> Timestamp {
     at(1_000)
 }
 
-fn queue(policy: QueuePolicy) -> QueueDefinition {
-    let orchestrator = performer::orchestrator::local::Local::memory();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        use performer::Administration as _;
-        let queue = performer::NewQueueDefinition::new("Q").policy(policy);
-        orchestrator.create_queue(queue).await.unwrap()
-    })
-}
-
 /// An item as the rules could have left it in this state.
 fn item(status: Status, review_status: ReviewStatus) -> ItemState {
-    let definition = queue(QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() });
-    let new = lifecycle::added(&NewQueueItem::new(()).reference("R"), &definition, at(10));
+    let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
+    let new = lifecycle::added(&NewQueueItem::new(()).reference("R"), &policy, at(10));
     let ended = status.is_final();
     let by_hand = review_status == ReviewStatus::Retried && ended && status != Status::Successful;
     let superseded = status == Status::Retried || by_hand;

@@ -70,7 +70,7 @@ use super::code::ErrorCode;
 use super::history::{EventAction, Recorded, remembered};
 use super::item::{NewQueueItem, Priority};
 use super::key::{Holder, JobNumber};
-use super::queue::{QueueDefinition, QueuePolicy};
+use super::queue::QueuePolicy;
 use super::refusal::Refusal;
 use super::result::Outcome;
 use super::selection::is_eligible;
@@ -151,13 +151,13 @@ pub struct Change {
 }
 
 /// T1, add: the state of a new item.
-pub fn added(item: &NewQueueItem, queue: &QueueDefinition, now: Timestamp) -> ItemState {
+pub fn added(item: &NewQueueItem, queue: &QueuePolicy, now: Timestamp) -> ItemState {
     ItemState {
         status: Status::New,
         review_status: ReviewStatus::None,
         outcome: None,
         superseded: false,
-        holds_reference: queue.policy.enforce_unique_reference && item.reference.is_some(),
+        holds_reference: queue.enforce_unique_reference && item.reference.is_some(),
         retry_number: 0,
         manual_retry_number: 0,
         priority: item.priority,

@@ -1,6 +1,8 @@
 //! Queues in memory: the store for tests, for simulations, and for work that may be lost.
 
 mod item;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -482,23 +484,5 @@ impl Rows for Memory {
 
     fn process_is_gone(&mut self, _job: JobKey) -> bool {
         false // a job in memory lives in this process
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_that_a_panic_left_half_changed_refuses_to_go_on() {
-        let mut store = Memory::new();
-        store.begin().expect("begun");
-        store.abort();
-        assert_eq!(store.begin().unwrap_err().kind(), ErrorKind::Other);
-        assert!(store.begin_reading().is_err());
-        let mut store = Memory::new();
-        store.begin_reading().expect("a query changes nothing");
-        store.abort();
-        store.begin().expect("so its panic leaves nothing behind");
     }
 }

@@ -95,7 +95,7 @@ impl<R: Rows> Apply<'_, R> {
         item: &NewQueueItem,
         content: &SpecificContent,
     ) -> Applied<ItemId> {
-        let state = lifecycle::added(item, queue, self.now);
+        let state = lifecycle::added(item, &queue.policy, self.now);
         let unique_key = self.rows.keys().item(self.now);
         let id = self.rows.insert_item(&NewRow {
             queue: queue.id,

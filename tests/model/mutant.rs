@@ -1,0 +1,74 @@
+//! Mistakes that real queues make, one at a time.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A result is applied to whatever attempt is InProgress.
+    CompletionChecksStateOnly,
+    /// A result is applied by the item's id, whatever its state.
+    CompletionChecksIdOnly,
+    /// A claim is the same for every take of the row by one job.
+    PostponeKeepsTheToken,
+    /// A result is taken for an item that was deleted while it ran.
+    DeleteKeepsTheClaim,
+    /// The retry copy is written in a second transaction.
+    CopyInASecondTransaction,
+    /// The sweeper does not look again at the beat that it saw before.
+    SweepDecidesOnAnOldBeat,
+    /// A result is taken for an item that was abandoned.
+    AbandonKeepsTheClaim,
+    /// One retry too many.
+    RetryOffByOne,
+    /// A BusinessException is retried.
+    BusinessIsRetried,
+    /// A failure without an exception is retried.
+    UnspecifiedIsRetried,
+    /// A verified item is retried by hand.
+    VerifiedIsRetried,
+    /// An item is retried by hand that has been retried already.
+    SupersededIsRetried,
+    /// A report is acknowledged before it is committed.
+    AcknowledgedBeforeCommit,
+    /// Items are handed out by their id.
+    OrderIgnoresDueDate,
+    /// The event of a transition is written in a second transaction.
+    EventOutsideTheTransaction,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 15] = [
+        Self::CompletionChecksStateOnly,
+        Self::CompletionChecksIdOnly,
+        Self::PostponeKeepsTheToken,
+        Self::DeleteKeepsTheClaim,
+        Self::CopyInASecondTransaction,
+        Self::SweepDecidesOnAnOldBeat,
+        Self::AbandonKeepsTheClaim,
+        Self::RetryOffByOne,
+        Self::BusinessIsRetried,
+        Self::UnspecifiedIsRetried,
+        Self::VerifiedIsRetried,
+        Self::SupersededIsRetried,
+        Self::AcknowledgedBeforeCommit,
+        Self::OrderIgnoresDueDate,
+        Self::EventOutsideTheTransaction,
+    ];
+
+    /// The invariants of which one must see it.
+    pub fn caught_by(self) -> &'static [&'static str] {
+        match self {
+            Self::CompletionChecksStateOnly | Self::AbandonKeepsTheClaim => &["I3", "I4", "I6"],
+            Self::CompletionChecksIdOnly => &["I1", "I3", "I4", "I5", "I8", "I9"],
+            Self::PostponeKeepsTheToken => &["I3", "I6", "I19"],
+            Self::DeleteKeepsTheClaim => &["I3", "I4"],
+            Self::CopyInASecondTransaction => &["I8", "I13"],
+            Self::SweepDecidesOnAnOldBeat => &["I20"],
+            Self::RetryOffByOne => &["I10"],
+            Self::BusinessIsRetried | Self::UnspecifiedIsRetried => &["I9"],
+            Self::VerifiedIsRetried => &["I11", "I8", "V"],
+            Self::SupersededIsRetried => &["I7"],
+            Self::AcknowledgedBeforeCommit => &["I5"],
+            Self::OrderIgnoresDueDate => &["I16"],
+            Self::EventOutsideTheTransaction => &["I17"],
+        }
+    }
+}
