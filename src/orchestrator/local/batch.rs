@@ -45,15 +45,24 @@ enum Way {
 struct Threads {
     writer: Sender<Message>,
     reader: Sender<Reading>,
-    running: Vec<JoinHandle<()>>,
+    writing: Option<JoinHandle<()>>,
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        (self.writer, self.reader) = (channel().0, channel().0);
-        for thread in self.running.drain(..) {
-            let _ = thread.join(); // its panics have been answered as errors
-        }
+        // One after the other: two connections that close at once each see the other, and neither puts the log
+        // away. The writer last, because only one that may write can.
+        self.reader = channel().0;
+        join(&mut self.reading);
+        self.writer = channel().0;
+        join(&mut self.writing);
+    }
+}
+
+fn join(thread: &mut Option<JoinHandle<()>>) {
+    if let Some(thread) = thread.take() {
+        let _ = thread.join(); // its panics have been answered as errors
     }
 }
 
@@ -112,11 +121,10 @@ impl Batch {
         let (readings, queries) = channel();
         let writing =
             Writer { store: writer, clock, changes: changes.clone(), looked_elsewhere: Duration::ZERO };
-        let mut threads = Threads { writer: commits, reader: readings, running: Vec::new() };
-        // The reader is waited for first: SQLite puts its log away when the connection that closes last may write.
+        let mut threads = Threads { writer: commits, reader: readings, writing: None, reading: None };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        threads.running.push(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
-        threads.running.push(thread("performer-store").spawn(move || writing.run(&messages))?);
+        threads.reading = Some(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
+        threads.writing = Some(thread("performer-store").spawn(move || writing.run(&messages))?);
         Ok(Self { way: Way::Threads(threads), changes })
     }
 
