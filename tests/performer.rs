@@ -717,6 +717,21 @@ async fn a_performer_whose_store_never_comes_back_can_still_be_stopped() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_heart_stops_ends_faulted_and_not_in_silence() {
+    for ahead in [0, 4] {
+        let o = paused(retries(1)).await;
+        add_all(&o, &[("a", "wait for ever")]).await;
+        let faulty = Faulty::new(o.clone(), &[]);
+        faulty.beats_panic.store(true, Ordering::SeqCst);
+        let performer =
+            performer(&Scripted::default()).claim_ahead(ahead).grace_period(Duration::from_secs(5));
+        let summary = faulted(performer.run(faulty).await);
+        assert_eq!(summary.fault.as_deref(), Some("the heart of the job stopped beating"));
+        assert_eq!(summary.given_back, 1, "what did not end within the grace period");
+    }
+}
+
 // Work that arrives
 
 #[tokio::test(start_paused = true)]

@@ -275,7 +275,8 @@ impl<T: Transaction> Performer<T> {
 
         let ended = CancellationToken::new();
         let stop_the_heart = ended.clone().drop_guard();
-        let (stopped, mut heart_stopped) = oneshot::channel();
+        let (stopped, heart_stopped) = oneshot::channel();
+        let mut heart_stopped = Some(heart_stopped);
         let heart = Heart { job: job.clone(), about, ended, stopped };
         if let Err(error) = heart.start() {
             job.fault(format!("the heart of the job could not be started: {error}"));
@@ -289,7 +290,9 @@ impl<T: Transaction> Performer<T> {
         }
         drop(stop_the_heart);
         // The heart lets go of the store before this returns, or soon after if the store keeps it waiting.
-        let _ = tokio::time::timeout(AFTER_A_KILL, &mut heart_stopped).await;
+        if let Some(stopped) = heart_stopped {
+            let _ = tokio::time::timeout(AFTER_A_KILL, stopped).await;
+        }
         end(&job, started.elapsed()).await
     }
 }
@@ -334,28 +337,32 @@ fn crew<T: Transaction>(job: &Arc<RunningJob>, make: &Arc<dyn Fn() -> T + Send +
 }
 
 /// Waits for the robots; after a stop no longer than the grace period, and for what they reported a while longer.
-async fn supervise(job: &RunningJob, mut crew: JoinSet<()>, heart_stopped: &mut oneshot::Receiver<()>) {
+async fn supervise(
+    job: &RunningJob,
+    mut crew: JoinSet<()>,
+    heart_stopped: &mut Option<oneshot::Receiver<()>>,
+) {
     let signals = async {
         if job.settings.answer_signals {
             stop::answer_signals(&job.stop).await;
         }
         std::future::pending::<()>().await;
     };
-    let everybody_in_time = async {
-        tokio::select! {
-            biased;
-            () = join_all(job, &mut crew) => true,
-            () = overrun(job) => false,
-            () = signals => false,
-            _ = heart_stopped => {
-                job.fault("the heart of the job stopped beating".to_owned());
-                join_all(job, &mut crew).await;
-                true
-            }
+    let no_heart = async {
+        // Once it has stopped it is not waited for again.
+        if let Some(stopped) = heart_stopped.as_mut() {
+            let _ = stopped.await;
+            *heart_stopped = None;
+            job.fault("the heart of the job stopped beating".to_owned());
         }
+        std::future::pending::<()>().await;
     };
-    if everybody_in_time.await {
-        return;
+    tokio::select! {
+        biased;
+        () = join_all(job, &mut crew) => return,
+        () = overrun(job) => {}
+        () = signals => {}
+        () = no_heart => {}
     }
     report_stuck(job, "the transaction ignores the kill; its item is left to be abandoned");
     // Robots whose code does not let go of them are not waited for any longer; what the others reported is.

@@ -1,6 +1,6 @@
 //! A transaction whose input says what to do, and an Orchestrator that fails when it is told to.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -205,6 +205,8 @@ pub struct Faulty {
     pub faults: Mutex<Vec<Fault>>,
     pub beats: AtomicUsize,
     pub beaten: Notify,
+    /// Every beat panics, as a back end with a mistake in it may.
+    pub beats_panic: AtomicBool,
 }
 
 impl Faulty {
@@ -215,6 +217,7 @@ impl Faulty {
             faults: Mutex::new(faults),
             beats: AtomicUsize::new(0),
             beaten: Notify::new(),
+            beats_panic: AtomicBool::new(false),
         })
     }
 }
@@ -228,6 +231,7 @@ impl Orchestrator for Faulty {
     async fn beat(&self, job: JobKey) -> Result<JobState> {
         self.beats.fetch_add(1, Ordering::SeqCst);
         self.beaten.notify_one();
+        assert!(!self.beats_panic.load(Ordering::SeqCst), "in the back end");
         self.inner.beat(job).await
     }
 
