@@ -86,7 +86,11 @@ fn expected(item: &ItemState, event: Event) -> Option<(Status, ReviewStatus)> {
         Event::Progress { .. } if in_progress => Some((Status::InProgress, review)),
         Event::JobLost { .. } if in_progress => Some((Status::Abandoned, review)),
         Event::Edit { .. } if status == Status::New => Some((Status::New, review)),
-        Event::Delete if status != Status::Deleted => Some((Status::Deleted, review)),
+        Event::Delete { row_version }
+            if row_version.is_none_or(|version| version == item.row_version) && status != Status::Deleted =>
+        {
+            Some((Status::Deleted, review))
+        }
         Event::Review { to, row_version } if reviewable && row_version == item.row_version => {
             let open = matches!(review, ReviewStatus::None | ReviewStatus::InReview);
             let allowed = open && to != review;
@@ -115,7 +119,8 @@ fn every_status_times_review_times_event() {
         Event::Progress { claim: None },
         Event::JobLost { job: JOB },
         Event::Edit { priority: Priority::High, due_date: None, defer_date: None },
-        Event::Delete,
+        Event::Delete { row_version: None },
+        Event::Delete { row_version: Some(3) },
         Event::Purge,
     ];
     let reported = [
@@ -149,7 +154,7 @@ fn every_status_times_review_times_event() {
             }
         }
     }
-    assert_eq!(cells, 7 * 4 * (9 + 4 + 2 * 5 + 1));
+    assert_eq!(cells, 7 * 4 * (10 + 4 + 2 * 5 + 1));
 }
 
 #[test]
@@ -284,10 +289,12 @@ fn t11_and_t12_the_same_again_is_fine_and_anything_else_is_a_lost_claim() {
     let refusal = refused(&new, report(Outcome::Successful), &policy);
     assert!(refusal.is_claim_lost() && refusal.code() == ErrorCode::TRANSACTION_NOT_STARTED);
     // Decided by this claim, then deleted: the repeat is still the same report.
-    let deleted = changed(&done, Event::Delete, &policy).after;
+    let deleted = changed(&done, Event::Delete { row_version: None }, &policy).after;
     assert_eq!(transition(&deleted, report(Outcome::Successful), &policy, now()), Ok(Transition::Unchanged));
     // Taken by a claim, deleted while it ran: nothing was decided, and the claim is void.
-    let deleted = changed(&item(Status::InProgress, ReviewStatus::None), Event::Delete, &policy).after;
+    let deleted =
+        changed(&item(Status::InProgress, ReviewStatus::None), Event::Delete { row_version: None }, &policy)
+            .after;
     assert!(refused(&deleted, report(Outcome::Successful), &policy).is_claim_lost());
     assert!(deleted.token > CLAIM.token && deleted.holder.is_none());
 }

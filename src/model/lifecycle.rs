@@ -52,7 +52,7 @@
 //! | T13, T14 | beat, job lost | see [`job`](super::job) | | |
 //! | T15 | `JobLost`, `Overdue` | InProgress, its job lost or its time over | Abandoned; or Retried, and a copy | 1867 |
 //! | T16 | `Edit` | New | the new values | 1851, 1866 |
-//! | T17 | `Delete` | not Deleted | Deleted, a claim void | 1002 |
+//! | T17 | `Delete` | not Deleted, version current | Deleted, a claim void | 1002, 1020 |
 //! | T18-T21 | `Review` | Failed or Abandoned, not superseded, version current, move allowed | the review status; for Retried a copy | 1020, 1867 |
 //! | T22 | `SetReviewer` | the same item, the reviewer permitted | the reviewer | 1020, 1853, 1867 |
 //! | T23 | `Expire` | older than its period, with its whole chain | removed | 1867 |
@@ -110,18 +110,50 @@ pub struct ItemState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table of the module tells")]
 pub enum Event {
-    Take { job: JobNumber },
-    Report { claim: Holder, outcome: Outcome, defer_date: Option<Timestamp> },
-    Postpone { claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp> },
-    GiveBack { claim: Holder },
-    Progress { claim: Option<Holder> },
-    JobLost { job: JobNumber },
+    Take {
+        job: JobNumber,
+    },
+    Report {
+        claim: Holder,
+        outcome: Outcome,
+        defer_date: Option<Timestamp>,
+    },
+    Postpone {
+        claim: Holder,
+        defer_date: Timestamp,
+        due_date: Option<Timestamp>,
+    },
+    GiveBack {
+        claim: Holder,
+    },
+    Progress {
+        claim: Option<Holder>,
+    },
+    JobLost {
+        job: JobNumber,
+    },
     Overdue,
-    Edit { priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp> },
-    Delete,
-    Review { to: ReviewStatus, row_version: u64 },
-    SetReviewer { reviewer: Option<i64>, permitted: bool, row_version: u64 },
-    Expire { whole_chain_expired: bool },
+    Edit {
+        priority: Priority,
+        due_date: Option<Timestamp>,
+        defer_date: Option<Timestamp>,
+    },
+    /// `row_version` is what the caller saw; `None` for whoever deletes whatever it is, such as the end of a queue.
+    Delete {
+        row_version: Option<u64>,
+    },
+    Review {
+        to: ReviewStatus,
+        row_version: u64,
+    },
+    SetReviewer {
+        reviewer: Option<i64>,
+        permitted: bool,
+        row_version: u64,
+    },
+    Expire {
+        whole_chain_expired: bool,
+    },
     Purge,
 }
 
@@ -201,7 +233,7 @@ pub fn transition(
         Event::JobLost { job } => step.job_lost(job),
         Event::Overdue => step.overdue(),
         Event::Edit { priority, due_date, defer_date } => step.edit(priority, due_date, defer_date),
-        Event::Delete => step.delete(),
+        Event::Delete { row_version } => step.delete(row_version),
         Event::Review { to, row_version } => step.review(to, row_version),
         Event::SetReviewer { reviewer, permitted, row_version } => {
             step.set_reviewer(reviewer, permitted, row_version)
@@ -352,7 +384,8 @@ impl Step<'_> {
     }
 
     /// T17.
-    fn delete(&self) -> Answer {
+    fn delete(&self, row_version: Option<u64>) -> Answer {
+        row_version.map_or(Ok(()), |version| self.current(version))?;
         if self.item.status == Status::Deleted {
             return Err(Refusal::new(ErrorCode::ITEM_NOT_FOUND, "the item is deleted"));
         }
@@ -438,14 +471,20 @@ impl Step<'_> {
 
     /// The guard of every review.
     fn reviewable(&self, row_version: u64) -> Result<(), Refusal> {
-        if row_version != self.item.row_version {
-            let message = format!("the item changed: it is at version {}", self.item.row_version);
-            return Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message));
-        }
+        self.current(row_version)?;
         if !self.item.status.is_reviewable() || self.item.superseded {
             return Err(self.wrong_status("reviewed"));
         }
         Ok(())
+    }
+
+    /// The caller has seen the item as it is.
+    fn current(&self, row_version: u64) -> Result<(), Refusal> {
+        if row_version == self.item.row_version {
+            return Ok(());
+        }
+        let message = format!("the item changed: it is at version {}", self.item.row_version);
+        Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message))
     }
 
     fn may_retry(&self) -> bool {

@@ -571,7 +571,7 @@ impl Model for Robots {
             }
             Action::Delete(row) => {
                 world.deletes -= 1;
-                self.happen(&mut world, row, Event::Delete);
+                self.happen(&mut world, row, Event::Delete { row_version: None });
             }
             Action::WriteTheRest => {
                 if let Some((row, copy)) = world.copy_to_write.take() {

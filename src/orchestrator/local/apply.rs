@@ -244,13 +244,13 @@ impl<R: Rows> Apply<'_, R> {
         let mut taken = Vec::with_capacity(take.count.min(items.len()));
         while taken.len() < take.count {
             let Some((state, mut item)) = items.next() else { break };
-            let claim = match self.start(item.id, &state, queue, take) {
+            let (claim, after) = match self.start(item.id, &state, queue, take) {
                 Err(Stop::Refused(_)) => continue, // the rules know better than the index
                 started => started?,
             };
-            item.status = Status::InProgress;
-            item.start_processing = Some(self.now.max(item.creation_time));
-            item.row_version = claim.token;
+            item.status = after.status;
+            item.start_processing = after.start_processing;
+            item.row_version = after.row_version;
             item.executor_job = Some(take.job);
             item.robot = take.robot;
             taken.push(ClaimedItem { item, claim });
@@ -265,7 +265,7 @@ impl<R: Rows> Apply<'_, R> {
         state: &ItemState,
         queue: &QueueDefinition,
         take: &Take,
-    ) -> Applied<Claim> {
+    ) -> Applied<(Claim, ItemState)> {
         let event = Event::Take { job: take.job.number() };
         let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
             unreachable!("a take changes the item");
@@ -273,7 +273,7 @@ impl<R: Rows> Apply<'_, R> {
         let written =
             Written { taken_by: Some((take.job, take.robot)), ..Written::state(&change.after, self.now) };
         self.apply(id, queue.id, state, &change, &written)?;
-        Ok(Claim { item: id, job: take.job, token: change.after.token })
+        Ok((Claim { item: id, job: take.job, token: change.after.token }, change.after))
     }
 
     // Reporting: T4 to T12

@@ -74,7 +74,7 @@ impl<R: Rows> Apply<'_, R> {
         let content = self.check_new(&queue, &item)?;
         let id = self.insert(&queue, &item, &content)?;
         let row = self.row(id)?;
-        let claim = self.start(id, &row.state, &queue, take)?;
+        let (claim, _) = self.start(id, &row.state, &queue, take)?;
         let item = Box::new(self.item(id)?);
         Ok(Answer::Claimed(ClaimedItem { item, claim }))
     }

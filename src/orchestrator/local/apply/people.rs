@@ -54,7 +54,7 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn delete_queue(&mut self, name: &str) -> Applied {
         let queue = self.queue(name)?;
         for id in self.rows.unfinished(queue.id)? {
-            self.happen(id, Event::Delete)?;
+            self.happen(id, Event::Delete { row_version: None })?;
         }
         self.rows.delete_queue(queue.id)?;
         Ok(Answer::Done)
@@ -83,12 +83,7 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn delete(&mut self, item: ItemVersion) -> Applied<()> {
-        let row = self.row(item.id)?;
-        if row.state.row_version != item.row_version {
-            let message = format!("the item changed: it is at version {}", row.state.row_version);
-            return Err(Refusal::new(ErrorCode::OPTIMISTIC_CONCURRENCY, message).into());
-        }
-        self.happen(item.id, Event::Delete).map(drop)
+        self.happen(item.id, Event::Delete { row_version: Some(item.row_version) }).map(drop)
     }
 
     pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
