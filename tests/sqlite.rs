@@ -313,25 +313,35 @@ async fn the_busy_statements_use_their_indexes() {
         let lines = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
         lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
-    let waiting = "FROM item WHERE queue_id = 1 AND status = 0 AND deferred = 0";
-    let due = "(defer_date IS NULL OR defer_date <= 9)";
-    let take = plan(&format!("SELECT * {waiting} AND {due} ORDER BY rank, due_date, id LIMIT 64"));
-    assert_eq!(take, "SEARCH item USING INDEX item_ready (queue_id=?)");
-    let promote = plan(
-        "UPDATE item SET deferred = 0 WHERE queue_id = 1 AND status = 0 AND deferred = 1 AND defer_date <= 9",
+    let take = plan(
+        "SELECT * FROM item_ready CROSS JOIN item ON item.id = item_ready.item_id \
+         LEFT JOIN item_state ON item_state.item_id = iif(item_ready.touched, item.id, NULL) \
+         WHERE item_ready.queue_id = 1 AND (item.defer_date IS NULL OR item.defer_date <= 9) \
+         ORDER BY item_ready.rank, item_ready.due_date, item_ready.item_id LIMIT 64",
     );
-    assert_eq!(promote, "SEARCH item USING INDEX item_deferred (queue_id=? AND defer_date<?)");
+    assert_eq!(
+        take,
+        "SEARCH item_ready USING PRIMARY KEY (queue_id=?); SEARCH item USING INTEGER PRIMARY KEY (rowid=?); \
+         SEARCH item_state USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"
+    );
+    let promote = plan("DELETE FROM item_deferred WHERE queue_id = 1 AND defer_date <= 9");
+    assert_eq!(promote, "SEARCH item_deferred USING PRIMARY KEY (queue_id=? AND defer_date<?)");
     for (sql, index) in [
-        ("SELECT id FROM item WHERE holder = 1 AND status = 1 ORDER BY id", "item_held"),
+        ("SELECT item_id FROM item_state WHERE holder = 1 AND status = 1 ORDER BY item_id", "item_held"),
         (
             "SELECT 1 FROM item WHERE queue_id = 1 AND reference = 'a' AND holds_reference = 1",
             "item_reference",
         ),
         (
-            "SELECT count(*) FROM item WHERE queue_id = 1 AND (status = 2 OR status > 3) AND status IN (2)",
+            "SELECT count(*) FROM item_state CROSS JOIN item ON item.id = item_state.item_id \
+             WHERE item_state.queue_id = 1 AND (item_state.status = 2 OR item_state.status > 3) \
+             AND item_state.status IN (2)",
             "item_attention",
         ),
-        ("SELECT id FROM item INDEXED BY item_held WHERE status = 1 AND start_processing < 9", "item_held"),
+        (
+            "SELECT item_id FROM item_state INDEXED BY item_held WHERE status = 1 AND start_processing < 9",
+            "item_held",
+        ),
     ] {
         let plan = plan(sql);
         assert!(plan.contains(&format!("INDEX {index}")), "{sql}: {plan}");

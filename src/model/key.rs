@@ -144,38 +144,71 @@ pub struct Holder {
 }
 
 /// Makes keys. Seeded, so that a simulation can make the same ones again.
+///
+/// The keys of items rise: each is greater than every key that was made, or [seen](Self::saw), before it. So a
+/// store that numbers its items in the order in which it makes their keys finds an item by its key without an index.
 #[derive(Debug)]
-pub(crate) struct KeyMaker(fastrand::Rng);
+pub(crate) struct KeyMaker {
+    random: fastrand::Rng,
+    last_item: u128,
+}
+
+/// The random bits of a GUID of version 7, below its 48 bits of time.
+const RANDOM_BITS: u32 = 74;
 
 impl KeyMaker {
     pub(crate) fn new() -> Self {
-        Self(fastrand::Rng::new())
+        Self { random: fastrand::Rng::new(), last_item: 0 }
     }
 
-    #[cfg(test)]
     pub(crate) fn with_seed(seed: u64) -> Self {
-        Self(fastrand::Rng::with_seed(seed))
+        Self { random: fastrand::Rng::with_seed(seed), last_item: 0 }
+    }
+
+    /// Somebody made this key; the next ones are greater.
+    pub(crate) fn saw(&mut self, key: ItemKey) {
+        self.last_item = self.last_item.max(number_of(key.0));
+    }
+
+    /// The greatest key of an item so far.
+    pub(crate) fn last_item(&self) -> ItemKey {
+        ItemKey(guid_of(self.last_item))
     }
 
     pub(crate) fn item(&mut self, now: Timestamp) -> ItemKey {
-        ItemKey(self.guid(now))
+        let fresh = self.fresh(now);
+        // Within a millisecond, or when the clock was set back: a random step above the last one (RFC 9562, 6.2).
+        let next =
+            if fresh > self.last_item { fresh } else { self.last_item + 1 + u128::from(self.random.u32(..)) };
+        self.last_item = next;
+        ItemKey(guid_of(next))
     }
 
     pub(crate) fn queue(&mut self, now: Timestamp) -> QueueKey {
-        QueueKey(self.guid(now))
+        QueueKey(guid_of(self.fresh(now)))
     }
 
     pub(crate) fn job(&mut self, now: Timestamp) -> JobKey {
-        JobKey(self.guid(now))
+        JobKey(guid_of(self.fresh(now)))
     }
 
-    /// Version 7: the time first, so that an index over keys grows at its end; then 74 random bits.
-    fn guid(&mut self, now: Timestamp) -> Uuid {
-        let mut random = [0; 10];
-        self.0.fill(&mut random);
-        let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
+    /// The time in milliseconds first, then random bits.
+    fn fresh(&mut self, now: Timestamp) -> u128 {
+        let milliseconds = u128::try_from(now.as_millisecond()).unwrap_or(0);
+        (milliseconds << RANDOM_BITS) | (self.random.u128(..) >> (u128::BITS - RANDOM_BITS))
     }
+}
+
+/// A GUID of version 7 without its version and variant: its time and its random bits, in one number.
+fn number_of(guid: Uuid) -> u128 {
+    let bits = guid.as_u128();
+    ((bits >> 80) << RANDOM_BITS) | (((bits >> 64) & 0xfff) << 62) | (bits & ((1 << 62) - 1))
+}
+
+fn guid_of(number: u128) -> Uuid {
+    let (time, random) = (number >> RANDOM_BITS, number & ((1 << RANDOM_BITS) - 1));
+    let (high, low) = (random >> 62, random & ((1 << 62) - 1));
+    Uuid::from_u128((time << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | low)
 }
 
 #[cfg(test)]
@@ -195,6 +228,33 @@ mod tests {
         let make = |seed| KeyMaker::with_seed(seed).job(Timestamp::UNIX_EPOCH);
         assert_eq!(make(7), make(7));
         assert_ne!(make(7), make(8));
+    }
+
+    #[test]
+    fn the_keys_of_items_rise_whatever_the_clock_does() {
+        let mut keys = KeyMaker::with_seed(1);
+        let mut last = keys.item(Timestamp::UNIX_EPOCH);
+        for second in [0, 0, 5, 3, 3, 9] {
+            for _ in 0..1_000 {
+                let next = keys.item(Timestamp::from_second(second).unwrap());
+                assert!(next > last, "{last} {next}");
+                last = next;
+            }
+        }
+        let mut other = KeyMaker::with_seed(2);
+        other.saw(last);
+        other.saw(KeyMaker::with_seed(1).item(Timestamp::UNIX_EPOCH)); // an older one changes nothing
+        assert!(other.item(Timestamp::UNIX_EPOCH) > last);
+    }
+
+    #[test]
+    fn a_key_is_a_guid_of_version_7_with_its_time() {
+        let at = Timestamp::from_millisecond(0x0123_4567_89ab).unwrap();
+        let key = KeyMaker::with_seed(3).item(at);
+        assert_eq!(key.0.get_version_num(), 7);
+        assert_eq!(key.0.get_variant(), uuid::Variant::RFC4122);
+        assert!(key.to_string().starts_with("01234567-89ab-7"), "{key}");
+        assert_eq!(guid_of(number_of(key.0)), key.0);
     }
 
     #[test]

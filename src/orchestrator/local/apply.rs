@@ -377,9 +377,16 @@ impl<R: Rows> Apply<'_, R> {
         counted.moved(before, &change.after);
         if let Some(copy) = &change.copy {
             counted.count(copy, 1);
-            let unique_key = self.rows.keys().item(self.now);
+            let unique_key = self.rows.next_item_key(self.now)?;
             let by_hand = copy.manual_retry_number > before.manual_retry_number;
-            self.rows.insert_copy(&Copy { original: id, unique_key, state: copy, by_hand, now: self.now })?;
+            self.rows.insert_copy(&Copy {
+                original: id,
+                queue,
+                unique_key,
+                state: copy,
+                by_hand,
+                now: self.now,
+            })?;
         }
         self.wake |= change.copy.is_some() || change.after.status == Status::New;
         Ok(())

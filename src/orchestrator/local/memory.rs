@@ -17,7 +17,7 @@ use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::Job;
-use crate::model::key::{Holder, ItemId, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
@@ -181,6 +181,10 @@ impl Rows for Memory {
 
     fn keys(&mut self) -> &mut KeyMaker {
         &mut self.keys
+    }
+
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey> {
+        Ok(self.keys.item(now))
     }
 
     fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>> {

@@ -35,8 +35,10 @@ pub(crate) trait Rows: Send {
     fn begin_reading(&mut self) -> Result<()>;
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;
-    /// Makes keys.
+    /// Makes the keys of queues and jobs.
     fn keys(&mut self) -> &mut KeyMaker;
+    /// Makes the key of the next item that will be inserted: greater than that of every item before it.
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey>;
 
     fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>>;
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>>;
@@ -129,6 +131,7 @@ pub(crate) struct NewRow<'a> {
 #[derive(Debug)]
 pub(crate) struct Copy<'a> {
     pub(crate) original: ItemId,
+    pub(crate) queue: QueueId,
     pub(crate) unique_key: ItemKey,
     pub(crate) state: &'a ItemState,
     pub(crate) by_hand: bool,

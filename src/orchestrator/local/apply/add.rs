@@ -96,7 +96,7 @@ impl<R: Rows> Apply<'_, R> {
         content: &SpecificContent,
     ) -> Applied<ItemId> {
         let state = lifecycle::added(item, &queue.policy, self.now);
-        let unique_key = self.rows.keys().item(self.now);
+        let unique_key = self.rows.next_item_key(self.now)?;
         let id = self.rows.insert_item(&NewRow {
             queue: queue.id,
             unique_key,

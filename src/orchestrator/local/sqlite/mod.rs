@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `file.rs` | makes, checks, opens and migrates the file |
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
+//! | `order.rs` | what waits, and in which order |
 //! | `people.rs` | the statements of the quiet path: queues, jobs, comments, lists |
 //! | `columns.rs` | an item's row, from and to columns |
 //! | `lock.rs` | lock files: whose process is gone |
@@ -19,13 +20,14 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use self::lock::JobLocks;
 use super::super::Result;
 use super::rows::Row;
-use crate::model::key::{ItemId, JobKey, KeyMaker};
+use crate::model::key::{ItemId, ItemKey, JobKey, KeyMaker};
 use crate::model::lifecycle::ItemState;
 
 mod columns;
 mod error;
 mod file;
 mod lock;
+mod order;
 mod people;
 mod rows;
 mod write;
@@ -83,14 +85,23 @@ impl Sqlite {
         })
     }
 
+    /// The last id given to an item; the keys of items go on where they ended.
+    fn last_item(&mut self) -> Result<i64> {
+        if let Some((last, _)) = self.last_item {
+            return Ok(last);
+        }
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, ItemKey::from_bytes(row.get(1)?)));
+        let (last, key) = self.run(|c| prepared(c, "SELECT id, key FROM last_item")?.query_row([], read))?;
+        self.keys.saw(key);
+        self.last_item = Some((last, false));
+        Ok(last)
+    }
+
     /// The id of the next item.
     fn next_item(&mut self) -> Result<ItemId> {
-        let last = match self.last_item {
-            Some((last, _)) => last,
-            None => self.run(|c| prepared(c, "SELECT id FROM last_item")?.query_row([], |row| row.get(0)))?,
-        };
-        self.last_item = Some((last + 1, true));
-        Ok(ItemId(last + 1))
+        let next = self.last_item()? + 1;
+        self.last_item = Some((next, true));
+        Ok(ItemId(next))
     }
 
     fn reopen_if_broken(&mut self) -> Result<()> {
@@ -106,4 +117,8 @@ impl Sqlite {
 /// A prepared statement, from the connection's cache.
 fn prepared<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
     connection.prepare_cached(sql)
+}
+
+fn row_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,7 @@ use super::columns::{micros, numbered, time, time_or_none};
 use super::prepared;
 use crate::model::item::{ItemFilter, Page, ReferenceFilter};
 use crate::model::job::{Job, JobState, NewJob};
-use crate::model::key::{ItemId, JobKey, QueueId, QueueKey};
+use crate::model::key::{ItemId, ItemKey, JobKey, QueueId, QueueKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::statistics::QueueStatistics;
@@ -160,63 +160,76 @@ pub(super) fn list(
     filter: &ItemFilter,
     page: Page,
 ) -> Sql<(Vec<ItemId>, u64)> {
-    let mut conditions = vec!["queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)".to_owned()];
+    let mut conditions = vec!["item.queue_id IN (SELECT id FROM queue WHERE deleted = 0)".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut condition = |text: &str, value: Value| {
         values.push(value);
         conditions.push(text.replace('?', &format!("?{}", values.len())));
     };
     if let Some(queue) = queue {
-        condition("queue_id = ?", queue.0.into());
+        condition("item.queue_id = ?", queue.0.into());
     }
     if let Some(priority) = filter.priority {
-        condition("priority = ?", i64::from(priority.number()).into());
+        condition("item.priority = ?", i64::from(priority.number()).into());
     }
     if let Some(exception_type) = filter.exception_type {
-        let text = "id IN (SELECT item_id FROM item_exception WHERE exception_type = ?)";
+        let text = "item.id IN (SELECT item_id FROM item_exception WHERE exception_type = ?)";
         condition(text, i64::from(exception_type.number()).into());
     }
     if let Some(key) = filter.key {
         // The key of a chain is the unique key of its first attempt.
-        let first = "SELECT id FROM item WHERE unique_key = ?";
-        let text = format!("(id IN ({first}) AND root_id IS NULL OR root_id IN ({first}))");
-        condition(&text, key.to_bytes().to_vec().into());
+        let first = with_key(connection, key)?.map_or(0, |id| id.0);
+        condition("(item.id = ? AND item.root_id IS NULL OR item.root_id = ?)", first.into());
     }
     if let Some(from) = filter.created_from {
-        condition("creation_time >= ?", micros(from).into());
+        condition("item.creation_time >= ?", micros(from).into());
     }
     if let Some(before) = filter.created_before {
-        condition("creation_time < ?", micros(before).into());
+        condition("item.creation_time < ?", micros(before).into());
     }
     match &filter.reference {
-        Some(ReferenceFilter::Equals(text)) => condition("reference = ?", text.clone().into()),
+        Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),
         Some(ReferenceFilter::StartsWith(text)) => {
-            condition("substr(reference, 1, length(?)) = ?", text.clone().into());
+            condition("substr(item.reference, 1, length(?)) = ?", text.clone().into());
         }
         None => {}
     }
-    let status = filter.status.iter().map(|status| status.number());
-    let review_status = filter.review_status.iter().map(|status| status.number());
-    const ATTENTION: [Status; 4] = [Status::Failed, Status::Abandoned, Status::Retried, Status::Deleted];
-    if !filter.status.is_empty() && filter.status.iter().all(|status| ATTENTION.contains(status)) {
+    let attention =
+        !filter.status.is_empty() && filter.status.iter().all(|status| ATTENTION.contains(status));
+    let from = if attention {
         // Said in the words of the index, or SQLite does not see that it has them.
-        conditions.push("(status = 2 OR status > 3)".to_owned());
-    }
-    one_of("status", status, &mut conditions);
-    one_of("review_status", review_status, &mut conditions);
+        conditions.push("(item_state.status = 2 OR item_state.status > 3)".to_owned());
+        if let Some(queue) = queue {
+            conditions.push(format!("item_state.queue_id = {}", queue.0));
+        }
+        "item_state CROSS JOIN item ON item.id = item_state.item_id"
+    } else {
+        "item LEFT JOIN item_state ON item_state.item_id = item.id"
+    };
+    one_of(
+        "coalesce(item_state.status, 0)",
+        filter.status.iter().map(|status| status.number()),
+        &mut conditions,
+    );
+    let review_status = filter.review_status.iter().map(|status| status.number());
+    one_of("coalesce(item_state.review_status, 0)", review_status, &mut conditions);
     let matching = conditions.join(" AND ");
-    let count = format!("SELECT count(*) FROM item WHERE {matching}");
+    let count = format!("SELECT count(*) FROM {from} WHERE {matching}");
     let count: i64 = prepared(connection, &count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
     let direction = if page.descending { "DESC" } else { "ASC" };
     let (top, skip) = (page.top, page.skip.min(i64::MAX.unsigned_abs() as usize));
-    let ids =
-        format!("SELECT id FROM item WHERE {matching} ORDER BY id {direction} LIMIT {top} OFFSET {skip}");
+    let ids = format!(
+        "SELECT item.id FROM {from} WHERE {matching} ORDER BY item.id {direction} LIMIT {top} OFFSET {skip}"
+    );
     let ids = connection
         .prepare(&ids)?
         .query_map(params_from_iter(&values), |row| row.get(0).map(ItemId))?
         .collect();
     Ok((Sql::<Vec<ItemId>>::from(ids)?, count.unsigned_abs()))
 }
+
+/// The states of items that people look for: those of the index `item_attention`.
+const ATTENTION: [Status; 4] = [Status::Failed, Status::Abandoned, Status::Retried, Status::Deleted];
 
 /// A condition on an enumeration; its numbers are ours, not the caller's.
 fn one_of(column: &str, numbers: impl Iterator<Item = u8>, conditions: &mut Vec<String>) {
@@ -226,10 +239,21 @@ fn one_of(column: &str, numbers: impl Iterator<Item = u8>, conditions: &mut Vec<
     }
 }
 
+/// The item with a unique key. Keys rise with ids: no index is kept for them.
+fn with_key(connection: &Connection, key: ItemKey) -> Sql<Option<ItemId>> {
+    let id = first_id(connection, "unique_key", 0, |row| {
+        row.get(1).map(|bytes| ItemKey::from_bytes(bytes) >= key)
+    })?;
+    let sql = "SELECT id FROM item WHERE id = ?1 AND unique_key = ?2";
+    let found =
+        prepared(connection, sql)?.query_row(params![id, key.to_bytes()], |row| row.get(0).map(ItemId));
+    found.optional()
+}
+
 /// Where retention looks: first attempts, by id, that were created before a time.
 ///
-/// Ids and creation times rise together. So the youngest id that is old enough is found by halving, and the
-/// walk ends there, however many items came later.
+/// Ids and creation times rise together. So the walk ends at the first id that is too young, however many items
+/// came later.
 pub(super) fn roots_created_before(
     connection: &Connection,
     queue: QueueId,
@@ -237,28 +261,41 @@ pub(super) fn roots_created_before(
     after: ItemId,
     limit: i64,
 ) -> Sql<Vec<ItemId>> {
-    const NEXT: &str = "SELECT id, creation_time FROM item WHERE id >= ?1 ORDER BY id LIMIT 1";
     const ROOTS: &str = "SELECT id FROM item WHERE id > ?1 AND id < ?2 AND queue_id = ?3 AND root_id IS NULL \
                          AND creation_time < ?4 ORDER BY id LIMIT ?5";
-    let last: Option<i64> =
-        prepared(connection, "SELECT max(id) FROM item")?.query_row([], |row| row.get(0))?;
-    let (mut old, mut young) = (after.0, last.unwrap_or(0) + 1); // all up to `old` are old, from `young` on none is
-    while young - old > 1 {
-        let middle = old + (young - old) / 2;
-        let next = prepared(connection, NEXT)?
-            .query_row([middle], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            .optional()?;
-        match next {
-            Some((id, created)) if created < micros(before) => old = id,
-            _ => young = middle,
-        }
-    }
+    let is_young = |row: &SqlRow<'_>| row.get(1).map(|created: i64| created >= micros(before));
+    let young = first_id(connection, "creation_time", after.0, is_young)?;
     let values = params![after.0, young, queue.0, micros(before), limit];
     prepared(connection, ROOTS)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
 }
 
+/// The first id after `after` whose row is late enough in a column that rises with the id, found by halving. One more
+/// than the last id, when there is none.
+fn first_id(
+    connection: &Connection,
+    column: &'static str,
+    after: i64,
+    is_late: impl Fn(&SqlRow<'_>) -> Sql<bool>,
+) -> Sql<i64> {
+    let last: Option<i64> =
+        prepared(connection, "SELECT max(id) FROM item")?.query_row([], |row| row.get(0))?;
+    let next = format!("SELECT id, {column} FROM item WHERE id >= ?1 ORDER BY id LIMIT 1");
+    let mut next = prepared(connection, &next)?;
+    let (mut early, mut late) = (after, last.unwrap_or(0).max(after) + 1); // none up to `early` is, each from `late` on is
+    while late - early > 1 {
+        let middle = early + (late - early) / 2;
+        match next.query_row([middle], |row| Ok((row.get::<_, i64>(0)?, is_late(row)?))).optional()? {
+            Some((id, false)) => early = id,
+            _ => late = middle,
+        }
+    }
+    Ok(late)
+}
+
 pub(super) fn remove_item(connection: &Connection, id: ItemId) -> Sql<()> {
     for sql in [
+        "DELETE FROM item_state WHERE item_id = ?1",
+        "DELETE FROM item_copy WHERE item_id = ?1",
         "DELETE FROM item_content WHERE item_id = ?1",
         "DELETE FROM item_exception WHERE item_id = ?1",
         "DELETE FROM item_event WHERE item_id = ?1",

@@ -7,15 +7,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
 use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
-use super::columns::{self, item_columns, micros, numbered, state_columns, time};
+use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_large_content};
-use super::{Sqlite, error, people, prepared};
+use super::{Sqlite, error, order, people, prepared, row_count};
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{EventAction, Recorded};
-use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::Job;
-use crate::model::key::{ItemId, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::key::{ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
@@ -39,7 +39,9 @@ impl Rows for Sqlite {
 
     fn commit(&mut self) -> Result<()> {
         if let Some((last, true)) = self.last_item {
-            self.run(|c| prepared(c, "UPDATE last_item SET id = ?1")?.execute([last]).map(drop))?;
+            let key = self.keys.last_item().to_bytes();
+            let sql = "UPDATE last_item SET id = ?1, key = ?2";
+            self.run(|c| prepared(c, sql)?.execute(params![last, key]).map(drop))?;
         }
         let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
         let Err(error) = committed else { return Ok(()) };
@@ -89,6 +91,11 @@ impl Rows for Sqlite {
         &mut self.keys
     }
 
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey> {
+        self.last_item()?;
+        Ok(self.keys.item(now))
+    }
+
     fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
         self.run(|c| people::queue_named(c, name))
     }
@@ -135,10 +142,16 @@ impl Rows for Sqlite {
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
-        const SQL: &str = concat!("SELECT ", state_columns!(), " FROM item WHERE id = ?1");
+        const SQL: &str = concat!(
+            "SELECT ",
+            state_columns!(),
+            " FROM item",
+            state_joins!("item.id"),
+            " WHERE item.id = ?1"
+        );
         self.run(|c| {
             let read =
-                |row: &rusqlite::Row<'_>| columns::state(row).map(|(queue, state)| Row { queue, state });
+                |row: &rusqlite::Row<'_>| columns::state(row).map(|(_, queue, state)| Row { queue, state });
             prepared(c, SQL)?.query_row([id.0], read).optional()
         })
     }
@@ -148,7 +161,7 @@ impl Rows for Sqlite {
     }
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
-        self.run(|c| next_items(c, ask))
+        self.run(|c| order::next_items(c, ask))
     }
 
     fn believed_row(&mut self, id: ItemId) -> Option<Row> {
@@ -169,7 +182,7 @@ impl Rows for Sqlite {
             }
             self.taken.insert(id, Row { queue, state: *written.state });
         }
-        self.run(|c| write(c, id, before, written))
+        self.run(|c| write(c, id, queue, before, written))
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
@@ -222,20 +235,26 @@ impl Rows for Sqlite {
     }
 
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
-        self.run(|c| ids(c, "SELECT id FROM item WHERE holder = ?1 AND status = 1 ORDER BY id", [job.0]))
+        self.run(|c| {
+            ids(
+                c,
+                "SELECT item_id FROM item_state WHERE holder = ?1 AND status = 1 ORDER BY item_id",
+                [job.0],
+            )
+        })
     }
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
         // Over what is held, however large the table: without a hint SQLite walks the table for the sake of the order.
         const SQL: &str =
-            "SELECT id FROM item INDEXED BY item_held WHERE status = 1 AND start_processing < ?1";
+            "SELECT item_id FROM item_state INDEXED BY item_held WHERE status = 1 AND start_processing < ?1";
         self.run(|c| ids(c, SQL, [micros(before)]))
     }
 
     fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
-        const SQL: &str = "SELECT id FROM item INDEXED BY item_ready WHERE queue_id = ?1 AND status = 0 AND deferred = 0 \
-             UNION ALL SELECT id FROM item INDEXED BY item_deferred WHERE queue_id = ?1 AND status = 0 AND deferred = 1 \
-             UNION ALL SELECT id FROM item INDEXED BY item_held WHERE queue_id = ?1 AND status = 1";
+        const SQL: &str = "SELECT item_id FROM item_ready WHERE queue_id = ?1 \
+             UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?1 \
+             UNION ALL SELECT item_id FROM item_state INDEXED BY item_held WHERE queue_id = ?1 AND status = 1";
         self.run(|c| ids(c, SQL, [queue.0]))
     }
 
@@ -256,6 +275,9 @@ impl Rows for Sqlite {
     }
 
     fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        if let Some(row) = self.row(id)? {
+            self.run(|c| order::displace(c, row.queue, id, &row.state))?;
+        }
         self.run(|c| people::remove_item(c, id))
     }
 
@@ -313,77 +335,16 @@ fn ids(connection: &Connection, sql: &str, values: [i64; 1]) -> Sql<Vec<ItemId>>
     prepared(connection, sql)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
 }
 
-fn row_count(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
-///
-/// The index holds only items that may be handed out, sorted as the model sorts them, with the id (the
-/// table's key) as its last column. So `ORDER BY rank, due_date, id` sorts nothing, and `LIMIT` ends the walk
-/// after as many entries, whatever else the queue holds. A filter on the beginning of references walks on until
-/// it has found enough; one for a whole reference looks it up in `item_reference`.
-fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Vec<(ItemState, Box<QueueItem>)>> {
-    // Asked first: an update that finds nothing is not for nothing.
-    const DUE: &str = "SELECT 1 FROM item INDEXED BY item_deferred \
-                       WHERE queue_id = ?1 AND status = 0 AND deferred = 1 AND defer_date <= ?2";
-    const PROMOTE: &str = "UPDATE item SET deferred = 0 \
-                           WHERE queue_id = ?1 AND status = 0 AND deferred = 1 AND defer_date <= ?2";
-    /// The walk along an index. (An item that another process promoted at a later time than it is here does
-    /// not count yet.)
-    macro_rules! walk {
-        ($index:literal, $filter:literal) => {
-            concat!(
-                "SELECT ",
-                item_columns!(),
-                " FROM item INDEXED BY ",
-                $index,
-                " WHERE queue_id = ?1 AND status = 0 AND deferred = 0 AND (defer_date IS NULL OR defer_date <= ?3)",
-                $filter,
-                " ORDER BY rank, due_date, id LIMIT ?2"
-            )
-        };
-    }
-    let (queue, now, count) = (ask.queue.0, micros(ask.now), row_count(ask.count));
-    if prepared(connection, DUE)?.exists(params![queue, now])? {
-        prepared(connection, PROMOTE)?.execute(params![queue, now])?;
-    }
-    let (sql, text) = match ask.reference {
-        None => (walk!("item_ready", ""), None),
-        Some(ReferenceFilter::Equals(text)) => (walk!("item_reference", " AND reference = ?4"), Some(text)),
-        Some(ReferenceFilter::StartsWith(text)) => {
-            (walk!("item_ready", " AND substr(reference, 1, length(?4)) = ?4"), Some(text))
-        }
-    };
-    let mut statement = prepared(connection, sql)?;
-    let mut rows = match text {
-        None => statement.query(params![queue, count, now])?,
-        Some(text) => statement.query(params![queue, count, now, text])?,
-    };
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (state, mut item) = columns::item(row)?;
-        if columns::content_is_elsewhere(row)? {
-            item.specific_content = large_content(connection, item.id)?;
-        }
-        items.push((state, item));
-    }
-    Ok(items)
-}
-
 fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {
     const SQL: &str = concat!(
         "SELECT ",
         item_columns!(),
-        " FROM item WHERE id = ?1 AND queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)"
+        " FROM item",
+        item_joins!("item.id"),
+        " WHERE item.id = ?1 AND item.queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)"
     );
-    let mut statement = prepared(connection, SQL)?;
-    let mut rows = statement.query([id.0])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let (state, mut item) = columns::item(row)?;
-    if columns::content_is_elsewhere(row)? {
-        item.specific_content = large_content(connection, id)?;
-    }
+    let found = prepared(connection, SQL)?.query_row([id.0], columns::item).optional()?;
+    let Some((state, mut item)) = found else { return Ok(None) };
     if state.outcome.is_some() {
         item.processing_exception = exception(connection, id)?;
     }
@@ -393,11 +354,6 @@ fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {
         item.executor_job = job.optional()?;
     }
     Ok(Some(*item))
-}
-
-fn large_content(connection: &Connection, id: ItemId) -> Sql<SpecificContent> {
-    let mut statement = prepared(connection, "SELECT content FROM item_content WHERE item_id = ?1")?;
-    statement.query_row([id.0], |row| row.get::<_, String>(0).map(SpecificContent::from_stored))
 }
 
 fn exception(connection: &Connection, id: ItemId) -> Sql<Option<ProcessingException>> {

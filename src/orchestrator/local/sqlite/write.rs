@@ -4,12 +4,11 @@ use rusqlite::{Connection, params};
 
 use super::super::rows::{Copy, NewRow, Written};
 use super::columns::micros;
-use super::prepared;
+use super::{order, prepared};
 use crate::model::content::Output;
 use crate::model::exception::ProcessingException;
-use crate::model::key::ItemId;
+use crate::model::key::{ItemId, QueueId};
 use crate::model::lifecycle::ItemState;
-use crate::model::selection::{is_deferred, rank};
 use crate::model::status::Status;
 
 /// Content up to this size stands in the item's row; larger content in its own table.
@@ -31,133 +30,163 @@ pub(super) fn write_large_content(connection: &Connection, id: ItemId, content: 
 }
 
 pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>) -> Sql<()> {
-    const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
-         retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
-         seconds_in_previous_attempts, token, row_version, unique_key, reference, content, progress, id) \
-         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, 0, 0, ?6, ?7, ?8, ?9, ?10, 0, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    const SQL: &str = "INSERT INTO item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
+                       holds_reference, unique_key, reference, content) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let state = row.state;
     let content = row.content.as_json();
     prepared(connection, SQL)?.execute(params![
+        id.0,
         row.queue.0,
-        state.status.number(),
-        is_deferred(state, row.now),
-        rank(state.priority, state.due_date),
-        state.holds_reference,
         state.priority.number(),
         state.due_date.map(micros),
         state.defer_date.map(micros),
         row.risk_sla_date.map(micros),
         micros(state.creation_time),
-        state.token,
-        state.row_version,
+        state.holds_reference,
         row.unique_key.to_bytes(),
         row.reference,
         in_row(content),
-        row.progress,
-        id.0,
     ])?;
-    write_large_content(connection, id, content)
+    write_large_content(connection, id, content)?;
+    if row.progress.is_some() {
+        let written = Written { progress: row.progress, ..Written::state(state, row.now) };
+        write_all(connection, id, row.queue, state, &written)?;
+    }
+    order::place(connection, row.queue, id, state, row.now, row.progress.is_some())
 }
 
 pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &Copy<'_>) -> Sql<()> {
-    const SQL: &str = "INSERT INTO item (queue_id, status, deferred, rank, review_status, superseded, holds_reference, \
-         retry_number, manual_retry_number, priority, due_date, defer_date, risk_sla_date, creation_time, \
-         seconds_in_previous_attempts, token, row_version, unique_key, chain_key, root_id, ancestor_id, \
-         manual_ancestor_id, reference, content, id) \
-         SELECT queue_id, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, risk_sla_date, ?11, ?12, ?13, ?14, ?15, \
-         coalesce(chain_key, unique_key), coalesce(root_id, id), iif(?16, NULL, id), iif(?16, id, manual_ancestor_id), \
-         reference, content, ?17 FROM item WHERE id = ?1";
-    let state = copy.state;
-    prepared(connection, SQL)?.execute(params![
-        copy.original.0,
-        state.status.number(),
-        is_deferred(state, copy.now),
-        rank(state.priority, state.due_date),
-        state.holds_reference,
-        state.retry_number,
-        state.manual_retry_number,
+    const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
+         creation_time, holds_reference, unique_key, reference, content) \
+         SELECT ?2, queue_id, coalesce(root_id, id), ?3, ?4, ?5, risk_sla_date, ?6, ?7, ?8, reference, content \
+         FROM item WHERE id = ?1";
+    const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
+         manual_retry_number, seconds_in_previous_attempts) \
+         SELECT ?2, coalesce(chain_key, unique_key), iif(?3, NULL, id), iif(?3, id, manual_ancestor_id), ?4, ?5, ?6 \
+         FROM item LEFT JOIN item_copy ON item_copy.item_id = item.id WHERE id = ?1";
+    const LARGE: &str =
+        "INSERT INTO item_content (item_id, content) SELECT ?2, content FROM item_content WHERE item_id = ?1";
+    let (state, original) = (copy.state, copy.original.0);
+    prepared(connection, ITEM)?.execute(params![
+        original,
+        id.0,
         state.priority.number(),
         state.due_date.map(micros),
         state.defer_date.map(micros),
         micros(state.creation_time),
-        state.seconds_in_previous_attempts,
-        state.token,
-        state.row_version,
+        state.holds_reference,
         copy.unique_key.to_bytes(),
-        copy.by_hand,
-        id.0,
     ])?;
-    let large =
-        "INSERT INTO item_content (item_id, content) SELECT ?2, content FROM item_content WHERE item_id = ?1";
-    prepared(connection, large)?.execute([copy.original.0, id.0]).map(drop)
+    prepared(connection, COPY)?.execute(params![
+        original,
+        id.0,
+        copy.by_hand,
+        state.retry_number,
+        state.manual_retry_number,
+        state.seconds_in_previous_attempts,
+    ])?;
+    prepared(connection, LARGE)?.execute([original, id.0])?;
+    order::place(connection, copy.queue, id, state, copy.now, false)
 }
 
-/// Writes the columns that this kind of change touches, and no index that it does not.
+/// Writes the columns that this kind of change touches, and no table or index that it does not.
 pub(super) fn write(
     connection: &Connection,
     id: ItemId,
+    queue: QueueId,
     before: &ItemState,
     written: &Written<'_>,
 ) -> Sql<bool> {
     let state = written.state;
-    let holder = state.holder.map(|holder| holder.job.0);
     let rows = match (before.status, state.status) {
-        (Status::New, Status::InProgress) => {
-            const TAKE: &str = "UPDATE item SET status = 1, deferred = 0, start_processing = ?2, holder = ?3, \
-                                robot = ?4, token = ?5, row_version = ?6 WHERE id = ?1 AND row_version = ?7";
-            prepared(connection, TAKE)?.execute(params![
-                id.0,
-                state.start_processing.map(micros),
-                holder,
-                written.taken_by.and_then(|(_, robot)| robot),
-                state.token,
-                state.row_version,
-                before.row_version,
-            ])?
-        }
+        (Status::New, Status::InProgress) => take(connection, id, queue, before, written)?,
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
-            const END: &str = "UPDATE item SET status = ?2, outcome = ?3, superseded = ?4, holds_reference = ?5, \
-                               end_processing = ?6, row_version = ?7, output = ?8, progress = coalesce(?9, progress) \
-                               WHERE id = ?1 AND row_version = ?10";
-            let rows = prepared(connection, END)?.execute(params![
-                id.0,
-                state.status.number(),
-                state.outcome.map(|outcome| outcome.number()),
-                state.superseded,
-                state.holds_reference,
-                state.end_processing.map(micros),
-                state.row_version,
-                written.output.map(Output::as_json),
-                written.progress,
-                before.row_version,
-            ])?;
-            if let Some(exception) = written.exception.filter(|_| rows > 0) {
-                write_exception(connection, id, exception)?;
-            }
-            rows
+            end(connection, id, before, written)?
         }
-        _ => write_all(connection, id, before, written)?,
+        _ => write_all(connection, id, queue, before, written)?,
     };
-    Ok(rows > 0)
+    if rows == 0 {
+        return Ok(false);
+    }
+    order::displace(connection, queue, id, before)?;
+    order::place(connection, queue, id, state, written.now, true)?;
+    let dates_stay = (state.priority, state.due_date, state.defer_date)
+        == (before.priority, before.due_date, before.defer_date);
+    if !dates_stay || state.holds_reference != before.holds_reference {
+        write_item(connection, id, state)?;
+    }
+    Ok(true)
 }
 
-fn write_all(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
-    const ALL: &str = "UPDATE item SET status = ?2, deferred = ?3, rank = ?4, review_status = ?5, superseded = ?6, \
-         holds_reference = ?7, priority = ?8, due_date = ?9, defer_date = ?10, start_processing = ?11, \
-         reviewer_user_id = ?12, holder = ?13, token = ?14, row_version = ?15, progress = coalesce(?16, progress) \
-         WHERE id = ?1 AND row_version = ?17";
+fn take(
+    connection: &Connection,
+    id: ItemId,
+    queue: QueueId,
+    before: &ItemState,
+    written: &Written<'_>,
+) -> Sql<usize> {
+    const TAKE: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
+         start_processing, holder, robot, token, row_version) VALUES (?1, ?2, 1, 0, 0, ?3, ?4, ?5, ?6, ?7) \
+         ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = ?3, holder = ?4, robot = ?5, token = ?6, \
+         row_version = ?7 WHERE row_version = ?8";
     let state = written.state;
+    prepared(connection, TAKE)?.execute(params![
+        id.0,
+        queue.0,
+        state.start_processing.map(micros),
+        state.holder.map(|holder| holder.job.0),
+        written.taken_by.and_then(|(_, robot)| robot),
+        state.token,
+        state.row_version,
+        before.row_version,
+    ])
+}
+
+fn end(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
+    const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
+                       row_version = ?6, output = ?7, progress = coalesce(?8, progress) \
+                       WHERE item_id = ?1 AND row_version = ?9";
+    let state = written.state;
+    let rows = prepared(connection, END)?.execute(params![
+        id.0,
+        state.status.number(),
+        state.outcome.map(|outcome| outcome.number()),
+        state.superseded,
+        state.end_processing.map(micros),
+        state.row_version,
+        written.output.map(Output::as_json),
+        written.progress,
+        before.row_version,
+    ])?;
+    if let Some(exception) = written.exception.filter(|_| rows > 0) {
+        write_exception(connection, id, exception)?;
+    }
+    Ok(rows)
+}
+
+/// Everything of an item's state. An item to which nothing ever happened has no row yet.
+fn write_all(
+    connection: &Connection,
+    id: ItemId,
+    queue: QueueId,
+    before: &ItemState,
+    written: &Written<'_>,
+) -> Sql<usize> {
+    const INSERT: &str = "INSERT OR IGNORE INTO item_state (item_id, queue_id, status, review_status, superseded, token, \
+                          row_version) VALUES (?1, ?2, 0, 0, 0, 0, 1)";
+    const ALL: &str = "UPDATE item_state SET status = ?2, review_status = ?3, superseded = ?4, start_processing = ?5, \
+         reviewer_user_id = ?6, holder = ?7, token = ?8, row_version = ?9, progress = coalesce(?10, progress) \
+         WHERE item_id = ?1 AND row_version = ?11";
+    let state = written.state;
+    if before.status == Status::New {
+        prepared(connection, INSERT)?.execute([id.0, queue.0])?;
+    }
     prepared(connection, ALL)?.execute(params![
         id.0,
         state.status.number(),
-        is_deferred(state, written.now),
-        rank(state.priority, state.due_date),
         state.review_status.number(),
         state.superseded,
-        state.holds_reference,
-        state.priority.number(),
-        state.due_date.map(micros),
-        state.defer_date.map(micros),
         state.start_processing.map(micros),
         state.reviewer_user_id,
         state.holder.map(|holder| holder.job.0),
@@ -166,6 +195,20 @@ fn write_all(connection: &Connection, id: ItemId, before: &ItemState, written: &
         written.progress,
         before.row_version,
     ])
+}
+
+fn write_item(connection: &Connection, id: ItemId, state: &ItemState) -> Sql<()> {
+    const SQL: &str =
+        "UPDATE item SET priority = ?2, due_date = ?3, defer_date = ?4, holds_reference = ?5 WHERE id = ?1";
+    prepared(connection, SQL)?
+        .execute(params![
+            id.0,
+            state.priority.number(),
+            state.due_date.map(micros),
+            state.defer_date.map(micros),
+            state.holds_reference,
+        ])
+        .map(drop)
 }
 
 fn write_exception(connection: &Connection, id: ItemId, exception: &ProcessingException) -> Sql<()> {

@@ -33,70 +33,97 @@ CREATE TABLE queue_statistics (
     deleted                INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- The last id given to an item, so that the id of a removed one is never given to another. AUTOINCREMENT would do
--- the same, and read and write its counter for each row; this is read and written once a commit.
+-- The last id given to an item, so that the id of a removed one is never given to another, and the last key, so that
+-- keys rise with ids. AUTOINCREMENT would do the first, and read and write its counter for each row; this is read
+-- and written once a commit.
 CREATE TABLE last_item (
-    id INTEGER NOT NULL
+    id  INTEGER NOT NULL,
+    key BLOB NOT NULL
 ) STRICT;
 
-INSERT INTO last_item (id) VALUES (0);
+INSERT INTO last_item (id, key) VALUES (0, zeroblob(16));
 
+-- What was asked for. Written once, but for edits while the item waits.
 CREATE TABLE item (
-    id                           INTEGER PRIMARY KEY,
-    queue_id                     INTEGER NOT NULL,
-    status                       INTEGER NOT NULL,
-    deferred                     INTEGER NOT NULL, -- 1 while a New item waits for its DeferDate
-    rank                         INTEGER NOT NULL, -- model::selection::rank
-    review_status                INTEGER NOT NULL,
-    outcome                      INTEGER,
-    superseded                   INTEGER NOT NULL,
-    holds_reference              INTEGER NOT NULL,
-    retry_number                 INTEGER NOT NULL,
-    manual_retry_number          INTEGER NOT NULL,
-    priority                     INTEGER NOT NULL,
-    due_date                     INTEGER,
-    defer_date                   INTEGER,
-    risk_sla_date                INTEGER,
-    creation_time                INTEGER NOT NULL,
-    start_processing             INTEGER,
-    end_processing               INTEGER,
-    seconds_in_previous_attempts INTEGER NOT NULL,
-    reviewer_user_id             INTEGER,
-    holder                       INTEGER, -- job.number
-    robot                        INTEGER,
-    token                        INTEGER NOT NULL,
-    row_version                  INTEGER NOT NULL,
-    unique_key                   BLOB NOT NULL,
-    chain_key                    BLOB,    -- of a copy: the key it shares with its chain
-    root_id                      INTEGER, -- of a copy: the first attempt of its chain
-    ancestor_id                  INTEGER,
-    manual_ancestor_id           INTEGER,
-    reference                    TEXT,
-    content                      TEXT,    -- NULL: it is large, and stands in item_content
-    output                       TEXT,
-    progress                     TEXT
+    id              INTEGER PRIMARY KEY,
+    queue_id        INTEGER NOT NULL,
+    root_id         INTEGER,          -- of a retry copy: the first attempt of its chain
+    priority        INTEGER NOT NULL,
+    due_date        INTEGER,
+    defer_date      INTEGER,
+    risk_sla_date   INTEGER,
+    creation_time   INTEGER NOT NULL,
+    holds_reference INTEGER NOT NULL,
+    unique_key      BLOB NOT NULL,    -- rises with the id, so that an item is found by its key without an index
+    reference       TEXT,
+    content         TEXT              -- NULL: it is large, and stands in item_content
 ) STRICT;
-
--- The order in which items are handed out, walked from its beginning. Only items that may be handed out now
--- are in it, so a claim costs the same whatever else the queue holds.
-CREATE INDEX item_ready ON item (queue_id, rank, due_date) WHERE status = 0 AND deferred = 0;
-
--- Items that wait for their DeferDate, the next one first.
-CREATE INDEX item_deferred ON item (queue_id, defer_date) WHERE status = 0 AND deferred = 1;
-
--- What a job holds. As small as there are robots.
-CREATE INDEX item_held ON item (holder) WHERE status = 1;
 
 -- Not unique, although a queue may enforce unique references: the transaction that adds an item looks first,
 -- and SQLite lets one transaction write at a time.
 CREATE INDEX item_reference ON item (queue_id, reference) WHERE reference IS NOT NULL;
 
-CREATE INDEX item_unique_key ON item (unique_key);
 CREATE INDEX item_root ON item (root_id) WHERE root_id IS NOT NULL;
 
+-- What only a retry copy has.
+CREATE TABLE item_copy (
+    item_id                      INTEGER PRIMARY KEY,
+    chain_key                    BLOB NOT NULL, -- the key that it shares with its chain
+    ancestor_id                  INTEGER,
+    manual_ancestor_id           INTEGER,
+    retry_number                 INTEGER NOT NULL,
+    manual_retry_number          INTEGER NOT NULL,
+    seconds_in_previous_attempts INTEGER NOT NULL
+) STRICT;
+
+-- What became of an item; no row: it is New, and nothing ever happened to it. A claim inserts the row and a result
+-- updates it: both are small, and neither writes the item's content again.
+CREATE TABLE item_state (
+    item_id          INTEGER PRIMARY KEY,
+    queue_id         INTEGER NOT NULL,
+    status           INTEGER NOT NULL,
+    review_status    INTEGER NOT NULL,
+    outcome          INTEGER,
+    superseded       INTEGER NOT NULL,
+    start_processing INTEGER,
+    end_processing   INTEGER,
+    reviewer_user_id INTEGER,
+    holder           INTEGER, -- job.number
+    robot            INTEGER,
+    token            INTEGER NOT NULL,
+    row_version      INTEGER NOT NULL,
+    output           TEXT,
+    progress         TEXT
+) STRICT;
+
+-- What a job holds. As small as there are robots.
+CREATE INDEX item_held ON item_state (holder) WHERE status = 1;
+
 -- What people look for: items that failed, were abandoned, retried or deleted. The busy path never enters it.
--- Not "IN (2, 4, 5, 6)": every update of an item asks this, and for a list SQLite fills a table of its own each time.
-CREATE INDEX item_attention ON item (queue_id, status) WHERE status = 2 OR status > 3;
+-- Not "IN (2, 4, 5, 6)": every update asks this, and for a list SQLite fills a table of its own each time.
+CREATE INDEX item_attention ON item_state (queue_id, status) WHERE status = 2 OR status > 3;
+
+-- Items that may be handed out, in the order in which they are: a claim walks this from its beginning, and costs the
+-- same whatever else the queue holds.
+CREATE TABLE item_ready (
+    queue_id INTEGER NOT NULL,
+    rank     INTEGER NOT NULL, -- model::selection::rank
+    due_date INTEGER NOT NULL, -- 0: none; such items have a rank of their own
+    item_id  INTEGER NOT NULL,
+    touched  INTEGER NOT NULL, -- whether it has a row in item_state
+    PRIMARY KEY (queue_id, rank, due_date, item_id)
+) STRICT, WITHOUT ROWID;
+
+-- Items that wait for their DeferDate, the next one first.
+CREATE TABLE item_deferred (
+    queue_id   INTEGER NOT NULL,
+    defer_date INTEGER NOT NULL,
+    item_id    INTEGER NOT NULL,
+    rank       INTEGER NOT NULL,
+    due_date   INTEGER NOT NULL,
+    touched    INTEGER NOT NULL,
+    PRIMARY KEY (queue_id, defer_date, item_id)
+) STRICT, WITHOUT ROWID;
 
 -- Content over 1,000 bytes: a change of an item's row does not write it again.
 CREATE TABLE item_content (

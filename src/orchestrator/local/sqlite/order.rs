@@ -1,0 +1,134 @@
+//! What waits, and in which order: the tables `item_ready` and `item_deferred`.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::rows::NextItems;
+use super::columns::{self, item_columns, item_joins, micros};
+use super::{prepared, row_count};
+use crate::model::item::{QueueItem, ReferenceFilter};
+use crate::model::key::{ItemId, QueueId};
+use crate::model::lifecycle::ItemState;
+use crate::model::selection::{SelectionKey, is_deferred, rank};
+use crate::model::status::Status;
+use jiff::Timestamp;
+
+type Sql<T> = rusqlite::Result<T>;
+
+/// A DueDate as a part of a key, which cannot be NULL.
+fn due_date(state: &ItemState) -> i64 {
+    state.due_date.map_or(0, micros)
+}
+
+/// An item begins to wait, if it is one that does. `touched`: it has a row in `item_state`.
+pub(super) fn place(
+    connection: &Connection,
+    queue: QueueId,
+    id: ItemId,
+    state: &ItemState,
+    now: Timestamp,
+    touched: bool,
+) -> Sql<()> {
+    if state.status != Status::New {
+        return Ok(());
+    }
+    let rank = rank(state.priority, state.due_date);
+    match state.defer_date.filter(|_| is_deferred(state, now)) {
+        None => {
+            const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
+                                 VALUES (?1, ?2, ?3, ?4, ?5)";
+            prepared(connection, READY)?.execute(params![queue.0, rank, due_date(state), id.0, touched])
+        }
+        Some(defer_date) => {
+            const DEFERRED: &str = "INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched) \
+                                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let values = params![queue.0, micros(defer_date), id.0, rank, due_date(state), touched];
+            prepared(connection, DEFERRED)?.execute(values)
+        }
+    }
+    .map(drop)
+}
+
+/// An item waits no longer, or not there.
+pub(super) fn displace(connection: &Connection, queue: QueueId, id: ItemId, state: &ItemState) -> Sql<()> {
+    if state.status != Status::New {
+        return Ok(());
+    }
+    const READY: &str =
+        "DELETE FROM item_ready WHERE queue_id = ?1 AND rank = ?2 AND due_date = ?3 AND item_id = ?4";
+    let rank = rank(state.priority, state.due_date);
+    let found = prepared(connection, READY)?.execute(params![queue.0, rank, due_date(state), id.0])?;
+    if let Some(defer_date) = state.defer_date.filter(|_| found == 0) {
+        const DEFERRED: &str =
+            "DELETE FROM item_deferred WHERE queue_id = ?1 AND defer_date = ?2 AND item_id = ?3";
+        prepared(connection, DEFERRED)?.execute(params![queue.0, micros(defer_date), id.0])?;
+    }
+    Ok(())
+}
+
+/// Items whose DeferDate has come join those that are ready.
+fn promote(connection: &Connection, queue: i64, now: i64) -> Sql<()> {
+    // Asked first: a statement that writes nothing is not for nothing.
+    const DUE: &str = "SELECT 1 FROM item_deferred WHERE queue_id = ?1 AND defer_date <= ?2 LIMIT 1";
+    const PROMOTE: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
+                           SELECT queue_id, rank, due_date, item_id, touched FROM item_deferred \
+                           WHERE queue_id = ?1 AND defer_date <= ?2";
+    const LEAVE: &str = "DELETE FROM item_deferred WHERE queue_id = ?1 AND defer_date <= ?2";
+    if prepared(connection, DUE)?.query_row([queue, now], |_| Ok(())).optional()?.is_some() {
+        prepared(connection, PROMOTE)?.execute([queue, now])?;
+        prepared(connection, LEAVE)?.execute([queue, now])?;
+    }
+    Ok(())
+}
+
+/// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
+///
+/// The table is sorted as the model sorts items. So `ORDER BY` sorts nothing, and `LIMIT` ends the walk after as
+/// many entries, whatever else the queue holds. A filter on the beginning of references walks on until it has found
+/// enough; a whole reference is looked up among the references.
+pub(super) fn next_items(
+    connection: &Connection,
+    ask: &NextItems<'_>,
+) -> Sql<Vec<(ItemState, Box<QueueItem>)>> {
+    /// (An item that another process promoted at a later time than it is here does not count yet.)
+    macro_rules! walk {
+        ($filter:literal) => {
+            concat!(
+                "SELECT ",
+                item_columns!(),
+                " FROM item_ready CROSS JOIN item ON item.id = item_ready.item_id",
+                item_joins!("iif(item_ready.touched, item.id, NULL)"),
+                " WHERE item_ready.queue_id = ?1 AND (item.defer_date IS NULL OR item.defer_date <= ?2)",
+                $filter,
+                " ORDER BY item_ready.rank, item_ready.due_date, item_ready.item_id LIMIT ?3"
+            )
+        };
+    }
+    const SAME_REFERENCE: &str = concat!(
+        "SELECT ",
+        item_columns!(),
+        " FROM item INDEXED BY item_reference",
+        item_joins!("item.id"),
+        " WHERE item.queue_id = ?1 AND item.reference = ?2 AND coalesce(status, 0) = 0 \
+          AND (item.defer_date IS NULL OR item.defer_date <= ?3)"
+    );
+    let (queue, now, count) = (ask.queue.0, micros(ask.now), row_count(ask.count));
+    promote(connection, queue, now)?;
+    let read = |row: &rusqlite::Row<'_>| columns::item(row);
+    match ask.reference {
+        None => prepared(connection, walk!(""))?.query_map(params![queue, now, count], read)?.collect(),
+        Some(ReferenceFilter::StartsWith(text)) => {
+            let sql = walk!(" AND substr(item.reference, 1, length(?4)) = ?4");
+            prepared(connection, sql)?.query_map(params![queue, now, count, text], read)?.collect()
+        }
+        Some(ReferenceFilter::Equals(text)) => {
+            let found = prepared(connection, SAME_REFERENCE)?
+                .query_map(params![queue, text, now], read)?
+                .collect::<Sql<Vec<_>>>();
+            found.map(|mut items| {
+                items.sort_by_key(|(state, item)| SelectionKey::new(state.priority, state.due_date, item.id));
+                items.truncate(ask.count);
+                items
+            })
+        }
+    }
+}
