@@ -222,7 +222,7 @@ impl NewQueueItem {
     ///
     /// Codes 1009, 1015 and 1865 for content, reference and progress; 1850 when the queue takes only items with a
     /// reference and this has none.
-    pub fn validate(&self, queue: &QueueDefinition) -> Result<SpecificContent, Refusal> {
+    pub fn validate(&self, queue: &QueueDefinition) -> Result<&SpecificContent, Refusal> {
         match &self.reference {
             Some(reference) => validate_reference(reference)?,
             None if queue.policy.enforce_unique_reference => {
@@ -234,7 +234,7 @@ impl NewQueueItem {
         if let Some(progress) = &self.progress {
             validate_progress(progress)?;
         }
-        self.content.clone()
+        self.content.as_ref().map_err(Refusal::clone)
     }
 }
 

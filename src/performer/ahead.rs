@@ -16,6 +16,7 @@ use super::event::Ending;
 use super::job::{Finished, RunningJob, Verdict};
 use super::supply::Received;
 use crate::model::result::TransactionResult;
+use crate::model::status::Status;
 use crate::orchestrator::{Report, Result, Seen, Taken};
 
 /// One robot's end of the buffer.
@@ -132,9 +133,19 @@ pub(super) struct Feeder {
 /// The most reports in one call.
 const MOST_REPORTS: usize = 4_096;
 
+/// What a call was answered about the reports that went with it.
+#[derive(Default)]
+struct Answered {
+    reports: Vec<(Handed, Result<Status>)>,
+    /// The performer had been killed before the call: nothing of it is tried again.
+    last_try: bool,
+}
+
 impl Feeder {
     pub(super) async fn run(mut self) {
         let mut delays = RunningJob::delays();
+        // Gone through while the next call is under way: neither the store nor the robots wait for it.
+        let mut answered = Answered::default();
         loop {
             while self.pending.len() < MOST_REPORTS
                 && let Ok(handed) = self.handed.try_recv()
@@ -143,16 +154,23 @@ impl Feeder {
             }
             if self.is_over() {
                 self.give_back();
-                if self.pending.is_empty() && self.handed.is_empty() && self.nobody_will_report() {
+                let nothing_left =
+                    self.pending.is_empty() && self.handed.is_empty() && answered.reports.is_empty();
+                if nothing_left && self.nobody_will_report() {
                     return;
                 }
             }
             let wanted = self.wanted();
-            if self.pending.is_empty() && wanted == 0 {
-                self.wait().await;
-                continue;
-            }
-            if self.exchange(wanted).await {
+            let done = if self.pending.is_empty() && wanted == 0 {
+                if answered.reports.is_empty() {
+                    self.wait().await;
+                    continue;
+                }
+                self.settle(std::mem::take(&mut answered))
+            } else {
+                self.exchange(wanted, &mut answered).await
+            };
+            if done {
                 delays = RunningJob::delays();
             } else {
                 self.pause(delays.next()).await;
@@ -180,16 +198,27 @@ impl Feeder {
         if worth_it && may_have_items && !self.is_over() { room } else { 0 }
     }
 
-    /// One call: everything that is reported, and what is wanted. False: something is to be asked again.
-    async fn exchange(&mut self, wanted: usize) -> bool {
-        let last_try = self.job.stop.is_kill_requested();
+    /// One call: everything that is reported, and what is wanted. In the meantime, what the call before was
+    /// answered. False: something is to be asked again.
+    async fn exchange(&mut self, wanted: usize, answered: &mut Answered) -> bool {
         let now = self.pending.len().min(MOST_REPORTS);
         let later = self.pending.split_off(now);
-        let reports: Vec<Report> = self.pending.iter().map(|handed| handed.finished.report.clone()).collect();
+        let handed = std::mem::replace(&mut self.pending, later);
+        let reports: Vec<Report> = handed.iter().map(|handed| handed.finished.report.clone()).collect();
         let take = (wanted > 0).then(|| self.job.take(None, wanted));
-        let answer = self.job.orchestrator.report_and_take(reports, take).await;
-        let mut again = Vec::new();
-        for (mut handed, answer) in std::mem::take(&mut self.pending).into_iter().zip(answer.reports) {
+        let (orchestrator, last_try) = (self.job.orchestrator.clone(), self.job.stop.is_kill_requested());
+        let call = async move { orchestrator.report_and_take(reports, take).await };
+        let before = std::mem::take(answered);
+        let (answer, settled) = tokio::join!(biased; call, async { self.settle(before) });
+        *answered = Answered { reports: handed.into_iter().zip(answer.reports).collect(), last_try };
+        settled & (wanted == 0 || self.fill(answer.taken, answered))
+    }
+
+    /// Goes through the answers to reports. False: some are to be reported again.
+    fn settle(&mut self, answered: Answered) -> bool {
+        let Answered { reports, last_try } = answered;
+        let mut everything_recorded = true;
+        for (mut handed, answer) in reports {
             let replaced = handed.finished.instead.is_some();
             let ending = self.job.settle(&mut handed.finished, answer);
             let replaced = replaced && handed.finished.instead.is_none(); // and not yet reported as that
@@ -198,30 +227,33 @@ impl Feeder {
                     self.outstanding = self.outstanding.saturating_sub(1);
                     self.job.ended(&handed.finished, ending);
                 }
-                None => again.push(handed),
+                None => {
+                    everything_recorded = false;
+                    self.pending.push(handed);
+                }
             }
         }
-        let everything_recorded = again.is_empty();
-        again.extend(later);
-        self.pending = again;
-        let took = wanted == 0 || self.fill(answer.taken);
-        everything_recorded && took
+        everything_recorded
     }
 
-    fn fill(&mut self, taken: Result<Taken>) -> bool {
+    fn fill(&mut self, taken: Result<Taken>, answered: &mut Answered) -> bool {
         match taken {
             Ok(Taken { items, seen }) => {
                 self.told = false;
                 self.seen_empty = items.is_empty().then_some(seen);
-                // The reports of this call were recorded before its take: nothing is left that could make a copy.
-                if items.is_empty() && self.outstanding == 0 && self.job.settings.until_empty {
-                    self.job.drained.cancel();
-                }
                 let count = items.len();
                 self.outstanding += count;
                 self.buffer.items().extend(items.into_iter().map(Received::now));
                 self.buffer.available.add_permits(count);
-                true
+                if count > 0 || !self.job.settings.until_empty {
+                    return true;
+                }
+                // The reports of this call were recorded before its take: nothing is left that could make a copy.
+                let settled = self.settle(std::mem::take(answered));
+                if self.outstanding == 0 {
+                    self.job.drained.cancel();
+                }
+                settled
             }
             Err(error) => {
                 if let Verdict::Again = self.job.take_failed(&error)

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::{OrchestratorError, Report, Result, Take};
-use super::rows::{Copy, NextItems, Row, Rows, Written};
+use super::rows::{Copy, NextItems, Row, Rows, TakenRow, Written};
 use super::store::{Answer, Operation, Query, Store};
 use crate::model::Refusal;
 use crate::model::clock::{Clock, whole_microseconds};
@@ -206,17 +206,22 @@ impl<R: Rows> Apply<'_, R> {
                 }
                 Err(Stop::Failed(error)) => return Err(error),
             };
+            let mut written = Vec::with_capacity(found.1.len());
             for (at, take) in group {
-                let taken = self.hand_out(&found.0, &take, &mut found.1);
+                let taken = self.hand_out(&found.0, &take, &mut found.1, &mut written);
                 answers[at] = Some(settled(taken.map(Answer::Taken))?);
             }
+            self.rows.write_taken(found.0.id, &written, self.now)?;
         }
         Ok(())
     }
 
     fn take_some(&mut self, take: &Take) -> Applied {
         let (queue, items) = self.next_items(&take.queue, take.reference.as_ref(), take.count)?;
-        self.hand_out(&queue, take, &mut items.into_iter()).map(Answer::Taken)
+        let mut written = Vec::with_capacity(items.len());
+        let taken = self.hand_out(&queue, take, &mut items.into_iter(), &mut written)?;
+        self.rows.write_taken(queue.id, &written, self.now)?;
+        Ok(Answer::Taken(taken))
     }
 
     #[expect(clippy::type_complexity, reason = "a pair used in two places of this file")]
@@ -231,11 +236,13 @@ impl<R: Rows> Apply<'_, R> {
         Ok((queue, items))
     }
 
+    /// Takes as many items as a caller wants. What is to be written is collected, for all callers of the batch.
     fn hand_out(
         &mut self,
         queue: &QueueDefinition,
         take: &Take,
         items: &mut std::vec::IntoIter<(ItemState, Box<QueueItem>)>,
+        written: &mut Vec<TakenRow>,
     ) -> Applied<Vec<ClaimedItem>> {
         if items.len() == 0 {
             return Ok(Vec::new());
@@ -243,16 +250,21 @@ impl<R: Rows> Apply<'_, R> {
         self.check_alive(take.job)?;
         let mut taken = Vec::with_capacity(take.count.min(items.len()));
         while taken.len() < take.count {
-            let Some((state, mut item)) = items.next() else { break };
-            let (claim, after) = match self.start(item.id, &state, queue, take) {
-                Err(Stop::Refused(_)) => continue, // the rules know better than the index
-                started => started?,
+            let Some((before, mut item)) = items.next() else { break };
+            let event = Event::Take { job: take.job.number() };
+            let after = match lifecycle::transition(&before, event, &queue.policy, self.now) {
+                Ok(Transition::Change(change)) => change.after,
+                Ok(other) => unreachable!("a take changes the item, it is not {other:?}"),
+                Err(_) => continue, // the rules know better than the index
             };
+            self.statistics.entry(queue.id).or_default().moved(&before, &after);
             item.status = after.status;
             item.start_processing = after.start_processing;
             item.row_version = after.row_version;
             item.executor_job = Some(take.job);
             item.robot = take.robot;
+            let claim = Claim { item: item.id, job: take.job, token: after.token };
+            written.push(TakenRow { id: item.id, before, after, job: take.job, robot: take.robot });
             taken.push(ClaimedItem { item, claim });
         }
         Ok(taken)
@@ -265,7 +277,7 @@ impl<R: Rows> Apply<'_, R> {
         state: &ItemState,
         queue: &QueueDefinition,
         take: &Take,
-    ) -> Applied<(Claim, ItemState)> {
+    ) -> Applied<Claim> {
         let event = Event::Take { job: take.job.number() };
         let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
             unreachable!("a take changes the item");
@@ -273,7 +285,7 @@ impl<R: Rows> Apply<'_, R> {
         let written =
             Written { taken_by: Some((take.job, take.robot)), ..Written::state(&change.after, self.now) };
         self.apply(id, queue.id, state, &change, &written)?;
-        Ok((Claim { item: id, job: take.job, token: change.after.token }, change.after))
+        Ok(Claim { item: id, job: take.job, token: change.after.token })
     }
 
     // Reporting: T4 to T12

@@ -63,6 +63,14 @@ pub(crate) trait Rows: Send {
     /// Writes what changed of an item's state, if the row is still at the version of `before`. False: it is not,
     /// and nothing was written.
     fn write(&mut self, id: ItemId, queue: QueueId, before: &ItemState, after: &Written<'_>) -> Result<bool>;
+    /// Writes the takes of items, all from one answer of [`next_items`](Self::next_items) and in its order.
+    fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], now: Timestamp) -> Result<()> {
+        for TakenRow { id, before, after, job, robot } in taken {
+            let written = Written { taken_by: Some((*job, *robot)), ..Written::state(after, now) };
+            assert!(self.write(*id, queue, before, &written)?, "item {id} was read in this transaction");
+        }
+        Ok(())
+    }
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()>;
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>>;
@@ -136,6 +144,16 @@ pub(crate) struct Copy<'a> {
     pub(crate) state: &'a ItemState,
     pub(crate) by_hand: bool,
     pub(crate) now: Timestamp,
+}
+
+/// An item that is taken.
+#[derive(Debug)]
+pub(crate) struct TakenRow {
+    pub(crate) id: ItemId,
+    pub(crate) before: ItemState,
+    pub(crate) after: ItemState,
+    pub(crate) job: JobKey,
+    pub(crate) robot: Option<u32>,
 }
 
 /// What is written with a change of state.

@@ -16,7 +16,7 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn add(&mut self, queue: &str, item: &NewQueueItem) -> Applied {
         let queue = self.queue(queue)?;
         let content = self.check_new(&queue, item)?;
-        let id = self.insert(&queue, item, &content)?;
+        let id = self.insert(&queue, item, content)?;
         Ok(Answer::Item(Box::new(self.item(id)?)))
     }
 
@@ -53,7 +53,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(Answer::BulkAdded(bulk));
         }
         for (at, item) in items.iter().enumerate() {
-            let added = self.check_new(&queue, item).and_then(|content| self.insert(&queue, item, &content));
+            let added = self.check_new(&queue, item).and_then(|content| self.insert(&queue, item, content));
             match added {
                 Ok(_) => bulk.added += 1,
                 Err(stop) => bulk.failed.push(failed_item(at, stop)?),
@@ -72,14 +72,18 @@ impl<R: Rows> Apply<'_, R> {
         let mut item = item.clone();
         item.defer_date = None;
         let content = self.check_new(&queue, &item)?;
-        let id = self.insert(&queue, &item, &content)?;
+        let id = self.insert(&queue, &item, content)?;
         let row = self.row(id)?;
-        let (claim, _) = self.start(id, &row.state, &queue, take)?;
+        let claim = self.start(id, &row.state, &queue, take)?;
         let item = Box::new(self.item(id)?);
         Ok(Answer::Claimed(ClaimedItem { item, claim }))
     }
 
-    fn check_new(&mut self, queue: &QueueDefinition, item: &NewQueueItem) -> Applied<SpecificContent> {
+    fn check_new<'i>(
+        &mut self,
+        queue: &QueueDefinition,
+        item: &'i NewQueueItem,
+    ) -> Applied<&'i SpecificContent> {
         let content = item.validate(queue)?;
         if let Some(reference) = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference)
             && self.rows.holds_reference(queue.id, reference)?

@@ -8,6 +8,7 @@ use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
@@ -68,6 +69,8 @@ fn settle(mut connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -32_768)?; // KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // A plan is made once: without this SQLite compiles some statements anew at each new value of a parameter.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

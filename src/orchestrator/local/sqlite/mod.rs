@@ -32,6 +32,9 @@ mod people;
 mod rows;
 mod write;
 
+/// The most items whose rows are remembered; the others are read when they are reported on.
+const MOST_REMEMBERED: usize = 100_000;
+
 /// One connection to the file.
 pub(super) struct Sqlite {
     connection: Connection,
@@ -44,6 +47,10 @@ pub(super) struct Sqlite {
     last_written: Option<(ItemId, ItemState)>,
     /// The last id given to an item, once the open transaction has asked; and whether it gave another.
     last_item: Option<(i64, bool)>,
+    /// New items that are not yet entered among those that are ready.
+    run: Option<order::Run>,
+    /// How many items the last look found, if they were the very first of their queue.
+    found_first: Option<usize>,
     /// Items that this process took, as it left them. Somebody else may have changed them since.
     taken: BTreeMap<ItemId, Row>,
     /// Jobs whose lock file was made in the open transaction.
@@ -72,6 +79,8 @@ impl Sqlite {
             broken: false,
             last_written: None,
             last_item: None,
+            run: None,
+            found_first: None,
             taken: BTreeMap::new(),
             new_jobs: Vec::new(),
         }
@@ -102,6 +111,22 @@ impl Sqlite {
         let next = self.last_item()? + 1;
         self.last_item = Some((next, true));
         Ok(ItemId(next))
+    }
+
+    /// Before anybody looks at what is ready, or changes it: what was added is entered.
+    fn enter_added(&mut self) -> Result<()> {
+        match self.run.take() {
+            Some(run) => self.run(|c| run.place(c)),
+            None => Ok(()),
+        }
+    }
+
+    /// What this process took, as it leaves it.
+    fn remember(&mut self, id: ItemId, row: Row) {
+        if self.taken.len() >= MOST_REMEMBERED {
+            self.taken.clear(); // items that were taken and never reported on
+        }
+        self.taken.insert(id, row);
     }
 
     fn reopen_if_broken(&mut self) -> Result<()> {

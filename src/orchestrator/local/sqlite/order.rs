@@ -1,14 +1,14 @@
 //! What waits, and in which order: the tables `item_ready` and `item_deferred`.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::super::rows::NextItems;
 use super::columns::{self, item_columns, item_joins, micros};
-use super::{prepared, row_count};
+use super::prepared;
 use crate::model::item::{QueueItem, ReferenceFilter};
 use crate::model::key::{ItemId, QueueId};
 use crate::model::lifecycle::ItemState;
-use crate::model::selection::{SelectionKey, is_deferred, rank};
+use crate::model::selection::{SelectionKey, is_deferred, is_eligible, rank};
 use crate::model::status::Status;
 use jiff::Timestamp;
 
@@ -80,16 +80,19 @@ fn promote(connection: &Connection, queue: i64, now: i64) -> Sql<()> {
     Ok(())
 }
 
+/// Items found, and whether they are the very first that the queue holds ready.
+pub(super) struct Found {
+    pub(super) items: Vec<(ItemState, Box<QueueItem>)>,
+    pub(super) first: bool,
+}
+
 /// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
 ///
-/// The table is sorted as the model sorts items. So `ORDER BY` sorts nothing, and `LIMIT` ends the walk after as
-/// many entries, whatever else the queue holds. A filter on the beginning of references walks on until it has found
+/// The table is sorted as the model sorts items. So `ORDER BY` sorts nothing, and the walk ends when enough is found,
+/// whatever else the queue holds.
+/// A filter on the beginning of references walks on until it has found
 /// enough; a whole reference is looked up among the references.
-pub(super) fn next_items(
-    connection: &Connection,
-    ask: &NextItems<'_>,
-) -> Sql<Vec<(ItemState, Box<QueueItem>)>> {
-    /// (An item that another process promoted at a later time than it is here does not count yet.)
+pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Found> {
     macro_rules! walk {
         ($filter:literal) => {
             concat!(
@@ -97,9 +100,9 @@ pub(super) fn next_items(
                 item_columns!(),
                 " FROM item_ready CROSS JOIN item ON item.id = item_ready.item_id",
                 item_joins!("iif(item_ready.touched, item.id, NULL)"),
-                " WHERE item_ready.queue_id = ?1 AND (item.defer_date IS NULL OR item.defer_date <= ?2)",
+                " WHERE item_ready.queue_id = ?1",
                 $filter,
-                " ORDER BY item_ready.rank, item_ready.due_date, item_ready.item_id LIMIT ?3"
+                " ORDER BY item_ready.rank, item_ready.due_date, item_ready.item_id"
             )
         };
     }
@@ -108,27 +111,84 @@ pub(super) fn next_items(
         item_columns!(),
         " FROM item INDEXED BY item_reference",
         item_joins!("item.id"),
-        " WHERE item.queue_id = ?1 AND item.reference = ?2 AND coalesce(status, 0) = 0 \
-          AND (item.defer_date IS NULL OR item.defer_date <= ?3)"
+        " WHERE item.queue_id = ?1 AND item.reference = ?3 AND coalesce(status, 0) = 0 \
+          AND (item.defer_date IS NULL OR item.defer_date <= ?2)"
     );
-    let (queue, now, count) = (ask.queue.0, micros(ask.now), row_count(ask.count));
+    let (queue, now) = (ask.queue.0, micros(ask.now));
     promote(connection, queue, now)?;
     let read = |row: &rusqlite::Row<'_>| columns::item(row);
-    match ask.reference {
-        None => prepared(connection, walk!(""))?.query_map(params![queue, now, count], read)?.collect(),
+    let collect = |sql: &str, values: &[&dyn ToSql], count: usize| -> Sql<Vec<_>> {
+        prepared(connection, sql)?.query_map(values, read)?.take(count).collect()
+    };
+    let items = match ask.reference {
+        None => {
+            let items = collect(walk!(""), &[&queue], ask.count)?;
+            // An item that another process promoted at a later time than it is here does not count yet.
+            if items.iter().all(|(state, _)| is_eligible(state, ask.now)) {
+                return Ok(Found { items, first: true });
+            }
+            let sql = walk!(" AND (item.defer_date IS NULL OR item.defer_date <= ?2)");
+            collect(sql, &[&queue, &now], ask.count)?
+        }
         Some(ReferenceFilter::StartsWith(text)) => {
-            let sql = walk!(" AND substr(item.reference, 1, length(?4)) = ?4");
-            prepared(connection, sql)?.query_map(params![queue, now, count, text], read)?.collect()
+            let sql = walk!(
+                " AND (item.defer_date IS NULL OR item.defer_date <= ?2) AND substr(item.reference, 1, length(?3)) = ?3"
+            );
+            collect(sql, &[&queue, &now, text], ask.count)?
         }
         Some(ReferenceFilter::Equals(text)) => {
-            let found = prepared(connection, SAME_REFERENCE)?
-                .query_map(params![queue, text, now], read)?
-                .collect::<Sql<Vec<_>>>();
-            found.map(|mut items| {
-                items.sort_by_key(|(state, item)| SelectionKey::new(state.priority, state.due_date, item.id));
-                items.truncate(ask.count);
-                items
-            })
+            let mut items = collect(SAME_REFERENCE, &[&queue, &now, text], usize::MAX)?;
+            items.sort_by_key(|(state, item)| SelectionKey::new(state.priority, state.due_date, item.id));
+            items.truncate(ask.count);
+            items
         }
+    };
+    Ok(Found { items, first: false })
+}
+
+/// The items up to this one wait no longer: the very first that the queue held ready. Answers how many they were.
+pub(super) fn displace_first(
+    connection: &Connection,
+    queue: QueueId,
+    last: ItemId,
+    state: &ItemState,
+) -> Sql<usize> {
+    const SQL: &str =
+        "DELETE FROM item_ready WHERE queue_id = ?1 AND (rank, due_date, item_id) <= (?2, ?3, ?4)";
+    let rank = rank(state.priority, state.due_date);
+    prepared(connection, SQL)?.execute(params![queue.0, rank, due_date(state), last.0])
+}
+
+/// New items that are ready, one id after the other, with one place in the order but for their ids. They are entered
+/// together, before anybody looks.
+pub(super) struct Run {
+    queue: QueueId,
+    rank: u8,
+    due_date: i64,
+    first: ItemId,
+    last: ItemId,
+}
+
+impl Run {
+    pub(super) fn new(queue: QueueId, id: ItemId, state: &ItemState) -> Self {
+        let rank = rank(state.priority, state.due_date);
+        Self { queue, rank, due_date: due_date(state), first: id, last: id }
+    }
+
+    /// Whether the item goes on where the run ends; then it is a part of it.
+    pub(super) fn extend(&mut self, next: &Self) -> bool {
+        let goes_on = next.first.0 == self.last.0 + 1
+            && (next.queue, next.rank, next.due_date) == (self.queue, self.rank, self.due_date);
+        if goes_on {
+            self.last = next.last;
+        }
+        goes_on
+    }
+
+    pub(super) fn place(&self, connection: &Connection) -> Sql<()> {
+        const SQL: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
+                           SELECT ?1, ?2, ?3, id, 0 FROM item WHERE id BETWEEN ?4 AND ?5 ORDER BY id";
+        let values = params![self.queue.0, self.rank, self.due_date, self.first.0, self.last.0];
+        prepared(connection, SQL)?.execute(values).map(drop)
     }
 }

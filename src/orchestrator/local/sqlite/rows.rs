@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
-use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
+use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
-use super::write::{in_row, insert_copy, insert_item, write, write_large_content};
+use super::write::{in_row, insert_copy, insert_item, write, write_large_content, write_taken};
 use super::{Sqlite, error, order, people, prepared, row_count};
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
@@ -19,12 +19,10 @@ use crate::model::key::{ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
+use crate::model::selection::is_deferred;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 use rusqlite::types::Type;
-
-/// The most items whose rows are remembered; the others are read when they are reported on.
-const MOST_REMEMBERED: usize = 100_000;
 
 impl Rows for Sqlite {
     fn begin(&mut self) -> Result<()> {
@@ -33,11 +31,13 @@ impl Rows for Sqlite {
             self.rollback(); // a transaction that ended in a panic
         }
         (self.last_written, self.last_item, self.new_jobs) = (None, None, Vec::new());
+        (self.run, self.found_first) = (None, None);
         // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
         self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
     }
 
     fn commit(&mut self) -> Result<()> {
+        self.enter_added()?;
         if let Some((last, true)) = self.last_item {
             let key = self.keys.last_item().to_bytes();
             let sql = "UPDATE last_item SET id = ?1, key = ?2";
@@ -132,6 +132,15 @@ impl Rows for Sqlite {
         let id = self.next_item()?;
         self.run(|c| insert_item(c, id, row))?;
         self.last_written = Some((id, *row.state));
+        let touched = row.progress.is_some();
+        if touched || is_deferred(row.state, row.now) {
+            return self.run(|c| order::place(c, row.queue, id, row.state, row.now, touched)).map(|()| id);
+        }
+        let next = order::Run::new(row.queue, id, row.state);
+        if !self.run.as_mut().is_some_and(|run| run.extend(&next)) {
+            self.enter_added()?;
+            self.run = Some(next);
+        }
         Ok(id)
     }
 
@@ -161,7 +170,10 @@ impl Rows for Sqlite {
     }
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
-        self.run(|c| order::next_items(c, ask))
+        self.enter_added()?;
+        let found = self.run(|c| order::next_items(c, ask))?;
+        self.found_first = found.first.then_some(found.items.len());
+        Ok(found.items)
     }
 
     fn believed_row(&mut self, id: ItemId) -> Option<Row> {
@@ -176,13 +188,32 @@ impl Rows for Sqlite {
         written: &Written<'_>,
     ) -> Result<bool> {
         self.last_written = Some((id, *written.state));
+        if before.status == Status::New {
+            self.enter_added()?;
+        }
         if written.state.status == Status::InProgress {
-            if self.taken.len() >= MOST_REMEMBERED {
-                self.taken.clear(); // items that were taken and never reported on
-            }
-            self.taken.insert(id, Row { queue, state: *written.state });
+            self.remember(id, Row { queue, state: *written.state });
         }
         self.run(|c| write(c, id, queue, before, written))
+    }
+
+    fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], _now: Timestamp) -> Result<()> {
+        let Some(last) = taken.last() else { return Ok(()) };
+        let written = self.run(|c| write_taken(c, queue, taken))?;
+        assert_eq!(written, taken.len(), "the items were read in this transaction");
+        if self.found_first.take() == Some(taken.len()) {
+            let displaced = self.run(|c| order::displace_first(c, queue, last.id, &last.before))?;
+            assert_eq!(displaced, taken.len(), "the first of the queue were taken, and no other");
+        } else {
+            for row in taken {
+                self.run(|c| order::displace(c, queue, row.id, &row.before))?;
+            }
+        }
+        self.last_written = Some((last.id, last.after));
+        for row in taken {
+            self.remember(row.id, Row { queue, state: row.after });
+        }
+        Ok(())
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
@@ -252,6 +283,7 @@ impl Rows for Sqlite {
     }
 
     fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
+        self.enter_added()?;
         const SQL: &str = "SELECT item_id FROM item_ready WHERE queue_id = ?1 \
              UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?1 \
              UNION ALL SELECT item_id FROM item_state INDEXED BY item_held WHERE queue_id = ?1 AND status = 1";
@@ -275,6 +307,7 @@ impl Rows for Sqlite {
     }
 
     fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        self.enter_added()?;
         if let Some(row) = self.row(id)? {
             self.run(|c| order::displace(c, row.queue, id, &row.state))?;
         }

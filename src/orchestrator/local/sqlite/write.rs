@@ -1,8 +1,8 @@
 //! The statements that write items.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
-use super::super::rows::{Copy, NewRow, Written};
+use super::super::rows::{Copy, NewRow, TakenRow, Written};
 use super::columns::micros;
 use super::{order, prepared};
 use crate::model::content::Output;
@@ -53,7 +53,7 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
         let written = Written { progress: row.progress, ..Written::state(state, row.now) };
         write_all(connection, id, row.queue, state, &written)?;
     }
-    order::place(connection, row.queue, id, state, row.now, row.progress.is_some())
+    Ok(())
 }
 
 pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &Copy<'_>) -> Sql<()> {
@@ -100,7 +100,10 @@ pub(super) fn write(
 ) -> Sql<bool> {
     let state = written.state;
     let rows = match (before.status, state.status) {
-        (Status::New, Status::InProgress) => take(connection, id, queue, before, written)?,
+        (Status::New, Status::InProgress) => {
+            let robot = written.taken_by.and_then(|(_, robot)| robot);
+            take(&mut *prepared(connection, TAKE)?, queue, id, (before, state), robot)?
+        }
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
             end(connection, id, before, written)?
         }
@@ -119,28 +122,39 @@ pub(super) fn write(
     Ok(true)
 }
 
+/// A take: of an item to which nothing ever happened, the row is made.
+const TAKE: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
+     start_processing, holder, robot, token, row_version) VALUES (?1, ?2, 1, 0, 0, ?3, ?4, ?5, ?6, ?7) \
+     ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = ?3, holder = ?4, robot = ?5, token = ?6, \
+     row_version = ?7 WHERE row_version = ?8";
+
 fn take(
-    connection: &Connection,
-    id: ItemId,
+    statement: &mut Statement<'_>,
     queue: QueueId,
-    before: &ItemState,
-    written: &Written<'_>,
+    id: ItemId,
+    (before, after): (&ItemState, &ItemState),
+    robot: Option<u32>,
 ) -> Sql<usize> {
-    const TAKE: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
-         start_processing, holder, robot, token, row_version) VALUES (?1, ?2, 1, 0, 0, ?3, ?4, ?5, ?6, ?7) \
-         ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = ?3, holder = ?4, robot = ?5, token = ?6, \
-         row_version = ?7 WHERE row_version = ?8";
-    let state = written.state;
-    prepared(connection, TAKE)?.execute(params![
+    statement.execute(params![
         id.0,
         queue.0,
-        state.start_processing.map(micros),
-        state.holder.map(|holder| holder.job.0),
-        written.taken_by.and_then(|(_, robot)| robot),
-        state.token,
-        state.row_version,
+        after.start_processing.map(micros),
+        after.holder.map(|holder| holder.job.0),
+        robot,
+        after.token,
+        after.row_version,
         before.row_version,
     ])
+}
+
+/// Many takes; each item has been read in this transaction. Answers how many were written.
+pub(super) fn write_taken(connection: &Connection, queue: QueueId, taken: &[TakenRow]) -> Sql<usize> {
+    let mut statement = prepared(connection, TAKE)?;
+    let mut written = 0;
+    for TakenRow { id, before, after, robot, .. } in taken {
+        written += take(&mut statement, queue, *id, (before, after), *robot)?;
+    }
+    Ok(written)
 }
 
 fn end(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
