@@ -35,29 +35,28 @@ impl<R: Rows> Store for R {
     fn commit(
         &mut self,
         operations: Vec<Operation>,
+        more: &mut dyn FnMut() -> Vec<Operation>,
         clock: &dyn Clock,
         wake: &mut bool,
     ) -> Vec<Result<Answer>> {
-        let count = operations.len();
-        let all = |error: &OrchestratorError| (0..count).map(|_| Err(error.clone())).collect();
+        let mut count = operations.len();
+        let all = |count, error: &OrchestratorError| (0..count).map(|_| Err(error.clone())).collect();
         if let Err(error) = self.begin() {
-            return all(&error);
+            return all(count, &error);
         }
         let (now, known) = (clock.now(), Known::default());
-        let mut apply = Apply { rows: self, clock, now, statistics: BTreeMap::new(), wake: false, known };
-        let answers = apply.all(operations).and_then(|answers| {
-            apply.write_statistics()?;
-            Ok((answers, apply.wake))
-        });
-        let committed = answers.and_then(|answered| self.commit_rows().map(|()| answered));
-        match committed {
+        let apply = Apply { rows: self, clock, now, statistics: BTreeMap::new(), wake: false, known };
+        match apply
+            .everything(operations, more, &mut count)
+            .and_then(|answered| self.commit_rows().map(|()| answered))
+        {
             Ok((answers, woken)) => {
                 *wake |= woken;
                 answers
             }
             Err(error) => {
                 self.rollback();
-                all(&error)
+                all(count, &error)
             }
         }
     }
@@ -130,26 +129,43 @@ struct Known {
 }
 
 impl<R: Rows> Apply<'_, R> {
-    fn all(&mut self, operations: Vec<Operation>) -> Result<Vec<Result<Answer>>> {
-        let mut answers: Vec<Option<Result<Answer>>> = Vec::with_capacity(operations.len());
+    /// Applies operations, and those that come in the meantime. Takes wait until everything else is applied, so that
+    /// the order is walked once for all of them.
+    fn everything(
+        mut self,
+        mut operations: Vec<Operation>,
+        more: &mut dyn FnMut() -> Vec<Operation>,
+        count: &mut usize,
+    ) -> Result<(Vec<Result<Answer>>, bool)> {
+        let mut answers = Vec::with_capacity(operations.len().next_multiple_of(64));
         let mut takes = Vec::new();
-        for (at, operation) in operations.into_iter().enumerate() {
-            if let Operation::Take(take) = operation {
-                takes.push((at, take));
-                answers.push(None);
-                continue;
+        loop {
+            for operation in operations {
+                if let Operation::Take(take) = operation {
+                    takes.push((answers.len(), take));
+                    answers.push(Ok(Answer::Done)); // until it is taken
+                    continue;
+                }
+                let lookups_stay = matches!(
+                    operation,
+                    Operation::Report(_) | Operation::Add { .. } | Operation::Progress { .. }
+                );
+                answers.push(settled(self.one(operation))?);
+                if !lookups_stay {
+                    self.known = Known::default();
+                }
             }
-            let lookups_stay = matches!(
-                operation,
-                Operation::Report(_) | Operation::Add { .. } | Operation::Progress { .. }
-            );
-            answers.push(Some(settled(self.one(operation))?));
-            if !lookups_stay {
-                self.known = Known::default();
+            operations = more();
+            if operations.is_empty() && !takes.is_empty() {
+                self.takes(std::mem::take(&mut takes), &mut answers)?;
+                operations = more();
+            }
+            *count += operations.len();
+            if operations.is_empty() {
+                self.write_statistics()?;
+                return Ok((answers, self.wake));
             }
         }
-        self.takes(takes, &mut answers)?;
-        Ok(answers.into_iter().flatten().collect())
     }
 
     fn one(&mut self, operation: Operation) -> Applied {
@@ -188,30 +204,31 @@ impl<R: Rows> Apply<'_, R> {
     // Taking: T3
 
     /// All takes of a batch; those of one queue and filter together, so that the order is walked once.
-    fn takes(&mut self, takes: Vec<(usize, Take)>, answers: &mut [Option<Result<Answer>>]) -> Result<()> {
+    fn takes(&mut self, takes: Vec<(usize, Take)>, answers: &mut [Result<Answer>]) -> Result<()> {
         let mut waiting = takes;
         while let Some((_, first)) = waiting.first() {
             let (queue, reference) = (first.queue.clone(), first.reference.clone());
-            let same = |take: &Take| take.queue == queue && take.reference == reference;
-            let (group, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, take)| same(take));
-            waiting = rest;
+            let other = |(_, take): &mut (usize, Take)| take.queue != queue || take.reference != reference;
+            let others = waiting.extract_if(.., other).collect();
+            let group = std::mem::replace(&mut waiting, others);
             let wanted = group.iter().map(|(_, take)| take.count).fold(0, usize::saturating_add);
-            let mut found = match self.next_items(&queue, reference.as_ref(), wanted) {
-                Ok((queue, items)) => (queue, items.into_iter()),
+            let (queue, items) = match self.next_items(&queue, reference.as_ref(), wanted) {
+                Ok(found) => found,
                 Err(Stop::Refused(error)) => {
                     for (at, _) in group {
-                        answers[at] = Some(Err(error.clone()));
+                        answers[at] = Err(error.clone());
                     }
                     continue;
                 }
                 Err(Stop::Failed(error)) => return Err(error),
             };
-            let mut written = Vec::with_capacity(found.1.len());
+            let mut written = Vec::with_capacity(items.len());
+            let mut items = items.into_iter();
             for (at, take) in group {
-                let taken = self.hand_out(&found.0, &take, &mut found.1, &mut written);
-                answers[at] = Some(settled(taken.map(Answer::Taken))?);
+                let taken = self.hand_out(&queue, &take, &mut items, &mut written);
+                answers[at] = settled(taken.map(Answer::Taken))?;
             }
-            self.rows.write_taken(found.0.id, &written, self.now)?;
+            self.rows.write_taken(queue.id, &written, self.now)?;
         }
         Ok(())
     }

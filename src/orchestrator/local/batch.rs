@@ -10,18 +10,17 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::super::{ErrorKind, OrchestratorError, Report, Result, Seen};
+use super::super::{ErrorKind, OrchestratorError, Result, Seen};
+use super::inbox::{Batched, Inbox};
 use super::store::{Answer, Operation, Query, Store};
 use crate::model::clock::Clock;
-use crate::model::job::JobState;
-use crate::model::result::TransactionResult;
 
 /// The most operations in one transaction; what is left over is the next batch.
 const MOST_OPERATIONS: usize = 4_096;
@@ -43,7 +42,7 @@ enum Way {
 /// The two threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
 /// write-ahead log put away) when the last user of the store is gone.
 struct Threads {
-    writer: Sender<Message>,
+    writer: Arc<Inbox>,
     reader: Sender<Reading>,
     writing: Option<JoinHandle<()>>,
     reading: Option<JoinHandle<()>>,
@@ -55,7 +54,7 @@ impl Drop for Threads {
         // away. The writer last, because only one that may write can.
         self.reader = channel().0;
         join(&mut self.reading);
-        self.writer = channel().0;
+        self.writer.close();
         join(&mut self.writing);
     }
 }
@@ -66,11 +65,9 @@ fn join(thread: &mut Option<JoinHandle<()>>) {
     }
 }
 
-enum Message {
-    Commit {
-        operations: Vec<Operation>,
-        reply: oneshot::Sender<Vec<Result<Answer>>>,
-    },
+pub(super) enum Message {
+    /// Something is in the inbox.
+    Work,
     /// Somebody waits for changes: look for those of other processes from now on.
     SomebodyWaits,
 }
@@ -119,9 +116,15 @@ impl Batch {
         let changes = Changes::new();
         let (commits, messages) = channel();
         let (readings, queries) = channel();
-        let writing =
-            Writer { store: writer, clock, changes: changes.clone(), looked_elsewhere: Duration::ZERO };
-        let mut threads = Threads { writer: commits, reader: readings, writing: None, reading: None };
+        let inbox = Inbox::new(commits);
+        let writing = Writer {
+            inbox: inbox.clone(),
+            store: writer,
+            clock,
+            changes: changes.clone(),
+            looked_elsewhere: Duration::ZERO,
+        };
+        let mut threads = Threads { writer: inbox, reader: readings, writing: None, reading: None };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         threads.reading = Some(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
         threads.writing = Some(thread("performer-store").spawn(move || writing.run(&messages))?);
@@ -140,12 +143,10 @@ impl Batch {
         match &self.way {
             Way::InPlace { store, clock } => {
                 let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                commit(&mut **store, operations, &**clock, &self.changes)
+                commit(&mut **store, operations, &mut Vec::new, &**clock, &self.changes)
             }
             Way::Threads(Threads { writer, .. }) => {
-                let (reply, answers) = oneshot::channel();
-                let sent = writer.send(Message::Commit { operations, reply });
-                let answered = if sent.is_ok() { answers.await.ok() } else { None };
+                let answered = writer.all(operations).await;
                 answered.unwrap_or_else(|| (0..count).map(|_| Err(stopped())).collect())
             }
         }
@@ -175,7 +176,7 @@ impl Batch {
     pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
         let _waiting = Waiting::new(&self.changes.waiting);
         if let Way::Threads(Threads { writer, .. }) = &self.way {
-            let _ = writer.send(Message::SomebodyWaits);
+            writer.send(Message::SomebodyWaits);
         }
         let mut changes = self.changes.count.subscribe();
         let changed = changes.wait_for(|count| *count != seen.0);
@@ -200,42 +201,40 @@ impl Drop for Waiting<'_> {
 }
 
 struct Writer {
+    inbox: Arc<Inbox>,
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
     changes: Changes,
     looked_elsewhere: Duration,
 }
 
-struct Batched {
-    operations: Vec<Operation>,
-    replies: Vec<(usize, oneshot::Sender<Vec<Result<Answer>>>)>,
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.inbox.ended();
+    }
 }
 
 impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
-        while let Some(first) = self.wait_for_work(messages) {
-            let mut batch = Batched { operations: Vec::new(), replies: Vec::new() };
-            batch.add(first);
-            while batch.operations.len() < MOST_OPERATIONS {
-                match messages.try_recv() {
-                    Ok(message) => batch.add(message),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-            }
-            self.commit(batch);
+        while self.wait_for_work(messages) {
+            while self.commit() {}
         }
+        while self.commit() {} // what was left unheard
     }
 
-    /// The next message; in between, while somebody waits for items, a look at what other processes did.
-    fn wait_for_work(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+    /// Waits until there is something in the inbox; in between, while somebody waits for items, a look at what other
+    /// processes did. False: the store is being closed.
+    fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
-            if self.changes.waiting.load(Ordering::Relaxed) == 0 {
-                return messages.recv().ok();
-            }
-            match messages.recv_timeout(LOOK_ELSEWHERE) {
+            let message = if self.changes.waiting.load(Ordering::Relaxed) == 0 {
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                messages.recv_timeout(LOOK_ELSEWHERE)
+            };
+            match message {
+                Ok(Message::Work) => return true,
                 Ok(Message::SomebodyWaits) => {}
-                Ok(message) => return Some(message),
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
         }
@@ -248,65 +247,45 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: Batched) {
-        if batch.operations.is_empty() {
-            return;
+    /// Everything that is in the inbox, in one transaction. Answers whether there may be more.
+    fn commit(&mut self) -> bool {
+        let Batched { operations, mut callers } = self.inbox.take(MOST_OPERATIONS);
+        if operations.is_empty() {
+            return false;
         }
-        let answers = commit(&mut *self.store, batch.operations, &*self.clock, &self.changes);
-        let mut answers = answers.into_iter();
-        let mut orphans = Vec::new();
-        for (count, reply) in batch.replies {
-            let answers: Vec<_> = answers.by_ref().take(count).collect();
-            if let Err(unheard) = reply.send(answers) {
-                orphans.extend(unheard.into_iter().filter_map(given_back).flatten());
-            }
-        }
-        if !orphans.is_empty() {
-            commit(&mut *self.store, orphans, &*self.clock, &self.changes);
-        }
+        let mut room = MOST_OPERATIONS.saturating_sub(operations.len());
+        let mut more = || {
+            let joining = self.inbox.take(room);
+            room = room.saturating_sub(joining.operations.len());
+            callers.join(joining.callers);
+            joining.operations
+        };
+        let answers = commit(&mut *self.store, operations, &mut more, &*self.clock, &self.changes);
+        self.inbox.answer(callers, answers);
         // A store that is never idle is never waited for; somebody may wait for items of another queue.
         let somebody_waits = self.changes.waiting.load(Ordering::Relaxed) > 0;
         if somebody_waits && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
             self.look_elsewhere();
         }
+        true
     }
-}
-
-impl Batched {
-    fn add(&mut self, message: Message) {
-        if let Message::Commit { operations, reply } = message {
-            self.replies.push((operations.len(), reply));
-            self.operations.extend(operations);
-        }
-    }
-}
-
-/// Items taken for a caller who went away in the meantime go back into the queue, and a job that nobody
-/// knows of ends.
-fn given_back(unheard: Result<Answer>) -> Option<Vec<Operation>> {
-    let claims: Vec<_> = match unheard {
-        Ok(Answer::Job(job)) => {
-            let info = Some("whoever started it went away".to_owned());
-            return Some(vec![Operation::EndJob { job, state: JobState::Stopped, info }]);
-        }
-        Ok(Answer::Taken(items)) => items.into_iter().map(|item| item.claim).collect(),
-        Ok(Answer::Claimed(item)) => vec![item.claim],
-        _ => return None,
-    };
-    let give_back =
-        |claim| Operation::Report(Report { claim, result: TransactionResult::GivenBack, progress: None });
-    Some(claims.into_iter().map(give_back).collect())
 }
 
 fn commit(
     store: &mut dyn Store,
     operations: Vec<Operation>,
+    more: &mut dyn FnMut() -> Vec<Operation>,
     clock: &dyn Clock,
     changes: &Changes,
 ) -> Vec<Result<Answer>> {
-    let count = operations.len();
+    let mut count = operations.len();
+    let mut counted = || {
+        let joining = more();
+        count += joining.len();
+        joining
+    };
     let mut wake = false;
-    let answers = unless_panicking(|| store.commit(operations, clock, &mut wake));
+    let answers = unless_panicking(|| store.commit(operations, &mut counted, clock, &mut wake));
     if answers.is_err() {
         store.abort(); // at once: an open transaction would lock out every other process
     }

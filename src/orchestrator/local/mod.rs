@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `batch.rs` | group commit: what waits becomes one transaction |
+//! | `inbox.rs` | callers hand their operations over together |
 //! | `store.rs` | the trait of a store: operations, queries, answers |
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
 //! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 
 mod apply;
 mod batch;
+mod inbox;
 mod memory;
 mod rows;
 #[cfg(feature = "sqlite")]

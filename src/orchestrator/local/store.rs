@@ -27,9 +27,14 @@ pub(crate) trait Store: Send {
     /// Applies operations in one transaction; `wake` is set when there may be something new to take. The
     /// clock is read when the transaction has begun: until then another process may hold the store, and
     /// may have acted at a later time.
+    ///
+    /// When everything is applied, `more` is asked what has come in the meantime, until it says nothing; so a
+    /// transaction holds as much as there is at the moment when it is committed. The answers are in the order of
+    /// all operations.
     fn commit(
         &mut self,
         operations: Vec<Operation>,
+        more: &mut dyn FnMut() -> Vec<Operation>,
         clock: &dyn Clock,
         wake: &mut bool,
     ) -> Vec<Result<Answer>>;
