@@ -143,7 +143,7 @@ struct Answered {
 
 impl Feeder {
     pub(super) async fn run(mut self) {
-        let mut delays = RunningJob::delays();
+        let mut delays = self.job.delays();
         // Gone through while the next call is under way: neither the store nor the robots wait for it.
         let mut answered = Answered::default();
         loop {
@@ -171,7 +171,7 @@ impl Feeder {
                 self.exchange(wanted, &mut answered).await
             };
             if done {
-                delays = RunningJob::delays();
+                delays = self.job.delays();
             } else {
                 self.pause(delays.next()).await;
             }

@@ -52,6 +52,7 @@ impl Heart {
         let mut troubled = false;
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(tick) => {}
                 () = self.job.lease_lost.notified() => beat_now = true,
             }

@@ -43,6 +43,7 @@ pub(super) struct RunningJob {
     summary: Mutex<JobSummary>,
     consecutive: AtomicU32,
     on_event: Option<OnEvent>,
+    random: Mutex<fastrand::Rng>,
 }
 
 /// A transaction that has ended, until its report is recorded.
@@ -72,6 +73,7 @@ impl RunningJob {
         key: JobKey,
         on_event: Option<OnEvent>,
     ) -> Self {
+        let random = settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let watches = (0..settings.robots).map(|_| Watch::default()).collect();
         Self {
             orchestrator,
@@ -89,6 +91,7 @@ impl RunningJob {
             summary: Mutex::new(JobSummary::new(key)),
             consecutive: AtomicU32::new(0),
             on_event,
+            random: Mutex::new(random),
         }
     }
 
@@ -118,8 +121,9 @@ impl RunningJob {
         Take { queue: self.queue.clone(), job: self.key(), robot, count, reference: None }
     }
 
-    pub(super) fn delays() -> Delays {
-        Delays::new(BackoffPolicy::STORE, fastrand::Rng::new())
+    pub(super) fn delays(&self) -> Delays {
+        let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).fork();
+        Delays::new(BackoffPolicy::STORE, random)
     }
 
     /// The performer cannot go on: it finishes what runs and ends Faulted. The first reason is kept.

@@ -98,6 +98,7 @@ struct Settings {
     lease: Duration,
     answer_signals: bool,
     single_threaded: bool,
+    seed: Option<u64>,
     until_empty: bool,
 }
 
@@ -134,6 +135,7 @@ impl<T: Transaction> Performer<T> {
             lease: DEFAULT_LEASE,
             answer_signals: true,
             single_threaded: false,
+            seed: None,
             until_empty: false,
         };
         let stop = StopHandle::default();
@@ -221,6 +223,14 @@ impl<T: Transaction> Performer<T> {
     #[must_use]
     pub fn single_threaded(mut self) -> Self {
         self.settings.single_threaded = true;
+        self
+    }
+
+    /// Where its randomness (the jitter of delays) begins. For simulations, which must be the same each time.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
         self
     }
 

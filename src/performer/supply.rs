@@ -98,7 +98,7 @@ impl Direct {
 
     /// Looks for an item until there is one; only one robot at a time.
     async fn wait_at_the_door(&mut self) -> Option<ClaimedItem> {
-        let mut delays = RunningJob::delays();
+        let mut delays = self.job.delays();
         let mut told = false;
         loop {
             if self.is_over() {
@@ -128,7 +128,7 @@ impl Direct {
                         tracing::info!(queue = %job.queue, "the Orchestrator answers again");
                         told = false;
                     }
-                    delays = RunningJob::delays();
+                    delays = self.job.delays();
                     seen
                 }
                 Err(error) => {
@@ -194,7 +194,7 @@ impl Direct {
     /// Reports until it is recorded, or known that it cannot be.
     async fn record(&self, mut finished: Finished) {
         let job = &self.job;
-        let mut delays = RunningJob::delays();
+        let mut delays = self.job.delays();
         loop {
             let last_try = job.stop.is_kill_requested();
             let mut answer = job.orchestrator.report_and_take(vec![finished.report.clone()], None).await;

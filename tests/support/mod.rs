@@ -6,6 +6,7 @@
     reason = "each test file uses its part of this"
 )]
 
+pub mod observers;
 pub mod scripted;
 
 use std::sync::Arc;

@@ -9,13 +9,13 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
 use super::inbox::{Batched, Inbox};
@@ -78,10 +78,15 @@ struct Reading {
 }
 
 /// Counts the commits after which there may be something new to take.
-#[derive(Clone)]
-struct Changes {
-    count: Arc<watch::Sender<u64>>,
-    waiting: Arc<AtomicUsize>,
+#[derive(Clone, Default)]
+struct Changes(Arc<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    count: AtomicU64,
+    /// Wakes those who wait in the order in which they came, so that a simulation is the same each time.
+    happened: Notify,
+    waiting: AtomicUsize,
 }
 
 impl fmt::Debug for Batch {
@@ -91,19 +96,34 @@ impl fmt::Debug for Batch {
 }
 
 impl Changes {
-    fn new() -> Self {
-        Self { count: Arc::new(watch::Sender::new(0)), waiting: Arc::default() }
+    fn happened(&self) {
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        self.0.happened.notify_waiters();
     }
 
-    fn happened(&self) {
-        self.count.send_modify(|count| *count += 1);
+    fn seen(&self) -> u64 {
+        self.0.count.load(Ordering::SeqCst)
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits for a change after `seen`.
+    async fn after(&self, seen: u64) {
+        let happened = self.0.happened.notified();
+        tokio::pin!(happened);
+        happened.as_mut().enable(); // before the look: a change between the two is not missed
+        if self.seen() == seen {
+            happened.await;
+        }
     }
 }
 
 impl Batch {
     /// A store that is called in place.
     pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { way: Way::InPlace { store: Mutex::new(store), clock }, changes: Changes::new() }
+        Self { way: Way::InPlace { store: Mutex::new(store), clock }, changes: Changes::default() }
     }
 
     /// A store on two threads, one that writes and one that reads. They end when this is dropped.
@@ -113,7 +133,7 @@ impl Batch {
         reader: Box<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
-        let changes = Changes::new();
+        let changes = Changes::default();
         let (commits, messages) = channel();
         let (readings, queries) = channel();
         let inbox = Inbox::new(commits);
@@ -169,18 +189,16 @@ impl Batch {
 
     /// What the store has seen so far. Asked before a take, so that nothing can happen in between unseen.
     pub(crate) fn seen(&self) -> Seen {
-        Seen(*self.changes.count.borrow())
+        Seen(self.changes.seen())
     }
 
     /// Waits for a change after `seen`, at most `at_most`.
     pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
-        let _waiting = Waiting::new(&self.changes.waiting);
+        let _waiting = Waiting::new(&self.changes.0.waiting);
         if let Way::Threads(Threads { writer, .. }) = &self.way {
             writer.send(Message::SomebodyWaits);
         }
-        let mut changes = self.changes.count.subscribe();
-        let changed = changes.wait_for(|count| *count != seen.0);
-        let _ = tokio::time::timeout(at_most, changed).await;
+        let _ = tokio::time::timeout(at_most, self.changes.after(seen.0)).await;
     }
 }
 
@@ -226,10 +244,10 @@ impl Writer {
     /// processes did. False: the store is being closed.
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
-            let message = if self.changes.waiting.load(Ordering::Relaxed) == 0 {
-                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
+            let message = if self.changes.somebody_waits() {
                 messages.recv_timeout(LOOK_ELSEWHERE)
+            } else {
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match message {
                 Ok(Message::Work) => return true,
@@ -263,8 +281,7 @@ impl Writer {
         let answers = commit(&mut *self.store, operations, &mut more, &*self.clock, &self.changes);
         self.inbox.answer(callers, answers);
         // A store that is never idle is never waited for; somebody may wait for items of another queue.
-        let somebody_waits = self.changes.waiting.load(Ordering::Relaxed) > 0;
-        if somebody_waits && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
+        if self.changes.somebody_waits() && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
             self.look_elsewhere();
         }
         true

@@ -54,7 +54,7 @@ impl Memory {
         Self::with_keys(KeyMaker::new())
     }
 
-    fn with_keys(keys: KeyMaker) -> Self {
+    pub(super) fn with_keys(keys: KeyMaker) -> Self {
         Self {
             keys,
             queues: BTreeMap::new(),

@@ -24,7 +24,7 @@ use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::key::{Claim, ItemId, JobKey, KeyMaker};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::statistics::QueueStatistics;
@@ -98,6 +98,25 @@ impl Local {
                     .because(error)
             })?;
         Ok(Self::new(batch, clock))
+    }
+
+    /// Queues in memory, called in place, with keys from a seed. For simulations, which must be the same each time.
+    #[doc(hidden)]
+    pub fn simulated_memory(clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let store = memory::Memory::with_keys(KeyMaker::with_seed(seed));
+        Self::new(Batch::in_place(Box::new(store), clock.clone()), clock)
+    }
+
+    /// Queues in a file, called in place, with keys from a seed. For simulations.
+    ///
+    /// # Errors
+    ///
+    /// As [`sqlite`](Self::sqlite).
+    #[doc(hidden)]
+    #[cfg(feature = "sqlite")]
+    pub fn simulated_sqlite(path: &std::path::Path, clock: Arc<dyn Clock>, seed: u64) -> Result<Self> {
+        let store = sqlite::open_one(path, KeyMaker::with_seed(seed))?;
+        Ok(Self::new(Batch::in_place(Box::new(store), clock.clone()), clock))
     }
 
     fn sweeps(&self) -> MutexGuard<'_, Sweeps> {

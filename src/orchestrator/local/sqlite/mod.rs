@@ -62,17 +62,22 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, Sqlite)> {
     // Absolute, so that a later change of the working folder moves neither the file nor its locks.
     let path =
         std::path::absolute(path).map_err(|error| error::file_error(path, "cannot be found", error))?;
-    let writer = Sqlite::new(file::open(&path)?, &path);
-    let reader = Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path);
+    let writer = Sqlite::new(file::open(&path)?, &path, KeyMaker::new());
+    let reader = Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path, KeyMaker::new());
     tracing::debug!(path = %path.display(), at = %now, sqlite = rusqlite::version(), "opened");
     Ok((writer, reader))
 }
 
+/// Opens a file: one connection for everything.
+pub(super) fn open_one(path: &Path, keys: KeyMaker) -> Result<Sqlite> {
+    Ok(Sqlite::new(file::open(path)?, path, keys))
+}
+
 impl Sqlite {
-    fn new(connection: Connection, path: &Path) -> Self {
+    fn new(connection: Connection, path: &Path, keys: KeyMaker) -> Self {
         Self {
             connection,
-            keys: KeyMaker::new(),
+            keys,
             locks: JobLocks::new(file::jobs_folder(path)),
             path: path.to_owned(),
             data_version: 0,
