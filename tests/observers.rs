@@ -5,7 +5,8 @@ mod support;
 
 use performer::model::result::Outcome;
 use performer::{Ending, ItemId, QueuePolicy, Status};
-use support::observers::{Evidence, Final, Ledger, Record, RunEnd, Told, check, ledger};
+use support::observers::checker::{Evidence, Final, check};
+use support::observers::ledger::{self, Ledger, Record, RunEnd, Told};
 use support::*;
 
 /// Three items and what became of them: successful; an ApplicationException, then successful; a BusinessException.
@@ -171,7 +172,8 @@ async fn a_chain_that_ran_too_often() {
     refuses("K8", |evidence| {
         let (from, to) = (started(evidence, 0), started(evidence, 0) + 2);
         for run in [7, 8] {
-            for mut record in evidence.records[from..to].to_vec() {
+            let again = evidence.records[from..to].to_vec();
+            for mut record in again {
                 if let Record::Started { run: number, .. } | Record::Ended { run: number, .. } = &mut record {
                     *number = run;
                 }

@@ -166,11 +166,16 @@ impl KeyMaker {
     }
 
     /// Somebody made this key; the next ones are greater.
+    #[cfg_attr(
+        not(any(feature = "sqlite", test)),
+        expect(dead_code, reason = "memory makes all its keys itself")
+    )]
     pub(crate) fn saw(&mut self, key: ItemKey) {
         self.last_item = self.last_item.max(number_of(key.0));
     }
 
     /// The greatest key of an item so far.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory makes all its keys itself"))]
     pub(crate) fn last_item(&self) -> ItemKey {
         ItemKey(guid_of(self.last_item))
     }

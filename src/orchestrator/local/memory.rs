@@ -275,7 +275,7 @@ impl Rows for Memory {
         };
         let ancestor = Some(copy.original);
         let item = Item {
-            queue: original.queue,
+            queue: copy.queue,
             unique_key: copy.unique_key,
             key: original.key,
             root: original.root,

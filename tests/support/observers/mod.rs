@@ -12,6 +12,3 @@
 pub mod checker;
 pub mod ledger;
 pub mod recorder;
-
-pub use checker::{Evidence, Final, check};
-pub use ledger::{Ledger, Record, RunEnd, Told};

@@ -36,7 +36,7 @@ impl<R: Rows> Apply<'_, R> {
             return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
         }
         job.end(state, info, self.now);
-        let abandoned = self.close(&job)?;
+        let abandoned = self.close(vec![job])?;
         Ok(Answer::Swept(Swept { jobs: Vec::new(), abandoned }))
     }
 
@@ -49,7 +49,7 @@ impl<R: Rows> Apply<'_, R> {
 
     /// Ends jobs that are gone. What made them suspect is looked at again, here where nobody else can beat.
     pub(super) fn sweep(&mut self, suspects: Vec<Suspect>, overdue: bool, planned: Duration) -> Applied {
-        let mut swept = Swept::default();
+        let mut gone = Vec::new();
         let waited = self.clock.elapsed().saturating_sub(planned);
         for suspect in suspects {
             let Some(mut job) = self.rows.job(suspect.job)?.filter(|job| !job.state.is_final()) else {
@@ -65,22 +65,27 @@ impl<R: Rows> Apply<'_, R> {
                 continue;
             };
             job.end(JobState::Faulted, Some(info.to_owned()), self.now);
-            swept.abandoned += self.close(&job)?;
-            swept.jobs.push(job.key);
+            gone.push(job);
         }
+        let mut swept =
+            Swept { jobs: gone.iter().map(|job| job.key).collect(), abandoned: self.close(gone)? };
         if overdue {
             swept.abandoned += self.abandon_overdue()?;
         }
         Ok(Answer::Swept(swept))
     }
 
-    /// Writes the end of a job and abandons what it still holds.
-    pub(super) fn close(&mut self, job: &Job) -> Applied<u64> {
-        self.rows.write_job(job)?;
-        let number = job.key.number();
-        let held = self.rows.held_by(number)?;
-        for id in &held {
-            self.happen(*id, Event::JobLost { job: number })?;
+    /// Writes the end of jobs and abandons what they still hold, the oldest first.
+    pub(super) fn close(&mut self, jobs: Vec<Job>) -> Applied<u64> {
+        let mut held = Vec::new();
+        for job in jobs {
+            self.rows.write_job(&job)?;
+            let number = job.key.number();
+            held.extend(self.rows.held_by(number)?.into_iter().map(|id| (id, number)));
+        }
+        held.sort_unstable();
+        for (id, job) in &held {
+            self.happen(*id, Event::JobLost { job: *job })?;
         }
         Ok(held.len() as u64)
     }
@@ -89,7 +94,9 @@ impl<R: Rows> Apply<'_, R> {
         let shortest = self.rows.queues()?.iter().map(|queue| queue.policy.abandon_after).min();
         let Some(before) = shortest.and_then(|limit| self.now.checked_sub(limit).ok()) else { return Ok(0) };
         let mut abandoned = 0;
-        for id in self.rows.in_progress_since_before(before)? {
+        let mut held = self.rows.in_progress_since_before(before)?;
+        held.sort_unstable();
+        for id in held {
             match self.happen(id, Event::Overdue) {
                 Ok(_) => abandoned += 1,
                 Err(Stop::Refused(_)) => {} // its queue is more patient

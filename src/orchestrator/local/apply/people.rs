@@ -142,7 +142,9 @@ impl<R: Rows> Apply<'_, R> {
                 let Some(last) = roots.last() else { break };
                 after = *last;
                 for root in roots {
-                    removed += self.remove_chain(root, policy)?;
+                    if removed < limit {
+                        removed += self.remove_chain(root, policy)?;
+                    }
                 }
             }
         }

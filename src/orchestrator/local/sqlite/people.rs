@@ -244,10 +244,11 @@ fn with_key(connection: &Connection, key: ItemKey) -> Sql<Option<ItemId>> {
     let id = first_id(connection, "unique_key", 0, |row| {
         row.get(1).map(|bytes| ItemKey::from_bytes(bytes) >= key)
     })?;
-    let sql = "SELECT id FROM item WHERE id = ?1 AND unique_key = ?2";
-    let found =
-        prepared(connection, sql)?.query_row(params![id, key.to_bytes()], |row| row.get(0).map(ItemId));
-    found.optional()
+    // The first one from there on: the one with this very id may have been removed.
+    let sql = "SELECT id, unique_key FROM item WHERE id >= ?1 ORDER BY id LIMIT 1";
+    let read = |row: &SqlRow<'_>| Ok((ItemId(row.get(0)?), ItemKey::from_bytes(row.get(1)?)));
+    let found = prepared(connection, sql)?.query_row([id], read).optional()?;
+    Ok(found.filter(|(_, found)| *found == key).map(|(id, _)| id))
 }
 
 /// Where retention looks: first attempts, by id, that were created before a time.

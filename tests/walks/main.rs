@@ -1,0 +1,93 @@
+//! Random walks: whatever people, robots, sweepers and the clock do one after the other, each store answers as the
+//! model does and shows the same items, field by field.
+//!
+//! `cargo test --release --test walks` walks 2,000 times 100 steps over each store; `PERFORMER_WALKS=100000` walks so
+//! often. A walk that fails is shrunk to the shortest that does, and printed.
+
+#![expect(unreachable_pub, reason = "a test has no outside")]
+
+mod model;
+mod system;
+
+use performer::orchestrator::local::Local;
+use proptest::test_runner::{Config, TestRunner};
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
+
+use self::model::Model;
+use self::system::{Store, System};
+
+const STEPS: usize = 100;
+
+/// How many walks there are, if nobody says otherwise. Without optimisation only a few, to see that they still go.
+fn walks() -> u32 {
+    let asked = std::env::var("PERFORMER_WALKS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(if cfg!(debug_assertions) { 60 } else { 2_000 })
+}
+
+fn walk<S: Store>() {
+    let config =
+        Config { cases: walks(), max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() };
+    let steps = Model::sequential_strategy(STEPS);
+    let walked = TestRunner::new(config.clone()).run(&steps, |(model, steps, seen)| {
+        System::<S>::test_sequential(config.clone(), model, steps, seen);
+        Ok(())
+    });
+    if let Err(error) = walked {
+        panic!("{error}");
+    }
+}
+
+/// Queues in memory.
+#[derive(Debug)]
+struct InMemory;
+
+impl Store for InMemory {
+    fn open(
+        clock: std::sync::Arc<performer::model::clock::ManualClock>,
+    ) -> (Local, Option<tempfile::TempDir>) {
+        (Local::simulated_memory(clock, 1), None)
+    }
+}
+
+#[test]
+fn memory_walks_as_the_model() {
+    walk::<InMemory>();
+}
+
+/// Queues in a file.
+#[cfg(feature = "sqlite")]
+#[derive(Debug)]
+struct InAFile;
+
+#[cfg(feature = "sqlite")]
+impl Store for InAFile {
+    fn open(
+        clock: std::sync::Arc<performer::model::clock::ManualClock>,
+    ) -> (Local, Option<tempfile::TempDir>) {
+        let folder = system::quick_folder();
+        (Local::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(folder))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_walks_as_the_model() {
+    walk::<InAFile>();
+}
+
+/// The negative control: a store that forgets to void the claim of a postponed item is found out.
+#[test]
+fn a_store_that_breaks_a_rule_is_found_out() {
+    for wrong in system::Wrong::ALL {
+        let config =
+            Config { cases: 3_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+        let steps = Model::sequential_strategy(STEPS);
+        let mut quiet = TestRunner::new(config);
+        let walked = quiet.run(&steps, |(model, steps, _)| {
+            let agrees = std::panic::catch_unwind(|| System::<InMemory>::walk_wrongly(*wrong, &model, steps));
+            proptest::prop_assert!(agrees.is_ok());
+            Ok(())
+        });
+        assert!(walked.is_err(), "{wrong:?} was not found out");
+    }
+}
