@@ -9,11 +9,13 @@
 //! | 2 | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
 //! | 1 | [`exception`] | how a transaction fails: the words the user writes |
 //! | 1 | `backoff` | delays between repeated calls |
+//! | 0 | `crash_point` | where a test can end the process |
 //! | 0 | [`model`] | what an item is, and what may happen to it |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod backoff;
+mod crash_point;
 pub mod exception;
 pub mod model;
 pub mod orchestrator;

@@ -38,7 +38,7 @@ fn code(text: &str) -> String {
 fn room(file: &str) -> (&str, u8) {
     let room = file.split(['/', '.']).next().unwrap();
     let floor = match room {
-        "model" => 0,
+        "model" | "crash_point" => 0,
         "exception" | "wire" | "backoff" => 1,
         "orchestrator" => 2,
         "performer" | "server" | "testing" => 3,

@@ -12,6 +12,7 @@ use super::job::{Finished, RunningJob};
 use super::report::{self, Ended};
 use super::supply::{Received, Supply};
 use super::transaction::Transaction;
+use crate::crash_point::crash_point;
 use crate::exception::Exception;
 use crate::model::result::Outcome;
 use crate::orchestrator::Report;
@@ -189,6 +190,7 @@ async fn perform<T: Transaction>(
         Ok(Err(error)) => return Ended::ContentDoesNotFit(error.to_string()),
         Err(panic) => return Ended::Panicked(panic),
     };
+    crash_point!("claim.after_reply");
     let mut running = transaction.process(content, item);
     let ended = tokio::select! {
         biased;
@@ -201,6 +203,7 @@ async fn perform<T: Transaction>(
         () = item.unsent_progress().send_all(&*job.orchestrator, item.claim()) => unreachable!("it never returns"),
     };
     drop_quietly(running);
+    crash_point!("process.after_return");
     ended
 }
 

@@ -4,25 +4,27 @@
 //! of one queue together. All operations of a batch were under way at the same time, so this order is as
 //! good as any, and a report's retry copy can be taken in the same commit.
 //!
-//! Adding is in `apply/add.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, queries in `apply/query.rs`.
+//! Adding is in `apply/add.rs`, taking in `apply/take.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, queries in `apply/query.rs`.
 
 mod add;
 mod jobs;
 mod people;
 mod query;
+mod take;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::{OrchestratorError, Report, Result, Take};
-use super::rows::{Copy, NextItems, Row, Rows, TakenRow, Written};
+use super::super::{OrchestratorError, Report, Result};
+use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Operation, Query, Store};
+use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::{Clock, whole_microseconds};
 use crate::model::code::ErrorCode;
-use crate::model::item::{ClaimedItem, QueueItem, validate_progress};
+use crate::model::item::{QueueItem, validate_progress};
 use crate::model::job::Job;
 use crate::model::key::{Claim, Holder, ItemId, JobKey, QueueId};
 use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
@@ -39,6 +41,7 @@ impl<R: Rows> Store for R {
         clock: &dyn Clock,
         wake: &mut bool,
     ) -> Vec<Result<Answer>> {
+        crash_point!("commit.before_begin");
         let mut count = operations.len();
         let all = |count, error: &OrchestratorError| (0..count).map(|_| Err(error.clone())).collect();
         if let Err(error) = self.begin() {
@@ -46,11 +49,12 @@ impl<R: Rows> Store for R {
         }
         let (now, known) = (clock.now(), Known::default());
         let apply = Apply { rows: self, clock, now, statistics: BTreeMap::new(), wake: false, known };
-        match apply
-            .everything(operations, more, &mut count)
-            .and_then(|answered| self.commit_rows().map(|()| answered))
-        {
+        match apply.everything(operations, more, &mut count).and_then(|answered| {
+            crash_point!("commit.before_commit");
+            self.commit_rows().map(|()| answered)
+        }) {
             Ok((answers, woken)) => {
+                crash_point!(committed);
                 *wake |= woken;
                 answers
             }
@@ -141,6 +145,7 @@ impl<R: Rows> Apply<'_, R> {
         let mut takes = Vec::new();
         loop {
             for operation in operations {
+                crash_point!(begins operation.name());
                 if let Operation::Take(take) = operation {
                     takes.push((answers.len(), take));
                     answers.push(Ok(Answer::Done)); // until it is taken
@@ -151,6 +156,7 @@ impl<R: Rows> Apply<'_, R> {
                     Operation::Report(_) | Operation::Add { .. } | Operation::Progress { .. }
                 );
                 answers.push(settled(self.one(operation))?);
+                crash_point!(within "after_write");
                 if !lookups_stay {
                     self.known = Known::default();
                 }
@@ -178,7 +184,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::BulkAdd { queue, commit_type, items } => self.bulk_add(&queue, commit_type, &items),
             Operation::AddAndStart { take, item } => self.add_and_start(&take, &item),
             Operation::Report(report) => self.report(&report),
-            Operation::Take(take) => self.take_some(&take),
+            Operation::Take(_) => unreachable!("takes wait until everything else is applied"),
             Operation::Progress { claim, progress } => self.progress(claim, &progress),
             Operation::CreateQueue(queue) => self.create_queue(queue),
             Operation::UpdateQueue { name, queue } => self.update_queue(&name, queue),
@@ -199,110 +205,6 @@ impl<R: Rows> Apply<'_, R> {
             Operation::ApplyRetention { limit } => self.apply_retention(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
         }
-    }
-
-    // Taking: T3
-
-    /// All takes of a batch; those of one queue and filter together, so that the order is walked once.
-    fn takes(&mut self, takes: Vec<(usize, Take)>, answers: &mut [Result<Answer>]) -> Result<()> {
-        let mut waiting = takes;
-        while let Some((_, first)) = waiting.first() {
-            let (queue, reference) = (first.queue.clone(), first.reference.clone());
-            let other = |(_, take): &mut (usize, Take)| take.queue != queue || take.reference != reference;
-            let others = waiting.extract_if(.., other).collect();
-            let group = std::mem::replace(&mut waiting, others);
-            let wanted = group.iter().map(|(_, take)| take.count).fold(0, usize::saturating_add);
-            let (queue, items) = match self.next_items(&queue, reference.as_ref(), wanted) {
-                Ok(found) => found,
-                Err(Stop::Refused(error)) => {
-                    for (at, _) in group {
-                        answers[at] = Err(error.clone());
-                    }
-                    continue;
-                }
-                Err(Stop::Failed(error)) => return Err(error),
-            };
-            let mut written = Vec::with_capacity(items.len());
-            let mut items = items.into_iter();
-            for (at, take) in group {
-                let taken = self.hand_out(&queue, &take, &mut items, &mut written);
-                answers[at] = settled(taken.map(Answer::Taken))?;
-            }
-            self.rows.write_taken(queue.id, &written, self.now)?;
-        }
-        Ok(())
-    }
-
-    fn take_some(&mut self, take: &Take) -> Applied {
-        let (queue, items) = self.next_items(&take.queue, take.reference.as_ref(), take.count)?;
-        let mut written = Vec::with_capacity(items.len());
-        let taken = self.hand_out(&queue, take, &mut items.into_iter(), &mut written)?;
-        self.rows.write_taken(queue.id, &written, self.now)?;
-        Ok(Answer::Taken(taken))
-    }
-
-    #[expect(clippy::type_complexity, reason = "a pair used in two places of this file")]
-    fn next_items(
-        &mut self,
-        queue: &str,
-        reference: Option<&crate::model::item::ReferenceFilter>,
-        count: usize,
-    ) -> Applied<(Arc<QueueDefinition>, Vec<(ItemState, Box<QueueItem>)>)> {
-        let queue = self.queue(queue)?;
-        let items = self.rows.next_items(&NextItems { queue: queue.id, reference, count, now: self.now })?;
-        Ok((queue, items))
-    }
-
-    /// Takes as many items as a caller wants. What is to be written is collected, for all callers of the batch.
-    fn hand_out(
-        &mut self,
-        queue: &QueueDefinition,
-        take: &Take,
-        items: &mut std::vec::IntoIter<(ItemState, Box<QueueItem>)>,
-        written: &mut Vec<TakenRow>,
-    ) -> Applied<Vec<ClaimedItem>> {
-        if items.len() == 0 {
-            return Ok(Vec::new());
-        }
-        self.check_alive(take.job)?;
-        let mut taken = Vec::with_capacity(take.count.min(items.len()));
-        while taken.len() < take.count {
-            let Some((before, mut item)) = items.next() else { break };
-            let event = Event::Take { job: take.job.number() };
-            let after = match lifecycle::transition(&before, event, &queue.policy, self.now) {
-                Ok(Transition::Change(change)) => change.after,
-                Ok(other) => unreachable!("a take changes the item, it is not {other:?}"),
-                Err(_) => continue, // the rules know better than the index
-            };
-            self.statistics.entry(queue.id).or_default().moved(&before, &after);
-            item.status = after.status;
-            item.start_processing = after.start_processing;
-            item.row_version = after.row_version;
-            item.executor_job = Some(take.job);
-            item.robot = take.robot;
-            let claim = Claim { item: item.id, job: take.job, token: after.token };
-            written.push(TakenRow { id: item.id, before, after, job: take.job, robot: take.robot });
-            taken.push(ClaimedItem { item, claim });
-        }
-        Ok(taken)
-    }
-
-    /// Takes one item.
-    fn start(
-        &mut self,
-        id: ItemId,
-        state: &ItemState,
-        queue: &QueueDefinition,
-        take: &Take,
-    ) -> Applied<Claim> {
-        let event = Event::Take { job: take.job.number() };
-        let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
-            unreachable!("a take changes the item");
-        };
-        let written =
-            Written { taken_by: Some((take.job, take.robot)), ..Written::state(&change.after, self.now) };
-        self.apply(id, queue.id, state, &change, &written)?;
-        Ok(Claim { item: id, job: take.job, token: change.after.token })
     }
 
     // Reporting: T4 to T12
@@ -406,6 +308,7 @@ impl<R: Rows> Apply<'_, R> {
         counted.moved(before, &change.after);
         if let Some(copy) = &change.copy {
             counted.count(copy, 1);
+            crash_point!(within "before_copy");
             let unique_key = self.rows.next_item_key(self.now)?;
             let by_hand = copy.manual_retry_number > before.manual_retry_number;
             self.rows.insert_copy(&Copy {
@@ -416,6 +319,7 @@ impl<R: Rows> Apply<'_, R> {
                 by_hand,
                 now: self.now,
             })?;
+            crash_point!(within "after_copy");
         }
         self.wake |= change.copy.is_some() || change.after.status == Status::New;
         Ok(())

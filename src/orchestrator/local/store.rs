@@ -11,6 +11,8 @@ use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueIt
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+#[cfg(feature = "crash-points")]
+use crate::model::result::TransactionResult;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
@@ -121,6 +123,33 @@ pub(crate) enum Operation {
         job: JobKey,
         strategy: StopStrategy,
     },
+}
+
+#[cfg(feature = "crash-points")]
+impl Operation {
+    /// What it is called in the names of crash points.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::StartJob(_) => "start_job",
+            Self::Beat(_) => "beat",
+            Self::EndJob { .. } => "end_job",
+            Self::Sweep { .. } => "sweep",
+            Self::Add { .. } => "add",
+            Self::BulkAdd { .. } => "bulk_add",
+            Self::AddAndStart { .. } => "add_and_start",
+            Self::Report(report) => match report.result {
+                TransactionResult::Postponed { .. } => "postpone",
+                TransactionResult::GivenBack => "give_back",
+                _ => "report",
+            },
+            Self::Take(_) => "claim",
+            Self::Progress { .. } => "progress",
+            Self::CreateQueue(_) => "create_queue",
+            Self::Review { .. } => "review",
+            Self::ApplyRetention { .. } => "retention",
+            _ => "other",
+        }
+    }
 }
 
 /// One question.

@@ -6,6 +6,7 @@ use super::super::super::{BulkAdded, CommitType, FailedItem, Take};
 use super::super::rows::{NewRow, Rows};
 use super::super::store::Answer;
 use super::{Applied, Apply, Stop, refusal_of};
+use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
 use crate::model::item::{ClaimedItem, NewQueueItem};
 use crate::model::key::ItemId;
@@ -47,6 +48,7 @@ impl<R: Rows> Apply<'_, R> {
             if bulk.failed.is_empty() {
                 for (item, content) in items.iter().zip(&contents) {
                     self.insert(&queue, item, content)?;
+                    crash_point!(within "between_items");
                 }
                 bulk.added = items.len() as u64;
             }
@@ -55,7 +57,10 @@ impl<R: Rows> Apply<'_, R> {
         for (at, item) in items.iter().enumerate() {
             let added = self.check_new(&queue, item).and_then(|content| self.insert(&queue, item, content));
             match added {
-                Ok(_) => bulk.added += 1,
+                Ok(_) => {
+                    bulk.added += 1;
+                    crash_point!(within "between_items");
+                }
                 Err(stop) => bulk.failed.push(failed_item(at, stop)?),
             }
             if commit_type == CommitType::StopOnFirstFailure && !bulk.failed.is_empty() {

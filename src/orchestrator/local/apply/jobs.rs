@@ -6,6 +6,7 @@ use super::super::super::Swept;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Suspect};
 use super::{Applied, Apply, Stop};
+use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
@@ -80,12 +81,14 @@ impl<R: Rows> Apply<'_, R> {
         let mut held = Vec::new();
         for job in jobs {
             self.rows.write_job(&job)?;
+            crash_point!(within "after_job");
             let number = job.key.number();
             held.extend(self.rows.held_by(number)?.into_iter().map(|id| (id, number)));
         }
         held.sort_unstable();
         for (id, job) in &held {
             self.happen(*id, Event::JobLost { job: *job })?;
+            crash_point!(within "between_items");
         }
         Ok(held.len() as u64)
     }

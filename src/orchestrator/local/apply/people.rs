@@ -4,6 +4,7 @@ use super::super::super::OrchestratorError;
 use super::super::rows::{Rows, Written};
 use super::super::store::Answer;
 use super::{Applied, Apply, Stop, refusal_of};
+use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::whole_microseconds;
 use crate::model::code::ErrorCode;
@@ -167,6 +168,7 @@ impl<R: Rows> Apply<'_, R> {
             let transition = lifecycle::transition(&row.state, event, policy, self.now)?;
             assert_eq!(transition, Transition::Remove, "an expired chain is removed");
             self.rows.remove_item(*id)?;
+            crash_point!(within "between_items");
             self.statistics.entry(row.queue).or_default().count(&row.state, -1);
         }
         Ok(rows.len())

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::error::{explain, explain_running, file_error};
+use crate::crash_point::crash_point;
 
 /// Marks a file as performer's: "perf" in the header's application id.
 const APPLICATION_ID: i32 = 0x7065_7266;
@@ -91,13 +92,17 @@ fn create(path: &Path) -> Result<()> {
     let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
     name.push(format!(".new-{}-{:016x}", std::process::id(), fastrand::u64(..)));
     let unfinished = path.with_file_name(name);
-    let made = fill(&unfinished).and_then(|()| match fs::hard_link(&unfinished, path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()), // somebody was quicker
-        // A file system without links. Between the look and the rename lies an instant; it has no better way.
-        Err(_) if !path.exists() => fs::rename(&unfinished, path).map_err(failed),
-        Err(_) => Ok(()),
+    let made = fill(&unfinished).and_then(|()| {
+        crash_point!("create.before_link");
+        match fs::hard_link(&unfinished, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()), // somebody was quicker
+            // A file system without links. Between the look and the rename lies an instant; it has no better way.
+            Err(_) if !path.exists() => fs::rename(&unfinished, path).map_err(failed),
+            Err(_) => Ok(()),
+        }
     });
+    crash_point!("create.after_link");
     let _ = fs::remove_file(&unfinished);
     made
 }
@@ -201,6 +206,7 @@ fn migrate_one(connection: &mut Connection, from: usize) -> rusqlite::Result<()>
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if schema_version(&transaction)? == from {
         transaction.execute_batch(MIGRATIONS[from])?;
+        crash_point!("migrate.after_statements");
         transaction.pragma_update(None, "user_version", from + 1)?;
     }
     transaction.commit()

@@ -55,6 +55,8 @@ pub(super) struct Sqlite {
     taken: BTreeMap<ItemId, Row>,
     /// Jobs whose lock file was made in the open transaction.
     new_jobs: Vec<JobKey>,
+    /// Jobs that end with the open transaction: their lock files go when it is committed.
+    ended_jobs: Vec<JobKey>,
 }
 
 /// Opens a file: a connection that writes and one that reads.
@@ -88,6 +90,7 @@ impl Sqlite {
             found_first: None,
             taken: BTreeMap::new(),
             new_jobs: Vec::new(),
+            ended_jobs: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_large_content, write_taken};
 use super::{Sqlite, error, order, people, prepared, row_count};
+use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{EventAction, Recorded};
@@ -30,8 +31,8 @@ impl Rows for Sqlite {
         if !self.connection.is_autocommit() {
             self.rollback(); // a transaction that ended in a panic
         }
-        (self.last_written, self.last_item, self.new_jobs) = (None, None, Vec::new());
-        (self.run, self.found_first) = (None, None);
+        (self.last_written, self.last_item, self.run, self.found_first) = (None, None, None, None);
+        (self.new_jobs, self.ended_jobs) = (Vec::new(), Vec::new());
         // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
         self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
     }
@@ -44,7 +45,13 @@ impl Rows for Sqlite {
             self.run(|c| prepared(c, sql)?.execute(params![last, key]).map(drop))?;
         }
         let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
-        let Err(error) = committed else { return Ok(()) };
+        let Err(error) = committed else {
+            // Not before: were the process killed in between, nobody could tell that the job is gone.
+            for job in std::mem::take(&mut self.ended_jobs) {
+                self.locks.release(job);
+            }
+            return Ok(());
+        };
         if !error::breaks_the_connection(&error) {
             return Err(error::explain(error, &self.path));
         }
@@ -201,6 +208,7 @@ impl Rows for Sqlite {
         let Some(last) = taken.last() else { return Ok(()) };
         let written = self.run(|c| write_taken(c, queue, taken))?;
         assert_eq!(written, taken.len(), "the items were read in this transaction");
+        crash_point!("claim.after_update");
         if self.found_first.take() == Some(taken.len()) {
             let displaced = self.run(|c| order::displace_first(c, queue, last.id, &last.before))?;
             assert_eq!(displaced, taken.len(), "the first of the queue were taken, and no other");
@@ -343,8 +351,7 @@ impl Rows for Sqlite {
     fn write_job(&mut self, job: &Job) -> Result<()> {
         self.run(|c| people::write_job(c, job))?;
         if job.state.is_final() {
-            // Should the commit fail, the job lives on without its lock file, and the lease decides.
-            self.locks.release(job.key);
+            self.ended_jobs.push(job.key);
         }
         Ok(())
     }

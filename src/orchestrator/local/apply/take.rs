@@ -1,0 +1,110 @@
+//! Taking: T3.
+
+use std::sync::Arc;
+
+use super::super::super::{Result, Take};
+use super::super::rows::{NextItems, Rows, TakenRow, Written};
+use super::super::store::Answer;
+use super::{Applied, Apply, Stop, settled};
+use crate::crash_point::crash_point;
+use crate::model::item::{ClaimedItem, QueueItem, ReferenceFilter};
+use crate::model::key::{Claim, ItemId};
+use crate::model::lifecycle::{self, Event, ItemState, Transition};
+use crate::model::queue::QueueDefinition;
+
+impl<R: Rows> Apply<'_, R> {
+    /// All takes of a batch; those of one queue and filter together, so that the order is walked once.
+    pub(super) fn takes(&mut self, takes: Vec<(usize, Take)>, answers: &mut [Result<Answer>]) -> Result<()> {
+        let mut waiting = takes;
+        while let Some((_, first)) = waiting.first() {
+            let (queue, reference) = (first.queue.clone(), first.reference.clone());
+            let other = |(_, take): &mut (usize, Take)| take.queue != queue || take.reference != reference;
+            let others = waiting.extract_if(.., other).collect();
+            let group = std::mem::replace(&mut waiting, others);
+            let wanted = group.iter().map(|(_, take)| take.count).fold(0, usize::saturating_add);
+            let (queue, items) = match self.next_items(&queue, reference.as_ref(), wanted) {
+                Ok(found) => found,
+                Err(Stop::Refused(error)) => {
+                    for (at, _) in group {
+                        answers[at] = Err(error.clone());
+                    }
+                    continue;
+                }
+                Err(Stop::Failed(error)) => return Err(error),
+            };
+            let mut written = Vec::with_capacity(items.len());
+            let mut items = items.into_iter();
+            for (at, take) in group {
+                let taken = self.hand_out(&queue, &take, &mut items, &mut written);
+                answers[at] = settled(taken.map(Answer::Taken))?;
+            }
+            self.rows.write_taken(queue.id, &written, self.now)?;
+        }
+        crash_point!("claim.after_write");
+        Ok(())
+    }
+
+    #[expect(clippy::type_complexity, reason = "a pair used once")]
+    fn next_items(
+        &mut self,
+        queue: &str,
+        reference: Option<&ReferenceFilter>,
+        count: usize,
+    ) -> Applied<(Arc<QueueDefinition>, Vec<(ItemState, Box<QueueItem>)>)> {
+        let queue = self.queue(queue)?;
+        let items = self.rows.next_items(&NextItems { queue: queue.id, reference, count, now: self.now })?;
+        Ok((queue, items))
+    }
+
+    /// Takes as many items as a caller wants. What is to be written is collected, for all callers of the batch.
+    fn hand_out(
+        &mut self,
+        queue: &QueueDefinition,
+        take: &Take,
+        items: &mut std::vec::IntoIter<(ItemState, Box<QueueItem>)>,
+        written: &mut Vec<TakenRow>,
+    ) -> Applied<Vec<ClaimedItem>> {
+        if items.len() == 0 {
+            return Ok(Vec::new());
+        }
+        self.check_alive(take.job)?;
+        let mut taken = Vec::with_capacity(take.count.min(items.len()));
+        while taken.len() < take.count {
+            let Some((before, mut item)) = items.next() else { break };
+            let event = Event::Take { job: take.job.number() };
+            let after = match lifecycle::transition(&before, event, &queue.policy, self.now) {
+                Ok(Transition::Change(change)) => change.after,
+                Ok(other) => unreachable!("a take changes the item, it is not {other:?}"),
+                Err(_) => continue, // the rules know better than the index
+            };
+            self.statistics.entry(queue.id).or_default().moved(&before, &after);
+            item.status = after.status;
+            item.start_processing = after.start_processing;
+            item.row_version = after.row_version;
+            item.executor_job = Some(take.job);
+            item.robot = take.robot;
+            let claim = Claim { item: item.id, job: take.job, token: after.token };
+            written.push(TakenRow { id: item.id, before, after, job: take.job, robot: take.robot });
+            taken.push(ClaimedItem { item, claim });
+        }
+        Ok(taken)
+    }
+
+    /// Takes one item.
+    pub(super) fn start(
+        &mut self,
+        id: ItemId,
+        state: &ItemState,
+        queue: &QueueDefinition,
+        take: &Take,
+    ) -> Applied<Claim> {
+        let event = Event::Take { job: take.job.number() };
+        let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
+            unreachable!("a take changes the item");
+        };
+        let written =
+            Written { taken_by: Some((take.job, take.robot)), ..Written::state(&change.after, self.now) };
+        self.apply(id, queue.id, state, &change, &written)?;
+        Ok(Claim { item: id, job: take.job, token: change.after.token })
+    }
+}

@@ -1,0 +1,134 @@
+//! At every named crash point.
+
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::jiff::Timestamp;
+use performer::model::clock::ManualClock;
+use performer::orchestrator::local::Local;
+use performer::{NewQueueDefinition, Orchestrator};
+
+use super::observers::ledger::{Record, Told};
+use super::victim::{self, QUEUE, TIMES, Work, runtime};
+use super::world::World;
+
+/// The operations that the program "everything" makes, each before it, when it is written, and when it is committed and
+/// nobody has heard of it.
+const OPERATIONS: &[&str] = &[
+    "start_job",
+    "beat",
+    "end_job",
+    "add",
+    "bulk_add",
+    "add_and_start",
+    "report",
+    "postpone",
+    "give_back",
+    "claim",
+    "progress",
+    "create_queue",
+    "review",
+    "retention",
+];
+const OFTEN: &[u64] = &[1, 2, 10];
+const ONCE: &[u64] = &[1];
+
+/// The other points, and the times at which they are tried.
+const OTHERS: &[(&str, &[u64])] = &[
+    ("sweep.before", ONCE),
+    ("sweep.after_job", OFTEN),
+    ("sweep.between_items", OFTEN),
+    ("sweep.before_copy", OFTEN),
+    ("sweep.after_copy", OFTEN),
+    ("sweep.after_write", ONCE),
+    ("sweep.after_commit", ONCE),
+    ("bulk_add.between_items", OFTEN),
+    ("claim.after_update", OFTEN),
+    ("claim.after_reply", OFTEN),
+    ("report.before_copy", OFTEN),
+    ("report.after_copy", OFTEN),
+    ("review.before_copy", OFTEN),
+    ("review.after_copy", OFTEN),
+    ("retention.between_items", OFTEN),
+    ("commit.before_begin", OFTEN),
+    ("commit.before_commit", OFTEN),
+    ("process.first_poll", OFTEN),
+    ("process.middle", OFTEN),
+    ("process.after_return", OFTEN),
+];
+
+/// Points on the way to a new file.
+const OF_A_NEW_FILE: &[&str] = &["migrate.after_statements", "create.before_link", "create.after_link"];
+
+const ABORTED: Option<i32> = Some(6);
+
+pub fn at_every_point() {
+    let template = template();
+    let mut cases: Vec<(String, &[u64])> =
+        OTHERS.iter().map(|(point, hits)| ((*point).to_owned(), *hits)).collect();
+    for operation in OPERATIONS {
+        cases.extend(
+            ["before", "after_write", "after_commit"].map(|place| (format!("{operation}.{place}"), OFTEN)),
+        );
+    }
+    let mut kills = 0;
+    for (point, hits) in &cases {
+        for hit in *hits {
+            let case = format!("{point}={hit}");
+            let mut world = World::copy_of(template.path());
+            let process = world.spawn("everything", 0, Some(&case));
+            let status = world.bury(process);
+            assert_eq!(status.signal(), ABORTED, "{case}: the program never came by, or failed: {status}");
+            world.check(&case);
+            kills += 1;
+        }
+    }
+    for point in OF_A_NEW_FILE {
+        let case = format!("{point}=1");
+        let mut world = World::new();
+        let process = world.spawn("everything", 0, Some(&case));
+        assert_eq!(world.bury(process).signal(), ABORTED, "{case}");
+        // Whoever comes next makes the queue anew, or finds the file as it was.
+        let process = world.spawn("everything", 0, None);
+        assert!(world.bury(process).success(), "{case}");
+        world.check(&case);
+        kills += 1;
+    }
+    println!("{kills} processes ended at {} places, 0 lost, 0 doubled", cases.len() + OF_A_NEW_FILE.len());
+}
+
+/// A file with a past: items that retention may remove, and jobs whose process died with items in its hands.
+fn template() -> World {
+    let mut world = World::new();
+    let runtime = runtime();
+    let long_ago = Timestamp::now() - Duration::from_secs(40 * 86_400);
+    let work = Work::new(world.ledger.clone(), "p0");
+    runtime.block_on(async {
+        let clock = Arc::new(ManualClock::new(long_ago));
+        let store = Arc::new(Local::sqlite_with_clock(world.file(), clock.clone()).await.unwrap());
+        let store: Arc<dyn performer::Administration> = store;
+        store.create_queue(NewQueueDefinition::new(QUEUE).policy(victim::policy())).await.unwrap();
+        for number in 0..TIMES {
+            let reference = format!("old-{number}");
+            work.asks(&reference); // and it may be gone at the end
+            store.add_queue_item(QUEUE, victim::item(&reference, "ok", 0)).await.unwrap();
+        }
+        work.drain(&store, 1, 0).await;
+    });
+    runtime.block_on(async {
+        let store = Local::sqlite(world.file()).await.unwrap();
+        for number in 0..2 * TIMES {
+            let reference = format!("dead-{number}");
+            work.asks(&reference);
+            store.add_queue_item(QUEUE, victim::item(&reference, "ok", 0)).await.unwrap();
+            world.ledger.write(Record::Added { reference, told: Told::Yes });
+        }
+    });
+    let process = world.spawn("die with jobs", 0, None);
+    assert_eq!(world.bury(process).signal(), ABORTED);
+    // Put the log away, so that the file alone is everything.
+    let connection = rusqlite::Connection::open(world.file()).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    world
+}

@@ -1,0 +1,86 @@
+//! At random instants, one to three processes on one file.
+
+use std::time::Duration;
+
+use performer::NewQueueDefinition;
+
+use super::observers::checker::check;
+use super::observers::ledger::Record;
+use super::victim::{self, QUEUE, runtime};
+use super::world::{Process, World};
+
+/// How many kills there are, if nobody says otherwise.
+fn kills() -> usize {
+    let asked = std::env::var("PERFORMER_KILLS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(330)
+}
+
+const KILLS_IN_A_ROUND: usize = 15;
+const ITEMS: usize = 60;
+
+fn world() -> World {
+    let world = World::new();
+    let runtime = runtime();
+    let store = world.connect(&runtime);
+    let queue = NewQueueDefinition::new(QUEUE).policy(victim::policy());
+    runtime.block_on(store.create_queue(queue)).unwrap();
+    world
+}
+
+pub fn at_random_instants() {
+    let first = std::env::var("PERFORMER_KILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (mut killed, mut items) = (0, 0);
+    for seed in first.. {
+        if killed >= kills() {
+            break;
+        }
+        let mut world = world();
+        killed += round(&mut world, seed);
+        items += world.check(&format!("PERFORMER_KILL_SEED={seed}"));
+    }
+    println!("{killed} processes killed over {items} items, 0 lost, 0 doubled");
+}
+
+/// Keeps one to three processes at work and kills one after the other. (Where in its work a process is at a certain
+/// time is up to the machine: the seed fixes the plan, not the outcome.)
+fn round(world: &mut World, seed: u64) -> usize {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let most = random.usize(1..=3);
+    let mut running: Vec<Process> = Vec::new();
+    let mut killed = 0;
+    while killed < KILLS_IN_A_ROUND {
+        while running.len() < most {
+            running.push(world.spawn("work", ITEMS, None));
+        }
+        std::thread::sleep(Duration::from_micros(random.u64(1_000..40_000)));
+        let mut process = running.swap_remove(random.usize(..running.len()));
+        if process.has_ended() {
+            assert!(world.bury(process).success());
+            continue;
+        }
+        world.kill(process);
+        killed += 1;
+    }
+    for process in running {
+        assert!(world.bury(process).success());
+    }
+    killed
+}
+
+/// Evidence in which one acknowledged item is gone, or one run goes on for ever, must be refused after real kills too.
+pub fn negative_control() {
+    let mut world = world();
+    round(&mut world, 1);
+    let evidence = world.evidence(Vec::new());
+    assert_eq!(check(&evidence), Vec::<String>::new());
+    let mut lost = evidence.clone();
+    let gone = lost.store.items.pop().unwrap().key;
+    lost.store.items.retain(|item| item.key != gone);
+    assert!(!check(&lost).is_empty());
+    let mut never_died = evidence.clone();
+    never_died.records.retain(|record| !matches!(record, Record::Died { .. } | Record::Ended { .. }));
+    assert!(!check(&never_died).is_empty());
+    let mut unheard = evidence;
+    unheard.records.retain(|record| !matches!(record, Record::Started { .. }));
+    assert!(!check(&unheard).is_empty());
+}

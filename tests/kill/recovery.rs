@@ -1,0 +1,111 @@
+//! How soon what a dead process held is free again, and that nobody alive is taken for dead.
+
+use std::time::Duration;
+
+use performer::jiff::Timestamp;
+use performer::model::result::Outcome;
+use performer::{ItemFilter, NewQueueDefinition, Page, QueueItem, Status};
+
+use super::observers::checker::check;
+use super::observers::ledger::{Record, Told};
+use super::victim::{self, QUEUE, runtime};
+use super::world::World;
+
+const LEASE: Duration = Duration::from_millis(1_000);
+
+/// A file with items that are slow to process.
+fn world(what: &str, milliseconds: u64, items: usize) -> World {
+    let world = World::new();
+    let runtime = runtime();
+    let store = world.connect(&runtime);
+    runtime.block_on(async {
+        store.create_queue(NewQueueDefinition::new(QUEUE).policy(victim::policy())).await.unwrap();
+        for number in 0..items {
+            let reference = format!("r-{number}");
+            store.add_queue_item(QUEUE, victim::item(&reference, what, milliseconds)).await.unwrap();
+            world.ledger.write(Record::Added { reference, told: Told::Yes });
+        }
+    });
+    world
+}
+
+fn items(world: &World) -> Vec<QueueItem> {
+    let runtime = runtime();
+    let store = world.connect(&runtime);
+    let filter = ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };
+    runtime.block_on(store.list_queue_items(filter, Page::default())).unwrap().items
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} did not happen");
+}
+
+/// Kills a process with items in its hands while another one is there to notice. Answers when it was killed, and when the
+/// last of its items was abandoned.
+fn recovery(with_lock_file: bool) -> (Timestamp, Timestamp) {
+    let mut world = world("sleep", 60_000, 3);
+    let lease = usize::try_from(LEASE.as_millis()).unwrap();
+    let victim = world.spawn("perform", lease, None);
+    wait_until("the first take", || items(&world).iter().all(|item| item.status == Status::InProgress));
+    let other = world.spawn("perform", lease, None);
+    // Until the other one has a job too, and has looked for a while.
+    std::thread::sleep(LEASE + LEASE / 2);
+    if !with_lock_file {
+        // As on a file system that knows no locks: the lease alone decides. Its beats end with the process.
+        std::fs::remove_dir_all(world.path().join("queue.db-jobs")).unwrap();
+    }
+    let killed = world.kill(victim);
+    let abandoned = |world: &World| {
+        let items = items(world);
+        let lost: Vec<_> =
+            items.into_iter().filter(|item| item.outcome == Some(Outcome::Abandoned)).collect();
+        (lost.len() == 3).then(|| lost.iter().filter_map(|item| item.end_processing).max().unwrap())
+    };
+    wait_until("the recovery", || abandoned(&world).is_some());
+    let last = abandoned(&world).unwrap();
+    world.kill(other);
+    (killed, last)
+}
+
+fn recovered_within(limit: Duration, with_lock_file: bool, times: usize) {
+    let mut worst = Duration::ZERO;
+    for _ in 0..times {
+        let (killed, last) = recovery(with_lock_file);
+        let took = Duration::try_from(last.duration_since(killed)).unwrap_or_default();
+        worst = worst.max(took);
+    }
+    assert!(worst <= limit, "it took {worst:?}, {limit:?} are allowed");
+    println!("recovered after at most {worst:.1?} of {limit:?}");
+}
+
+pub fn by_the_lock_file() {
+    recovered_within(Duration::from_secs(2), true, 5);
+}
+
+pub fn by_the_lease() {
+    recovered_within(LEASE + Duration::from_secs(1), false, 5);
+}
+
+/// Handlers that block their threads, or keep every processor busy, for three leases.
+pub fn no_false_abandonment() {
+    for what in ["block", "burn"] {
+        let mut world = world(what, 3_000, 8);
+        let lease = usize::try_from(LEASE.as_millis()).unwrap();
+        let (first, second) = (world.spawn("perform", lease, None), world.spawn("perform", lease, None));
+        wait_until("the end of all items", || items(&world).iter().all(|item| item.status.is_final()));
+        for process in [first, second] {
+            world.kill(process);
+        }
+        let evidence = world.evidence(Vec::new());
+        assert_eq!(check(&evidence), Vec::<String>::new());
+        let abandoned = evidence.store.items.iter().filter(|item| item.outcome == Some(Outcome::Abandoned));
+        assert_eq!(abandoned.count(), 0, "{what}");
+        assert_eq!(evidence.store.items.len(), 8, "each ran once");
+    }
+}

@@ -1,0 +1,180 @@
+//! A folder with a file and a ledger, processes on them, and the check at the end.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::Administration;
+use performer::jiff::Timestamp;
+use performer::orchestrator::local::Local;
+
+use super::observers::checker::{Evidence, Final, check};
+use super::observers::ledger::{self, Ledger, Record};
+use super::victim::{QUEUE, Work, runtime};
+
+/// Everything of one case.
+pub struct World {
+    folder: tempfile::TempDir,
+    pub ledger: Ledger,
+    processes: usize,
+    noise: Vec<String>,
+}
+
+/// A process on the file.
+pub struct Process {
+    pub name: String,
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    fn in_folder(folder: tempfile::TempDir) -> Self {
+        let ledger = Ledger::file(&folder.path().join("ledger"));
+        Self { folder, ledger, processes: 0, noise: Vec::new() }
+    }
+
+    /// A copy of what stands in another folder: its file, its lock files and its ledger.
+    pub fn copy_of(template: &Path) -> Self {
+        // In memory, where there is a folder for it: what a process that dies leaves behind is the same there.
+        let memory = Path::new("/dev/shm");
+        let world = if memory.is_dir() {
+            Self::in_folder(tempfile::tempdir_in(memory).unwrap())
+        } else {
+            Self::new()
+        };
+        for name in ["queue.db", "ledger"] {
+            std::fs::copy(template.join(name), world.folder.path().join(name)).unwrap();
+        }
+        let (from, to) = (template.join("queue.db-jobs"), world.folder.path().join("queue.db-jobs"));
+        std::fs::create_dir(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        world
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("queue.db")
+    }
+
+    /// Starts a victim; with a crash point it ends there by itself.
+    pub fn spawn(&mut self, program: &str, number: usize, crash_point: Option<&str>) -> Process {
+        self.processes += 1;
+        let name = format!("p{}", self.processes);
+        let stderr = self.folder.path().join(format!("{name}.stderr"));
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["victim", program, &name])
+            .args([self.file(), self.folder.path().join("ledger")])
+            .arg(number.to_string())
+            .env_remove("PERFORMER_CRASH_POINT")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&stderr).unwrap());
+        if let Some(point) = crash_point {
+            command.env("PERFORMER_CRASH_POINT", point);
+        }
+        Process { child: command.spawn().unwrap(), name, stderr }
+    }
+
+    /// Kills a process (SIGKILL). Answers when.
+    pub fn kill(&mut self, mut process: Process) -> Timestamp {
+        process.child.kill().unwrap();
+        let when = Timestamp::now();
+        self.bury(process);
+        when
+    }
+
+    /// Waits until a process has ended, by itself or not.
+    pub fn bury(&mut self, mut process: Process) -> ExitStatus {
+        let status = process.child.wait().unwrap();
+        self.ledger.write(Record::Died { process: process.name });
+        let said = std::fs::read_to_string(&process.stderr).unwrap();
+        self.noise.extend(said.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+        status
+    }
+
+    pub fn connect(&self, runtime: &tokio::runtime::Runtime) -> Arc<dyn Administration> {
+        Arc::new(runtime.block_on(Local::sqlite(self.file())).unwrap())
+    }
+
+    /// Drains what is left, in this process, and answers everything that is known then.
+    pub fn evidence(mut self, recoveries: Vec<(Timestamp, Timestamp)>) -> Evidence {
+        let runtime = runtime();
+        let store = self.connect(&runtime);
+        self.processes += 1;
+        let work = Work::new(self.ledger.clone(), &format!("p{}", self.processes));
+        let story = runtime.block_on(async {
+            let drained = tokio::time::timeout(Duration::from_secs(60), work.drain(&store, 4, 0)).await;
+            (drained.is_ok(), Final::of(&*store, QUEUE).await)
+        });
+        let (drained, mut store_says) = story;
+        if !drained {
+            self.noise.push("the queue could not be drained".to_owned());
+        }
+        drop(store);
+        store_says.damage = damage(&self.file());
+        Evidence {
+            records: ledger::read(&self.folder.path().join("ledger")),
+            store: store_says,
+            drained: true,
+            manual_retries: 1,
+            recoveries,
+            noise: std::mem::take(&mut self.noise),
+        }
+    }
+
+    /// Drains what is left, and checks everything. Answers how many items there were.
+    pub fn check(self, case: &str) -> usize {
+        let evidence = self.evidence(Vec::new());
+        let violations = check(&evidence);
+        assert!(violations.is_empty(), "{case}: {violations:#?}");
+        evidence.store.items.len()
+    }
+}
+
+impl Process {
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+/// What SQLite says about the file, and what its tables say about one another.
+fn damage(file: &Path) -> Vec<String> {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let lines = |sql: &str| -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let mut damage = lines("PRAGMA integrity_check");
+    damage.retain(|line| line != "ok");
+    // Each item that is New waits in one of two places, and nothing else does.
+    damage.extend(lines(
+        "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
+         LEFT JOIN item_state ON item_state.item_id = item.id \
+         WHERE (coalesce(item_state.status, 0) = 0) <> \
+         (item.id IN (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred))",
+    ));
+    damage.extend(lines(
+        "SELECT 'item ' || item_id || ' waits twice' FROM \
+         (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred) GROUP BY item_id HAVING count(*) > 1",
+    ));
+    damage.extend(lines(
+        "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
+         (SELECT min(id) FROM item WHERE id > a.id) WHERE b.unique_key <= a.unique_key",
+    ));
+    damage
+}
