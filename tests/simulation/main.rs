@@ -1,0 +1,85 @@
+//! Whole worlds in one thread and in virtual time: performers, a store, people, crashes, delays, lost answers, frozen
+//! processes and clocks that jump, all from one seed. When the world is calm again, the observers' checks must hold.
+//!
+//! `cargo test --test simulation` tries 500 worlds, `PERFORMER_WORLDS=50000` so many. A world that fails is printed with
+//! the command that runs it again: the same seed is the same world, every time.
+
+#![expect(unreachable_pub, reason = "a test has no outside")]
+
+#[path = "../support/observers/mod.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
+mod observers;
+mod weather;
+mod world;
+
+use weather::Wrong;
+use world::{Kind, Outcome, run};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn kind(seed: u64) -> Kind {
+    if cfg!(feature = "sqlite") && seed.is_multiple_of(2) { Kind::Sqlite } else { Kind::Memory }
+}
+
+fn must_hold(seed: u64) -> Outcome {
+    let outcome = run(seed, kind(seed), None);
+    assert!(
+        outcome.violations.is_empty(),
+        "world {seed}: {:#?}\nrun it again with\n    PERFORMER_WORLD={seed} cargo test --test simulation one_world -- --nocapture",
+        outcome.violations
+    );
+    outcome
+}
+
+/// The worlds of this run, or the one that was asked for.
+#[test]
+fn one_world_after_the_other() {
+    if let Some(seed) = number("PERFORMER_WORLD") {
+        let outcome = run(seed, kind(seed), None);
+        outcome.trace.iter().for_each(|line| println!("{line}"));
+        must_hold(seed);
+        return;
+    }
+    let worlds = number("PERFORMER_WORLDS").unwrap_or(500);
+    let mut all = world::Count::default();
+    for seed in 1..=worlds {
+        all.add(&must_hold(seed).count);
+    }
+    println!("{worlds} worlds: {all:?}");
+    // A world in which nothing goes wrong proves nothing.
+    assert!(
+        all.crashes > worlds && all.lost_answers > worlds && all.claims_lost > 0 && all.jumps > 0,
+        "{all:?}"
+    );
+}
+
+/// The same seed is the same world, line by line.
+#[test]
+fn a_seed_is_a_world() {
+    for seed in [1, 2, 7, 8, 33, 34] {
+        let first = run(seed, kind(seed), None).trace;
+        for _ in 0..2 {
+            let again = run(seed, kind(seed), None).trace;
+            assert_eq!(first, again, "world {seed}");
+        }
+    }
+}
+
+/// The negative controls: a store with a mistake is found out, and the world that finds it does so ten times out of ten.
+#[test]
+fn a_mistake_is_found_and_found_again() {
+    for wrong in Wrong::ALL {
+        let fails = |seed: &u64| !run(*seed, kind(*seed), Some(*wrong)).violations.is_empty();
+        let seed = (1..=60).find(fails).unwrap_or_else(|| panic!("{wrong:?} was not found out"));
+        let violations = run(seed, kind(seed), Some(*wrong)).violations;
+        for _ in 0..10 {
+            assert_eq!(
+                run(seed, kind(seed), Some(*wrong)).violations,
+                violations,
+                "{wrong:?} in world {seed}"
+            );
+        }
+    }
+}
