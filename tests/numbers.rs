@@ -28,6 +28,9 @@ macro_rules! check {
             assert_eq!(serde_json::from_str::<$type>(&value.number().to_string()).unwrap(), value);
         }
         assert!("no such name".parse::<$type>().is_err());
+        for wrong in ["-1", "255", "true", "\"no such name\""] {
+            assert!(serde_json::from_str::<$type>(wrong).is_err(), "{wrong}");
+        }
         assert!(<$type>::from_number(-1).is_err() && <$type>::from_number(255).is_err());
     }};
 }

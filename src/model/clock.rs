@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_system_clock_never_goes_back() {
-        let clock = SystemClock::new();
+        let clock = SystemClock::default();
         let mut last = clock.now();
         for _ in 0..1_000 {
             let now = clock.now();

@@ -223,6 +223,9 @@ mod tests {
         for (value, part) in [
             (json!([1]), "must be a JSON object, not an array"),
             (json!(null), "must be a JSON object, not null"),
+            (json!(true), "must be a JSON object, not a boolean"),
+            (json!(7), "must be a JSON object, not a number"),
+            (json!("x"), "must be a JSON object, not a text"),
             (json!({"a": {"b": 1}}), "the value of \"a\" is an object"),
             (json!({"a": [1]}), "the value of \"a\" is an array"),
             (json!({"a.b": 1}), "the key \"a.b\" contains '.'"),
@@ -231,6 +234,14 @@ mod tests {
             assert_eq!(refusal.code(), ErrorCode::INVALID_ARGUMENT);
             assert!(refusal.to_string().contains(part), "{refusal}");
         }
+    }
+
+    #[test]
+    fn content_that_cannot_be_written_is_refused() {
+        let unwritable = std::collections::HashMap::from([((1, 2), "a key that is no text")]);
+        let refusal = SpecificContent::of(&unwritable).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::INVALID_ARGUMENT);
+        assert!(refusal.to_string().contains("cannot be written as JSON"), "{refusal}");
     }
 
     #[test]

@@ -375,6 +375,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_content_of_an_item_is_in_no_log() {
+        let item = NewQueueItem::new(serde_json::json!({ "iban": "DE02120300000000202051" })).reference("a");
+        let shown = format!("{item:?}");
+        assert!(shown.contains("\"a\"") && shown.contains("Normal") && !shown.contains("DE02"), "{shown}");
+    }
+
+    #[test]
     fn references_are_bounded_and_printable() {
         for good in ["INV-1", "Überweisung 17 漢字 🦀", &"x".repeat(128), &"🦀".repeat(64)] {
             assert_eq!(validate_reference(good), Ok(()), "{good}");

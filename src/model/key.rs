@@ -225,6 +225,8 @@ mod tests {
         let key = KeyMaker::new().item(Timestamp::UNIX_EPOCH);
         assert_eq!(key.to_string().parse(), Ok(key));
         assert_eq!(ItemKey::from_bytes(key.to_bytes()), key);
+        assert_eq!((ItemId(7).to_string(), QueueId(8).to_string()), ("7".to_owned(), "8".to_owned()));
+        assert!(format!("{key:?}").contains(&key.to_string()));
         assert_eq!("x".parse::<ItemKey>().unwrap_err().to_string(), "\"x\" is not a GUID");
     }
 

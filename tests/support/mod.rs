@@ -134,7 +134,7 @@ impl Fixture {
     }
 
     pub async fn version(&self, id: ItemId) -> ItemVersion {
-        ItemVersion { id, row_version: self.item(id).await.row_version }
+        self.item(id).await.version()
     }
 
     /// Takes the next item and ends it by this result.
