@@ -370,3 +370,18 @@ fn t23_an_item_goes_after_its_period_and_with_its_whole_chain() {
     assert!(!expire(&new, 10 + 5 * DAY, true) && expire(&new, 11 + 5 * DAY, true));
     assert!(!expire(&item(Status::InProgress, ReviewStatus::None), 1_000 * DAY, true));
 }
+
+/// T1: an item counts by its reference only where references are unique, and only if it has one.
+#[test]
+fn a_new_item_holds_its_reference_where_that_means_something() {
+    for (enforce_unique_reference, reference, holds) in
+        [(true, Some("a"), true), (true, None, false), (false, Some("a"), false), (false, None, false)]
+    {
+        let policy = QueuePolicy { enforce_unique_reference, ..QueuePolicy::default() };
+        let item = NewQueueItem::new(());
+        let item = if let Some(reference) = reference { item.reference(reference) } else { item };
+        let state = lifecycle::added(&item, &policy, now());
+        assert_eq!(state.holds_reference, holds, "{enforce_unique_reference} {reference:?}");
+        assert_eq!((state.row_version, state.token, state.creation_time), (1, 0, now()));
+    }
+}

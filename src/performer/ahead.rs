@@ -193,7 +193,7 @@ impl Feeder {
     /// is looked at again only with a report, which may have made a retry copy, or after a change.
     fn wanted(&self) -> usize {
         let room = self.size.saturating_sub(self.buffer.items().len());
-        let worth_it = room >= self.size.div_ceil(4);
+        let worth_it = room >= self.size.div_ceil(2);
         let may_have_items = self.seen_empty.is_none() || !self.pending.is_empty();
         if worth_it && may_have_items && !self.is_over() { room } else { 0 }
     }

@@ -4,12 +4,13 @@
 //! of one queue together. All operations of a batch were under way at the same time, so this order is as
 //! good as any, and a report's retry copy can be taken in the same commit.
 //!
-//! Adding is in `apply/add.rs`, taking in `apply/take.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, queries in `apply/query.rs`.
+//! Adding is in `apply/add.rs`, taking in `apply/take.rs`, reporting in `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, queries in `apply/query.rs`.
 
 mod add;
 mod jobs;
 mod people;
 mod query;
+mod report;
 mod take;
 
 use std::collections::BTreeMap;
@@ -17,19 +18,19 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::{OrchestratorError, Report, Result};
+use self::report::Believed;
+use super::super::{OrchestratorError, Result};
 use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Operation, Query, Store};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
-use crate::model::clock::{Clock, whole_microseconds};
+use crate::model::clock::Clock;
 use crate::model::code::ErrorCode;
 use crate::model::item::{QueueItem, validate_progress};
 use crate::model::job::Job;
-use crate::model::key::{Claim, Holder, ItemId, JobKey, QueueId};
+use crate::model::key::{Claim, ItemId, JobKey, QueueId};
 use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
-use crate::model::result::TransactionResult;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::Status;
 
@@ -48,7 +49,15 @@ impl<R: Rows> Store for R {
             return all(count, &error);
         }
         let (now, known) = (clock.now(), Known::default());
-        let apply = Apply { rows: self, clock, now, statistics: BTreeMap::new(), wake: false, known };
+        let apply = Apply {
+            rows: self,
+            clock,
+            now,
+            statistics: BTreeMap::new(),
+            wake: false,
+            known,
+            believed: Vec::new(),
+        };
         match apply.everything(operations, more, &mut count).and_then(|answered| {
             crash_point!("commit.before_commit");
             self.commit_rows().map(|()| answered)
@@ -123,6 +132,8 @@ struct Apply<'a, R> {
     wake: bool,
     /// What has been looked up in this batch already.
     known: Known,
+    /// Reports whose rows are believed to be as this process left them, and not written yet.
+    believed: Vec<Believed>,
 }
 
 /// Queues and jobs that a batch has looked up. Nobody else changes them while its transaction is open.
@@ -141,8 +152,9 @@ impl<R: Rows> Apply<'_, R> {
         more: &mut dyn FnMut() -> Vec<Operation>,
         count: &mut usize,
     ) -> Result<(Vec<Result<Answer>>, bool)> {
-        let mut answers = Vec::with_capacity(operations.len().next_multiple_of(64));
-        let mut takes = Vec::new();
+        // As many as the robots of a performer, often; growing step by step would copy everything each time.
+        let room = operations.len().next_multiple_of(128);
+        let (mut answers, mut takes) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
         loop {
             for operation in operations {
                 crash_point!(begins operation.name());
@@ -151,10 +163,12 @@ impl<R: Rows> Apply<'_, R> {
                     answers.push(Ok(Answer::Done)); // until it is taken
                     continue;
                 }
-                let lookups_stay = matches!(
-                    operation,
-                    Operation::Report(_) | Operation::Add { .. } | Operation::Progress { .. }
-                );
+                if let Operation::Report(report) = operation {
+                    self.report_or_believe(report, &mut answers)?;
+                    continue;
+                }
+                self.write_believed(&mut answers)?;
+                let lookups_stay = matches!(operation, Operation::Add { .. } | Operation::Progress { .. });
                 answers.push(settled(self.one(operation))?);
                 crash_point!(within "after_write");
                 if !lookups_stay {
@@ -162,6 +176,9 @@ impl<R: Rows> Apply<'_, R> {
                 }
             }
             operations = more();
+            if operations.is_empty() {
+                self.write_believed(&mut answers)?;
+            }
             if operations.is_empty() && !takes.is_empty() {
                 self.takes(std::mem::take(&mut takes), &mut answers)?;
                 operations = more();
@@ -183,8 +200,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Add { queue, item } => self.add(&queue, &item),
             Operation::BulkAdd { queue, commit_type, items } => self.bulk_add(&queue, commit_type, &items),
             Operation::AddAndStart { take, item } => self.add_and_start(&take, &item),
-            Operation::Report(report) => self.report(&report),
-            Operation::Take(_) => unreachable!("takes wait until everything else is applied"),
+            Operation::Report(_) | Operation::Take(_) => unreachable!("these are applied together"),
             Operation::Progress { claim, progress } => self.progress(claim, &progress),
             Operation::CreateQueue(queue) => self.create_queue(queue),
             Operation::UpdateQueue { name, queue } => self.update_queue(&name, queue),
@@ -205,58 +221,6 @@ impl<R: Rows> Apply<'_, R> {
             Operation::ApplyRetention { limit } => self.apply_retention(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
         }
-    }
-
-    // Reporting: T4 to T12
-
-    fn report(&mut self, report: &Report) -> Applied {
-        let id = report.claim.item;
-        if let Some(progress) = &report.progress {
-            validate_progress(progress)?;
-        }
-        // Nearly always the row is as this process left it, and need not be read; the guarded write finds out.
-        if let Some(row) = self.rows.believed_row(id) {
-            match self.report_on(report, &row) {
-                Ok(Some(status)) => return Ok(Answer::Status(status)),
-                Ok(None) | Err(Stop::Refused(_)) => {} // somebody may have been at it: read it
-                Err(failed) => return Err(failed),
-            }
-        }
-        // An item that is not there any more (retention took its chain) is a claim that is lost.
-        let Some(row) = self.rows.row(id)? else {
-            return Err(
-                Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, format!("item {id} does not exist")).into()
-            );
-        };
-        let status = self.report_on(report, &row)?;
-        status.map(Answer::Status).ok_or_else(|| unreachable!("item {id} was read in this transaction"))
-    }
-
-    /// Reports on an item whose row is this, or was. `None`: it is not any more, and nothing was written.
-    fn report_on(&mut self, report: &Report, row: &Row) -> Applied<Option<Status>> {
-        let id = report.claim.item;
-        let event = event_of(&report.result, report.claim.holder());
-        // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
-        let policy = self.queue_by_id(row.queue)?.map(|queue| queue.policy.clone()).unwrap_or_default();
-        let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
-            return Ok(Some(row.state.status));
-        };
-        let mut written =
-            Written { progress: report.progress.as_deref(), ..Written::state(&change.after, self.now) };
-        let bounded;
-        match &report.result {
-            TransactionResult::Successful { output } => written.output = output.as_ref(),
-            TransactionResult::Failed { exception: Some(exception), .. } => {
-                bounded = exception.clone().within_limits();
-                written.exception = Some(&bounded);
-            }
-            _ => {}
-        }
-        if !self.rows.write(id, row.queue, &row.state, &written)? {
-            return Ok(None);
-        }
-        self.written(id, row.queue, &row.state, &change)?;
-        Ok(Some(change.after.status))
     }
 
     fn progress(&mut self, claim: Claim, progress: &str) -> Applied {
@@ -384,24 +348,6 @@ impl<R: Rows> Apply<'_, R> {
     fn job(&mut self, key: JobKey) -> Applied<Job> {
         let job = self.rows.job(key)?;
         job.ok_or_else(|| Stop::Refused(OrchestratorError::not_found(format!("job {key} does not exist"))))
-    }
-}
-
-fn event_of(result: &TransactionResult, claim: Holder) -> Event {
-    match result {
-        TransactionResult::Postponed { defer_date, due_date } => {
-            let (defer_date, due_date) = (whole_microseconds(*defer_date), due_date.map(whole_microseconds));
-            Event::Postpone { claim, defer_date, due_date }
-        }
-        TransactionResult::GivenBack => Event::GiveBack { claim },
-        TransactionResult::Successful { .. } | TransactionResult::Failed { .. } => {
-            let defer_date = match result {
-                TransactionResult::Failed { defer_date, .. } => defer_date.map(whole_microseconds),
-                _ => None,
-            };
-            let outcome = result.outcome().unwrap_or(crate::model::result::Outcome::Unspecified);
-            Event::Report { claim, outcome, defer_date }
-        }
     }
 }
 

@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use smallvec::smallvec;
 use tokio::sync::{Notify, oneshot};
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
 use super::inbox::{Batched, Inbox};
-use super::store::{Answer, Operation, Query, Store};
+use super::store::{Answer, Operation, Operations, Query, Store};
 use crate::model::clock::Clock;
 
 /// The most operations in one transaction; what is left over is the next batch.
@@ -153,17 +154,17 @@ impl Batch {
 
     /// One operation.
     pub(crate) async fn one(&self, operation: Operation) -> Result<Answer> {
-        let mut answers = self.all(vec![operation]).await;
+        let mut answers = self.all(smallvec![operation]).await;
         answers.pop().unwrap_or_else(|| Err(stopped()))
     }
 
     /// Operations that belong together: one commit.
-    pub(crate) async fn all(&self, operations: Vec<Operation>) -> Vec<Result<Answer>> {
+    pub(crate) async fn all(&self, operations: Operations) -> Vec<Result<Answer>> {
         let count = operations.len();
         match &self.way {
             Way::InPlace { store, clock } => {
                 let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                commit(&mut **store, operations, &mut Vec::new, &**clock, &self.changes)
+                commit(&mut **store, operations.into_vec(), &mut Vec::new, &**clock, &self.changes)
             }
             Way::Threads(Threads { writer, .. }) => {
                 let answered = writer.all(operations).await;

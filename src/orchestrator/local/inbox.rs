@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::super::{Report, Result};
 use super::batch::Message;
-use super::store::{Answer, Operation};
+use super::store::{Answer, Operation, Operations};
 use crate::model::job::JobState;
 use crate::model::result::TransactionResult;
 
@@ -28,7 +28,7 @@ struct State {
 
 /// One caller's operations, and where it waits.
 struct Waiting {
-    operations: Vec<Operation>,
+    operations: Operations,
     reply: oneshot::Sender<Told>,
 }
 
@@ -86,7 +86,7 @@ impl Inbox {
     }
 
     /// Operations that belong together: one commit. `None`: the store's thread has ended.
-    pub(super) async fn all(&self, operations: Vec<Operation>) -> Option<Vec<Result<Answer>>> {
+    pub(super) async fn all(&self, operations: Operations) -> Option<Vec<Result<Answer>>> {
         let (reply, told) = oneshot::channel();
         {
             let mut state = self.state();
@@ -130,7 +130,7 @@ impl Inbox {
     }
 
     fn undo(&self, unheard: impl Iterator<Item = Result<Answer>>) {
-        let operations: Vec<_> = unheard.filter_map(undone).flatten().collect();
+        let operations: Operations = unheard.filter_map(undone).flatten().collect();
         if !operations.is_empty() {
             let (reply, _nobody) = oneshot::channel();
             self.state().push(Waiting { operations, reply });

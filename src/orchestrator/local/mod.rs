@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::batch::Batch;
-use self::store::{Answer, Operation, Query};
+use self::store::{Answer, Operation, Operations, Query};
 use self::sweep::{Sweep, Sweeps};
 use super::{
     Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
@@ -193,7 +193,7 @@ impl Orchestrator for Local {
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
         let seen = self.batch.seen();
         let taking = take.is_some();
-        let mut operations: Vec<_> = reports.into_iter().map(Operation::Report).collect();
+        let mut operations: Operations = reports.into_iter().map(Operation::Report).collect();
         operations.extend(take.map(Operation::Take));
         let mut answers = self.batch.all(operations).await;
         let taken = if taking { answers.pop() } else { None };
@@ -201,7 +201,7 @@ impl Orchestrator for Local {
             reports: answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect(),
             taken: taken.map_or_else(
                 || Ok(Taken::default()),
-                |answer| expect_answer!(answer, Taken).map(|items| Taken { items, seen }),
+                |answer| expect_answer!(answer, Taken).map(|items| Taken { items: items.into_vec(), seen }),
             ),
         }
     }

@@ -71,6 +71,11 @@ pub(crate) trait Rows: Send {
         }
         Ok(())
     }
+    /// Writes the ends of attempts of which nothing but the row changes; each is guarded as in
+    /// [`write`](Self::write).
+    fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
+        ended.iter().map(|(id, queue, before, written)| self.write(*id, *queue, before, written)).collect()
+    }
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()>;
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>>;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
 use crate::model::clock::Clock;
@@ -50,6 +51,10 @@ pub(crate) trait Store: Send {
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;
 }
+
+/// The operations of one caller: a robot has a report and a take. Made in place, because memory that one thread takes
+/// and another gives back makes both wait.
+pub(crate) type Operations = SmallVec<[Operation; 2]>;
 
 /// One change.
 #[derive(Debug)]
@@ -180,7 +185,7 @@ pub(crate) enum Answer {
     Item(Box<QueueItem>),
     BulkAdded(BulkAdded),
     Claimed(ClaimedItem),
-    Taken(Vec<ClaimedItem>),
+    Taken(SmallVec<[ClaimedItem; 1]>),
     Status(Status),
     Queue(QueueDefinition),
     Failed(FailedItems),

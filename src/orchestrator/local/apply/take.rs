@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::super::super::{Result, Take};
 use super::super::rows::{NextItems, Rows, TakenRow, Written};
 use super::super::store::Answer;
@@ -63,12 +65,12 @@ impl<R: Rows> Apply<'_, R> {
         take: &Take,
         items: &mut std::vec::IntoIter<(ItemState, Box<QueueItem>)>,
         written: &mut Vec<TakenRow>,
-    ) -> Applied<Vec<ClaimedItem>> {
+    ) -> Applied<SmallVec<[ClaimedItem; 1]>> {
         if items.len() == 0 {
-            return Ok(Vec::new());
+            return Ok(SmallVec::new());
         }
         self.check_alive(take.job)?;
-        let mut taken = Vec::with_capacity(take.count.min(items.len()));
+        let mut taken = SmallVec::with_capacity(take.count.min(items.len()));
         while taken.len() < take.count {
             let Some((before, mut item)) = items.next() else { break };
             let event = Event::Take { job: take.job.number() };

@@ -98,38 +98,64 @@ macro_rules! numbered {
 }
 pub(super) use numbered;
 
-/// An enumeration of which an item without a row in `item_state` has none.
-macro_rules! numbered_or_none {
-    ($row:expr, $at:expr, $type:ty) => {{
-        let number: Option<i64> = $row.get($at)?;
-        number.map(<$type>::from_number).transpose().map_err(|error| unreadable($at, Type::Integer, error))
-    }};
-}
-
 pub(super) fn state(row: &SqlRow<'_>) -> Sql<(ItemId, QueueId, ItemState)> {
-    let token = row.get::<_, Option<u64>>(15)?.unwrap_or(0);
-    let holder: Option<i64> = row.get(14)?;
-    let state = ItemState {
-        status: numbered_or_none!(row, 7, Status)?.unwrap_or(Status::New),
-        review_status: numbered_or_none!(row, 8, ReviewStatus)?.unwrap_or(ReviewStatus::None),
-        outcome: numbered_or_none!(row, 9, Outcome)?,
-        superseded: row.get::<_, Option<bool>>(10)?.unwrap_or(false),
+    let mut state = ItemState {
+        status: Status::New,
+        review_status: ReviewStatus::None,
+        outcome: None,
+        superseded: false,
         holds_reference: row.get(6)?,
-        retry_number: row.get::<_, Option<u32>>(17)?.unwrap_or(0),
-        manual_retry_number: row.get::<_, Option<u32>>(18)?.unwrap_or(0),
+        retry_number: 0,
+        manual_retry_number: 0,
         priority: numbered!(row, 2, Priority)?,
         due_date: time_or_none(row, 3)?,
         defer_date: time_or_none(row, 4)?,
         creation_time: time(row, 5)?,
-        start_processing: time_or_none(row, 11)?,
-        end_processing: time_or_none(row, 12)?,
-        seconds_in_previous_attempts: row.get::<_, Option<u32>>(19)?.unwrap_or(0),
-        reviewer_user_id: row.get(13)?,
-        holder: holder.map(|job| Holder { job: JobNumber(job), token }),
-        token,
-        row_version: row.get::<_, Option<u64>>(16)?.unwrap_or(1),
+        start_processing: None,
+        end_processing: None,
+        seconds_in_previous_attempts: 0,
+        reviewer_user_id: None,
+        holder: None,
+        token: 0,
+        row_version: 1,
     };
+    if is_there(row, STATUS)? {
+        what_became_of(row, &mut state)?;
+    }
+    if is_there(row, RETRY_NUMBER)? {
+        state.retry_number = row.get(RETRY_NUMBER)?;
+        state.manual_retry_number = row.get(18)?;
+        state.seconds_in_previous_attempts = row.get(19)?;
+    }
     Ok((ItemId(row.get(0)?), QueueId(row.get(1)?), state))
+}
+
+/// NULL where the item has no row in `item_state`, or in `item_copy`.
+const STATUS: usize = 7;
+const RETRY_NUMBER: usize = 17;
+
+fn is_there(row: &SqlRow<'_>, at: usize) -> Sql<bool> {
+    Ok(!matches!(row.get_ref(at)?, rusqlite::types::ValueRef::Null))
+}
+
+fn what_became_of(row: &SqlRow<'_>, state: &mut ItemState) -> Sql<()> {
+    let outcome: Option<i64> = row.get(9)?;
+    let holder: Option<i64> = row.get(14)?;
+    state.status = numbered!(row, STATUS, Status)?;
+    state.review_status = numbered!(row, 8, ReviewStatus)?;
+    state.outcome =
+        outcome.map(Outcome::from_number).transpose().map_err(|error| unreadable(9, Type::Integer, error))?;
+    state.start_processing = time_or_none(row, 11)?;
+    if outcome.is_some() {
+        // Before there is an outcome these two only keep the room for what a result writes.
+        state.superseded = row.get::<_, i64>(10)? == 1;
+        state.end_processing = time_or_none(row, 12)?;
+    }
+    state.reviewer_user_id = row.get(13)?;
+    state.token = row.get(15)?;
+    state.holder = holder.map(|job| Holder { job: JobNumber(job), token: state.token });
+    state.row_version = row.get(16)?;
+    Ok(())
 }
 
 /// The item as people see it, but for its exception and its job: these stand elsewhere.
@@ -138,9 +164,13 @@ pub(super) fn item(row: &SqlRow<'_>) -> Sql<(ItemState, Box<QueueItem>)> {
     let at = |column: usize| STATE_COLUMNS + column;
     let unique_key = ItemKey::from_bytes(row.get(at(0))?);
     let chain_key: Option<[u8; 16]> = row.get(at(1))?;
-    let id_or_none = |column| row.get::<_, Option<i64>>(at(column)).map(|id| id.map(ItemId));
+    let copied = chain_key.is_some();
+    let ancestor = |column| -> Sql<Option<ItemId>> {
+        if copied { Ok(row.get::<_, Option<i64>>(at(column))?.map(ItemId)) } else { Ok(None) }
+    };
     let content = text(row, at(6))?;
-    let output = text(row, at(7))?;
+    let touched = is_there(row, STATUS)?;
+    let output = if touched { text(row, at(7))? } else { None };
     let item = QueueItem {
         id,
         unique_key,
@@ -163,11 +193,11 @@ pub(super) fn item(row: &SqlRow<'_>) -> Sql<(ItemState, Box<QueueItem>)> {
         end_processing: state.end_processing,
         seconds_in_previous_attempts: state.seconds_in_previous_attempts,
         retry_number: state.retry_number,
-        ancestor_id: id_or_none(4)?,
+        ancestor_id: ancestor(4)?,
         manual_retry_number: state.manual_retry_number,
-        manual_ancestor_id: id_or_none(5)?,
+        manual_ancestor_id: ancestor(5)?,
         is_superseded: state.superseded,
-        progress: row.get(at(8))?,
+        progress: if touched { row.get(at(8))? } else { None },
         executor_job: None,
         robot: if state.holder.is_some() { row.get(at(9))? } else { None },
         row_version: state.row_version,

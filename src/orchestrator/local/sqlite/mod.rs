@@ -11,7 +11,7 @@
 //! | `error.rs` | what SQLite's errors mean to a caller |
 //! | `migrations/` | the schema, by version |
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ pub(super) struct Sqlite {
     /// How many items the last look found, if they were the very first of their queue.
     found_first: Option<usize>,
     /// Items that this process took, as it left them. Somebody else may have changed them since.
-    taken: BTreeMap<ItemId, Row>,
+    taken: HashMap<ItemId, Row>,
     /// Jobs whose lock file was made in the open transaction.
     new_jobs: Vec<JobKey>,
     /// Jobs that end with the open transaction: their lock files go when it is committed.
@@ -88,7 +88,7 @@ impl Sqlite {
             last_item: None,
             run: None,
             found_first: None,
-            taken: BTreeMap::new(),
+            taken: HashMap::new(),
             new_jobs: Vec::new(),
             ended_jobs: Vec::new(),
         }

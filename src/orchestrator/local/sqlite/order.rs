@@ -116,9 +116,16 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Fo
     );
     let (queue, now) = (ask.queue.0, micros(ask.now));
     promote(connection, queue, now)?;
-    let read = |row: &rusqlite::Row<'_>| columns::item(row);
     let collect = |sql: &str, values: &[&dyn ToSql], count: usize| -> Sql<Vec<_>> {
-        prepared(connection, sql)?.query_map(values, read)?.take(count).collect()
+        let mut statement = prepared(connection, sql)?;
+        let mut rows = statement.query(values)?;
+        let mut items = Vec::with_capacity(count.min(1_024));
+        while items.len() < count
+            && let Some(row) = rows.next()?
+        {
+            items.push(columns::item(row)?);
+        }
+        Ok(items)
     };
     let items = match ask.reference {
         None => {

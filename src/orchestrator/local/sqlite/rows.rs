@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::super::Result;
 use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
-use super::write::{in_row, insert_copy, insert_item, write, write_large_content, write_taken};
+use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
 use super::{Sqlite, error, order, people, prepared, row_count};
 use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
@@ -222,6 +222,13 @@ impl Rows for Sqlite {
             self.remember(row.id, Row { queue, state: row.after });
         }
         Ok(())
+    }
+
+    fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
+        if let Some((id, _, _, written)) = ended.last() {
+            self.last_written = Some((*id, *written.state));
+        }
+        self.run(|c| write_ended(c, ended))
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {

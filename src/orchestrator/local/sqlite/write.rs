@@ -105,7 +105,11 @@ pub(super) fn write(
             take(&mut *prepared(connection, TAKE)?, queue, id, (before, state), robot)?
         }
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
-            end(connection, id, before, written)?
+            let rows = end(&mut *prepared(connection, END)?, id, before, written)?;
+            if let Some(exception) = written.exception.filter(|_| rows > 0) {
+                write_exception(connection, id, exception)?;
+            }
+            rows
         }
         _ => write_all(connection, id, queue, before, written)?,
     };
@@ -122,10 +126,11 @@ pub(super) fn write(
     Ok(true)
 }
 
-/// A take: of an item to which nothing ever happened, the row is made.
+/// A take: of an item to which nothing ever happened, the row is made. With room for what a result writes: the time of
+/// its end, and a byte in `superseded`, so that a row in a full page does not grow.
 const TAKE: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
-     start_processing, holder, robot, token, row_version) VALUES (?1, ?2, 1, 0, 0, ?3, ?4, ?5, ?6, ?7) \
-     ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = ?3, holder = ?4, robot = ?5, token = ?6, \
+     start_processing, end_processing, holder, robot, token, row_version) \
+     VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = ?3, holder = ?4, robot = ?5, token = ?6, \
      row_version = ?7 WHERE row_version = ?8";
 
 fn take(
@@ -157,12 +162,22 @@ pub(super) fn write_taken(connection: &Connection, queue: QueueId, taken: &[Take
     Ok(written)
 }
 
-fn end(connection: &Connection, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
-    const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
+/// Ends of attempts of which nothing but the row changes. Answers which were written.
+pub(super) fn write_ended(
+    connection: &Connection,
+    ended: &[(ItemId, QueueId, &ItemState, Written<'_>)],
+) -> Sql<Vec<bool>> {
+    let mut statement = prepared(connection, END)?;
+    ended.iter().map(|(id, _, before, written)| Ok(end(&mut statement, *id, before, written)? > 0)).collect()
+}
+
+const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
                        row_version = ?6, output = ?7, progress = coalesce(?8, progress) \
                        WHERE item_id = ?1 AND row_version = ?9";
+
+fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
     let state = written.state;
-    let rows = prepared(connection, END)?.execute(params![
+    statement.execute(params![
         id.0,
         state.status.number(),
         state.outcome.map(|outcome| outcome.number()),
@@ -172,11 +187,7 @@ fn end(connection: &Connection, id: ItemId, before: &ItemState, written: &Writte
         written.output.map(Output::as_json),
         written.progress,
         before.row_version,
-    ])?;
-    if let Some(exception) = written.exception.filter(|_| rows > 0) {
-        write_exception(connection, id, exception)?;
-    }
-    Ok(rows)
+    ])
 }
 
 /// Everything of an item's state. An item to which nothing ever happened has no row yet.

@@ -83,7 +83,7 @@ CREATE TABLE item_state (
     queue_id         INTEGER NOT NULL,
     status           INTEGER NOT NULL,
     review_status    INTEGER NOT NULL,
-    outcome          INTEGER,
+    outcome          INTEGER, -- NULL: superseded and end_processing mean nothing yet, and only keep their room
     superseded       INTEGER NOT NULL,
     start_processing INTEGER,
     end_processing   INTEGER,
