@@ -6,7 +6,7 @@ use super::status::Status;
 
 /// The items of one queue, counted by state. Kept by the store with every change, so that asking
 /// costs the same however many items there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct QueueStatistics {
     /// Waiting, postponed ones included.
@@ -55,12 +55,12 @@ impl QueueStatistics {
     }
 
     /// Counts `by` more items in this state.
-    pub(crate) fn count(&mut self, state: &ItemState, by: i64) {
+    pub fn count(&mut self, state: &ItemState, by: i64) {
         *self.counter(state.status, state.outcome) += by;
     }
 
-    /// Counts an item that moved.
-    pub(crate) fn moved(&mut self, before: &ItemState, after: &ItemState) {
+    /// Counts an item that moved from one state to another.
+    pub fn moved(&mut self, before: &ItemState, after: &ItemState) {
         self.count(before, -1);
         self.count(after, 1);
     }

@@ -15,6 +15,7 @@ use world::{Limits, Robots};
 
 const EVERYTHING: Limits = Limits {
     items: 1,
+    adds: 0,
     retries: 1,
     manual: 1,
     postpones: 1,
@@ -92,6 +93,12 @@ fn every_invariant_holds_for_two_items_in_order() {
 }
 
 #[test]
+fn every_invariant_holds_while_items_are_added() {
+    let limits = Limits { adds: 1, retries: 1, crashes: 1, ..Limits::default() };
+    holds("an item is added", limits, 50_000);
+}
+
+#[test]
 fn every_invariant_holds_when_leases_end_although_jobs_beat() {
     // Safety must never rest on time: with a sweeper that ends leases at will, all holds but I20.
     let limits = Limits { retries: 1, duplicates: 1, unsafe_clock: true, ..Limits::default() };
@@ -102,6 +109,7 @@ fn every_invariant_holds_when_leases_end_although_jobs_beat() {
 fn every_mutant_is_caught() {
     for mutant in Mutant::ALL {
         let limits = match mutant {
+            Mutant::AddAcknowledgedBeforeCommit => Limits { adds: 1, ..EVERYTHING },
             Mutant::OrderIgnoresDueDate => Limits { items: 2, ..Limits::default() },
             Mutant::SupersededIsRetried => Limits { manual: 2, ..Limits::default() },
             _ => EVERYTHING,

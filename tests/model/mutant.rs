@@ -28,6 +28,10 @@ pub enum Mutant {
     SupersededIsRetried,
     /// A report is acknowledged before it is committed.
     AcknowledgedBeforeCommit,
+    /// An add is acknowledged before it is committed.
+    AddAcknowledgedBeforeCommit,
+    /// The retry copy is not counted.
+    CopyIsNotCounted,
     /// Items are handed out by their id.
     OrderIgnoresDueDate,
     /// The event of a transition is written in a second transaction.
@@ -35,7 +39,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::CompletionChecksStateOnly,
         Self::CompletionChecksIdOnly,
         Self::PostponeKeepsTheToken,
@@ -49,6 +53,8 @@ impl Mutant {
         Self::VerifiedIsRetried,
         Self::SupersededIsRetried,
         Self::AcknowledgedBeforeCommit,
+        Self::AddAcknowledgedBeforeCommit,
+        Self::CopyIsNotCounted,
         Self::OrderIgnoresDueDate,
         Self::EventOutsideTheTransaction,
     ];
@@ -67,6 +73,8 @@ impl Mutant {
             Self::VerifiedIsRetried => &["I11", "I8", "V"],
             Self::SupersededIsRetried => &["I7"],
             Self::AcknowledgedBeforeCommit => &["I5"],
+            Self::AddAcknowledgedBeforeCommit => &["I14"],
+            Self::CopyIsNotCounted => &["I18"],
             Self::OrderIgnoresDueDate => &["I16"],
             Self::EventOutsideTheTransaction => &["I17"],
         }

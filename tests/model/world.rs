@@ -10,6 +10,7 @@ use performer::model::lifecycle::{self, Event, ItemState, Transition, transition
 use performer::model::queue::QueuePolicy;
 use performer::model::result::Outcome;
 use performer::model::selection::{SelectionKey, is_eligible};
+use performer::model::statistics::QueueStatistics;
 use performer::{Priority, ReviewStatus, Status};
 use stateright::{Model, Property};
 
@@ -19,6 +20,8 @@ use super::mutant::Mutant;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub items: usize,
+    /// Items that are added while the others are at work.
+    pub adds: u8,
     pub retries: u32,
     pub manual: u8,
     pub postpones: u8,
@@ -34,6 +37,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             items: 1,
+            adds: 0,
             retries: 0,
             manual: 0,
             postpones: 0,
@@ -116,12 +120,22 @@ pub struct World {
     duplicates: u8,
     crashes: u8,
     deletes: u8,
+    /// Adds that may still happen, those that are committed, and those that somebody was told of.
+    adds: u8,
+    added: u8,
+    add_acknowledged: u8,
+    /// The counters of the queue, as a store keeps them.
+    counted: QueueStatistics,
     /// The invariant that a step broke, where no later state shows it.
     broken: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Somebody adds an item.
+    Add,
+    /// Added, and the answer is lost.
+    AddUnheard,
     Take(usize),
     /// Taken, and the answer is lost.
     TakeUnheard(usize),
@@ -161,6 +175,26 @@ impl Robots {
         }
     }
 
+    /// A new item, as the rules make it.
+    fn new_row(&self, root: usize) -> Row {
+        let mut item = NewQueueItem::new(()).reference(format!("R{root}")).priority(Priority::Normal);
+        if root == 1 {
+            item = item.due_date(now()); // the later one is due, and goes first
+        }
+        let state = lifecycle::added(&item, &self.policy(), now());
+        Row {
+            state,
+            ancestor: None,
+            copies: 0,
+            root,
+            results: 0,
+            acknowledged: None,
+            transitions: 0,
+            events: 0,
+            takes: 0,
+        }
+    }
+
     fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
@@ -169,6 +203,7 @@ impl Robots {
     fn write(&self, world: &mut World, row: usize, change: &lifecycle::Change) {
         let before = world.rows[row].state;
         world.rows[row].state = change.after;
+        world.counted.moved(&before, &change.after);
         world.rows[row].transitions += 1;
         if self.is(Mutant::EventOutsideTheTransaction) {
             world.event_to_write = Some(row);
@@ -183,6 +218,9 @@ impl Robots {
                 world.copy_to_write = Some((row, copy));
             } else {
                 world.insert_copy(row, copy);
+                if self.is(Mutant::CopyIsNotCounted) {
+                    world.counted.count(&copy, -1);
+                }
             }
         }
     }
@@ -327,6 +365,7 @@ impl World {
 
     fn insert_copy(&mut self, original: usize, copy: ItemState) {
         self.rows[original].copies += 1;
+        self.counted.count(&copy, 1);
         let root = self.rows[original].root;
         self.rows.push(Row {
             state: copy,
@@ -369,25 +408,10 @@ impl Model for Robots {
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        let row = |root: usize| {
-            let mut item = NewQueueItem::new(()).reference(format!("R{root}")).priority(Priority::Normal);
-            if root == 1 {
-                item = item.due_date(now()); // the later one is due, and goes first
-            }
-            let state = lifecycle::added(&item, &self.policy(), now());
-            Row {
-                state,
-                ancestor: None,
-                copies: 0,
-                root,
-                results: 0,
-                acknowledged: None,
-                transitions: 0,
-                events: 0,
-                takes: 0,
-            }
-        };
+        let row = |root: usize| self.new_row(root);
         let job = Job { alive: true, silent: false, suspected: false };
+        let mut counted = QueueStatistics::default();
+        (0..self.limits.items).for_each(|root| counted.count(&row(root).state, 1));
         vec![World {
             rows: (0..self.limits.items).map(row).collect(),
             robots: [Robot::Idle; 2],
@@ -401,6 +425,10 @@ impl Model for Robots {
             duplicates: self.limits.duplicates,
             crashes: self.limits.crashes,
             deletes: self.limits.deletes,
+            adds: self.limits.adds,
+            added: 0,
+            add_acknowledged: 0,
+            counted,
             broken: None,
         }]
     }
@@ -413,6 +441,9 @@ impl Model for Robots {
             actions.push(Action::WriteTheRest);
         }
         let lossy = world.duplicates > 0;
+        if world.adds > 0 {
+            actions.extend([Action::Add, Action::AddUnheard]);
+        }
         for robot in 0..2 {
             match world.robots[robot] {
                 Robot::Idle if self.next_row(world).is_some() => {
@@ -564,6 +595,17 @@ impl Model for Robots {
                     return None; // enough
                 }
             }
+            Action::Add | Action::AddUnheard => {
+                world.adds -= 1;
+                world.add_acknowledged += u8::from(action == Action::Add);
+                // (Acknowledged, and then the store dies before it writes: the mutant.)
+                if !(self.is(Mutant::AddAcknowledgedBeforeCommit) && world.crashes > 0) {
+                    world.added += 1;
+                    let row = self.new_row(world.rows.len());
+                    world.counted.count(&row.state, 1);
+                    world.rows.push(row);
+                }
+            }
             Action::DeferDatePasses(row) => world.rows[row].state.defer_date = None,
             Action::Review(row, to) => {
                 world.manual -= u8::from(to == ReviewStatus::Retried);
@@ -648,7 +690,17 @@ impl Model for Robots {
             }),
             Property::always("I13", |model: &Self, world: &World| {
                 let roots = world.rows.iter().filter(|row| row.ancestor.is_none()).count();
-                roots == model.limits.items && world.every_chain(|chain| !chain.is_empty())
+                roots == model.limits.items + usize::from(world.added)
+                    && world.every_chain(|chain| !chain.is_empty())
+            }),
+            Property::always("I14", |model: &Self, world: &World| {
+                let roots = world.rows.iter().filter(|row| row.ancestor.is_none()).count();
+                roots >= model.limits.items + usize::from(world.add_acknowledged)
+            }),
+            Property::always("I18", |_, world: &World| {
+                let mut recount = QueueStatistics::default();
+                world.rows.iter().for_each(|row| recount.count(&row.state, 1));
+                recount == world.counted
             }),
             Property::always("I15", |_, world: &World| {
                 world.every_chain(|chain| chain.iter().filter(|row| row.state.holds_reference).count() <= 1)
