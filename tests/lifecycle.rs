@@ -385,3 +385,24 @@ fn a_new_item_holds_its_reference_where_that_means_something() {
         assert_eq!((state.row_version, state.token, state.creation_time), (1, 0, now()));
     }
 }
+
+/// T6 and T21: a copy begins anew, whatever its original has been through, and takes the reference over.
+#[test]
+fn a_copy_begins_anew() {
+    let policy = QueuePolicy { max_number_of_retries: 3, ..QueuePolicy::default() };
+    let failed = item(Status::Failed, ReviewStatus::InReview);
+    let by_hand = Event::Review { to: ReviewStatus::Retried, row_version: failed.row_version };
+    let running = item(Status::InProgress, ReviewStatus::None);
+    let automatic = Event::Report { claim: CLAIM, outcome: Outcome::ApplicationException, defer_date: None };
+    for (original, event) in [(failed, by_hand), (running, automatic)] {
+        let change = changed(&original, event, &policy);
+        let copy = change.copy.expect("a copy");
+        assert_eq!((copy.status, copy.review_status, copy.outcome), (Status::New, ReviewStatus::None, None));
+        assert_eq!((copy.start_processing, copy.end_processing, copy.holder), (None, None, None));
+        assert_eq!((copy.token, copy.row_version, copy.reviewer_user_id), (0, 1, None));
+        assert!(!copy.superseded && change.after.superseded);
+        assert!(original.holds_reference && copy.holds_reference && !change.after.holds_reference);
+        assert_eq!((copy.creation_time, copy.defer_date), (now(), None));
+        assert_eq!((copy.priority, copy.due_date), (original.priority, original.due_date));
+    }
+}

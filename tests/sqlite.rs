@@ -404,3 +404,34 @@ async fn a_full_disk_is_an_error_that_passes() {
     let unmounted = std::process::Command::new("umount").arg(folder.path()).status();
     assert!(unmounted.is_ok_and(|status| status.success()));
 }
+
+/// Of the robots in one commit one tells the others. If nobody lets it, they hear nevertheless.
+#[tokio::test]
+async fn a_caller_that_nobody_polls_keeps_no_other_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let store = open(&path).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    for reference in ["a", "b", "c"] {
+        store.add_queue_item(QUEUE, named(reference)).await.unwrap();
+    }
+    // Until somebody lets go of the file, everything that comes is in one transaction.
+    let busy = raw(&path);
+    busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut unpolled = std::pin::pin!(store.report_and_take(Vec::new(), Some(take(job, 1))));
+    std::future::poll_fn(|context| {
+        assert!(unpolled.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    let second = store.report_and_take(Vec::new(), Some(take(job, 1)));
+    let others = async { tokio::join!(second, store.beat(job)) };
+    let release = async { busy.execute_batch("COMMIT").unwrap() };
+    let ((second, beat), ()) =
+        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(others, release) }).await.unwrap();
+    assert_eq!(second.taken.unwrap().items[0].item.reference.as_deref(), Some("b"));
+    beat.unwrap();
+    // And the one that nobody polled finds its own answer.
+    assert_eq!(unpolled.await.taken.unwrap().items[0].item.reference.as_deref(), Some("a"));
+}

@@ -517,8 +517,6 @@ impl Step<'_> {
             status: Status::New,
             review_status: ReviewStatus::None,
             outcome: None,
-            superseded: false,
-            holds_reference: self.item.holds_reference,
             defer_date,
             creation_time: self.now,
             start_processing: None,

@@ -19,7 +19,7 @@ use smallvec::smallvec;
 use tokio::sync::{Notify, oneshot};
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
-use super::inbox::{Batched, Inbox};
+use super::inbox::{Batched, Inbox, Rest};
 use super::store::{Answer, Operation, Operations, Query, Store};
 use crate::model::clock::Clock;
 
@@ -28,6 +28,9 @@ const MOST_OPERATIONS: usize = 4_096;
 
 /// How often an idle store is asked whether another process has changed it, while somebody waits.
 const LOOK_ELSEWHERE: Duration = Duration::from_millis(25);
+
+/// How long a robot has to tell the others what they were answered, before the store does so itself.
+const TELL_AFTER: Duration = Duration::from_millis(1);
 
 /// A store, and the way to it.
 pub(crate) struct Batch {
@@ -140,6 +143,7 @@ impl Batch {
         let inbox = Inbox::new(commits);
         let writing = Writer {
             inbox: inbox.clone(),
+            untold: None,
             store: writer,
             clock,
             changes: changes.clone(),
@@ -221,6 +225,8 @@ impl Drop for Waiting<'_> {
 
 struct Writer {
     inbox: Arc<Inbox>,
+    /// What a robot was asked to tell the others, last.
+    untold: Option<Rest>,
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
     changes: Changes,
@@ -245,7 +251,10 @@ impl Writer {
     /// processes did. False: the store is being closed.
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
-            let message = if self.changes.somebody_waits() {
+            let untold = self.untold.as_ref().is_some_and(|rest| !rest.is_told());
+            let message = if untold {
+                messages.recv_timeout(TELL_AFTER)
+            } else if self.changes.somebody_waits() {
                 messages.recv_timeout(LOOK_ELSEWHERE)
             } else {
                 messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -254,6 +263,11 @@ impl Writer {
                 Ok(Message::Work) => return true,
                 Ok(Message::SomebodyWaits) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if untold => {
+                    if let Some(rest) = self.untold.take() {
+                        rest.tell();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
         }
@@ -280,7 +294,11 @@ impl Writer {
             joining.operations
         };
         let answers = commit(&mut *self.store, operations, &mut more, &*self.clock, &self.changes);
-        self.inbox.answer(callers, answers);
+        let rest = self.inbox.answer(callers, answers);
+        // Those of the commit before have been told long ago, nearly always.
+        if let Some(before) = std::mem::replace(&mut self.untold, rest) {
+            before.tell();
+        }
         // A store that is never idle is never waited for; somebody may wait for items of another queue.
         if self.changes.somebody_waits() && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
             self.look_elsewhere();

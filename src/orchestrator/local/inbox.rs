@@ -1,8 +1,9 @@
 //! Where callers leave their operations for a store on a thread of its own, and how they hear of the answers.
 //!
-//! The store takes along everything that waits, and tells one of the callers; that one tells the others. So the
-//! store's thread wakes one task a commit, however many robots report in it: waking a task from another thread costs
-//! as much as a statement, waking it from a task beside it next to nothing.
+//! The store takes along everything that waits. Of the robots that report and take, it wakes one, which tells the others:
+//! waking a task from another thread costs the store as much as a statement, waking it from a task beside it next to
+//! nothing. Should that one not come to it at once (its thread is blocked, nobody polls it), the store tells the others
+//! after all. Everybody else, the heart of a job above all, hears from the store itself.
 //!
 //! Any caller may go away at any time. Answers travel as values whose `Drop` tells those who have not been told, and
 //! undoes what nobody heard.
@@ -29,14 +30,22 @@ struct State {
 /// One caller's operations, and where it waits.
 struct Waiting {
     operations: Operations,
+    caller: Caller,
+}
+
+/// Who waits for so many answers.
+struct Caller {
+    count: usize,
     reply: oneshot::Sender<Told>,
+    /// A robot: it may hear from another one.
+    is_robot: bool,
 }
 
 /// What a caller is told.
 enum Told {
     Own(Answers),
-    /// The answers of a whole commit: it finds its own, and tells the others.
-    Everybodys(Answered),
+    /// Its answers, and those that it tells the others.
+    AndOthers(Answers, Rest),
 }
 
 /// What becomes one transaction, and who waits for it.
@@ -45,15 +54,17 @@ pub(super) struct Batched {
     pub(super) callers: Callers,
 }
 
-/// Callers in the order of their operations, of which each has so many.
-pub(super) struct Callers(Vec<(usize, oneshot::Sender<Told>)>);
+/// Callers in the order of their operations.
+pub(super) struct Callers(Vec<Caller>);
 
-/// The answers of a commit. Dropped, wherever that happens, they are told to each caller.
-struct Answered {
-    /// How many of the answers are for the caller that is told.
-    own: usize,
+/// What one caller tells the others; until it does, the store can do so.
+#[derive(Clone)]
+pub(super) struct Rest(Arc<Mutex<Option<Others>>>);
+
+/// The answers of a commit to the callers that one of them tells. Dropped, wherever that happens, they are told.
+struct Others {
     answers: std::vec::IntoIter<Result<Answer>>,
-    others: std::vec::IntoIter<(usize, oneshot::Sender<Told>)>,
+    callers: std::vec::IntoIter<Caller>,
     inbox: Arc<Inbox>,
 }
 
@@ -91,12 +102,15 @@ impl Inbox {
         {
             let mut state = self.state();
             state.writer.as_ref()?;
-            state.push(Waiting { operations, reply });
+            state.push(operations, reply);
         }
-        match told.await.ok()? {
-            Told::Own(answers) => Some(answers.heard()),
-            Told::Everybodys(mut answered) => Some(answered.own().heard()), // and the others are told
-        }
+        Some(match told.await.ok()? {
+            Told::Own(answers) => answers.heard(),
+            Told::AndOthers(answers, rest) => {
+                rest.tell();
+                answers.heard()
+            }
+        })
     }
 
     /// Takes along what waits: about so many operations.
@@ -105,35 +119,55 @@ impl Inbox {
         let mut count = 0;
         let fitting = state.waiting.iter().take_while(|waiting| {
             let fits = count < most;
-            count += waiting.operations.len();
+            count += waiting.caller.count;
             fits
         });
         let fitting = fitting.count();
         let mut operations = Vec::with_capacity(count);
         let mut callers = Vec::with_capacity(fitting);
-        for Waiting { operations: own, reply } in state.waiting.drain(..fitting) {
-            callers.push((own.len(), reply));
+        for Waiting { operations: own, caller } in state.waiting.drain(..fitting) {
+            callers.push(caller);
             operations.extend(own);
         }
         Batched { operations, callers: Callers(callers) }
     }
 
-    /// Tells the callers: the first one who is still there is told everything.
-    pub(super) fn answer(self: &Arc<Self>, callers: Callers, answers: Vec<Result<Answer>>) {
-        let (mut answers, mut others) = (answers.into_iter(), callers.0.into_iter());
-        while let Some((own, reply)) = others.next() {
-            let told = Told::Everybodys(Answered { own, answers, others, inbox: self.clone() });
-            let Err(Told::Everybodys(mut unheard)) = reply.send(told) else { return };
-            drop(unheard.own());
-            (answers, others) = (std::mem::take(&mut unheard.answers), std::mem::take(&mut unheard.others));
+    /// Tells the callers. What one of the robots is to tell the others is answered.
+    pub(super) fn answer(self: &Arc<Self>, callers: Callers, answers: Vec<Result<Answer>>) -> Option<Rest> {
+        let mut answers = answers.into_iter();
+        let (mut rest, mut robots) = (Vec::with_capacity(answers.len()), Vec::with_capacity(callers.0.len()));
+        for caller in callers.0 {
+            let own = answers.by_ref().take(caller.count);
+            if caller.is_robot {
+                rest.extend(own);
+                robots.push(caller);
+            } else {
+                let answers = Answers { unheard: own.collect(), inbox: self.clone() };
+                drop(caller.reply.send(Told::Own(answers))); // what comes back is undone
+            }
         }
+        let mut others =
+            Others { answers: rest.into_iter(), callers: robots.into_iter(), inbox: self.clone() };
+        while let Some((reply, own)) = others.next() {
+            if others.callers.len() == 0 {
+                drop(reply.send(Told::Own(own)));
+                return None;
+            }
+            let rest = Rest(Arc::new(Mutex::new(Some(others))));
+            match reply.send(Told::AndOthers(own, rest.clone())) {
+                Ok(()) => return Some(rest),
+                Err(unheard) => drop(unheard), // it is gone; the next one
+            }
+            others = rest.take()?;
+        }
+        None
     }
 
     fn undo(&self, unheard: impl Iterator<Item = Result<Answer>>) {
         let operations: Operations = unheard.filter_map(undone).flatten().collect();
         if !operations.is_empty() {
             let (reply, _nobody) = oneshot::channel();
-            self.state().push(Waiting { operations, reply });
+            self.state().push(operations, reply);
         }
     }
 
@@ -143,8 +177,12 @@ impl Inbox {
 }
 
 impl State {
-    fn push(&mut self, waiting: Waiting) {
-        self.waiting.push(waiting);
+    fn push(&mut self, operations: Operations, reply: oneshot::Sender<Told>) {
+        let of_a_robot =
+            |operation: &Operation| matches!(operation, Operation::Report(_) | Operation::Take(_));
+        let is_robot = operations.iter().all(of_a_robot);
+        let caller = Caller { count: operations.len(), reply, is_robot };
+        self.waiting.push(Waiting { operations, caller });
         if self.waiting.len() == 1 {
             self.send(Message::Work);
         }
@@ -164,23 +202,34 @@ impl Callers {
     }
 }
 
-impl Answered {
-    /// The answers to the caller that is told.
-    fn own(&mut self) -> Answers {
-        let own = std::mem::take(&mut self.own);
-        self.answers(own)
+impl Rest {
+    /// Tells those who have not been told.
+    pub(super) fn tell(&self) {
+        drop(self.take()); // not while it is locked
     }
 
-    fn answers(&mut self, count: usize) -> Answers {
-        Answers { unheard: self.answers.by_ref().take(count).collect(), inbox: self.inbox.clone() }
+    pub(super) fn is_told(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn take(&self) -> Option<Others> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl Drop for Answered {
+impl Others {
+    /// The next caller, and the answers to it.
+    fn next(&mut self) -> Option<(oneshot::Sender<Told>, Answers)> {
+        let Caller { count, reply, .. } = self.callers.next()?;
+        let unheard = self.answers.by_ref().take(count).collect();
+        Some((reply, Answers { unheard, inbox: self.inbox.clone() }))
+    }
+}
+
+impl Drop for Others {
     fn drop(&mut self) {
-        drop(self.own());
-        while let Some((count, reply)) = self.others.next() {
-            drop(reply.send(Told::Own(self.answers(count)))); // what comes back is undone
+        while let Some((reply, answers)) = self.next() {
+            drop(reply.send(Told::Own(answers))); // what comes back is undone
         }
     }
 }

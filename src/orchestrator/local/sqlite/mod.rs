@@ -51,6 +51,8 @@ pub(super) struct Sqlite {
     run: Option<order::Run>,
     /// How many items the last look found, if they were the very first of their queue.
     found_first: Option<usize>,
+    /// A transaction was begun and, as far as is known, not committed.
+    uncommitted: bool,
     /// Items that this process took, as it left them. Somebody else may have changed them since.
     taken: HashMap<ItemId, Row>,
     /// Jobs whose lock file was made in the open transaction.
@@ -88,6 +90,7 @@ impl Sqlite {
             last_item: None,
             run: None,
             found_first: None,
+            uncommitted: false,
             taken: HashMap::new(),
             new_jobs: Vec::new(),
             ended_jobs: Vec::new(),
@@ -119,6 +122,15 @@ impl Sqlite {
         let next = self.last_item()? + 1;
         self.last_item = Some((next, true));
         Ok(ItemId(next))
+    }
+
+    /// The transaction is on disk.
+    fn committed(&mut self) {
+        self.uncommitted = false;
+        self.new_jobs.clear();
+        for job in std::mem::take(&mut self.ended_jobs) {
+            self.locks.release(job);
+        }
     }
 
     /// Before anybody looks at what is ready, or changes it: what was added is entered.

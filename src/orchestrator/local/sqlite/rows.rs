@@ -31,6 +31,9 @@ impl Rows for Sqlite {
         if !self.connection.is_autocommit() {
             self.rollback(); // a transaction that ended in a panic
         }
+        if std::mem::replace(&mut self.uncommitted, true) {
+            self.taken.clear(); // what is remembered of a transaction that was undone never was
+        }
         (self.last_written, self.last_item, self.run, self.found_first) = (None, None, None, None);
         (self.new_jobs, self.ended_jobs) = (Vec::new(), Vec::new());
         // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
@@ -46,10 +49,8 @@ impl Rows for Sqlite {
         }
         let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
         let Err(error) = committed else {
-            // Not before: were the process killed in between, nobody could tell that the job is gone.
-            for job in std::mem::take(&mut self.ended_jobs) {
-                self.locks.release(job);
-            }
+            // Lock files go now, not before: were the process killed in between, nobody could tell that a job is gone.
+            self.committed();
             return Ok(());
         };
         if !error::breaks_the_connection(&error) {
@@ -62,7 +63,10 @@ impl Rows for Sqlite {
             return Err(error::explain_commit(error, &self.path));
         };
         match self.reopen_if_broken().and_then(|()| self.row(id)) {
-            Ok(Some(row)) if row.state == written => Ok(()),
+            Ok(Some(row)) if row.state == written => {
+                self.committed();
+                Ok(())
+            }
             Ok(Some(row)) if row.state.row_version < written.row_version => {
                 Err(error::explain(error, &self.path))
             }

@@ -173,7 +173,7 @@ pub(super) fn write_ended(
 
 const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
                        row_version = ?6, output = ?7, progress = coalesce(?8, progress) \
-                       WHERE item_id = ?1 AND row_version = ?9";
+                       WHERE item_id = ?1 AND row_version = ?9 AND status = 1";
 
 fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
     let state = written.state;
@@ -202,7 +202,7 @@ fn write_all(
                           row_version) VALUES (?1, ?2, 0, 0, 0, 0, 1)";
     const ALL: &str = "UPDATE item_state SET status = ?2, review_status = ?3, superseded = ?4, start_processing = ?5, \
          reviewer_user_id = ?6, holder = ?7, token = ?8, row_version = ?9, progress = coalesce(?10, progress) \
-         WHERE item_id = ?1 AND row_version = ?11";
+         WHERE item_id = ?1 AND row_version = ?11 AND status = ?12";
     let state = written.state;
     if before.status == Status::New {
         prepared(connection, INSERT)?.execute([id.0, queue.0])?;
@@ -219,6 +219,7 @@ fn write_all(
         state.row_version,
         written.progress,
         before.row_version,
+        before.status.number(),
     ])
 }
 
