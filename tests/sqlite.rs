@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use performer::orchestrator::Report;
 use performer::orchestrator::local::Local;
 use performer::{
     Administration, CommitType, ErrorKind, JobState, NewQueueDefinition, NewQueueItem, Orchestrator,
@@ -199,8 +200,7 @@ async fn several_stores_on_one_file_hand_out_each_item_once() {
             loop {
                 let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
                 let Some(claimed) = taken.items.into_iter().next() else { return done };
-                let report =
-                    performer::orchestrator::Report { claim: claimed.claim, result: ok(), progress: None };
+                let report = Report { claim: claimed.claim, result: ok(), progress: None };
                 let answer = store.report_and_take(vec![report], None).await;
                 assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
                 done += 1;
@@ -359,8 +359,7 @@ async fn content_of_two_hundred_kilobytes_is_not_written_again_by_a_claim_and_a_
     let log = || fs::metadata(folder.path().join("queue.db-wal")).unwrap().len();
     let before = log();
     let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
-    let report =
-        performer::orchestrator::Report { claim: taken.items[0].claim, result: ok(), progress: None };
+    let report = Report { claim: taken.items[0].claim, result: ok(), progress: None };
     store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
     assert!(log() - before < 60_000, "{} bytes", log() - before);
 }
@@ -382,6 +381,9 @@ async fn a_full_disk_is_an_error_that_passes() {
     let path = folder.path().join("queue.db");
     let store = open(&path).await;
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    store.add_queue_item(QUEUE, named("held")).await.unwrap();
+    let held = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items.remove(0);
     let ballast = folder.path().join("ballast");
     fs::write(&ballast, vec![0; 900_000]).unwrap();
     let mut added = 0;
@@ -395,7 +397,22 @@ async fn a_full_disk_is_an_error_that_passes() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     let counted = async || store.queue_statistics(QUEUE).await.unwrap().new;
     assert_eq!(counted().await, added, "what was refused is not there, what was acknowledged is");
+    // Until not even a word fits any more.
+    let mut words = 0;
+    while let Ok(()) = store.set_transaction_progress(held.claim, format!("word {words}")).await {
+        words += 1;
+        assert!(words < 1_000, "the disk should be full by now");
+    }
     fs::remove_file(&ballast).unwrap();
+    // What the last word would have changed never was: the item is deleted at the version that it would have had.
+    let other = open(&path).await;
+    let version = other.get_queue_item(held.item.id).await.unwrap().version();
+    assert!(other.delete_queue_items(vec![version]).await.unwrap().0.is_empty());
+    let report = Report { claim: held.claim, result: ok(), progress: None };
+    let late = store.report_and_take(vec![report], None).await.reports.remove(0);
+    assert!(late.unwrap_err().is_claim_lost());
+    assert_eq!(store.get_queue_item(held.item.id).await.unwrap().status, Status::Deleted);
+    drop(other);
     store.add_queue_item(QUEUE, NewQueueItem::new(json!({"t": "x".repeat(20_000)}))).await.unwrap();
     assert_eq!(counted().await, added + 1, "and when there is space again, it goes on");
     drop(store);

@@ -22,6 +22,9 @@ fn main() {
     if names.first().is_some_and(|name| name == "in-another-process") {
         return ours::add_from_another_process(&names[1..]);
     }
+    if names.first().is_some_and(|name| name == "in-a-process-of-its-own") {
+        return ours::resident();
+    }
     let bench = Bench::new(names);
     println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
     ours::drains(&bench);
