@@ -71,9 +71,8 @@ macro_rules! guid {
 }
 
 guid! {
-    /// The key of an item. The `Key` is shared by all attempts of a retry chain, the `UniqueKey` is one
-    /// attempt's own (contract section 12.1). Key and retry number together are the idempotency key of
-    /// an attempt for the systems that a transaction touches.
+    /// The key of an item. The `Key` is shared by all attempts of a retry chain, and is the idempotency key for the
+    /// systems that a transaction touches; the `UniqueKey` is one attempt's own (contract section 12.1).
     ItemKey
 }
 

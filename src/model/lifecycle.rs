@@ -185,24 +185,36 @@ pub struct Change {
 /// T1, add: the state of a new item.
 pub fn added(item: &NewQueueItem, queue: &QueuePolicy, now: Timestamp) -> ItemState {
     ItemState {
-        status: Status::New,
-        review_status: ReviewStatus::None,
-        outcome: None,
-        superseded: false,
         holds_reference: queue.enforce_unique_reference && item.reference.is_some(),
-        retry_number: 0,
-        manual_retry_number: 0,
-        priority: item.priority,
         due_date: item.due_date,
         defer_date: item.defer_date,
-        creation_time: now,
-        start_processing: None,
-        end_processing: None,
-        seconds_in_previous_attempts: 0,
-        reviewer_user_id: None,
-        holder: None,
-        token: 0,
-        row_version: 1,
+        ..ItemState::untouched(item.priority, now)
+    }
+}
+
+impl ItemState {
+    /// An item to which nothing has happened yet, without dates and without a reference that counts.
+    pub(crate) fn untouched(priority: Priority, creation_time: Timestamp) -> Self {
+        Self {
+            status: Status::New,
+            review_status: ReviewStatus::None,
+            outcome: None,
+            superseded: false,
+            holds_reference: false,
+            retry_number: 0,
+            manual_retry_number: 0,
+            priority,
+            due_date: None,
+            defer_date: None,
+            creation_time,
+            start_processing: None,
+            end_processing: None,
+            seconds_in_previous_attempts: 0,
+            reviewer_user_id: None,
+            holder: None,
+            token: 0,
+            row_version: 1,
+        }
     }
 }
 

@@ -189,7 +189,7 @@ impl Feeder {
             || self.job.stop.is_kill_requested() && self.handed.sender_strong_count() <= held
     }
 
-    /// How many items to take: what there is room for, once a quarter of the buffer is free. An empty queue
+    /// How many items to take: what there is room for, once half of the buffer is free. An empty queue
     /// is looked at again only with a report, which may have made a retry copy, or after a change.
     fn wanted(&self) -> usize {
         let room = self.size.saturating_sub(self.buffer.items().len());

@@ -73,6 +73,13 @@ pub struct Row {
     takes: u8,
 }
 
+impl Row {
+    fn new(state: ItemState, ancestor: Option<usize>, root: usize) -> Self {
+        let (copies, results, transitions, events, takes) = (0, 0, 0, 0, 0);
+        Self { state, ancestor, copies, root, results, acknowledged: None, transitions, events, takes }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Job {
     alive: bool,
@@ -182,17 +189,7 @@ impl Robots {
             item = item.due_date(now()); // the later one is due, and goes first
         }
         let state = lifecycle::added(&item, &self.policy(), now());
-        Row {
-            state,
-            ancestor: None,
-            copies: 0,
-            root,
-            results: 0,
-            acknowledged: None,
-            transitions: 0,
-            events: 0,
-            takes: 0,
-        }
+        Row::new(state, None, root)
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -367,17 +364,7 @@ impl World {
         self.rows[original].copies += 1;
         self.counted.count(&copy, 1);
         let root = self.rows[original].root;
-        self.rows.push(Row {
-            state: copy,
-            ancestor: Some(original),
-            copies: 0,
-            root,
-            results: 0,
-            acknowledged: None,
-            transitions: 0,
-            events: 0,
-            takes: 0,
-        });
+        self.rows.push(Row::new(copy, Some(original), root));
     }
 
     fn chain(&self, root: usize) -> impl Iterator<Item = &Row> {

@@ -1,8 +1,7 @@
 //! Group commit, written once for every store.
 //!
-//! Whoever calls while a commit is under way waits for the next one, and everything that waits becomes
-//! one batch: one durable transaction, however many robots report and claim in it. Nothing waits for a
-//! timer: when the store is idle, a single call commits at once.
+//! Everything that waits becomes one batch, and so does what comes until it is committed: one durable transaction,
+//! however many robots report and claim in it. Nothing waits for a timer: when the store is idle, a single call commits at once.
 //!
 //! A store that touches a disk works on a thread of its own, and its readers on another. A store in memory
 //! is called in place; so is any store in a simulation, where a thread of its own could not be controlled.

@@ -100,24 +100,10 @@ pub(super) use numbered;
 
 pub(super) fn state(row: &SqlRow<'_>) -> Sql<(ItemId, QueueId, ItemState)> {
     let mut state = ItemState {
-        status: Status::New,
-        review_status: ReviewStatus::None,
-        outcome: None,
-        superseded: false,
         holds_reference: row.get(6)?,
-        retry_number: 0,
-        manual_retry_number: 0,
-        priority: numbered!(row, 2, Priority)?,
         due_date: time_or_none(row, 3)?,
         defer_date: time_or_none(row, 4)?,
-        creation_time: time(row, 5)?,
-        start_processing: None,
-        end_processing: None,
-        seconds_in_previous_attempts: 0,
-        reviewer_user_id: None,
-        holder: None,
-        token: 0,
-        row_version: 1,
+        ..ItemState::untouched(numbered!(row, 2, Priority)?, time(row, 5)?)
     };
     if is_there(row, STATUS)? {
         what_became_of(row, &mut state)?;

@@ -1,5 +1,6 @@
 //! What waits, and in which order: the tables `item_ready` and `item_deferred`.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::super::rows::NextItems;
@@ -10,7 +11,6 @@ use crate::model::key::{ItemId, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::selection::{SelectionKey, is_deferred, is_eligible, rank};
 use crate::model::status::Status;
-use jiff::Timestamp;
 
 type Sql<T> = rusqlite::Result<T>;
 
@@ -89,9 +89,8 @@ pub(super) struct Found {
 /// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
 ///
 /// The table is sorted as the model sorts items. So `ORDER BY` sorts nothing, and the walk ends when enough is found,
-/// whatever else the queue holds.
-/// A filter on the beginning of references walks on until it has found
-/// enough; a whole reference is looked up among the references.
+/// whatever else the queue holds. A filter on the beginning of references walks on until it has found enough; a whole
+/// reference is looked up among the references.
 pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Found> {
     macro_rules! walk {
         ($filter:literal) => {
