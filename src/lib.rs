@@ -8,6 +8,7 @@
 //! | 3 | [`testing`] | run one transaction without a back end |
 //! | 2 | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
 //! | 1 | [`exception`] | how a transaction fails: the words the user writes |
+//! | 1 | `wire` | the JSON of the Orchestrator's API |
 //! | 1 | `backoff` | delays between repeated calls |
 //! | 0 | `crash_point` | where a test can end the process |
 //! | 0 | [`model`] | what an item is, and what may happen to it |
@@ -21,6 +22,8 @@ pub mod model;
 pub mod orchestrator;
 pub mod performer;
 pub mod testing;
+#[cfg(feature = "uipath")]
+mod wire;
 
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
 /// The library of the instants in signatures.

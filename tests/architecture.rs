@@ -107,6 +107,9 @@ fn what_is_delicate_is_touched_in_one_place() {
         only_in("rusqlite", &["orchestrator/local/sqlite"]);
         only_in("SELECT ", &["orchestrator/local/sqlite"]);
         only_in("UPDATE ", &["orchestrator/local/sqlite"]);
+        only_in("reqwest", &["orchestrator/uipath"]);
+        only_in("expose_secret", &["orchestrator/uipath"]);
+        only_in("@odata", &["wire"]);
         only_in("use backoff", &["backoff.rs"]);
         only_in("ExponentialBackoff", &["backoff.rs"]);
         only_in("Timestamp::now", &["model/clock.rs"]);

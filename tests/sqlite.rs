@@ -65,7 +65,10 @@ async fn a_url_says_what_is_wrong_with_it() {
         ("memory:x", ErrorKind::Invalid, "takes nothing behind the colon"),
         ("ftp://user:secret@host", ErrorKind::Invalid, "unknown scheme \"ftp\""),
         ("postgres://user:secret@host/db", ErrorKind::Unsupported, "no back end for postgres"),
-        ("https://host/org", ErrorKind::Unsupported, "no back end for https"),
+        #[cfg(feature = "uipath")]
+        ("http://user:secret@host/org", ErrorKind::Invalid, "would send tokens in the clear"),
+        #[cfg(not(feature = "uipath"))]
+        ("https://user:secret@host/org", ErrorKind::Unsupported, "without its feature \"uipath\""),
         ("sqlite:/no/such/folder/a.db", ErrorKind::Other, "/no/such/folder/a.db"),
     ] {
         let error = connect(url).await.unwrap_err();

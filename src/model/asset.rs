@@ -4,7 +4,7 @@ use super::enumeration::enumeration;
 
 enumeration! {
     /// Who sees an asset.
-    AssetScope {
+    pub AssetScope {
         /// Every robot sees the same value.
         Global = 0,
         /// Each robot has its own value.
@@ -14,7 +14,7 @@ enumeration! {
 
 enumeration! {
     /// What an asset stores. The other types of the wire have no documented number.
-    AssetType {
+    pub AssetType {
         /// A text.
         Text = 2,
         /// True or false.

@@ -20,16 +20,28 @@ impl ErrorCode {
     pub const ERROR_UPDATING: Self = Self(1007);
     /// 1009: An argument is not valid.
     pub const INVALID_ARGUMENT: Self = Self(1009);
+    /// 1010: The database was busy; asking again may help.
+    pub const SQL_ACQUIRE_LOCK_FAILURE: Self = Self(1010);
     /// 1014: A parameter is missing.
     pub const PARAMETER_MISSING: Self = Self(1014);
     /// 1015: A parameter is outside its range.
     pub const PARAMETER_INVALID: Self = Self(1015);
     /// 1016: The queue takes each reference once, and has this one.
     pub const DUPLICATE_REFERENCE: Self = Self(1016);
+    /// 1017: Not allowed.
+    pub const FORBIDDEN_OPERATION: Self = Self(1017);
+    /// 1019: The feature is switched off.
+    pub const FEATURE_DISABLED: Self = Self(1019);
     /// 1020: The item changed since it was read.
     pub const OPTIMISTIC_CONCURRENCY: Self = Self(1020);
     /// 1025: Not available now.
     pub const SERVICE_UNAVAILABLE: Self = Self(1025);
+    /// 1100: The folder does not exist, or the caller is not assigned to it.
+    pub const INVALID_ORGANIZATION_UNIT: Self = Self(1100);
+    /// 1101: The call needs a folder and has none.
+    pub const REQUIRED_ORGANIZATION_UNIT: Self = Self(1101);
+    /// 1302: What the call needs is not there, such as a robot for the caller.
+    pub const UNAVAILABLE_RESOURCES: Self = Self(1302);
     /// 1850: The queue takes only items with a reference.
     pub const TRANSACTION_REFERENCE_REQUIRED: Self = Self(1850);
     /// 1851: Progress was sent for an item that is not InProgress.
@@ -40,6 +52,8 @@ impl ErrorCode {
     pub const REVIEWER_NOT_AVAILABLE: Self = Self(1853);
     /// 1855: This setting of a queue can no longer change.
     pub const QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE: Self = Self(1855);
+    /// 1857: Content, output or analytics do not fit the queue's JSON schema.
+    pub const QUEUE_ITEM_SCHEMA_VIOLATION: Self = Self(1857);
     /// 1865: SpecificContent is larger than 256,000 code units.
     pub const QUEUE_ITEM_CONTENT_SIZE_EXCEEDED: Self = Self(1865);
     /// 1866: A result was sent for an item that is final or Abandoned.
@@ -48,6 +62,8 @@ impl ErrorCode {
     pub const QUEUE_ITEM_INVALID_STATUS_FOR_RETRY: Self = Self(1867);
     /// 1868: Output is larger than 51,200 code units.
     pub const QUEUE_ITEM_OUTPUT_DATA_SIZE_EXCEEDED: Self = Self(1868);
+    /// 1869: Analytics are larger than 5,120 code units.
+    pub const QUEUE_ITEM_ANALYTICS_DATA_SIZE_EXCEEDED: Self = Self(1869);
     /// 1870: Reason or details are larger than 102,400 code units.
     pub const QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED: Self = Self(1870);
     /// 1871: Progress is larger than 104,857 code units.
@@ -73,6 +89,12 @@ impl ErrorCode {
     /// value of the occasion.
     pub fn text(self) -> &'static str {
         self.row().map_or("", |row| row.2)
+    }
+
+    /// The code with this name, for answers that tell names and no numbers.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let row = TABLE.iter().find(|row| !name.is_empty() && row.1.eq_ignore_ascii_case(name))?;
+        Some(Self(row.0))
     }
 
     /// Every code of the table, in the order of the numbers.
@@ -267,5 +289,7 @@ mod tests {
         let code = ErrorCode::new(9999);
         assert_eq!((code.number(), code.name(), code.text()), (9999, "", ""));
         assert_eq!(code.to_string(), "9999");
+        assert_eq!(ErrorCode::of_name("duplicatereference"), Some(ErrorCode::DUPLICATE_REFERENCE));
+        assert_eq!((ErrorCode::of_name(""), ErrorCode::of_name("x")), (None, None));
     }
 }

@@ -53,7 +53,7 @@ impl SpecificContent {
         Self::new(&value)
     }
 
-    #[cfg(feature = "sqlite")] // the stores that keep text
+    #[cfg(any(feature = "sqlite", feature = "uipath"))] // the back ends that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -134,7 +134,7 @@ impl Output {
         (Some(Self(text.into())), Some(reason))
     }
 
-    #[cfg(feature = "sqlite")] // the stores that keep text
+    #[cfg(any(feature = "sqlite", feature = "uipath"))] // the back ends that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }

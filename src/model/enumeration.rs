@@ -16,23 +16,23 @@ pub struct UnknownValue {
 macro_rules! enumeration {
     (
         $(#[$meta:meta])*
-        $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $number:literal, )+ }
+        $vis:vis $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $number:literal, )+ }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $( $(#[$variant_meta])* $variant = $number, )+ }
+        $vis enum $name { $( $(#[$variant_meta])* $variant = $number, )+ }
 
         impl $name {
             /// Every value, in the order of the numbers.
-            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+            $vis const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
 
             /// The documented number.
-            pub const fn number(self) -> u8 {
+            $vis const fn number(self) -> u8 {
                 self as u8
             }
 
             /// The documented name, as the wire spells it.
-            pub const fn name(self) -> &'static str {
+            $vis const fn name(self) -> &'static str {
                 match self { $( Self::$variant => stringify!($variant), )+ }
             }
 
@@ -41,7 +41,7 @@ macro_rules! enumeration {
             /// # Errors
             ///
             /// [`UnknownValue`](crate::model::UnknownValue) when no value has it.
-            pub fn from_number(number: i64) -> Result<Self, $crate::model::UnknownValue> {
+            $vis fn from_number(number: i64) -> Result<Self, $crate::model::UnknownValue> {
                 Self::ALL
                     .iter()
                     .copied()

@@ -10,7 +10,7 @@ pub const EXCEPTION_TEXT_LIMIT: usize = 102_400;
 
 enumeration! {
     /// What went wrong (contract section 12.2).
-    ExceptionType {
+    pub ExceptionType {
         /// The world is wrong; the queue's policy decides about a retry.
         ApplicationException = 0,
         /// The data is wrong; never retried.

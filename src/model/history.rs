@@ -15,7 +15,7 @@ use super::status::{ReviewStatus, Status};
 
 enumeration! {
     /// What happened to an item (contract section 11). The numbers are ours.
-    EventAction {
+    pub EventAction {
         /// It was added, or made as the copy for a retry.
         Create = 0,
         /// Its data changed.

@@ -24,7 +24,7 @@ pub const PROGRESS_LIMIT: usize = 104_857;
 
 enumeration! {
     /// How urgent an item is. (The numbers are those of items; jobs count the other way round.)
-    Priority {
+    pub Priority {
         /// First.
         High = 0,
         /// The default.

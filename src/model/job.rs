@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 
 enumeration! {
     /// The state of a job.
-    JobState {
+    pub JobState {
         /// Waiting for a robot.
         Pending = 0,
         /// Running.
@@ -36,7 +36,7 @@ enumeration! {
 
 enumeration! {
     /// Who started a job.
-    JobSource {
+    pub JobSource {
         /// A person.
         Manual = 0,
         /// A trigger.
@@ -46,7 +46,7 @@ enumeration! {
 
 enumeration! {
     /// How to stop a job (contract section 15.2). The numbers are ours.
-    StopStrategy {
+    pub StopStrategy {
         /// Finish what runs, take nothing more.
         SoftStop = 0,
         /// Interrupt what runs, and give it back.

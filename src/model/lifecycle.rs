@@ -255,6 +255,19 @@ pub fn transition(
     }
 }
 
+/// T8: the time to which an item is postponed must be in the future.
+///
+/// # Errors
+///
+/// Code 1015 for a time that has come already.
+pub fn validate_postponement(defer_date: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    if defer_date <= now {
+        let message = format!("an item cannot be postponed to {defer_date}: it is {now} already");
+        return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+    }
+    Ok(())
+}
+
 /// T23: whether an item is old enough to be removed. It goes only with its whole chain.
 pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool {
     let (since, days) = match item.status {
@@ -313,10 +326,7 @@ impl Step<'_> {
     /// T8.
     fn postpone(&self, claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp>) -> Answer {
         self.holds(claim)?;
-        if defer_date <= self.now {
-            let message = format!("an item cannot be postponed to {defer_date}: it is {} already", self.now);
-            return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
-        }
+        validate_postponement(defer_date, self.now)?;
         self.back_to_the_queue(Some(defer_date), due_date.or(self.item.due_date))
     }
 
@@ -389,7 +399,7 @@ impl Step<'_> {
 
     /// T16.
     fn edit(&self, priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp>) -> Answer {
-        if self.item.status != Status::New {
+        if !self.item.status.is_editable() {
             return Err(self.wrong_status("edited"));
         }
         self.change_recorded(EventAction::Edit, ItemState { priority, due_date, defer_date, ..self.next() })
@@ -455,7 +465,7 @@ impl Step<'_> {
 
     /// T24. The content itself is the store's to blank.
     fn purge(&self) -> Answer {
-        if !matches!(self.item.status, Status::Successful | Status::Retried | Status::Deleted) {
+        if !self.item.status.is_purgeable() {
             return Err(self.wrong_status("purged"));
         }
         self.change_recorded(EventAction::Edit, self.next())

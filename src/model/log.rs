@@ -4,7 +4,7 @@ use super::enumeration::enumeration;
 
 enumeration! {
     /// How severe a robot's log line is.
-    LogLevel {
+    pub LogLevel {
         /// Fine-grained information.
         Trace = 0,
         /// The flow through the system, in detail.

@@ -21,7 +21,7 @@
 //! | [`clock`] | the only reader of the time of day |
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
-mod enumeration;
+pub(crate) mod enumeration;
 
 pub mod asset;
 pub mod clock;

@@ -55,7 +55,7 @@ impl TransactionResult {
 enumeration! {
     /// How one attempt ended. Kept with the item, because its Status does not tell: a Retried item may
     /// have failed or have been abandoned, a Deleted one may have been anything. The numbers are ours.
-    Outcome {
+    pub Outcome {
         /// It ended well.
         Successful = 1,
         /// The data was wrong.

@@ -4,7 +4,7 @@ use super::enumeration::enumeration;
 
 enumeration! {
     /// What a robot is doing (contract section 12.2).
-    RobotState {
+    pub RobotState {
         /// Free: it may take an item.
         Available = 0,
         /// It processes a transaction.

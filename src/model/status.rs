@@ -23,7 +23,7 @@ use super::enumeration::enumeration;
 
 enumeration! {
     /// The processing state of an item.
-    Status {
+    pub Status {
         /// Waiting. Also a postponed item, and a fresh copy for a retry.
         New = 0,
         /// Handed to a robot.
@@ -43,7 +43,7 @@ enumeration! {
 
 enumeration! {
     /// What people did with a failed item.
-    ReviewStatus {
+    pub ReviewStatus {
         /// Nothing yet.
         None = 0,
         /// Somebody looks into it.
@@ -75,6 +75,16 @@ impl Status {
                 | (Retried, Retried | Deleted)
                 | (Deleted, Deleted)
         )
+    }
+
+    /// Whether an item in this state may be given new values.
+    pub const fn is_editable(self) -> bool {
+        matches!(self, Self::New)
+    }
+
+    /// Whether the content of an item in this state may be blanked.
+    pub const fn is_purgeable(self) -> bool {
+        matches!(self, Self::Successful | Self::Retried | Self::Deleted)
     }
 
     /// Whether people review items in this state.

@@ -4,7 +4,7 @@ use super::enumeration::enumeration;
 
 enumeration! {
     /// How a user was created and what it is for.
-    UserType {
+    pub UserType {
         /// A local user.
         User = 0,
         /// Made for a robot, and used by it to talk to the Orchestrator.

@@ -43,6 +43,7 @@ struct Inner {
     kind: ErrorKind,
     code: Option<ErrorCode>,
     message: String,
+    trace_id: Option<String>,
     retry_after: Option<Duration>,
     source: Option<std::sync::Arc<dyn Error + Send + Sync>>,
 }
@@ -51,11 +52,44 @@ impl OrchestratorError {
     /// An error, for decorators and test doubles. The message is a lower-case fragment without a full
     /// stop, and contains no secret.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, code: None, message: message.into(), retry_after: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            code: None,
+            message: message.into(),
+            trace_id: None,
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    #[cfg(feature = "uipath")]
+    pub(crate) fn coded(mut self, code: Option<ErrorCode>) -> Self {
+        self.0.code = code;
+        self
+    }
+
+    #[cfg(feature = "uipath")]
+    pub(crate) fn traced(mut self, trace_id: Option<String>) -> Self {
+        self.0.trace_id = trace_id;
+        self
+    }
+
+    #[cfg(feature = "uipath")]
+    pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {
+        self.0.retry_after = delay;
+        self
+    }
+
+    /// The same error, said in other words.
+    #[cfg(feature = "uipath")]
+    pub(crate) fn in_words(mut self, kind: ErrorKind, words: impl FnOnce(&str) -> String) -> Self {
+        self.0.kind = kind;
+        self.0.message = words(&self.0.message);
+        self
     }
 
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "sqlite", feature = "uipath")),
         expect(dead_code, reason = "only back ends with a driver have sources")
     )]
     pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
@@ -85,6 +119,11 @@ impl OrchestratorError {
     /// The Orchestrator's numeric code, where there is one.
     pub fn code(&self) -> Option<ErrorCode> {
         self.0.code
+    }
+
+    /// The Orchestrator's own name for the request that failed, for its operators to look it up.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.0.trace_id.as_deref()
     }
 
     /// How long to wait before asking again, where the Orchestrator said so.
@@ -117,11 +156,14 @@ impl fmt::Display for OrchestratorError {
 
 impl fmt::Debug for OrchestratorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, code, message, retry_after, source } = &*self.0;
+        let Inner { kind, code, message, trace_id, retry_after, source } = &*self.0;
         let mut debug = f.debug_struct("OrchestratorError");
         debug.field("kind", kind).field("message", message);
         if let Some(code) = code {
             debug.field("code", &code.number());
+        }
+        if let Some(trace_id) = trace_id {
+            debug.field("trace_id", trace_id);
         }
         if let Some(delay) = retry_after {
             debug.field("retry_after", delay);
@@ -142,28 +184,49 @@ impl Error for OrchestratorError {
 impl From<Refusal> for OrchestratorError {
     fn from(refusal: Refusal) -> Self {
         let code = refusal.code();
-        let kind = if refusal.is_claim_lost() { ErrorKind::ClaimLost } else { kind_of(code) };
+        let kind = if refusal.is_claim_lost() {
+            ErrorKind::ClaimLost
+        } else {
+            kind_of(code).unwrap_or(ErrorKind::Conflict)
+        };
         let mut error = Self::new(kind, refusal.to_string());
         error.0.code = Some(code);
         error
     }
 }
 
-fn kind_of(code: ErrorCode) -> ErrorKind {
-    match code {
-        ErrorCode::ITEM_NOT_FOUND => ErrorKind::NotFound,
-        ErrorCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
+/// What a code says about what the caller can do; `None` for one that says nothing by itself.
+pub(crate) fn kind_of(code: ErrorCode) -> Option<ErrorKind> {
+    Some(match code {
+        ErrorCode::ITEM_NOT_FOUND | ErrorCode::INVALID_ORGANIZATION_UNIT => ErrorKind::NotFound,
+        ErrorCode::SQL_ACQUIRE_LOCK_FAILURE | ErrorCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
+        ErrorCode::FORBIDDEN_OPERATION => ErrorKind::Unauthorized,
+        ErrorCode::FEATURE_DISABLED => ErrorKind::Unsupported,
         ErrorCode::INVALID_REQUEST
         | ErrorCode::INVALID_ARGUMENT
         | ErrorCode::PARAMETER_MISSING
         | ErrorCode::PARAMETER_INVALID
+        | ErrorCode::REQUIRED_ORGANIZATION_UNIT
         | ErrorCode::TRANSACTION_REFERENCE_REQUIRED
+        | ErrorCode::QUEUE_ITEM_SCHEMA_VIOLATION
         | ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED
         | ErrorCode::QUEUE_ITEM_OUTPUT_DATA_SIZE_EXCEEDED
+        | ErrorCode::QUEUE_ITEM_ANALYTICS_DATA_SIZE_EXCEEDED
         | ErrorCode::QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED
         | ErrorCode::QUEUE_ITEM_PROGRESS_DATA_SIZE_EXCEEDED => ErrorKind::Invalid,
-        _ => ErrorKind::Conflict,
-    }
+        ErrorCode::NAME_ALREADY_USED
+        | ErrorCode::ERROR_UPDATING
+        | ErrorCode::DUPLICATE_REFERENCE
+        | ErrorCode::OPTIMISTIC_CONCURRENCY
+        | ErrorCode::UNAVAILABLE_RESOURCES
+        | ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS
+        | ErrorCode::TRANSACTION_NOT_STARTED
+        | ErrorCode::REVIEWER_NOT_AVAILABLE
+        | ErrorCode::QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE
+        | ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS
+        | ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY => ErrorKind::Conflict,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ use crate::model::status::{ReviewStatus, Status};
 mod error;
 pub mod local;
 mod observed;
+#[cfg(feature = "uipath")]
+pub mod uipath;
 
 pub use error::{ErrorKind, OrchestratorError};
 pub use observed::Observed;
@@ -295,7 +297,7 @@ pub struct BulkAdded {
 /// An item that a bulk add refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedItem {
-    /// Its place in the call, counted from 1.
+    /// Its place in the call, counted from 1; 0 where the Orchestrator does not say which one it was.
     pub ordinal: usize,
     /// Why.
     pub refusal: Refusal,
@@ -364,6 +366,8 @@ pub struct Swept {
 /// |---|---|
 /// | `sqlite:invoices.db`, `sqlite:///var/lib/robots.db` | a file; it is made when it is not there (feature `sqlite`, on by default) |
 /// | `memory:` | this process; gone when it ends |
+/// | `https://cloud.uipath.com/acme/Prod/orchestrator_`, `https://orchestrator.example.com` | a UiPath Orchestrator (feature `uipath`, on by default); [what it takes from the environment](uipath::UipathBuilder::environment) |
+/// | `uipath:` | the one in whose job this program runs: `UIPATH_URL` |
 ///
 /// # Errors
 ///
@@ -379,14 +383,22 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
         "memory" if rest.is_empty() => Ok(Arc::new(Observed::new(local::Local::memory()))),
         "memory" => Err(invalid(format!("memory: takes nothing behind the colon, not {rest:?}"))),
         "sqlite" => connect_sqlite(rest).await,
-        scheme @ ("postgres" | "postgresql" | "http" | "https") => {
+        "http" | "https" => connect_uipath(url).await,
+        "uipath" if rest.is_empty() => {
+            let url = std::env::var("UIPATH_URL");
+            connect_uipath(&url.map_err(|_| invalid("uipath: needs UIPATH_URL, which a job has".to_owned()))?)
+                .await
+        }
+        scheme @ ("postgres" | "postgresql") => {
             let message = format!(
-                "this version of performer has no back end for {scheme}: yet; use sqlite: or memory:"
+                "this version of performer has no back end for {scheme}: yet; use sqlite:, memory: or https:"
             );
             Err(OrchestratorError::new(ErrorKind::Unsupported, message))
         }
         // The rest of the URL is not repeated: it may hold a secret.
-        scheme => Err(invalid(format!("unknown scheme {scheme:?}; known are sqlite: and memory:"))),
+        scheme => {
+            Err(invalid(format!("unknown scheme {scheme:?}; known are sqlite:, memory:, https: and uipath:")))
+        }
     }
 }
 
@@ -408,6 +420,17 @@ async fn connect_sqlite(rest: &str) -> Result<Arc<dyn Administration>> {
 #[cfg(not(feature = "sqlite"))]
 async fn connect_sqlite(_rest: &str) -> Result<Arc<dyn Administration>> {
     let message = "performer was built without its feature \"sqlite\"; build it with --features sqlite";
+    Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+}
+
+#[cfg(feature = "uipath")]
+async fn connect_uipath(url: &str) -> Result<Arc<dyn Administration>> {
+    Ok(Arc::new(Observed::new(uipath::Uipath::builder(url).environment()?.connect().await?)))
+}
+
+#[cfg(not(feature = "uipath"))]
+async fn connect_uipath(_url: &str) -> Result<Arc<dyn Administration>> {
+    let message = "performer was built without its feature \"uipath\"; build it with --features uipath";
     Err(OrchestratorError::new(ErrorKind::Unsupported, message))
 }
 

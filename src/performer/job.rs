@@ -129,7 +129,7 @@ impl RunningJob {
     /// The performer cannot go on: it finishes what runs and ends Faulted. The first reason is kept.
     pub(super) fn fault(&self, reason: String) {
         if self.fault.set(reason).is_ok() {
-            tracing::error!(queue = %self.queue, job = %self.key(), reason = self.fault_reason(), "faulted");
+            tracing::error!(queue = %self.queue, job = %self.key(), reason = self.fault_reason(), fatal = true, "faulted");
         }
         self.stop.stop();
     }

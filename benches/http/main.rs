@@ -1,0 +1,275 @@
+//! How much the client for a real Orchestrator adds: each figure beside its limit, measured in the same run.
+//!
+//! `cargo bench --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
+//!
+//! | name | ours | limit | bar |
+//! |---|---|---|---|
+//! | `client.latency_bound` | items a second, 64 robots, a server that answers after 20 ms and does nothing | what that latency allows with two calls an item: 64 / (2 × a bare call) | ≥ 0.90 |
+//! | `client.overhead` | µs for a take and its result, one after the other, on the same server without latency | the same two requests with bare reqwest | ≤ 1.15 |
+
+#![expect(
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    reason = "a bench reads the machine's clock; what all benches share is more than this one needs"
+)]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[path = "../drain/measure.rs"]
+mod measure;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use performer::model::job::NewJob;
+use performer::model::result::TransactionResult;
+use performer::orchestrator::uipath::Uipath;
+use performer::orchestrator::{Observed, Report, Take};
+use performer::prelude::*;
+
+use measure::{Bar, Bench, Unit, median};
+
+/// A server that hands out items without end, does nothing with results, and takes its time.
+#[derive(Default)]
+struct NoOp {
+    latency_ms: AtomicU64,
+    last_item: AtomicI64,
+    /// How many items there are; after them the queue is empty.
+    items: AtomicI64,
+}
+
+const TOKEN: &str = r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#;
+const ONE_QUEUE: &str = r#"{"@odata.context":"c","value":[{"Id":1,"Key":"00000000-0000-4000-8000-000000000001","Name":"Q","MaxNumberOfRetries":1,"AcceptAutomaticallyRetry":true,"EnforceUniqueReference":false}]}"#;
+const ROBOT: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
+
+async fn answer(State(server): State<Arc<NoOp>>, request: Request) -> Response {
+    let path = request.uri().path();
+    let (status, body) = if path.ends_with("StartTransaction") {
+        wait(&server).await;
+        let id = server.last_item.fetch_add(1, Ordering::Relaxed) + 1;
+        if id > server.items.load(Ordering::Relaxed) { (204, String::new()) } else { (200, item(id)) }
+    } else if path.ends_with("SetTransactionResult") {
+        wait(&server).await;
+        (200, String::new())
+    } else if path.ends_with("/connect/token") {
+        (200, TOKEN.to_owned())
+    } else if path.ends_with("QueueDefinitions") {
+        (200, ONE_QUEUE.to_owned())
+    } else {
+        (200, r#"{"value":[]}"#.to_owned())
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    response.headers_mut().insert("api-supported-versions", "20.0".parse().unwrap());
+    response
+}
+
+async fn wait(server: &NoOp) {
+    let latency = server.latency_ms.load(Ordering::Relaxed);
+    if latency > 0 {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+    }
+}
+
+/// An item as a server of today writes it, all fields.
+fn item(id: i64) -> String {
+    format!(
+        r#"{{"@odata.context":"https://x/odata/$metadata#Queues/$entity","QueueDefinitionId":1,"Encrypted":false,"OutputData":null,"AnalyticsData":null,"Status":"InProgress","ReviewStatus":"None","ReviewerUserId":null,"Key":"00000000-0000-4000-8000-{id:012x}","UniqueKey":"10000000-0000-4000-8000-{id:012x}","Reference":"INV-{id}","ProcessingExceptionType":null,"DueDate":null,"RiskSlaDate":null,"Priority":"Normal","DeferDate":null,"StartProcessing":"2026-08-20T10:00:00.1234567Z","EndProcessing":null,"SecondsInPreviousAttempts":0,"AncestorId":null,"AncestorUniqueKey":null,"RetryNumber":0,"ManualAncestorId":null,"ManualAncestorUniqueKey":null,"ManualRetryNumber":0,"HasVideoRecorded":false,"SpecificData":"{{\"DynamicProperties\":{{\"amount\":10.5,\"customer\":\"ACME\"}}}}","CreationTime":"2026-08-20T09:59:00.13Z","Progress":null,"RowVersion":"AAAAAAAAKZc=","RobotId":17,"CreatorJobKey":null,"ExecutorJobKey":null,"ParentOperationId":null,"OperationId":null,"OrganizationUnitId":1,"OrganizationUnitFullyQualifiedName":null,"Id":{id},"ProcessingException":null,"Error":null,"SpecificContent":{{"amount":10.5,"customer":"ACME"}},"Output":null,"Analytics":null}}"#
+    )
+}
+
+/// The server on a thread of its own.
+fn serve() -> (String, Arc<NoOp>) {
+    let server = Arc::new(NoOp { items: AtomicI64::new(i64::MAX), ..NoOp::default() });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let state = server.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let app = axum::Router::new().fallback(answer).with_state(state);
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, app).await.unwrap();
+        });
+    });
+    (url, server)
+}
+
+async fn connected(url: &str) -> Arc<dyn Orchestrator> {
+    let builder =
+        Uipath::builder(url).client_credentials("app", "secret").folder_path("Shared").robot_key(ROBOT);
+    Arc::new(Observed::new(builder.connect().await.unwrap()))
+}
+
+#[derive(Default)]
+struct Nothing;
+
+#[async_trait]
+impl Transaction for Nothing {
+    type Content = serde_json::Value;
+    type Output = ();
+
+    async fn process(&mut self, _: serde_json::Value, _: &TransactionItem) -> Result<(), Exception> {
+        Ok(())
+    }
+}
+
+fn main() {
+    let bench = Bench::new(std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect());
+    println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
+    let (url, server) = serve();
+    bench.figure(
+        "client.latency_bound",
+        Unit::PerSecond,
+        Bar::AtLeast(0.90),
+        3,
+        || latency_allows(&url, &server),
+        || robots_reach(&url, &server),
+    );
+    if bench.wants("client.overhead") {
+        server.latency_ms.store(0, Ordering::Relaxed);
+        // Both sides on one runtime, one after the other.
+        let runtime = runtime();
+        let ours = RefCell::new(runtime.block_on(Ours::new(&url)));
+        let limit = Bare::new(&url);
+        bench.figure(
+            "client.overhead",
+            Unit::Time,
+            Bar::AtMost(1.15),
+            31,
+            || runtime.block_on(limit.pairs()),
+            || runtime.block_on(ours.borrow_mut().pairs()),
+        );
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn bare(client: &reqwest::Client, url: &str, body: &'static str) -> reqwest::RequestBuilder {
+    client
+        .post(url)
+        .header("authorization", "Bearer t")
+        .header("accept", "application/json")
+        .header("content-type", "application/json")
+        .header("x-uipath-folderpath", "Shared")
+        .body(body)
+}
+
+const TAKE: &str = r#"{"transactionData":{"Name":"Q","RobotIdentifier":"b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11","SpecificContent":null}}"#;
+const RESULT: &str = r#"{"transactionResult":{"IsSuccessful":true,"OperationId":"performer/019a0000-0000-7000-8000-000000000000/1234567/1234567"}}"#;
+
+/// A client without TLS to set up, as ours is for this server.
+fn bare_client() -> reqwest::Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+}
+
+const ROBOTS: u32 = 64;
+
+/// Items a second that 64 robots can do with two calls an item, each as long as a bare one.
+fn latency_allows(url: &str, server: &NoOp) -> f64 {
+    server.latency_ms.store(20, Ordering::Relaxed);
+    let mut calls = runtime().block_on(async {
+        let (client, path) = (bare_client(), format!("{url}{RESULT_PATH}"));
+        let mut calls = Vec::new();
+        for _ in 0..50 {
+            let began = Instant::now();
+            bare(&client, &path, RESULT).send().await.unwrap().bytes().await.unwrap();
+            calls.push(began.elapsed().as_secs_f64());
+        }
+        calls
+    });
+    f64::from(ROBOTS) / (2.0 * median(&mut calls))
+}
+
+/// Items a second that a performer with 64 robots does.
+fn robots_reach(url: &str, server: &NoOp) -> f64 {
+    const ITEMS: i64 = 8_000;
+    server.last_item.store(0, Ordering::Relaxed);
+    server.items.store(ITEMS, Ordering::Relaxed);
+    let summary = runtime().block_on(async {
+        let performer = Performer::new("Q", Nothing::default).robots(ROBOTS).answer_signals(false);
+        performer.run_until_empty(connected(url).await).await.unwrap()
+    });
+    assert_eq!(summary.successful, ITEMS.unsigned_abs());
+    server.items.store(i64::MAX, Ordering::Relaxed);
+    summary.items_per_second()
+}
+
+const PAIRS: u32 = 300;
+const START_PATH: &str = "/odata/Queues/UiPathODataSvc.StartTransaction";
+const RESULT_PATH: &str = "/odata/Queues(1234567)/UiPathODataSvc.SetTransactionResult";
+
+/// Our client, with a job.
+struct Ours {
+    orchestrator: Arc<dyn Orchestrator>,
+    job: performer::JobKey,
+}
+
+impl Ours {
+    async fn new(url: &str) -> Self {
+        let orchestrator = connected(url).await;
+        let about = NewJob {
+            queue: "Q".to_owned(),
+            machine: "m".to_owned(),
+            process_id: 1,
+            version: "1".to_owned(),
+            robots: 1,
+            lease: Duration::from_secs(30),
+        };
+        let job = orchestrator.start_job(about).await.unwrap();
+        Self { orchestrator, job }
+    }
+
+    /// Seconds for a take and its result.
+    async fn pairs(&mut self) -> f64 {
+        let began = Instant::now();
+        for _ in 0..PAIRS {
+            let take = Take { queue: "Q".into(), job: self.job, robot: Some(1), count: 1, reference: None };
+            let taken = self.orchestrator.report_and_take(Vec::new(), Some(take)).await.taken.unwrap();
+            let result = TransactionResult::Successful { output: None };
+            let report = Report { claim: taken.items[0].claim, result, progress: None };
+            self.orchestrator.report_and_take(vec![report], None).await.reports.remove(0).unwrap();
+        }
+        began.elapsed().as_secs_f64() / f64::from(PAIRS)
+    }
+}
+
+/// The same two requests, and nothing else.
+struct Bare {
+    client: reqwest::Client,
+    start: String,
+    result: String,
+}
+
+impl Bare {
+    fn new(url: &str) -> Self {
+        Self {
+            client: bare_client(),
+            start: format!("{url}{START_PATH}"),
+            result: format!("{url}{RESULT_PATH}"),
+        }
+    }
+
+    async fn pairs(&self) -> f64 {
+        let began = Instant::now();
+        for _ in 0..PAIRS {
+            bare(&self.client, &self.start, TAKE).send().await.unwrap().bytes().await.unwrap();
+            bare(&self.client, &self.result, RESULT).send().await.unwrap().bytes().await.unwrap();
+        }
+        began.elapsed().as_secs_f64() / f64::from(PAIRS)
+    }
+}

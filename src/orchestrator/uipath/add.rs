@@ -1,0 +1,299 @@
+//! Adding items (contract section 7). AddQueueItem is not idempotent; in a queue that takes each reference once it
+//! can be made so, by looking for the reference. Elsewhere a lost answer is an error that says so.
+
+use super::super::{BulkAdded, CommitType, ErrorKind, FailedItem, OrchestratorError, Result};
+use super::Inner;
+use super::queue::{About, Queue};
+use super::request::{Call, Failed};
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
+use crate::model::item::{ItemFilter, NewQueueItem, QueueItem, ReferenceFilter};
+use crate::model::key::QueueKey;
+use crate::model::queue::{QueueDefinition, QueuePolicy};
+use crate::model::status::Status;
+use crate::wire::item::QueueItemDto;
+use crate::wire::transaction::{
+    AddQueueItemRequest, BulkAddQueueItemsRequest, BulkAddResponse, CommitTypeName, FailedQueueItemDto,
+    QueueItemDataDto,
+};
+use crate::wire::{Collection, filter};
+
+/// How many items one call may add, where they need not be added together.
+const MOST_AT_ONCE: usize = 1_000;
+
+/// How many references one filter may name; the API takes 100 expressions (contract section 4.1).
+const MOST_REFERENCES: usize = 50;
+
+/// How often a call whose answer was lost is looked into and made again.
+const MOST_ATTEMPTS: usize = 4;
+
+impl Inner {
+    pub(super) async fn add(&self, queue: &Queue, item: NewQueueItem) -> Result<QueueItem> {
+        let about = self.about(queue).await?;
+        let content = item.validate(&as_definition(queue, about))?;
+        let data = QueueItemDataDto::new(Some(&queue.name), &item, content.as_json());
+        let call = Call::post(
+            "AddQueueItem",
+            "/odata/Queues/UiPathODataSvc.AddQueueItem",
+            &AddQueueItemRequest { item_data: data },
+        );
+        let mut in_doubt = false;
+        for _ in 0..MOST_ATTEMPTS {
+            match self.http.json::<QueueItemDto>(call.clone()).await {
+                Ok(added) => {
+                    queue.something_came();
+                    return readable(added);
+                }
+                Err(Failed { error, doubtful: true }) => {
+                    in_doubt = true;
+                    if !about.enforce_unique_reference {
+                        return Err(error);
+                    }
+                }
+                Err(Failed { error, .. }) => {
+                    // The second of two may be refused because of the first.
+                    let is_duplicate = error.code() == Some(ErrorCode::DUPLICATE_REFERENCE);
+                    let Some(reference) = item.reference.as_deref().filter(|_| in_doubt && is_duplicate)
+                    else {
+                        return Err(error);
+                    };
+                    let there = self.with_references(about, &[reference]).await?;
+                    let there = there.into_iter().find(|there| is_the_same(there, &item, content.as_json()));
+                    return there.map_or(Err(error), readable);
+                }
+            }
+        }
+        let message = format!(
+            "AddQueueItem: {} did not answer; whether the item was added is not known",
+            self.http.address.host
+        );
+        Err(OrchestratorError::new(ErrorKind::Unknown, message))
+    }
+
+    pub(super) async fn add_many(
+        &self,
+        queue: &Queue,
+        commit_type: CommitType,
+        items: &[NewQueueItem],
+    ) -> Result<BulkAdded> {
+        let about = self.about(queue).await?;
+        let mut all = BulkAdded::default();
+        let size = if commit_type == CommitType::AllOrNothing { items.len().max(1) } else { MOST_AT_ONCE };
+        for (chunk, before) in items.chunks(size).zip((0..).step_by(size)) {
+            let added = self.add_chunk(queue, about, commit_type, chunk).await?;
+            all.added += added.added;
+            let stopped = commit_type == CommitType::StopOnFirstFailure && !added.failed.is_empty();
+            all.failed.extend(added.failed.into_iter().map(|failed| FailedItem {
+                ordinal: if failed.ordinal == 0 { 0 } else { failed.ordinal + before },
+                ..failed
+            }));
+            if stopped {
+                break;
+            }
+        }
+        if all.added > 0 {
+            queue.something_came();
+        }
+        Ok(all)
+    }
+
+    /// One call, and what has to be done when its answer is lost.
+    async fn add_chunk(
+        &self,
+        queue: &Queue,
+        about: About,
+        commit_type: CommitType,
+        items: &[NewQueueItem],
+    ) -> Result<BulkAdded> {
+        let definition = as_definition(queue, about);
+        let mut checked = Vec::with_capacity(items.len());
+        let mut refused = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            match item.validate(&definition) {
+                Ok(content) => checked.push((at, item, content.as_json())),
+                Err(refusal) => {
+                    refused.push(FailedItem { ordinal: at + 1, refusal });
+                    match commit_type {
+                        CommitType::AllOrNothing => {}
+                        CommitType::StopOnFirstFailure => break,
+                        CommitType::ProcessAllIndependently => {}
+                    }
+                }
+            }
+        }
+        if commit_type == CommitType::AllOrNothing && !refused.is_empty() {
+            return Ok(BulkAdded { added: 0, failed: refused });
+        }
+        let mut done = 0;
+        let mut to_add = checked;
+        for _ in 0..MOST_ATTEMPTS {
+            if to_add.is_empty() {
+                return Ok(BulkAdded { added: done, failed: refused });
+            }
+            match self.bulk(queue, commit_type, &to_add).await {
+                Ok(answer) => {
+                    let failed = failures(answer, commit_type, &to_add)?;
+                    let first = failed.iter().map(|failed| failed.ordinal).min();
+                    done += match (commit_type, first) {
+                        (_, None) => to_add.len(),
+                        (CommitType::AllOrNothing, Some(_)) => 0,
+                        (CommitType::StopOnFirstFailure, Some(first)) => {
+                            to_add.iter().filter(|(at, ..)| at + 1 < first).count()
+                        }
+                        (CommitType::ProcessAllIndependently, Some(_)) => to_add.len() - failed.len(),
+                    } as u64;
+                    refused.extend(failed);
+                    refused.sort_by_key(|failed| failed.ordinal);
+                    return Ok(BulkAdded { added: done, failed: refused });
+                }
+                Err(Failed { error, doubtful: true }) => {
+                    if !about.enforce_unique_reference {
+                        return Err(error);
+                    }
+                    let references: Vec<&str> =
+                        to_add.iter().filter_map(|(_, item, _)| item.reference.as_deref()).collect();
+                    let there = self.with_references(about, &references).await?;
+                    let before = to_add.len();
+                    to_add.retain(|(_, item, content)| {
+                        !there.iter().any(|there| is_the_same(there, item, content))
+                    });
+                    done += (before - to_add.len()) as u64;
+                }
+                Err(failed) => return Err(failed.error),
+            }
+        }
+        let message = format!(
+            "BulkAddQueueItems: {} did not answer; whether all items were added is not known",
+            self.http.address.host
+        );
+        Err(OrchestratorError::new(ErrorKind::Unknown, message))
+    }
+
+    async fn bulk(
+        &self,
+        queue: &Queue,
+        commit_type: CommitType,
+        items: &[(usize, &NewQueueItem, &str)],
+    ) -> Result<BulkAddResponse, Failed> {
+        let commit_type = match commit_type {
+            CommitType::AllOrNothing => CommitTypeName::AllOrNothing,
+            CommitType::StopOnFirstFailure => CommitTypeName::StopOnFirstFailure,
+            CommitType::ProcessAllIndependently => CommitTypeName::ProcessAllIndependently,
+        };
+        let body = BulkAddQueueItemsRequest {
+            queue_name: queue.name.clone(),
+            commit_type: commit_type.into(),
+            queue_items: items
+                .iter()
+                .map(|(_, item, content)| QueueItemDataDto::new(None, item, content))
+                .collect(),
+        };
+        self.http
+            .json(Call::post("BulkAddQueueItems", "/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &body))
+            .await
+    }
+
+    /// The items that hold these references.
+    async fn with_references(&self, about: About, references: &[&str]) -> Result<Vec<QueueItemDto>> {
+        let mut found = Vec::new();
+        for references in references.chunks(MOST_REFERENCES) {
+            let each: Vec<String> = references
+                .iter()
+                .map(|reference| format!("Reference eq {}", filter::quoted(reference)))
+                .collect();
+            let wanted = format!("QueueDefinitionId eq {} and ({})", about.id, each.join(" or "));
+            let mut skip = 0;
+            loop {
+                let call = Call::get("GetQueueItems", "/odata/QueueItems")
+                    .query("$filter", &wanted)
+                    .query("$orderby", "Id desc")
+                    .query("$top", "100")
+                    .query("$skip", skip.to_string());
+                let page: Collection<QueueItemDto> = self.http.json(call).await?;
+                let count = page.value.len();
+                found.extend(page.value);
+                skip += count;
+                if count < 100 {
+                    break;
+                }
+            }
+        }
+        // Deleted and retried items do not count for a reference (contract section 6).
+        found.retain(|item| !matches!(item.status.known(), Some(Status::Deleted | Status::Retried)));
+        Ok(found)
+    }
+
+    /// Which `$filter` a list of items needs.
+    pub(super) async fn filter(&self, wanted: &ItemFilter) -> Result<Option<String>> {
+        let queue = match &wanted.queue {
+            Some(name) => Some(self.about(&self.queue(name)).await?.id),
+            None => None,
+        };
+        Ok(filter::of_items(wanted, queue))
+    }
+}
+
+/// Whether an item that is there is the one that was to be added.
+fn is_the_same(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> bool {
+    let same_reference = ReferenceFilter::Equals(item.reference.clone().unwrap_or_default())
+        .matches(there.reference.as_deref());
+    let theirs =
+        there.specific_content.clone().unwrap_or_default().with_texts_of(there.specific_data.as_deref());
+    same_reference
+        && theirs == crate::wire::Scalars::of_json(content)
+        && there.priority.as_ref().and_then(crate::wire::Named::known) == Some(item.priority)
+}
+
+/// The items that failed, in the places of the caller. An item is named by its place, or not at all.
+fn failures(
+    answer: BulkAddResponse,
+    commit_type: CommitType,
+    items: &[(usize, &NewQueueItem, &str)],
+) -> Result<Vec<FailedItem>> {
+    let said = answer.message.unwrap_or_default();
+    let named = answer.failed_items.unwrap_or_default();
+    if named.is_empty() && answer.success == Some(false) {
+        return Err(OrchestratorError::new(ErrorKind::Invalid, format!("no item was added: {said}")));
+    }
+    let place = |failed: &FailedQueueItemDto| {
+        let at = failed.ordinal.and_then(|ordinal| items.get(ordinal.checked_sub(1)?));
+        at.map_or(0, |(at, ..)| at + 1)
+    };
+    let failed: Vec<FailedItem> = named
+        .iter()
+        .map(|failed| {
+            let code = failed
+                .error_code
+                .as_deref()
+                .and_then(ErrorCode::of_name)
+                .unwrap_or(ErrorCode::INVALID_REQUEST);
+            let name = failed.error_code.clone().unwrap_or_default();
+            let message = failed.error_message.clone().filter(|text| !text.is_empty()).unwrap_or(name);
+            FailedItem { ordinal: place(failed), refusal: Refusal::new(code, message) }
+        })
+        .collect();
+    if commit_type == CommitType::StopOnFirstFailure && failed.iter().any(|failed| failed.ordinal == 0) {
+        let message =
+            format!("some items were added and others not, and the Orchestrator does not say which: {said}");
+        return Err(OrchestratorError::new(ErrorKind::Unknown, message));
+    }
+    Ok(failed)
+}
+
+/// What the rules about a new item look at.
+pub(super) fn as_definition(queue: &Queue, about: About) -> QueueDefinition {
+    let policy =
+        QueuePolicy { enforce_unique_reference: about.enforce_unique_reference, ..QueuePolicy::default() };
+    QueueDefinition {
+        id: about.id,
+        key: QueueKey::from_bytes([0; 16]),
+        name: queue.name.clone(),
+        description: None,
+        policy,
+        creation_time: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+pub(super) fn readable(item: QueueItemDto) -> Result<QueueItem> {
+    item.into_item().map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))
+}

@@ -1,0 +1,123 @@
+//! What people ask for, and what the API has no call for.
+
+use async_trait::async_trait;
+
+use super::super::{Administration, ErrorKind, OrchestratorError, Result};
+use super::Uipath;
+use super::request::Call;
+use crate::model::history::ItemEvent;
+use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
+use crate::model::job::{Job, StopStrategy};
+use crate::model::key::{ItemId, JobKey};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::ReviewStatus;
+use crate::wire::Collection;
+use crate::wire::job::{JobDto, StopJobRequest};
+
+#[async_trait]
+impl Administration for Uipath {
+    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        self.inner.make_queue(queue).await
+    }
+
+    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        self.inner.change_queue(name, queue).await
+    }
+
+    async fn delete_queue(&self, name: &str) -> Result<()> {
+        self.inner.remove_queue(name).await
+    }
+
+    async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
+        self.inner.read_queue(name).await
+    }
+
+    async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {
+        self.inner.all_queues().await
+    }
+
+    /// Nine calls that count against the limit of 100 a minute (contract section 3).
+    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
+        self.inner.statistics(queue).await
+    }
+
+    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
+        self.inner.item(id).await
+    }
+
+    /// Whether capital and small letters of references differ is decided by the Orchestrator's database.
+    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
+        self.inner.items(&filter, page).await
+    }
+
+    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
+        self.inner.edit(id, edit).await
+    }
+
+    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        self.inner.delete_items(&items).await
+    }
+
+    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
+        self.inner.history(id).await
+    }
+
+    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>> {
+        self.inner.events(id).await
+    }
+
+    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        self.inner.review(to, &items).await
+    }
+
+    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        self.inner.reviewer(reviewer, &items).await
+    }
+
+    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
+        self.inner.comment(id, &author, text).await
+    }
+
+    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
+        self.inner.change_comment(comment, &author, text).await
+    }
+
+    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
+        self.inner.comments_on(id).await
+    }
+
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        self.inner.purge(id).await
+    }
+
+    async fn apply_retention(&self, _limit: usize) -> Result<u64> {
+        unsupported("the Orchestrator removes items past their retention by itself")
+    }
+
+    async fn list_jobs(&self, _limit: usize) -> Result<Vec<Job>> {
+        unsupported(
+            "the Orchestrator's jobs are runs of its own processes; it does not know those of performers",
+        )
+    }
+
+    /// Stops a job of the Orchestrator: the one a performer was started as.
+    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
+        let http = &self.inner.http;
+        let call =
+            Call::get("GetJobs", "/odata/Jobs").query("$filter", format!("Key eq {job}")).query("$top", "1");
+        let page: Collection<JobDto> = http.json(call).await?;
+        let found = page
+            .value
+            .first()
+            .ok_or_else(|| OrchestratorError::not_found(format!("job {job} does not exist")))?;
+        let path = format!("/odata/Jobs({})/UiPath.Server.Configuration.OData.StopJob", found.id);
+        let body = StopJobRequest { strategy: strategy.into() };
+        Ok(http.done(Call::post("StopJob", path, &body).repeatable()).await?)
+    }
+}
+
+fn unsupported<T>(why: &str) -> Result<T> {
+    Err(OrchestratorError::new(ErrorKind::Unsupported, why))
+}

@@ -1,0 +1,234 @@
+//! Who the caller is: tokens, got once for many callers and renewed before they expire (contract section 1).
+
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::super::{ErrorKind, OrchestratorError, Result};
+use super::address::Address;
+use super::request::{Answer, Http, Outgoing};
+use crate::wire::identity::{AuthenticateRequest, AuthenticateResponse, TokenResponse};
+
+/// What a caller shows for itself.
+#[derive(Clone)]
+pub(super) enum Credentials {
+    /// A confidential external application.
+    Client { id: String, secret: SecretString, scope: String },
+    /// A personal access token, or the token of a running job. Nobody here can renew it.
+    Token(SecretString),
+    /// A user of a standalone installation.
+    User { tenant: String, name: String, password: SecretString },
+}
+
+/// Names, and no secret.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client { id, scope, .. } => {
+                f.debug_struct("Client").field("id", id).field("scope", scope).finish_non_exhaustive()
+            }
+            Self::Token(_) => f.write_str("Token"),
+            Self::User { tenant, name, .. } => {
+                f.debug_struct("User").field("tenant", tenant).field("name", name).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// The scope that is asked for where nobody says another: queues, and the state of the job a performer runs in.
+pub(super) const DEFAULT_SCOPE: &str = "OR.Queues OR.Jobs.Read";
+
+/// A caller, and the token it has at the moment.
+pub(super) struct Identity {
+    credentials: Credentials,
+    token: RwLock<Option<Token>>,
+    /// Whoever renews.
+    renewing: Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Token {
+    header: HeaderValue,
+    /// Rises with every renewal.
+    generation: u64,
+    renew_at: Instant,
+    expires_at: Instant,
+}
+
+/// A token to be sent, and which one it is.
+pub(super) struct Authorization {
+    pub(super) header: HeaderValue,
+    pub(super) generation: u64,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.credentials.fmt(f)
+    }
+}
+
+impl Identity {
+    pub(super) fn new(credentials: Credentials) -> Result<Self> {
+        let token = match &credentials {
+            Credentials::Token(token) => {
+                let far = Instant::now() + Duration::from_secs(365 * 86_400);
+                Some(Token { header: bearer(token)?, generation: 1, renew_at: far, expires_at: far })
+            }
+            _ => None,
+        };
+        Ok(Self { credentials, token: RwLock::new(token), renewing: Mutex::new(()) })
+    }
+
+    /// The token of the moment; a new one where there is none, or where four fifths of its life are over.
+    pub(super) async fn authorization(&self, http: &Http) -> Result<Authorization> {
+        let Some(token) = self.current() else { return self.renew(http, 0).await };
+        let now = Instant::now();
+        if now < token.renew_at {
+            return Ok(token.authorization());
+        }
+        // One caller renews; the others go on with the old token while it is good.
+        match self.renewing.try_lock() {
+            Err(_) if now < token.expires_at => return Ok(token.authorization()),
+            guard => drop(guard),
+        }
+        match self.renew(http, token.generation).await {
+            Err(error) if now < token.expires_at && error.is_temporary() => Ok(token.authorization()),
+            renewed => renewed,
+        }
+    }
+
+    /// A token newer than this one; one renewal for everybody who asks at the same time.
+    pub(super) async fn renew(&self, http: &Http, old: u64) -> Result<Authorization> {
+        let _one_at_a_time = self.renewing.lock().await;
+        if let Some(token) = self.current()
+            && token.generation > old
+        {
+            return Ok(token.authorization());
+        }
+        let (token, seconds) = self.fetch(http).await?;
+        let (now, life) = (Instant::now(), Duration::from_secs(seconds) / http.pace.hurry);
+        let token = Token {
+            header: bearer(&token)?,
+            generation: old + 1,
+            renew_at: now + life * 4 / 5,
+            expires_at: now + life,
+        };
+        let authorization = token.authorization();
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        Ok(authorization)
+    }
+
+    fn current(&self) -> Option<Token> {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn fetch(&self, http: &Http) -> Result<(SecretString, u64)> {
+        let (url, body, content_type) = self.request(&http.address)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let outgoing = Outgoing { method: Method::POST, url: &url, headers, body: Some(body.into_bytes()) };
+        http.exchange_repeatedly("the token request", outgoing, |answer| self.read(answer))
+            .await
+            .map_err(refused)
+    }
+
+    fn request(&self, address: &Address) -> Result<(String, String, &'static str)> {
+        match &self.credentials {
+            Credentials::Client { id, secret, scope } => {
+                let body = [
+                    ("grant_type", "client_credentials"),
+                    ("client_id", id),
+                    ("client_secret", secret.expose_secret()),
+                    ("scope", scope),
+                ];
+                Ok((address.identity.clone(), form(&body), "application/x-www-form-urlencoded"))
+            }
+            Credentials::User { tenant, name, password } => {
+                let body = AuthenticateRequest {
+                    tenancy_name: tenant,
+                    username_or_email_address: name,
+                    password: password.expose_secret(),
+                };
+                let body = serde_json::to_string(&body).unwrap_or_default();
+                Ok((format!("{}/api/Account/Authenticate", address.base), body, "application/json"))
+            }
+            Credentials::Token(_) => {
+                let message = "the access token is refused, and nobody here can renew it: it has expired or was revoked";
+                Err(OrchestratorError::new(ErrorKind::Unauthorized, message))
+            }
+        }
+    }
+
+    fn read(&self, answer: &Answer) -> Option<(SecretString, u64)> {
+        match &self.credentials {
+            Credentials::User { .. } => {
+                serde_json::from_slice::<AuthenticateResponse>(&answer.body).ok()?.into_token()
+            }
+            _ => Some(serde_json::from_slice::<TokenResponse>(&answer.body).ok()?.into_token()),
+        }
+    }
+}
+
+impl Token {
+    fn authorization(&self) -> Authorization {
+        Authorization { header: self.header.clone(), generation: self.generation }
+    }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue> {
+    let header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()));
+    let mut header = header.map_err(|_| {
+        OrchestratorError::new(ErrorKind::Invalid, "the access token has characters that no token has")
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// Whatever an identity server refuses, it refuses the caller.
+fn refused(error: OrchestratorError) -> OrchestratorError {
+    if error.is_temporary() {
+        return error
+            .in_words(ErrorKind::Unavailable, |message| format!("no token can be had now: {message}"));
+    }
+    error.in_words(ErrorKind::Unauthorized, |message| format!("the credentials are refused: {message}"))
+}
+
+/// The fields of a form, encoded.
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut url = reqwest::Url::parse("http://form").expect("a constant URL");
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_encoded_and_a_header_is_hidden() {
+        assert_eq!(form(&[("a", "b c&d=ü"), ("x", "")]), "a=b+c%26d%3D%C3%BC&x=");
+        let header = bearer(&"secret-token".to_owned().into()).unwrap();
+        assert!(!format!("{header:?}").contains("secret"));
+        assert_eq!(bearer(&"a\nb".to_owned().into()).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn no_secret_is_in_any_debug() {
+        let secret = || SecretString::from("canary-1".to_owned());
+        let all = [
+            Credentials::Client { id: "app".to_owned(), secret: secret(), scope: "OR.Queues".to_owned() },
+            Credentials::Token(secret()),
+            Credentials::User { tenant: "Default".to_owned(), name: "ann".to_owned(), password: secret() },
+        ];
+        for credentials in all {
+            let shown = format!("{credentials:?} {:?}", Identity::new(credentials.clone()).unwrap());
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! How to get to an Orchestrator: in code, from a URL, from the environment.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::super::{ErrorKind, OrchestratorError, Result};
+use super::address::{self, Folder, invalid};
+use super::auth::{Credentials, DEFAULT_SCOPE, Identity};
+use super::pace::Pace;
+use super::request::{Call, Http};
+use super::{Inner, Uipath};
+use crate::wire::Collection;
+use crate::wire::queue::QueueDefinitionDto;
+
+/// What it takes to get to an Orchestrator. Made by [`Uipath::builder`].
+///
+/// What is set here wins over the URL, and the URL over the [`environment`](Self::environment).
+#[must_use = "nothing happens before connect()"]
+pub struct UipathBuilder {
+    url: SecretString,
+    credentials: Option<Credentials>,
+    scope: Option<String>,
+    tenant: Option<String>,
+    folder: Option<Folder>,
+    robot_key: Option<String>,
+    job_key: Option<String>,
+    allow_plain_http: bool,
+    pace: Pace,
+}
+
+/// Without the URL, which may have a password in it.
+impl fmt::Debug for UipathBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { credentials, tenant, folder, .. } = self;
+        f.debug_struct("UipathBuilder")
+            .field("credentials", credentials)
+            .field("tenant", tenant)
+            .field("folder", folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl UipathBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned().into(),
+            credentials: None,
+            scope: None,
+            tenant: None,
+            folder: None,
+            robot_key: None,
+            job_key: None,
+            allow_plain_http: false,
+            pace: Pace::default(),
+        }
+    }
+
+    /// As a confidential external application (OAuth client credentials).
+    pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        let secret = SecretString::from(secret.into());
+        self.credentials = Some(Credentials::Client { id: id.into(), secret, scope: String::new() });
+        self
+    }
+
+    /// The scopes such an application asks for, separated by spaces. Default: `OR.Queues OR.Jobs.Read`.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// With a personal access token, or the access token of a running job. Nobody here can renew it.
+    pub fn access_token(mut self, token: impl Into<String>) -> Self {
+        self.credentials = Some(Credentials::Token(token.into().into()));
+        self
+    }
+
+    /// As a user of a standalone installation.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        let password = SecretString::from(password.into());
+        self.credentials = Some(Credentials::User { tenant: String::new(), name: name.into(), password });
+        self
+    }
+
+    /// The tenant, where the URL does not name it. Default for users of a standalone installation: `Default`.
+    pub fn tenant(mut self, name: impl Into<String>) -> Self {
+        self.tenant = Some(name.into());
+        self
+    }
+
+    /// The folder of the queues, by its full name, as in `Shared/Finance`.
+    pub fn folder_path(mut self, path: impl Into<String>) -> Self {
+        self.folder = Some(Folder::Path(path.into()));
+        self
+    }
+
+    /// The folder of the queues, by its number.
+    pub fn folder_id(mut self, id: i64) -> Self {
+        self.folder = Some(Folder::Id(id));
+        self
+    }
+
+    /// The folder of the queues, by its GUID.
+    ///
+    /// # Errors
+    ///
+    /// Invalid when this is no GUID.
+    pub fn folder_key(mut self, key: &str) -> Result<Self> {
+        self.folder = Some(Folder::Key(address::guid("the folder's key", key)?));
+        Ok(self)
+    }
+
+    /// The key of the robot in whose name items are taken. Every process needs a robot of its own: by it items are
+    /// found again whose answer was lost.
+    pub fn robot_key(mut self, key: impl Into<String>) -> Self {
+        self.robot_key = Some(key.into());
+        self
+    }
+
+    /// The key of the Orchestrator's job that this program runs in. When that job is stopped there, the performer stops.
+    pub fn job_key(mut self, key: impl Into<String>) -> Self {
+        self.job_key = Some(key.into());
+        self
+    }
+
+    /// Talks http to a host that is not this machine. Tokens and data then travel in the clear.
+    pub fn allow_plain_http(mut self) -> Self {
+        self.allow_plain_http = true;
+        self
+    }
+
+    /// How long it may take to reach the server. Default: 10 seconds.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.pace.connect = limit;
+        self
+    }
+
+    /// How long one request and its whole answer may take. Default: 30 seconds.
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.pace.request = limit;
+        self
+    }
+
+    /// How long a call may take with all its repetitions and waits. Default: 90 seconds.
+    pub fn total_timeout(mut self, limit: Duration) -> Self {
+        self.pace.total = limit;
+        self
+    }
+
+    /// The longest wait between two looks at an empty queue. Default: 30 seconds.
+    pub fn longest_poll(mut self, limit: Duration) -> Self {
+        self.pace.longest_poll = limit;
+        self
+    }
+
+    /// Everything with time in it, this many times as fast. For tests.
+    #[doc(hidden)]
+    pub fn hurried(mut self, times: u32) -> Self {
+        self.pace = self.pace.hurried(times);
+        self
+    }
+
+    /// Takes from the environment what is not set yet.
+    ///
+    /// | variable | what |
+    /// |---|---|
+    /// | `UIPATH_CLIENT_ID`, `UIPATH_CLIENT_SECRET`, `UIPATH_SCOPE` | an external application |
+    /// | `UIPATH_PAT` | a personal access token |
+    /// | `UIPATH_ACCESS_TOKEN` | the token of a running job; wins over the others when `UIPATH_JOB_KEY` is set, and is not used for another host than that of `UIPATH_URL` |
+    /// | `UIPATH_USERNAME`, `UIPATH_PASSWORD` | a user of a standalone installation |
+    /// | `UIPATH_TENANT_NAME` | the tenant, for standalone installations |
+    /// | `UIPATH_FOLDER_KEY`, `UIPATH_FOLDER_PATH`, `UIPATH_FOLDER_ID` | the folder; the first that is set |
+    /// | `UIPATH_ROBOT_KEY`, `UIPATH_JOB_KEY` | the robot and the job we run as |
+    ///
+    /// # Errors
+    ///
+    /// Invalid when a variable does not have the form it should have.
+    pub fn environment(self) -> Result<Self> {
+        self.variables(|name| std::env::var(name).ok())
+    }
+
+    /// As [`environment`](Self::environment), from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[doc(hidden)]
+    pub fn variables(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let get = |name: &str| {
+            variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        };
+        if self.credentials.is_none() {
+            // The token of a job is for the Orchestrator whose job it is, and for nobody else.
+            let is_elsewhere =
+                get("UIPATH_URL").is_some_and(|url| host(&url) != host(self.url.expose_secret()));
+            let get = |name: &str| get(name).filter(|_| name != "UIPATH_ACCESS_TOKEN" || !is_elsewhere);
+            self.credentials = credentials(&get);
+        }
+        self.scope = self.scope.or_else(|| get("UIPATH_SCOPE"));
+        self.tenant = self.tenant.or_else(|| get("UIPATH_TENANT_NAME"));
+        self.robot_key = self.robot_key.or_else(|| get("UIPATH_ROBOT_KEY"));
+        self.job_key = self.job_key.or_else(|| get("UIPATH_JOB_KEY"));
+        if self.folder.is_none() {
+            self.folder = match (get("UIPATH_FOLDER_KEY"), get("UIPATH_FOLDER_PATH"), get("UIPATH_FOLDER_ID"))
+            {
+                (Some(key), ..) => Some(Folder::Key(address::guid("UIPATH_FOLDER_KEY", &key)?)),
+                (None, Some(path), _) => Some(Folder::Path(path)),
+                (None, None, Some(id)) => Some(Folder::Id(address::number("UIPATH_FOLDER_ID", &id)?)),
+                (None, None, None) => None,
+            };
+        }
+        Ok(self)
+    }
+
+    /// Connects: gets a token where one is needed, and makes one call to see that the address, the caller and the folder
+    /// are right.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for a wrong URL or setting; Unauthorized when there are no credentials, or they are refused; NotFound for
+    /// a folder that is not there; Unavailable when the Orchestrator is out of reach.
+    pub async fn connect(self) -> Result<Uipath> {
+        let url = self.url.expose_secret();
+        let (address, options, login) = address::parse(url, self.allow_plain_http)?;
+        let tenant = self.tenant.or(options.tenant);
+        let scope = self.scope.or(options.scope).unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
+        let login = login.map(|(name, password)| Credentials::User {
+            tenant: String::new(),
+            name,
+            password: password.into(),
+        });
+        let mut credentials = login.or(self.credentials).ok_or_else(no_credentials)?;
+        match &mut credentials {
+            Credentials::Client { scope: of_client, .. } => *of_client = scope,
+            Credentials::User { tenant: of_user, .. } => {
+                *of_user = tenant.clone().unwrap_or_else(|| "Default".to_owned());
+            }
+            Credentials::Token(_) => {}
+        }
+        let robot_key = match self.robot_key.or(options.robot_key) {
+            Some(key) => Some(address::guid("the robot's key", &key)?.to_string()),
+            None => None,
+        };
+        let job_key = match self.job_key {
+            Some(key) => Some(address::guid("the job's key", &key)?),
+            None => None,
+        };
+        let headers = headers(
+            self.folder.or(options.folder).as_ref(),
+            tenant.as_deref(),
+            job_key,
+            address.is_standalone,
+        )?;
+        let http = Http::new(address, Identity::new(credentials)?, self.pace, headers)?;
+        let call = Call::get("GetQueueDefinitions", "/odata/QueueDefinitions").query("$top", "1");
+        let _: Collection<QueueDefinitionDto> = http.json(call).await?;
+        Ok(Uipath { inner: Arc::new(Inner::new(http, robot_key, job_key)) })
+    }
+}
+
+fn credentials(get: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
+    let client = || {
+        let (id, secret) = (get("UIPATH_CLIENT_ID")?, get("UIPATH_CLIENT_SECRET")?);
+        Some(Credentials::Client { id, secret: secret.into(), scope: String::new() })
+    };
+    let token = |name: &str| get(name).map(|token| Credentials::Token(token.into()));
+    let user = || {
+        let (name, password) = (get("UIPATH_USERNAME")?, get("UIPATH_PASSWORD")?);
+        Some(Credentials::User { tenant: String::new(), name, password: password.into() })
+    };
+    // In a job the robot's token is the one to which items are handed out.
+    let of_job = if get("UIPATH_JOB_KEY").is_some() { token("UIPATH_ACCESS_TOKEN") } else { None };
+    of_job
+        .or_else(client)
+        .or_else(|| token("UIPATH_PAT"))
+        .or_else(|| token("UIPATH_ACCESS_TOKEN"))
+        .or_else(user)
+}
+
+fn host(url: &str) -> Option<String> {
+    reqwest::Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
+fn no_credentials() -> OrchestratorError {
+    let message = "no credentials: set UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (an external application), UIPATH_PAT (a \
+                   personal access token), or UIPATH_USERNAME and UIPATH_PASSWORD (a standalone installation); a job has \
+                   UIPATH_ACCESS_TOKEN";
+    OrchestratorError::new(ErrorKind::Unauthorized, message)
+}
+
+fn headers(
+    folder: Option<&Folder>,
+    tenant: Option<&str>,
+    job: Option<uuid::Uuid>,
+    is_standalone: bool,
+) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(folder) = folder {
+        folder.header(&mut headers);
+    }
+    let mut insert = |name: &'static str, value: &str| {
+        let value =
+            HeaderValue::from_str(value).map_err(|_| invalid(format!("{name} cannot be {value:?}")))?;
+        headers.insert(HeaderName::from_static(name), value);
+        Ok::<(), OrchestratorError>(())
+    };
+    // Elsewhere the address says it.
+    if let Some(tenant) = tenant.filter(|_| is_standalone) {
+        insert("x-uipath-tenantname", tenant)?;
+    }
+    if let Some(job) = job {
+        insert("x-uipath-jobkey", &job.to_string())?;
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> UipathBuilder {
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let get = move |name: &str| {
+            variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        UipathBuilder::new("https://ann:canary@x").variables(get).unwrap()
+    }
+
+    #[test]
+    fn the_token_of_a_job_wins_in_a_job_and_an_application_elsewhere() {
+        let application = [
+            ("UIPATH_CLIENT_ID", "app"),
+            ("UIPATH_CLIENT_SECRET", "canary"),
+            ("UIPATH_ACCESS_TOKEN", "canary"),
+        ];
+        assert!(matches!(from(&application).credentials, Some(Credentials::Client { .. })));
+        let mut in_job = application.to_vec();
+        in_job.push(("UIPATH_JOB_KEY", "1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11"));
+        assert!(matches!(from(&in_job).credentials, Some(Credentials::Token(_))));
+        assert!(matches!(from(&[("UIPATH_PAT", "canary")]).credentials, Some(Credentials::Token(_))));
+        let user =
+            [("UIPATH_USERNAME", "ann"), ("UIPATH_PASSWORD", "canary"), ("UIPATH_FOLDER_PATH", "Shared")];
+        let builder = from(&user);
+        assert!(matches!(builder.credentials, Some(Credentials::User { .. })));
+        assert_eq!(builder.folder, Some(Folder::Path("Shared".to_owned())));
+        assert!(from(&[("UIPATH_CLIENT_ID", "app"), ("UIPATH_CLIENT_SECRET", " ")]).credentials.is_none());
+        let of_x = [("UIPATH_URL", "https://x/acme/Prod"), ("UIPATH_ACCESS_TOKEN", "canary")];
+        assert!(matches!(from(&of_x).credentials, Some(Credentials::Token(_))));
+        let of_another = [("UIPATH_URL", "https://y/acme/Prod"), ("UIPATH_ACCESS_TOKEN", "canary")];
+        assert!(from(&of_another).credentials.is_none(), "the token stays with its host");
+        assert!(!format!("{builder:?}").contains("canary"), "{builder:?}");
+    }
+
+    #[tokio::test]
+    async fn without_credentials_nothing_is_sent() {
+        let error = UipathBuilder::new("https://o.example.com").connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        assert!(error.to_string().contains("UIPATH_CLIENT_ID"), "{error}");
+        let error =
+            UipathBuilder::new("https://x").access_token("t").robot_key("R1").connect().await.unwrap_err();
+        assert_eq!(error.to_string(), "the robot's key must be a GUID, not \"R1\"");
+    }
+}

@@ -1,0 +1,200 @@
+//! Queues, their settings and their retention (contract sections 6 and 11).
+
+use std::collections::HashMap;
+
+use super::super::{ErrorKind, OrchestratorError, Result};
+use super::Inner;
+use super::request::{Call, Failed};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use crate::wire::queue::{
+    QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionAction,
+    RetentionType,
+};
+use crate::wire::{Collection, Named};
+
+const PATH: &str = "/odata/QueueDefinitions";
+
+/// How many queues a page has.
+const PAGE: usize = 100;
+
+impl Inner {
+    pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        queue.validate()?;
+        self.can_have(&queue.policy)?;
+        let dto = QueueDefinitionDto::default().with(&queue, self.http.version());
+        let made =
+            match self.http.json::<QueueDefinitionDto>(Call::post("PostQueueDefinition", PATH, &dto)).await {
+                Ok(made) => made,
+                Err(Failed { error, doubtful: true }) => {
+                    // Made or not: a queue of this name with these settings is what was wanted.
+                    let there = self.queue_dto(&queue.name).await.map_err(|_| error.clone())?;
+                    if there.clone().with(&queue, self.http.version()) != there {
+                        return Err(error);
+                    }
+                    there
+                }
+                Err(failed) => return Err(failed.error),
+            };
+        let id = made.id.unwrap_or_default();
+        self.set_retention(id, Retention::default(), wanted(&queue.policy)).await?;
+        definition(made, wanted(&queue.policy))
+    }
+
+    pub(super) async fn change_queue(
+        &self,
+        name: &str,
+        queue: NewQueueDefinition,
+    ) -> Result<QueueDefinition> {
+        self.can_have(&queue.policy)?;
+        let there = self.queue_dto(name).await?;
+        let id = there.id.unwrap_or_default();
+        let retention = self.retention(id).await?;
+        queue.validate_change_of(&definition(there.clone(), retention)?)?;
+        let dto = there.with(&queue, self.http.version());
+        self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
+        self.set_retention(id, retention, wanted(&queue.policy)).await?;
+        self.forget_queue(name);
+        self.read_queue(&queue.name).await
+    }
+
+    pub(super) async fn remove_queue(&self, name: &str) -> Result<()> {
+        let id = self.queue_dto(name).await?.id.unwrap_or_default();
+        self.forget_queue(name);
+        match self.http.done(Call::delete("DeleteQueueDefinition", format!("{PATH}({id})"))).await {
+            Ok(()) => Ok(()),
+            Err(Failed { error, doubtful: true }) if error.is_not_found() => Ok(()),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    pub(super) async fn read_queue(&self, name: &str) -> Result<QueueDefinition> {
+        let dto = self.queue_dto(name).await?;
+        let retention = self.retention(dto.id.unwrap_or_default()).await?;
+        definition(dto, retention)
+    }
+
+    pub(super) async fn all_queues(&self) -> Result<Vec<QueueDefinition>> {
+        let mut queues = Vec::new();
+        loop {
+            let call = Call::get("GetQueueDefinitions", PATH)
+                .query("$orderby", "Name")
+                .query("$top", PAGE.to_string())
+                .query("$skip", queues.len().to_string());
+            let page: Collection<QueueDefinitionDto> = self.http.json(call).await?;
+            let is_last = page.value.len() < PAGE;
+            queues.extend(page.value);
+            if is_last {
+                break;
+            }
+        }
+        let retentions = self.retentions(queues.len()).await?;
+        let of = |queue: &QueueDefinitionDto| {
+            retentions.get(&queue.id.unwrap_or_default()).copied().unwrap_or_default()
+        };
+        queues
+            .into_iter()
+            .map(|queue| (of(&queue), queue))
+            .map(|(retention, queue)| definition(queue, retention))
+            .collect()
+    }
+
+    /// What the API cannot keep is refused, and not dropped in silence.
+    fn can_have(&self, policy: &QueuePolicy) -> Result<()> {
+        let unsupported = |message: String| Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+        if policy.abandon_after != QueuePolicy::default().abandon_after {
+            return unsupported("the Orchestrator abandons items after its own time, about 24 hours; a queue cannot have another".to_owned());
+        }
+        match self.http.version() {
+            Some(version) if version < RETRY_ABANDONED_ITEMS_SINCE && policy.retry_abandoned_items => {
+                unsupported(format!(
+                    "this Orchestrator (version {version} of the API) does not know RetryAbandonedItems; it came with version {RETRY_ABANDONED_ITEMS_SINCE}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn retention(&self, queue: i64) -> Result<Retention> {
+        let mut retention = Retention::default();
+        for kind in [RetentionType::Final, RetentionType::Stale] {
+            let call = Call::get("GetQueueRetention", format!("/odata/QueueRetention({queue})"))
+                .query("retentionType", kind.name());
+            match self.http.json::<QueueRetentionDto>(call).await {
+                Ok(dto) => note(&mut retention, kind, &dto),
+                // Servers of before the feature, and callers that may not look.
+                Err(Failed { error, .. }) if is_missing(&error) => {}
+                Err(failed) => return Err(failed.error),
+            }
+        }
+        Ok(retention)
+    }
+
+    async fn retentions(&self, queues: usize) -> Result<HashMap<i64, Retention>> {
+        let mut retentions: HashMap<i64, Retention> = HashMap::new();
+        for skip in (0..queues * 2).step_by(PAGE) {
+            let call = Call::get("ListQueueRetention", "/odata/QueueRetention")
+                .query("$top", PAGE.to_string())
+                .query("$skip", skip.to_string());
+            let page: Collection<QueueRetentionDto> = match self.http.json(call).await {
+                Ok(page) => page,
+                Err(Failed { error, .. }) if is_missing(&error) => break,
+                Err(failed) => return Err(failed.error),
+            };
+            let is_last = page.value.len() < PAGE;
+            for dto in page.value {
+                let kind = dto.retention_type.as_ref().and_then(Named::known).unwrap_or(RetentionType::Final);
+                note(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(retentions)
+    }
+
+    async fn set_retention(&self, queue: i64, before: Retention, wanted: Retention) -> Result<()> {
+        for (kind, before, wanted) in [
+            (RetentionType::Final, before.final_days, wanted.final_days),
+            (RetentionType::Stale, before.stale_days, wanted.stale_days),
+        ] {
+            if before == wanted {
+                continue;
+            }
+            let dto = QueueRetentionDto {
+                queue_definition_id: queue,
+                action: Some(RetentionAction::Delete.into()),
+                period: Some(wanted),
+                bucket_id: None,
+                retention_type: Some(kind.into()),
+            };
+            self.http
+                .done(Call::put("PutQueueRetention", format!("/odata/QueueRetention({queue})"), &dto))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+fn wanted(policy: &QueuePolicy) -> Retention {
+    Retention { final_days: policy.retention_days, stale_days: policy.stale_retention_days }
+}
+
+fn note(retention: &mut Retention, kind: RetentionType, dto: &QueueRetentionDto) {
+    let Some(days) = dto.period else { return };
+    match kind {
+        RetentionType::Final => retention.final_days = days,
+        RetentionType::Stale => retention.stale_days = days,
+    }
+}
+
+fn is_missing(error: &OrchestratorError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Unauthorized | ErrorKind::Invalid
+    )
+}
+
+fn definition(dto: QueueDefinitionDto, retention: Retention) -> Result<QueueDefinition> {
+    dto.into_definition(retention)
+        .map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))
+}

@@ -1,0 +1,272 @@
+//! Robot logs (contract section 16): a layer for `tracing` that ships what a program logs to the Orchestrator.
+//!
+//! Whoever logs never waits: a line goes into a bounded buffer, or is dropped and counted. One task ships the buffer
+//! in batches. What the client itself logs while it ships is left out, or it would ship its own trouble for ever.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::request::Call;
+use super::{Inner, Uipath};
+use crate::model::clock::{Clock, SystemClock};
+use crate::model::log::LogLevel;
+use crate::wire::Instant;
+use crate::wire::log::{LogEntry, RESERVED, level_name};
+
+/// How many lines wait at most.
+const BUFFER: usize = 10_000;
+/// How many lines one call ships.
+const BATCH: usize = 200;
+/// How long a line waits for others.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The longest line, in bytes; what is longer is cut.
+const LONGEST: usize = 10_000;
+
+/// A layer that ships logs. Made by [`Uipath::robot_logs`].
+pub struct RobotLogs {
+    lines: mpsc::Sender<String>,
+    dropped: Arc<AtomicU64>,
+    lowest: LogLevel,
+    process: String,
+    machine: String,
+    job: Option<String>,
+    clock: SystemClock,
+}
+
+impl fmt::Debug for RobotLogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RobotLogs")
+            .field("process", &self.process)
+            .field("lowest", &self.lowest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The shipping of logs; [`finish`](Self::finish) it before the program ends.
+#[derive(Debug)]
+pub struct LogShipping {
+    finish: tokio_util::sync::CancellationToken,
+    task: JoinHandle<()>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl LogShipping {
+    /// How many lines were dropped: because there were too many at once, or because the Orchestrator did not take them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Ships what is left, for at most ten seconds. Answers how many lines were dropped in all.
+    pub async fn finish(self) -> u64 {
+        self.finish.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(10), self.task).await;
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Uipath {
+    /// A layer for `tracing_subscriber` that ships this program's logs as robot logs (scope `OR.Monitoring`, permission
+    /// Logs.Create), and the shipping itself. Must be called within a tokio runtime.
+    ///
+    /// Lines at INFO and above are shipped, with the fields of the event and of the spans around it: the transaction's
+    /// item, reference and robot. An ERROR with a field `fatal = true` is Critical.
+    pub fn robot_logs(&self, process: impl Into<String>) -> (RobotLogs, LogShipping) {
+        let (lines, waiting) = mpsc::channel(BUFFER);
+        let (dropped, finish) = (Arc::new(AtomicU64::new(0)), tokio_util::sync::CancellationToken::new());
+        let layer = RobotLogs {
+            lines,
+            dropped: dropped.clone(),
+            lowest: LogLevel::Info,
+            process: process.into(),
+            machine: gethostname::gethostname().to_string_lossy().into_owned(),
+            job: self.inner.job_key.map(|key| key.to_string()),
+            clock: SystemClock::default(),
+        };
+        let task = tokio::spawn(ship(self.inner.clone(), waiting, dropped.clone(), finish.clone()));
+        (layer, LogShipping { finish, task, dropped })
+    }
+}
+
+impl RobotLogs {
+    /// Ships lines from this level on. Default: Info.
+    #[must_use]
+    pub fn lowest_level(mut self, level: LogLevel) -> Self {
+        self.lowest = level;
+        self
+    }
+
+    fn line(&self, message: &str, level: LogLevel, fields: &Map<String, Value>) -> String {
+        let entry = LogEntry {
+            message,
+            level: level_name(level),
+            time_stamp: Instant(self.clock.now()),
+            process_name: &self.process,
+            log_type: "Default",
+            machine_name: &self.machine,
+            job_id: self.job.as_deref(),
+            fields,
+        };
+        serde_json::to_string(&entry).unwrap_or_default()
+    }
+}
+
+/// Whether a line comes from what ships lines.
+fn is_our_own(target: &str) -> bool {
+    let crate_name = target.split("::").next().unwrap_or_default();
+    matches!(
+        crate_name,
+        "hyper" | "hyper_util" | "h2" | "reqwest" | "rustls" | "rustls_platform_verifier" | "mio"
+    ) || target.starts_with("performer::orchestrator")
+}
+
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for RobotLogs {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if is_our_own(event.metadata().target()) || level_of(*event.metadata().level()) < self.lowest {
+            return;
+        }
+        let mut fields = Fields::default();
+        for span in
+            context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.others.extend(of_span.others.clone());
+            }
+        }
+        event.record(&mut fields);
+        let is_fatal = fields.others.get("fatal") == Some(&Value::Bool(true));
+        let level = if is_fatal { LogLevel::Fatal } else { level_of(*event.metadata().level()) };
+        let message = if fields.message.is_empty() { event.metadata().name() } else { &fields.message };
+        if self.lines.try_send(self.line(message, level, &fields.others)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn level_of(level: Level) -> LogLevel {
+    match level {
+        Level::TRACE => LogLevel::Trace,
+        Level::DEBUG => LogLevel::Debug,
+        Level::INFO => LogLevel::Info,
+        Level::WARN => LogLevel::Warn,
+        Level::ERROR => LogLevel::Error,
+    }
+}
+
+/// The fields of a span or an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: Value) {
+        match field.name() {
+            "message" => self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            name if RESERVED.contains(&name) => drop(self.others.insert(format!("{name}_"), value)),
+            name => drop(self.others.insert(name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let mut text = format!("{value:?}");
+        if text.len() > LONGEST {
+            let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+            text.truncate(end);
+            text.push('…');
+        }
+        self.set(field, Value::String(text));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value.into());
+    }
+}
+
+/// Ships lines until there are no more.
+async fn ship(
+    inner: Arc<Inner>,
+    mut waiting: mpsc::Receiver<String>,
+    dropped: Arc<AtomicU64>,
+    finish: tokio_util::sync::CancellationToken,
+) {
+    let mut lines = Vec::new();
+    let interval = INTERVAL / inner.http.pace.hurry;
+    loop {
+        let is_last = tokio::select! {
+            biased;
+            received = waiting.recv_many(&mut lines, BATCH) => received == 0,
+            () = finish.cancelled() => true,
+        };
+        if !is_last && lines.len() < BATCH {
+            // Others come soon after the first.
+            let more =
+                async { while lines.len() < BATCH && waiting.recv_many(&mut lines, BATCH).await > 0 {} };
+            tokio::select! {
+                biased;
+                _ = tokio::time::timeout(interval, more) => {}
+                () = finish.cancelled() => {}
+            }
+        }
+        if !lines.is_empty() {
+            let batch = std::mem::take(&mut lines);
+            // A line twice is better than a line less.
+            let call = Call::post("SubmitLogs", "/api/Logs/SubmitLogs", &batch).repeatable();
+            if let Err(failed) = inner.http.done(call).await {
+                let before = dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                if before == 0 {
+                    tracing::warn!(error = %failed.error, lines = batch.len(), "robot logs are not taken; lines are dropped and counted");
+                }
+            }
+        }
+        if is_last && waiting.is_empty() {
+            return;
+        }
+    }
+}

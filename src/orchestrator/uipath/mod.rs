@@ -1,0 +1,439 @@
+//! The real UiPath Orchestrator, over HTTP (contract sections 1 to 13, 15 and 22).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `builder.rs`, `address.rs` | where it is, which folder, who calls |
+//! | `auth.rs` | tokens: got once for many callers, renewed before they expire |
+//! | `request.rs`, `tls.rs`, `pace.rs` | one call: sent, repeated where that is safe, ended in time |
+//! | `answer.rs` | what an answer that is no success means |
+//! | `book.rs` | the claims this process holds: the fence is here |
+//! | `queue.rs` | one queue: when to look at it again, what may have got lost |
+//! | `take.rs` | taking items, and finding those whose answer was lost |
+//! | `report.rs` | reporting, and settling reports whose answer was lost |
+//! | `add.rs` | adding items |
+//! | `administration.rs`, `people.rs`, `definitions.rs` | reviews, comments, histories; queues |
+//! | `logs.rs` | robot logs (feature `robot-logs`) |
+//!
+//! What it promises is less than what a store promises. The Orchestrator knows no leases: when this process dies, its
+//! items stay InProgress until the Orchestrator abandons them, after about 24 hours.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use self::add::as_definition;
+use self::book::{Book, LAST_CALLS};
+use self::queue::Queue;
+use self::request::{Call, Failed, Http};
+use super::{
+    BulkAdded, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report, ReportedAndTaken, Result,
+    Seen, Swept, Take, Taken,
+};
+use crate::model::clock::{Clock, SystemClock};
+use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
+use crate::model::job::{JobState, NewJob};
+use crate::model::key::{Claim, JobKey, KeyMaker};
+use crate::model::queue::folded;
+use crate::model::result::TransactionResult;
+use crate::model::status::Status;
+use crate::wire::job::JobDto;
+use crate::wire::{Collection, item::QueueItemDto};
+
+mod add;
+mod address;
+mod administration;
+mod answer;
+mod auth;
+mod book;
+mod builder;
+mod definitions;
+#[cfg(feature = "robot-logs")]
+mod logs;
+mod pace;
+mod people;
+mod queue;
+mod report;
+mod request;
+mod take;
+mod tls;
+
+pub use builder::UipathBuilder;
+#[cfg(feature = "robot-logs")]
+pub use logs::{LogShipping, RobotLogs};
+
+/// The real Orchestrator.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), performer::OrchestratorError> {
+/// use performer::orchestrator::uipath::Uipath;
+///
+/// let orchestrator = Uipath::builder("https://cloud.uipath.com/acme/Prod/orchestrator_")
+///     .client_credentials("5b1c…", "the secret of the application")
+///     .folder_path("Shared/Finance")
+///     .robot_key("b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11")
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
+///
+/// [`connect`](crate::connect) does the same from a URL and the environment.
+#[derive(Clone, Debug)]
+pub struct Uipath {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    http: Http,
+    /// In whose name items are taken.
+    robot_key: Option<String>,
+    /// The Orchestrator's job that this program runs in, and its number once it is known.
+    job_key: Option<uuid::Uuid>,
+    job_id: AtomicI64,
+    /// Whether the job's state may be read at all.
+    job_is_hidden: AtomicBool,
+    /// The number of our robot, once it is known.
+    robot_id: AtomicI64,
+    book: Mutex<Book>,
+    queues: Mutex<HashMap<String, Arc<Queue>>>,
+    /// Held for reading by takes that are under way, for writing by whoever looks for lost items.
+    taking: tokio::sync::RwLock<()>,
+    postponing_works: AtomicBool,
+    /// What time it was at the server at some moment here.
+    server_clock: Mutex<Option<(tokio::time::Instant, Timestamp)>>,
+    keys: Mutex<KeyMaker>,
+    random: Mutex<fastrand::Rng>,
+    clock: SystemClock,
+}
+
+/// How far what we think of the server's clock may be off: by as much as an answer took.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// How many reports of one call are under way at once.
+const REPORTS_AT_ONCE: usize = 32;
+
+impl Uipath {
+    /// How to get to an Orchestrator.
+    ///
+    /// | URL | what it is |
+    /// |---|---|
+    /// | `https://cloud.uipath.com/acme/Prod/orchestrator_` | Automation Cloud; Automation Suite with its own host |
+    /// | `https://orchestrator.example.com` | a standalone installation |
+    ///
+    /// Options behind it: `?folder=Shared/Finance`, `folder_id=`, `folder_key=`, `tenant=`, `scope=`, `robot_key=`.
+    pub fn builder(url: &str) -> UipathBuilder {
+        UipathBuilder::new(url)
+    }
+
+    /// The server's version of its API, as it told it (20 is the cloud of September 2025).
+    pub fn api_version(&self) -> Option<u32> {
+        self.inner.http.version()
+    }
+}
+
+impl Inner {
+    fn new(http: Http, robot_key: Option<String>, job_key: Option<uuid::Uuid>) -> Self {
+        Self {
+            http,
+            robot_key,
+            job_key,
+            job_id: AtomicI64::new(0),
+            job_is_hidden: AtomicBool::new(false),
+            robot_id: AtomicI64::new(0),
+            book: Mutex::default(),
+            queues: Mutex::default(),
+            taking: tokio::sync::RwLock::default(),
+            postponing_works: AtomicBool::new(false),
+            server_clock: Mutex::default(),
+            keys: Mutex::new(KeyMaker::new()),
+            random: Mutex::new(fastrand::Rng::new()),
+            clock: SystemClock::default(),
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The queue of this name, whether the server has it or not.
+    fn queue(&self, name: &str) -> Arc<Queue> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.entry(folded(name)).or_insert_with(|| Arc::new(Queue::new(name))).clone()
+    }
+
+    /// The queue a job takes from.
+    fn queue_of(&self, job: JobKey, name: &str) -> Result<Arc<Queue>> {
+        let of_job = self.book().job(job)?;
+        Ok(if of_job.name == name { of_job } else { self.queue(name) })
+    }
+
+    /// What is remembered of a queue's definition is asked for anew.
+    fn forget_queue(&self, name: &str) {
+        self.queue(name).state().about = None;
+    }
+
+    /// Something was done by which any queue may have got an item.
+    fn something_may_have_come(&self) {
+        let queues: Vec<Arc<Queue>> =
+            self.queues.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for queue in queues {
+            queue.something_came();
+        }
+    }
+
+    fn postponing_works(&self) -> bool {
+        self.postponing_works.load(Ordering::Relaxed)
+    }
+
+    fn postponing_has_worked(&self) {
+        self.postponing_works.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an item that is InProgress can be told to be ours.
+    fn knows_its_robot(&self) -> bool {
+        self.job_key.is_some() || self.robot_id.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether an item is InProgress for us: in our job, where both are known, or for our robot.
+    fn is_ours(&self, item: &QueueItemDto) -> bool {
+        match (self.job_key, item.executor_job_key) {
+            (Some(ours), Some(of_item)) => ours == of_item,
+            _ => {
+                let ours = self.robot_id.load(Ordering::Relaxed);
+                ours != 0 && item.robot_id == Some(ours)
+            }
+        }
+    }
+
+    /// An item that was just handed out tells the number of our robot, and what time it is there.
+    fn learn_from(&self, item: &QueueItemDto) {
+        if let Some(robot) = item.robot_id {
+            self.robot_id.store(robot, Ordering::Relaxed);
+        }
+        if let Some(start) = item.start_processing {
+            *self.server_clock.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((tokio::time::Instant::now(), start.0));
+        }
+    }
+
+    /// What time it was at the server, at the latest: a bit earlier, for answers that were slow. `None` before it told.
+    fn server_time_at(&self, moment: tokio::time::Instant) -> Option<Timestamp> {
+        let (heard, told) = (*self.server_clock.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let then = match moment.checked_duration_since(heard) {
+            Some(later) => told.checked_add(later),
+            None => told.checked_sub(heard.duration_since(moment)),
+        };
+        then.ok()?.checked_sub(CLOCK_TOLERANCE / self.http.pace.hurry).ok()
+    }
+
+    /// The job we run in, as the Orchestrator sees it. `None` where it cannot be asked.
+    async fn own_job(&self, by_the_heart: bool) -> Result<Option<JobDto>> {
+        let Some(key) = self.job_key.filter(|_| !self.job_is_hidden.load(Ordering::Relaxed)) else {
+            return Ok(None);
+        };
+        let lane = |call: Call| if by_the_heart { call.by_the_heart() } else { call };
+        // By its number: the list counts against a limit (contract section 3).
+        let id = self.job_id.load(Ordering::Relaxed);
+        let answer = if id != 0 {
+            self.http.json::<JobDto>(lane(Call::get("GetJob", format!("/odata/Jobs({id})")))).await.map(Some)
+        } else {
+            let call = Call::get("GetJobs", "/odata/Jobs")
+                .query("$filter", format!("Key eq {key}"))
+                .query("$expand", "Robot")
+                .query("$top", "1");
+            let page = self.http.json::<Collection<JobDto>>(lane(call)).await;
+            page.map(|page| page.value.into_iter().next())
+        };
+        match answer {
+            Ok(Some(job)) => {
+                self.job_id.store(job.id, Ordering::Relaxed);
+                if let Some(robot) = job.robot.as_ref().and_then(|robot| robot.id) {
+                    self.robot_id.store(robot, Ordering::Relaxed);
+                }
+                Ok(Some(job))
+            }
+            Ok(None) => {
+                self.job_is_hidden.store(true, Ordering::Relaxed);
+                tracing::warn!(%key, "the Orchestrator does not show the job of this key; it cannot be stopped from there");
+                Ok(None)
+            }
+            Err(Failed { error, .. }) if error.is_temporary() => Err(error),
+            Err(Failed { error, .. }) => {
+                self.job_is_hidden.store(true, Ordering::Relaxed);
+                tracing::warn!(%key, %error, "the state of the job cannot be read; it cannot be stopped from the Orchestrator");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives back what was found and never handed to a robot, when the last job of a queue ends.
+    async fn give_back_what_was_found(self: &Arc<Self>, job: JobKey, queue: &Arc<Queue>) {
+        let items: Vec<QueueItemDto> = queue.state().found.drain(..).collect();
+        for item in items {
+            let id = item.id;
+            let Ok(item) = item.into_item() else { continue };
+            let claim = self.book().hold(&item, job, queue.clone());
+            let report = Report { claim, result: TransactionResult::GivenBack, progress: None };
+            if let Err(error) = self.report(&report).await {
+                tracing::error!(item = id, %error, "an item that no robot was told of could not be given back; it stays InProgress");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Orchestrator for Uipath {
+    /// Looks whether the queue is there and whether this caller is handed items at all; otherwise a job is this
+    /// process's own affair. The lease is ours alone: the Orchestrator has none.
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        job.validate()?;
+        let inner = &self.inner;
+        let queue = inner.queue(&job.queue);
+        queue.state().about = None;
+        inner.about(&queue).await?;
+        inner.own_job(false).await?;
+        inner.note_what_others_hold(&queue).await?;
+        inner.find_out_whether_items_are_handed_out(&queue).await?;
+        let key = inner.keys.lock().unwrap_or_else(PoisonError::into_inner).job(inner.now());
+        inner.book().start_job(key, queue);
+        Ok(key)
+    }
+
+    /// Asks for the state of the Orchestrator's job, where this program runs in one.
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        self.inner.book().job(job)?;
+        let state = self.inner.own_job(true).await?.and_then(|job| job.state?.known());
+        Ok(match state {
+            Some(JobState::Stopping) => JobState::Stopping,
+            // Somebody ended it: whoever goes on works for nobody.
+            Some(state) if state == JobState::Terminating || state.is_final() => JobState::Terminating,
+            _ => JobState::Running,
+        })
+    }
+
+    /// Its items that are still InProgress stay so until the Orchestrator abandons them; they are counted.
+    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
+        let inner = &self.inner;
+        let queue = inner.book().job(job)?;
+        tracing::debug!(%job, %state, info, "the job ends");
+        // Takes that nobody waits for any more may still bring something.
+        let settled = tokio::time::timeout(LAST_CALLS, async {
+            drop(inner.taking.write().await);
+            inner.look_for_lost_items(&queue).await
+        });
+        if let Ok(Err(error)) = settled.await {
+            tracing::warn!(%error, "lost items cannot be looked for now");
+        }
+        inner.give_back_what_was_found(job, &queue).await;
+        let left = inner.book().end_job(job);
+        if !left.is_empty() {
+            tracing::error!(items = ?left, "these items stay InProgress until the Orchestrator abandons them, after about 24 hours");
+        }
+        Ok(Swept { jobs: Vec::new(), abandoned: left.len() as u64 })
+    }
+
+    /// The Orchestrator sweeps by itself: what is InProgress for about 24 hours is abandoned there.
+    async fn sweep(&self) -> Result<Swept> {
+        Ok(Swept::default())
+    }
+
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        self.inner.add(&self.inner.queue(queue), item).await
+    }
+
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        self.inner.add_many(&self.inner.queue(queue), commit_type, &items).await
+    }
+
+    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+        let queue = self.inner.queue_of(take.job, &take.queue)?;
+        let definition = as_definition(&queue, self.inner.about(&queue).await?);
+        self.inner.create_and_start(&take, &item, &definition).await
+    }
+
+    /// One call for each report, then one for each item: the API has no batches.
+    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+        let reports = match &reports[..] {
+            [] => Vec::new(),
+            [report] => vec![self.inner.report(report).await],
+            _ => self.report_many(reports).await,
+        };
+        let taken = match take {
+            Some(take) => self.inner.take(&take).await,
+            None => Ok(Taken::default()),
+        };
+        ReportedAndTaken { reports, taken }
+    }
+
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        self.inner.progress(claim, progress).await
+    }
+
+    /// One of all waiting robots of this process looks, after `at_most` at first, then less and less often, up to the
+    /// longest poll (30 seconds); the others are woken by what it finds. Limits are per tenant.
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        let queue = self.inner.queue(queue);
+        let changed = queue.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if queue.state().changes != seen.0 {
+            return;
+        }
+        let my_turn = async {
+            let _poller = queue.poller.lock().await;
+            loop {
+                let longest = self.inner.http.pace.longest_poll;
+                let at = {
+                    let mut random = self.inner.random.lock().unwrap_or_else(PoisonError::into_inner);
+                    queue.state().next_look(at_most, longest, &mut random)
+                };
+                if at <= tokio::time::Instant::now() {
+                    queue.state().look_is_taken();
+                    return;
+                }
+                tokio::time::sleep_until(at).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = changed => {}
+            () = my_turn => {}
+        }
+    }
+}
+
+impl Uipath {
+    async fn report_many(&self, reports: Vec<Report>) -> Vec<Result<Status>> {
+        let nobody_answered = || Err(OrchestratorError::new(ErrorKind::Unknown, "the report was broken off"));
+        let mut answers: Vec<Result<Status>> = reports.iter().map(|_| nobody_answered()).collect();
+        let mut reports = reports.into_iter().enumerate();
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < REPORTS_AT_ONCE
+                && let Some((place, report)) = reports.next()
+            {
+                let inner = self.inner.clone();
+                under_way.spawn(async move { (place, inner.report(&report).await) });
+            }
+            match under_way.join_next().await {
+                Some(Ok((place, answer))) => answers[place] = answer,
+                Some(Err(_)) => {}
+                None => return answers,
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Tokens (contract sections 1.2 and 1.4). No Debug here: these bodies are secrets.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The answer of an identity server.
+#[derive(Deserialize)]
+pub(crate) struct TokenResponse {
+    access_token: String,
+    /// Seconds; servers have been seen to write it as a text, or not at all.
+    #[serde(default, deserialize_with = "seconds")]
+    expires_in: Option<i64>,
+}
+
+impl TokenResponse {
+    /// The token, and for how many seconds it is good: a minute to a day, an hour where nobody says.
+    pub(crate) fn into_token(self) -> (SecretString, u64) {
+        let seconds = self.expires_in.unwrap_or(3_600).clamp(60, 86_400);
+        (self.access_token.into(), seconds.unsigned_abs())
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum NumberOrText {
+        Whole(i64),
+        Number(f64),
+        Text(String),
+        Nothing(()),
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float that is too large ends at the largest number"
+    )]
+    Ok(match NumberOrText::deserialize(deserializer)? {
+        NumberOrText::Whole(seconds) => Some(seconds),
+        NumberOrText::Number(seconds) => Some(seconds as i64),
+        NumberOrText::Text(text) => text.trim().parse().ok(),
+        NumberOrText::Nothing(()) => None,
+    })
+}
+
+/// The body of `/api/Account/Authenticate`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuthenticateRequest<'a> {
+    pub(crate) tenancy_name: &'a str,
+    pub(crate) username_or_email_address: &'a str,
+    pub(crate) password: &'a str,
+}
+
+/// Its answer.
+#[derive(Deserialize)]
+pub(crate) struct AuthenticateResponse {
+    result: Option<String>,
+}
+
+impl AuthenticateResponse {
+    /// The token, good for half an hour.
+    pub(crate) fn into_token(self) -> Option<(SecretString, u64)> {
+        self.result.map(|token| (token.into(), 1_800))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_life_is_between_a_minute_and_a_day_whatever_the_server_says() {
+        for (expires, seconds) in [
+            ("3600", 3_600),
+            ("\"1800\"", 1_800),
+            ("0", 60),
+            ("-1", 60),
+            ("1000000000000", 86_400),
+            ("1e300", 86_400),
+            ("\"soon\"", 3_600),
+            ("null", 3_600),
+        ] {
+            let json = format!(r#"{{"access_token":"t","expires_in":{expires},"token_type":"Bearer"}}"#);
+            let (token, life) = serde_json::from_str::<TokenResponse>(&json).unwrap().into_token();
+            assert_eq!((token.expose_secret(), life), ("t", seconds), "{expires}");
+        }
+        let (_, life) =
+            serde_json::from_str::<TokenResponse>(r#"{"access_token":"t"}"#).unwrap().into_token();
+        assert_eq!(life, 3_600);
+    }
+
+    #[test]
+    fn the_old_answer_has_its_token_in_an_envelope() {
+        let json = r#"{"result":"t","targetUrl":null,"success":true,"error":null,"__abp":true}"#;
+        let answer: AuthenticateResponse = serde_json::from_str(json).unwrap();
+        assert_eq!(answer.into_token().unwrap().0.expose_secret(), "t");
+    }
+}

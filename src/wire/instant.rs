@@ -1,0 +1,108 @@
+//! Dates (contract section 4.3): written in UTC with at most seven digits behind the second; read with any offset,
+//! or with none, which means UTC.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment, as the API writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instant(pub(crate) Timestamp);
+
+impl Instant {
+    /// Reads what servers write: `2026-09-01T00:00:00Z`, with an offset, without a zone, with up to nine digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(timestamp) = text.parse::<Timestamp>() {
+            return Some(Self(timestamp));
+        }
+        let civil: DateTime = text.parse().ok()?;
+        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| Self(zoned.timestamp()))
+    }
+
+    /// Whether a server that sees this text in an open map may take it for a date (contract section 4.3).
+    pub(crate) fn looks_like_one(text: &str) -> bool {
+        let bytes = text.as_bytes();
+        bytes.len() >= 16
+            && bytes[..4].iter().all(u8::is_ascii_digit)
+            && (bytes[4], bytes[7], bytes[13]) == (b'-', b'-', b':')
+            && matches!(bytes[10], b'T' | b't' | b' ')
+    }
+
+    /// Whether two records of the same moment agree: lists have milliseconds, other answers have more.
+    pub(crate) fn is_about(self, other: Self) -> bool {
+        (self.0.as_millisecond() - other.0.as_millisecond()).abs() <= 1
+    }
+}
+
+impl From<Timestamp> for Instant {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(timestamp)
+    }
+}
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hundred_nanoseconds = self.0.as_nanosecond().div_euclid(100) * 100;
+        let whole = Timestamp::from_nanosecond(hundred_nanoseconds).unwrap_or(self.0);
+        whole.fmt(f)
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a date")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_come_in_many_forms() {
+        let noon = Instant::parse("2026-09-01T12:00:00Z").unwrap();
+        for text in [
+            "2026-09-01T12:00:00.0000000Z",
+            "2026-09-01T14:00:00+02:00",
+            "2026-09-01T12:00:00",
+            "2026-09-01T12:00:00.000",
+            "2026-09-01 12:00:00",
+            "2026-09-01t12:00:00z",
+        ] {
+            assert_eq!(Instant::parse(text), Some(noon), "{text}");
+        }
+        assert_eq!(noon.to_string(), "2026-09-01T12:00:00Z");
+        for text in ["", "tomorrow", "12:00", "2026-13-01T00:00:00Z"] {
+            assert_eq!(Instant::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn seven_digits_are_kept_and_no_more() {
+        let instant = Instant::parse("2026-09-01T12:00:00.1234567Z").unwrap();
+        assert_eq!(instant.to_string(), "2026-09-01T12:00:00.1234567Z");
+        let finer = Instant::parse("2026-09-01T12:00:00.123456789Z").unwrap();
+        assert_eq!(finer.to_string(), instant.to_string());
+        assert!(instant.is_about(Instant::parse("2026-09-01T12:00:00.123Z").unwrap()));
+        assert!(!instant.is_about(Instant::parse("2026-09-01T12:00:00.126Z").unwrap()));
+    }
+
+    #[test]
+    fn texts_that_look_like_dates_are_known() {
+        assert!(Instant::looks_like_one("2019-12-06T17:00:05.000Z"));
+        assert!(Instant::looks_like_one("2019-12-06T17:00"));
+        for text in ["2019-12-06", "17:00:05", "INV-2019-12-06T17:00", "", "Überweisung 2019-12"] {
+            assert!(!Instant::looks_like_one(text), "{text}");
+        }
+    }
+}

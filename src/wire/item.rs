@@ -1,0 +1,325 @@
+//! Items as they are read (contract section 12.1).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Instant, Named, Scalars, Unreadable};
+use crate::model::content::{Output, SpecificContent};
+use crate::model::exception::{ExceptionType, ProcessingException};
+use crate::model::item::{Priority, QueueItem};
+use crate::model::key::{ItemId, ItemKey, QueueId};
+use crate::model::result::Outcome;
+use crate::model::status::{ReviewStatus, Status};
+
+/// Eight bytes in base64 that rise with every change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RowVersion(pub(crate) u64);
+
+impl Serialize for RowVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(self.0.to_be_bytes()))
+    }
+}
+
+impl<'de> Deserialize<'de> for RowVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+        bytes
+            .map(|bytes| Self(u64::from_be_bytes(bytes)))
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not eight bytes in base64")))
+    }
+}
+
+/// Why an item failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ProcessingExceptionDto {
+    pub(crate) reason: Option<String>,
+    pub(crate) details: Option<String>,
+    #[serde(rename = "Type")]
+    pub(crate) exception_type: Option<Named<ExceptionType>>,
+    pub(crate) associated_image_file_path: Option<String>,
+    pub(crate) creation_time: Option<Instant>,
+}
+
+impl From<&ProcessingException> for ProcessingExceptionDto {
+    fn from(exception: &ProcessingException) -> Self {
+        Self {
+            reason: Some(exception.reason.clone()),
+            details: exception.details.clone(),
+            exception_type: Some(exception.exception_type.into()),
+            associated_image_file_path: exception.associated_image_file_path.clone(),
+            creation_time: Some(exception.creation_time.into()),
+        }
+    }
+}
+
+/// An item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueItemDto {
+    pub(crate) id: i64,
+    pub(crate) key: uuid::Uuid,
+    pub(crate) status: Named<Status>,
+    pub(crate) unique_key: Option<uuid::Uuid>,
+    pub(crate) queue_definition_id: Option<i64>,
+    pub(crate) review_status: Option<Named<ReviewStatus>>,
+    pub(crate) reviewer_user_id: Option<i64>,
+    pub(crate) priority: Option<Named<Priority>>,
+    pub(crate) reference: Option<String>,
+    pub(crate) specific_content: Option<Scalars>,
+    pub(crate) specific_data: Option<String>,
+    pub(crate) output: Option<Scalars>,
+    pub(crate) processing_exception: Option<ProcessingExceptionDto>,
+    pub(crate) processing_exception_type: Option<Named<ExceptionType>>,
+    pub(crate) due_date: Option<Instant>,
+    pub(crate) defer_date: Option<Instant>,
+    pub(crate) risk_sla_date: Option<Instant>,
+    pub(crate) creation_time: Option<Instant>,
+    pub(crate) start_processing: Option<Instant>,
+    pub(crate) end_processing: Option<Instant>,
+    pub(crate) seconds_in_previous_attempts: Option<f64>,
+    pub(crate) retry_number: Option<u32>,
+    pub(crate) ancestor_id: Option<i64>,
+    pub(crate) manual_retry_number: Option<u32>,
+    pub(crate) manual_ancestor_id: Option<i64>,
+    pub(crate) progress: Option<String>,
+    pub(crate) robot_id: Option<i64>,
+    pub(crate) executor_job_key: Option<uuid::Uuid>,
+    pub(crate) operation_id: Option<String>,
+    pub(crate) row_version: Option<RowVersion>,
+}
+
+impl QueueItemDto {
+    /// The Status, if this version knows it.
+    pub(crate) fn status(&self) -> Result<Status, Unreadable> {
+        self.status.known().ok_or_else(|| {
+            Unreadable(format!(
+                "item {} has the Status {:?}, which is unknown",
+                self.id,
+                self.status.to_string()
+            ))
+        })
+    }
+
+    /// The item in our words. Priorities and review states that are newer than this version do not keep a robot from
+    /// its work; an unknown Status does.
+    pub(crate) fn into_item(self) -> Result<QueueItem, Unreadable> {
+        let status = self.status()?;
+        let review_status = self.review_status.as_ref().and_then(Named::known).unwrap_or(ReviewStatus::None);
+        let exception_type = self.exception_type();
+        let outcome = outcome(status, exception_type);
+        let key = ItemKey::from_bytes(self.key.into_bytes());
+        let creation_time =
+            self.creation_time.or(self.start_processing).map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
+        let content = self.specific_content.unwrap_or_default().with_texts_of(self.specific_data.as_deref());
+        let processing_exception = self.processing_exception.map(|exception| {
+            let at = exception.creation_time.or(self.end_processing).map_or(creation_time, |at| at.0);
+            let kind = exception_type.unwrap_or(ExceptionType::ApplicationException);
+            ProcessingException::new(kind, exception.reason.unwrap_or_default(), at)
+                .details(exception.details)
+                .image(exception.associated_image_file_path)
+        });
+        Ok(QueueItem {
+            id: ItemId(self.id),
+            unique_key: self
+                .unique_key
+                .map_or_else(|| own_key(key, self.id), |key| ItemKey::from_bytes(key.into_bytes())),
+            key,
+            queue_id: QueueId(self.queue_definition_id.unwrap_or_default()),
+            status,
+            review_status,
+            reviewer_user_id: self.reviewer_user_id,
+            priority: self.priority.as_ref().and_then(Named::known).unwrap_or(Priority::Normal),
+            reference: self.reference,
+            specific_content: SpecificContent::from_stored(serde_json::Value::Object(content.0).to_string()),
+            output: self
+                .output
+                .filter(|output| !output.0.is_empty())
+                .map(|output| Output::from_stored(serde_json::Value::Object(output.0).to_string())),
+            processing_exception,
+            outcome,
+            due_date: self.due_date.map(|at| at.0),
+            defer_date: self.defer_date.map(|at| at.0),
+            risk_sla_date: self.risk_sla_date.map(|at| at.0),
+            creation_time,
+            start_processing: self.start_processing.map(|at| at.0),
+            end_processing: self.end_processing.map(|at| at.0),
+            seconds_in_previous_attempts: whole_seconds(self.seconds_in_previous_attempts),
+            retry_number: self.retry_number.unwrap_or_default(),
+            ancestor_id: self.ancestor_id.map(ItemId),
+            manual_retry_number: self.manual_retry_number.unwrap_or_default(),
+            manual_ancestor_id: self.manual_ancestor_id.map(ItemId),
+            is_superseded: status == Status::Retried || review_status == ReviewStatus::Retried,
+            progress: self.progress,
+            executor_job: self
+                .executor_job_key
+                .map(|key| crate::model::key::JobKey::from_bytes(key.into_bytes())),
+            robot: None,
+            row_version: self.row_version.unwrap_or_default().0,
+        })
+    }
+
+    fn exception_type(&self) -> Option<ExceptionType> {
+        let inline =
+            self.processing_exception.as_ref().and_then(|exception| exception.exception_type.as_ref());
+        self.processing_exception_type.as_ref().or(inline).and_then(Named::known)
+    }
+}
+
+/// How an attempt ended, as far as its Status and the type of its exception tell.
+fn outcome(status: Status, exception_type: Option<ExceptionType>) -> Option<Outcome> {
+    let by_type = exception_type.map(|kind| match kind {
+        ExceptionType::ApplicationException => Outcome::ApplicationException,
+        ExceptionType::BusinessException => Outcome::BusinessException,
+    });
+    match status {
+        Status::New | Status::InProgress => None,
+        Status::Successful => Some(Outcome::Successful),
+        Status::Failed => by_type.or(Some(Outcome::Unspecified)),
+        Status::Retried => by_type.or(Some(Outcome::Abandoned)),
+        Status::Abandoned => Some(Outcome::Abandoned),
+        Status::Deleted => by_type,
+    }
+}
+
+/// Old servers give attempts no key of their own: the chain's key with the attempt's number in it.
+fn own_key(key: ItemKey, id: i64) -> ItemKey {
+    let mut bytes = key.to_bytes();
+    for (byte, of_id) in bytes[8..].iter_mut().zip(id.to_be_bytes()) {
+        *byte ^= of_id;
+    }
+    ItemKey::from_bytes(bytes)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that is too large ends at the largest number"
+)]
+fn whole_seconds(seconds: Option<f64>) -> u32 {
+    seconds.unwrap_or_default() as u32
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::wire::round_trip;
+
+    /// The 27 keys of a body of 2020 (contract section 12.1), values of our own.
+    pub(crate) const OF_2020: &str = r##"{"@odata.context":"https://x/odata/$metadata#Queues/$entity",
+        "QueueDefinitionId":7,"OutputData":null,"AnalyticsData":null,"Status":"InProgress","ReviewStatus":"None",
+        "ReviewerUserId":null,"Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11","Reference":"INV-1",
+        "ProcessingExceptionType":null,"DueDate@odata.type":"#DateTimeOffset","DueDate":null,"RiskSlaDate":null,"Priority":"Normal",
+        "DeferDate":null,"StartProcessing":"2026-08-20T10:00:00.1234567Z","EndProcessing":null,
+        "SecondsInPreviousAttempts":0,"AncestorId":null,"RetryNumber":0,
+        "SpecificData":"{\"DynamicProperties\":{\"amount\":10.5,\"when\":\"2019-12-06T17:00:05.000Z\"}}",
+        "CreationTime":"2026-08-20T09:59:00.13Z","Progress":null,"RowVersion":"AAAAAAAAKZc=","Id":1234,
+        "ProcessingException":null,"SpecificContent":{"amount":10.5,"when":"2019-12-06T17:00:05Z"},"Output":null,"Analytics":null}"##;
+
+    #[test]
+    fn a_body_of_2020_is_an_item() {
+        let item = round_trip::<QueueItemDto>(OF_2020).into_item().unwrap();
+        assert_eq!((item.id, item.queue_id, item.status), (ItemId(1234), QueueId(7), Status::InProgress));
+        assert_eq!((item.row_version, item.priority), (0x2997, Priority::Normal));
+        assert_eq!(item.specific_content.to_value()["when"], "2019-12-06T17:00:05.000Z");
+        assert_eq!((item.output, item.outcome), (None, None));
+        assert_ne!(
+            item.unique_key, item.key,
+            "an attempt has a key of its own, also where the server gives none"
+        );
+    }
+
+    #[test]
+    fn three_fields_are_enough() {
+        let json = r#"{"Id":1,"Status":5,"Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11"}"#;
+        let item = round_trip::<QueueItemDto>(json).into_item().unwrap();
+        assert_eq!(
+            (item.status, item.outcome, item.is_superseded),
+            (Status::Retried, Some(Outcome::Abandoned), true)
+        );
+    }
+
+    #[test]
+    fn how_it_ended_is_read_from_its_exception() {
+        let json = |status: &str, kind: &str| {
+            format!(
+                r#"{{"Id":1,"Status":"{status}","Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11",
+                "ProcessingException":{{"Reason":"r","Type":{kind}}}}}"#
+            )
+        };
+        for (status, kind, outcome) in [
+            ("Failed", "\"BusinessException\"", Some(Outcome::BusinessException)),
+            ("Failed", "0", Some(Outcome::ApplicationException)),
+            ("Failed", "null", Some(Outcome::Unspecified)),
+            ("Retried", "\"applicationexception\"", Some(Outcome::ApplicationException)),
+            ("Abandoned", "null", Some(Outcome::Abandoned)),
+            ("Deleted", "1", Some(Outcome::BusinessException)),
+            ("Deleted", "null", None),
+        ] {
+            let item = round_trip::<QueueItemDto>(&json(status, kind)).into_item().unwrap();
+            assert_eq!(item.outcome, outcome, "{status} {kind}");
+            assert_eq!(item.processing_exception.unwrap().reason, "r");
+        }
+    }
+
+    #[test]
+    fn an_unknown_status_is_no_item_and_an_unknown_priority_is_one() {
+        let key = r#""Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11""#;
+        let unknown: QueueItemDto = round_trip(&format!(r#"{{"Id":1,"Status":"Paused",{key}}}"#));
+        assert_eq!(
+            unknown.into_item().unwrap_err().to_string(),
+            "item 1 has the Status \"Paused\", which is unknown"
+        );
+        let urgent: QueueItemDto =
+            round_trip(&format!(r#"{{"Id":1,"Status":"New","Priority":"Critical",{key}}}"#));
+        assert_eq!(urgent.into_item().unwrap().priority, Priority::Normal);
+    }
+
+    /// Whatever a server or somebody in between sends: it is an item, or an error.
+    #[test]
+    fn hostile_input_is_an_error_and_no_more() {
+        for end in 0..OF_2020.len() {
+            assert!(serde_json::from_str::<QueueItemDto>(&OF_2020[..end]).is_err(), "cut at {end}");
+        }
+        let with = |member: &str| {
+            let json =
+                format!(r#"{{"Id":1,"Status":"New","Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11",{member}}}"#);
+            serde_json::from_str::<QueueItemDto>(&json).map(QueueItemDto::into_item)
+        };
+        let deep = format!("\"SpecificContent\":{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+        for bad in [
+            deep.as_str(),
+            "\"Id\":2",
+            "\"RetryNumber\":99999999999999999999",
+            "\"RetryNumber\":-1",
+            "\"SecondsInPreviousAttempts\":NaN",
+            "\"CreationTime\":\"yesterday\"",
+            "\"CreationTime\":\"99999-01-01T00:00:00Z\"",
+            "\"SpecificContent\":[1]",
+            "\"Progress\":7",
+        ] {
+            assert!(with(bad).is_err(), "{}", &bad[..bad.len().min(60)]);
+        }
+        for good in [
+            "\"SecondsInPreviousAttempts\":1e300",
+            "\"CreationTime\":\"0001-01-01T00:00:00\"",
+            "\"SpecificContent\":{\"a\":{\"nested\":[1]}}",
+            "\"SpecificContent\":{\"a\":123456789012345678901234567890}",
+            "\"SpecificData\":\"{\"",
+            "\"New@odata.type\":\"#Int64\",\"New\":[{}]",
+        ] {
+            assert!(with(good).unwrap().is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_row_version_is_eight_bytes() {
+        assert_eq!(round_trip::<RowVersion>("\"AAAAAAAAKZc=\""), RowVersion(0x2997));
+        for bad in ["\"AAAA\"", "\"?\"", "7"] {
+            assert!(serde_json::from_str::<RowVersion>(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Jobs of robots (contract section 15).
+
+use serde::{Deserialize, Serialize};
+
+use super::Named;
+use crate::model::job::{JobState, StopStrategy};
+
+/// A job, as far as a performer that runs inside of it cares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct JobDto {
+    pub(crate) id: i64,
+    pub(crate) key: Option<uuid::Uuid>,
+    pub(crate) state: Option<Named<JobState>>,
+    /// With `$expand=Robot` alone.
+    pub(crate) robot: Option<RobotDto>,
+}
+
+/// A robot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RobotDto {
+    pub(crate) id: Option<i64>,
+    pub(crate) name: Option<String>,
+}
+
+/// The body of StopJob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StopJobRequest {
+    pub(crate) strategy: Named<StopStrategy>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::round_trip;
+
+    #[test]
+    fn a_job_is_read() {
+        let job: JobDto =
+            round_trip(r#"{"Id":3,"Key":null,"State":"Stopping","Robot":{"Id":17,"Name":"R"},"Info":"x"}"#);
+        assert_eq!(job.state, Some(JobState::Stopping.into()));
+        assert_eq!(job.robot.unwrap().id, Some(17));
+        round_trip::<StopJobRequest>(r#"{"strategy":"Kill"}"#);
+    }
+}

@@ -1,0 +1,71 @@
+//! Robot logs (contract section 16): a JSON array of texts, each of which is a JSON object.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Instant;
+use crate::model::log::LogLevel;
+
+/// One line of a robot's log.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogEntry<'a> {
+    pub(crate) message: &'a str,
+    pub(crate) level: &'static str,
+    pub(crate) time_stamp: Instant,
+    pub(crate) process_name: &'a str,
+    pub(crate) log_type: &'static str,
+    pub(crate) machine_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job_id: Option<&'a str>,
+    /// What the program adds. Its names never hide the ones above.
+    #[serde(flatten)]
+    pub(crate) fields: &'a Map<String, Value>,
+}
+
+/// The names above, which a field of the program may not take.
+pub(crate) const RESERVED: [&str; 7] =
+    ["message", "level", "timeStamp", "processName", "logType", "machineName", "jobId"];
+
+/// A level as the API spells it when it is written.
+pub(crate) fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "Trace",
+        LogLevel::Debug => "Debug",
+        LogLevel::Info => "Information",
+        LogLevel::Warn => "Warning",
+        LogLevel::Error => "Error",
+        LogLevel::Fatal => "Critical",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_one_object_with_the_names_of_the_contract() {
+        let fields = Map::from_iter([("item".to_owned(), Value::from(7))]);
+        let entry = LogEntry {
+            message: "started",
+            level: level_name(LogLevel::Info),
+            time_stamp: Instant::parse("2026-08-20T10:00:00.123+02:00").unwrap(),
+            process_name: "P",
+            log_type: "Default",
+            machine_name: "M",
+            job_id: None,
+            fields: &fields,
+        };
+        let written = serde_json::to_value(&entry).unwrap();
+        assert_eq!(
+            written,
+            serde_json::json!({"message": "started", "level": "Information", "timeStamp": "2026-08-20T08:00:00.123Z",
+                "processName": "P", "logType": "Default", "machineName": "M", "item": 7})
+        );
+        for key in written.as_object().unwrap().keys().filter(|key| *key != "item") {
+            assert!(RESERVED.contains(&key.as_str()), "{key}");
+        }
+        let names: Vec<&str> = LogLevel::ALL.iter().copied().map(level_name).collect();
+        assert_eq!(names, ["Trace", "Debug", "Information", "Warning", "Error", "Critical"]);
+    }
+}

@@ -1,0 +1,78 @@
+//! Floor 1: the JSON of the Orchestrator's API, written once for whoever sends it and whoever receives it.
+//!
+//! Contract sections 4 to 12 and 16. Names are PascalCase in entities, and the wrappers around the parameters of an
+//! action are camelCase. What is written has explicit nulls where the real service has them; what is read may lack
+//! everything but an item's `Id`, `Key` and `Status`. Annotations (`@odata.context`, `DueDate@odata.type`) and fields
+//! that are newer than this version are passed over.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `instant` | dates, as they are written and as they may come |
+//! | `named` | enumerations: a name in any case, a number, or something newer |
+//! | `scalars` | SpecificContent and Output |
+//! | `item`, `transaction` | items, and what is asked for them |
+//! | `queue` | queue definitions, retention, processing status |
+//! | `review` | comments, events, bulk operations |
+//! | `job`, `log` | jobs of robots, and their logs |
+//! | `identity` | tokens |
+//! | `failure` | every shape an error may have |
+//! | `filter` | `$filter` |
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) mod failure;
+pub(crate) mod filter;
+pub(crate) mod identity;
+pub(crate) mod instant;
+pub(crate) mod item;
+pub(crate) mod job;
+#[cfg(feature = "robot-logs")]
+pub(crate) mod log;
+pub(crate) mod named;
+pub(crate) mod queue;
+pub(crate) mod review;
+pub(crate) mod scalars;
+pub(crate) mod transaction;
+
+pub(crate) use instant::Instant;
+pub(crate) use named::Named;
+pub(crate) use scalars::Scalars;
+
+/// A collection (contract section 4.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Collection<T> {
+    /// How many there are in all, where it was asked for.
+    #[serde(rename = "@odata.count", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<u64>,
+    pub(crate) value: Vec<T>,
+}
+
+/// Something that came over the wire and that this version cannot make sense of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unreadable(pub(crate) String);
+
+#[cfg(test)]
+pub(crate) fn round_trip<T>(json: &str) -> T
+where
+    T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug,
+{
+    let value: T = serde_json::from_str(json).unwrap();
+    let again: T = serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap();
+    assert_eq!(value, again, "what is written is read as what it was");
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collection_has_annotations_that_nobody_needs() {
+        let page: Collection<i64> =
+            round_trip(r#"{"@odata.context":"https://x/odata/$metadata#Q","@odata.count":2,"value":[1,2]}"#);
+        assert_eq!((page.count, page.value.len()), (Some(2), 2));
+        let bare: Collection<i64> = round_trip(r#"{"value":[]}"#);
+        assert_eq!(bare.count, None);
+    }
+}

@@ -1,0 +1,198 @@
+//! Queue definitions, their retention, and how they are doing (contract sections 6 and 11).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Instant, Named, Unreadable};
+use crate::model::enumeration::enumeration;
+use crate::model::key::{QueueId, QueueKey};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+
+/// A queue. What this version does not know is kept, so that a queue is written back as it was but for what changed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueDefinitionDto {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<uuid::Uuid>,
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) max_number_of_retries: Option<u32>,
+    pub(crate) accept_automatically_retry: Option<bool>,
+    /// Since version 18 of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_abandoned_items: Option<bool>,
+    pub(crate) enforce_unique_reference: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) creation_time: Option<Instant>,
+    /// Everything else: schemas, SLA, the process it belongs to, tags.
+    #[serde(flatten)]
+    pub(crate) other: Map<String, Value>,
+}
+
+/// The first version of the API that knows RetryAbandonedItems (contract section 6).
+pub(crate) const RETRY_ABANDONED_ITEMS_SINCE: u32 = 18;
+
+/// Fields that came with version 14 of the API (contract section 6).
+const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
+
+impl QueueDefinitionDto {
+    /// Gives the queue new settings, without what a server of this version does not know: it would refuse them all
+    /// (contract section 4.3).
+    pub(crate) fn with(mut self, queue: &NewQueueDefinition, server: Option<u32>) -> Self {
+        self.name.clone_from(&queue.name);
+        self.description.clone_from(&queue.description);
+        self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
+        self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
+        self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
+        let knows = |since: u32| server.is_none_or(|version| version >= since);
+        self.retry_abandoned_items =
+            knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
+        self.other
+            .retain(|key, _| !key.contains("@odata.") && (knows(14) || !SINCE_14.contains(&key.as_str())));
+        self
+    }
+
+    /// The queue in our words. The settings of retries must be there: a missing number is no zero.
+    pub(crate) fn into_definition(self, retention: Retention) -> Result<QueueDefinition, Unreadable> {
+        let missing = |what: &str| Unreadable(format!("queue {:?} came without {what}", self.name));
+        let policy = QueuePolicy {
+            accept_automatically_retry: self
+                .accept_automatically_retry
+                .ok_or_else(|| missing("AcceptAutomaticallyRetry"))?,
+            max_number_of_retries: self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?,
+            // Servers that do not know the setting do not retry abandoned items.
+            retry_abandoned_items: self.retry_abandoned_items.unwrap_or(false),
+            enforce_unique_reference: self.enforce_unique_reference.unwrap_or(false),
+            retention_days: retention.final_days,
+            stale_retention_days: retention.stale_days,
+            ..QueuePolicy::default()
+        };
+        let key = self.key.ok_or_else(|| missing("Key"))?;
+        Ok(QueueDefinition {
+            id: QueueId(self.id.ok_or_else(|| missing("Id"))?),
+            key: QueueKey::from_bytes(key.into_bytes()),
+            policy,
+            creation_time: self.creation_time.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0),
+            description: self.description.filter(|text| !text.is_empty()),
+            name: self.name,
+        })
+    }
+}
+
+/// After how many days items are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    pub(crate) final_days: u32,
+    pub(crate) stale_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let policy = QueuePolicy::default();
+        Self { final_days: policy.retention_days, stale_days: policy.stale_retention_days }
+    }
+}
+
+enumeration! {
+    /// What happens to items after their time. The numbers are ours.
+    pub(crate) RetentionAction {
+        /// They are removed.
+        Delete = 0,
+        /// They are moved into a bucket.
+        Archive = 1,
+        /// They stay.
+        None = 2,
+    }
+}
+
+enumeration! {
+    /// Which items a retention is about. The numbers are ours.
+    pub(crate) RetentionType {
+        /// Those that have ended.
+        Final = 0,
+        /// Those that were never finished.
+        Stale = 1,
+    }
+}
+
+/// The retention of one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueRetentionDto {
+    pub(crate) queue_definition_id: i64,
+    pub(crate) action: Option<Named<RetentionAction>>,
+    pub(crate) period: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bucket_id: Option<i64>,
+    #[serde(rename = "Type")]
+    pub(crate) retention_type: Option<Named<RetentionType>>,
+}
+
+/// How a queue is doing; some minutes old (contract section 11).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueProcessingStatusDto {
+    pub(crate) queue_definition_id: Option<i64>,
+    pub(crate) queue_definition_name: Option<String>,
+    pub(crate) items_to_process: Option<i64>,
+    pub(crate) items_in_progress: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::round_trip;
+
+    const QUEUE: &str = r##"{"@odata.context":"c","Id":7,"Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11","Name":"Invoices",
+        "Description":null,"MaxNumberOfRetries":3,"AcceptAutomaticallyRetry":true,"RetryAbandonedItems":true,
+        "EnforceUniqueReference":true,"CreationTime":"2026-08-20T09:59:00.13Z","SlaInMinutes":60,"Tags":[{"Name":"a"}],
+        "Encrypted":false,"Tags@odata.type":"#Collection"}"##;
+
+    #[test]
+    fn a_queue_is_written_back_as_it_was_but_for_what_changed() {
+        let queue: QueueDefinitionDto = round_trip(QUEUE);
+        let mut settings = NewQueueDefinition::new("Invoices").description("paid");
+        settings.policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
+        settings.policy.max_number_of_retries = 5;
+        let new = serde_json::to_value(queue.clone().with(&settings, Some(20))).unwrap();
+        assert_eq!((&new["MaxNumberOfRetries"], &new["SlaInMinutes"]), (&Value::from(5), &Value::from(60)));
+        assert_eq!((&new["Description"], &new["Tags"][0]["Name"]), (&Value::from("paid"), &Value::from("a")));
+        assert!(new.as_object().unwrap().keys().all(|key| !key.contains('@')));
+
+        let keys = |version| {
+            let dto = queue.clone().with(&settings, version);
+            let keys: Vec<String> =
+                serde_json::to_value(dto).unwrap().as_object().unwrap().keys().cloned().collect();
+            keys
+        };
+        assert!(keys(None).contains(&"RetryAbandonedItems".to_owned()));
+        assert!(!keys(Some(17)).contains(&"RetryAbandonedItems".to_owned()));
+        assert!(
+            keys(Some(14)).contains(&"Tags".to_owned()) && !keys(Some(13)).contains(&"Encrypted".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_missing_number_of_retries_is_no_zero() {
+        let queue: QueueDefinitionDto = round_trip(QUEUE);
+        let definition = queue.clone().into_definition(Retention::default()).unwrap();
+        assert_eq!((definition.id, definition.policy.max_number_of_retries), (QueueId(7), 3));
+        let without = QueueDefinitionDto { max_number_of_retries: None, ..queue };
+        let error = without.into_definition(Retention::default()).unwrap_err();
+        assert_eq!(error.to_string(), "queue \"Invoices\" came without MaxNumberOfRetries");
+    }
+
+    #[test]
+    fn retention_and_status_are_read() {
+        let retention: QueueRetentionDto = round_trip(
+            r#"{"QueueDefinitionId":7,"Action":"Delete","Period":30,"BucketId":null,"Type":"Final"}"#,
+        );
+        assert_eq!(retention.retention_type, Some(RetentionType::Final.into()));
+        let status: QueueProcessingStatusDto = round_trip(
+            r#"{"QueueDefinitionId":7,"QueueDefinitionName":"Q","ItemsToProcess":3,"ItemsInProgress":0}"#,
+        );
+        assert_eq!(status.items_to_process, Some(3));
+    }
+}

@@ -1,0 +1,133 @@
+//! What people do with items: bulk operations, comments, events (contract sections 10 and 11).
+
+use serde::{Deserialize, Serialize};
+
+use super::item::RowVersion;
+use super::{Instant, Named};
+use crate::model::history::{EventAction, ItemEvent};
+use crate::model::key::ItemId;
+use crate::model::review::{Comment, ItemVersion, Person};
+use crate::model::status::{ReviewStatus, Status};
+
+/// An item as the caller last saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct VersionedItem {
+    pub(crate) id: i64,
+    pub(crate) row_version: RowVersion,
+}
+
+impl From<&ItemVersion> for VersionedItem {
+    fn from(item: &ItemVersion) -> Self {
+        Self { id: item.id.0, row_version: RowVersion(item.row_version) }
+    }
+}
+
+/// The body of DeleteBulk, SetItemReviewStatus, SetItemReviewer and UnsetItemReviewer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BulkItemsRequest {
+    /// Of SetItemReviewStatus alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<Named<ReviewStatus>>,
+    /// Of SetItemReviewer alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_id: Option<i64>,
+    pub(crate) queue_items: Vec<VersionedItem>,
+}
+
+/// The answer to a bulk operation: HTTP says 200 also when some failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct BulkItemsResponse {
+    pub(crate) success: Option<bool>,
+    pub(crate) message: Option<String>,
+    /// The ids of the items that were refused.
+    pub(crate) failed_items: Option<Vec<i64>>,
+}
+
+/// A comment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueItemCommentDto {
+    pub(crate) text: String,
+    pub(crate) queue_item_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) creation_time: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_name: Option<String>,
+}
+
+impl QueueItemCommentDto {
+    /// A comment to be written.
+    pub(crate) fn new(item: ItemId, text: String) -> Self {
+        Self { text, queue_item_id: item.0, id: None, creation_time: None, user_id: None, user_name: None }
+    }
+
+    /// The comment in our words.
+    pub(crate) fn into_comment(self) -> Comment {
+        Comment {
+            id: self.id.unwrap_or_default(),
+            item_id: ItemId(self.queue_item_id),
+            text: self.text,
+            author: Person { user_id: self.user_id, user_name: self.user_name },
+            creation_time: self.creation_time.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0),
+        }
+    }
+}
+
+/// One event of an item's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueItemEventDto {
+    pub(crate) id: Option<i64>,
+    pub(crate) queue_item_id: i64,
+    pub(crate) timestamp: Instant,
+    pub(crate) action: Named<EventAction>,
+    pub(crate) status: Option<Named<Status>>,
+    pub(crate) review_status: Option<Named<ReviewStatus>>,
+}
+
+impl QueueItemEventDto {
+    /// The event in our words; `None` for one that this version does not know.
+    pub(crate) fn into_event(self) -> Option<ItemEvent> {
+        Some(ItemEvent {
+            item_id: ItemId(self.queue_item_id),
+            timestamp: self.timestamp.0,
+            action: self.action.known()?,
+            status: self.status?.known()?,
+            review_status: self.review_status.as_ref().and_then(Named::known).unwrap_or(ReviewStatus::None),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::round_trip;
+
+    #[test]
+    fn the_bodies_of_the_contract_are_read_and_written() {
+        let review: BulkItemsRequest =
+            round_trip(r#"{"status":"Retried","queueItems":[{"Id":1,"RowVersion":"AAAAAAAAKZc="}]}"#);
+        assert_eq!(review.status, Some(ReviewStatus::Retried.into()));
+        let reviewer: BulkItemsRequest = round_trip(r#"{"userId":7,"queueItems":[]}"#);
+        assert_eq!(reviewer.user_id, Some(7));
+        let answer: BulkItemsResponse = round_trip(r#"{"Success":true,"Message":null,"FailedItems":[3]}"#);
+        assert_eq!(answer.failed_items, Some(vec![3]));
+        let comment: QueueItemCommentDto = round_trip(
+            r#"{"Id":1,"Text":"why?","QueueItemId":9,"CreationTime":"2026-09-01T00:00:00Z","UserId":3,"UserName":"ann"}"#,
+        );
+        assert_eq!(comment.into_comment().author.user_name.as_deref(), Some("ann"));
+        let event: QueueItemEventDto = round_trip(
+            r#"{"Id":2,"QueueItemId":9,"Timestamp":"2018-03-07T16:02:59.09Z","Action":"Create","Data":null,"Status":"New","ReviewStatus":"None"}"#,
+        );
+        assert_eq!(event.clone().into_event().unwrap().action, EventAction::Create);
+        let newer = QueueItemEventDto { action: Named::Unknown("Moved".to_owned()), ..event };
+        assert_eq!(newer.into_event(), None);
+    }
+}

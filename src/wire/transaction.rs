@@ -1,0 +1,303 @@
+//! What is asked for items: adding, starting, progress, results, edits (contract sections 7 to 10).
+
+use serde::{Deserialize, Serialize};
+
+use super::item::ProcessingExceptionDto;
+use super::{Instant, Named, Scalars};
+use crate::model::enumeration::enumeration;
+use crate::model::item::{NewQueueItem, Priority, ReferenceFilter};
+use crate::model::result::TransactionResult;
+
+/// The body of AddQueueItem.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AddQueueItemRequest {
+    #[serde(rename = "itemData")]
+    pub(crate) item_data: QueueItemDataDto,
+}
+
+/// An item to be added, or the new values of one. The priority is always sent: without it a server takes High.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct QueueItemDataDto {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    pub(crate) priority: Option<Named<Priority>>,
+    pub(crate) specific_content: Option<Scalars>,
+    pub(crate) defer_date: Option<Instant>,
+    pub(crate) due_date: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) risk_sla_date: Option<Instant>,
+    pub(crate) reference: Option<String>,
+    pub(crate) progress: Option<String>,
+}
+
+impl QueueItemDataDto {
+    /// An item for a queue; `None` where the queue is named elsewhere. Its content has been checked.
+    pub(crate) fn new(queue: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
+        Self {
+            name: queue.map(str::to_owned),
+            priority: Some(item.priority.into()),
+            specific_content: Some(Scalars::of_json(content)),
+            defer_date: item.defer_date.map(Instant),
+            due_date: item.due_date.map(Instant),
+            risk_sla_date: item.risk_sla_date.map(Instant),
+            reference: item.reference.clone(),
+            progress: item.progress.clone(),
+        }
+    }
+}
+
+enumeration! {
+    /// What a bulk add does when an item cannot be added. The numbers are ours.
+    pub(crate) CommitTypeName {
+        /// Undoes everything.
+        AllOrNothing = 0,
+        /// Keeps what came before.
+        StopOnFirstFailure = 1,
+        /// Keeps every good one.
+        ProcessAllIndependently = 2,
+    }
+}
+
+/// The body of BulkAddQueueItems.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BulkAddQueueItemsRequest {
+    pub(crate) queue_name: String,
+    pub(crate) commit_type: Named<CommitTypeName>,
+    pub(crate) queue_items: Vec<QueueItemDataDto>,
+}
+
+/// The answer to BulkAddQueueItems: HTTP says 200 also when items failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct BulkAddResponse {
+    pub(crate) success: Option<bool>,
+    pub(crate) message: Option<String>,
+    pub(crate) failed_items: Option<Vec<FailedQueueItemDto>>,
+}
+
+/// An item that could not be added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct FailedQueueItemDto {
+    /// Counted from 1; null when it is not known which item it was.
+    pub(crate) ordinal: Option<usize>,
+    /// The name of a code, not its number.
+    pub(crate) error_code: Option<String>,
+    pub(crate) error_message: Option<String>,
+}
+
+/// The body of StartTransaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StartTransactionRequest {
+    #[serde(rename = "transactionData")]
+    pub(crate) transaction_data: TransactionDataDto,
+}
+
+enumeration! {
+    /// How a reference is compared. The numbers are ours.
+    pub(crate) ReferenceFilterOption {
+        /// It is this text.
+        Equals = 0,
+        /// It starts with this text.
+        StartsWith = 1,
+    }
+}
+
+/// Which item to start: without content the next one, with content a new one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TransactionDataDto {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) robot_identifier: Option<String>,
+    pub(crate) specific_content: Option<Scalars>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) defer_date: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due_date: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reference_filter_option: Option<Named<ReferenceFilterOption>>,
+}
+
+impl TransactionDataDto {
+    /// The next item of a queue.
+    pub(crate) fn take(queue: &str, robot: Option<&str>, reference: Option<&ReferenceFilter>) -> Self {
+        let (reference, option) = match reference {
+            Some(ReferenceFilter::Equals(text)) => (Some(text.clone()), Some(ReferenceFilterOption::Equals)),
+            Some(ReferenceFilter::StartsWith(text)) => {
+                (Some(text.clone()), Some(ReferenceFilterOption::StartsWith))
+            }
+            None => (None, None),
+        };
+        Self {
+            name: queue.to_owned(),
+            robot_identifier: robot.map(str::to_owned),
+            specific_content: None,
+            defer_date: None,
+            due_date: None,
+            reference,
+            reference_filter_option: option.map(Named::Known),
+        }
+    }
+
+    /// A new item, started at once.
+    pub(crate) fn create(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
+        Self {
+            specific_content: Some(Scalars::of_json(content)),
+            defer_date: item.defer_date.map(Instant),
+            due_date: item.due_date.map(Instant),
+            reference: item.reference.clone(),
+            ..Self::take(queue, robot, None)
+        }
+    }
+}
+
+/// The body of SetTransactionResult.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SetTransactionResultRequest {
+    #[serde(rename = "transactionResult")]
+    pub(crate) transaction_result: TransactionResultDto,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TransactionResultDto {
+    pub(crate) is_successful: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) processing_exception: Option<ProcessingExceptionDto>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) defer_date: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due_date: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<Scalars>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) progress: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) operation_id: Option<String>,
+}
+
+impl TransactionResultDto {
+    /// A result. To give an item back is to postpone it to `now`: the API knows no other way (contract section 22).
+    /// What has no due date of its own keeps the one the item has.
+    pub(crate) fn new(
+        result: &TransactionResult,
+        progress: Option<&str>,
+        due_date: Option<jiff::Timestamp>,
+        now: jiff::Timestamp,
+    ) -> Self {
+        let mut dto = Self {
+            is_successful: false,
+            processing_exception: None,
+            defer_date: None,
+            due_date: None,
+            output: None,
+            progress: progress.map(str::to_owned),
+            operation_id: None,
+        };
+        match result {
+            TransactionResult::Successful { output } => {
+                dto.is_successful = true;
+                dto.output = output.as_ref().map(|output| Scalars::of_json(output.as_json()));
+            }
+            TransactionResult::Failed { exception, defer_date } => {
+                dto.processing_exception = exception.as_ref().map(ProcessingExceptionDto::from);
+                dto.defer_date = defer_date.map(Instant);
+            }
+            TransactionResult::Postponed { defer_date, due_date: new } => {
+                dto.defer_date = Some(Instant(*defer_date));
+                dto.due_date = new.or(due_date).map(Instant);
+            }
+            TransactionResult::GivenBack => {
+                dto.defer_date = Some(Instant(now));
+                dto.due_date = due_date.map(Instant);
+            }
+        }
+        dto
+    }
+}
+
+/// The body of SetTransactionProgress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SetTransactionProgressRequest {
+    pub(crate) progress: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::exception::{ExceptionType, ProcessingException};
+    use crate::wire::round_trip;
+
+    #[test]
+    fn the_bodies_of_the_contract_are_read_and_written() {
+        let add: AddQueueItemRequest = round_trip(
+            r#"{"itemData":{"Name":"Invoices","Priority":"Normal","Reference":"INV-17",
+            "SpecificContent":{"amount":10.5,"customer":"ACME"},"DeferDate":null,"DueDate":"2026-09-01T00:00:00Z","RiskSlaDate":null,"Progress":null}}"#,
+        );
+        assert_eq!(add.item_data.priority, Some(Priority::Normal.into()));
+        let bulk: BulkAddQueueItemsRequest = round_trip(
+            r#"{"queueName":"Invoices","commitType":"processallindependently",
+            "queueItems":[{"Reference":"INV-17","Priority":"High","SpecificContent":{"amount":"10.5"}}]}"#,
+        );
+        assert_eq!(bulk.commit_type, CommitTypeName::ProcessAllIndependently.into());
+        let start: StartTransactionRequest = round_trip(
+            r#"{"transactionData":{"Name":"Invoices","RobotIdentifier":"b66c1df3-0000-0000-0000-000000000000","SpecificContent":null,
+            "DeferDate":null,"DueDate":null,"Reference":"INV-","ReferenceFilterOption":"StartsWith","ParentOperationId":null}}"#,
+        );
+        assert_eq!(start.transaction_data.reference.as_deref(), Some("INV-"));
+        let failed: BulkAddResponse = round_trip(
+            r#"{"@odata.context":"x","Success":false,"Message":"m","FailedItems":[{"Ordinal":2,"ErrorCode":"DuplicateReference","ErrorMessage":"e"},{"Ordinal":null}]}"#,
+        );
+        assert_eq!(failed.failed_items.unwrap()[1].ordinal, None);
+        round_trip::<SetTransactionProgressRequest>(r#"{"progress":"step 3"}"#);
+        round_trip::<SetTransactionResultRequest>(
+            r#"{"transactionResult":{"IsSuccessful":false,
+            "ProcessingException":{"Reason":"r","Details":"d","Type":"ApplicationException","AssociatedImageFilePath":"p","CreationTime":"2026-09-01T00:00:00Z"},
+            "DeferDate":null,"DueDate":null,"Output":{},"Analytics":{},"Progress":"p","OperationId":"o"}}"#,
+        );
+    }
+
+    #[test]
+    fn every_result_has_its_form() {
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let due = Timestamp::from_second(1_900_000_000).unwrap();
+        let written = |result: &TransactionResult| {
+            serde_json::to_value(TransactionResultDto::new(result, None, Some(due), at)).unwrap()
+        };
+        assert_eq!(written(&TransactionResult::Successful { output: None }), json!({"IsSuccessful": true}));
+        let exception = ProcessingException::new(ExceptionType::BusinessException, "no", at);
+        let failed = written(&TransactionResult::Failed { exception: Some(exception), defer_date: None });
+        assert_eq!(failed["ProcessingException"]["Type"], "BusinessException");
+        assert_eq!(failed.get("DueDate"), None, "a copy keeps its due date by itself");
+        let (defer, later) = ("2027-01-15T08:00:00Z", "2030-03-17T17:46:40Z");
+        assert_eq!(
+            written(&TransactionResult::GivenBack),
+            json!({"IsSuccessful": false, "DeferDate": defer, "DueDate": later})
+        );
+        let postponed = TransactionResult::Postponed { defer_date: at, due_date: None };
+        assert_eq!(written(&postponed), json!({"IsSuccessful": false, "DeferDate": defer, "DueDate": later}));
+    }
+
+    #[test]
+    fn a_take_asks_for_the_next_item_and_a_creation_for_its_own() {
+        let filter = ReferenceFilter::Equals("a".to_owned());
+        let take = serde_json::to_value(TransactionDataDto::take("Q", Some("r"), Some(&filter))).unwrap();
+        assert_eq!(
+            take,
+            json!({"Name": "Q", "RobotIdentifier": "r", "SpecificContent": null, "Reference": "a", "ReferenceFilterOption": "Equals"})
+        );
+        let item = NewQueueItem::new(json!({"a": 1})).reference("x");
+        let create =
+            serde_json::to_value(TransactionDataDto::create("Q", None, &item, r#"{"a":1}"#)).unwrap();
+        assert_eq!(create, json!({"Name": "Q", "SpecificContent": {"a": 1}, "Reference": "x"}));
+    }
+}

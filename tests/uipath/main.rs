@@ -1,0 +1,82 @@
+//! The client for the real Orchestrator, against a scripted one over real HTTP.
+
+#[path = "../support/uipath/mod.rs"]
+mod scripted;
+
+mod calls;
+mod faults;
+mod identity;
+#[cfg(feature = "robot-logs")]
+mod logs;
+mod people;
+mod settling;
+mod trap;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use performer::orchestrator::uipath::{Uipath, UipathBuilder};
+use performer::prelude::*;
+use performer::{JobSummary, PerformerError};
+use scripted::Scripted;
+use scripted::world::{CLIENT_SECRET, FOLDER, ROBOT_KEY};
+use serde_json::Value;
+
+/// A client in a hurry: time-outs and delays are a hundredth of what they are for users.
+fn client(server: &Scripted) -> UipathBuilder {
+    Uipath::builder(&server.url)
+        .client_credentials("app", CLIENT_SECRET)
+        .folder_path(FOLDER)
+        .robot_key(ROBOT_KEY)
+        .hurried(100)
+}
+
+async fn connected(server: &Scripted) -> Arc<Uipath> {
+    Arc::new(client(server).connect().await.unwrap())
+}
+
+/// What a transaction does is written in its item.
+struct AsTold {
+    done: Arc<std::sync::Mutex<Vec<(i64, String)>>>,
+}
+
+#[async_trait]
+impl Transaction for AsTold {
+    type Content = Value;
+    type Output = Value;
+
+    async fn process(&mut self, content: Value, item: &TransactionItem) -> Result<Value, Exception> {
+        let told = content["do"].as_str().unwrap_or("succeed");
+        self.done.lock().unwrap().push((item.id().0, told.to_owned()));
+        item.progress("half of it");
+        tokio::task::yield_now().await;
+        match told {
+            "succeed" => Ok(serde_json::json!({"posted": true})),
+            "refuse" => Err(BusinessException::new("no such customer").into()),
+            "fail" => Err(ApplicationException::new("the ERP is down").into()),
+            // For the first time only: what was deferred says so.
+            "postpone" if item.queue_item().defer_date.is_none() => {
+                Err(Exception::postpone_for(std::time::Duration::from_millis(40)))
+            }
+            "postpone" => Ok(Value::Null),
+            other => panic!("{other}?"),
+        }
+    }
+}
+
+/// Runs a performer until the queue is empty. Answers what it said and what its transactions did.
+async fn drain(
+    orchestrator: Arc<dyn Orchestrator>,
+    robots: u32,
+) -> (Result<JobSummary, PerformerError>, Vec<(i64, String)>) {
+    let done = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let of_robots = done.clone();
+    let summary = Performer::new("Invoices", move || AsTold { done: of_robots.clone() })
+        .robots(robots)
+        .poll_interval(std::time::Duration::from_millis(20))
+        .answer_signals(false)
+        .run_until_empty(orchestrator)
+        .await;
+    let done = std::mem::take(&mut *done.lock().unwrap());
+    (summary, done)
+}

@@ -1,0 +1,340 @@
+//! What an answer that was lost leaves behind, and how it is settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::model::item::ClaimedItem;
+use performer::model::job::NewJob;
+use performer::model::result::TransactionResult;
+use performer::orchestrator::uipath::Uipath;
+use performer::orchestrator::{ErrorKind, Report, Take};
+use performer::prelude::*;
+use performer::{ExceptionType, JobKey, JobState, ProcessingException};
+use serde_json::{Value, json};
+
+use crate::scripted::world::{ROBOT_ID, World, row_version};
+use crate::scripted::{At, Fault, Scripted};
+use crate::{client, connected, drain};
+
+async fn started(orchestrator: &Uipath) -> JobKey {
+    let about = NewJob {
+        queue: "Invoices".to_owned(),
+        machine: "m".to_owned(),
+        process_id: 1,
+        version: "1".to_owned(),
+        robots: 1,
+        lease: Duration::from_secs(30),
+    };
+    orchestrator.start_job(about).await.unwrap()
+}
+
+async fn take(
+    orchestrator: &Uipath,
+    job: JobKey,
+) -> Result<Option<ClaimedItem>, performer::OrchestratorError> {
+    let take = Take { queue: "Invoices".into(), job, robot: Some(1), count: 1, reference: None };
+    Ok(orchestrator.report_and_take(Vec::new(), Some(take)).await.taken?.items.into_iter().next())
+}
+
+async fn report(
+    orchestrator: &Uipath,
+    item: &ClaimedItem,
+    result: TransactionResult,
+) -> Result<Status, performer::OrchestratorError> {
+    let report = Report { claim: item.claim, result, progress: None };
+    orchestrator.report_and_take(vec![report], None).await.reports.remove(0)
+}
+
+fn success() -> TransactionResult {
+    TransactionResult::Successful { output: None }
+}
+
+fn failure() -> TransactionResult {
+    let exception =
+        ProcessingException::new(ExceptionType::ApplicationException, "down", jiff::Timestamp::UNIX_EPOCH);
+    TransactionResult::Failed { exception: Some(exception), defer_date: None }
+}
+
+/// A server with items, and a client with a job on it.
+async fn at_work(items: usize) -> (Scripted, Arc<Uipath>, JobKey) {
+    let mut world = World::new();
+    for number in 0..items {
+        world.add(&format!("r{number}"), json!({"do": "succeed"}));
+    }
+    let server = Scripted::start(world).await;
+    let orchestrator = connected(&server).await;
+    let job = started(&orchestrator).await;
+    (server, orchestrator, job)
+}
+
+#[tokio::test]
+async fn a_result_whose_answer_was_lost_is_not_sent_again() {
+    let (server, orchestrator, job) = at_work(2).await;
+    for (call, fault) in
+        [(0, Fault::DoneButAnswered(502, String::new())), (1, Fault::BreaksOff { done: true })]
+    {
+        server.fault("SetTransactionResult", At::Call(call), fault);
+        let item = take(&orchestrator, job).await.unwrap().unwrap();
+        assert_eq!(report(&orchestrator, &item, failure()).await.unwrap(), Status::Retried);
+        assert_eq!(server.seen_of("SetTransactionResult").len(), call + 1);
+        // Who asks once more is told the same, and nothing is sent.
+        assert_eq!(report(&orchestrator, &item, failure()).await.unwrap(), Status::Retried);
+        assert!(report(&orchestrator, &item, success()).await.unwrap_err().is_claim_lost());
+        assert_eq!(server.seen_of("SetTransactionResult").len(), call + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_was_not_recorded_is_unknown_once_and_then_sent_again() {
+    let (server, orchestrator, job) = at_work(1).await;
+    server.fault("SetTransactionResult", At::Call(0), Fault::Hangs { done: false });
+    let item = take(&orchestrator, job).await.unwrap().unwrap();
+    assert_eq!(report(&orchestrator, &item, success()).await.unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(report(&orchestrator, &item, success()).await.unwrap(), Status::Successful);
+    assert_eq!(server.world().recorded.len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_lost_changes_nothing() {
+    let (server, orchestrator, job) = at_work(3).await;
+    for status in ["Abandoned", "Deleted", "Failed"] {
+        let item = take(&orchestrator, job).await.unwrap().unwrap();
+        let at = server.world().items.iter().position(|there| there["Id"] == item.item.id.0).unwrap();
+        server.world().items[at].insert("Status".to_owned(), json!(status));
+        let error = report(&orchestrator, &item, success()).await.unwrap_err();
+        assert!(error.is_claim_lost(), "{status}: {error:?}");
+        let progress = orchestrator.set_transaction_progress(item.claim, "x".to_owned()).await.unwrap_err();
+        assert!(progress.is_claim_lost(), "{progress:?}");
+        assert_eq!(server.world().items[at]["Status"], status);
+    }
+    let gone = server.world().add("gone", json!({}));
+    let item = take(&orchestrator, job).await.unwrap().unwrap();
+    server.world().items.retain(|item| item["Id"] != gone);
+    assert!(report(&orchestrator, &item, success()).await.unwrap_err().is_claim_lost());
+}
+
+/// Where the answer is lost, the item is found by the robot's number, which earlier items told.
+#[tokio::test]
+async fn an_item_whose_answer_was_lost_is_taken_up() {
+    let (server, orchestrator, job) = at_work(4).await;
+    let first = take(&orchestrator, job).await.unwrap().unwrap();
+    for fault in [
+        Fault::Hangs { done: true },
+        Fault::Truncated { done: true },
+        Fault::DoneButAnswered(503, String::new()),
+    ] {
+        server.fault("StartTransaction", At::Call(server.seen_of("StartTransaction").len()), fault);
+        let item = take(&orchestrator, job).await.unwrap().expect("the item whose answer was lost");
+        assert_ne!(item.item.id, first.item.id);
+        assert_eq!(report(&orchestrator, &item, success()).await.unwrap(), Status::Successful);
+    }
+    assert_eq!(server.seen_of("StartTransaction").len(), 4);
+    assert!(server.world().handed_out.values().all(|times| *times == 1));
+}
+
+/// A server may do what it was asked for long after nobody waits for the answer any more.
+#[tokio::test]
+async fn an_item_that_is_handed_out_after_the_time_out_is_found_by_a_later_look() {
+    let mut world = World::new();
+    world.add("first", json!({"do": "succeed"}));
+    let server = Scripted::start(world).await;
+    let orchestrator = connected(&server).await;
+    let (summary, _) = drain(orchestrator.clone(), 1).await; // it knows its robot now
+    assert_eq!(summary.unwrap().successful, 1);
+    let late = server.world().add("late", json!({"do": "succeed"}));
+    server.world().items[1].insert("Status".to_owned(), json!("Elsewhere"));
+    server.fault(
+        "StartTransaction",
+        At::Call(server.seen_of("StartTransaction").len()),
+        Fault::Hangs { done: false },
+    );
+    let performer = tokio::spawn(drain(orchestrator.clone(), 1));
+    while server.seen_of("GetQueueItems").iter().filter(|call| call.raw_query.contains("InProgress")).count()
+        < 3
+    {
+        tokio::task::yield_now().await; // until it has looked in vain
+    }
+    let now = server.world().items[0]["EndProcessing"].clone();
+    let handed_out = json!({"Status": "InProgress", "RobotId": ROBOT_ID, "StartProcessing": now, "RowVersion": row_version(9)});
+    server.world().items[1].extend(handed_out.as_object().unwrap().clone());
+    server.world().handed_out.insert(late, 1);
+    let (summary, done) = performer.await.unwrap();
+    assert_eq!((summary.unwrap().successful, done), (1, vec![(late, "succeed".to_owned())]));
+}
+
+#[tokio::test]
+async fn a_take_that_nobody_waits_for_any_more_is_not_lost() {
+    let (server, orchestrator, job) = at_work(3).await;
+    let first = take(&orchestrator, job).await.unwrap().unwrap();
+    server.fault("StartTransaction", At::Call(1), Fault::Hangs { done: true });
+    server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
+    for call in [2, 3] {
+        tokio::select! {
+            biased;
+            _ = take(&orchestrator, job) => panic!("the server hangs"),
+            () = async { while server.world().handed_out.len() < call { tokio::task::yield_now().await } } => {}
+        }
+        if call == 2 {
+            let second = take(&orchestrator, job).await.unwrap().expect("what was handed out to nobody");
+            assert_eq!(report(&orchestrator, &second, success()).await.unwrap(), Status::Successful);
+        }
+    }
+    // The last one is given back when the job ends; what a robot still holds is named.
+    let left = orchestrator.end_job(job, JobState::Stopped, None).await.unwrap();
+    assert_eq!(left.abandoned, 1);
+    let statuses: Vec<Value> = server.world().items.iter().map(|item| item["Status"].clone()).collect();
+    assert_eq!(statuses, [json!("InProgress"), json!("Successful"), json!("New")]);
+    assert!(report(&orchestrator, &first, success()).await.unwrap_err().is_claim_lost(), "the job has ended");
+}
+
+/// Two processes with one robot key cannot tell their items apart: then nothing is taken up.
+#[tokio::test]
+async fn a_robot_key_that_is_shared_is_found_out() {
+    let (server, orchestrator, job) = at_work(4).await;
+    take(&orchestrator, job).await.unwrap().unwrap();
+    let other = connected(&server).await;
+    let of_other = started(&other).await;
+    take(&other, of_other).await.unwrap().unwrap();
+    server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
+    let error = take(&orchestrator, job).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown);
+    let next = take(&orchestrator, job).await.unwrap().unwrap();
+    assert_eq!(server.world().handed_out[&next.item.id.0], 1, "it is nobody else's");
+}
+
+/// What another process took before our take was sent is not what got lost.
+#[tokio::test]
+async fn what_was_started_before_is_not_taken_up() {
+    let (server, orchestrator, job) = at_work(3).await;
+    take(&orchestrator, job).await.unwrap().unwrap();
+    let minute_ago = json!("2026-01-01T00:00:00Z");
+    let of_other = json!({"Status": "InProgress", "RobotId": ROBOT_ID, "StartProcessing": minute_ago});
+    server.world().items[1].extend(of_other.as_object().unwrap().clone());
+    server.fault("StartTransaction", At::Call(1), Fault::Hangs { done: false });
+    let error = take(&orchestrator, job).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown);
+    assert_eq!(take(&orchestrator, job).await.unwrap().unwrap().item.reference.as_deref(), Some("r2"));
+}
+
+/// What a run that died left behind is not taken for an item whose answer was lost.
+#[tokio::test]
+async fn what_is_in_progress_when_a_job_starts_is_left_alone() {
+    let (server, first, job) = at_work(3).await;
+    take(&first, job).await.unwrap().unwrap();
+    let second = connected(&server).await;
+    let job = started(&second).await;
+    take(&second, job).await.unwrap().unwrap(); // now it knows its robot, and starts once more
+    second.end_job(job, JobState::Successful, None).await.unwrap();
+    let job = started(&second).await;
+    server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
+    let item = take(&second, job).await.unwrap().unwrap();
+    assert_eq!(item.item.reference.as_deref(), Some("r2"));
+}
+
+#[tokio::test]
+async fn an_item_without_a_unique_reference_is_not_added_twice() {
+    let (server, orchestrator, _) = at_work(0).await;
+    server.fault("AddQueueItem", At::Call(0), Fault::DoneButAnswered(503, String::new()));
+    let error =
+        orchestrator.add_queue_item("Invoices", NewQueueItem::new(json!({"a": 1}))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown);
+    assert!(error.to_string().ends_with("whether it was executed is not known"), "{error}");
+    assert_eq!((server.seen_of("AddQueueItem").len(), server.world().items.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_duplicate_that_was_there_before_is_a_duplicate() {
+    let mut world = World::new();
+    world.queues[0].insert("EnforceUniqueReference".to_owned(), json!(true));
+    let server = Scripted::start(world).await;
+    let orchestrator = connected(&server).await;
+    let item = |content: Value| NewQueueItem::new(content).reference("O'Neil");
+    orchestrator.add_queue_item("Invoices", item(json!({"a": 1}))).await.unwrap();
+    let error = orchestrator.add_queue_item("Invoices", item(json!({"a": 1}))).await.unwrap_err();
+    assert_eq!(error.code(), Some(performer::ErrorCode::DUPLICATE_REFERENCE));
+    // Also when the answer to the first of two was lost, and another item has the reference.
+    server.fault("AddQueueItem", At::Call(2), Fault::Hangs { done: true });
+    let error = orchestrator.add_queue_item("Invoices", item(json!({"a": 2}))).await.unwrap_err();
+    assert_eq!(error.code(), Some(performer::ErrorCode::DUPLICATE_REFERENCE));
+    assert_eq!(server.world().items.len(), 1);
+}
+
+/// How a postponement looks on the wire is not documented: a server that takes it for a failure is found out at once.
+#[tokio::test]
+async fn a_server_that_does_not_postpone_is_found_out_with_the_first_item() {
+    let (server, orchestrator, job) = at_work(2).await;
+    let item = take(&orchestrator, job).await.unwrap().unwrap();
+    let id = item.item.id.0;
+    server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
+    server.world().items[0].insert("Status".to_owned(), json!("Failed"));
+    let error = report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains(&format!("item {id} was to go back")), "{error}");
+}
+
+#[tokio::test]
+async fn reviews_whose_answer_was_lost_are_looked_into() {
+    let (server, orchestrator, job) = at_work(1).await;
+    let item = take(&orchestrator, job).await.unwrap().unwrap();
+    let refused =
+        ProcessingException::new(ExceptionType::BusinessException, "no", jiff::Timestamp::UNIX_EPOCH);
+    let failed = TransactionResult::Failed { exception: Some(refused), defer_date: None };
+    report(&orchestrator, &item, failed).await.unwrap();
+    let failed = orchestrator.get_queue_item(item.item.id).await.unwrap();
+    server.fault("SetItemReviewStatus", At::Call(0), Fault::Hangs { done: false });
+    let retried = performer::ReviewStatus::Retried;
+    let error = orchestrator.set_review_status(retried, vec![failed.version()]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown);
+    server.fault("SetItemReviewStatus", At::Call(1), Fault::Hangs { done: true });
+    assert!(orchestrator.set_review_status(retried, vec![failed.version()]).await.unwrap().is_empty());
+    assert_eq!(server.world().items.len(), 2, "one copy");
+    server.fault("PostQueueItemComment", At::Call(0), Fault::DoneButAnswered(500, String::new()));
+    let comment =
+        orchestrator.add_comment(failed.id, performer::Person::default(), "seen".to_owned()).await.unwrap();
+    assert_eq!((comment.text.as_str(), server.world().comments.len()), ("seen", 1));
+    server.fault("DeleteQueueDefinition", At::Call(0), Fault::DoneButAnswered(504, String::new()));
+    orchestrator.delete_queue("Invoices").await.unwrap();
+    server.fault("PostQueueDefinition", At::Call(0), Fault::BreaksOff { done: true });
+    let made = orchestrator.create_queue(NewQueueDefinition::new("Payments")).await.unwrap();
+    assert_eq!((made.name.as_str(), server.world().queues.len()), ("Payments", 1));
+}
+
+/// Eight robots, a buffer, and answers that are lost all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_robots_loses_nothing_in_bad_weather() {
+    for ahead in [0, 5] {
+        let mut world = World::new();
+        for (number, told) in (0..60).zip(["succeed", "fail", "refuse"].into_iter().cycle()) {
+            world.add(&format!("r{number}"), json!({"do": told}));
+        }
+        let server = Scripted::start(world).await;
+        for call in (1..70).step_by(5) {
+            server.fault("StartTransaction", At::Call(call), Fault::DoneButAnswered(502, String::new()));
+            server.fault("SetTransactionResult", At::Call(call + 1), Fault::BreaksOff { done: true });
+            server.fault(
+                "SetTransactionResult",
+                At::Call(call + 3),
+                Fault::DoneButAnswered(500, String::new()),
+            );
+        }
+        let done = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let of_robots = done.clone();
+        let summary = Performer::new("Invoices", move || crate::AsTold { done: of_robots.clone() })
+            .robots(8)
+            .claim_ahead(ahead)
+            .poll_interval(Duration::from_millis(20))
+            .answer_signals(false)
+            .run_until_empty(Arc::new(client(&server).connect().await.unwrap()))
+            .await
+            .unwrap();
+        assert_eq!(
+            (summary.successful, summary.business_exceptions, summary.retried),
+            (20, 20, 20),
+            "{summary}"
+        );
+        assert_eq!((summary.application_exceptions, summary.claims_lost), (20, 0), "{summary}");
+        let world = server.world();
+        assert_eq!((done.lock().unwrap().len(), world.items.len(), world.recorded.len()), (80, 80, 80));
+        assert!(world.handed_out.values().all(|times| *times == 1));
+    }
+}

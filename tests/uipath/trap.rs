@@ -1,0 +1,233 @@
+//! The trap of the empty queue, polling, and a job that is stopped from the Orchestrator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::PerformerError;
+use performer::orchestrator::uipath::Uipath;
+use performer::prelude::*;
+use serde_json::json;
+
+use crate::scripted::Scripted;
+use crate::scripted::world::{CLIENT_SECRET, FOLDER, JOB_KEY, World};
+use crate::{AsTold, client, connected, drain};
+
+async fn without_robot(server: &Scripted) -> Arc<Uipath> {
+    let builder = Uipath::builder(&server.url).client_credentials("app", CLIENT_SECRET).folder_path(FOLDER);
+    Arc::new(builder.hurried(100).connect().await.unwrap())
+}
+
+/// Collects what is logged at WARN and above.
+fn logged() -> (tracing::subscriber::DefaultGuard, Arc<std::sync::Mutex<Vec<u8>>>) {
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(text);
+            Ok(text.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let of_writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || Lines(of_writer.clone()))
+        .finish();
+    (tracing::subscriber::set_default(subscriber), lines)
+}
+
+fn times(lines: &Arc<std::sync::Mutex<Vec<u8>>>, text: &str) -> usize {
+    String::from_utf8(lines.lock().unwrap().clone()).unwrap().matches(text).count()
+}
+
+#[tokio::test]
+async fn a_caller_that_is_no_robot_is_told_so_at_start_up() {
+    let mut world = World::new();
+    let waiting = world.add("a", json!({"do": "succeed"}));
+    let server = Scripted::start(world).await;
+    let (summary, done) = drain(without_robot(&server).await, 1).await;
+    let Err(PerformerError::NotStarted(error)) = summary else { panic!("{summary:?}") };
+    assert_eq!(error.kind(), performer::ErrorKind::Unauthorized);
+    let said = error.to_string();
+    assert!(said.contains(&format!("item {waiting} waits")) && said.contains("UIPATH_ROBOT_KEY"), "{said}");
+    assert!(done.is_empty());
+    assert_eq!(server.world().items[0]["Status"], "New");
+}
+
+#[tokio::test]
+async fn a_caller_that_may_be_no_robot_is_warned_where_nothing_waits() {
+    let server = Scripted::start(World::new()).await;
+    let (_logging, lines) = logged();
+    let (summary, _) = drain(without_robot(&server).await, 1).await;
+    assert_eq!(summary.unwrap().transactions(), 0);
+    assert_eq!(times(&lines, "this caller may be no robot"), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_hands_items_to_anybody_loses_none_at_start_up() {
+    let mut world = World::new();
+    world.anybody = true;
+    for reference in ["a", "b"] {
+        world.add(reference, json!({"do": "succeed"}));
+    }
+    let server = Scripted::start(world).await;
+    let (summary, done) = drain(without_robot(&server).await, 1).await;
+    assert_eq!(summary.unwrap().successful, 2);
+    assert_eq!(done.iter().map(|(item, _)| *item).collect::<Vec<_>>(), [1_001, 1_002], "in their order");
+    assert!(server.world().handed_out.values().all(|times| *times == 1));
+}
+
+/// A key that the Orchestrator does not take for a robot's: items wait, and every answer is 204.
+#[tokio::test]
+async fn an_empty_answer_while_items_wait_is_explained_once() {
+    let mut world = World::new();
+    world.robots.clear();
+    world.add("a", json!({"do": "succeed"}));
+    let server = Scripted::start(world).await;
+    let (_logging, lines) = logged();
+    let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
+        .robots(3)
+        .poll_interval(Duration::from_millis(1))
+        .answer_signals(false);
+    let stop = performer.stop_handle();
+    let running = performer
+        .run(Arc::new(client(&server).longest_poll(Duration::from_millis(2)).connect().await.unwrap()));
+    let looked_often = async {
+        while server.seen_of("StartTransaction").len() < 60 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.stop();
+    };
+    let (summary, ()) = tokio::join!(running, looked_often);
+    assert_eq!(summary.unwrap().transactions(), 0);
+    assert_eq!(times(&lines, "items wait, and none is handed out"), 1);
+    assert_eq!(times(&lines, "UIPATH_ROBOT_KEY"), 1);
+    assert_eq!(server.seen_of("RetrieveQueuesProcessingStatus").len(), 1);
+}
+
+/// Items that are deferred wait too, and nobody is to blame.
+#[tokio::test]
+async fn deferred_items_are_no_reason_to_warn() {
+    let mut world = World::new();
+    world.add("a", json!({"do": "succeed"}));
+    world.items[0].insert("DeferDate".to_owned(), json!("2099-01-01T00:00:00Z"));
+    let server = Scripted::start(world).await;
+    let (_logging, lines) = logged();
+    for _ in 0..4 {
+        let (summary, _) = drain(connected(&server).await, 3).await;
+        assert_eq!(summary.unwrap().transactions(), 0);
+    }
+    assert_eq!(times(&lines, "items wait"), 0);
+}
+
+/// One of all robots looks, ever more rarely; also when two performers of a process work on the queue.
+#[tokio::test]
+async fn an_empty_queue_is_looked_at_by_one_and_rarely() {
+    let server = Scripted::start(World::new()).await;
+    let orchestrator = connected(&server).await;
+    let performer = || {
+        Performer::new("Invoices", || AsTold { done: Arc::default() })
+            .robots(8)
+            .poll_interval(Duration::from_millis(10))
+            .answer_signals(false)
+    };
+    let (first, second) = (performer(), performer());
+    let stops = [first.stop_handle(), second.stop_handle()];
+    let both = async { tokio::join!(first.run(orchestrator.clone()), second.run(orchestrator.clone())) };
+    let a_while = async {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        stops.iter().for_each(performer::StopHandle::stop);
+    };
+    let ((first, second), ()) = tokio::join!(both, a_while);
+    first.and(second).unwrap();
+    // Each of the 16 robots looks once by itself. Then 10, 20, 40, 80, 160, 300, 300 ms lie between two looks.
+    let looks = server.seen_of("StartTransaction").len();
+    assert!((18..=34).contains(&looks), "{looks} looks");
+}
+
+/// Whoever adds to the queue in this process wakes the robots of this process.
+#[tokio::test]
+async fn an_item_added_from_here_is_taken_at_once() {
+    let server = Scripted::start(World::new()).await;
+    // In no hurry: the next look would be half a minute away.
+    let builder = Uipath::builder(&server.url).client_credentials("app", CLIENT_SECRET).folder_path(FOLDER);
+    let orchestrator =
+        Arc::new(builder.robot_key(crate::scripted::world::ROBOT_KEY).connect().await.unwrap());
+    let done: Arc<std::sync::Mutex<Vec<(i64, String)>>> = Arc::default();
+    let of_robots = done.clone();
+    let performer = Performer::new("Invoices", move || AsTold { done: of_robots.clone() })
+        .poll_interval(Duration::from_secs(30))
+        .answer_signals(false);
+    let stop = performer.stop_handle();
+    let running = performer.run(orchestrator.clone());
+    let adding = async {
+        while server.seen_of("StartTransaction").len() < 2 {
+            tokio::task::yield_now().await; // until it has found nothing, twice
+        }
+        orchestrator.add_queue_item("Invoices", NewQueueItem::new(json!({"do": "succeed"}))).await.unwrap();
+        while done.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.stop();
+    };
+    let (summary, ()) =
+        tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(running, adding) }).await.unwrap();
+    assert_eq!(summary.unwrap().successful, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_is_stopped_from_the_orchestrator_stops_the_performer() {
+    for (state, ended) in [("Stopping", "Stopped"), ("Terminating", "Stopped"), ("Stopped", "Stopped")] {
+        let server = Scripted::start(World::new()).await;
+        let orchestrator = Arc::new(client(&server).job_key(JOB_KEY).connect().await.unwrap());
+        let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
+            .lease(Duration::from_secs(1))
+            .answer_signals(false);
+        let running = performer.run(orchestrator.clone());
+        let stopping = async {
+            while server.seen_of("StartTransaction").is_empty() {
+                tokio::task::yield_now().await;
+            }
+            server.world().job_state = state;
+        };
+        let (summary, ()) = tokio::join!(running, stopping);
+        assert_eq!(summary.unwrap().state.name(), ended);
+        assert_eq!(
+            server.seen_of("GetJobs").len(),
+            1,
+            "after that it is asked by its number, which no limit counts"
+        );
+        assert!(!server.seen_of("GetJob").is_empty());
+    }
+}
+
+/// Without a right to read jobs a performer works all the same.
+#[tokio::test]
+async fn a_job_that_cannot_be_read_is_no_reason_to_stop() {
+    let mut world = World::new();
+    world.add("a", json!({"do": "succeed"}));
+    let server = Scripted::start(world).await;
+    server.fault("GetJobs", crate::scripted::At::Always, crate::scripted::Fault::error(403, 0));
+    let (_logging, lines) = logged();
+    let (summary, _) = drain(Arc::new(client(&server).job_key(JOB_KEY).connect().await.unwrap()), 1).await;
+    assert_eq!(summary.unwrap().successful, 1);
+    assert_eq!(
+        (times(&lines, "cannot be stopped from the Orchestrator"), server.seen_of("GetJobs").len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_does_not_start() {
+    let server = Scripted::start(World::new()).await;
+    let orchestrator = connected(&server).await;
+    server.world().queues.clear();
+    let (summary, _) = drain(orchestrator, 1).await;
+    assert_eq!(
+        summary.unwrap_err().to_string(),
+        "the performer did not start: queue \"Invoices\" does not exist"
+    );
+}
