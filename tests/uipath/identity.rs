@@ -282,3 +282,34 @@ async fn no_secret_is_ever_shown() {
     assert!(!logged.contains("canary"), "{logged}");
     assert!(said.len() > 500 && !said.contains("canary"), "{said}");
 }
+
+/// TLS is spoken and certificates are looked at: a server that has none is not talked to.
+#[tokio::test]
+async fn a_server_without_a_certificate_is_told_nothing() {
+    use tokio::io::AsyncReadExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let of_server = heard.clone();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = vec![0; 2_048];
+            let length = stream.read(&mut hello).await.unwrap_or_default();
+            of_server.lock().unwrap().push(hello[..length].to_vec());
+        }
+    });
+    let builder =
+        Uipath::builder(&format!("https://{address}")).client_credentials("app", "canary").hurried(100);
+    let error = builder.connect().await.unwrap_err();
+    server.abort();
+    if error.kind() == ErrorKind::Other && error.to_string().starts_with("TLS cannot be set up") {
+        println!("this machine has no certificates of authorities: left out");
+        return;
+    }
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let heard = heard.lock().unwrap();
+    // A handshake of TLS begins with the byte 22 and the version 3.
+    assert!(!heard.is_empty() && heard.iter().all(|hello| hello.starts_with(&[22, 3])), "{heard:?}");
+    assert!(heard.iter().all(|hello| !hello.windows(6).any(|part| part == b"canary")));
+}

@@ -326,10 +326,7 @@ impl Orchestrator for Uipath {
         let queue = inner.book().job(job)?;
         tracing::debug!(%job, %state, info, "the job ends");
         // Takes that nobody waits for any more may still bring something.
-        let settled = tokio::time::timeout(LAST_CALLS, async {
-            drop(inner.taking.write().await);
-            inner.look_for_lost_items(&queue).await
-        });
+        let settled = tokio::time::timeout(LAST_CALLS, async { inner.look_for_the_last_time(&queue).await });
         if let Ok(Err(error)) = settled.await {
             tracing::warn!(%error, "lost items cannot be looked for now");
         }

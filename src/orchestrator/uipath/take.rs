@@ -297,12 +297,25 @@ impl Inner {
         Ok(())
     }
 
-    /// Looks for items whose answer was lost.
+    /// Looks for items whose answer was lost, if it is time to.
     pub(super) async fn look_for_lost_items(&self, queue: &Arc<Queue>) -> Result<()> {
         let _nobody_takes = self.taking.write().await;
         if !queue.state().is_look_due(&self.http.pace) {
             return Ok(()); // somebody else has looked in the meantime
         }
+        self.look_now(queue).await
+    }
+
+    /// Looks for the last time, whether it is time to or not: nobody will look later.
+    pub(super) async fn look_for_the_last_time(&self, queue: &Arc<Queue>) -> Result<()> {
+        let _nobody_takes = self.taking.write().await;
+        if queue.state().suspicions.is_empty() {
+            return Ok(());
+        }
+        self.look_now(queue).await
+    }
+
+    async fn look_now(&self, queue: &Arc<Queue>) -> Result<()> {
         let earliest = queue.state().earliest_suspicion().and_then(|since| self.server_time_at(since));
         let mut candidates = Vec::new();
         for item in self.unknown_items(queue).await? {
@@ -371,7 +384,7 @@ impl Inner {
                 .query("$skip", (page * 100).to_string());
             let items: Collection<QueueItemDto> = self.http.json(call).await?;
             let is_last = items.value.len() < 100;
-            let (book, state) = (self.book(), queue.state());
+            let (state, book) = (queue.state(), self.book());
             unknown.extend(
                 items
                     .value
