@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use performer::model::history::EventAction;
 use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
+use performer::model::query::{self, Comparison, Condition, Field, Order, TextMatch, Value};
 use performer::model::result::{Outcome, TransactionResult};
 use performer::model::review::{ItemVersion, Person};
 use performer::orchestrator::{Report, Take};
 use performer::{
     CommitType, ErrorCode, ErrorKind, ExceptionType, ItemEdit, ItemFilter, ItemId, JobState,
-    NewQueueDefinition, NewQueueItem, Page, Priority, QueuePolicy, ReviewStatus, SpecificContent, Status,
-    StopStrategy,
+    NewQueueDefinition, NewQueueItem, Page, Priority, QueueItem, QueuePolicy, ReviewStatus, SpecificContent,
+    Status, StopStrategy,
 };
 use serde_json::json;
 use support::*;
@@ -1033,6 +1034,84 @@ async fn lists_are_filtered(f: Fixture) {
     assert!(f.orchestrator.list_queue_items(unknown, Page::default()).await.unwrap_err().is_not_found());
 }
 
+/// Whatever is asked, a store answers what the condition says item by item, in the order that was asked for.
+async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    for number in 0..12_u8 {
+        let mut item = NewQueueItem::new(json!({ "n": number }));
+        if number % 3 > 0 {
+            item =
+                item.reference(format!("{}-{}", if number % 2 == 0 { "INV" } else { "Überw" }, number % 5));
+        }
+        if number % 4 == 0 {
+            item = item.due_date(f.after(60 * u64::from(number)));
+        }
+        f.add(item.priority(Priority::ALL[usize::from(number % 3)])).await;
+        f.advance(7);
+    }
+    let job = f.job().await;
+    for (number, taken) in f.take_many(job, 8).await.into_iter().enumerate() {
+        let result =
+            [ok(), business("no"), application("down"), postponed(f.after(99))][number % 4].clone();
+        if number < 7 {
+            f.report(taken.claim, result).await.unwrap();
+        } else {
+            f.orchestrator.set_transaction_progress(taken.claim, "INV: half-1".to_owned()).await.unwrap();
+        }
+        f.advance(7);
+    }
+    let all = f.list(ItemFilter::default()).await;
+    assert!(all.len() > 12, "there are retries among them");
+    let mut random = fastrand::Rng::with_seed(4);
+    for _ in 0..400 {
+        let condition = any_condition(&mut random, &all, 3);
+        let order: Vec<Order> = (0..random.usize(..3))
+            .map(|_| Order { field: *random.choice(Field::ALL).unwrap(), descending: random.bool() })
+            .collect();
+        let mut expected: Vec<_> = all.iter().filter(|item| condition.holds(item)).cloned().collect();
+        expected.sort_by(|a, b| query::compare(&order, a, b));
+        let filter =
+            ItemFilter { condition: Some(condition.clone()), order: order.clone(), ..ItemFilter::default() };
+        let page = f.orchestrator.list_queue_items(filter, Page::default()).await.unwrap();
+        let ids = |items: &[QueueItem]| items.iter().map(|item| item.id.0).collect::<Vec<_>>();
+        assert_eq!(ids(&page.items), ids(&expected), "{condition:?} by {order:?}");
+        assert_eq!(page.count, expected.len() as u64);
+    }
+}
+
+/// A condition on values that the items have, or nearly have.
+fn any_condition(random: &mut fastrand::Rng, items: &[QueueItem], depth: u32) -> Condition {
+    let inner = |random: &mut fastrand::Rng| -> Vec<Condition> {
+        (0..random.usize(..4)).map(|_| any_condition(random, items, depth - 1)).collect()
+    };
+    match random.u32(..if depth == 0 { 6 } else { 10 }) {
+        6 => Condition::Not(Box::new(any_condition(random, items, depth - 1))),
+        7 | 8 => Condition::All(inner(random)),
+        9 => Condition::Any(inner(random)),
+        5 => {
+            let texts = ["", "INV", "-1", "Überw-", "Ü", "x'; DROP TABLE item; --", "%", "inv"];
+            let matching = [TextMatch::Contains, TextMatch::StartsWith, TextMatch::EndsWith];
+            let field = if random.bool() { Field::Reference } else { Field::Progress };
+            let text = (*random.choice(&texts).unwrap()).to_owned();
+            Condition::Text(field, *random.choice(&matching).unwrap(), text)
+        }
+        _ => {
+            let field = *random.choice(Field::ALL).unwrap();
+            let of_some = field.of(random.choice(items).unwrap());
+            let value = if random.u32(..5) == 0 { Value::Null } else { of_some };
+            let comparisons = [
+                Comparison::Equal,
+                Comparison::NotEqual,
+                Comparison::Less,
+                Comparison::LessOrEqual,
+                Comparison::Greater,
+                Comparison::GreaterOrEqual,
+            ];
+            Condition::Compare(field, *random.choice(&comparisons).unwrap(), value)
+        }
+    }
+}
+
 async fn lists_come_in_pages(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let items = (0..250).map(|n| named(&n.to_string())).collect();
@@ -1249,6 +1328,7 @@ every_backend!(
     t24_content_can_be_blanked_when_nobody_needs_it,
     large_content_survives_every_move,
     lists_are_filtered,
+    lists_answer_any_condition_as_the_model_does,
     lists_come_in_pages,
     every_transition_has_one_event,
     comments_belong_to_their_authors,

@@ -11,6 +11,7 @@ use super::content::{Output, SpecificContent, units_over};
 use super::enumeration::enumeration;
 use super::exception::{ExceptionType, ProcessingException};
 use super::key::{Claim, ItemId, ItemKey, JobKey, QueueId};
+use super::query::{Condition, Order};
 use super::queue::QueueDefinition;
 use super::refusal::Refusal;
 use super::result::Outcome;
@@ -324,6 +325,10 @@ pub struct ItemFilter {
     pub created_from: Option<Timestamp>,
     /// Only items created before this time.
     pub created_before: Option<Timestamp>,
+    /// Any other condition.
+    pub condition: Option<Condition>,
+    /// What the list is sorted by; empty for the order of the ids.
+    pub order: Vec<Order>,
 }
 
 /// The most items a page may have (contract section 4.1).

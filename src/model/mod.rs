@@ -12,6 +12,7 @@
 //! | [`exception`] | the stored record of a failure, bounded in size |
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows the rules |
 //! | [`selection`] | which item is next |
+//! | [`query`] | conditions on items, and what lists are sorted by |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers and bulk answers: what people do |
 //! | [`statistics`] | how many items are in which state |
@@ -34,6 +35,7 @@ pub mod job;
 pub mod key;
 pub mod lifecycle;
 pub mod log;
+pub mod query;
 pub mod queue;
 mod refusal;
 pub mod result;

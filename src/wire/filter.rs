@@ -2,6 +2,7 @@
 
 use crate::model::item::{ItemFilter, ReferenceFilter};
 use crate::model::key::QueueId;
+use crate::model::query::{Comparison, Condition, Field, Order, TextMatch, Value};
 
 /// A text in quotes.
 pub(crate) fn quoted(text: &str) -> String {
@@ -31,9 +32,64 @@ pub(crate) fn of_items(filter: &ItemFilter, queue: Option<QueueId>) -> Option<St
         filter.key.map(|key| format!("Key eq {key}")),
         filter.created_from.map(|from| format!("CreationTime ge {}", super::Instant(from))),
         filter.created_before.map(|before| format!("CreationTime lt {}", super::Instant(before))),
+        filter.condition.as_ref().map(condition),
     ];
     let conditions: Vec<String> = conditions.into_iter().flatten().collect();
     (!conditions.is_empty()).then(|| conditions.join(" and "))
+}
+
+/// A condition in brackets, where it needs them.
+fn condition(condition: &Condition) -> String {
+    let joined = |all: &[Condition], word: &str, of_none: &str| {
+        let each: Vec<String> = all.iter().map(self::condition).collect();
+        if each.is_empty() { of_none.to_owned() } else { format!("({})", each.join(word)) }
+    };
+    match condition {
+        // A condition that always holds, and one that never does, in a field that every item has.
+        Condition::All(all) => joined(all, " and ", "Id ne null"),
+        Condition::Any(any) => joined(any, " or ", "Id eq null"),
+        Condition::Not(inner) => format!("not ({})", self::condition(inner)),
+        Condition::Compare(field, comparison, value) => {
+            let word = match comparison {
+                Comparison::Equal => "eq",
+                Comparison::NotEqual => "ne",
+                Comparison::Less => "lt",
+                Comparison::LessOrEqual => "le",
+                Comparison::Greater => "gt",
+                Comparison::GreaterOrEqual => "ge",
+            };
+            format!("{} {word} {}", field.name(), literal(*field, value))
+        }
+        Condition::Text(field, matching, text) => {
+            let function = match matching {
+                TextMatch::Contains => "contains",
+                TextMatch::StartsWith => "startswith",
+                TextMatch::EndsWith => "endswith",
+            };
+            format!("{function}({},{})", field.name(), quoted(text))
+        }
+    }
+}
+
+fn literal(field: Field, value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        // Enumerations travel as quoted names or quoted numbers.
+        Value::Number(number) if field.is_enumeration() => quoted(&number.to_string()),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => quoted(text),
+        Value::Time(at) => super::Instant(*at).to_string(),
+        Value::Key(key) => key.to_string(),
+    }
+}
+
+/// What a list is sorted by; the id decides in the end.
+pub(crate) fn order(orders: &[Order], descending: bool) -> String {
+    let word = |descending: bool| if descending { "desc" } else { "asc" };
+    let mut words: Vec<String> =
+        orders.iter().map(|order| format!("{} {}", order.field.name(), word(order.descending))).collect();
+    words.push(format!("Id {}", word(orders.is_empty() && descending)));
+    words.join(",")
 }
 
 #[cfg(test)]
@@ -64,6 +120,22 @@ mod tests {
              and Key eq 1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11 \
              and CreationTime ge 2026-01-01T00:00:00Z and CreationTime lt 2026-02-01T00:00:00Z"
         );
+        let all = Condition::All(vec![
+            Condition::Compare(Field::Status, Comparison::NotEqual, Value::Number(6)),
+            Condition::Any(vec![
+                Condition::Text(Field::Reference, TextMatch::EndsWith, "'".to_owned()),
+                Condition::Not(Box::new(Condition::Compare(Field::DueDate, Comparison::Equal, Value::Null))),
+                Condition::Any(Vec::new()),
+            ]),
+        ]);
+        let other = ItemFilter { condition: Some(all), ..ItemFilter::default() };
+        assert_eq!(
+            of_items(&other, None).unwrap(),
+            "(Status ne '6' and (endswith(Reference,'''') or not (DueDate eq null) or Id eq null))"
+        );
+        let by_date = [Order { field: Field::DueDate, descending: true }];
+        assert_eq!(order(&by_date, false), "DueDate desc,Id asc");
+        assert_eq!(order(&[], true), "Id desc");
         let equals =
             ItemFilter { reference: Some(ReferenceFilter::Equals("a".to_owned())), ..ItemFilter::default() };
         assert_eq!(of_items(&equals, None).unwrap(), "Reference eq 'a'");

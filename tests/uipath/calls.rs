@@ -138,6 +138,7 @@ async fn people(server: &Scripted, orchestrator: &Uipath) {
         key: None,
         created_from: Some(at("2020-01-01T00:00:00Z")),
         created_before: Some(at("2100-01-01T00:00:00Z")),
+        ..ItemFilter::default()
     };
     let page =
         orchestrator.list_queue_items(everything, Page { skip: 0, top: 50, descending: true }).await.unwrap();

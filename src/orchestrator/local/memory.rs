@@ -19,6 +19,7 @@ use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::Job;
 use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
+use crate::model::query;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::selection::{SelectionKey, is_deferred};
@@ -401,6 +402,11 @@ impl Rows for Memory {
         let visible = self.items.iter().filter(|(_, item)| self.is_visible(item));
         let matching: Vec<_> = visible.filter(|(id, item)| passes(**id, item, queue, filter)).collect();
         let count = matching.len() as u64;
+        if !filter.order.is_empty() {
+            let mut items: Vec<_> = matching.iter().map(|(id, item)| view(**id, item)).collect();
+            items.sort_by(|a, b| query::compare(&filter.order, a, b));
+            return Ok(ItemPage { items: items.into_iter().skip(page.skip).take(page.top).collect(), count });
+        }
         let show = |(id, item): &(&ItemId, &Item)| view(**id, item);
         let items = if page.descending {
             matching.iter().rev().skip(page.skip).take(page.top).map(show).collect()

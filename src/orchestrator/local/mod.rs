@@ -247,7 +247,7 @@ impl Administration for Local {
     }
 
     async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
-        expect_answer!(self.batch.read(Query::Items(filter, page)).await, Items)
+        expect_answer!(self.batch.read(Query::Items(Box::new(filter), page)).await, Items)
     }
 
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {

@@ -164,7 +164,7 @@ pub(crate) enum Query {
     Queues,
     Statistics(String),
     Item(ItemId),
-    Items(ItemFilter, Page),
+    Items(Box<ItemFilter>, Page),
     History(ItemId),
     Events(ItemId),
     Comments(ItemId),

@@ -15,6 +15,7 @@ use crate::model::key::ItemId;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person, validate_comment};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
+use crate::wire::filter::order;
 use crate::wire::item::QueueItemDto;
 use crate::wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentDto, QueueItemEventDto};
 use crate::wire::transaction::QueueItemDataDto;
@@ -48,7 +49,7 @@ impl Inner {
             call = call.query("$filter", filter);
         }
         let call = call
-            .query("$orderby", if page.descending { "Id desc" } else { "Id asc" })
+            .query("$orderby", order(&wanted.order, page.descending))
             .query("$top", page.top.max(1).to_string())
             .query("$skip", page.skip.to_string())
             .query("$count", "true");

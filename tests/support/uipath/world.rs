@@ -661,7 +661,7 @@ fn collection(rows: Vec<Value>, seen: &Seen) -> Answer {
     let mut rows: Vec<Value> =
         rows.into_iter().filter(|row| option("$filter").is_none_or(|filter| passes(row, filter))).collect();
     let count = rows.len();
-    if option("$orderby") == Some("Id desc") {
+    if option("$orderby").is_some_and(|order| order == "Id desc") {
         rows.reverse();
     }
     let skip = option("$skip").map_or(0, |skip| skip.parse().unwrap());

@@ -80,4 +80,5 @@ pub(super) fn passes(id: ItemId, item: &Item, queue: Option<QueueId>, filter: &I
         && filter.key.is_none_or(|key| key == item.key)
         && filter.created_from.is_none_or(|from| state.creation_time >= from)
         && filter.created_before.is_none_or(|before| state.creation_time < before)
+        && filter.condition.as_ref().is_none_or(|condition| condition.holds(&view(id, item)))
 }

@@ -29,6 +29,7 @@ mod file;
 mod lock;
 mod order;
 mod people;
+mod query;
 mod rows;
 mod write;
 

@@ -8,7 +8,7 @@ use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::columns::{micros, numbered, time, time_or_none};
-use super::prepared;
+use super::{prepared, query};
 use crate::model::item::{ItemFilter, Page, ReferenceFilter};
 use crate::model::job::{Job, JobState, NewJob};
 use crate::model::key::{ItemId, ItemKey, JobKey, QueueId, QueueKey};
@@ -196,6 +196,10 @@ pub(super) fn list(
     }
     let attention =
         !filter.status.is_empty() && filter.status.iter().all(|status| ATTENTION.contains(status));
+    if let Some(condition) = &filter.condition {
+        conditions.push(query::condition(condition, &mut values));
+    }
+    let copies = if filter.condition.is_some() || !filter.order.is_empty() { query::COPIES } else { "" };
     let from = if attention {
         // Said in the words of the index, or SQLite does not see that it has them.
         conditions.push("(item_state.status = 2 OR item_state.status > 3)".to_owned());
@@ -214,12 +218,12 @@ pub(super) fn list(
     let review_status = filter.review_status.iter().map(|status| status.number());
     one_of("coalesce(item_state.review_status, 0)", review_status, &mut conditions);
     let matching = conditions.join(" AND ");
-    let count = format!("SELECT count(*) FROM {from} WHERE {matching}");
+    let count = format!("SELECT count(*) FROM {from}{copies} WHERE {matching}");
     let count: i64 = prepared(connection, &count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
-    let direction = if page.descending { "DESC" } else { "ASC" };
+    let order = query::order(&filter.order, page.descending);
     let (top, skip) = (page.top, page.skip.min(i64::MAX.unsigned_abs() as usize));
     let ids = format!(
-        "SELECT item.id FROM {from} WHERE {matching} ORDER BY item.id {direction} LIMIT {top} OFFSET {skip}"
+        "SELECT item.id FROM {from}{copies} WHERE {matching} ORDER BY {order} LIMIT {top} OFFSET {skip}"
     );
     let ids = connection
         .prepare(&ids)?

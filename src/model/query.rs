@@ -1,0 +1,319 @@
+//! Conditions on items: what people and programs filter and sort by.
+//!
+//! A [`Condition`] is data. A store in memory asks it item by item ([`Condition::holds`]), a database makes a statement
+//! of it whose values are bound, and a client writes it for the Orchestrator. All three agree about null as OData does:
+//! null equals null and nothing else, and it is neither less nor greater than anything.
+
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+
+use super::exception::ExceptionType;
+use super::item::{Priority, QueueItem};
+use super::key::ItemKey;
+use super::status::{ReviewStatus, Status};
+
+/// A field of an item that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the fields are those of QueueItem, where they are told")]
+pub enum Field {
+    Id,
+    Key,
+    UniqueKey,
+    QueueId,
+    Status,
+    ReviewStatus,
+    ReviewerUserId,
+    Priority,
+    Reference,
+    ExceptionType,
+    DueDate,
+    DeferDate,
+    RiskSlaDate,
+    CreationTime,
+    StartProcessing,
+    EndProcessing,
+    SecondsInPreviousAttempts,
+    RetryNumber,
+    ManualRetryNumber,
+    AncestorId,
+    ManualAncestorId,
+    Progress,
+    RowVersion,
+}
+
+/// What kind of values a field has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whole numbers; those of enumerations too.
+    Number,
+    /// Texts.
+    Text,
+    /// Instants.
+    Time,
+    /// GUIDs.
+    Key,
+}
+
+/// A value of a field, or one it is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(String),
+    /// An instant.
+    Time(Timestamp),
+    /// A GUID.
+    Key(ItemKey),
+}
+
+/// How a field is compared with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "their names say it")]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// How a text is looked for in a field. Capital and small letters differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "their names say it")]
+pub enum TextMatch {
+    Contains,
+    StartsWith,
+    EndsWith,
+}
+
+/// A condition on an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// All of them hold. None of none holds always.
+    All(Vec<Condition>),
+    /// One of them holds. None of none never holds.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+    /// A field compared with a value.
+    Compare(Field, Comparison, Value),
+    /// A text in a field.
+    Text(Field, TextMatch, String),
+}
+
+/// What a list is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// The field.
+    pub field: Field,
+    /// The greatest first.
+    pub descending: bool,
+}
+
+impl Field {
+    /// Every field.
+    pub const ALL: &'static [Self] = &[
+        Self::Id,
+        Self::Key,
+        Self::UniqueKey,
+        Self::QueueId,
+        Self::Status,
+        Self::ReviewStatus,
+        Self::ReviewerUserId,
+        Self::Priority,
+        Self::Reference,
+        Self::ExceptionType,
+        Self::DueDate,
+        Self::DeferDate,
+        Self::RiskSlaDate,
+        Self::CreationTime,
+        Self::StartProcessing,
+        Self::EndProcessing,
+        Self::SecondsInPreviousAttempts,
+        Self::RetryNumber,
+        Self::ManualRetryNumber,
+        Self::AncestorId,
+        Self::ManualAncestorId,
+        Self::Progress,
+        Self::RowVersion,
+    ];
+
+    /// The name on the wire (contract section 12.1).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Id => "Id",
+            Self::Key => "Key",
+            Self::UniqueKey => "UniqueKey",
+            Self::QueueId => "QueueDefinitionId",
+            Self::Status => "Status",
+            Self::ReviewStatus => "ReviewStatus",
+            Self::ReviewerUserId => "ReviewerUserId",
+            Self::Priority => "Priority",
+            Self::Reference => "Reference",
+            Self::ExceptionType => "ProcessingExceptionType",
+            Self::DueDate => "DueDate",
+            Self::DeferDate => "DeferDate",
+            Self::RiskSlaDate => "RiskSlaDate",
+            Self::CreationTime => "CreationTime",
+            Self::StartProcessing => "StartProcessing",
+            Self::EndProcessing => "EndProcessing",
+            Self::SecondsInPreviousAttempts => "SecondsInPreviousAttempts",
+            Self::RetryNumber => "RetryNumber",
+            Self::ManualRetryNumber => "ManualRetryNumber",
+            Self::AncestorId => "AncestorId",
+            Self::ManualAncestorId => "ManualAncestorId",
+            Self::Progress => "Progress",
+            Self::RowVersion => "RowVersion",
+        }
+    }
+
+    /// The field with this name, whatever the case of its letters.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|field| field.name().eq_ignore_ascii_case(name))
+    }
+
+    /// What kind of values it has.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Reference | Self::Progress => Kind::Text,
+            Self::Key | Self::UniqueKey => Kind::Key,
+            Self::DueDate
+            | Self::DeferDate
+            | Self::RiskSlaDate
+            | Self::CreationTime
+            | Self::StartProcessing
+            | Self::EndProcessing => Kind::Time,
+            _ => Kind::Number,
+        }
+    }
+
+    /// The number of an enumeration's value by its name, in any case; `None` for other fields and names.
+    pub fn number_of(self, name: &str) -> Option<i64> {
+        let number = match self {
+            Self::Status => name.parse::<Status>().ok()?.number(),
+            Self::ReviewStatus => name.parse::<ReviewStatus>().ok()?.number(),
+            Self::Priority => name.parse::<Priority>().ok()?.number(),
+            Self::ExceptionType => name.parse::<ExceptionType>().ok()?.number(),
+            _ => return None,
+        };
+        Some(number.into())
+    }
+
+    /// Whether its values are those of an enumeration.
+    pub const fn is_enumeration(self) -> bool {
+        matches!(self, Self::Status | Self::ReviewStatus | Self::Priority | Self::ExceptionType)
+    }
+
+    /// The field of an item.
+    pub fn of(self, item: &QueueItem) -> Value {
+        let number = |number: Option<i64>| number.map_or(Value::Null, Value::Number);
+        let text = |text: Option<&String>| text.cloned().map_or(Value::Null, Value::Text);
+        let time = |time: Option<Timestamp>| time.map_or(Value::Null, Value::Time);
+        match self {
+            Self::Id => Value::Number(item.id.0),
+            Self::Key => Value::Key(item.key),
+            Self::UniqueKey => Value::Key(item.unique_key),
+            Self::QueueId => Value::Number(item.queue_id.0),
+            Self::Status => Value::Number(item.status.number().into()),
+            Self::ReviewStatus => Value::Number(item.review_status.number().into()),
+            Self::ReviewerUserId => number(item.reviewer_user_id),
+            Self::Priority => Value::Number(item.priority.number().into()),
+            Self::Reference => text(item.reference.as_ref()),
+            Self::ExceptionType => number(item.exception_type().map(|kind| kind.number().into())),
+            Self::DueDate => time(item.due_date),
+            Self::DeferDate => time(item.defer_date),
+            Self::RiskSlaDate => time(item.risk_sla_date),
+            Self::CreationTime => Value::Time(item.creation_time),
+            Self::StartProcessing => time(item.start_processing),
+            Self::EndProcessing => time(item.end_processing),
+            Self::SecondsInPreviousAttempts => Value::Number(item.seconds_in_previous_attempts.into()),
+            Self::RetryNumber => Value::Number(item.retry_number.into()),
+            Self::ManualRetryNumber => Value::Number(item.manual_retry_number.into()),
+            Self::AncestorId => number(item.ancestor_id.map(|id| id.0)),
+            Self::ManualAncestorId => number(item.manual_ancestor_id.map(|id| id.0)),
+            Self::Progress => text(item.progress.as_ref()),
+            Self::RowVersion => Value::Number(i64::try_from(item.row_version).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
+impl Value {
+    /// The order of two values of one kind; null has none.
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => Some(a.cmp(b)),
+            (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
+            (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
+            (Self::Key(a), Self::Key(b)) => Some(a.cmp(b)),
+            _ => None,
+        }
+    }
+}
+
+impl Condition {
+    /// Whether it holds for an item.
+    pub fn holds(&self, item: &QueueItem) -> bool {
+        match self {
+            Self::All(conditions) => conditions.iter().all(|condition| condition.holds(item)),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(item)),
+            Self::Not(condition) => !condition.holds(item),
+            Self::Compare(field, comparison, value) => {
+                let of_item = field.of(item);
+                let order = of_item.order(value);
+                match comparison {
+                    Comparison::Equal => of_item == *value,
+                    Comparison::NotEqual => of_item != *value,
+                    Comparison::Less => order.is_some_and(Ordering::is_lt),
+                    Comparison::LessOrEqual => order.is_some_and(Ordering::is_le),
+                    Comparison::Greater => order.is_some_and(Ordering::is_gt),
+                    Comparison::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
+                }
+            }
+            Self::Text(field, matching, wanted) => match field.of(item) {
+                Value::Text(text) => match matching {
+                    TextMatch::Contains => text.contains(wanted.as_str()),
+                    TextMatch::StartsWith => text.starts_with(wanted.as_str()),
+                    TextMatch::EndsWith => text.ends_with(wanted.as_str()),
+                },
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The order of two items; those without a value come first, and in the end the id decides.
+pub fn compare(orders: &[Order], a: &QueueItem, b: &QueueItem) -> Ordering {
+    for Order { field, descending } in orders {
+        let (of_a, of_b) = (field.of(a), field.of(b));
+        let order = match (&of_a, &of_b) {
+            (Value::Null, Value::Null) => Ordering::Equal,
+            (Value::Null, _) => Ordering::Less,
+            (_, Value::Null) => Ordering::Greater,
+            _ => of_a.order(&of_b).unwrap_or(Ordering::Equal),
+        };
+        if order != Ordering::Equal {
+            return if *descending { order.reverse() } else { order };
+        }
+    }
+    a.id.cmp(&b.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_by_its_name_in_any_case() {
+        for field in Field::ALL {
+            assert_eq!(Field::named(&field.name().to_lowercase()), Some(*field));
+        }
+        assert_eq!(Field::named("Password"), None);
+        assert_eq!(Field::Status.number_of("inprogress"), Some(1));
+        assert_eq!((Field::Status.number_of("x"), Field::Id.number_of("1")), (None, None));
+    }
+}

@@ -1,0 +1,104 @@
+//! Conditions on items, as SQL: the text is ours alone, every value is bound.
+
+use rusqlite::types::Value as Bound;
+
+use super::columns::micros;
+use crate::model::query::{Comparison, Condition, Field, Order, TextMatch, Value};
+
+/// The tables that the columns below are in, for a statement that has `item` and `item_state` already.
+pub(super) const COPIES: &str =
+    " LEFT JOIN item_copy ON item_copy.item_id = iif(item.root_id IS NULL, NULL, item.id)";
+
+/// The column of a field.
+const fn column(field: Field) -> &'static str {
+    match field {
+        Field::Id => "item.id",
+        Field::Key => "coalesce(item_copy.chain_key, item.unique_key)",
+        Field::UniqueKey => "item.unique_key",
+        Field::QueueId => "item.queue_id",
+        Field::Status => "coalesce(item_state.status, 0)",
+        Field::ReviewStatus => "coalesce(item_state.review_status, 0)",
+        Field::ReviewerUserId => "item_state.reviewer_user_id",
+        Field::Priority => "item.priority",
+        Field::Reference => "item.reference",
+        // The numbers of outcomes and of types are both documented in the model.
+        Field::ExceptionType => "CASE item_state.outcome WHEN 2 THEN 1 WHEN 3 THEN 0 END",
+        Field::DueDate => "item.due_date",
+        Field::DeferDate => "item.defer_date",
+        Field::RiskSlaDate => "item.risk_sla_date",
+        Field::CreationTime => "item.creation_time",
+        Field::StartProcessing => "item_state.start_processing",
+        // Before there is an outcome the column only keeps room.
+        Field::EndProcessing => "iif(item_state.outcome IS NULL, NULL, item_state.end_processing)",
+        Field::SecondsInPreviousAttempts => "coalesce(item_copy.seconds_in_previous_attempts, 0)",
+        Field::RetryNumber => "coalesce(item_copy.retry_number, 0)",
+        Field::ManualRetryNumber => "coalesce(item_copy.manual_retry_number, 0)",
+        Field::AncestorId => "item_copy.ancestor_id",
+        Field::ManualAncestorId => "item_copy.manual_ancestor_id",
+        Field::Progress => "item_state.progress",
+        Field::RowVersion => "coalesce(item_state.row_version, 1)",
+    }
+}
+
+/// Writes a condition; its values go behind those that are bound already.
+pub(super) fn condition(condition: &Condition, values: &mut Vec<Bound>) -> String {
+    match condition {
+        Condition::All(all) => joined(all, " AND ", "1", values),
+        Condition::Any(any) => joined(any, " OR ", "0", values),
+        Condition::Not(inner) => format!("NOT {}", self::condition(inner, values)),
+        Condition::Compare(field, comparison, value) => {
+            let column = column(*field);
+            let value = bind(value, values);
+            match comparison {
+                // IS knows null; the others do not, and say neither yes nor no then.
+                Comparison::Equal => format!("({column} IS {value})"),
+                Comparison::NotEqual => format!("({column} IS NOT {value})"),
+                Comparison::Less => format!("coalesce({column} < {value}, 0)"),
+                Comparison::LessOrEqual => format!("coalesce({column} <= {value}, 0)"),
+                Comparison::Greater => format!("coalesce({column} > {value}, 0)"),
+                Comparison::GreaterOrEqual => format!("coalesce({column} >= {value}, 0)"),
+            }
+        }
+        Condition::Text(field, matching, text) => {
+            let column = column(*field);
+            let value = bind(&Value::Text(text.clone()), values);
+            match matching {
+                TextMatch::Contains => format!("coalesce(instr({column}, {value}) > 0, 0)"),
+                TextMatch::StartsWith => {
+                    format!("coalesce(substr({column}, 1, length({value})) = {value}, 0)")
+                }
+                // From the end; a text of no length would be the whole one from there.
+                TextMatch::EndsWith => format!(
+                    "coalesce({column} IS NOT NULL AND ({value} = '' OR length({column}) >= length({value}) AND substr({column}, -length({value})) = {value}), 0)"
+                ),
+            }
+        }
+    }
+}
+
+fn joined(conditions: &[Condition], word: &str, of_none: &str, values: &mut Vec<Bound>) -> String {
+    let written: Vec<String> = conditions.iter().map(|each| condition(each, values)).collect();
+    if written.is_empty() { of_none.to_owned() } else { format!("({})", written.join(word)) }
+}
+
+fn bind(value: &Value, values: &mut Vec<Bound>) -> String {
+    values.push(match value {
+        Value::Null => Bound::Null,
+        Value::Number(number) => (*number).into(),
+        Value::Text(text) => text.clone().into(),
+        Value::Time(at) => micros(*at).into(),
+        Value::Key(key) => key.to_bytes().to_vec().into(),
+    });
+    format!("?{}", values.len())
+}
+
+/// What a list is sorted by; the id decides in the end.
+pub(super) fn order(orders: &[Order], descending: bool) -> String {
+    let direction = |descending: bool| if descending { "DESC" } else { "ASC" };
+    let mut words: Vec<String> = orders
+        .iter()
+        .map(|order| format!("{} {}", column(order.field), direction(order.descending)))
+        .collect();
+    words.push(format!("item.id {}", direction(orders.is_empty() && descending)));
+    words.join(", ")
+}
