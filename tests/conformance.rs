@@ -1051,8 +1051,7 @@ async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
     }
     let job = f.job().await;
     for (number, taken) in f.take_many(job, 8).await.into_iter().enumerate() {
-        let result =
-            [ok(), business("no"), application("down"), postponed(f.after(99))][number % 4].clone();
+        let result = [ok(), business("no"), application("down"), postponed(f.after(99))][number % 4].clone();
         if number < 7 {
             f.report(taken.claim, result).await.unwrap();
         } else {

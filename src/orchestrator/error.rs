@@ -136,6 +136,13 @@ impl OrchestratorError {
         self.kind() == ErrorKind::ClaimLost
     }
 
+    /// Whether the Orchestrator itself says that what was asked for is not there. A bare 404 may be anybody's: a proxy
+    /// answers it while the server behind it is replaced.
+    #[cfg(feature = "uipath")]
+    pub(crate) fn is_surely_gone(&self) -> bool {
+        self.code() == Some(ErrorCode::ITEM_NOT_FOUND)
+    }
+
     /// Whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         self.kind() == ErrorKind::NotFound
@@ -198,9 +205,9 @@ impl From<Refusal> for OrchestratorError {
 /// What a code says about what the caller can do; `None` for one that says nothing by itself.
 pub(crate) fn kind_of(code: ErrorCode) -> Option<ErrorKind> {
     Some(match code {
-        ErrorCode::ITEM_NOT_FOUND | ErrorCode::INVALID_ORGANIZATION_UNIT => ErrorKind::NotFound,
+        ErrorCode::ITEM_NOT_FOUND => ErrorKind::NotFound,
         ErrorCode::SQL_ACQUIRE_LOCK_FAILURE | ErrorCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
-        ErrorCode::FORBIDDEN_OPERATION => ErrorKind::Unauthorized,
+        ErrorCode::FORBIDDEN_OPERATION | ErrorCode::INVALID_ORGANIZATION_UNIT => ErrorKind::Unauthorized,
         ErrorCode::FEATURE_DISABLED => ErrorKind::Unsupported,
         ErrorCode::INVALID_REQUEST
         | ErrorCode::INVALID_ARGUMENT

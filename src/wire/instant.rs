@@ -18,8 +18,10 @@ impl Instant {
         if let Ok(timestamp) = text.parse::<Timestamp>() {
             return Some(Self(timestamp));
         }
-        let civil: DateTime = text.parse().ok()?;
-        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| Self(zoned.timestamp()))
+        // Without a zone; or too far away for a time of day in UTC, as the last moment of the year 9999 is.
+        let civil: DateTime = text.parse().or_else(|_| text.trim_end_matches(['Z', 'z']).parse()).ok()?;
+        let far = if civil.year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
+        Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).map_or(far, |zoned| zoned.timestamp())))
     }
 
     /// Whether a server that sees this text in an open map may take it for a date (contract section 4.3).
@@ -31,9 +33,10 @@ impl Instant {
             && matches!(bytes[10], b'T' | b't' | b' ')
     }
 
-    /// Whether two records of the same moment agree: lists have milliseconds, other answers have more.
+    /// Whether two records of the same moment agree. Lists have milliseconds or fewer, other answers have more, and
+    /// databases round in their own ways.
     pub(crate) fn is_about(self, other: Self) -> bool {
-        (self.0.as_millisecond() - other.0.as_millisecond()).abs() <= 1
+        self.0.duration_since(other.0).abs() <= jiff::SignedDuration::from_millis(50)
     }
 }
 
@@ -82,6 +85,8 @@ mod tests {
             assert_eq!(Instant::parse(text), Some(noon), "{text}");
         }
         assert_eq!(noon.to_string(), "2026-09-01T12:00:00Z");
+        assert_eq!(Instant::parse("9999-12-31T23:59:59.9999999Z"), Some(Instant(Timestamp::MAX)));
+        assert!(Instant::parse("0001-01-01T00:00:00Z").is_some());
         for text in ["", "tomorrow", "12:00", "2026-13-01T00:00:00Z"] {
             assert_eq!(Instant::parse(text), None, "{text}");
         }
@@ -94,7 +99,11 @@ mod tests {
         let finer = Instant::parse("2026-09-01T12:00:00.123456789Z").unwrap();
         assert_eq!(finer.to_string(), instant.to_string());
         assert!(instant.is_about(Instant::parse("2026-09-01T12:00:00.123Z").unwrap()));
-        assert!(!instant.is_about(Instant::parse("2026-09-01T12:00:00.126Z").unwrap()));
+        assert!(
+            instant.is_about(Instant::parse("2026-09-01T12:00:00.127Z").unwrap()),
+            "a third of a hundredth"
+        );
+        assert!(!instant.is_about(Instant::parse("2026-09-01T12:00:00.223Z").unwrap()));
     }
 
     #[test]

@@ -56,6 +56,27 @@ impl From<&ProcessingException> for ProcessingExceptionDto {
     }
 }
 
+/// As much of an item as tells whose it is. Whatever else is odd about it does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct HeldRow {
+    pub(crate) id: i64,
+    pub(crate) robot_id: Option<i64>,
+    pub(crate) executor_job_key: Option<uuid::Uuid>,
+    pub(crate) start_processing: Option<Instant>,
+}
+
+impl From<&QueueItemDto> for HeldRow {
+    fn from(item: &QueueItemDto) -> Self {
+        Self {
+            id: item.id,
+            robot_id: item.robot_id,
+            executor_job_key: item.executor_job_key,
+            start_processing: item.start_processing,
+        }
+    }
+}
+
 /// An item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

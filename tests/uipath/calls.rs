@@ -95,8 +95,8 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
     ];
     for (number, result) in results.into_iter().enumerate() {
         let filter = match number {
-            0 => Some(ReferenceFilter::Equals("INV-17".to_owned())),
-            1 => Some(ReferenceFilter::StartsWith("INV".to_owned())),
+            0 => Some(ReferenceFilter::Equals("b".to_owned())),
+            1 => Some(ReferenceFilter::StartsWith("r".to_owned())),
             _ => None,
         };
         let taken = orchestrator.report_and_take(Vec::new(), Some(take(filter))).await.taken.unwrap();

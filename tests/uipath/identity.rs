@@ -133,6 +133,76 @@ async fn a_running_job_has_all_it_needs_in_its_environment() {
     assert_eq!(String::from_utf16(&units).unwrap(), "Finanzämter/Köln");
 }
 
+/// The code wins over the URL, and the URL over the environment.
+#[tokio::test]
+async fn what_the_url_says_wins_over_the_environment() {
+    let server = Scripted::start(World::new()).await;
+    let variables = |name: &str| {
+        let value = match name {
+            "UIPATH_CLIENT_ID" => "app",
+            "UIPATH_CLIENT_SECRET" => CLIENT_SECRET,
+            "UIPATH_FOLDER_KEY" => crate::scripted::world::JOB_KEY,
+            "UIPATH_TENANT_NAME" => "Elsewhere",
+            "UIPATH_SCOPE" => "OR.Elsewhere",
+            "UIPATH_ROBOT_KEY" => crate::scripted::world::JOB_KEY,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let robot = crate::scripted::world::ROBOT_KEY;
+    let url = format!("{}?folder=Shared&tenant=Finance&scope=OR.Queues&robot_key={robot}", server.url);
+    let by_url = || Uipath::builder(&url).variables(variables).unwrap().hurried(100);
+    let orchestrator = by_url().connect().await.unwrap();
+    server.world().add("a", json!({"do": "succeed"}));
+    crate::drain(Arc::new(orchestrator), 1).await.0.unwrap();
+    let take = &server.seen_of("StartTransaction")[0];
+    assert_eq!(
+        (take.header("x-uipath-folderpath"), take.header("x-uipath-folderkey")),
+        (Some("Shared"), None)
+    );
+    assert_eq!(take.header("x-uipath-tenantname"), Some("Finance"));
+    assert_eq!(take.json()["transactionData"]["RobotIdentifier"], robot);
+    assert!(String::from_utf8_lossy(&server.seen_of("Token")[0].body).ends_with("&scope=OR.Queues"));
+
+    by_url().folder_id(3).tenant("Code").scope("OR.Code").connect().await.unwrap();
+    let last = server.seen_of("GetQueueDefinitions").pop().unwrap();
+    assert_eq!(
+        (last.header("x-uipath-organizationunitid"), last.header("x-uipath-tenantname")),
+        (Some("3"), Some("Code"))
+    );
+    assert!(String::from_utf8_lossy(&server.seen_of("Token")[1].body).ends_with("&scope=OR.Code"));
+}
+
+/// A token that arrives broken is repeated to nobody; and one refusal is enough for everybody who waits.
+#[tokio::test]
+async fn a_token_that_cannot_be_had_is_told_once_and_quoted_never() {
+    let server = Scripted::start(World::new()).await;
+    server.fault("Token", At::Always, Fault::Truncated { done: true });
+    let error = client(&server).connect().await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+    let server = Scripted::start(World::new()).await;
+    let orchestrator = connected(&server).await;
+    server.world().tokens_from = 99;
+    server.fault(
+        "Token",
+        At::Always,
+        Fault::Refused(400, vec![], r#"{"error":"invalid_client"}"#.to_owned()),
+    );
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let orchestrator = orchestrator.clone();
+            tokio::spawn(async move { orchestrator.list_queues().await.unwrap_err().kind() })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), ErrorKind::Unauthorized);
+    }
+    let asked = server.seen_of("Token").len();
+    assert!(asked <= 4, "an account is locked after a few wrong secrets, and {asked} were sent");
+}
+
 #[tokio::test]
 async fn wrong_credentials_and_a_missing_folder_are_told_apart() {
     let server = Scripted::start(World::new()).await;
@@ -156,7 +226,7 @@ async fn wrong_credentials_and_a_missing_folder_are_told_apart() {
     assert_eq!(nowhere.code(), Some(performer::ErrorCode::REQUIRED_ORGANIZATION_UNIT));
     assert_eq!(nowhere.trace_id(), Some("00-scripted-01"));
     let elsewhere = client(&server).folder_path("Elsewhere").connect().await.unwrap_err();
-    assert_eq!((elsewhere.kind(), elsewhere.code().unwrap().number()), (ErrorKind::NotFound, 1100));
+    assert_eq!((elsewhere.kind(), elsewhere.code().unwrap().number()), (ErrorKind::Unauthorized, 1100));
 }
 
 #[tokio::test]
@@ -175,7 +245,8 @@ async fn a_server_out_of_reach_is_unavailable_in_time() {
 #[tokio::test]
 async fn a_server_that_wants_to_be_left_alone_is() {
     let server = Scripted::start(World::new()).await;
-    let orchestrator = connected(&server).await;
+    let builder = client(&server).total_timeout(Duration::from_millis(900));
+    let orchestrator = Arc::new(builder.connect().await.unwrap());
     let refused = |header: &str, more: &[(&'static str, &str)]| {
         let mut headers = vec![("retry-after", header.to_owned())];
         headers.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));

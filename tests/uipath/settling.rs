@@ -192,7 +192,7 @@ async fn a_take_that_nobody_waits_for_any_more_is_not_lost() {
 async fn a_robot_key_that_is_shared_is_found_out() {
     let (server, orchestrator, job) = at_work(4).await;
     take(&orchestrator, job).await.unwrap().unwrap();
-    let other = connected(&server).await;
+    let other = client(&server).in_process(2).connect().await.unwrap();
     let of_other = started(&other).await;
     take(&other, of_other).await.unwrap().unwrap();
     server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
@@ -200,6 +200,149 @@ async fn a_robot_key_that_is_shared_is_found_out() {
     assert_eq!(error.kind(), ErrorKind::Unknown);
     let next = take(&orchestrator, job).await.unwrap().unwrap();
     assert_eq!(server.world().handed_out[&next.item.id.0], 1, "it is nobody else's");
+}
+
+/// Where it is known that others use the robot, nothing is taken up by its number at all; where it shows, from then on.
+#[tokio::test]
+async fn an_item_of_a_shared_robot_is_never_taken_up() {
+    for (is_told, first_shows_it) in [(true, false), (false, true)] {
+        let (server, orchestrator, job) = at_work(5).await;
+        let orchestrator = if is_told {
+            Arc::new(client(&server).robot_is_shared().in_process(7).connect().await.unwrap())
+        } else {
+            orchestrator
+        };
+        let job = if is_told { started(&orchestrator).await } else { job };
+        take(&orchestrator, job).await.unwrap().unwrap();
+        let other = client(&server).in_process(8).connect().await.unwrap();
+        let of_other = started(&other).await;
+        if first_shows_it {
+            take(&other, of_other).await.unwrap().unwrap();
+            server.fault(
+                "StartTransaction",
+                At::Call(server.seen_of("StartTransaction").len()),
+                Fault::Hangs { done: true },
+            );
+            take(&orchestrator, job).await.unwrap_err();
+        }
+        // Ours was not executed, and the other process took one: one is missing and one is there, and they are not the same.
+        let lost = server.seen_of("StartTransaction").len();
+        server.fault("StartTransaction", At::Call(lost), Fault::Hangs { done: false });
+        let (ours, theirs) = tokio::join!(take(&orchestrator, job), async {
+            while server.seen_of("StartTransaction").len() == lost {
+                tokio::task::yield_now().await;
+            }
+            take(&other, of_other).await.unwrap().unwrap()
+        });
+        assert_eq!(ours.unwrap_err().kind(), ErrorKind::Unknown);
+        let next = take(&orchestrator, job).await;
+        assert!(
+            next.as_ref()
+                .map_or(true, |next| next.as_ref().is_none_or(|next| next.item.id != theirs.item.id)),
+            "{next:?}"
+        );
+    }
+}
+
+/// Somebody in between says that nothing is there, twice: what was done is not thrown away for that.
+#[tokio::test]
+async fn a_404_of_a_proxy_is_no_lost_claim() {
+    let (server, orchestrator, job) = at_work(1).await;
+    let item = take(&orchestrator, job).await.unwrap().unwrap();
+    let page = || Fault::Refused(404, vec![], "404 page not found".to_owned());
+    server.fault("SetTransactionResult", At::Call(0), page());
+    server.fault("GetQueueItem", At::Call(server.seen_of("GetQueueItem").len()), page());
+    let error = report(&orchestrator, &item, success()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert_eq!(report(&orchestrator, &item, success()).await.unwrap(), Status::Successful);
+    assert_eq!(server.world().recorded.len(), 1);
+}
+
+/// One odd item in the list of a queue keeps nobody from the others.
+#[tokio::test]
+async fn an_item_that_cannot_be_read_stops_nobody() {
+    let (server, orchestrator, job) = at_work(4).await;
+    take(&orchestrator, job).await.unwrap().unwrap();
+    let odd = json!({"Status": "InProgress", "RobotId": ROBOT_ID, "DueDate": "9999-12-31T23:59:59.9999999Z", "RowVersion": 7, "RetryNumber": "x"});
+    let at = server.world().items.iter().position(|item| item["Status"] == "New").unwrap();
+    server.world().items[at].extend(odd.as_object().unwrap().clone());
+    server.fault(
+        "StartTransaction",
+        At::Call(server.seen_of("StartTransaction").len()),
+        Fault::Hangs { done: true },
+    );
+    let lost = take(&orchestrator, job).await.unwrap().expect("the lost one is found beside the odd one");
+    assert_eq!(report(&orchestrator, &lost, success()).await.unwrap(), Status::Successful);
+    assert!(take(&orchestrator, job).await.unwrap().is_some());
+    let again = client(&server).in_process(3).connect().await.unwrap();
+    started(&again).await;
+}
+
+/// What a bulk add has added stays added, and is told, when a later part cannot be sent.
+#[tokio::test]
+async fn what_was_added_before_a_failure_is_told() {
+    let server = Scripted::start(World::new()).await;
+    let orchestrator = client(&server).request_timeout(Duration::from_secs(20)).connect().await.unwrap();
+    let items =
+        |count: usize| (0..count).map(|number| NewQueueItem::new(json!({"n": number}))).collect::<Vec<_>>();
+    server.fault("BulkAddQueueItems", At::Call(1), Fault::error(403, 0));
+    let all = performer::CommitType::ProcessAllIndependently;
+    let added = orchestrator.bulk_add_queue_items("Invoices", all, items(2_500)).await.unwrap();
+    assert_eq!((added.added, added.failed.len(), server.world().items.len()), (1_000, 1_500, 1_000));
+    assert_eq!((added.failed[0].ordinal, added.failed[1_499].ordinal), (1_001, 2_500));
+    server.fault("BulkAddQueueItems", At::Call(3), Fault::BreaksOff { done: true });
+    let error = orchestrator.bulk_add_queue_items("Invoices", all, items(1_500)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown);
+    assert!(error.to_string().starts_with("1000 items were added, and then"), "{error}");
+}
+
+/// The second of two bulk adds is told that everything is there already, and the list is behind.
+#[tokio::test]
+async fn the_duplicates_of_a_repeated_bulk_add_are_our_own() {
+    let mut world = World::new();
+    world.queues[0].insert("EnforceUniqueReference".to_owned(), json!(true));
+    let server = Scripted::start(world).await;
+    let orchestrator = connected(&server).await;
+    let items = |from: u32| {
+        (from..from + 3)
+            .map(|number| NewQueueItem::new(json!({"n": number})).reference(format!("r{number}")))
+            .collect::<Vec<_>>()
+    };
+    server.fault("BulkAddQueueItems", At::Call(0), Fault::Hangs { done: true });
+    server.fault("GetQueueItems", At::Call(0), Fault::Refused(200, vec![], r#"{"value":[]}"#.to_owned()));
+    let all = performer::CommitType::ProcessAllIndependently;
+    let added = orchestrator.bulk_add_queue_items("Invoices", all, items(0)).await.unwrap();
+    assert_eq!((added.added, added.failed.len(), server.world().items.len()), (3, 0, 3));
+    let added = orchestrator.bulk_add_queue_items("Invoices", all, items(2)).await.unwrap();
+    assert_eq!((added.added, added.failed.len(), server.world().items.len()), (2, 1, 5));
+}
+
+/// A server that confirms and does nothing.
+#[tokio::test]
+async fn an_item_that_does_not_go_back_is_not_forgotten() {
+    let (server, orchestrator, job) = at_work(1).await;
+    let item = take(&orchestrator, job).await.unwrap().unwrap();
+    server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
+    let error = report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert_eq!(report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap(), Status::New);
+    assert_eq!(server.world().items[0]["Status"], "New");
+}
+
+/// Archived items stay archived, whatever else changes.
+#[tokio::test]
+async fn a_retention_that_archives_goes_on_archiving() {
+    let (server, orchestrator, _) = at_work(0).await;
+    let archive =
+        json!({"QueueDefinitionId": 100, "Action": "Archive", "Period": 20, "BucketId": 5, "Type": "Final"});
+    server.world().retention.insert((100, "Final".to_owned()), archive);
+    let there = orchestrator.get_queue("Invoices").await.unwrap();
+    assert_eq!(there.policy.retention_days, 20);
+    let policy = QueuePolicy { max_number_of_retries: 2, retention_days: 25, ..there.policy };
+    orchestrator.update_queue("Invoices", NewQueueDefinition::new("Invoices").policy(policy)).await.unwrap();
+    let sent = server.seen_of("PutQueueRetention");
+    assert_eq!(sent.len(), 1);
+    assert_eq!((&sent[0].json()["Action"], &sent[0].json()["BucketId"]), (&json!("Archive"), &json!(5)));
 }
 
 /// What another process took before our take was sent is not what got lost.
@@ -221,7 +364,7 @@ async fn what_was_started_before_is_not_taken_up() {
 async fn what_is_in_progress_when_a_job_starts_is_left_alone() {
     let (server, first, job) = at_work(3).await;
     take(&first, job).await.unwrap().unwrap();
-    let second = connected(&server).await;
+    let second = client(&server).in_process(2).connect().await.unwrap();
     let job = started(&second).await;
     take(&second, job).await.unwrap().unwrap(); // now it knows its robot, and starts once more
     second.end_job(job, JobState::Successful, None).await.unwrap();

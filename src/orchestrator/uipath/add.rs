@@ -3,8 +3,9 @@
 
 use super::super::{BulkAdded, CommitType, ErrorKind, FailedItem, OrchestratorError, Result};
 use super::Inner;
+use super::call::{Call, encoded};
 use super::queue::{About, Queue};
-use super::request::{Call, Failed};
+use super::request::Failed;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::item::{ItemFilter, NewQueueItem, QueueItem, ReferenceFilter};
@@ -24,6 +25,12 @@ const MOST_AT_ONCE: usize = 1_000;
 /// How many references one filter may name; the API takes 100 expressions (contract section 4.1).
 const MOST_REFERENCES: usize = 50;
 
+/// The longest filter of references, as it stands in the URL: some servers take 2 KB in all.
+const LONGEST_FILTER: usize = 1_500;
+
+/// The most pages of items that have one of those references.
+const MOST_PAGES: usize = 20;
+
 /// How often a call whose answer was lost is looked into and made again.
 const MOST_ATTEMPTS: usize = 4;
 
@@ -37,37 +44,53 @@ impl Inner {
             "/odata/Queues/UiPathODataSvc.AddQueueItem",
             &AddQueueItemRequest { item_data: data },
         );
-        let mut in_doubt = false;
+        let mut doubt: Option<OrchestratorError> = None;
+        let mut delays = self.http.delays();
         for _ in 0..MOST_ATTEMPTS {
-            match self.http.json::<QueueItemDto>(call.clone()).await {
-                Ok(added) => {
+            if let Some(doubt) = &doubt {
+                tokio::time::sleep(delays.next()).await;
+                self.is_still_unique(queue, doubt).await?;
+            }
+            match (self.http.json::<QueueItemDto>(call.clone()).await, &doubt) {
+                (Ok(added), _) => {
                     queue.something_came();
                     return readable(added);
                 }
-                Err(Failed { error, doubtful: true }) => {
-                    in_doubt = true;
+                (Err(Failed { error, doubtful: true }), _) => {
                     if !about.enforce_unique_reference {
                         return Err(error);
                     }
+                    doubt = Some(error);
                 }
-                Err(Failed { error, .. }) => {
-                    // The second of two may be refused because of the first.
+                (Err(Failed { error, .. }), None) => return Err(error),
+                // The second of two may be refused because of the first.
+                (Err(Failed { error, .. }), Some(doubt)) => {
                     let is_duplicate = error.code() == Some(ErrorCode::DUPLICATE_REFERENCE);
-                    let Some(reference) = item.reference.as_deref().filter(|_| in_doubt && is_duplicate)
-                    else {
-                        return Err(error);
+                    let Some(reference) = item.reference.as_deref().filter(|_| is_duplicate) else {
+                        return Err(doubt.clone());
                     };
-                    let there = self.with_references(about, &[reference]).await?;
-                    let there = there.into_iter().find(|there| is_the_same(there, &item, content.as_json()));
-                    return there.map_or(Err(error), readable);
+                    let there = self.with_references(about, &[reference]).await.map_err(|_| doubt.clone())?;
+                    let Some(holder) = there.into_iter().next() else { return Err(doubt.clone()) };
+                    return if is_the_same(&holder, &item, content.as_json()) {
+                        readable(holder)
+                    } else {
+                        Err(error)
+                    };
                 }
             }
         }
-        let message = format!(
-            "AddQueueItem: {} did not answer; whether the item was added is not known",
-            self.http.address.host
-        );
-        Err(OrchestratorError::new(ErrorKind::Unknown, message))
+        Err(doubt.unwrap_or_else(|| {
+            OrchestratorError::new(ErrorKind::Unknown, "whether the item was added is not known")
+        }))
+    }
+
+    /// A repetition is safe while the queue takes each reference once; it may have been made anew in the meantime.
+    async fn is_still_unique(&self, queue: &Queue, doubt: &OrchestratorError) -> Result<()> {
+        queue.state().about = None;
+        match self.about(queue).await {
+            Ok(about) if about.enforce_unique_reference => Ok(()),
+            _ => Err(doubt.clone()),
+        }
     }
 
     pub(super) async fn add_many(
@@ -80,7 +103,26 @@ impl Inner {
         let mut all = BulkAdded::default();
         let size = if commit_type == CommitType::AllOrNothing { items.len().max(1) } else { MOST_AT_ONCE };
         for (chunk, before) in items.chunks(size).zip((0..).step_by(size)) {
-            let added = self.add_chunk(queue, about, commit_type, chunk).await?;
+            let added = match self.add_chunk(queue, about, commit_type, chunk).await {
+                Ok(added) => added,
+                Err(error) if all.added == 0 => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Unknown => {
+                    queue.something_came();
+                    let added = all.added;
+                    return Err(error.in_words(ErrorKind::Unknown, |said| {
+                        format!("{added} items were added, and then: {said}")
+                    }));
+                }
+                // Nothing of the rest was added; what was added before stays.
+                Err(error) => {
+                    let code = error.code().unwrap_or(ErrorCode::SERVICE_UNAVAILABLE);
+                    all.failed.extend((before..items.len()).map(|at| FailedItem {
+                        ordinal: at + 1,
+                        refusal: Refusal::new(code, format!("not added: {error}")),
+                    }));
+                    break;
+                }
+            };
             all.added += added.added;
             let stopped = commit_type == CommitType::StopOnFirstFailure && !added.failed.is_empty();
             all.failed.extend(added.failed.into_iter().map(|failed| FailedItem {
@@ -126,13 +168,22 @@ impl Inner {
         }
         let mut done = 0;
         let mut to_add = checked;
+        let mut doubt: Option<OrchestratorError> = None;
+        let mut delays = self.http.delays();
         for _ in 0..MOST_ATTEMPTS {
+            if let Some(doubt) = &doubt {
+                tokio::time::sleep(delays.next()).await;
+                self.is_still_unique(queue, doubt).await?;
+            }
             if to_add.is_empty() {
                 return Ok(BulkAdded { added: done, failed: refused });
             }
             match self.bulk(queue, commit_type, &to_add).await {
                 Ok(answer) => {
-                    let failed = failures(answer, commit_type, &to_add)?;
+                    let mut failed = failures(answer, commit_type, &to_add)?;
+                    if let Some(doubt) = &doubt {
+                        failed = self.not_ours(about, failed, items).await.map_err(|_| doubt.clone())?;
+                    }
                     let first = failed.iter().map(|failed| failed.ordinal).min();
                     done += match (commit_type, first) {
                         (_, None) => to_add.len(),
@@ -140,7 +191,9 @@ impl Inner {
                         (CommitType::StopOnFirstFailure, Some(first)) => {
                             to_add.iter().filter(|(at, ..)| at + 1 < first).count()
                         }
-                        (CommitType::ProcessAllIndependently, Some(_)) => to_add.len() - failed.len(),
+                        (CommitType::ProcessAllIndependently, Some(_)) => {
+                            to_add.len().saturating_sub(failed.len())
+                        }
                     } as u64;
                     refused.extend(failed);
                     refused.sort_by_key(|failed| failed.ordinal);
@@ -152,21 +205,47 @@ impl Inner {
                     }
                     let references: Vec<&str> =
                         to_add.iter().filter_map(|(_, item, _)| item.reference.as_deref()).collect();
-                    let there = self.with_references(about, &references).await?;
+                    let there = self.with_references(about, &references).await.map_err(|_| error.clone())?;
+                    doubt = Some(error);
                     let before = to_add.len();
                     to_add.retain(|(_, item, content)| {
                         !there.iter().any(|there| is_the_same(there, item, content))
                     });
                     done += (before - to_add.len()) as u64;
                 }
-                Err(failed) => return Err(failed.error),
+                Err(failed) => return Err(doubt.unwrap_or(failed.error)),
             }
         }
-        let message = format!(
-            "BulkAddQueueItems: {} did not answer; whether all items were added is not known",
-            self.http.address.host
-        );
-        Err(OrchestratorError::new(ErrorKind::Unknown, message))
+        Err(doubt.unwrap_or_else(|| {
+            OrchestratorError::new(ErrorKind::Unknown, "whether all items were added is not known")
+        }))
+    }
+
+    /// Of the items that were refused, those that were not refused because of themselves: the call before this one added
+    /// them, and its answer was lost.
+    async fn not_ours(
+        &self,
+        about: About,
+        failed: Vec<FailedItem>,
+        items: &[NewQueueItem],
+    ) -> Result<Vec<FailedItem>> {
+        let item = |failed: &FailedItem| items.get(failed.ordinal.checked_sub(1)?);
+        let is_duplicate = |failed: &&FailedItem| failed.refusal.code() == ErrorCode::DUPLICATE_REFERENCE;
+        let references: Vec<&str> = failed
+            .iter()
+            .filter(is_duplicate)
+            .filter_map(|failed| item(failed)?.reference.as_deref())
+            .collect();
+        let there = self.with_references(about, &references).await?;
+        let is_ours = |failed: &FailedItem| {
+            let item = item(failed).filter(|_| is_duplicate(&failed));
+            let content = item
+                .and_then(|item| item.validate(&as_definition(&Queue::new(""), about)).ok().zip(Some(item)));
+            content.is_some_and(|(content, item)| {
+                there.iter().any(|there| is_the_same(there, item, content.as_json()))
+            })
+        };
+        Ok(failed.into_iter().filter(|failed| !is_ours(failed)).collect())
     }
 
     async fn bulk(
@@ -196,24 +275,29 @@ impl Inner {
     /// The items that hold these references.
     async fn with_references(&self, about: About, references: &[&str]) -> Result<Vec<QueueItemDto>> {
         let mut found = Vec::new();
-        for references in references.chunks(MOST_REFERENCES) {
-            let each: Vec<String> = references
-                .iter()
-                .map(|reference| format!("Reference eq {}", filter::quoted(reference)))
-                .collect();
+        let mut rest = references;
+        while !rest.is_empty() {
+            // As many as fit into a URL that every server takes.
+            let mut length = 0;
+            let fitting = rest.iter().take(MOST_REFERENCES).take_while(|reference| {
+                length += encoded(reference).len() + "Reference%20eq%20%27%27%20or%20".len();
+                length <= LONGEST_FILTER
+            });
+            let (some, others) = rest.split_at(fitting.count().max(1));
+            rest = others;
+            let each: Vec<String> =
+                some.iter().map(|reference| format!("Reference eq {}", filter::quoted(reference))).collect();
             let wanted = format!("QueueDefinitionId eq {} and ({})", about.id, each.join(" or "));
-            let mut skip = 0;
-            loop {
+            for page in 0..MOST_PAGES {
                 let call = Call::get("GetQueueItems", "/odata/QueueItems")
                     .query("$filter", &wanted)
                     .query("$orderby", "Id desc")
                     .query("$top", "100")
-                    .query("$skip", skip.to_string());
-                let page: Collection<QueueItemDto> = self.http.json(call).await?;
-                let count = page.value.len();
-                found.extend(page.value);
-                skip += count;
-                if count < 100 {
+                    .query("$skip", (page * 100).to_string());
+                let items: Collection<QueueItemDto> = self.http.json(call).await?;
+                let is_last = items.value.len() < 100;
+                found.extend(items.value);
+                if is_last {
                     break;
                 }
             }

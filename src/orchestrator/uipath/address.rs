@@ -61,6 +61,9 @@ pub(super) type Login = Option<(String, String)>;
 /// | `https://orchestrator.example.com` | a standalone installation |
 pub(super) fn parse(text: &str, allow_plain_http: bool) -> Result<(Address, Options, Login)> {
     let mut url = Url::parse(text).map_err(|error| invalid(format!("the URL cannot be read: {error}")))?;
+    if url.username().is_empty() && url.password().is_some() {
+        return Err(invalid("the URL has a password and no user in front of it".to_owned()));
+    }
     let login = (!url.username().is_empty()).then(|| {
         let decoded = |text: &str| percent_decoded(text);
         (decoded(url.username()), decoded(url.password().unwrap_or_default()))
@@ -240,6 +243,7 @@ mod tests {
             ("ftp://x", "unknown scheme \"ftp\""),
             ("http://o.example.com", "in the clear"),
             ("http://10.0.0.1", "in the clear"),
+            ("https://:hunter2@x", "a password and no user"),
             ("https://x?token=hunter2", "unknown option"),
             ("https://x?folder_id=abc", "must be a number"),
             ("https://x?folder_key=abc", "must be a GUID"),

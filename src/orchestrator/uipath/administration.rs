@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::super::{Administration, ErrorKind, OrchestratorError, Result};
 use super::Uipath;
-use super::request::Call;
+use super::call::Call;
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::{Job, StopStrategy};

@@ -124,7 +124,7 @@ mod tests {
                 r#"{"message":"A folder is required for this action.","errorCode":1101}"#,
                 ErrorKind::Invalid,
             ),
-            (403, r#"{"message":"m","errorCode":1100}"#, ErrorKind::NotFound),
+            (404, r#"{"message":"m","errorCode":1100}"#, ErrorKind::Unauthorized),
             (418, r#"{"message":"m","errorCode":60000}"#, ErrorKind::Invalid),
             (403, "", ErrorKind::Unauthorized),
             (404, "<html>", ErrorKind::NotFound),

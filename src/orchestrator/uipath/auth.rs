@@ -48,8 +48,15 @@ pub(super) const DEFAULT_SCOPE: &str = "OR.Queues OR.Jobs.Read";
 pub(super) struct Identity {
     credentials: Credentials,
     token: RwLock<Option<Token>>,
-    /// Whoever renews.
-    renewing: Mutex<()>,
+    /// Whoever renews; and how it went wrong the last time.
+    renewing: Mutex<Option<Refused>>,
+}
+
+/// A renewal that failed: whoever waited for it shares its error, and nobody asks again before it is time.
+struct Refused {
+    error: OrchestratorError,
+    at: Instant,
+    until: Instant,
 }
 
 #[derive(Clone)]
@@ -82,7 +89,7 @@ impl Identity {
             }
             _ => None,
         };
-        Ok(Self { credentials, token: RwLock::new(token), renewing: Mutex::new(()) })
+        Ok(Self { credentials, token: RwLock::new(token), renewing: Mutex::new(None) })
     }
 
     /// The token of the moment; a new one where there is none, or where four fifths of its life are over.
@@ -98,20 +105,33 @@ impl Identity {
             guard => drop(guard),
         }
         match self.renew(http, token.generation).await {
-            Err(error) if now < token.expires_at && error.is_temporary() => Ok(token.authorization()),
+            Err(_) if now < token.expires_at => Ok(token.authorization()),
             renewed => renewed,
         }
     }
 
     /// A token newer than this one; one renewal for everybody who asks at the same time.
     pub(super) async fn renew(&self, http: &Http, old: u64) -> Result<Authorization> {
-        let _one_at_a_time = self.renewing.lock().await;
+        let asked = Instant::now();
+        let mut last = self.renewing.lock().await;
         if let Some(token) = self.current()
             && token.generation > old
         {
             return Ok(token.authorization());
         }
-        let (token, seconds) = self.fetch(http).await?;
+        if let Some(refused) = last.as_ref().filter(|last| last.at >= asked || last.until > Instant::now()) {
+            return Err(refused.error.clone());
+        }
+        let (token, seconds) = match self.fetch(http).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let at = Instant::now();
+                let until = at + error.retry_after().unwrap_or_default();
+                *last = Some(Refused { error: error.clone(), at, until });
+                return Err(error);
+            }
+        };
+        *last = None;
         let (now, life) = (Instant::now(), Duration::from_secs(seconds) / http.pace.hurry);
         let token = Token {
             header: bearer(&token)?,
@@ -132,7 +152,8 @@ impl Identity {
         let (url, body, content_type) = self.request(&http.address)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let outgoing = Outgoing { method: Method::POST, url: &url, headers, body: Some(body.into_bytes()) };
+        let body = Some(body.into_bytes());
+        let outgoing = Outgoing { method: Method::POST, url: &url, headers, body, is_secret: true };
         http.exchange_repeatedly("the token request", outgoing, |answer| self.read(answer))
             .await
             .map_err(refused)

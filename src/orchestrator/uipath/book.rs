@@ -17,7 +17,7 @@ use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
 use crate::wire;
-use crate::wire::item::QueueItemDto;
+use crate::wire::item::HeldRow;
 
 /// An item that was handed to a robot here.
 #[derive(Clone, Debug)]
@@ -97,7 +97,12 @@ impl Book {
         self.jobs.get(&job).cloned().ok_or_else(|| lost(format!("job {job} has ended")))
     }
 
-    /// Ends a job; answers how many items it leaves behind.
+    /// Whether another job takes from the queue.
+    pub(super) fn is_shared(&self, queue: &Arc<Queue>, job: JobKey) -> bool {
+        self.jobs.iter().any(|(other, of_other)| *other != job && Arc::ptr_eq(of_other, queue))
+    }
+
+    /// Ends a job; answers which items it leaves behind.
     pub(super) fn end_job(&mut self, job: JobKey) -> Vec<ItemId> {
         self.jobs.remove(&job);
         let left: Vec<i64> =
@@ -139,7 +144,7 @@ impl Book {
     }
 
     /// Whether this process was told of this attempt. What it has reported on may still be listed as InProgress.
-    pub(super) fn knows(&self, item: &QueueItemDto) -> bool {
+    pub(super) fn knows(&self, item: &HeldRow) -> bool {
         let of_settled = self.settled.get(&item.id).is_some_and(|(_, settled)| {
             let starts = settled.start_processing.zip(item.start_processing);
             starts.is_none_or(|(then, now)| then.is_about(now))
@@ -196,4 +201,4 @@ pub(super) fn lost(message: String) -> OrchestratorError {
 }
 
 /// How long a job waits for calls that are under way when it ends.
-pub(super) const LAST_CALLS: Duration = Duration::from_secs(5);
+pub(super) const LAST_CALLS: Duration = Duration::from_secs(10);

@@ -10,9 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::{self, Folder, invalid};
 use super::auth::{Credentials, DEFAULT_SCOPE, Identity};
+use super::call::Call;
 use super::pace::Pace;
-use super::request::{Call, Http};
-use super::{Inner, Uipath};
+use super::request::Http;
+use super::{Inner, Shared, Uipath};
 use crate::wire::Collection;
 use crate::wire::queue::QueueDefinitionDto;
 
@@ -22,25 +23,32 @@ use crate::wire::queue::QueueDefinitionDto;
 #[must_use = "nothing happens before connect()"]
 pub struct UipathBuilder {
     url: SecretString,
+    /// What was set in code; wins over the URL.
+    set: Settings,
+    /// What the environment says; the URL wins over it.
+    environment: Settings,
+    robot_is_shared: bool,
+    process: u32,
+    allow_plain_http: bool,
+    pace: Pace,
+}
+
+/// Who calls, and where.
+#[derive(Default)]
+struct Settings {
     credentials: Option<Credentials>,
     scope: Option<String>,
     tenant: Option<String>,
     folder: Option<Folder>,
     robot_key: Option<String>,
     job_key: Option<String>,
-    allow_plain_http: bool,
-    pace: Pace,
 }
 
 /// Without the URL, which may have a password in it.
 impl fmt::Debug for UipathBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { credentials, tenant, folder, .. } = self;
-        f.debug_struct("UipathBuilder")
-            .field("credentials", credentials)
-            .field("tenant", tenant)
-            .field("folder", folder)
-            .finish_non_exhaustive()
+        let credentials = self.set.credentials.as_ref().or(self.environment.credentials.as_ref());
+        f.debug_struct("UipathBuilder").field("credentials", &credentials).finish_non_exhaustive()
     }
 }
 
@@ -48,12 +56,10 @@ impl UipathBuilder {
     pub(super) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned().into(),
-            credentials: None,
-            scope: None,
-            tenant: None,
-            folder: None,
-            robot_key: None,
-            job_key: None,
+            set: Settings::default(),
+            environment: Settings::default(),
+            robot_is_shared: false,
+            process: 0,
             allow_plain_http: false,
             pace: Pace::default(),
         }
@@ -62,44 +68,44 @@ impl UipathBuilder {
     /// As a confidential external application (OAuth client credentials).
     pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         let secret = SecretString::from(secret.into());
-        self.credentials = Some(Credentials::Client { id: id.into(), secret, scope: String::new() });
+        self.set.credentials = Some(Credentials::Client { id: id.into(), secret, scope: String::new() });
         self
     }
 
     /// The scopes such an application asks for, separated by spaces. Default: `OR.Queues OR.Jobs.Read`.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
-        self.scope = Some(scope.into());
+        self.set.scope = Some(scope.into());
         self
     }
 
     /// With a personal access token, or the access token of a running job. Nobody here can renew it.
     pub fn access_token(mut self, token: impl Into<String>) -> Self {
-        self.credentials = Some(Credentials::Token(token.into().into()));
+        self.set.credentials = Some(Credentials::Token(token.into().into()));
         self
     }
 
     /// As a user of a standalone installation.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         let password = SecretString::from(password.into());
-        self.credentials = Some(Credentials::User { tenant: String::new(), name: name.into(), password });
+        self.set.credentials = Some(Credentials::User { tenant: String::new(), name: name.into(), password });
         self
     }
 
     /// The tenant, where the URL does not name it. Default for users of a standalone installation: `Default`.
     pub fn tenant(mut self, name: impl Into<String>) -> Self {
-        self.tenant = Some(name.into());
+        self.set.tenant = Some(name.into());
         self
     }
 
     /// The folder of the queues, by its full name, as in `Shared/Finance`.
     pub fn folder_path(mut self, path: impl Into<String>) -> Self {
-        self.folder = Some(Folder::Path(path.into()));
+        self.set.folder = Some(Folder::Path(path.into()));
         self
     }
 
     /// The folder of the queues, by its number.
     pub fn folder_id(mut self, id: i64) -> Self {
-        self.folder = Some(Folder::Id(id));
+        self.set.folder = Some(Folder::Id(id));
         self
     }
 
@@ -109,20 +115,27 @@ impl UipathBuilder {
     ///
     /// Invalid when this is no GUID.
     pub fn folder_key(mut self, key: &str) -> Result<Self> {
-        self.folder = Some(Folder::Key(address::guid("the folder's key", key)?));
+        self.set.folder = Some(Folder::Key(address::guid("the folder's key", key)?));
         Ok(self)
     }
 
     /// The key of the robot in whose name items are taken. Every process needs a robot of its own: by it items are
     /// found again whose answer was lost.
     pub fn robot_key(mut self, key: impl Into<String>) -> Self {
-        self.robot_key = Some(key.into());
+        self.set.robot_key = Some(key.into());
+        self
+    }
+
+    /// Other processes use the same robot key. Then an item whose answer was lost on the way cannot be told from theirs
+    /// and is left to be abandoned, unless the program runs in a job of the Orchestrator.
+    pub fn robot_is_shared(mut self) -> Self {
+        self.robot_is_shared = true;
         self
     }
 
     /// The key of the Orchestrator's job that this program runs in. When that job is stopped there, the performer stops.
     pub fn job_key(mut self, key: impl Into<String>) -> Self {
-        self.job_key = Some(key.into());
+        self.set.job_key = Some(key.into());
         self
     }
 
@@ -163,7 +176,14 @@ impl UipathBuilder {
         self
     }
 
-    /// Takes from the environment what is not set yet.
+    /// Knows nothing of the items of other clients, as if it were in another process. For tests.
+    #[doc(hidden)]
+    pub fn in_process(mut self, process: u32) -> Self {
+        self.process = process;
+        self
+    }
+
+    /// Takes from the environment what neither the code nor the URL says.
     ///
     /// | variable | what |
     /// |---|---|
@@ -192,26 +212,23 @@ impl UipathBuilder {
         let get = |name: &str| {
             variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
         };
-        if self.credentials.is_none() {
-            // The token of a job is for the Orchestrator whose job it is, and for nobody else.
-            let is_elsewhere =
-                get("UIPATH_URL").is_some_and(|url| host(&url) != host(self.url.expose_secret()));
-            let get = |name: &str| get(name).filter(|_| name != "UIPATH_ACCESS_TOKEN" || !is_elsewhere);
-            self.credentials = credentials(&get);
-        }
-        self.scope = self.scope.or_else(|| get("UIPATH_SCOPE"));
-        self.tenant = self.tenant.or_else(|| get("UIPATH_TENANT_NAME"));
-        self.robot_key = self.robot_key.or_else(|| get("UIPATH_ROBOT_KEY"));
-        self.job_key = self.job_key.or_else(|| get("UIPATH_JOB_KEY"));
-        if self.folder.is_none() {
-            self.folder = match (get("UIPATH_FOLDER_KEY"), get("UIPATH_FOLDER_PATH"), get("UIPATH_FOLDER_ID"))
-            {
-                (Some(key), ..) => Some(Folder::Key(address::guid("UIPATH_FOLDER_KEY", &key)?)),
-                (None, Some(path), _) => Some(Folder::Path(path)),
-                (None, None, Some(id)) => Some(Folder::Id(address::number("UIPATH_FOLDER_ID", &id)?)),
-                (None, None, None) => None,
-            };
-        }
+        // The token of a job is for the Orchestrator whose job it is, and for nobody else.
+        let is_elsewhere = get("UIPATH_URL").is_some_and(|url| host(&url) != host(self.url.expose_secret()));
+        let for_this_host = |name: &str| get(name).filter(|_| name != "UIPATH_ACCESS_TOKEN" || !is_elsewhere);
+        let folder = match (get("UIPATH_FOLDER_KEY"), get("UIPATH_FOLDER_PATH"), get("UIPATH_FOLDER_ID")) {
+            (Some(key), ..) => Some(Folder::Key(address::guid("UIPATH_FOLDER_KEY", &key)?)),
+            (None, Some(path), _) => Some(Folder::Path(path)),
+            (None, None, Some(id)) => Some(Folder::Id(address::number("UIPATH_FOLDER_ID", &id)?)),
+            (None, None, None) => None,
+        };
+        self.environment = Settings {
+            credentials: credentials(&for_this_host),
+            scope: get("UIPATH_SCOPE"),
+            tenant: get("UIPATH_TENANT_NAME"),
+            folder,
+            robot_key: get("UIPATH_ROBOT_KEY"),
+            job_key: get("UIPATH_JOB_KEY"),
+        };
         Ok(self)
     }
 
@@ -220,19 +237,22 @@ impl UipathBuilder {
     ///
     /// # Errors
     ///
-    /// Invalid for a wrong URL or setting; Unauthorized when there are no credentials, or they are refused; NotFound for
-    /// a folder that is not there; Unavailable when the Orchestrator is out of reach.
+    /// Invalid for a wrong URL or setting; Unauthorized when there are no credentials, they are refused, or the folder is
+    /// not there for the caller; Unavailable when the Orchestrator is out of reach.
     pub async fn connect(self) -> Result<Uipath> {
         let url = self.url.expose_secret();
         let (address, options, login) = address::parse(url, self.allow_plain_http)?;
-        let tenant = self.tenant.or(options.tenant);
-        let scope = self.scope.or(options.scope).unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
+        let (set, environment) = (self.set, self.environment);
+        let tenant = set.tenant.or(options.tenant).or(environment.tenant);
+        let scope = set.scope.or(options.scope).or(environment.scope);
+        let scope = scope.unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
         let login = login.map(|(name, password)| Credentials::User {
             tenant: String::new(),
             name,
             password: password.into(),
         });
-        let mut credentials = login.or(self.credentials).ok_or_else(no_credentials)?;
+        let credentials = set.credentials.or(login).or(environment.credentials);
+        let mut credentials = credentials.ok_or_else(no_credentials)?;
         match &mut credentials {
             Credentials::Client { scope: of_client, .. } => *of_client = scope,
             Credentials::User { tenant: of_user, .. } => {
@@ -240,24 +260,25 @@ impl UipathBuilder {
             }
             Credentials::Token(_) => {}
         }
-        let robot_key = match self.robot_key.or(options.robot_key) {
-            Some(key) => Some(address::guid("the robot's key", &key)?.to_string()),
-            None => None,
-        };
-        let job_key = match self.job_key {
-            Some(key) => Some(address::guid("the job's key", &key)?),
-            None => None,
-        };
-        let headers = headers(
-            self.folder.or(options.folder).as_ref(),
-            tenant.as_deref(),
-            job_key,
-            address.is_standalone,
-        )?;
-        let http = Http::new(address, Identity::new(credentials)?, self.pace, headers)?;
+        let robot_key = set.robot_key.or(options.robot_key).or(environment.robot_key);
+        let robot_key = robot_key.map(|key| address::guid("the robot's key", &key)).transpose()?;
+        let job_key = set.job_key.or(environment.job_key);
+        let job_key = job_key.map(|key| address::guid("the job's key", &key)).transpose()?;
+        // The job is in the folder of its process, the queue wherever it was said to be.
+        let of_job = environment.folder.clone();
+        let folder = set.folder.or(options.folder).or(environment.folder);
+        let of_job =
+            headers(of_job.as_ref().or(folder.as_ref()), tenant.as_deref(), job_key, address.is_standalone)?;
+        let headers = headers(folder.as_ref(), tenant.as_deref(), job_key, address.is_standalone)?;
+        let name =
+            format!("{} {folder:?} {tenant:?} {robot_key:?} {job_key:?} {}", address.base, self.process);
+        let http = Http::new(address, Identity::new(credentials)?, self.pace, headers, of_job)?;
         let call = Call::get("GetQueueDefinitions", "/odata/QueueDefinitions").query("$top", "1");
         let _: Collection<QueueDefinitionDto> = http.json(call).await?;
-        Ok(Uipath { inner: Arc::new(Inner::new(http, robot_key, job_key)) })
+        let robot_key = robot_key.map(|key| key.to_string());
+        Ok(Uipath {
+            inner: Arc::new(Inner::new(http, robot_key, job_key, self.robot_is_shared, Shared::of(name))),
+        })
     }
 }
 
@@ -337,21 +358,29 @@ mod tests {
             ("UIPATH_CLIENT_SECRET", "canary"),
             ("UIPATH_ACCESS_TOKEN", "canary"),
         ];
-        assert!(matches!(from(&application).credentials, Some(Credentials::Client { .. })));
+        assert!(matches!(from(&application).environment.credentials, Some(Credentials::Client { .. })));
         let mut in_job = application.to_vec();
         in_job.push(("UIPATH_JOB_KEY", "1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11"));
-        assert!(matches!(from(&in_job).credentials, Some(Credentials::Token(_))));
-        assert!(matches!(from(&[("UIPATH_PAT", "canary")]).credentials, Some(Credentials::Token(_))));
+        assert!(matches!(from(&in_job).environment.credentials, Some(Credentials::Token(_))));
+        assert!(matches!(
+            from(&[("UIPATH_PAT", "canary")]).environment.credentials,
+            Some(Credentials::Token(_))
+        ));
         let user =
             [("UIPATH_USERNAME", "ann"), ("UIPATH_PASSWORD", "canary"), ("UIPATH_FOLDER_PATH", "Shared")];
         let builder = from(&user);
-        assert!(matches!(builder.credentials, Some(Credentials::User { .. })));
-        assert_eq!(builder.folder, Some(Folder::Path("Shared".to_owned())));
-        assert!(from(&[("UIPATH_CLIENT_ID", "app"), ("UIPATH_CLIENT_SECRET", " ")]).credentials.is_none());
+        assert!(matches!(builder.environment.credentials, Some(Credentials::User { .. })));
+        assert_eq!(builder.environment.folder, Some(Folder::Path("Shared".to_owned())));
+        assert!(
+            from(&[("UIPATH_CLIENT_ID", "app"), ("UIPATH_CLIENT_SECRET", " ")])
+                .environment
+                .credentials
+                .is_none()
+        );
         let of_x = [("UIPATH_URL", "https://x/acme/Prod"), ("UIPATH_ACCESS_TOKEN", "canary")];
-        assert!(matches!(from(&of_x).credentials, Some(Credentials::Token(_))));
+        assert!(matches!(from(&of_x).environment.credentials, Some(Credentials::Token(_))));
         let of_another = [("UIPATH_URL", "https://y/acme/Prod"), ("UIPATH_ACCESS_TOKEN", "canary")];
-        assert!(from(&of_another).credentials.is_none(), "the token stays with its host");
+        assert!(from(&of_another).environment.credentials.is_none(), "the token stays with its host");
         assert!(!format!("{builder:?}").contains("canary"), "{builder:?}");
     }
 

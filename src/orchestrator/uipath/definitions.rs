@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::Inner;
-use super::request::{Call, Failed};
+use super::call::Call;
+use super::request::Failed;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::wire::queue::{
-    QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionAction,
-    RetentionType,
+    QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionType,
 };
 use crate::wire::{Collection, Named};
 
 const PATH: &str = "/odata/QueueDefinitions";
+
+/// The most pages of queues that are read.
+const MOST_PAGES: usize = 100;
 
 /// How many queues a page has.
 const PAGE: usize = 100;
@@ -36,7 +39,7 @@ impl Inner {
                 Err(failed) => return Err(failed.error),
             };
         let id = made.id.unwrap_or_default();
-        self.set_retention(id, Retention::default(), wanted(&queue.policy)).await?;
+        self.set_retention(id, wanted(&queue.policy)).await?;
         definition(made, wanted(&queue.policy))
     }
 
@@ -52,7 +55,7 @@ impl Inner {
         queue.validate_change_of(&definition(there.clone(), retention)?)?;
         let dto = there.with(&queue, self.http.version());
         self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
-        self.set_retention(id, retention, wanted(&queue.policy)).await?;
+        self.set_retention(id, wanted(&queue.policy)).await?;
         self.forget_queue(name);
         self.read_queue(&queue.name).await
     }
@@ -75,7 +78,7 @@ impl Inner {
 
     pub(super) async fn all_queues(&self) -> Result<Vec<QueueDefinition>> {
         let mut queues = Vec::new();
-        loop {
+        for _ in 0..MOST_PAGES {
             let call = Call::get("GetQueueDefinitions", PATH)
                 .query("$orderby", "Name")
                 .query("$top", PAGE.to_string())
@@ -117,16 +120,22 @@ impl Inner {
     async fn retention(&self, queue: i64) -> Result<Retention> {
         let mut retention = Retention::default();
         for kind in [RetentionType::Final, RetentionType::Stale] {
-            let call = Call::get("GetQueueRetention", format!("/odata/QueueRetention({queue})"))
-                .query("retentionType", kind.name());
-            match self.http.json::<QueueRetentionDto>(call).await {
-                Ok(dto) => note(&mut retention, kind, &dto),
-                // Servers of before the feature, and callers that may not look.
-                Err(Failed { error, .. }) if is_missing(&error) => {}
-                Err(failed) => return Err(failed.error),
+            if let Some(dto) = self.retention_of(queue, kind).await? {
+                note(&mut retention, kind, &dto);
             }
         }
         Ok(retention)
+    }
+
+    /// `None` on servers of before the feature, and for callers that may not look.
+    async fn retention_of(&self, queue: i64, kind: RetentionType) -> Result<Option<QueueRetentionDto>> {
+        let call = Call::get("GetQueueRetention", format!("/odata/QueueRetention({queue})"))
+            .query("retentionType", kind.name());
+        match self.http.json(call).await {
+            Ok(dto) => Ok(Some(dto)),
+            Err(Failed { error, .. }) if is_missing(&error) => Ok(None),
+            Err(failed) => Err(failed.error),
+        }
     }
 
     async fn retentions(&self, queues: usize) -> Result<HashMap<i64, Retention>> {
@@ -152,24 +161,27 @@ impl Inner {
         Ok(retentions)
     }
 
-    async fn set_retention(&self, queue: i64, before: Retention, wanted: Retention) -> Result<()> {
-        for (kind, before, wanted) in [
-            (RetentionType::Final, before.final_days, wanted.final_days),
-            (RetentionType::Stale, before.stale_days, wanted.stale_days),
+    /// Changes after how many days items go, and nothing else: what is archived stays archived.
+    async fn set_retention(&self, queue: i64, wanted: Retention) -> Result<()> {
+        let usual = Retention::default();
+        for (kind, days, usual) in [
+            (RetentionType::Final, wanted.final_days, usual.final_days),
+            (RetentionType::Stale, wanted.stale_days, usual.stale_days),
         ] {
-            if before == wanted {
-                continue;
-            }
-            let dto = QueueRetentionDto {
-                queue_definition_id: queue,
-                action: Some(RetentionAction::Delete.into()),
-                period: Some(wanted),
-                bucket_id: None,
-                retention_type: Some(kind.into()),
+            let dto = match self.retention_of(queue, kind).await? {
+                Some(there) if there.period == Some(days) => continue,
+                Some(there) => {
+                    QueueRetentionDto { period: Some(days), retention_type: Some(kind.into()), ..there }
+                }
+                None if days == usual => continue,
+                None => {
+                    let message =
+                        format!("the retention of {kind} items cannot be read, and so it cannot be changed");
+                    return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+                }
             };
-            self.http
-                .done(Call::put("PutQueueRetention", format!("/odata/QueueRetention({queue})"), &dto))
-                .await?;
+            let path = format!("/odata/QueueRetention({queue})");
+            self.http.done(Call::put("PutQueueRetention", path, &dto)).await?;
         }
         Ok(())
     }

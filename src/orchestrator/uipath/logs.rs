@@ -1,7 +1,7 @@
 //! Robot logs (contract section 16): a layer for `tracing` that ships what a program logs to the Orchestrator.
 //!
 //! Whoever logs never waits: a line goes into a bounded buffer, or is dropped and counted. One task ships the buffer
-//! in batches. What the client itself logs while it ships is left out, or it would ship its own trouble for ever.
+//! in batches. What is logged by shipping itself is left out, or it would ship its own trouble for ever.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::request::Call;
+use super::call::Call;
 use super::{Inner, Uipath};
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::log::LogLevel;
@@ -34,10 +34,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The longest line, in bytes; what is longer is cut.
 const LONGEST: usize = 10_000;
 
+tokio::task_local! {
+    /// Set in the task that ships: what is logged there is not shipped, or it would ship its own trouble for ever.
+    static SHIPPING: ();
+}
+
 /// A layer that ships logs. Made by [`Uipath::robot_logs`].
 pub struct RobotLogs {
     lines: mpsc::Sender<String>,
     dropped: Arc<AtomicU64>,
+    underway: Arc<AtomicU64>,
     lowest: LogLevel,
     process: String,
     machine: String,
@@ -60,6 +66,8 @@ pub struct LogShipping {
     finish: tokio_util::sync::CancellationToken,
     task: JoinHandle<()>,
     dropped: Arc<AtomicU64>,
+    /// Lines that wait, or are being shipped.
+    underway: Arc<AtomicU64>,
 }
 
 impl LogShipping {
@@ -71,8 +79,11 @@ impl LogShipping {
     /// Ships what is left, for at most ten seconds. Answers how many lines were dropped in all.
     pub async fn finish(self) -> u64 {
         self.finish.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(10), self.task).await;
-        self.dropped.load(Ordering::Relaxed)
+        let stop = self.task.abort_handle();
+        let in_time = tokio::time::timeout(Duration::from_secs(10), self.task).await;
+        stop.abort();
+        let left = if in_time.is_err() { self.underway.load(Ordering::Relaxed) } else { 0 };
+        self.dropped.load(Ordering::Relaxed) + left
     }
 }
 
@@ -84,18 +95,21 @@ impl Uipath {
     /// item, reference and robot. An ERROR with a field `fatal = true` is Critical.
     pub fn robot_logs(&self, process: impl Into<String>) -> (RobotLogs, LogShipping) {
         let (lines, waiting) = mpsc::channel(BUFFER);
-        let (dropped, finish) = (Arc::new(AtomicU64::new(0)), tokio_util::sync::CancellationToken::new());
+        let (dropped, underway) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let finish = tokio_util::sync::CancellationToken::new();
         let layer = RobotLogs {
             lines,
             dropped: dropped.clone(),
+            underway: underway.clone(),
             lowest: LogLevel::Info,
             process: process.into(),
             machine: gethostname::gethostname().to_string_lossy().into_owned(),
             job: self.inner.job_key.map(|key| key.to_string()),
             clock: SystemClock::default(),
         };
-        let task = tokio::spawn(ship(self.inner.clone(), waiting, dropped.clone(), finish.clone()));
-        (layer, LogShipping { finish, task, dropped })
+        let shipping = ship(self.inner.clone(), waiting, dropped.clone(), underway.clone(), finish.clone());
+        let task = tokio::spawn(SHIPPING.scope((), shipping));
+        (layer, LogShipping { finish, task, dropped, underway })
     }
 }
 
@@ -122,13 +136,14 @@ impl RobotLogs {
     }
 }
 
-/// Whether a line comes from what ships lines.
+/// Whether a line comes from what ships lines: the task itself, or what drives connections in tasks of its own.
 fn is_our_own(target: &str) -> bool {
     let crate_name = target.split("::").next().unwrap_or_default();
-    matches!(
-        crate_name,
-        "hyper" | "hyper_util" | "h2" | "reqwest" | "rustls" | "rustls_platform_verifier" | "mio"
-    ) || target.starts_with("performer::orchestrator")
+    SHIPPING.try_with(|()| ()).is_ok()
+        || matches!(
+            crate_name,
+            "hyper" | "hyper_util" | "h2" | "reqwest" | "rustls" | "rustls_platform_verifier" | "mio"
+        )
 }
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for RobotLogs {
@@ -136,7 +151,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for RobotLogs {
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();
             attributes.record(&mut fields);
-            span.extensions_mut().insert(fields);
+            span.extensions_mut().replace(fields);
         }
     }
 
@@ -164,7 +179,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for RobotLogs {
         let is_fatal = fields.others.get("fatal") == Some(&Value::Bool(true));
         let level = if is_fatal { LogLevel::Fatal } else { level_of(*event.metadata().level()) };
         let message = if fields.message.is_empty() { event.metadata().name() } else { &fields.message };
+        self.underway.fetch_add(1, Ordering::Relaxed);
         if self.lines.try_send(self.line(message, level, &fields.others)).is_err() {
+            self.underway.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -234,6 +251,7 @@ async fn ship(
     inner: Arc<Inner>,
     mut waiting: mpsc::Receiver<String>,
     dropped: Arc<AtomicU64>,
+    underway: Arc<AtomicU64>,
     finish: tokio_util::sync::CancellationToken,
 ) {
     let mut lines = Vec::new();
@@ -258,7 +276,9 @@ async fn ship(
             let batch = std::mem::take(&mut lines);
             // A line twice is better than a line less.
             let call = Call::post("SubmitLogs", "/api/Logs/SubmitLogs", &batch).repeatable();
-            if let Err(failed) = inner.http.done(call).await {
+            let shipped = inner.http.done(call).await;
+            underway.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+            if let Err(failed) = shipped {
                 let before = dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 if before == 0 {
                     tracing::warn!(error = %failed.error, lines = batch.len(), "robot logs are not taken; lines are dropped and counted");

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `builder.rs`, `address.rs` | where it is, which folder, who calls |
 //! | `auth.rs` | tokens: got once for many callers, renewed before they expire |
-//! | `request.rs`, `tls.rs`, `pace.rs` | one call: sent, repeated where that is safe, ended in time |
+//! | `call.rs`, `request.rs`, `tls.rs`, `pace.rs` | one call: sent, repeated where that is safe, ended in time |
 //! | `answer.rs` | what an answer that is no success means |
 //! | `book.rs` | the claims this process holds: the fence is here |
 //! | `queue.rs` | one queue: when to look at it again, what may have got lost |
-//! | `take.rs` | taking items, and finding those whose answer was lost |
+//! | `take.rs`, `lost.rs`, `ours.rs` | taking items, and finding those whose answer was lost; what is ours |
 //! | `report.rs` | reporting, and settling reports whose answer was lost |
 //! | `add.rs` | adding items |
 //! | `administration.rs`, `people.rs`, `definitions.rs` | reviews, comments, histories; queues |
@@ -18,8 +18,9 @@
 //! items stay InProgress until the Orchestrator abandons them, after about 24 hours.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,8 +29,9 @@ use tokio::task::JoinSet;
 
 use self::add::as_definition;
 use self::book::{Book, LAST_CALLS};
+use self::ours::Ours;
 use self::queue::Queue;
-use self::request::{Call, Failed, Http};
+use self::request::Http;
 use super::{
     BulkAdded, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report, ReportedAndTaken, Result,
     Seen, Swept, Take, Taken,
@@ -41,8 +43,6 @@ use crate::model::key::{Claim, JobKey, KeyMaker};
 use crate::model::queue::folded;
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
-use crate::wire::job::JobDto;
-use crate::wire::{Collection, item::QueueItemDto};
 
 mod add;
 mod address;
@@ -51,9 +51,12 @@ mod answer;
 mod auth;
 mod book;
 mod builder;
+mod call;
 mod definitions;
 #[cfg(feature = "robot-logs")]
 mod logs;
+mod lost;
+mod ours;
 mod pace;
 mod people;
 mod queue;
@@ -87,7 +90,6 @@ pub struct Uipath {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     http: Http,
     /// In whose name items are taken.
@@ -97,12 +99,14 @@ struct Inner {
     job_id: AtomicI64,
     /// Whether the job's state may be read at all.
     job_is_hidden: AtomicBool,
-    /// The number of our robot, once it is known.
-    robot_id: AtomicI64,
-    book: Mutex<Book>,
-    queues: Mutex<HashMap<String, Arc<Queue>>>,
-    /// Held for reading by takes that are under way, for writing by whoever looks for lost items.
-    taking: tokio::sync::RwLock<()>,
+    /// How often that was refused.
+    job_refusals: AtomicU32,
+    /// What items that are handed to us carry, once one was.
+    ours: Mutex<Ours>,
+    /// The robot's number tells nothing: others use the robot too.
+    robot_is_shared: AtomicBool,
+    /// What all clients of this process share that take items in one name.
+    shared: Arc<Shared>,
     postponing_works: AtomicBool,
     /// What time it was at the server at some moment here.
     server_clock: Mutex<Option<(tokio::time::Instant, Timestamp)>>,
@@ -111,8 +115,48 @@ struct Inner {
     clock: SystemClock,
 }
 
+/// The claims and queues of one robot in one folder. Two clients of a process that take in the same name must know of
+/// each other's items.
+#[derive(Default)]
+struct Shared {
+    book: Mutex<Book>,
+    queues: Mutex<HashMap<String, Arc<Queue>>>,
+}
+
+impl Shared {
+    /// What there is for this name already.
+    fn of(name: String) -> Arc<Self> {
+        static ALL: Mutex<Vec<(String, Weak<Shared>)>> = Mutex::new(Vec::new());
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, shared)| shared.strong_count() > 0);
+        if let Some(shared) =
+            all.iter().find(|(known, _)| *known == name).and_then(|(_, shared)| shared.upgrade())
+        {
+            return shared;
+        }
+        let shared = Arc::new(Self::default());
+        all.push((name, Arc::downgrade(&shared)));
+        shared
+    }
+}
+
+/// Where it is and who calls; neither keys nor the content of items.
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("address", &self.http.address)
+            .field("identity", &self.http.identity)
+            .field("is_robot", &self.robot_key.is_some())
+            .field("is_job", &self.job_key.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 /// How far what we think of the server's clock may be off: by as much as an answer took.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// After how many refusals the state of our job is not asked for any more.
+const MOST_REFUSALS: u32 = 3;
 
 /// How many reports of one call are under way at once.
 const REPORTS_AT_ONCE: usize = 32;
@@ -137,17 +181,23 @@ impl Uipath {
 }
 
 impl Inner {
-    fn new(http: Http, robot_key: Option<String>, job_key: Option<uuid::Uuid>) -> Self {
+    fn new(
+        http: Http,
+        robot_key: Option<String>,
+        job_key: Option<uuid::Uuid>,
+        robot_is_shared: bool,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
             http,
             robot_key,
             job_key,
             job_id: AtomicI64::new(0),
             job_is_hidden: AtomicBool::new(false),
-            robot_id: AtomicI64::new(0),
-            book: Mutex::default(),
-            queues: Mutex::default(),
-            taking: tokio::sync::RwLock::default(),
+            job_refusals: AtomicU32::new(0),
+            ours: Mutex::default(),
+            robot_is_shared: AtomicBool::new(robot_is_shared),
+            shared,
             postponing_works: AtomicBool::new(false),
             server_clock: Mutex::default(),
             keys: Mutex::new(KeyMaker::new()),
@@ -157,7 +207,7 @@ impl Inner {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {
@@ -166,7 +216,7 @@ impl Inner {
 
     /// The queue of this name, whether the server has it or not.
     fn queue(&self, name: &str) -> Arc<Queue> {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
         queues.entry(folded(name)).or_insert_with(|| Arc::new(Queue::new(name))).clone()
     }
 
@@ -184,7 +234,7 @@ impl Inner {
     /// Something was done by which any queue may have got an item.
     fn something_may_have_come(&self) {
         let queues: Vec<Arc<Queue>> =
-            self.queues.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for queue in queues {
             queue.something_came();
         }
@@ -198,92 +248,20 @@ impl Inner {
         self.postponing_works.store(true, Ordering::Relaxed);
     }
 
-    /// Whether an item that is InProgress can be told to be ours.
-    fn knows_its_robot(&self) -> bool {
-        self.job_key.is_some() || self.robot_id.load(Ordering::Relaxed) != 0
-    }
-
-    /// Whether an item is InProgress for us: in our job, where both are known, or for our robot.
-    fn is_ours(&self, item: &QueueItemDto) -> bool {
-        match (self.job_key, item.executor_job_key) {
-            (Some(ours), Some(of_item)) => ours == of_item,
-            _ => {
-                let ours = self.robot_id.load(Ordering::Relaxed);
-                ours != 0 && item.robot_id == Some(ours)
-            }
-        }
-    }
-
-    /// An item that was just handed out tells the number of our robot, and what time it is there.
-    fn learn_from(&self, item: &QueueItemDto) {
-        if let Some(robot) = item.robot_id {
-            self.robot_id.store(robot, Ordering::Relaxed);
-        }
-        if let Some(start) = item.start_processing {
-            *self.server_clock.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((tokio::time::Instant::now(), start.0));
-        }
-    }
-
-    /// What time it was at the server, at the latest: a bit earlier, for answers that were slow. `None` before it told.
-    fn server_time_at(&self, moment: tokio::time::Instant) -> Option<Timestamp> {
-        let (heard, told) = (*self.server_clock.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let then = match moment.checked_duration_since(heard) {
-            Some(later) => told.checked_add(later),
-            None => told.checked_sub(heard.duration_since(moment)),
-        };
-        then.ok()?.checked_sub(CLOCK_TOLERANCE / self.http.pace.hurry).ok()
-    }
-
-    /// The job we run in, as the Orchestrator sees it. `None` where it cannot be asked.
-    async fn own_job(&self, by_the_heart: bool) -> Result<Option<JobDto>> {
-        let Some(key) = self.job_key.filter(|_| !self.job_is_hidden.load(Ordering::Relaxed)) else {
-            return Ok(None);
-        };
-        let lane = |call: Call| if by_the_heart { call.by_the_heart() } else { call };
-        // By its number: the list counts against a limit (contract section 3).
-        let id = self.job_id.load(Ordering::Relaxed);
-        let answer = if id != 0 {
-            self.http.json::<JobDto>(lane(Call::get("GetJob", format!("/odata/Jobs({id})")))).await.map(Some)
-        } else {
-            let call = Call::get("GetJobs", "/odata/Jobs")
-                .query("$filter", format!("Key eq {key}"))
-                .query("$expand", "Robot")
-                .query("$top", "1");
-            let page = self.http.json::<Collection<JobDto>>(lane(call)).await;
-            page.map(|page| page.value.into_iter().next())
-        };
-        match answer {
-            Ok(Some(job)) => {
-                self.job_id.store(job.id, Ordering::Relaxed);
-                if let Some(robot) = job.robot.as_ref().and_then(|robot| robot.id) {
-                    self.robot_id.store(robot, Ordering::Relaxed);
-                }
-                Ok(Some(job))
-            }
-            Ok(None) => {
-                self.job_is_hidden.store(true, Ordering::Relaxed);
-                tracing::warn!(%key, "the Orchestrator does not show the job of this key; it cannot be stopped from there");
-                Ok(None)
-            }
-            Err(Failed { error, .. }) if error.is_temporary() => Err(error),
-            Err(Failed { error, .. }) => {
-                self.job_is_hidden.store(true, Ordering::Relaxed);
-                tracing::warn!(%key, %error, "the state of the job cannot be read; it cannot be stopped from the Orchestrator");
-                Ok(None)
-            }
-        }
-    }
-
     /// Gives back what was found and never handed to a robot, when the last job of a queue ends.
     async fn give_back_what_was_found(self: &Arc<Self>, job: JobKey, queue: &Arc<Queue>) {
-        let items: Vec<QueueItemDto> = queue.state().found.drain(..).collect();
-        for item in items {
+        loop {
+            let Some(item) = queue.state().found.pop_front() else { return };
             let id = item.id;
-            let Ok(item) = item.into_item() else { continue };
-            let claim = self.book().hold(&item, job, queue.clone());
-            let report = Report { claim, result: TransactionResult::GivenBack, progress: None };
-            if let Err(error) = self.report(&report).await {
+            let given_back = match item.into_item() {
+                Ok(item) => {
+                    let claim = self.book().hold(&item, job, queue.clone());
+                    let report = Report { claim, result: TransactionResult::GivenBack, progress: None };
+                    self.report(&report).await.map(drop)
+                }
+                Err(error) => Err(OrchestratorError::new(ErrorKind::Other, error.to_string())),
+            };
+            if let Err(error) = given_back {
                 tracing::error!(item = id, %error, "an item that no robot was told of could not be given back; it stays InProgress");
             }
         }
@@ -325,12 +303,27 @@ impl Orchestrator for Uipath {
         let inner = &self.inner;
         let queue = inner.book().job(job)?;
         tracing::debug!(%job, %state, info, "the job ends");
-        // Takes that nobody waits for any more may still bring something.
-        let settled = tokio::time::timeout(LAST_CALLS, async { inner.look_for_the_last_time(&queue).await });
-        if let Ok(Err(error)) = settled.await {
-            tracing::warn!(%error, "lost items cannot be looked for now");
+        let is_last = !inner.book().is_shared(&queue, job);
+        let last_calls = async {
+            // Takes that nobody waits for any more may still bring something.
+            inner.look_for_the_last_time(&queue).await;
+            if is_last {
+                inner.give_back_what_was_found(job, &queue).await;
+            }
+        };
+        let in_time = tokio::time::timeout(LAST_CALLS, last_calls).await.is_ok();
+        let (found, lost) = {
+            let state = queue.state();
+            (state.found.len(), state.suspicions.len())
+        };
+        if is_last && (!in_time || found + lost > 0) {
+            tracing::error!(
+                found,
+                lost,
+                "items that no robot was told of may stay InProgress until the Orchestrator abandons them: the answers that \
+                 handed them out were lost, and there was no time to settle it"
+            );
         }
-        inner.give_back_what_was_found(job, &queue).await;
         let left = inner.book().end_job(job);
         if !left.is_empty() {
             tracing::error!(items = ?left, "these items stay InProgress until the Orchestrator abandons them, after about 24 hours");

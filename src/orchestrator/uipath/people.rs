@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::Inner;
 use super::add::readable;
-use super::request::{Call, Failed};
+use super::call::Call;
+use super::request::Failed;
 use super::take::get_item;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
@@ -23,6 +24,8 @@ use crate::wire::{Collection, Instant, Scalars};
 
 /// How many items one bulk call names.
 const MOST_AT_ONCE: usize = 1_000;
+
+const DELETE: &str = "DeleteBulk";
 
 /// The most pages of a history that are read.
 const MOST_PAGES: usize = 100;
@@ -215,7 +218,7 @@ impl Inner {
             Ok(comment) => Ok(comment.into_comment()),
             Err(Failed { error, doubtful: true }) => {
                 // Written or not: the same words on the same item are what was wanted.
-                let there = self.comments_on(id).await?;
+                let there = self.comments_on(id).await.map_err(|_| error.clone())?;
                 let same =
                     there.into_iter().rev().find(|comment| comment.item_id == id && comment.text == text);
                 same.ok_or(error)
@@ -260,7 +263,7 @@ impl Inner {
 
     pub(super) async fn delete_items(&self, items: &[ItemVersion]) -> Result<FailedItems> {
         let bulk = Bulk {
-            what: "DeleteBulk",
+            what: DELETE,
             path: "/odata/QueueItems/UiPathODataSvc.DeleteBulk",
             status: None,
             user_id: None,
@@ -349,13 +352,16 @@ impl Inner {
         let id = version.id;
         let item: QueueItemDto = match self.http.json(get_item(id.0)).await {
             Ok(item) => item,
-            Err(Failed { error, .. }) if error.is_not_found() => {
+            Err(Failed { error, .. }) if error.is_surely_gone() => {
+                if in_doubt.is_some() && bulk.what == DELETE {
+                    return Ok(None);
+                }
                 return Ok(Some(Refusal::new(
                     ErrorCode::ITEM_NOT_FOUND,
                     format!("item {id} does not exist"),
                 )));
             }
-            Err(failed) => return Err(failed.error),
+            Err(failed) => return Err(in_doubt.cloned().unwrap_or(failed.error)),
         };
         let is_unchanged = item.row_version.unwrap_or_default().0 == version.row_version;
         match in_doubt {

@@ -11,7 +11,7 @@ use super::pace::Pace;
 use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::QueueId;
 use crate::wire::Instant;
-use crate::wire::item::QueueItemDto;
+use crate::wire::item::{HeldRow, QueueItemDto};
 
 /// What is asked of a queue's definition again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub(super) struct Queue {
     pub(super) changed: Notify,
     /// Whoever looks at the queue while it is empty: one of all robots of the process.
     pub(super) poller: tokio::sync::Mutex<()>,
+    /// Held for reading by takes that are under way, for writing by whoever judges what got lost.
+    pub(super) taking: tokio::sync::RwLock<()>,
+    /// Whoever looks for what got lost.
+    pub(super) looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ pub(super) struct State {
     pub(super) warned: bool,
     /// Rises when this process puts something into the queue.
     pub(super) changes: u64,
+    /// When to look for lost items again after a look that failed.
+    look_not_before: Option<Moment>,
     next_look: Option<Moment>,
     delays: Option<Delays>,
 }
@@ -64,6 +70,8 @@ impl Queue {
             state: Mutex::default(),
             changed: Notify::new(),
             poller: tokio::sync::Mutex::default(),
+            taking: tokio::sync::RwLock::default(),
+            looking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -93,22 +101,50 @@ impl State {
     }
 
     /// Notes attempts that are not ours.
-    pub(super) fn leave_to_others(&mut self, items: &[QueueItemDto]) {
-        self.foreign.extend(items.iter().map(|item| (item.id, item.start_processing)));
+    pub(super) fn leave_to_others<'a>(&mut self, items: impl IntoIterator<Item = &'a HeldRow>) {
+        self.foreign.extend(items.into_iter().map(|item| (item.id, item.start_processing)));
     }
 
     /// Whether an attempt is somebody else's, or waits here for its robot.
-    pub(super) fn knows(&self, item: &QueueItemDto) -> bool {
+    pub(super) fn knows(&self, item: &HeldRow) -> bool {
         let of_others = self.foreign.get(&item.id).is_some_and(|start| {
             start.zip(item.start_processing).is_none_or(|(then, now)| then.is_about(now))
         });
         of_others || self.found.iter().any(|found| found.id == item.id)
     }
 
+    /// An item was found that got lost: of the takes that may have brought it, the last one that was sent before it was
+    /// started. `server_time` tells when that was by the server's clock.
+    pub(super) fn explain(
+        &mut self,
+        start: Option<Instant>,
+        server_time: impl Fn(Moment) -> Option<jiff::Timestamp>,
+    ) {
+        let fits = |suspicion: &Suspicion| {
+            start.zip(server_time(suspicion.sent)).is_none_or(|(start, sent)| start.0 >= sent)
+        };
+        let at = self.suspicions.iter().rposition(fits).unwrap_or_default();
+        if at < self.suspicions.len() {
+            self.suspicions.remove(at);
+        }
+    }
+
     /// Whether it is time to look for what got lost.
     pub(super) fn is_look_due(&self, pace: &Pace) -> bool {
         let now = Moment::now();
-        self.suspicions.iter().any(|suspicion| suspicion.is_due(pace, now))
+        self.look_not_before.is_none_or(|at| now >= at)
+            && self.suspicions.iter().any(|suspicion| suspicion.is_due(pace, now))
+    }
+
+    /// A look could not be taken; the next one is tried after a while. Suspicions that could not be looked into for
+    /// twice the time there is are dropped; answers how many.
+    pub(super) fn could_not_look(&mut self, pace: &Pace) -> usize {
+        let now = Moment::now();
+        self.look_not_before = Some(now + pace.retry.cap);
+        let longest = pace.looks[pace.looks.len() - 1] * 2;
+        let before = self.suspicions.len();
+        self.suspicions.retain(|suspicion| now.duration_since(suspicion.since) < longest);
+        before - self.suspicions.len()
     }
 
     /// A look has been taken. Suspicions that have been looked into for the last time are dropped; answers how many.
@@ -127,7 +163,9 @@ impl State {
     /// The queue had nothing: the next look is later than the one before.
     pub(super) fn is_empty_again(&mut self) {
         self.empty_in_a_row = self.empty_in_a_row.saturating_add(1);
-        self.next_look = None;
+        if self.next_look.is_some_and(|at| at <= Moment::now()) {
+            self.next_look = None;
+        }
     }
 
     /// The queue had something, or got something.
@@ -174,6 +212,7 @@ mod tests {
         let mut wait = || {
             let mut state = queue.state();
             state.is_empty_again();
+            state.look_is_taken();
             state.next_look(Duration::from_secs(1), Duration::from_secs(30), &mut random) - Moment::now()
         };
         let waits: Vec<Duration> = (0..10).map(|_| wait()).collect();

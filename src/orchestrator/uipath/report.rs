@@ -7,7 +7,8 @@
 use super::super::{ErrorKind, OrchestratorError, Report, Result};
 use super::Inner;
 use super::book::{Held, lost};
-use super::request::{Call, Failed};
+use super::call::Call;
+use super::request::Failed;
 use super::take::get_item;
 use crate::model::item::validate_progress;
 use crate::model::key::Claim;
@@ -171,10 +172,20 @@ impl Inner {
                 );
                 Err(OrchestratorError::new(ErrorKind::Unsupported, message))
             }
-            _ => {
+            Some(Status::InProgress) if is_same_attempt(&item, held) => {
+                if let Some(held) = self.book().held_mut(held.claim) {
+                    held.doubtful = true;
+                }
+                let message =
+                    format!("item {} did not go back into the queue, and nobody said why", held.claim.item());
+                Err(OrchestratorError::new(ErrorKind::Unknown, message))
+            }
+            Some(Status::New | Status::InProgress) => {
                 self.postponing_has_worked();
                 Ok(Status::New)
             }
+            // Somebody has been quicker, or it is a state that says nothing: the next one will be looked at.
+            _ => Ok(Status::New),
         }
     }
 
@@ -182,10 +193,11 @@ impl Inner {
     async fn find_out(&self, held: &Held, result: &TransactionResult) -> Result<Found> {
         let item: QueueItemDto = match self.http.json(get_item(held.claim.item().0)).await {
             Ok(item) => item,
-            Err(Failed { error, .. }) if error.is_not_found() => {
+            Err(Failed { error, .. }) if error.is_surely_gone() => {
                 return Ok(Found::Lost(format!("item {} is gone", held.claim.item())));
             }
-            Err(Failed { error, .. }) if error.is_temporary() => {
+            // A 404 of somebody in between is no reason to give up what was done.
+            Err(Failed { error, .. }) if error.is_temporary() || error.is_not_found() => {
                 let why = |message: &str| format!("what became of the report is not known: {message}");
                 return Err(error.in_words(ErrorKind::Unknown, why));
             }
@@ -206,9 +218,7 @@ impl Inner {
         let call = Call::post("SetTransactionProgress", path, &SetTransactionProgressRequest { progress });
         match self.http.done(call).await {
             Ok(()) => Ok(()),
-            Err(Failed { error, .. })
-                if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) =>
-            {
+            Err(Failed { error, .. }) if error.kind() == ErrorKind::Conflict || error.is_surely_gone() => {
                 Err(error.in_words(ErrorKind::ClaimLost, |message| {
                     format!("the item is not in progress: {message}")
                 }))
@@ -221,8 +231,7 @@ impl Inner {
 /// What an item says about a report that may have been made.
 fn judge(item: &QueueItemDto, status: Status, held: &Held, result: &TransactionResult) -> Found {
     let ours = item.operation_id.as_ref().map(|id| *id == held.operation_id());
-    let same_attempt =
-        item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_about(then));
+    let same_attempt = is_same_attempt(item, held);
     match (status, result.outcome()) {
         (Status::InProgress, _) if same_attempt => Found::StillOurs,
         (Status::InProgress, _) => Found::Lost(format!("item {} was taken by another robot", item.id)),
@@ -239,11 +248,16 @@ fn judge(item: &QueueItemDto, status: Status, held: &Held, result: &TransactionR
     }
 }
 
+/// Whether an item is still in the attempt that was handed out here.
+fn is_same_attempt(item: &QueueItemDto, held: &Held) -> bool {
+    item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_about(then))
+}
+
 fn is_postponed_as(item: &QueueItemDto, result: &TransactionResult) -> bool {
     match result {
-        TransactionResult::Postponed { defer_date, .. } => {
-            item.defer_date.is_some_and(|at| at.is_about(crate::wire::Instant(*defer_date)))
-        }
+        TransactionResult::Postponed { defer_date, .. } => item
+            .defer_date
+            .is_some_and(|at| at.0.duration_since(*defer_date).abs() <= jiff::SignedDuration::from_secs(1)),
         // It went back, and nobody else could have put it there: only who holds an item can.
         _ => true,
     }

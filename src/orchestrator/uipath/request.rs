@@ -20,6 +20,7 @@ use super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::answer;
 use super::auth::Identity;
+use super::call::Call;
 use super::pace::Pace;
 use super::tls;
 use crate::backoff::Delays;
@@ -39,6 +40,8 @@ pub(super) struct Http {
     pub(super) pace: Pace,
     /// Folder, tenant, job.
     headers: HeaderMap,
+    /// The same, in the folder of the job we run in.
+    headers_of_job: HeaderMap,
     /// Until when an operation is to be left alone: limits are counted for each (contract section 3).
     quiet_until: Mutex<HashMap<&'static str, Instant>>,
     /// The server's version of the API; 0 while it is not known.
@@ -47,82 +50,14 @@ pub(super) struct Http {
     clock: SystemClock,
 }
 
-/// A call of an operation.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    /// The operation, as the vendor names it.
-    pub(super) what: &'static str,
-    method: Method,
-    path: String,
-    body: Option<Vec<u8>>,
-    may_repeat: bool,
-    by_the_heart: bool,
-}
-
-impl Call {
-    /// A read: repeated after anything that may pass.
-    pub(super) fn get(what: &'static str, path: impl Into<String>) -> Self {
-        Self {
-            what,
-            method: Method::GET,
-            path: path.into(),
-            body: None,
-            may_repeat: true,
-            by_the_heart: false,
-        }
-    }
-
-    /// A write that is not repeated once it may have been executed.
-    pub(super) fn post(what: &'static str, path: impl Into<String>, body: &impl serde::Serialize) -> Self {
-        let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { method: Method::POST, body: Some(body), may_repeat: false, ..Self::get(what, path) }
-    }
-
-    /// A write that does the same when it is done twice.
-    pub(super) fn put(what: &'static str, path: impl Into<String>, body: &impl serde::Serialize) -> Self {
-        Self { method: Method::PUT, may_repeat: true, ..Self::post(what, path, body) }
-    }
-
-    /// A deletion: the second time there is nothing left.
-    pub(super) fn delete(what: &'static str, path: impl Into<String>) -> Self {
-        Self { method: Method::DELETE, ..Self::get(what, path) }
-    }
-
-    /// Doing it twice does no harm.
-    pub(super) fn repeatable(mut self) -> Self {
-        self.may_repeat = true;
-        self
-    }
-
-    /// A query option; the value is encoded.
-    pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
-        self.path.push(if self.path.contains('?') { '&' } else { '?' });
-        self.path.push_str(name);
-        self.path.push('=');
-        self.path.push_str(&encoded(value.as_ref()));
-        self
-    }
-
-    /// Made on the thread of a performer's heart.
-    pub(super) fn by_the_heart(mut self) -> Self {
-        self.by_the_heart = true;
-        self
-    }
-}
-
-/// A value of a query: spaces and quotes as strict proxies want them (contract section 4.1).
-pub(super) fn encoded(value: &str) -> String {
-    let mut url = reqwest::Url::parse("http://query").expect("a constant URL");
-    url.query_pairs_mut().append_pair("", value);
-    url.query().unwrap_or_default().trim_start_matches('=').replace('+', "%20")
-}
-
 /// A request as it goes out.
 pub(super) struct Outgoing<'a> {
     pub(super) method: Method,
     pub(super) url: &'a str,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Vec<u8>>,
+    /// A request for a token goes to somebody else, and its answer is quoted nowhere.
+    pub(super) is_secret: bool,
 }
 
 /// A success.
@@ -171,7 +106,13 @@ enum Trouble {
 }
 
 impl Http {
-    pub(super) fn new(address: Address, identity: Identity, pace: Pace, headers: HeaderMap) -> Result<Self> {
+    pub(super) fn new(
+        address: Address,
+        identity: Identity,
+        pace: Pace,
+        headers: HeaderMap,
+        headers_of_job: HeaderMap,
+    ) -> Result<Self> {
         let tls = tls::configuration(&address)?;
         let is_plain = address.base.starts_with("http:");
         let builder = || {
@@ -199,6 +140,7 @@ impl Http {
             identity,
             pace,
             headers,
+            headers_of_job,
             quiet_until: Mutex::default(),
             version: AtomicU32::new(0),
             random: Mutex::new(fastrand::Rng::new()),
@@ -238,20 +180,20 @@ impl Http {
         loop {
             self.wait_until_it_may_be_sent(call.what, deadline).await?;
             let authorization = self.identity.authorization(self).await.map_err(not_executed)?;
-            let mut headers = self.headers.clone();
+            let mut headers = if call.of_the_job { &self.headers_of_job } else { &self.headers }.clone();
             headers.insert(AUTHORIZATION, authorization.header);
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             if call.body.is_some() {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             }
-            let outgoing =
-                Outgoing { method: call.method.clone(), url: &url, headers, body: call.body.clone() };
+            let (method, body) = (call.method.clone(), call.body.clone());
+            let outgoing = Outgoing { method, url: &url, headers, body, is_secret: false };
             let client = if call.by_the_heart { &self.unpooled } else { &self.client };
             attempts += 1;
             let trouble = match self.exchange(client, call.what, outgoing, deadline).await {
                 Ok(answer) => match read(&answer) {
                     Some(read) => return Ok(read),
-                    None => Trouble::Doubtful(self.unreadable(call.what, &answer)),
+                    None => Trouble::Doubtful(self.unreadable(call.what, &answer, false)),
                 },
                 Err(trouble) => trouble,
             };
@@ -308,11 +250,12 @@ impl Http {
                 url: outgoing.url,
                 headers: outgoing.headers.clone(),
                 body: outgoing.body.clone(),
+                is_secret: outgoing.is_secret,
             };
             let (error, wait) = match self.exchange(&self.unpooled, what, again, deadline).await {
                 Ok(answer) => match read(&answer) {
                     Some(read) => return Ok(read),
-                    None => (self.unreadable(what, &answer), None),
+                    None => (self.unreadable(what, &answer, true), None),
                 },
                 Err(Trouble::NotSent(error) | Trouble::Doubtful(error)) => (error, None),
                 Err(Trouble::Refused { error, wait, .. }) if error.is_temporary() => (error, wait),
@@ -334,7 +277,7 @@ impl Http {
         outgoing: Outgoing<'_>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
-        let host = &self.address.host;
+        let (host, is_secret) = (&self.address.host, outgoing.is_secret);
         let mut request = client.request(outgoing.method, outgoing.url).headers(outgoing.headers);
         if let Some(body) = outgoing.body {
             request = request.body(body);
@@ -342,7 +285,9 @@ impl Http {
         let until = deadline.min(Instant::now() + self.pace.request);
         let exchange = async {
             let mut response = request.send().await.map_err(|error| broken(what, host, error))?;
-            self.note_version(response.headers());
+            if !is_secret {
+                self.note_version(response.headers());
+            }
             let (status, headers) = (response.status(), response.headers().clone());
             let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = Vec::with_capacity(announced.unwrap_or(0).min(64 * 1024));
@@ -379,10 +324,11 @@ impl Http {
         Err(Trouble::Refused { error, status, wait })
     }
 
-    fn unreadable(&self, what: &str, answer: &Answer) -> OrchestratorError {
-        let said = Failure::read(&answer.body).message;
-        let said = if said.is_empty() { "nothing that could be read".to_owned() } else { said };
-        let said: String = said.chars().take(80).collect();
+    /// An answer nobody can use. Of what it says only the title of a web page is repeated.
+    fn unreadable(&self, what: &str, answer: &Answer, is_secret: bool) -> OrchestratorError {
+        let said = if is_secret { String::new() } else { Failure::read(&answer.body).message };
+        let said = if said.starts_with("a web page") { said } else { "nothing that can be read".to_owned() };
+        let said: String = said.chars().take(120).collect();
         unavailable(format!("{what}: {} answered {} with {said}", self.address.host, answer.status.as_u16()))
     }
 
@@ -461,17 +407,6 @@ mod tests {
         assert_eq!(newest("15.0, 20.0"), Some(20));
         assert_eq!(newest("11.0"), Some(11));
         assert_eq!(newest("latest"), None);
-    }
-
-    #[test]
-    fn queries_are_encoded_for_strict_proxies() {
-        let call = Call::get("GetQueueItems", "/odata/QueueItems")
-            .query("$filter", "Name eq 'O''Neil & Ü+'")
-            .query("$top", "1");
-        assert_eq!(
-            call.path,
-            "/odata/QueueItems?$filter=Name%20eq%20%27O%27%27Neil%20%26%20%C3%9C%2B%27&$top=1"
-        );
     }
 
     #[test]

@@ -1,10 +1,4 @@
-//! Taking items, and finding those whose answer was lost (contract section 8).
-//!
-//! A StartTransaction that broke off may have been executed: the Orchestrator then has an item InProgress that no
-//! robot knows of, and would keep it so for a day. So the queue is looked through for items InProgress that are ours
-//! and that nobody here was told of, several times within a minute, and what is found is handed to the next robot.
-//! Ours is what carries the key of the job we run in, or the number of our robot. No take is under way while a look
-//! is, so that an item on its way to its robot is not taken for a lost one.
+//! Taking items, and finding out whether this caller is handed any (contract section 8).
 
 use std::sync::Arc;
 
@@ -14,8 +8,9 @@ use tokio::time::Instant;
 use super::super::{ErrorKind, OrchestratorError, Result, Seen, Take, Taken};
 use super::Inner;
 use super::address::invalid;
+use super::call::Call;
 use super::queue::{About, Queue};
-use super::request::{Answer, Call, Failed};
+use super::request::{Answer, Failed};
 use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, Priority};
 use crate::model::key::{JobKey, QueueId};
@@ -62,48 +57,45 @@ impl Inner {
     pub(super) async fn take(self: &Arc<Self>, take: &Take) -> Result<Taken> {
         let queue = self.queue_of(take.job, &take.queue)?;
         let seen = Seen(queue.state().changes);
-        let mut items = Vec::new();
-        if take.count == 1 {
-            items.extend(self.take_one(&queue, take).await?);
-            return Ok(Taken { items, seen });
-        }
-        let mut is_there_more = true;
-        let mut error = None;
+        // One first: an empty queue is asked once.
+        let mut items: Vec<ClaimedItem> = self.take_one(&queue, take, true).await?.into_iter().collect();
+        let mut is_there_more = !items.is_empty();
         while is_there_more && items.len() < take.count {
             let mut round = JoinSet::new();
             for _ in 0..(take.count - items.len()).min(AT_ONCE) {
                 let (inner, queue, take) = (self.clone(), queue.clone(), take.clone());
-                round.spawn(async move { inner.take_one(&queue, &take).await });
+                round.spawn(async move { inner.take_one(&queue, &take, false).await });
             }
             while let Some(taken) = round.join_next().await {
                 match taken {
                     Ok(Ok(Some(item))) => items.push(item),
-                    Ok(Ok(None)) => is_there_more = false,
-                    Ok(Err(failed)) => {
+                    Ok(Ok(None)) | Err(_) => is_there_more = false,
+                    Ok(Err(error)) => {
+                        tracing::debug!(queue = %queue.name, %error, "an item could not be taken");
                         is_there_more = false;
-                        error = Some(failed);
                     }
-                    Err(_) => is_there_more = false,
                 }
             }
         }
         // Answers overtake each other; the order in which the server handed the items out is in what it wrote.
         items.sort_by_key(|item| item.item.start_processing);
-        match error {
-            Some(error) if items.is_empty() => Err(error),
-            _ => Ok(Taken { items, seen }),
-        }
+        Ok(Taken { items, seen })
     }
 
-    async fn take_one(self: &Arc<Self>, queue: &Arc<Queue>, take: &Take) -> Result<Option<ClaimedItem>> {
-        if take.reference.is_none()
-            && let Some(item) = self.found(queue, take.job)?
-        {
+    /// One item. `counts` for one of a row of empty answers.
+    async fn take_one(
+        self: &Arc<Self>,
+        queue: &Arc<Queue>,
+        take: &Take,
+        counts: bool,
+    ) -> Result<Option<ClaimedItem>> {
+        let found = || self.found(queue, take);
+        if let Some(item) = found()? {
             return Ok(Some(item));
         }
         if queue.state().is_look_due(&self.http.pace) {
-            self.look_for_lost_items(queue).await?;
-            if let Some(item) = self.found(queue, take.job)? {
+            self.look_for_lost_items(queue).await;
+            if let Some(item) = found()? {
                 return Ok(Some(item));
             }
         }
@@ -112,20 +104,18 @@ impl Inner {
         match self.start(queue, data).await {
             Ok(Some(item)) => {
                 queue.state().is_not_empty();
+                queue.changed.notify_waiters();
                 self.hand_out(item, queue, take.job).map(Some)
             }
-            Ok(None) => self.had_nothing(queue).await.map(|()| None),
+            Ok(None) => self.had_nothing(queue, counts).await.map(|()| None),
             Err(Failed { error, doubtful: true }) => {
-                self.look_for_lost_items(queue).await?;
-                match self.found(queue, take.job)? {
+                self.look_for_lost_items(queue).await;
+                match found()? {
                     Some(item) => Ok(Some(item)),
                     None => Err(error),
                 }
             }
-            Err(Failed { error, .. }) if error.code() == Some(ErrorCode::UNAVAILABLE_RESOURCES) => {
-                Err(error.in_words(ErrorKind::Unauthorized, |message| format!("{message}; {TRAP}")))
-            }
-            Err(Failed { error, .. }) => Err(error),
+            Err(Failed { error, .. }) => Err(explained(error)),
         }
     }
 
@@ -155,7 +145,21 @@ impl Inner {
         }
         let data =
             TransactionDataDto::create(&queue.name, self.robot_key.as_deref(), item, content.as_json());
-        match self.start(&queue, data).await.map_err(|failed| failed.error)? {
+        let started = match self.start(&queue, data.clone()).await {
+            Ok(started) => started,
+            Err(Failed { error, doubtful: true }) => {
+                // Should it be found only later, some robot of this job gets it as an item like any other.
+                self.look_for_lost_items(&queue).await;
+                let mut state = queue.state();
+                let ours = state.found.iter().position(|item| {
+                    item.reference == data.reference && item.specific_content == data.specific_content
+                });
+                let found = ours.and_then(|at| state.found.remove(at));
+                Some(found.ok_or(error)?)
+            }
+            Err(Failed { error, .. }) => return Err(explained(error)),
+        };
+        match started {
             Some(item) => self.hand_out(item, &queue, take.job),
             None => Err(OrchestratorError::new(
                 ErrorKind::Unauthorized,
@@ -170,9 +174,8 @@ impl Inner {
         queue: &Arc<Queue>,
         data: TransactionDataDto,
     ) -> Result<Option<QueueItemDto>, Failed> {
-        let _nobody_looks = self.taking.read().await;
-        let is_take = data.specific_content.is_none();
-        let under_way = UnderWay { queue: is_take.then(|| queue.clone()), since: Instant::now() };
+        let _nobody_looks = queue.taking.read().await;
+        let under_way = UnderWay { queue: Some(queue.clone()), since: Instant::now() };
         let body = StartTransactionRequest { transaction_data: data };
         let answer = self.http.call(Call::post(START, START_PATH, &body), |answer: &Answer| {
             if answer.status == reqwest::StatusCode::NO_CONTENT {
@@ -204,17 +207,26 @@ impl Inner {
         Ok(ClaimedItem { item: Box::new(item), claim })
     }
 
-    /// An item that was found, if there is one.
-    fn found(&self, queue: &Arc<Queue>, job: JobKey) -> Result<Option<ClaimedItem>> {
-        let found = queue.state().found.pop_front();
-        found.map(|item| self.hand_out(item, queue, job)).transpose()
+    /// An item that was found and that the take asks for, if there is one.
+    fn found(&self, queue: &Arc<Queue>, take: &Take) -> Result<Option<ClaimedItem>> {
+        let found = {
+            let mut state = queue.state();
+            let wanted = |item: &QueueItemDto| {
+                take.reference.as_ref().is_none_or(|reference| reference.matches(item.reference.as_deref()))
+            };
+            let at = state.found.iter().position(wanted);
+            at.and_then(|at| state.found.remove(at))
+        };
+        found.map(|item| self.hand_out(item, queue, take.job)).transpose()
     }
 
     /// The queue had nothing to hand out; or so the server says.
-    async fn had_nothing(&self, queue: &Arc<Queue>) -> Result<()> {
+    async fn had_nothing(&self, queue: &Arc<Queue>, counts: bool) -> Result<()> {
         let (in_a_row, warned, in_doubt) = {
             let mut state = queue.state();
-            state.is_empty_again();
+            if counts {
+                state.is_empty_again();
+            }
             (state.empty_in_a_row, state.warned, !state.suspicions.is_empty())
         };
         if in_doubt {
@@ -223,7 +235,8 @@ impl Inner {
             return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
         }
         let worth_asking = in_a_row == 3 || in_a_row.is_multiple_of(20);
-        if worth_asking
+        if counts
+            && worth_asking
             && !warned
             && let Ok(Some(waiting)) = self.waiting_items(queue).await
         {
@@ -245,31 +258,47 @@ impl Inner {
 
     /// An item that waits for nothing but a robot.
     async fn a_waiting_item(&self, queue: QueueId) -> Result<Option<QueueItemDto>> {
-        let wanted = format!("QueueDefinitionId eq {queue} and Status eq 'New' and DeferDate eq null");
+        // A minute ago, because clocks differ.
+        let due = self.now().checked_sub(std::time::Duration::from_secs(60)).unwrap_or(jiff::Timestamp::MIN);
+        let due = crate::wire::Instant(due);
+        let wanted = format!(
+            "QueueDefinitionId eq {queue} and Status eq 'New' and (DeferDate eq null or DeferDate le {due})"
+        );
         let call =
             Call::get("GetQueueItems", "/odata/QueueItems").query("$filter", wanted).query("$top", "1");
         let page: Collection<QueueItemDto> = self.http.json(call).await?;
         Ok(page.value.into_iter().next())
     }
 
-    /// Whether this caller is handed items at all. Whoever has a robot's key, or runs in a job, is taken at its word;
-    /// anybody else proves it on an item that waits. Where none waits, a warning must do.
+    /// Whether this caller is handed items at all. It is proved on an item that waits: what is New before and after a
+    /// take that answered that there is nothing was not handed out. Where none waits, whoever shows neither a robot's
+    /// key nor a job is warned.
     ///
     /// # Errors
     ///
-    /// Unauthorized, with what to do, when an item waited before and after a take that answered that there is none.
-    pub(super) async fn find_out_whether_items_are_handed_out(&self, queue: &Arc<Queue>) -> Result<()> {
-        if self.robot_key.is_some() || self.job_key.is_some() {
-            return Ok(());
-        }
+    /// Unauthorized, with what to do.
+    pub(super) async fn find_out_whether_items_are_handed_out(
+        self: &Arc<Self>,
+        queue: &Arc<Queue>,
+    ) -> Result<()> {
         let about = self.about(queue).await?;
         let Some(waiting) = self.a_waiting_item(about.id).await? else {
-            tracing::warn!(queue = %queue.name, "this caller may be no robot; {TRAP}");
+            if self.robot_key.is_none() && self.job_key.is_none() {
+                tracing::warn!(queue = %queue.name, "this caller may be no robot; {TRAP}");
+            }
             return Ok(());
         };
-        if let Some(item) = self.start(queue, TransactionDataDto::take(&queue.name, None, None)).await? {
-            queue.state().found.push_back(item);
-            return Ok(());
+        let data = TransactionDataDto::take(&queue.name, self.robot_key.as_deref(), None);
+        match self.start(queue, data).await {
+            Ok(None) => {}
+            Ok(Some(item)) => {
+                self.learn_from(&item);
+                queue.state().found.push_back(item);
+                return Ok(());
+            }
+            // The robots will see.
+            Err(Failed { error, doubtful }) if doubtful || error.is_temporary() => return Ok(()),
+            Err(Failed { error, .. }) => return Err(explained(error)),
         }
         let still: QueueItemDto = self.http.json(get_item(waiting.id)).await?;
         if still.status.known() != Some(Status::New) {
@@ -278,125 +307,6 @@ impl Inner {
         let message =
             format!("item {} waits in queue {:?} and is not handed out: {TRAP}", waiting.id, queue.name);
         Err(OrchestratorError::new(ErrorKind::Unauthorized, message))
-    }
-
-    /// What is InProgress for this robot when a job starts is none of its items.
-    pub(super) async fn note_what_others_hold(&self, queue: &Arc<Queue>) -> Result<()> {
-        let _nobody_takes = self.taking.write().await;
-        let items = self.unknown_items(queue).await?;
-        let ours: Vec<i64> = items.iter().map(|item| item.id).collect();
-        if !ours.is_empty() {
-            tracing::warn!(
-                queue = %queue.name,
-                items = ?ours,
-                "items are InProgress for this robot and not known here: a run that died left them, or another process \
-                 uses the same robot key. Give every process a robot of its own"
-            );
-        }
-        queue.state().leave_to_others(&items);
-        Ok(())
-    }
-
-    /// Looks for items whose answer was lost, if it is time to.
-    pub(super) async fn look_for_lost_items(&self, queue: &Arc<Queue>) -> Result<()> {
-        let _nobody_takes = self.taking.write().await;
-        if !queue.state().is_look_due(&self.http.pace) {
-            return Ok(()); // somebody else has looked in the meantime
-        }
-        self.look_now(queue).await
-    }
-
-    /// Looks for the last time, whether it is time to or not: nobody will look later.
-    pub(super) async fn look_for_the_last_time(&self, queue: &Arc<Queue>) -> Result<()> {
-        let _nobody_takes = self.taking.write().await;
-        if queue.state().suspicions.is_empty() {
-            return Ok(());
-        }
-        self.look_now(queue).await
-    }
-
-    async fn look_now(&self, queue: &Arc<Queue>) -> Result<()> {
-        let earliest = queue.state().earliest_suspicion().and_then(|since| self.server_time_at(since));
-        let mut candidates = Vec::new();
-        for item in self.unknown_items(queue).await? {
-            // Lists lag behind; the item itself does not.
-            let item: QueueItemDto = match self.http.json(get_item(item.id)).await {
-                Ok(item) => item,
-                Err(Failed { error, .. }) if error.is_not_found() => continue,
-                Err(failed) => return Err(failed.error),
-            };
-            // What was started before the first lost take was sent is somebody else's.
-            let is_late_enough =
-                earliest.zip(item.start_processing).is_none_or(|(earliest, start)| start.0 >= earliest);
-            if item.status.known() == Some(Status::InProgress) && self.is_ours(&item) && is_late_enough {
-                candidates.push(item);
-            }
-        }
-        let mut state = queue.state();
-        let suspected = state.suspicions.len();
-        let ids: Vec<i64> = candidates.iter().map(|item| item.id).collect();
-        if candidates.len() > suspected {
-            tracing::error!(
-                queue = %queue.name,
-                items = ?ids,
-                suspected,
-                "more items are InProgress for this robot than can have got lost: another process uses the same robot \
-                 key. None is taken up; give every process a robot of its own"
-            );
-            state.leave_to_others(&candidates);
-            state.suspicions.clear();
-            return Ok(());
-        }
-        if !candidates.is_empty() {
-            tracing::warn!(queue = %queue.name, items = ?ids, "the answers that handed these items out were lost; they are taken up");
-        }
-        let mut book = self.book();
-        for item in candidates {
-            book.expect(item.id);
-            state.suspicions.remove(0);
-            state.found.push_back(item);
-        }
-        drop(book);
-        let dropped = state.looked(&self.http.pace);
-        if dropped > 0 && !self.knows_its_robot() {
-            tracing::error!(
-                queue = %queue.name,
-                "the answer to a take was lost, and which items are this robot's is not known: should one have been handed \
-                 out, it stays InProgress until the Orchestrator abandons it"
-            );
-        }
-        Ok(())
-    }
-
-    /// Items InProgress that are ours and that nobody here was told of.
-    async fn unknown_items(&self, queue: &Queue) -> Result<Vec<QueueItemDto>> {
-        if !self.knows_its_robot() {
-            return Ok(Vec::new());
-        }
-        let about = self.about(queue).await?;
-        let wanted = format!("QueueDefinitionId eq {} and Status eq 'InProgress'", about.id);
-        let mut unknown = Vec::new();
-        for page in 0..MOST_PAGES {
-            let call = Call::get("GetQueueItems", "/odata/QueueItems")
-                .query("$filter", &wanted)
-                .query("$orderby", "Id desc")
-                .query("$top", "100")
-                .query("$skip", (page * 100).to_string());
-            let items: Collection<QueueItemDto> = self.http.json(call).await?;
-            let is_last = items.value.len() < 100;
-            let (state, book) = (queue.state(), self.book());
-            unknown.extend(
-                items
-                    .value
-                    .into_iter()
-                    .filter(|item| !book.knows(item) && !state.knows(item) && self.is_ours(item)),
-            );
-            if is_last {
-                break;
-            }
-        }
-        unknown.dedup_by_key(|item| item.id);
-        Ok(unknown)
     }
 
     /// How many items wait, by figures that are some time old: asking costs nothing of the limits (contract section 11).
@@ -442,5 +352,10 @@ pub(super) fn get_item(id: i64) -> Call {
     Call::get("GetQueueItem", format!("/odata/QueueItems({id})"))
 }
 
-/// The most pages of items InProgress that are looked through.
-const MOST_PAGES: usize = 10;
+/// An error that says what a caller without a robot has to do.
+fn explained(error: OrchestratorError) -> OrchestratorError {
+    if error.code() == Some(ErrorCode::UNAVAILABLE_RESOURCES) {
+        return error.in_words(ErrorKind::Unauthorized, |message| format!("{message}; {TRAP}"));
+    }
+    error
+}

@@ -96,6 +96,7 @@ struct Script {
     faults: Vec<(&'static str, At, Fault)>,
     counts: HashMap<&'static str, usize>,
     seen: Vec<Seen>,
+    fired: usize,
     versions: Option<&'static str>,
 }
 
@@ -142,6 +143,11 @@ impl Scripted {
         self.shared.world.lock().unwrap()
     }
 
+    /// How many calls met a fault.
+    pub fn fired(&self) -> usize {
+        self.shared.script.lock().unwrap().fired
+    }
+
     /// Every call so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.script.lock().unwrap().seen.clone()
@@ -183,7 +189,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         let planned = script.faults.iter().find(|(name, at, _)| {
             (*name == operation || *name == "*") && (*at == At::Always || *at == At::Call(call))
         });
-        (planned.map(|(.., fault)| fault.clone()), script.versions)
+        let planned = planned.map(|(.., fault)| fault.clone());
+        script.fired += usize::from(planned.is_some());
+        (planned, script.versions)
     };
     let answered = if fault.as_ref().is_none_or(Fault::is_done) {
         shared.world.lock().unwrap().answer(&seen)

@@ -695,6 +695,7 @@ fn passes(row: &Value, filter: &str) -> bool {
         match operator {
             "eq" => value.eq_ignore_ascii_case(&unquoted(text)),
             "ge" => value.parse::<Timestamp>().unwrap() >= text.parse().unwrap(),
+            "le" => value.parse::<Timestamp>().is_ok_and(|value| value <= text.parse().unwrap()),
             "lt" => value.parse::<Timestamp>().unwrap() < text.parse().unwrap(),
             other => panic!("{other} in {filter}"),
         }

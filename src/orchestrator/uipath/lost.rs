@@ -1,0 +1,177 @@
+//! Finding items whose answer was lost.
+//!
+//! A StartTransaction that broke off may have been executed: the Orchestrator then has an item InProgress that no
+//! robot knows of, and would keep it so for a day. So the queue is looked through for items InProgress that are ours
+//! and that nobody here was told of, several times within a minute, and what is found is handed to the next robot.
+//! Ours is what carries the key of the job we run in, or else the number of our robot; a number that proves to be
+//! shared is trusted no more. What is judged is judged while no take is under way, so that an item on its way to its
+//! robot is not taken for a lost one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::Result;
+use super::Inner;
+use super::call::Call;
+use super::queue::Queue;
+use super::request::Failed;
+use super::take::get_item;
+use crate::model::status::Status;
+use crate::wire::Collection;
+use crate::wire::item::{HeldRow, QueueItemDto};
+
+impl Inner {
+    /// What is InProgress when a job starts, and not known here, is none of its items, whoever's it is.
+    pub(super) async fn note_what_others_hold(&self, queue: &Arc<Queue>) -> Result<()> {
+        self.look_for_the_last_time(queue).await; // what another job of ours still looks for is not somebody else's
+        let rows = self.in_progress(queue).await?;
+        let _nobody_takes = queue.taking.write().await;
+        let (mut state, book) = (queue.state(), self.book());
+        let pending = state.earliest_suspicion().and_then(|sent| self.server_time_at(sent));
+        let of_others: Vec<HeldRow> = rows
+            .into_iter()
+            .filter(|row| !book.knows(row) && !state.knows(row))
+            .filter(|row| pending.zip(row.start_processing).is_none_or(|(pending, start)| start.0 < pending))
+            .collect();
+        let ours: Vec<i64> = of_others.iter().filter(|row| self.is_ours(row)).map(|row| row.id).collect();
+        if !ours.is_empty() {
+            tracing::warn!(
+                queue = %queue.name,
+                items = ?ours,
+                "items are InProgress for this robot and not known here: a run that died left them, or another process \
+                 uses the same robot key. Give every process a robot of its own"
+            );
+        }
+        state.leave_to_others(&of_others);
+        Ok(())
+    }
+
+    /// Looks for items whose answer was lost, if it is time to. What cannot be looked for now is looked for later.
+    pub(super) async fn look_for_lost_items(&self, queue: &Arc<Queue>) {
+        let _one_looks = queue.looking.lock().await;
+        if queue.state().is_look_due(&self.http.pace) {
+            self.look_now(queue).await;
+        }
+    }
+
+    /// Looks whether it is time to or not.
+    pub(super) async fn look_for_the_last_time(&self, queue: &Arc<Queue>) {
+        let _one_looks = queue.looking.lock().await;
+        if !queue.state().suspicions.is_empty() {
+            self.look_now(queue).await;
+        }
+    }
+
+    async fn look_now(&self, queue: &Arc<Queue>) {
+        let candidates = match self.candidates(queue).await {
+            Ok(candidates) => candidates,
+            Err(error) => {
+                let dropped = queue.state().could_not_look(&self.http.pace);
+                if dropped > 0 {
+                    tracing::error!(queue = %queue.name, %error, "{NOT_FOUND}");
+                } else {
+                    tracing::warn!(queue = %queue.name, %error, "items whose answer was lost cannot be looked for now");
+                }
+                return;
+            }
+        };
+        // Whatever was on its way when the list was read is known from here on.
+        let _nobody_takes = queue.taking.write().await;
+        let (mut state, mut book) = (queue.state(), self.book());
+        let earliest = state.earliest_suspicion().and_then(|sent| self.server_time_at(sent));
+        let is_known = |item: &QueueItemDto| book.knows(&item.into()) || state.knows(&item.into());
+        let (lost, unexplained): (Vec<QueueItemDto>, Vec<QueueItemDto>) =
+            candidates.into_iter().filter(|item| !is_known(item)).partition(|item| {
+                // What was started before the first lost take was sent is somebody else's.
+                earliest.zip(item.start_processing).is_none_or(|(earliest, start)| start.0 >= earliest)
+            });
+        let suspected = state.suspicions.len();
+        let ids: Vec<i64> = lost.iter().chain(&unexplained).map(|item| item.id).collect();
+        let by_job = |item: &QueueItemDto| self.job_key.is_some() && item.executor_job_key == self.job_key;
+        if lost.len() > suspected || unexplained.iter().any(|item| !by_job(item)) {
+            self.robot_is_shared.store(true, Ordering::Relaxed);
+            tracing::error!(
+                queue = %queue.name,
+                items = ?ids,
+                suspected,
+                "items are InProgress for this robot that this process did not take: another process uses the same robot \
+                 key. From now on none is taken up by it; give every process a robot of its own"
+            );
+            state.leave_to_others(
+                lost.iter().chain(&unexplained).map(HeldRow::from).collect::<Vec<_>>().iter(),
+            );
+            state.suspicions.clear();
+            return;
+        }
+        if !lost.is_empty() {
+            tracing::warn!(queue = %queue.name, items = ?ids, "the answers that handed these items out were lost; they are taken up");
+        }
+        for item in lost {
+            book.expect(item.id);
+            state.explain(item.start_processing, |sent| self.server_time_at(sent));
+            state.found.push_back(item);
+        }
+        if state.looked(&self.http.pace) > 0 && !self.can_tell_its_items() {
+            tracing::error!(queue = %queue.name, "{NOT_FOUND}");
+        }
+    }
+
+    /// Items InProgress that are ours and that nobody here seems to have been told of, as they are now.
+    async fn candidates(&self, queue: &Queue) -> Result<Vec<QueueItemDto>> {
+        if !self.can_tell_its_items() {
+            return Ok(Vec::new());
+        }
+        let mut candidates = Vec::new();
+        for row in self.in_progress(queue).await? {
+            let is_known = { queue.state().knows(&row) || self.book().knows(&row) };
+            if is_known || !self.is_ours(&row) {
+                continue;
+            }
+            // Lists lag behind; the item itself does not.
+            match self.http.json::<serde_json::Value>(get_item(row.id)).await {
+                Ok(item) => match serde_json::from_value::<QueueItemDto>(item) {
+                    Ok(item) if item.status.known() == Some(Status::InProgress) => candidates.push(item),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::error!(item = row.id, %error, "an item of ours cannot be read; it stays InProgress");
+                        queue.state().leave_to_others([&row]);
+                    }
+                },
+                Err(Failed { error, .. }) if error.is_surely_gone() => {}
+                Err(failed) => return Err(failed.error),
+            }
+        }
+        candidates.retain(|item| self.is_ours(&item.into()));
+        Ok(candidates)
+    }
+
+    /// The items InProgress of a queue. Rows that cannot be read are passed over: they are not what got lost here.
+    async fn in_progress(&self, queue: &Queue) -> Result<Vec<HeldRow>> {
+        let about = self.about(queue).await?;
+        let wanted = format!("QueueDefinitionId eq {} and Status eq 'InProgress'", about.id);
+        let mut rows: Vec<HeldRow> = Vec::new();
+        for page in 0..MOST_PAGES {
+            let call = Call::get("GetQueueItems", "/odata/QueueItems")
+                .query("$filter", &wanted)
+                .query("$orderby", "Id desc")
+                .query("$top", "100")
+                .query("$skip", (page * 100).to_string());
+            let items: Collection<serde_json::Value> = self.http.json(call).await?;
+            let is_last = items.value.len() < 100;
+            rows.extend(
+                items.value.into_iter().filter_map(|row| serde_json::from_value::<HeldRow>(row).ok()),
+            );
+            if is_last {
+                break;
+            }
+        }
+        rows.dedup_by_key(|row| row.id);
+        Ok(rows)
+    }
+}
+
+const NOT_FOUND: &str = "the answer to a take was lost, and what it may have handed out could not be found: such an item \
+    stays InProgress until the Orchestrator abandons it";
+
+/// The most pages of items InProgress that are looked through.
+const MOST_PAGES: usize = 10;
