@@ -4,6 +4,7 @@
 mod scripted;
 
 mod calls;
+mod example;
 mod faults;
 mod identity;
 #[cfg(feature = "robot-logs")]

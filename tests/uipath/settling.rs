@@ -258,6 +258,58 @@ async fn a_404_of_a_proxy_is_no_lost_claim() {
     assert_eq!(server.world().recorded.len(), 1);
 }
 
+/// The server is gone for a while right after it has handed an item out: the item is found when it is back, and the robot
+/// is not taken for one that others use.
+#[tokio::test]
+async fn an_outage_right_after_a_take_loses_nothing() {
+    let (server, orchestrator, job) = at_work(3).await;
+    take(&orchestrator, job).await.unwrap().unwrap();
+    let calls = server.seen_of("StartTransaction").len();
+    server.fault("StartTransaction", At::Call(calls), Fault::DoneButAnswered(502, String::new()));
+    let lists = server.seen_of("GetQueueItems").len();
+    for number in 0..40 {
+        server.fault("StartTransaction", At::Call(calls + 1 + number), Fault::error(503, 0));
+        server.fault("GetQueueItems", At::Call(lists + number), Fault::error(503, 0));
+    }
+    let mut references = Vec::new();
+    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    while tokio::time::Instant::now() < until {
+        if let Ok(Some(item)) = take(&orchestrator, job).await {
+            references.push(item.item.reference.clone().unwrap());
+        }
+        if references.len() == 2 {
+            break;
+        }
+    }
+    references.sort();
+    assert_eq!(references, ["r1", "r2"]);
+    assert!(server.world().handed_out.values().all(|times| *times == 1));
+}
+
+/// Two performers of one process that stop together: what got lost goes back into the queue.
+#[tokio::test]
+async fn the_last_job_of_a_queue_gives_back_what_was_found() {
+    let (server, orchestrator, first) = at_work(4).await;
+    let second = started(&orchestrator).await;
+    take(&orchestrator, first).await.unwrap().unwrap();
+    take(&orchestrator, second).await.unwrap().unwrap();
+    let calls = server.seen_of("StartTransaction").len();
+    server.fault("StartTransaction", At::Call(calls), Fault::Hangs { done: true });
+    tokio::select! {
+        biased;
+        _ = take(&orchestrator, second) => panic!("the server hangs"),
+        () = async { while server.world().handed_out.len() < 3 { tokio::task::yield_now().await } } => {}
+    }
+    let (first, second) = tokio::join!(
+        orchestrator.end_job(first, JobState::Stopped, None),
+        orchestrator.end_job(second, JobState::Stopped, None)
+    );
+    assert_eq!(first.unwrap().abandoned + second.unwrap().abandoned, 2, "what the robots held");
+    let waiting = server.world().items.iter().filter(|item| item["Status"] == "New").count();
+    let in_progress = server.world().items.iter().filter(|item| item["Status"] == "InProgress").count();
+    assert_eq!((waiting, in_progress), (2, 2));
+}
+
 /// One odd item in the list of a queue keeps nobody from the others.
 #[tokio::test]
 async fn an_item_that_cannot_be_read_stops_nobody() {
@@ -315,6 +367,19 @@ async fn the_duplicates_of_a_repeated_bulk_add_are_our_own() {
     assert_eq!((added.added, added.failed.len(), server.world().items.len()), (3, 0, 3));
     let added = orchestrator.bulk_add_queue_items("Invoices", all, items(2)).await.unwrap();
     assert_eq!((added.added, added.failed.len(), server.world().items.len()), (2, 1, 5));
+
+    // A call that broke off in the middle had added the first of three, and the list does not show it yet.
+    orchestrator.add_queue_item("Invoices", items(20).swap_remove(0)).await.unwrap();
+    let calls = (server.seen_of("BulkAddQueueItems").len(), server.seen_of("GetQueueItems").len());
+    server.fault("BulkAddQueueItems", At::Call(calls.0), Fault::Hangs { done: false });
+    server.fault(
+        "GetQueueItems",
+        At::Call(calls.1),
+        Fault::Refused(200, vec![], r#"{"value":[]}"#.to_owned()),
+    );
+    let stop = performer::CommitType::StopOnFirstFailure;
+    let added = orchestrator.bulk_add_queue_items("Invoices", stop, items(20)).await.unwrap();
+    assert_eq!((added.added, added.failed.len(), server.world().items.len()), (3, 0, 8));
 }
 
 /// A server that confirms and does nothing.

@@ -171,18 +171,30 @@ impl Inner {
         let mut doubt: Option<OrchestratorError> = None;
         let mut delays = self.http.delays();
         for _ in 0..MOST_ATTEMPTS {
+            if to_add.is_empty() {
+                return Ok(BulkAdded { added: done, failed: refused });
+            }
             if let Some(doubt) = &doubt {
                 tokio::time::sleep(delays.next()).await;
                 self.is_still_unique(queue, doubt).await?;
             }
-            if to_add.is_empty() {
-                return Ok(BulkAdded { added: done, failed: refused });
-            }
             match self.bulk(queue, commit_type, &to_add).await {
                 Ok(answer) => {
-                    let mut failed = failures(answer, commit_type, &to_add)?;
+                    let told = failures(answer, commit_type, &to_add);
+                    let mut failed = told.map_err(|error| doubt.clone().unwrap_or(error))?;
                     if let Some(doubt) = &doubt {
+                        let stopped_at = failed.iter().map(|failed| failed.ordinal).min();
                         failed = self.not_ours(about, failed, items).await.map_err(|_| doubt.clone())?;
+                        // It stopped at one that the lost call had added: what comes behind it is still to be added.
+                        if commit_type == CommitType::StopOnFirstFailure
+                            && failed.is_empty()
+                            && let Some(stopped_at) = stopped_at
+                        {
+                            let before = to_add.len();
+                            to_add.retain(|(at, ..)| at + 1 > stopped_at);
+                            done += (before - to_add.len()) as u64;
+                            continue;
+                        }
                     }
                     let first = failed.iter().map(|failed| failed.ordinal).min();
                     done += match (commit_type, first) {

@@ -92,6 +92,20 @@ impl Identity {
         Ok(Self { credentials, token: RwLock::new(token), renewing: Mutex::new(None) })
     }
 
+    /// Who this is, without its secret.
+    pub(super) fn name(&self) -> String {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        match &self.credentials {
+            Credentials::Client { id, .. } => id.clone(),
+            Credentials::User { tenant, name, .. } => format!("{tenant} {name}"),
+            Credentials::Token(token) => {
+                let mut hash = DefaultHasher::new();
+                token.expose_secret().hash(&mut hash);
+                hash.finish().to_string()
+            }
+        }
+    }
+
     /// The token of the moment; a new one where there is none, or where four fifths of its life are over.
     pub(super) async fn authorization(&self, http: &Http) -> Result<Authorization> {
         let Some(token) = self.current() else { return self.renew(http, 0).await };

@@ -97,21 +97,17 @@ impl Book {
         self.jobs.get(&job).cloned().ok_or_else(|| lost(format!("job {job} has ended")))
     }
 
-    /// Whether another job takes from the queue.
-    pub(super) fn is_shared(&self, queue: &Arc<Queue>, job: JobKey) -> bool {
-        self.jobs.iter().any(|(other, of_other)| *other != job && Arc::ptr_eq(of_other, queue))
-    }
-
-    /// Ends a job; answers which items it leaves behind.
-    pub(super) fn end_job(&mut self, job: JobKey) -> Vec<ItemId> {
-        self.jobs.remove(&job);
+    /// Ends a job; answers which items it leaves behind, and whether it was the last one of its queue.
+    pub(super) fn end_job(&mut self, job: JobKey) -> (Vec<ItemId>, bool) {
+        let queue = self.jobs.remove(&job);
         let left: Vec<i64> =
             self.held.iter().filter(|(_, held)| held.claim.job() == job).map(|(item, _)| *item).collect();
         for item in &left {
             self.held.remove(item);
         }
         self.left.extend(&left);
-        left.into_iter().map(ItemId).collect()
+        let is_last = queue.is_some_and(|queue| !self.jobs.values().any(|other| Arc::ptr_eq(other, &queue)));
+        (left.into_iter().map(ItemId).collect(), is_last)
     }
 
     /// Takes an item into the book. A claim on the same item from before is worth nothing from then on.

@@ -270,9 +270,10 @@ impl UipathBuilder {
         let of_job =
             headers(of_job.as_ref().or(folder.as_ref()), tenant.as_deref(), job_key, address.is_standalone)?;
         let headers = headers(folder.as_ref(), tenant.as_deref(), job_key, address.is_standalone)?;
-        let name =
-            format!("{} {folder:?} {tenant:?} {robot_key:?} {job_key:?} {}", address.base, self.process);
-        let http = Http::new(address, Identity::new(credentials)?, self.pace, headers, of_job)?;
+        let identity = Identity::new(credentials)?;
+        let (base, caller, process) = (&address.base, identity.name(), self.process);
+        let name = format!("{base} {caller} {folder:?} {tenant:?} {robot_key:?} {job_key:?} {process}");
+        let http = Http::new(address, identity, self.pace, headers, of_job)?;
         let call = Call::get("GetQueueDefinitions", "/odata/QueueDefinitions").query("$top", "1");
         let _: Collection<QueueDefinitionDto> = http.json(call).await?;
         let robot_key = robot_key.map(|key| key.to_string());

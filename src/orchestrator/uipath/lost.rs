@@ -63,33 +63,42 @@ impl Inner {
     }
 
     async fn look_now(&self, queue: &Arc<Queue>) {
+        if !self.can_tell_its_items() {
+            if queue.state().cannot_tell(&self.http.pace) > 0 {
+                tracing::error!(queue = %queue.name, "{NOT_FOUND}");
+            }
+            return;
+        }
         let candidates = match self.candidates(queue).await {
             Ok(candidates) => candidates,
             Err(error) => {
-                let dropped = queue.state().could_not_look(&self.http.pace);
-                if dropped > 0 {
-                    tracing::error!(queue = %queue.name, %error, "{NOT_FOUND}");
-                } else {
-                    tracing::warn!(queue = %queue.name, %error, "items whose answer was lost cannot be looked for now");
-                }
+                queue.state().could_not_look(&self.http.pace);
+                tracing::warn!(queue = %queue.name, %error, "items whose answer was lost cannot be looked for now");
                 return;
             }
         };
         // Whatever was on its way when the list was read is known from here on.
         let _nobody_takes = queue.taking.write().await;
         let (mut state, mut book) = (queue.state(), self.book());
-        let earliest = state.earliest_suspicion().and_then(|sent| self.server_time_at(sent));
         let is_known = |item: &QueueItemDto| book.knows(&item.into()) || state.knows(&item.into());
-        let (lost, unexplained): (Vec<QueueItemDto>, Vec<QueueItemDto>) =
-            candidates.into_iter().filter(|item| !is_known(item)).partition(|item| {
-                // What was started before the first lost take was sent is somebody else's.
-                earliest.zip(item.start_processing).is_none_or(|(earliest, start)| start.0 >= earliest)
-            });
+        let unknown = candidates.into_iter().filter(|item| !is_known(item));
+        // What carries the key of our job is ours, whatever else there is.
+        let (mut taken_up, by_number): (Vec<_>, Vec<_>) =
+            unknown.partition(|item| self.job_key.is_some() && item.executor_job_key == self.job_key);
+        // What was started before the first lost take was sent is not one of those.
+        let earliest = state.earliest_suspicion().and_then(|sent| self.server_time_at(sent));
+        let (lost, older): (Vec<_>, Vec<_>) = by_number.into_iter().partition(|item| {
+            earliest.zip(item.start_processing).is_none_or(|(earliest, start)| start.0 >= earliest)
+        });
+        // It may be of a take that was given up; otherwise somebody else uses the robot.
+        let given_up = state.earliest_dropped().and_then(|sent| self.server_time_at(sent));
+        let is_of_others = |item: &QueueItemDto| {
+            given_up.zip(item.start_processing).is_none_or(|(given_up, start)| start.0 < given_up)
+        };
         let suspected = state.suspicions.len();
-        let ids: Vec<i64> = lost.iter().chain(&unexplained).map(|item| item.id).collect();
-        let by_job = |item: &QueueItemDto| self.job_key.is_some() && item.executor_job_key == self.job_key;
-        if lost.len() > suspected || unexplained.iter().any(|item| !by_job(item)) {
-            self.robot_is_shared.store(true, Ordering::Relaxed);
+        if lost.len() > suspected || older.iter().any(is_of_others) {
+            let ids: Vec<i64> = lost.iter().chain(&older).map(|item| item.id).collect();
+            self.shared.robot_is_shared.store(true, Ordering::Relaxed);
             tracing::error!(
                 queue = %queue.name,
                 items = ?ids,
@@ -97,23 +106,27 @@ impl Inner {
                 "items are InProgress for this robot that this process did not take: another process uses the same robot \
                  key. From now on none is taken up by it; give every process a robot of its own"
             );
-            state.leave_to_others(
-                lost.iter().chain(&unexplained).map(HeldRow::from).collect::<Vec<_>>().iter(),
-            );
-            state.suspicions.clear();
-            return;
+            let rows: Vec<HeldRow> = lost.iter().chain(&older).map(HeldRow::from).collect();
+            state.leave_to_others(&rows);
+        } else {
+            if !older.is_empty() {
+                let ids: Vec<i64> = older.iter().map(|item| item.id).collect();
+                tracing::error!(queue = %queue.name, items = ?ids, "these items came when nobody looked for them any more; they stay InProgress");
+                let rows: Vec<HeldRow> = older.iter().map(HeldRow::from).collect();
+                state.leave_to_others(&rows);
+            }
+            taken_up.extend(lost);
         }
-        if !lost.is_empty() {
+        if !taken_up.is_empty() {
+            let ids: Vec<i64> = taken_up.iter().map(|item| item.id).collect();
             tracing::warn!(queue = %queue.name, items = ?ids, "the answers that handed these items out were lost; they are taken up");
         }
-        for item in lost {
+        for item in taken_up {
             book.expect(item.id);
             state.explain(item.start_processing, |sent| self.server_time_at(sent));
             state.found.push_back(item);
         }
-        if state.looked(&self.http.pace) > 0 && !self.can_tell_its_items() {
-            tracing::error!(queue = %queue.name, "{NOT_FOUND}");
-        }
+        state.looked(&self.http.pace);
     }
 
     /// Items InProgress that are ours and that nobody here seems to have been told of, as they are now.

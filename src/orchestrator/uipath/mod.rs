@@ -101,15 +101,9 @@ struct Inner {
     job_is_hidden: AtomicBool,
     /// How often that was refused.
     job_refusals: AtomicU32,
-    /// What items that are handed to us carry, once one was.
-    ours: Mutex<Ours>,
-    /// The robot's number tells nothing: others use the robot too.
-    robot_is_shared: AtomicBool,
     /// What all clients of this process share that take items in one name.
     shared: Arc<Shared>,
     postponing_works: AtomicBool,
-    /// What time it was at the server at some moment here.
-    server_clock: Mutex<Option<(tokio::time::Instant, Timestamp)>>,
     keys: Mutex<KeyMaker>,
     random: Mutex<fastrand::Rng>,
     clock: SystemClock,
@@ -121,6 +115,12 @@ struct Inner {
 struct Shared {
     book: Mutex<Book>,
     queues: Mutex<HashMap<String, Arc<Queue>>>,
+    /// What items that are handed to us carry, once one was.
+    ours: Mutex<Ours>,
+    /// The robot's number tells nothing: others use the robot too.
+    robot_is_shared: AtomicBool,
+    /// What time it was at the server at some moment here.
+    server_clock: Mutex<Option<(tokio::time::Instant, Timestamp)>>,
 }
 
 impl Shared {
@@ -188,6 +188,7 @@ impl Inner {
         robot_is_shared: bool,
         shared: Arc<Shared>,
     ) -> Self {
+        shared.robot_is_shared.fetch_or(robot_is_shared, Ordering::Relaxed);
         Self {
             http,
             robot_key,
@@ -195,11 +196,8 @@ impl Inner {
             job_id: AtomicI64::new(0),
             job_is_hidden: AtomicBool::new(false),
             job_refusals: AtomicU32::new(0),
-            ours: Mutex::default(),
-            robot_is_shared: AtomicBool::new(robot_is_shared),
             shared,
             postponing_works: AtomicBool::new(false),
-            server_clock: Mutex::default(),
             keys: Mutex::new(KeyMaker::new()),
             random: Mutex::new(fastrand::Rng::new()),
             clock: SystemClock::default(),
@@ -303,28 +301,30 @@ impl Orchestrator for Uipath {
         let inner = &self.inner;
         let queue = inner.book().job(job)?;
         tracing::debug!(%job, %state, info, "the job ends");
-        let is_last = !inner.book().is_shared(&queue, job);
         let last_calls = async {
             // Takes that nobody waits for any more may still bring something.
             inner.look_for_the_last_time(&queue).await;
-            if is_last {
-                inner.give_back_what_was_found(job, &queue).await;
+            let (left, is_last) = inner.book().end_job(job);
+            (left, is_last)
+        };
+        let in_time = tokio::time::timeout(LAST_CALLS, last_calls).await;
+        let (left, is_last) = in_time.unwrap_or_else(|_| inner.book().end_job(job));
+        if is_last {
+            let given_back =
+                tokio::time::timeout(LAST_CALLS, inner.give_back_what_was_found(job, &queue)).await;
+            let (found, lost) = {
+                let state = queue.state();
+                (state.found.len(), state.suspicions.len())
+            };
+            if given_back.is_err() || found + lost > 0 {
+                tracing::error!(
+                    found,
+                    lost,
+                    "items that no robot was told of may stay InProgress until the Orchestrator abandons them: the answers \
+                     that handed them out were lost, and there was no time to settle it"
+                );
             }
-        };
-        let in_time = tokio::time::timeout(LAST_CALLS, last_calls).await.is_ok();
-        let (found, lost) = {
-            let state = queue.state();
-            (state.found.len(), state.suspicions.len())
-        };
-        if is_last && (!in_time || found + lost > 0) {
-            tracing::error!(
-                found,
-                lost,
-                "items that no robot was told of may stay InProgress until the Orchestrator abandons them: the answers that \
-                 handed them out were lost, and there was no time to settle it"
-            );
         }
-        let left = inner.book().end_job(job);
         if !left.is_empty() {
             tracing::error!(items = ?left, "these items stay InProgress until the Orchestrator abandons them, after about 24 hours");
         }

@@ -23,12 +23,13 @@ pub(super) struct Ours {
 
 impl Inner {
     pub(super) fn ours(&self) -> MutexGuard<'_, Ours> {
-        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.ours.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an item that is InProgress can be told to be ours.
     pub(super) fn can_tell_its_items(&self) -> bool {
-        self.job_key.is_some() || !self.robot_is_shared.load(Ordering::Relaxed) && self.ours().robot.is_some()
+        self.job_key.is_some()
+            || !self.shared.robot_is_shared.load(Ordering::Relaxed) && self.ours().robot.is_some()
     }
 
     /// Whether an item is InProgress for us: in our job, where both are known, or for our robot.
@@ -37,7 +38,7 @@ impl Inner {
             return ours == of_item;
         }
         let ours = *self.ours();
-        !self.robot_is_shared.load(Ordering::Relaxed)
+        !self.shared.robot_is_shared.load(Ordering::Relaxed)
             && ours.robot.is_some()
             && item.robot_id == ours.robot
             && item.executor_job_key == ours.executor
@@ -49,14 +50,14 @@ impl Inner {
             *self.ours() = Ours { robot: item.robot_id, executor: item.executor_job_key };
         }
         if let Some(start) = item.start_processing {
-            *self.server_clock.lock().unwrap_or_else(PoisonError::into_inner) =
+            *self.shared.server_clock.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some((tokio::time::Instant::now(), start.0));
         }
     }
 
     /// What time it was at the server, at the latest: a bit earlier, for answers that were slow. `None` before it told.
     pub(super) fn server_time_at(&self, moment: tokio::time::Instant) -> Option<Timestamp> {
-        let (heard, told) = (*self.server_clock.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let (heard, told) = (*self.shared.server_clock.lock().unwrap_or_else(PoisonError::into_inner))?;
         let then = match moment.checked_duration_since(heard) {
             Some(later) => told.checked_add(later),
             None => told.checked_sub(heard.duration_since(moment)),

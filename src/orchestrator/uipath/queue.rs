@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) changes: u64,
     /// When to look for lost items again after a look that failed.
     look_not_before: Option<Moment>,
+    /// When the first of the takes was sent that are not looked for any more.
+    dropped_since: Option<Moment>,
     next_look: Option<Moment>,
     delays: Option<Delays>,
 }
@@ -120,12 +122,14 @@ impl State {
         start: Option<Instant>,
         server_time: impl Fn(Moment) -> Option<jiff::Timestamp>,
     ) {
-        let fits = |suspicion: &Suspicion| {
-            start.zip(server_time(suspicion.sent)).is_none_or(|(start, sent)| start.0 >= sent)
+        let fits = |suspicion: &&(usize, Suspicion)| {
+            start.zip(server_time(suspicion.1.sent)).is_none_or(|(start, sent)| start.0 >= sent)
         };
-        let at = self.suspicions.iter().rposition(fits).unwrap_or_default();
-        if at < self.suspicions.len() {
-            self.suspicions.remove(at);
+        let all: Vec<(usize, Suspicion)> = self.suspicions.iter().copied().enumerate().collect();
+        let latest = all.iter().filter(fits).max_by_key(|(_, suspicion)| suspicion.sent);
+        let earliest = || all.iter().min_by_key(|(_, suspicion)| suspicion.sent);
+        if let Some((at, _)) = latest.or_else(earliest) {
+            self.suspicions.remove(*at);
         }
     }
 
@@ -136,14 +140,30 @@ impl State {
             && self.suspicions.iter().any(|suspicion| suspicion.is_due(pace, now))
     }
 
-    /// A look could not be taken; the next one is tried after a while. Suspicions that could not be looked into for
-    /// twice the time there is are dropped; answers how many.
-    pub(super) fn could_not_look(&mut self, pace: &Pace) -> usize {
+    /// A look could not be taken; the next one is tried after a while, and nothing is forgotten until then.
+    pub(super) fn could_not_look(&mut self, pace: &Pace) {
+        self.look_not_before = Some(Moment::now() + pace.retry.cap);
+    }
+
+    /// It cannot be told which items are ours: suspicions for which there was twice the time are dropped; answers how many.
+    pub(super) fn cannot_tell(&mut self, pace: &Pace) -> usize {
+        self.could_not_look(pace);
         let now = Moment::now();
-        self.look_not_before = Some(now + pace.retry.cap);
         let longest = pace.looks[pace.looks.len() - 1] * 2;
+        self.drop_suspicions(|suspicion| now.duration_since(suspicion.since) >= longest)
+    }
+
+    /// When the first of the takes was sent that are not looked for any more.
+    pub(super) fn earliest_dropped(&self) -> Option<Moment> {
+        self.dropped_since
+    }
+
+    fn drop_suspicions(&mut self, is_over: impl Fn(&Suspicion) -> bool) -> usize {
         let before = self.suspicions.len();
-        self.suspicions.retain(|suspicion| now.duration_since(suspicion.since) < longest);
+        let sent =
+            self.suspicions.iter().filter(|suspicion| is_over(suspicion)).map(|suspicion| suspicion.sent);
+        self.dropped_since = sent.chain(self.dropped_since).min();
+        self.suspicions.retain(|suspicion| !is_over(suspicion));
         before - self.suspicions.len()
     }
 
@@ -155,9 +175,7 @@ impl State {
                 suspicion.looks += 1;
             }
         }
-        let before = self.suspicions.len();
-        self.suspicions.retain(|suspicion| suspicion.looks < pace.looks.len());
-        before - self.suspicions.len()
+        self.drop_suspicions(|suspicion| suspicion.looks >= pace.looks.len())
     }
 
     /// The queue had nothing: the next look is later than the one before.

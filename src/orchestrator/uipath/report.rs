@@ -25,7 +25,7 @@ use crate::wire::transaction::{
 const OPERATION_ID_SINCE: u32 = 16;
 
 /// How often a report that a server refuses although the item is ours is made again.
-const MOST_REFUSALS: u32 = 5;
+const MOST_REFUSALS: u32 = 15;
 
 /// What the item says about a report.
 enum Found {
@@ -92,11 +92,7 @@ impl Inner {
         match self.find_out(held, result).await? {
             Found::StillOurs if error.kind() == ErrorKind::Invalid => Err(error),
             Found::StillOurs => {
-                let refusals = self.book().held_mut(held.claim).map_or(MOST_REFUSALS, |held| {
-                    held.refusals += 1;
-                    held.refusals
-                });
-                if refusals >= MOST_REFUSALS {
+                if self.is_refused_for_good(held) {
                     return Err(error);
                 }
                 let why =
@@ -105,6 +101,14 @@ impl Inner {
             }
             found => self.settle(held, result, found),
         }
+    }
+
+    /// Counts one more refusal. What is refused this often, over half a minute and more, will not be taken any more.
+    fn is_refused_for_good(&self, held: &Held) -> bool {
+        self.book().held_mut(held.claim).is_none_or(|held| {
+            held.refusals += 1;
+            held.refusals >= MOST_REFUSALS
+        })
     }
 
     fn settle(&self, held: &Held, result: &TransactionResult, found: Found) -> Result<Status> {
@@ -178,7 +182,8 @@ impl Inner {
                 }
                 let message =
                     format!("item {} did not go back into the queue, and nobody said why", held.claim.item());
-                Err(OrchestratorError::new(ErrorKind::Unknown, message))
+                let kind = if self.is_refused_for_good(held) { ErrorKind::Other } else { ErrorKind::Unknown };
+                Err(OrchestratorError::new(kind, message))
             }
             Some(Status::New | Status::InProgress) => {
                 self.postponing_has_worked();
@@ -196,7 +201,11 @@ impl Inner {
             Err(Failed { error, .. }) if error.is_surely_gone() => {
                 return Ok(Found::Lost(format!("item {} is gone", held.claim.item())));
             }
-            // A 404 of somebody in between is no reason to give up what was done.
+            // A 404 of somebody in between is no reason to give up what was done, unless it stays.
+            Err(Failed { error, .. }) if error.is_not_found() && self.is_refused_for_good(held) => {
+                return Err(error
+                    .in_words(ErrorKind::Other, |said| format!("the item cannot be read any more: {said}")));
+            }
             Err(Failed { error, .. }) if error.is_temporary() || error.is_not_found() => {
                 let why = |message: &str| format!("what became of the report is not known: {message}");
                 return Err(error.in_words(ErrorKind::Unknown, why));

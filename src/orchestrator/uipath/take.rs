@@ -266,8 +266,8 @@ impl Inner {
         );
         let call =
             Call::get("GetQueueItems", "/odata/QueueItems").query("$filter", wanted).query("$top", "1");
-        let page: Collection<QueueItemDto> = self.http.json(call).await?;
-        Ok(page.value.into_iter().next())
+        let page: Collection<serde_json::Value> = self.http.json(call).await?;
+        Ok(page.value.into_iter().find_map(|row| serde_json::from_value(row).ok()))
     }
 
     /// Whether this caller is handed items at all. It is proved on an item that waits: what is New before and after a
@@ -288,21 +288,27 @@ impl Inner {
             }
             return Ok(());
         };
-        let data = TransactionDataDto::take(&queue.name, self.robot_key.as_deref(), None);
-        match self.start(queue, data).await {
-            Ok(None) => {}
-            Ok(Some(item)) => {
-                self.learn_from(&item);
-                queue.state().found.push_back(item);
-                return Ok(());
+        for _ in 0..2 {
+            let data = TransactionDataDto::take(&queue.name, self.robot_key.as_deref(), None);
+            match self.start(queue, data).await {
+                Ok(None) => {}
+                Ok(Some(item)) => {
+                    self.learn_from(&item);
+                    queue.state().found.push_back(item);
+                    return Ok(());
+                }
+                // The robots will see.
+                Err(Failed { error, doubtful }) if doubtful || error.is_temporary() => return Ok(()),
+                Err(Failed { error, .. }) => return Err(explained(error)),
             }
-            // The robots will see.
-            Err(Failed { error, doubtful }) if doubtful || error.is_temporary() => return Ok(()),
-            Err(Failed { error, .. }) => return Err(explained(error)),
-        }
-        let still: QueueItemDto = self.http.json(get_item(waiting.id)).await?;
-        if still.status.known() != Some(Status::New) {
-            return Ok(()); // somebody else took it in between
+            // Somebody else took it in between, and perhaps put it back?
+            match self.http.json::<QueueItemDto>(get_item(waiting.id)).await {
+                Ok(still) if still.status.known() != Some(Status::New) => return Ok(()),
+                Ok(still) if still.row_version != waiting.row_version => return Ok(()),
+                Ok(_) => {}
+                Err(Failed { error, .. }) if error.is_surely_gone() => return Ok(()),
+                Err(failed) => return Err(failed.error),
+            }
         }
         let message =
             format!("item {} waits in queue {:?} and is not handed out: {TRAP}", waiting.id, queue.name);
