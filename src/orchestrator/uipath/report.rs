@@ -42,16 +42,16 @@ impl Inner {
         let (claim, result) = (report.claim, &report.result);
         let held = self.book().held(claim).cloned();
         let Some(held) = held else { return self.book().answer_again(claim, result) };
-        // What it was, the server's clock has gone on since.
+        // By the server's clock, which has gone on since it handed the item out.
         let now = held.server_time().unwrap_or_else(|| self.now());
-        if let TransactionResult::Postponed { defer_date, .. } = result {
-            validate_postponement(*defer_date, now)?;
-        }
         if held.doubtful {
             match self.find_out(&held, result).await? {
                 Found::StillOurs => {}
                 found => return self.settle(&held, result, found),
             }
+        }
+        if let TransactionResult::Postponed { defer_date, .. } = result {
+            validate_postponement(*defer_date, now)?;
         }
         let mut dto = TransactionResultDto::new(result, report.progress.as_deref(), held.due_date, now);
         if self.http.version().is_none_or(|version| version >= OPERATION_ID_SINCE) {
