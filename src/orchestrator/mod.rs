@@ -113,9 +113,9 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// ClaimLost when the claim is no longer valid; Invalid when the text is too long.
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()>;
 
-    /// Waits until there may be something new to take, at most `at_most`. `seen` is what the last take
-    /// that came back empty said. A hint: it may wake for nothing, and whoever waits looks again after
-    /// `at_most` anyway.
+    /// Waits until there may be something new to take, about `at_most`. `seen` is what the last take that came back empty
+    /// said. A hint: it may wake for nothing. A back end that must not be asked often waits longer from time to time (the
+    /// real Orchestrator: up to 30 seconds).
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration);
 }
 

@@ -186,7 +186,8 @@ impl<T: Transaction> Performer<T> {
         self
     }
 
-    /// How long an idle robot waits before it looks again although nobody woke it. Default: 1 second.
+    /// How long an idle robot waits before it looks again although nobody woke it. Default: 1 second. Over HTTP that is
+    /// the first wait; the next ones are longer and longer, up to 30 seconds.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.settings.poll_interval = interval;
@@ -194,7 +195,8 @@ impl<T: Transaction> Performer<T> {
     }
 
     /// How long the job holds its items without a beat, 1 second to 24 hours; it beats three times as often. When the process
-    /// dies, its items are Abandoned after this time at the latest. Default: 30 seconds.
+    /// dies, its items are Abandoned after this time at the latest. Default: 30 seconds. The real Orchestrator knows no
+    /// leases: there it takes about 24 hours, and a third of the lease is how often a stop from there is asked for.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
