@@ -87,6 +87,12 @@ impl Status {
         matches!(self, Self::Successful | Self::Retried | Self::Deleted)
     }
 
+    /// Whether an item in this state counts in a queue that takes each reference once (contract section 6): what is
+    /// deleted does not, and of a retried item the copy does.
+    pub const fn counts_for_reference(self) -> bool {
+        !matches!(self, Self::Deleted | Self::Retried)
+    }
+
     /// Whether people review items in this state.
     pub const fn is_reviewable(self) -> bool {
         matches!(self, Self::Failed | Self::Abandoned)

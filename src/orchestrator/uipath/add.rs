@@ -12,12 +12,12 @@ use crate::model::item::{ItemFilter, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::key::QueueKey;
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::status::Status;
+use crate::wire::filter;
 use crate::wire::item::QueueItemDto;
 use crate::wire::transaction::{
     AddQueueItemRequest, BulkAddQueueItemsRequest, BulkAddResponse, CommitTypeName, FailedQueueItemDto,
     QueueItemDataDto,
 };
-use crate::wire::{Collection, filter};
 
 /// How many items one call may add, where they need not be added together.
 const MOST_AT_ONCE: usize = 1_000;
@@ -155,10 +155,8 @@ impl Inner {
                 Ok(content) => checked.push((at, item, content.as_json())),
                 Err(refusal) => {
                     refused.push(FailedItem { ordinal: at + 1, refusal });
-                    match commit_type {
-                        CommitType::AllOrNothing => {}
-                        CommitType::StopOnFirstFailure => break,
-                        CommitType::ProcessAllIndependently => {}
+                    if commit_type == CommitType::StopOnFirstFailure {
+                        break;
                     }
                 }
             }
@@ -300,22 +298,12 @@ impl Inner {
             let each: Vec<String> =
                 some.iter().map(|reference| format!("Reference eq {}", filter::quoted(reference))).collect();
             let wanted = format!("QueueDefinitionId eq {} and ({})", about.id, each.join(" or "));
-            for page in 0..MOST_PAGES {
-                let call = Call::get("GetQueueItems", "/odata/QueueItems")
-                    .query("$filter", &wanted)
-                    .query("$orderby", "Id desc")
-                    .query("$top", "100")
-                    .query("$skip", (page * 100).to_string());
-                let items: Collection<QueueItemDto> = self.http.json(call).await?;
-                let is_last = items.value.len() < 100;
-                found.extend(items.value);
-                if is_last {
-                    break;
-                }
-            }
+            let call = Call::get("GetQueueItems", "/odata/QueueItems")
+                .query("$filter", &wanted)
+                .query("$orderby", "Id desc");
+            found.extend(self.http.rows::<QueueItemDto>(call, MOST_PAGES).await?);
         }
-        // Deleted and retried items do not count for a reference (contract section 6).
-        found.retain(|item| !matches!(item.status.known(), Some(Status::Deleted | Status::Retried)));
+        found.retain(|item| item.status.known().is_none_or(Status::counts_for_reference));
         Ok(found)
     }
 

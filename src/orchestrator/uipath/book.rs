@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -195,6 +194,3 @@ impl Book {
 pub(super) fn lost(message: String) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::ClaimLost, message)
 }
-
-/// How long a job waits for calls that are under way when it ends.
-pub(super) const LAST_CALLS: Duration = Duration::from_secs(10);

@@ -7,18 +7,15 @@ use super::Inner;
 use super::call::Call;
 use super::request::Failed;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use crate::wire::Named;
 use crate::wire::queue::{
     QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionType,
 };
-use crate::wire::{Collection, Named};
 
 const PATH: &str = "/odata/QueueDefinitions";
 
-/// The most pages of queues that are read.
+/// The most pages of queues, or of their retentions, that are read.
 const MOST_PAGES: usize = 100;
-
-/// How many queues a page has.
-const PAGE: usize = 100;
 
 impl Inner {
     pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
@@ -77,20 +74,9 @@ impl Inner {
     }
 
     pub(super) async fn all_queues(&self) -> Result<Vec<QueueDefinition>> {
-        let mut queues = Vec::new();
-        for _ in 0..MOST_PAGES {
-            let call = Call::get("GetQueueDefinitions", PATH)
-                .query("$orderby", "Name")
-                .query("$top", PAGE.to_string())
-                .query("$skip", queues.len().to_string());
-            let page: Collection<QueueDefinitionDto> = self.http.json(call).await?;
-            let is_last = page.value.len() < PAGE;
-            queues.extend(page.value);
-            if is_last {
-                break;
-            }
-        }
-        let retentions = self.retentions(queues.len()).await?;
+        let call = Call::get("GetQueueDefinitions", PATH).query("$orderby", "Name");
+        let queues: Vec<QueueDefinitionDto> = self.http.rows(call, MOST_PAGES).await?;
+        let retentions = self.retentions().await?;
         let of = |queue: &QueueDefinitionDto| {
             retentions.get(&queue.id.unwrap_or_default()).copied().unwrap_or_default()
         };
@@ -138,25 +124,17 @@ impl Inner {
         }
     }
 
-    async fn retentions(&self, queues: usize) -> Result<HashMap<i64, Retention>> {
+    async fn retentions(&self) -> Result<HashMap<i64, Retention>> {
+        let call = Call::get("ListQueueRetention", "/odata/QueueRetention");
+        let rows: Vec<QueueRetentionDto> = match self.http.rows(call, MOST_PAGES).await {
+            Ok(rows) => rows,
+            Err(Failed { error, .. }) if is_missing(&error) => Vec::new(),
+            Err(failed) => return Err(failed.error),
+        };
         let mut retentions: HashMap<i64, Retention> = HashMap::new();
-        for skip in (0..queues * 2).step_by(PAGE) {
-            let call = Call::get("ListQueueRetention", "/odata/QueueRetention")
-                .query("$top", PAGE.to_string())
-                .query("$skip", skip.to_string());
-            let page: Collection<QueueRetentionDto> = match self.http.json(call).await {
-                Ok(page) => page,
-                Err(Failed { error, .. }) if is_missing(&error) => break,
-                Err(failed) => return Err(failed.error),
-            };
-            let is_last = page.value.len() < PAGE;
-            for dto in page.value {
-                let kind = dto.retention_type.as_ref().and_then(Named::known).unwrap_or(RetentionType::Final);
-                note(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
-            }
-            if is_last {
-                break;
-            }
+        for dto in rows {
+            let kind = dto.retention_type.as_ref().and_then(Named::known).unwrap_or(RetentionType::Final);
+            note(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
         }
         Ok(retentions)
     }

@@ -17,7 +17,6 @@ use super::queue::Queue;
 use super::request::Failed;
 use super::take::get_item;
 use crate::model::status::Status;
-use crate::wire::Collection;
 use crate::wire::item::{HeldRow, QueueItemDto};
 
 impl Inner {
@@ -162,22 +161,12 @@ impl Inner {
     async fn in_progress(&self, queue: &Queue) -> Result<Vec<HeldRow>> {
         let about = self.about(queue).await?;
         let wanted = format!("QueueDefinitionId eq {} and Status eq 'InProgress'", about.id);
-        let mut rows: Vec<HeldRow> = Vec::new();
-        for page in 0..MOST_PAGES {
-            let call = Call::get("GetQueueItems", "/odata/QueueItems")
-                .query("$filter", &wanted)
-                .query("$orderby", "Id desc")
-                .query("$top", "100")
-                .query("$skip", (page * 100).to_string());
-            let items: Collection<serde_json::Value> = self.http.json(call).await?;
-            let is_last = items.value.len() < 100;
-            rows.extend(
-                items.value.into_iter().filter_map(|row| serde_json::from_value::<HeldRow>(row).ok()),
-            );
-            if is_last {
-                break;
-            }
-        }
+        let call = Call::get("GetQueueItems", "/odata/QueueItems")
+            .query("$filter", &wanted)
+            .query("$orderby", "Id desc");
+        let rows: Vec<serde_json::Value> = self.http.rows(call, MOST_PAGES).await?;
+        let mut rows: Vec<HeldRow> =
+            rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect();
         rows.dedup_by_key(|row| row.id);
         Ok(rows)
     }

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use self::add::as_definition;
-use self::book::{Book, LAST_CALLS};
+use self::book::Book;
 use self::ours::Ours;
 use self::queue::Queue;
 use self::request::Http;
@@ -152,11 +152,8 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// How far what we think of the server's clock may be off: by as much as an answer took.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-
-/// After how many refusals the state of our job is not asked for any more.
-const MOST_REFUSALS: u32 = 3;
+/// How long a job waits for calls that are under way when it ends, and as long again for what it gives back.
+const LAST_CALLS: Duration = Duration::from_secs(10);
 
 /// How many reports of one call are under way at once.
 const REPORTS_AT_ONCE: usize = 32;
@@ -301,14 +298,9 @@ impl Orchestrator for Uipath {
         let inner = &self.inner;
         let queue = inner.book().job(job)?;
         tracing::debug!(%job, %state, info, "the job ends");
-        let last_calls = async {
-            // Takes that nobody waits for any more may still bring something.
-            inner.look_for_the_last_time(&queue).await;
-            let (left, is_last) = inner.book().end_job(job);
-            (left, is_last)
-        };
-        let in_time = tokio::time::timeout(LAST_CALLS, last_calls).await;
-        let (left, is_last) = in_time.unwrap_or_else(|_| inner.book().end_job(job));
+        // Takes that nobody waits for any more may still bring something; what is not found in time is told below.
+        let _ = tokio::time::timeout(LAST_CALLS, inner.look_for_the_last_time(&queue)).await;
+        let (left, is_last) = inner.book().end_job(job);
         if is_last {
             let given_back =
                 tokio::time::timeout(LAST_CALLS, inner.give_back_what_was_found(job, &queue)).await;

@@ -2,16 +2,23 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::super::Result;
+use super::Inner;
 use super::call::Call;
 use super::request::Failed;
-use super::{CLOCK_TOLERANCE, Inner, MOST_REFUSALS};
 use crate::wire::Collection;
 use crate::wire::item::{HeldRow, QueueItemDto};
 use crate::wire::job::JobDto;
+
+/// How far what we think of the server's clock may be off: by as much as an answer took.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// After how many refusals the state of our job is not asked for any more.
+const MOST_REFUSALS: u32 = 3;
 
 /// By what our items are known.
 #[derive(Clone, Copy, Debug, Default)]

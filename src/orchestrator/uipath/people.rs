@@ -181,24 +181,14 @@ impl Inner {
         Ok(comments)
     }
 
-    /// Every page of a list that belongs to an item.
+    /// A whole list that belongs to an item.
     async fn all<T: serde::de::DeserializeOwned>(
         &self,
         what: &'static str,
         path: &str,
         id: ItemId,
     ) -> Result<Vec<T>> {
-        let mut all = Vec::new();
-        for _ in 0..MOST_PAGES {
-            let call = Call::get(what, path).query("$top", "100").query("$skip", all.len().to_string());
-            let page: Collection<T> = self.http.json(call).await.map_err(|failed| no_item(failed, id))?;
-            let is_last = page.value.len() < 100;
-            all.extend(page.value);
-            if is_last {
-                break;
-            }
-        }
-        Ok(all)
+        self.http.rows(Call::get(what, path), MOST_PAGES).await.map_err(|failed| no_item(failed, id))
     }
 
     /// Comments are written in the name of the caller's identity.

@@ -25,6 +25,8 @@ use super::pace::Pace;
 use super::tls;
 use crate::backoff::Delays;
 use crate::model::clock::{Clock, SystemClock};
+use crate::model::item::PAGE_LIMIT;
+use crate::wire::Collection;
 use crate::wire::failure::Failure;
 
 /// Everything that calls share.
@@ -167,6 +169,22 @@ impl Http {
     /// A call whose answer says nothing.
     pub(super) async fn done(&self, call: Call) -> Result<(), Failed> {
         self.call(call, Answer::nothing).await
+    }
+
+    /// Every row of a list, page by page. `most` pages at most: a server that passes over `$skip` would have no end.
+    pub(super) async fn rows<T: DeserializeOwned>(&self, call: Call, most: usize) -> Result<Vec<T>, Failed> {
+        let mut rows = Vec::new();
+        for page in 0..most {
+            let skip = (page * PAGE_LIMIT).to_string();
+            let call = call.clone().query("$top", PAGE_LIMIT.to_string()).query("$skip", skip);
+            let page: Collection<T> = self.json(call).await?;
+            let is_last = page.value.len() < PAGE_LIMIT;
+            rows.extend(page.value);
+            if is_last {
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     /// A call. `read` makes something of its answer, or cannot.
