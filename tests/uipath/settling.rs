@@ -394,6 +394,27 @@ async fn an_item_that_does_not_go_back_is_not_forgotten() {
     assert_eq!(server.world().items[0]["Status"], "New");
 }
 
+/// The item is handed out here again before it is known that it went back.
+#[tokio::test]
+async fn an_item_that_comes_back_at_once_is_two_claims() {
+    let (server, orchestrator, job) = at_work(1).await;
+    let first = take(&orchestrator, job).await.unwrap().unwrap();
+    let asked = server.seen_of("GetQueueItem").len();
+    // Twenty seconds are 200 ms in a hurry.
+    let later = Fault::Refused(503, vec![("retry-after", "20".to_owned())], String::new());
+    server.fault("GetQueueItem", At::Call(asked), later);
+    let (status, second) = tokio::join!(report(&orchestrator, &first, TransactionResult::GivenBack), async {
+        while server.seen_of("GetQueueItem").len() == asked {
+            tokio::task::yield_now().await;
+        }
+        take(&orchestrator, job).await.unwrap().unwrap()
+    });
+    assert_eq!(status.unwrap(), Status::New);
+    assert_eq!((second.item.id, second.claim == first.claim), (first.item.id, false));
+    assert_eq!(report(&orchestrator, &second, success()).await.unwrap(), Status::Successful);
+    assert_eq!(report(&orchestrator, &second, success()).await.unwrap(), Status::Successful);
+}
+
 /// Archived items stay archived, whatever else changes.
 #[tokio::test]
 async fn a_retention_that_archives_goes_on_archiving() {

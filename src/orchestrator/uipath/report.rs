@@ -105,10 +105,15 @@ impl Inner {
 
     /// Counts one more refusal. What is refused this often, over half a minute and more, will not be taken any more.
     fn is_refused_for_good(&self, held: &Held) -> bool {
-        self.book().held_mut(held.claim).is_none_or(|held| {
+        self.book().held_mut(held.claim).is_some_and(|held| {
             held.refusals += 1;
             held.refusals >= MOST_REFUSALS
         })
+    }
+
+    /// Whether the claim is still the one the item is held by.
+    fn is_held(&self, held: &Held) -> bool {
+        self.book().held(held.claim).is_some()
     }
 
     fn settle(&self, held: &Held, result: &TransactionResult, found: Found) -> Result<Status> {
@@ -176,7 +181,8 @@ impl Inner {
                 );
                 Err(OrchestratorError::new(ErrorKind::Unsupported, message))
             }
-            Some(Status::InProgress) if is_same_attempt(&item, held) => {
+            // Unless it was handed out here once more in the meantime.
+            Some(Status::InProgress) if is_same_attempt(&item, held) && self.is_held(held) => {
                 if let Some(held) = self.book().held_mut(held.claim) {
                     held.doubtful = true;
                 }
@@ -214,6 +220,13 @@ impl Inner {
         };
         let status =
             item.status().map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))?;
+        if status == Status::InProgress && !self.is_held(held) {
+            // It was handed out here once more: so it went back, and with it the claim.
+            return Ok(match result.outcome() {
+                None => Found::Recorded(Status::New),
+                Some(_) => Found::Lost(format!("item {} was handed out once more", held.claim.item())),
+            });
+        }
         Ok(judge(&item, status, held, result))
     }
 
