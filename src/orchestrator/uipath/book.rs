@@ -158,11 +158,22 @@ impl Book {
         self.held.get_mut(&claim.item().0).filter(|held| held.claim == claim)
     }
 
+    /// Whether this process was given the item once more after this claim.
+    pub(super) fn was_handed_out_again(&self, claim: Claim) -> bool {
+        let item = claim.item().0;
+        let held = self.held.get(&item).map(|held| held.claim.token());
+        let settled = self.settled.get(&item).map(|(token, _)| *token);
+        held.max(settled).is_some_and(|token| token > claim.token())
+    }
+
     /// The claim was used up.
     pub(super) fn settle(&mut self, claim: Claim, result: &TransactionResult, status: Status) {
         let start_processing = self.held(claim).and_then(|held| held.start_processing);
         self.forget(claim);
         let (item, token) = (claim.item().0, claim.token());
+        if self.settled.get(&item).is_some_and(|(newer, _)| *newer > token) {
+            return;
+        }
         self.settled.insert(item, (token, Settled { result: Kind::of(result), status, start_processing }));
         self.order.push_back((item, token));
         if self.order.len() > REMEMBERED

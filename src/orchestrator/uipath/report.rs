@@ -111,11 +111,6 @@ impl Inner {
         })
     }
 
-    /// Whether the claim is still the one the item is held by.
-    fn is_held(&self, held: &Held) -> bool {
-        self.book().held(held.claim).is_some()
-    }
-
     fn settle(&self, held: &Held, result: &TransactionResult, found: Found) -> Result<Status> {
         let claim = held.claim;
         match found {
@@ -182,7 +177,9 @@ impl Inner {
                 Err(OrchestratorError::new(ErrorKind::Unsupported, message))
             }
             // Unless it was handed out here once more in the meantime.
-            Some(Status::InProgress) if is_same_attempt(&item, held) && self.is_held(held) => {
+            Some(Status::InProgress)
+                if is_same_attempt(&item, held) && !self.book().was_handed_out_again(held.claim) =>
+            {
                 if let Some(held) = self.book().held_mut(held.claim) {
                     held.doubtful = true;
                 }
@@ -220,8 +217,8 @@ impl Inner {
         };
         let status =
             item.status().map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))?;
-        if status == Status::InProgress && !self.is_held(held) {
-            // It was handed out here once more: so it went back, and with it the claim.
+        if self.book().was_handed_out_again(held.claim) {
+            // So it went back, and with it the claim; whatever it is now, it is by the next one.
             return Ok(match result.outcome() {
                 None => Found::Recorded(Status::New),
                 Some(_) => Found::Lost(format!("item {} was handed out once more", held.claim.item())),
