@@ -48,13 +48,14 @@ fn names_and_numbers_are_the_documented_ones() {
     check!(AssetScope: "Global" = 0, "PerRobot" = 1);
     check!(AssetType: "Text" = 2, "Bool" = 3, "Integer" = 4, "Credential" = 5);
     check!(LogLevel: "Trace" = 0, "Debug" = 1, "Info" = 2, "Warn" = 3, "Error" = 4, "Fatal" = 5);
-    check!(UserType: "User" = 0, "Robot" = 1, "DirectoryUser" = 2, "DirectoryGroup" = 3);
 }
 
 /// These are stored in files: a number that changes makes old files lie.
 #[test]
 fn numbers_of_our_own_do_not_change() {
     check!(StopStrategy: "SoftStop" = 0, "Kill" = 1);
+    // The first four are documented.
+    check!(UserType: "User" = 0, "Robot" = 1, "DirectoryUser" = 2, "DirectoryGroup" = 3, "DirectoryRobot" = 4, "DirectoryExternalApplication" = 5);
     check!(EventAction: "Create" = 0, "Edit" = 1, "Delete" = 2, "Status" = 3, "Retry" = 4);
     check!(Outcome: "Successful" = 1, "BusinessException" = 2, "ApplicationException" = 3, "Unspecified" = 4, "Abandoned" = 5);
 }

@@ -156,6 +156,47 @@ impl fmt::Debug for Output {
     }
 }
 
+/// The largest analytics, in UTF-16 code units of their JSON text (contract section 3).
+pub const ANALYTICS_LIMIT: usize = 5_120;
+
+/// What a transaction leaves for those who count: a flat JSON object.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Analytics(Arc<str>);
+
+impl Analytics {
+    /// Checks and keeps a value.
+    ///
+    /// # Errors
+    ///
+    /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
+    /// code 1869 when it is larger than [`ANALYTICS_LIMIT`].
+    pub fn new(value: &Value) -> Result<Self, Refusal> {
+        check_flat(value, "Analytics")?;
+        let text = value.to_string();
+        if let Some(units) = units_over(&text, ANALYTICS_LIMIT) {
+            let message = format!("Analytics have {units} code units, the limit is {ANALYTICS_LIMIT}");
+            return Err(Refusal::new(ErrorCode::QUEUE_ITEM_ANALYTICS_DATA_SIZE_EXCEEDED, message));
+        }
+        Ok(Self(text.into()))
+    }
+
+    #[cfg(feature = "sqlite")] // the back end that keeps text
+    pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The JSON text.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Analytics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 fn check_flat(value: &Value, what: &str) -> Result<(), Refusal> {
     let invalid = |message: String| Refusal::new(ErrorCode::INVALID_ARGUMENT, message);
     let Value::Object(members) = value else {

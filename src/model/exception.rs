@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::code::ErrorCode;
 use super::content::units_over;
 use super::enumeration::enumeration;
+use super::refusal::Refusal;
 
 /// The longest reason and the longest details, in UTF-16 code units (contract section 3).
 pub const EXCEPTION_TEXT_LIMIT: usize = 102_400;
@@ -70,6 +72,19 @@ impl ProcessingException {
             self.associated_image_file_path.map(|text| bounded(text, EXCEPTION_TEXT_LIMIT));
         self
     }
+}
+
+/// Checks a text of a caller who is told that it is too long, instead of having it cut.
+///
+/// # Errors
+///
+/// Code 1870 when it is longer than [`EXCEPTION_TEXT_LIMIT`].
+pub fn validate_exception_text(text: &str) -> Result<(), Refusal> {
+    units_over(text, EXCEPTION_TEXT_LIMIT).map_or(Ok(()), |units| {
+        let message =
+            format!("a text of an exception has {units} code units, the limit is {EXCEPTION_TEXT_LIMIT}");
+        Err(Refusal::new(ErrorCode::QUEUE_PROCESSING_EXCEPTION_FIELD_SIZE_EXCEEDED, message))
+    })
 }
 
 /// The text, cut to the limit of UTF-16 code units; what was cut off is counted at its end.

@@ -43,6 +43,8 @@ pub struct ItemEvent {
     pub status: Status,
     /// The ReviewStatus afterwards.
     pub review_status: ReviewStatus,
+    /// The user who did it, where people did and it is known.
+    pub user_id: Option<i64>,
 }
 
 /// An event as a transition makes it. `version` sorts the events of one item.
@@ -58,6 +60,8 @@ pub struct Recorded {
     pub status: Status,
     /// The ReviewStatus afterwards.
     pub review_status: ReviewStatus,
+    /// The user who did it, where people did and it is known.
+    pub user_id: Option<i64>,
 }
 
 /// The events that the row itself remembers, without its creation: the take, and how it ended.
@@ -67,7 +71,14 @@ pub fn remembered(item: &ItemState) -> Vec<Recorded> {
         return events; // what there was has been recorded when the row was overwritten
     }
     let mut remember = |version, at, action, status| {
-        events.push(Recorded { version, at, action, status, review_status: ReviewStatus::None });
+        events.push(Recorded {
+            version,
+            at,
+            action,
+            status,
+            review_status: ReviewStatus::None,
+            user_id: None,
+        });
     };
     if let Some(taken) = item.start_processing {
         remember(item.token, taken, EventAction::Status, Status::InProgress);
@@ -88,6 +99,7 @@ pub fn events(id: ItemId, item: &ItemState, recorded: &[Recorded]) -> Vec<ItemEv
         action: EventAction::Create,
         status: Status::New,
         review_status: ReviewStatus::None,
+        user_id: None,
     };
     let mut all = vec![created];
     all.extend_from_slice(recorded);
@@ -100,6 +112,7 @@ pub fn events(id: ItemId, item: &ItemState, recorded: &[Recorded]) -> Vec<ItemEv
             action: event.action,
             status: event.status,
             review_status: event.review_status,
+            user_id: event.user_id,
         })
         .collect()
 }

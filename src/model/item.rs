@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::clock::whole_microseconds;
 use super::code::ErrorCode;
-use super::content::{Output, SpecificContent, units_over};
+use super::content::{Analytics, Output, SpecificContent, units_over};
 use super::enumeration::enumeration;
 use super::exception::{ExceptionType, ProcessingException};
 use super::key::{Claim, ItemId, ItemKey, JobKey, QueueId};
@@ -16,6 +16,7 @@ use super::queue::QueueDefinition;
 use super::refusal::Refusal;
 use super::result::Outcome;
 use super::review::ItemVersion;
+use super::schema::SchemaOf;
 use super::status::{ReviewStatus, Status};
 
 /// The longest reference, in UTF-16 code units (contract section 3).
@@ -95,6 +96,16 @@ pub struct QueueItem {
     pub executor_job: Option<JobKey>,
     /// The robot of that job, counted from 1.
     pub robot: Option<u32>,
+    /// The Orchestrator's number of the robot that holds it, or held it last.
+    pub robot_id: Option<i64>,
+    /// The job that added it.
+    pub creator_job: Option<JobKey>,
+    /// What its transaction left for those who count.
+    pub analytics: Option<Analytics>,
+    /// What the caller who ended it calls that operation.
+    pub operation_id: Option<String>,
+    /// What the caller who added it calls the operation that it belongs to.
+    pub parent_operation_id: Option<String>,
     /// Rises with every change.
     pub row_version: u64,
 }
@@ -145,6 +156,27 @@ pub struct NewQueueItem {
     pub(crate) defer_date: Option<Timestamp>,
     pub(crate) risk_sla_date: Option<Timestamp>,
     pub(crate) progress: Option<String>,
+    pub(crate) origin: Origin,
+}
+
+/// Where an item came from, as far as somebody said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) creator_job: Option<JobKey>,
+    pub(crate) parent_operation_id: Option<String>,
+    pub(crate) source: Option<Source>,
+}
+
+enumeration! {
+    /// What kind of program added an item (contract section 3). The numbers are ours.
+    pub(crate) Source {
+        /// A person, or a program of theirs.
+        Manual = 0,
+        /// An app.
+        Apps = 1,
+        /// The orchestration of processes.
+        ProcessOrchestration = 2,
+    }
 }
 
 impl fmt::Debug for NewQueueItem {
@@ -171,6 +203,7 @@ impl NewQueueItem {
             defer_date: None,
             risk_sla_date: None,
             progress: None,
+            origin: Origin::default(),
         }
     }
 
@@ -222,7 +255,7 @@ impl NewQueueItem {
     /// # Errors
     ///
     /// Codes 1009, 1015 and 1865 for content, reference and progress; 1850 when the queue takes only items with a
-    /// reference and this has none.
+    /// reference and this has none; 1857 when the content does not fit the queue's schema.
     pub fn validate(&self, queue: &QueueDefinition) -> Result<&SpecificContent, Refusal> {
         match &self.reference {
             Some(reference) => validate_reference(reference)?,
@@ -235,7 +268,12 @@ impl NewQueueItem {
         if let Some(progress) = &self.progress {
             validate_progress(progress)?;
         }
-        self.content.as_ref().map_err(Refusal::clone)
+        if let Some(name) = &self.origin.parent_operation_id {
+            validate_operation_id("ParentOperationId", name)?;
+        }
+        let content = self.content.as_ref().map_err(Refusal::clone)?;
+        queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
+        Ok(content)
     }
 }
 
@@ -256,6 +294,18 @@ pub fn validate_reference(reference: &str) -> Result<(), Refusal> {
         return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
     }
     Ok(())
+}
+
+/// Checks the name of an operation: at most [`REFERENCE_LIMIT`] code units.
+///
+/// # Errors
+///
+/// Code 1015 for its length.
+pub(crate) fn validate_operation_id(what: &str, name: &str) -> Result<(), Refusal> {
+    units_over(name, REFERENCE_LIMIT).map_or(Ok(()), |units| {
+        let message = format!("{what} has {units} code units, the limit is {REFERENCE_LIMIT}");
+        Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
+    })
 }
 
 /// Checks a progress text.

@@ -14,6 +14,21 @@ pub struct ItemId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(pub i64);
 
+/// The number of a folder. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct FolderId(pub i64);
+
+impl FolderId {
+    /// The folder that is there from the beginning. An embedded store that nobody serves has no other.
+    pub const SHARED: Self = Self(1);
+}
+
+impl fmt::Display for FolderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl fmt::Display for ItemId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -88,6 +103,10 @@ guid! {
 }
 
 impl JobKey {
+    /// Whoever takes items over HTTP: no job of ours, and nobody who beats. What is held in this name is held until there
+    /// is a result, or until the queue abandons it.
+    pub(crate) const CALLER: Self = Self(Uuid::nil());
+
     /// What a store writes beside each item the job holds: 63 of the key's random bits.
     pub fn number(self) -> JobNumber {
         let bytes = self.to_bytes();

@@ -255,6 +255,21 @@ pub fn transition(
     }
 }
 
+/// Who holds an item now: the claim of a caller over HTTP, who has none to show (contract section 9.1).
+///
+/// # Errors
+///
+/// As T12, but for whoever never had a claim it is none that is lost: codes 1852 and 1866.
+pub fn whoever_holds(item: &ItemState) -> Result<Holder, Refusal> {
+    match item.holder.filter(|_| item.status == Status::InProgress) {
+        Some(holder) => Ok(holder),
+        None => {
+            let (code, why) = no_report(item.status);
+            Err(Refusal::new(code, why))
+        }
+    }
+}
+
 /// T8: the time to which an item is postponed must be in the future.
 ///
 /// # Errors
@@ -276,6 +291,36 @@ pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool
         _ => (item.end_processing.unwrap_or(item.creation_time), queue.retention_days),
     };
     since + Duration::from_secs(u64::from(days) * 86_400) < now
+}
+
+/// T16: why an item in this state cannot be given new values.
+pub(crate) fn not_editable(status: Status) -> Refusal {
+    let code = match status {
+        Status::InProgress => ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS,
+        _ => ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
+    };
+    Refusal::new(code, format!("an item that is {status} cannot be edited"))
+}
+
+/// T24: why the content of an item in this state cannot be blanked.
+pub(crate) fn not_purgeable(status: Status) -> Refusal {
+    let message = format!("an item that is {status} cannot be purged");
+    Refusal::new(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY, message)
+}
+
+/// T12: why nobody can report on an item in this state.
+fn no_report(status: Status) -> (ErrorCode, String) {
+    match status {
+        Status::New => (ErrorCode::TRANSACTION_NOT_STARTED, "the item is New: it was not started".to_owned()),
+        Status::InProgress => (
+            ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
+            "another claim holds the item".to_owned(),
+        ),
+        status => (
+            ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
+            format!("the item is {status} already"),
+        ),
+    }
 }
 
 struct Step<'a> {
@@ -400,7 +445,7 @@ impl Step<'_> {
     /// T16.
     fn edit(&self, priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp>) -> Answer {
         if !self.item.status.is_editable() {
-            return Err(self.wrong_status("edited"));
+            return Err(not_editable(self.item.status));
         }
         self.change_recorded(EventAction::Edit, ItemState { priority, due_date, defer_date, ..self.next() })
     }
@@ -475,18 +520,11 @@ impl Step<'_> {
     fn holds(&self, claim: Holder) -> Result<(), Refusal> {
         let (code, message) = match self.item.status {
             Status::InProgress if self.item.holder == Some(claim) => return Ok(()),
-            Status::InProgress => (
-                ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
-                "another claim holds the item".to_owned(),
-            ),
             Status::New => (
-                ErrorCode::TRANSACTION_NOT_STARTED,
+                no_report(Status::New).0,
                 "the item is New: this claim on it ended when it went back into the queue".to_owned(),
             ),
-            status => (
-                ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
-                format!("the item is {status} already"),
-            ),
+            status => no_report(status),
         };
         Err(Refusal::claim_lost(code, message))
     }
@@ -568,6 +606,7 @@ impl Step<'_> {
             action,
             status: after.status,
             review_status: after.review_status,
+            user_id: None,
         }
     }
 
@@ -609,11 +648,7 @@ impl Step<'_> {
 
     fn wrong_status(&self, verb: &str) -> Refusal {
         let item = self.item;
-        let code = match (verb, item.status) {
-            ("edited", Status::InProgress) => ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS,
-            ("edited", _) => ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS,
-            _ => ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY,
-        };
+        let code = ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY;
         let superseded = if item.superseded { " and a copy of it carries on" } else { "" };
         Refusal::new(code, format!("an item that is {}{superseded} cannot be {verb}", item.status))
     }

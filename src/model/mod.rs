@@ -4,7 +4,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`queue`] | a queue and its policy |
+//! | [`queue`], [`schema`] | a queue and its policy; what its items have to look like |
 //! | [`item`] | an item, what a new one is made of, and who holds it |
 //! | [`content`] | SpecificContent and Output: flat JSON objects, bounded |
 //! | [`status`] | Status, ReviewStatus, and which moves exist |
@@ -20,6 +20,7 @@
 //! | [`key`] | identities |
 //! | [`code`] | the Orchestrator's numeric error codes |
 //! | [`clock`] | the only reader of the time of day |
+//! | [`directory`], [`permission`] | tenants, folders, users, roles: who may do what |
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
 pub(crate) mod enumeration;
@@ -28,6 +29,7 @@ pub mod asset;
 pub mod clock;
 pub mod code;
 pub mod content;
+pub mod directory;
 pub mod exception;
 pub mod history;
 pub mod item;
@@ -35,12 +37,14 @@ pub mod job;
 pub mod key;
 pub mod lifecycle;
 pub mod log;
+pub mod permission;
 pub mod query;
 pub mod queue;
 mod refusal;
 pub mod result;
 pub mod review;
 pub mod robot;
+pub mod schema;
 pub mod selection;
 pub mod statistics;
 pub mod status;

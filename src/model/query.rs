@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::exception::ExceptionType;
 use super::item::{Priority, QueueItem};
-use super::key::ItemKey;
+use super::key::{ItemKey, JobKey, QueueId};
 use super::status::{ReviewStatus, Status};
 
 /// A field of an item that can be asked for.
@@ -40,6 +40,11 @@ pub enum Field {
     ManualAncestorId,
     Progress,
     RowVersion,
+    RobotId,
+    ExecutorJobKey,
+    CreatorJobKey,
+    OperationId,
+    ParentOperationId,
 }
 
 /// What kind of values a field has.
@@ -104,6 +109,10 @@ pub enum Condition {
     Compare(Field, Comparison, Value),
     /// A text in a field.
     Text(Field, TextMatch, String),
+    /// A text field whose letters of ASCII are made small, compared with a text that has no capitals of ASCII.
+    LowerCompare(Field, Comparison, String),
+    /// A text in such a field.
+    LowerText(Field, TextMatch, String),
 }
 
 /// What a list is sorted by.
@@ -141,6 +150,11 @@ impl Field {
         Self::ManualAncestorId,
         Self::Progress,
         Self::RowVersion,
+        Self::RobotId,
+        Self::ExecutorJobKey,
+        Self::CreatorJobKey,
+        Self::OperationId,
+        Self::ParentOperationId,
     ];
 
     /// The name on the wire (contract section 12.1).
@@ -169,6 +183,11 @@ impl Field {
             Self::ManualAncestorId => "ManualAncestorId",
             Self::Progress => "Progress",
             Self::RowVersion => "RowVersion",
+            Self::RobotId => "RobotId",
+            Self::ExecutorJobKey => "ExecutorJobKey",
+            Self::CreatorJobKey => "CreatorJobKey",
+            Self::OperationId => "OperationId",
+            Self::ParentOperationId => "ParentOperationId",
         }
     }
 
@@ -180,8 +199,8 @@ impl Field {
     /// What kind of values it has.
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Reference | Self::Progress => Kind::Text,
-            Self::Key | Self::UniqueKey => Kind::Key,
+            Self::Reference | Self::Progress | Self::OperationId | Self::ParentOperationId => Kind::Text,
+            Self::Key | Self::UniqueKey | Self::ExecutorJobKey | Self::CreatorJobKey => Kind::Key,
             Self::DueDate
             | Self::DeferDate
             | Self::RiskSlaDate
@@ -214,6 +233,9 @@ impl Field {
         let number = |number: Option<i64>| number.map_or(Value::Null, Value::Number);
         let text = |text: Option<&String>| text.cloned().map_or(Value::Null, Value::Text);
         let time = |time: Option<Timestamp>| time.map_or(Value::Null, Value::Time);
+        let job = |job: Option<JobKey>| {
+            job.map_or(Value::Null, |job| Value::Key(ItemKey::from_bytes(job.to_bytes())))
+        };
         match self {
             Self::Id => Value::Number(item.id.0),
             Self::Key => Value::Key(item.key),
@@ -237,12 +259,25 @@ impl Field {
             Self::AncestorId => number(item.ancestor_id.map(|id| id.0)),
             Self::ManualAncestorId => number(item.manual_ancestor_id.map(|id| id.0)),
             Self::Progress => text(item.progress.as_ref()),
+            Self::RobotId => number(item.robot_id),
+            Self::ExecutorJobKey => job(item.executor_job),
+            Self::CreatorJobKey => job(item.creator_job),
+            Self::OperationId => text(item.operation_id.as_ref()),
+            Self::ParentOperationId => text(item.parent_operation_id.as_ref()),
             Self::RowVersion => Value::Number(i64::try_from(item.row_version).unwrap_or(i64::MAX)),
         }
     }
 }
 
 impl Value {
+    /// The value with its letters of ASCII made small.
+    fn lowered(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.to_ascii_lowercase()),
+            other => other,
+        }
+    }
+
     /// The order of two values of one kind; null has none.
     fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
@@ -256,32 +291,110 @@ impl Value {
 }
 
 impl Condition {
+    /// What it says about the queue and the status in words that every store finds quickly, and the rest. Together they
+    /// say what the condition said.
+    pub(crate) fn split(self) -> (Option<Vec<QueueId>>, Option<Vec<Status>>, Option<Self>) {
+        let parts = match self {
+            Self::All(parts) => parts,
+            other => vec![other],
+        };
+        let (mut queues, mut statuses, mut rest) = (None, None, Vec::new());
+        for part in parts {
+            if queues.is_none()
+                && let Some(numbers) = part.one_of(Field::QueueId)
+            {
+                queues = Some(numbers.into_iter().map(QueueId).collect());
+            } else if statuses.is_none()
+                && let Some(numbers) = part.one_of(Field::Status)
+            {
+                // A number that is none of a status is the status of no item.
+                let known = numbers.into_iter().filter_map(|number| Status::from_number(number).ok());
+                let mut known: Vec<Status> = known.collect();
+                known.sort_unstable();
+                known.dedup();
+                statuses = Some(known);
+            } else {
+                rest.push(part);
+            }
+        }
+        let rest = match rest.len() {
+            0 => None,
+            1 => rest.pop(),
+            _ => Some(Self::All(rest)),
+        };
+        (queues, statuses, rest)
+    }
+
+    /// The reference that it says an item has, and the rest.
+    pub(crate) fn split_reference(self) -> (Option<String>, Option<Self>) {
+        let mut parts = match self {
+            Self::All(parts) => parts,
+            other => vec![other],
+        };
+        let is_reference =
+            |part: &Self| matches!(part, Self::Compare(Field::Reference, Comparison::Equal, Value::Text(_)));
+        let found = parts.iter().position(is_reference).map(|at| parts.remove(at));
+        let reference = match found {
+            Some(Self::Compare(_, _, Value::Text(text))) => Some(text),
+            _ => None,
+        };
+        let rest = if parts.len() > 1 { Some(Self::All(parts)) } else { parts.pop() };
+        (reference, rest)
+    }
+
+    /// The numbers of which a field must be one, if that is all it says.
+    fn one_of(&self, of: Field) -> Option<Vec<i64>> {
+        match self {
+            Self::Compare(field, Comparison::Equal, Value::Number(number)) if *field == of => {
+                Some(vec![*number])
+            }
+            Self::Any(parts) if !parts.is_empty() => {
+                let numbers: Option<Vec<Vec<i64>>> = parts.iter().map(|part| part.one_of(of)).collect();
+                Some(numbers?.concat())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it holds for an item.
     pub fn holds(&self, item: &QueueItem) -> bool {
         match self {
             Self::All(conditions) => conditions.iter().all(|condition| condition.holds(item)),
             Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(item)),
             Self::Not(condition) => !condition.holds(item),
-            Self::Compare(field, comparison, value) => {
-                let of_item = field.of(item);
-                let order = of_item.order(value);
-                match comparison {
-                    Comparison::Equal => of_item == *value,
-                    Comparison::NotEqual => of_item != *value,
-                    Comparison::Less => order.is_some_and(Ordering::is_lt),
-                    Comparison::LessOrEqual => order.is_some_and(Ordering::is_le),
-                    Comparison::Greater => order.is_some_and(Ordering::is_gt),
-                    Comparison::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
-                }
+            Self::Compare(field, comparison, value) => comparison.holds(&field.of(item), value),
+            Self::LowerCompare(field, comparison, text) => {
+                comparison.holds(&field.of(item).lowered(), &Value::Text(text.clone()))
             }
-            Self::Text(field, matching, wanted) => match field.of(item) {
-                Value::Text(text) => match matching {
-                    TextMatch::Contains => text.contains(wanted.as_str()),
-                    TextMatch::StartsWith => text.starts_with(wanted.as_str()),
-                    TextMatch::EndsWith => text.ends_with(wanted.as_str()),
-                },
-                _ => false,
+            Self::Text(field, matching, wanted) => matching.holds(&field.of(item), wanted),
+            Self::LowerText(field, matching, wanted) => matching.holds(&field.of(item).lowered(), wanted),
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(self, value: &Value, wanted: &Value) -> bool {
+        let order = value.order(wanted);
+        match self {
+            Self::Equal => value == wanted,
+            Self::NotEqual => value != wanted,
+            Self::Less => order.is_some_and(Ordering::is_lt),
+            Self::LessOrEqual => order.is_some_and(Ordering::is_le),
+            Self::Greater => order.is_some_and(Ordering::is_gt),
+            Self::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
+        }
+    }
+}
+
+impl TextMatch {
+    fn holds(self, value: &Value, wanted: &str) -> bool {
+        match value {
+            Value::Text(text) => match self {
+                Self::Contains => text.contains(wanted),
+                Self::StartsWith => text.starts_with(wanted),
+                Self::EndsWith => text.ends_with(wanted),
             },
+            _ => false,
         }
     }
 }
@@ -306,6 +419,21 @@ pub fn compare(orders: &[Order], a: &QueueItem, b: &QueueItem) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_about_queue_and_status_is_found() {
+        let is = |field, number| Condition::Compare(field, Comparison::Equal, Value::Number(number));
+        let rest = Condition::Text(Field::Reference, TextMatch::StartsWith, "a".to_owned());
+        let either = Condition::Any(vec![is(Field::Status, 2), is(Field::Status, 99), is(Field::Status, 2)]);
+        let all = Condition::All(vec![is(Field::QueueId, 7), rest.clone(), either]);
+        assert_eq!(all.split(), (Some(vec![QueueId(7)]), Some(vec![Status::Failed]), Some(rest)));
+        assert_eq!(is(Field::Status, 0).split(), (None, Some(vec![Status::New]), None));
+        let mixed = Condition::Any(vec![is(Field::Status, 2), is(Field::QueueId, 1)]);
+        assert_eq!(mixed.clone().split(), (None, None, Some(mixed)));
+        let twice = Condition::All(vec![is(Field::Status, 0), is(Field::Status, 1)]);
+        assert_eq!(twice.split(), (None, Some(vec![Status::New]), Some(is(Field::Status, 1))));
+        assert_eq!(Condition::Any(Vec::new()).split().2, Some(Condition::Any(Vec::new())));
+    }
 
     #[test]
     fn every_field_is_found_by_its_name_in_any_case() {

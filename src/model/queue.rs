@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::code::ErrorCode;
-use super::key::{QueueId, QueueKey};
+use super::content::units_over;
+use super::key::{FolderId, QueueId, QueueKey};
 use super::refusal::Refusal;
+use super::schema::Schemas;
 
 /// The longest name of a queue, in UTF-16 code units.
 pub const NAME_LIMIT: usize = 50;
@@ -73,8 +76,84 @@ pub struct QueueDefinition {
     pub description: Option<String>,
     /// What the queue does with its items.
     pub policy: QueuePolicy,
+    /// What its items have to look like.
+    pub schemas: Schemas,
+    /// What people note about it.
+    pub notes: QueueNotes,
+    /// The folders it is in: one and the same queue in all of them. The first one is where it was made.
+    pub folders: Vec<FolderId>,
     /// When the queue was made.
     pub creation_time: Timestamp,
+}
+
+/// What people note about a queue. Kept and shown; nothing follows from it here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueNotes {
+    /// Within how many minutes items should be done; 0 for no such wish.
+    pub sla_in_minutes: u32,
+    /// After how many minutes they are at risk.
+    pub risk_sla_in_minutes: u32,
+    /// The process that works on the queue.
+    pub release_id: Option<i64>,
+    /// Labels.
+    pub tags: Vec<Tag>,
+}
+
+/// A label of a queue: each text at most 256 code units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    /// What it is called.
+    pub name: String,
+    /// How that is shown.
+    pub display_name: Option<String>,
+    /// Its value.
+    pub value: Option<String>,
+    /// How that is shown.
+    pub display_value: Option<String>,
+}
+
+/// The most labels of a queue.
+pub const MOST_TAGS: usize = 100;
+/// The longest text of a label, in UTF-16 code units.
+pub const TAG_LIMIT: usize = 256;
+/// The longest SLA, in minutes: 90 days (contract section 6).
+pub const MAX_SLA_IN_MINUTES: u32 = 129_600;
+
+impl QueueNotes {
+    fn validate(&self) -> Result<(), Refusal> {
+        let invalid = |message: String| Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        for (what, minutes) in
+            [("SlaInMinutes", self.sla_in_minutes), ("RiskSlaInMinutes", self.risk_sla_in_minutes)]
+        {
+            if minutes > MAX_SLA_IN_MINUTES {
+                return invalid(format!(
+                    "{what} is {minutes}; it should be between 0 and {MAX_SLA_IN_MINUTES}"
+                ));
+            }
+        }
+        if self.sla_in_minutes > 0 && self.release_id.is_none() {
+            return Err(Refusal::new(
+                ErrorCode::PARAMETER_MISSING,
+                "an SLA needs a process: ReleaseId is missing",
+            ));
+        }
+        if self.tags.len() > MOST_TAGS {
+            return invalid(format!(
+                "a queue has {} tags; it should be at most {MOST_TAGS}",
+                self.tags.len()
+            ));
+        }
+        let texts = |tag: &Tag| {
+            let Tag { name, display_name, value, display_value } = tag.clone();
+            [Some(name), display_name, value, display_value]
+        };
+        match self.tags.iter().flat_map(texts).flatten().find(|text| units_over(text, TAG_LIMIT).is_some()) {
+            Some(_) => invalid(format!("a text of a tag is longer than {TAG_LIMIT} code units")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A queue to be made, or the new settings of one.
@@ -86,12 +165,22 @@ pub struct NewQueueDefinition {
     pub description: Option<String>,
     /// What the queue does with its items.
     pub policy: QueuePolicy,
+    /// What its items have to look like. Default: anything.
+    pub schemas: Schemas,
+    /// What people note about it.
+    pub notes: QueueNotes,
 }
 
 impl NewQueueDefinition {
     /// A queue with the default policy.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), description: None, policy: QueuePolicy::default() }
+        Self {
+            name: name.into(),
+            description: None,
+            policy: QueuePolicy::default(),
+            schemas: Schemas::default(),
+            notes: QueueNotes::default(),
+        }
     }
 
     /// Sets the policy.
@@ -112,7 +201,8 @@ impl NewQueueDefinition {
     ///
     /// # Errors
     ///
-    /// Code 1015 for a value outside its range, 1009 for a name that is empty or has control characters.
+    /// Code 1015 for a value outside its range, 1009 for a name that is empty or has control characters, 1014 for an SLA
+    /// without a process, 1858 for a schema that is none.
     pub fn validate(&self) -> Result<(), Refusal> {
         let argument = |message: String| Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
         if self.name.trim().is_empty() {
@@ -141,7 +231,8 @@ impl NewQueueDefinition {
                 return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
             }
         }
-        Ok(())
+        self.notes.validate()?;
+        self.schemas.validate_definitions()
     }
 
     /// Checks whether a queue may be given these settings.
@@ -205,6 +296,9 @@ mod tests {
             name: "Invoices".to_owned(),
             description: None,
             policy: QueuePolicy::default(),
+            schemas: Schemas::default(),
+            notes: QueueNotes::default(),
+            folders: vec![FolderId::SHARED],
             creation_time: Timestamp::UNIX_EPOCH,
         };
         let mut change = NewQueueDefinition::new("Invoices 2");

@@ -1,5 +1,8 @@
 //! How many items of a queue are in which state.
 
+use jiff::Timestamp;
+
+use super::key::QueueId;
 use super::lifecycle::ItemState;
 use super::result::Outcome;
 use super::status::Status;
@@ -25,6 +28,20 @@ pub struct QueueStatistics {
     pub abandoned: i64,
     /// Deleted by somebody.
     pub deleted: i64,
+}
+
+/// Attempts of one queue that ended within one minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) queue: QueueId,
+    /// The minute, counted from 1970.
+    pub(crate) minute: i64,
+    pub(crate) outcome: Outcome,
+    pub(crate) count: i64,
+    /// How long they took together, in microseconds.
+    pub(crate) took: i64,
+    /// When the last one ended.
+    pub(crate) last: Timestamp,
 }
 
 impl QueueStatistics {

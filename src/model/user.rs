@@ -13,5 +13,9 @@ enumeration! {
         DirectoryUser = 2,
         /// A group of a directory.
         DirectoryGroup = 3,
+        /// A robot of a directory. (This number and the next are ours.)
+        DirectoryRobot = 4,
+        /// An application.
+        DirectoryExternalApplication = 5,
     }
 }

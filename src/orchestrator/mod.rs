@@ -374,15 +374,9 @@ pub struct Swept {
 /// Invalid for a URL that cannot be read, Unsupported for a scheme that this build does not have; for a
 /// file those of opening it.
 pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
-    let (scheme, rest) = url.split_once(':').ok_or_else(|| {
-        invalid(format!(
-            "{url:?} is not a URL: write a scheme and a colon first, as in sqlite:invoices.db or memory:"
-        ))
-    })?;
+    let (scheme, rest) = split(url)?;
     match scheme.to_ascii_lowercase().as_str() {
-        "memory" if rest.is_empty() => Ok(Arc::new(Observed::new(local::Local::memory()))),
-        "memory" => Err(invalid(format!("memory: takes nothing behind the colon, not {rest:?}"))),
-        "sqlite" => connect_sqlite(rest).await,
+        "memory" | "sqlite" => Ok(Arc::new(Observed::new(local::Local::open(url).await?))),
         "http" | "https" => connect_uipath(url).await,
         "uipath" if rest.is_empty() => {
             let url = std::env::var("UIPATH_URL");
@@ -402,27 +396,6 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
     }
 }
 
-#[cfg(feature = "sqlite")]
-async fn connect_sqlite(rest: &str) -> Result<Arc<dyn Administration>> {
-    let path = rest.strip_prefix("//").unwrap_or(rest);
-    if path.is_empty() {
-        return Err(invalid("sqlite: needs the path of a file, as in sqlite:invoices.db".to_owned()));
-    }
-    if path == ":memory:" {
-        return Err(invalid("sqlite::memory: is not a file; use memory: instead".to_owned()));
-    }
-    if let Some((_, query)) = path.split_once('?') {
-        return Err(invalid(format!("unknown option {query:?}: sqlite: takes a path and no options")));
-    }
-    Ok(Arc::new(Observed::new(local::Local::sqlite(path).await?)))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn connect_sqlite(_rest: &str) -> Result<Arc<dyn Administration>> {
-    let message = "performer was built without its feature \"sqlite\"; build it with --features sqlite";
-    Err(OrchestratorError::new(ErrorKind::Unsupported, message))
-}
-
 #[cfg(feature = "uipath")]
 async fn connect_uipath(url: &str) -> Result<Arc<dyn Administration>> {
     Ok(Arc::new(Observed::new(uipath::Uipath::builder(url).environment()?.connect().await?)))
@@ -432,6 +405,15 @@ async fn connect_uipath(url: &str) -> Result<Arc<dyn Administration>> {
 async fn connect_uipath(_url: &str) -> Result<Arc<dyn Administration>> {
     let message = "performer was built without its feature \"uipath\"; build it with --features uipath";
     Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+}
+
+/// The scheme of a URL, and what is behind the colon.
+fn split(url: &str) -> Result<(&str, &str)> {
+    url.split_once(':').ok_or_else(|| {
+        invalid(format!(
+            "{url:?} is not a URL: write a scheme and a colon first, as in sqlite:invoices.db or memory:"
+        ))
+    })
 }
 
 fn invalid(message: String) -> OrchestratorError {

@@ -13,6 +13,8 @@ pub(crate) struct Failure {
     pub(crate) trace_id: Option<String>,
     /// Seconds to wait, where the body says so.
     pub(crate) retry_after: Option<f64>,
+    /// The claim that was presented is no longer valid: only performer's own server says so.
+    pub(crate) claim_lost: bool,
 }
 
 /// The longest message that is kept, in characters.
@@ -54,6 +56,7 @@ impl Failure {
             code,
             message: one_line(&message),
             trace_id: text(object, &["traceId", "requestId"]),
+            claim_lost: get(object, "claimLost").and_then(Value::as_bool).unwrap_or(false),
             retry_after: ["retry_after", "retryAfter"]
                 .iter()
                 .find_map(|key| get(object, key))

@@ -50,24 +50,36 @@ fn condition(condition: &Condition) -> String {
         Condition::Any(any) => joined(any, " or ", "Id eq null"),
         Condition::Not(inner) => format!("not ({})", self::condition(inner)),
         Condition::Compare(field, comparison, value) => {
-            let word = match comparison {
-                Comparison::Equal => "eq",
-                Comparison::NotEqual => "ne",
-                Comparison::Less => "lt",
-                Comparison::LessOrEqual => "le",
-                Comparison::Greater => "gt",
-                Comparison::GreaterOrEqual => "ge",
-            };
-            format!("{} {word} {}", field.name(), literal(*field, value))
+            format!("{} {} {}", field.name(), word(*comparison), literal(*field, value))
         }
         Condition::Text(field, matching, text) => {
-            let function = match matching {
-                TextMatch::Contains => "contains",
-                TextMatch::StartsWith => "startswith",
-                TextMatch::EndsWith => "endswith",
-            };
-            format!("{function}({},{})", field.name(), quoted(text))
+            format!("{}({},{})", function(*matching), field.name(), quoted(text))
         }
+        Condition::LowerCompare(field, comparison, text) => {
+            format!("tolower({}) {} {}", field.name(), word(*comparison), quoted(text))
+        }
+        Condition::LowerText(field, matching, text) => {
+            format!("{}(tolower({}),{})", function(*matching), field.name(), quoted(text))
+        }
+    }
+}
+
+fn word(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "eq",
+        Comparison::NotEqual => "ne",
+        Comparison::Less => "lt",
+        Comparison::LessOrEqual => "le",
+        Comparison::Greater => "gt",
+        Comparison::GreaterOrEqual => "ge",
+    }
+}
+
+fn function(matching: TextMatch) -> &'static str {
+    match matching {
+        TextMatch::Contains => "contains",
+        TextMatch::StartsWith => "startswith",
+        TextMatch::EndsWith => "endswith",
     }
 }
 

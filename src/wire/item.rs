@@ -179,6 +179,11 @@ impl QueueItemDto {
                 .executor_job_key
                 .map(|key| crate::model::key::JobKey::from_bytes(key.into_bytes())),
             robot: None,
+            robot_id: self.robot_id,
+            creator_job: None,
+            analytics: None,
+            operation_id: self.operation_id,
+            parent_operation_id: None,
             row_version: self.row_version.unwrap_or_default().0,
         })
     }

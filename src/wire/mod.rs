@@ -14,24 +14,39 @@
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
 //! | `job`, `log` | jobs of robots, and their logs |
+//! | `leased` | what only performer's own server understands: leases, claims, batches |
 //! | `identity` | tokens |
 //! | `failure` | every shape an error may have |
-//! | `filter` | `$filter` |
+//! | `filter` | `$filter`, written |
+//! | `odata` | query options, read |
+//! | `folder_path` | folders in headers |
+//! | `metadata` | `$metadata` |
+//! | `asked`, `served` | what only a server reads, and what it answers |
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "server")]
+pub(crate) mod asked;
 pub(crate) mod failure;
 pub(crate) mod filter;
+pub(crate) mod folder_path;
 pub(crate) mod identity;
 pub(crate) mod instant;
 pub(crate) mod item;
 pub(crate) mod job;
+pub(crate) mod leased;
 #[cfg(feature = "robot-logs")]
 pub(crate) mod log;
+#[cfg(feature = "server")]
+pub(crate) mod metadata;
 pub(crate) mod named;
+#[cfg(feature = "server")]
+pub(crate) mod odata;
 pub(crate) mod queue;
 pub(crate) mod review;
 pub(crate) mod scalars;
+#[cfg(feature = "server")]
+pub(crate) mod served;
 pub(crate) mod transaction;
 
 pub(crate) use instant::Instant;

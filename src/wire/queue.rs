@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Instant, Named, Unreadable};
+use super::{Instant, Named, Unreadable, leased};
 use crate::model::enumeration::enumeration;
 use crate::model::key::{QueueId, QueueKey};
-use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy};
+use crate::model::schema::Schemas;
 
 /// A queue. What this version does not know is kept, so that a queue is written back as it was but for what changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,12 +41,33 @@ const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "F
 impl QueueDefinitionDto {
     /// Gives the queue new settings, without what a server of this version does not know: it would refuse them all
     /// (contract section 4.3).
-    pub(crate) fn with(mut self, queue: &NewQueueDefinition, server: Option<u32>) -> Self {
+    pub(crate) fn with(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
+        if is_ours {
+            let seconds = queue.policy.abandon_after.as_secs();
+            self.other.insert(leased::ABANDON_AFTER.to_owned(), seconds.into());
+        }
         self.name.clone_from(&queue.name);
         self.description.clone_from(&queue.description);
         self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
         self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
         self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
+        // What is not said about them stays as it is.
+        let NewQueueDefinition { schemas, notes, .. } = queue;
+        let mut say = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                self.other.insert(name.to_owned(), value);
+            }
+        };
+        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(Value::from);
+        say("SpecificDataJsonSchema", text(&schemas.specific_data));
+        say("OutputDataJsonSchema", text(&schemas.output_data));
+        say("AnalyticsDataJsonSchema", text(&schemas.analytics_data));
+        if *notes != QueueNotes::default() {
+            say("SlaInMinutes", Some(notes.sla_in_minutes.into()));
+            say("RiskSlaInMinutes", Some(notes.risk_sla_in_minutes.into()));
+            say("ReleaseId", notes.release_id.map(Value::from));
+            say("Tags", serde_json::to_value(&notes.tags).ok());
+        }
         let knows = |since: u32| server.is_none_or(|version| version >= since);
         self.retry_abandoned_items =
             knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
@@ -67,13 +89,36 @@ impl QueueDefinitionDto {
             enforce_unique_reference: self.enforce_unique_reference.unwrap_or(false),
             retention_days: retention.final_days,
             stale_retention_days: retention.stale_days,
-            ..QueuePolicy::default()
+            abandon_after: self
+                .other
+                .get(leased::ABANDON_AFTER)
+                .and_then(Value::as_u64)
+                .map_or(QueuePolicy::default().abandon_after, std::time::Duration::from_secs),
         };
         let key = self.key.ok_or_else(|| missing("Key"))?;
+        let schema = |name: &str| self.other.get(name).and_then(Value::as_str).map(Into::into);
+        let schemas = Schemas {
+            specific_data: schema("SpecificDataJsonSchema"),
+            output_data: schema("OutputDataJsonSchema"),
+            analytics_data: schema("AnalyticsDataJsonSchema"),
+        };
+        let minutes = |name: &str| {
+            self.other.get(name).and_then(Value::as_u64).and_then(|minutes| u32::try_from(minutes).ok())
+        };
+        let tags = self.other.get("Tags").cloned();
+        let notes = QueueNotes {
+            sla_in_minutes: minutes("SlaInMinutes").unwrap_or_default(),
+            risk_sla_in_minutes: minutes("RiskSlaInMinutes").unwrap_or_default(),
+            release_id: self.other.get("ReleaseId").and_then(Value::as_i64),
+            tags: tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default(),
+        };
         Ok(QueueDefinition {
             id: QueueId(self.id.ok_or_else(|| missing("Id"))?),
             key: QueueKey::from_bytes(key.into_bytes()),
             policy,
+            schemas,
+            notes,
+            folders: Vec::new(),
             creation_time: self.creation_time.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0),
             description: self.description.filter(|text| !text.is_empty()),
             name: self.name,
@@ -156,13 +201,13 @@ mod tests {
         let mut settings = NewQueueDefinition::new("Invoices").description("paid");
         settings.policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
         settings.policy.max_number_of_retries = 5;
-        let new = serde_json::to_value(queue.clone().with(&settings, Some(20))).unwrap();
+        let new = serde_json::to_value(queue.clone().with(&settings, Some(20), false)).unwrap();
         assert_eq!((&new["MaxNumberOfRetries"], &new["SlaInMinutes"]), (&Value::from(5), &Value::from(60)));
         assert_eq!((&new["Description"], &new["Tags"][0]["Name"]), (&Value::from("paid"), &Value::from("a")));
         assert!(new.as_object().unwrap().keys().all(|key| !key.contains('@')));
 
         let keys = |version| {
-            let dto = queue.clone().with(&settings, version);
+            let dto = queue.clone().with(&settings, version, false);
             let keys: Vec<String> =
                 serde_json::to_value(dto).unwrap().as_object().unwrap().keys().cloned().collect();
             keys

@@ -90,6 +90,7 @@ pub(crate) struct QueueItemEventDto {
     pub(crate) action: Named<EventAction>,
     pub(crate) status: Option<Named<Status>>,
     pub(crate) review_status: Option<Named<ReviewStatus>>,
+    pub(crate) user_id: Option<i64>,
 }
 
 impl QueueItemEventDto {
@@ -101,6 +102,7 @@ impl QueueItemEventDto {
             action: self.action.known()?,
             status: self.status?.known()?,
             review_status: self.review_status.as_ref().and_then(Named::known).unwrap_or(ReviewStatus::None),
+            user_id: self.user_id,
         })
     }
 }

@@ -1,11 +1,23 @@
 //! What is asked for items: adding, starting, progress, results, edits (contract sections 7 to 10).
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "server")]
+use serde_json::Value;
 
 use super::item::ProcessingExceptionDto;
 use super::{Instant, Named, Scalars};
+#[cfg(feature = "server")]
+use crate::model::Refusal;
+#[cfg(feature = "server")]
+use crate::model::clock::whole_microseconds;
+#[cfg(feature = "server")]
+use crate::model::code::ErrorCode;
 use crate::model::enumeration::enumeration;
-use crate::model::item::{NewQueueItem, Priority, ReferenceFilter};
+#[cfg(feature = "server")]
+use crate::model::item::Origin;
+use crate::model::item::{NewQueueItem, Priority, ReferenceFilter, Source};
+#[cfg(feature = "server")]
+use crate::model::key::JobKey;
 use crate::model::result::TransactionResult;
 
 /// The body of AddQueueItem.
@@ -29,6 +41,10 @@ pub(crate) struct QueueItemDataDto {
     pub(crate) risk_sla_date: Option<Instant>,
     pub(crate) reference: Option<String>,
     pub(crate) progress: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Named<Source>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_operation_id: Option<String>,
 }
 
 impl QueueItemDataDto {
@@ -43,8 +59,44 @@ impl QueueItemDataDto {
             risk_sla_date: item.risk_sla_date.map(Instant),
             reference: item.reference.clone(),
             progress: item.progress.clone(),
+            source: item.origin.source.map(Into::into),
+            parent_operation_id: item.origin.parent_operation_id.clone(),
         }
     }
+
+    /// The item that somebody wants to add.
+    ///
+    /// # Errors
+    ///
+    /// Code 1009 for a value that there is not.
+    #[cfg(feature = "server")]
+    pub(crate) fn into_item(self, creator_job: Option<JobKey>) -> Result<NewQueueItem, Refusal> {
+        let mut item = NewQueueItem::new(Value::Object(self.specific_content.unwrap_or_default().0));
+        item.reference = self.reference;
+        // UiPath's own activities always say it; Normal is what they say by default.
+        item.priority =
+            self.priority.map_or(Ok(Priority::Normal), |priority| known("Priority", &priority))?;
+        let source = self.source.map(|source| known("Source", &source)).transpose()?;
+        item.origin = Origin { creator_job, parent_operation_id: self.parent_operation_id, source };
+        item.progress = self.progress;
+        item.due_date = self.due_date.map(|at| whole_microseconds(at.0));
+        item.defer_date = self.defer_date.map(|at| whole_microseconds(at.0));
+        item.risk_sla_date = self.risk_sla_date.map(|at| whole_microseconds(at.0));
+        Ok(item)
+    }
+}
+
+/// A value of an enumeration that this version knows.
+///
+/// # Errors
+///
+/// Code 1009.
+#[cfg(feature = "server")]
+pub(crate) fn known<E: Copy + std::fmt::Display>(what: &str, value: &Named<E>) -> Result<E, Refusal> {
+    value.known().ok_or_else(|| {
+        let shown: String = value.to_string().chars().take(60).collect();
+        Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("{what} cannot be {shown:?}"))
+    })
 }
 
 enumeration! {
@@ -121,6 +173,8 @@ pub(crate) struct TransactionDataDto {
     pub(crate) reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reference_filter_option: Option<Named<ReferenceFilterOption>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_operation_id: Option<String>,
 }
 
 impl TransactionDataDto {
@@ -141,6 +195,7 @@ impl TransactionDataDto {
             due_date: None,
             reference,
             reference_filter_option: option.map(Named::Known),
+            parent_operation_id: None,
         }
     }
 
@@ -151,6 +206,7 @@ impl TransactionDataDto {
             defer_date: item.defer_date.map(Instant),
             due_date: item.due_date.map(Instant),
             reference: item.reference.clone(),
+            parent_operation_id: item.origin.parent_operation_id.clone(),
             ..Self::take(queue, robot, None)
         }
     }
@@ -177,6 +233,8 @@ pub(crate) struct TransactionResultDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<Scalars>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) analytics: Option<Scalars>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) operation_id: Option<String>,
@@ -197,6 +255,7 @@ impl TransactionResultDto {
             defer_date: None,
             due_date: None,
             output: None,
+            analytics: None,
             progress: progress.map(str::to_owned),
             operation_id: None,
         };

@@ -4,9 +4,10 @@
 //! of one queue together. All operations of a batch were under way at the same time, so this order is as
 //! good as any, and a report's retry copy can be taken in the same commit.
 //!
-//! Adding is in `apply/add.rs`, taking in `apply/take.rs`, reporting in `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, queries in `apply/query.rs`.
+//! Adding is in `apply/add.rs`, taking in `apply/take.rs`, reporting in `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, who may do what in `apply/directory.rs`, queries in `apply/query.rs`.
 
 mod add;
+mod directory;
 mod jobs;
 mod people;
 mod query;
@@ -21,14 +22,15 @@ use jiff::Timestamp;
 use self::report::Believed;
 use super::super::{OrchestratorError, Result};
 use super::rows::{Copy, Row, Rows, Written};
-use super::store::{Answer, Operation, Query, Store};
+use super::store::{Answer, Asked, Operation, Query, Store, WhichQueue, Within};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::Clock;
 use crate::model::code::ErrorCode;
+use crate::model::history::{EventAction, Recorded};
 use crate::model::item::{QueueItem, validate_progress};
 use crate::model::job::Job;
-use crate::model::key::{Claim, ItemId, JobKey, QueueId};
+use crate::model::key::{Claim, FolderId, ItemId, JobKey, QueueId};
 use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::statistics::QueueStatistics;
@@ -37,8 +39,8 @@ use crate::model::status::Status;
 impl<R: Rows> Store for R {
     fn commit(
         &mut self,
-        operations: Vec<Operation>,
-        more: &mut dyn FnMut() -> Vec<Operation>,
+        operations: Vec<Asked>,
+        more: &mut dyn FnMut() -> Vec<Asked>,
         clock: &dyn Clock,
         wake: &mut bool,
     ) -> Vec<Result<Answer>> {
@@ -53,6 +55,7 @@ impl<R: Rows> Store for R {
             rows: self,
             clock,
             now,
+            within: Within::SHARED,
             statistics: BTreeMap::new(),
             wake: false,
             known,
@@ -78,9 +81,9 @@ impl<R: Rows> Store for R {
         Rows::abort(self);
     }
 
-    fn read(&mut self, query: Query) -> Result<Answer> {
+    fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
         self.begin_reading()?;
-        let answer = query::answer(self, query);
+        let answer = query::answer(self, within, query);
         self.rollback();
         answer
     }
@@ -128,6 +131,8 @@ struct Apply<'a, R> {
     rows: &'a mut R,
     clock: &'a dyn Clock,
     now: Timestamp,
+    /// Where the operation is asked for that is being applied, and by whom.
+    within: Within,
     statistics: BTreeMap<QueueId, QueueStatistics>,
     wake: bool,
     /// What has been looked up in this batch already.
@@ -139,7 +144,7 @@ struct Apply<'a, R> {
 /// Queues and jobs that a batch has looked up. Nobody else changes them while its transaction is open.
 #[derive(Default)]
 struct Known {
-    queues: Vec<(String, Arc<QueueDefinition>)>,
+    queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
     jobs_alive: Vec<JobKey>,
 }
 
@@ -148,18 +153,19 @@ impl<R: Rows> Apply<'_, R> {
     /// the order is walked once for all of them.
     fn everything(
         mut self,
-        mut operations: Vec<Operation>,
-        more: &mut dyn FnMut() -> Vec<Operation>,
+        mut operations: Vec<Asked>,
+        more: &mut dyn FnMut() -> Vec<Asked>,
         count: &mut usize,
     ) -> Result<(Vec<Result<Answer>>, bool)> {
         // As many as the robots of a performer, often; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
         let (mut answers, mut takes) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
         loop {
-            for operation in operations {
+            for Asked { within, operation } in operations {
                 crash_point!(begins operation.name());
+                self.within = within;
                 if let Operation::Take(take) = operation {
-                    takes.push((answers.len(), take));
+                    takes.push((answers.len(), within.folder, take));
                     answers.push(Ok(Answer::Done)); // until it is taken
                     continue;
                 }
@@ -168,7 +174,13 @@ impl<R: Rows> Apply<'_, R> {
                     continue;
                 }
                 self.write_believed(&mut answers)?;
-                let lookups_stay = matches!(operation, Operation::Add { .. } | Operation::Progress { .. });
+                let lookups_stay = matches!(
+                    operation,
+                    Operation::Add { .. }
+                        | Operation::Progress { .. }
+                        | Operation::Settle(_)
+                        | Operation::ProgressOf { .. }
+                );
                 answers.push(settled(self.one(operation))?);
                 crash_point!(within "after_write");
                 if !lookups_stay {
@@ -202,16 +214,22 @@ impl<R: Rows> Apply<'_, R> {
             Operation::AddAndStart { take, item } => self.add_and_start(&take, &item),
             Operation::Report(_) | Operation::Take(_) => unreachable!("these are applied together"),
             Operation::Progress { claim, progress } => self.progress(claim, &progress),
-            Operation::CreateQueue(queue) => self.create_queue(queue),
-            Operation::UpdateQueue { name, queue } => self.update_queue(&name, queue),
-            Operation::DeleteQueue(name) => self.delete_queue(&name),
+            Operation::Settle(settlement) => self.settle(&settlement),
+            Operation::ProgressOf { id, progress } => self.progress_of(id, &progress),
+            Operation::CreateQueue(queue) => self.create_queue(*queue),
+            Operation::UpdateQueue { which, queue } => self.update_queue(&which, *queue),
+            Operation::DeleteQueue(which) => self.delete_queue(&which),
+            Operation::ShareQueues { queues, add, remove } => self.share_queues(&queues, &add, &remove),
+            Operation::Directory { new, changes } => self.change_directory(new, changes),
             Operation::Edit { id, edit } => self.edit(id, &edit),
+            Operation::DeleteOne(id) => self.delete_one(id),
+            Operation::Abandon(id) => self.abandon(id),
             Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
             Operation::Review { to, items } => self.each(items, |this, item| this.review(to, item)),
             Operation::SetReviewer { reviewer, items } => {
-                // An embedded store knows no users, and takes any reviewer.
+                // Whoever knows users has asked whether this one may review.
                 let event = |row_version| Event::SetReviewer { reviewer, permitted: true, row_version };
-                self.each(items, |this, item| this.happen(item.id, event(item.row_version)).map(drop))
+                self.each(items, |this, item| this.happen_here(item.id, event(item.row_version)).map(drop))
             }
             Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
             Operation::EditComment { comment, author, text } => {
@@ -235,7 +253,26 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
+    /// T10, by a caller over HTTP.
+    fn progress_of(&mut self, id: ItemId, progress: &str) -> Applied {
+        validate_progress(progress)?;
+        let row = self.row_here(id)?;
+        let policy = self.policy(row.queue)?;
+        let event = Event::Progress { claim: None };
+        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+            let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
+            self.apply(id, row.queue, &row.state, &change, &written)?;
+        }
+        Ok(Answer::Done)
+    }
+
     // What all of them share
+
+    /// The same for an item of the folder.
+    fn happen_here(&mut self, id: ItemId, event: Event) -> Applied<Status> {
+        self.row_here(id)?;
+        self.happen(id, event)
+    }
 
     /// Asks the rules what an event does to an item, and writes it.
     fn happen(&mut self, id: ItemId, event: Event) -> Applied<Status> {
@@ -266,7 +303,11 @@ impl<R: Rows> Apply<'_, R> {
     /// What belongs to a change once its row is written.
     fn written(&mut self, id: ItemId, queue: QueueId, before: &ItemState, change: &Change) -> Applied<()> {
         for event in &change.recorded {
-            self.rows.record(id, event)?;
+            // What people do; what the row remembered before is nobody's in particular.
+            let by_people =
+                !matches!(event.action, EventAction::Status) || event.version == change.after.row_version;
+            let user_id = self.within.user.filter(|_| by_people);
+            self.rows.record(id, &Recorded { user_id, ..*event })?;
         }
         let counted = self.statistics.entry(queue).or_default();
         counted.moved(before, &change.after);
@@ -298,30 +339,44 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
+    /// The queue of this name in the folder.
     fn queue(&mut self, name: &str) -> Applied<Arc<QueueDefinition>> {
-        if let Some((_, queue)) = self.known.queues.iter().find(|(known, _)| known == name) {
+        self.queue_in(self.within.folder, name)
+    }
+
+    fn queue_in(&mut self, folder: FolderId, name: &str) -> Applied<Arc<QueueDefinition>> {
+        let known = self.known.queues.iter();
+        let known = known.filter(|(known, ..)| *known == folder).find(|(_, known, _)| known == name);
+        if let Some((.., queue)) = known {
             return Ok(queue.clone());
         }
-        let queue = self.rows.queue_named(name)?;
+        let queue = self.rows.queue_named(folder, name)?;
         let queue = queue.ok_or_else(|| Stop::Refused(OrchestratorError::no_queue(name)))?;
-        self.known.queues.push((name.to_owned(), queue.clone()));
+        self.known.queues.push((folder, name.to_owned(), queue.clone()));
         Ok(queue)
     }
 
+    /// A queue of the folder.
+    fn which_queue(&mut self, which: &WhichQueue) -> Applied<Arc<QueueDefinition>> {
+        query::which(self.rows, self.within.folder, which)?.map_err(Stop::Refused)
+    }
+
     fn queue_by_id(&mut self, id: QueueId) -> Applied<Option<Arc<QueueDefinition>>> {
-        if let Some((_, queue)) = self.known.queues.iter().find(|(_, queue)| queue.id == id) {
+        if let Some((.., queue)) = self.known.queues.iter().find(|(.., queue)| queue.id == id) {
             return Ok(Some(queue.clone()));
         }
         let queue = self.rows.queue(id)?;
-        if let Some(queue) = &queue {
-            self.known.queues.push((queue.name.clone(), queue.clone()));
+        if let Some(queue) = &queue
+            && let Some(folder) = queue.folders.first()
+        {
+            self.known.queues.push((*folder, queue.name.clone(), queue.clone()));
         }
         Ok(queue)
     }
 
     /// Checks that a job may take items.
     fn check_alive(&mut self, key: JobKey) -> Applied<()> {
-        if !self.known.jobs_alive.contains(&key) {
+        if key != JobKey::CALLER && !self.known.jobs_alive.contains(&key) {
             self.job(key)?.alive()?;
             self.known.jobs_alive.push(key);
         }
@@ -338,6 +393,14 @@ impl<R: Rows> Apply<'_, R> {
     fn row(&mut self, id: ItemId) -> Applied<Row> {
         let row = self.rows.row(id)?;
         row.ok_or_else(|| Stop::Refused(OrchestratorError::no_item(id)))
+    }
+
+    /// The row of an item of the folder. One of another folder is not there.
+    fn row_here(&mut self, id: ItemId) -> Applied<Row> {
+        let row = self.row(id)?;
+        let queue = self.queue_by_id(row.queue)?;
+        let is_here = queue.is_some_and(|queue| queue.folders.contains(&self.within.folder));
+        if is_here { Ok(row) } else { Err(Stop::Refused(OrchestratorError::no_item(id))) }
     }
 
     fn item(&mut self, id: ItemId) -> Applied<QueueItem> {

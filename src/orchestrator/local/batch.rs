@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
 use super::inbox::{Batched, Inbox, Rest};
-use super::store::{Answer, Operation, Operations, Query, Store};
+use super::store::{Answer, Asked, Operations, Query, Store, Within};
 use crate::model::clock::Clock;
 
 /// The most operations in one transaction; what is left over is the next batch.
@@ -76,6 +76,7 @@ pub(super) enum Message {
 }
 
 struct Reading {
+    within: Within,
     query: Query,
     reply: oneshot::Sender<Result<Answer>>,
 }
@@ -156,8 +157,8 @@ impl Batch {
     }
 
     /// One operation.
-    pub(crate) async fn one(&self, operation: Operation) -> Result<Answer> {
-        let mut answers = self.all(smallvec![operation]).await;
+    pub(crate) async fn one(&self, asked: Asked) -> Result<Answer> {
+        let mut answers = self.all(smallvec![asked]).await;
         answers.pop().unwrap_or_else(|| Err(stopped()))
     }
 
@@ -177,15 +178,15 @@ impl Batch {
     }
 
     /// Answers a query.
-    pub(crate) async fn read(&self, query: Query) -> Result<Answer> {
+    pub(crate) async fn read(&self, within: Within, query: Query) -> Result<Answer> {
         match &self.way {
             Way::InPlace { store, .. } => {
                 let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                unless_panicking(|| store.read(query)).unwrap_or_else(Err)
+                unless_panicking(|| store.read(within, query)).unwrap_or_else(Err)
             }
             Way::Threads(Threads { reader, .. }) => {
                 let (reply, answer) = oneshot::channel();
-                reader.send(Reading { query, reply }).map_err(|_| stopped())?;
+                reader.send(Reading { within, query, reply }).map_err(|_| stopped())?;
                 answer.await.unwrap_or_else(|_| Err(stopped()))
             }
         }
@@ -308,8 +309,8 @@ impl Writer {
 
 fn commit(
     store: &mut dyn Store,
-    operations: Vec<Operation>,
-    more: &mut dyn FnMut() -> Vec<Operation>,
+    operations: Vec<Asked>,
+    more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &dyn Clock,
     changes: &Changes,
 ) -> Vec<Result<Answer>> {
@@ -340,8 +341,8 @@ fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
 }
 
 fn read_all(mut store: Box<dyn Store>, queries: &Receiver<Reading>) {
-    for Reading { query, reply } in queries {
-        let answer = unless_panicking(|| store.read(query)).unwrap_or_else(Err);
+    for Reading { within, query, reply } in queries {
+        let answer = unless_panicking(|| store.read(within, query)).unwrap_or_else(Err);
         let _ = reply.send(answer); // a reader who went away needs no answer
     }
 }

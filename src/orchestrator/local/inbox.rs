@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::super::{Report, Result};
 use super::batch::Message;
-use super::store::{Answer, Operation, Operations};
+use super::store::{Answer, Asked, Operation, Operations, Within};
 use crate::model::job::JobState;
 use crate::model::result::TransactionResult;
 
@@ -50,7 +50,7 @@ enum Told {
 
 /// What becomes one transaction, and who waits for it.
 pub(super) struct Batched {
-    pub(super) operations: Vec<Operation>,
+    pub(super) operations: Vec<Asked>,
     pub(super) callers: Callers,
 }
 
@@ -164,7 +164,8 @@ impl Inbox {
     }
 
     fn undo(&self, unheard: impl Iterator<Item = Result<Answer>>) {
-        let operations: Operations = unheard.filter_map(undone).flatten().collect();
+        let asked = |operation| Asked { within: Within::SHARED, operation };
+        let operations: Operations = unheard.filter_map(undone).flatten().map(asked).collect();
         if !operations.is_empty() {
             let (reply, _nobody) = oneshot::channel();
             self.state().push(operations, reply);
@@ -178,8 +179,7 @@ impl Inbox {
 
 impl State {
     fn push(&mut self, operations: Operations, reply: oneshot::Sender<Told>) {
-        let of_a_robot =
-            |operation: &Operation| matches!(operation, Operation::Report(_) | Operation::Take(_));
+        let of_a_robot = |asked: &Asked| matches!(asked.operation, Operation::Report(_) | Operation::Take(_));
         let is_robot = operations.iter().all(of_a_robot);
         let caller = Caller { count: operations.len(), reply, is_robot };
         self.waiting.push(Waiting { operations, caller });

@@ -1,6 +1,8 @@
 //! Queues in memory: the store for tests, for simulations, and for work that may be lost.
 
 mod item;
+mod list;
+mod order;
 #[cfg(test)]
 mod tests;
 
@@ -10,21 +12,19 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::item::{Item, passes, view};
+use self::item::{Item, view};
 use super::super::{ErrorKind, OrchestratorError, Result};
-use super::rows::{Copy, NewRow, NextItems, Row, Rows, Written};
+use super::rows::{Copy, List, NewRow, NextItems, Row, Rows, Written};
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
-use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
+use crate::model::item::QueueItem;
 use crate::model::job::Job;
-use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
-use crate::model::query;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
-use crate::model::selection::{SelectionKey, is_deferred};
-use crate::model::statistics::QueueStatistics;
-use crate::model::status::Status;
+use crate::model::selection::SelectionKey;
+use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Everything in sorted maps, so that the same calls give the same answers in the same order.
 pub(crate) struct Memory {
@@ -35,6 +35,7 @@ pub(crate) struct Memory {
     references: BTreeMap<(QueueId, Arc<str>), ItemId>,
     comments: BTreeMap<i64, Comment>,
     jobs: BTreeMap<JobKey, Job>,
+    directory: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
     last_comment: i64,
@@ -64,69 +65,12 @@ impl Memory {
             references: BTreeMap::new(),
             comments: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            directory: None,
             last_queue: 0,
             last_item: 0,
             last_comment: 0,
             in_transaction: false,
             torn: false,
-        }
-    }
-
-    fn place(&mut self, id: ItemId, now: Timestamp) {
-        let Some(item) = self.items.get(&id) else { return };
-        let state = &item.state;
-        let Some(queue) = self.queues.get_mut(&item.queue) else { return };
-        match state.status {
-            Status::New => match state.defer_date {
-                Some(defer_date) if is_deferred(state, now) => {
-                    queue.deferred.insert((defer_date, id));
-                }
-                _ => {
-                    queue.ready.insert(SelectionKey::new(state.priority, state.due_date, id));
-                }
-            },
-            Status::InProgress => {
-                if let Some(Holder { job, .. }) = state.holder {
-                    self.held.insert((job, id));
-                }
-            }
-            _ => {}
-        }
-        if state.holds_reference
-            && let Some(reference) = &item.reference
-        {
-            self.references.insert((item.queue, reference.clone()), id);
-        }
-    }
-
-    fn displace(&mut self, id: ItemId) {
-        let Some(item) = self.items.get(&id) else { return };
-        let state = &item.state;
-        let Some(queue) = self.queues.get_mut(&item.queue) else { return };
-        queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
-        if let Some(defer_date) = state.defer_date {
-            queue.deferred.remove(&(defer_date, id));
-        }
-        if let Some(Holder { job, .. }) = state.holder {
-            self.held.remove(&(job, id));
-        }
-        if state.holds_reference
-            && let Some(reference) = &item.reference
-        {
-            self.references.remove(&(item.queue, reference.clone()));
-        }
-    }
-
-    /// Items whose DeferDate has come join those that are ready.
-    fn promote(&mut self, queue: QueueId, now: Timestamp) {
-        let Some(queue) = self.queues.get_mut(&queue) else { return };
-        while let Some((defer_date, id)) = queue.deferred.first().copied()
-            && defer_date <= now
-        {
-            queue.deferred.pop_first();
-            if let Some(item) = self.items.get(&id) {
-                queue.ready.insert(SelectionKey::new(item.state.priority, item.state.due_date, id));
-            }
         }
     }
 
@@ -188,8 +132,9 @@ impl Rows for Memory {
         Ok(self.keys.item(now))
     }
 
-    fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
-        let mut live = self.queues.values().filter(|queue| !queue.deleted);
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        let is_here = |queue: &&Queue| !queue.deleted && queue.definition.folders.contains(&folder);
+        let mut live = self.queues.values().filter(is_here);
         if let Some(queue) = live.clone().find(|queue| queue.definition.name == name) {
             return Ok(Some(queue.definition.clone()));
         }
@@ -206,6 +151,10 @@ impl Rows for Memory {
         let mut queues: Vec<_> = live.map(|queue| (*queue.definition).clone()).collect();
         queues.sort_by_key(|queue| folded(&queue.name));
         Ok(queues)
+    }
+
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
+        self.update_queue(&QueueDefinition { folders: folders.to_vec(), ..queue.clone() })
     }
 
     fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
@@ -265,6 +214,10 @@ impl Rows for Memory {
             progress: row.progress.map(str::to_owned),
             robot: None,
             executor: None,
+            origin: row.origin.clone(),
+            robot_id: None,
+            analytics: None,
+            operation_id: None,
             recorded: Vec::new(),
         };
         Ok(self.insert(item, row.now))
@@ -292,6 +245,10 @@ impl Rows for Memory {
             progress: None,
             robot: None,
             executor: None,
+            origin: original.origin.clone(),
+            robot_id: None,
+            analytics: None,
+            operation_id: None,
             recorded: Vec::new(),
         };
         Ok(self.insert(item, copy.now))
@@ -340,9 +297,15 @@ impl Rows for Memory {
             if let Some(progress) = written.progress {
                 item.progress = Some(progress.to_owned());
             }
-            if let Some((job, robot)) = written.taken_by {
-                item.executor = Some(job);
-                item.robot = robot;
+            if let Some(analytics) = written.analytics {
+                item.analytics = Some(analytics.clone());
+            }
+            if let Some(operation_id) = written.operation_id {
+                item.operation_id = Some(operation_id.to_owned());
+            }
+            if let Some(taker) = written.taken_by {
+                item.executor = taker.executor.or(Some(taker.job).filter(|job| *job != JobKey::CALLER));
+                (item.robot, item.robot_id) = (taker.robot, taker.robot_id);
             }
         }
         self.place(id, written.now);
@@ -398,22 +361,25 @@ impl Rows for Memory {
         Ok(of_queue.filter(|(_, item)| !item.state.status.is_final()).map(|(id, _)| *id).collect())
     }
 
-    fn list(&mut self, queue: Option<QueueId>, filter: &ItemFilter, page: Page) -> Result<ItemPage> {
-        let visible = self.items.iter().filter(|(_, item)| self.is_visible(item));
-        let matching: Vec<_> = visible.filter(|(id, item)| passes(**id, item, queue, filter)).collect();
-        let count = matching.len() as u64;
-        if !filter.order.is_empty() {
-            let mut items: Vec<_> = matching.iter().map(|(id, item)| view(**id, item)).collect();
-            items.sort_by(|a, b| query::compare(&filter.order, a, b));
-            return Ok(ItemPage { items: items.into_iter().skip(page.skip).take(page.top).collect(), count });
-        }
-        let show = |(id, item): &(&ItemId, &Item)| view(**id, item);
-        let items = if page.descending {
-            matching.iter().rev().skip(page.skip).take(page.top).map(show).collect()
-        } else {
-            matching.iter().skip(page.skip).take(page.top).map(show).collect()
-        };
-        Ok(ItemPage { items, count })
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
+        Ok(self.items.iter().find(|(_, item)| item.unique_key == key).map(|(id, _)| *id))
+    }
+
+    fn list(&mut self, ask: &List<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
+        Ok(list::list(&self.items, ask))
+    }
+
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
+        Ok(list::ended_since(&self.items, queue, since))
+    }
+
+    fn directory(&mut self, known: u64) -> Result<Option<(u64, String)>> {
+        Ok(self.directory.clone().filter(|(version, _)| *version != known))
+    }
+
+    fn write_directory(&mut self, version: u64, text: &str) -> Result<()> {
+        self.directory = Some((version, text.to_owned()));
+        Ok(())
     }
 
     fn roots_created_before(
@@ -466,6 +432,10 @@ impl Rows for Memory {
 
     fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
         Ok(self.comments.values().filter(|comment| comment.item_id == id).cloned().collect())
+    }
+
+    fn all_comments(&mut self) -> Result<Vec<Comment>> {
+        Ok(self.comments.values().cloned().collect())
     }
 
     fn insert_job(&mut self, job: &Job) -> Result<()> {

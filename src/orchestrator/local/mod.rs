@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::batch::Batch;
-use self::store::{Answer, Operation, Operations, Query};
+use self::store::{Answer, Asked, Operation, Operations, Query, WhichQueue, Within};
 use self::sweep::{Sweep, Sweeps};
 use super::{
     Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
@@ -24,6 +24,8 @@ use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+#[cfg(feature = "server")]
+use crate::model::key::FolderId;
 use crate::model::key::{Claim, ItemId, JobKey, KeyMaker};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -38,21 +40,62 @@ mod memory;
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-mod store;
+pub(crate) mod store;
 mod sweep;
 
 /// An Orchestrator on this machine: the rules over a store of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Local {
-    batch: Batch,
+    batch: Arc<Batch>,
     clock: Arc<dyn Clock>,
-    sweeps: Mutex<Sweeps>,
+    sweeps: Arc<Mutex<Sweeps>>,
+    within: Within,
 }
 
 impl Local {
     /// Queues in the memory of this process, for tests and for work that may be lost.
     pub fn memory() -> Self {
         Self::memory_with_clock(Arc::new(SystemClock::new()))
+    }
+
+    /// The store at a URL: `sqlite:` and a path, or `memory:`.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for a URL that is none of these; as [`sqlite`](Self::sqlite).
+    pub async fn open(url: &str) -> Result<Self> {
+        let (scheme, rest) = super::split(url)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "memory" if rest.is_empty() => Ok(Self::memory()),
+            "memory" => Err(super::invalid(format!("memory: takes nothing behind the colon, not {rest:?}"))),
+            "sqlite" => Self::open_sqlite(rest).await,
+            scheme => Err(super::invalid(format!("{scheme}: is no store; stores are sqlite: and memory:"))),
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    async fn open_sqlite(rest: &str) -> Result<Self> {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() {
+            return Err(super::invalid(
+                "sqlite: needs the path of a file, as in sqlite:invoices.db".to_owned(),
+            ));
+        }
+        if path == ":memory:" {
+            return Err(super::invalid("sqlite::memory: is not a file; use memory: instead".to_owned()));
+        }
+        if let Some((_, query)) = path.split_once('?') {
+            return Err(super::invalid(format!(
+                "unknown option {query:?}: sqlite: takes a path and no options"
+            )));
+        }
+        Self::sqlite(path).await
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    async fn open_sqlite(_rest: &str) -> Result<Self> {
+        let message = "performer was built without its feature \"sqlite\"; build it with --features sqlite";
+        Err(super::OrchestratorError::new(super::ErrorKind::Unsupported, message))
     }
 
     /// The same, with a clock of the caller's.
@@ -124,7 +167,30 @@ impl Local {
     }
 
     fn new(batch: Batch, clock: Arc<dyn Clock>) -> Self {
-        Self { batch, clock, sweeps: Mutex::default() }
+        Self { batch: Arc::new(batch), clock, sweeps: Arc::default(), within: Within::SHARED }
+    }
+
+    /// The same store as a user sees it in a folder: the queues and items of others are not there.
+    #[cfg(feature = "server")]
+    pub(crate) fn within(&self, folder: FolderId, user: Option<i64>) -> Self {
+        Self { within: Within { folder, user }, ..self.clone() }
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    fn asked(&self, operation: Operation) -> Asked {
+        Asked { within: self.within, operation }
+    }
+
+    pub(crate) async fn one(&self, operation: Operation) -> Result<Answer> {
+        self.batch.one(self.asked(operation)).await
+    }
+
+    pub(crate) async fn read(&self, query: Query) -> Result<Answer> {
+        self.batch.read(self.within, query).await
     }
 }
 
@@ -132,10 +198,18 @@ impl Local {
 macro_rules! expect_answer {
     ($answer:expr, $variant:ident) => {
         match $answer? {
-            Answer::$variant(value) => Ok(value),
+            $crate::orchestrator::local::store::Answer::$variant(value) => {
+                Ok::<_, $crate::orchestrator::OrchestratorError>(value)
+            }
             other => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
         }
     };
+}
+#[cfg(feature = "server")]
+pub(crate) use expect_answer;
+
+fn named(name: &str) -> WhichQueue {
+    WhichQueue::Named(name.to_owned())
 }
 
 fn done(answer: Result<Answer>) -> Result<()> {
@@ -145,20 +219,20 @@ fn done(answer: Result<Answer>) -> Result<()> {
 #[async_trait]
 impl Orchestrator for Local {
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
-        expect_answer!(self.batch.one(Operation::StartJob(job)).await, Job)
+        expect_answer!(self.one(Operation::StartJob(job)).await, Job)
     }
 
     async fn beat(&self, job: JobKey) -> Result<JobState> {
-        expect_answer!(self.batch.one(Operation::Beat(job)).await, JobState)
+        expect_answer!(self.one(Operation::Beat(job)).await, JobState)
     }
 
     async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        expect_answer!(self.batch.one(Operation::EndJob { job, state, info }).await, Swept)
+        expect_answer!(self.one(Operation::EndJob { job, state, info }).await, Swept)
     }
 
     async fn sweep(&self) -> Result<Swept> {
         let began = self.clock.elapsed();
-        let jobs = expect_answer!(self.batch.read(Query::LiveJobs).await, LiveJobs);
+        let jobs = expect_answer!(self.read(Query::LiveJobs).await, LiveJobs);
         let sweep = self.sweeps().look(jobs, began)?;
         let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
         if !suspects && !overdue {
@@ -166,14 +240,14 @@ impl Orchestrator for Local {
         }
         let Sweep { suspects, overdue } = sweep;
         let operation = Operation::Sweep { suspects, overdue, planned: self.clock.elapsed() };
-        let answer = self.batch.one(operation).await;
+        let answer = self.one(operation).await;
         self.sweeps().swept(answer.is_ok(), overdue, began);
         expect_answer!(answer, Swept)
     }
 
     async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
         let operation = Operation::Add { queue: queue.to_owned(), item };
-        expect_answer!(self.batch.one(operation).await, Item).map(|item: Box<QueueItem>| *item)
+        expect_answer!(self.one(operation).await, Item).map(|item: Box<QueueItem>| *item)
     }
 
     async fn bulk_add_queue_items(
@@ -183,18 +257,20 @@ impl Orchestrator for Local {
         items: Vec<NewQueueItem>,
     ) -> Result<BulkAdded> {
         let operation = Operation::BulkAdd { queue: queue.to_owned(), commit_type, items };
-        expect_answer!(self.batch.one(operation).await, BulkAdded)
+        expect_answer!(self.one(operation).await, BulkAdded)
     }
 
     async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
-        expect_answer!(self.batch.one(Operation::AddAndStart { take, item }).await, Claimed)
+        let (take, item) = (take.into(), Box::new(item));
+        expect_answer!(self.one(Operation::AddAndStart { take, item }).await, Claimed)
     }
 
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
         let seen = self.batch.seen();
         let taking = take.is_some();
-        let mut operations: Operations = reports.into_iter().map(Operation::Report).collect();
-        operations.extend(take.map(Operation::Take));
+        let mut operations: Operations =
+            reports.into_iter().map(|report| self.asked(Operation::Report(report))).collect();
+        operations.extend(take.map(|take| self.asked(Operation::Take(take.into()))));
         let mut answers = self.batch.all(operations).await;
         let taken = if taking { answers.pop() } else { None };
         ReportedAndTaken {
@@ -207,7 +283,7 @@ impl Orchestrator for Local {
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
-        done(self.batch.one(Operation::Progress { claim, progress }).await)
+        done(self.one(Operation::Progress { claim, progress }).await)
     }
 
     async fn wait_for_items(&self, _queue: &str, seen: Seen, at_most: Duration) {
@@ -218,88 +294,87 @@ impl Orchestrator for Local {
 #[async_trait]
 impl Administration for Local {
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
-        expect_answer!(self.batch.one(Operation::CreateQueue(queue)).await, Queue)
+        expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue)
     }
 
     async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
-        let name = name.to_owned();
-        expect_answer!(self.batch.one(Operation::UpdateQueue { name, queue }).await, Queue)
+        let (which, queue) = (named(name), Box::new(queue));
+        expect_answer!(self.one(Operation::UpdateQueue { which, queue }).await, Queue)
     }
 
     async fn delete_queue(&self, name: &str) -> Result<()> {
-        done(self.batch.one(Operation::DeleteQueue(name.to_owned())).await)
+        done(self.one(Operation::DeleteQueue(named(name))).await)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
-        expect_answer!(self.batch.read(Query::Queue(name.to_owned())).await, Queue)
+        expect_answer!(self.read(Query::Queue(named(name))).await, Queue)
     }
 
     async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {
-        expect_answer!(self.batch.read(Query::Queues).await, Queues)
+        expect_answer!(self.read(Query::Queues).await, Queues)
     }
 
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
-        expect_answer!(self.batch.read(Query::Statistics(queue.to_owned())).await, Statistics)
+        expect_answer!(self.read(Query::Statistics(named(queue))).await, Statistics)
     }
 
     async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
-        expect_answer!(self.batch.read(Query::Item(id)).await, Item).map(|item: Box<QueueItem>| *item)
+        expect_answer!(self.read(Query::Item(id)).await, Item).map(|item: Box<QueueItem>| *item)
     }
 
     async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
-        expect_answer!(self.batch.read(Query::Items(Box::new(filter), page)).await, Items)
+        expect_answer!(self.read(Query::Items(Box::new(filter), page)).await, Items)
     }
 
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
-        expect_answer!(self.batch.one(Operation::Edit { id, edit }).await, Item)
-            .map(|item: Box<QueueItem>| *item)
+        expect_answer!(self.one(Operation::Edit { id, edit }).await, Item).map(|item: Box<QueueItem>| *item)
     }
 
     async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        expect_answer!(self.batch.one(Operation::Delete(items)).await, Failed)
+        expect_answer!(self.one(Operation::Delete(items)).await, Failed)
     }
 
     async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
-        expect_answer!(self.batch.read(Query::History(id)).await, History)
+        expect_answer!(self.read(Query::History(id)).await, History)
     }
 
     async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>> {
-        expect_answer!(self.batch.read(Query::Events(id)).await, Events)
+        expect_answer!(self.read(Query::Events(id)).await, Events)
     }
 
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        expect_answer!(self.batch.one(Operation::Review { to, items }).await, Failed)
+        expect_answer!(self.one(Operation::Review { to, items }).await, Failed)
     }
 
     async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        expect_answer!(self.batch.one(Operation::SetReviewer { reviewer, items }).await, Failed)
+        expect_answer!(self.one(Operation::SetReviewer { reviewer, items }).await, Failed)
     }
 
     async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
-        expect_answer!(self.batch.one(Operation::AddComment { id, author, text }).await, Comment)
+        expect_answer!(self.one(Operation::AddComment { id, author, text }).await, Comment)
     }
 
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
-        done(self.batch.one(Operation::EditComment { comment, author, text }).await)
+        done(self.one(Operation::EditComment { comment, author, text }).await)
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
-        expect_answer!(self.batch.read(Query::Comments(id)).await, Comments)
+        expect_answer!(self.read(Query::Comments(id)).await, Comments)
     }
 
     async fn purge_content(&self, id: ItemId) -> Result<()> {
-        done(self.batch.one(Operation::Purge(id)).await)
+        done(self.one(Operation::Purge(id)).await)
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        expect_answer!(self.batch.one(Operation::ApplyRetention { limit }).await, Removed)
+        expect_answer!(self.one(Operation::ApplyRetention { limit }).await, Removed)
     }
 
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
-        expect_answer!(self.batch.read(Query::Jobs { limit }).await, Jobs)
+        expect_answer!(self.read(Query::Jobs { limit }).await, Jobs)
     }
 
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
-        done(self.batch.one(Operation::StopJob { job, strategy }).await)
+        done(self.one(Operation::StopJob { job, strategy }).await)
     }
 }

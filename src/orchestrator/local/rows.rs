@@ -8,16 +8,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::Result;
-use crate::model::content::{Output, SpecificContent};
+use super::store::Taker;
+use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
 use crate::model::history::Recorded;
-use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use crate::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
 use crate::model::job::Job;
-use crate::model::key::{ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
-use crate::model::statistics::QueueStatistics;
+use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Rows, inside the one transaction that is open at a time.
 pub(crate) trait Rows: Send {
@@ -40,9 +41,12 @@ pub(crate) trait Rows: Send {
     /// Makes the key of the next item that will be inserted: greater than that of every item before it.
     fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey>;
 
-    fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>>;
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>>;
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>>;
+    /// All queues, by name.
     fn queues(&mut self) -> Result<Vec<QueueDefinition>>;
+    /// Puts a queue into these folders and no others.
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()>;
     /// Inserts a queue; its id is given by the store.
     fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId>;
     fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()>;
@@ -65,8 +69,8 @@ pub(crate) trait Rows: Send {
     fn write(&mut self, id: ItemId, queue: QueueId, before: &ItemState, after: &Written<'_>) -> Result<bool>;
     /// Writes the takes of items, all from one answer of [`next_items`](Self::next_items) and in its order.
     fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], now: Timestamp) -> Result<()> {
-        for TakenRow { id, before, after, job, robot } in taken {
-            let written = Written { taken_by: Some((*job, *robot)), ..Written::state(after, now) };
+        for TakenRow { id, before, after, taker } in taken {
+            let written = Written { taken_by: Some(*taker), ..Written::state(after, now) };
             assert!(self.write(*id, queue, before, &written)?, "item {id} was read in this transaction");
         }
         Ok(())
@@ -85,7 +89,15 @@ pub(crate) trait Rows: Send {
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>>;
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
     fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>>;
-    fn list(&mut self, queue: Option<QueueId>, filter: &ItemFilter, page: Page) -> Result<ItemPage>;
+    /// The item with this key of its own.
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
+    /// Items of these queues, and how many there are in all if that is asked for.
+    fn list(&mut self, ask: &List<'_>) -> Result<(Vec<QueueItem>, Option<u64>)>;
+    /// How attempts ended since a time, by minute.
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>>;
+    /// The directory, if there is one of another version than this.
+    fn directory(&mut self, known: u64) -> Result<Option<(u64, String)>>;
+    fn write_directory(&mut self, version: u64, text: &str) -> Result<()>;
     /// First attempts of a queue created before a time, the oldest first: where retention looks.
     fn roots_created_before(
         &mut self,
@@ -100,6 +112,7 @@ pub(crate) trait Rows: Send {
     fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
     fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;
     fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>>;
+    fn all_comments(&mut self) -> Result<Vec<Comment>>;
 
     fn insert_job(&mut self, job: &Job) -> Result<()>;
     fn job(&mut self, key: JobKey) -> Result<Option<Job>>;
@@ -126,6 +139,15 @@ pub(crate) struct NextItems<'a> {
     pub(crate) now: Timestamp,
 }
 
+/// Which items to list.
+#[derive(Debug)]
+pub(crate) struct List<'a> {
+    pub(crate) queues: &'a [QueueId],
+    pub(crate) filter: &'a ItemFilter,
+    pub(crate) page: Page,
+    pub(crate) count: bool,
+}
+
 /// A new item as it is inserted.
 #[derive(Debug)]
 pub(crate) struct NewRow<'a> {
@@ -136,6 +158,7 @@ pub(crate) struct NewRow<'a> {
     pub(crate) content: &'a SpecificContent,
     pub(crate) risk_sla_date: Option<Timestamp>,
     pub(crate) progress: Option<&'a str>,
+    pub(crate) origin: &'a Origin,
     /// The store's time: whether the item is deferred.
     pub(crate) now: Timestamp,
 }
@@ -157,8 +180,7 @@ pub(crate) struct TakenRow {
     pub(crate) id: ItemId,
     pub(crate) before: ItemState,
     pub(crate) after: ItemState,
-    pub(crate) job: JobKey,
-    pub(crate) robot: Option<u32>,
+    pub(crate) taker: Taker,
 }
 
 /// What is written with a change of state.
@@ -166,9 +188,10 @@ pub(crate) struct TakenRow {
 pub(crate) struct Written<'a> {
     pub(crate) state: &'a ItemState,
     pub(crate) now: Timestamp,
-    /// The job that takes it, and which of its robots.
-    pub(crate) taken_by: Option<(JobKey, Option<u32>)>,
+    pub(crate) taken_by: Option<Taker>,
     pub(crate) output: Option<&'a Output>,
+    pub(crate) analytics: Option<&'a Analytics>,
+    pub(crate) operation_id: Option<&'a str>,
     pub(crate) exception: Option<&'a ProcessingException>,
     pub(crate) progress: Option<&'a str>,
 }
@@ -176,6 +199,15 @@ pub(crate) struct Written<'a> {
 impl<'a> Written<'a> {
     /// Only the state.
     pub(crate) fn state(state: &'a ItemState, now: Timestamp) -> Self {
-        Self { state, now, taken_by: None, output: None, exception: None, progress: None }
+        Self {
+            state,
+            now,
+            taken_by: None,
+            output: None,
+            analytics: None,
+            operation_id: None,
+            exception: None,
+            progress: None,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a store is asked to do: a batch of operations in one durable transaction, and queries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,15 +8,18 @@ use smallvec::SmallVec;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
 use crate::model::clock::Clock;
+use crate::model::content::{Analytics, Output};
+use crate::model::directory::{Change, Directory};
 use crate::model::history::ItemEvent;
-use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
+use crate::model::item::{
+    ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
+};
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, QueueId, QueueKey};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
-#[cfg(feature = "crash-points")]
 use crate::model::result::TransactionResult;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
-use crate::model::statistics::QueueStatistics;
+use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 
 /// Keeps queues, items and jobs.
@@ -36,8 +40,8 @@ pub(crate) trait Store: Send {
     /// all operations.
     fn commit(
         &mut self,
-        operations: Vec<Operation>,
-        more: &mut dyn FnMut() -> Vec<Operation>,
+        operations: Vec<Asked>,
+        more: &mut dyn FnMut() -> Vec<Asked>,
         clock: &dyn Clock,
         wake: &mut bool,
     ) -> Vec<Result<Answer>>;
@@ -46,7 +50,7 @@ pub(crate) trait Store: Send {
     fn abort(&mut self);
 
     /// Answers a query from one consistent state.
-    fn read(&mut self, query: Query) -> Result<Answer>;
+    fn read(&mut self, within: Within, query: Query) -> Result<Answer>;
 
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;
@@ -54,9 +58,80 @@ pub(crate) trait Store: Send {
 
 /// The operations of one caller: a robot has a report and a take. Made in place, because memory that one thread takes
 /// and another gives back makes both wait.
-pub(crate) type Operations = SmallVec<[Operation; 2]>;
+pub(crate) type Operations = SmallVec<[Asked; 2]>;
+
+/// Where something is asked for, and by whom. What is in another folder is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Within {
+    pub(crate) folder: FolderId,
+    pub(crate) user: Option<i64>,
+}
+
+impl Within {
+    /// Where everything is that nobody serves.
+    pub(crate) const SHARED: Self = Self { folder: FolderId::SHARED, user: None };
+}
+
+/// One change, and in whose name.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) within: Within,
+    pub(crate) operation: Operation,
+}
+
+/// A queue by its name in the folder, or by its number.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WhichQueue {
+    Named(String),
+    Numbered(QueueId),
+    /// By its key.
+    Keyed(QueueKey),
+}
+
+/// Which items to take, and who takes them.
+#[derive(Clone, Debug)]
+pub(crate) struct Taking {
+    pub(crate) queue: Arc<str>,
+    pub(crate) count: usize,
+    pub(crate) reference: Option<ReferenceFilter>,
+    pub(crate) taker: Taker,
+}
+
+/// Who takes items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taker {
+    pub(crate) job: JobKey,
+    /// The robot of a job of ours.
+    pub(crate) robot: Option<u32>,
+    /// The robot of a caller over HTTP.
+    pub(crate) robot_id: Option<i64>,
+    /// The job that such a caller says it is.
+    pub(crate) executor: Option<JobKey>,
+}
+
+impl From<Take> for Taking {
+    fn from(take: Take) -> Self {
+        let Take { queue, job, robot, count, reference } = take;
+        let taker = Taker { job, robot, robot_id: None, executor: None };
+        Self { queue, count, reference, taker }
+    }
+}
+
+/// The result of a caller over HTTP, who has no claim to show (contract section 9.1).
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) item: ItemId,
+    pub(crate) result: TransactionResult,
+    /// What the transaction left, however it ended.
+    pub(crate) output: Option<Output>,
+    pub(crate) analytics: Option<Analytics>,
+    pub(crate) progress: Option<String>,
+    pub(crate) operation_id: Option<String>,
+}
 
 /// One change.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
 #[derive(Debug)]
 pub(crate) enum Operation {
     StartJob(NewJob),
@@ -82,26 +157,47 @@ pub(crate) enum Operation {
         items: Vec<NewQueueItem>,
     },
     AddAndStart {
-        take: Take,
-        item: NewQueueItem,
+        take: Taking,
+        item: Box<NewQueueItem>,
     },
     Report(Report),
-    Take(Take),
+    Take(Taking),
     Progress {
         claim: Claim,
         progress: String,
     },
-    CreateQueue(NewQueueDefinition),
-    UpdateQueue {
-        name: String,
-        queue: NewQueueDefinition,
+    Settle(Box<Settlement>),
+    /// The progress of an item, by a caller over HTTP.
+    ProgressOf {
+        id: ItemId,
+        progress: String,
     },
-    DeleteQueue(String),
+    CreateQueue(Box<NewQueueDefinition>),
+    UpdateQueue {
+        which: WhichQueue,
+        queue: Box<NewQueueDefinition>,
+    },
+    DeleteQueue(WhichQueue),
+    /// Puts queues into folders and takes them out of others.
+    ShareQueues {
+        queues: Vec<QueueId>,
+        add: Vec<FolderId>,
+        remove: Vec<FolderId>,
+    },
+    /// Changes the directory; makes this one first, where there is none.
+    Directory {
+        new: Option<Box<Directory>>,
+        changes: Vec<Change>,
+    },
     Edit {
         id: ItemId,
         edit: ItemEdit,
     },
     Delete(Vec<ItemVersion>),
+    /// One item, whatever its version.
+    DeleteOne(ItemId),
+    /// An item is abandoned, as if whoever holds it had gone.
+    Abandon(ItemId),
     Review {
         to: ReviewStatus,
         items: Vec<ItemVersion>,
@@ -148,7 +244,8 @@ impl Operation {
                 _ => "report",
             },
             Self::Take(_) => "claim",
-            Self::Progress { .. } => "progress",
+            Self::Settle(_) => "report",
+            Self::Progress { .. } | Self::ProgressOf { .. } => "progress",
             Self::CreateQueue(_) => "create_queue",
             Self::Review { .. } => "review",
             Self::ApplyRetention { .. } => "retention",
@@ -158,13 +255,40 @@ impl Operation {
 }
 
 /// One question.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
 #[derive(Debug)]
 pub(crate) enum Query {
-    Queue(String),
+    Queue(WhichQueue),
+    /// The queues in the folder.
     Queues,
-    Statistics(String),
+    /// The queues in any of these folders.
+    QueuesOf(Arc<[FolderId]>),
+    Statistics(WhichQueue),
     Item(ItemId),
+    ItemKeyed(ItemKey),
     Items(Box<ItemFilter>, Page),
+    /// Items of the queues in any of these folders; whether they are counted.
+    ItemsOf {
+        folders: Arc<[FolderId]>,
+        filter: Box<ItemFilter>,
+        page: Page,
+        count: bool,
+    },
+    /// The keys that attempts have of their own.
+    KeysOf(Vec<ItemId>),
+    /// One comment.
+    Comment(i64),
+    /// The comments on items of queues in any of these folders.
+    CommentsOf(Arc<[FolderId]>),
+    /// How attempts of a queue ended since a time.
+    Ended {
+        queue: Option<QueueId>,
+        since: Timestamp,
+    },
+    /// The directory, if it is newer than this version.
+    Directory {
+        known: u64,
+    },
     History(ItemId),
     Events(ItemId),
     Comments(ItemId),
@@ -176,6 +300,7 @@ pub(crate) enum Query {
 }
 
 /// The answer to an operation or a query.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
 #[derive(Debug)]
 pub(crate) enum Answer {
     Done,
@@ -188,6 +313,11 @@ pub(crate) enum Answer {
     Taken(SmallVec<[ClaimedItem; 1]>),
     Status(Status),
     Queue(QueueDefinition),
+    Numbers(Vec<i64>),
+    Keys(Vec<(ItemId, ItemKey)>),
+    Directory(Option<(u64, Directory)>),
+    Ended(Vec<Ended>),
+    Page(Vec<QueueItem>, Option<u64>),
     Failed(FailedItems),
     Comment(Comment),
     Removed(u64),

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::super::super::{BulkAdded, CommitType, FailedItem, Take};
+use super::super::super::{BulkAdded, CommitType, FailedItem};
 use super::super::rows::{NewRow, Rows};
-use super::super::store::Answer;
+use super::super::store::{Answer, Taking};
 use super::{Applied, Apply, Stop, refusal_of};
 use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
@@ -70,16 +70,16 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::BulkAdded(bulk))
     }
 
-    pub(super) fn add_and_start(&mut self, take: &Take, item: &NewQueueItem) -> Applied {
+    pub(super) fn add_and_start(&mut self, take: &Taking, item: &NewQueueItem) -> Applied {
         let queue = self.queue(&take.queue)?;
-        self.job(take.job)?.alive()?;
+        self.check_alive(take.taker.job)?;
         // Started at once, whatever its DeferDate says: that date is for a retry or for nobody.
         let mut item = item.clone();
         item.defer_date = None;
         let content = self.check_new(&queue, &item)?;
         let id = self.insert(&queue, &item, content)?;
         let row = self.row(id)?;
-        let claim = self.start(id, &row.state, &queue, take)?;
+        let claim = self.start(id, &row.state, &queue, take.taker)?;
         let item = Box::new(self.item(id)?);
         Ok(Answer::Claimed(ClaimedItem { item, claim }))
     }
@@ -114,6 +114,7 @@ impl<R: Rows> Apply<'_, R> {
             content,
             risk_sla_date: item.risk_sla_date,
             progress: item.progress.as_deref(),
+            origin: &item.origin,
             now: self.now,
         })?;
         self.statistics.entry(queue.id).or_default().count(&state, 1);

@@ -10,8 +10,8 @@ use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
-use crate::model::key::JobKey;
-use crate::model::lifecycle::Event;
+use crate::model::key::{ItemId, JobKey};
+use crate::model::lifecycle::{self, Event};
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn start_job(&mut self, job: NewJob) -> Applied {
@@ -91,6 +91,14 @@ impl<R: Rows> Apply<'_, R> {
             crash_point!(within "between_items");
         }
         Ok(held.len() as u64)
+    }
+
+    /// As if whoever holds an item had gone.
+    pub(super) fn abandon(&mut self, id: ItemId) -> Applied {
+        let row = self.row_here(id)?;
+        let job = lifecycle::whoever_holds(&row.state)?.job;
+        self.happen(id, Event::JobLost { job })?;
+        Ok(Answer::Done)
     }
 
     pub(super) fn abandon_overdue(&mut self) -> Applied<u64> {

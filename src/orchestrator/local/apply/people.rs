@@ -2,7 +2,7 @@
 
 use super::super::super::OrchestratorError;
 use super::super::rows::{Rows, Written};
-use super::super::store::Answer;
+use super::super::store::{Answer, WhichQueue};
 use super::{Applied, Apply, Stop, refusal_of};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -10,40 +10,46 @@ use crate::model::clock::whole_microseconds;
 use crate::model::code::ErrorCode;
 use crate::model::content::SpecificContent;
 use crate::model::item::{ItemEdit, validate_progress};
-use crate::model::key::{ItemId, QueueId};
+use crate::model::key::{FolderId, ItemId, QueueId};
 use crate::model::lifecycle::{self, Event, Transition};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::model::review::{FailedItems, ItemVersion, Person, validate_comment, validate_comment_author};
+use crate::model::schema::SchemaOf;
 use crate::model::status::ReviewStatus;
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn create_queue(&mut self, new: NewQueueDefinition) -> Applied {
         new.validate()?;
-        self.check_name_is_free(&new.name, None)?;
+        self.check_name_is_free(&new.name, self.within.folder, None)?;
         let mut queue = QueueDefinition {
             id: QueueId(0),
             key: self.rows.keys().queue(self.now),
             name: new.name,
             description: new.description,
             policy: new.policy,
+            schemas: new.schemas,
+            notes: new.notes,
+            folders: vec![self.within.folder],
             creation_time: self.now,
         };
         queue.id = self.rows.insert_queue(&queue)?;
         Ok(Answer::Queue(queue))
     }
 
-    pub(super) fn update_queue(&mut self, name: &str, new: NewQueueDefinition) -> Applied {
-        let queue = self.queue(name)?;
+    pub(super) fn update_queue(&mut self, which: &WhichQueue, new: NewQueueDefinition) -> Applied {
+        let queue = self.which_queue(which)?;
         new.validate_change_of(&queue)?;
-        self.check_name_is_free(&new.name, Some(queue.id))?;
-        let NewQueueDefinition { name, description, policy } = new;
-        let queue = QueueDefinition { name, description, policy, ..(*queue).clone() };
+        for folder in &queue.folders {
+            self.check_name_is_free(&new.name, *folder, Some(queue.id))?;
+        }
+        let NewQueueDefinition { name, description, policy, schemas, notes } = new;
+        let queue = QueueDefinition { name, description, policy, schemas, notes, ..(*queue).clone() };
         self.rows.update_queue(&queue)?;
         Ok(Answer::Queue(queue))
     }
 
-    pub(super) fn check_name_is_free(&mut self, name: &str, except: Option<QueueId>) -> Applied<()> {
-        match self.rows.queue_named(name)? {
+    fn check_name_is_free(&mut self, name: &str, folder: FolderId, except: Option<QueueId>) -> Applied<()> {
+        match self.rows.queue_named(folder, name)? {
             Some(taken) if Some(taken.id) != except => {
                 let message = format!("the name {:?} is already used", taken.name);
                 Err(Refusal::new(ErrorCode::NAME_ALREADY_USED, message).into())
@@ -52,8 +58,34 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    pub(super) fn delete_queue(&mut self, name: &str) -> Applied {
-        let queue = self.queue(name)?;
+    /// Puts queues into folders, and takes them out of others. A queue that is in no folder could be found by nobody.
+    pub(super) fn share_queues(
+        &mut self,
+        queues: &[QueueId],
+        add: &[FolderId],
+        remove: &[FolderId],
+    ) -> Applied {
+        for queue in queues {
+            let queue = self.which_queue(&WhichQueue::Numbered(*queue))?;
+            let mut folders: Vec<FolderId> =
+                queue.folders.iter().copied().filter(|folder| !remove.contains(folder)).collect();
+            for folder in add {
+                if !folders.contains(folder) {
+                    self.check_name_is_free(&queue.name, *folder, Some(queue.id))?;
+                    folders.push(*folder);
+                }
+            }
+            if folders.is_empty() {
+                let message = format!("queue {:?} would be in no folder any more", queue.name);
+                return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
+            }
+            self.rows.write_folders(&queue, &folders)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn delete_queue(&mut self, which: &WhichQueue) -> Applied {
+        let queue = self.which_queue(which)?;
         for id in self.rows.unfinished(queue.id)? {
             self.happen(id, Event::Delete { row_version: None })?;
         }
@@ -62,7 +94,12 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
-        let row = self.row(id)?;
+        let row = self.row_here(id)?;
+        if let Some(content) = &edit.specific_content
+            && let Some(queue) = self.queue_by_id(row.queue)?
+        {
+            queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
+        }
         if let Some(progress) = &edit.progress {
             validate_progress(progress)?;
         }
@@ -84,11 +121,16 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn delete(&mut self, item: ItemVersion) -> Applied<()> {
-        self.happen(item.id, Event::Delete { row_version: Some(item.row_version) }).map(drop)
+        self.happen_here(item.id, Event::Delete { row_version: Some(item.row_version) }).map(drop)
+    }
+
+    pub(super) fn delete_one(&mut self, id: ItemId) -> Applied {
+        self.happen_here(id, Event::Delete { row_version: None })?;
+        Ok(Answer::Done)
     }
 
     pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
-        self.happen(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
+        self.happen_here(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
     }
 
     /// Does something to each item; collects those that are refused.
@@ -109,7 +151,7 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn add_comment(&mut self, id: ItemId, author: &Person, text: &str) -> Applied {
-        self.row(id)?;
+        self.row_here(id)?;
         validate_comment(text)?;
         Ok(Answer::Comment(self.rows.insert_comment(id, author, text, self.now)?))
     }
@@ -118,6 +160,9 @@ impl<R: Rows> Apply<'_, R> {
         let Some(comment) = self.rows.comment(id)? else {
             return Err(Stop::Refused(OrchestratorError::not_found(format!("comment {id} does not exist"))));
         };
+        if self.row_here(comment.item_id).is_err() {
+            return Err(Stop::Refused(OrchestratorError::not_found(format!("comment {id} does not exist"))));
+        }
         validate_comment_author(&comment, person)?;
         text.map_or(Ok(()), validate_comment)?;
         self.rows.write_comment(id, text)?;
@@ -125,7 +170,7 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn purge(&mut self, id: ItemId) -> Applied {
-        self.happen(id, Event::Purge)?;
+        self.happen_here(id, Event::Purge)?;
         self.rows.set_content(id, &SpecificContent::empty())?;
         Ok(Answer::Done)
     }

@@ -2,16 +2,20 @@
 
 use super::super::super::{Report, Result};
 use super::super::rows::{Row, Rows, Written};
-use super::super::store::Answer;
+use super::super::store::{Answer, Settlement};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::whole_microseconds;
 use crate::model::code::ErrorCode;
-use crate::model::item::validate_progress;
+use crate::model::content::{Analytics, Output};
+use crate::model::exception::ProcessingException;
+use crate::model::item::{validate_operation_id, validate_progress};
 use crate::model::key::Holder;
 use crate::model::lifecycle::{self, Event, ItemState, Transition};
+use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::result::{Outcome, TransactionResult};
+use crate::model::schema::SchemaOf;
 use crate::model::status::Status;
 
 /// A success whose row is believed to be as this process left it when it took the item.
@@ -55,6 +59,9 @@ impl<R: Rows> Apply<'_, R> {
             Ok(None) | Err(Stop::Refused(_)) => return Ok(None),
             Err(Stop::Failed(error)) => return Err(error),
         };
+        if queue.schemas.output_data.is_some() {
+            return Ok(None);
+        }
         let event = event_of(&report.result, report.claim.holder());
         match lifecycle::transition(&row.state, event, &queue.policy, self.now) {
             Ok(Transition::Change(change)) if change.copy.is_none() && change.recorded.is_empty() => {
@@ -94,6 +101,48 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
+    /// The result of a caller over HTTP: for whoever holds the item.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Applied {
+        let Settlement { item: id, result, output, analytics, progress, operation_id } = settlement;
+        if let Some(progress) = progress {
+            validate_progress(progress)?;
+        }
+        if let Some(name) = operation_id {
+            validate_operation_id("OperationId", name)?;
+        }
+        let row = self.row_here(*id)?;
+        let holder = lifecycle::whoever_holds(&row.state)?;
+        let queue = self.queue_by_id(row.queue)?;
+        let policy = match &queue {
+            Some(queue) => {
+                check_schemas(queue, output.as_ref(), analytics.as_ref())?;
+                queue.policy.clone()
+            }
+            None => QueuePolicy::default(),
+        };
+        let event = event_of(result, holder);
+        let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
+            return Ok(Answer::Status(row.state.status));
+        };
+        let bounded = match result {
+            TransactionResult::Failed { exception, .. } => {
+                exception.clone().map(ProcessingException::within_limits)
+            }
+            _ => None,
+        };
+        let ended = change.after.status.is_final();
+        let written = Written {
+            output: output.as_ref(),
+            analytics: analytics.as_ref(),
+            operation_id: operation_id.as_deref().filter(|_| ended),
+            exception: bounded.as_ref(),
+            progress: progress.as_deref(),
+            ..Written::state(&change.after, self.now)
+        };
+        self.apply(*id, row.queue, &row.state, &change, &written)?;
+        Ok(Answer::Status(change.after.status))
+    }
+
     pub(super) fn report(&mut self, report: &Report) -> Applied {
         let id = report.claim.item;
         if let Some(progress) = &report.progress {
@@ -122,7 +171,13 @@ impl<R: Rows> Apply<'_, R> {
         let id = report.claim.item;
         let event = event_of(&report.result, report.claim.holder());
         // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
-        let policy = self.queue_by_id(row.queue)?.map(|queue| queue.policy.clone()).unwrap_or_default();
+        let queue = self.queue_by_id(row.queue)?;
+        if let (Some(queue), TransactionResult::Successful { output }) = (&queue, &report.result)
+            && row.state.holder == Some(report.claim.holder())
+        {
+            check_schemas(queue, output.as_ref(), None)?;
+        }
+        let policy = queue.map(|queue| queue.policy.clone()).unwrap_or_default();
         let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
             return Ok(Some(row.state.status));
         };
@@ -143,6 +198,21 @@ impl<R: Rows> Apply<'_, R> {
         self.written(id, row.queue, &row.state, &change)?;
         Ok(Some(change.after.status))
     }
+}
+
+/// What a transaction leaves has to look as the queue says.
+fn check_schemas(
+    queue: &QueueDefinition,
+    output: Option<&Output>,
+    analytics: Option<&Analytics>,
+) -> std::result::Result<(), Refusal> {
+    if let Some(output) = output {
+        queue.schemas.validate(SchemaOf::OutputData, output.as_json())?;
+    }
+    if let Some(analytics) = analytics {
+        queue.schemas.validate(SchemaOf::AnalyticsData, analytics.as_json())?;
+    }
+    Ok(())
 }
 
 fn event_of(result: &TransactionResult, claim: Holder) -> Event {

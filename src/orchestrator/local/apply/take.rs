@@ -4,30 +4,36 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::super::super::{Result, Take};
+use super::super::super::Result;
 use super::super::rows::{NextItems, Rows, TakenRow, Written};
-use super::super::store::Answer;
+use super::super::store::{Answer, Taker, Taking};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
 use crate::model::item::{ClaimedItem, QueueItem, ReferenceFilter};
-use crate::model::key::{Claim, ItemId};
+use crate::model::key::{Claim, FolderId, ItemId, JobKey};
 use crate::model::lifecycle::{self, Event, ItemState, Transition};
 use crate::model::queue::QueueDefinition;
 
 impl<R: Rows> Apply<'_, R> {
     /// All takes of a batch; those of one queue and filter together, so that the order is walked once.
-    pub(super) fn takes(&mut self, takes: Vec<(usize, Take)>, answers: &mut [Result<Answer>]) -> Result<()> {
+    pub(super) fn takes(
+        &mut self,
+        takes: Vec<(usize, FolderId, Taking)>,
+        answers: &mut [Result<Answer>],
+    ) -> Result<()> {
         let mut waiting = takes;
-        while let Some((_, first)) = waiting.first() {
-            let (queue, reference) = (first.queue.clone(), first.reference.clone());
-            let other = |(_, take): &mut (usize, Take)| take.queue != queue || take.reference != reference;
+        while let Some((_, folder, first)) = waiting.first() {
+            let (folder, queue, reference) = (*folder, first.queue.clone(), first.reference.clone());
+            let other = |(_, of, take): &mut (usize, FolderId, Taking)| {
+                *of != folder || take.queue != queue || take.reference != reference
+            };
             let others = waiting.extract_if(.., other).collect();
             let group = std::mem::replace(&mut waiting, others);
-            let wanted = group.iter().map(|(_, take)| take.count).fold(0, usize::saturating_add);
-            let (queue, items) = match self.next_items(&queue, reference.as_ref(), wanted) {
+            let wanted = group.iter().map(|(.., take)| take.count).fold(0, usize::saturating_add);
+            let (queue, items) = match self.next_items(folder, &queue, reference.as_ref(), wanted) {
                 Ok(found) => found,
                 Err(Stop::Refused(error)) => {
-                    for (at, _) in group {
+                    for (at, ..) in group {
                         answers[at] = Err(error.clone());
                     }
                     continue;
@@ -36,7 +42,7 @@ impl<R: Rows> Apply<'_, R> {
             };
             let mut written = Vec::with_capacity(items.len());
             let mut items = items.into_iter();
-            for (at, take) in group {
+            for (at, _, take) in group {
                 let taken = self.hand_out(&queue, &take, &mut items, &mut written);
                 answers[at] = settled(taken.map(Answer::Taken))?;
             }
@@ -49,11 +55,12 @@ impl<R: Rows> Apply<'_, R> {
     #[expect(clippy::type_complexity, reason = "a pair used once")]
     fn next_items(
         &mut self,
+        folder: FolderId,
         queue: &str,
         reference: Option<&ReferenceFilter>,
         count: usize,
     ) -> Applied<(Arc<QueueDefinition>, Vec<(ItemState, Box<QueueItem>)>)> {
-        let queue = self.queue(queue)?;
+        let queue = self.queue_in(folder, queue)?;
         let items = self.rows.next_items(&NextItems { queue: queue.id, reference, count, now: self.now })?;
         Ok((queue, items))
     }
@@ -62,18 +69,19 @@ impl<R: Rows> Apply<'_, R> {
     fn hand_out(
         &mut self,
         queue: &QueueDefinition,
-        take: &Take,
+        take: &Taking,
         items: &mut std::vec::IntoIter<(ItemState, Box<QueueItem>)>,
         written: &mut Vec<TakenRow>,
     ) -> Applied<SmallVec<[ClaimedItem; 1]>> {
         if items.len() == 0 {
             return Ok(SmallVec::new());
         }
-        self.check_alive(take.job)?;
+        let taker = take.taker;
+        self.check_alive(taker.job)?;
         let mut taken = SmallVec::with_capacity(take.count.min(items.len()));
         while taken.len() < take.count {
             let Some((before, mut item)) = items.next() else { break };
-            let event = Event::Take { job: take.job.number() };
+            let event = Event::Take { job: taker.job.number() };
             let after = match lifecycle::transition(&before, event, &queue.policy, self.now) {
                 Ok(Transition::Change(change)) => change.after,
                 Ok(other) => unreachable!("a take changes the item, it is not {other:?}"),
@@ -83,10 +91,10 @@ impl<R: Rows> Apply<'_, R> {
             item.status = after.status;
             item.start_processing = after.start_processing;
             item.row_version = after.row_version;
-            item.executor_job = Some(take.job);
-            item.robot = take.robot;
-            let claim = Claim { item: item.id, job: take.job, token: after.token };
-            written.push(TakenRow { id: item.id, before, after, job: take.job, robot: take.robot });
+            item.executor_job = taker.executor.or(Some(taker.job).filter(|job| *job != JobKey::CALLER));
+            (item.robot, item.robot_id) = (taker.robot, taker.robot_id);
+            let claim = Claim { item: item.id, job: taker.job, token: after.token };
+            written.push(TakenRow { id: item.id, before, after, taker });
             taken.push(ClaimedItem { item, claim });
         }
         Ok(taken)
@@ -98,15 +106,14 @@ impl<R: Rows> Apply<'_, R> {
         id: ItemId,
         state: &ItemState,
         queue: &QueueDefinition,
-        take: &Take,
+        taker: Taker,
     ) -> Applied<Claim> {
-        let event = Event::Take { job: take.job.number() };
+        let event = Event::Take { job: taker.job.number() };
         let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
             unreachable!("a take changes the item");
         };
-        let written =
-            Written { taken_by: Some((take.job, take.robot)), ..Written::state(&change.after, self.now) };
+        let written = Written { taken_by: Some(taker), ..Written::state(&change.after, self.now) };
         self.apply(id, queue.id, state, &change, &written)?;
-        Ok(Claim { item: id, job: take.job, token: change.after.token })
+        Ok(Claim { item: id, job: taker.job, token: change.after.token })
     }
 }

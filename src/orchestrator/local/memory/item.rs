@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::content::{Output, SpecificContent};
+use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
 use crate::model::history::Recorded;
-use crate::model::item::{ItemFilter, QueueItem};
+use crate::model::item::{ItemFilter, Origin, QueueItem};
 use crate::model::key::{ItemId, ItemKey, JobKey, QueueId};
 use crate::model::lifecycle::ItemState;
 
@@ -29,6 +29,10 @@ pub(super) struct Item {
     pub(super) progress: Option<String>,
     pub(super) robot: Option<u32>,
     pub(super) executor: Option<JobKey>,
+    pub(super) robot_id: Option<i64>,
+    pub(super) origin: Origin,
+    pub(super) analytics: Option<Analytics>,
+    pub(super) operation_id: Option<String>,
     pub(super) recorded: Vec<Recorded>,
 }
 
@@ -64,15 +68,19 @@ pub(super) fn view(id: ItemId, item: &Item) -> QueueItem {
         progress: item.progress.clone(),
         executor_job: state.holder.and(item.executor),
         robot: state.holder.and(item.robot),
+        robot_id: state.holder.and(item.robot_id),
+        creator_job: item.origin.creator_job,
+        analytics: item.analytics.clone(),
+        operation_id: item.operation_id.clone(),
+        parent_operation_id: item.origin.parent_operation_id.clone(),
         row_version: state.row_version,
     }
 }
 
 /// Whether a filter lets the item pass.
-pub(super) fn passes(id: ItemId, item: &Item, queue: Option<QueueId>, filter: &ItemFilter) -> bool {
+pub(super) fn passes(id: ItemId, item: &Item, filter: &ItemFilter) -> bool {
     let state = &item.state;
-    queue.is_none_or(|queue| queue == item.queue)
-        && (filter.status.is_empty() || filter.status.contains(&state.status))
+    (filter.status.is_empty() || filter.status.contains(&state.status))
         && (filter.review_status.is_empty() || filter.review_status.contains(&state.review_status))
         && filter.priority.is_none_or(|priority| priority == state.priority)
         && filter.reference.as_ref().is_none_or(|reference| reference.matches(item.reference.as_deref()))

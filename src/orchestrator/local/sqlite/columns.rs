@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use rusqlite::Row as SqlRow;
 use rusqlite::types::Type;
 
-use crate::model::content::{Output, SpecificContent};
+use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::item::{Priority, QueueItem};
-use crate::model::key::{Holder, ItemId, ItemKey, JobNumber, QueueId};
+use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
@@ -29,7 +29,8 @@ macro_rules! item_columns {
         concat!(
             $crate::orchestrator::local::sqlite::columns::state_columns!(),
             ", item.unique_key, chain_key, item.reference, item.risk_sla_date, ancestor_id, manual_ancestor_id, \
-             coalesce(item.content, item_content.content), output, progress, robot"
+             coalesce(item.content, item_content.content), output, progress, robot, robot_id, executor, analytics, \
+             operation_id, item.creator_job, item.parent_operation_id"
         )
     };
 }
@@ -157,6 +158,8 @@ pub(super) fn item(row: &SqlRow<'_>) -> Sql<(ItemState, Box<QueueItem>)> {
     let content = text(row, at(6))?;
     let touched = is_there(row, STATUS)?;
     let output = if touched { text(row, at(7))? } else { None };
+    let held =
+        |column| -> Sql<Option<[u8; 16]>> { if state.holder.is_some() { row.get(column) } else { Ok(None) } };
     let item = QueueItem {
         id,
         unique_key,
@@ -184,8 +187,13 @@ pub(super) fn item(row: &SqlRow<'_>) -> Sql<(ItemState, Box<QueueItem>)> {
         manual_ancestor_id: ancestor(5)?,
         is_superseded: state.superseded,
         progress: if touched { row.get(at(8))? } else { None },
-        executor_job: None,
+        executor_job: held(at(11))?.map(JobKey::from_bytes),
         robot: if state.holder.is_some() { row.get(at(9))? } else { None },
+        robot_id: if state.holder.is_some() { row.get(at(10))? } else { None },
+        creator_job: row.get::<_, Option<[u8; 16]>>(at(14))?.map(JobKey::from_bytes),
+        analytics: if touched { text(row, at(12))?.map(Analytics::from_stored) } else { None },
+        operation_id: if touched { row.get(at(13))? } else { None },
+        parent_operation_id: row.get(at(15))?,
         row_version: state.row_version,
     };
     Ok((state, Box::new(item)))

@@ -1,21 +1,20 @@
-//! The statements of the quiet path: queues, jobs, comments and lists.
+//! The statements of the quiet path: queues, jobs and comments.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::columns::{micros, numbered, time, time_or_none};
-use super::{prepared, query};
-use crate::model::item::{ItemFilter, Page, ReferenceFilter};
+use super::columns::{micros, numbered, time, time_or_none, unreadable};
+use super::prepared;
 use crate::model::job::{Job, JobState, NewJob};
-use crate::model::key::{ItemId, ItemKey, JobKey, QueueId, QueueKey};
-use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
+use crate::model::key::{FolderId, ItemId, JobKey, QueueId, QueueKey};
+use crate::model::queue::{QueueDefinition, QueueNotes, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
+use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
-use crate::model::status::Status;
 
 type Sql<T> = rusqlite::Result<T>;
 
@@ -23,7 +22,8 @@ type Sql<T> = rusqlite::Result<T>;
 
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
-     creation_time FROM queue WHERE deleted = 0";
+     creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
+     (SELECT group_concat(folder_id) FROM queue_folder WHERE queue_id = queue.id) FROM queue WHERE deleted = 0";
 
 fn read_queue(row: &SqlRow<'_>) -> Sql<QueueDefinition> {
     Ok(QueueDefinition {
@@ -41,7 +41,31 @@ fn read_queue(row: &SqlRow<'_>) -> Sql<QueueDefinition> {
             stale_retention_days: row.get(10)?,
         },
         creation_time: time(row, 11)?,
+        schemas: Schemas {
+            specific_data: row.get(12)?,
+            output_data: row.get(13)?,
+            analytics_data: row.get(14)?,
+        },
+        notes: notes(row)?,
+        folders: folders(row)?,
     })
+}
+
+fn notes(row: &SqlRow<'_>) -> Sql<QueueNotes> {
+    let text: Option<String> = row.get(15)?;
+    text.map_or_else(|| Ok(QueueNotes::default()), |text| serde_json::from_str(&text))
+        .map_err(|error| unreadable(15, Type::Text, error))
+}
+
+/// The folders of a queue, where it was made first.
+fn folders(row: &SqlRow<'_>) -> Sql<Vec<FolderId>> {
+    let home: i64 = row.get(16)?;
+    let text: Option<String> = row.get(17)?;
+    let ids = text.as_deref().unwrap_or_default().split(',').filter(|id| !id.is_empty()).map(str::parse);
+    let ids: Result<Vec<i64>, _> = ids.collect();
+    let mut ids = ids.map_err(|error| unreadable(17, Type::Text, error))?;
+    ids.sort_by_key(|id| (*id != home, *id));
+    Ok(ids.into_iter().map(FolderId).collect())
 }
 
 fn duration(row: &SqlRow<'_>, at: usize) -> Sql<Duration> {
@@ -53,9 +77,16 @@ fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn queue_named(connection: &Connection, name: &str) -> Sql<Option<Arc<QueueDefinition>>> {
-    let sql = format!("{QUEUE} AND folded_name = ?1");
-    prepared(connection, &sql)?.query_row([folded(name)], |row| read_queue(row).map(Arc::new)).optional()
+pub(super) fn queue_named(
+    connection: &Connection,
+    folder: FolderId,
+    name: &str,
+) -> Sql<Option<Arc<QueueDefinition>>> {
+    let sql = format!(
+        "{QUEUE} AND id = (SELECT queue_id FROM queue_folder WHERE folder_id = ?1 AND queue_folder.folded_name = ?2)"
+    );
+    let values = params![folder.0, folded(name)];
+    prepared(connection, &sql)?.query_row(values, |row| read_queue(row).map(Arc::new)).optional()
 }
 
 pub(super) fn queue(connection: &Connection, id: QueueId) -> Sql<Option<Arc<QueueDefinition>>> {
@@ -71,7 +102,8 @@ pub(super) fn queues(connection: &Connection) -> Sql<Vec<QueueDefinition>> {
 pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> Sql<QueueId> {
     const SQL: &str = "INSERT INTO queue (name, folded_name, description, accept_automatically_retry, \
          max_number_of_retries, retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, \
-         stale_retention_days, key, creation_time) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+         stale_retention_days, key, creation_time, specific_data_schema, output_data_schema, analytics_data_schema, \
+         notes, home_folder_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     let policy = &queue.policy;
     prepared(connection, SQL)?.execute(params![
         queue.name,
@@ -86,31 +118,64 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
         policy.stale_retention_days,
         queue.key.to_bytes(),
         micros(queue.creation_time),
+        queue.schemas.specific_data,
+        queue.schemas.output_data,
+        queue.schemas.analytics_data,
+        notes_text(queue)?,
+        queue.folders.first().map_or(FolderId::SHARED.0, |folder| folder.0),
     ])?;
-    let id = connection.last_insert_rowid();
-    prepared(connection, "INSERT INTO queue_statistics (queue_id) VALUES (?1)")?.execute([id])?;
-    Ok(QueueId(id))
+    let id = QueueId(connection.last_insert_rowid());
+    prepared(connection, "INSERT INTO queue_statistics (queue_id) VALUES (?1)")?.execute([id.0])?;
+    write_folders(connection, &QueueDefinition { id, ..queue.clone() }, &queue.folders)?;
+    Ok(id)
+}
+
+/// Nothing where nothing is noted.
+fn notes_text(queue: &QueueDefinition) -> Sql<Option<String>> {
+    if queue.notes == QueueNotes::default() {
+        return Ok(None);
+    }
+    serde_json::to_string(&queue.notes)
+        .map(Some)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+pub(super) fn write_folders(
+    connection: &Connection,
+    queue: &QueueDefinition,
+    folders: &[FolderId],
+) -> Sql<()> {
+    const SQL: &str = "INSERT INTO queue_folder (folder_id, folded_name, queue_id) VALUES (?1, ?2, ?3)";
+    prepared(connection, "DELETE FROM queue_folder WHERE queue_id = ?1")?.execute([queue.id.0])?;
+    for folder in folders {
+        prepared(connection, SQL)?.execute(params![folder.0, folded(&queue.name), queue.id.0])?;
+    }
+    Ok(())
 }
 
 pub(super) fn update_queue(connection: &Connection, queue: &QueueDefinition) -> Sql<()> {
     const SQL: &str = "UPDATE queue SET name = ?2, folded_name = ?3, description = ?4, \
          accept_automatically_retry = ?5, max_number_of_retries = ?6, retry_abandoned_items = ?7, abandon_after = ?8, \
-         retention_days = ?9, stale_retention_days = ?10 WHERE id = ?1";
+         retention_days = ?9, stale_retention_days = ?10, specific_data_schema = ?11, output_data_schema = ?12, \
+         analytics_data_schema = ?13, notes = ?14 WHERE id = ?1";
     let policy = &queue.policy;
-    prepared(connection, SQL)?
-        .execute(params![
-            queue.id.0,
-            queue.name,
-            folded(&queue.name),
-            queue.description,
-            policy.accept_automatically_retry,
-            policy.max_number_of_retries,
-            policy.retry_abandoned_items,
-            micros_of(policy.abandon_after),
-            policy.retention_days,
-            policy.stale_retention_days,
-        ])
-        .map(drop)
+    prepared(connection, SQL)?.execute(params![
+        queue.id.0,
+        queue.name,
+        folded(&queue.name),
+        queue.description,
+        policy.accept_automatically_retry,
+        policy.max_number_of_retries,
+        policy.retry_abandoned_items,
+        micros_of(policy.abandon_after),
+        policy.retention_days,
+        policy.stale_retention_days,
+        queue.schemas.specific_data,
+        queue.schemas.output_data,
+        queue.schemas.analytics_data,
+        notes_text(queue)?,
+    ])?;
+    write_folders(connection, queue, &queue.folders)
 }
 
 pub(super) fn statistics(connection: &Connection, queue: QueueId) -> Sql<QueueStatistics> {
@@ -150,152 +215,7 @@ pub(super) fn add_statistics(connection: &Connection, queue: QueueId, delta: &Qu
         .map(drop)
 }
 
-// Lists
-
-/// The ids of a page, and how many items pass the filter in all. Values are bound, never written into the
-/// statement.
-pub(super) fn list(
-    connection: &Connection,
-    queue: Option<QueueId>,
-    filter: &ItemFilter,
-    page: Page,
-) -> Sql<(Vec<ItemId>, u64)> {
-    let mut conditions = vec!["item.queue_id IN (SELECT id FROM queue WHERE deleted = 0)".to_owned()];
-    let mut values: Vec<Value> = Vec::new();
-    let mut condition = |text: &str, value: Value| {
-        values.push(value);
-        conditions.push(text.replace('?', &format!("?{}", values.len())));
-    };
-    if let Some(queue) = queue {
-        condition("item.queue_id = ?", queue.0.into());
-    }
-    if let Some(priority) = filter.priority {
-        condition("item.priority = ?", i64::from(priority.number()).into());
-    }
-    if let Some(exception_type) = filter.exception_type {
-        let text = "item.id IN (SELECT item_id FROM item_exception WHERE exception_type = ?)";
-        condition(text, i64::from(exception_type.number()).into());
-    }
-    if let Some(key) = filter.key {
-        // The key of a chain is the unique key of its first attempt.
-        let first = with_key(connection, key)?.map_or(0, |id| id.0);
-        condition("(item.id = ? AND item.root_id IS NULL OR item.root_id = ?)", first.into());
-    }
-    if let Some(from) = filter.created_from {
-        condition("item.creation_time >= ?", micros(from).into());
-    }
-    if let Some(before) = filter.created_before {
-        condition("item.creation_time < ?", micros(before).into());
-    }
-    match &filter.reference {
-        Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),
-        Some(ReferenceFilter::StartsWith(text)) => {
-            condition("substr(item.reference, 1, length(?)) = ?", text.clone().into());
-        }
-        None => {}
-    }
-    let attention =
-        !filter.status.is_empty() && filter.status.iter().all(|status| ATTENTION.contains(status));
-    if let Some(condition) = &filter.condition {
-        conditions.push(query::condition(condition, &mut values));
-    }
-    let copies = if filter.condition.is_some() || !filter.order.is_empty() { query::COPIES } else { "" };
-    let from = if attention {
-        // Said in the words of the index, or SQLite does not see that it has them.
-        conditions.push("(item_state.status = 2 OR item_state.status > 3)".to_owned());
-        if let Some(queue) = queue {
-            conditions.push(format!("item_state.queue_id = {}", queue.0));
-        }
-        "item_state CROSS JOIN item ON item.id = item_state.item_id"
-    } else {
-        "item LEFT JOIN item_state ON item_state.item_id = item.id"
-    };
-    one_of(
-        "coalesce(item_state.status, 0)",
-        filter.status.iter().map(|status| status.number()),
-        &mut conditions,
-    );
-    let review_status = filter.review_status.iter().map(|status| status.number());
-    one_of("coalesce(item_state.review_status, 0)", review_status, &mut conditions);
-    let matching = conditions.join(" AND ");
-    let count = format!("SELECT count(*) FROM {from}{copies} WHERE {matching}");
-    let count: i64 = prepared(connection, &count)?.query_row(params_from_iter(&values), |row| row.get(0))?;
-    let order = query::order(&filter.order, page.descending);
-    let (top, skip) = (page.top, page.skip.min(i64::MAX.unsigned_abs() as usize));
-    let ids = format!(
-        "SELECT item.id FROM {from}{copies} WHERE {matching} ORDER BY {order} LIMIT {top} OFFSET {skip}"
-    );
-    let ids = connection
-        .prepare(&ids)?
-        .query_map(params_from_iter(&values), |row| row.get(0).map(ItemId))?
-        .collect();
-    Ok((Sql::<Vec<ItemId>>::from(ids)?, count.unsigned_abs()))
-}
-
-/// The states of items that people look for: those of the index `item_attention`.
-const ATTENTION: [Status; 4] = [Status::Failed, Status::Abandoned, Status::Retried, Status::Deleted];
-
-/// A condition on an enumeration; its numbers are ours, not the caller's.
-fn one_of(column: &str, numbers: impl Iterator<Item = u8>, conditions: &mut Vec<String>) {
-    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
-    if !numbers.is_empty() {
-        conditions.push(format!("{column} IN ({})", numbers.join(", ")));
-    }
-}
-
-/// The item with a unique key. Keys rise with ids: no index is kept for them.
-fn with_key(connection: &Connection, key: ItemKey) -> Sql<Option<ItemId>> {
-    let id = first_id(connection, "unique_key", 0, |row| {
-        row.get(1).map(|bytes| ItemKey::from_bytes(bytes) >= key)
-    })?;
-    // The first one from there on: the one with this very id may have been removed.
-    let sql = "SELECT id, unique_key FROM item WHERE id >= ?1 ORDER BY id LIMIT 1";
-    let read = |row: &SqlRow<'_>| Ok((ItemId(row.get(0)?), ItemKey::from_bytes(row.get(1)?)));
-    let found = prepared(connection, sql)?.query_row([id], read).optional()?;
-    Ok(found.filter(|(_, found)| *found == key).map(|(id, _)| id))
-}
-
-/// Where retention looks: first attempts, by id, that were created before a time.
-///
-/// Ids and creation times rise together. So the walk ends at the first id that is too young, however many items
-/// came later.
-pub(super) fn roots_created_before(
-    connection: &Connection,
-    queue: QueueId,
-    before: Timestamp,
-    after: ItemId,
-    limit: i64,
-) -> Sql<Vec<ItemId>> {
-    const ROOTS: &str = "SELECT id FROM item WHERE id > ?1 AND id < ?2 AND queue_id = ?3 AND root_id IS NULL \
-                         AND creation_time < ?4 ORDER BY id LIMIT ?5";
-    let is_young = |row: &SqlRow<'_>| row.get(1).map(|created: i64| created >= micros(before));
-    let young = first_id(connection, "creation_time", after.0, is_young)?;
-    let values = params![after.0, young, queue.0, micros(before), limit];
-    prepared(connection, ROOTS)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
-}
-
-/// The first id after `after` whose row is late enough in a column that rises with the id, found by halving. One more
-/// than the last id, when there is none.
-fn first_id(
-    connection: &Connection,
-    column: &'static str,
-    after: i64,
-    is_late: impl Fn(&SqlRow<'_>) -> Sql<bool>,
-) -> Sql<i64> {
-    let last: Option<i64> =
-        prepared(connection, "SELECT max(id) FROM item")?.query_row([], |row| row.get(0))?;
-    let next = format!("SELECT id, {column} FROM item WHERE id >= ?1 ORDER BY id LIMIT 1");
-    let mut next = prepared(connection, &next)?;
-    let (mut early, mut late) = (after, last.unwrap_or(0).max(after) + 1); // none up to `early` is, each from `late` on is
-    while late - early > 1 {
-        let middle = early + (late - early) / 2;
-        match next.query_row([middle], |row| Ok((row.get::<_, i64>(0)?, is_late(row)?))).optional()? {
-            Some((id, false)) => early = id,
-            _ => late = middle,
-        }
-    }
-    Ok(late)
-}
+// Removing
 
 pub(super) fn remove_item(connection: &Connection, id: ItemId) -> Sql<()> {
     for sql in [
@@ -353,6 +273,11 @@ pub(super) fn comment(connection: &Connection, id: i64) -> Sql<Option<Comment>> 
 pub(super) fn comments_on(connection: &Connection, id: ItemId) -> Sql<Vec<Comment>> {
     let sql = format!("{COMMENT} WHERE item_id = ?1 ORDER BY id");
     prepared(connection, &sql)?.query_map([id.0], read_comment)?.collect()
+}
+
+pub(super) fn all_comments(connection: &Connection) -> Sql<Vec<Comment>> {
+    let sql = format!("{COMMENT} ORDER BY id");
+    prepared(connection, &sql)?.query_map([], read_comment)?.collect()
 }
 
 pub(super) fn write_comment(connection: &Connection, id: i64, text: Option<&str>) -> Sql<()> {

@@ -36,6 +36,14 @@ const fn column(field: Field) -> &'static str {
         Field::AncestorId => "item_copy.ancestor_id",
         Field::ManualAncestorId => "item_copy.manual_ancestor_id",
         Field::Progress => "item_state.progress",
+        Field::RobotId => "iif(item_state.holder IS NULL, NULL, item_state.robot_id)",
+        Field::ExecutorJobKey => {
+            "iif(item_state.holder IS NULL, NULL, \
+             coalesce(item_state.executor, (SELECT job.key FROM job WHERE job.number = item_state.holder)))"
+        }
+        Field::CreatorJobKey => "item.creator_job",
+        Field::OperationId => "item_state.operation_id",
+        Field::ParentOperationId => "item.parent_operation_id",
         Field::RowVersion => "coalesce(item_state.row_version, 1)",
     }
 }
@@ -47,32 +55,42 @@ pub(super) fn condition(condition: &Condition, values: &mut Vec<Bound>) -> Strin
         Condition::Any(any) => joined(any, " OR ", "0", values),
         Condition::Not(inner) => format!("NOT {}", self::condition(inner, values)),
         Condition::Compare(field, comparison, value) => {
-            let column = column(*field);
-            let value = bind(value, values);
-            match comparison {
-                // IS knows null; the others do not, and say neither yes nor no then.
-                Comparison::Equal => format!("({column} IS {value})"),
-                Comparison::NotEqual => format!("({column} IS NOT {value})"),
-                Comparison::Less => format!("coalesce({column} < {value}, 0)"),
-                Comparison::LessOrEqual => format!("coalesce({column} <= {value}, 0)"),
-                Comparison::Greater => format!("coalesce({column} > {value}, 0)"),
-                Comparison::GreaterOrEqual => format!("coalesce({column} >= {value}, 0)"),
-            }
+            compare(column(*field), *comparison, &bind(value, values))
         }
         Condition::Text(field, matching, text) => {
-            let column = column(*field);
-            let value = bind(&Value::Text(text.clone()), values);
-            match matching {
-                TextMatch::Contains => format!("coalesce(instr({column}, {value}) > 0, 0)"),
-                TextMatch::StartsWith => {
-                    format!("coalesce(substr({column}, 1, length({value})) = {value}, 0)")
-                }
-                // From the end; a text of no length would be the whole one from there.
-                TextMatch::EndsWith => format!(
-                    "coalesce({column} IS NOT NULL AND ({value} = '' OR length({column}) >= length({value}) AND substr({column}, -length({value})) = {value}), 0)"
-                ),
-            }
+            matches(column(*field), *matching, &bind(&Value::Text(text.clone()), values))
         }
+        Condition::LowerCompare(field, comparison, text) => {
+            let value = bind(&Value::Text(text.clone()), values);
+            compare(&format!("lower({})", column(*field)), *comparison, &value)
+        }
+        Condition::LowerText(field, matching, text) => {
+            let value = bind(&Value::Text(text.clone()), values);
+            matches(&format!("lower({})", column(*field)), *matching, &value)
+        }
+    }
+}
+
+fn compare(column: &str, comparison: Comparison, value: &str) -> String {
+    match comparison {
+        // IS knows null; the others do not, and say neither yes nor no then.
+        Comparison::Equal => format!("({column} IS {value})"),
+        Comparison::NotEqual => format!("({column} IS NOT {value})"),
+        Comparison::Less => format!("coalesce({column} < {value}, 0)"),
+        Comparison::LessOrEqual => format!("coalesce({column} <= {value}, 0)"),
+        Comparison::Greater => format!("coalesce({column} > {value}, 0)"),
+        Comparison::GreaterOrEqual => format!("coalesce({column} >= {value}, 0)"),
+    }
+}
+
+fn matches(column: &str, matching: TextMatch, value: &str) -> String {
+    match matching {
+        TextMatch::Contains => format!("coalesce(instr({column}, {value}) > 0, 0)"),
+        TextMatch::StartsWith => format!("coalesce(substr({column}, 1, length({value})) = {value}, 0)"),
+        // From the end; a text of no length would be the whole one from there.
+        TextMatch::EndsWith => format!(
+            "coalesce({column} IS NOT NULL AND ({value} = '' OR length({column}) >= length({value}) AND substr({column}, -length({value})) = {value}), 0)"
+        ),
     }
 }
 

@@ -6,22 +6,22 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
-use super::super::rows::{Copy, NewRow, NextItems, Row, Rows, TakenRow, Written};
+use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
-use super::{Sqlite, error, order, people, prepared, row_count};
+use super::{Sqlite, error, list, order, people, prepared, row_count};
 use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{EventAction, Recorded};
-use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem};
+use crate::model::item::QueueItem;
 use crate::model::job::Job;
-use crate::model::key::{ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
 use crate::model::selection::is_deferred;
-use crate::model::statistics::QueueStatistics;
+use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 use rusqlite::types::Type;
 
@@ -107,8 +107,8 @@ impl Rows for Sqlite {
         Ok(self.keys.item(now))
     }
 
-    fn queue_named(&mut self, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
-        self.run(|c| people::queue_named(c, name))
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        self.run(|c| people::queue_named(c, folder, name))
     }
 
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
@@ -128,7 +128,14 @@ impl Rows for Sqlite {
     }
 
     fn delete_queue(&mut self, id: QueueId) -> Result<()> {
-        self.run(|c| prepared(c, "UPDATE queue SET deleted = 1 WHERE id = ?1")?.execute([id.0]).map(drop))
+        self.run(|c| {
+            prepared(c, "UPDATE queue SET deleted = 1 WHERE id = ?1")?.execute([id.0])?;
+            prepared(c, "DELETE FROM queue_folder WHERE queue_id = ?1")?.execute([id.0]).map(drop)
+        })
+    }
+
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
+        self.run(|c| people::write_folders(c, queue, folders))
     }
 
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
@@ -245,18 +252,18 @@ impl Rows for Sqlite {
     }
 
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
-        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status) \
-                           VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let Recorded { version, at, action, status, review_status } = event;
+        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
+                           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let Recorded { version, at, action, status, review_status, user_id } = event;
         let numbers = (action.number(), status.number(), review_status.number());
         self.run(|c| {
-            let values = params![id.0, version, micros(*at), numbers.0, numbers.1, numbers.2];
+            let values = params![id.0, version, micros(*at), numbers.0, numbers.1, numbers.2, user_id];
             prepared(c, SQL)?.execute(values).map(drop)
         })
     }
 
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
-        const SQL: &str = "SELECT version, at, action, status, review_status FROM item_event \
+        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
                            WHERE item_id = ?1 ORDER BY version";
         self.run(|c| {
             let read = |row: &rusqlite::Row<'_>| {
@@ -266,6 +273,7 @@ impl Rows for Sqlite {
                     action: numbered!(row, 2, EventAction)?,
                     status: numbered!(row, 3, Status)?,
                     review_status: numbered!(row, 4, ReviewStatus)?,
+                    user_id: row.get(5)?,
                 })
             };
             prepared(c, SQL)?.query_map([id.0], read)?.collect()
@@ -309,10 +317,31 @@ impl Rows for Sqlite {
         self.run(|c| ids(c, SQL, [queue.0]))
     }
 
-    fn list(&mut self, queue: Option<QueueId>, filter: &ItemFilter, page: Page) -> Result<ItemPage> {
-        let (ids, count) = self.run(|c| people::list(c, queue, filter, page))?;
-        let items: Result<Vec<_>> = ids.into_iter().map(|id| self.item(id)).collect();
-        Ok(ItemPage { items: items?.into_iter().flatten().collect(), count })
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
+        self.run(|c| list::with_key(c, key))
+    }
+
+    fn list(&mut self, ask: &List<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
+        self.run(|c| {
+            let (ids, count) = list::list(c, ask)?;
+            let items: Sql<Vec<_>> = ids.into_iter().map(|id| item(c, id)).collect();
+            Ok((items?.into_iter().flatten().collect(), count))
+        })
+    }
+
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
+        self.run(|c| list::ended_since(c, queue, since))
+    }
+
+    fn directory(&mut self, known: u64) -> Result<Option<(u64, String)>> {
+        const SQL: &str = "SELECT version, text FROM directory WHERE version <> ?1";
+        self.run(|c| prepared(c, SQL)?.query_row([known], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+    }
+
+    fn write_directory(&mut self, version: u64, text: &str) -> Result<()> {
+        const SQL: &str = "INSERT INTO directory (id, version, text) VALUES (1, ?1, ?2) \
+                           ON CONFLICT (id) DO UPDATE SET version = ?1, text = ?2";
+        self.run(|c| prepared(c, SQL)?.execute(params![version, text]).map(drop))
     }
 
     fn roots_created_before(
@@ -322,7 +351,7 @@ impl Rows for Sqlite {
         after: ItemId,
         limit: usize,
     ) -> Result<Vec<ItemId>> {
-        self.run(|c| people::roots_created_before(c, queue, before, after, row_count(limit)))
+        self.run(|c| list::roots_created_before(c, queue, before, after, row_count(limit)))
     }
 
     fn remove_item(&mut self, id: ItemId) -> Result<()> {
@@ -347,6 +376,10 @@ impl Rows for Sqlite {
 
     fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
         self.run(|c| people::comments_on(c, id))
+    }
+
+    fn all_comments(&mut self) -> Result<Vec<Comment>> {
+        self.run(people::all_comments)
     }
 
     fn insert_job(&mut self, job: &Job) -> Result<()> {
@@ -399,7 +432,7 @@ fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {
     if state.outcome.is_some() {
         item.processing_exception = exception(connection, id)?;
     }
-    if let Some(holder) = state.holder {
+    if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
         let job = prepared(connection, "SELECT key FROM job WHERE number = ?1")?
             .query_row([holder.job.0], |row| row.get(0).map(JobKey::from_bytes));
         item.executor_job = job.optional()?;

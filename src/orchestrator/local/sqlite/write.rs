@@ -3,11 +3,12 @@
 use rusqlite::{Connection, Statement, params};
 
 use super::super::rows::{Copy, NewRow, TakenRow, Written};
+use super::super::store::Taker;
 use super::columns::micros;
 use super::{order, prepared};
-use crate::model::content::Output;
+use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
-use crate::model::key::{ItemId, QueueId};
+use crate::model::key::{ItemId, JobKey, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::status::Status;
 
@@ -31,8 +32,8 @@ pub(super) fn write_large_content(connection: &Connection, id: ItemId, content: 
 
 pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>) -> Sql<()> {
     const SQL: &str = "INSERT INTO item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
-                       holds_reference, unique_key, reference, content) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                       holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     let state = row.state;
     let content = row.content.as_json();
     prepared(connection, SQL)?.execute(params![
@@ -47,6 +48,9 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
         row.unique_key.to_bytes(),
         row.reference,
         in_row(content),
+        row.origin.creator_job.map(JobKey::to_bytes),
+        row.origin.parent_operation_id,
+        row.origin.source.map(|source| source.number()),
     ])?;
     write_large_content(connection, id, content)?;
     if row.progress.is_some() {
@@ -58,9 +62,9 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
 
 pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &Copy<'_>) -> Sql<()> {
     const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
-         creation_time, holds_reference, unique_key, reference, content) \
-         SELECT ?2, queue_id, coalesce(root_id, id), ?3, ?4, ?5, risk_sla_date, ?6, ?7, ?8, reference, content \
-         FROM item WHERE id = ?1";
+         creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
+         SELECT ?2, queue_id, coalesce(root_id, id), ?3, ?4, ?5, risk_sla_date, ?6, ?7, ?8, reference, content, \
+         creator_job, parent_operation_id, source FROM item WHERE id = ?1";
     const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
          manual_retry_number, seconds_in_previous_attempts) \
          SELECT ?2, coalesce(chain_key, unique_key), iif(?3, NULL, id), iif(?3, id, manual_ancestor_id), ?4, ?5, ?6 \
@@ -101,8 +105,7 @@ pub(super) fn write(
     let state = written.state;
     let rows = match (before.status, state.status) {
         (Status::New, Status::InProgress) => {
-            let robot = written.taken_by.and_then(|(_, robot)| robot);
-            take(&mut *prepared(connection, TAKE)?, queue, id, (before, state), robot)?
+            take(&mut *prepared(connection, TAKE)?, queue, id, (before, state), written.taken_by)?
         }
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
             let rows = end(&mut *prepared(connection, END)?, id, before, written)?;
@@ -129,26 +132,29 @@ pub(super) fn write(
 /// A take: of an item to which nothing ever happened, the row is made. With room for what a result writes: the time of
 /// its end, and a byte in `superseded`, so that a row in a full page does not grow.
 const TAKE: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
-     start_processing, end_processing, holder, robot, token, row_version) \
-     VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = ?3, holder = ?4, robot = ?5, token = ?6, \
-     row_version = ?7 WHERE row_version = ?8";
+     start_processing, end_processing, holder, robot, token, row_version, robot_id, executor) \
+     VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7, ?9, ?10) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
+     start_processing = ?3, holder = ?4, robot = ?5, token = ?6, row_version = ?7, robot_id = ?9, executor = ?10 \
+     WHERE row_version = ?8";
 
 fn take(
     statement: &mut Statement<'_>,
     queue: QueueId,
     id: ItemId,
     (before, after): (&ItemState, &ItemState),
-    robot: Option<u32>,
+    taker: Option<Taker>,
 ) -> Sql<usize> {
     statement.execute(params![
         id.0,
         queue.0,
         after.start_processing.map(micros),
         after.holder.map(|holder| holder.job.0),
-        robot,
+        taker.and_then(|taker| taker.robot),
         after.token,
         after.row_version,
         before.row_version,
+        taker.and_then(|taker| taker.robot_id),
+        taker.and_then(|taker| taker.executor).map(JobKey::to_bytes),
     ])
 }
 
@@ -156,8 +162,8 @@ fn take(
 pub(super) fn write_taken(connection: &Connection, queue: QueueId, taken: &[TakenRow]) -> Sql<usize> {
     let mut statement = prepared(connection, TAKE)?;
     let mut written = 0;
-    for TakenRow { id, before, after, robot, .. } in taken {
-        written += take(&mut statement, queue, *id, (before, after), *robot)?;
+    for TakenRow { id, before, after, taker } in taken {
+        written += take(&mut statement, queue, *id, (before, after), Some(*taker))?;
     }
     Ok(written)
 }
@@ -172,7 +178,7 @@ pub(super) fn write_ended(
 }
 
 const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
-                       row_version = ?6, output = ?7, progress = coalesce(?8, progress) \
+                       row_version = ?6, output = ?7, progress = coalesce(?8, progress), analytics = ?10, operation_id = ?11 \
                        WHERE item_id = ?1 AND row_version = ?9 AND status = 1";
 
 fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
@@ -187,6 +193,8 @@ fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &
         written.output.map(Output::as_json),
         written.progress,
         before.row_version,
+        written.analytics.map(Analytics::as_json),
+        written.operation_id,
     ])
 }
 

@@ -1,0 +1,35 @@
+//! Folder paths in headers: what is not plain ASCII travels as base64 of UTF-16, the low byte first (contract section 2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// A path as `X-UIPATH-FolderPath-Encoded` carries it.
+pub(crate) fn encode(path: &str) -> String {
+    let utf_16: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    STANDARD.encode(utf_16)
+}
+
+/// The path that such a header carries.
+#[cfg(feature = "server")]
+pub(crate) fn decode(header: &str) -> Option<String> {
+    let bytes = STANDARD.decode(header).ok()?;
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    if rest.is_empty() { String::from_utf16(&units).ok() } else { None }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_comes_back_as_it_was() {
+        for path in ["Shared", "Shared/Löhne", "漢字/🦀", ""] {
+            assert_eq!(decode(&encode(path)).as_deref(), Some(path));
+        }
+        assert_eq!(encode("Ä"), "xAA=");
+        for wrong in ["?", "xA==", "ANg="] {
+            assert_eq!(decode(wrong), None, "{wrong}");
+        }
+    }
+}

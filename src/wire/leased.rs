@@ -1,0 +1,373 @@
+//! What only performer's own server understands: jobs that beat, claims, and many reports and takes in one call. It tells
+//! that it does by a header, and whoever does not know of it sees an Orchestrator like any other (contract sections 15.3
+//! and 23.6).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Instant;
+use super::item::{ProcessingExceptionDto, QueueItemDto};
+use super::scalars::Scalars;
+use super::transaction::QueueItemDataDto;
+use crate::model::content::Output;
+use crate::model::exception::ExceptionType;
+use crate::model::exception::ProcessingException;
+use crate::model::item::ReferenceFilter;
+use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::result::TransactionResult;
+use crate::model::review::Person;
+use crate::model::status::Status;
+
+/// The header by which a server tells that it understands this, and its value.
+pub(crate) const HEADER: &str = "performer-leases";
+/// The version of these shapes.
+pub(crate) const VERSION: &str = "1";
+/// The header by which an administrator writes a comment in somebody's name: the number, a comma, and the name as
+/// folder paths are encoded.
+pub(crate) const AUTHOR_HEADER: &str = "performer-author";
+/// The member of a queue that says after how many seconds an item is abandoned.
+pub(crate) const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
+
+/// A job to be registered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StartJob {
+    pub(crate) queue: String,
+    pub(crate) machine: String,
+    pub(crate) process_id: u32,
+    pub(crate) version: String,
+    pub(crate) robots: u32,
+    /// Milliseconds.
+    pub(crate) lease: u64,
+}
+
+impl From<NewJob> for StartJob {
+    fn from(job: NewJob) -> Self {
+        let NewJob { queue, machine, process_id, version, robots, lease } = job;
+        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        Self { queue, machine, process_id, version, robots, lease }
+    }
+}
+
+impl From<StartJob> for NewJob {
+    fn from(job: StartJob) -> Self {
+        let StartJob { queue, machine, process_id, version, robots, lease } = job;
+        Self { queue, machine, process_id, version, robots, lease: Duration::from_millis(lease) }
+    }
+}
+
+/// A job by its key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OfJob {
+    pub(crate) job: uuid::Uuid,
+}
+
+/// The end of a job.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EndJob {
+    pub(crate) job: uuid::Uuid,
+    pub(crate) state: JobState,
+    pub(crate) info: Option<String>,
+}
+
+/// A wish that a job stops.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StopJob {
+    pub(crate) job: uuid::Uuid,
+    pub(crate) strategy: StopStrategy,
+}
+
+/// The state of a job.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StateOfJob {
+    pub(crate) state: JobState,
+}
+
+/// What a sweep found.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SweptDto {
+    pub(crate) jobs: Vec<uuid::Uuid>,
+    pub(crate) abandoned: u64,
+}
+
+/// A job as it is listed.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListedJob {
+    job: uuid::Uuid,
+    about: StartJob,
+    state: JobState,
+    start_time: Instant,
+    held_until: Instant,
+    end_time: Option<Instant>,
+    info: Option<String>,
+}
+
+impl From<Job> for ListedJob {
+    fn from(job: Job) -> Self {
+        Self {
+            job: guid(job.key),
+            about: job.about.into(),
+            state: job.state,
+            start_time: Instant(job.start_time),
+            held_until: Instant(job.held_until),
+            end_time: job.end_time.map(Instant),
+            info: job.info,
+        }
+    }
+}
+
+impl From<ListedJob> for Job {
+    fn from(job: ListedJob) -> Self {
+        Self {
+            key: key(job.job),
+            about: job.about.into(),
+            state: job.state,
+            start_time: job.start_time.0,
+            held_until: job.held_until.0,
+            end_time: job.end_time.map(|at| at.0),
+            info: job.info,
+        }
+    }
+}
+
+/// The right to report on one attempt.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ClaimDto {
+    item: i64,
+    job: uuid::Uuid,
+    token: u64,
+}
+
+impl From<Claim> for ClaimDto {
+    fn from(claim: Claim) -> Self {
+        Self { item: claim.item.0, job: guid(claim.job), token: claim.token }
+    }
+}
+
+impl From<ClaimDto> for Claim {
+    fn from(claim: ClaimDto) -> Self {
+        Self { item: ItemId(claim.item), job: key(claim.job), token: claim.token }
+    }
+}
+
+pub(crate) fn guid(key: JobKey) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(key.to_bytes())
+}
+
+pub(crate) fn key(guid: uuid::Uuid) -> JobKey {
+    JobKey::from_bytes(guid.into_bytes())
+}
+
+/// Which items are taken, and for whom.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TakeDto {
+    pub(crate) queue: String,
+    pub(crate) job: uuid::Uuid,
+    pub(crate) robot: Option<u32>,
+    pub(crate) count: usize,
+    pub(crate) reference: Option<ReferenceDto>,
+}
+
+/// How references are compared.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ReferenceDto {
+    Equals(String),
+    StartsWith(String),
+}
+
+impl From<ReferenceFilter> for ReferenceDto {
+    fn from(filter: ReferenceFilter) -> Self {
+        match filter {
+            ReferenceFilter::Equals(text) => Self::Equals(text),
+            ReferenceFilter::StartsWith(text) => Self::StartsWith(text),
+        }
+    }
+}
+
+impl From<ReferenceDto> for ReferenceFilter {
+    fn from(filter: ReferenceDto) -> Self {
+        match filter {
+            ReferenceDto::Equals(text) => Self::Equals(text),
+            ReferenceDto::StartsWith(text) => Self::StartsWith(text),
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ResultDto {
+    Successful { output: Option<Scalars> },
+    Failed { exception: Option<ProcessingExceptionDto>, defer_date: Option<Instant> },
+    Postponed { defer_date: Instant, due_date: Option<Instant> },
+    GivenBack,
+}
+
+impl From<&TransactionResult> for ResultDto {
+    fn from(result: &TransactionResult) -> Self {
+        match result {
+            TransactionResult::Successful { output } => {
+                Self::Successful { output: output.as_ref().map(|output| Scalars::of_json(output.as_json())) }
+            }
+            TransactionResult::Failed { exception, defer_date } => Self::Failed {
+                exception: exception.as_ref().map(Into::into),
+                defer_date: defer_date.map(Instant),
+            },
+            TransactionResult::Postponed { defer_date, due_date } => {
+                Self::Postponed { defer_date: Instant(*defer_date), due_date: due_date.map(Instant) }
+            }
+            TransactionResult::GivenBack => Self::GivenBack,
+        }
+    }
+}
+
+impl ResultDto {
+    /// The result, at this time.
+    ///
+    /// # Errors
+    ///
+    /// Those of an output that is not taken.
+    pub(crate) fn into_result(
+        self,
+        now: jiff::Timestamp,
+    ) -> Result<TransactionResult, crate::model::Refusal> {
+        Ok(match self {
+            Self::Successful { output } => {
+                let output = output.map(|output| Output::new(&serde_json::Value::Object(output.0)));
+                TransactionResult::Successful { output: output.transpose()? }
+            }
+            Self::Failed { exception, defer_date } => TransactionResult::Failed {
+                exception: exception.map(|dto| {
+                    let kind = dto.exception_type.as_ref().and_then(super::Named::known);
+                    let kind = kind.unwrap_or(ExceptionType::ApplicationException);
+                    let at = dto.creation_time.map_or(now, |at| at.0);
+                    ProcessingException::new(kind, dto.reason.unwrap_or_default(), at)
+                        .details(dto.details)
+                        .image(dto.associated_image_file_path)
+                }),
+                defer_date: defer_date.map(|at| at.0),
+            },
+            Self::Postponed { defer_date, due_date } => {
+                TransactionResult::Postponed { defer_date: defer_date.0, due_date: due_date.map(|at| at.0) }
+            }
+            Self::GivenBack => TransactionResult::GivenBack,
+        })
+    }
+}
+
+/// A report on one attempt.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReportDto {
+    pub(crate) claim: ClaimDto,
+    pub(crate) result: ResultDto,
+    pub(crate) progress: Option<String>,
+}
+
+/// Reports, and a take.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ExchangeRequest {
+    /// The same for a call that is made again because its answer was lost.
+    pub(crate) id: uuid::Uuid,
+    pub(crate) reports: Vec<ReportDto>,
+    pub(crate) take: Option<TakeDto>,
+}
+
+/// An error of one of several things that were asked for together.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorDto {
+    pub(crate) kind: String,
+    pub(crate) code: Option<u16>,
+    pub(crate) message: String,
+}
+
+/// What became of a report.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ReportedDto {
+    Status(Status),
+    Error(ErrorDto),
+}
+
+/// An item that was taken.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TakenDto<I> {
+    pub(crate) item: I,
+    pub(crate) claim: ClaimDto,
+}
+
+/// What was taken, or why nothing was.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum TookDto<I> {
+    Items(Vec<TakenDto<I>>),
+    Error(ErrorDto),
+}
+
+/// The answer to reports and a take.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ExchangeAnswer<I> {
+    pub(crate) reports: Vec<ReportedDto>,
+    pub(crate) took: TookDto<I>,
+    /// What the store had seen when it looked.
+    pub(crate) seen: u64,
+}
+
+/// As the client reads it.
+pub(crate) type Exchanged = ExchangeAnswer<QueueItemDto>;
+
+/// An item that is added and started at once.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AddAndStart {
+    pub(crate) take: TakeDto,
+    pub(crate) item: QueueItemDataDto,
+}
+
+/// A progress text of whoever holds a claim.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ProgressDto {
+    pub(crate) claim: ClaimDto,
+    pub(crate) progress: String,
+}
+
+/// A wait for something to take.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitDto {
+    pub(crate) queue: String,
+    pub(crate) seen: u64,
+    /// Milliseconds.
+    pub(crate) at_most: u64,
+}
+
+/// How many at most.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LimitDto {
+    pub(crate) limit: usize,
+}
+
+/// How many were removed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RemovedDto {
+    pub(crate) removed: u64,
+}
+
+/// Somebody in whose name a comment is written, as a header carries it.
+pub(crate) fn author_header(person: &Person) -> String {
+    let id = person.user_id.map(|id| id.to_string()).unwrap_or_default();
+    let name = person.user_name.as_deref().map(super::folder_path::encode).unwrap_or_default();
+    format!("{id},{name}")
+}
+
+/// The same, read.
+#[cfg(feature = "server")]
+pub(crate) fn author_of(header: &str) -> Option<Person> {
+    let (id, name) = header.split_once(',')?;
+    let user_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
+    let user_name = if name.is_empty() { None } else { Some(super::folder_path::decode(name)?) };
+    Some(Person { user_id, user_name })
+}

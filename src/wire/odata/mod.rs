@@ -1,0 +1,374 @@
+//! Query options as they come from anybody (contract section 4.1): read, bounded, and never trusted.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `token.rs` | words, texts and brackets of an expression |
+//! | `expression.rs` | `$filter`: the grammar, its limits, and its answer for one JSON object |
+//! | `items.rs` | an expression and an order as a condition on items, for a store to answer |
+//! | `mod.rs` | all options of a call, and what they make of a list of JSON objects |
+
+mod expression;
+mod items;
+mod token;
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
+
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
+
+pub(crate) use expression::{Expression, Literal};
+pub(crate) use items::{Links, condition, order};
+
+/// The longest `$filter`, in bytes.
+const LONGEST_FILTER: usize = 8_192;
+/// The most expressions in `$orderby` (contract section 4.1).
+const MOST_ORDERS: usize = 5;
+/// The most names in `$select` and `$expand`.
+const MOST_NAMES: usize = 100;
+
+/// The options of a call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) filter: Option<Expression>,
+    pub(crate) order: Vec<OrderBy>,
+    pub(crate) top: Option<usize>,
+    pub(crate) skip: usize,
+    pub(crate) count: bool,
+    pub(crate) select: Vec<String>,
+    pub(crate) expand: Vec<String>,
+}
+
+/// What a list is sorted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderBy {
+    pub(crate) property: String,
+    pub(crate) descending: bool,
+}
+
+/// A page of a list, and how long the list is, if that was asked for.
+pub(crate) type Page = (Vec<Value>, Option<u64>);
+
+impl Options {
+    /// Reads the options of a call, decoded. What does not begin with a dollar sign is none.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 for an option that there is not, that comes twice, or that cannot be read.
+    pub(crate) fn read<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Refusal> {
+        let mut options = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for (name, value) in pairs.filter(|(name, _)| name.starts_with('$')) {
+            let name = name.to_ascii_lowercase();
+            if seen.contains(&name) {
+                return Err(invalid(format!("{name} is given twice")));
+            }
+            match name.as_str() {
+                "$filter" => options.filter = filter(value)?,
+                "$orderby" => options.order = orders(value)?,
+                "$top" => options.top = Some(number("$top", value)?),
+                "$skip" => options.skip = number("$skip", value)?,
+                "$count" => options.count = boolean("$count", value)?,
+                "$select" => options.select = names("$select", value)?,
+                "$expand" => options.expand = names("$expand", value)?,
+                "$format" if value.to_ascii_lowercase().contains("json") => {}
+                _ => return Err(invalid(format!("the option {} is not supported", quoted(&name)))),
+            }
+            seen.push(name);
+        }
+        Ok(options)
+    }
+
+    /// Refuses a page over the limit; without one, the page is as long as the limit.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000.
+    pub(crate) fn page_size(&self, limit: usize) -> Result<usize, Refusal> {
+        match self.top {
+            Some(top) if top > limit => {
+                Err(invalid(format!("the limit of '{limit}' for Top query has been exceeded")))
+            }
+            top => Ok(top.unwrap_or(limit)),
+        }
+    }
+
+    /// Refuses what a call does not take.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 for an expansion of something else than these.
+    pub(crate) fn expands_only(&self, known: &[&str]) -> Result<(), Refusal> {
+        let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
+        match self.expand.iter().find(|name| !is_known(name)) {
+            Some(name) => Err(invalid(format!("{} cannot be expanded", quoted(name)))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether something is to be expanded.
+    pub(crate) fn expands(&self, name: &str) -> bool {
+        self.expand.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+    }
+
+    /// The page of a list of objects that these options ask for.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 for a property that the objects do not have, or that is compared with what it cannot be.
+    pub(crate) fn page(&self, mut list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
+        let top = self.page_size(limit)?;
+        if let Some(filter) = self.filter.clone().map(Expression::with_folded_names) {
+            let mut kept = Vec::with_capacity(list.len());
+            for object in list {
+                if filter.holds(&object)? {
+                    kept.push(object);
+                }
+            }
+            list = kept;
+        }
+        if let Some(first) = list.first() {
+            for order in &self.order {
+                property(first, &order.property)?;
+            }
+        }
+        list.sort_by(|a, b| self.compare(a, b));
+        let count = self.count.then_some(list.len() as u64);
+        let page = list.into_iter().skip(self.skip).take(top);
+        let page: Result<Vec<Value>, Refusal> = page.map(|object| self.selected(object)).collect();
+        Ok((page?, count))
+    }
+
+    fn compare(&self, a: &Value, b: &Value) -> Ordering {
+        for order in &self.order {
+            let (Ok(a), Ok(b)) = (property(a, &order.property), property(b, &order.property)) else {
+                continue;
+            };
+            let compared = match (a, b) {
+                (Value::Null, Value::Null) => Ordering::Equal,
+                (Value::Null, _) => Ordering::Less,
+                (_, Value::Null) => Ordering::Greater,
+                (Value::Number(a), Value::Number(b)) => {
+                    a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+                }
+                (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+                (Value::String(a), Value::String(b)) => a.cmp(b),
+                _ => Ordering::Equal,
+            };
+            if compared != Ordering::Equal {
+                return if order.descending { compared.reverse() } else { compared };
+            }
+        }
+        Ordering::Equal
+    }
+
+    /// The properties of an object that are asked for.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 for a property that it does not have.
+    pub(crate) fn selected(&self, object: Value) -> Result<Value, Refusal> {
+        if self.select.is_empty() || self.select.iter().any(|name| name == "*") {
+            return Ok(object);
+        }
+        let Value::Object(mut members) = object else { return Ok(object) };
+        let mut kept = Map::new();
+        for name in self.select.iter().chain(&self.expand) {
+            let key = members.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
+            match key {
+                Some(key) => kept.extend(members.remove_entry(&key)),
+                None if kept.keys().any(|key| key.eq_ignore_ascii_case(name)) => {}
+                None => return Err(unknown_property(name)),
+            }
+        }
+        Ok(Value::Object(kept))
+    }
+}
+
+/// A member of an object, or of one in it, by its path in any case.
+fn property<'a>(object: &'a Value, path: &str) -> Result<&'a Value, Refusal> {
+    let mut value = object;
+    for name in path.split('/') {
+        let members = match value {
+            Value::Object(members) => members,
+            Value::Null => return Ok(&Value::Null),
+            _ => return Err(unknown_property(path)),
+        };
+        let found = members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        value = found.ok_or_else(|| unknown_property(path))?.1;
+    }
+    Ok(value)
+}
+
+fn filter(text: &str) -> Result<Option<Expression>, Refusal> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    if text.len() > LONGEST_FILTER {
+        return Err(invalid(format!("$filter has {} bytes, the limit is {LONGEST_FILTER}", text.len())));
+    }
+    Expression::parse(text).map(Some)
+}
+
+fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
+    let mut orders = Vec::new();
+    for part in text.split(',') {
+        let mut words = part.split_ascii_whitespace();
+        let property = words.next().ok_or_else(|| invalid("$orderby: a property is missing".to_owned()))?;
+        if !token::is_path(property) {
+            return Err(invalid(format!("$orderby: {} is no property", quoted(property))));
+        }
+        let descending = match words.next() {
+            None => false,
+            Some(word) if word.eq_ignore_ascii_case("asc") => false,
+            Some(word) if word.eq_ignore_ascii_case("desc") => true,
+            Some(word) => {
+                return Err(invalid(format!("$orderby: asc or desc is expected, not {}", quoted(word))));
+            }
+        };
+        if words.next().is_some() {
+            return Err(invalid("$orderby: a comma is missing".to_owned()));
+        }
+        orders.push(OrderBy { property: property.to_owned(), descending });
+    }
+    if orders.len() > MOST_ORDERS {
+        return Err(invalid(format!(
+            "$orderby has {} expressions, the limit is {MOST_ORDERS}",
+            orders.len()
+        )));
+    }
+    Ok(orders)
+}
+
+fn names(option: &str, text: &str) -> Result<Vec<String>, Refusal> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.len() > MOST_NAMES {
+        return Err(invalid(format!("{option} has {} names, the limit is {MOST_NAMES}", names.len())));
+    }
+    match names.iter().find(|name| !token::is_path(name) && (*name != "*" || option != "$select")) {
+        Some(wrong) => Err(invalid(format!("{option}: {} is no property", quoted(wrong)))),
+        None => Ok(names),
+    }
+}
+
+fn number(option: &str, text: &str) -> Result<usize, Refusal> {
+    let number = text.trim().parse::<u32>().ok().filter(|number| i32::try_from(*number).is_ok());
+    let number =
+        number.ok_or_else(|| invalid(format!("{option} is a whole number, not {}", quoted(text))))?;
+    Ok(number as usize)
+}
+
+fn boolean(option: &str, text: &str) -> Result<bool, Refusal> {
+    match text.trim() {
+        text if text.eq_ignore_ascii_case("true") => Ok(true),
+        text if text.eq_ignore_ascii_case("false") => Ok(false),
+        text => Err(invalid(format!("{option} is true or false, not {}", quoted(text)))),
+    }
+}
+
+fn unknown_property(name: &str) -> Refusal {
+    invalid(format!("there is no property {}", quoted(name)))
+}
+
+fn invalid(why: impl std::fmt::Display) -> Refusal {
+    Refusal::new(ErrorCode::INVALID_REQUEST, format!("Invalid OData query options: {why}"))
+}
+
+/// A text of a caller's in a message: short, and without anything that is not printed.
+fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut short: String = text.chars().take(LONGEST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(query: &[(&str, &str)]) -> Result<Options, String> {
+        Options::read(query.iter().copied()).map_err(|refusal| {
+            assert_eq!(refusal.code(), ErrorCode::INVALID_REQUEST);
+            refusal.to_string()
+        })
+    }
+
+    #[test]
+    fn options_are_read_in_any_case_and_others_passed_over() {
+        let options = read(&[
+            ("$Top", "5"),
+            ("$skip", "2"),
+            ("$COUNT", "True"),
+            ("$orderby", "Id desc, name"),
+            ("$select", "Id,Name"),
+            ("$expand", "Robot"),
+            ("mandatoryPermissions", "Queues.View"),
+            ("$filter", " "),
+        ])
+        .unwrap();
+        assert_eq!((options.top, options.skip, options.count), (Some(5), 2, true));
+        assert_eq!((options.order[0].descending, options.order[1].property.as_str()), (true, "name"));
+        assert!(options.expands("robot") && options.expands_only(&["Robot"]).is_ok());
+        assert!(options.expands_only(&["QueueDefinition"]).is_err());
+        assert_eq!((options.page_size(1_000), options.filter), (Ok(5), None));
+        assert!(options.select.len() == 2 && read(&[("$top", "101")]).unwrap().page_size(100).is_err());
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        for (name, value) in [
+            ("$top", "-1"),
+            ("$top", "x"),
+            ("$top", "99999999999999999999"),
+            ("$skip", "3000000000"),
+            ("$count", "yes"),
+            ("$orderby", ""),
+            ("$orderby", "Id down"),
+            ("$orderby", "Id asc desc"),
+            ("$orderby", "a,b,c,d,e,f"),
+            ("$orderby", "Id;DROP"),
+            ("$select", "a b"),
+            ("$expand", "Robot($select=Name)"),
+            ("$expand", "*"),
+            ("$search", "x"),
+            ("$apply", "x"),
+            ("$format", "xml"),
+            ("$filter", "Id eq"),
+        ] {
+            assert!(
+                read(&[(name, value)]).unwrap_err().starts_with("Invalid OData query options"),
+                "{name}={value}"
+            );
+        }
+        assert!(read(&[("$top", "1"), ("$Top", "2")]).is_err());
+        let long = format!("Id eq {}", " ".repeat(LONGEST_FILTER));
+        assert!(read(&[("$filter", &long)]).is_err());
+    }
+
+    #[test]
+    fn a_list_of_objects_is_filtered_sorted_cut_and_reduced() {
+        let list: Vec<Value> =
+            (0..10).map(|n| json!({"Id": n, "Name": format!("q{}", n % 3), "Note": null})).collect();
+        let options = read(&[
+            ("$filter", "id ge 2 and name ne 'q1'"),
+            ("$orderby", "Name desc,Id"),
+            ("$top", "2"),
+            ("$skip", "1"),
+            ("$count", "true"),
+            ("$select", "ID"),
+        ])
+        .unwrap();
+        let (page, count) = options.page(list.clone(), 1_000).unwrap();
+        assert_eq!((json!(page), count), (json!([{"Id": 5}, {"Id": 8}]), Some(6)));
+        for (name, value) in
+            [("$filter", "Cat eq 1"), ("$orderby", "Cat"), ("$select", "Cat"), ("$filter", "Id/x eq 1")]
+        {
+            assert!(read(&[(name, value)]).unwrap().page(list.clone(), 1_000).is_err(), "{name}={value}");
+        }
+    }
+}
