@@ -4,7 +4,9 @@
 //!
 //! | floor | module | what it is |
 //! |---|---|---|
+//! | 4 | `cli` | the command (feature `cli`) |
 //! | 3 | [`performer`] | the runtime: takes items, hands them to a [`Transaction`], reports |
+//! | 3 | `server` | an Orchestrator in a box (feature `server`) |
 //! | 3 | [`testing`] | run one transaction without a back end |
 //! | 2 | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
 //! | 1 | [`exception`] | how a transaction fails: the words the user writes |
@@ -16,11 +18,16 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod backoff;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod crash_point;
 pub mod exception;
 pub mod model;
 pub mod orchestrator;
 pub mod performer;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod testing;
 #[cfg(feature = "uipath")]
 mod wire;

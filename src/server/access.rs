@@ -1,0 +1,241 @@
+//! Who calls, and what they may do: the directory as this server knows it, tokens, and attempts to log in.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::failure::Failure;
+use super::secret;
+use crate::model::clock::Clock;
+use crate::model::directory::{Change, Directory, NewUser, Token, User};
+use crate::model::key::FolderId;
+use crate::model::permission::{Permission, Scopes};
+use crate::model::user::UserType;
+use crate::orchestrator::local::store::{Operation, Query};
+use crate::orchestrator::local::{Local, expect_answer};
+
+/// How long the token of an application is good.
+pub(super) const ACCESS_TOKEN_SECONDS: u64 = 3_600;
+/// How long the token of a user who logged in with a password is good.
+pub(super) const USER_TOKEN_SECONDS: u64 = 1_800;
+/// How often the directory is looked at again: a token that was revoked elsewhere is good for no longer than this.
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// How many times somebody may be wrong, and for how long that is remembered.
+const MOST_FAILURES: u32 = 10;
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// The most names whose failures are remembered.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// How many passwords are checked at a time: each takes tens of milliseconds and some memory.
+const PASSWORDS_AT_ONCE: usize = 2;
+
+/// A caller whose token is good.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) user: Arc<User>,
+    pub(super) scopes: Scopes,
+    pub(super) directory: Arc<Directory>,
+}
+
+impl Caller {
+    /// Whether the caller may do something in a folder, or in the tenant itself.
+    pub(super) fn may(&self, folder: Option<FolderId>, permission: Permission) -> bool {
+        self.directory.allows(&self.user, folder, permission)
+    }
+
+    pub(super) fn is_assigned(&self, folder: FolderId) -> bool {
+        self.directory.is_assigned(&self.user, folder)
+    }
+}
+
+/// The directory, and what is kept in memory beside it.
+pub(super) struct Access {
+    store: Local,
+    clock: Arc<dyn Clock>,
+    known: RwLock<(u64, Arc<Directory>)>,
+    failures: Mutex<HashMap<(IpAddr, String), (u32, Duration)>>,
+    passwords: Arc<Semaphore>,
+    /// What a password is compared with when there is no such user: it takes as long.
+    nobody: String,
+}
+
+impl Access {
+    /// Opens the directory of a store. `None`: it has none yet.
+    pub(super) async fn open(store: &Local, clock: Arc<dyn Clock>) -> Result<Option<Self>, Failure> {
+        let Some((version, directory)) = read(store, 0).await? else { return Ok(None) };
+        Ok(Some(Self {
+            store: store.clone(),
+            clock,
+            known: RwLock::new((version, Arc::new(directory))),
+            failures: Mutex::default(),
+            passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
+            nobody: secret::kept_slowly("nobody has this")?,
+        }))
+    }
+
+    /// Makes the directory of a new store.
+    pub(super) async fn make(store: &Local, new: Directory, changes: Vec<Change>) -> Result<(), Failure> {
+        store.one(Operation::Directory { new: Some(Box::new(new)), changes }).await?;
+        Ok(())
+    }
+
+    /// The directory as it was known last.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// Looks whether the directory was changed, here or elsewhere.
+    pub(super) async fn refresh(&self) -> Result<(), Failure> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).0;
+        if let Some((version, directory)) = read(&self.store, known).await? {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            if version > known.0 {
+                *known = (version, Arc::new(directory));
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the directory; all of it or nothing. Answers the number of what was made or changed last.
+    pub(super) async fn change(&self, change: Change) -> Result<i64, Failure> {
+        let numbers = self.store.one(Operation::Directory { new: None, changes: vec![change] }).await;
+        let numbers: Vec<i64> = expect_answer!(numbers, Numbers)?;
+        self.refresh().await?;
+        numbers.last().copied().ok_or_else(|| Failure::internal("a change was not answered"))
+    }
+
+    /// Whose token this is.
+    pub(super) fn caller(&self, token: &str) -> Option<Caller> {
+        if !secret::is_one_of_ours(token) {
+            return None;
+        }
+        let directory = self.directory();
+        let token = directory.token(&secret::digest_of(token))?;
+        let user = directory.user(token.user).filter(|user| user.is_active)?;
+        if token.expires <= self.clock.now() {
+            return None;
+        }
+        let (user, scopes) = (Arc::new(user.clone()), token.scopes.clone());
+        Some(Caller { user, scopes, directory })
+    }
+
+    /// Gives out a token.
+    pub(super) async fn issue(
+        &self,
+        user: i64,
+        client: Option<String>,
+        name: Option<String>,
+        scopes: Scopes,
+        life: Duration,
+    ) -> Result<String, Failure> {
+        let text = secret::new_secret()?;
+        let expires = self.clock.now() + life;
+        let token = Token { user, client, name, scopes, expires };
+        self.change(Change::AddToken { digest: secret::digest_of(&text), token }).await?;
+        Ok(text)
+    }
+
+    /// An application that shows its secret. Nobody hears which of the two was wrong.
+    pub(super) async fn application(
+        &self,
+        from: IpAddr,
+        id: &str,
+        secret: &str,
+    ) -> Result<Option<(i64, Scopes)>, Failure> {
+        self.may_try(from, id)?;
+        self.refresh().await?;
+        let directory = self.directory();
+        let client = directory.client(id);
+        let kept = client.map_or_else(|| self.nobody.clone(), |client| client.secret.clone());
+        let right = self.is_right(secret, kept).await? && client.is_some();
+        self.tried(from, id, right);
+        let active = |user: i64| directory.user(user).is_some_and(|user| user.is_active);
+        Ok(client
+            .filter(|client| right && active(client.user))
+            .map(|client| (client.user, client.scopes.clone())))
+    }
+
+    /// A user who shows a password.
+    pub(super) async fn user(
+        &self,
+        from: IpAddr,
+        name: &str,
+        password: &str,
+    ) -> Result<Option<i64>, Failure> {
+        self.may_try(from, name)?;
+        self.refresh().await?;
+        let directory = self.directory();
+        let user = directory.user_named(name);
+        let kept = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.nobody.clone());
+        let known = user.is_some_and(|user| user.password.is_some() && user.is_active);
+        let right = self.is_right(password, kept).await? && known;
+        self.tried(from, name, right);
+        Ok(user.filter(|_| right).map(|user| user.id))
+    }
+
+    /// Compares on a thread of its own: what somebody chose takes a while.
+    async fn is_right(&self, secret: &str, kept: String) -> Result<bool, Failure> {
+        let permit = self.passwords.clone().acquire_owned().await;
+        let secret = secret.to_owned();
+        let compared = tokio::task::spawn_blocking(move || {
+            let right = secret::is_the_same(&secret, &kept);
+            drop(permit);
+            right
+        });
+        compared.await.map_err(|_| Failure::internal("a password could not be compared"))
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<(IpAddr, String), (u32, Duration)>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody may try to log in: not after many failures under this name from this address.
+    fn may_try(&self, from: IpAddr, name: &str) -> Result<(), Failure> {
+        let now = self.clock.elapsed();
+        let mut failures = self.failures();
+        if failures.len() >= MOST_REMEMBERED {
+            failures.retain(|_, (_, until)| *until > now);
+        }
+        if failures.len() >= MOST_REMEMBERED {
+            return Err(Failure::too_many(REMEMBERED.as_secs()));
+        }
+        match failures.get(&key(from, name)) {
+            Some((count, until)) if *count >= MOST_FAILURES && *until > now => {
+                Err(Failure::too_many((*until - now).as_secs().max(1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tried(&self, from: IpAddr, name: &str, right: bool) {
+        let now = self.clock.elapsed();
+        let mut failures = self.failures();
+        if right {
+            failures.remove(&key(from, name));
+            return;
+        }
+        tracing::warn!(%from, name = %name.escape_debug(), "somebody could not log in");
+        let entry = failures.entry(key(from, name)).or_insert((0, now));
+        if entry.1 <= now {
+            entry.0 = 0;
+        }
+        *entry = (entry.0 + 1, now + REMEMBERED);
+    }
+}
+
+fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
+    (from, name.chars().take(100).collect::<String>().to_lowercase())
+}
+
+async fn read(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, Failure> {
+    Ok(expect_answer!(store.read(Query::Directory { known }).await, Directory)?)
+}
+
+/// A user without roles yet, with a key of its own.
+pub(super) fn new_user(name: &str, user_type: UserType) -> Result<NewUser, Failure> {
+    Ok(NewUser::new(secret::new_key()?, name, user_type))
+}

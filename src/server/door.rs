@@ -1,0 +1,373 @@
+//! One request: read, judged, answered, logged.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+
+use super::Inner;
+use super::access::Caller;
+use super::call::{Answer, Call, Folders, JSON};
+use super::failure::Failure;
+use super::identity::{self, Granted};
+use super::limits::Told;
+use super::listen::Peer;
+use super::route::{Needs, Place, Route, Target};
+use super::status::API_VERSION;
+use crate::model::key::FolderId;
+use crate::model::permission::Permission;
+use crate::wire::served::{ErrorBody, token_error};
+use crate::wire::{folder_path, leased};
+
+/// The longest address, in bytes.
+const LONGEST_URI: usize = 16 * 1024;
+
+/// A response that is not to be sent: the connection is closed instead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost;
+
+/// One request, from its head to its answer.
+pub(super) async fn answer(State(server): State<Arc<Inner>>, request: Request) -> Response {
+    let began = server.elapsed();
+    let trace = Trace::new();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let from = address(&server, &request);
+    let mut seen = Seen { operation: "none", user: None };
+    let answered = AssertUnwindSafe(handled(&server, request, from, &mut seen)).catch_unwind().await;
+    let answered =
+        answered.unwrap_or_else(|panic| Err(Failure::internal(crate::exception::panic_text(&*panic))));
+    let (mut response, cause) = match answered {
+        Ok(response) => (response, None),
+        Err(mut failure) => {
+            let cause = failure.cause.take();
+            (error(&failure, &trace), cause)
+        }
+    };
+    trace.put(response.headers_mut());
+    let took = server.elapsed().saturating_sub(began);
+    let status = response.status().as_u16();
+    server.metrics.answered(seen.operation, status, took);
+    let (operation, user, trace) = (seen.operation, seen.user, trace.id.as_str());
+    if let Some(cause) = cause {
+        tracing::error!(%method, path, status, operation, trace, cause, "a request failed");
+    }
+    tracing::info!(target: "performer::server::access", %method, path, status, operation, user, %from, took_us = took.as_micros(), trace);
+    response
+}
+
+/// What the log tells about a request.
+struct Seen {
+    operation: &'static str,
+    user: Option<i64>,
+}
+
+/// The name of a request, for its caller and for the log (W3C trace context).
+struct Trace {
+    id: String,
+}
+
+impl Trace {
+    fn new() -> Self {
+        let random: u128 = fastrand::u128(1..);
+        Self { id: format!("00-{random:032x}-{:016x}-00", fastrand::u64(1..)) }
+    }
+
+    fn put(&self, headers: &mut HeaderMap) {
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"));
+        let versions = HeaderValue::from_static(API_VERSION);
+        headers.insert(HeaderName::from_static("api-supported-versions"), versions);
+        headers.insert(HeaderName::from_static(leased::HEADER), HeaderValue::from_static(leased::VERSION));
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            headers.insert(HeaderName::from_static("x-correlation-id"), id);
+        }
+    }
+}
+
+async fn handled(
+    server: &Arc<Inner>,
+    request: Request,
+    from: IpAddr,
+    seen: &mut Seen,
+) -> Result<Response, Failure> {
+    let _slot = server.requests.try_acquire().map_err(|_| Failure::unavailable())?;
+    let _counted = server.metrics.in_flight();
+    let limit = server.config.request_limit;
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    if head.uri.to_string().len() > LONGEST_URI {
+        let message = "The address is too long.";
+        return Err(Failure::new(StatusCode::URI_TOO_LONG, 0, message));
+    }
+    let too_late = |_| Failure::new(StatusCode::REQUEST_TIMEOUT, 0, "The request took too long to come.");
+    if identity::is_token_endpoint(path) {
+        seen.operation = "Token";
+        let only_post = || {
+            let mut failure =
+                Failure::new(StatusCode::METHOD_NOT_ALLOWED, 0, "Tokens are asked for by POST.");
+            failure.allow = Some("POST".to_owned());
+            failure
+        };
+        if head.method != axum::http::Method::POST {
+            return Err(only_post());
+        }
+        let body = tokio::time::timeout(limit, read(body, 16 * 1024)).await.map_err(too_late)??;
+        return match identity::token(server, from, &head.headers, &body).await? {
+            Granted::Token(body) => json(StatusCode::OK, &body),
+            Granted::Refused(error, why) => json(StatusCode::BAD_REQUEST, &token_error(error, why)),
+        };
+    }
+    if path == "/metrics" {
+        seen.operation = "Metrics";
+        authenticated(server, &head.headers)?;
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        return respond(StatusCode::OK, kind, server.metrics.text().into_bytes());
+    }
+    let target = Target::read(path).ok_or_else(Failure::no_route)?;
+    let route = server.routes.find(&head.method, &target)?;
+    seen.operation = route.name;
+    let forecast = server.weather.forecast(route.name);
+    if forecast.delay > Duration::ZERO {
+        tokio::time::sleep(forecast.delay).await;
+    }
+    if let Some(status) = forecast.refused {
+        return Err(on_purpose(status));
+    }
+    let told = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
+    if let Some(Told::Wait(seconds)) = told {
+        return Err(Failure::too_many(seconds));
+    }
+    let (caller, folders) = judged(server, route, &head.headers)?;
+    seen.user = caller.as_ref().map(|caller| caller.user.id);
+    let largest = if route.name == "BulkAddQueueItems" {
+        server.config.largest_bulk
+    } else {
+        server.config.largest_body
+    };
+    let body = tokio::time::timeout(limit, read(body, largest)).await.map_err(too_late)??;
+    let call = Call {
+        server: server.clone(),
+        caller,
+        folders,
+        key: target.key,
+        arguments: target.arguments,
+        query: query(&head.uri)?,
+        base: base(server, &head.headers, &target.prefix),
+        headers: head.headers,
+        body,
+        from,
+    };
+    let answered = tokio::time::timeout(limit, (route.handler)(&call)).await;
+    let answer = answered.map_err(|_| Failure::unavailable())??;
+    if let Some(status) = forecast.instead {
+        return Err(on_purpose(status));
+    }
+    let mut response = respond(answer.status, answer.content_type, answer.body.unwrap_or_default())?;
+    if let Some(location) = answer.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Some(Told::Remaining(left)) = told {
+        let left = HeaderValue::from(left);
+        response.headers_mut().insert(HeaderName::from_static("x-ratelimit-remaining"), left);
+    }
+    if forecast.lost {
+        response.extensions_mut().insert(Lost);
+    }
+    Ok(response)
+}
+
+/// A failure that somebody asked for.
+fn on_purpose(status: u16) -> Failure {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let mut failure = Failure::new(status, 0, "This fault was asked for when the server was started.");
+    if matches!(status.as_u16(), 429 | 503) {
+        failure.retry_after = Some(1);
+    }
+    failure
+}
+
+/// Who calls, and where: refused unless the route's needs are met.
+fn judged(server: &Inner, route: &Route, headers: &HeaderMap) -> Result<(Option<Caller>, Folders), Failure> {
+    let Needs::Token { area, write, place, permissions } = route.needs else {
+        return Ok((None, Folders::None));
+    };
+    let caller = authenticated(server, headers)?;
+    // What needs no more than somebody's token is there for every scope.
+    if area != "Default" && !caller.scopes.cover(area, write) {
+        return Err(Failure::forbidden());
+    }
+    let may = |folder: Option<FolderId>| {
+        permissions.iter().all(|permission: &Permission| caller.may(folder, *permission))
+    };
+    let named = if place == Place::Tenant { None } else { folder(&caller, headers)? };
+    let folders = match (place, named) {
+        (Place::Tenant, _) => {
+            if !may(None) {
+                return Err(Failure::forbidden());
+            }
+            Folders::None
+        }
+        (_, Some(folder)) => {
+            if !caller.is_assigned(folder) {
+                return Err(Failure::no_such_folder());
+            }
+            if !may(Some(folder)) {
+                return Err(Failure::forbidden());
+            }
+            Folders::One(folder)
+        }
+        (Place::Folder, None) => return Err(Failure::no_folder_given()),
+        (Place::AnyFolder, None) => {
+            let all = caller.directory.folders().map(|folder| folder.id);
+            let all: Vec<FolderId> = all.filter(|folder| may(Some(*folder))).collect();
+            if all.is_empty() {
+                return Err(Failure::forbidden());
+            }
+            Folders::Several(all.into())
+        }
+    };
+    Ok((Some(caller), folders))
+}
+
+fn authenticated(server: &Inner, headers: &HeaderMap) -> Result<Caller, Failure> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    token.and_then(|(_, token)| server.access.caller(token.trim())).ok_or_else(Failure::not_authenticated)
+}
+
+/// The folder that the headers name (contract section 2). Several names must mean the same folder.
+fn folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, Failure> {
+    let text = |name: &str| match headers.get(name) {
+        None => Ok::<_, Failure>(None),
+        Some(value) => {
+            let value = value.to_str().map_err(|_| Failure::no_such_folder())?.trim();
+            Ok(Some(value).filter(|value| !value.is_empty()))
+        }
+    };
+    let directory = &caller.directory;
+    let mut found: Vec<Option<FolderId>> = Vec::new();
+    if let Some(id) = text("x-uipath-organizationunitid")? {
+        found.push(id.parse().ok().map(FolderId).filter(|id| directory.folder(*id).is_some()));
+    }
+    if let Some(key) = text("x-uipath-folderkey")? {
+        let key = uuid::Uuid::parse_str(key).ok();
+        found.push(directory.folders().find(|folder| Some(folder.key) == key).map(|folder| folder.id));
+    }
+    if let Some(path) = text("x-uipath-folderpath")? {
+        found.push(directory.folder_named(path).map(|folder| folder.id));
+    }
+    if let Some(encoded) = text("x-uipath-folderpath-encoded")? {
+        let path = folder_path::decode(encoded);
+        // There is no current folder for a relative path to begin at; from the root of a tree means from the top.
+        let path = path.as_deref().map(|path| path.strip_prefix('/').unwrap_or(path));
+        found.push(path.and_then(|path| directory.folder_named(path)).map(|folder| folder.id));
+    }
+    match found.split_first() {
+        None => Ok(None),
+        Some((Some(first), rest)) if rest.iter().all(|other| *other == Some(*first)) => Ok(Some(*first)),
+        Some(_) => Err(Failure::no_such_folder()),
+    }
+}
+
+async fn read(body: Body, largest: usize) -> Result<Bytes, Failure> {
+    match Limited::new(body, largest).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message = format!("The body is larger than {largest} bytes.");
+            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, 0, message))
+        }
+        Err(_) => Err(Failure::invalid("The body could not be read.")),
+    }
+}
+
+/// The pairs of the query, decoded.
+fn query(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
+    const MOST: usize = 100;
+    let text = uri.query().unwrap_or_default();
+    let pairs: Vec<(String, String)> =
+        form_urlencoded::parse(text.as_bytes()).into_owned().take(MOST + 1).collect();
+    if pairs.len() > MOST {
+        return Err(Failure::invalid("The query has too many parts."));
+    }
+    Ok(pairs)
+}
+
+/// The address of the API as the caller sees it.
+fn base(server: &Inner, headers: &HeaderMap, prefix: &str) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let forwarded = |name: &str| text(name).filter(|_| server.config.behind_proxy);
+    let is_host = |host: &&str| {
+        !host.is_empty()
+            && host.len() <= 255
+            && host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))
+    };
+    let host = forwarded("x-forwarded-host").or_else(|| text("host")).filter(is_host).unwrap_or("localhost");
+    let https =
+        server.config.tls.is_some() || forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    format!("{}://{host}{prefix}", if https { "https" } else { "http" })
+}
+
+/// Where a request comes from: behind a proxy, what the proxy says last.
+fn address(server: &Inner, request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    if !server.config.behind_proxy {
+        return peer;
+    }
+    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    let last = forwarded.and_then(|list| list.rsplit(',').next());
+    last.and_then(|address| address.trim().parse().ok()).unwrap_or(peer)
+}
+
+fn error(failure: &Failure, trace: &Trace) -> Response {
+    let body = ErrorBody {
+        message: &failure.message,
+        error_code: failure.code,
+        trace_id: &trace.id,
+        resource_ids: None,
+        claim_lost: failure.claim_lost,
+    };
+    let answer = Answer::json(failure.status, &body).ok().and_then(|answer| answer.body).unwrap_or_default();
+    let kind = "application/json; charset=utf-8";
+    let mut response = respond(failure.status, kind, answer).unwrap_or_default();
+    let headers = response.headers_mut();
+    if let Some(seconds) = failure.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(allow) = failure.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+        headers.insert(header::ALLOW, allow);
+    }
+    if failure.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if failure.status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from_static("0"));
+    }
+    response
+}
+
+fn json(status: StatusCode, body: &Value) -> Result<Response, Failure> {
+    let answer = Answer::json(status, body)?;
+    respond(status, JSON, answer.body.unwrap_or_default())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Result<Response, Failure> {
+    let mut builder = Response::builder().status(status);
+    if !body.is_empty() {
+        builder = builder.header(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    builder.body(Body::from(body)).map_err(|error| Failure::internal(error.to_string()))
+}

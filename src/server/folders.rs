@@ -1,0 +1,195 @@
+//! Folders, and who has roles in them.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::call::{Answer, Call};
+use super::failure::Failure;
+use super::{secret, strict};
+use crate::model::directory::{Change, Folder, User};
+use crate::model::key::FolderId;
+use crate::model::permission::{Action, Area, Permission};
+use crate::wire::asked::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
+use crate::wire::served;
+
+type Reply = Result<Answer, Failure>;
+
+const ENTITY: &str = "Folders";
+
+/// Whether the caller may see a folder: every one with Units.View, else those where it has a role.
+fn sees(call: &Call, folder: FolderId) -> Result<bool, Failure> {
+    let caller = call.caller()?;
+    Ok(caller.may(None, Permission(Area::Units, Action::View))
+        || caller.may(Some(folder), Permission(Area::SubFolders, Action::View))
+        || caller.is_assigned(folder))
+}
+
+/// Refuses whoever may do this neither to all folders nor to this one.
+fn needs(call: &Call, folder: Option<FolderId>, action: Action) -> Result<(), Failure> {
+    let caller = call.caller()?;
+    let everywhere = caller.may(None, Permission(Area::Units, action));
+    let here = folder.is_some_and(|folder| caller.may(Some(folder), Permission(Area::SubFolders, action)));
+    if everywhere || here { Ok(()) } else { Err(Failure::forbidden()) }
+}
+
+fn seen(call: &Call, id: FolderId) -> Result<&Folder, Failure> {
+    let folder = call.directory()?.folder(id);
+    match folder {
+        Some(folder) if sees(call, id)? => Ok(folder),
+        _ => Err(Failure::not_found(format!("Folder {id} does not exist."))),
+    }
+}
+
+fn all_seen(call: &Call) -> Result<Vec<&Folder>, Failure> {
+    let mut seen = Vec::new();
+    for folder in call.directory()?.folders() {
+        if sees(call, folder.id)? {
+            seen.push(folder);
+        }
+    }
+    Ok(seen)
+}
+
+pub(super) async fn list(call: &Call) -> Reply {
+    let directory = call.directory()?;
+    call.page(ENTITY, all_seen(call)?.into_iter().map(|folder| served::folder(directory, folder)).collect())
+}
+
+pub(super) async fn get(call: &Call) -> Reply {
+    let folder = seen(call, FolderId(call.id()?))?;
+    call.entity(ENTITY, served::folder(call.directory()?, folder))
+}
+
+pub(super) async fn get_by_key(call: &Call) -> Reply {
+    let key: Uuid = call.argument_as("identifier")?;
+    let found = all_seen(call)?.into_iter().find(|folder| folder.key == key);
+    let folder = found.ok_or_else(|| Failure::not_found("The folder does not exist."))?;
+    call.entity(ENTITY, served::folder(call.directory()?, folder))
+}
+
+pub(super) async fn create(call: &Call) -> Reply {
+    let body: FolderRequest = call.body(&strict::FOLDER)?;
+    let parent = body.parent_id.map(FolderId);
+    if let Some(parent) = parent {
+        seen(call, parent)?;
+    }
+    needs(call, parent, Action::Create)?;
+    let change = Change::AddFolder {
+        key: secret::new_key()?,
+        name: body.display_name,
+        description: body.description,
+        parent,
+    };
+    let id = call.server.access.change(change).await?;
+    let directory = call.server.access.directory();
+    let folder =
+        directory.folder(FolderId(id)).ok_or_else(|| Failure::internal("a new folder is not there"))?;
+    call.made(ENTITY, id, served::folder(&directory, folder))
+}
+
+pub(super) async fn edit(call: &Call) -> Reply {
+    let body: FolderRequest = call.body(&strict::FOLDER)?;
+    let id = seen(call, FolderId(call.id()?))?.id;
+    needs(call, Some(id), Action::Edit)?;
+    let change = Change::EditFolder { id, name: body.display_name, description: body.description };
+    call.server.access.change(change).await?;
+    Ok(Answer::empty(StatusCode::OK))
+}
+
+pub(super) async fn delete(call: &Call) -> Reply {
+    let id = seen(call, FolderId(call.id()?))?.id;
+    needs(call, Some(id), Action::Delete)?;
+    call.server.access.change(Change::RemoveFolder(id)).await?;
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn assign_users(call: &Call) -> Reply {
+    let body: AssignUsersRequest = call.body(&strict::ANYTHING)?;
+    let folders = &body.assignments.roles_per_folder;
+    for folder in folders {
+        seen(call, FolderId(folder.folder_id))?;
+        needs(call, Some(FolderId(folder.folder_id)), Action::Edit)?;
+        check_roles(call, Some(FolderId(folder.folder_id)), &folder.role_ids)?;
+    }
+    for user in &body.assignments.user_ids {
+        for folder in folders {
+            let roles = folder.role_ids.iter().copied().collect();
+            let change = Change::Assign { user: *user, folder: Some(FolderId(folder.folder_id)), roles };
+            call.server.access.change(change).await?;
+        }
+    }
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// Nobody gives away what they do not have.
+pub(super) fn check_roles(call: &Call, folder: Option<FolderId>, roles: &[i64]) -> Result<(), Failure> {
+    let caller = call.caller()?;
+    let own = caller.directory.permissions(&caller.user, folder);
+    let has = |role: &i64| {
+        caller
+            .directory
+            .role(*role)
+            .is_none_or(|role| role.permissions.iter().all(|given| own.contains(given)))
+    };
+    if roles.iter().all(has) { Ok(()) } else { Err(Failure::forbidden()) }
+}
+
+pub(super) async fn remove_user(call: &Call) -> Reply {
+    let body: RemoveUserRequest = call.body(&strict::ANYTHING)?;
+    let id = seen(call, FolderId(call.id()?))?.id;
+    needs(call, Some(id), Action::Edit)?;
+    let change = Change::Assign { user: body.user_id, folder: Some(id), roles: BTreeSet::new() };
+    call.server.access.change(change).await?;
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// Who has roles in a folder.
+pub(super) async fn users(call: &Call) -> Reply {
+    let id = seen(call, FolderId(call.argument_as("key")?))?.id;
+    needs(call, Some(id), Action::View)?;
+    let directory = call.directory()?;
+    let inherited: bool = call.optional("includeInherited").unwrap_or("true").eq_ignore_ascii_case("true");
+    let shown = |user: &User| {
+        let own = user.folder_roles.get(&id.0);
+        if own.is_none() && !(inherited && directory.is_assigned(user, id)) {
+            return None;
+        }
+        let roles = own.into_iter().flatten().filter_map(|role| directory.role(*role));
+        let roles: Vec<Value> =
+            roles.map(|role| json!({ "Name": role.name, "Origin": "Assigned", "Id": role.id })).collect();
+        Some(json!({
+            "UserEntity": {
+                "FullName": user.user_name, "AuthenticationSource": null, "UserName": user.user_name,
+                "IsInherited": own.is_none(), "AssignedToFolderIds": [id.0], "MayHaveAttended": false,
+                "MayHaveUnattended": false, "Type": user.user_type.name(), "Source": "Orchestrator", "Id": user.id,
+            },
+            "Roles": roles, "HasAlertsEnabled": false, "Id": user.id,
+        }))
+    };
+    call.page("UserRoles", directory.users().filter_map(shown).collect())
+}
+
+/// The folders of the caller, as pages of the old kind (`/api`): `skip`, `take` and `searchText`.
+pub(super) async fn of_current_user(call: &Call) -> Reply {
+    let directory = call.directory()?;
+    let wanted = call.optional("searchText").unwrap_or_default().to_lowercase();
+    let number = |name: &str, default: usize| match call.optional(name) {
+        None | Some("") => Ok(default),
+        Some(_) => call.argument_as(name),
+    };
+    let (skip, take) = (number("skip", 0)?, number("take", 100)?.min(1_000));
+    let found: Vec<&Folder> =
+        all_seen(call)?.into_iter().filter(|folder| folder.name.to_lowercase().contains(&wanted)).collect();
+    let page = found.iter().skip(skip).take(take);
+    let items: Vec<Value> = page
+        .map(|folder| {
+            let mut object = served::folder(directory, folder);
+            object["FolderPath"] = directory.full_name(folder.id).into();
+            object
+        })
+        .collect();
+    Answer::ok(&json!({ "PageItems": items, "Count": found.len() }))
+}

@@ -1,0 +1,264 @@
+//! Items: read, edited, deleted, reviewed (contract section 10).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::call::{Answer, Call, Folders};
+use super::failure::Failure;
+use super::{queues, strict};
+use crate::model::code::ErrorCode;
+use crate::model::content::SpecificContent;
+use crate::model::directory::User;
+use crate::model::item::{ItemEdit, ItemFilter, PAGE_LIMIT, Page, QueueItem};
+use crate::model::key::{FolderId, ItemId, ItemKey, QueueId};
+use crate::model::permission::{Action, Area, Permission};
+use crate::model::queue::QueueDefinition;
+use crate::model::review::FailedItems;
+use crate::model::status::ReviewStatus;
+use crate::orchestrator::Administration;
+use crate::orchestrator::local::expect_answer;
+use crate::orchestrator::local::store::{Operation, Query};
+use crate::wire::asked::BulkRequest;
+use crate::wire::odata::{self, Options};
+use crate::wire::served::{self, Around, ServedItem, ServedQueue};
+use crate::wire::transaction::{QueueItemDataDto, known};
+
+type Reply = Result<Answer, Failure>;
+
+pub(super) const ENTITY: &str = "QueueItems";
+
+const EXPANDABLE: [&str; 3] = ["Robot", "ReviewerUser", "QueueDefinition"];
+
+pub(super) async fn list(call: &Call) -> Reply {
+    let options = call.options()?;
+    options.expands_only(&EXPANDABLE)?;
+    let mut filter = ItemFilter::default();
+    if let Some(expression) = &options.filter {
+        // Names of queues are only needed where somebody asks for them.
+        let queues = queues::of_call(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
+        filter.condition = Some(odata::condition(expression, &call.links(queues)?)?);
+    }
+    filter.order = odata::order(&options.order)?;
+    let page = Page { skip: options.skip, top: options.page_size(PAGE_LIMIT)?, descending: false };
+    let query =
+        Query::ItemsOf { folders: call.all_folders(), filter: Box::new(filter), page, count: options.count };
+    let page = tokio::time::timeout(call.server.config.query_limit(), call.server.store.read(query)).await;
+    let page = page.map_err(|_| Failure::unavailable())?;
+    let (items, count) = match page? {
+        crate::orchestrator::local::store::Answer::Page(items, count) => (items, count),
+        other => return Err(Failure::internal(format!("a page was expected, not {other:?}"))),
+    };
+    let shown = shown(call, &options, &items, true).await?;
+    if options.select.is_empty() {
+        return call.collection(ENTITY, shown, count);
+    }
+    let selected: Result<Vec<Value>, _> = shown.iter().map(|item| options.selected(json!(item))).collect();
+    call.collection(ENTITY, selected?, count)
+}
+
+/// Items with what is asked to be expanded, and the keys of the attempts before them.
+async fn shown<'a>(
+    call: &'a Call,
+    options: &Options,
+    items: &'a [QueueItem],
+    with_folder_names: bool,
+) -> Result<Vec<ServedItem<'a>>, Failure> {
+    let directory = call.directory()?;
+    let ancestors = items.iter().flat_map(|item| [item.ancestor_id, item.manual_ancestor_id]).flatten();
+    let ancestors: Vec<ItemId> = ancestors.collect();
+    let keys: HashMap<ItemId, ItemKey> = if ancestors.is_empty() {
+        HashMap::new()
+    } else {
+        let keys: Vec<(ItemId, ItemKey)> =
+            expect_answer!(call.server.store.read(Query::KeysOf(ancestors)).await, Keys)?;
+        keys.into_iter().collect()
+    };
+    let needs_queues = options.expands("QueueDefinition") || matches!(call.folders, Folders::Several(_));
+    let queues: HashMap<QueueId, QueueDefinition> = if needs_queues {
+        queues::of_call(call).await?.into_iter().map(|queue| (queue.id, queue)).collect()
+    } else {
+        HashMap::new()
+    };
+    let show = |item: &'a QueueItem| {
+        let queue = queues.get(&item.queue_id);
+        let folder = match &call.folders {
+            Folders::One(folder) => *folder,
+            _ => queue.map_or(FolderId::SHARED, |queue| queues::shown_in(call, queue)),
+        };
+        let key = |id: Option<ItemId>| id.and_then(|id| keys.get(&id)).map(ToString::to_string);
+        let expanded =
+            |name: &str, value: Option<Value>| options.expands(name).then(|| value.unwrap_or_default());
+        let robot = item.robot_id.and_then(|id| directory.robot(id));
+        let reviewer = item.reviewer_user_id.and_then(|id| directory.user(id));
+        ServedItem::new(
+            item,
+            Around {
+                context: None,
+                folder: Some(folder),
+                folder_name: if with_folder_names {
+                    call.server.folder_name(directory, folder)
+                } else {
+                    None
+                },
+                queue: expanded(
+                    "QueueDefinition",
+                    queue.map(|queue| json!(ServedQueue::new(queue, folder, None))),
+                ),
+                robot: expanded("Robot", robot.map(|robot| served::robot(robot, directory))),
+                reviewer: expanded("ReviewerUser", reviewer.map(|user| served::simple_user(directory, user))),
+                ancestor: key(item.ancestor_id),
+                manual_ancestor: key(item.manual_ancestor_id),
+            },
+        )
+    };
+    Ok(items.iter().map(show).collect())
+}
+
+async fn one(call: &Call, item: QueueItem) -> Reply {
+    let options = call.options()?;
+    options.expands_only(&EXPANDABLE)?;
+    let items = [item];
+    let shown = shown(call, &options, &items, false).await?;
+    call.entity(ENTITY, json!(shown[0]))
+}
+
+pub(super) async fn get(call: &Call) -> Reply {
+    let item = call.store()?.get_queue_item(ItemId(call.id()?)).await?;
+    one(call, item).await
+}
+
+/// PUT: new values for an item that waits; or, for one that nobody needs any more, nothing in place of its content.
+pub(super) async fn edit(call: &Call) -> Reply {
+    let id = ItemId(call.id()?);
+    let body: QueueItemDataDto = call.body(&strict::EDIT_ITEM)?;
+    let store = call.store()?;
+    let item = store.get_queue_item(id).await?;
+    let content = body.specific_content;
+    let is_blank = content.as_ref().is_none_or(|content| content.0.is_empty());
+    if item.status.is_purgeable() && is_blank {
+        store.purge_content(id).await?;
+        return Ok(Answer::empty(StatusCode::OK));
+    }
+    let edit = ItemEdit {
+        priority: body.priority.map(|priority| known("Priority", &priority)).transpose()?,
+        due_date: Some(body.due_date.map(|at| at.0)),
+        defer_date: Some(body.defer_date.map(|at| at.0)),
+        progress: body.progress,
+        specific_content: content
+            .map(|content| SpecificContent::new(&served::object(content)))
+            .transpose()?,
+    };
+    store.edit_queue_item(id, edit).await?;
+    Ok(Answer::empty(StatusCode::OK))
+}
+
+pub(super) async fn delete(call: &Call) -> Reply {
+    call.store()?.one(Operation::DeleteOne(ItemId(call.id()?))).await?;
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+/// The last attempt of a chain.
+pub(super) async fn last_retry(call: &Call) -> Reply {
+    last_of(call, ItemId(call.id()?)).await
+}
+
+pub(super) async fn last_retry_by_key(call: &Call) -> Reply {
+    let key: ItemKey = call.argument_as("key")?;
+    let item = expect_answer!(call.store()?.read(Query::ItemKeyed(key)).await, Item)?;
+    last_of(call, item.id).await
+}
+
+async fn last_of(call: &Call, id: ItemId) -> Reply {
+    let chain = call.store()?.processing_history(id).await?;
+    let last = chain.into_iter().max_by_key(|item| item.id);
+    one(call, last.ok_or_else(|| Failure::not_found(format!("Item {id} does not exist.")))?).await
+}
+
+pub(super) async fn history(call: &Call) -> Reply {
+    let options = call.options()?;
+    options.expands_only(&EXPANDABLE)?;
+    let chain = call.store()?.processing_history(ItemId(call.id()?)).await?;
+    let shown = shown(call, &options, &chain, false).await?;
+    let rows = shown.iter().map(|item| json!(item)).collect();
+    let (value, count) = options.page(rows, PAGE_LIMIT)?;
+    call.collection(ENTITY, value, count)
+}
+
+pub(super) async fn delete_bulk(call: &Call) -> Reply {
+    let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
+    let failed = call.store()?.delete_queue_items(checked(&body)?).await?;
+    bulk_answer(call, &failed)
+}
+
+pub(super) async fn set_review_status(call: &Call) -> Reply {
+    let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
+    let missing = || Failure::new(StatusCode::BAD_REQUEST, 1014, "Parameter status is missing.");
+    let status = body.status.clone().ok_or_else(missing)?;
+    let status: ReviewStatus = serde_json::from_value(status).map_err(|_| {
+        Failure::argument("Invalid argument 'status': it is None, InReview, Verified or Retried.")
+    })?;
+    let failed = call.store()?.set_review_status(status, checked(&body)?).await?;
+    bulk_answer(call, &failed)
+}
+
+pub(super) async fn set_reviewer(call: &Call) -> Reply {
+    let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
+    let folder = call.folder()?;
+    if let Some(user) = body.user_id
+        && !call.directory()?.user(user).is_some_and(|user| may_review(call, user, folder))
+    {
+        let code = ErrorCode::REVIEWER_NOT_AVAILABLE.number();
+        let message = format!("User {user} may not review the transactions of this folder.");
+        return Err(Failure::new(StatusCode::CONFLICT, code, message));
+    }
+    let failed = call.store()?.set_reviewer(body.user_id, checked(&body)?).await?;
+    bulk_answer(call, &failed)
+}
+
+pub(super) async fn unset_reviewer(call: &Call) -> Reply {
+    let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
+    let failed = call.store()?.set_reviewer(None, checked(&body)?).await?;
+    bulk_answer(call, &failed)
+}
+
+/// The most items of one bulk operation.
+const MOST_AT_ONCE: usize = 15_000;
+
+fn checked(body: &BulkRequest) -> Result<Vec<crate::model::review::ItemVersion>, Failure> {
+    let items = body.items();
+    if items.len() > MOST_AT_ONCE {
+        let message = format!("There are {} items, the limit is {MOST_AT_ONCE}.", items.len());
+        return Err(Failure::argument(message));
+    }
+    Ok(items)
+}
+
+fn bulk_answer(call: &Call, failed: &FailedItems) -> Reply {
+    let ids: Vec<ItemId> = failed.iter().map(|(id, _)| *id).collect();
+    let message = failed.first().map(|(id, refusal)| format!("Item {id}: {refusal}"));
+    let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfInt64";
+    Answer::ok(&served::with_context(call.context(kind), served::bulk(&ids, message.as_deref())))
+}
+
+/// Who may review (contract section 13.6).
+fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
+    call.directory().is_ok_and(|directory| {
+        [Action::View, Action::Edit]
+            .iter()
+            .all(|action| directory.allows(user, Some(folder), Permission(Area::Transactions, *action)))
+    })
+}
+
+pub(super) async fn reviewers(call: &Call) -> Reply {
+    let (directory, folder) = (call.directory()?, call.folder()?);
+    let may = directory.users().filter(|user| may_review(call, user, folder));
+    call.page("SimpleUserDto", may.map(|user| served::simple_user(directory, user)).collect())
+}
+
+/// All folders of a call, for those who go through everything.
+pub(super) fn folders(call: &Call) -> Arc<[FolderId]> {
+    call.all_folders()
+}

@@ -1,0 +1,241 @@
+//! Who may do what, as an operator sets it: applications, users, tokens, robots and folders of a store. A server on the
+//! same store knows within a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::access::{Access, new_user};
+use super::failure::Failure;
+use super::{secret, told};
+use crate::model::clock::Clock;
+use crate::model::directory::{Change, Client, Directory, Folder, NewUser, Robot, Role, Token, User};
+use crate::model::key::FolderId;
+use crate::model::permission::Scopes;
+use crate::model::user::UserType;
+use crate::orchestrator::local::Local;
+use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
+
+/// Keeps the directory of a store.
+pub struct Keeper {
+    access: Access,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
+    }
+}
+
+/// Which roles somebody is given: in folders (by full name) or, without any, in the whole tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Roles {
+    /// Names of roles.
+    pub roles: Vec<String>,
+    /// Full names of folders, as in `Shared/Finance`.
+    pub folders: Vec<String>,
+}
+
+impl Keeper {
+    /// Opens the directory of a store.
+    ///
+    /// # Errors
+    ///
+    /// NotFound when no server was ever started on it; those of the store.
+    pub async fn open(store: &Local) -> Result<Self> {
+        let clock = store.clock();
+        let missing = || {
+            let message = "this store has no directory yet: start performer serve on it once";
+            OrchestratorError::new(ErrorKind::NotFound, message)
+        };
+        let access = Access::open(store, clock.clone()).await.map_err(told)?.ok_or_else(missing)?;
+        Ok(Self { access, clock })
+    }
+
+    /// The directory as it is.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.access.directory()
+    }
+
+    async fn change(&self, change: Change) -> Result<i64> {
+        self.access.change(change).await.map_err(told)
+    }
+
+    fn given(&self, to: &mut NewUser, roles: &Roles) -> Result<()> {
+        let directory = self.directory();
+        let mut ids = BTreeSet::new();
+        for name in &roles.roles {
+            let role: &Role =
+                directory.role_named(name).ok_or_else(|| missing(format_args!("role {name:?}")))?;
+            ids.insert(role.id);
+        }
+        if roles.folders.is_empty() {
+            to.tenant_roles = ids;
+            return Ok(());
+        }
+        let mut folders = BTreeMap::new();
+        for name in &roles.folders {
+            let folder: &Folder =
+                directory.folder_named(name).ok_or_else(|| missing(format_args!("folder {name:?}")))?;
+            folders.insert(folder.id.0, ids.clone());
+        }
+        to.folder_roles = folders;
+        Ok(())
+    }
+
+    /// Adds an application. Answers its id and its secret; nobody can tell the secret again.
+    ///
+    /// # Errors
+    ///
+    /// Conflict for a name that is taken, NotFound for a role or a folder, Invalid for a scope.
+    pub async fn add_client(&self, name: &str, scopes: &str, roles: &Roles) -> Result<(String, String)> {
+        let key = secret::new_key().map_err(told)?;
+        let (id, secret) = (key.to_string(), secret::new_secret().map_err(told)?);
+        let mut user = new_user(name, UserType::DirectoryExternalApplication).map_err(told)?;
+        self.given(&mut user, roles)?;
+        let change = Change::AddClient {
+            id: id.clone(),
+            name: name.to_owned(),
+            secret: secret::kept(&secret),
+            scopes: Scopes::parse(scopes)?,
+            user: Box::new(user),
+        };
+        self.change(change).await?;
+        Ok((id, secret))
+    }
+
+    /// Removes an application; its tokens are worth nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    pub async fn remove_client(&self, id: &str) -> Result<()> {
+        self.change(Change::RemoveClient(id.to_owned())).await.map(drop)
+    }
+
+    /// Adds a user, with a password or without. Answers its number.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_client`](Self::add_client).
+    pub async fn add_user(
+        &self,
+        name: &str,
+        user_type: UserType,
+        password: Option<String>,
+        roles: &Roles,
+    ) -> Result<i64> {
+        let mut user = new_user(name, user_type).map_err(told)?;
+        self.given(&mut user, roles)?;
+        if let Some(password) = password {
+            let hashed = tokio::task::spawn_blocking(move || secret::kept_slowly(&password)).await;
+            let hashed = hashed.map_err(|_| told(Failure::internal("a password could not be hashed")))?;
+            user.password = Some(hashed.map_err(told)?);
+        }
+        self.change(Change::AddUser(Box::new(user))).await
+    }
+
+    /// Removes a user, with its tokens and robots.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict for the user of an application.
+    pub async fn remove_user(&self, name: &str) -> Result<()> {
+        let id = self.user(name)?;
+        self.change(Change::RemoveUser(id)).await.map(drop)
+    }
+
+    fn user(&self, name: &str) -> Result<i64> {
+        let directory = self.directory();
+        directory.user_named(name).map(|user| user.id).ok_or_else(|| missing(format_args!("user {name:?}")))
+    }
+
+    /// Makes a personal access token, good for a time. Nobody can tell it again.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for the user, Invalid for a scope.
+    pub async fn add_token(&self, user: &str, name: &str, scopes: &str, life: Duration) -> Result<String> {
+        let (user, scopes) = (self.user(user)?, Scopes::parse(scopes)?);
+        self.access.issue(user, None, Some(name.to_owned()), scopes, life).await.map_err(told)
+    }
+
+    /// Takes a user's tokens back: the one with this name, or all of them. Answers how many there were.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for the user.
+    pub async fn revoke_tokens(&self, user: &str, name: Option<&str>) -> Result<usize> {
+        let id = self.user(user)?;
+        let directory = self.directory();
+        let is_meant =
+            |token: &Token| token.user == id && name.is_none_or(|name| token.name.as_deref() == Some(name));
+        let digests: Vec<String> = directory
+            .tokens()
+            .filter(|(_, token)| is_meant(token))
+            .map(|(digest, _)| digest.to_owned())
+            .collect();
+        let count = digests.len();
+        for digest in digests {
+            self.change(Change::RemoveToken(digest)).await?;
+        }
+        Ok(count)
+    }
+
+    /// Adds a robot that runs as a user. Answers its key, which callers show when they take items.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for the user.
+    pub async fn add_robot(&self, name: &str, user: &str) -> Result<Uuid> {
+        let (user, key) = (self.user(user)?, secret::new_key().map_err(told)?);
+        self.change(Change::AddRobot { key, name: name.to_owned(), user }).await?;
+        Ok(key)
+    }
+
+    /// Adds a folder, by its full name; the folders it is in must be there. Answers its number.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for the folder it is in; Conflict for a name that is taken.
+    pub async fn add_folder(&self, full_name: &str) -> Result<FolderId> {
+        let directory = self.directory();
+        let (parent, name) = match full_name.rsplit_once('/') {
+            None => (None, full_name),
+            Some((parent, name)) => {
+                let found = directory
+                    .folder_named(parent)
+                    .ok_or_else(|| missing(format_args!("folder {parent:?}")))?;
+                (Some(found.id), name)
+            }
+        };
+        let key = secret::new_key().map_err(told)?;
+        let change = Change::AddFolder { key, name: name.to_owned(), description: None, parent };
+        self.change(change).await.map(FolderId)
+    }
+
+    /// The tokens that are good, with their users.
+    pub fn tokens(&self) -> Vec<(User, Token)> {
+        let (directory, now) = (self.directory(), self.clock.now());
+        let good = directory.tokens().filter(|(_, token)| token.expires > now);
+        good.filter_map(|(_, token)| Some((directory.user(token.user)?.clone(), token.clone()))).collect()
+    }
+
+    /// The applications, with the users they act as.
+    pub fn clients(&self) -> Vec<(Client, Option<User>)> {
+        let directory = self.directory();
+        directory.clients().map(|client| (client.clone(), directory.user(client.user).cloned())).collect()
+    }
+
+    /// The robots.
+    pub fn robots(&self) -> Vec<Robot> {
+        self.directory().robots().cloned().collect()
+    }
+}
+
+fn missing(what: impl std::fmt::Display) -> OrchestratorError {
+    OrchestratorError::new(ErrorKind::NotFound, format!("{what} does not exist"))
+}

@@ -1,0 +1,223 @@
+//! For performers over HTTP: jobs that beat, claims, many reports and takes in one call (`wire/leased.rs`). What a
+//! performer takes this way is held by a lease, as on a store of its own.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+
+use serde_json::json;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::call::{Answer, Call};
+use super::failure::Failure;
+use super::strict;
+use crate::model::job::Job;
+use crate::model::key::JobKey;
+use crate::orchestrator::local::expect_answer;
+use crate::orchestrator::local::store::{Operation, Taker, Taking};
+use crate::orchestrator::{
+    Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
+};
+use crate::wire::leased::{
+    AddAndStart, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, LimitDto, ListedJob, OfJob, ProgressDto,
+    RemovedDto, ReportedDto, StartJob, StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto,
+    guid, key,
+};
+use crate::wire::served::{Around, ServedItem};
+
+type Reply = Result<Answer, Failure>;
+
+/// The most reports and items of one call.
+const MOST_AT_ONCE: usize = 10_000;
+
+/// How long a wait may be held open: shorter than proxies wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+pub(super) async fn start_job(call: &Call) -> Reply {
+    let body: StartJob = call.body(&strict::ANYTHING)?;
+    let job = call.store()?.start_job(body.into()).await?;
+    Answer::ok(&OfJob { job: guid(job) })
+}
+
+pub(super) async fn beat(call: &Call) -> Reply {
+    let body: OfJob = call.body(&strict::ANYTHING)?;
+    let state = call.store()?.beat(key(body.job)).await?;
+    Answer::ok(&StateOfJob { state })
+}
+
+pub(super) async fn end_job(call: &Call) -> Reply {
+    let body: EndJob = call.body(&strict::ANYTHING)?;
+    let swept = call.store()?.end_job(key(body.job), body.state, body.info).await?;
+    Answer::ok(&told(&swept))
+}
+
+pub(super) async fn sweep(call: &Call) -> Reply {
+    let swept = call.store()?.sweep().await?;
+    Answer::ok(&told(&swept))
+}
+
+fn told(swept: &Swept) -> SweptDto {
+    SweptDto { jobs: swept.jobs.iter().map(|job| guid(*job)).collect(), abandoned: swept.abandoned }
+}
+
+fn take_of(take: TakeDto) -> Take {
+    let reference = take.reference.map(Into::into);
+    let count = take.count.min(MOST_AT_ONCE);
+    Take { queue: take.queue.into(), job: key(take.job), robot: take.robot, count, reference }
+}
+
+/// Nobody takes without a job here: what nobody beats for is taken by StartTransaction.
+fn has_a_job(job: JobKey) -> Result<(), Failure> {
+    if job == JobKey::CALLER { Err(Failure::not_found("The job does not exist.")) } else { Ok(()) }
+}
+
+/// Exchanges that were answered a short while ago, so that one whose answer was lost is not made twice.
+#[derive(Default)]
+pub(super) struct Exchanges(Mutex<VecDeque<Exchange>>);
+
+struct Exchange {
+    id: Uuid,
+    since: Duration,
+    answer: Arc<OnceCell<Bytes>>,
+}
+
+/// How long an answer is kept: longer than a client goes on asking.
+const KEPT_FOR: Duration = Duration::from_secs(120);
+/// The most answers that are kept.
+const MOST_KEPT: usize = 50_000;
+
+impl Exchanges {
+    /// Where the answer to this exchange is, or comes.
+    fn of(&self, id: Uuid, now: Duration) -> Arc<OnceCell<Bytes>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.front().is_some_and(|first| first.since + KEPT_FOR < now) || kept.len() > MOST_KEPT {
+            kept.pop_front();
+        }
+        // From the end: nearly always it is a new one, and a repetition comes soon.
+        if let Some(found) = kept.iter().rev().find(|exchange| exchange.id == id) {
+            return found.answer.clone();
+        }
+        let answer = Arc::new(OnceCell::new());
+        kept.push_back(Exchange { id, since: now, answer: answer.clone() });
+        answer
+    }
+}
+
+/// Reports and takes. One that is made again while the first is under way waits for it.
+pub(super) async fn exchange(call: &Call) -> Reply {
+    let body: ExchangeRequest = call.body(&strict::ANYTHING)?;
+    if body.reports.len() > MOST_AT_ONCE {
+        return Err(Failure::argument(format!("There are more than {MOST_AT_ONCE} reports.")));
+    }
+    if body.take.is_none() {
+        return exchanged(call, body).await; // reports may be made twice
+    }
+    let kept = call.server.exchanges.of(body.id, call.server.elapsed());
+    let answer = kept.get_or_try_init(|| async {
+        let answer = exchanged(call, body).await?;
+        Ok::<_, Failure>(Bytes::from(answer.body.unwrap_or_default()))
+    });
+    let body = answer.await?.to_vec();
+    Ok(Answer { body: Some(body), ..Answer::empty(StatusCode::OK) })
+}
+
+async fn exchanged(call: &Call, body: ExchangeRequest) -> Reply {
+    let now = call.server.now();
+    let mut reports = Vec::with_capacity(body.reports.len());
+    for report in body.reports {
+        let result = report.result.into_result(now)?;
+        reports.push(Report { claim: report.claim.into(), result, progress: report.progress });
+    }
+    for report in &reports {
+        has_a_job(report.claim.job())?;
+    }
+    let take = body.take.map(take_of);
+    if let Some(take) = &take {
+        has_a_job(take.job)?;
+    }
+    let answered = call.store()?.report_and_take(reports, take).await;
+    let reports = answered.reports.into_iter().map(|report| match report {
+        Ok(status) => ReportedDto::Status(status),
+        Err(error) => ReportedDto::Error(described(&error)),
+    });
+    let reports = reports.collect();
+    let folder = Some(call.folder()?);
+    match answered.taken {
+        Err(error) => {
+            let took: TookDto<()> = TookDto::Error(described(&error));
+            Answer::ok(&ExchangeAnswer { reports, took, seen: 0 })
+        }
+        Ok(taken) => {
+            let items = taken.items.iter().map(|claimed| TakenDto {
+                item: ServedItem::new(&claimed.item, Around { folder, ..Around::default() }),
+                claim: claimed.claim.into(),
+            });
+            let took = TookDto::Items(items.collect());
+            Answer::ok(&ExchangeAnswer { reports, took, seen: taken.seen.0 })
+        }
+    }
+}
+
+/// An error in the words of the trait. What only operators may see is not told.
+fn described(error: &OrchestratorError) -> ErrorDto {
+    let message = match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Other => {
+            "the server could not do this".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    ErrorDto { kind: format!("{:?}", error.kind()), code: error.code().map(|code| code.number()), message }
+}
+
+pub(super) async fn add_and_start(call: &Call) -> Reply {
+    let body: AddAndStart = call.body(&strict::ANYTHING)?;
+    let take = take_of(body.take);
+    has_a_job(take.job)?;
+    let taker = Taker { job: take.job, robot: take.robot, robot_id: None, executor: None };
+    let take = Taking { queue: take.queue, count: 1, reference: None, taker };
+    let item = Box::new(body.item.into_item(call.job_key())?);
+    let claimed = expect_answer!(call.store()?.one(Operation::AddAndStart { take, item }).await, Claimed)?;
+    let around = Around { folder: Some(call.folder()?), ..Around::default() };
+    Answer::ok(&TakenDto { item: ServedItem::new(&claimed.item, around), claim: claimed.claim.into() })
+}
+
+pub(super) async fn progress(call: &Call) -> Reply {
+    let body: ProgressDto = call.body(&strict::ANYTHING)?;
+    call.store()?.set_transaction_progress(body.claim.into(), body.progress).await?;
+    Answer::ok(&json!({}))
+}
+
+pub(super) async fn wait(call: &Call) -> Reply {
+    let body: WaitDto = call.body(&strict::ANYTHING)?;
+    let longest = LONGEST_WAIT.min(call.server.config.request_limit / 2);
+    let at_most = Duration::from_millis(body.at_most).min(longest);
+    call.store()?.wait_for_items(&body.queue, Seen(body.seen), at_most).await;
+    Answer::ok(&json!({}))
+}
+
+/// The jobs of the queues that are in the folder.
+pub(super) async fn jobs(call: &Call) -> Reply {
+    let body: LimitDto = call.body(&strict::ANYTHING)?;
+    let store = call.store()?;
+    let names: Vec<String> =
+        store.list_queues().await?.into_iter().map(|queue| queue.name.to_lowercase()).collect();
+    let is_here = |job: &Job| names.contains(&job.about.queue.to_lowercase());
+    let jobs = store.list_jobs(MOST_AT_ONCE).await?.into_iter().filter(is_here).take(body.limit);
+    Answer::ok(&jobs.map(ListedJob::from).collect::<Vec<_>>())
+}
+
+pub(super) async fn stop_job(call: &Call) -> Reply {
+    let body: StopJob = call.body(&strict::ANYTHING)?;
+    call.store()?.stop_job(key(body.job), body.strategy).await?;
+    Answer::ok(&json!({}))
+}
+
+pub(super) async fn retention(call: &Call) -> Reply {
+    let body: LimitDto = call.body(&strict::ANYTHING)?;
+    let removed = call.store()?.apply_retention(body.limit.min(MOST_AT_ONCE)).await?;
+    Answer::ok(&RemovedDto { removed })
+}

@@ -1,0 +1,80 @@
+//! The rate limits of the cloud, imitated (contract section 3): 100 reads a minute, told by `Retry-After` and
+//! `X-RateLimit-Remaining`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Over how long calls are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// From so few calls on the header says that there is none left.
+const FEW: usize = 10;
+
+/// The calls of the last minute, by operation.
+#[derive(Debug)]
+pub(super) struct RateLimit {
+    most: usize,
+    calls: Mutex<HashMap<&'static str, VecDeque<Duration>>>,
+}
+
+/// What a call is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// How many calls are left.
+    Remaining(usize),
+    /// Seconds to wait.
+    Wait(u64),
+}
+
+impl RateLimit {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, calls: Mutex::default() }
+    }
+
+    /// Counts a call, if it is of an operation that is limited.
+    pub(super) fn count(&self, operation: &'static str, now: Duration) -> Option<Told> {
+        if operation != "GetQueueItems" {
+            return None;
+        }
+        let mut all = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = all.entry(operation).or_default();
+        while calls.front().is_some_and(|at| *at + WINDOW <= now) {
+            calls.pop_front();
+        }
+        if calls.len() >= self.most {
+            let first = calls.front().copied().unwrap_or(now);
+            let wait = (first + WINDOW).saturating_sub(now);
+            return Some(Told::Wait(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
+        }
+        calls.push_back(now);
+        let left = self.most - calls.len();
+        Some(Told::Remaining(if left < FEW { 0 } else { left }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_minute_is_a_rolling_one() {
+        let limit = RateLimit::new(20);
+        let at = Duration::from_millis;
+        assert_eq!(limit.count("AddQueueItem", at(0)), None);
+        let told: Vec<_> = (0..20).map(|n| limit.count("GetQueueItems", at(n * 100)).unwrap()).collect();
+        assert_eq!(told[0], Told::Remaining(19));
+        assert_eq!(
+            (told[9], told[10], told[19]),
+            (Told::Remaining(10), Told::Remaining(0), Told::Remaining(0))
+        );
+        assert_eq!(limit.count("GetQueueItems", at(2_000)), Some(Told::Wait(58)));
+        assert_eq!(limit.count("GetQueueItems", at(59_999)), Some(Told::Wait(1)));
+        assert_eq!(limit.count("GetQueueItems", at(60_000)), Some(Told::Remaining(0)));
+        assert_eq!(
+            limit.count("GetQueueItems", at(60_001)),
+            Some(Told::Wait(1)),
+            "only the first one is over"
+        );
+    }
+}

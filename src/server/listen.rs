@@ -1,0 +1,182 @@
+//! Connections: accepted up to a number, with TLS or without, with an end to every wait, and ended in order.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service as _;
+
+use super::door::{self, Lost};
+use super::{Server, upkeep};
+use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
+
+/// How long the head of a request may take to come, and a TLS handshake.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long requests that are under way may go on when the server stops.
+const GRACE: Duration = Duration::from_secs(30);
+/// The most bytes of a head.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+impl Server {
+    /// Serves until `stop` is over. Then it takes nothing new, finishes what is under way (for at most 30 seconds), and
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// Other for TLS files that cannot be used.
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
+        let tls = match &self.inner.config.tls {
+            Some((certificates, key)) => Some(acceptor(certificates, key)?),
+            None => None,
+        };
+        let upkeep = upkeep::start(&self.inner);
+        let router = Router::new().fallback(door::answer).with_state(self.inner.clone());
+        let connections = Arc::new(Semaphore::new(self.inner.config.most_connections));
+        let graceful = Arc::new(GracefulShutdown::new());
+        tokio::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                accepted = accept(&listener, &connections) => accepted,
+            };
+            let Some((stream, peer, room)) = accepted else { continue };
+            let (router, tls, server, graceful) =
+                (router.clone(), tls.clone(), self.inner.clone(), graceful.clone());
+            tokio::spawn(async move {
+                let _room = room;
+                let _counted = server.metrics.connection();
+                let _ = stream.set_nodelay(true);
+                match tls {
+                    None => connection(stream, peer, router, &graceful).await,
+                    Some(tls) => {
+                        // A handshake that fails is the other side's business.
+                        if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, tls.accept(stream)).await {
+                            connection(stream, peer, router, &graceful).await;
+                        }
+                    }
+                }
+            });
+        }
+        drop(listener);
+        tracing::info!("the server stops: nothing new is taken");
+        let finished = async {
+            // Connections that are being made hold it for a moment; then the last one is here.
+            let mut graceful = graceful;
+            loop {
+                match Arc::try_unwrap(graceful) {
+                    Ok(last) => break last.shutdown().await,
+                    Err(shared) => {
+                        graceful = shared;
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(GRACE, finished).await.is_ok();
+        upkeep.abort();
+        if !in_time {
+            tracing::warn!("some requests were not finished within {GRACE:?}");
+        }
+        Ok(())
+    }
+}
+
+type Room = tokio::sync::OwnedSemaphorePermit;
+
+/// The next connection, as soon as there is room for one.
+async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<(TcpStream, Peer, Room)> {
+    let room = connections.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, address)) => Some((stream, Peer(address.ip()), room)),
+        Err(error) => {
+            // Out of file descriptors, mostly: it passes when others are closed.
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    graceful: &GracefulShutdown,
+) {
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut router = router.clone();
+        async move {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(peer);
+            let response = match router.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            match response.extensions().get::<Lost>() {
+                None => Ok(response),
+                Some(Lost) => {
+                    Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the answer is lost on purpose"))
+                }
+            }
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(LARGEST_HEAD)
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(HEAD);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    // It ends in an error when the other side goes away, which is no news.
+    let _ = graceful.watch(connection).await;
+}
+
+/// TLS as the files say.
+fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor> {
+    let failed = |path: &Path, why: String| {
+        OrchestratorError::new(ErrorKind::Other, format!("{} cannot be used for TLS: {why}", path.display()))
+    };
+    let chain: std::result::Result<Vec<CertificateDer<'static>>, _> =
+        CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| failed(certificates, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(failed(certificates, "there is no certificate in it".to_owned()));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(certificates, error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private);
+    let mut config = config.map_err(|error| failed(key, error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,389 @@
+//! Floor 3: an Orchestrator in a box. The queue part of the vendor's API over any of our stores.
+//!
+//! A request comes in at `listen.rs`, passes `door.rs`, and goes along `route.rs` to the file of its resource. The files
+//! of resources translate: they read what was asked, ask the store, and write what is answered. They know no rules.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `listen.rs` | connections: TLS, limits, an orderly end |
+//! | `door.rs` | one request: who, where, may they; its log, its metrics, its errors |
+//! | `route.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
+//! | `call.rs`, `failure.rs` | one call and its answer; why it fails |
+//! | `access.rs`, `secret.rs`, `identity.rs` | who calls: tokens, secrets, logging in |
+//! | `queues.rs`, `transactions.rs`, `items.rs`, `notes.rs`, `records.rs` | queues, adding and starting and ending, items, comments and events, figures and retention |
+//! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health and `$metadata` |
+//! | `leased.rs` | for performers over HTTP: jobs, leases, claims, many at once |
+//! | `strict.rs`, `weather.rs`, `limits.rs` | switches for those who test clients: strict bodies, faults, rate limits |
+//! | `keeper.rs` | who may do what, as an operator sets it |
+//! | `metrics.rs`, `upkeep.rs` | what is counted; what is done by itself |
+//!
+//! Choices that the contract leaves open are those of its section 23.
+
+mod access;
+mod call;
+mod door;
+mod failure;
+mod folders;
+mod identity;
+mod items;
+mod keeper;
+mod leased;
+mod limits;
+mod listen;
+mod metrics;
+mod notes;
+mod queues;
+mod records;
+mod route;
+mod routes;
+mod secret;
+mod status;
+mod strict;
+mod transactions;
+mod upkeep;
+mod users;
+mod weather;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use self::access::{Access, new_user};
+use self::failure::Failure;
+use self::leased::Exchanges;
+use self::limits::RateLimit;
+use self::metrics::Metrics;
+use self::records::Figures;
+use self::route::Routes;
+use self::weather::Weather;
+use crate::model::clock::Clock;
+use crate::model::directory::{ADMINISTRATOR, Change, Directory};
+use crate::model::key::FolderId;
+use crate::model::permission::Scopes;
+use crate::model::user::UserType;
+use crate::orchestrator::local::Local;
+use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
+
+pub use keeper::{Keeper, Roles};
+pub use weather::Fault;
+
+/// How a server behaves.
+#[derive(Clone, Debug)]
+struct Config {
+    strict: bool,
+    behind_proxy: bool,
+    tls: Option<(PathBuf, PathBuf)>,
+    most_connections: usize,
+    most_requests: usize,
+    largest_body: usize,
+    largest_bulk: usize,
+    request_limit: Duration,
+    upkeep: bool,
+}
+
+impl Config {
+    fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// How long a list may take.
+    fn query_limit(&self) -> Duration {
+        self.request_limit
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            strict: false,
+            behind_proxy: false,
+            tls: None,
+            most_connections: 10_000,
+            most_requests: 2_000,
+            largest_body: 4 * 1024 * 1024,
+            largest_bulk: 64 * 1024 * 1024,
+            request_limit: Duration::from_secs(30),
+            upkeep: true,
+        }
+    }
+}
+
+/// An Orchestrator in a box, over a store.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use performer::orchestrator::local::Local;
+/// use performer::server::Server;
+///
+/// let server = Server::builder(Local::sqlite("orchestrator.db").await?).open().await?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8095").await?;
+/// server.serve(listener, async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+    first: Option<FirstClient>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+/// The application that the first start made. Its secret is told once.
+#[derive(Clone)]
+pub struct FirstClient {
+    /// What it calls itself.
+    pub id: String,
+    /// Its secret; `None` when it was given from outside.
+    pub secret: Option<String>,
+}
+
+impl fmt::Debug for FirstClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstClient").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    store: Local,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    access: Access,
+    routes: Routes,
+    weather: Weather,
+    rate_limit: Option<RateLimit>,
+    metrics: Metrics,
+    figures: Figures,
+    exchanges: Exchanges,
+    requests: Arc<Semaphore>,
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Whether everybody who may take items gets some, or robots alone (contract section 8).
+    fn hands_out_to_everybody(&self) -> bool {
+        !self.config.strict
+    }
+
+    /// The full name of a folder: lists show it. Names of folders that lie in others are put together, and not shown.
+    fn folder_name<'a>(&self, directory: &'a Directory, folder: FolderId) -> Option<&'a str> {
+        directory.folder(folder).filter(|folder| folder.parent.is_none()).map(|folder| folder.name.as_str())
+    }
+}
+
+/// How to make a server. Made by [`Server::builder`].
+#[must_use = "nothing happens before open()"]
+#[derive(Debug)]
+pub struct ServerBuilder {
+    store: Local,
+    config: Config,
+    faults: Vec<Fault>,
+    rate_limit: Option<usize>,
+    first: Option<(String, Given)>,
+}
+
+/// A secret from outside.
+struct Given(String);
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl ServerBuilder {
+    /// The application that the first start makes, where the store has no users yet. Default: one with an id and a secret
+    /// of its own making, told by [`Server::first_client`]. A secret from outside has at least 8 bytes.
+    pub fn first_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.first = Some((id.into(), Given(secret.into())));
+        self
+    }
+
+    /// As hard on clients as the hardest server: items are handed out to robots alone, and bodies with fields that there
+    /// are not are refused. Default: off.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.config.strict = strict;
+        self
+    }
+
+    /// The rate limit of the cloud: so many lists of items a minute. Default: none.
+    pub fn rate_limit(mut self, a_minute: usize) -> Self {
+        self.rate_limit = Some(a_minute);
+        self
+    }
+
+    /// Something that goes wrong on purpose. May be given several times.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// A proxy stands before this server: it ends TLS, and its `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    /// Default: off.
+    pub fn behind_proxy(mut self, behind_proxy: bool) -> Self {
+        self.config.behind_proxy = behind_proxy;
+        self
+    }
+
+    /// TLS with a chain of certificates and a key, both in PEM files.
+    pub fn tls(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.config.tls = Some((certificates.into(), key.into()));
+        self
+    }
+
+    /// How many connections may be open. More wait. Default: 10,000.
+    pub fn most_connections(mut self, most: usize) -> Self {
+        self.config.most_connections = most.max(1);
+        self
+    }
+
+    /// How many requests may be under way. More are answered 503. Default: 2,000.
+    pub fn most_requests(mut self, most: usize) -> Self {
+        self.config.most_requests = most.max(1);
+        self
+    }
+
+    /// The largest body of a bulk add, in bytes. Others may have a sixteenth of it. Default: 64 MiB.
+    pub fn largest_body(mut self, bytes: usize) -> Self {
+        (self.config.largest_bulk, self.config.largest_body) = (bytes, (bytes / 16).max(1_024));
+        self
+    }
+
+    /// How long a request may take, its body included. Default: 30 seconds.
+    pub fn request_limit(mut self, limit: Duration) -> Self {
+        self.config.request_limit = limit;
+        self
+    }
+
+    /// Does nothing by itself: no sweeps, no retention. For tests with a clock of their own.
+    #[doc(hidden)]
+    pub fn without_upkeep(mut self) -> Self {
+        self.config.upkeep = false;
+        self
+    }
+
+    /// Opens the store's directory, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store; Invalid for a secret from outside that is too short.
+    pub async fn open(self) -> Result<Server> {
+        let clock = self.store.clock();
+        let (access, first) = match Access::open(&self.store, clock.clone()).await.map_err(told)? {
+            Some(access) => (access, None),
+            None => {
+                let first = self.make_directory().await.map_err(told)?;
+                let access = Access::open(&self.store, clock.clone()).await.map_err(told)?;
+                let missing = || OrchestratorError::new(ErrorKind::Other, "the new directory is not there");
+                (access.ok_or_else(missing)?, Some(first))
+            }
+        };
+        let inner = Inner {
+            clock,
+            access,
+            routes: Routes::new(routes::ROUTES),
+            weather: Weather::new(self.faults),
+            rate_limit: self.rate_limit.map(RateLimit::new),
+            metrics: Metrics::new(),
+            figures: Figures::default(),
+            exchanges: Exchanges::default(),
+            requests: Arc::new(Semaphore::new(self.config.most_requests)),
+            store: self.store,
+            config: self.config,
+        };
+        Ok(Server { inner: Arc::new(inner), first })
+    }
+
+    /// The directory of the first start: the application that may do everything.
+    async fn make_directory(&self) -> std::result::Result<FirstClient, Failure> {
+        let (id, secret, kept) = match &self.first {
+            Some((id, Given(secret))) => {
+                let given = secret.clone();
+                let kept = tokio::task::spawn_blocking(move || secret::kept_slowly(&given)).await;
+                let kept = kept.map_err(|_| Failure::internal("a secret could not be hashed"))??;
+                (id.clone(), None, kept)
+            }
+            None => {
+                let secret = secret::new_secret()?;
+                let kept = secret::kept(&secret);
+                (secret::new_key()?.to_string(), Some(secret), kept)
+            }
+        };
+        let template = Directory::new(secret::new_key()?, secret::new_key()?);
+        let administrator = template.role_named(ADMINISTRATOR).map(|role| role.id);
+        let mut user = new_user("first-application", UserType::DirectoryExternalApplication)?;
+        user.tenant_roles.extend(administrator);
+        let add = Change::AddClient {
+            id: id.clone(),
+            name: "The first application".to_owned(),
+            secret: kept,
+            scopes: Scopes::all(),
+            user: Box::new(user),
+        };
+        Access::make(&self.store, template, vec![add]).await?;
+        Ok(FirstClient { id, secret })
+    }
+}
+
+/// A failure in the words of the back ends.
+fn told(failure: Failure) -> OrchestratorError {
+    let kind = match failure.status.as_u16() {
+        400..=499 => ErrorKind::Invalid,
+        503 => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    };
+    let message = failure.cause.unwrap_or(failure.message);
+    OrchestratorError::new(kind, message.trim_end_matches('.').to_owned())
+}
+
+impl Server {
+    /// A server over a store.
+    pub fn builder(store: Local) -> ServerBuilder {
+        ServerBuilder { store, config: Config::default(), faults: Vec::new(), rate_limit: None, first: None }
+    }
+
+    /// The application that this start made; `None` when the store had users already.
+    pub fn first_client(&self) -> Option<&FirstClient> {
+        self.first.as_ref()
+    }
+
+    /// The names of all routes with their methods and paths, for those who check that each is told of.
+    #[doc(hidden)]
+    pub fn routes() -> Vec<(String, String, String, String)> {
+        let path = |route: &route::Route| {
+            let key = if route.keyed { "(1)" } else { "" };
+            let action = match route.action {
+                "" => String::new(),
+                action if route.entity.starts_with("api/") => format!("/{action}"),
+                action => format!("/UiPathODataSvc.{action}"),
+            };
+            let root = if route.entity.starts_with("api/") { "" } else { "odata/" };
+            format!("/{root}{}{key}{action}", route.entity)
+        };
+        let needs = |route: &route::Route| match route.needs {
+            route::Needs::Public => "public".to_owned(),
+            route::Needs::Token { area, write, place, permissions } => {
+                let permissions: Vec<String> = permissions.iter().map(ToString::to_string).collect();
+                let access = if write { "Write" } else { "Read" };
+                format!("OR.{area}.{access} {place:?} {}", permissions.join(","))
+            }
+        };
+        let all = routes::ROUTES.iter();
+        all.map(|route| (route.name.to_owned(), route.method.to_string(), path(route), needs(route)))
+            .collect()
+    }
+}

@@ -1,0 +1,176 @@
+//! Comments and events of items (contract section 11).
+
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use super::call::{Answer, Call, MOST_ROWS};
+use super::failure::Failure;
+use super::{items, strict};
+use crate::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
+use crate::model::key::ItemId;
+use crate::model::permission::{Action, Area, Permission};
+use crate::model::query::{Comparison, Condition, Field, Value as Wanted};
+use crate::model::review::{Comment, Person};
+use crate::orchestrator::Administration;
+use crate::orchestrator::local::expect_answer;
+use crate::orchestrator::local::store::{Answer as Stored, Query};
+use crate::wire::asked::CommentRequest;
+use crate::wire::odata::{Expression, Literal};
+use crate::wire::{leased, served};
+
+type Reply = Result<Answer, Failure>;
+
+const COMMENTS: &str = "QueueItemComments";
+const EVENTS: &str = "QueueItemEvents";
+
+fn person(call: &Call) -> Result<Person, Failure> {
+    let user = &call.caller()?.user;
+    // Administrators write in anybody's name: performers over HTTP do, for the people who use them.
+    if let Some(author) = call.headers.get(leased::AUTHOR_HEADER).and_then(|value| value.to_str().ok()) {
+        call.needs(None, Permission(Area::Settings, Action::Edit))?;
+        let invalid = || Failure::argument(format!("Invalid argument '{}'.", leased::AUTHOR_HEADER));
+        return leased::author_of(author).ok_or_else(invalid);
+    }
+    Ok(Person { user_id: Some(user.id), user_name: Some(user.user_name.clone()) })
+}
+
+async fn comment_with_id(call: &Call) -> Result<Comment, Failure> {
+    Ok(expect_answer!(call.store()?.read(Query::Comment(call.id()?)).await, Comment)?)
+}
+
+pub(super) async fn list_comments(call: &Call) -> Reply {
+    let comments: Vec<Comment> = match item_of_filter(call)? {
+        Some(id) => {
+            let mut comments = call.store()?.comments(id).await.unwrap_or_default();
+            comments.retain(|comment| comment.item_id == id);
+            comments
+        }
+        None => {
+            let query = Query::CommentsOf(call.all_folders());
+            expect_answer!(call.server.store.read(query).await, Comments)?
+        }
+    };
+    call.page(COMMENTS, comments.iter().map(served::comment).collect())
+}
+
+pub(super) async fn get_comment(call: &Call) -> Reply {
+    let comment = comment_with_id(call).await?;
+    call.entity(COMMENTS, served::comment(&comment))
+}
+
+pub(super) async fn add_comment(call: &Call) -> Reply {
+    let body: CommentRequest = call.body(&strict::COMMENT)?;
+    let missing = || Failure::new(StatusCode::BAD_REQUEST, 1014, "Parameter QueueItemId is missing.");
+    let item = ItemId(body.queue_item_id.ok_or_else(missing)?);
+    let comment = call.store()?.add_comment(item, person(call)?, body.text).await?;
+    call.made(COMMENTS, comment.id, served::comment(&comment))
+}
+
+pub(super) async fn edit_comment(call: &Call) -> Reply {
+    let body: CommentRequest = call.body(&strict::COMMENT)?;
+    call.store()?.edit_comment(call.id()?, person(call)?, Some(body.text)).await?;
+    Ok(Answer::empty(StatusCode::OK))
+}
+
+pub(super) async fn delete_comment(call: &Call) -> Reply {
+    call.store()?.edit_comment(call.id()?, person(call)?, None).await?;
+    Ok(Answer::empty(StatusCode::NO_CONTENT))
+}
+
+pub(super) async fn comments_history(call: &Call) -> Reply {
+    let id = ItemId(call.argument_as("queueItemId")?);
+    let comments = call.store()?.comments(id).await?;
+    call.page(COMMENTS, comments.iter().map(served::comment).collect())
+}
+
+/// The item that a filter is about, if it says so: comments and events are kept by item.
+fn item_of_filter(call: &Call) -> Result<Option<ItemId>, Failure> {
+    fn find(expression: &Expression) -> Option<ItemId> {
+        match expression {
+            Expression::Compare(operand, Comparison::Equal, Literal::Number(id))
+                if operand.path.eq_ignore_ascii_case("QueueItemId") =>
+            {
+                Some(ItemId(*id))
+            }
+            Expression::All(parts) => parts.iter().find_map(find),
+            _ => None,
+        }
+    }
+    let found = call.options()?.filter.as_ref().and_then(find);
+    Ok(if call.folder().is_ok() { found } else { None })
+}
+
+/// The events of an attempt.
+async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, Failure> {
+    let directory = call.directory()?;
+    let queue = super::queues::of_call(call).await?.into_iter().find(|queue| queue.id == item.queue_id);
+    let folder =
+        queue.map(|queue| super::queues::shown_in(call, &queue)).ok_or_else(Failure::no_such_folder)?;
+    let events = call.store_in(folder).item_events(item.id).await?;
+    let own = events.iter().filter(|event| event.item_id == item.id);
+    Ok(own
+        .enumerate()
+        .map(|(at, event)| served::event(event, at, item.reviewer_user_id, directory))
+        .collect())
+}
+
+/// Events are made from what items remember. So a list of them needs a filter that names the item, or no filter and
+/// no order at all: then it goes along the items.
+pub(super) async fn list_events(call: &Call) -> Reply {
+    let options = call.options()?;
+    if let Some(id) = item_of_filter(call)? {
+        let events = match call.store()?.get_queue_item(id).await {
+            Ok(item) => events_of(call, &item).await?,
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        return call.page(EVENTS, events);
+    }
+    if options.filter.is_some() || !options.order.is_empty() || options.count {
+        return Err(Failure::invalid(
+            "Invalid OData query options: events are filtered, sorted and counted by item: begin with QueueItemId eq …, in a folder.",
+        ));
+    }
+    let top = options.page_size(MOST_ROWS)?;
+    let wanted = options.skip.saturating_add(top);
+    let (mut events, mut after) = (Vec::new(), 0);
+    while events.len() < wanted {
+        let condition = Condition::Compare(Field::Id, Comparison::Greater, Wanted::Number(after));
+        let filter = Box::new(ItemFilter { condition: Some(condition), ..ItemFilter::default() });
+        let page = Page { top: PAGE_LIMIT, ..Page::default() };
+        let query = Query::ItemsOf { folders: items::folders(call), filter, page, count: false };
+        let Stored::Page(page, _) = call.server.store.read(query).await? else {
+            return Err(Failure::internal("a page was expected"));
+        };
+        let Some(last) = page.last() else { break };
+        after = last.id.0;
+        for item in &page {
+            if events.len() < wanted {
+                events.extend(events_of(call, item).await?);
+            }
+        }
+    }
+    let page = events.into_iter().skip(options.skip).take(top);
+    let page: Result<Vec<Value>, _> = page.map(|event| options.selected(event)).collect();
+    call.collection(EVENTS, page?, None)
+}
+
+pub(super) async fn get_event(call: &Call) -> Reply {
+    let id = call.id()?;
+    let missing = || Failure::not_found(format!("Event {id} does not exist."));
+    let item = call.store()?.get_queue_item(ItemId(id.div_euclid(served::MOST_EVENTS))).await;
+    let item = item.map_err(|error| if error.is_not_found() { missing() } else { error.into() })?;
+    let place = usize::try_from(id.rem_euclid(served::MOST_EVENTS)).unwrap_or(usize::MAX);
+    let event = events_of(call, &item).await?.into_iter().nth(place).ok_or_else(missing)?;
+    call.entity(EVENTS, event)
+}
+
+/// The events of the whole chain.
+pub(super) async fn events_history(call: &Call) -> Reply {
+    let id = ItemId(call.argument_as("queueItemId")?);
+    let mut events = Vec::new();
+    for item in call.store()?.processing_history(id).await? {
+        events.extend(events_of(call, &item).await?);
+    }
+    call.page(EVENTS, events)
+}

@@ -1,0 +1,40 @@
+//! What tells of the server itself: its health, its version, the description of its data.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::call::{Answer, Call};
+use super::failure::Failure;
+use super::routes::ROUTES;
+
+type Reply = Result<Answer, Failure>;
+
+/// The version of the API that is spoken.
+pub(super) const API_VERSION: &str = "20.0";
+
+/// Healthy when the store answers.
+pub(super) async fn health(call: &Call) -> Reply {
+    call.server.access.refresh().await?;
+    Ok(Answer::empty(StatusCode::OK))
+}
+
+pub(super) async fn version(_call: &Call) -> Reply {
+    Answer::ok(&json!({ "version": API_VERSION, "performer": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The entity sets, and the properties of those that are filtered.
+pub(super) async fn metadata(_call: &Call) -> Reply {
+    let mut sets: Vec<&str> = ROUTES
+        .iter()
+        .map(|route| route.entity)
+        .filter(|entity| !entity.starts_with("api/") && *entity != "$metadata")
+        .collect();
+    sets.sort_unstable();
+    sets.dedup();
+    Ok(Answer {
+        status: StatusCode::OK,
+        body: Some(crate::wire::metadata::document(&sets).into_bytes()),
+        content_type: "application/xml; charset=utf-8",
+        location: None,
+    })
+}

@@ -1,0 +1,172 @@
+//! What the bodies of requests may hold, for the strict mode: an old Orchestrator reads a body with a field it does not
+//! know as null (contract section 4.3).
+
+use serde_json::Value;
+
+/// The members of an object, and what is in those that are objects or lists of them.
+pub(super) struct Shape {
+    /// What the parameter is called, in the error.
+    pub(super) name: &'static str,
+    pub(super) members: &'static [&'static str],
+    pub(super) inner: &'static [(&'static str, &'static Shape)],
+}
+
+impl Shape {
+    /// Whether a body has only what there is. Annotations are passed over.
+    pub(super) fn fits(&self, value: &Value) -> bool {
+        if self.members.is_empty() && self.inner.is_empty() {
+            return true;
+        }
+        match value {
+            Value::Object(members) => members.iter().all(|(name, member)| {
+                if name.contains('@') {
+                    return true;
+                }
+                match self.inner.iter().find(|(known, _)| known == name) {
+                    Some((_, shape)) => shape.fits(member),
+                    None => self.members.contains(&name.as_str()),
+                }
+            }),
+            Value::Array(list) => list.iter().all(|value| self.fits(value)),
+            _ => true,
+        }
+    }
+}
+
+const fn flat(name: &'static str, members: &'static [&'static str]) -> Shape {
+    Shape { name, members, inner: &[] }
+}
+
+const fn around(
+    name: &'static str,
+    members: &'static [&'static str],
+    inner: &'static [(&'static str, &'static Shape)],
+) -> Shape {
+    Shape { name, members, inner }
+}
+
+const ITEM: Shape = flat(
+    "itemData",
+    &[
+        "Name",
+        "Priority",
+        "SpecificContent",
+        "DeferDate",
+        "DueDate",
+        "RiskSlaDate",
+        "Reference",
+        "Progress",
+        "Source",
+        "ParentOperationId",
+    ],
+);
+pub(super) const EDIT_ITEM: Shape = ITEM;
+pub(super) const ADD_ITEM: Shape = around("itemData", &[], &[("itemData", &ITEM)]);
+pub(super) const BULK_ADD: Shape =
+    around("queueItems", &["queueName", "commitType"], &[("queueItems", &ITEM)]);
+const TRANSACTION: Shape = flat(
+    "transactionData",
+    &[
+        "Name",
+        "RobotIdentifier",
+        "SpecificContent",
+        "DeferDate",
+        "DueDate",
+        "Reference",
+        "ReferenceFilterOption",
+        "ParentOperationId",
+    ],
+);
+pub(super) const START: Shape = around("transactionData", &[], &[("transactionData", &TRANSACTION)]);
+const EXCEPTION: Shape =
+    flat("ProcessingException", &["Reason", "Details", "Type", "AssociatedImageFilePath", "CreationTime"]);
+const RESULT: Shape = around(
+    "transactionResult",
+    &["IsSuccessful", "DeferDate", "DueDate", "Output", "Analytics", "Progress", "OperationId"],
+    &[("ProcessingException", &EXCEPTION)],
+);
+pub(super) const SET_RESULT: Shape = around("transactionResult", &[], &[("transactionResult", &RESULT)]);
+pub(super) const PROGRESS: Shape = flat("progress", &["progress"]);
+const VERSIONED: Shape = flat("queueItems", &["Id", "RowVersion"]);
+pub(super) const BULK_ITEMS: Shape =
+    around("queueItems", &["status", "userId"], &[("queueItems", &VERSIONED)]);
+pub(super) const COMMENT: Shape =
+    flat("queueItemCommentDto", &["Text", "QueueItemId", "CreationTime", "UserId", "UserName", "Id"]);
+const TAG: Shape = flat("Tags", &["Name", "DisplayName", "Value", "DisplayValue"]);
+pub(super) const QUEUE: Shape = around(
+    "queueDefinitionDto",
+    &[
+        "Key",
+        "Name",
+        "Description",
+        "MaxNumberOfRetries",
+        "AcceptAutomaticallyRetry",
+        "RetryAbandonedItems",
+        "EnforceUniqueReference",
+        "Encrypted",
+        "SpecificDataJsonSchema",
+        "OutputDataJsonSchema",
+        "AnalyticsDataJsonSchema",
+        "CreationTime",
+        "ProcessScheduleId",
+        "SlaInMinutes",
+        "RiskSlaInMinutes",
+        "ReleaseId",
+        "IsProcessInCurrentFolder",
+        "FoldersCount",
+        "OrganizationUnitId",
+        "OrganizationUnitFullyQualifiedName",
+        "Id",
+        "RetentionAction",
+        "RetentionPeriod",
+        "RetentionBucketId",
+        "StaleRetentionAction",
+        "StaleRetentionPeriod",
+        "StaleRetentionBucketId",
+    ],
+    &[("Tags", &TAG)],
+);
+pub(super) const SHARE: Shape =
+    flat("queueFoldersShare", &["QueueIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
+pub(super) const RETENTION: Shape =
+    flat("queueRetentionSettingDto", &["QueueDefinitionId", "Action", "Period", "BucketId", "Type"]);
+pub(super) const FOLDER: Shape = flat(
+    "folderDto",
+    &[
+        "Key",
+        "DisplayName",
+        "FullyQualifiedName",
+        "Description",
+        "FolderType",
+        "IsPersonal",
+        "ProvisionType",
+        "PermissionModel",
+        "ParentId",
+        "ParentKey",
+        "FeedType",
+        "Id",
+    ],
+);
+/// What is made for administrators is not checked more closely than it is read.
+pub(super) const ANYTHING: Shape = Shape { name: "body", members: &[], inner: &[] };
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_there_is_not_is_seen_wherever_it_is() {
+        assert!(ADD_ITEM.fits(
+            &json!({"itemData": {"Name": "q", "Priority@odata.type": "#x", "SpecificContent": {"x": 1}}})
+        ));
+        assert!(
+            !ADD_ITEM.fits(&json!({"itemData": {"Nam": "q"}})) && !ADD_ITEM.fits(&json!({"itemdata": {}}))
+        );
+        assert!(BULK_ADD.fits(&json!({"queueName": "q", "queueItems": [{"Reference": "a"}]})));
+        assert!(!BULK_ADD.fits(&json!({"queueItems": [{"Reference": "a"}, {"Cat": 1}]})));
+        assert!(!SET_RESULT.fits(&json!({"transactionResult": {"ProcessingException": {"Cause": "x"}}})));
+        assert!(QUEUE.fits(&json!({"Name": "q", "Tags": [{"Name": "t"}]})));
+    }
+}
