@@ -1,0 +1,316 @@
+//! `performer item`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Place;
+use super::import::Import;
+use super::output::{self, Done, Problem};
+use crate::model::item::{ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter};
+use crate::model::key::ItemId;
+use crate::model::status::{ReviewStatus, Status};
+
+/// Adds items, shows them, has them retried
+#[derive(Subcommand)]
+pub(super) enum Item {
+    Add(Add),
+    Import(Box<Import>),
+    List(List),
+    Show(Show),
+    Retry(Retry),
+}
+
+/// Adds one item to a queue
+#[derive(Args)]
+#[command(after_help = "\
+The content is one JSON object, or pairs of names and values; a value is read as JSON where it is JSON:\n  \
+  performer item add Invoices --reference INV-17 --content '{\"amount\": 10.5, \"customer\": \"ACME\"}'\n  \
+  performer item add Invoices --reference INV-17 amount=10.5 customer=ACME")]
+pub(super) struct Add {
+    /// The queue
+    queue: String,
+    /// The content, as name=value
+    #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
+    pairs: Vec<String>,
+    /// The content, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    content: Option<String>,
+    /// Your own name for it
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    /// High, Normal or Low
+    #[arg(long, default_value = "Normal", value_name = "PRIORITY")]
+    priority: Priority,
+    /// It should be handed out before this time, as in 2026-09-01T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    due: Option<Timestamp>,
+    /// It is not handed out before this time
+    #[arg(long, value_name = "TIME")]
+    defer: Option<Timestamp>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Lists items
+#[derive(Args)]
+pub(super) struct List {
+    /// Only those of this queue
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+    /// Only those in this state; may be given several times
+    #[arg(long, value_name = "STATUS")]
+    status: Vec<Status>,
+    /// Only those in this state of review; may be given several times
+    #[arg(long, value_name = "STATUS")]
+    review: Vec<ReviewStatus>,
+    /// Only those with this reference; with a star at its end, with references that begin so
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    /// How many at most
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    top: usize,
+    /// How many to leave out
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    skip: usize,
+    /// The oldest first, and not the newest
+    #[arg(long)]
+    oldest: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Shows an item, with all attempts of its chain
+#[derive(Args)]
+pub(super) struct Show {
+    /// Its number
+    id: i64,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Has failed or abandoned items retried: a copy of each is made that waits
+#[derive(Args)]
+pub(super) struct Retry {
+    /// Their numbers
+    #[arg(required_unless_present = "all_failed")]
+    ids: Vec<i64>,
+    /// All that failed in a queue and were not reviewed yet
+    #[arg(long, value_name = "QUEUE", conflicts_with = "ids")]
+    all_failed: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Item {
+    pub(super) async fn run(self) -> Done {
+        match self {
+            Self::Add(add) => add.run().await,
+            Self::Import(import) => import.run().await,
+            Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Retry(retry) => retry.run().await,
+        }
+    }
+}
+
+impl Add {
+    async fn run(self) -> Done {
+        let content = match &self.content {
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| Problem::usage(format!("--content is no JSON: {error}")))?,
+            None => pairs(&self.pairs)?,
+        };
+        let mut item = NewQueueItem::new(content).priority(self.priority);
+        if let Some(reference) = self.reference {
+            item = item.reference(reference);
+        }
+        if let Some(due) = self.due {
+            item = item.due_date(due);
+        }
+        if let Some(defer) = self.defer {
+            item = item.defer_date(defer);
+        }
+        let added = self.place.connect().await?.add_queue_item(&self.queue, item).await?;
+        if self.place.json {
+            output::json(&shown(&added))?;
+        } else {
+            output::line(format!("item {} was added", added.id))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn pairs(pairs: &[String]) -> Result<Value, Problem> {
+    let mut members = Map::new();
+    for pair in pairs {
+        let wrong = || Problem::usage(format!("{pair:?} is no pair of a name and a value: write name=value"));
+        let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+        let value = match serde_json::from_str::<Value>(value) {
+            Ok(value) if !value.is_object() && !value.is_array() => value,
+            _ => Value::from(value),
+        };
+        members.insert(name.to_owned(), value);
+    }
+    Ok(Value::Object(members))
+}
+
+pub(super) fn shown(item: &QueueItem) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    json!({
+        "id": item.id.0, "key": item.key.to_string(), "uniqueKey": item.unique_key.to_string(),
+        "queueId": item.queue_id.0, "status": item.status, "reviewStatus": item.review_status,
+        "priority": item.priority, "reference": item.reference, "specificContent": item.specific_content.to_value(),
+        "output": item.output.as_ref().map(|output| output.to_value()),
+        "exceptionType": item.exception_type(),
+        "exceptionReason": item.processing_exception.as_ref().map(|exception| exception.reason.as_str()),
+        "exceptionDetails": item.processing_exception.as_ref().and_then(|exception| exception.details.as_deref()),
+        "dueDate": time(item.due_date), "deferDate": time(item.defer_date),
+        "creationTime": item.creation_time.to_string(), "startProcessing": time(item.start_processing),
+        "endProcessing": time(item.end_processing), "retryNumber": item.retry_number, "progress": item.progress,
+        "ancestorId": item.ancestor_id.map(|id| id.0), "rowVersion": item.row_version,
+    })
+}
+
+impl List {
+    async fn run(self) -> Done {
+        let orchestrator = self.place.connect().await?;
+        let reference = self.reference.map(|text| match text.strip_suffix('*') {
+            Some(start) => ReferenceFilter::StartsWith(start.to_owned()),
+            None => ReferenceFilter::Equals(text),
+        });
+        let filter = ItemFilter {
+            queue: self.queue,
+            status: self.status,
+            review_status: self.review,
+            reference,
+            ..ItemFilter::default()
+        };
+        let mut items = Vec::new();
+        let mut count = 0;
+        while items.len() < self.top {
+            let top = (self.top - items.len()).min(PAGE_LIMIT);
+            let page = Page { skip: self.skip + items.len(), top, descending: !self.oldest };
+            let page = orchestrator.list_queue_items(filter.clone(), page).await?;
+            count = page.count;
+            if page.items.is_empty() {
+                break;
+            }
+            items.extend(page.items);
+        }
+        if self.place.json {
+            output::json(&items.iter().map(shown).collect())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let row = |item: &QueueItem| {
+            let reason = item.processing_exception.as_ref().map(|exception| exception.reason.as_str());
+            let mut note: String = reason.or(item.progress.as_deref()).unwrap_or_default().to_owned();
+            if note.chars().count() > 60 {
+                note = note.chars().take(59).chain(['…']).collect();
+            }
+            vec![
+                item.id.to_string(),
+                item.status.to_string(),
+                item.priority.to_string(),
+                item.reference.clone().unwrap_or_default(),
+                item.creation_time.to_string(),
+                item.retry_number.to_string(),
+                note,
+            ]
+        };
+        let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+        output::table(&["ITEM", "STATUS", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)?;
+        if count > (self.skip + items.len()) as u64 {
+            output::remark(format!(
+                "{} of {count}; go on with --skip {}",
+                items.len(),
+                self.skip + items.len()
+            ));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    async fn run(self) -> Done {
+        let orchestrator = self.place.connect().await?;
+        let chain = orchestrator.processing_history(ItemId(self.id)).await?;
+        if self.place.json {
+            output::json(&chain.iter().map(shown).collect())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let wanted = chain.iter().find(|item| item.id.0 == self.id);
+        let item = wanted.ok_or_else(|| Problem::failed(format!("item {} does not exist", self.id)))?;
+        let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+        let exception = item.processing_exception.as_ref();
+        output::list(&[
+            ("Item", item.id.to_string()),
+            ("Key", item.key.to_string()),
+            ("Status", item.status.to_string()),
+            ("Review", item.review_status.to_string()),
+            ("Priority", item.priority.to_string()),
+            ("Reference", item.reference.clone().unwrap_or_default()),
+            ("Content", item.specific_content.as_json().to_owned()),
+            ("Output", item.output.as_ref().map(|output| output.as_json().to_owned()).unwrap_or_default()),
+            ("Progress", item.progress.clone().unwrap_or_default()),
+            ("Exception", exception.map(|exception| exception.reason.clone()).unwrap_or_default()),
+            ("Due", time(item.due_date)),
+            ("Deferred until", time(item.defer_date)),
+            ("Created", item.creation_time.to_string()),
+            ("Started", time(item.start_processing)),
+            ("Ended", time(item.end_processing)),
+        ])?;
+        if let Some(details) = exception.and_then(|exception| exception.details.as_deref()) {
+            output::line("Details")?;
+            details.lines().try_for_each(|text| output::line(format!("  {}", output::printable(text))))?;
+        }
+        if chain.len() > 1 {
+            output::line("\nAttempts")?;
+            let row = |item: &QueueItem| {
+                vec![
+                    item.id.to_string(),
+                    item.status.to_string(),
+                    item.retry_number.to_string(),
+                    time(item.end_processing),
+                ]
+            };
+            output::table(&["ITEM", "STATUS", "RETRY", "ENDED"], &chain.iter().map(row).collect::<Vec<_>>())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Retry {
+    async fn run(self) -> Done {
+        let orchestrator = self.place.connect().await?;
+        let mut versions = Vec::new();
+        for id in &self.ids {
+            versions.push(orchestrator.get_queue_item(ItemId(*id)).await?.version());
+        }
+        if let Some(queue) = self.all_failed {
+            let filter = ItemFilter {
+                queue: Some(queue),
+                status: vec![Status::Failed],
+                review_status: vec![ReviewStatus::None, ReviewStatus::InReview],
+                ..ItemFilter::default()
+            };
+            loop {
+                let page = Page { skip: versions.len(), ..Page::default() };
+                let page = orchestrator.list_queue_items(filter.clone(), page).await?;
+                if page.items.is_empty() {
+                    break;
+                }
+                versions.extend(page.items.iter().map(QueueItem::version));
+            }
+        }
+        let all = versions.len();
+        let failed = orchestrator.set_review_status(ReviewStatus::Retried, versions).await?;
+        for (id, refusal) in failed.iter() {
+            output::remark(format!("item {id} is not retried: {refusal}"));
+        }
+        output::line(format!("{} items are retried", all - failed.len()))?;
+        Ok(ExitCode::from(if failed.is_empty() { 0 } else { output::SOME_REFUSED }))
+    }
+}

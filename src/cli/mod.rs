@@ -1,0 +1,128 @@
+//! Floor 4: the command line.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `serve.rs` | `performer serve`: an Orchestrator in a box |
+//! | `queue.rs`, `item.rs`, `import.rs`, `stats.rs` | queues, items, files of items, figures: over any URL |
+//! | `access.rs` | who may do what on a server: applications, users, tokens, robots |
+//! | `output.rs` | tables, JSON, and what goes where |
+
+mod access;
+mod import;
+mod item;
+mod output;
+mod queue;
+mod serve;
+mod stats;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::output::Problem;
+use crate::orchestrator::{Administration, connect};
+
+/// Durable queues of transactions for robots in code: look at them, fill them, serve them.
+#[derive(Parser)]
+#[command(
+    name = "performer",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Where the queues are is told by --url or PERFORMER_URL:\n  \
+        sqlite:invoices.db                 a file on this machine\n  \
+        http://127.0.0.1:8095              a performer serve\n  \
+        https://cloud.uipath.com/a/b/orchestrator_   a UiPath Orchestrator\n\
+        Over HTTP the caller is told by UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), the folder by\n\
+        UIPATH_FOLDER_PATH.\n\n\
+        Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for some items that were refused."
+)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Serve(Box<serve::Serve>),
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    #[command(subcommand)]
+    Item(item::Item),
+    Stats(stats::Stats),
+    #[command(subcommand)]
+    Access(access::Access),
+}
+
+/// Where the queues are, and how answers are shown.
+#[derive(Args)]
+struct Place {
+    /// Where the queues are, as in sqlite:invoices.db or http://127.0.0.1:8095
+    #[arg(long, env = "PERFORMER_URL", global = true, value_name = "URL", hide_env_values = true)]
+    url: Option<String>,
+    /// Answers in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Place {
+    async fn connect(&self) -> Result<Arc<dyn Administration>, Problem> {
+        let url = self.url.as_deref().ok_or_else(|| {
+            Problem::usage(
+                "where are the queues? Say --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
+            )
+        })?;
+        Ok(connect(url).await?)
+    }
+}
+
+/// Runs the command that was given.
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output::failed(&Problem::failed(format!("the runtime cannot be started: {error}")));
+        }
+    };
+    let done = runtime.block_on(async {
+        match command.what {
+            What::Serve(serve) => serve.run().await,
+            What::Queue(queue) => queue.run().await,
+            What::Item(item) => item.run().await,
+            What::Stats(stats) => stats.run().await,
+            What::Access(access) => access.run().await,
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(problem) => output::failed(&problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_put_together_as_it_should_be() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn every_level_has_a_help_that_says_something() {
+        fn look(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no help");
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{path}: {} has no help", argument.get_id());
+            }
+            command.get_subcommands().for_each(|inner| look(inner, &path));
+        }
+        look(&Command::command(), "");
+    }
+}
