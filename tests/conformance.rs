@@ -1092,7 +1092,12 @@ fn any_condition(random: &mut fastrand::Rng, items: &[QueueItem], depth: u32) ->
             let matching = [TextMatch::Contains, TextMatch::StartsWith, TextMatch::EndsWith];
             let field = if random.bool() { Field::Reference } else { Field::Progress };
             let text = (*random.choice(&texts).unwrap()).to_owned();
-            Condition::Text(field, *random.choice(&matching).unwrap(), text)
+            let matching = *random.choice(&matching).unwrap();
+            match random.u32(..4) {
+                0 => Condition::LowerText(field, matching, text.to_ascii_lowercase()),
+                1 => Condition::LowerCompare(field, Comparison::GreaterOrEqual, text.to_ascii_lowercase()),
+                _ => Condition::Text(field, matching, text),
+            }
         }
         _ => {
             let field = *random.choice(Field::ALL).unwrap();
@@ -1277,6 +1282,8 @@ macro_rules! every_backend {
         suite!(memory: $($test),+);
         #[cfg(feature = "sqlite")]
         suite!(sqlite: $($test),+);
+        #[cfg(feature = "server")]
+        suite!(http: $($test),+);
     };
 }
 

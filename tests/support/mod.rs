@@ -8,6 +8,8 @@
 
 pub mod observers;
 pub mod scripted;
+#[cfg(feature = "server")]
+pub mod served;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub struct Fixture {
     pub orchestrator: Arc<dyn Administration>,
     pub clock: Arc<ManualClock>,
     pub folder: Option<tempfile::TempDir>,
+    #[cfg(feature = "server")]
+    pub served: Option<served::Served>,
 }
 
 pub fn start_of_time() -> Timestamp {
@@ -43,7 +47,7 @@ pub fn start_of_time() -> Timestamp {
 impl Fixture {
     pub async fn memory() -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self { orchestrator: Arc::new(Local::memory_with_clock(clock.clone())), clock, folder: None }
+        Self::over(Arc::new(Local::memory_with_clock(clock.clone())), clock, None)
     }
 
     #[cfg(feature = "sqlite")]
@@ -51,7 +55,33 @@ impl Fixture {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let folder = tempfile::tempdir().unwrap();
         let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
-        Self { orchestrator: Arc::new(store), clock, folder: Some(folder) }
+        Self::over(Arc::new(store), clock, Some(folder))
+    }
+
+    /// The client against a server of our own over a SQLite file.
+    #[cfg(feature = "server")]
+    pub async fn http() -> Self {
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+        let served = served::Served::start(store).await;
+        served::reviewers(&served, 7).await;
+        let client = served.client().connect().await.unwrap();
+        Self { served: Some(served), ..Self::over(Arc::new(client), clock, Some(folder)) }
+    }
+
+    fn over(
+        orchestrator: Arc<dyn Administration>,
+        clock: Arc<ManualClock>,
+        folder: Option<tempfile::TempDir>,
+    ) -> Self {
+        Self {
+            orchestrator,
+            clock,
+            folder,
+            #[cfg(feature = "server")]
+            served: None,
+        }
     }
 
     /// With a queue of this policy.

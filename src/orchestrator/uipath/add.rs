@@ -10,7 +10,8 @@ use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::item::{ItemFilter, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::key::QueueKey;
-use crate::model::queue::{QueueDefinition, QueuePolicy};
+use crate::model::queue::{QueueDefinition, QueueNotes, QueuePolicy};
+use crate::model::schema::Schemas;
 use crate::model::status::Status;
 use crate::wire::filter;
 use crate::wire::item::QueueItemDto;
@@ -147,7 +148,9 @@ impl Inner {
         commit_type: CommitType,
         items: &[NewQueueItem],
     ) -> Result<BulkAdded> {
-        let definition = as_definition(queue, about);
+        // Of all or nothing the server tells all that is wrong; what it would have to say is not taken from it.
+        let checks_references = about.enforce_unique_reference && commit_type != CommitType::AllOrNothing;
+        let definition = as_definition(queue, About { enforce_unique_reference: checks_references, ..about });
         let mut checked = Vec::with_capacity(items.len());
         let mut refused = Vec::new();
         for (at, item) in items.iter().enumerate() {
@@ -205,6 +208,11 @@ impl Inner {
                             to_add.len().saturating_sub(failed.len())
                         }
                     } as u64;
+                    if commit_type == CommitType::StopOnFirstFailure
+                        && let Some(first) = first
+                    {
+                        refused.retain(|refused| refused.ordinal < first); // nobody came to look at those
+                    }
                     refused.extend(failed);
                     refused.sort_by_key(|failed| failed.ordinal);
                     return Ok(BulkAdded { added: done, failed: refused });
@@ -369,6 +377,9 @@ pub(super) fn as_definition(queue: &Queue, about: About) -> QueueDefinition {
     let policy =
         QueuePolicy { enforce_unique_reference: about.enforce_unique_reference, ..QueuePolicy::default() };
     QueueDefinition {
+        schemas: Schemas::default(),
+        notes: QueueNotes::default(),
+        folders: Vec::new(),
         id: about.id,
         key: QueueKey::from_bytes([0; 16]),
         name: queue.name.clone(),

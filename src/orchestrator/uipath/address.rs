@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -140,10 +138,7 @@ impl Folder {
             Self::Path(path) if path.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
                 ("x-uipath-folderpath", path.clone())
             }
-            Self::Path(path) => {
-                let utf_16: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
-                ("x-uipath-folderpath-encoded", STANDARD.encode(utf_16))
-            }
+            Self::Path(path) => ("x-uipath-folderpath-encoded", crate::wire::folder_path::encode(path)),
         };
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);

@@ -92,11 +92,17 @@ impl Administration for Uipath {
         self.inner.purge(id).await
     }
 
-    async fn apply_retention(&self, _limit: usize) -> Result<u64> {
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        if self.inner.is_leased() {
+            return self.inner.leased_retention(limit).await;
+        }
         unsupported("the Orchestrator removes items past their retention by itself")
     }
 
-    async fn list_jobs(&self, _limit: usize) -> Result<Vec<Job>> {
+    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
+        if self.inner.is_leased() {
+            return self.inner.leased_jobs(limit).await;
+        }
         unsupported(
             "the Orchestrator's jobs are runs of its own processes; it does not know those of performers",
         )
@@ -104,6 +110,9 @@ impl Administration for Uipath {
 
     /// Stops a job of the Orchestrator: the one a performer was started as.
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
+        if self.inner.is_leased() {
+            return self.inner.stop_leased_job(job, strategy).await;
+        }
         let http = &self.inner.http;
         let call =
             Call::get("GetJobs", "/odata/Jobs").query("$filter", format!("Key eq {job}")).query("$top", "1");

@@ -33,6 +33,9 @@ pub(super) fn error(
 }
 
 fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
+    if failure.claim_lost {
+        return ErrorKind::ClaimLost;
+    }
     // 1000 says no more than that something is wrong; and nobody who is not known is told more.
     let says_something = failure.code.filter(|code| *code != ErrorCode::INVALID_REQUEST);
     if let Some(kind) = says_something.and_then(kind_of)

@@ -1,6 +1,10 @@
 //! A call of an operation, and whether it may be made twice.
 
 use reqwest::Method;
+use reqwest::header::HeaderValue;
+
+use crate::model::review::Person;
+use crate::wire::leased::author_header;
 
 /// A call of an operation.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub(super) struct Call {
     pub(super) may_repeat: bool,
     pub(super) by_the_heart: bool,
     pub(super) of_the_job: bool,
+    /// In whose name a comment is written, on performer's own server.
+    pub(super) author: Option<HeaderValue>,
 }
 
 impl Call {
@@ -26,6 +32,7 @@ impl Call {
             may_repeat: true,
             by_the_heart: false,
             of_the_job: false,
+            author: None,
         }
     }
 
@@ -57,6 +64,13 @@ impl Call {
         self.path.push_str(name);
         self.path.push('=');
         self.path.push_str(&encoded(value.as_ref()));
+        self
+    }
+
+    /// In somebody's name, where somebody is named.
+    pub(super) fn by(mut self, person: &Person) -> Self {
+        let is_somebody = *person != Person::default();
+        self.author = if is_somebody { HeaderValue::from_str(&author_header(person)).ok() } else { None };
         self
     }
 

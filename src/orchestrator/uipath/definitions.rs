@@ -21,14 +21,14 @@ impl Inner {
     pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         queue.validate()?;
         self.can_have(&queue.policy)?;
-        let dto = QueueDefinitionDto::default().with(&queue, self.http.version());
+        let dto = QueueDefinitionDto::default().with(&queue, self.http.version(), self.is_leased());
         let made =
             match self.http.json::<QueueDefinitionDto>(Call::post("PostQueueDefinition", PATH, &dto)).await {
                 Ok(made) => made,
                 Err(Failed { error, doubtful: true }) => {
                     // Made or not: a queue of this name with these settings is what was wanted.
                     let there = self.queue_dto(&queue.name).await.map_err(|_| error.clone())?;
-                    if there.clone().with(&queue, self.http.version()) != there {
+                    if there.clone().with(&queue, self.http.version(), self.is_leased()) != there {
                         return Err(error);
                     }
                     there
@@ -50,7 +50,7 @@ impl Inner {
         let id = there.id.unwrap_or_default();
         let retention = self.retention(id).await?;
         queue.validate_change_of(&definition(there.clone(), retention)?)?;
-        let dto = there.with(&queue, self.http.version());
+        let dto = there.with(&queue, self.http.version(), self.is_leased());
         self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
         self.set_retention(id, wanted(&queue.policy)).await?;
         self.forget_queue(name);
@@ -90,7 +90,7 @@ impl Inner {
     /// What the API cannot keep is refused, and not dropped in silence.
     fn can_have(&self, policy: &QueuePolicy) -> Result<()> {
         let unsupported = |message: String| Err(OrchestratorError::new(ErrorKind::Unsupported, message));
-        if policy.abandon_after != QueuePolicy::default().abandon_after {
+        if policy.abandon_after != QueuePolicy::default().abandon_after && !self.is_leased() {
             return unsupported("the Orchestrator abandons items after its own time, about 24 hours; a queue cannot have another".to_owned());
         }
         match self.http.version() {

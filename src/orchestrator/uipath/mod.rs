@@ -12,6 +12,7 @@
 //! | `report.rs` | reporting, and settling reports whose answer was lost |
 //! | `add.rs` | adding items |
 //! | `administration.rs`, `people.rs`, `definitions.rs` | reviews, comments, histories; queues |
+//! | `leased.rs` | performer's own server: it knows leases and claims |
 //! | `logs.rs` | robot logs (feature `robot-logs`) |
 //!
 //! What it promises is less than what a store promises. The Orchestrator knows no leases: when this process dies, its
@@ -53,6 +54,7 @@ mod book;
 mod builder;
 mod call;
 mod definitions;
+mod leased;
 #[cfg(feature = "robot-logs")]
 mod logs;
 mod lost;
@@ -270,6 +272,9 @@ impl Orchestrator for Uipath {
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
         let inner = &self.inner;
+        if inner.is_leased() {
+            return inner.start_leased_job(job).await;
+        }
         let queue = inner.queue(&job.queue);
         queue.state().about = None;
         inner.about(&queue).await?;
@@ -283,6 +288,9 @@ impl Orchestrator for Uipath {
 
     /// Asks for the state of the Orchestrator's job, where this program runs in one.
     async fn beat(&self, job: JobKey) -> Result<JobState> {
+        if self.inner.is_leased() {
+            return self.inner.leased_beat(job).await;
+        }
         self.inner.book().job(job)?;
         let state = self.inner.own_job(true).await?.and_then(|job| job.state?.known());
         Ok(match state {
@@ -296,6 +304,9 @@ impl Orchestrator for Uipath {
     /// Its items that are still InProgress stay so until the Orchestrator abandons them; they are counted.
     async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
         let inner = &self.inner;
+        if inner.is_leased() {
+            return inner.end_leased_job(job, state, info).await;
+        }
         let queue = inner.book().job(job)?;
         tracing::debug!(%job, %state, info, "the job ends");
         // Takes that nobody waits for any more may still bring something; what is not found in time is told below.
@@ -325,6 +336,9 @@ impl Orchestrator for Uipath {
 
     /// The Orchestrator sweeps by itself: what is InProgress for about 24 hours is abandoned there.
     async fn sweep(&self) -> Result<Swept> {
+        if self.inner.is_leased() {
+            return self.inner.leased_sweep().await;
+        }
         Ok(Swept::default())
     }
 
@@ -342,6 +356,12 @@ impl Orchestrator for Uipath {
     }
 
     async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+        if self.inner.is_leased() {
+            let queue = self.inner.queue(&take.queue);
+            let definition = as_definition(&queue, self.inner.about(&queue).await?);
+            let content = item.validate(&definition)?.as_json().to_owned();
+            return self.inner.add_and_start_leased(take, &item, &content).await;
+        }
         let queue = self.inner.queue_of(take.job, &take.queue)?;
         let definition = as_definition(&queue, self.inner.about(&queue).await?);
         self.inner.create_and_start(&take, &item, &definition).await
@@ -349,6 +369,9 @@ impl Orchestrator for Uipath {
 
     /// One call for each report, then one for each item: the API has no batches.
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+        if self.inner.is_leased() {
+            return self.inner.exchange(reports, take).await;
+        }
         let reports = match &reports[..] {
             [] => Vec::new(),
             [report] => vec![self.inner.report(report).await],
@@ -362,12 +385,18 @@ impl Orchestrator for Uipath {
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        if self.inner.is_leased() {
+            return self.inner.leased_progress(claim, progress).await;
+        }
         self.inner.progress(claim, progress).await
     }
 
     /// One of all waiting robots of this process looks, after `at_most` at first, then less and less often, up to the
     /// longest poll (30 seconds); the others are woken by what it finds. Limits are per tenant.
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        if self.inner.is_leased() {
+            return self.inner.leased_wait(queue, seen, at_most).await;
+        }
         let queue = self.inner.queue(queue);
         let changed = queue.changed.notified();
         tokio::pin!(changed);

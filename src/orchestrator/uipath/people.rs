@@ -13,6 +13,7 @@ use crate::model::code::ErrorCode;
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem, validate_progress};
 use crate::model::key::ItemId;
+use crate::model::lifecycle;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person, validate_comment};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
@@ -111,7 +112,7 @@ impl Inner {
         }
         let item = self.item(id).await?;
         if !item.status.is_editable() {
-            return Err(conflict(format!("an item that is {} cannot be edited", item.status)));
+            return Err(lifecycle::not_editable(item.status).into());
         }
         let content = edit.specific_content.as_ref().unwrap_or(&item.specific_content);
         let data = QueueItemDataDto {
@@ -123,6 +124,8 @@ impl Inner {
             risk_sla_date: item.risk_sla_date.map(Instant),
             reference: item.reference.clone(),
             progress: edit.progress.or_else(|| item.progress.clone()),
+            source: None,
+            parent_operation_id: None,
         };
         self.put_item(id, &data).await?;
         self.item(id).await
@@ -131,7 +134,7 @@ impl Inner {
     pub(super) async fn purge(&self, id: ItemId) -> Result<()> {
         let item = self.item(id).await?;
         if !item.status.is_purgeable() {
-            return Err(conflict(format!("the content of an item that is {} cannot be purged", item.status)));
+            return Err(lifecycle::not_purgeable(item.status).into());
         }
         let data = QueueItemDataDto {
             name: None,
@@ -142,6 +145,8 @@ impl Inner {
             risk_sla_date: item.risk_sla_date.map(Instant),
             reference: item.reference,
             progress: item.progress,
+            source: None,
+            parent_operation_id: None,
         };
         self.put_item(id, &data).await
     }
@@ -191,18 +196,27 @@ impl Inner {
         self.http.rows(Call::get(what, path), MOST_PAGES).await.map_err(|failed| no_item(failed, id))
     }
 
+    /// The Orchestrator writes comments in the name of whoever calls; performer's own server in that of anybody, for
+    /// administrators.
+    fn may_name(&self, author: &Person) -> Result<()> {
+        if *author == Person::default() || self.is_leased() {
+            return Ok(());
+        }
+        let message =
+            "the Orchestrator writes comments in the name of the identity that calls; leave the author empty";
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
+
     /// Comments are written in the name of the caller's identity.
     pub(super) async fn comment(&self, id: ItemId, author: &Person, text: String) -> Result<Comment> {
         validate_comment(&text)?;
-        own_name(author)?;
+        self.may_name(author)?;
         let body = QueueItemCommentDto::new(id, text.clone());
         match self
             .http
-            .json::<QueueItemCommentDto>(Call::post(
-                "PostQueueItemComment",
-                "/odata/QueueItemComments",
-                &body,
-            ))
+            .json::<QueueItemCommentDto>(
+                Call::post("PostQueueItemComment", "/odata/QueueItemComments", &body).by(author),
+            )
             .await
         {
             Ok(comment) => Ok(comment.into_comment()),
@@ -223,7 +237,7 @@ impl Inner {
         author: &Person,
         text: Option<String>,
     ) -> Result<()> {
-        own_name(author)?;
+        self.may_name(author)?;
         let path = format!("/odata/QueueItemComments({comment})");
         let missing = |error: OrchestratorError| {
             if error.is_not_found() {
@@ -233,7 +247,7 @@ impl Inner {
             }
         };
         let Some(text) = text else {
-            return match self.http.done(Call::delete("DeleteQueueItemComment", path)).await {
+            return match self.http.done(Call::delete("DeleteQueueItemComment", path).by(author)).await {
                 Err(Failed { error, doubtful: true }) if error.is_not_found() => Ok(()),
                 other => other.map_err(|failed| missing(failed.error)),
             };
@@ -246,7 +260,7 @@ impl Inner {
             .map_err(|failed| missing(failed.error))?;
         let body = QueueItemCommentDto { text, ..there };
         self.http
-            .done(Call::put("PutQueueItemComment", path, &body))
+            .done(Call::put("PutQueueItemComment", path, &body).by(author))
             .await
             .map_err(|failed| missing(failed.error))
     }
@@ -360,7 +374,9 @@ impl Inner {
             Some(error) if is_unchanged => return Err(error.clone()),
             _ => {}
         }
-        Ok(Some(if is_unchanged {
+        Ok(Some(if is_unchanged && bulk.what == DELETE && item.status.known() == Some(Status::Deleted) {
+            Refusal::new(ErrorCode::ITEM_NOT_FOUND, format!("item {id} is deleted"))
+        } else if is_unchanged {
             let why = if said.is_empty() { String::new() } else { format!(": {said}") };
             let message = format!("{} is refused for an item that is {}{why}", bulk.what, item.status);
             Refusal::new(bulk.refusal, message)
@@ -371,19 +387,6 @@ impl Inner {
             )
         }))
     }
-}
-
-fn own_name(author: &Person) -> Result<()> {
-    if *author == Person::default() {
-        return Ok(());
-    }
-    let message =
-        "the Orchestrator writes comments in the name of the identity that calls; leave the author empty";
-    Err(OrchestratorError::new(ErrorKind::Unsupported, message))
-}
-
-fn conflict(message: String) -> OrchestratorError {
-    OrchestratorError::new(ErrorKind::Conflict, message)
 }
 
 fn no_item(failed: Failed, id: ItemId) -> OrchestratorError {

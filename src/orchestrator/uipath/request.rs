@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use reqwest::{Client, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -28,6 +30,7 @@ use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::PAGE_LIMIT;
 use crate::wire::Collection;
 use crate::wire::failure::Failure;
+use crate::wire::leased;
 
 /// Everything that calls share.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Http {
     quiet_until: Mutex<HashMap<&'static str, Instant>>,
     /// The server's version of the API; 0 while it is not known.
     version: AtomicU32,
+    /// The server is performer's own: it knows leases.
+    leases: AtomicBool,
     random: Mutex<fastrand::Rng>,
     clock: SystemClock,
 }
@@ -145,6 +150,7 @@ impl Http {
             headers_of_job,
             quiet_until: Mutex::default(),
             version: AtomicU32::new(0),
+            leases: AtomicBool::new(false),
             random: Mutex::new(fastrand::Rng::new()),
             clock: SystemClock::default(),
         })
@@ -153,6 +159,11 @@ impl Http {
     /// The server's version of the API, where it has told it.
     pub(super) fn version(&self) -> Option<u32> {
         Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
+    }
+
+    /// Whether the server is performer's own, and knows leases.
+    pub(super) fn knows_leases(&self) -> bool {
+        self.leases.load(Ordering::Relaxed)
     }
 
     /// Growing delays between repetitions.
@@ -201,6 +212,9 @@ impl Http {
             let mut headers = if call.of_the_job { &self.headers_of_job } else { &self.headers }.clone();
             headers.insert(AUTHORIZATION, authorization.header);
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+            if let Some(author) = &call.author {
+                headers.insert(HeaderName::from_static(leased::AUTHOR_HEADER), author.clone());
+            }
             if call.body.is_some() {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             }
@@ -355,6 +369,9 @@ impl Http {
             headers.get("api-supported-versions").and_then(|value| newest(value.to_str().ok()?))
         {
             self.version.store(version, Ordering::Relaxed);
+        }
+        if headers.get(leased::HEADER).is_some_and(|value| value == leased::VERSION) {
+            self.leases.store(true, Ordering::Relaxed);
         }
     }
 
