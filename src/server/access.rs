@@ -108,13 +108,21 @@ impl Access {
         numbers.last().copied().ok_or_else(|| Failure::internal("a change was not answered"))
     }
 
-    /// Whose token this is.
-    pub(super) fn caller(&self, token: &str) -> Option<Caller> {
+    /// Whose token this is. One that is not known yet may have been given out elsewhere a moment ago.
+    pub(super) async fn caller(&self, token: &str) -> Result<Option<Caller>, Failure> {
         if !secret::is_one_of_ours(token) {
-            return None;
+            return Ok(None);
         }
+        let digest = secret::digest_of(token);
+        if self.directory().token(&digest).is_none() {
+            self.refresh().await?;
+        }
+        Ok(self.known_caller(&digest))
+    }
+
+    fn known_caller(&self, digest: &str) -> Option<Caller> {
         let directory = self.directory();
-        let token = directory.token(&secret::digest_of(token))?;
+        let token = directory.token(digest)?;
         let user = directory.user(token.user).filter(|user| user.is_active)?;
         if token.expires <= self.clock.now() {
             return None;

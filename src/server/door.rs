@@ -129,7 +129,7 @@ async fn handled(
     }
     if path == "/metrics" {
         seen.operation = "Metrics";
-        authenticated(server, &head.headers)?;
+        authenticated(server, &head.headers).await?;
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         return respond(StatusCode::OK, kind, server.metrics.text().into_bytes());
     }
@@ -147,7 +147,7 @@ async fn handled(
     if let Some(Told::Wait(seconds)) = told {
         return Err(Failure::too_many(seconds));
     }
-    let (caller, folders) = judged(server, route, &head.headers)?;
+    let (caller, folders) = judged(server, route, &head.headers).await?;
     seen.user = caller.as_ref().map(|caller| caller.user.id);
     let largest = if route.name == "BulkAddQueueItems" {
         server.config.largest_bulk
@@ -197,11 +197,15 @@ fn on_purpose(status: u16) -> Failure {
 }
 
 /// Who calls, and where: refused unless the route's needs are met.
-fn judged(server: &Inner, route: &Route, headers: &HeaderMap) -> Result<(Option<Caller>, Folders), Failure> {
+async fn judged(
+    server: &Inner,
+    route: &Route,
+    headers: &HeaderMap,
+) -> Result<(Option<Caller>, Folders), Failure> {
     let Needs::Token { area, write, place, permissions } = route.needs else {
         return Ok((None, Folders::None));
     };
-    let caller = authenticated(server, headers)?;
+    let caller = authenticated(server, headers).await?;
     // What needs no more than somebody's token is there for every scope.
     if area != "Default" && !caller.scopes.cover(area, write) {
         return Err(Failure::forbidden());
@@ -239,12 +243,13 @@ fn judged(server: &Inner, route: &Route, headers: &HeaderMap) -> Result<(Option<
     Ok((Some(caller), folders))
 }
 
-fn authenticated(server: &Inner, headers: &HeaderMap) -> Result<Caller, Failure> {
+async fn authenticated(server: &Inner, headers: &HeaderMap) -> Result<Caller, Failure> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    token.and_then(|(_, token)| server.access.caller(token.trim())).ok_or_else(Failure::not_authenticated)
+    let Some((_, token)) = token else { return Err(Failure::not_authenticated()) };
+    server.access.caller(token.trim()).await?.ok_or_else(Failure::not_authenticated)
 }
 
 /// The folder that the headers name (contract section 2). Several names must mean the same folder.

@@ -120,6 +120,7 @@ fn status_of(code: ErrorCode, kind: ErrorKind) -> StatusCode {
         | 1855
         | 1866
         | 1867 => StatusCode::CONFLICT,
+        1857 | 1858 => StatusCode::BAD_REQUEST,
         1865 | 1868..=1871 => StatusCode::PAYLOAD_TOO_LARGE,
         1010 | 1025 => StatusCode::SERVICE_UNAVAILABLE,
         _ => match kind {
@@ -180,6 +181,7 @@ mod tests {
             (1853, 409),
             (1855, 409),
             (1857, 400),
+            (1858, 400),
             (1865, 413),
             (1868, 413),
             (1869, 413),

@@ -55,7 +55,7 @@ impl Keeper {
         Ok(Self { access, clock })
     }
 
-    /// The directory as it is.
+    /// The directory as it was when this was opened or changed something last.
     pub fn directory(&self) -> Arc<Directory> {
         self.access.directory()
     }
@@ -64,8 +64,14 @@ impl Keeper {
         self.access.change(change).await.map_err(told)
     }
 
-    fn given(&self, to: &mut NewUser, roles: &Roles) -> Result<()> {
-        let directory = self.directory();
+    /// The directory as it is now, whoever changed it.
+    async fn fresh(&self) -> Result<Arc<Directory>> {
+        self.access.refresh().await.map_err(told)?;
+        Ok(self.directory())
+    }
+
+    async fn given(&self, to: &mut NewUser, roles: &Roles) -> Result<()> {
+        let directory = self.fresh().await?;
         let mut ids = BTreeSet::new();
         for name in &roles.roles {
             let role: &Role =
@@ -95,7 +101,7 @@ impl Keeper {
         let key = secret::new_key().map_err(told)?;
         let (id, secret) = (key.to_string(), secret::new_secret().map_err(told)?);
         let mut user = new_user(name, UserType::DirectoryExternalApplication).map_err(told)?;
-        self.given(&mut user, roles)?;
+        self.given(&mut user, roles).await?;
         let change = Change::AddClient {
             id: id.clone(),
             name: name.to_owned(),
@@ -129,7 +135,7 @@ impl Keeper {
         roles: &Roles,
     ) -> Result<i64> {
         let mut user = new_user(name, user_type).map_err(told)?;
-        self.given(&mut user, roles)?;
+        self.given(&mut user, roles).await?;
         if let Some(password) = password {
             let hashed = tokio::task::spawn_blocking(move || secret::kept_slowly(&password)).await;
             let hashed = hashed.map_err(|_| told(Failure::internal("a password could not be hashed")))?;
@@ -144,12 +150,12 @@ impl Keeper {
     ///
     /// NotFound; Conflict for the user of an application.
     pub async fn remove_user(&self, name: &str) -> Result<()> {
-        let id = self.user(name)?;
+        let id = self.user(name).await?;
         self.change(Change::RemoveUser(id)).await.map(drop)
     }
 
-    fn user(&self, name: &str) -> Result<i64> {
-        let directory = self.directory();
+    async fn user(&self, name: &str) -> Result<i64> {
+        let directory = self.fresh().await?;
         directory.user_named(name).map(|user| user.id).ok_or_else(|| missing(format_args!("user {name:?}")))
     }
 
@@ -159,7 +165,7 @@ impl Keeper {
     ///
     /// NotFound for the user, Invalid for a scope.
     pub async fn add_token(&self, user: &str, name: &str, scopes: &str, life: Duration) -> Result<String> {
-        let (user, scopes) = (self.user(user)?, Scopes::parse(scopes)?);
+        let (user, scopes) = (self.user(user).await?, Scopes::parse(scopes)?);
         self.access.issue(user, None, Some(name.to_owned()), scopes, life).await.map_err(told)
     }
 
@@ -169,7 +175,7 @@ impl Keeper {
     ///
     /// NotFound for the user.
     pub async fn revoke_tokens(&self, user: &str, name: Option<&str>) -> Result<usize> {
-        let id = self.user(user)?;
+        let id = self.user(user).await?;
         let directory = self.directory();
         let is_meant =
             |token: &Token| token.user == id && name.is_none_or(|name| token.name.as_deref() == Some(name));
@@ -191,7 +197,7 @@ impl Keeper {
     ///
     /// NotFound for the user.
     pub async fn add_robot(&self, name: &str, user: &str) -> Result<Uuid> {
-        let (user, key) = (self.user(user)?, secret::new_key().map_err(told)?);
+        let (user, key) = (self.user(user).await?, secret::new_key().map_err(told)?);
         self.change(Change::AddRobot { key, name: name.to_owned(), user }).await?;
         Ok(key)
     }
@@ -202,7 +208,7 @@ impl Keeper {
     ///
     /// NotFound for the folder it is in; Conflict for a name that is taken.
     pub async fn add_folder(&self, full_name: &str) -> Result<FolderId> {
-        let directory = self.directory();
+        let directory = self.fresh().await?;
         let (parent, name) = match full_name.rsplit_once('/') {
             None => (None, full_name),
             Some((parent, name)) => {

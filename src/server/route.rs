@@ -159,8 +159,10 @@ fn decoded(segment: &str) -> Option<String> {
 
 /// `QueueItems(5)` is `QueueItems` and `5`.
 fn split_brackets(text: &str) -> Option<(&str, Option<&str>)> {
-    let is_name =
-        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_name = |name: &str| {
+        let name = name.strip_prefix('$').unwrap_or(name);
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
     match text.split_once('(') {
         None => is_name(text).then_some((text, None)),
         Some((name, rest)) => {

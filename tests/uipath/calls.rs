@@ -2,7 +2,7 @@
 //! vendor's OpenAPI document where that is present.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use performer::{
 };
 use serde_json::{Value, json};
 
-use crate::client;
 use crate::scripted::world::{JOB_KEY, World};
 use crate::scripted::{Scripted, Seen};
+use crate::{client, openapi};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -308,86 +308,8 @@ async fn every_body_is_the_golden_one() {
     assert_eq!(files - logs_left_out, bodies.len(), "every golden file is of a body that is sent");
 }
 
-/// The vendor's document, where there is one.
-fn document() -> Option<(PathBuf, Value)> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/orchestrator-openapi.json");
-    let file = std::env::var_os("ORCHESTRATOR_OPENAPI").map_or(beside, PathBuf::from);
-    let text = std::fs::read_to_string(&file).ok()?;
-    Some((file, serde_json::from_str(&text).unwrap()))
-}
-
-/// The document's own defects, mended: maps have scalars, what is not required may be null, and a misspelt field of
-/// a request is a mistake.
-fn mended(mut document: Value) -> Value {
-    fn open_maps(value: &mut Value) {
-        match value {
-            Value::Object(map) => {
-                if map.get("additionalProperties") == Some(&json!({"type": "object"})) {
-                    map.insert("additionalProperties".to_owned(), json!({}));
-                }
-                map.values_mut().for_each(open_maps);
-            }
-            Value::Array(values) => values.iter_mut().for_each(open_maps),
-            _ => {}
-        }
-    }
-    open_maps(&mut document);
-    for (name, schema) in document["components"]["schemas"].as_object_mut().unwrap() {
-        let required = schema["required"].clone();
-        let is_required =
-            |key: &str| required.as_array().is_some_and(|keys| keys.iter().any(|required| required == key));
-        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            for (key, property) in properties {
-                if !is_required(key) {
-                    *property = json!({"anyOf": [property.clone(), {"type": "null"}]});
-                }
-            }
-        }
-        let strict = name.ends_with("Request")
-            || [
-                "QueueItemDataDto",
-                "TransactionDataDto",
-                "TransactionResultDto",
-                "ProcessingExceptionDto",
-                "LongVersionedEntity",
-                "QueueDefinitionDto",
-                "QueueRetentionSettingDto",
-                "QueueItemCommentDto",
-            ]
-            .contains(&name.as_str());
-        if strict {
-            schema["additionalProperties"] = json!(false);
-        }
-    }
-    document
-}
-
-/// The template of the document that a path is of.
-fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
-    let shape = |path: &str| -> String {
-        let mut shape = String::new();
-        let mut depth = 0;
-        for character in path.chars() {
-            match character {
-                '(' => {
-                    depth += 1;
-                    shape.push('(');
-                }
-                ')' => {
-                    depth -= 1;
-                    shape.push(')');
-                }
-                _ if depth == 0 => shape.push(character),
-                _ => {}
-            }
-        }
-        shape
-    };
-    document["paths"].as_object().unwrap().iter().find(|(known, _)| shape(known) == shape(path))
-}
-
 fn complaints_about(document: &Value, seen: &Seen) -> Vec<String> {
-    let Some((path, operations)) = template(document, &seen.path) else {
+    let Some((path, operations)) = openapi::template(document, &seen.path) else {
         return vec![format!("{} {} is not in the document", seen.method, seen.path)];
     };
     let operation = &operations[seen.method.as_str().to_lowercase()];
@@ -409,14 +331,8 @@ fn complaints_about(document: &Value, seen: &Seen) -> Vec<String> {
         (true, _) => {}
         (false, true) => complaints.push(format!("{} {path} takes no body", seen.method)),
         (false, false) => {
-            let whole = json!({"allOf": [schema], "components": document["components"]});
-            let options =
-                jsonschema::options().with_draft(jsonschema::Draft::Draft4).should_validate_formats(true);
-            let validator = options.build(&whole).unwrap();
-            let errors = validator
-                .iter_errors(&seen.json())
-                .map(|error| format!("{path}: {error} at {}", error.instance_path()))
-                .collect::<Vec<_>>();
+            let errors = openapi::against(document, schema, &seen.json());
+            let errors = errors.into_iter().map(|error| format!("{path}: {error}"));
             complaints.extend(errors);
         }
     }
@@ -425,13 +341,13 @@ fn complaints_about(document: &Value, seen: &Seen) -> Vec<String> {
 
 #[tokio::test]
 async fn every_request_is_valid_against_the_openapi_document() {
-    let Some((_, document)) = document() else {
+    let Some(document) = openapi::document() else {
         println!(
             "the vendor's OpenAPI document is not here (ORCHESTRATOR_OPENAPI): requests are not checked against it"
         );
         return;
     };
-    let document = mended(document);
+    let document = openapi::mended(document);
     let calls = all_calls().await;
     // Not in the document of version 20, and still there on servers.
     let known: Vec<&Seen> =

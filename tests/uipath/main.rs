@@ -1,5 +1,7 @@
 //! The client for the real Orchestrator, against a scripted one over real HTTP.
 
+#[path = "../support/openapi.rs"]
+mod openapi;
 #[path = "../support/uipath/mod.rs"]
 mod scripted;
 

@@ -1,0 +1,225 @@
+//! Bad requests, made by thousands: each is answered by a 4xx of the one shape, and changes nothing.
+
+use performer::server::Server;
+use serde_json::{Map, Value, json};
+
+use crate::Api;
+
+/// Bodies that are right, by route.
+fn right(name: &str) -> Option<Value> {
+    let versioned = json!([{"Id": 1, "RowVersion": "AAAAAAAAAAE="}]);
+    Some(match name {
+        "PostQueueDefinition" | "PutQueueDefinition" => json!({
+            "Name": "Other", "Description": "d", "MaxNumberOfRetries": 1, "AcceptAutomaticallyRetry": true,
+            "RetryAbandonedItems": false, "EnforceUniqueReference": false, "Encrypted": false, "SpecificDataJsonSchema": "{}",
+            "SlaInMinutes": 0, "ReleaseId": 1, "Tags": [{"Name": "t"}],
+        }),
+        "CreateQueue" => json!({"Name": "Other", "RetentionAction": "Delete", "RetentionPeriod": 30}),
+        "AddQueueItem" => json!({"itemData": {
+            "Name": "Invoices", "Priority": "Normal", "Reference": "r", "SpecificContent": {"a": 1}, "DeferDate": null,
+            "DueDate": "2026-09-01T00:00:00Z", "Progress": "p", "Source": "Manual", "ParentOperationId": "o"}}),
+        "BulkAddQueueItems" => {
+            json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": [{"Reference": "r"}]})
+        }
+        "StartTransaction" => json!({"transactionData": {
+            "Name": "Invoices", "RobotIdentifier": "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11", "Reference": "zzz",
+            "ReferenceFilterOption": "StartsWith"}}),
+        "SetTransactionResult" => json!({"transactionResult": {
+            "IsSuccessful": false, "ProcessingException": {"Reason": "r", "Details": "d", "Type": "BusinessException"},
+            "Output": {"a": 1}, "Analytics": {}, "Progress": "p", "OperationId": "o"}}),
+        "SetTransactionProgress" => json!({"progress": "p"}),
+        "PutQueueItem" => {
+            json!({"Priority": "Low", "SpecificContent": {"a": 2}, "DueDate": null, "DeferDate": null})
+        }
+        "DeleteBulk" | "UnsetItemReviewer" => json!({ "queueItems": versioned }),
+        "SetItemReviewStatus" => json!({"status": "InReview", "queueItems": versioned}),
+        "SetItemReviewer" => json!({"userId": 5, "queueItems": versioned}),
+        "PostQueueItemComment" => json!({"Text": "t", "QueueItemId": 1}),
+        "PutQueueRetention" => json!({"Action": "Delete", "Period": 30, "Type": "Final"}),
+        "PostFolder" => json!({"DisplayName": "F", "Description": "d", "ParentId": 1}),
+        "PostUser" => {
+            json!({"UserName": "u", "Password": "long enough", "Type": "User", "RolesList": ["Viewer"]})
+        }
+        "PostRole" => json!({"Name": "R", "Permissions": [{"Name": "Queues.View", "IsGranted": true}]}),
+        "ShareToFolders" => json!({"QueueIds": [1], "ToAddFolderIds": [1], "ToRemoveFolderIds": []}),
+        "StartJob" => {
+            json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000})
+        }
+        "Exchange" => json!({"id": "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11", "reports": [], "take": {
+            "queue": "Invoices", "job": "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11", "robot": 1, "count": 1, "reference": null}}),
+        _ => return None,
+    })
+}
+
+/// Values that are wrong nearly everywhere.
+fn wrong_values() -> Vec<Value> {
+    let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+    vec![
+        json!({"a": {"b": 1}}),
+        json!([[1]]),
+        json!(-1),
+        json!(1.5),
+        json!(99_999_999_999_999_999_u64),
+        json!("\u{0}"),
+        json!("x".repeat(300_000)),
+        json!({"k.k": 1}),
+        json!("'; DROP TABLE item; --"),
+        deep,
+    ]
+}
+
+/// The body with one member, wherever it is, replaced.
+fn mutations(body: &Value, with: &Value) -> Vec<Value> {
+    match body {
+        Value::Object(members) => {
+            let mut all = vec![with.clone()];
+            for (name, member) in members {
+                for changed in mutations(member, with) {
+                    let mut copy: Map<String, Value> = members.clone();
+                    copy.insert(name.clone(), changed);
+                    all.push(Value::Object(copy));
+                }
+            }
+            all
+        }
+        Value::Array(list) if !list.is_empty() => {
+            let mut all = vec![with.clone()];
+            all.extend(mutations(&list[0], with).into_iter().map(|changed| json!([changed])));
+            all
+        }
+        _ => vec![with.clone()],
+    }
+}
+
+async fn everything(api: &Api) -> Value {
+    let mut all = Vec::new();
+    for path in [
+        "/odata/QueueDefinitions",
+        "/odata/QueueItems",
+        "/odata/QueueItemComments",
+        "/odata/QueueItemEvents",
+        "/odata/QueueRetention",
+        "/odata/Folders",
+        "/odata/Users",
+        "/odata/Roles",
+    ] {
+        let got = api.get(path).await;
+        assert_eq!(got.status, 200, "{path}: {}", got.text);
+        all.push(got.body["value"].clone());
+    }
+    Value::Array(all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_request_is_refused_and_changes_nothing() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    api.add("Invoices", "taken").await;
+    let before = everything(&api).await;
+    let (mut cases, mut odd) = (0, Vec::new());
+    let mut check = async |what: String, got: crate::Got, may_succeed: bool| {
+        cases += 1;
+        let fine = got.status == 204 || got.status == 200 || got.status == 201;
+        if !(400..500).contains(&got.status) && !(fine && may_succeed)
+            || (got.status >= 400 && !got.is_an_error())
+        {
+            odd.push(format!("{what}: {} {}", got.status, got.text.chars().take(200).collect::<String>()));
+        }
+        !fine
+    };
+    let mut expected = before.clone();
+    for (name, method, path, _) in Server::routes() {
+        let send = async |body: Vec<u8>, kind: &str| {
+            let request =
+                api.request(&method, &path).bearer_auth(&api.token).header("X-UIPATH-FolderPath", "Shared");
+            api.send(request.header("content-type", kind).body(body)).await
+        };
+        if let Some(right) = right(&name) {
+            for wrong in wrong_values() {
+                for body in mutations(&right, &wrong) {
+                    let got = send(body.to_string().into_bytes(), "application/json").await;
+                    // A value that is wrong nearly everywhere is right in some places: then it was a right request.
+                    let refused = check(format!("{name} {body:.200}"), got, true).await;
+                    if refused {
+                        continue;
+                    }
+                    expected = everything(&api).await;
+                }
+            }
+            let text = right.to_string();
+            for end in (0..text.len()).step_by(7) {
+                let got = send(text.as_bytes()[..end].to_vec(), "application/json").await;
+                check(format!("{name} cut at {end}"), got, false).await;
+            }
+            for body in [
+                &b"\xff\xfe{\x00}"[..],
+                b"null",
+                b"[]",
+                b"\"x\"",
+                b"{\"a\":NaN}",
+                b"{,}",
+                &b"[".repeat(5_000),
+            ] {
+                let got = send(body.to_vec(), "application/json").await;
+                check(format!("{name} {:?}", body.get(..10)), got, false).await;
+            }
+            for kind in [
+                "text/plain",
+                "application/xml",
+                "multipart/form-data",
+                "application/x-www-form-urlencoded",
+                "",
+                "json",
+                "application/",
+            ] {
+                let got = send(text.clone().into_bytes(), kind).await;
+                assert!(
+                    got.status == 415 || kind.is_empty(),
+                    "{name} as {kind:?}: {} {}",
+                    got.status,
+                    got.text
+                );
+                let refused = check(format!("{name} as {kind:?}"), got, kind.is_empty()).await;
+                if !refused {
+                    expected = everything(&api).await;
+                }
+            }
+        }
+        // Methods that there are not.
+        for other in ["PATCH", "TRACE", "OPTIONS", "PROPFIND", "HEAD"] {
+            let got = api.call(other, &path, &Value::Null).await;
+            assert_eq!(got.status, 405, "{other} {path}");
+            assert!(got.headers["allow"].to_str().unwrap().contains(&method), "{other} {path}");
+        }
+        assert_eq!(everything(&api).await, expected, "{name} changed something although it was refused");
+    }
+    assert!(odd.is_empty(), "{} of {cases} cases:\n{}", odd.len(), odd[..odd.len().min(20)].join("\n"));
+    assert!(cases >= 2_000, "{cases} cases");
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_a_404_of_the_one_shape() {
+    let api = Api::start().await;
+    for path in [
+        "/",
+        "/odata",
+        "/odata/",
+        "/odata/Nothing",
+        "/odata/QueueItems/",
+        "/odata/QueueItems(1)/Nothing",
+        "//odata/QueueItems",
+        "/odata/QueueItems(1)/UiPathODataSvc.Nothing",
+        "/api/Nothing/Get",
+        "/odata/QueueItems%2f",
+        "/odata/QueueItems;x",
+        "/favicon.ico",
+        "/odata/Assets",
+        "/odata/Queues",
+        "/%00",
+        "/odata/%ff",
+        "/a/b/c/odata/QueueItems",
+    ] {
+        let got = api.get(path).await;
+        assert!(got.status == 404 && got.is_an_error(), "{path}: {} {}", got.status, got.text);
+    }
+}

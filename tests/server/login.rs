@@ -1,0 +1,166 @@
+//! Tokens: got, refused, ended; and passwords.
+
+use std::time::Duration;
+
+use performer::model::user::UserType;
+use performer::server::Roles;
+use serde_json::{Value, json};
+
+use crate::Api;
+use crate::support::served::{CLIENT, SECRET};
+
+#[tokio::test]
+async fn a_token_is_given_for_what_the_application_was_registered_for() {
+    let api = Api::start().await;
+    let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
+    let (id, secret) =
+        api.served.keeper.add_client("reader", "OR.Queues.Read OR.Folders", &roles).await.unwrap();
+    for scope in [None, Some("OR.Queues.Read"), Some("OR.Folders.Read OR.Queues.Read")] {
+        assert!(api.login(&id, &secret, scope).await.is_ok(), "{scope:?}");
+    }
+    for scope in ["OR.Queues", "OR.Queues.Write", "OR.Jobs", "OR.Cats", "OrchestratorApiUserAccess"] {
+        let refused = api.login(&id, &secret, Some(scope)).await.unwrap_err();
+        assert_eq!(refused["error"], "invalid_scope", "{scope}");
+    }
+    for (id, secret) in [(id.as_str(), "wrong"), ("nobody", secret.as_str()), (id.as_str(), "")] {
+        assert_eq!(api.login(id, secret, None).await.unwrap_err()["error"], "invalid_client");
+    }
+    for path in
+        ["/identity/connect/token", "/acme/identity_/connect/token", "/acme/Prod/identity_/connect/token"]
+    {
+        let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let form = |body: String| {
+            let request =
+                api.request("POST", path).header("content-type", "application/x-www-form-urlencoded");
+            api.send(request.body(body))
+        };
+        let got = form(body).await;
+        assert_eq!(
+            (got.status, &got.body["token_type"], &got.body["expires_in"]),
+            (200, &json!("Bearer"), &json!(3600))
+        );
+        assert_eq!(form("grant_type=password".to_owned()).await.body["error"], "unsupported_grant_type");
+        assert_eq!(form("grant_type=client_credentials".to_owned()).await.body["error"], "invalid_request");
+        assert_eq!(form(String::new()).await.body["error"], "invalid_request");
+        assert_eq!(api.send(api.request("GET", path)).await.status, 405);
+    }
+    let basic = api.request("POST", "/identity_/connect/token").basic_auth(&id, Some(&secret));
+    let basic = basic
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("grant_type=client_credentials");
+    assert_eq!(api.send(basic).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_time_its_user_or_its_application() {
+    let api = Api::start().await;
+    let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
+    let (id, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();
+    let token = api.login(&id, &secret, None).await.unwrap();
+    let is_good = async |token: &str| {
+        api.call_as(token, None, "GET", "/odata/QueueDefinitions", &Value::Null).await.status == 200
+    };
+    assert!(is_good(&token).await);
+    api.clock.advance(Duration::from_secs(3_599));
+    assert!(is_good(&token).await);
+    api.clock.advance(Duration::from_secs(1));
+    assert!(!is_good(&token).await);
+    let token = api.login(&id, &secret, None).await.unwrap();
+    assert!(is_good(&token).await);
+    api.served.keeper.remove_client(&id).await.unwrap();
+    // Another process did that: this one knows within a second.
+    for _ in 0..200 {
+        if !is_good(&token).await {
+            return assert_eq!(api.login(&id, &secret, None).await.unwrap_err()["error"], "invalid_client");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a token of an application that is gone is good for two seconds");
+}
+
+#[tokio::test]
+async fn a_user_logs_in_with_a_password() {
+    let api = Api::start().await;
+    let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
+    api.served
+        .keeper
+        .add_user("Ann", UserType::User, Some("correct horse".to_owned()), &roles)
+        .await
+        .unwrap();
+    api.served.keeper.add_user("robot", UserType::Robot, None, &roles).await.unwrap();
+    let login = async |name: &str, password: &str| {
+        let body = json!({"tenancyName": "Default", "usernameOrEmailAddress": name, "password": password});
+        let request =
+            api.request("POST", "/api/Account/Authenticate").header("content-type", "application/json");
+        api.send(request.body(body.to_string())).await
+    };
+    let got = login("ann", "correct horse").await;
+    assert_eq!((got.status, &got.body["success"], &got.body["__abp"]), (200, &json!(true), &json!(true)));
+    let token = got.body["result"].as_str().unwrap().to_owned();
+    let me =
+        api.call_as(&token, None, "GET", "/odata/Users/UiPathODataSvc.GetCurrentUser", &Value::Null).await;
+    assert_eq!((me.status, &me.body["UserName"]), (200, &json!("Ann")));
+    for (name, password) in
+        [("ann", "wrong horse"), ("nobody", "correct horse"), ("robot", ""), ("ann", &"x".repeat(100_000))]
+    {
+        let got = login(name, password).await;
+        assert_eq!((got.status, got.code()), (400, 1000), "{name}");
+        assert_eq!(got.body["message"], "Invalid credentials, failed to login.");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_wrong_too_often_waits() {
+    let api = Api::start().await;
+    let attempt = async |secret: &str| {
+        let body = format!("grant_type=client_credentials&client_id={CLIENT}&client_secret={secret}");
+        let request = api
+            .request("POST", "/identity_/connect/token")
+            .header("content-type", "application/x-www-form-urlencoded");
+        api.send(request.body(body)).await
+    };
+    for _ in 0..10 {
+        assert_eq!(attempt("wrong").await.status, 400);
+    }
+    let got = attempt(SECRET).await;
+    assert_eq!(got.status, 429, "{}", got.text);
+    let wait: u64 = got.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((290..=300).contains(&wait), "{wait}");
+    assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200, "tokens that were given stay good");
+    api.clock.advance(Duration::from_secs(301));
+    assert_eq!(attempt(SECRET).await.status, 200);
+    assert_eq!(attempt("wrong").await.status, 400, "and the count begins anew");
+}
+
+#[tokio::test]
+async fn no_secret_is_anywhere_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.db");
+    let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
+    let store = performer::orchestrator::local::Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let api = Api::over(store, clock, |server| server).await;
+    let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
+    let (_, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();
+    api.served
+        .keeper
+        .add_user("ann", UserType::User, Some("canary-password".to_owned()), &roles)
+        .await
+        .unwrap();
+    let token = api.served.keeper.add_token("ann", "t", "OR.Queues", Duration::from_secs(60)).await.unwrap();
+    let secrets = [SECRET.to_owned(), secret, token, api.token.clone(), "canary-password".to_owned()];
+    let debug = format!("{:?} {:?}", api.served.keeper, api.served.store);
+    drop(api);
+    let mut looked = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            for secret in &secrets {
+                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!found && !debug.contains(secret), "{}", path.display());
+            }
+            looked += bytes.len();
+        }
+    }
+    assert!(looked > 10_000);
+}

@@ -1,0 +1,227 @@
+//! A hostile client: slow, huge, many at once, or gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::Api;
+
+async fn raw(api: &Api, request: &[u8]) -> String {
+    let address = api.served.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// F64: one reference, many callers, many rounds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_add_one_reference_exactly_one_is_answered_201() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
+    let store =
+        performer::orchestrator::local::Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
+            .await
+            .unwrap();
+    let api = Arc::new(Api::over(store, clock, |server| server).await);
+    api.queue(&json!({"Name": "Unique", "EnforceUniqueReference": true})).await;
+    for round in 0..40 {
+        let tasks: Vec<_> = (0..32)
+            .map(|_| {
+                let api = api.clone();
+                tokio::spawn(async move {
+                    let item = json!({"itemData": {"Name": "Unique", "Reference": format!("r-{round}"), "SpecificContent": {}}});
+                    let got = api.post("/odata/Queues/UiPathODataSvc.AddQueueItem", &item).await;
+                    (got.status, got.code())
+                })
+            })
+            .collect();
+        let mut made = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                (201, _) => made += 1,
+                (409, 1016) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(made, 1, "round {round}");
+    }
+}
+
+/// F65: many more takes than items.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_take_each_gets_an_item_of_its_own() {
+    let api = Arc::new(Api::start().await);
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let items: Vec<Value> = (0..500).map(|n| json!({"Reference": n.to_string()})).collect();
+    api.post(
+        "/odata/Queues/UiPathODataSvc.BulkAddQueueItems",
+        &json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": items}),
+    )
+    .await;
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                for _ in 0..40 {
+                    taken.extend(api.take("Invoices").await.map(|item| item["Id"].as_i64().unwrap()));
+                }
+                taken
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    all.sort_unstable();
+    let count = all.len();
+    all.dedup();
+    assert_eq!((all.len(), count), (500, 500));
+}
+
+/// F62, Z10: sizes, before anything is made of them.
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let api = Api::start_as(|server| server.largest_body(1024 * 1024)).await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let add = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+    let item =
+        |units: usize| json!({"itemData": {"Name": "Invoices", "SpecificContent": {"a": "x".repeat(units)}}});
+    assert_eq!(api.post(add, &item(60_000)).await.status, 201);
+    let got = api.post(add, &item(70_000)).await;
+    assert!(got.status == 413 && got.is_an_error(), "{}", got.text);
+    let bulk = |units: usize| json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": [{"SpecificContent": {"a": "x".repeat(units)}}]});
+    assert_eq!(
+        api.post("/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &bulk(200_000)).await.body["Success"],
+        true
+    );
+    assert_eq!(
+        api.post("/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &bulk(1_100_000)).await.status,
+        413
+    );
+    let many: Vec<Value> = (0..15_001).map(|_| json!({})).collect();
+    let got = api
+        .post(
+            "/odata/Queues/UiPathODataSvc.BulkAddQueueItems",
+            &json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": many}),
+        )
+        .await;
+    assert_eq!((got.status, got.code()), (400, 1009));
+    let long = api.get(&format!("/odata/QueueItems?$filter=Reference eq '{}'", "x".repeat(20_000))).await;
+    assert_eq!(long.status, 414);
+    let long = api.get(&format!("/odata/QueueItems?$filter=Reference eq '{}'", "x".repeat(9_000))).await;
+    assert_eq!((long.status, long.code()), (400, 1000));
+    let head = format!("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(200_000));
+    let answer = raw(&api, head.as_bytes()).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer:.80}");
+    assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200);
+}
+
+/// F66: one interpretation, or none.
+#[tokio::test]
+async fn a_request_has_one_meaning_or_is_refused() {
+    let api = Api::start().await;
+    let ok = |answer: &str| answer.starts_with("HTTP/1.1 200");
+    let close = "Connection: close\r\n\r\n";
+    assert!(ok(&raw(&api, format!("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n{close}").as_bytes()).await));
+    let absolute =
+        raw(&api, format!("GET http://x/api/Status/Get HTTP/1.1\r\nHost: x\r\n{close}").as_bytes()).await;
+    assert!(ok(&absolute), "{absolute}");
+    let two = raw(&api, format!("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\nGET /api/Status/Get HTTP/1.1\r\nHost: x\r\n{close}").as_bytes()).await;
+    assert_eq!(two.matches("HTTP/1.1 200").count(), 2, "pipelined");
+    for (what, request) in [
+        (
+            "two lengths",
+            "POST /api/Account/Authenticate HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        ),
+        ("folded header", "GET /api/Status/Get HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n"),
+        ("NUL", "GET /api/Status\0/Get HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("no version", "GET /api/Status/Get\r\n\r\n"),
+        ("space before the colon", "GET /api/Status/Get HTTP/1.1\r\nHost : x\r\n\r\n"),
+        ("a bad length", "POST /api/Account/Authenticate HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"),
+        ("garbage", "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n"),
+    ] {
+        let answer = raw(&api, request.as_bytes()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{what}: {answer:.80}");
+    }
+    // A length beside chunks: the chunks count, and what is behind them is no request of somebody else's.
+    let both = "POST /api/Account/Authenticate HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = raw(&api, both.as_bytes()).await;
+    assert!(!ok(&answer), "{answer:.80}");
+}
+
+/// F61: those who say nothing keep nobody else waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_say_nothing_disturb_nobody() {
+    let api = Api::start_as(|server| server.request_limit(Duration::from_secs(2))).await;
+    let address = api.served.url.strip_prefix("http://").unwrap();
+    let mut idle = Vec::new();
+    for n in 0..500 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if n % 2 == 0 {
+            stream.write_all(b"POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        }
+        idle.push(stream);
+    }
+    let began = tokio::time::Instant::now();
+    assert_eq!(api.send(api.request("GET", "/api/Status/Get")).await.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // A body that does not come ends with the request's time.
+    let slow = format!(
+        "POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nX-UIPATH-FolderPath: Shared\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"Name\":",
+        api.token
+    );
+    let answer = raw(&api, slow.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer:.80}");
+}
+
+/// F67: what was taken for a caller who went away goes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_finishes_what_is_under_way() {
+    let api = Arc::new(Api::start_as(|server| server.fault("AddQueueItem=300ms".parse().unwrap())).await);
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let item = json!({"itemData": {"Name": "Invoices", "SpecificContent": {}}});
+    let request = api.request("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem").bearer_auth(&api.token);
+    let request = request
+        .header("X-UIPATH-FolderPath", "Shared")
+        .header("content-type", "application/json")
+        .body(item.to_string());
+    let under_way = tokio::spawn(request.send());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let api = Arc::into_inner(api).unwrap();
+    let (url, store) = (api.served.url.clone(), api.served.store.clone());
+    api.served.stop().await;
+    assert_eq!(under_way.await.unwrap().unwrap().status(), 201);
+    assert!(TcpStream::connect(url.strip_prefix("http://").unwrap()).await.is_err(), "nothing new is taken");
+    use performer::{Administration as _, ItemFilter, Page};
+    assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 1);
+}
+
+#[tokio::test]
+async fn more_requests_than_there_may_be_are_answered_503() {
+    let api = Arc::new(
+        Api::start_as(|server| server.most_requests(2).fault("GetQueueItems=300ms".parse().unwrap())).await,
+    );
+    let tasks: Vec<_> = (0..6)
+        .map(|_| {
+            let api = api.clone();
+            tokio::spawn(async move { api.get("/odata/QueueItems").await })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for task in tasks {
+        let got = task.await.unwrap();
+        if got.status == 503 {
+            assert!(got.is_an_error() && got.headers["retry-after"] == "1");
+        }
+        statuses.push(got.status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 503, 503, 503, 503]);
+}
