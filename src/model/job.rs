@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::code::ErrorCode;
 use super::enumeration::enumeration;
-use super::key::JobKey;
+use super::key::{FolderId, JobKey};
 use super::refusal::Refusal;
 
 enumeration! {
@@ -86,12 +86,18 @@ pub const MIN_LEASE: Duration = Duration::from_secs(1);
 /// The longest lease: the limit of an item's time InProgress, by default.
 pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest name of a machine or a version, in characters.
+const LONGEST_NAME: usize = 256;
+/// How much is kept of why a job ended, in characters.
+const LONGEST_INFO: usize = 4_000;
+
 impl NewJob {
-    /// Checks the lease.
+    /// Checks the lease, and that names are names.
     ///
     /// # Errors
     ///
-    /// Code 1015 when it is shorter than [`MIN_LEASE`] or longer than [`MAX_LEASE`].
+    /// Code 1015 when the lease is shorter than [`MIN_LEASE`] or longer than [`MAX_LEASE`], or the name of the machine or
+    /// the version is longer than 256 characters.
     pub fn validate(&self) -> Result<(), Refusal> {
         if self.lease < MIN_LEASE || self.lease > MAX_LEASE {
             let message = format!(
@@ -99,6 +105,12 @@ impl NewJob {
                 self.lease
             );
             return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        }
+        for (what, name) in [("machine", &self.machine), ("version", &self.version)] {
+            if name.chars().nth(LONGEST_NAME).is_some() {
+                let message = format!("the {what} of a job is longer than {LONGEST_NAME} characters");
+                return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+            }
         }
         Ok(())
     }
@@ -112,6 +124,8 @@ pub struct Job {
     pub key: JobKey,
     /// What it said of itself.
     pub about: NewJob,
+    /// Where it was started. Those who work elsewhere know nothing of it.
+    pub(crate) folder: FolderId,
     /// Running, Stopping, Terminating, or how it ended.
     pub state: JobState,
     /// When it started.
@@ -125,9 +139,9 @@ pub struct Job {
 }
 
 impl Job {
-    pub(crate) fn started(key: JobKey, about: NewJob, now: Timestamp) -> Self {
-        let held_until = now + about.lease;
-        Self { key, about, state: JobState::Running, start_time: now, held_until, end_time: None, info: None }
+    pub(crate) fn started(key: JobKey, folder: FolderId, about: NewJob, now: Timestamp) -> Self {
+        let (state, held_until) = (JobState::Running, now + about.lease);
+        Self { key, about, folder, state, start_time: now, held_until, end_time: None, info: None }
     }
 
     /// T13, beat: moves the end of the lease on.
@@ -164,7 +178,7 @@ impl Job {
     pub fn end(&mut self, state: JobState, info: Option<String>, now: Timestamp) {
         assert!(state.is_final(), "a job ends in a final state, not in {state}");
         self.state = state;
-        self.info = info;
+        self.info = info.map(|info| info.chars().take(LONGEST_INFO).collect());
         self.end_time = Some(now.max(self.start_time));
     }
 
@@ -203,7 +217,8 @@ mod tests {
             robots: 1,
             lease: DEFAULT_LEASE,
         };
-        Job::started(KeyMaker::with_seed(1).job(Timestamp::UNIX_EPOCH), about, Timestamp::UNIX_EPOCH)
+        let now = Timestamp::UNIX_EPOCH;
+        Job::started(KeyMaker::with_seed(1).job(now), FolderId::SHARED, about, now)
     }
 
     #[test]

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::strict;
-use crate::model::job::Job;
 use crate::model::key::JobKey;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Taker, Taking};
@@ -187,6 +186,7 @@ pub(super) async fn add_and_start(call: &Call) -> Reply {
 
 pub(super) async fn progress(call: &Call) -> Reply {
     let body: ProgressDto = call.body(&strict::ANYTHING)?;
+    has_a_job(key(body.claim.job))?;
     call.store()?.set_transaction_progress(body.claim.into(), body.progress).await?;
     Answer::ok(&json!({}))
 }
@@ -195,19 +195,20 @@ pub(super) async fn wait(call: &Call) -> Reply {
     let body: WaitDto = call.body(&strict::ANYTHING)?;
     let longest = LONGEST_WAIT.min(call.server.config.request_limit / 2);
     let at_most = Duration::from_millis(body.at_most).min(longest);
-    call.store()?.wait_for_items(&body.queue, Seen(body.seen), at_most).await;
+    let store = call.store()?;
+    let mut stopping = call.server.stopping.subscribe();
+    tokio::select! {
+        () = store.wait_for_items(&body.queue, Seen(body.seen), at_most) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
     Answer::ok(&json!({}))
 }
 
-/// The jobs of the queues that are in the folder.
+/// The jobs that were started in the folder.
 pub(super) async fn jobs(call: &Call) -> Reply {
     let body: LimitDto = call.body(&strict::ANYTHING)?;
-    let store = call.store()?;
-    let names: Vec<String> =
-        store.list_queues().await?.into_iter().map(|queue| queue.name.to_lowercase()).collect();
-    let is_here = |job: &Job| names.contains(&job.about.queue.to_lowercase());
-    let jobs = store.list_jobs(MOST_AT_ONCE).await?.into_iter().filter(is_here).take(body.limit);
-    Answer::ok(&jobs.map(ListedJob::from).collect::<Vec<_>>())
+    let jobs = call.store()?.list_jobs(body.limit.min(MOST_AT_ONCE)).await?;
+    Answer::ok(&jobs.into_iter().map(ListedJob::from).collect::<Vec<_>>())
 }
 
 pub(super) async fn stop_job(call: &Call) -> Reply {

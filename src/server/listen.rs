@@ -11,7 +11,7 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +30,16 @@ const HEAD: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(30);
 /// The most bytes of a head.
 const LARGEST_HEAD: usize = 64 * 1024;
+
+/// What TLS calls HTTP/2.
+const H2: &[u8] = b"h2";
+
+/// The version of HTTP on a connection. HTTP/2 is agreed on by TLS.
+#[derive(Clone, Copy, Debug)]
+enum Version {
+    One,
+    Two,
+}
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +60,7 @@ impl Server {
         let upkeep = upkeep::start(&self.inner);
         let router = Router::new().fallback(door::answer).with_state(self.inner.clone());
         let connections = Arc::new(Semaphore::new(self.inner.config.most_connections));
-        let graceful = Arc::new(GracefulShutdown::new());
+        let graceful = GracefulShutdown::new();
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -59,18 +69,20 @@ impl Server {
                 accepted = accept(&listener, &connections) => accepted,
             };
             let Some((stream, peer, room)) = accepted else { continue };
-            let (router, tls, server, graceful) =
-                (router.clone(), tls.clone(), self.inner.clone(), graceful.clone());
+            let (router, tls, server) = (router.clone(), tls.clone(), self.inner.clone());
+            let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _room = room;
                 let _counted = server.metrics.connection();
                 let _ = stream.set_nodelay(true);
                 match tls {
-                    None => connection(stream, peer, router, &graceful).await,
+                    None => connection(stream, peer, router, Version::One, watcher).await,
                     Some(tls) => {
                         // A handshake that fails is the other side's business.
                         if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, tls.accept(stream)).await {
-                            connection(stream, peer, router, &graceful).await;
+                            let agreed = stream.get_ref().1.alpn_protocol();
+                            let version = if agreed == Some(H2) { Version::Two } else { Version::One };
+                            connection(stream, peer, router, version, watcher).await;
                         }
                     }
                 }
@@ -78,20 +90,8 @@ impl Server {
         }
         drop(listener);
         tracing::info!("the server stops: nothing new is taken");
-        let finished = async {
-            // Connections that are being made hold it for a moment; then the last one is here.
-            let mut graceful = graceful;
-            loop {
-                match Arc::try_unwrap(graceful) {
-                    Ok(last) => break last.shutdown().await,
-                    Err(shared) => {
-                        graceful = shared;
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
-                }
-            }
-        };
-        let in_time = tokio::time::timeout(GRACE, finished).await.is_ok();
+        self.inner.stopping.send_replace(true); // whoever waits for items is answered at once
+        let in_time = tokio::time::timeout(GRACE, graceful.shutdown()).await.is_ok();
         upkeep.abort();
         if !in_time {
             tracing::warn!("some requests were not finished within {GRACE:?}");
@@ -120,7 +120,8 @@ async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     router: Router,
-    graceful: &GracefulShutdown,
+    version: Version,
+    watcher: Watcher,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut router = router.clone();
@@ -139,7 +140,12 @@ async fn connection(
             }
         }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    // One version and no other: what finds out by itself waits for ever for a first byte.
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = match version {
+        Version::One => builder.http1_only(),
+        Version::Two => builder.http2_only(),
+    };
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -155,7 +161,7 @@ async fn connection(
         .keep_alive_timeout(HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     // It ends in an error when the other side goes away, which is no news.
-    let _ = graceful.watch(connection).await;
+    let _ = watcher.watch(connection).await;
 }
 
 /// TLS as the files say.
@@ -177,6 +183,6 @@ fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, private);
     let mut config = config.map_err(|error| failed(key, error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -50,7 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::access::{Access, new_user};
 use self::failure::Failure;
@@ -163,6 +163,8 @@ struct Inner {
     figures: Figures,
     exchanges: Exchanges,
     requests: Arc<Semaphore>,
+    /// True when nothing new is taken.
+    stopping: watch::Sender<bool>,
 }
 
 impl Inner {
@@ -302,6 +304,7 @@ impl ServerBuilder {
             figures: Figures::default(),
             exchanges: Exchanges::default(),
             requests: Arc::new(Semaphore::new(self.config.most_requests)),
+            stopping: watch::Sender::new(false),
             store: self.store,
             config: self.config,
         };

@@ -15,7 +15,7 @@ use crate::model::exception::ExceptionType;
 use crate::model::exception::ProcessingException;
 use crate::model::item::ReferenceFilter;
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::key::{Claim, FolderId, ItemId, JobKey};
 use crate::model::result::TransactionResult;
 use crate::model::review::Person;
 use crate::model::status::Status;
@@ -124,6 +124,7 @@ impl From<ListedJob> for Job {
         Self {
             key: key(job.job),
             about: job.about.into(),
+            folder: FolderId::SHARED, // which the server knows
             state: job.state,
             start_time: job.start_time.0,
             held_until: job.held_until.0,
@@ -137,7 +138,7 @@ impl From<ListedJob> for Job {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct ClaimDto {
     item: i64,
-    job: uuid::Uuid,
+    pub(crate) job: uuid::Uuid,
     token: u64,
 }
 

@@ -181,10 +181,6 @@ impl Api {
         let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", item["Id"]);
         self.post(&path, &json!({ "transactionResult": result })).await
     }
-
-    pub(crate) fn now(&self) -> String {
-        self.clock.now().to_string()
-    }
 }
 
 #[tokio::test]

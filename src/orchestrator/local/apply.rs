@@ -145,7 +145,7 @@ struct Apply<'a, R> {
 #[derive(Default)]
 struct Known {
     queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
-    jobs_alive: Vec<JobKey>,
+    jobs_alive: Vec<(JobKey, Within)>,
 }
 
 impl<R: Rows> Apply<'_, R> {
@@ -165,7 +165,7 @@ impl<R: Rows> Apply<'_, R> {
                 crash_point!(begins operation.name());
                 self.within = within;
                 if let Operation::Take(take) = operation {
-                    takes.push((answers.len(), within.folder, take));
+                    takes.push((answers.len(), within, take));
                     answers.push(Ok(Answer::Done)); // until it is taken
                     continue;
                 }
@@ -244,6 +244,10 @@ impl<R: Rows> Apply<'_, R> {
     fn progress(&mut self, claim: Claim, progress: &str) -> Applied {
         validate_progress(progress)?;
         let row = self.row(claim.item)?;
+        let queue = self.queue_by_id(row.queue)?;
+        if !self.may_reach(queue.as_deref()) {
+            return Err(Stop::Refused(OrchestratorError::no_item(claim.item)));
+        }
         let policy = self.policy(row.queue)?;
         let event = Event::Progress { claim: Some(claim.holder()) };
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
@@ -376,9 +380,10 @@ impl<R: Rows> Apply<'_, R> {
 
     /// Checks that a job may take items.
     fn check_alive(&mut self, key: JobKey) -> Applied<()> {
-        if key != JobKey::CALLER && !self.known.jobs_alive.contains(&key) {
+        let alive = (key, self.within);
+        if key != JobKey::CALLER && !self.known.jobs_alive.contains(&alive) {
             self.job(key)?.alive()?;
-            self.known.jobs_alive.push(key);
+            self.known.jobs_alive.push(alive);
         }
         Ok(())
     }
@@ -408,9 +413,17 @@ impl<R: Rows> Apply<'_, R> {
         item.ok_or_else(|| Stop::Refused(OrchestratorError::no_item(id)))
     }
 
+    /// A job that the caller may know of.
     fn job(&mut self, key: JobKey) -> Applied<Job> {
-        let job = self.rows.job(key)?;
+        let within = self.within;
+        let job = self.rows.job(key)?.filter(|job| within.user.is_none() || job.folder == within.folder);
         job.ok_or_else(|| Stop::Refused(OrchestratorError::not_found(format!("job {key} does not exist"))))
+    }
+
+    /// Whether the caller may know of the items of a queue, wherever they were taken. Whoever opens the store itself may.
+    fn may_reach(&self, queue: Option<&QueueDefinition>) -> bool {
+        let here = |queue: &QueueDefinition| queue.folders.contains(&self.within.folder);
+        self.within.user.is_none() || queue.is_some_and(here)
     }
 }
 

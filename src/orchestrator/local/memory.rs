@@ -438,9 +438,8 @@ impl Rows for Memory {
         Ok(self.comments.values().cloned().collect())
     }
 
-    fn insert_job(&mut self, job: &Job) -> Result<()> {
-        self.jobs.insert(job.key, job.clone());
-        Ok(())
+    fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
+        self.write_job(job)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
@@ -448,15 +447,17 @@ impl Rows for Memory {
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
-        self.insert_job(job)
+        self.jobs.insert(job.key, job.clone());
+        Ok(())
     }
 
     fn live_jobs(&mut self) -> Result<Vec<Job>> {
         Ok(self.jobs.values().filter(|job| !job.state.is_final()).cloned().collect())
     }
 
-    fn jobs(&mut self, limit: usize) -> Result<Vec<Job>> {
-        let mut jobs: Vec<_> = self.jobs.values().cloned().collect();
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
+        let is_here = |job: &&Job| folder.is_none_or(|folder| job.folder == folder);
+        let mut jobs: Vec<_> = self.jobs.values().filter(is_here).cloned().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time, job.key)));
         jobs.truncate(limit);
         Ok(jobs)

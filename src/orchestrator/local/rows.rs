@@ -114,11 +114,13 @@ pub(crate) trait Rows: Send {
     fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>>;
     fn all_comments(&mut self) -> Result<Vec<Comment>>;
 
-    fn insert_job(&mut self, job: &Job) -> Result<()>;
+    /// A job of this process is seen to be gone when the process is; one of a caller over HTTP is not.
+    fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()>;
     fn job(&mut self, key: JobKey) -> Result<Option<Job>>;
     fn write_job(&mut self, job: &Job) -> Result<()>;
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
-    fn jobs(&mut self, limit: usize) -> Result<Vec<Job>>;
+    /// Those of one folder, or all; the latest first.
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
     /// Whether the process of a job is known to be gone. False when nobody can tell.
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }

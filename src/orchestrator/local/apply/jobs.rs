@@ -18,7 +18,8 @@ impl<R: Rows> Apply<'_, R> {
         self.queue(&job.queue)?;
         job.validate()?;
         let key = self.rows.keys().job(self.now);
-        self.rows.insert_job(&Job::started(key, job, self.now))?;
+        let job = Job::started(key, self.within.folder, job, self.now);
+        self.rows.insert_job(&job, self.within.user.is_none())?;
         Ok(Answer::Job(key))
     }
 
@@ -68,8 +69,10 @@ impl<R: Rows> Apply<'_, R> {
             job.end(JobState::Faulted, Some(info.to_owned()), self.now);
             gone.push(job);
         }
-        let mut swept =
-            Swept { jobs: gone.iter().map(|job| job.key).collect(), abandoned: self.close(gone)? };
+        let within = self.within;
+        let may_know = |job: &&Job| within.user.is_none() || job.folder == within.folder;
+        let jobs = gone.iter().filter(may_know).map(|job| job.key).collect();
+        let mut swept = Swept { jobs, abandoned: self.close(gone)? };
         if overdue {
             swept.abandoned += self.abandon_overdue()?;
         }

@@ -178,6 +178,9 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn apply_retention(&mut self, limit: usize) -> Applied {
         let mut removed = 0;
         for queue in self.rows.queues()? {
+            if !self.may_reach(Some(&queue)) {
+                continue;
+            }
             let policy = &queue.policy;
             let days = policy.retention_days.min(policy.stale_retention_days);
             let age = std::time::Duration::from_secs(u64::from(days) * 86_400);

@@ -86,7 +86,11 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             all.sort_by_key(|comment| comment.id);
             Ok(Answer::Comments(all))
         }
-        Query::Jobs { limit } => Ok(Answer::Jobs(rows.jobs(limit)?)),
+        Query::Jobs { limit } => {
+            // Whoever opens the store itself sees all of them.
+            let folder = within.user.map(|_| here);
+            Ok(Answer::Jobs(rows.jobs(folder, limit)?))
+        }
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;
             let told = jobs.into_iter().map(|job| {

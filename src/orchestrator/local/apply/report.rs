@@ -2,7 +2,7 @@
 
 use super::super::super::{Report, Result};
 use super::super::rows::{Row, Rows, Written};
-use super::super::store::{Answer, Settlement};
+use super::super::store::{Answer, Settlement, Within};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -11,12 +11,17 @@ use crate::model::code::ErrorCode;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::item::{validate_operation_id, validate_progress};
-use crate::model::key::Holder;
+use crate::model::key::{Holder, ItemId};
 use crate::model::lifecycle::{self, Event, ItemState, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::result::{Outcome, TransactionResult};
 use crate::model::schema::SchemaOf;
 use crate::model::status::Status;
+
+/// Of an item that is not there, or not for this caller.
+fn no_claim(id: ItemId) -> Stop {
+    Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, format!("item {id} does not exist")).into()
+}
 
 /// A success whose row is believed to be as this process left it when it took the item.
 pub(super) struct Believed {
@@ -25,6 +30,8 @@ pub(super) struct Believed {
     report: Report,
     row: Row,
     after: ItemState,
+    /// Who reports, and where.
+    within: Within,
 }
 
 impl<R: Rows> Apply<'_, R> {
@@ -42,7 +49,7 @@ impl<R: Rows> Apply<'_, R> {
             if self.believed.is_empty() {
                 self.believed.reserve(64);
             }
-            self.believed.push(Believed { at: answers.len(), report, row, after });
+            self.believed.push(Believed { at: answers.len(), report, row, after, within: self.within });
             answers.push(Ok(Answer::Done)); // until it is written
             return Ok(());
         }
@@ -59,7 +66,7 @@ impl<R: Rows> Apply<'_, R> {
             Ok(None) | Err(Stop::Refused(_)) => return Ok(None),
             Err(Stop::Failed(error)) => return Err(error),
         };
-        if queue.schemas.output_data.is_some() {
+        if queue.schemas.output_data.is_some() || !self.may_reach(Some(&queue)) {
             return Ok(None);
         }
         let event = event_of(&report.result, report.claim.holder());
@@ -90,12 +97,15 @@ impl<R: Rows> Apply<'_, R> {
         let written = self.rows.write_ended(&rows)?;
         drop(rows);
         crash_point!("report.after_write");
-        for (Believed { at, report, row, after }, written) in believed.iter().zip(written) {
+        for (Believed { at, report, row, after, within }, written) in believed.iter().zip(written) {
             answers[*at] = if written {
                 self.statistics.entry(row.queue).or_default().moved(&row.state, after);
                 Ok(Answer::Status(after.status))
             } else {
-                settled(self.report(report))?
+                let here = std::mem::replace(&mut self.within, *within);
+                let reported = self.report(report);
+                self.within = here;
+                settled(reported)?
             };
         }
         Ok(())
@@ -157,11 +167,7 @@ impl<R: Rows> Apply<'_, R> {
             }
         }
         // An item that is not there any more (retention took its chain) is a claim that is lost.
-        let Some(row) = self.rows.row(id)? else {
-            return Err(
-                Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, format!("item {id} does not exist")).into()
-            );
-        };
+        let row = self.rows.row(id)?.ok_or_else(|| no_claim(id))?;
         let status = self.report_on(report, &row)?;
         status.map(Answer::Status).ok_or_else(|| unreachable!("item {id} was read in this transaction"))
     }
@@ -172,6 +178,9 @@ impl<R: Rows> Apply<'_, R> {
         let event = event_of(&report.result, report.claim.holder());
         // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
         let queue = self.queue_by_id(row.queue)?;
+        if !self.may_reach(queue.as_deref()) {
+            return Err(no_claim(id));
+        }
         if let (Some(queue), TransactionResult::Successful { output }) = (&queue, &report.result)
             && row.state.holder == Some(report.claim.holder())
         {

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::super::super::Result;
 use super::super::rows::{NextItems, Rows, TakenRow, Written};
-use super::super::store::{Answer, Taker, Taking};
+use super::super::store::{Answer, Taker, Taking, Within};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
 use crate::model::item::{ClaimedItem, QueueItem, ReferenceFilter};
@@ -18,14 +18,14 @@ impl<R: Rows> Apply<'_, R> {
     /// All takes of a batch; those of one queue and filter together, so that the order is walked once.
     pub(super) fn takes(
         &mut self,
-        takes: Vec<(usize, FolderId, Taking)>,
+        takes: Vec<(usize, Within, Taking)>,
         answers: &mut [Result<Answer>],
     ) -> Result<()> {
         let mut waiting = takes;
-        while let Some((_, folder, first)) = waiting.first() {
-            let (folder, queue, reference) = (*folder, first.queue.clone(), first.reference.clone());
-            let other = |(_, of, take): &mut (usize, FolderId, Taking)| {
-                *of != folder || take.queue != queue || take.reference != reference
+        while let Some((_, within, first)) = waiting.first() {
+            let (folder, queue, reference) = (within.folder, first.queue.clone(), first.reference.clone());
+            let other = |(_, of, take): &mut (usize, Within, Taking)| {
+                of.folder != folder || take.queue != queue || take.reference != reference
             };
             let others = waiting.extract_if(.., other).collect();
             let group = std::mem::replace(&mut waiting, others);
@@ -42,7 +42,8 @@ impl<R: Rows> Apply<'_, R> {
             };
             let mut written = Vec::with_capacity(items.len());
             let mut items = items.into_iter();
-            for (at, _, take) in group {
+            for (at, within, take) in group {
+                self.within = within;
                 let taken = self.hand_out(&queue, &take, &mut items, &mut written);
                 answers[at] = settled(taken.map(Answer::Taken))?;
             }

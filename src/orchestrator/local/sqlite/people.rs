@@ -292,7 +292,7 @@ pub(super) fn write_comment(connection: &Connection, id: i64, text: Option<&str>
 // Jobs
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info FROM job";
+                   end_time, info, folder_id FROM job";
 
 fn read_job(row: &SqlRow<'_>) -> Sql<Job> {
     Ok(Job {
@@ -310,12 +310,14 @@ fn read_job(row: &SqlRow<'_>) -> Sql<Job> {
         held_until: time(row, 9)?,
         end_time: time_or_none(row, 10)?,
         info: row.get(11)?,
+        folder: FolderId(row.get(12)?),
     })
 }
 
 pub(super) fn insert_job(connection: &Connection, job: &Job) -> Sql<()> {
     const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
-                       start_time, held_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                       start_time, held_until, folder_id) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     let about = &job.about;
     prepared(connection, SQL)?
         .execute(params![
@@ -330,6 +332,7 @@ pub(super) fn insert_job(connection: &Connection, job: &Job) -> Sql<()> {
             job.state.number(),
             micros(job.start_time),
             micros(job.held_until),
+            job.folder.0,
         ])
         .map(drop)
 }
@@ -355,7 +358,8 @@ pub(super) fn live_jobs(connection: &Connection) -> Sql<Vec<Job>> {
     prepared(connection, &format!("{JOB} WHERE end_time IS NULL"))?.query_map([], read_job)?.collect()
 }
 
-pub(super) fn jobs(connection: &Connection, limit: i64) -> Sql<Vec<Job>> {
-    let sql = format!("{JOB} ORDER BY start_time DESC, key DESC LIMIT ?1");
-    prepared(connection, &sql)?.query_map([limit], read_job)?.collect()
+pub(super) fn jobs(connection: &Connection, folder: Option<FolderId>, limit: i64) -> Sql<Vec<Job>> {
+    let sql = format!("{JOB} WHERE ?2 IS NULL OR folder_id = ?2 ORDER BY start_time DESC, key DESC LIMIT ?1");
+    let values = params![limit, folder.map(|folder| folder.0)];
+    prepared(connection, &sql)?.query_map(values, read_job)?.collect()
 }

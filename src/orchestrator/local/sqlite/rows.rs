@@ -382,9 +382,11 @@ impl Rows for Sqlite {
         self.run(people::all_comments)
     }
 
-    fn insert_job(&mut self, job: &Job) -> Result<()> {
-        self.locks.hold(job.key);
-        self.new_jobs.push(job.key);
+    fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()> {
+        if of_this_process {
+            self.locks.hold(job.key);
+            self.new_jobs.push(job.key);
+        }
         self.run(|c| people::insert_job(c, job))
     }
 
@@ -404,8 +406,8 @@ impl Rows for Sqlite {
         self.run(people::live_jobs)
     }
 
-    fn jobs(&mut self, limit: usize) -> Result<Vec<Job>> {
-        self.run(|c| people::jobs(c, row_count(limit)))
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
+        self.run(|c| people::jobs(c, folder, row_count(limit)))
     }
 
     fn process_is_gone(&mut self, job: JobKey) -> bool {

@@ -32,6 +32,8 @@ ALTER TABLE item_state ADD COLUMN operation_id TEXT;
 
 ALTER TABLE item_event ADD COLUMN user_id INTEGER;
 
+ALTER TABLE job ADD COLUMN folder_id INTEGER NOT NULL DEFAULT 1; -- where it was started
+
 -- Who may do what: model::directory::Directory as JSON, in one row.
 CREATE TABLE directory (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
