@@ -157,6 +157,11 @@ impl Scopes {
         self.0.iter().any(covers)
     }
 
+    /// Whether they allow whatever the user may do.
+    pub fn are_all(&self) -> bool {
+        self.0.iter().any(|scope| scope == USER_ACCESS)
+    }
+
     /// Whether everything that those cover is covered by these.
     pub fn include(&self, others: &Self) -> bool {
         others.0.iter().all(|scope| {

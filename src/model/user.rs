@@ -19,3 +19,11 @@ enumeration! {
         DirectoryExternalApplication = 5,
     }
 }
+
+impl UserType {
+    /// Whether such a user logs in with a password of its own: directories know those of others, applications have
+    /// secrets, and robots tokens.
+    pub fn has_password(self) -> bool {
+        self == Self::User
+    }
+}

@@ -1,6 +1,7 @@
 //! Who calls, and what they may do: the directory as this server knows it, tokens, and attempts to log in.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// How many times somebody may be wrong, and for how long that is remembered.
 const MOST_FAILURES: u32 = 10;
+/// How many times one address may be wrong, under whatever names.
+const MOST_FAILURES_OF_AN_ADDRESS: u32 = 100;
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// The most names whose failures are remembered.
 const MOST_REMEMBERED: usize = 10_000;
@@ -57,7 +60,7 @@ pub(super) struct Access {
     store: Local,
     clock: Arc<dyn Clock>,
     known: RwLock<(u64, Arc<Directory>)>,
-    failures: Mutex<HashMap<(IpAddr, String), (u32, Duration)>>,
+    failures: Mutex<Failures>,
     passwords: Arc<Semaphore>,
     /// What a password is compared with when there is no such user: it takes as long.
     nobody: String,
@@ -100,12 +103,18 @@ impl Access {
         Ok(())
     }
 
-    /// Changes the directory; all of it or nothing. Answers the number of what was made or changed last.
+    /// Changes the directory. Answers the number of what was made or changed.
     pub(super) async fn change(&self, change: Change) -> Result<i64, Failure> {
-        let numbers = self.store.one(Operation::Directory { new: None, changes: vec![change] }).await;
-        let numbers: Vec<i64> = expect_answer!(numbers, Numbers)?;
-        self.refresh().await?;
+        let numbers = self.change_all(vec![change]).await?;
         numbers.last().copied().ok_or_else(|| Failure::internal("a change was not answered"))
+    }
+
+    /// Changes the directory: all of it or nothing.
+    pub(super) async fn change_all(&self, changes: Vec<Change>) -> Result<Vec<i64>, Failure> {
+        let numbers = self.store.one(Operation::Directory { new: None, changes }).await;
+        let numbers = expect_answer!(numbers, Numbers)?;
+        self.refresh().await?;
+        Ok(numbers)
     }
 
     /// Whose token this is. One that is not known yet may have been given out elsewhere a moment ago.
@@ -159,7 +168,7 @@ impl Access {
         let directory = self.directory();
         let client = directory.client(id);
         let kept = client.map_or_else(|| self.nobody.clone(), |client| client.secret.clone());
-        let right = self.is_right(secret, kept).await? && client.is_some();
+        let right = self.is_right(from, id, secret, kept).await? && client.is_some();
         self.tried(from, id, right);
         let active = |user: i64| directory.user(user).is_some_and(|user| user.is_active);
         Ok(client
@@ -179,15 +188,20 @@ impl Access {
         let directory = self.directory();
         let user = directory.user_named(name);
         let kept = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.nobody.clone());
-        let known = user.is_some_and(|user| user.password.is_some() && user.is_active);
-        let right = self.is_right(password, kept).await? && known;
+        let may = |user: &User| user.password.is_some() && user.is_active && user.user_type.has_password();
+        let known = user.is_some_and(may);
+        let right = self.is_right(from, name, password, kept).await? && known;
         self.tried(from, name, right);
         Ok(user.filter(|_| right).map(|user| user.id))
     }
 
-    /// Compares on a thread of its own: what somebody chose takes a while.
-    async fn is_right(&self, secret: &str, kept: String) -> Result<bool, Failure> {
+    /// Compares; on a thread of its own what somebody chose, which takes a while.
+    async fn is_right(&self, from: IpAddr, name: &str, secret: &str, kept: String) -> Result<bool, Failure> {
+        if !secret::is_slow(&kept) {
+            return Ok(secret::is_the_same(secret, &kept));
+        }
         let permit = self.passwords.clone().acquire_owned().await;
+        self.may_try(from, name)?; // those who tried in the meantime count
         let secret = secret.to_owned();
         let compared = tokio::task::spawn_blocking(move || {
             let right = secret::is_the_same(&secret, &kept);
@@ -197,46 +211,88 @@ impl Access {
         compared.await.map_err(|_| Failure::internal("a password could not be compared"))
     }
 
-    fn failures(&self) -> MutexGuard<'_, HashMap<(IpAddr, String), (u32, Duration)>> {
+    fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody may try to log in: not after many failures under this name from this address.
+    /// Whether somebody may try to log in: not after many failures under this name from this address, or under many
+    /// names.
     fn may_try(&self, from: IpAddr, name: &str) -> Result<(), Failure> {
-        let now = self.clock.elapsed();
-        let mut failures = self.failures();
-        if failures.len() >= MOST_REMEMBERED {
-            failures.retain(|_, (_, until)| *until > now);
-        }
-        if failures.len() >= MOST_REMEMBERED {
-            return Err(Failure::too_many(REMEMBERED.as_secs()));
-        }
-        match failures.get(&key(from, name)) {
-            Some((count, until)) if *count >= MOST_FAILURES && *until > now => {
-                Err(Failure::too_many((*until - now).as_secs().max(1)))
-            }
-            _ => Ok(()),
-        }
+        self.failures().may_try(from, name, self.clock.elapsed()).map_err(Failure::too_many)
     }
 
     fn tried(&self, from: IpAddr, name: &str, right: bool) {
-        let now = self.clock.elapsed();
-        let mut failures = self.failures();
         if right {
-            failures.remove(&key(from, name));
+            self.failures().forget(from, name);
             return;
         }
+        self.failures().count(from, name, self.clock.elapsed());
+        let name: String = name.chars().take(LONGEST_NAME).collect();
         tracing::warn!(%from, name = %name.escape_debug(), "somebody could not log in");
-        let entry = failures.entry(key(from, name)).or_insert((0, now));
-        if entry.1 <= now {
-            entry.0 = 0;
+    }
+}
+
+/// How much of a name is looked at, in characters.
+const LONGEST_NAME: usize = 100;
+
+/// How often somebody was wrong, and until when that counts.
+#[derive(Default)]
+struct Failures {
+    names: HashMap<(IpAddr, String), (u32, Duration)>,
+    addresses: HashMap<IpAddr, (u32, Duration)>,
+}
+
+impl Failures {
+    /// An error says for how many seconds there may be no other try.
+    fn may_try(&self, from: IpAddr, name: &str, now: Duration) -> Result<(), u64> {
+        let from = network(from);
+        let of_name = self.names.get(&key(from, name)).map(|counted| (MOST_FAILURES, *counted));
+        let of_address = self.addresses.get(&from).map(|counted| (MOST_FAILURES_OF_AN_ADDRESS, *counted));
+        for (most, (count, until)) in of_name.into_iter().chain(of_address) {
+            if count >= most && until > now {
+                return Err((until - now).as_secs().max(1));
+            }
         }
-        *entry = (entry.0 + 1, now + REMEMBERED);
+        Ok(())
+    }
+
+    fn count(&mut self, from: IpAddr, name: &str, now: Duration) {
+        let from = network(from);
+        one_more(&mut self.names, key(from, name), now);
+        one_more(&mut self.addresses, from, now);
+    }
+
+    fn forget(&mut self, from: IpAddr, name: &str) {
+        self.names.remove(&key(network(from), name));
+    }
+}
+
+fn one_more<K: Eq + Hash + Clone>(counts: &mut HashMap<K, (u32, Duration)>, of: K, now: Duration) {
+    if counts.len() >= MOST_REMEMBERED && !counts.contains_key(&of) {
+        counts.retain(|_, (_, until)| *until > now);
+        // Nobody is refused because others were wrong: the oldest is forgotten.
+        let oldest = counts.iter().min_by_key(|(_, (_, until))| *until).map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest.filter(|_| counts.len() >= MOST_REMEMBERED) {
+            counts.remove(&oldest);
+        }
+    }
+    let (count, until) = counts.entry(of).or_insert((0, now));
+    if *until <= now {
+        *count = 0;
+    }
+    (*count, *until) = (*count + 1, now + REMEMBERED);
+}
+
+/// One address of IPv4, or the network of IPv6 that somebody has for themselves.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => IpAddr::V6((u128::from(six) & (u128::MAX << 64)).into()),
+        four @ IpAddr::V4(_) => four,
     }
 }
 
 fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
-    (from, name.chars().take(100).collect::<String>().to_lowercase())
+    (from, name.chars().take(LONGEST_NAME).collect::<String>().to_lowercase())
 }
 
 async fn read(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, Failure> {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use super::Inner;
 use super::access::Caller;
@@ -29,6 +30,15 @@ use crate::wire::{folder_path, leased};
 
 /// The longest address, in bytes.
 const LONGEST_URI: usize = 16 * 1024;
+
+/// The largest body of somebody who is not known yet, in bytes.
+const LARGEST_LOGIN: usize = 16 * 1024;
+
+/// What the room for bodies is counted in, in bytes.
+pub(super) const BLOCK: usize = 64 * 1024;
+
+/// What is answered however many requests are under way: it is light, or it is there to wait.
+const UNCOUNTED: [&str; 4] = ["Status", "Version", "Beat", "Wait"];
 
 /// A response that is not to be sent: the connection is closed instead.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +110,6 @@ async fn handled(
     from: IpAddr,
     seen: &mut Seen,
 ) -> Result<Response, Failure> {
-    let _slot = server.requests.try_acquire().map_err(|_| Failure::unavailable())?;
     let _counted = server.metrics.in_flight();
     let limit = server.config.request_limit;
     let (head, body) = request.into_parts();
@@ -118,10 +127,11 @@ async fn handled(
             failure.allow = Some("POST".to_owned());
             failure
         };
-        if head.method != axum::http::Method::POST {
+        if head.method != Method::POST {
             return Err(only_post());
         }
-        let body = tokio::time::timeout(limit, read(body, 16 * 1024)).await.map_err(too_late)??;
+        let body = tokio::time::timeout(limit, read(body, LARGEST_LOGIN)).await.map_err(too_late)??;
+        let _slot = server.logins.try_acquire().map_err(|_| Failure::unavailable())?;
         return match identity::token(server, from, &head.headers, &body).await? {
             Granted::Token(body) => json(StatusCode::OK, &body),
             Granted::Refused(error, why) => json(StatusCode::BAD_REQUEST, &token_error(error, why)),
@@ -136,6 +146,29 @@ async fn handled(
     let target = Target::read(path).ok_or_else(Failure::no_route)?;
     let route = server.routes.find(&head.method, &target)?;
     seen.operation = route.name;
+    // Who calls is known before anything is kept for them.
+    let (mut caller, mut folders) = judged(server, route, &head.headers).await?;
+    seen.user = caller.as_ref().map(|caller| caller.user.id);
+    let largest = match (&caller, route.name) {
+        (None, _) => LARGEST_LOGIN,
+        (Some(_), "BulkAddQueueItems" | "Exchange") => server.config.largest_bulk,
+        _ => server.config.largest_body,
+    };
+    let _room = room_for(server, &head.headers, largest)?;
+    let body = tokio::time::timeout(limit, read(body, largest)).await.map_err(too_late)??;
+    // A body may take its time, and in the meantime the caller may have lost what it is asking by.
+    if caller.as_ref().is_some_and(|caller| !Arc::ptr_eq(&caller.directory, &server.access.directory())) {
+        (caller, folders) = judged(server, route, &head.headers).await?;
+    }
+    let _slot = match (&caller, UNCOUNTED.contains(&route.name)) {
+        (_, true) => None,
+        (Some(_), _) => Some(server.requests.try_acquire().map_err(|_| Failure::unavailable())?),
+        (None, _) => Some(server.logins.try_acquire().map_err(|_| Failure::unavailable())?),
+    };
+    let told = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
+    if let Some(Told::Wait(seconds)) = told {
+        return Err(Failure::too_many(seconds));
+    }
     let forecast = server.weather.forecast(route.name);
     if forecast.delay > Duration::ZERO {
         tokio::time::sleep(forecast.delay).await;
@@ -143,18 +176,7 @@ async fn handled(
     if let Some(status) = forecast.refused {
         return Err(on_purpose(status));
     }
-    let told = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
-    if let Some(Told::Wait(seconds)) = told {
-        return Err(Failure::too_many(seconds));
-    }
-    let (caller, folders) = judged(server, route, &head.headers).await?;
-    seen.user = caller.as_ref().map(|caller| caller.user.id);
-    let largest = if route.name == "BulkAddQueueItems" {
-        server.config.largest_bulk
-    } else {
-        server.config.largest_body
-    };
-    let body = tokio::time::timeout(limit, read(body, largest)).await.map_err(too_late)??;
+    let is_read = head.method == Method::GET;
     let call = Call {
         server: server.clone(),
         caller,
@@ -162,13 +184,14 @@ async fn handled(
         key: target.key,
         arguments: target.arguments,
         query: query(&head.uri)?,
-        base: base(server, &head.headers, &target.prefix),
+        base: base(server, &head.headers, &head.uri, &target.prefix),
         headers: head.headers,
         body,
         from,
     };
     let answered = tokio::time::timeout(limit, (route.handler)(&call)).await;
-    let answer = answered.map_err(|_| Failure::unavailable())??;
+    let too_long = |_| if is_read { Failure::unavailable() } else { Failure::in_doubt() };
+    let answer = answered.map_err(too_long)??;
     if let Some(status) = forecast.instead {
         return Err(on_purpose(status));
     }
@@ -184,6 +207,20 @@ async fn handled(
         response.extensions_mut().insert(Lost);
     }
     Ok(response)
+}
+
+/// Room for the body of a request, as long as it is under way.
+fn room_for<'a>(
+    server: &'a Inner,
+    headers: &HeaderMap,
+    largest: usize,
+) -> Result<SemaphorePermit<'a>, Failure> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Without a length it may be anything up to the largest; without a body there is neither.
+    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+    let bytes = length.unwrap_or(if chunked { largest } else { 0 }).min(largest);
+    let blocks = u32::try_from(bytes / BLOCK).unwrap_or(u32::MAX);
+    server.bodies.try_acquire_many(blocks).map_err(|_| Failure::unavailable())
 }
 
 /// A failure that somebody asked for.
@@ -310,7 +347,7 @@ fn query(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// The address of the API as the caller sees it.
-fn base(server: &Inner, headers: &HeaderMap, prefix: &str) -> String {
+fn base(server: &Inner, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let forwarded = |name: &str| text(name).filter(|_| server.config.behind_proxy);
     let is_host = |host: &&str| {
@@ -320,7 +357,9 @@ fn base(server: &Inner, headers: &HeaderMap, prefix: &str) -> String {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))
     };
-    let host = forwarded("x-forwarded-host").or_else(|| text("host")).filter(is_host).unwrap_or("localhost");
+    // HTTP/2 has no header for it.
+    let own = uri.authority().map(|authority| authority.as_str()).or_else(|| text("host"));
+    let host = forwarded("x-forwarded-host").or(own).filter(is_host).unwrap_or("localhost");
     let https =
         server.config.tls.is_some() || forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https");
     format!("{}://{host}{prefix}", if https { "https" } else { "http" })
@@ -332,9 +371,13 @@ fn address(server: &Inner, request: &Request) -> IpAddr {
     if !server.config.behind_proxy {
         return peer;
     }
-    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    let last = forwarded.and_then(|list| list.rsplit(',').next());
-    last.and_then(|address| address.trim().parse().ok()).unwrap_or(peer)
+    // Some proxies add to the list, others add a header: what is last is the proxy's, the rest anybody's.
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+    let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()).map(str::trim);
+    let address = |text: &str| {
+        text.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+    };
+    last.and_then(address).unwrap_or(peer)
 }
 
 fn error(failure: &Failure, trace: &Trace) -> Response {

@@ -85,6 +85,11 @@ impl Failure {
         failure
     }
 
+    /// A change that was not heard of in time. It may have been made, so nobody is told to try again.
+    pub(super) fn in_doubt() -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, 0, "It took too long. It may have been done or not.")
+    }
+
     /// An error of ours. The caller hears nothing of its cause.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let mut failure = Self::new(StatusCode::INTERNAL_SERVER_ERROR, 0, "An internal error occurred.");

@@ -19,6 +19,9 @@ type Reply = Result<Answer, Failure>;
 
 const ENTITY: &str = "Folders";
 
+/// The most users × folders of one call.
+const MOST_ASSIGNMENTS: usize = 1_000;
+
 /// Whether the caller may see a folder: every one with Units.View, else those where it has a role.
 fn sees(call: &Call, folder: FolderId) -> Result<bool, Failure> {
     let caller = call.caller()?;
@@ -109,38 +112,55 @@ pub(super) async fn delete(call: &Call) -> Reply {
 pub(super) async fn assign_users(call: &Call) -> Reply {
     let body: AssignUsersRequest = call.body(&strict::ANYTHING)?;
     let folders = &body.assignments.roles_per_folder;
-    for folder in folders {
-        seen(call, FolderId(folder.folder_id))?;
-        needs(call, Some(FolderId(folder.folder_id)), Action::Edit)?;
-        check_roles(call, Some(FolderId(folder.folder_id)), &folder.role_ids)?;
+    let users = &body.assignments.user_ids;
+    if folders.len().saturating_mul(users.len()) > MOST_ASSIGNMENTS {
+        return Err(Failure::argument(format!("There are more than {MOST_ASSIGNMENTS} assignments.")));
     }
-    for user in &body.assignments.user_ids {
-        for folder in folders {
-            let roles = folder.role_ids.iter().copied().collect();
-            let change = Change::Assign { user: *user, folder: Some(FolderId(folder.folder_id)), roles };
-            call.server.access.change(change).await?;
+    let mut changes = Vec::new();
+    for folder in folders {
+        let (id, roles) = (FolderId(folder.folder_id), folder.role_ids.iter().copied().collect());
+        seen(call, id)?;
+        needs(call, Some(id), Action::Edit)?;
+        check_roles(call, Some(id), &roles)?;
+        for user in users {
+            outranks_in(call, id, *user)?;
+            changes.push(Change::Assign { user: *user, folder: Some(id), roles: roles.clone() });
         }
     }
+    call.server.access.change_all(changes).await?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 
 /// Nobody gives away what they do not have.
-pub(super) fn check_roles(call: &Call, folder: Option<FolderId>, roles: &[i64]) -> Result<(), Failure> {
+pub(super) fn check_roles(
+    call: &Call,
+    folder: Option<FolderId>,
+    roles: &BTreeSet<i64>,
+) -> Result<(), Failure> {
     let caller = call.caller()?;
     let own = caller.directory.permissions(&caller.user, folder);
-    let has = |role: &i64| {
-        caller
-            .directory
-            .role(*role)
-            .is_none_or(|role| role.permissions.iter().all(|given| own.contains(given)))
-    };
-    if roles.iter().all(has) { Ok(()) } else { Err(Failure::forbidden()) }
+    for id in roles {
+        let role = caller.directory.role(*id);
+        let role = role.ok_or_else(|| Failure::not_found(format!("Role {id} does not exist.")))?;
+        if !role.permissions.is_subset(&own) {
+            return Err(Failure::forbidden());
+        }
+    }
+    Ok(())
+}
+
+/// Nobody takes roles in a folder from those who may do more there.
+fn outranks_in(call: &Call, folder: FolderId, user: i64) -> Result<(), Failure> {
+    let user = call.directory()?.user(user);
+    let roles = user.and_then(|user| user.folder_roles.get(&folder.0));
+    roles.map_or(Ok(()), |roles| check_roles(call, Some(folder), roles))
 }
 
 pub(super) async fn remove_user(call: &Call) -> Reply {
     let body: RemoveUserRequest = call.body(&strict::ANYTHING)?;
     let id = seen(call, FolderId(call.id()?))?.id;
     needs(call, Some(id), Action::Edit)?;
+    outranks_in(call, id, body.user_id)?;
     let change = Change::Assign { user: body.user_id, folder: Some(id), roles: BTreeSet::new() };
     call.server.access.change(change).await?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))

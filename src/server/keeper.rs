@@ -126,7 +126,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// As [`add_client`](Self::add_client).
+    /// As [`add_client`](Self::add_client); Invalid for a password of somebody who is no User.
     pub async fn add_user(
         &self,
         name: &str,
@@ -137,6 +137,10 @@ impl Keeper {
         let mut user = new_user(name, user_type).map_err(told)?;
         self.given(&mut user, roles).await?;
         if let Some(password) = password {
+            if !user_type.has_password() {
+                let message = format!("a user of the type {user_type} has no password");
+                return Err(OrchestratorError::new(ErrorKind::Invalid, message));
+            }
             let hashed = tokio::task::spawn_blocking(move || secret::kept_slowly(&password)).await;
             let hashed = hashed.map_err(|_| told(Failure::internal("a password could not be hashed")))?;
             user.password = Some(hashed.map_err(told)?);

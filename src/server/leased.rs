@@ -1,13 +1,13 @@
 //! For performers over HTTP: jobs that beat, claims, many reports and takes in one call (`wire/leased.rs`). What a
 //! performer takes this way is held by a lease, as on a store of its own.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
-
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -15,16 +15,17 @@ use uuid::Uuid;
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::strict;
-use crate::model::key::JobKey;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Taker, Taking};
+use crate::model::key::{Claim, FolderId, JobKey};
+use crate::model::result::TransactionResult;
+use crate::orchestrator::local::store::{Operation, Query, Taker, Taking};
+use crate::orchestrator::local::{Local, expect_answer};
 use crate::orchestrator::{
     Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
 };
 use crate::wire::leased::{
-    AddAndStart, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, LimitDto, ListedJob, OfJob, ProgressDto,
-    RemovedDto, ReportedDto, StartJob, StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto,
-    guid, key,
+    AddAndStart, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest, LimitDto,
+    ListedJob, OfJob, ProgressDto, RemovedDto, ReportedDto, StartJob, StateOfJob, StopJob, SweptDto, TakeDto,
+    TakenDto, TookDto, WaitDto, guid, key,
 };
 use crate::wire::served::{Around, ServedItem};
 
@@ -74,9 +75,10 @@ fn has_a_job(job: JobKey) -> Result<(), Failure> {
     if job == JobKey::CALLER { Err(Failure::not_found("The job does not exist.")) } else { Ok(()) }
 }
 
-/// Exchanges that were answered a short while ago, so that one whose answer was lost is not made twice.
+/// Exchanges that were answered a short while ago, so that one whose answer was lost is not made twice. Each caller has
+/// some of its own: nobody else's are forgotten for them.
 #[derive(Default)]
-pub(super) struct Exchanges(Mutex<VecDeque<Exchange>>);
+pub(super) struct Exchanges(Mutex<HashMap<(i64, FolderId), VecDeque<Exchange>>>);
 
 struct Exchange {
     id: Uuid,
@@ -86,19 +88,31 @@ struct Exchange {
 
 /// How long an answer is kept: longer than a client goes on asking.
 const KEPT_FOR: Duration = Duration::from_secs(120);
-/// The most answers that are kept.
-const MOST_KEPT: usize = 50_000;
+/// The most answers that are kept for one caller. Clients say which ones they have heard, so there are few.
+const MOST_KEPT: usize = 2_000;
+/// The most bytes of answers that are kept for one caller.
+const MOST_BYTES_KEPT: usize = 256 * 1024 * 1024;
 
 impl Exchanges {
-    /// Where the answer to this exchange is, or comes.
-    fn of(&self, id: Uuid, now: Duration) -> Arc<OnceCell<Bytes>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while kept.front().is_some_and(|first| first.since + KEPT_FOR < now) || kept.len() > MOST_KEPT {
-            kept.pop_front();
+    /// Where the answer to this exchange is, or comes. Those that were heard are forgotten.
+    fn of(&self, caller: (i64, FolderId), id: Uuid, heard: &[Uuid], now: Duration) -> Arc<OnceCell<Bytes>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() > MOST_KEPT {
+            all.retain(|_, kept| kept.back().is_some_and(|last| last.since + KEPT_FOR >= now));
         }
+        let kept = all.entry(caller).or_default();
+        kept.retain(|exchange| !heard.contains(&exchange.id));
         // From the end: nearly always it is a new one, and a repetition comes soon.
         if let Some(found) = kept.iter().rev().find(|exchange| exchange.id == id) {
             return found.answer.clone();
+        }
+        let size = |exchange: &Exchange| exchange.answer.get().map_or(0, Bytes::len);
+        let mut bytes: usize = kept.iter().map(size).sum();
+        while let Some(first) = kept.front()
+            && (first.since + KEPT_FOR < now || kept.len() >= MOST_KEPT || bytes > MOST_BYTES_KEPT)
+        {
+            bytes -= size(first);
+            kept.pop_front();
         }
         let answer = Arc::new(OnceCell::new());
         kept.push_back(Exchange { id, since: now, answer: answer.clone() });
@@ -109,23 +123,48 @@ impl Exchanges {
 /// Reports and takes. One that is made again while the first is under way waits for it.
 pub(super) async fn exchange(call: &Call) -> Reply {
     let body: ExchangeRequest = call.body(&strict::ANYTHING)?;
-    if body.reports.len() > MOST_AT_ONCE {
+    if body.reports.len() > MOST_AT_ONCE || body.heard.len() > MOST_AT_ONCE {
         return Err(Failure::argument(format!("There are more than {MOST_AT_ONCE} reports.")));
     }
+    let (folder, run) = (call.folder()?, call.server.run);
+    let (store, now) = (call.store()?, call.server.now());
     if body.take.is_none() {
-        return exchanged(call, body).await; // reports may be made twice
+        return exchanged(&store, folder, run, now, body).await; // reports may be made twice
     }
-    let kept = call.server.exchanges.of(body.id, call.server.elapsed());
-    let answer = kept.get_or_try_init(|| async {
-        let answer = exchanged(call, body).await?;
-        Ok::<_, Failure>(Bytes::from(answer.body.unwrap_or_default()))
-    });
-    let body = answer.await?.to_vec();
-    Ok(Answer { body: Some(body), ..Answer::empty(StatusCode::OK) })
+    let (id, heard) = (body.id, body.heard.clone());
+    once(call, id, &heard, async move { exchanged(&store, folder, run, now, body).await }).await
 }
 
-async fn exchanged(call: &Call, body: ExchangeRequest) -> Reply {
-    let now = call.server.now();
+/// Does something once for all calls of this name. It is finished although the caller may go away: what was taken is
+/// answered when it comes back.
+async fn once(
+    call: &Call,
+    id: Uuid,
+    heard: &[Uuid],
+    make: impl Future<Output = Reply> + Send + 'static,
+) -> Reply {
+    let caller = (call.caller()?.user.id, call.folder()?);
+    let kept = call.server.exchanges.of(caller, id, heard, call.server.elapsed());
+    let making = tokio::spawn(async move {
+        let answer = kept.get_or_try_init(|| async {
+            Ok::<_, Failure>(Bytes::from(make.await?.body.unwrap_or_default()))
+        });
+        answer.await.cloned()
+    });
+    let body = making.await.map_err(|error| Failure::internal(error.to_string()))??;
+    Ok(Answer { body: Some(body.to_vec()), ..Answer::empty(StatusCode::OK) })
+}
+
+/// The most bytes of content in one answer: more is left for the next one.
+const LARGEST_CONTENT: usize = 16 * 1024 * 1024;
+
+async fn exchanged(
+    store: &Local,
+    folder: FolderId,
+    run: Uuid,
+    now: Timestamp,
+    body: ExchangeRequest,
+) -> Reply {
     let mut reports = Vec::with_capacity(body.reports.len());
     for report in body.reports {
         let result = report.result.into_result(now)?;
@@ -138,27 +177,60 @@ async fn exchanged(call: &Call, body: ExchangeRequest) -> Reply {
     if let Some(take) = &take {
         has_a_job(take.job)?;
     }
-    let answered = call.store()?.report_and_take(reports, take).await;
+    let answered = store.report_and_take(reports, take).await;
     let reports = answered.reports.into_iter().map(|report| match report {
         Ok(status) => ReportedDto::Status(status),
         Err(error) => ReportedDto::Error(described(&error)),
     });
     let reports = reports.collect();
-    let folder = Some(call.folder()?);
+    let folder = Some(folder);
     match answered.taken {
         Err(error) => {
             let took: TookDto<()> = TookDto::Error(described(&error));
-            Answer::ok(&ExchangeAnswer { reports, took, seen: 0 })
+            Answer::ok(&ExchangeAnswer { reports, took, seen: 0, run })
         }
-        Ok(taken) => {
+        Ok(mut taken) => {
+            let mut bytes = 0;
+            let fits = taken.items.iter().take_while(|claimed| {
+                let before = bytes;
+                bytes += claimed.item.specific_content.as_json().len();
+                before == 0 || bytes <= LARGEST_CONTENT
+            });
+            let fitting = fits.count();
+            give_back(store, taken.items.drain(fitting..).map(|claimed| claimed.claim)).await;
             let items = taken.items.iter().map(|claimed| TakenDto {
                 item: ServedItem::new(&claimed.item, Around { folder, ..Around::default() }),
                 claim: claimed.claim.into(),
             });
             let took = TookDto::Items(items.collect());
-            Answer::ok(&ExchangeAnswer { reports, took, seen: taken.seen.0 })
+            Answer::ok(&ExchangeAnswer { reports, took, seen: taken.seen.0, run })
         }
     }
+}
+
+/// As if they had not been taken.
+async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
+    let back = |claim| Report { claim, result: TransactionResult::GivenBack, progress: None };
+    let reports: Vec<Report> = claims.map(back).collect();
+    if !reports.is_empty() {
+        store.report_and_take(reports, None).await;
+    }
+}
+
+/// What a job holds, for one that does not know because answers were lost.
+pub(super) async fn held(call: &Call) -> Reply {
+    let body: HeldRequest = call.body(&strict::ANYTHING)?;
+    if body.void.len() > MOST_AT_ONCE {
+        return Err(Failure::argument(format!("There are more than {MOST_AT_ONCE} calls.")));
+    }
+    let caller = (call.caller()?.user.id, call.folder()?);
+    for id in body.void {
+        // One that is under way is waited for; one that is still to come finds an answer that is of no use to anybody.
+        let kept = call.server.exchanges.of(caller, id, &[], call.server.elapsed());
+        kept.get_or_init(async || Bytes::from_static(b"null")).await;
+    }
+    let claims = expect_answer!(call.store()?.read(Query::Held(key(body.job))).await, Claims)?;
+    Answer::ok(&HeldDto { claims: claims.into_iter().map(Into::into).collect() })
 }
 
 /// An error in the words of the trait. What only operators may see is not told.
@@ -179,9 +251,12 @@ pub(super) async fn add_and_start(call: &Call) -> Reply {
     let taker = Taker { job: take.job, robot: take.robot, robot_id: None, executor: None };
     let take = Taking { queue: take.queue, count: 1, reference: None, taker };
     let item = Box::new(body.item.into_item(call.job_key())?);
-    let claimed = expect_answer!(call.store()?.one(Operation::AddAndStart { take, item }).await, Claimed)?;
-    let around = Around { folder: Some(call.folder()?), ..Around::default() };
-    Answer::ok(&TakenDto { item: ServedItem::new(&claimed.item, around), claim: claimed.claim.into() })
+    let (store, around) = (call.store()?, Around { folder: Some(call.folder()?), ..Around::default() });
+    let make = async move {
+        let claimed = expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?;
+        Answer::ok(&TakenDto { item: ServedItem::new(&claimed.item, around), claim: claimed.claim.into() })
+    };
+    once(call, body.id, &[], make).await
 }
 
 pub(super) async fn progress(call: &Call) -> Reply {

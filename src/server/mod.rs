@@ -51,6 +51,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use self::access::{Access, new_user};
 use self::failure::Failure;
@@ -70,6 +71,11 @@ use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 pub use keeper::{Keeper, Roles};
 pub use weather::Fault;
+
+/// How many logins are under way at a time.
+const MOST_LOGINS: usize = 256;
+/// The most bytes of all bodies of requests that are under way.
+const ROOM_FOR_BODIES: usize = 512 * 1024 * 1024;
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -162,7 +168,14 @@ struct Inner {
     metrics: Metrics,
     figures: Figures,
     exchanges: Exchanges,
-    requests: Arc<Semaphore>,
+    /// Another one after each start.
+    run: Uuid,
+    /// Requests of those who are known, under way.
+    requests: Semaphore,
+    /// Logins under way.
+    logins: Semaphore,
+    /// Room for bodies, in blocks.
+    bodies: Semaphore,
     /// True when nothing new is taken.
     stopping: watch::Sender<bool>,
 }
@@ -303,7 +316,10 @@ impl ServerBuilder {
             metrics: Metrics::new(),
             figures: Figures::default(),
             exchanges: Exchanges::default(),
-            requests: Arc::new(Semaphore::new(self.config.most_requests)),
+            run: secret::new_key().map_err(told)?,
+            requests: Semaphore::new(self.config.most_requests),
+            logins: Semaphore::new(MOST_LOGINS),
+            bodies: Semaphore::new(ROOM_FOR_BODIES / door::BLOCK),
             stopping: watch::Sender::new(false),
             store: self.store,
             config: self.config,

@@ -131,6 +131,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "endjob" "EndJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::end_job;
     POST "api/performer" ALL "sweep" "Sweep": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::sweep;
     POST "api/performer" ALL "exchange" "Exchange": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::exchange;
+    POST "api/performer" ALL "held" "Held": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => leased::held;
     POST "api/performer" ALL "addandstart" "AddAndStart": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::add_and_start;
     POST "api/performer" ALL "progress" "Progress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => leased::progress;
     POST "api/performer" ALL "wait" "Wait": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => leased::wait;

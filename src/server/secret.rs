@@ -85,6 +85,11 @@ pub(super) fn kept_slowly(secret: &str) -> Result<String, Failure> {
     hash.map(|hash| hash.to_string()).map_err(|_| Failure::internal("a password cannot be hashed"))
 }
 
+/// Whether comparing with this takes a while.
+pub(super) fn is_slow(kept: &str) -> bool {
+    !kept.starts_with("sha256:")
+}
+
 /// Whether a secret is the one that this was kept of. Takes a while for a secret that somebody chose.
 pub(super) fn is_the_same(secret: &str, kept: &str) -> bool {
     if secret.len() > LONGEST_PASSWORD {

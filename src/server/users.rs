@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::folders::check_roles;
 use super::{access, secret, strict};
 use crate::model::directory::Change;
+use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::model::user::UserType;
 use crate::wire::asked::{AssignRolesRequest, RoleRequest, UserRequest};
@@ -61,6 +62,7 @@ pub(super) async fn create(call: &Call) -> Reply {
     let mut user = access::new_user(name, kind)?;
     user.tenant_roles = roles_named(call, body.roles_list.as_deref().unwrap_or_default())?;
     if let Some(password) = body.password {
+        may_set_passwords(call, kind)?;
         user.password = Some(hashed(password).await?);
     }
     (user.name, user.surname, user.email_address) = (body.name, body.surname, body.email_address);
@@ -77,7 +79,7 @@ fn roles_named(call: &Call, names: &[String]) -> Result<BTreeSet<i64>, Failure> 
         let role = directory.role_named(name).ok_or_else(|| Failure::not_found("A role does not exist."))?;
         roles.insert(role.id);
     }
-    check_roles(call, None, &roles.iter().copied().collect::<Vec<_>>())?;
+    check_roles(call, None, &roles)?;
     Ok(roles)
 }
 
@@ -86,11 +88,21 @@ async fn hashed(password: String) -> Result<String, Failure> {
     hashed.await.map_err(|_| Failure::internal("a password could not be hashed"))?
 }
 
-/// Nobody takes power over a user who may do more than they.
+/// Nobody takes power over a user who may do more than they, in the tenant or in a folder.
 fn outranks(call: &Call, id: i64) -> Result<(), Failure> {
     let directory = call.directory()?;
     let user = directory.user(id).ok_or_else(|| Failure::not_found(format!("User {id} does not exist.")))?;
-    check_roles(call, None, &user.tenant_roles.iter().copied().collect::<Vec<_>>())
+    check_roles(call, None, &user.tenant_roles)?;
+    user.folder_roles.iter().try_for_each(|(folder, roles)| check_roles(call, Some(FolderId(*folder)), roles))
+}
+
+/// Whoever logs in as a user may use every scope, so a password is set by those alone who may.
+fn may_set_passwords(call: &Call, of: UserType) -> Result<(), Failure> {
+    if !of.has_password() {
+        let message = format!("A user of the type {of} has no password.");
+        return Err(Failure::argument(message));
+    }
+    if call.caller()?.scopes.are_all() { Ok(()) } else { Err(Failure::forbidden()) }
 }
 
 pub(super) async fn edit(call: &Call) -> Reply {
@@ -98,18 +110,18 @@ pub(super) async fn edit(call: &Call) -> Reply {
     outranks(call, id)?;
     let there = call.directory()?.user(id);
     let there = there.ok_or_else(|| Failure::not_found(format!("User {id} does not exist.")))?;
-    let change = Change::EditUser {
+    let mut changes = vec![Change::EditUser {
         id,
         name: body.name,
         surname: body.surname,
         email_address: body.email_address,
         is_active: body.is_active.unwrap_or(there.is_active),
-    };
-    call.server.access.change(change).await?;
+    }];
     if let Some(password) = body.password {
-        let password = hashed(password).await?;
-        call.server.access.change(Change::SetPassword { user: id, password }).await?;
+        may_set_passwords(call, there.user_type)?;
+        changes.push(Change::SetPassword { user: id, password: hashed(password).await? });
     }
+    call.server.access.change_all(changes).await?;
     Ok(Answer::empty(StatusCode::OK))
 }
 
@@ -127,8 +139,8 @@ pub(super) async fn assign_roles(call: &Call) -> Reply {
     let body: AssignRolesRequest = call.body(&strict::ANYTHING)?;
     let user = call.id()?;
     outranks(call, user)?;
-    check_roles(call, None, &body.role_ids)?;
     let roles = body.role_ids.into_iter().collect();
+    check_roles(call, None, &roles)?;
     call.server.access.change(Change::Assign { user, folder: None, roles }).await?;
     Ok(Answer::empty(StatusCode::OK))
 }
@@ -160,6 +172,13 @@ fn has_all(call: &Call, permissions: &BTreeSet<Permission>) -> Result<(), Failur
     if permissions.is_subset(&own) { Ok(()) } else { Err(Failure::forbidden()) }
 }
 
+/// Nobody takes from others what they do not have.
+fn outranks_role(call: &Call, id: i64) -> Result<(), Failure> {
+    let role = call.directory()?.role(id);
+    let role = role.ok_or_else(|| Failure::not_found(format!("Role {id} does not exist.")))?;
+    has_all(call, &role.permissions)
+}
+
 pub(super) async fn create_role(call: &Call) -> Reply {
     let body: RoleRequest = call.body(&strict::ANYTHING)?;
     let permissions = permissions(&body)?;
@@ -172,14 +191,17 @@ pub(super) async fn create_role(call: &Call) -> Reply {
 
 pub(super) async fn edit_role(call: &Call) -> Reply {
     let body: RoleRequest = call.body(&strict::ANYTHING)?;
-    let permissions = permissions(&body)?;
+    let (id, permissions) = (call.id()?, permissions(&body)?);
     has_all(call, &permissions)?;
-    call.server.access.change(Change::EditRole { id: call.id()?, name: body.name, permissions }).await?;
+    outranks_role(call, id)?;
+    call.server.access.change(Change::EditRole { id, name: body.name, permissions }).await?;
     Ok(Answer::empty(StatusCode::OK))
 }
 
 pub(super) async fn delete_role(call: &Call) -> Reply {
-    call.server.access.change(Change::RemoveRole(call.id()?)).await?;
+    let id = call.id()?;
+    outranks_role(call, id)?;
+    call.server.access.change(Change::RemoveRole(id)).await?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 

@@ -273,6 +273,9 @@ pub(crate) struct ReportDto {
 pub(crate) struct ExchangeRequest {
     /// The same for a call that is made again because its answer was lost.
     pub(crate) id: uuid::Uuid,
+    /// Exchanges whose answers came: nobody will ask for them again.
+    #[serde(default)]
+    pub(crate) heard: Vec<uuid::Uuid>,
     pub(crate) reports: Vec<ReportDto>,
     pub(crate) take: Option<TakeDto>,
 }
@@ -316,6 +319,22 @@ pub(crate) struct ExchangeAnswer<I> {
     pub(crate) took: TookDto<I>,
     /// What the store had seen when it looked.
     pub(crate) seen: u64,
+    /// Another one after each start of the server, which has forgotten then what it answered.
+    pub(crate) run: uuid::Uuid,
+}
+
+/// Asks what a job holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct HeldRequest {
+    pub(crate) job: uuid::Uuid,
+    /// Calls that may be on their way still: those that are not made yet are not to be made any more.
+    pub(crate) void: Vec<uuid::Uuid>,
+}
+
+/// What a job holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct HeldDto {
+    pub(crate) claims: Vec<ClaimDto>,
 }
 
 /// As the client reads it.
@@ -324,6 +343,8 @@ pub(crate) type Exchanged = ExchangeAnswer<QueueItemDto>;
 /// An item that is added and started at once.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct AddAndStart {
+    /// As of an [`ExchangeRequest`].
+    pub(crate) id: uuid::Uuid,
     pub(crate) take: TakeDto,
     pub(crate) item: QueueItemDataDto,
 }

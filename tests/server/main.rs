@@ -8,6 +8,7 @@ mod support;
 mod answers;
 mod bad;
 mod faults;
+mod leases;
 mod lists;
 mod login;
 mod rights;
@@ -15,7 +16,7 @@ mod robust;
 
 use std::sync::Arc;
 
-use performer::model::clock::{Clock, ManualClock};
+use performer::model::clock::ManualClock;
 use performer::orchestrator::local::Local;
 use performer::server::{Roles, ServerBuilder};
 use reqwest::{Method, StatusCode};
@@ -74,6 +75,12 @@ impl Api {
         as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
         let served = Served::start_as(store, as_this).await;
+        Self { clock, ..Self::on(served).await }
+    }
+
+    /// On a server whose clock nobody moves.
+    pub(crate) async fn on(served: Served) -> Self {
+        let clock = Arc::new(ManualClock::new(start_of_time()));
         // Another test may have been first.
         _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

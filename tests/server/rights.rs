@@ -417,4 +417,45 @@ async fn nobody_rises_above_themselves() {
         .clone();
     assert_eq!(call("PUT", &format!("/odata/Users({boss})"), json!({"Password": "taken over 1"})).await, 403);
     assert_eq!(call("DELETE", &format!("/odata/Users({boss})"), Value::Null).await, 403);
+
+    // Nor over somebody who may do more in some folder, nor to what somebody else may do.
+    let in_shared = Roles { roles: vec!["Administrator".to_owned()], folders: vec!["Shared".to_owned()] };
+    let victim = api.served.keeper.add_user("victim", UserType::User, None, &in_shared).await.unwrap();
+    let someone =
+        api.served.keeper.add_user("someone", UserType::User, None, &Roles::default()).await.unwrap();
+    api.login(CLIENT, SECRET, None).await.unwrap(); // from now on the server knows them
+    for (method, path, body) in [
+        ("PUT", format!("/odata/Users({victim})"), json!({"Password": "taken over 1"})),
+        ("PUT", format!("/odata/Users({victim})"), json!({"IsActive": false})),
+        ("DELETE", format!("/odata/Users({victim})"), Value::Null),
+        ("POST", format!("/odata/Users({victim})/UiPathODataSvc.AssignRoles"), json!({"roleIds": []})),
+        (
+            "POST",
+            "/odata/Folders(1)/UiPathODataSvc.RemoveUserFromFolder".to_owned(),
+            json!({"userId": victim}),
+        ),
+        (
+            "POST",
+            "/odata/Folders/UiPathODataSvc.AssignUsers".to_owned(),
+            json!({"assignments": {"UserIds": [victim], "RolesPerFolder": [{"FolderId": 1, "RoleIds": []}]}}),
+        ),
+        (
+            "PUT",
+            format!("/odata/Roles({administrator})"),
+            json!({"Name": "Administrator", "Permissions": []}),
+        ),
+        ("DELETE", format!("/odata/Roles({administrator})"), Value::Null),
+    ] {
+        assert_eq!(call(method, &path, body.clone()).await, 403, "{method} {path} {body}");
+    }
+    // Roles that there are not yet are nobody's to give.
+    assert_eq!(call("POST", &assign, json!({"roleIds": [999_999]})).await, 404);
+    // An application has a secret and no password, and a token for some scopes makes no way to all of them.
+    let body = json!({"Password": "a way around 1"});
+    let to_itself = format!("/odata/Users({me})");
+    assert_eq!(call("PUT", &to_itself, body.clone()).await, 400);
+    let narrow = api.somebody("narrow", "OR.Users.Write", &["Administrator"], &[]).await;
+    let path = format!("/odata/Users({someone})");
+    assert_eq!(api.call_as(&narrow, None, "PUT", &path, &body).await.status, 403);
+    assert_eq!(api.call_as(&token, None, "PUT", &path, &body).await.status, 200);
 }

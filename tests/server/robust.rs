@@ -203,6 +203,34 @@ async fn a_stop_finishes_what_is_under_way() {
     assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 1);
 }
 
+/// Also when somebody keeps a connection busy, or waits for items.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_those_who_would_go_on() {
+    let api = Arc::new(Api::start().await);
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let busy = tokio::spawn({
+        let request = api.request("GET", "/api/Status/Get");
+        async move {
+            let mut answered = 0;
+            while request.try_clone().unwrap().send().await.is_ok() {
+                answered += 1;
+            }
+            answered
+        }
+    });
+    let waiting = tokio::spawn({
+        let api = api.clone();
+        let body = json!({"queue": "Invoices", "seen": 0, "atMost": 15_000});
+        async move { api.post("/api/Performer/Wait", &body).await.status }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let began = tokio::time::Instant::now();
+    api.served.end().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(busy.await.unwrap() > 10);
+    assert_eq!(waiting.await.unwrap(), 200);
+}
+
 #[tokio::test]
 async fn more_requests_than_there_may_be_are_answered_503() {
     let api = Arc::new(

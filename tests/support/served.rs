@@ -1,7 +1,7 @@
 //! A server of our own, in this process, over a store with the test's clock; on a port that the system chooses. The test
 //! fails if it panics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use performer::model::clock::ManualClock;
 use performer::model::user::UserType;
@@ -20,8 +20,8 @@ pub struct Served {
     pub url: String,
     pub store: Local,
     pub keeper: Keeper,
-    stop: Option<oneshot::Sender<()>>,
-    running: Option<JoinHandle<()>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Served {
@@ -30,16 +30,24 @@ impl Served {
     }
 
     pub async fn start_as(store: Local, as_this: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        Self::start_on(store, "127.0.0.1:0", as_this).await
+    }
+
+    pub async fn start_on(
+        store: Local,
+        address: &str,
+        as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
         let builder = Server::builder(store.clone()).first_client(CLIENT, SECRET).without_upkeep();
         let server = as_this(builder).open().await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             server.serve(listener, async { drop(stopped.await) }).await.unwrap();
         });
         let keeper = Keeper::open(&store).await.unwrap();
-        Self { url, store, keeper, stop: Some(stop), running: Some(running) }
+        Self { url, store, keeper, stop: Mutex::new(Some(stop)), running: Mutex::new(Some(running)) }
     }
 
     /// A client of this server, in the folder Shared.
@@ -51,15 +59,21 @@ impl Served {
     }
 
     /// Ends it in order.
-    pub async fn stop(mut self) {
-        drop(self.stop.take());
-        self.running.take().unwrap().await.unwrap();
+    pub async fn stop(self) {
+        self.end().await;
+    }
+
+    /// The same where others hold it too.
+    pub async fn end(&self) {
+        drop(self.stop.lock().unwrap().take());
+        let running = self.running.lock().unwrap().take();
+        running.unwrap().await.unwrap();
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.stop.lock().unwrap().take());
     }
 }
 

@@ -123,6 +123,8 @@ pub const MOST_LEVELS: usize = 7;
 const MOST_OF_A_KIND: usize = 10_000;
 /// The most tokens that are good at a time.
 const MOST_TOKENS: usize = 100_000;
+/// How many tokens of logins an application or a user has at a time.
+const MOST_LOGINS: usize = 1_000;
 
 type Changed<T = i64> = Result<T, Refusal>;
 
@@ -195,6 +197,7 @@ impl Directory {
             Change::AddToken { digest, token } => {
                 self.tokens.retain(|_, token| token.expires > now);
                 self.existing_user(token.user)?;
+                self.make_room(&token);
                 if self.tokens.len() >= MOST_TOKENS {
                     return Err(Refusal::new(ErrorCode::SERVICE_UNAVAILABLE, "there are too many tokens"));
                 }
@@ -205,6 +208,24 @@ impl Directory {
             Change::RemoveToken(digest) => {
                 let token = self.tokens.remove(&digest).ok_or_else(|| missing("the token"))?;
                 Ok(token.user)
+            }
+        }
+    }
+
+    /// Of the tokens that an application or a user got by logging in, the newest are good.
+    fn make_room(&mut self, new: &Token) {
+        if new.name.is_some() {
+            return;
+        }
+        let alike =
+            |token: &Token| token.user == new.user && token.client == new.client && token.name.is_none();
+        let alike = self.tokens.iter().filter(|(_, token)| alike(token));
+        let mut alike: Vec<_> = alike.map(|(digest, token)| (token.expires, digest.clone())).collect();
+        if alike.len() >= MOST_LOGINS {
+            alike.sort_unstable();
+            let superfluous = alike.len() + 1 - MOST_LOGINS;
+            for (_, digest) in alike.into_iter().take(superfluous) {
+                self.tokens.remove(&digest);
             }
         }
     }

@@ -297,6 +297,8 @@ pub(crate) enum Query {
     },
     /// The jobs that have not ended, and whether the process of each is known to be gone.
     LiveJobs,
+    /// What a job holds.
+    Held(JobKey),
 }
 
 /// The answer to an operation or a query.
@@ -329,6 +331,7 @@ pub(crate) enum Answer {
     Comments(Vec<Comment>),
     Jobs(Vec<Job>),
     LiveJobs(Vec<(Job, bool)>),
+    Claims(Vec<Claim>),
 }
 
 /// A job that seems to be gone.

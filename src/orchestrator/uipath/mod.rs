@@ -106,6 +106,8 @@ struct Inner {
     /// What all clients of this process share that take items in one name.
     shared: Arc<Shared>,
     postponing_works: AtomicBool,
+    /// What is known of claims, where the server knows leases.
+    leases: leased::Leases,
     keys: Mutex<KeyMaker>,
     random: Mutex<fastrand::Rng>,
     clock: SystemClock,
@@ -197,6 +199,7 @@ impl Inner {
             job_refusals: AtomicU32::new(0),
             shared,
             postponing_works: AtomicBool::new(false),
+            leases: leased::Leases::default(),
             keys: Mutex::new(KeyMaker::new()),
             random: Mutex::new(fastrand::Rng::new()),
             clock: SystemClock::default(),

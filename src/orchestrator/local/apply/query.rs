@@ -9,7 +9,7 @@ use super::directory;
 use crate::model::clock::whole_microseconds;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
-use crate::model::key::{FolderId, ItemId, QueueId};
+use crate::model::key::{Claim, FolderId, ItemId, QueueId};
 use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
 use crate::model::status::Status;
@@ -90,6 +90,17 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             // Whoever opens the store itself sees all of them.
             let folder = within.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
+        }
+        Query::Held(key) => {
+            let missing = || OrchestratorError::not_found(format!("job {key} does not exist"));
+            let job = rows.job(key)?.filter(|job| within.user.is_none() || job.folder == here);
+            let number = job.ok_or_else(missing)?.key.number();
+            let mut claims = Vec::new();
+            for id in rows.held_by(number)? {
+                let holder = rows.row(id)?.and_then(|row| row.state.holder);
+                claims.extend(holder.map(|holder| Claim { item: id, job: key, token: holder.token }));
+            }
+            Ok(Answer::Claims(claims))
         }
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;

@@ -1,0 +1,213 @@
+//! Leases over HTTP: they are kept to their folder, outlive the server, and lose nothing when answers are lost.
+
+use std::time::Duration;
+
+use performer::Orchestrator as _;
+use performer::model::job::NewJob;
+use performer::model::key::JobKey;
+use performer::model::result::TransactionResult;
+use performer::model::status::Status;
+use performer::orchestrator::local::Local;
+use performer::orchestrator::{ReportedAndTaken, Take};
+use serde_json::{Value, json};
+
+use crate::support::served::Served;
+use crate::{Api, start_of_time};
+
+fn job(queue: &str) -> NewJob {
+    NewJob {
+        queue: queue.to_owned(),
+        machine: "m".to_owned(),
+        process_id: 1,
+        version: "1".to_owned(),
+        robots: 1,
+        lease: Duration::from_secs(30),
+    }
+}
+
+fn take(job: JobKey, count: usize) -> Option<Take> {
+    Some(Take { queue: "Invoices".into(), job, robot: Some(1), count, reference: None })
+}
+
+/// Whoever works in one folder can neither see nor touch what is held in another, whatever they know of it.
+#[tokio::test]
+async fn what_is_held_in_another_folder_is_out_of_reach() {
+    let api = Api::start().await;
+    api.served.keeper.add_folder("Finance").await.unwrap();
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let held = api.add("Invoices", "held").await;
+    let taken = api.add("Invoices", "taken").await;
+    let body = json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000});
+    let started = api.post("/api/Performer/StartJob", &body).await.body;
+    let job = started["job"].as_str().unwrap();
+    let exchange = json!({"id": uuid::Uuid::from_u128(1), "reports": [],
+        "take": {"queue": "Invoices", "job": job, "robot": 1, "count": 1, "reference": null}});
+    let answer = api.post("/api/Performer/Exchange", &exchange).await.body;
+    let claim = answer["took"]["items"][0]["claim"].clone();
+    assert_eq!(claim["item"], held["Id"]);
+    assert_eq!(api.take("Invoices").await.unwrap()["Id"], taken["Id"]);
+
+    let finance =
+        api.somebody("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
+    let elsewhere = async |what: &str, body: Value| {
+        api.call_as(&finance, Some("Finance"), "POST", &format!("/api/Performer/{what}"), &body).await
+    };
+    // A queue of the same name does not help.
+    let same = json!({"Name": "Invoices"});
+    assert_eq!(
+        api.call_as(&finance, Some("Finance"), "POST", "/odata/QueueDefinitions", &same).await.status,
+        201
+    );
+    let before = api.get("/odata/QueueItems").await.body;
+    assert_eq!(elsewhere("Jobs", json!({"limit": 10})).await.text, "[]");
+    for (what, body) in [
+        ("Beat", json!({ "job": job })),
+        ("Held", json!({"job": job, "void": []})),
+        ("EndJob", json!({"job": job, "state": "Faulted", "info": null})),
+        ("StopJob", json!({"job": job, "strategy": "Kill"})),
+        ("Progress", json!({"claim": claim, "progress": "mine"})),
+        (
+            "Progress",
+            json!({"claim": {"item": taken["Id"], "job": uuid::Uuid::nil(), "token": 2}, "progress": "mine"}),
+        ),
+    ] {
+        let got = elsewhere(what, body).await;
+        assert_eq!((got.status, got.is_an_error()), (404, true), "{what}: {}", got.text);
+    }
+    // Reports: the same answer as for what there is not.
+    for item in [claim["item"].as_i64().unwrap(), 999_999] {
+        let mut forged = claim.clone();
+        forged["item"] = item.into();
+        let report = json!({"claim": forged, "result": {"successful": {"output": null}}, "progress": null});
+        let got =
+            elsewhere("Exchange", json!({"id": uuid::Uuid::from_u128(2), "reports": [report], "take": null}))
+                .await;
+        let error = &got.body["reports"][0]["error"];
+        assert_eq!((got.status, &error["kind"]), (200, &json!("ClaimLost")), "{}", got.text);
+        assert_eq!(error["message"], format!("item {item} does not exist"));
+    }
+    // Nor can items here be taken in its name.
+    let mut foreign = exchange.clone();
+    foreign["id"] = json!(uuid::Uuid::from_u128(3));
+    let add = json!({"itemData": {"Name": "Invoices", "SpecificContent": {}}});
+    let path = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+    assert_eq!(api.call_as(&finance, Some("Finance"), "POST", path, &add).await.status, 201);
+    let got = elsewhere("Exchange", foreign).await;
+    assert_eq!(got.body["took"]["error"]["kind"], "NotFound", "{}", got.text);
+    // The same name of an exchange, elsewhere, is another exchange.
+    let got = elsewhere("Exchange", exchange).await;
+    assert_eq!(got.body["took"]["error"]["kind"], "NotFound", "{}", got.text);
+    assert_eq!(api.get("/odata/QueueItems").await.body, before, "nothing was changed");
+    // And whoever is at home may.
+    assert_eq!(api.post("/api/Performer/Beat", &json!({ "job": job })).await.status, 200);
+    assert_eq!(
+        api.post("/api/Performer/Held", &json!({"job": job, "void": []})).await.body["claims"],
+        json!([claim])
+    );
+}
+
+/// A server that is started anew on its file knows the jobs of performers that went on all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_and_claims_outlive_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let url = format!("sqlite:{}", path.display());
+    let served = Served::start(Local::open(&url).await.unwrap()).await;
+    let address = served.url.strip_prefix("http://").unwrap().to_owned();
+    let client = served.client().connect().await.unwrap();
+    let api = Api::on(served).await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    for reference in ["known", "lost", "next"] {
+        api.add("Invoices", reference).await;
+    }
+    let job = client.start_job(job("Invoices")).await.unwrap();
+    let first = client.report_and_take(Vec::new(), take(job, 1)).await.taken.unwrap().items;
+    // Taken in its name, and the answer was lost: nobody at the client knows.
+    let exchange = json!({"id": uuid::Uuid::from_u128(1), "reports": [],
+        "take": {"queue": "Invoices", "job": uuid::Uuid::from_bytes(job.to_bytes()), "robot": 1, "count": 1, "reference": null}});
+    let lost = api.post("/api/Performer/Exchange", &exchange).await.body;
+    let lost_id = lost["took"]["items"][0]["item"]["Id"].as_i64().unwrap();
+    api.served.stop().await;
+
+    let store = Local::open(&url).await.unwrap();
+    for _ in 0..3 {
+        let swept = store.sweep().await.unwrap();
+        assert!(
+            swept.jobs.is_empty() && swept.abandoned == 0,
+            "a performer that lives is not gone: {swept:?}"
+        );
+    }
+    let served = Served::start_on(store, &address, |server| server).await;
+    client.beat(job).await.unwrap();
+    let ReportedAndTaken { reports, taken } = client
+        .report_and_take(
+            vec![performer::orchestrator::Report {
+                claim: first[0].claim,
+                result: TransactionResult::Successful { output: None },
+                progress: None,
+            }],
+            take(job, 1),
+        )
+        .await;
+    assert_eq!(*reports[0].as_ref().unwrap(), Status::Successful);
+    let next = taken.unwrap().items;
+    assert_eq!(next[0].item.reference.as_deref(), Some("next"));
+    // What nobody knew of went back, and is taken now.
+    let last = client.report_and_take(Vec::new(), take(job, 1)).await.taken.unwrap().items;
+    assert_eq!((last[0].item.id.0, last[0].item.reference.as_deref()), (lost_id, Some("lost")));
+    assert_eq!(last[0].item.retry_number, 0, "it counts as no attempt");
+    // Its own claims were left alone.
+    for claimed in [&next[0], &last[0]] {
+        client.set_transaction_progress(claimed.claim, "mine".to_owned()).await.unwrap();
+    }
+    served.stop().await;
+}
+
+/// Faults of every kind before and after what is done: in the end each item is done once, and none is left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_behind_when_answers_are_lost() {
+    let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let store = Local::memory_with_clock(clock.clone());
+    let api = Api::over(store, clock, |server| server.fault("Exchange=lost@40%".parse().unwrap())).await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    for n in 0..30 {
+        api.add("Invoices", &n.to_string()).await;
+    }
+    let client = api.served.client().hurried(100).connect().await.unwrap();
+    let job = client.start_job(job("Invoices")).await.unwrap();
+    let (mut done, mut lost) = (0, 0);
+    for round in 0.. {
+        if done == 30 {
+            break;
+        }
+        assert!(round < 1_000, "{} items are left behind", 30 - done);
+        // Whoever asked went away now and then, after the server had handed out.
+        let asked = client.report_and_take(Vec::new(), take(job, 2));
+        let ReportedAndTaken { taken, .. } = if lost < 5 {
+            let Ok(answer) = tokio::time::timeout(Duration::from_millis(3), asked).await else {
+                lost += 1;
+                continue;
+            };
+            answer
+        } else {
+            asked.await
+        };
+        for claimed in taken.map(|taken| taken.items).unwrap_or_default() {
+            let report = performer::orchestrator::Report {
+                claim: claimed.claim,
+                result: TransactionResult::Successful { output: None },
+                progress: None,
+            };
+            let reported = client.report_and_take(vec![report], None).await.reports;
+            if reported[0].is_ok() {
+                done += 1;
+            }
+        }
+    }
+    let held = api
+        .post("/api/Performer/Held", &json!({"job": uuid::Uuid::from_bytes(job.to_bytes()), "void": []}))
+        .await;
+    assert_eq!(held.body["claims"], json!([]));
+    let left = api.get("/odata/QueueItems?$filter=Status%20ne%20'Successful'&$count=true&$top=0").await.body;
+    assert_eq!(left["@odata.count"], 0);
+}
