@@ -114,6 +114,9 @@ fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validat
     if !value.is_object() {
         return Err(refused("it is no JSON object".to_owned()));
     }
+    if !cost::is_affordable(&value) {
+        return Err(refused("its references lead to too many steps, or out of it".to_owned()));
+    }
     // The engine of patterns that takes linear time: a schema is data of a caller.
     let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
     let validator = Arc::new(options.build(&value).map_err(|error| refused(error.to_string()))?);
@@ -123,6 +126,88 @@ fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validat
     }
     kept.push((schema.clone(), validator.clone()));
     Ok(validator)
+}
+
+/// How much a check may take. A schema is data of a caller, and is checked where everybody waits.
+#[cfg(feature = "json-schema")]
+mod cost {
+    use std::collections::HashMap;
+
+    use serde_json::Value;
+
+    /// The most parts that are looked at for one value, references followed.
+    const MOST: u64 = 20_000;
+
+    pub(super) fn is_affordable(schema: &Value) -> bool {
+        let mut anchors = HashMap::new();
+        find_anchors(schema, &mut anchors);
+        let mut walk = Walk { root: schema, anchors, known: HashMap::new() };
+        walk.of(schema).is_some_and(|cost| cost <= MOST)
+    }
+
+    fn find_anchors<'a>(value: &'a Value, anchors: &mut HashMap<&'a str, &'a Value>) {
+        let parts: Vec<&Value> = match value {
+            Value::Object(members) => {
+                for name in ["$anchor", "$dynamicAnchor"] {
+                    if let Some(anchor) = members.get(name).and_then(Value::as_str) {
+                        anchors.insert(anchor, value);
+                    }
+                }
+                members.values().collect()
+            }
+            Value::Array(elements) => elements.iter().collect(),
+            _ => return,
+        };
+        parts.into_iter().for_each(|part| find_anchors(part, anchors));
+    }
+
+    struct Walk<'a> {
+        root: &'a Value,
+        anchors: HashMap<&'a str, &'a Value>,
+        /// By their places in memory. `None`: on the way to it, a circle, which goes only as deep as the data does.
+        known: HashMap<*const Value, Option<u64>>,
+    }
+
+    impl<'a> Walk<'a> {
+        /// How many parts there are, each counted as often as a way leads to it. `None`: a reference out of the schema.
+        fn of(&mut self, value: &'a Value) -> Option<u64> {
+            if let Some(known) = self.known.get(&std::ptr::from_ref(value)) {
+                return Some(known.unwrap_or(1));
+            }
+            self.known.insert(value, None);
+            let mut cost = 1_u64;
+            match value {
+                Value::Object(members) => {
+                    for (name, part) in members {
+                        cost = cost.saturating_add(self.of(part)?);
+                        if let ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) =
+                            (name.as_str(), part)
+                        {
+                            let target = self.target(to)?;
+                            cost = cost.saturating_add(self.of(target)?);
+                        }
+                    }
+                }
+                Value::Array(elements) => {
+                    for element in elements {
+                        cost = cost.saturating_add(self.of(element)?);
+                    }
+                }
+                _ => {}
+            }
+            self.known.insert(value, Some(cost));
+            Some(cost)
+        }
+
+        fn target(&self, reference: &str) -> Option<&'a Value> {
+            let inside = reference.strip_prefix('#')?;
+            if inside.is_empty() || inside.starts_with('/') {
+                let pointer = percent_encoding::percent_decode_str(inside).decode_utf8().ok()?;
+                return self.root.pointer(&pointer);
+            }
+            self.anchors.get(inside).copied()
+        }
+    }
 }
 
 #[cfg(not(feature = "json-schema"))]
@@ -152,6 +237,33 @@ mod tests {
             let refusal = schemas.validate(SchemaOf::SpecificData, json).unwrap_err();
             assert_eq!(refusal.code(), ErrorCode::QUEUE_ITEM_SCHEMA_VIOLATION);
             assert!(refusal.to_string().contains(part), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_would_take_for_ever_is_refused() {
+        let doubling = |levels: usize| {
+            let defs: Vec<String> = (1..=levels)
+                .map(|n| {
+                    format!(
+                        r##""a{n}":{{"allOf":[{{"$ref":"#/$defs/a{}"}},{{"$ref":"#/$defs/a{}"}}]}}"##,
+                        n - 1,
+                        n - 1
+                    )
+                })
+                .collect();
+            format!(r##"{{"$defs":{{"a0":{{}},{}}},"$ref":"#/$defs/a{levels}"}}"##, defs.join(","))
+        };
+        assert_eq!(with(&doubling(5)).validate_definitions(), Ok(()));
+        assert_eq!(with(&doubling(40)).validate_definitions().unwrap_err().code().number(), 1858);
+        // Circles, names and percent signs are in order.
+        for schema in [
+            r##"{"properties":{"next":{"$ref":"#"}}}"##,
+            r##"{"$defs":{"x":{"$anchor":"here","type":"object"}},"$ref":"#here"}"##,
+            r##"{"$defs":{"a b":{"type":"object"}},"$ref":"#/$defs/a%20b"}"##,
+        ] {
+            assert_eq!(with(schema).validate_definitions(), Ok(()), "{schema}");
+            assert_eq!(with(schema).validate(SchemaOf::SpecificData, r#"{"next":{}}"#), Ok(()), "{schema}");
         }
     }
 

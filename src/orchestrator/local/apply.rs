@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use self::report::Believed;
 use super::super::{OrchestratorError, Result};
+use super::batch::GivenUp;
 use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Asked, Operation, Query, Store, WhichQueue, Within};
 use crate::crash_point::crash_point;
@@ -79,6 +80,10 @@ impl<R: Rows> Store for R {
 
     fn abort(&mut self) {
         Rows::abort(self);
+    }
+
+    fn give_up_when(&mut self, given_up: GivenUp) {
+        Rows::give_up_when(self, given_up);
     }
 
     fn read(&mut self, within: Within, query: Query) -> Result<Answer> {

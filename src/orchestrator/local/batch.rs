@@ -3,12 +3,12 @@
 //! Everything that waits becomes one batch, and so does what comes until it is committed: one durable transaction,
 //! however many robots report and claim in it. Nothing waits for a timer: when the store is idle, a single call commits at once.
 //!
-//! A store that touches a disk works on a thread of its own, and its readers on another. A store in memory
+//! A store that touches a disk works on a thread of its own, and its readers on two others. A store in memory
 //! is called in place; so is any store in a simulation, where a thread of its own could not be controlled.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -42,21 +42,23 @@ enum Way {
     Threads(Threads),
 }
 
-/// The two threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
+/// The threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
 /// write-ahead log put away) when the last user of the store is gone.
 struct Threads {
     writer: Arc<Inbox>,
-    reader: Sender<Reading>,
+    /// For what is found at once, and for what may take a while: nobody who beats or logs in waits behind a list.
+    quick: Sender<Reading>,
+    slow: Sender<Reading>,
     writing: Option<JoinHandle<()>>,
-    reading: Option<JoinHandle<()>>,
+    reading: [Option<JoinHandle<()>>; 2],
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // One after the other: two connections that close at once each see the other, and neither puts the log
+        // The readers first: two connections that close at once each see the other, and neither puts the log
         // away. The writer last, because only one that may write can.
-        self.reader = channel().0;
-        join(&mut self.reading);
+        (self.quick, self.slow) = (channel().0, channel().0);
+        self.reading.iter_mut().for_each(join);
         self.writer.close();
         join(&mut self.writing);
     }
@@ -79,6 +81,19 @@ struct Reading {
     within: Within,
     query: Query,
     reply: oneshot::Sender<Result<Answer>>,
+    given_up: GivenUp,
+}
+
+/// Set when nobody waits for the answer to a query any more: a store that can stops looking for it.
+pub(crate) type GivenUp = Arc<AtomicBool>;
+
+/// Whoever goes away gives up.
+struct GivesUp(GivenUp);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Counts the commits after which there may be something new to take.
@@ -130,16 +145,16 @@ impl Batch {
         Self { way: Way::InPlace { store: Mutex::new(store), clock }, changes: Changes::default() }
     }
 
-    /// A store on two threads, one that writes and one that reads. They end when this is dropped.
+    /// A store on threads, one that writes and two that read. They end when this is dropped.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory is called in place"))]
     pub(crate) fn on_threads(
         writer: Box<dyn Store>,
-        reader: Box<dyn Store>,
+        readers: [Box<dyn Store>; 2],
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         let changes = Changes::default();
         let (commits, messages) = channel();
-        let (readings, queries) = channel();
+        let ((quick, quick_queries), (slow, slow_queries)) = (channel(), channel());
         let inbox = Inbox::new(commits);
         let writing = Writer {
             inbox: inbox.clone(),
@@ -149,9 +164,13 @@ impl Batch {
             changes: changes.clone(),
             looked_elsewhere: Duration::ZERO,
         };
-        let mut threads = Threads { writer: inbox, reader: readings, writing: None, reading: None };
+        let mut threads = Threads { writer: inbox, quick, slow, writing: None, reading: [None, None] };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        threads.reading = Some(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
+        for ((reading, reader), queries) in
+            threads.reading.iter_mut().zip(readers).zip([quick_queries, slow_queries])
+        {
+            *reading = Some(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
+        }
         threads.writing = Some(thread("performer-store").spawn(move || writing.run(&messages))?);
         Ok(Self { way: Way::Threads(threads), changes })
     }
@@ -184,9 +203,12 @@ impl Batch {
                 let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
                 unless_panicking(|| store.read(within, query)).unwrap_or_else(Err)
             }
-            Way::Threads(Threads { reader, .. }) => {
+            Way::Threads(Threads { quick, slow, .. }) => {
                 let (reply, answer) = oneshot::channel();
-                reader.send(Reading { within, query, reply }).map_err(|_| stopped())?;
+                let given_up = GivenUp::default();
+                let _gives_up = GivesUp(given_up.clone());
+                let reader = if query.may_take_a_while() { slow } else { quick };
+                reader.send(Reading { within, query, reply, given_up }).map_err(|_| stopped())?;
                 answer.await.unwrap_or_else(|_| Err(stopped()))
             }
         }
@@ -341,7 +363,11 @@ fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
 }
 
 fn read_all(mut store: Box<dyn Store>, queries: &Receiver<Reading>) {
-    for Reading { within, query, reply } in queries {
+    for Reading { within, query, reply, given_up } in queries {
+        if reply.is_closed() {
+            continue;
+        }
+        store.give_up_when(given_up);
         let answer = unless_panicking(|| store.read(within, query)).unwrap_or_else(Err);
         let _ = reply.send(answer); // a reader who went away needs no answer
     }

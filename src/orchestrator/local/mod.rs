@@ -134,9 +134,9 @@ impl Local {
         // Opening may wait for another process; a thread of its own keeps the runtime free.
         std::thread::spawn(move || drop(answer.send(sqlite::open(&path, now))));
         let gone = |_| OrchestratorError::new(ErrorKind::Other, "the thread that opened the file ended");
-        let (writer, reader) = opened.await.map_err(gone)??;
-        let batch =
-            Batch::on_threads(Box::new(writer), Box::new(reader), clock.clone()).map_err(|error| {
+        let (writer, [quick, slow]) = opened.await.map_err(gone)??;
+        let batch = Batch::on_threads(Box::new(writer), [Box::new(quick), Box::new(slow)], clock.clone())
+            .map_err(|error| {
                 OrchestratorError::new(ErrorKind::Unavailable, "cannot start the threads of the store")
                     .because(error)
             })?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::Result;
+use super::batch::GivenUp;
 use super::store::Taker;
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
@@ -32,6 +33,8 @@ pub(crate) trait Rows: Send {
     fn abort(&mut self) {
         self.rollback();
     }
+    /// The next transaction that only reads need not come to an end when this is set.
+    fn give_up_when(&mut self, _given_up: GivenUp) {}
     /// Opens a transaction that only reads, from one consistent state.
     fn begin_reading(&mut self) -> Result<()>;
     /// Whether another process has changed the store since this was asked last.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
+use super::batch::GivenUp;
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output};
 use crate::model::directory::{Change, Directory};
@@ -48,6 +49,9 @@ pub(crate) trait Store: Send {
 
     /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
     fn abort(&mut self);
+
+    /// The next query need not be answered any more when this is set.
+    fn give_up_when(&mut self, _given_up: GivenUp) {}
 
     /// Answers a query from one consistent state.
     fn read(&mut self, within: Within, query: Query) -> Result<Answer>;
@@ -299,6 +303,13 @@ pub(crate) enum Query {
     LiveJobs,
     /// What a job holds.
     Held(JobKey),
+}
+
+impl Query {
+    /// Whether more may have to be looked at than what is answered.
+    pub(crate) fn may_take_a_while(&self) -> bool {
+        matches!(self, Self::Items(..) | Self::ItemsOf { .. } | Self::CommentsOf(_) | Self::Ended { .. })
+    }
 }
 
 /// The answer to an operation or a query.

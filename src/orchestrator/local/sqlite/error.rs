@@ -20,6 +20,9 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError 
         Some(ErrorCode::OutOfMemory | ErrorCode::FileLockingProtocolFailed) => {
             (ErrorKind::Unavailable, format!("{shown} cannot be used at this moment"))
         }
+        Some(ErrorCode::OperationInterrupted) => {
+            (ErrorKind::Unavailable, "nobody waited for the answer any more".to_owned())
+        }
         Some(ErrorCode::SystemIoFailure) => {
             (ErrorKind::Unavailable, format!("reading or writing {shown} failed"))
         }

@@ -64,15 +64,18 @@ pub(super) struct Sqlite {
     ended_jobs: Vec<JobKey>,
 }
 
-/// Opens a file: a connection that writes and one that reads.
-pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, Sqlite)> {
+/// Opens a file: a connection that writes and two that read.
+pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, [Sqlite; 2])> {
     // Absolute, so that a later change of the working folder moves neither the file nor its locks.
     let path =
         std::path::absolute(path).map_err(|error| error::file_error(path, "cannot be found", error))?;
     let writer = Sqlite::new(file::open(&path)?, &path, KeyMaker::new());
-    let reader = Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path, KeyMaker::new());
+    let reader = || -> Result<Sqlite> {
+        Ok(Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path, KeyMaker::new()))
+    };
+    let readers = [reader()?, reader()?];
     tracing::debug!(path = %path.display(), at = %now, sqlite = rusqlite::version(), "opened");
-    Ok((writer, reader))
+    Ok((writer, readers))
 }
 
 /// Opens a file: one connection for everything.

@@ -1,11 +1,13 @@
 //! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
+use super::super::batch::GivenUp;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
@@ -24,6 +26,9 @@ use crate::model::selection::is_deferred;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 use rusqlite::types::Type;
+
+/// How many steps SQLite makes before it looks again whether somebody still waits for the answer: a millisecond or less.
+const STEPS_BETWEEN_LOOKS: i32 = 20_000;
 
 impl Rows for Sqlite {
     fn begin(&mut self) -> Result<()> {
@@ -82,6 +87,16 @@ impl Rows for Sqlite {
         let undone = self.connection.is_autocommit()
             || prepared(&self.connection, "ROLLBACK").and_then(|mut rollback| rollback.execute([])).is_ok();
         self.broken |= !undone;
+    }
+
+    fn give_up_when(&mut self, given_up: GivenUp) {
+        // Without it a list is made to its end, which is no error.
+        let asked = self
+            .connection
+            .progress_handler(STEPS_BETWEEN_LOOKS, Some(move || given_up.load(Ordering::Relaxed)));
+        if let Err(error) = asked {
+            tracing::debug!(%error, "a query cannot be given up");
+        }
     }
 
     fn begin_reading(&mut self) -> Result<()> {
