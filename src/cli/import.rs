@@ -46,9 +46,9 @@ pub(super) struct Import {
     /// The values of CSV stay texts; by default numbers, true and false are read as what they are
     #[arg(long)]
     texts: bool,
-    /// What separates the columns of CSV
-    #[arg(long, default_value = ",", value_name = "CHARACTER")]
-    separator: char,
+    /// What separates the columns of CSV; by default a comma, and a tab in a file named .tsv
+    #[arg(long, value_name = "CHARACTER")]
+    separator: Option<char>,
     /// All rows or none, in one transaction
     #[arg(long)]
     all_or_nothing: bool,
@@ -159,12 +159,15 @@ impl Import {
     }
 
     fn csv<'a>(&self, input: impl Read + 'a) -> Result<Box<dyn Iterator<Item = Row> + 'a>, Problem> {
-        let separator = u8::try_from(self.separator)
+        let is_tsv = self.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        let separator = self.separator.unwrap_or(if is_tsv { '\t' } else { ',' });
+        let separator = u8::try_from(separator)
             .map_err(|_| Problem::usage("--separator is one plain character; for a tab write $'\\t'"))?;
         let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(input);
         let heads = reader.headers().map_err(|error| Problem::failed(format!("the first line: {error}")))?;
         let heads: Vec<String> =
-            heads.iter().map(|head| head.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+            heads.iter().map(|head| head.trim_start_matches(MARK).trim().to_owned()).collect();
+        self.check_heads(&heads)?;
         let texts = self.texts;
         let rows = reader.into_records().map(move |record| {
             let line_of = |position: Option<&csv::Position>| position.map_or(0, csv::Position::line);
@@ -178,6 +181,27 @@ impl Import {
             }
         });
         Ok(Box::new(rows))
+    }
+
+    /// Columns without a name, or two with one, would lose what is in them; so would a column that is not there.
+    fn check_heads(&self, heads: &[String]) -> Result<(), Problem> {
+        for (at, head) in heads.iter().enumerate() {
+            if head.is_empty() {
+                return Err(Problem::failed(format!("column {} has no name", at + 1)));
+            }
+            if heads[..at].contains(head) {
+                return Err(Problem::failed(format!("there are two columns {head:?}")));
+            }
+        }
+        for wanted in [&self.reference, &self.priority, &self.due, &self.defer].into_iter().flatten() {
+            if !heads.iter().any(|head| head.eq_ignore_ascii_case(wanted)) {
+                return Err(Problem::usage(format!(
+                    "there is no column {wanted:?}; there are {}",
+                    heads.join(", ")
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The item that a row is.
@@ -302,20 +326,44 @@ fn value(cell: &str, texts: bool) -> Value {
 }
 
 fn jsonl<'a>(input: impl Read + 'a) -> impl Iterator<Item = Row> + 'a {
-    let lines = BufReader::new(input).lines().zip(1..);
-    lines.filter_map(|(text, line)| {
-        let text = match text {
-            Ok(text) if text.trim().is_empty() => return None,
-            Ok(text) => text,
-            Err(error) => return Some((line, Err(error.to_string()))),
-        };
-        Some((line, serde_json::from_str::<Map<String, Value>>(&text).map_err(|error| error.to_string())))
+    let mut lines = BufReader::new(input).lines().zip(1_u64..);
+    let mut over = false;
+    std::iter::from_fn(move || {
+        loop {
+            if over {
+                return None;
+            }
+            let (text, line) = lines.next()?;
+            let text = match text {
+                Ok(text) => text,
+                Err(error) => {
+                    // A line that is no text is one row; what cannot be read at all is the end.
+                    over = error.kind() != std::io::ErrorKind::InvalidData;
+                    return Some((line, Err(error.to_string())));
+                }
+            };
+            let text = text.strip_prefix(MARK).unwrap_or(&text);
+            if !text.trim().is_empty() {
+                let row = serde_json::from_str::<Map<String, Value>>(text);
+                return Some((line, row.map_err(|error| error.to_string())));
+            }
+        }
     })
 }
 
-fn json<'a>(input: impl Read + 'a) -> Result<Box<dyn Iterator<Item = Row> + 'a>, Problem> {
-    let rows: Vec<Value> = serde_json::from_reader(BufReader::new(input))
-        .map_err(|error| Problem::failed(format!("the file is no JSON array of objects: {error}")))?;
+/// Some editors begin a file with it.
+const MARK: char = '\u{feff}';
+
+fn json<'a>(mut input: impl Read + 'a) -> Result<Box<dyn Iterator<Item = Row> + 'a>, Problem> {
+    let mut text = String::new();
+    let rows: Result<Vec<Value>, String> = match input.read_to_string(&mut text) {
+        Ok(_) => {
+            serde_json::from_str(text.strip_prefix(MARK).unwrap_or(&text)).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    let rows =
+        rows.map_err(|error| Problem::failed(format!("the file is no JSON array of objects: {error}")))?;
     let object = |(row, at): (Value, u64)| match row {
         Value::Object(members) => (at, Ok(members)),
         _ => (at, Err("it is no object".to_owned())),
@@ -344,5 +392,21 @@ mod tests {
             assert_eq!(value(cell, false), expected, "{cell}");
         }
         assert_eq!(value("12", true), Value::from("12"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_ends() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::other("the disk is gone"))
+            }
+        }
+        let rows: Vec<Row> = jsonl(Broken).collect();
+        assert_eq!(rows, [(1, Err("the disk is gone".to_owned()))]);
+        let rows: Vec<Row> = jsonl(&b"\xef\xbb\xbf{\"a\":1}\n\n\xff\n{}"[..]).collect();
+        assert_eq!(rows.len(), 3);
+        assert!(rows[0].1.is_ok() && rows[1].1.is_err() && rows[2] == (4, Ok(Map::new())));
+        assert!(json(&b"\xef\xbb\xbf[{}]"[..]).is_ok_and(|rows| rows.count() == 1));
     }
 }

@@ -310,7 +310,12 @@ impl Retry {
         for (id, refusal) in failed.iter() {
             output::remark(format!("item {id} is not retried: {refusal}"));
         }
-        output::line(format!("{} items are retried", all - failed.len()))?;
+        let retried = all - failed.len();
+        if self.place.json {
+            output::json(&serde_json::json!({ "retried": retried, "refused": failed.len() }))?;
+        } else {
+            output::line(format!("{retried} items are retried"))?;
+        }
         Ok(ExitCode::from(if failed.is_empty() { 0 } else { output::SOME_REFUSED }))
     }
 }

@@ -79,6 +79,10 @@ impl Serve {
             .map_err(|error| Problem::usage(format!("--listen {}: {error}", self.listen)))?
             .collect();
         self.check_safety(&addresses)?;
+        // Before anything is made: a first start that fails here would lose the secret that is shown once.
+        let listener = TcpListener::bind(&addresses[..])
+            .await
+            .map_err(|error| Problem::failed(format!("cannot listen at {}: {error}", self.listen)))?;
         let store = Local::open(&self.store).await?;
         let mut builder = Server::builder(store)
             .strict(self.strict)
@@ -100,9 +104,6 @@ impl Serve {
             builder = builder.first_client(id, secret);
         }
         let server = builder.open().await?;
-        let listener = TcpListener::bind(&addresses[..])
-            .await
-            .map_err(|error| Problem::failed(format!("cannot listen at {}: {error}", self.listen)))?;
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
         self.greet(&url, server.first_client())?;

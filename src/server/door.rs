@@ -62,7 +62,7 @@ pub(super) async fn answer(State(server): State<Arc<Inner>>, request: Request) -
             (error(&failure, &trace), cause)
         }
     };
-    trace.put(response.headers_mut());
+    trace.put(response.headers_mut(), !server.config.is_strict());
     let took = server.elapsed().saturating_sub(began);
     let status = response.status().as_u16();
     server.metrics.answered(seen.operation, status, took);
@@ -91,13 +91,17 @@ impl Trace {
         Self { id: format!("00-{random:032x}-{:016x}-00", fastrand::u64(1..)) }
     }
 
-    fn put(&self, headers: &mut HeaderMap) {
+    fn put(&self, headers: &mut HeaderMap, knows_leases: bool) {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"));
         let versions = HeaderValue::from_static(API_VERSION);
         headers.insert(HeaderName::from_static("api-supported-versions"), versions);
-        headers.insert(HeaderName::from_static(leased::HEADER), HeaderValue::from_static(leased::VERSION));
+        // In strict mode a performer is a robot like any other client.
+        if knows_leases {
+            headers
+                .insert(HeaderName::from_static(leased::HEADER), HeaderValue::from_static(leased::VERSION));
+        }
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             headers.insert(HeaderName::from_static("x-correlation-id"), id);
         }

@@ -137,7 +137,10 @@ pub(super) async fn edit(call: &Call) -> Reply {
     let store = call.store()?;
     let item = store.get_queue_item(id).await?;
     let content = body.specific_content;
-    let is_blank = content.as_ref().is_none_or(|content| content.0.is_empty());
+    // What is not said is no wish that it be gone.
+    let said: serde_json::Map<String, Value> = call.body(&strict::EDIT_ITEM)?;
+    let is_blank =
+        said.contains_key("SpecificContent") && content.as_ref().is_none_or(|content| content.0.is_empty());
     if item.status.is_purgeable() && is_blank {
         store.purge_content(id).await?;
         return Ok(Answer::empty(StatusCode::OK));

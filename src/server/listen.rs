@@ -51,12 +51,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Other for TLS files that cannot be used.
+    /// None at present.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let tls = match &self.inner.config.tls {
-            Some((certificates, key)) => Some(acceptor(certificates, key)?),
-            None => None,
-        };
+        let tls = self.inner.tls.clone();
         let upkeep = upkeep::start(&self.inner);
         let router = Router::new().fallback(door::answer).with_state(self.inner.clone());
         let connections = Arc::new(Semaphore::new(self.inner.config.most_connections));
@@ -165,7 +162,7 @@ async fn connection(
 }
 
 /// TLS as the files say.
-fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor> {
+pub(super) fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor> {
     let failed = |path: &Path, why: String| {
         OrchestratorError::new(ErrorKind::Other, format!("{} cannot be used for TLS: {why}", path.display()))
     };

@@ -51,6 +51,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use self::access::{Access, new_user};
@@ -170,6 +171,7 @@ struct Inner {
     exchanges: Exchanges,
     /// Another one after each start.
     run: Uuid,
+    tls: Option<TlsAcceptor>,
     /// Requests of those who are known, under way.
     requests: Semaphore,
     /// Logins under way.
@@ -295,9 +297,14 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// Those of the store; Invalid for a secret from outside that is too short.
+    /// Those of the store; Invalid for a secret from outside that is too short; Other for TLS files that cannot be used.
     pub async fn open(self) -> Result<Server> {
         let clock = self.store.clock();
+        // Before a secret is made that is shown once.
+        let tls = match &self.config.tls {
+            Some((certificates, key)) => Some(listen::acceptor(certificates, key)?),
+            None => None,
+        };
         let (access, first) = match Access::open(&self.store, clock.clone()).await.map_err(told)? {
             Some(access) => (access, None),
             None => {
@@ -308,6 +315,7 @@ impl ServerBuilder {
             }
         };
         let inner = Inner {
+            tls,
             clock,
             access,
             routes: Routes::new(routes::ROUTES),

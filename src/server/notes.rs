@@ -21,6 +21,9 @@ use crate::wire::{leased, served};
 type Reply = Result<Answer, Failure>;
 
 const COMMENTS: &str = "QueueItemComments";
+/// The most events that are skipped when all events are listed: each has to be put together.
+const MOST_SKIPPED: usize = 10_000;
+
 const EVENTS: &str = "QueueItemEvents";
 
 fn person(call: &Call) -> Result<Person, Failure> {
@@ -41,7 +44,11 @@ async fn comment_with_id(call: &Call) -> Result<Comment, Failure> {
 pub(super) async fn list_comments(call: &Call) -> Reply {
     let comments: Vec<Comment> = match item_of_filter(call)? {
         Some(id) => {
-            let mut comments = call.store()?.comments(id).await.unwrap_or_default();
+            let mut comments = match call.store()?.comments(id).await {
+                Ok(comments) => comments,
+                Err(error) if error.is_not_found() => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
             comments.retain(|comment| comment.item_id == id);
             comments
         }
@@ -132,6 +139,11 @@ pub(super) async fn list_events(call: &Call) -> Reply {
         ));
     }
     let top = options.page_size(MOST_ROWS)?;
+    if options.skip > MOST_SKIPPED {
+        return Err(Failure::invalid(
+            "Invalid OData query options: not so many events are skipped; begin with QueueItemId eq …, in a folder.",
+        ));
+    }
     let wanted = options.skip.saturating_add(top);
     let (mut events, mut after) = (Vec::new(), 0);
     while events.len() < wanted {

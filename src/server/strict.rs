@@ -123,6 +123,7 @@ pub(super) const QUEUE: Shape = around(
         "StaleRetentionAction",
         "StaleRetentionPeriod",
         "StaleRetentionBucketId",
+        "PerformerAbandonAfterSeconds",
     ],
     &[("Tags", &TAG)],
 );

@@ -72,7 +72,8 @@ impl QueueItemDataDto {
     #[cfg(feature = "server")]
     pub(crate) fn into_item(self, creator_job: Option<JobKey>) -> Result<NewQueueItem, Refusal> {
         let mut item = NewQueueItem::new(Value::Object(self.specific_content.unwrap_or_default().0));
-        item.reference = self.reference;
+        // Tools that have none often say so by an empty text; it means the same where items are taken.
+        item.reference = self.reference.filter(|reference| !reference.is_empty());
         // UiPath's own activities always say it; Normal is what they say by default.
         item.priority =
             self.priority.map_or(Ok(Priority::Normal), |priority| known("Priority", &priority))?;

@@ -38,7 +38,9 @@ const FEW_WAITING: i64 = 2_000;
 pub(super) fn list(connection: &Connection, ask: &List<'_>) -> Sql<(Vec<ItemId>, Option<u64>)> {
     let List { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    let by_state = filter.order.is_empty() && (1..=MOST_PLACES).contains(&places);
+    // One reference is found at once, whatever state its items are in.
+    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
+    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(connection, filter, &mut values)?;
     let mut places = Vec::new();

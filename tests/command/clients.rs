@@ -1,0 +1,139 @@
+//! `queue`, `item` and `stats`: the same on a file and over HTTP.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{Server, command, done, json, run, text};
+
+/// A day with the command, wherever the queues are.
+fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
+    assert!(
+        done(with(&["queue", "create", "Invoices", "--unique-reference", "--max-retries", "2"]))
+            .contains("Invoices")
+    );
+    let again = with(&["queue", "create", "Invoices"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("Invoices"), "{}", text(&again.stderr));
+    let queues = json(with(&["queue", "list", "--json"]));
+    assert_eq!(queues.as_array().unwrap().len(), 1, "{queues}");
+    assert!(done(with(&["queue", "show", "Invoices"])).contains("Invoices"));
+
+    let added = json(with(&[
+        "item",
+        "add",
+        "Invoices",
+        "amount=10.5",
+        "customer=ACME",
+        "--reference",
+        "A-1",
+        "--json",
+    ]));
+    let shown = json(with(&["item", "show", &added["id"].to_string(), "--json"]));
+    assert!(shown.to_string().contains("ACME"), "{shown}");
+    let twice = with(&["item", "add", "Invoices", "--reference", "A-1"]).output().unwrap();
+    assert_eq!(twice.status.code(), Some(1), "{}", text(&twice.stderr));
+
+    fs::write(folder.join("rows.csv"), "InvoiceNo,amount,code\nB-1,1.5,007\nB-2,2.5,008\nA-1,0,009\n")
+        .unwrap();
+    let imported =
+        with(&["item", "import", "Invoices", "rows.csv", "--reference", "InvoiceNo"]).output().unwrap();
+    assert_eq!(imported.status.code(), Some(3), "one is there already: {}", text(&imported.stderr));
+    assert!(text(&imported.stdout).starts_with("2 items were added"), "{}", text(&imported.stdout));
+    assert!(text(&imported.stderr).contains("line 4"), "{}", text(&imported.stderr));
+    fs::write(
+        folder.join("rows.jsonl"),
+        "\u{feff}{\"Reference\":\"C-1\",\"n\":1}\n\n{\"Reference\":\"C-2\"}\n",
+    )
+    .unwrap();
+    assert_eq!(
+        json(with(&["item", "import", "Invoices", "rows.jsonl", "--json"])),
+        json!({"added": 2, "refused": 0})
+    );
+    fs::write(folder.join("rows.json"), r#"[{"Reference":"D-1"},{"Reference":"D-1"}]"#).unwrap();
+    let whole = with(&["item", "import", "Invoices", "rows.json", "--all-or-nothing"]).output().unwrap();
+    assert!(!whole.status.success(), "{}", text(&whole.stdout));
+    fs::write(folder.join("rows.tsv"), "Reference\tn\nE-1\t1\n").unwrap();
+    assert_eq!(json(with(&["item", "import", "Invoices", "rows.tsv", "--dry-run", "--json"]))["added"], 1);
+    assert_eq!(json(with(&["item", "import", "Invoices", "rows.tsv", "--json"]))["added"], 1);
+    for (file, rows, says) in [
+        ("twice.csv", "a,a\n1,2\n", "two columns"),
+        ("empty.csv", "a,,c\n1,2,3\n", "no name"),
+        ("missing.csv", "a,b\n1,2\n", "no column"),
+    ] {
+        fs::write(folder.join(file), rows).unwrap();
+        let refused = with(&["item", "import", "Invoices", file, "--priority", "Urgency"]).output().unwrap();
+        assert!(text(&refused.stderr).contains(says), "{file}: {}", text(&refused.stderr));
+        assert!(matches!(refused.status.code(), Some(1 | 2)));
+    }
+
+    let items = json(with(&["item", "list", "--queue", "Invoices", "--json"]));
+    assert_eq!(items.as_array().unwrap().len(), 6, "{items}");
+    let some = json(with(&[
+        "item",
+        "list",
+        "--queue",
+        "Invoices",
+        "--reference",
+        "B*",
+        "--status",
+        "New",
+        "--json",
+    ]));
+    assert_eq!(some.as_array().unwrap().len(), 2, "{some}");
+    assert!(some.to_string().contains("\"007\""), "what begins with a zero stays a text: {some}");
+    let nothing = with(&["item", "retry", &added["id"].to_string()]).output().unwrap();
+    assert!(!nothing.status.success(), "an item that waits is not retried: {}", text(&nothing.stdout));
+    let stats = done(with(&["stats"]));
+    assert!(stats.contains("Invoices") && stats.contains('6'), "{stats}");
+    let gone = with(&["item", "show", "999999"]).output().unwrap();
+    assert_eq!(
+        (gone.status.code(), text(&gone.stderr).contains("999999")),
+        (Some(1), true),
+        "{}",
+        text(&gone.stderr)
+    );
+}
+
+#[test]
+fn a_day_on_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    a_day(folder.path(), |arguments| {
+        let mut command = command(folder.path(), arguments);
+        command.env("PERFORMER_URL", "sqlite:queues.db");
+        command
+    });
+}
+
+#[test]
+fn a_day_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
+    a_day(folder.path(), |arguments| server.command(folder.path(), arguments));
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn wrong_usage_says_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, says) in [
+        (&["queue", "list"][..], "PERFORMER_URL"),
+        (&["queue", "list", "--url", "mysql://x"], "sqlite:"),
+        (&["item", "add"], "<QUEUE>"),
+        (&["item", "add", "Q", "--priority", "Urgent", "--url", "sqlite:q.db"], "High, Normal, Low"),
+        (&["frobnicate"], "unrecognized subcommand"),
+    ] {
+        let output = run(folder.path(), arguments);
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}");
+        assert!(text(&output.stderr).contains(says), "{arguments:?}: {}", text(&output.stderr));
+    }
+    for arguments in
+        [&["--help"][..], &["serve", "--help"], &["item", "import", "--help"], &["access", "--help"]]
+    {
+        let output = run(folder.path(), arguments);
+        assert!(output.status.success() && text(&output.stdout).len() > 500, "{arguments:?}");
+    }
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was made");
+}
