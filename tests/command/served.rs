@@ -109,3 +109,35 @@ fn access_is_set_beside_the_server() {
     done(access(&["remove-client", &id]));
     assert!(!as_robots("Finance").output().unwrap().status.success());
 }
+
+/// The example is the same program everywhere: only the address changes, and the credentials come from the environment.
+#[test]
+fn the_invoices_are_done_over_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
+    let test = std::env::current_exe().unwrap();
+    let example = test.parent().unwrap().parent().unwrap().join("examples/invoices");
+    assert!(example.exists(), "{} is built by cargo test without a filter on targets", example.display());
+    let invoices = || {
+        let mut command = Command::new(&example);
+        command.current_dir(folder.path()).args(["--url", &server.url]);
+        command.env("UIPATH_CLIENT_ID", CLIENT).env("UIPATH_CLIENT_SECRET", SECRET);
+        command.env("UIPATH_FOLDER_PATH", "Shared");
+        done(command)
+    };
+    let first = invoices();
+    assert!(first.contains("200 added, 0 were there already"), "{first}");
+    let all = |printed: &str, what: &str| {
+        let line = printed
+            .lines()
+            .find(|line| line.starts_with(what))
+            .unwrap_or_else(|| panic!("{what}: {printed}"));
+        line.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap()
+    };
+    assert_eq!(all(&first, "waiting"), 0, "{first}");
+    assert!(all(&first, "posted") > 150, "{first}");
+    assert!(invoices().contains("0 added, 200 were there already"));
+    assert!(!folder.path().join("invoices.db").exists(), "nothing is kept here");
+    let stats = server.command(folder.path(), &["stats", "--json"]);
+    assert!(json(stats).to_string().contains("Invoices"));
+}

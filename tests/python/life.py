@@ -1,0 +1,149 @@
+"""A whole life of a queue with the vendor's own Python SDK, against `performer serve`.
+
+scripts/python-sdk starts the server and calls this with its address, an id and a secret.
+"""
+
+import json
+import os
+import sys
+
+# What the SDK would otherwise take from its surroundings.
+for name in [name for name in os.environ if name.startswith("UIPATH_")]:
+    del os.environ[name]
+
+from uipath.platform import UiPath
+from uipath.platform.errors import EnrichedException
+from uipath.platform.identity import IdentityService
+from uipath.platform.orchestrator import CommitType
+
+host, client_id, secret = sys.argv[1:4]
+queue = "Invoices"
+
+
+def check(what, found, expected):
+    if found != expected:
+        sys.exit(f"{what}: {found!r} and not {expected!r}")
+    print(f"  {what}")
+
+
+def quietly(call, *arguments, **named):
+    """The SDK reads a body also where the Orchestrator answers none."""
+    try:
+        return call(*arguments, **named)
+    except json.JSONDecodeError:
+        return None
+
+
+def refused(what, status, code, call, *arguments, **named):
+    try:
+        quietly(call, *arguments, **named)
+    except EnrichedException as error:
+        body = json.loads(error.response_content) if error.response_content else {}
+        check(what, (error.status_code, body.get("errorCode")), (status, code))
+        return
+    sys.exit(f"{what}: it was not refused")
+
+
+def sdk_of(scope):
+    token = IdentityService(host).get_client_credentials_token(client_id, secret, scope)
+    return UiPath(base_url=f"{host}/acme/Prod", secret=token.access_token)
+
+
+sdk = sdk_of("OR.Queues OR.Folders.Read")
+queues = sdk.queues
+folder = {"folder_key": sdk.folders.retrieve_key(folder_path="Shared")}
+check("the folder has a key", len(folder["folder_key"]), 36)
+
+
+def odata(method, path, **named):
+    headers = {"x-uipath-folderkey": folder["folder_key"]}
+    return sdk.api_client.request(method, f"/orchestrator_/odata/{path}", headers=headers, **named)
+
+
+made = odata(
+    "POST",
+    "QueueDefinitions",
+    json={"Name": queue, "MaxNumberOfRetries": 1, "AcceptAutomaticallyRetry": True, "EnforceUniqueReference": True},
+).json()
+check("a queue is made", (made["Name"], made["MaxNumberOfRetries"]), (queue, 1))
+
+quietly(
+    queues.create_item,
+    {"Reference": "A-1", "Priority": "High", "SpecificContent": {"amount": 10.5, "who": "ACME", "paid": False}},
+    queue_name=queue,
+    **folder,
+)
+refused("one reference is taken once", 409, 1016, queues.create_item, {"Reference": "A-1"}, queue_name=queue, **folder)
+quietly(
+    queues.create_items,
+    [{"Reference": f"B-{n}", "SpecificContent": {"n": n}} for n in range(2)],
+    queue,
+    CommitType.ALL_OR_NOTHING,
+    **folder,
+)
+items = queues.list_items(queue, **folder)["value"]
+check("three items wait", sorted(item["Reference"] for item in items), ["A-1", "B-0", "B-1"])
+
+
+def take():
+    return quietly(queues.create_transaction_item, {}, queue_name=queue, no_robot=True, **folder)
+
+
+first = take()
+check("the most urgent is handed out first", first["Reference"], "A-1")
+check("with its content", first["SpecificContent"], {"amount": 10.5, "who": "ACME", "paid": False})
+quietly(queues.update_progress_of_transaction_item, str(first["Id"]), "half of it", queue_name=queue, **folder)
+done = {"IsSuccessful": True, "Output": {"booked": True}}
+quietly(queues.complete_transaction_item, str(first["Id"]), done, queue_name=queue, **folder)
+refused(
+    "a result is given once", 409, 1866, queues.complete_transaction_item, str(first["Id"]), done, queue_name=queue, **folder
+)
+ended = odata("GET", f"QueueItems({first['Id']})").json()
+check(
+    "it is Successful, with output and progress",
+    (ended["Status"], ended["Output"], ended["Progress"]),
+    ("Successful", {"booked": True}, "half of it"),
+)
+
+second = take()
+exception = {"Reason": "no such customer", "Details": "C-17", "Type": "BusinessException"}
+quietly(
+    queues.complete_transaction_item,
+    str(second["Id"]),
+    {"IsSuccessful": False, "ProcessingException": exception},
+    queue_name=queue,
+    **folder,
+)
+third = take()
+exception = {"Reason": "time-out", "Details": "", "Type": "ApplicationException"}
+quietly(
+    queues.complete_transaction_item,
+    str(third["Id"]),
+    {"IsSuccessful": False, "ProcessingException": exception},
+    queue_name=queue,
+    **folder,
+)
+again = take()
+check("what failed technically is tried again", (again["Reference"], again["RetryNumber"]), (third["Reference"], 1))
+quietly(queues.complete_transaction_item, str(again["Id"]), {"IsSuccessful": True}, queue_name=queue, **folder)
+check("nothing is left", take(), None)
+
+failed = odata(
+    "GET",
+    "QueueItems",
+    params={"$filter": "Status eq 'Failed'", "$orderby": "Id desc", "$top": 10, "$count": "true"},
+).json()
+check(
+    "the business exception is found",
+    (failed["@odata.count"], failed["value"][0]["ProcessingException"]["Reason"]),
+    (1, "no such customer"),
+)
+refused("what there is not is not found", 404, 1002, queues.create_item, {"Reference": "x"}, queue_name="Nothing", **folder)
+
+narrow = sdk_of("OR.Folders.Read")
+try:
+    quietly(narrow.queues.list_items, queue, **folder)
+except EnrichedException as error:
+    check("a token is good for its scopes alone", error.status_code, 403)
+else:
+    sys.exit("a token without the scope was let in")
