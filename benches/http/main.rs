@@ -1,11 +1,15 @@
-//! How much the client for a real Orchestrator adds: each figure beside its limit, measured in the same run.
+//! How much the client for a real Orchestrator adds, and how fast `performer serve` is: each figure beside its limit,
+//! measured in the same run.
 //!
-//! `cargo bench --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
+//! `cargo bench --all-features --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
 //!
 //! | name | ours | limit | bar |
 //! |---|---|---|---|
 //! | `client.latency_bound` | items a second, 64 robots, a server that answers after 20 ms and does nothing | what that latency allows with two calls an item: 64 / (2 × a bare call) | ≥ 0.90 |
 //! | `client.overhead` | µs for a take and its result, one after the other, on the same server without latency | the same two requests with bare reqwest | ≤ 1.15 |
+//! | `server.add` | AddQueueItem requests a second, 64 connections, on a file with `synchronous=FULL` | a route of axum that answers a constant, with the same load | ≥ 0.40 |
+//! | `server.pair` | requests a second of StartTransaction and SetTransactionResult by turns, the same | the same | ≥ 0.35 |
+//! | `server.list` | seconds for a page of 100 items of a queue that wait, out of a million | the same out of a thousand | ≤ 3.00 |
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,6 +25,8 @@ use std::time::{Duration, Instant};
 
 #[path = "../drain/measure.rs"]
 mod measure;
+#[cfg(feature = "server")]
+mod server;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -147,6 +153,8 @@ fn main() {
             || runtime.block_on(ours.borrow_mut().pairs()),
         );
     }
+    #[cfg(feature = "server")]
+    server::run(&bench);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
