@@ -303,6 +303,7 @@ pub(crate) fn not_editable(status: Status) -> Refusal {
 }
 
 /// T24: why the content of an item in this state cannot be blanked.
+#[cfg(feature = "uipath")]
 pub(crate) fn not_purgeable(status: Status) -> Refusal {
     let message = format!("an item that is {status} cannot be purged");
     Refusal::new(ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY, message)

@@ -24,8 +24,11 @@ use super::door::{self, Lost};
 use super::{Server, upkeep};
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
-/// How long the head of a request may take to come, and a TLS handshake.
-const HEAD: Duration = Duration::from_secs(10);
+/// How long a TLS handshake may take, and an answer to a ping.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the head of a request may take to come, counted from the end of the last one: longer than clients keep a
+/// connection for which they have no use, so that no request meets the moment in which it is closed.
+const IDLE: Duration = Duration::from_secs(40);
 /// How long requests that are under way may go on when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
 /// The most bytes of a head.
@@ -76,7 +79,7 @@ impl Server {
                     None => connection(stream, peer, router, Version::One, watcher).await,
                     Some(tls) => {
                         // A handshake that fails is the other side's business.
-                        if let Ok(Ok(stream)) = tokio::time::timeout(HEAD, tls.accept(stream)).await {
+                        if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
                             let agreed = stream.get_ref().1.alpn_protocol();
                             let version = if agreed == Some(H2) { Version::Two } else { Version::One };
                             connection(stream, peer, router, version, watcher).await;
@@ -146,7 +149,7 @@ async fn connection(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
+        .header_read_timeout(IDLE)
         .max_buf_size(LARGEST_HEAD)
         .keep_alive(true);
     builder
@@ -155,7 +158,7 @@ async fn connection(
         .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
         .max_concurrent_streams(256)
         .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(HEAD);
+        .keep_alive_timeout(HANDSHAKE);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     // It ends in an error when the other side goes away, which is no news.
     let _ = watcher.watch(connection).await;

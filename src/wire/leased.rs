@@ -10,8 +10,11 @@ use super::Instant;
 use super::item::{ProcessingExceptionDto, QueueItemDto};
 use super::scalars::Scalars;
 use super::transaction::QueueItemDataDto;
+#[cfg(feature = "server")]
 use crate::model::content::Output;
+#[cfg(feature = "server")]
 use crate::model::exception::ExceptionType;
+#[cfg(feature = "server")]
 use crate::model::exception::ProcessingException;
 use crate::model::item::ReferenceFilter;
 use crate::model::job::{Job, JobState, NewJob, StopStrategy};
@@ -226,6 +229,7 @@ impl From<&TransactionResult> for ResultDto {
     }
 }
 
+#[cfg(feature = "server")]
 impl ResultDto {
     /// The result, at this time.
     ///

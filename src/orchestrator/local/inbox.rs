@@ -179,7 +179,12 @@ impl Inbox {
 
 impl State {
     fn push(&mut self, operations: Operations, reply: oneshot::Sender<Told>) {
-        let of_a_robot = |asked: &Asked| matches!(asked.operation, Operation::Report(_) | Operation::Take(_));
+        // Callers over HTTP are many too, and no heart waits among those who add and settle.
+        let of_a_robot = |asked: &Asked| match asked.operation {
+            Operation::Report(_) | Operation::Take(_) => true,
+            Operation::Add { .. } | Operation::Settle(_) => asked.within.user.is_some(),
+            _ => false,
+        };
         let is_robot = operations.iter().all(of_a_robot);
         let caller = Caller { count: operations.len(), reply, is_robot };
         self.waiting.push(Waiting { operations, caller });
