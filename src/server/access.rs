@@ -303,3 +303,55 @@ async fn read(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, Fai
 pub(super) fn new_user(name: &str, user_type: UserType) -> Result<NewUser, Failure> {
     Ok(NewUser::new(secret::new_key()?, name, user_type))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn from(n: u32) -> IpAddr {
+        IpAddr::V4(n.into())
+    }
+
+    #[test]
+    fn somebody_who_is_wrong_too_often_waits_and_nobody_else_does() {
+        let mut failures = Failures::default();
+        for _ in 0..MOST_FAILURES {
+            assert_eq!(failures.may_try(from(1), "ann", NOW), Ok(()));
+            failures.count(from(1), "Ann", NOW);
+        }
+        assert_eq!(failures.may_try(from(1), "ANN", NOW), Err(REMEMBERED.as_secs()));
+        assert_eq!(failures.may_try(from(1), "bob", NOW), Ok(()));
+        assert_eq!(failures.may_try(from(2), "ann", NOW), Ok(()), "from elsewhere");
+        assert_eq!(failures.may_try(from(1), "ann", NOW + REMEMBERED), Ok(()));
+    }
+
+    #[test]
+    fn one_address_does_not_try_many_names() {
+        let mut failures = Failures::default();
+        for n in 0..MOST_FAILURES_OF_AN_ADDRESS {
+            failures.count(from(1), &n.to_string(), NOW);
+        }
+        assert!(failures.may_try(from(1), "another", NOW).is_err());
+        assert_eq!(failures.may_try(from(2), "another", NOW), Ok(()));
+        // A whole network of IPv6 is one address.
+        let six = |text: &str| text.parse::<IpAddr>().unwrap();
+        for n in 0..MOST_FAILURES_OF_AN_ADDRESS {
+            failures.count(six(&format!("2001:db8::{n:x}")), "x", NOW);
+        }
+        assert!(failures.may_try(six("2001:db8::ffff:1"), "y", NOW).is_err());
+        assert_eq!(failures.may_try(six("2001:db8:0:1::1"), "y", NOW), Ok(()));
+    }
+
+    /// Whoever fills the memory with names shuts nobody out.
+    #[test]
+    fn a_flood_of_names_locks_nobody_out() {
+        let mut failures = Failures::default();
+        for n in 0..u32::try_from(MOST_REMEMBERED).unwrap() + 200 {
+            failures.count(from(n), "flood", NOW + Duration::from_millis(n.into()));
+        }
+        assert!(failures.names.len() <= MOST_REMEMBERED && failures.addresses.len() <= MOST_REMEMBERED);
+        assert_eq!(failures.may_try(from(9_999_999), "ann", NOW), Ok(()));
+    }
+}
