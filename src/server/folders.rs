@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::{secret, strict};
-use crate::model::directory::{Change, Folder, User};
+use crate::model::directory::{Change, Folder, Role, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::wire::asked::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
@@ -177,17 +176,8 @@ pub(super) async fn users(call: &Call) -> Reply {
         if own.is_none() && !(inherited && directory.is_assigned(user, id)) {
             return None;
         }
-        let roles = own.into_iter().flatten().filter_map(|role| directory.role(*role));
-        let roles: Vec<Value> =
-            roles.map(|role| json!({ "Name": role.name, "Origin": "Assigned", "Id": role.id })).collect();
-        Some(json!({
-            "UserEntity": {
-                "FullName": user.user_name, "AuthenticationSource": null, "UserName": user.user_name,
-                "IsInherited": own.is_none(), "AssignedToFolderIds": [id.0], "MayHaveAttended": false,
-                "MayHaveUnattended": false, "Type": user.user_type.name(), "Source": "Orchestrator", "Id": user.id,
-            },
-            "Roles": roles, "HasAlertsEnabled": false, "Id": user.id,
-        }))
+        let roles: Vec<&Role> = own.into_iter().flatten().filter_map(|role| directory.role(*role)).collect();
+        Some(served::user_of_folder(id, user, &roles, own.is_none()))
     };
     call.page("UserRoles", directory.users().filter_map(shown).collect())
 }
@@ -204,12 +194,5 @@ pub(super) async fn of_current_user(call: &Call) -> Reply {
     let found: Vec<&Folder> =
         all_seen(call)?.into_iter().filter(|folder| folder.name.to_lowercase().contains(&wanted)).collect();
     let page = found.iter().skip(skip).take(take);
-    let items: Vec<Value> = page
-        .map(|folder| {
-            let mut object = served::folder(directory, folder);
-            object["FolderPath"] = directory.full_name(folder.id).into();
-            object
-        })
-        .collect();
-    Answer::ok(&json!({ "PageItems": items, "Count": found.len() }))
+    Answer::ok(&served::folders_navigated(directory, page.copied(), found.len()))
 }

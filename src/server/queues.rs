@@ -161,8 +161,10 @@ async fn seen_anywhere(
 ) -> Result<(QueueDefinition, FolderId), Failure> {
     for folder in folders_with(call, permission)? {
         let which = WhichQueue::Numbered(QueueId(id));
-        if let Ok(queue) = expect_answer!(call.store_in(folder).read(Query::Queue(which)).await, Queue) {
-            return Ok((queue, folder));
+        match expect_answer!(call.store_in(folder).read(Query::Queue(which)).await, Queue) {
+            Ok(queue) => return Ok((queue, folder)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Failure::not_found(format!("Queue {id} does not exist.")))
@@ -175,7 +177,7 @@ pub(super) async fn folders_for_queue(call: &Call) -> Reply {
     let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
     let folders: Vec<Value> =
         accessible.map(|folder| served::simple_folder(&caller.directory, folder)).collect();
-    let body = json!({ "AccessibleFolders": folders, "TotalFoldersCount": queue.folders.len() });
+    let body = served::accessible_folders(&folders, queue.folders.len());
     Answer::ok(&served::with_context(
         call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
         body,

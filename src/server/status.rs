@@ -1,11 +1,11 @@
 //! What tells of the server itself: its health, its version, the description of its data.
 
 use axum::http::StatusCode;
-use serde_json::json;
 
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::routes::ROUTES;
+use crate::wire::served;
 
 type Reply = Result<Answer, Failure>;
 
@@ -19,7 +19,7 @@ pub(super) async fn health(call: &Call) -> Reply {
 }
 
 pub(super) async fn version(_call: &Call) -> Reply {
-    Answer::ok(&json!({ "version": API_VERSION, "performer": env!("CARGO_PKG_VERSION") }))
+    Answer::ok(&served::version(API_VERSION))
 }
 
 /// The entity sets, and the properties of those that are filtered.

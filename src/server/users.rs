@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::call::{Answer, Call};
 use super::failure::Failure;
@@ -49,8 +49,7 @@ pub(super) async fn current_permissions(call: &Call) -> Reply {
     for folder in caller.directory.folders() {
         permissions.extend(caller.directory.permissions(&caller.user, Some(folder.id)));
     }
-    let names: Vec<String> = permissions.iter().map(ToString::to_string).collect();
-    let body = json!({ "UserId": caller.user.id, "Permissions": names });
+    let body = served::permissions_of(&caller.user, &permissions);
     let kind = "UiPath.Server.Configuration.OData.UserPermissionsCollection";
     Answer::ok(&served::with_context(call.context(kind), body))
 }

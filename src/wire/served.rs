@@ -20,7 +20,10 @@ use crate::model::statistics::{Ended, QueueStatistics};
 
 mod access;
 
-pub(crate) use access::{folder, robot, role, simple_folder, simple_user, user};
+pub(crate) use access::{
+    accessible_folders, folder, folders_navigated, permissions_of, robot, role, simple_folder, simple_user,
+    user, user_of_folder, version,
+};
 
 /// What describes the data of a collection or an entity.
 pub(crate) fn context(base: &str, of: &str) -> String {

@@ -1,9 +1,13 @@
 //! Folders, users, roles and robots, as they are answered.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::super::Instant;
 use crate::model::directory::{Directory, Folder, Robot, Role, User};
+use crate::model::key::FolderId;
+use crate::model::permission::Permission;
 
 /// A folder.
 pub(crate) fn folder(directory: &Directory, folder: &Folder) -> Value {
@@ -80,4 +84,48 @@ pub(crate) fn robot(robot: &Robot, directory: &Directory) -> Value {
         "Type": "Unattended", "HostingType": "Floating", "ProvisionType": "Manual", "UserId": robot.user,
         "Enabled": user.is_some_and(|user| user.is_active), "Id": robot.id,
     })
+}
+
+/// Somebody who has roles in a folder, or in the tenant.
+pub(crate) fn user_of_folder(folder: FolderId, user: &User, roles: &[&Role], is_inherited: bool) -> Value {
+    let roles = roles.iter().map(|role| json!({ "Name": role.name, "Origin": "Assigned", "Id": role.id }));
+    let roles: Vec<Value> = roles.collect();
+    json!({
+        "UserEntity": {
+            "FullName": user.user_name, "AuthenticationSource": null, "UserName": user.user_name,
+            "IsInherited": is_inherited, "AssignedToFolderIds": [folder.0], "MayHaveAttended": false,
+            "MayHaveUnattended": false, "Type": user.user_type.name(), "Source": "Orchestrator", "Id": user.id,
+        },
+        "Roles": roles, "HasAlertsEnabled": false, "Id": user.id,
+    })
+}
+
+/// A page of folders of the old kind (`/api`).
+pub(crate) fn folders_navigated<'a>(
+    directory: &Directory,
+    page: impl Iterator<Item = &'a Folder>,
+    count: usize,
+) -> Value {
+    let items = page.map(|one| {
+        let mut object = folder(directory, one);
+        object["FolderPath"] = directory.full_name(one.id).into();
+        object
+    });
+    json!({ "PageItems": items.collect::<Vec<_>>(), "Count": count })
+}
+
+/// The folders a queue is in, of those that the caller may see, and how many there are.
+pub(crate) fn accessible_folders(folders: &[Value], count: usize) -> Value {
+    json!({ "AccessibleFolders": folders, "TotalFoldersCount": count })
+}
+
+/// What a user may do, wherever.
+pub(crate) fn permissions_of(user: &User, permissions: &BTreeSet<Permission>) -> Value {
+    let names: Vec<String> = permissions.iter().map(ToString::to_string).collect();
+    json!({ "UserId": user.id, "Permissions": names })
+}
+
+/// The versions of the API and of the server.
+pub(crate) fn version(api: &str) -> Value {
+    json!({ "version": api, "performer": env!("CARGO_PKG_VERSION") })
 }
