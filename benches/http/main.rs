@@ -1,7 +1,7 @@
 //! How much the client for a real Orchestrator adds, and how fast `performer serve` is: each figure beside its limit,
 //! measured in the same run.
 //!
-//! `cargo bench --all-features --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
+//! `cargo bench --features server --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
 //!
 //! | name | ours | limit | bar |
 //! |---|---|---|---|
@@ -38,6 +38,10 @@ use performer::orchestrator::{Observed, Report, Take};
 use performer::prelude::*;
 
 use measure::{Bar, Bench, Unit, median};
+
+/// The allocator of the command `performer`; the limits have it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A server that hands out items without end, does nothing with results, and takes its time.
 #[derive(Default)]

@@ -31,8 +31,7 @@ impl SpecificContent {
     /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
     /// code 1865 when it is larger than [`CONTENT_LIMIT`].
     pub fn new(value: &Value) -> Result<Self, Refusal> {
-        check_flat(value, "SpecificContent")?;
-        let text = value.to_string();
+        let text = flat_text(value, "SpecificContent")?;
         if let Some(units) = units_over(&text, CONTENT_LIMIT) {
             let message = format!("SpecificContent has {units} code units, the limit is {CONTENT_LIMIT}");
             return Err(Refusal::new(ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED, message));
@@ -101,8 +100,7 @@ impl Output {
     /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
     /// code 1868 when it is larger than [`OUTPUT_LIMIT`].
     pub fn new(value: &Value) -> Result<Self, Refusal> {
-        check_flat(value, "Output")?;
-        let text = value.to_string();
+        let text = flat_text(value, "Output")?;
         if let Some(units) = units_over(&text, OUTPUT_LIMIT) {
             let message = format!("Output has {units} code units, the limit is {OUTPUT_LIMIT}");
             return Err(Refusal::new(ErrorCode::QUEUE_ITEM_OUTPUT_DATA_SIZE_EXCEEDED, message));
@@ -171,8 +169,7 @@ impl Analytics {
     /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
     /// code 1869 when it is larger than [`ANALYTICS_LIMIT`].
     pub fn new(value: &Value) -> Result<Self, Refusal> {
-        check_flat(value, "Analytics")?;
-        let text = value.to_string();
+        let text = flat_text(value, "Analytics")?;
         if let Some(units) = units_over(&text, ANALYTICS_LIMIT) {
             let message = format!("Analytics have {units} code units, the limit is {ANALYTICS_LIMIT}");
             return Err(Refusal::new(ErrorCode::QUEUE_ITEM_ANALYTICS_DATA_SIZE_EXCEEDED, message));
@@ -197,7 +194,8 @@ impl fmt::Debug for Analytics {
     }
 }
 
-fn check_flat(value: &Value, what: &str) -> Result<(), Refusal> {
+/// The JSON text of a flat object.
+fn flat_text(value: &Value, what: &str) -> Result<String, Refusal> {
     let invalid = |message: String| Refusal::new(ErrorCode::INVALID_ARGUMENT, message);
     let Value::Object(members) = value else {
         return Err(invalid(format!("{what} must be a JSON object, not {}", kind_of(value))));
@@ -213,7 +211,8 @@ fn check_flat(value: &Value, what: &str) -> Result<(), Refusal> {
             )));
         }
     }
-    Ok(())
+    serde_json::to_string(value)
+        .map_err(|error| invalid(format!("{what} cannot be written as JSON: {error}")))
 }
 
 const FORBIDDEN_IN_KEYS: [char; 6] = [':', '.', ',', '@', '"', '#'];

@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
+#[cfg(feature = "server")]
+use serde_json::Value;
 
 use super::clock::whole_microseconds;
 use super::code::ErrorCode;
@@ -11,13 +13,15 @@ use super::content::{Analytics, Output, SpecificContent, units_over};
 use super::enumeration::enumeration;
 use super::exception::{ExceptionType, ProcessingException};
 use super::key::{Claim, ItemId, ItemKey, JobKey, QueueId};
-use super::query::{Condition, Order};
+use super::lifecycle::ItemState;
 use super::queue::QueueDefinition;
 use super::refusal::Refusal;
 use super::result::Outcome;
 use super::review::ItemVersion;
 use super::schema::SchemaOf;
 use super::status::{ReviewStatus, Status};
+
+pub use super::list::{ItemFilter, ItemPage, PAGE_LIMIT, Page};
 
 /// The longest reference, in UTF-16 code units (contract section 3).
 pub const REFERENCE_LIMIT: usize = 128;
@@ -111,6 +115,53 @@ pub struct QueueItem {
 }
 
 impl QueueItem {
+    /// An item as it is when it has just been added.
+    pub(crate) fn added(
+        id: ItemId,
+        unique_key: ItemKey,
+        queue: QueueId,
+        state: &ItemState,
+        new: &NewQueueItem,
+        content: &SpecificContent,
+    ) -> Self {
+        Self {
+            id,
+            unique_key,
+            key: unique_key,
+            queue_id: queue,
+            status: state.status,
+            review_status: state.review_status,
+            reviewer_user_id: state.reviewer_user_id,
+            priority: state.priority,
+            reference: new.reference.clone(),
+            specific_content: content.clone(),
+            output: None,
+            processing_exception: None,
+            outcome: state.outcome,
+            due_date: state.due_date,
+            defer_date: state.defer_date,
+            risk_sla_date: new.risk_sla_date,
+            creation_time: state.creation_time,
+            start_processing: state.start_processing,
+            end_processing: state.end_processing,
+            seconds_in_previous_attempts: state.seconds_in_previous_attempts,
+            retry_number: state.retry_number,
+            ancestor_id: None,
+            manual_retry_number: state.manual_retry_number,
+            manual_ancestor_id: None,
+            is_superseded: state.superseded,
+            progress: new.progress.clone(),
+            executor_job: None,
+            robot: None,
+            robot_id: None,
+            creator_job: new.origin.creator_job,
+            analytics: None,
+            operation_id: None,
+            parent_operation_id: new.origin.parent_operation_id.clone(),
+            row_version: state.row_version,
+        }
+    }
+
     /// The item as it was when it was read, for calls that must not overlook a change since then: reviews, deletions.
     pub fn version(&self) -> ItemVersion {
         ItemVersion { id: self.id, row_version: self.row_version }
@@ -194,9 +245,19 @@ impl fmt::Debug for NewQueueItem {
 impl NewQueueItem {
     /// An item with this SpecificContent: anything that is written as a flat JSON object.
     pub fn new(content: impl Serialize) -> Self {
+        // Here, and not where the item is added: that is under the store's one writer.
+        Self::with_content(SpecificContent::of(&content))
+    }
+
+    /// The same for content that is JSON already.
+    #[cfg(feature = "server")]
+    pub(crate) fn of_value(content: &Value) -> Self {
+        Self::with_content(SpecificContent::new(content))
+    }
+
+    fn with_content(content: Result<SpecificContent, Refusal>) -> Self {
         Self {
-            // Here, and not where the item is added: that is under the store's one writer.
-            content: SpecificContent::of(&content),
+            content,
             reference: None,
             priority: Priority::Normal,
             due_date: None,
@@ -354,77 +415,6 @@ impl ReferenceFilter {
     }
 }
 
-/// Which items to list. Every condition that is set must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ItemFilter {
-    /// Only items of this queue.
-    pub queue: Option<String>,
-    /// Only items in one of these states; empty for any.
-    pub status: Vec<Status>,
-    /// Only items in one of these review states; empty for any.
-    pub review_status: Vec<ReviewStatus>,
-    /// Only items of this priority.
-    pub priority: Option<Priority>,
-    /// Only items with such a reference.
-    pub reference: Option<ReferenceFilter>,
-    /// Only items that failed by this kind of exception.
-    pub exception_type: Option<ExceptionType>,
-    /// Only the attempts of this retry chain.
-    pub key: Option<ItemKey>,
-    /// Only items created at this time or later.
-    pub created_from: Option<Timestamp>,
-    /// Only items created before this time.
-    pub created_before: Option<Timestamp>,
-    /// Any other condition.
-    pub condition: Option<Condition>,
-    /// What the list is sorted by; empty for the order of the ids.
-    pub order: Vec<Order>,
-}
-
-/// The most items a page may have (contract section 4.1).
-pub const PAGE_LIMIT: usize = 100;
-
-/// Which page of a list, in the order of the ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// How many items to leave out.
-    pub skip: usize,
-    /// How many items to answer at most, up to [`PAGE_LIMIT`].
-    pub top: usize,
-    /// The newest first.
-    pub descending: bool,
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self { skip: 0, top: PAGE_LIMIT, descending: false }
-    }
-}
-
-impl Page {
-    /// Checks the size of the page.
-    ///
-    /// # Errors
-    ///
-    /// Code 1000 when it is larger than [`PAGE_LIMIT`].
-    pub fn validate(&self) -> Result<(), Refusal> {
-        if self.top > PAGE_LIMIT {
-            let message = format!("a page of {} items was asked for, the limit is {PAGE_LIMIT}", self.top);
-            return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
-        }
-        Ok(())
-    }
-}
-
-/// One page of a list, and how long the whole list is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ItemPage {
-    /// The items of the page.
-    pub items: Vec<QueueItem>,
-    /// How many items pass the filter in all.
-    pub count: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,11 +450,5 @@ mod tests {
         assert!(starts.matches(Some("INV-1")) && !starts.matches(Some("inv-1")) && !starts.matches(None));
         let equals = ReferenceFilter::Equals("INV-1".to_owned());
         assert!(equals.matches(Some("INV-1")) && !equals.matches(Some("INV-10")));
-    }
-
-    #[test]
-    fn a_page_has_at_most_a_hundred_items() {
-        assert_eq!(Page::default().validate(), Ok(()));
-        assert!(Page { top: 101, ..Page::default() }.validate().is_err());
     }
 }

@@ -13,6 +13,7 @@
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows the rules |
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and what lists are sorted by |
+//! | [`list`] | which items a list shows, and which page of it |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers and bulk answers: what people do |
 //! | [`statistics`] | how many items are in which state |
@@ -36,6 +37,7 @@ pub mod item;
 pub mod job;
 pub mod key;
 pub mod lifecycle;
+pub mod list;
 pub mod log;
 pub mod permission;
 pub mod query;

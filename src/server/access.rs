@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::failure::Failure;
@@ -40,8 +41,9 @@ const PASSWORDS_AT_ONCE: usize = 2;
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) user: Arc<User>,
-    pub(super) scopes: Scopes,
+    pub(super) scopes: Arc<Scopes>,
     pub(super) directory: Arc<Directory>,
+    expires: Timestamp,
 }
 
 impl Caller {
@@ -59,11 +61,43 @@ impl Caller {
 pub(super) struct Access {
     store: Local,
     clock: Arc<dyn Clock>,
-    known: RwLock<(u64, Arc<Directory>)>,
+    known: RwLock<Known>,
     failures: Mutex<Failures>,
     passwords: Arc<Semaphore>,
     /// What a password is compared with when there is no such user: it takes as long.
     nobody: String,
+}
+
+/// The directory as it was read last, and whom its tokens stand for, as far as somebody has shown them.
+struct Known {
+    version: u64,
+    directory: Arc<Directory>,
+    /// By digest of their tokens; as many as the directory has, at most.
+    callers: Mutex<HashMap<String, Caller>>,
+}
+
+impl Known {
+    fn new(version: u64, directory: Directory) -> Self {
+        Self { version, directory: Arc::new(directory), callers: Mutex::default() }
+    }
+
+    /// Whom a token stands for, whether it is still good or not.
+    fn caller(&self, digest: &str) -> Option<Caller> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(caller) = callers.get(digest) {
+            return Some(caller.clone());
+        }
+        let token = self.directory.token(digest)?;
+        let user = self.directory.user(token.user).filter(|user| user.is_active)?;
+        let caller = Caller {
+            user: Arc::new(user.clone()),
+            scopes: Arc::new(token.scopes.clone()),
+            directory: self.directory.clone(),
+            expires: token.expires,
+        };
+        callers.insert(digest.to_owned(), caller.clone());
+        Some(caller)
+    }
 }
 
 impl Access {
@@ -73,7 +107,7 @@ impl Access {
         Ok(Some(Self {
             store: store.clone(),
             clock,
-            known: RwLock::new((version, Arc::new(directory))),
+            known: RwLock::new(Known::new(version, directory)),
             failures: Mutex::default(),
             passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
             nobody: secret::kept_slowly("nobody has this")?,
@@ -88,19 +122,23 @@ impl Access {
 
     /// The directory as it was known last.
     pub(super) fn directory(&self) -> Arc<Directory> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.known().directory.clone()
     }
 
     /// Looks whether the directory was changed, here or elsewhere.
     pub(super) async fn refresh(&self) -> Result<(), Failure> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).0;
+        let known = self.known().version;
         if let Some((version, directory)) = read(&self.store, known).await? {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            if version > known.0 {
-                *known = (version, Arc::new(directory));
+            if version > known.version {
+                *known = Known::new(version, directory);
             }
         }
         Ok(())
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the directory. Answers the number of what was made or changed.
@@ -119,25 +157,13 @@ impl Access {
 
     /// Whose token this is. One that is not known yet may have been given out elsewhere a moment ago.
     pub(super) async fn caller(&self, token: &str) -> Result<Option<Caller>, Failure> {
-        if !secret::is_one_of_ours(token) {
-            return Ok(None);
-        }
         let digest = secret::digest_of(token);
-        if self.directory().token(&digest).is_none() {
+        let mut caller = self.known().caller(&digest);
+        if caller.is_none() && secret::is_one_of_ours(token) {
             self.refresh().await?;
+            caller = self.known().caller(&digest);
         }
-        Ok(self.known_caller(&digest))
-    }
-
-    fn known_caller(&self, digest: &str) -> Option<Caller> {
-        let directory = self.directory();
-        let token = directory.token(digest)?;
-        let user = directory.user(token.user).filter(|user| user.is_active)?;
-        if token.expires <= self.clock.now() {
-            return None;
-        }
-        let (user, scopes) = (Arc::new(user.clone()), token.scopes.clone());
-        Some(Caller { user, scopes, directory })
+        Ok(caller.filter(|caller| caller.expires > self.clock.now()))
     }
 
     /// Gives out a token.

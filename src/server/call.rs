@@ -65,8 +65,10 @@ impl Answer {
 
     /// A body.
     pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::internal(error.to_string()))?;
-        Ok(Self { status, body: Some(body), content_type: JSON, location: None })
+        // Room for an item: growing step by step would copy it again and again.
+        let mut written = Vec::with_capacity(2_048);
+        serde_json::to_writer(&mut written, body).map_err(|error| Failure::internal(error.to_string()))?;
+        Ok(Self { status, body: Some(written), content_type: JSON, location: None })
     }
 
     pub(super) fn ok(body: &impl Serialize) -> Result<Self, Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use futures_util::FutureExt as _;
@@ -37,6 +37,9 @@ const LARGEST_LOGIN: usize = 16 * 1024;
 /// What the room for bodies is counted in, in bytes.
 pub(super) const BLOCK: usize = 64 * 1024;
 
+/// How many headers an answer has room for, so that it does not grow step by step.
+const MOST_HEADERS: usize = 12;
+
 /// What is answered however many requests are under way: it is light, or it is there to wait.
 const UNCOUNTED: [&str; 4] = ["Status", "Version", "Beat", "Wait"];
 
@@ -45,14 +48,14 @@ const UNCOUNTED: [&str; 4] = ["Status", "Version", "Beat", "Wait"];
 pub(super) struct Lost;
 
 /// One request, from its head to its answer.
-pub(super) async fn answer(State(server): State<Arc<Inner>>, request: Request) -> Response {
+pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) -> Response {
     let began = server.elapsed();
     let trace = Trace::new();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let from = address(&server, &request);
+    let from = address(server, peer, request.headers());
     let mut seen = Seen { operation: "none", user: None };
-    let answered = AssertUnwindSafe(handled(&server, request, from, &mut seen)).catch_unwind().await;
+    let answered = AssertUnwindSafe(handled(server, request, from, &mut seen)).catch_unwind().await;
     let answered =
         answered.unwrap_or_else(|panic| Err(Failure::internal(crate::exception::panic_text(&*panic))));
     let (mut response, cause) = match answered {
@@ -118,7 +121,7 @@ async fn handled(
     let limit = server.config.request_limit;
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    if head.uri.to_string().len() > LONGEST_URI {
+    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_URI) {
         let message = "The address is too long.";
         return Err(Failure::new(StatusCode::URI_TOO_LONG, 0, message));
     }
@@ -145,7 +148,7 @@ async fn handled(
         seen.operation = "Metrics";
         authenticated(server, &head.headers).await?;
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        return respond(StatusCode::OK, kind, server.metrics.text().into_bytes());
+        return Ok(respond(StatusCode::OK, kind, server.metrics.text().into_bytes()));
     }
     let target = Target::read(path).ok_or_else(Failure::no_route)?;
     let route = server.routes.find(&head.method, &target)?;
@@ -199,7 +202,7 @@ async fn handled(
     if let Some(status) = forecast.instead {
         return Err(on_purpose(status));
     }
-    let mut response = respond(answer.status, answer.content_type, answer.body.unwrap_or_default())?;
+    let mut response = respond(answer.status, answer.content_type, answer.body.unwrap_or_default());
     if let Some(location) = answer.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -370,13 +373,12 @@ fn base(server: &Inner, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String 
 }
 
 /// Where a request comes from: behind a proxy, what the proxy says last.
-fn address(server: &Inner, request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+fn address(server: &Inner, Peer(peer): Peer, headers: &HeaderMap) -> IpAddr {
     if !server.config.behind_proxy {
         return peer;
     }
     // Some proxies add to the list, others add a header: what is last is the proxy's, the rest anybody's.
-    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
     let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()).map(str::trim);
     let address = |text: &str| {
         text.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
@@ -394,7 +396,7 @@ fn error(failure: &Failure, trace: &Trace) -> Response {
     };
     let answer = Answer::json(failure.status, &body).ok().and_then(|answer| answer.body).unwrap_or_default();
     let kind = "application/json; charset=utf-8";
-    let mut response = respond(failure.status, kind, answer).unwrap_or_default();
+    let mut response = respond(failure.status, kind, answer);
     let headers = response.headers_mut();
     if let Some(seconds) = failure.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -413,13 +415,16 @@ fn error(failure: &Failure, trace: &Trace) -> Response {
 
 fn json(status: StatusCode, body: &Value) -> Result<Response, Failure> {
     let answer = Answer::json(status, body)?;
-    respond(status, JSON, answer.body.unwrap_or_default())
+    Ok(respond(status, JSON, answer.body.unwrap_or_default()))
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Result<Response, Failure> {
-    let mut builder = Response::builder().status(status);
-    if !body.is_empty() {
-        builder = builder.header(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response {
+    let is_empty = body.is_empty();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().reserve(MOST_HEADERS);
+    if !is_empty {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    builder.body(Body::from(body)).map_err(|error| Failure::internal(error.to_string()))
+    response
 }

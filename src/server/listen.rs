@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -18,10 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service as _;
 
 use super::door::{self, Lost};
-use super::{Server, upkeep};
+use super::{Inner, Server, upkeep};
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// How long a TLS handshake may take, and an answer to a ping.
@@ -58,7 +56,6 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
         let tls = self.inner.tls.clone();
         let upkeep = upkeep::start(&self.inner);
-        let router = Router::new().fallback(door::answer).with_state(self.inner.clone());
         let connections = Arc::new(Semaphore::new(self.inner.config.most_connections));
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);
@@ -69,20 +66,20 @@ impl Server {
                 accepted = accept(&listener, &connections) => accepted,
             };
             let Some((stream, peer, room)) = accepted else { continue };
-            let (router, tls, server) = (router.clone(), tls.clone(), self.inner.clone());
+            let (tls, server) = (tls.clone(), self.inner.clone());
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _room = room;
                 let _counted = server.metrics.connection();
                 let _ = stream.set_nodelay(true);
                 match tls {
-                    None => connection(stream, peer, router, Version::One, watcher).await,
+                    None => connection(stream, peer, server.clone(), Version::One, watcher).await,
                     Some(tls) => {
                         // A handshake that fails is the other side's business.
                         if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
                             let agreed = stream.get_ref().1.alpn_protocol();
                             let version = if agreed == Some(H2) { Version::Two } else { Version::One };
-                            connection(stream, peer, router, version, watcher).await;
+                            connection(stream, peer, server.clone(), version, watcher).await;
                         }
                     }
                 }
@@ -119,19 +116,14 @@ async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> Option<
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
-    router: Router,
+    server: Arc<Inner>,
     version: Version,
     watcher: Watcher,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut router = router.clone();
+        let server = server.clone();
         async move {
-            let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(peer);
-            let response = match router.call(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
+            let response = door::answer(&server, peer, request.map(Body::new)).await;
             match response.extensions().get::<Lost>() {
                 None => Ok(response),
                 Some(Lost) => {

@@ -16,6 +16,7 @@
 //! | `strict.rs`, `weather.rs`, `limits.rs` | switches for those who test clients: strict bodies, faults, rate limits |
 //! | `keeper.rs` | who may do what, as an operator sets it |
 //! | `metrics.rs`, `upkeep.rs` | what is counted; what is done by itself |
+//! | `fuzzing.rs` | the door without a connection, for the fuzz targets |
 //!
 //! Choices that the contract leaves open are those of its section 23.
 
@@ -24,6 +25,8 @@ mod call;
 mod door;
 mod failure;
 mod folders;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod identity;
 mod items;
 mod keeper;

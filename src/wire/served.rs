@@ -1,7 +1,9 @@
 //! What a server answers (contract sections 4.2, 5.1, 6 and 10 to 12): the field set of version 20 of the API, with
 //! explicit nulls.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -12,7 +14,7 @@ use crate::model::code::ErrorCode;
 use crate::model::directory::Directory;
 use crate::model::history::ItemEvent;
 use crate::model::item::QueueItem;
-use crate::model::key::{FolderId, ItemId};
+use crate::model::key::{FolderId, ItemId, ItemKey, JobKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, Tag};
 use crate::model::result::Outcome;
 use crate::model::review::Comment;
@@ -81,15 +83,26 @@ pub(crate) fn authenticated(token: &str) -> Value {
 }
 
 /// JSON that is written as it is kept.
-type Raw = Option<Box<RawValue>>;
+fn raw(json: &str) -> Option<&RawValue> {
+    serde_json::from_str(json).ok()
+}
 
-fn raw(json: &str) -> Raw {
-    RawValue::from_string(json.to_owned()).ok()
+/// What is written as its text.
+struct Text<T>(T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
 /// The JSON text of a map, in the wrapper that it has there.
-fn dynamic(json: &str) -> String {
-    format!("{{\"DynamicProperties\":{json}}}")
+struct Dynamic<'a>(&'a str);
+
+impl fmt::Display for Dynamic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{\"DynamicProperties\":{}}}", self.0)
+    }
 }
 
 /// An item.
@@ -105,13 +118,13 @@ pub(crate) struct ServedItem<'a> {
     robot: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reviewer_user: Option<Value>,
-    output_data: Option<String>,
-    analytics_data: Option<String>,
+    output_data: Option<Text<Dynamic<'a>>>,
+    analytics_data: Option<Text<Dynamic<'a>>>,
     status: &'static str,
     review_status: &'static str,
     reviewer_user_id: Option<i64>,
-    key: String,
-    unique_key: String,
+    key: Text<ItemKey>,
+    unique_key: Text<ItemKey>,
     reference: Option<&'a str>,
     processing_exception_type: Option<&'static str>,
     due_date: Option<Instant>,
@@ -127,13 +140,13 @@ pub(crate) struct ServedItem<'a> {
     manual_ancestor_id: Option<i64>,
     manual_ancestor_unique_key: Option<String>,
     manual_retry_number: u32,
-    specific_data: String,
+    specific_data: Text<Dynamic<'a>>,
     creation_time: Instant,
     progress: Option<&'a str>,
     row_version: RowVersion,
     robot_id: Option<i64>,
-    creator_job_key: Option<String>,
-    executor_job_key: Option<String>,
+    creator_job_key: Option<Text<JobKey>>,
+    executor_job_key: Option<Text<JobKey>>,
     parent_operation_id: Option<&'a str>,
     operation_id: Option<&'a str>,
     encrypted: bool,
@@ -143,9 +156,9 @@ pub(crate) struct ServedItem<'a> {
     id: i64,
     processing_exception: Option<ProcessingExceptionDto>,
     error: Option<()>,
-    specific_content: Raw,
-    output: Raw,
-    analytics: Raw,
+    specific_content: Option<&'a RawValue>,
+    output: Option<&'a RawValue>,
+    analytics: Option<&'a RawValue>,
 }
 
 /// What is written with an item besides its own fields.
@@ -176,13 +189,13 @@ impl<'a> ServedItem<'a> {
             queue_definition: around.queue,
             robot: around.robot,
             reviewer_user: around.reviewer,
-            output_data: output.map(dynamic),
-            analytics_data: analytics.map(dynamic),
+            output_data: output.map(|output| Text(Dynamic(output))),
+            analytics_data: analytics.map(|analytics| Text(Dynamic(analytics))),
             status: item.status.name(),
             review_status: item.review_status.name(),
             reviewer_user_id: item.reviewer_user_id,
-            key: item.key.to_string(),
-            unique_key: item.unique_key.to_string(),
+            key: Text(item.key),
+            unique_key: Text(item.unique_key),
             reference: item.reference.as_deref(),
             processing_exception_type: item.exception_type().map(|kind| kind.name()),
             due_date: item.due_date.map(Instant),
@@ -198,13 +211,13 @@ impl<'a> ServedItem<'a> {
             manual_ancestor_id: item.manual_ancestor_id.map(|id| id.0),
             manual_ancestor_unique_key: around.manual_ancestor,
             manual_retry_number: item.manual_retry_number,
-            specific_data: dynamic(content),
+            specific_data: Text(Dynamic(content)),
             creation_time: Instant(item.creation_time),
             progress: item.progress.as_deref(),
             row_version: RowVersion(item.row_version),
             robot_id: item.robot_id,
-            creator_job_key: item.creator_job.map(|key| key.to_string()),
-            executor_job_key: item.executor_job.map(|key| key.to_string()),
+            creator_job_key: item.creator_job.map(Text),
+            executor_job_key: item.executor_job.map(Text),
             parent_operation_id: item.parent_operation_id.as_deref(),
             operation_id: item.operation_id.as_deref(),
             encrypted: false,

@@ -71,7 +71,7 @@ impl QueueItemDataDto {
     /// Code 1009 for a value that there is not.
     #[cfg(feature = "server")]
     pub(crate) fn into_item(self, creator_job: Option<JobKey>) -> Result<NewQueueItem, Refusal> {
-        let mut item = NewQueueItem::new(Value::Object(self.specific_content.unwrap_or_default().0));
+        let mut item = NewQueueItem::of_value(&Value::Object(self.specific_content.unwrap_or_default().0));
         // Tools that have none often say so by an empty text; it means the same where items are taken.
         item.reference = self.reference.filter(|reference| !reference.is_empty());
         // UiPath's own activities always say it; Normal is what they say by default.

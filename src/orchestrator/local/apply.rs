@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::report::Believed;
+use self::report::{Believed, Told};
 use super::super::{OrchestratorError, Result};
 use super::batch::GivenUp;
 use super::rows::{Copy, Row, Rows, Written};
@@ -174,17 +174,21 @@ impl<R: Rows> Apply<'_, R> {
                     answers.push(Ok(Answer::Done)); // until it is taken
                     continue;
                 }
-                if let Operation::Report(report) = operation {
-                    self.report_or_believe(report, &mut answers)?;
-                    continue;
-                }
+                let operation = match operation {
+                    Operation::Report(report) => {
+                        self.end_or_believe(Told::Report(report), &mut answers)?;
+                        continue;
+                    }
+                    Operation::Settle(settlement) => {
+                        self.end_or_believe(Told::Settlement(settlement), &mut answers)?;
+                        continue;
+                    }
+                    other => other,
+                };
                 self.write_believed(&mut answers)?;
                 let lookups_stay = matches!(
                     operation,
-                    Operation::Add { .. }
-                        | Operation::Progress { .. }
-                        | Operation::Settle(_)
-                        | Operation::ProgressOf { .. }
+                    Operation::Add { .. } | Operation::Progress { .. } | Operation::ProgressOf { .. }
                 );
                 answers.push(settled(self.one(operation))?);
                 crash_point!(within "after_write");
@@ -217,9 +221,10 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Add { queue, item } => self.add(&queue, &item),
             Operation::BulkAdd { queue, commit_type, items } => self.bulk_add(&queue, commit_type, &items),
             Operation::AddAndStart { take, item } => self.add_and_start(&take, &item),
-            Operation::Report(_) | Operation::Take(_) => unreachable!("these are applied together"),
+            Operation::Report(_) | Operation::Settle(_) | Operation::Take(_) => {
+                unreachable!("these are applied together")
+            }
             Operation::Progress { claim, progress } => self.progress(claim, &progress),
-            Operation::Settle(settlement) => self.settle(&settlement),
             Operation::ProgressOf { id, progress } => self.progress_of(id, &progress),
             Operation::CreateQueue(queue) => self.create_queue(*queue),
             Operation::UpdateQueue { which, queue } => self.update_queue(&which, *queue),

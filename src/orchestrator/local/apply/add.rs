@@ -8,17 +8,18 @@ use super::super::store::{Answer, Taking};
 use super::{Applied, Apply, Stop, refusal_of};
 use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
-use crate::model::item::{ClaimedItem, NewQueueItem};
-use crate::model::key::ItemId;
-use crate::model::lifecycle;
+use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
+use crate::model::key::{ItemId, ItemKey};
+use crate::model::lifecycle::{self, ItemState};
 use crate::model::queue::QueueDefinition;
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn add(&mut self, queue: &str, item: &NewQueueItem) -> Applied {
         let queue = self.queue(queue)?;
         let content = self.check_new(&queue, item)?;
-        let id = self.insert(&queue, item, content)?;
-        Ok(Answer::Item(Box::new(self.item(id)?)))
+        let (id, unique_key, state) = self.insert(&queue, item, content)?;
+        let added = QueueItem::added(id, unique_key, queue.id, &state, item, content);
+        Ok(Answer::Item(Box::new(added)))
     }
 
     pub(super) fn bulk_add(
@@ -77,9 +78,8 @@ impl<R: Rows> Apply<'_, R> {
         let mut item = item.clone();
         item.defer_date = None;
         let content = self.check_new(&queue, &item)?;
-        let id = self.insert(&queue, &item, content)?;
-        let row = self.row(id)?;
-        let claim = self.start(id, &row.state, &queue, take.taker)?;
+        let (id, _, state) = self.insert(&queue, &item, content)?;
+        let claim = self.start(id, &state, &queue, take.taker)?;
         let item = Box::new(self.item(id)?);
         Ok(Answer::Claimed(ClaimedItem { item, claim }))
     }
@@ -103,7 +103,7 @@ impl<R: Rows> Apply<'_, R> {
         queue: &QueueDefinition,
         item: &NewQueueItem,
         content: &SpecificContent,
-    ) -> Applied<ItemId> {
+    ) -> Applied<(ItemId, ItemKey, ItemState)> {
         let state = lifecycle::added(item, &queue.policy, self.now);
         let unique_key = self.rows.next_item_key(self.now)?;
         let id = self.rows.insert_item(&NewRow {
@@ -119,7 +119,7 @@ impl<R: Rows> Apply<'_, R> {
         })?;
         self.statistics.entry(queue.id).or_default().count(&state, 1);
         self.wake = true;
-        Ok(id)
+        Ok((id, unique_key, state))
     }
 }
 

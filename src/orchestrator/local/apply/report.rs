@@ -1,6 +1,8 @@
 //! Reporting: T4 to T12.
 
-use super::super::super::{Report, Result};
+use jiff::Timestamp;
+
+use super::super::super::{OrchestratorError, Report, Result};
 use super::super::rows::{Row, Rows, Written};
 use super::super::store::{Answer, Settlement, Within};
 use super::{Applied, Apply, Stop, settled};
@@ -13,21 +15,93 @@ use crate::model::exception::ProcessingException;
 use crate::model::item::{validate_operation_id, validate_progress};
 use crate::model::key::{Holder, ItemId};
 use crate::model::lifecycle::{self, Event, ItemState, Transition};
-use crate::model::queue::{QueueDefinition, QueuePolicy};
+use crate::model::queue::QueueDefinition;
 use crate::model::result::{Outcome, TransactionResult};
 use crate::model::schema::SchemaOf;
 use crate::model::status::Status;
 
-/// Of an item that is not there, or not for this caller.
-fn no_claim(id: ItemId) -> Stop {
-    Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, format!("item {id} does not exist")).into()
+/// The end of an attempt as somebody tells it.
+pub(super) enum Told {
+    /// By a performer, who shows a claim.
+    Report(Report),
+    /// By a caller over HTTP, who has none: for whoever holds the item (contract section 9.1).
+    Settlement(Box<Settlement>),
+}
+
+/// The same, whoever tells it.
+struct Ending<'a> {
+    item: ItemId,
+    /// `None`: for whoever holds it.
+    claim: Option<Holder>,
+    result: &'a TransactionResult,
+    output: Option<&'a Output>,
+    analytics: Option<&'a Analytics>,
+    progress: Option<&'a str>,
+    operation_id: Option<&'a str>,
+}
+
+impl Told {
+    fn ending(&self) -> Ending<'_> {
+        match self {
+            Self::Report(Report { claim, result, progress }) => Ending {
+                item: claim.item,
+                claim: Some(claim.holder()),
+                result,
+                output: match result {
+                    TransactionResult::Successful { output } => output.as_ref(),
+                    _ => None,
+                },
+                analytics: None,
+                progress: progress.as_deref(),
+                operation_id: None,
+            },
+            Self::Settlement(settlement) => Ending {
+                item: settlement.item,
+                claim: None,
+                result: &settlement.result,
+                output: settlement.output.as_ref(),
+                analytics: settlement.analytics.as_ref(),
+                progress: settlement.progress.as_deref(),
+                operation_id: settlement.operation_id.as_deref(),
+            },
+        }
+    }
+}
+
+impl<'a> Ending<'a> {
+    fn validate(&self) -> std::result::Result<(), Refusal> {
+        self.progress.map_or(Ok(()), validate_progress)?;
+        self.operation_id.map_or(Ok(()), |name| validate_operation_id("OperationId", name))
+    }
+
+    /// What is written with a state that this leads to.
+    fn written(&self, after: &'a ItemState, now: Timestamp) -> Written<'a> {
+        Written {
+            output: self.output,
+            analytics: self.analytics,
+            operation_id: self.operation_id.filter(|_| after.status.is_final()),
+            progress: self.progress,
+            ..Written::state(after, now)
+        }
+    }
+
+    /// Of an item that is not there, or not for this caller.
+    fn not_there(&self) -> Stop {
+        let id = self.item;
+        match self.claim {
+            Some(_) => {
+                Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, format!("item {id} does not exist")).into()
+            }
+            None => Stop::Refused(OrchestratorError::no_item(id)),
+        }
+    }
 }
 
 /// A success whose row is believed to be as this process left it when it took the item.
 pub(super) struct Believed {
     /// The place of its answer.
     at: usize,
-    report: Report,
+    told: Told,
     row: Row,
     after: ItemState,
     /// Who reports, and where.
@@ -35,42 +109,41 @@ pub(super) struct Believed {
 }
 
 impl<R: Rows> Apply<'_, R> {
-    /// Reports; successes whose rows need not be read are kept to be written together, which they nearly always all are.
-    pub(super) fn report_or_believe(
-        &mut self,
-        report: Report,
-        answers: &mut Vec<Result<Answer>>,
-    ) -> Result<()> {
-        if matches!(report.result, TransactionResult::Successful { .. })
-            && report.progress.as_deref().is_none_or(|progress| validate_progress(progress).is_ok())
-            && let Some(row) = self.rows.believed_row(report.claim.item)
-            && let Some(after) = self.success(&report, &row)?
+    /// Ends an attempt; successes whose rows need not be read are kept to be written together, which they nearly always
+    /// all are.
+    pub(super) fn end_or_believe(&mut self, told: Told, answers: &mut Vec<Result<Answer>>) -> Result<()> {
+        let ending = told.ending();
+        if matches!(ending.result, TransactionResult::Successful { .. })
+            && ending.validate().is_ok()
+            && let Some(row) = self.rows.believed_row(ending.item)
+            && let Some(after) = self.success(&ending, &row)?
         {
             if self.believed.is_empty() {
                 self.believed.reserve(64);
             }
-            self.believed.push(Believed { at: answers.len(), report, row, after, within: self.within });
+            self.believed.push(Believed { at: answers.len(), told, row, after, within: self.within });
             answers.push(Ok(Answer::Done)); // until it is written
             return Ok(());
         }
         self.write_believed(answers)?;
-        answers.push(settled(self.report(&report))?);
+        answers.push(settled(self.end(&ending))?);
         crash_point!(within "after_write");
         Ok(())
     }
 
     /// The state after a success that writes nothing but the row.
-    fn success(&mut self, report: &Report, row: &Row) -> Result<Option<ItemState>> {
+    fn success(&mut self, ending: &Ending<'_>, row: &Row) -> Result<Option<ItemState>> {
         let queue = match self.queue_by_id(row.queue) {
             Ok(Some(queue)) => queue,
             Ok(None) | Err(Stop::Refused(_)) => return Ok(None),
             Err(Stop::Failed(error)) => return Err(error),
         };
-        if queue.schemas.output_data.is_some() || !self.may_reach(Some(&queue)) {
+        let is_checked = queue.schemas.output_data.is_some() || queue.schemas.analytics_data.is_some();
+        if is_checked || !self.reaches(ending, Some(&queue)) {
             return Ok(None);
         }
-        let event = event_of(&report.result, report.claim.holder());
-        match lifecycle::transition(&row.state, event, &queue.policy, self.now) {
+        let Some(holder) = ending.claim.or(row.state.holder) else { return Ok(None) };
+        match lifecycle::transition(&row.state, event_of(ending.result, holder), &queue.policy, self.now) {
             Ok(Transition::Change(change)) if change.copy.is_none() && change.recorded.is_empty() => {
                 Ok(Some(change.after))
             }
@@ -84,128 +157,85 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(());
         }
         let believed = std::mem::take(&mut self.believed);
-        let rows = believed.iter().map(|Believed { report, row, after, .. }| {
-            let output = match &report.result {
-                TransactionResult::Successful { output } => output.as_ref(),
-                _ => None,
-            };
-            let progress = report.progress.as_deref();
-            let written = Written { output, progress, ..Written::state(after, self.now) };
-            (report.claim.item, row.queue, &row.state, written)
+        let rows = believed.iter().map(|Believed { told, row, after, .. }| {
+            let ending = told.ending();
+            (ending.item, row.queue, &row.state, ending.written(after, self.now))
         });
         let rows: Vec<_> = rows.collect();
         let written = self.rows.write_ended(&rows)?;
         drop(rows);
         crash_point!("report.after_write");
-        for (Believed { at, report, row, after, within }, written) in believed.iter().zip(written) {
+        for (Believed { at, told, row, after, within }, written) in believed.iter().zip(written) {
             answers[*at] = if written {
                 self.statistics.entry(row.queue).or_default().moved(&row.state, after);
                 Ok(Answer::Status(after.status))
             } else {
                 let here = std::mem::replace(&mut self.within, *within);
-                let reported = self.report(report);
+                let ended = self.end(&told.ending());
                 self.within = here;
-                settled(reported)?
+                settled(ended)?
             };
         }
         Ok(())
     }
 
-    /// The result of a caller over HTTP: for whoever holds the item.
-    pub(super) fn settle(&mut self, settlement: &Settlement) -> Applied {
-        let Settlement { item: id, result, output, analytics, progress, operation_id } = settlement;
-        if let Some(progress) = progress {
-            validate_progress(progress)?;
-        }
-        if let Some(name) = operation_id {
-            validate_operation_id("OperationId", name)?;
-        }
-        let row = self.row_here(*id)?;
-        let holder = lifecycle::whoever_holds(&row.state)?;
-        let queue = self.queue_by_id(row.queue)?;
-        let policy = match &queue {
-            Some(queue) => {
-                check_schemas(queue, output.as_ref(), analytics.as_ref())?;
-                queue.policy.clone()
-            }
-            None => QueuePolicy::default(),
-        };
-        let event = event_of(result, holder);
-        let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
-            return Ok(Answer::Status(row.state.status));
-        };
-        let bounded = match result {
-            TransactionResult::Failed { exception, .. } => {
-                exception.clone().map(ProcessingException::within_limits)
-            }
-            _ => None,
-        };
-        let ended = change.after.status.is_final();
-        let written = Written {
-            output: output.as_ref(),
-            analytics: analytics.as_ref(),
-            operation_id: operation_id.as_deref().filter(|_| ended),
-            exception: bounded.as_ref(),
-            progress: progress.as_deref(),
-            ..Written::state(&change.after, self.now)
-        };
-        self.apply(*id, row.queue, &row.state, &change, &written)?;
-        Ok(Answer::Status(change.after.status))
-    }
-
-    pub(super) fn report(&mut self, report: &Report) -> Applied {
-        let id = report.claim.item;
-        if let Some(progress) = &report.progress {
-            validate_progress(progress)?;
-        }
+    fn end(&mut self, ending: &Ending<'_>) -> Applied {
+        ending.validate()?;
+        let id = ending.item;
         // Nearly always the row is as this process left it, and need not be read; the guarded write finds out.
         if let Some(row) = self.rows.believed_row(id) {
-            match self.report_on(report, &row) {
+            match self.end_at(ending, &row) {
                 Ok(Some(status)) => return Ok(Answer::Status(status)),
                 Ok(None) | Err(Stop::Refused(_)) => {} // somebody may have been at it: read it
                 Err(failed) => return Err(failed),
             }
         }
         // An item that is not there any more (retention took its chain) is a claim that is lost.
-        let row = self.rows.row(id)?.ok_or_else(|| no_claim(id))?;
-        let status = self.report_on(report, &row)?;
+        let row = self.rows.row(id)?.ok_or_else(|| ending.not_there())?;
+        let status = self.end_at(ending, &row)?;
         status.map(Answer::Status).ok_or_else(|| unreachable!("item {id} was read in this transaction"))
     }
 
-    /// Reports on an item whose row is this, or was. `None`: it is not any more, and nothing was written.
-    fn report_on(&mut self, report: &Report, row: &Row) -> Applied<Option<Status>> {
-        let id = report.claim.item;
-        let event = event_of(&report.result, report.claim.holder());
+    /// Ends the attempt of an item whose row is this, or was. `None`: it is not any more, and nothing was written.
+    fn end_at(&mut self, ending: &Ending<'_>, row: &Row) -> Applied<Option<Status>> {
+        let id = ending.item;
         // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
         let queue = self.queue_by_id(row.queue)?;
-        if !self.may_reach(queue.as_deref()) {
-            return Err(no_claim(id));
+        if !self.reaches(ending, queue.as_deref()) {
+            return Err(ending.not_there());
         }
-        if let (Some(queue), TransactionResult::Successful { output }) = (&queue, &report.result)
-            && row.state.holder == Some(report.claim.holder())
-        {
-            check_schemas(queue, output.as_ref(), None)?;
+        let holder = match ending.claim {
+            Some(claim) => claim,
+            None => lifecycle::whoever_holds(&row.state)?,
+        };
+        if let Some(queue) = queue.as_ref().filter(|_| row.state.holder == Some(holder)) {
+            check_schemas(queue, ending.output, ending.analytics)?;
         }
         let policy = queue.map(|queue| queue.policy.clone()).unwrap_or_default();
+        let event = event_of(ending.result, holder);
         let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
             return Ok(Some(row.state.status));
         };
-        let mut written =
-            Written { progress: report.progress.as_deref(), ..Written::state(&change.after, self.now) };
-        let bounded;
-        match &report.result {
-            TransactionResult::Successful { output } => written.output = output.as_ref(),
-            TransactionResult::Failed { exception: Some(exception), .. } => {
-                bounded = exception.clone().within_limits();
-                written.exception = Some(&bounded);
+        let bounded = match ending.result {
+            TransactionResult::Failed { exception, .. } => {
+                exception.clone().map(ProcessingException::within_limits)
             }
-            _ => {}
-        }
+            _ => None,
+        };
+        let written = Written { exception: bounded.as_ref(), ..ending.written(&change.after, self.now) };
         if !self.rows.write(id, row.queue, &row.state, &written)? {
             return Ok(None);
         }
         self.written(id, row.queue, &row.state, &change)?;
         Ok(Some(change.after.status))
+    }
+
+    /// Whether whoever ends an attempt may know of it. Without a claim it is looked for in the folder.
+    fn reaches(&self, ending: &Ending<'_>, queue: Option<&QueueDefinition>) -> bool {
+        match ending.claim {
+            Some(_) => self.may_reach(queue),
+            None => queue.is_some_and(|queue| queue.folders.contains(&self.within.folder)),
+        }
     }
 }
 

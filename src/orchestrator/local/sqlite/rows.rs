@@ -442,7 +442,7 @@ fn item(connection: &Connection, id: ItemId) -> Sql<Option<QueueItem>> {
         item_columns!(),
         " FROM item",
         item_joins!("item.id"),
-        " WHERE item.id = ?1 AND item.queue_id IN (SELECT queue.id FROM queue WHERE queue.deleted = 0)"
+        " WHERE item.id = ?1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND queue.deleted = 0)"
     );
     let found = prepared(connection, SQL)?.query_row([id.0], columns::item).optional()?;
     let Some((state, mut item)) = found else { return Ok(None) };
