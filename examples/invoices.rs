@@ -1,6 +1,6 @@
 //! Posts the invoices of a CSV file to an ERP, durably: the main job.
 //!
-//! `cargo run --release --example invoices [-- FILE.csv] [--url URL] [--robots N]`
+//! `cargo run --release --example invoices [-- FILE.csv] [--url URL] [--robots N] [--stay]`
 //!
 //! Each row becomes a queue item whose reference is the invoice's number; the queue takes each reference once,
 //! so a second run adds nothing twice. Rows that cannot be read are told and left out. Invoices that make no
@@ -22,12 +22,13 @@ use performer::{
 use serde::{Deserialize, Serialize};
 
 const QUEUE: &str = "Invoices";
-const USAGE: &str = "usage: invoices [FILE.csv] [--url URL] [--robots N]
+const USAGE: &str = "usage: invoices [FILE.csv] [--url URL] [--robots N] [--stay]
 
   FILE.csv    columns InvoiceNo, InvoiceDate, CustomerID, TotalPrice
               (default: the 200 invoices beside the example)
   --url URL   where the queue is (default: sqlite:invoices.db, in this folder)
-  --robots N  how many robots post side by side (default: 8)";
+  --robots N  how many robots post side by side (default: 8)
+  --stay      goes on when the queue is empty, until it is stopped";
 
 type Error = Box<dyn std::error::Error>;
 
@@ -136,7 +137,7 @@ async fn run() -> Result<(), Error> {
     define_queue(&*orchestrator).await?;
     add(&*orchestrator, &invoices).await?;
     let mut totals = Totals::default();
-    let ended = perform(orchestrator.clone(), arguments.robots, &mut totals).await;
+    let ended = perform(orchestrator.clone(), &arguments, &mut totals).await;
     totals.print();
     add_up(&*orchestrator).await?;
     ended
@@ -146,12 +147,14 @@ struct Arguments {
     file: PathBuf,
     url: String,
     robots: u32,
+    stay: bool,
 }
 
 impl Arguments {
     fn read() -> Result<Option<Self>, Error> {
         let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/invoices.csv"));
-        let mut arguments = Self { file: beside, url: "sqlite:invoices.db".to_owned(), robots: 8 };
+        let mut arguments =
+            Self { file: beside, url: "sqlite:invoices.db".to_owned(), robots: 8, stay: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value\n\n{USAGE}"));
@@ -159,6 +162,7 @@ impl Arguments {
                 "--help" | "-h" => return Ok(None),
                 "--url" => arguments.url = value()?,
                 "--robots" => arguments.robots = value()?.parse().map_err(|e| format!("--robots: {e}"))?,
+                "--stay" => arguments.stay = true,
                 option if option.starts_with('-') => Err(format!("unknown option {option}\n\n{USAGE}"))?,
                 file => arguments.file = PathBuf::from(file),
             }
@@ -271,18 +275,21 @@ async fn add(orchestrator: &dyn Administration, invoices: &[Invoice]) -> Result<
 /// Performs until nothing waits any more, postponed invoices included.
 async fn perform(
     orchestrator: Arc<dyn Administration>,
-    robots: u32,
+    arguments: &Arguments,
     totals: &mut Totals,
 ) -> Result<(), Error> {
     let waiting = orchestrator.queue_statistics(QUEUE).await?.new;
     let progress = Progress::new(waiting.unsigned_abs());
     loop {
         let shown = progress.clone();
-        let ended = Performer::new(QUEUE, PostInvoices::default)
-            .robots(robots)
-            .on_event(move |event| shown.show(event))
-            .run_until_empty(orchestrator.clone())
-            .await;
+        let performer = Performer::new(QUEUE, PostInvoices::default)
+            .robots(arguments.robots)
+            .on_event(move |event| shown.show(event));
+        let ended = if arguments.stay {
+            performer.run(orchestrator.clone()).await
+        } else {
+            performer.run_until_empty(orchestrator.clone()).await
+        };
         let stopped = match ended {
             Ok(summary) => {
                 totals.add(&summary);

@@ -1282,6 +1282,8 @@ macro_rules! every_backend {
         suite!(memory: $($test),+);
         #[cfg(feature = "sqlite")]
         suite!(sqlite: $($test),+);
+        #[cfg(feature = "postgres")]
+        suite!(postgres: $($test),+);
         #[cfg(feature = "server")]
         suite!(http: $($test),+);
     };

@@ -33,6 +33,7 @@ use crate::orchestrator::{Administration, connect};
     arg_required_else_help = true,
     after_help = "Where the queues are is told by --url or PERFORMER_URL:\n  \
         sqlite:invoices.db                 a file on this machine\n  \
+        postgres://user@host/database      a PostgreSQL database\n  \
         http://127.0.0.1:8095              a performer serve\n  \
         https://cloud.uipath.com/a/b/orchestrator_   a UiPath Orchestrator\n\
         Over HTTP the caller is told by UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), the folder by\n\

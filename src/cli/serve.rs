@@ -27,7 +27,7 @@ Testing your own robot: --strict is as hard as the cloud (only robots are handed
   --fault '*=300ms@50%'                     every second answer comes 300 ms late\n  \
   --fault 'StartTransaction=abandon@5%'     the item is abandoned as soon as it is handed out")]
 pub(super) struct Serve {
-    /// Where the queues are kept: sqlite:FILE, or memory: for what may be lost
+    /// Where the queues are kept: sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, or memory: for what may be lost
     #[arg(long, default_value = "sqlite:orchestrator.db", value_name = "URL")]
     store: String,
     /// The address to listen at
@@ -141,7 +141,7 @@ impl Serve {
     }
 
     fn greet(&self, url: &str, first: Option<&FirstClient>) -> Result<(), Problem> {
-        output::line(format!("performer serves {} at {url}", self.store))?;
+        output::line(format!("performer serves {} at {url}", without_password(&self.store)))?;
         let Some(FirstClient { id, secret }) = first else { return Ok(()) };
         let (shown, secret) = match secret {
             Some(secret) => (format!("{secret}   (shown once)"), secret.as_str()),
@@ -159,6 +159,19 @@ impl Serve {
         output::line(format!(
             "\nUse it from a program (--url {url}):\n  export UIPATH_CLIENT_ID={id} UIPATH_CLIENT_SECRET={secret} UIPATH_FOLDER_PATH=Shared"
         ))
+    }
+}
+
+/// The address of a store, as everybody may see it.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((who, host)) => {
+            let user = who.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}@{host}{}", &rest[end..])
+        }
+        None => url.to_owned(),
     }
 }
 
@@ -187,4 +200,21 @@ async fn stopped() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            ("sqlite:orchestrator.db", "sqlite:orchestrator.db"),
+            ("postgres://ann:s3cret@host:5432/db?schema=x", "postgres://ann@host:5432/db?schema=x"),
+            ("postgres://ann:p@ss@host/db", "postgres://ann@host/db"),
+            ("postgres://host/db", "postgres://host/db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 }

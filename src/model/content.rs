@@ -52,7 +52,7 @@ impl SpecificContent {
         Self::new(&value)
     }
 
-    #[cfg(any(feature = "sqlite", feature = "uipath"))] // the back ends that keep text
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // the back ends that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -132,7 +132,7 @@ impl Output {
         (Some(Self(text.into())), Some(reason))
     }
 
-    #[cfg(any(feature = "sqlite", feature = "uipath"))] // the back ends that keep text
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // the back ends that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -177,7 +177,7 @@ impl Analytics {
         Ok(Self(text.into()))
     }
 
-    #[cfg(feature = "sqlite")] // the back end that keeps text
+    #[cfg(any(feature = "sqlite", feature = "postgres"))] // the back ends that keep text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }

@@ -89,7 +89,7 @@ impl OrchestratorError {
     }
 
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "uipath")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "uipath")),
         expect(dead_code, reason = "only back ends with a driver have sources")
     )]
     pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {

@@ -376,23 +376,19 @@ pub struct Swept {
 pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
     let (scheme, rest) = split(url)?;
     match scheme.to_ascii_lowercase().as_str() {
-        "memory" | "sqlite" => Ok(Arc::new(Observed::new(local::Local::open(url).await?))),
+        "memory" | "sqlite" | "postgres" | "postgresql" => {
+            Ok(Arc::new(Observed::new(local::Local::open(url).await?)))
+        }
         "http" | "https" => connect_uipath(url).await,
         "uipath" if rest.is_empty() => {
             let url = std::env::var("UIPATH_URL");
             connect_uipath(&url.map_err(|_| invalid("uipath: needs UIPATH_URL, which a job has".to_owned()))?)
                 .await
         }
-        scheme @ ("postgres" | "postgresql") => {
-            let message = format!(
-                "this version of performer has no back end for {scheme}: yet; use sqlite:, memory: or https:"
-            );
-            Err(OrchestratorError::new(ErrorKind::Unsupported, message))
-        }
         // The rest of the URL is not repeated: it may hold a secret.
-        scheme => {
-            Err(invalid(format!("unknown scheme {scheme:?}; known are sqlite:, memory:, https: and uipath:")))
-        }
+        scheme => Err(invalid(format!(
+            "unknown scheme {scheme:?}; known are sqlite:, postgres:, memory:, https: and uipath:"
+        ))),
     }
 }
 

@@ -6,7 +6,11 @@
     reason = "each test file uses its part of this"
 )]
 
+#[cfg(feature = "postgres")]
+pub mod cut;
 pub mod observers;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod scripted;
 #[cfg(feature = "server")]
 pub mod served;
@@ -36,6 +40,8 @@ pub struct Fixture {
     pub orchestrator: Arc<dyn Administration>,
     pub clock: Arc<ManualClock>,
     pub folder: Option<tempfile::TempDir>,
+    #[cfg(feature = "postgres")]
+    pub schema: Option<postgres::Schema>,
     #[cfg(feature = "server")]
     pub served: Option<served::Served>,
 }
@@ -56,6 +62,14 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
         Self::over(Arc::new(store), clock, Some(folder))
+    }
+
+    #[cfg(feature = "postgres")]
+    pub async fn postgres() -> Self {
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        let schema = postgres::Schema::new();
+        let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+        Self { schema: Some(schema), ..Self::over(Arc::new(store), clock, None) }
     }
 
     /// The client against a server of our own over a SQLite file.
@@ -79,6 +93,8 @@ impl Fixture {
             orchestrator,
             clock,
             folder,
+            #[cfg(feature = "postgres")]
+            schema: None,
             #[cfg(feature = "server")]
             served: None,
         }

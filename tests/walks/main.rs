@@ -7,6 +7,10 @@
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
 mod model;
+#[cfg(feature = "postgres")]
+#[expect(dead_code, reason = "what all tests share is more than this one needs")]
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod system;
 
 use performer::orchestrator::local::Local;
@@ -24,9 +28,9 @@ fn walks() -> u32 {
     asked.unwrap_or(if cfg!(debug_assertions) { 60 } else { 2_000 })
 }
 
-fn walk<S: Store>() {
+fn walk<S: Store>(walks: u32) {
     let config =
-        Config { cases: walks(), max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() };
+        Config { cases: walks, max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() };
     let steps = Model::sequential_strategy(STEPS);
     let walked = TestRunner::new(config.clone()).run(&steps, |(model, steps, seen)| {
         System::<S>::test_sequential(config.clone(), model, steps, seen);
@@ -44,14 +48,14 @@ struct InMemory;
 impl Store for InMemory {
     fn open(
         clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Local, Option<tempfile::TempDir>) {
+    ) -> (Local, Option<Box<dyn std::any::Any>>) {
         (Local::simulated_memory(clock, 1), None)
     }
 }
 
 #[test]
 fn memory_walks_as_the_model() {
-    walk::<InMemory>();
+    walk::<InMemory>(walks());
 }
 
 /// Queues in a file.
@@ -63,16 +67,38 @@ struct InAFile;
 impl Store for InAFile {
     fn open(
         clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Local, Option<tempfile::TempDir>) {
+    ) -> (Local, Option<Box<dyn std::any::Any>>) {
         let folder = system::quick_folder();
-        (Local::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(folder))
+        (Local::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(Box::new(folder)))
     }
 }
 
 #[cfg(feature = "sqlite")]
 #[test]
 fn sqlite_walks_as_the_model() {
-    walk::<InAFile>();
+    walk::<InAFile>(walks());
+}
+
+/// Queues in a schema of a database.
+#[cfg(feature = "postgres")]
+#[derive(Debug)]
+struct InADatabase;
+
+#[cfg(feature = "postgres")]
+impl Store for InADatabase {
+    fn open(
+        clock: std::sync::Arc<performer::model::clock::ManualClock>,
+    ) -> (Local, Option<Box<dyn std::any::Any>>) {
+        let schema = postgres::Schema::new();
+        (Local::simulated_postgres(&schema.url, clock, 1).unwrap(), Some(Box::new(schema)))
+    }
+}
+
+/// A step takes a hundred times as long there.
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres_walks_as_the_model() {
+    walk::<InADatabase>((walks() / 20).max(10));
 }
 
 /// The negative control: a store that forgets to void the claim of a postponed item is found out.

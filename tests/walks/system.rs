@@ -24,7 +24,8 @@ const QUEUE: &str = "Walks";
 
 /// A kind of store.
 pub trait Store: std::fmt::Debug + 'static {
-    fn open(clock: Arc<ManualClock>) -> (Local, Option<tempfile::TempDir>);
+    /// A store, and what goes when it goes.
+    fn open(clock: Arc<ManualClock>) -> (Local, Option<Box<dyn std::any::Any>>);
 }
 
 /// A folder in memory, where there is one: nothing here is about the disk.
@@ -62,7 +63,7 @@ impl Wrong {
 pub struct System<S> {
     store: Local,
     clock: Arc<ManualClock>,
-    _folder: Option<tempfile::TempDir>,
+    _kept: Option<Box<dyn std::any::Any>>,
     jobs: Vec<JobKey>,
     claims: Vec<Claim>,
     /// How many items there were before the step, those that were removed included.
@@ -95,13 +96,13 @@ fn done<T>(answer: Result<T, OrchestratorError>) -> Vec<String> {
 impl<S: Store> System<S> {
     fn new(model: &Model) -> Self {
         let clock = Arc::new(ManualClock::new(model::start_of_time()));
-        let (store, folder) = S::open(clock.clone());
+        let (store, kept) = S::open(clock.clone());
         now(store.create_queue(NewQueueDefinition::new(QUEUE).policy(model.policy.clone()))).unwrap();
         let (jobs, claims) = (Vec::new(), Vec::new());
         Self {
             store,
             clock,
-            _folder: folder,
+            _kept: kept,
             jobs,
             claims,
             items: 0,

@@ -51,7 +51,7 @@ impl<R: Rows> Store for R {
         if let Err(error) = self.begin() {
             return all(count, &error);
         }
-        let (now, known) = (clock.now(), Known::default());
+        let (now, known) = (self.now(clock), Known::default());
         let apply = Apply {
             rows: self,
             clock,
@@ -213,6 +213,9 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     fn one(&mut self, operation: Operation) -> Applied {
+        if operation.changes_queues() {
+            self.rows.lock_queues()?;
+        }
         match operation {
             Operation::StartJob(job) => self.start_job(job),
             Operation::Beat(job) => self.beat(job),

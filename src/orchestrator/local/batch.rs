@@ -146,7 +146,10 @@ impl Batch {
     }
 
     /// A store on threads, one that writes and two that read. They end when this is dropped.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "memory is called in place"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        expect(dead_code, reason = "memory is called in place")
+    )]
     pub(crate) fn on_threads(
         writer: Box<dyn Store>,
         readers: [Box<dyn Store>; 2],

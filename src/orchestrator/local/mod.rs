@@ -7,7 +7,7 @@
 //! | `store.rs` | the trait of a store: operations, queries, answers |
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
 //! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
-//! | `memory.rs`, `sqlite/` | such stores |
+//! | `memory.rs`, `sqlite/`, `postgres/` | such stores |
 //! | `sweep.rs` | which jobs seem to be gone |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,8 @@ mod apply;
 mod batch;
 mod inbox;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -58,7 +60,7 @@ impl Local {
         Self::memory_with_clock(Arc::new(SystemClock::new()))
     }
 
-    /// The store at a URL: `sqlite:` and a path, or `memory:`.
+    /// The store at a URL: `sqlite:` and a path, `postgres://…`, or `memory:`.
     ///
     /// # Errors
     ///
@@ -69,7 +71,11 @@ impl Local {
             "memory" if rest.is_empty() => Ok(Self::memory()),
             "memory" => Err(super::invalid(format!("memory: takes nothing behind the colon, not {rest:?}"))),
             "sqlite" => Self::open_sqlite(rest).await,
-            scheme => Err(super::invalid(format!("{scheme}: is no store; stores are sqlite: and memory:"))),
+            "postgres" | "postgresql" => Self::open_postgres(url).await,
+            scheme => {
+                let known = "sqlite:, postgres: and memory:";
+                Err(super::invalid(format!("{scheme}: is no store; stores are {known}")))
+            }
         }
     }
 
@@ -90,6 +96,18 @@ impl Local {
             )));
         }
         Self::sqlite(path).await
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn open_postgres(url: &str) -> Result<Self> {
+        Self::postgres(url).await
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    async fn open_postgres(_url: &str) -> Result<Self> {
+        let message =
+            "performer was built without its feature \"postgres\"; build it with --features postgres";
+        Err(super::OrchestratorError::new(super::ErrorKind::Unsupported, message))
     }
 
     #[cfg(not(feature = "sqlite"))]
@@ -127,19 +145,67 @@ impl Local {
         path: impl Into<std::path::PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        use super::{ErrorKind, OrchestratorError};
         let path = path.into();
         let now = clock.now();
+        let (writer, readers) = Self::opened(move || sqlite::open(&path, now)).await?;
+        Self::on_threads(writer, readers, clock)
+    }
+
+    /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is made when it is not
+    /// there, or brought up to date.
+    ///
+    /// The URL is libpq's: `postgres://user:password@host:5432/database?sslmode=verify-full`; `?schema=` names the
+    /// schema of the tables (default: `performer`). Without a password there, `PGPASSWORD` is used. The database's clock decides, its settings say how durable a commit is.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for a URL that cannot be read; Unauthorized for a user or password that the database refuses; Unavailable
+    /// when it cannot be reached or is a standby; Unsupported when it is too old; Other when its schema is newer than
+    /// this program.
+    #[cfg(feature = "postgres")]
+    pub async fn postgres(url: &str) -> Result<Self> {
+        Self::open_postgres_with(url, Arc::new(SystemClock::new()), true).await
+    }
+
+    /// The same, with a clock of the caller's that decides instead of the database's. For tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`postgres`](Self::postgres).
+    #[doc(hidden)]
+    #[cfg(feature = "postgres")]
+    pub async fn postgres_with_clock(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_postgres_with(url, clock, false).await
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn open_postgres_with(url: &str, clock: Arc<dyn Clock>, keeps_time: bool) -> Result<Self> {
+        let url = url.to_owned();
+        let (writer, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
+        Self::on_threads(writer, readers, clock)
+    }
+
+    /// Opens a store. That may wait for others; a thread of its own keeps the runtime free.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    async fn opened<S: Send + 'static>(open: impl FnOnce() -> Result<S> + Send + 'static) -> Result<S> {
         let (answer, opened) = tokio::sync::oneshot::channel();
-        // Opening may wait for another process; a thread of its own keeps the runtime free.
-        std::thread::spawn(move || drop(answer.send(sqlite::open(&path, now))));
-        let gone = |_| OrchestratorError::new(ErrorKind::Other, "the thread that opened the file ended");
-        let (writer, [quick, slow]) = opened.await.map_err(gone)??;
-        let batch = Batch::on_threads(Box::new(writer), [Box::new(quick), Box::new(slow)], clock.clone())
-            .map_err(|error| {
-                OrchestratorError::new(ErrorKind::Unavailable, "cannot start the threads of the store")
-                    .because(error)
-            })?;
+        std::thread::spawn(move || drop(answer.send(open())));
+        let gone = "the thread that opened the store ended";
+        opened.await.map_err(|_| super::OrchestratorError::new(super::ErrorKind::Other, gone))?
+    }
+
+    /// A store on threads of its own.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    fn on_threads<S: store::Store + 'static>(
+        writer: S,
+        [quick, slow]: [S; 2],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let batch = Batch::on_threads(Box::new(writer), [Box::new(quick), Box::new(slow)], clock.clone());
+        let batch = batch.map_err(|error| {
+            let message = "cannot start the threads of the store";
+            super::OrchestratorError::new(super::ErrorKind::Unavailable, message).because(error)
+        })?;
         Ok(Self::new(batch, clock))
     }
 
@@ -159,6 +225,18 @@ impl Local {
     #[cfg(feature = "sqlite")]
     pub fn simulated_sqlite(path: &std::path::Path, clock: Arc<dyn Clock>, seed: u64) -> Result<Self> {
         let store = sqlite::open_one(path, KeyMaker::with_seed(seed))?;
+        Ok(Self::new(Batch::in_place(Box::new(store), clock.clone()), clock))
+    }
+
+    /// Queues in a database, called in place, with keys from a seed. For simulations.
+    ///
+    /// # Errors
+    ///
+    /// As [`postgres`](Self::postgres).
+    #[doc(hidden)]
+    #[cfg(feature = "postgres")]
+    pub fn simulated_postgres(url: &str, clock: Arc<dyn Clock>, seed: u64) -> Result<Self> {
+        let store = postgres::open_one(url, KeyMaker::with_seed(seed))?;
         Ok(Self::new(Batch::in_place(Box::new(store), clock.clone()), clock))
     }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::super::Result;
 use super::batch::GivenUp;
 use super::store::Taker;
+use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
 use crate::model::history::Recorded;
@@ -25,6 +26,10 @@ use crate::model::statistics::{Ended, QueueStatistics};
 pub(crate) trait Rows: Send {
     /// Opens the transaction; nobody else writes until it ends.
     fn begin(&mut self) -> Result<()>;
+    /// The time of the open transaction: the caller's, unless the store has a clock of its own.
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        clock.now()
+    }
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: what cannot be undone is reopened.
@@ -44,6 +49,10 @@ pub(crate) trait Rows: Send {
     /// Makes the key of the next item that will be inserted: greater than that of every item before it.
     fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey>;
 
+    /// The transaction is about to change queues: where others write at the same time, they have to wait.
+    fn lock_queues(&mut self) -> Result<()> {
+        Ok(())
+    }
     fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>>;
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>>;
     /// All queues, by name.
@@ -189,7 +198,7 @@ pub(crate) struct TakenRow {
 }
 
 /// What is written with a change of state.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Written<'a> {
     pub(crate) state: &'a ItemState,
     pub(crate) now: Timestamp,

@@ -230,6 +230,16 @@ pub(crate) enum Operation {
     },
 }
 
+impl Operation {
+    /// Whether it makes, changes or deletes queues: nobody else may have looked one up then.
+    pub(crate) fn changes_queues(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateQueue(_) | Self::UpdateQueue { .. } | Self::DeleteQueue(_) | Self::ShareQueues { .. }
+        )
+    }
+}
+
 #[cfg(feature = "crash-points")]
 impl Operation {
     /// What it is called in the names of crash points.

@@ -1,0 +1,232 @@
+//! Where a database is: the URL, as libpq reads it, and one option of ours.
+//!
+//! `postgres://user:password@host:port/database?sslmode=verify-full&schema=performer`
+
+use std::fmt;
+use std::path::PathBuf;
+
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::{error, tls};
+
+/// The schema that the tables are in, unless the URL says another.
+const SCHEMA: &str = "performer";
+
+/// The longest name of PostgreSQL, in bytes.
+const LONGEST_NAME: usize = 63;
+
+/// How the certificate of a server is looked at (libpq's `sslmode`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// There is no TLS at all.
+    NoTls,
+    /// What is sent is encrypted, whoever is at the other end: `prefer`, `allow` and `require`.
+    Anybody,
+    /// The certificate must come from a known authority; `named`: and be the host's.
+    Authorities { root: Option<PathBuf>, named: bool },
+}
+
+/// A database, and a schema in it.
+#[derive(Clone)]
+pub(super) struct Address {
+    config: Config,
+    schema: String,
+    trust: Trust,
+}
+
+/// Without the password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the database {}", self.config.get_dbname().or(self.config.get_user()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// Invalid. The URL is not repeated: it may hold a password.
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (mut schema, mut sslmode, mut root) = (SCHEMA.to_owned(), None, None);
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "schema" => schema = value.to_owned(),
+                "sslmode" => sslmode = Some(value),
+                "sslrootcert" => root = Some(value).filter(|value| *value != "system").map(PathBuf::from),
+                _ => rest.push(pair),
+            }
+        }
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if schema.is_empty() || schema.len() > LONGEST_NAME || !schema.chars().all(is_name) {
+            return Err(invalid(format!(
+                "schema {schema:?} is no name: it has 1 to {LONGEST_NAME} small letters, digits and underscores"
+            )));
+        }
+        let trust = match sslmode.unwrap_or("prefer") {
+            "disable" => Trust::NoTls,
+            "allow" | "prefer" | "require" => Trust::Anybody,
+            "verify-ca" => Trust::Authorities { root, named: false },
+            "verify-full" => Trust::Authorities { root, named: true },
+            other => {
+                return Err(invalid(format!(
+                    "sslmode {other:?} is unknown; it is disable, allow, prefer, require, verify-ca or verify-full"
+                )));
+            }
+        };
+        let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+        let mut config: Config = url.parse().map_err(|error| {
+            invalid(
+                "this is no address of PostgreSQL; write postgres://user:password@host/database".to_owned(),
+            )
+            .because(error)
+        })?;
+        config.ssl_mode(match (&trust, sslmode) {
+            (Trust::NoTls, _) => SslMode::Disable,
+            (Trust::Anybody, Some("allow" | "prefer") | None) => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        // Where a password should not stand in an address.
+        if config.get_password().is_none()
+            && let Ok(password) = std::env::var("PGPASSWORD")
+        {
+            config.password(password);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("performer");
+        }
+        // Of several hosts the one that can be written to.
+        if config.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        Ok(Self { config, schema, trust })
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The schema as statements name it. It has no character that would have to be escaped.
+    pub(super) fn quoted_schema(&self) -> String {
+        format!("\"{}\"", self.schema)
+    }
+
+    /// Where those who add tell those who wait.
+    pub(super) fn channel(&self) -> String {
+        format!("performer_{}", self.schema)
+    }
+
+    /// A connection, whose other half runs on the runtime that this is called on.
+    pub(super) async fn connect(&self) -> Result<Client> {
+        let failed = |error| error::explain(error, self);
+        if self.trust == Trust::NoTls {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+            tokio::spawn(connection);
+            return Ok(client);
+        }
+        let (client, connection) = self.config.connect(tls::connector(&self.trust)?).await.map_err(failed)?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// A connection that listens: `heard` is called for each notification, until the connection ends.
+    pub(super) async fn listen(&self, heard: impl Fn() + Send + Sync) -> Result<()> {
+        match &self.trust {
+            Trust::NoTls => {
+                let (client, connection) =
+                    self.config.connect(NoTls).await.map_err(|error| error::explain(error, self))?;
+                self.listen_on(client, connection, heard).await
+            }
+            trust => {
+                let connected = self.config.connect(tls::connector(trust)?).await;
+                let (client, connection) = connected.map_err(|error| error::explain(error, self))?;
+                self.listen_on(client, connection, heard).await
+            }
+        }
+    }
+
+    async fn listen_on<S, T>(
+        &self,
+        client: Client,
+        mut connection: tokio_postgres::Connection<S, T>,
+        heard: impl Fn(),
+    ) -> Result<()>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let failed = |error| error::explain(error, self);
+        let messages = async {
+            while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let tokio_postgres::AsyncMessage::Notification(_) = message.map_err(failed)? {
+                    heard();
+                }
+            }
+            Ok(())
+        };
+        let sql = format!("LISTEN \"{}\"", self.channel());
+        let listening = async {
+            client.batch_execute(&sql).await.map_err(failed)?;
+            heard(); // what happened before is looked for once
+            std::future::pending::<Result<()>>().await
+        };
+        tokio::select! {
+            ended = messages => ended,
+            failed = listening => failed,
+        }
+    }
+}
+
+fn invalid(message: String) -> OrchestratorError {
+    OrchestratorError::new(ErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_and_whom_to_trust() {
+        let read = |url: &str| Address::parse(url).unwrap();
+        let plain = read("postgres://u:p@h/d");
+        assert_eq!((plain.schema(), &plain.trust), ("performer", &Trust::Anybody));
+        assert_eq!(plain.config.get_ssl_mode(), SslMode::Prefer);
+        let full =
+            read("postgresql://u@h/d?sslmode=verify-full&sslrootcert=/a/b.pem&schema=x_1&connect_timeout=3");
+        assert_eq!(full.trust, Trust::Authorities { root: Some("/a/b.pem".into()), named: true });
+        assert_eq!((full.schema(), full.config.get_ssl_mode()), ("x_1", SslMode::Require));
+        let system = read("postgres://h/d?sslmode=verify-ca&sslrootcert=system");
+        assert_eq!(system.trust, Trust::Authorities { root: None, named: false });
+        assert_eq!(read("postgres://h/d?sslmode=disable").trust, Trust::NoTls);
+        assert_eq!(read("postgres://h/d?sslmode=require").config.get_ssl_mode(), SslMode::Require);
+        let two = read("postgres://a,b/d");
+        assert_eq!(two.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+    }
+
+    #[test]
+    fn a_url_that_is_wrong_is_refused_without_its_password() {
+        for wrong in [
+            "postgres://u:secret@h/d?schema=a b",
+            "postgres://u:secret@h/d?schema=",
+            "postgres://u:secret@h/d?schema=\"x",
+            "postgres://u:secret@h/d?sslmode=maybe",
+            "postgres://u:secret@h:port/d",
+            "postgres://u:secret@h/d?unknown=1",
+        ] {
+            let error = Address::parse(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{wrong}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+}

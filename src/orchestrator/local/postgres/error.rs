@@ -1,0 +1,75 @@
+//! What PostgreSQL's errors mean to a caller.
+
+use std::fmt;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::super::super::{ErrorKind, OrchestratorError};
+
+/// An error of PostgreSQL, with the database and the remedy. Only for what is known not to have been committed.
+pub(super) fn explain(error: Error, database: impl fmt::Display) -> OrchestratorError {
+    let Some(refused) = error.as_db_error() else {
+        let (kind, message) = if error.is_closed() || is_io(&error) {
+            (ErrorKind::Unavailable, format!("the connection to {database} was lost"))
+        } else {
+            (ErrorKind::Other, format!("{database} was not understood"))
+        };
+        return OrchestratorError::new(kind, message).because(error);
+    };
+    let state = refused.code();
+    let (kind, message) = match state {
+        &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN | &SqlState::CANNOT_CONNECT_NOW => {
+            (ErrorKind::Unavailable, format!("{database} is being stopped or started"))
+        }
+        &SqlState::TOO_MANY_CONNECTIONS => {
+            (ErrorKind::Unavailable, format!("{database} has no connection left"))
+        }
+        &SqlState::READ_ONLY_SQL_TRANSACTION => {
+            (ErrorKind::Unavailable, format!("{database} can be read and not written at this moment"))
+        }
+        &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE => {
+            (ErrorKind::Unavailable, format!("others were in the way on {database}; nothing was changed"))
+        }
+        &SqlState::LOCK_NOT_AVAILABLE | &SqlState::QUERY_CANCELED => {
+            (ErrorKind::Unavailable, format!("a statement took too long on {database}; nothing was changed"))
+        }
+        &SqlState::DISK_FULL => {
+            (ErrorKind::Unavailable, format!("there is no space left on the disk of {database}"))
+        }
+        &SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            (ErrorKind::Unauthorized, format!("{database} refused the user or the password"))
+        }
+        &SqlState::INSUFFICIENT_PRIVILEGE => {
+            (ErrorKind::Unauthorized, format!("the user may not do this on {database}"))
+        }
+        &SqlState::INVALID_CATALOG_NAME => (ErrorKind::Other, format!("{database} does not exist")),
+        // Of a connection (08), of resources (53), of the operator (57).
+        other if ["08", "53", "57"].iter().any(|class| other.code().starts_with(class)) => {
+            (ErrorKind::Unavailable, format!("{database} cannot be used at this moment"))
+        }
+        _ => (ErrorKind::Other, format!("PostgreSQL refused a statement on {database}")),
+    };
+    OrchestratorError::new(kind, message).because(error)
+}
+
+/// Something had no end.
+pub(super) fn too_slow(database: impl fmt::Display, what: &str) -> OrchestratorError {
+    OrchestratorError::new(ErrorKind::Unavailable, format!("{database} took too long {what}"))
+}
+
+/// A row that is not as the schema says.
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> OrchestratorError {
+    OrchestratorError::new(ErrorKind::Other, "a row of the database cannot be read").because(error)
+}
+
+/// Whether the connection is of no use after this error. After any other the transaction can be undone.
+pub(super) fn breaks_the_connection(error: &Error) -> bool {
+    let Some(refused) = error.as_db_error() else { return true };
+    let code = refused.code().code();
+    code.starts_with("08") || code.starts_with("57P") || code == SqlState::READ_ONLY_SQL_TRANSACTION.code()
+}
+
+fn is_io(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}

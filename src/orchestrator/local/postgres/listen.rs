@@ -1,0 +1,67 @@
+//! Hears of what other processes add. A notification is a hint: whoever waits looks by itself too, now and then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::address::Address;
+
+/// How long to wait before listening again after the connection was lost.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A thread with a connection that listens, until this is dropped.
+pub(super) struct Listener {
+    heard: Arc<AtomicBool>,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    pub(super) fn start(address: Address) -> Result<Self> {
+        let (heard, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let failed = |error: std::io::Error| {
+            OrchestratorError::new(ErrorKind::Unavailable, "cannot start the thread that listens")
+                .because(error)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (hears, stopped) = (heard.clone(), stop.clone());
+        let listening = async move {
+            let heard = || hears.store(true, Ordering::Relaxed);
+            loop {
+                tokio::select! {
+                    () = stopped.cancelled() => return,
+                    ended = address.listen(heard) => {
+                        if let Err(error) = ended {
+                            tracing::debug!(%error, "nothing is heard of other processes for a while");
+                        }
+                    }
+                }
+                tokio::select! {
+                    () = stopped.cancelled() => return,
+                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("performer-listener".to_owned());
+        let thread = thread.spawn(move || runtime.block_on(listening)).map_err(failed)?;
+        Ok(Self { heard, stop, thread: Some(thread) })
+    }
+
+    /// Whether anything was heard since this was asked last.
+    pub(super) fn heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // it does not panic
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Makes the schema, and brings an older one up to date. Each step and its number are one transaction, under a lock that
+//! only one process has: nobody ever sees half a schema.
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::columns::get;
+use super::session::Session;
+
+/// The schema, by version; never change an old one.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_queues_items_jobs.sql")];
+
+/// The oldest version of PostgreSQL that is known to do.
+const OLDEST: i32 = 13_00_00;
+
+pub(super) fn migrate(session: &mut Session) -> Result<()> {
+    let database = session.address().to_string();
+    let version = session.query_once("SELECT current_setting('server_version_num')::integer", &[])?;
+    let version: i32 = version.first().map_or(Ok(0), |row| get(row, 0))?;
+    if version < OLDEST {
+        let message = format!("{database} is PostgreSQL {}; performer needs 13 or later", version / 10_000);
+        return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+    }
+    let schema = session.address().schema().to_owned();
+    let quoted = session.address().quoted_schema();
+    session.batch("BEGIN")?;
+    let migrated = (|| {
+        let name = format!("performer/{schema}/schema");
+        session.query_once("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&name])?;
+        let there = "SELECT to_regclass($1 || '.schema_version') IS NOT NULL";
+        let rows = session.query_once(there, &[&quoted])?;
+        let mut found = 0;
+        if rows.first().map_or(Ok(false), |row| get(row, 0))? {
+            let rows = session.query_once(&format!("SELECT version FROM {quoted}.schema_version"), &[])?;
+            found = rows.first().map_or(Ok(0), |row| get::<i32>(row, 0))?;
+        } else {
+            let one_row = "CREATE TABLE schema_version (version integer NOT NULL); INSERT INTO schema_version VALUES (0)";
+            // Asked first: whoever may use a schema may not be allowed to make one.
+            let rows = session.query_once("SELECT to_regnamespace($1) IS NOT NULL", &[&quoted])?;
+            if !rows.first().map_or(Ok(false), |row| get::<bool>(row, 0))? {
+                session.batch(&format!("CREATE SCHEMA {quoted}"))?;
+            }
+            session.batch(&format!("SET LOCAL search_path TO {quoted}; {one_row}"))?;
+        }
+        let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
+        if found > known {
+            let message = format!(
+                "the schema {schema} of {database} was written by a newer version of performer ({found}, this one knows {known}); \
+                 upgrade this program"
+            );
+            return Err(OrchestratorError::new(ErrorKind::Other, message));
+        }
+        for (at, migration) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
+            let version = at + 1;
+            session.batch(&format!(
+                "SET LOCAL search_path TO {quoted}; {migration} UPDATE schema_version SET version = {version}"
+            ))?;
+        }
+        session.batch("COMMIT")
+    })();
+    if migrated.is_err() {
+        let _ = session.batch("ROLLBACK"); // it has failed already
+    }
+    migrated
+}

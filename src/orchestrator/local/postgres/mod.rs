@@ -1,0 +1,216 @@
+//! Queues in a PostgreSQL database, for many performers on many machines.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `address.rs`, `tls.rs` | where the database is, and whom to trust |
+//! | `session.rs` | one connection: statements, transactions, and what became of them |
+//! | `migrate.rs` | makes and changes the schema |
+//! | `listen.rs` | hears of what other processes add |
+//! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
+//! | `added.rs` | new items, inserted together |
+//! | `order.rs` | what waits, and in which order |
+//! | `people.rs` | the statements of the quiet path: queues, jobs, comments |
+//! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
+//! | `columns.rs` | an item's row, from and to columns |
+//! | `error.rs` | what PostgreSQL's errors mean to a caller |
+//! | `migrations/` | the schema, by version |
+//!
+//! Others write at the same time. So whoever reads a row to change it holds its lock: of an item that is New that of its
+//! row in `item_ready` or `item_deferred`, of any other that of its row in `item_state`. Claims pass over what is locked.
+//! What concerns a whole queue is kept still by an advisory lock, which everybody who looks a queue up shares.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use self::added::Added;
+use self::address::Address;
+use self::listen::Listener;
+use self::session::{Became, Began, Session};
+use super::super::{ErrorKind, OrchestratorError, Result};
+use super::rows::Row;
+use crate::model::key::{ItemId, KeyMaker, QueueId};
+
+mod added;
+mod address;
+mod columns;
+mod error;
+mod list;
+mod listen;
+mod migrate;
+mod order;
+mod people;
+mod query;
+mod rows;
+mod session;
+mod tls;
+mod write;
+
+/// The most items whose rows are remembered; the others are read when they are reported on.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// The most ids that are asked for together. What is not used of them is given to nobody.
+const MOST_IDS: i64 = 1_000;
+
+/// How often it is asked what became of a commit, before nobody knows.
+const MOST_LOOKS: u32 = 50;
+
+/// One connection to the database, and what it knows.
+pub(super) struct Postgres {
+    session: Session,
+    keys: KeyMaker,
+    /// Whether the database's clock decides; in tests that of the caller does.
+    keeps_time: bool,
+    began: Option<Began>,
+    /// The open transaction writes: what it reads to change, it locks.
+    writes: bool,
+    /// The open transaction shares the lock of all queues; or has it alone.
+    queues: QueuesLock,
+    /// Queues of which no other transaction may add a reference until this one ends.
+    references: Vec<QueueId>,
+    /// References that the open transaction has added.
+    added_references: HashSet<(QueueId, String)>,
+    /// New items that are not inserted yet.
+    added: Added,
+    /// Ids that the open transaction may give to items.
+    ids: VecDeque<i64>,
+    next_ids: i64,
+    most_ids: i64,
+    /// The open transaction leaves something that others may take.
+    leaves_work: bool,
+    /// A transaction was begun and, as far as is known, not committed.
+    uncommitted: bool,
+    /// Items that this process took, as it left them. Somebody else may have changed them since.
+    taken: HashMap<ItemId, Row>,
+    listener: Option<Listener>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QueuesLock {
+    None,
+    Shared,
+    Alone,
+}
+
+/// Opens a database: a connection that writes and two that read. Makes the schema where there is none.
+pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 2])> {
+    let address = Address::parse(url)?;
+    let mut session = Session::new(address.clone())?;
+    session.connect()?;
+    migrate::migrate(&mut session)?;
+    let mut writer = Postgres::new(session, keeps_time);
+    writer.listener = Some(Listener::start(address.clone())?);
+    let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };
+    Ok((writer, [reader()?, reader()?]))
+}
+
+/// Opens a database: one connection for everything.
+pub(super) fn open_one(url: &str, keys: KeyMaker) -> Result<Postgres> {
+    let mut session = Session::new(Address::parse(url)?)?;
+    session.connect()?;
+    migrate::migrate(&mut session)?;
+    // One id at a time, so that there are no gaps: a simulation is compared with a model.
+    Ok(Postgres { keys, most_ids: 1, ..Postgres::new(session, false) })
+}
+
+impl Postgres {
+    fn new(session: Session, keeps_time: bool) -> Self {
+        Self {
+            session,
+            keys: KeyMaker::new(),
+            keeps_time,
+            began: None,
+            writes: false,
+            queues: QueuesLock::None,
+            references: Vec::new(),
+            added_references: HashSet::new(),
+            added: Added::default(),
+            ids: VecDeque::new(),
+            next_ids: 1,
+            most_ids: MOST_IDS,
+            leaves_work: false,
+            uncommitted: false,
+            taken: HashMap::new(),
+            listener: None,
+        }
+    }
+
+    /// Nothing of the transaction before is left.
+    fn forget_transaction(&mut self) {
+        (self.began, self.writes, self.queues, self.leaves_work) = (None, false, QueuesLock::None, false);
+        self.references.clear();
+        self.added_references.clear();
+        self.added = Added::default();
+        self.ids.clear();
+        self.next_ids = 1;
+    }
+
+    /// The id of the next item. Ids rise with time, as far as that can be told between transactions: what one did not
+    /// use is not used by the next.
+    fn next_item(&mut self) -> Result<ItemId> {
+        if self.ids.is_empty() {
+            const SQL: &str = "SELECT nextval('item_id') FROM generate_series(1, $1::bigint)";
+            for row in self.session.query(SQL, &[&self.next_ids])? {
+                self.ids.push_back(columns::get(&row, 0)?);
+            }
+            self.next_ids = (self.next_ids * 4).min(self.most_ids);
+        }
+        let missing = || OrchestratorError::new(ErrorKind::Other, "the database gave no number");
+        self.ids.pop_front().map(ItemId).ok_or_else(missing)
+    }
+
+    /// The text that an advisory lock is named by.
+    fn lock_name(&self, what: &str) -> String {
+        format!("performer/{}/{what}", self.session.address().schema())
+    }
+
+    /// Nobody changes a queue until the transaction ends.
+    fn keep_queues(&mut self) -> Result<()> {
+        const SQL: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
+        if self.writes && self.queues == QueuesLock::None {
+            self.session.execute(SQL, &[&self.lock_name("queues")])?;
+            self.queues = QueuesLock::Shared;
+        }
+        Ok(())
+    }
+
+    /// Nobody looks a queue up until the transaction ends.
+    fn take_queues(&mut self) -> Result<()> {
+        if self.queues != QueuesLock::Alone {
+            self.lock_alone("queues")?;
+            self.queues = QueuesLock::Alone;
+        }
+        Ok(())
+    }
+
+    fn lock_alone(&mut self, what: &str) -> Result<()> {
+        const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        self.session.execute(SQL, &[&self.lock_name(what)]).map(drop)
+    }
+
+    /// What this process took, as it leaves it.
+    fn remember(&mut self, id: ItemId, row: Row) {
+        if self.taken.len() >= MOST_REMEMBERED {
+            self.taken.clear(); // items that were taken and never reported on
+        }
+        self.taken.insert(id, row);
+    }
+
+    /// New items are in their tables before anybody looks for them.
+    fn insert_added(&mut self) -> Result<()> {
+        if self.added.is_empty() { Ok(()) } else { self.added.insert(&mut self.session) }
+    }
+
+    /// The connection was lost while a commit was under way: what became of it.
+    fn settle(&mut self, number: i64, lost: OrchestratorError) -> Result<()> {
+        for _ in 0..MOST_LOOKS {
+            match self.session.became(number) {
+                Ok(Became::Committed) => return Ok(()),
+                Ok(Became::Undone) => return Err(lost),
+                // The server has not noticed yet; or it cannot be reached.
+                Ok(Became::Unknown) | Err(_) => self.session.pause(),
+            }
+        }
+        let message =
+            format!("the connection to {} was lost while a commit was under way", self.session.address());
+        Err(OrchestratorError::new(ErrorKind::Unknown, message).because(lost))
+    }
+}

@@ -1,0 +1,456 @@
+//! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
+use super::columns::{self, get, item_columns, numbered, signed, state_columns, state_joins, text};
+use super::{Postgres, list, order, people, write};
+use crate::model::clock::Clock;
+use crate::model::content::SpecificContent;
+use crate::model::exception::{ExceptionType, ProcessingException};
+use crate::model::history::{EventAction, Recorded};
+use crate::model::item::QueueItem;
+use crate::model::job::Job;
+use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use crate::model::lifecycle::ItemState;
+use crate::model::queue::QueueDefinition;
+use crate::model::review::{Comment, Person};
+use crate::model::statistics::{Ended, QueueStatistics};
+use crate::model::status::{ReviewStatus, Status};
+
+/// How often a row is read again because somebody changed it before it was locked.
+const MOST_READS: u32 = 1_000;
+
+impl Rows for Postgres {
+    fn begin(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.uncommitted, true) {
+            self.taken.clear(); // what is remembered of a transaction that was undone never was
+        }
+        self.forget_transaction();
+        self.session.connect()?;
+        let began = match self.session.begin() {
+            Ok(began) => began,
+            // The server was started anew while nobody asked it anything: nothing has been done yet.
+            Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
+                self.session.connect()?;
+                self.session.begin()?
+            }
+            Err(error) => return Err(error),
+        };
+        (self.began, self.writes) = (Some(began), true);
+        Ok(())
+    }
+
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        self.began.filter(|_| self.keeps_time).map_or_else(|| clock.now(), |began| began.at)
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.insert_added()?;
+        if self.leaves_work {
+            let channel = self.session.address().channel();
+            self.session.execute("SELECT pg_notify($1, '')", &[&channel])?;
+        }
+        let number = self.began.map_or(0, |began| began.number);
+        let committed = match self.session.batch("COMMIT") {
+            // Whether it was done before the connection was lost, the database knows.
+            Err(lost) if !self.session.is_open() => self.settle(number, lost),
+            answered => answered,
+        };
+        self.uncommitted = committed.is_err();
+        self.forget_transaction();
+        committed
+    }
+
+    fn rollback(&mut self) {
+        self.forget_transaction();
+        if self.session.is_open() && self.session.batch("ROLLBACK").is_err() {
+            self.session.close();
+        }
+    }
+
+    fn begin_reading(&mut self) -> Result<()> {
+        self.forget_transaction();
+        self.session.connect()?;
+        match self.session.begin_reading() {
+            Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
+                self.session.connect()?;
+                self.session.begin_reading()
+            }
+            begun => begun,
+        }
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        self.listener.as_ref().is_some_and(super::listen::Listener::heard)
+    }
+
+    fn keys(&mut self) -> &mut KeyMaker {
+        &mut self.keys
+    }
+
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey> {
+        Ok(self.keys.item(now))
+    }
+
+    fn lock_queues(&mut self) -> Result<()> {
+        self.take_queues()
+    }
+
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        self.keep_queues()?;
+        people::queue_named(&mut self.session, folder, name)
+    }
+
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
+        self.keep_queues()?;
+        people::queue(&mut self.session, id)
+    }
+
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
+        self.keep_queues()?;
+        people::queues(&mut self.session)
+    }
+
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
+        people::write_folders(&mut self.session, queue, folders)
+    }
+
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
+        people::insert_queue(&mut self.session, queue)
+    }
+
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
+        people::update_queue(&mut self.session, queue)
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> Result<()> {
+        self.session.execute("UPDATE queue SET deleted = true WHERE id = $1", &[&id.0])?;
+        self.session.execute("DELETE FROM queue_folder WHERE queue_id = $1", &[&id.0]).map(drop)
+    }
+
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
+        people::statistics(&mut self.session, queue)
+    }
+
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+        people::add_statistics(&mut self.session, queue, delta)
+    }
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
+        let id = self.next_item()?;
+        if let Some(reference) = row.reference.filter(|_| row.state.holds_reference) {
+            self.added_references.insert((row.queue, reference.to_owned()));
+        }
+        let is_ready = self.added.push(id, row);
+        self.leaves_work = true;
+        if row.progress.is_some() {
+            let written = Written { progress: row.progress, ..Written::state(row.state, row.now) };
+            write::write_all(&mut self.session, id, row.queue, row.state, &written)?;
+        }
+        if !is_ready {
+            order::place(&mut self.session, row.queue, id, row.state, row.now, row.progress.is_some())?;
+        }
+        if self.added.is_full() {
+            self.insert_added()?;
+        }
+        Ok(id)
+    }
+
+    fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId> {
+        self.insert_added()?;
+        let id = self.next_item()?;
+        write::insert_copy(&mut self.session, id, copy)?;
+        self.leaves_work = true;
+        Ok(id)
+    }
+
+    fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
+        const SQL: &str =
+            concat!("SELECT ", state_columns!(), " FROM item", state_joins!(), " WHERE item.id = $1");
+        const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
+        self.insert_added()?;
+        for _ in 0..MOST_READS {
+            let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+            let (_, queue, state) = columns::state(&row)?;
+            let still_so = if !self.writes {
+                true
+            } else if state.status == Status::New {
+                order::lock(&mut self.session, queue, id, &state, false)?
+            } else {
+                let version = self.session.query_opt(LOCK, &[&id.0])?;
+                version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
+            };
+            if still_so {
+                return Ok(Some(Row { queue, state }));
+            }
+        }
+        let message = format!("item {id} is changed by others all the time");
+        Err(OrchestratorError::new(ErrorKind::Unavailable, message))
+    }
+
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        self.insert_added()?;
+        self.find_item(id)
+    }
+
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        self.insert_added()?;
+        order::next_items(&mut self.session, ask)
+    }
+
+    fn believed_row(&mut self, id: ItemId) -> Option<Row> {
+        self.taken.remove(&id)
+    }
+
+    fn write(
+        &mut self,
+        id: ItemId,
+        queue: QueueId,
+        before: &ItemState,
+        written: &Written<'_>,
+    ) -> Result<bool> {
+        self.insert_added()?;
+        if written.state.status == Status::InProgress {
+            self.remember(id, Row { queue, state: *written.state });
+        }
+        self.leaves_work |= written.state.status == Status::New;
+        write::write(&mut self.session, id, queue, before, written)
+    }
+
+    fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], _now: Timestamp) -> Result<()> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let written = write::write_taken(&mut self.session, queue, taken)?;
+        assert_eq!(written, taken.len() as u64, "the items were locked in this transaction");
+        for row in taken {
+            self.remember(row.id, Row { queue, state: row.after });
+        }
+        Ok(())
+    }
+
+    fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
+        write::write_ended(&mut self.session, ended)
+    }
+
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
+        self.insert_added()?;
+        self.session
+            .execute("UPDATE item SET content = $2 WHERE id = $1", &[&id.0, &content.as_json()])
+            .map(drop)
+    }
+
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let Recorded { version, at, action, status, review_status, user_id } = event;
+        let number = |number: u8| i16::from(number);
+        self.session
+            .execute(
+                SQL,
+                &[
+                    &id.0,
+                    &signed(*version),
+                    at,
+                    &number(action.number()),
+                    &number(status.number()),
+                    &number(review_status.number()),
+                    user_id,
+                ],
+            )
+            .map(drop)
+    }
+
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
+                           WHERE item_id = $1 ORDER BY version";
+        let read = |row: &tokio_postgres::Row| {
+            Ok(Recorded {
+                version: get::<i64>(row, 0)?.unsigned_abs(),
+                at: get(row, 1)?,
+                action: numbered!(row, 2, EventAction)?,
+                status: numbered!(row, 3, Status)?,
+                review_status: numbered!(row, 4, ReviewStatus)?,
+                user_id: get(row, 5)?,
+            })
+        };
+        self.session.query(SQL, &[&id.0])?.iter().map(read).collect()
+    }
+
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
+        const SQL: &str = "SELECT 1 FROM item WHERE queue_id = $1 AND reference = $2 AND holds_reference";
+        if self.added_references.contains(&(queue, reference.to_owned())) {
+            return Ok(true);
+        }
+        if !self.references.contains(&queue) {
+            self.lock_alone(&format!("references/{}", queue.0))?;
+            self.references.push(queue);
+        }
+        Ok(self.session.query_opt(SQL, &[&queue.0, &reference])?.is_some())
+    }
+
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
+        const SQL: &str = "WITH first AS (SELECT coalesce(root_id, id) AS id FROM item WHERE id = $1) \
+                           SELECT id FROM first UNION ALL \
+                           SELECT item.id FROM item JOIN first ON item.root_id = first.id ORDER BY 1";
+        self.insert_added()?;
+        self.ids(SQL, id.0)
+    }
+
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
+        self.ids("SELECT item_id FROM item_state WHERE holder = $1 AND status = 1 ORDER BY item_id", job.0)
+    }
+
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
+        const SQL: &str = "SELECT item_id FROM item_state WHERE status = 1 AND start_processing < $1";
+        self.session.query(SQL, &[&before])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
+    }
+
+    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
+        const SQL: &str = "SELECT item_id FROM item_ready WHERE queue_id = $1 \
+             UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = $1 \
+             UNION ALL SELECT item_id FROM item_state WHERE queue_id = $1 AND status = 1";
+        self.insert_added()?;
+        self.ids(SQL, queue.0)
+    }
+
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
+        self.insert_added()?;
+        list::with_key(&mut self.session, key)
+    }
+
+    fn list(&mut self, ask: &List<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
+        let (ids, count) = list::list(&mut self.session, ask)?;
+        let items: Result<Vec<_>> = ids.into_iter().map(|id| self.find_item(id)).collect();
+        Ok((items?.into_iter().flatten().collect(), count))
+    }
+
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
+        list::ended_since(&mut self.session, queue, since)
+    }
+
+    fn directory(&mut self, known: u64) -> Result<Option<(u64, String)>> {
+        if self.writes {
+            self.lock_alone("directory")?;
+        }
+        const SQL: &str = "SELECT version, text FROM directory WHERE version <> $1";
+        let row = self.session.query_opt(SQL, &[&signed(known)])?;
+        row.map(|row| Ok((get::<i64>(&row, 0)?.unsigned_abs(), get(&row, 1)?))).transpose()
+    }
+
+    fn write_directory(&mut self, version: u64, directory: &str) -> Result<()> {
+        const SQL: &str = "INSERT INTO directory (id, version, text) VALUES (1, $1, $2) \
+                           ON CONFLICT (id) DO UPDATE SET version = $1, text = $2";
+        self.session.execute(SQL, &[&signed(version), &text(directory)]).map(drop)
+    }
+
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>> {
+        self.insert_added()?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        list::roots_created_before(&mut self.session, queue, before, after, limit)
+    }
+
+    fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        if let Some(row) = self.row(id)? {
+            order::displace(&mut self.session, row.queue, id, &row.state)?;
+        }
+        people::remove_item(&mut self.session, id)
+    }
+
+    fn insert_comment(
+        &mut self,
+        id: ItemId,
+        author: &Person,
+        comment: &str,
+        now: Timestamp,
+    ) -> Result<Comment> {
+        people::insert_comment(&mut self.session, id, author, comment, now)
+    }
+
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
+        people::comment(&mut self.session, comment)
+    }
+
+    fn write_comment(&mut self, comment: i64, new: Option<&str>) -> Result<()> {
+        people::write_comment(&mut self.session, comment, new)
+    }
+
+    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
+        people::comments_on(&mut self.session, id)
+    }
+
+    fn all_comments(&mut self) -> Result<Vec<Comment>> {
+        people::all_comments(&mut self.session)
+    }
+
+    fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
+        people::insert_job(&mut self.session, job)
+    }
+
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        people::job(&mut self.session, key, self.writes)
+    }
+
+    fn write_job(&mut self, job: &Job) -> Result<()> {
+        people::write_job(&mut self.session, job)
+    }
+
+    fn live_jobs(&mut self) -> Result<Vec<Job>> {
+        people::live_jobs(&mut self.session)
+    }
+
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
+        people::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
+    }
+
+    /// Nobody knows of the processes of other machines: the lease tells.
+    fn process_is_gone(&mut self, _job: JobKey) -> bool {
+        false
+    }
+}
+
+impl Postgres {
+    fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
+        self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
+    }
+
+    fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            item_columns!(),
+            " FROM item",
+            state_joins!(),
+            " WHERE item.id = $1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND NOT queue.deleted)"
+        );
+        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+        let (state, mut item) = columns::item(&row)?;
+        if state.outcome.is_some() {
+            item.processing_exception = self.exception(id)?;
+        }
+        if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
+            let job = self.session.query_opt("SELECT key FROM job WHERE number = $1", &[&holder.job.0])?;
+            let key = |row| get(&row, 0).map(columns::bytes).map(JobKey::from_bytes);
+            item.executor_job = job.map(key).transpose()?;
+        }
+        Ok(Some(*item))
+    }
+
+    fn exception(&mut self, id: ItemId) -> Result<Option<ProcessingException>> {
+        const SQL: &str = "SELECT exception_type, reason, details, image_path, creation_time FROM item_exception \
+                           WHERE item_id = $1";
+        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+        let kind = numbered!(&row, 0, ExceptionType)?;
+        let record = ProcessingException::new(kind, get::<String>(&row, 1)?, get(&row, 4)?);
+        Ok(Some(record.details(get(&row, 2)?).image(get(&row, 3)?)))
+    }
+}

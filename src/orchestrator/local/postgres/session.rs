@@ -1,0 +1,235 @@
+//! One connection to the database, called in place: a store's thread has nothing else to do while it waits.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::runtime::Runtime;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::address::Address;
+use super::error;
+
+/// How long a statement may take, the wait for locks included.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to connect.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long to wait before it is asked again what became of a transaction.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) type Sql<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// What is bound to a statement.
+pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection, and the statements that it knows.
+pub(super) struct Session {
+    address: Address,
+    runtime: Runtime,
+    open: Option<Open>,
+}
+
+struct Open {
+    client: Client,
+    /// The number of the server's process: no two connections have the same at a time.
+    process: i32,
+    statements: HashMap<String, Statement>,
+}
+
+/// A transaction, as it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Began {
+    /// The database's time.
+    pub(super) at: Timestamp,
+    /// By this number the database tells later what became of the transaction.
+    pub(super) number: i64,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Became {
+    Committed,
+    /// Or never heard of.
+    Undone,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Session {
+    pub(super) fn new(address: Address) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| {
+            OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
+                .because(error)
+        })?;
+        Ok(Self { address, runtime, open: None })
+    }
+
+    /// Connects, unless it is connected.
+    pub(super) fn connect(&mut self) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| !open.client.is_closed()) {
+            return Ok(());
+        }
+        self.open = None;
+        let address = &self.address;
+        let connecting = async {
+            let client = address.connect().await?;
+            let row = client.query_one("SELECT pg_backend_pid(), pg_is_in_recovery()", &[]).await;
+            let row = row.map_err(|error| error::explain(error, address))?;
+            if row.get(1) {
+                let message = format!("{address} is a standby, which can be read and not written");
+                return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
+            }
+            Ok(Open { client, process: row.get(0), statements: HashMap::new() })
+        };
+        let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
+        self.open = Some(open.map_err(|_| error::too_slow(address, "to connect"))??);
+        Ok(())
+    }
+
+    /// Gives the connection up: what it was doing is undone, unless it was done.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) fn process(&self) -> i32 {
+        self.open.as_ref().map_or(0, |open| open.process)
+    }
+
+    /// Runs something on the open connection. An error after which the connection is of no use closes it.
+    fn on<T>(&mut self, act: impl AsyncFnOnce(&mut Open) -> Sql<T>) -> Result<T> {
+        let Some(open) = &mut self.open else {
+            let message = format!("the connection to {} was lost", self.address);
+            return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
+        };
+        let ran = self.runtime.block_on(async { tokio::time::timeout(STATEMENT_LIMIT, act(open)).await });
+        match ran {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                if error::breaks_the_connection(&error) || open.client.is_closed() {
+                    self.open = None;
+                }
+                Err(error::explain(error, &self.address))
+            }
+            Err(_) => {
+                self.open = None;
+                Err(error::too_slow(&self.address, "for a statement"))
+            }
+        }
+    }
+
+    /// Begins a transaction that writes. Both messages travel together.
+    pub(super) fn begin(&mut self) -> Result<Began> {
+        let begin = format!("BEGIN; SET LOCAL search_path TO {}", self.address.quoted_schema());
+        self.on(async |open| {
+            // Asked of the transaction, so that it has a number.
+            const NOW: &str = "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint";
+            let now = open.statement(NOW).await?;
+            let (began, row) =
+                tokio::join!(open.client.batch_execute(&begin), open.client.query_one(&now, &[]));
+            began?;
+            let row = row?;
+            Ok(Began { at: row.try_get(0)?, number: row.try_get(1)? })
+        })
+    }
+
+    /// Begins a transaction that sees one state of the database, and changes nothing.
+    pub(super) fn begin_reading(&mut self) -> Result<()> {
+        let schema = self.address.quoted_schema();
+        self.batch(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}"
+        ))
+    }
+
+    /// Statements without values and answers.
+    pub(super) fn batch(&mut self, sql: &str) -> Result<()> {
+        self.on(async |open| open.client.batch_execute(sql).await)
+    }
+
+    pub(super) fn query(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
+        self.on(async |open| {
+            let statement = open.statement(sql).await?;
+            open.client.query(&statement, values).await
+        })
+    }
+
+    pub(super) fn query_opt(&mut self, sql: &str, values: Values<'_>) -> Result<Option<Row>> {
+        self.query(sql, values).map(|rows| rows.into_iter().next())
+    }
+
+    pub(super) fn execute(&mut self, sql: &str, values: Values<'_>) -> Result<u64> {
+        self.on(async |open| {
+            let statement = open.statement(sql).await?;
+            open.client.execute(&statement, values).await
+        })
+    }
+
+    /// A query that is made once and not kept.
+    pub(super) fn query_once(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
+        self.on(async |open| open.client.query(sql, values).await)
+    }
+
+    /// Runs a statement, and a query behind it; both travel together.
+    pub(super) fn execute_and_query(
+        &mut self,
+        (first, first_values): (&str, Values<'_>),
+        (second, second_values): (&str, Values<'_>),
+    ) -> Result<Vec<Row>> {
+        self.on(async |open| {
+            let (first, second) = (open.statement(first).await?, open.statement(second).await?);
+            let (executed, queried) = tokio::join!(
+                open.client.execute(&first, first_values),
+                open.client.query(&second, second_values)
+            );
+            executed?;
+            queried
+        })
+    }
+
+    /// Waits a moment: the server is to notice that a connection is gone, or to come back.
+    pub(super) fn pause(&self) {
+        self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
+    }
+
+    /// What became of a transaction that was to be committed when the connection was lost.
+    pub(super) fn became(&mut self, number: i64) -> Result<Became> {
+        self.connect()?;
+        // It may still be under way: the server has not noticed yet that we are gone.
+        let row = self.query_once("SELECT pg_xact_status($1::text::xid8)", &[&number.to_string()]);
+        let status: Option<String> = match row {
+            Ok(rows) => rows.first().and_then(|row| row.get(0)),
+            // A transaction of the future: the database lost it.
+            Err(error) if error.kind() == ErrorKind::Other => return Ok(Became::Undone),
+            Err(error) => return Err(error),
+        };
+        Ok(match status.as_deref() {
+            Some("committed") => Became::Committed,
+            Some("aborted") => Became::Undone,
+            _ => Became::Unknown,
+        })
+    }
+}
+
+impl Open {
+    /// A statement, prepared once a connection.
+    async fn statement(&mut self, sql: &str) -> Sql<Statement> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}

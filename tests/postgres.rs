@@ -1,0 +1,334 @@
+//! The store in PostgreSQL, where it differs from the others: several processes at once, and connections that are cut at
+//! every byte.
+
+#![cfg(feature = "postgres")]
+
+mod support;
+
+use std::sync::Arc;
+
+use performer::model::clock::ManualClock;
+use performer::model::item::ClaimedItem;
+use performer::orchestrator::local::Local;
+use performer::orchestrator::{Administration, Orchestrator, Report, Take};
+use performer::{
+    ErrorKind, ItemFilter, JobKey, NewQueueDefinition, Page, QueuePolicy, ReferenceFilter, Status,
+};
+use support::cut::{Cut, Proxy};
+use support::postgres::Schema;
+use support::{QUEUE, application, named, new_job, ok, start_of_time, take};
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(start_of_time()))
+}
+
+async fn open(url: &str) -> Local {
+    Local::postgres_with_clock(url, clock()).await.unwrap()
+}
+
+/// What a call came to, and what is there when the connection is back.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    NotDone,
+}
+
+/// From one cut to the next, in bytes. `PERFORMER_CUTS=1` cuts at every byte, which takes some minutes.
+fn stride() -> usize {
+    std::env::var("PERFORMER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(13)
+}
+
+/// Cuts the connection after each number of bytes, in both directions, while `act` is under way. `is_done` says
+/// whether it happened. What is answered must be true: a call that says it was done was done, one that says it was not was
+/// not; and nobody has to say that it does not know, because the database knows.
+async fn cut_everywhere<T>(
+    name: &str,
+    prepare: impl AsyncFn(&Local) -> T,
+    act: impl AsyncFn(&Local, &T) -> performer::orchestrator::Result<()>,
+    is_done: impl AsyncFn(&Local, &T) -> bool,
+) {
+    let schema = Schema::new();
+    let proxy = Proxy::start(&schema.url);
+    let direct = open(&schema.url).await;
+    let cut = open(&proxy.url()).await;
+    direct
+        .create_queue(
+            NewQueueDefinition::new(QUEUE)
+                .policy(QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() }),
+        )
+        .await
+        .unwrap();
+    let (mut answered_yes, mut answered_no, mut done_unheard) = (0, 0, 0);
+    for direction in [Cut::ToServer, Cut::ToClient] {
+        let mut at = 0;
+        loop {
+            let what = prepare(&direct).await;
+            // The statements are prepared and the connection is open: what is cut is the call.
+            let before = prepare(&direct).await;
+            act(&cut, &before).await.unwrap();
+            proxy.cut_after(direction, at);
+            let answer = act(&cut, &what).await;
+            let was_cut = proxy.mend();
+            let there = if is_done(&direct, &what).await { Outcome::Done } else { Outcome::NotDone };
+            match &answer {
+                Ok(()) => {
+                    assert_eq!(there, Outcome::Done, "{name}: cut at byte {at} {direction:?}");
+                    answered_yes += 1;
+                    done_unheard += u32::from(was_cut && direction == Cut::ToClient);
+                }
+                Err(error) => {
+                    assert_eq!(
+                        error.kind(),
+                        ErrorKind::Unavailable,
+                        "{name}: {error} at byte {at} {direction:?}"
+                    );
+                    assert_eq!(there, Outcome::NotDone, "{name}: {error}, cut at byte {at} {direction:?}");
+                    answered_no += 1;
+                }
+            }
+            if !was_cut {
+                break; // longer than the call
+            }
+            at += stride();
+        }
+        assert!(at > 50, "{name}: {at} bytes {direction:?}");
+    }
+    eprintln!(
+        "{name}: {answered_yes} done ({done_unheard} of them settled by asking), {answered_no} not done"
+    );
+    assert!(answered_no > 20 && done_unheard > 0, "{name}: the connection was cut in the middle");
+}
+
+fn unique() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("r{:06}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn with_reference(store: &Local, reference: &str) -> Vec<performer::QueueItem> {
+    let reference = Some(ReferenceFilter::Equals(reference.to_owned()));
+    store
+        .list_queue_items(ItemFilter { reference, ..ItemFilter::default() }, Page::default())
+        .await
+        .unwrap()
+        .items
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_add_that_is_cut_anywhere_was_made_once_or_not_at_all() {
+    cut_everywhere(
+        "add",
+        async |_| unique(),
+        async |store, reference| store.add_queue_item(QUEUE, named(reference)).await.map(drop),
+        async |store, reference| match with_reference(store, reference).await.len() {
+            0 => false,
+            1 => true,
+            more => panic!("{more} items were added by one call"),
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_is_cut_anywhere_was_recorded_or_not() {
+    cut_everywhere(
+        "report",
+        async |store| {
+            let job = store.start_job(new_job()).await.unwrap();
+            let reference = unique();
+            store.add_queue_item(QUEUE, named(&reference)).await.unwrap();
+            let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+            taken.into_iter().next().unwrap()
+        },
+        async |store, claimed: &ClaimedItem| {
+            let claim = claimed.claim;
+            let mut answers = store
+                .report_and_take(vec![Report { claim, result: ok(), progress: None }], None)
+                .await
+                .reports;
+            answers.pop().unwrap().map(drop)
+        },
+        async |store, claimed| {
+            let item = store.get_queue_item(claimed.item.id).await.unwrap();
+            item.status == Status::Successful
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_with_the_next_take_that_is_cut_anywhere_was_made_or_not() {
+    cut_everywhere(
+        "report and take",
+        async |store| {
+            let job = store.start_job(new_job()).await.unwrap();
+            let reference = unique();
+            store.add_queue_item(QUEUE, named(&reference)).await.unwrap();
+            store.add_queue_item(QUEUE, named(&unique())).await.unwrap();
+            // Not the copy of another one, which would not be retried.
+            let this = Take { reference: Some(ReferenceFilter::Equals(reference)), ..take(job, 1) };
+            let taken = store.report_and_take(Vec::new(), Some(this)).await.taken.unwrap().items;
+            (job, taken.into_iter().next().unwrap())
+        },
+        async |store, (job, claimed): &(JobKey, ClaimedItem)| {
+            let result = application("the world is wrong");
+            let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
+            let mut answer = store.report_and_take(vec![report], Some(take(*job, 1))).await;
+            let taken = answer.taken.map(drop);
+            answer.reports.pop().unwrap().map(drop).and(taken)
+        },
+        async |store, (_, claimed)| {
+            let item = store.get_queue_item(claimed.item.id).await.unwrap();
+            let chain = store.processing_history(item.id).await.unwrap();
+            match item.status {
+                Status::Retried => {
+                    assert_eq!(chain.len(), 2, "with its copy");
+                    true
+                }
+                Status::InProgress => {
+                    assert_eq!(chain.len(), 1, "no copy without the report");
+                    false
+                }
+                other => panic!("{other}"),
+            }
+        },
+    )
+    .await;
+}
+
+/// Two performers on one database, as if on two machines: no item goes to both, and all go to somebody, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_who_take_at_once_share_the_items_in_order() {
+    const ITEMS: usize = 400;
+    let schema = Schema::new();
+    let first = open(&schema.url).await;
+    first.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for n in 0..ITEMS {
+        first.add_queue_item(QUEUE, named(&format!("{n:04}"))).await.unwrap();
+    }
+    let mut taking = Vec::new();
+    for _ in 0..8 {
+        let store = open(&schema.url).await;
+        taking.push(tokio::spawn(async move {
+            let job = store.start_job(new_job()).await.unwrap();
+            let mut taken = Vec::new();
+            loop {
+                let items = store.report_and_take(Vec::new(), Some(take(job, 3))).await.taken.unwrap().items;
+                if items.is_empty() {
+                    return taken;
+                }
+                taken.extend(items.into_iter().map(|claimed| claimed.item.id));
+            }
+        }));
+    }
+    let mut all = Vec::new();
+    for taken in taking {
+        let taken = taken.await.unwrap();
+        assert!(taken.is_sorted(), "each was handed what came later, later");
+        all.extend(taken);
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), ITEMS, "each item went to exactly one");
+}
+
+/// Nobody sees half a schema, and nobody makes it twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_open_a_new_schema_at_once_make_it_once() {
+    let schema = Schema::new();
+    let opening: Vec<_> = (0..8)
+        .map(|_| {
+            let url = schema.url.clone();
+            tokio::spawn(async move { open(&url).await })
+        })
+        .collect();
+    for opened in opening {
+        opened.await.unwrap().list_queues().await.unwrap();
+    }
+    let versions = schema.run("SELECT version FROM {schema}.schema_version");
+    assert_eq!(versions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_of_a_newer_version_is_left_alone() {
+    let schema = Schema::new();
+    open(&schema.url).await;
+    schema.run("UPDATE {schema}.schema_version SET version = 1000");
+    let error = Local::postgres(&schema.url).await.unwrap_err();
+    assert!(error.to_string().contains("upgrade this program"), "{error}");
+}
+
+/// What others add is heard of, not looked for: the wait ends long before its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_adds_wakes_who_waits() {
+    let schema = Schema::new();
+    let (here, there) = (open(&schema.url).await, open(&schema.url).await);
+    here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let job = here.start_job(new_job()).await.unwrap();
+    loop {
+        let taken = here.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+        if !taken.items.is_empty() {
+            break;
+        }
+        let waiting = here.wait_for_items(QUEUE, taken.seen, std::time::Duration::from_secs(60));
+        let adding = there.add_queue_item(QUEUE, named("x"));
+        let ((), added) = tokio::join!(waiting, adding);
+        added.unwrap();
+    }
+}
+
+/// The server was started anew, or an administrator ended the connection: the next call opens another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_ended_is_opened_anew() {
+    let schema = Schema::new();
+    let store = open(&format!("{}&application_name={}", schema.url, schema.name())).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let end_all = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
+        schema.name()
+    );
+    for n in 0..3 {
+        assert!(!schema.run(&end_all).is_empty(), "connections were ended");
+        // Told of the end, or not yet: at most one call finds out.
+        let added = match store.add_queue_item(QUEUE, named(&format!("{n}"))).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                store.add_queue_item(QUEUE, named(&format!("{n}"))).await
+            }
+            added => added,
+        };
+        added.unwrap();
+    }
+    assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 3);
+}
+
+/// Two servers on one database: what one gives out, a token among it, is good at the other.
+#[cfg(feature = "server")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_on_one_database_are_one_orchestrator() {
+    use support::served::Served;
+    let schema = Schema::new();
+    let first = Served::start(open(&schema.url).await).await;
+    let second = Served::start(open(&schema.url).await).await;
+    let here = first.client().connect().await.unwrap();
+    let there = second.client().connect().await.unwrap();
+    here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for n in 0..20 {
+        let client: &dyn Administration = if n % 2 == 0 { &here } else { &there };
+        client.add_queue_item(QUEUE, named(&format!("{n:02}"))).await.unwrap();
+    }
+    let (a, b) = (here.start_job(new_job()).await.unwrap(), there.start_job(new_job()).await.unwrap());
+    let mut taken = Vec::new();
+    for _ in 0..10 {
+        for (client, job) in [(&here, a), (&there, b)] {
+            let items = client.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+            let claimed = items.into_iter().next().expect("there are as many as are taken");
+            // Each is reported at the other server: a claim belongs to the job, and the job to the database.
+            let other = if job == a { &there } else { &here };
+            let report = Report { claim: claimed.claim, result: ok(), progress: None };
+            other.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+            taken.push(claimed.item.reference.unwrap());
+        }
+    }
+    assert!(taken.is_sorted() && taken.len() == 20, "{taken:?}");
+    assert_eq!(there.queue_statistics(QUEUE).await.unwrap().successful, 20);
+}
