@@ -105,8 +105,10 @@ fn what_is_delicate_is_touched_in_one_place() {
             assert!(allowed || !code.contains(what), "{file} touches {what}; only {places:?} may");
         };
         only_in("rusqlite", &["orchestrator/local/sqlite"]);
-        only_in("SELECT ", &["orchestrator/local/sqlite"]);
-        only_in("UPDATE ", &["orchestrator/local/sqlite"]);
+        only_in("tokio_postgres", &["orchestrator/local/postgres"]);
+        let stores = ["orchestrator/local/sqlite", "orchestrator/local/postgres"];
+        only_in("SELECT ", &stores);
+        only_in("UPDATE ", &stores);
         only_in("reqwest", &["orchestrator/uipath"]);
         only_in("expose_secret", &["orchestrator/uipath"]);
         only_in("@odata", &["wire"]);
