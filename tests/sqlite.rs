@@ -64,7 +64,20 @@ async fn a_url_says_what_is_wrong_with_it() {
         ("sqlite:a.db?mode=ro", ErrorKind::Invalid, "unknown option \"mode=ro\""),
         ("memory:x", ErrorKind::Invalid, "takes nothing behind the colon"),
         ("ftp://user:secret@host", ErrorKind::Invalid, "unknown scheme \"ftp\""),
-        ("postgres://user:secret@host/db", ErrorKind::Unsupported, "no back end for postgres"),
+        #[cfg(feature = "postgres")]
+        (
+            "postgres://user:secret@127.0.0.1:1/db",
+            ErrorKind::Unavailable,
+            "the connection to the database db was lost",
+        ),
+        #[cfg(feature = "postgres")]
+        (
+            "postgres://user:secret@127.0.0.1:1/db?sslmode=maybe",
+            ErrorKind::Invalid,
+            "sslmode \"maybe\" is unknown",
+        ),
+        #[cfg(not(feature = "postgres"))]
+        ("postgres://user:secret@127.0.0.1:1/db", ErrorKind::Unsupported, "without its feature \"postgres\""),
         #[cfg(feature = "uipath")]
         ("http://user:secret@host/org", ErrorKind::Invalid, "would send tokens in the clear"),
         #[cfg(not(feature = "uipath"))]
