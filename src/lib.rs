@@ -41,10 +41,12 @@ pub use model::exception::{ExceptionType, ProcessingException};
 pub use model::item::{
     ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, Priority, QueueItem, ReferenceFilter,
 };
-pub use model::job::{JobState, StopStrategy};
+pub use model::job::{Job, JobEnd, JobFigures, JobState, StopStrategy};
 pub use model::key::{ItemId, ItemKey, JobKey};
+pub use model::limits::{LimitsEdit, MaxStarts, QueueLimits};
 pub use model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 pub use model::review::{Comment, FailedItems, ItemVersion, Person};
+pub use model::robot::{Robot, RobotState};
 pub use model::statistics::QueueStatistics;
 pub use model::status::{ReviewStatus, Status};
 pub use orchestrator::{Administration, CommitType, ErrorKind, Orchestrator, OrchestratorError, connect};

@@ -6,6 +6,8 @@
 mod support;
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use performer::model::history::EventAction;
@@ -13,11 +15,11 @@ use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
 use performer::model::query::{self, Comparison, Condition, Field, Order, TextMatch, Value};
 use performer::model::result::{Outcome, TransactionResult};
 use performer::model::review::{ItemVersion, Person};
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{Report, Take, Taken};
 use performer::{
-    CommitType, ErrorCode, ErrorKind, ExceptionType, ItemEdit, ItemFilter, ItemId, JobState,
-    NewQueueDefinition, NewQueueItem, Page, Priority, QueueItem, QueuePolicy, ReviewStatus, SpecificContent,
-    Status, StopStrategy,
+    CommitType, ErrorCode, ErrorKind, ExceptionType, ItemEdit, ItemFilter, ItemId, JobEnd, JobFigures,
+    JobState, LimitsEdit, MaxStarts, NewQueueDefinition, NewQueueItem, Page, Priority, QueueItem,
+    QueueLimits, QueuePolicy, ReviewStatus, RobotState, SpecificContent, Status, StopStrategy,
 };
 use serde_json::json;
 use support::*;
@@ -358,7 +360,7 @@ async fn t3_a_job_that_has_ended_takes_nothing(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     f.add_named("a").await;
     let job = f.job().await;
-    f.orchestrator.end_job(job, JobState::Successful, None).await.unwrap();
+    f.orchestrator.end_job(job, JobState::Successful.into()).await.unwrap();
     let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await;
     assert!(answer.taken.unwrap_err().is_claim_lost());
     let unknown = f.orchestrator.report_and_take(Vec::new(), Some(take(some_job(), 1))).await;
@@ -668,17 +670,18 @@ async fn t14_the_end_of_a_job_abandons_what_it_still_holds(f: Fixture) {
     let job = f.job().await;
     f.add_named("a").await;
     let claimed = f.take(job).await;
-    let swept = f.orchestrator.end_job(job, JobState::Faulted, Some("broken".to_owned())).await.unwrap();
+    let broken = JobEnd { info: Some("broken".to_owned()), ..JobState::Faulted.into() };
+    let swept = f.orchestrator.end_job(job, broken.clone()).await.unwrap();
     assert_eq!(swept.abandoned, 1);
     assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
-    assert!(f.orchestrator.end_job(job, JobState::Successful, None).await.unwrap_err().is_claim_lost());
+    assert!(f.orchestrator.end_job(job, JobState::Successful.into()).await.unwrap_err().is_claim_lost());
     let alive = f.job().await;
-    let no_end = f.orchestrator.end_job(alive, JobState::Running, None).await.unwrap_err();
+    let no_end = f.orchestrator.end_job(alive, JobState::Running.into()).await.unwrap_err();
     assert_eq!(no_end.kind(), ErrorKind::Invalid);
-    f.orchestrator.end_job(alive, JobState::Stopped, None).await.unwrap();
+    f.orchestrator.end_job(alive, JobState::Stopped.into()).await.unwrap();
     f.advance(1);
     let last = f.job().await;
-    f.orchestrator.end_job(last, JobState::Faulted, Some("broken".to_owned())).await.unwrap();
+    f.orchestrator.end_job(last, broken).await.unwrap();
     let jobs = f.orchestrator.list_jobs(10).await.unwrap();
     assert_eq!(
         (jobs[0].state, jobs[0].info.as_deref(), jobs[0].end_time),
@@ -743,7 +746,7 @@ async fn wishes_of_people_come_with_the_beat(f: Fixture) {
     assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Stopping);
     f.orchestrator.stop_job(job, StopStrategy::Kill).await.unwrap();
     assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Terminating);
-    f.orchestrator.end_job(job, JobState::Stopped, None).await.unwrap();
+    f.orchestrator.end_job(job, JobState::Stopped.into()).await.unwrap();
     let ended = f.orchestrator.stop_job(job, StopStrategy::SoftStop).await.unwrap_err();
     assert_eq!((ended.kind(), ended.code()), (ErrorKind::Conflict, Some(ErrorCode::new(1658))));
     assert!(f.orchestrator.stop_job(some_job(), StopStrategy::Kill).await.unwrap_err().is_not_found());
@@ -940,7 +943,7 @@ async fn t23_a_report_on_an_item_that_is_gone_is_a_lost_claim(f: Fixture) {
     let job = f.job().await;
     f.add_named("a").await;
     let claimed = f.take(job).await;
-    f.orchestrator.end_job(job, JobState::Faulted, None).await.unwrap();
+    f.orchestrator.end_job(job, JobState::Faulted.into()).await.unwrap();
     f.advance(DAY + 1);
     assert_eq!(f.orchestrator.apply_retention(10).await.unwrap(), 1);
     assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
@@ -1262,6 +1265,203 @@ async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
     f.orchestrator.wait_for_items(QUEUE, empty.seen, Duration::from_millis(1)).await;
 }
 
+// Limits, and the fleet
+
+/// What a take is answered, whole.
+async fn look(f: &Fixture, take: Take) -> Taken {
+    f.orchestrator.report_and_take(Vec::new(), Some(take)).await.taken.unwrap()
+}
+
+async fn limit(f: &Fixture, edit: LimitsEdit) -> QueueLimits {
+    f.orchestrator.edit_queue_limits(QUEUE, edit).await.unwrap().limits
+}
+
+async fn a_paused_queue_hands_nothing_out_until_it_is_resumed(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let running = f.take(job).await;
+    f.add_named("b").await;
+    let pause = |paused| LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
+    assert!(limit(&f, pause(true)).await.paused);
+
+    let held_back = look(&f, take(job, 5)).await;
+    assert!(
+        held_back.items.is_empty() && held_back.withheld.is_some(),
+        "there is something, and it is known"
+    );
+    let added = f.orchestrator.add_and_start_transaction(take(job, 1), named("c")).await.unwrap_err();
+    assert_eq!((added.kind(), added.code()), (ErrorKind::Conflict, Some(ErrorCode::UNAVAILABLE_RESOURCES)));
+    // What runs goes on, and what is added waits.
+    f.report(running.claim, ok()).await.unwrap();
+    f.add_named("d").await;
+    assert!(f.try_take(job).await.is_none());
+
+    // Whoever waits hears of it.
+    let empty = look(&f, take(job, 1)).await;
+    let (orchestrator, long) = (f.orchestrator.clone(), Duration::from_secs(3_600));
+    let waiting = tokio::spawn(async move { orchestrator.wait_for_items(QUEUE, empty.seen, long).await });
+    assert!(limit(&f, pause(false)).await.is_none());
+    waiting.await.unwrap();
+    assert_eq!(f.take_all(job).await, ["b", "d"]);
+    let really_empty = look(&f, take(job, 1)).await;
+    assert!(really_empty.withheld.is_none());
+    limit(&f, pause(true)).await;
+    assert!(look(&f, take(job, 1)).await.withheld.is_none(), "nothing is held back where nothing is");
+    f.check_statistics().await;
+}
+
+async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let (one, other) = (f.job().await, f.job().await);
+    for name in ["a", "b", "c", "d", "e"] {
+        f.add_named(name).await;
+    }
+    let most = |most| LimitsEdit { max_in_progress: Some(most), ..LimitsEdit::default() };
+    assert_eq!(limit(&f, most(Some(3))).await.max_in_progress, Some(3));
+    let first = f.take_many(one, 2).await;
+    let second = look(&f, take(other, 5)).await;
+    assert_eq!((first.len(), second.items.len()), (2, 1), "whoever takes them, and however many");
+    assert!(second.withheld.is_some());
+    assert!(f.try_take(one).await.is_none());
+
+    // A result makes room, in the same call already; so does an item that is put back.
+    let report = Report { claim: first[0].claim, result: ok(), progress: None };
+    let next = f.orchestrator.report_and_take(vec![report], Some(take(one, 5))).await.taken.unwrap();
+    let references: Vec<_> = next.items.iter().map(|claimed| claimed.item.reference.as_deref()).collect();
+    assert_eq!(references, [Some("d")]);
+    let empty = look(&f, take(other, 1)).await;
+    let (orchestrator, long) = (f.orchestrator.clone(), Duration::from_secs(3_600));
+    let waiting = tokio::spawn(async move { orchestrator.wait_for_items(QUEUE, empty.seen, long).await });
+    f.report(first[1].claim, business("no")).await.unwrap();
+    waiting.await.unwrap();
+    assert_eq!(f.take(other).await.item.reference.as_deref(), Some("e"));
+
+    // A limit that is lowered takes nothing away; one that is lifted holds nobody up.
+    limit(&f, most(Some(1))).await;
+    f.add_named("f").await;
+    f.report(next.items[0].claim, ok()).await.unwrap();
+    assert!(f.try_take(one).await.is_none(), "two are left of one");
+    let refused = f.orchestrator.edit_queue_limits(QUEUE, most(Some(0))).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(limit(&f, most(None)).await.is_none());
+    assert_eq!(f.take(one).await.item.reference.as_deref(), Some("f"));
+    f.check_statistics().await;
+}
+
+async fn no_race_exceeds_the_limit(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    for name in 0..60 {
+        f.add_named(&name.to_string()).await;
+    }
+    limit(&f, LimitsEdit { max_in_progress: Some(Some(3)), ..LimitsEdit::default() }).await;
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut robots = Vec::new();
+    for _ in 0..8 {
+        let (orchestrator, running, most) = (f.orchestrator.clone(), running.clone(), most.clone());
+        let job = f.job().await;
+        robots.push(tokio::spawn(async move {
+            let mut done = 0;
+            loop {
+                let answer = orchestrator.report_and_take(Vec::new(), Some(take(job, 2))).await;
+                let taken = answer.taken.unwrap();
+                if taken.items.is_empty() && taken.withheld.is_none() {
+                    return done;
+                }
+                let now = running.fetch_add(taken.items.len(), Ordering::SeqCst) + taken.items.len();
+                most.fetch_max(now, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                for claimed in taken.items {
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    let report = Report { claim: claimed.claim, result: ok(), progress: None };
+                    orchestrator.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+                    done += 1;
+                }
+            }
+        }));
+    }
+    let mut done = 0;
+    for robot in robots {
+        done += robot.await.unwrap();
+    }
+    assert_eq!(done, 60);
+    assert!(most.load(Ordering::SeqCst) <= 3, "{most:?} were in progress");
+    f.check_statistics().await;
+}
+
+async fn no_more_start_in_a_window_than_the_limit_says(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        f.add_named(name).await;
+    }
+    let most = MaxStarts { count: 3, per: Duration::from_secs(60) };
+    let edit = LimitsEdit { max_starts: Some(Some(most)), ..LimitsEdit::default() };
+    assert_eq!(limit(&f, edit).await.max_starts, Some(most));
+    let first = f.take_many(job, 2).await;
+    for claimed in first {
+        f.report(claimed.claim, ok()).await.unwrap();
+    }
+    f.advance(30);
+    assert_eq!(f.take_all(job).await, ["c"], "what has ended was started all the same");
+    let held_back = look(&f, take(job, 1)).await;
+    let wait = held_back.withheld.unwrap();
+    assert!(wait > Duration::from_secs(29) && wait < Duration::from_secs(32), "{wait:?}");
+    f.advance(32);
+    assert_eq!(f.take_all(job).await, ["d", "e"]);
+    f.advance(30);
+    // One that is added and started counts as well.
+    let started = f.orchestrator.add_and_start_transaction(take(job, 1), named("x")).await.unwrap();
+    f.report(started.claim, ok()).await.unwrap();
+    assert!(f.try_take(job).await.is_none());
+    f.check_statistics().await;
+}
+
+async fn limits_stay_when_a_queue_gets_new_settings(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let most = MaxStarts { count: 5, per: Duration::from_secs(90) };
+    let edit =
+        LimitsEdit { paused: Some(true), max_in_progress: Some(Some(7)), max_starts: Some(Some(most)) };
+    let limits = limit(&f, edit).await;
+    let changed = NewQueueDefinition::new(QUEUE).policy(retrying(3));
+    assert_eq!(f.orchestrator.update_queue(QUEUE, changed).await.unwrap().limits, limits);
+    let queue = f.orchestrator.get_queue(QUEUE).await.unwrap();
+    assert_eq!((queue.policy.max_number_of_retries, &queue.limits), (3, &limits));
+    assert_eq!(f.orchestrator.list_queues().await.unwrap()[0].limits, limits);
+    let resume = LimitsEdit { paused: Some(false), ..LimitsEdit::default() };
+    assert_eq!(limit(&f, resume).await, QueueLimits { paused: false, ..limits });
+    let missing = f.orchestrator.edit_queue_limits("Nowhere", LimitsEdit::default()).await.unwrap_err();
+    assert!(missing.is_not_found());
+}
+
+async fn robots_are_seen_with_what_they_process(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let two = performer::model::job::NewJob { robots: 2, machine: "mill".to_owned(), ..new_job() };
+    let job = f.orchestrator.start_job(two).await.unwrap();
+    f.add_named("a").await;
+    f.advance(5);
+    let claimed = look(&f, Take { robot: Some(2), ..take(job, 1) }).await.items.remove(0);
+    let robots = f.orchestrator.list_robots().await.unwrap();
+    let shown: Vec<_> =
+        robots.iter().map(|r| (r.number, r.state, r.item, r.reference.as_deref(), r.since)).collect();
+    let started = f.orchestrator.list_jobs(1).await.unwrap()[0].start_time;
+    let busy = (2, RobotState::Busy, Some(claimed.item.id), Some("a"), f.now());
+    assert_eq!(shown, [(1, RobotState::Available, None, None, started), busy]);
+
+    f.advance(31);
+    let states: Vec<_> = f.orchestrator.list_robots().await.unwrap().iter().map(|r| r.state).collect();
+    assert_eq!(states, [RobotState::Disconnected; 2], "nobody has heard of them for their lease");
+    assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Running);
+    f.report(claimed.claim, ok()).await.unwrap();
+
+    let figures = JobFigures { successful: 1, busy: Duration::from_millis(1_500), ..JobFigures::default() };
+    let end = JobEnd { figures: Some(figures.clone()), ..JobState::Successful.into() };
+    f.orchestrator.end_job(job, end).await.unwrap();
+    let ended = f.orchestrator.list_jobs(1).await.unwrap().remove(0);
+    assert_eq!((ended.about.machine.as_str(), ended.figures), ("mill", Some(figures)));
+    assert!(f.orchestrator.list_robots().await.unwrap().is_empty());
+}
+
 /// Runs every test of the suite against one back end.
 macro_rules! suite {
     ($backend:ident: $($test:ident),+ $(,)?) => {
@@ -1341,4 +1541,10 @@ every_backend!(
     every_transition_has_one_event,
     comments_belong_to_their_authors,
     waiting_ends_when_something_is_added_or_given_back,
+    a_paused_queue_hands_nothing_out_until_it_is_resumed,
+    no_more_are_in_progress_than_the_limit_says,
+    no_race_exceeds_the_limit,
+    no_more_start_in_a_window_than_the_limit_says,
+    limits_stay_when_a_queue_gets_new_settings,
+    robots_are_seen_with_what_they_process,
 );

@@ -14,8 +14,8 @@ use performer::model::result::Outcome;
 use performer::orchestrator::local::Local;
 use performer::prelude::*;
 use performer::{
-    CommitType, Ending, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, PerformerError,
-    PerformerEvent, StopStrategy,
+    CommitType, Ending, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
+    PerformerError, PerformerEvent, StopStrategy,
 };
 use serde_json::json;
 use support::scripted::*;
@@ -57,6 +57,49 @@ fn faulted(ended: Result<JobSummary, PerformerError>) -> JobSummary {
     match ended {
         Err(PerformerError::Faulted(summary)) => *summary,
         other => panic!("Faulted was expected, not {other:?}"),
+    }
+}
+
+// Limits of a queue
+
+/// Six items, two a ten seconds: a queue that holds items back is not empty, and nobody looks at it all the time.
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_holds_back_is_waited_for() {
+    for ahead in [0, 10] {
+        let o = paused(retries(0)).await;
+        let most = MaxStarts { count: 2, per: Duration::from_secs(10) };
+        let edit = LimitsEdit { max_starts: Some(Some(most)), ..LimitsEdit::default() };
+        o.edit_queue_limits(QUEUE, edit).await.unwrap();
+        add_all(&o, &[("a", "ok"), ("b", "ok"), ("c", "ok"), ("d", "ok"), ("e", "ok"), ("f", "ok")]).await;
+        let (transaction, began) = (Scripted::default(), Instant::now());
+        let performer = performer(&transaction).robots(3).claim_ahead(ahead);
+        let summary = performer.run_until_empty(o.clone()).await.unwrap();
+        assert_eq!((summary.state, summary.successful), (JobState::Successful, 6));
+        let took = began.elapsed();
+        assert!(took >= Duration::from_secs(20) && took < Duration::from_secs(22), "{took:?}, ahead {ahead}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_performer_waits_for_a_paused_queue_to_be_resumed() {
+    for ahead in [0, 10] {
+        let o = paused(retries(0)).await;
+        let pause = |paused| LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
+        o.edit_queue_limits(QUEUE, pause(true)).await.unwrap();
+        add_all(&o, &[("a", "ok"), ("b", "ok")]).await;
+        let (transaction, began) = (Scripted::default(), Instant::now());
+        let running = performer(&transaction).robots(2).claim_ahead(ahead).run_until_empty(o.clone());
+        let resuming = async {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            assert!(transaction.journal.lines().iter().all(|line| line == "open"));
+            o.edit_queue_limits(QUEUE, pause(false)).await.unwrap();
+        };
+        let (summary, ()) = tokio::join!(running, resuming);
+        assert_eq!(summary.unwrap().successful, 2);
+        assert!(began.elapsed() < Duration::from_secs(602), "it hears of it");
+        // What it did is kept with its job.
+        let job = o.list_jobs(1).await.unwrap().remove(0);
+        assert_eq!(job.figures.map(|figures| figures.successful), Some(2));
     }
 }
 

@@ -11,12 +11,26 @@ use performer::model::clock::ManualClock;
 use performer::model::item::ClaimedItem;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{Administration, Orchestrator, Report, Take};
+use performer::prelude::*;
 use performer::{
     ErrorKind, ItemFilter, JobKey, NewQueueDefinition, Page, QueuePolicy, ReferenceFilter, Status,
 };
 use support::cut::{Cut, Proxy};
 use support::postgres::Schema;
 use support::{QUEUE, application, named, new_job, ok, start_of_time, take};
+
+/// A transaction that succeeds.
+struct Nothing;
+
+#[async_trait]
+impl Transaction for Nothing {
+    type Content = serde_json::Value;
+    type Output = ();
+
+    async fn process(&mut self, _: Self::Content, _: &TransactionItem) -> Result<(), Exception> {
+        Ok(())
+    }
+}
 
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(start_of_time()))
@@ -253,9 +267,30 @@ async fn many_who_open_a_new_schema_at_once_make_it_once() {
 async fn a_schema_of_a_newer_version_is_left_alone() {
     let schema = Schema::new();
     open(&schema.url).await;
-    schema.run("UPDATE {schema}.schema_version SET version = 1000");
+    schema.run("UPDATE {schema}.schema_version SET version = 1000, oldest = 1000");
     let error = Local::postgres(&schema.url).await.unwrap_err();
     assert!(error.to_string().contains("upgrade this program"), "{error}");
+}
+
+/// Somebody brings the schema up to date while a performer runs: one that is told that it does not know enough stops, and
+/// changes nothing; one that is not goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_program_that_is_too_old_for_the_schema_stops() {
+    let schema = Schema::new();
+    let store = open(&schema.url).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    schema.run("UPDATE {schema}.schema_version SET version = 1000");
+    store.add_queue_item(QUEUE, named("a")).await.expect("what is newer may be good enough");
+    open(&schema.url).await;
+    schema.run("UPDATE {schema}.schema_version SET oldest = 1000");
+    let error = store.add_queue_item(QUEUE, named("b")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Other);
+    assert!(error.to_string().contains("upgrade this program"), "{error}");
+    let performed = Performer::new(QUEUE, || Nothing).run_until_empty(Arc::new(store.clone())).await;
+    let fault = performed.unwrap_err().to_string();
+    assert!(fault.contains("upgrade this program"), "a performer ends Faulted, and says why: {fault}");
+    schema.run("UPDATE {schema}.schema_version SET oldest = 2");
+    assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 1);
 }
 
 /// What others add is heard of, not looked for: the wait ends long before its time.

@@ -314,7 +314,7 @@ async fn a_job_that_ended_leaves_no_lock_file() {
     let store = open(&path).await;
     let job = store.start_job(new_job()).await.unwrap();
     assert!(folder.path().join(format!("queue.db-jobs/{job}.lock")).exists());
-    store.end_job(job, JobState::Successful, None).await.unwrap();
+    store.end_job(job, JobState::Successful.into()).await.unwrap();
     assert!(!folder.path().join("queue.db-jobs").exists());
 }
 

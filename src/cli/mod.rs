@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `serve.rs` | `performer serve`: an Orchestrator in a box |
 //! | `queue.rs`, `item.rs`, `import.rs`, `stats.rs` | queues, items, files of items, figures: over any URL |
+//! | `job.rs` | the fleet: performers that run, and what they did |
 //! | `access.rs` | who may do what on a server: applications, users, tokens, robots |
 //! | `output.rs` | tables, JSON, and what goes where |
 
 mod access;
 mod import;
 mod item;
+mod job;
 mod output;
 mod queue;
 mod serve;
@@ -52,6 +54,8 @@ enum What {
     Queue(queue::Queue),
     #[command(subcommand)]
     Item(item::Item),
+    #[command(subcommand)]
+    Job(job::Jobs),
     Stats(stats::Stats),
     #[command(subcommand)]
     Access(access::Access),
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
             What::Serve(serve) => serve.run().await,
             What::Queue(queue) => queue.run().await,
             What::Item(item) => item.run().await,
+            What::Job(job) => job.run().await,
             What::Stats(stats) => stats.run().await,
             What::Access(access) => access.run().await,
         }

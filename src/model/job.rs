@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::code::ErrorCode;
 use super::enumeration::enumeration;
@@ -136,12 +137,67 @@ pub struct Job {
     pub end_time: Option<Timestamp>,
     /// Why it ended as it did, in a sentence.
     pub info: Option<String>,
+    /// What it did, if it said so when it ended.
+    pub figures: Option<JobFigures>,
+}
+
+/// How a job ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// Successful, Stopped or Faulted.
+    pub state: JobState,
+    /// Why, in a sentence.
+    pub info: Option<String>,
+    /// What it did.
+    pub figures: Option<JobFigures>,
+}
+
+impl From<JobState> for JobEnd {
+    fn from(state: JobState) -> Self {
+        Self { state, info: None, figures: None }
+    }
+}
+
+/// What a job did: what is kept of a performer's summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobFigures {
+    /// Items that are Successful.
+    pub successful: u64,
+    /// Items that Failed because the data was wrong.
+    pub business_exceptions: u64,
+    /// Items that Failed because the world was wrong and no retry was left.
+    pub application_exceptions: u64,
+    /// Items that failed and of which a copy was made to be retried.
+    pub retried: u64,
+    /// Items put back for a later time.
+    pub postponed: u64,
+    /// Items put back because the performer stopped.
+    pub given_back: u64,
+    /// Items whose claim was lost.
+    pub claims_lost: u64,
+    /// Items whose result could not be recorded.
+    pub not_recorded: u64,
+    /// Items that its sweeps abandoned, of jobs that were gone.
+    pub abandoned_of_others: u64,
+    /// How long its robots processed, added up.
+    pub busy: Duration,
 }
 
 impl Job {
     pub(crate) fn started(key: JobKey, folder: FolderId, about: NewJob, now: Timestamp) -> Self {
         let (state, held_until) = (JobState::Running, now + about.lease);
-        Self { key, about, folder, state, start_time: now, held_until, end_time: None, info: None }
+        Self {
+            key,
+            about,
+            folder,
+            state,
+            start_time: now,
+            held_until,
+            end_time: None,
+            info: None,
+            figures: None,
+        }
     }
 
     /// T13, beat: moves the end of the lease on.
@@ -175,9 +231,10 @@ impl Job {
     }
 
     /// Ends the job. Its items that are still InProgress are abandoned in the same transaction.
-    pub fn end(&mut self, state: JobState, info: Option<String>, now: Timestamp) {
+    pub fn end(&mut self, end: JobEnd, now: Timestamp) {
+        let JobEnd { state, info, figures } = end;
         assert!(state.is_final(), "a job ends in a final state, not in {state}");
-        self.state = state;
+        (self.state, self.figures) = (state, figures);
         self.info = info.map(|info| info.chars().take(LONGEST_INFO).collect());
         self.end_time = Some(now.max(self.start_time));
     }
@@ -236,7 +293,8 @@ mod tests {
     #[test]
     fn an_ended_job_neither_beats_nor_is_lost_again() {
         let mut job = job();
-        job.end(JobState::Faulted, Some("it did not beat".to_owned()), Timestamp::UNIX_EPOCH);
+        let info = Some("it did not beat".to_owned());
+        job.end(JobEnd { info, ..JobState::Faulted.into() }, Timestamp::UNIX_EPOCH);
         let refusal = job.beat(Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(refusal.is_claim_lost() && refusal.to_string().contains("Faulted: it did not beat"));
         assert!(!job.is_lost(Timestamp::MAX));
@@ -257,6 +315,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "final state")]
     fn a_job_does_not_end_running() {
-        job().end(JobState::Running, None, Timestamp::UNIX_EPOCH);
+        job().end(JobState::Running.into(), Timestamp::UNIX_EPOCH);
     }
 }

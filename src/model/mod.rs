@@ -13,6 +13,7 @@
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows the rules |
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and what lists are sorted by |
+//! | [`limits`] | what of a queue may be handed out, over the whole fleet |
 //! | [`list`] | which items a list shows, and which page of it |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers and bulk answers: what people do |
@@ -37,6 +38,7 @@ pub mod item;
 pub mod job;
 pub mod key;
 pub mod lifecycle;
+pub mod limits;
 pub mod list;
 pub mod log;
 pub mod permission;

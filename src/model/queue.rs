@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::code::ErrorCode;
 use super::content::units_over;
 use super::key::{FolderId, QueueId, QueueKey};
+use super::limits::QueueLimits;
 use super::refusal::Refusal;
 use super::schema::Schemas;
 
@@ -80,6 +81,9 @@ pub struct QueueDefinition {
     pub schemas: Schemas,
     /// What people note about it.
     pub notes: QueueNotes,
+    /// What of it may be handed out, over the whole fleet. New settings leave this as it is; see
+    /// [`Administration::edit_queue_limits`](crate::Administration::edit_queue_limits).
+    pub limits: QueueLimits,
     /// The folders it is in: one and the same queue in all of them. The first one is where it was made.
     pub folders: Vec<FolderId>,
     /// When the queue was made.
@@ -298,6 +302,7 @@ mod tests {
             policy: QueuePolicy::default(),
             schemas: Schemas::default(),
             notes: QueueNotes::default(),
+            limits: QueueLimits::default(),
             folders: vec![FolderId::SHARED],
             creation_time: Timestamp::UNIX_EPOCH,
         };

@@ -1,6 +1,10 @@
 //! Robots: one lane of a performer.
 
+use jiff::Timestamp;
+
 use super::enumeration::enumeration;
+use super::job::Job;
+use super::key::{ItemId, JobKey};
 
 enumeration! {
     /// What a robot is doing (contract section 12.2).
@@ -13,5 +17,89 @@ enumeration! {
         Disconnected = 2,
         /// Not known.
         Unknown = 3,
+    }
+}
+
+/// A robot of a job that has not ended, as the store sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Robot {
+    /// Its job.
+    pub job: JobKey,
+    /// Its number in the job, counted from 1.
+    pub number: u32,
+    /// Busy with an item; Available; Disconnected, when the job did not beat within its lease; Unknown, when the job has
+    /// taken items ahead: the store does not know which of its robots has which.
+    pub state: RobotState,
+    /// What it is processing.
+    pub item: Option<ItemId>,
+    /// That item's reference.
+    pub reference: Option<String>,
+    /// Since when: it took the item then, or the job started.
+    pub since: Timestamp,
+}
+
+impl Robot {
+    /// The robots of a job that has not ended and holds these items.
+    pub(crate) fn all_of(job: &Job, held: &[Held], now: Timestamp) -> Vec<Self> {
+        let took_ahead = held.iter().any(|held| held.robot.is_none());
+        let robot = |number| {
+            let held = held.iter().find(|held| held.robot == Some(number));
+            let state = match held {
+                _ if job.is_lost(now) => RobotState::Disconnected,
+                Some(_) => RobotState::Busy,
+                None if took_ahead => RobotState::Unknown,
+                None => RobotState::Available,
+            };
+            Self {
+                job: job.key,
+                number,
+                state,
+                item: held.map(|held| held.item),
+                reference: held.and_then(|held| held.reference.clone()),
+                since: held.and_then(|held| held.since).unwrap_or(job.start_time),
+            }
+        };
+        (1..=job.about.robots).map(robot).collect()
+    }
+}
+
+/// An item that a job holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) item: ItemId,
+    pub(crate) reference: Option<String>,
+    /// `None`: it was taken ahead, for all robots of the job.
+    pub(crate) robot: Option<u32>,
+    pub(crate) since: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::job::{DEFAULT_LEASE, NewJob};
+    use crate::model::key::{FolderId, KeyMaker};
+
+    #[test]
+    fn a_robot_is_what_the_store_can_tell() {
+        let now = Timestamp::UNIX_EPOCH;
+        let about = NewJob {
+            queue: "Invoices".to_owned(),
+            machine: "m".to_owned(),
+            process_id: 1,
+            version: "1".to_owned(),
+            robots: 2,
+            lease: DEFAULT_LEASE,
+        };
+        let job = Job::started(KeyMaker::with_seed(1).job(now), FolderId::SHARED, about, now);
+        let states = |held: &[Held], now| {
+            Robot::all_of(&job, held, now).iter().map(|robot| robot.state).collect::<Vec<_>>()
+        };
+        let held = |robot| Held { item: ItemId(7), reference: None, robot, since: Some(now) };
+        assert_eq!(states(&[], now), [RobotState::Available; 2]);
+        assert_eq!(states(&[held(Some(2))], now), [RobotState::Available, RobotState::Busy]);
+        assert_eq!(states(&[held(None), held(Some(1))], now), [RobotState::Busy, RobotState::Unknown]);
+        let late = job.held_until + std::time::Duration::from_micros(1);
+        assert_eq!(states(&[held(Some(1))], late), [RobotState::Disconnected; 2]);
     }
 }

@@ -14,11 +14,13 @@ use crate::model::history::ItemEvent;
 use crate::model::item::{
     ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
 };
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::result::TransactionResult;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 
@@ -61,7 +63,7 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// ClaimLost when the job has ended already.
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept>;
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept>;
 
     /// T14 and T15: ends jobs that are gone and abandons what nobody works on any more. Anybody may call
     /// this at any time; a performer does every second.
@@ -96,7 +98,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`add_queue_item`](Self::add_queue_item); ClaimLost when the job has ended.
+    /// As [`add_queue_item`](Self::add_queue_item); ClaimLost when the job has ended; Conflict with code 1302 when the queue
+    /// is paused or a limit of it is reached.
     async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem>;
 
     /// T4 to T12, and T3: reports on items and takes the next ones, in one durable commit where the back
@@ -143,6 +146,15 @@ pub trait Administration: Orchestrator {
     ///
     /// NotFound.
     async fn delete_queue(&self, name: &str) -> Result<()>;
+
+    /// Pauses or resumes a queue, or changes the limits that hold over the whole fleet. They hold from this moment on,
+    /// for every performer: what is InProgress goes on.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Invalid for a limit of 0 or a window that is too short or too long; Unsupported where the Orchestrator has
+    /// no such limits.
+    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition>;
 
     /// The queue of this name, whatever the case of its letters.
     ///
@@ -265,6 +277,13 @@ pub trait Administration: Orchestrator {
     /// Unavailable when the store is.
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>>;
 
+    /// The robots of all jobs that have not ended, by job.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable when the store is; Unsupported where the Orchestrator does not know them.
+    async fn list_robots(&self) -> Result<Vec<Robot>>;
+
     /// Asks a job to stop; its next beat tells it.
     ///
     /// # Errors
@@ -345,6 +364,9 @@ pub struct Taken {
     pub items: Vec<ClaimedItem>,
     /// What the store had seen when it looked; for [`Orchestrator::wait_for_items`].
     pub seen: Seen,
+    /// More waits, and is held back by a limit of the queue, or because it is paused. When to look again at the latest: a
+    /// queue like this is not empty.
+    pub withheld: Option<Duration>,
 }
 
 /// A moment in the life of a store: what it had seen when it was asked.

@@ -13,10 +13,12 @@ use super::{
 };
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 
@@ -69,8 +71,9 @@ impl<O: Orchestrator> Orchestrator for Observed<O> {
         observe!(self.beat(job), %job)
     }
 
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        observe!(self.end_job(job, state, info), %job, %state)
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        let state = end.state;
+        observe!(self.end_job(job, end), %job, %state)
     }
 
     async fn sweep(&self) -> Result<Swept> {
@@ -134,6 +137,10 @@ impl<O: Administration> Administration for Observed<O> {
 
     async fn delete_queue(&self, name: &str) -> Result<()> {
         observe!(self.delete_queue(name), name)
+    }
+
+    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
+        observe!(self.edit_queue_limits(name, edit), name)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
@@ -202,6 +209,10 @@ impl<O: Administration> Administration for Observed<O> {
 
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         observe!(self.list_jobs(limit), limit)
+    }
+
+    async fn list_robots(&self) -> Result<Vec<Robot>> {
+        observe!(self.list_robots())
     }
 
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {

@@ -65,6 +65,7 @@ pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (Ahead, Feeder) {
         handed,
         pending: Vec::new(),
         seen_empty: None,
+        look_again: Duration::ZERO,
         outstanding: 0,
         told: false,
     };
@@ -125,6 +126,8 @@ pub(super) struct Feeder {
     pending: Vec<Handed>,
     /// The queue had nothing when it was looked at last.
     seen_empty: Option<Seen>,
+    /// How long to wait at most before it is looked at again.
+    look_again: Duration,
     /// Items taken whose report is not recorded yet.
     outstanding: usize,
     told: bool,
@@ -238,14 +241,16 @@ impl Feeder {
 
     fn fill(&mut self, taken: Result<Taken>, answered: &mut Answered) -> bool {
         match taken {
-            Ok(Taken { items, seen }) => {
+            Ok(Taken { items, seen, withheld }) => {
                 self.told = false;
                 self.seen_empty = items.is_empty().then_some(seen);
+                let poll_interval = self.job.settings.poll_interval;
+                self.look_again = withheld.map_or(poll_interval, |time| time.min(poll_interval));
                 let count = items.len();
                 self.outstanding += count;
                 self.buffer.items().extend(items.into_iter().map(Received::now));
                 self.buffer.available.add_permits(count);
-                if count > 0 || !self.job.settings.until_empty {
+                if count > 0 || withheld.is_some() || !self.job.settings.until_empty {
                     return true;
                 }
                 // The reports of this call were recorded before its take: nothing is left that could make a copy.
@@ -288,7 +293,7 @@ impl Feeder {
             () = job.stop.kill_requested(), if !killed => {}
             () = tokio::time::sleep(Duration::from_millis(100)), if killed => {}
             () = self.buffer.consumed.notified(), if !over && seen.is_none() => {}
-            () = job.orchestrator.wait_for_items(&job.queue, seen.unwrap_or_default(), job.settings.poll_interval),
+            () = job.orchestrator.wait_for_items(&job.queue, seen.unwrap_or_default(), self.look_again),
                 if !over && seen.is_some() => self.seen_empty = None,
         }
     }

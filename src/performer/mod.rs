@@ -24,7 +24,7 @@ use self::heart::Heart;
 use self::job::{OnEvent, RunningJob};
 use self::robot::Robot;
 use self::supply::{Direct, Supply};
-use crate::model::job::{DEFAULT_LEASE, JobState, NewJob};
+use crate::model::job::{DEFAULT_LEASE, JobEnd, JobState, NewJob};
 use crate::orchestrator::{ErrorKind, Orchestrator, OrchestratorError};
 
 mod ahead;
@@ -444,7 +444,9 @@ async fn end(job: &RunningJob, duration: Duration) -> Result<JobSummary, Perform
         JobState::Successful
     };
     let info = job.fault_reason().map(str::to_owned);
-    match job.orchestrator.end_job(job.key(), state, info.clone()).await {
+    let figures = Some(job.summary().figures());
+    let end = JobEnd { state, info: info.clone(), figures };
+    match job.orchestrator.end_job(job.key(), end).await {
         Ok(swept) => job.summary().abandoned += swept.abandoned,
         Err(error) => tracing::warn!(%error, "the end of the job is not recorded; its lease will end it"),
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::Ending;
-use crate::model::job::JobState;
+use crate::model::job::{JobFigures, JobState};
 use crate::model::key::JobKey;
 
 /// What one run of a performer did: how its job ended, and what became of the items.
@@ -83,6 +83,22 @@ impl JobSummary {
         let seconds = self.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         if seconds > 0.0 { self.transactions() as f64 / seconds } else { 0.0 }
+    }
+
+    /// What the store keeps of it.
+    pub(super) fn figures(&self) -> JobFigures {
+        JobFigures {
+            successful: self.successful,
+            business_exceptions: self.business_exceptions,
+            application_exceptions: self.application_exceptions,
+            retried: self.retried,
+            postponed: self.postponed,
+            given_back: self.given_back,
+            claims_lost: self.claims_lost,
+            not_recorded: self.not_recorded,
+            abandoned_of_others: self.abandoned_of_others,
+            busy: self.busy,
+        }
     }
 
     pub(super) fn count(&mut self, ending: Ending, busy: Duration) {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -110,8 +111,8 @@ impl Direct {
             let activations = job.activations.load(Ordering::SeqCst);
             let nobody_is_active = || job.active.load(Ordering::SeqCst) == 0;
             let nobody_was_active = nobody_is_active();
-            let seen = match self.try_take().await {
-                Ok(Taken { items, seen }) => {
+            let (seen, withheld) = match self.try_take().await {
+                Ok(Taken { items, seen, withheld }) => {
                     if let Some(item) = items.into_iter().next() {
                         self.set_active(true);
                         return Some(item);
@@ -120,7 +121,7 @@ impl Direct {
                     let all_idle = nobody_was_active
                         && nobody_is_active()
                         && job.activations.load(Ordering::SeqCst) == activations;
-                    if all_idle && job.settings.until_empty {
+                    if all_idle && job.settings.until_empty && withheld.is_none() {
                         job.drained.cancel();
                         return None;
                     }
@@ -129,7 +130,7 @@ impl Direct {
                         told = false;
                     }
                     delays = self.job.delays();
-                    seen
+                    (seen, withheld)
                 }
                 Err(error) => {
                     if let Verdict::Fault = job.take_failed(&error) {
@@ -145,17 +146,24 @@ impl Direct {
                     }
                 }
             };
-            self.wait_for_a_change(seen, became_idle).await;
+            self.wait_for_a_change(seen, withheld, became_idle).await;
         }
     }
 
-    async fn wait_for_a_change(&self, seen: Seen, became_idle: impl Future<Output = ()>) {
+    async fn wait_for_a_change(
+        &self,
+        seen: Seen,
+        withheld: Option<Duration>,
+        became_idle: impl Future<Output = ()>,
+    ) {
         let job = &self.job;
+        let at_most =
+            withheld.map_or(job.settings.poll_interval, |time| time.min(job.settings.poll_interval));
         tokio::select! {
             biased;
             () = job.stop.stop_requested() => {}
             () = became_idle, if job.settings.until_empty => {}
-            () = job.orchestrator.wait_for_items(&job.queue, seen, job.settings.poll_interval) => {}
+            () = job.orchestrator.wait_for_items(&job.queue, seen, at_most) => {}
         }
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::strict;
+use crate::model::job::JobEnd;
 use crate::model::key::{Claim, FolderId, JobKey};
 use crate::model::result::TransactionResult;
 use crate::orchestrator::local::store::{Operation, Query, Taker, Taking};
@@ -23,9 +24,9 @@ use crate::orchestrator::{
     Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
 };
 use crate::wire::leased::{
-    AddAndStart, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest, LimitDto,
-    ListedJob, OfJob, ProgressDto, RemovedDto, ReportedDto, StartJob, StateOfJob, StopJob, SweptDto, TakeDto,
-    TakenDto, TookDto, WaitDto, guid, key,
+    AddAndStart, EditLimits, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest,
+    LimitDto, ListedJob, OfJob, ProgressDto, RemovedDto, ReportedDto, RobotDto, StartJob, StateOfJob,
+    StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
 };
 use crate::wire::served::{Around, ServedItem};
 
@@ -51,7 +52,8 @@ pub(super) async fn beat(call: &Call) -> Reply {
 
 pub(super) async fn end_job(call: &Call) -> Reply {
     let body: EndJob = call.body(&strict::ANYTHING)?;
-    let swept = call.store()?.end_job(key(body.job), body.state, body.info).await?;
+    let end = JobEnd { state: body.state, info: body.info, figures: body.figures };
+    let swept = call.store()?.end_job(key(body.job), end).await?;
     Answer::ok(&told(&swept))
 }
 
@@ -187,7 +189,7 @@ async fn exchanged(
     match answered.taken {
         Err(error) => {
             let took: TookDto<()> = TookDto::Error(described(&error));
-            Answer::ok(&ExchangeAnswer { reports, took, seen: 0, run })
+            Answer::ok(&ExchangeAnswer { reports, took, seen: 0, withheld: None, run })
         }
         Ok(mut taken) => {
             let mut bytes = 0;
@@ -203,7 +205,8 @@ async fn exchanged(
                 claim: claimed.claim.into(),
             });
             let took = TookDto::Items(items.collect());
-            Answer::ok(&ExchangeAnswer { reports, took, seen: taken.seen.0, run })
+            let withheld = taken.withheld.map(|time| u64::try_from(time.as_millis() + 1).unwrap_or(u64::MAX));
+            Answer::ok(&ExchangeAnswer { reports, took, seen: taken.seen.0, withheld, run })
         }
     }
 }
@@ -284,6 +287,18 @@ pub(super) async fn jobs(call: &Call) -> Reply {
     let body: LimitDto = call.body(&strict::ANYTHING)?;
     let jobs = call.store()?.list_jobs(body.limit.min(MOST_AT_ONCE)).await?;
     Answer::ok(&jobs.into_iter().map(ListedJob::from).collect::<Vec<_>>())
+}
+
+/// The robots of those that have not ended.
+pub(super) async fn robots(call: &Call) -> Reply {
+    let robots = call.store()?.list_robots().await?;
+    Answer::ok(&robots.into_iter().map(RobotDto::from).collect::<Vec<_>>())
+}
+
+pub(super) async fn edit_limits(call: &Call) -> Reply {
+    let body: EditLimits = call.body(&strict::ANYTHING)?;
+    call.store()?.edit_queue_limits(&body.queue, body.edit).await?;
+    Answer::ok(&json!({}))
 }
 
 pub(super) async fn stop_job(call: &Call) -> Reply {

@@ -136,6 +136,8 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "progress" "Progress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => leased::progress;
     POST "api/performer" ALL "wait" "Wait": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => leased::wait;
     POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => leased::jobs;
+    POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => leased::robots;
+    POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => leased::edit_limits;
     POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => leased::stop_job;
     POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => leased::retention;
 

@@ -124,6 +124,7 @@ pub(super) const QUEUE: Shape = around(
         "StaleRetentionPeriod",
         "StaleRetentionBucketId",
         "PerformerAbandonAfterSeconds",
+        "PerformerLimits",
     ],
     &[("Tags", &TAG)],
 );

@@ -92,7 +92,7 @@ pub(super) async fn start(call: &Call) -> Reply {
         }
         let take = Taking { queue: queue.into(), count: 1, reference, taker };
         let taken = expect_answer!(store.one(Operation::Take(take)).await, Taken)?;
-        taken.into_iter().next()
+        taken.items.into_iter().next()
     };
     let Some(started) = started else { return Ok(Answer::empty(StatusCode::NO_CONTENT)) };
     if call.server.weather.abandons() {

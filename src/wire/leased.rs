@@ -17,10 +17,12 @@ use crate::model::exception::ExceptionType;
 #[cfg(feature = "server")]
 use crate::model::exception::ProcessingException;
 use crate::model::item::ReferenceFilter;
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobFigures, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, FolderId, ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
 use crate::model::result::TransactionResult;
 use crate::model::review::Person;
+use crate::model::robot::{Robot, RobotState};
 use crate::model::status::Status;
 
 /// The header by which a server tells that it understands this, and its value.
@@ -30,6 +32,8 @@ pub(crate) const VERSION: &str = "1";
 /// The header by which an administrator writes a comment in somebody's name: the number, a comma, and the name as
 /// folder paths are encoded.
 pub(crate) const AUTHOR_HEADER: &str = "performer-author";
+/// The member of a queue that says what of it may be handed out, where that is not everything.
+pub(crate) const LIMITS: &str = "PerformerLimits";
 /// The member of a queue that says after how many seconds an item is abandoned.
 pub(crate) const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
 
@@ -73,6 +77,8 @@ pub(crate) struct EndJob {
     pub(crate) job: uuid::Uuid,
     pub(crate) state: JobState,
     pub(crate) info: Option<String>,
+    #[serde(default)]
+    pub(crate) figures: Option<JobFigures>,
 }
 
 /// A wish that a job stops.
@@ -106,6 +112,8 @@ pub(crate) struct ListedJob {
     held_until: Instant,
     end_time: Option<Instant>,
     info: Option<String>,
+    #[serde(default)]
+    figures: Option<JobFigures>,
 }
 
 impl From<Job> for ListedJob {
@@ -118,6 +126,7 @@ impl From<Job> for ListedJob {
             held_until: Instant(job.held_until),
             end_time: job.end_time.map(Instant),
             info: job.info,
+            figures: job.figures,
         }
     }
 }
@@ -133,8 +142,42 @@ impl From<ListedJob> for Job {
             held_until: job.held_until.0,
             end_time: job.end_time.map(|at| at.0),
             info: job.info,
+            figures: job.figures,
         }
     }
+}
+
+/// A robot as it is listed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RobotDto {
+    job: uuid::Uuid,
+    number: u32,
+    state: RobotState,
+    item: Option<i64>,
+    reference: Option<String>,
+    since: Instant,
+}
+
+impl From<Robot> for RobotDto {
+    fn from(robot: Robot) -> Self {
+        let Robot { job, number, state, item, reference, since } = robot;
+        let (job, item) = (guid(job), item.map(|item| item.0));
+        Self { job, number, state, item, reference, since: Instant(since) }
+    }
+}
+
+impl From<RobotDto> for Robot {
+    fn from(robot: RobotDto) -> Self {
+        let RobotDto { job, number, state, item, reference, since } = robot;
+        Self { job: key(job), number, state, item: item.map(ItemId), reference, since: since.0 }
+    }
+}
+
+/// New limits of a queue.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EditLimits {
+    pub(crate) queue: String,
+    pub(crate) edit: LimitsEdit,
 }
 
 /// The right to report on one attempt.
@@ -323,6 +366,9 @@ pub(crate) struct ExchangeAnswer<I> {
     pub(crate) took: TookDto<I>,
     /// What the store had seen when it looked.
     pub(crate) seen: u64,
+    /// More is held back by the queue's limits: when to look again, in milliseconds.
+    #[serde(default)]
+    pub(crate) withheld: Option<u64>,
     /// Another one after each start of the server, which has forgotten then what it answered.
     pub(crate) run: uuid::Uuid,
 }

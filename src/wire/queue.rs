@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{Instant, Named, Unreadable, leased};
 use crate::model::enumeration::enumeration;
 use crate::model::key::{QueueId, QueueKey};
+use crate::model::limits::QueueLimits;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy};
 use crate::model::schema::Schemas;
 
@@ -71,8 +72,11 @@ impl QueueDefinitionDto {
         let knows = |since: u32| server.is_none_or(|version| version >= since);
         self.retry_abandoned_items =
             knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
-        self.other
-            .retain(|key, _| !key.contains("@odata.") && (knows(14) || !SINCE_14.contains(&key.as_str())));
+        self.other.retain(|key, _| {
+            !key.contains("@odata.")
+                && key != leased::LIMITS
+                && (knows(14) || !SINCE_14.contains(&key.as_str()))
+        });
         self
     }
 
@@ -105,6 +109,10 @@ impl QueueDefinitionDto {
         let minutes = |name: &str| {
             self.other.get(name).and_then(Value::as_u64).and_then(|minutes| u32::try_from(minutes).ok())
         };
+        let limits = self.other.get(leased::LIMITS).cloned().map(serde_json::from_value).transpose();
+        let limits =
+            limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
+        let limits: QueueLimits = limits.unwrap_or_default();
         let tags = self.other.get("Tags").cloned();
         let notes = QueueNotes {
             sla_in_minutes: minutes("SlaInMinutes").unwrap_or_default(),
@@ -118,6 +126,7 @@ impl QueueDefinitionDto {
             policy,
             schemas,
             notes,
+            limits,
             folders: Vec::new(),
             creation_time: self.creation_time.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0),
             description: self.description.filter(|text| !text.is_empty()),

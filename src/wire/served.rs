@@ -15,6 +15,7 @@ use crate::model::directory::Directory;
 use crate::model::history::ItemEvent;
 use crate::model::item::QueueItem;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey};
+use crate::model::limits::QueueLimits;
 use crate::model::queue::{QueueDefinition, QueuePolicy, Tag};
 use crate::model::result::Outcome;
 use crate::model::review::Comment;
@@ -263,6 +264,9 @@ pub(crate) struct ServedQueue<'a> {
     /// Where it is not the vendor's own time.
     #[serde(rename = "PerformerAbandonAfterSeconds", skip_serializing_if = "Option::is_none")]
     abandon_after: Option<u64>,
+    /// Where there are any.
+    #[serde(rename = "PerformerLimits", skip_serializing_if = "Option::is_none")]
+    limits: Option<&'a QueueLimits>,
 }
 
 impl<'a> ServedQueue<'a> {
@@ -293,6 +297,7 @@ impl<'a> ServedQueue<'a> {
             abandon_after: Some(queue.policy.abandon_after)
                 .filter(|time| *time != QueuePolicy::default().abandon_after)
                 .map(|time| time.as_secs()),
+            limits: Some(&queue.limits).filter(|limits| !limits.is_none()),
         }
     }
 }

@@ -116,7 +116,7 @@ async fn what_was_acknowledged_outlives_the_server() {
             .expect("everybody comes to an end")
             .unwrap();
     }
-    let held = robots.end_job(job, JobState::Successful, None).await.unwrap();
+    let held = robots.end_job(job, JobState::Successful.into()).await.unwrap();
     assert_eq!(held.abandoned, 0, "nothing was left with the job");
     assert_eq!(server.stop(), 0);
 

@@ -2,6 +2,7 @@
 
 mod clients;
 mod crash;
+mod fleet;
 mod served;
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -303,7 +303,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
         let report = Report { claim, result, progress: None };
         store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
     }
-    store.end_job(job, JobState::Successful, None).await.unwrap();
+    store.end_job(job, JobState::Successful.into()).await.unwrap();
 }
 
 /// Adds and performs at the same time, until both are done.

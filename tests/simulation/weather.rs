@@ -10,7 +10,8 @@ use performer::model::job::NewJob;
 use performer::model::key::Claim;
 use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
 use performer::{
-    CommitType, ErrorKind, JobKey, JobState, NewQueueItem, Orchestrator, OrchestratorError, QueueItem, Status,
+    CommitType, ErrorKind, JobEnd, JobKey, JobState, NewQueueItem, Orchestrator, OrchestratorError,
+    QueueItem, Status,
 };
 use tokio::time::Instant;
 
@@ -135,8 +136,8 @@ impl Orchestrator for Weather {
         call!(self, self.inner.beat(job))
     }
 
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        call!(self, self.inner.end_job(job, state, info))
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        call!(self, self.inner.end_job(job, end))
     }
 
     async fn sweep(&self) -> Result<Swept> {

@@ -12,8 +12,8 @@ use performer::model::job::NewJob;
 use performer::model::key::Claim;
 use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
 use performer::{
-    Administration, BusinessException, CommitType, ErrorKind, Exception, JobKey, JobState, NewQueueItem,
-    Orchestrator, OrchestratorError, QueueItem, Transaction, TransactionItem,
+    Administration, BusinessException, CommitType, ErrorKind, Exception, JobEnd, JobKey, JobState,
+    NewQueueItem, Orchestrator, OrchestratorError, QueueItem, Transaction, TransactionItem,
 };
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -235,8 +235,8 @@ impl Orchestrator for Faulty {
         self.inner.beat(job).await
     }
 
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        self.inner.end_job(job, state, info).await
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        self.inner.end_job(job, end).await
     }
 
     async fn sweep(&self) -> Result<Swept> {

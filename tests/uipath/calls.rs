@@ -121,7 +121,7 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
     assert!(orchestrator.report_and_take(both, None).await.reports[0].is_ok());
     orchestrator.beat(job_key).await.unwrap();
     orchestrator.sweep().await.unwrap();
-    orchestrator.end_job(job_key, performer::JobState::Successful, None).await.unwrap();
+    orchestrator.end_job(job_key, performer::JobState::Successful.into()).await.unwrap();
 
     people(server, orchestrator).await;
     queues(orchestrator).await;

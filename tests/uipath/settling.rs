@@ -180,7 +180,7 @@ async fn a_take_that_nobody_waits_for_any_more_is_not_lost() {
         }
     }
     // The last one is given back when the job ends; what a robot still holds is named.
-    let left = orchestrator.end_job(job, JobState::Stopped, None).await.unwrap();
+    let left = orchestrator.end_job(job, JobState::Stopped.into()).await.unwrap();
     assert_eq!(left.abandoned, 1);
     let statuses: Vec<Value> = server.world().items.iter().map(|item| item["Status"].clone()).collect();
     assert_eq!(statuses, [json!("InProgress"), json!("Successful"), json!("New")]);
@@ -301,8 +301,8 @@ async fn the_last_job_of_a_queue_gives_back_what_was_found() {
         () = async { while server.world().handed_out.len() < 3 { tokio::task::yield_now().await } } => {}
     }
     let (first, second) = tokio::join!(
-        orchestrator.end_job(first, JobState::Stopped, None),
-        orchestrator.end_job(second, JobState::Stopped, None)
+        orchestrator.end_job(first, JobState::Stopped.into()),
+        orchestrator.end_job(second, JobState::Stopped.into())
     );
     assert_eq!(first.unwrap().abandoned + second.unwrap().abandoned, 2, "what the robots held");
     let waiting = server.world().items.iter().filter(|item| item["Status"] == "New").count();
@@ -453,7 +453,7 @@ async fn what_is_in_progress_when_a_job_starts_is_left_alone() {
     let second = client(&server).in_process(2).connect().await.unwrap();
     let job = started(&second).await;
     take(&second, job).await.unwrap().unwrap(); // now it knows its robot, and starts once more
-    second.end_job(job, JobState::Successful, None).await.unwrap();
+    second.end_job(job, JobState::Successful.into()).await.unwrap();
     let job = started(&second).await;
     server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
     let item = take(&second, job).await.unwrap().unwrap();

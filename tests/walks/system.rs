@@ -285,7 +285,7 @@ impl<S: Store> System<S> {
             }
             Step::EndJob { job } => {
                 let Some(job) = self.job(*job) else { return Vec::new() };
-                let ended = now(self.store.end_job(self.jobs[job], JobState::Successful, None));
+                let ended = now(self.store.end_job(self.jobs[job], JobState::Successful.into()));
                 let shown =
                     |swept: performer::orchestrator::Swept| format!("ended, {} items", swept.abandoned);
                 vec![ended.map_or_else(|error| refused(&error), shown)]

@@ -219,7 +219,7 @@ impl<R: Rows> Apply<'_, R> {
         match operation {
             Operation::StartJob(job) => self.start_job(job),
             Operation::Beat(job) => self.beat(job),
-            Operation::EndJob { job, state, info } => self.end_job(job, state, info),
+            Operation::EndJob { job, end } => self.end_job(job, end),
             Operation::Sweep { suspects, overdue, planned } => self.sweep(suspects, overdue, planned),
             Operation::Add { queue, item } => self.add(&queue, &item),
             Operation::BulkAdd { queue, commit_type, items } => self.bulk_add(&queue, commit_type, &items),
@@ -232,6 +232,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::CreateQueue(queue) => self.create_queue(*queue),
             Operation::UpdateQueue { which, queue } => self.update_queue(&which, *queue),
             Operation::DeleteQueue(which) => self.delete_queue(&which),
+            Operation::EditLimits { which, edit } => self.edit_limits(&which, &edit),
             Operation::ShareQueues { queues, add, remove } => self.share_queues(&queues, &add, &remove),
             Operation::Directory { new, changes } => self.change_directory(new, changes),
             Operation::Edit { id, edit } => self.edit(id, &edit),
@@ -352,8 +353,26 @@ impl<R: Rows> Apply<'_, R> {
             if delta != QueueStatistics::default() {
                 self.rows.add_statistics(queue, &delta)?;
             }
+            // Of a queue with a limit others may take now what they were not given before.
+            if delta.in_progress < 0 && self.has_room_again(queue)? {
+                self.wake_others();
+            }
         }
         Ok(())
+    }
+
+    fn has_room_again(&mut self, queue: QueueId) -> Result<bool> {
+        match self.queue_by_id(queue) {
+            Ok(queue) => Ok(queue.is_some_and(|queue| queue.limits.max_in_progress.is_some())),
+            Err(Stop::Refused(_)) => Ok(false),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// There may be something to take, although nothing was added.
+    fn wake_others(&mut self) {
+        self.wake = true;
+        self.rows.leave_work();
     }
 
     /// The queue of this name in the folder.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::super::{Report, Result};
 use super::batch::Message;
 use super::store::{Answer, Asked, Operation, Operations, Within};
-use crate::model::job::JobState;
+use crate::model::job::{JobEnd, JobState};
 use crate::model::result::TransactionResult;
 
 pub(super) struct Inbox(Mutex<State>);
@@ -257,9 +257,9 @@ fn undone(unheard: Result<Answer>) -> Option<Vec<Operation>> {
     let claims: Vec<_> = match unheard {
         Ok(Answer::Job(job)) => {
             let info = Some("whoever started it went away".to_owned());
-            return Some(vec![Operation::EndJob { job, state: JobState::Stopped, info }]);
+            return Some(vec![Operation::EndJob { job, end: JobEnd { info, ..JobState::Stopped.into() } }]);
         }
-        Ok(Answer::Taken(items)) => items.into_iter().map(|item| item.claim).collect(),
+        Ok(Answer::Taken(took)) => took.items.into_iter().map(|item| item.claim).collect(),
         Ok(Answer::Claimed(item)) => vec![item.claim],
         _ => return None,
     };

@@ -21,8 +21,10 @@ use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
+use crate::model::limits::Starts;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
+use crate::model::robot::Held;
 use crate::model::selection::SelectionKey;
 use crate::model::statistics::{Ended, QueueStatistics};
 
@@ -49,6 +51,7 @@ struct Queue {
     ready: BTreeSet<SelectionKey>,
     deferred: BTreeSet<(Timestamp, ItemId)>,
     statistics: QueueStatistics,
+    starts: Starts,
 }
 
 impl Memory {
@@ -166,6 +169,7 @@ impl Rows for Memory {
             ready: BTreeSet::new(),
             deferred: BTreeSet::new(),
             statistics: QueueStatistics::default(),
+            starts: Starts::default(),
         };
         self.queues.insert(id, queue);
         Ok(id)
@@ -192,6 +196,17 @@ impl Rows for Memory {
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
         if let Some(queue) = self.queues.get_mut(&queue) {
             queue.statistics.add(delta);
+        }
+        Ok(())
+    }
+
+    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+        Ok(self.queues.get(&queue).map(|queue| queue.starts.clone()).unwrap_or_default())
+    }
+
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
+        if let Some(queue) = self.queues.get_mut(&queue) {
+            queue.starts.clone_from(starts);
         }
         Ok(())
     }
@@ -344,6 +359,11 @@ impl Rows for Memory {
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
         let of_job = (Bound::Included((job, ItemId(0))), Bound::Included((job, ItemId(i64::MAX))));
         Ok(self.held.range(of_job).map(|(_, id)| *id).collect())
+    }
+
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
+        let ids = self.held_by(job)?;
+        Ok(ids.into_iter().filter_map(|id| self.items.get(&id).map(|item| item.held(id))).collect())
     }
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {

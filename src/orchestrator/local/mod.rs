@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::batch::Batch;
-use self::store::{Answer, Asked, Operation, Operations, Query, WhichQueue, Within};
+use self::store::{Answer, Asked, Operation, Operations, Query, Took, WhichQueue, Within};
 use self::sweep::{Sweep, Sweeps};
 use super::{
     Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
@@ -23,12 +23,14 @@ use super::{
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 #[cfg(feature = "server")]
 use crate::model::key::FolderId;
 use crate::model::key::{Claim, ItemId, JobKey, KeyMaker};
+use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 use async_trait::async_trait;
@@ -304,8 +306,8 @@ impl Orchestrator for Local {
         expect_answer!(self.one(Operation::Beat(job)).await, JobState)
     }
 
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        expect_answer!(self.one(Operation::EndJob { job, state, info }).await, Swept)
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        expect_answer!(self.one(Operation::EndJob { job, end }).await, Swept)
     }
 
     async fn sweep(&self) -> Result<Swept> {
@@ -355,7 +357,13 @@ impl Orchestrator for Local {
             reports: answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect(),
             taken: taken.map_or_else(
                 || Ok(Taken::default()),
-                |answer| expect_answer!(answer, Taken).map(|items| Taken { items: items.into_vec(), seen }),
+                |answer| {
+                    expect_answer!(answer, Taken).map(|took: Took| Taken {
+                        items: took.items.into_vec(),
+                        seen,
+                        withheld: took.withheld,
+                    })
+                },
             ),
         }
     }
@@ -382,6 +390,10 @@ impl Administration for Local {
 
     async fn delete_queue(&self, name: &str) -> Result<()> {
         done(self.one(Operation::DeleteQueue(named(name))).await)
+    }
+
+    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
+        expect_answer!(self.one(Operation::EditLimits { which: named(name), edit }).await, Queue)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
@@ -450,6 +462,10 @@ impl Administration for Local {
 
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         expect_answer!(self.read(Query::Jobs { limit }).await, Jobs)
+    }
+
+    async fn list_robots(&self) -> Result<Vec<Robot>> {
+        expect_answer!(self.read(Query::Robots { now: self.clock.now() }).await, Robots)
     }
 
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {

@@ -18,8 +18,10 @@ use crate::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
+use crate::model::limits::Starts;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
+use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Rows, inside the one transaction that is open at a time.
@@ -30,6 +32,8 @@ pub(crate) trait Rows: Send {
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()
     }
+    /// The transaction leaves something to take although it added nothing: other processes are to hear of it.
+    fn leave_work(&mut self) {}
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: what cannot be undone is reopened.
@@ -42,6 +46,10 @@ pub(crate) trait Rows: Send {
     fn give_up_when(&mut self, _given_up: GivenUp) {}
     /// Opens a transaction that only reads, from one consistent state.
     fn begin_reading(&mut self) -> Result<()>;
+    /// The time in a transaction that only reads: the caller's, unless the store has a clock of its own.
+    fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
+        Ok(now)
+    }
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;
     /// Makes the keys of queues and jobs.
@@ -64,6 +72,9 @@ pub(crate) trait Rows: Send {
     fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()>;
     fn delete_queue(&mut self, id: QueueId) -> Result<()>;
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics>;
+    /// The starts of a queue with limits. Nobody else starts anything of it until the transaction ends.
+    fn starts(&mut self, queue: QueueId) -> Result<Starts>;
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()>;
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId>;
@@ -99,6 +110,8 @@ pub(crate) trait Rows: Send {
     /// All rows of the retry chain an item belongs to, by id.
     fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>>;
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>>;
+    /// The same, with what people want to know of it; the oldest first.
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>>;
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
     fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>>;
     /// The item with this key of its own.

@@ -15,11 +15,13 @@ use crate::model::history::ItemEvent;
 use crate::model::item::{
     ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
 };
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, QueueId, QueueKey};
+use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::result::TransactionResult;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 
@@ -102,6 +104,14 @@ pub(crate) struct Taking {
     pub(crate) taker: Taker,
 }
 
+/// What was taken.
+#[derive(Debug, Default)]
+pub(crate) struct Took {
+    pub(crate) items: SmallVec<[ClaimedItem; 1]>,
+    /// More waits, and is held back by a limit of the queue, or because it is paused: when to look again, at the latest.
+    pub(crate) withheld: Option<Duration>,
+}
+
 /// Who takes items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taker {
@@ -142,8 +152,7 @@ pub(crate) enum Operation {
     Beat(JobKey),
     EndJob {
         job: JobKey,
-        state: JobState,
-        info: Option<String>,
+        end: JobEnd,
     },
     /// Ends those of these jobs that are gone; `planned` is the clock's `elapsed` when they were suspected.
     Sweep {
@@ -182,6 +191,10 @@ pub(crate) enum Operation {
         queue: Box<NewQueueDefinition>,
     },
     DeleteQueue(WhichQueue),
+    EditLimits {
+        which: WhichQueue,
+        edit: LimitsEdit,
+    },
     /// Puts queues into folders and takes them out of others.
     ShareQueues {
         queues: Vec<QueueId>,
@@ -235,7 +248,11 @@ impl Operation {
     pub(crate) fn changes_queues(&self) -> bool {
         matches!(
             self,
-            Self::CreateQueue(_) | Self::UpdateQueue { .. } | Self::DeleteQueue(_) | Self::ShareQueues { .. }
+            Self::CreateQueue(_)
+                | Self::UpdateQueue { .. }
+                | Self::DeleteQueue(_)
+                | Self::EditLimits { .. }
+                | Self::ShareQueues { .. }
         )
     }
 }
@@ -313,6 +330,10 @@ pub(crate) enum Query {
     LiveJobs,
     /// What a job holds.
     Held(JobKey),
+    /// The robots of jobs that have not ended, as of a time.
+    Robots {
+        now: Timestamp,
+    },
 }
 
 impl Query {
@@ -333,7 +354,7 @@ pub(crate) enum Answer {
     Item(Box<QueueItem>),
     BulkAdded(BulkAdded),
     Claimed(ClaimedItem),
-    Taken(SmallVec<[ClaimedItem; 1]>),
+    Taken(Took),
     Status(Status),
     Queue(QueueDefinition),
     Numbers(Vec<i64>),
@@ -353,6 +374,7 @@ pub(crate) enum Answer {
     Jobs(Vec<Job>),
     LiveJobs(Vec<(Job, bool)>),
     Claims(Vec<Claim>),
+    Robots(Vec<Robot>),
 }
 
 /// A job that seems to be gone.

@@ -379,6 +379,7 @@ pub(super) fn as_definition(queue: &Queue, about: About) -> QueueDefinition {
     QueueDefinition {
         schemas: Schemas::default(),
         notes: QueueNotes::default(),
+        limits: crate::model::limits::QueueLimits::default(),
         folders: Vec::new(),
         id: about.id,
         key: QueueKey::from_bytes([0; 16]),

@@ -9,8 +9,10 @@ use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::{Job, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 use crate::wire::Collection;
@@ -28,6 +30,16 @@ impl Administration for Uipath {
 
     async fn delete_queue(&self, name: &str) -> Result<()> {
         self.inner.remove_queue(name).await
+    }
+
+    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
+        if self.inner.is_leased() {
+            self.inner.edit_leased_limits(name, edit).await?;
+            return self.inner.read_queue(name).await;
+        }
+        unsupported(
+            "the Orchestrator knows neither paused queues nor limits of a queue; it limits the robots of a process",
+        )
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
@@ -106,6 +118,13 @@ impl Administration for Uipath {
         unsupported(
             "the Orchestrator's jobs are runs of its own processes; it does not know those of performers",
         )
+    }
+
+    async fn list_robots(&self) -> Result<Vec<Robot>> {
+        if self.inner.is_leased() {
+            return self.inner.leased_robots().await;
+        }
+        unsupported("the Orchestrator does not know the robots of performers")
     }
 
     /// Stops a job of the Orchestrator: the one a performer was started as.

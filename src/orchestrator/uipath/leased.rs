@@ -17,14 +17,16 @@ use super::Inner;
 use super::call::Call;
 use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, validate_progress};
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, JobKey};
+use crate::model::limits::LimitsEdit;
 use crate::model::result::TransactionResult;
+use crate::model::robot::Robot;
 use crate::wire::item::QueueItemDto;
 use crate::wire::leased::{
-    AddAndStart, ClaimDto, EndJob, ErrorDto, ExchangeRequest, Exchanged, HeldDto, HeldRequest, LimitDto,
-    ListedJob, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, StartJob, StateOfJob, StopJob,
-    SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
+    AddAndStart, ClaimDto, EditLimits, EndJob, ErrorDto, ExchangeRequest, Exchanged, HeldDto, HeldRequest,
+    LimitDto, ListedJob, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, RobotDto, StartJob,
+    StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
 };
 use crate::wire::transaction::QueueItemDataDto;
 
@@ -136,13 +138,9 @@ impl Inner {
         Ok(self.http.json::<StateOfJob>(call).await?.state)
     }
 
-    pub(super) async fn end_leased_job(
-        &self,
-        job: JobKey,
-        state: JobState,
-        info: Option<String>,
-    ) -> Result<Swept> {
-        let call = call("EndJob", &EndJob { job: guid(job), state, info });
+    pub(super) async fn end_leased_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        let JobEnd { state, info, figures } = end;
+        let call = call("EndJob", &EndJob { job: guid(job), state, info, figures });
         let swept: SweptDto = self.http.json(call).await?;
         let mut known = self.leases.known();
         known.held.remove(&job);
@@ -213,12 +211,13 @@ impl Inner {
         let missing =
             || OrchestratorError::new(ErrorKind::Unknown, "the server answered fewer reports than were made");
         reports.resize_with(count, || Err(missing()));
+        let withheld = answer.withheld.map(Duration::from_millis);
         let taken = match answer.took {
             TookDto::Error(error) => Err(error_of(error)),
             TookDto::Items(items) => {
                 let items: Result<Vec<ClaimedItem>> =
                     items.into_iter().map(|taken| claimed(taken, job, robot)).collect();
-                items.map(|items| Taken { items, seen: Seen(answer.seen) })
+                items.map(|items| Taken { items, seen: Seen(answer.seen), withheld })
             }
         };
         let mut known = self.leases.known();
@@ -324,6 +323,17 @@ impl Inner {
     pub(super) async fn leased_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         let jobs: Vec<ListedJob> = self.http.json(call("Jobs", &LimitDto { limit }).repeatable()).await?;
         Ok(jobs.into_iter().map(Job::from).collect())
+    }
+
+    pub(super) async fn leased_robots(&self) -> Result<Vec<Robot>> {
+        let robots: Vec<RobotDto> =
+            self.http.json(call("Robots", &serde_json::json!({})).repeatable()).await?;
+        Ok(robots.into_iter().map(Robot::from).collect())
+    }
+
+    pub(super) async fn edit_leased_limits(&self, queue: &str, edit: LimitsEdit) -> Result<()> {
+        let body = EditLimits { queue: queue.to_owned(), edit };
+        Ok(self.http.done(call("EditLimits", &body).repeatable()).await?)
     }
 
     pub(super) async fn stop_leased_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
-use crate::model::job::{JobState, NewJob};
+use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey, KeyMaker};
 use crate::model::queue::folded;
 use crate::model::result::TransactionResult;
@@ -305,11 +305,12 @@ impl Orchestrator for Uipath {
     }
 
     /// Its items that are still InProgress stay so until the Orchestrator abandons them; they are counted.
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
         let inner = &self.inner;
         if inner.is_leased() {
-            return inner.end_leased_job(job, state, info).await;
+            return inner.end_leased_job(job, end).await;
         }
+        let JobEnd { state, info, .. } = end;
         let queue = inner.book().job(job)?;
         tracing::debug!(%job, %state, info, "the job ends");
         // Takes that nobody waits for any more may still bring something; what is not found in time is told below.

@@ -79,7 +79,7 @@ impl Inner {
         }
         // Answers overtake each other; the order in which the server handed the items out is in what it wrote.
         items.sort_by_key(|item| item.item.start_processing);
-        Ok(Taken { items, seen })
+        Ok(Taken { items, seen, withheld: None })
     }
 
     /// One item. `counts` for one of a row of empty answers.

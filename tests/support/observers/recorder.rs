@@ -11,8 +11,8 @@ use performer::model::key::Claim;
 use performer::model::selection::SelectionKey;
 use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
 use performer::{
-    Administration, CommitType, ItemFilter, ItemId, JobKey, JobState, NewQueueItem, Orchestrator, Page,
-    QueueItem, Status,
+    Administration, CommitType, ItemFilter, ItemId, JobEnd, JobKey, JobState, NewQueueItem, Orchestrator,
+    Page, QueueItem, Status,
 };
 
 use super::ledger::{Ledger, Record};
@@ -61,8 +61,8 @@ impl Orchestrator for Recorder {
         self.store.beat(job).await
     }
 
-    async fn end_job(&self, job: JobKey, state: JobState, info: Option<String>) -> Result<Swept> {
-        self.store.end_job(job, state, info).await
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        self.store.end_job(job, end).await
     }
 
     async fn sweep(&self) -> Result<Swept> {

@@ -7,10 +7,13 @@ use super::super::rows::{NewRow, Rows};
 use super::super::store::{Answer, Taking};
 use super::{Applied, Apply, Stop, refusal_of};
 use crate::crash_point::crash_point;
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
 use crate::model::content::SpecificContent;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::key::{ItemId, ItemKey};
 use crate::model::lifecycle::{self, ItemState};
+use crate::model::limits::Starts;
 use crate::model::queue::QueueDefinition;
 
 impl<R: Rows> Apply<'_, R> {
@@ -78,10 +81,25 @@ impl<R: Rows> Apply<'_, R> {
         let mut item = item.clone();
         item.defer_date = None;
         let content = self.check_new(&queue, &item)?;
+        let starts = if queue.limits.is_none() { None } else { Some(self.may_start(&queue)?) };
         let (id, _, state) = self.insert(&queue, &item, content)?;
         let claim = self.start(id, &state, &queue, take.taker)?;
+        if let Some(starts) = starts {
+            self.count_starts(&queue, starts, 1)?;
+        }
         let item = Box::new(self.item(id)?);
         Ok(Answer::Claimed(ClaimedItem { item, claim }))
+    }
+
+    /// Whoever adds and starts is not made to wait: where nothing may be started now, nothing is added.
+    fn may_start(&mut self, queue: &QueueDefinition) -> Applied<Starts> {
+        let (allowance, starts) = self.allowance(queue)?;
+        if allowance.count > 0 {
+            return Ok(starts);
+        }
+        let why = if queue.limits.paused { "it is paused" } else { "its limit is reached" };
+        let message = format!("nothing of queue {:?} can be started now: {why}", queue.name);
+        Err(Refusal::new(ErrorCode::UNAVAILABLE_RESOURCES, message).into())
     }
 
     fn check_new<'i>(

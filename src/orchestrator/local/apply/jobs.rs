@@ -9,7 +9,7 @@ use super::{Applied, Apply, Stop};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
-use crate::model::job::{Job, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::lifecycle::{self, Event};
 
@@ -30,14 +30,14 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::JobState(state))
     }
 
-    pub(super) fn end_job(&mut self, key: JobKey, state: JobState, info: Option<String>) -> Applied {
+    pub(super) fn end_job(&mut self, key: JobKey, end: JobEnd) -> Applied {
         let mut job = self.job(key)?;
         job.alive()?;
-        if !state.is_final() {
-            let message = format!("a job ends as Successful, Stopped or Faulted, not as {state}");
+        if !end.state.is_final() {
+            let message = format!("a job ends as Successful, Stopped or Faulted, not as {}", end.state);
             return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
         }
-        job.end(state, info, self.now);
+        job.end(end, self.now);
         let abandoned = self.close(vec![job])?;
         Ok(Answer::Swept(Swept { jobs: Vec::new(), abandoned }))
     }
@@ -66,7 +66,7 @@ impl<R: Rows> Apply<'_, R> {
             } else {
                 continue;
             };
-            job.end(JobState::Faulted, Some(info.to_owned()), self.now);
+            job.end(JobEnd { info: Some(info.to_owned()), ..JobState::Faulted.into() }, self.now);
             gone.push(job);
         }
         let within = self.within;

@@ -12,6 +12,7 @@ use crate::model::content::SpecificContent;
 use crate::model::item::{ItemEdit, validate_progress};
 use crate::model::key::{FolderId, ItemId, QueueId};
 use crate::model::lifecycle::{self, Event, Transition};
+use crate::model::limits::{LimitsEdit, QueueLimits};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::model::review::{FailedItems, ItemVersion, Person, validate_comment, validate_comment_author};
 use crate::model::schema::SchemaOf;
@@ -29,6 +30,7 @@ impl<R: Rows> Apply<'_, R> {
             policy: new.policy,
             schemas: new.schemas,
             notes: new.notes,
+            limits: QueueLimits::default(),
             folders: vec![self.within.folder],
             creation_time: self.now,
         };
@@ -45,6 +47,15 @@ impl<R: Rows> Apply<'_, R> {
         let NewQueueDefinition { name, description, policy, schemas, notes } = new;
         let queue = QueueDefinition { name, description, policy, schemas, notes, ..(*queue).clone() };
         self.rows.update_queue(&queue)?;
+        Ok(Answer::Queue(queue))
+    }
+
+    /// Changes what may be handed out. Whoever waits looks again: there may be more now.
+    pub(super) fn edit_limits(&mut self, which: &WhichQueue, edit: &LimitsEdit) -> Applied {
+        let queue = self.which_queue(which)?;
+        let queue = QueueDefinition { limits: queue.limits.edited(edit)?, ..(*queue).clone() };
+        self.rows.update_queue(&queue)?;
+        self.wake_others();
         Ok(Answer::Queue(queue))
     }
 

@@ -12,6 +12,7 @@ use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter}
 use crate::model::key::{Claim, FolderId, ItemId, QueueId};
 use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
+use crate::model::robot::Robot;
 use crate::model::status::Status;
 
 pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Result<Answer> {
@@ -101,6 +102,16 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
                 claims.extend(holder.map(|holder| Claim { item: id, job: key, token: holder.token }));
             }
             Ok(Answer::Claims(claims))
+        }
+        Query::Robots { now } => {
+            let now = rows.reading_at(now)?;
+            let mut robots = Vec::new();
+            for job in rows.live_jobs()? {
+                if within.user.is_none() || job.folder == here {
+                    robots.extend(Robot::all_of(&job, &rows.held_items(job.key.number())?, now));
+                }
+            }
+            Ok(Answer::Robots(robots))
         }
         Query::LiveJobs => {
             let jobs = rows.live_jobs()?;

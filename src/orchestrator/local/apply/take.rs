@@ -1,27 +1,44 @@
 //! Taking: T3.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::super::super::Result;
 use super::super::rows::{NextItems, Rows, TakenRow, Written};
-use super::super::store::{Answer, Taker, Taking, Within};
+use super::super::store::{Answer, Taker, Taking, Took, Within};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
 use crate::model::item::{ClaimedItem, QueueItem, ReferenceFilter};
 use crate::model::key::{Claim, FolderId, ItemId, JobKey};
 use crate::model::lifecycle::{self, Event, ItemState, Transition};
+use crate::model::limits::{Allowance, Starts};
 use crate::model::queue::QueueDefinition;
 
+/// What of a queue may be handed out now.
+struct Offer {
+    queue: Arc<QueueDefinition>,
+    items: Vec<(ItemState, Box<QueueItem>)>,
+    /// Of a queue with limits: what was started lately.
+    starts: Option<Starts>,
+    /// More waits, and is held back.
+    withheld: Option<Duration>,
+}
+
+/// When to look again for what is held back: others end what they have, or somebody resumes the queue.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 impl<R: Rows> Apply<'_, R> {
-    /// All takes of a batch; those of one queue and filter together, so that the order is walked once.
+    /// All takes of a batch; those of one queue and filter together, so that the order is walked once. Queues in one
+    /// order in every process: two that take from two queues with limits do not wait for each other.
     pub(super) fn takes(
         &mut self,
         takes: Vec<(usize, Within, Taking)>,
         answers: &mut [Result<Answer>],
     ) -> Result<()> {
         let mut waiting = takes;
+        waiting.sort_by(|(_, a, one), (_, b, other)| (a.folder, &one.queue).cmp(&(b.folder, &other.queue)));
         while let Some((_, within, first)) = waiting.first() {
             let (folder, queue, reference) = (within.folder, first.queue.clone(), first.reference.clone());
             let other = |(_, of, take): &mut (usize, Within, Taking)| {
@@ -30,40 +47,81 @@ impl<R: Rows> Apply<'_, R> {
             let others = waiting.extract_if(.., other).collect();
             let group = std::mem::replace(&mut waiting, others);
             let wanted = group.iter().map(|(.., take)| take.count).fold(0, usize::saturating_add);
-            let (queue, items) = match self.next_items(folder, &queue, reference.as_ref(), wanted) {
-                Ok(found) => found,
-                Err(Stop::Refused(error)) => {
-                    for (at, ..) in group {
-                        answers[at] = Err(error.clone());
+            let Offer { queue, items, starts, withheld } =
+                match self.offer(folder, &queue, reference.as_ref(), wanted) {
+                    Ok(found) => found,
+                    Err(Stop::Refused(error)) => {
+                        for (at, ..) in group {
+                            answers[at] = Err(error.clone());
+                        }
+                        continue;
                     }
-                    continue;
-                }
-                Err(Stop::Failed(error)) => return Err(error),
-            };
+                    Err(Stop::Failed(error)) => return Err(error),
+                };
             let mut written = Vec::with_capacity(items.len());
             let mut items = items.into_iter();
             for (at, within, take) in group {
                 self.within = within;
                 let taken = self.hand_out(&queue, &take, &mut items, &mut written);
-                answers[at] = settled(taken.map(Answer::Taken))?;
+                let took = |items: SmallVec<[ClaimedItem; 1]>| {
+                    let withheld = withheld.filter(|_| items.len() < take.count);
+                    Answer::Taken(Took { items, withheld })
+                };
+                answers[at] = settled(taken.map(took))?;
             }
             self.rows.write_taken(queue.id, &written, self.now)?;
+            if let Some(starts) = starts {
+                self.count_starts(&queue, starts, written.len())?;
+            }
         }
         crash_point!("claim.after_write");
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "a pair used once")]
-    fn next_items(
+    /// What of a queue may be handed out now.
+    fn offer(
         &mut self,
         folder: FolderId,
         queue: &str,
         reference: Option<&ReferenceFilter>,
         count: usize,
-    ) -> Applied<(Arc<QueueDefinition>, Vec<(ItemState, Box<QueueItem>)>)> {
+    ) -> Applied<Offer> {
         let queue = self.queue_in(folder, queue)?;
-        let items = self.rows.next_items(&NextItems { queue: queue.id, reference, count, now: self.now })?;
-        Ok((queue, items))
+        let ask = NextItems { queue: queue.id, reference, count, now: self.now };
+        if queue.limits.is_none() {
+            let items = self.rows.next_items(&ask)?;
+            return Ok(Offer { queue, items, starts: None, withheld: None });
+        }
+        let (allowance, starts) = self.allowance(&queue)?;
+        // One more than is given, to know whether anything is held back.
+        let count = count.min(allowance.count.saturating_add(1));
+        let mut items = self.rows.next_items(&NextItems { count, ..ask })?;
+        let withheld = (items.len() > allowance.count).then(|| allowance.again.unwrap_or(LOOK_AGAIN));
+        items.truncate(allowance.count);
+        Ok(Offer { queue, items, starts: Some(starts), withheld })
+    }
+
+    /// How many items of a queue with limits may be started now. Until the transaction ends nobody else starts any.
+    pub(super) fn allowance(&mut self, queue: &QueueDefinition) -> Applied<(Allowance, Starts)> {
+        let starts = self.rows.starts(queue.id)?;
+        let pending = self.statistics.get(&queue.id).map_or(0, |delta| delta.in_progress);
+        let in_progress = self.rows.statistics(queue.id)?.in_progress + pending;
+        Ok((queue.limits.allowance(in_progress, &starts, self.now), starts))
+    }
+
+    pub(super) fn count_starts(
+        &mut self,
+        queue: &QueueDefinition,
+        mut starts: Starts,
+        count: usize,
+    ) -> Result<()> {
+        match queue.limits.max_starts {
+            Some(most) if count > 0 => {
+                starts.count(count, most, self.now);
+                self.rows.write_starts(queue.id, &starts)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes as many items as a caller wants. What is to be written is collected, for all callers of the batch.

@@ -10,6 +10,7 @@ use crate::model::history::Recorded;
 use crate::model::item::{ItemFilter, Origin, QueueItem};
 use crate::model::key::{ItemId, ItemKey, JobKey, QueueId};
 use crate::model::lifecycle::ItemState;
+use crate::model::robot::Held;
 
 /// An item and everything that is kept with it.
 pub(super) struct Item {
@@ -34,6 +35,14 @@ pub(super) struct Item {
     pub(super) analytics: Option<Analytics>,
     pub(super) operation_id: Option<String>,
     pub(super) recorded: Vec<Recorded>,
+}
+
+impl Item {
+    /// As whoever holds it has it.
+    pub(super) fn held(&self, id: ItemId) -> Held {
+        let reference = self.reference.as_deref().map(str::to_owned);
+        Held { item: id, reference, robot: self.robot, since: self.state.start_processing }
+    }
 }
 
 /// The item as people see it.

@@ -6,10 +6,27 @@ use super::columns::get;
 use super::session::Session;
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_queues_items_jobs.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_queues_items_jobs.sql"), include_str!("migrations/0002_fleets.sql")];
 
 /// The oldest version of PostgreSQL that is known to do.
 const OLDEST: i32 = 13_00_00;
+
+/// The version of the schema that this program knows.
+pub(super) fn known() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// The schema is of a version that this program would not use correctly.
+pub(super) fn too_new(session: &Session, oldest: i32) -> OrchestratorError {
+    let (address, known) = (session.address(), known());
+    let message = format!(
+        "the schema {} of {address} was brought up to date by a newer version of performer: programs need to know version \
+         {oldest} of it, and this one knows {known}; upgrade this program",
+        address.schema()
+    );
+    OrchestratorError::new(ErrorKind::Other, message)
+}
 
 pub(super) fn migrate(session: &mut Session) -> Result<()> {
     let database = session.address().to_string();
@@ -31,6 +48,15 @@ pub(super) fn migrate(session: &mut Session) -> Result<()> {
         if rows.first().map_or(Ok(false), |row| get(row, 0))? {
             let rows = session.query_once(&format!("SELECT version FROM {quoted}.schema_version"), &[])?;
             found = rows.first().map_or(Ok(0), |row| get::<i32>(row, 0))?;
+            if found > known() {
+                let rows = session.query_once(&format!("SELECT oldest FROM {quoted}.schema_version"), &[])?;
+                let oldest = rows.first().map_or(Ok(found), |row| get::<i32>(row, 0))?;
+                return if oldest > known() {
+                    Err(too_new(session, oldest))
+                } else {
+                    session.batch("COMMIT")
+                };
+            }
         } else {
             let one_row = "CREATE TABLE schema_version (version integer NOT NULL); INSERT INTO schema_version VALUES (0)";
             // Asked first: whoever may use a schema may not be allowed to make one.
@@ -39,14 +65,6 @@ pub(super) fn migrate(session: &mut Session) -> Result<()> {
                 session.batch(&format!("CREATE SCHEMA {quoted}"))?;
             }
             session.batch(&format!("SET LOCAL search_path TO {quoted}; {one_row}"))?;
-        }
-        let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
-        if found > known {
-            let message = format!(
-                "the schema {schema} of {database} was written by a newer version of performer ({found}, this one knows {known}); \
-                 upgrade this program"
-            );
-            return Err(OrchestratorError::new(ErrorKind::Other, message));
         }
         for (at, migration) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
             let version = at + 1;

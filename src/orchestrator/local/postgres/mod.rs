@@ -9,7 +9,8 @@
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
 //! | `added.rs` | new items, inserted together |
 //! | `order.rs` | what waits, and in which order |
-//! | `people.rs` | the statements of the quiet path: queues, jobs, comments |
+//! | `people.rs` | the statements of the quiet path: queues, comments |
+//! | `fleet.rs` | jobs, what they hold, and what of a queue with limits was started lately |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
 //! | `columns.rs` | an item's row, from and to columns |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
@@ -33,6 +34,7 @@ mod added;
 mod address;
 mod columns;
 mod error;
+mod fleet;
 mod list;
 mod listen;
 mod migrate;

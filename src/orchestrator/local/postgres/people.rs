@@ -1,17 +1,18 @@
-//! The statements of the quiet path: queues, jobs and comments.
+//! The statements of the quiet path: queues and comments.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::columns::{bytes, get, numbered, text, unreadable, uuid};
+use super::columns::{bytes, get, text, unreadable, uuid};
 use super::session::Session;
-use crate::model::job::{Job, JobState, NewJob};
-use crate::model::key::{FolderId, ItemId, JobKey, QueueId, QueueKey};
-use crate::model::queue::{QueueDefinition, QueueNotes, QueuePolicy, folded};
+use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
+use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
@@ -24,7 +25,7 @@ const SHARDS: i32 = 64;
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
      creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
-     array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id) FROM queue WHERE NOT deleted";
+     array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id), limits FROM queue WHERE NOT deleted";
 
 fn read_queue(row: &Row) -> Result<QueueDefinition> {
     let schema = |at| -> Result<Option<Arc<str>>> { Ok(get::<Option<&str>>(row, at)?.map(Arc::from)) };
@@ -48,14 +49,16 @@ fn read_queue(row: &Row) -> Result<QueueDefinition> {
             output_data: schema(13)?,
             analytics_data: schema(14)?,
         },
-        notes: notes(row)?,
+        notes: json(row, 15)?,
+        limits: json(row, 18)?,
         folders: folders(row)?,
     })
 }
 
-fn notes(row: &Row) -> Result<QueueNotes> {
-    let json: Option<&str> = get(row, 15)?;
-    json.map_or_else(|| Ok(QueueNotes::default()), serde_json::from_str).map_err(unreadable)
+/// Nothing is what there is by default.
+pub(super) fn json<T: DeserializeOwned + Default>(row: &Row, at: usize) -> Result<T> {
+    let json: Option<&str> = get(row, at)?;
+    json.map_or_else(|| Ok(T::default()), serde_json::from_str).map_err(unreadable)
 }
 
 /// The folders of a queue, where it was made first.
@@ -66,16 +69,16 @@ fn folders(row: &Row) -> Result<Vec<FolderId>> {
     Ok(ids.into_iter().map(FolderId).collect())
 }
 
-fn duration(row: &Row, at: usize) -> Result<Duration> {
+pub(super) fn duration(row: &Row, at: usize) -> Result<Duration> {
     let micros: i64 = get(row, at)?;
     Ok(Duration::from_micros(micros.unsigned_abs()))
 }
 
-fn micros_of(duration: Duration) -> i64 {
+pub(super) fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn small(number: i64) -> u32 {
+pub(super) fn small(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
@@ -117,8 +120,8 @@ pub(super) fn insert_queue(session: &mut Session, queue: &QueueDefinition) -> Re
     const SQL: &str = "INSERT INTO queue (name, folded_name, description, accept_automatically_retry, \
          max_number_of_retries, retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, \
          stale_retention_days, key, creation_time, specific_data_schema, output_data_schema, analytics_data_schema, \
-         notes, home_folder_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING id";
+         notes, home_folder_id, limits) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING id";
     let policy = &queue.policy;
     let row = session.query_opt(
         SQL,
@@ -138,8 +141,9 @@ pub(super) fn insert_queue(session: &mut Session, queue: &QueueDefinition) -> Re
             &queue.schemas.specific_data.as_deref().map(text),
             &queue.schemas.output_data.as_deref().map(text),
             &queue.schemas.analytics_data.as_deref().map(text),
-            &notes_text(queue)?,
+            &unless_default(&queue.notes)?,
             &queue.folders.first().map_or(FolderId::SHARED.0, |folder| folder.0),
+            &unless_default(&queue.limits)?,
         ],
     )?;
     let id = QueueId(get(&returned(row)?, 0)?);
@@ -147,14 +151,14 @@ pub(super) fn insert_queue(session: &mut Session, queue: &QueueDefinition) -> Re
     Ok(id)
 }
 
-/// Nothing where nothing is noted. JSON writes NUL in other characters.
-fn notes_text(queue: &QueueDefinition) -> Result<Option<String>> {
-    if queue.notes == QueueNotes::default() {
-        return Ok(None);
-    }
-    serde_json::to_string(&queue.notes).map(Some).map_err(|error| {
-        OrchestratorError::new(ErrorKind::Other, "the notes of a queue cannot be written").because(error)
-    })
+/// As JSON, which writes NUL in other characters; nothing where it is what there is by default.
+fn unless_default<T: Serialize + Default + PartialEq>(value: &T) -> Result<Option<String>> {
+    if *value == T::default() { Ok(None) } else { as_json(value).map(Some) }
+}
+
+pub(super) fn as_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| OrchestratorError::new(ErrorKind::Other, "a value cannot be written").because(error))
 }
 
 pub(super) fn write_folders(
@@ -173,7 +177,7 @@ pub(super) fn update_queue(session: &mut Session, queue: &QueueDefinition) -> Re
     const SQL: &str = "UPDATE queue SET name = $2, folded_name = $3, description = $4, \
          accept_automatically_retry = $5, max_number_of_retries = $6, retry_abandoned_items = $7, abandon_after = $8, \
          retention_days = $9, stale_retention_days = $10, specific_data_schema = $11, output_data_schema = $12, \
-         analytics_data_schema = $13, notes = $14 WHERE id = $1";
+         analytics_data_schema = $13, notes = $14, limits = $15 WHERE id = $1";
     let policy = &queue.policy;
     session.execute(
         SQL,
@@ -191,7 +195,8 @@ pub(super) fn update_queue(session: &mut Session, queue: &QueueDefinition) -> Re
             &queue.schemas.specific_data.as_deref().map(text),
             &queue.schemas.output_data.as_deref().map(text),
             &queue.schemas.analytics_data.as_deref().map(text),
-            &notes_text(queue)?,
+            &unless_default(&queue.notes)?,
+            &unless_default(&queue.limits)?,
         ],
     )?;
     write_folders(session, queue, &queue.folders)
@@ -316,85 +321,4 @@ pub(super) fn write_comment(session: &mut Session, id: i64, words: Option<&str>)
         None => session.execute("DELETE FROM item_comment WHERE id = $1", &[&id]),
     }
     .map(drop)
-}
-
-// Jobs
-
-const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info, folder_id FROM job";
-
-fn read_job(row: &Row) -> Result<Job> {
-    Ok(Job {
-        key: JobKey::from_bytes(bytes(get(row, 0)?)),
-        about: NewJob {
-            queue: get(row, 1)?,
-            machine: get(row, 2)?,
-            process_id: small(get(row, 3)?),
-            version: get(row, 4)?,
-            robots: small(get(row, 5)?),
-            lease: duration(row, 6)?,
-        },
-        state: numbered!(row, 7, JobState)?,
-        start_time: get(row, 8)?,
-        held_until: get(row, 9)?,
-        end_time: get(row, 10)?,
-        info: get(row, 11)?,
-        folder: FolderId(get(row, 12)?),
-    })
-}
-
-pub(super) fn insert_job(session: &mut Session, job: &Job) -> Result<()> {
-    const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
-                       start_time, held_until, folder_id) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    let about = &job.about;
-    session
-        .execute(
-            SQL,
-            &[
-                &job.key.number().0,
-                &uuid(job.key.to_bytes()),
-                &text(&about.queue),
-                &text(&about.machine),
-                &i64::from(about.process_id),
-                &text(&about.version),
-                &i64::from(about.robots),
-                &micros_of(about.lease),
-                &i16::from(job.state.number()),
-                &job.start_time,
-                &job.held_until,
-                &job.folder.0,
-            ],
-        )
-        .map(drop)
-}
-
-pub(super) fn write_job(session: &mut Session, job: &Job) -> Result<()> {
-    const SQL: &str =
-        "UPDATE job SET state = $2, held_until = $3, end_time = $4, info = $5 WHERE number = $1";
-    let (number, state) = (job.key.number().0, i16::from(job.state.number()));
-    let info = job.info.as_deref().map(text);
-    session.execute(SQL, &[&number, &state, &job.held_until, &job.end_time, &info]).map(drop)
-}
-
-/// A job; `lock`: nobody else changes it until the transaction ends.
-pub(super) fn job(session: &mut Session, key: JobKey, lock: bool) -> Result<Option<Job>> {
-    let lock = if lock { " FOR UPDATE" } else { "" };
-    // By number and by key: the number is only a part of the key.
-    let sql = format!("{JOB} WHERE number = $1 AND key = $2{lock}");
-    let row = session.query_opt(&sql, &[&key.number().0, &uuid(key.to_bytes())])?;
-    row.as_ref().map(read_job).transpose()
-}
-
-/// In an order that is the same for everybody.
-pub(super) fn live_jobs(session: &mut Session) -> Result<Vec<Job>> {
-    let sql = format!("{JOB} WHERE end_time IS NULL ORDER BY number");
-    session.query(&sql, &[])?.iter().map(read_job).collect()
-}
-
-pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) -> Result<Vec<Job>> {
-    let sql = format!(
-        "{JOB} WHERE $2::bigint IS NULL OR folder_id = $2 ORDER BY start_time DESC, key DESC LIMIT $1"
-    );
-    session.query(&sql, &[&limit, &folder.map(|folder| folder.0)])?.iter().map(read_job).collect()
 }

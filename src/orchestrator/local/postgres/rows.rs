@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, get, item_columns, numbered, signed, state_columns, state_joins, text};
-use super::{Postgres, list, order, people, write};
+use super::{Postgres, fleet, list, migrate, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
@@ -16,8 +16,10 @@ use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
+use crate::model::limits::Starts;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
+use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 
@@ -40,12 +42,20 @@ impl Rows for Postgres {
             }
             Err(error) => return Err(error),
         };
+        if began.oldest > migrate::known() {
+            self.rollback();
+            return Err(migrate::too_new(&self.session, began.oldest));
+        }
         (self.began, self.writes) = (Some(began), true);
         Ok(())
     }
 
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         self.began.filter(|_| self.keeps_time).map_or_else(|| clock.now(), |began| began.at)
+    }
+
+    fn leave_work(&mut self) {
+        self.leaves_work = true;
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -82,6 +92,14 @@ impl Rows for Postgres {
             }
             begun => begun,
         }
+    }
+
+    fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
+        if !self.keeps_time {
+            return Ok(now);
+        }
+        let row = self.session.query_opt("SELECT clock_timestamp()", &[])?;
+        row.map_or(Ok(now), |row| get(&row, 0))
     }
 
     fn changed_elsewhere(&mut self) -> bool {
@@ -138,6 +156,15 @@ impl Rows for Postgres {
 
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
         people::add_statistics(&mut self.session, queue, delta)
+    }
+
+    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+        let name = self.lock_name(&format!("starts/{}", queue.0));
+        fleet::starts(&mut self.session, queue, &name)
+    }
+
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
+        fleet::write_starts(&mut self.session, queue, starts)
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
@@ -301,6 +328,10 @@ impl Rows for Postgres {
         self.ids(SQL, id.0)
     }
 
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
+        fleet::held_items(&mut self.session, job)
+    }
+
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
         self.ids("SELECT item_id FROM item_state WHERE holder = $1 AND status = 1 ORDER BY item_id", job.0)
     }
@@ -394,23 +425,23 @@ impl Rows for Postgres {
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
-        people::insert_job(&mut self.session, job)
+        fleet::insert_job(&mut self.session, job)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
-        people::job(&mut self.session, key, self.writes)
+        fleet::job(&mut self.session, key, self.writes)
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
-        people::write_job(&mut self.session, job)
+        fleet::write_job(&mut self.session, job)
     }
 
     fn live_jobs(&mut self) -> Result<Vec<Job>> {
-        people::live_jobs(&mut self.session)
+        fleet::live_jobs(&mut self.session)
     }
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
-        people::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
+        fleet::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
     }
 
     /// Nobody knows of the processes of other machines: the lease tells.

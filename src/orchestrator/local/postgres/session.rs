@@ -47,6 +47,8 @@ pub(super) struct Began {
     pub(super) at: Timestamp,
     /// By this number the database tells later what became of the transaction.
     pub(super) number: i64,
+    /// The oldest version of the schema whose programs may go on.
+    pub(super) oldest: i32,
 }
 
 /// What became of a transaction.
@@ -132,16 +134,19 @@ impl Session {
 
     /// Begins a transaction that writes. Both messages travel together.
     pub(super) fn begin(&mut self) -> Result<Began> {
-        let begin = format!("BEGIN; SET LOCAL search_path TO {}", self.address.quoted_schema());
+        let schema = self.address.quoted_schema();
+        let begin = format!("BEGIN; SET LOCAL search_path TO {schema}");
+        // Asked of the transaction, so that it has a number.
+        let now = format!(
+            "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint, oldest FROM {schema}.schema_version"
+        );
         self.on(async |open| {
-            // Asked of the transaction, so that it has a number.
-            const NOW: &str = "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint";
-            let now = open.statement(NOW).await?;
+            let now = open.statement(&now).await?;
             let (began, row) =
                 tokio::join!(open.client.batch_execute(&begin), open.client.query_one(&now, &[]));
             began?;
             let row = row?;
-            Ok(Began { at: row.try_get(0)?, number: row.try_get(1)? })
+            Ok(Began { at: row.try_get(0)?, number: row.try_get(1)?, oldest: row.try_get(2)? })
         })
     }
 

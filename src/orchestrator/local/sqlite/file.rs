@@ -22,8 +22,11 @@ const APPLICATION_ID: i32 = 0x7065_7266;
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// Each brings the schema from the version before it to its own (its place in this list, from 1).
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_queues_items_jobs.sql"), include_str!("migrations/0002_served.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_queues_items_jobs.sql"),
+    include_str!("migrations/0002_served.sql"),
+    include_str!("migrations/0003_fleets.sql"),
+];
 
 /// Opens a file for use, making it or bringing it up to date first.
 pub(super) fn open(path: &Path) -> Result<Connection> {

@@ -5,7 +5,8 @@
 //! | `file.rs` | makes, checks, opens and migrates the file |
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
 //! | `order.rs` | what waits, and in which order |
-//! | `people.rs` | the statements of the quiet path: queues, jobs, comments |
+//! | `people.rs` | the statements of the quiet path: queues, comments |
+//! | `fleet.rs` | jobs, what they hold, and what of a queue with limits was started lately |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
 //! | `columns.rs` | an item's row, from and to columns |
 //! | `lock.rs` | lock files: whose process is gone |
@@ -27,6 +28,7 @@ use crate::model::lifecycle::ItemState;
 mod columns;
 mod error;
 mod file;
+mod fleet;
 mod list;
 mod lock;
 mod order;

@@ -1,4 +1,4 @@
-//! The statements of the quiet path: queues, jobs and comments.
+//! The statements of the quiet path: queues and comments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::columns::{micros, numbered, time, time_or_none, unreadable};
+use super::columns::{micros, time, unreadable};
 use super::prepared;
-use crate::model::job::{Job, JobState, NewJob};
-use crate::model::key::{FolderId, ItemId, JobKey, QueueId, QueueKey};
-use crate::model::queue::{QueueDefinition, QueueNotes, QueuePolicy, folded};
+use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
+use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
@@ -23,7 +24,7 @@ type Sql<T> = rusqlite::Result<T>;
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
      creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
-     (SELECT group_concat(folder_id) FROM queue_folder WHERE queue_id = queue.id) FROM queue WHERE deleted = 0";
+     (SELECT group_concat(folder_id) FROM queue_folder WHERE queue_id = queue.id), limits FROM queue WHERE deleted = 0";
 
 fn read_queue(row: &SqlRow<'_>) -> Sql<QueueDefinition> {
     Ok(QueueDefinition {
@@ -46,15 +47,17 @@ fn read_queue(row: &SqlRow<'_>) -> Sql<QueueDefinition> {
             output_data: row.get(13)?,
             analytics_data: row.get(14)?,
         },
-        notes: notes(row)?,
+        notes: json(row, 15)?,
+        limits: json(row, 18)?,
         folders: folders(row)?,
     })
 }
 
-fn notes(row: &SqlRow<'_>) -> Sql<QueueNotes> {
-    let text: Option<String> = row.get(15)?;
-    text.map_or_else(|| Ok(QueueNotes::default()), |text| serde_json::from_str(&text))
-        .map_err(|error| unreadable(15, Type::Text, error))
+/// Nothing is what there is by default.
+pub(super) fn json<T: DeserializeOwned + Default>(row: &SqlRow<'_>, at: usize) -> Sql<T> {
+    let text: Option<String> = row.get(at)?;
+    text.map_or_else(|| Ok(T::default()), |text| serde_json::from_str(&text))
+        .map_err(|error| unreadable(at, Type::Text, error))
 }
 
 /// The folders of a queue, where it was made first.
@@ -68,12 +71,12 @@ fn folders(row: &SqlRow<'_>) -> Sql<Vec<FolderId>> {
     Ok(ids.into_iter().map(FolderId).collect())
 }
 
-fn duration(row: &SqlRow<'_>, at: usize) -> Sql<Duration> {
+pub(super) fn duration(row: &SqlRow<'_>, at: usize) -> Sql<Duration> {
     let micros: i64 = row.get(at)?;
     Ok(Duration::from_micros(micros.unsigned_abs()))
 }
 
-fn micros_of(duration: Duration) -> i64 {
+pub(super) fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -103,7 +106,8 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
     const SQL: &str = "INSERT INTO queue (name, folded_name, description, accept_automatically_retry, \
          max_number_of_retries, retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, \
          stale_retention_days, key, creation_time, specific_data_schema, output_data_schema, analytics_data_schema, \
-         notes, home_folder_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+         notes, home_folder_id, limits) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
     let policy = &queue.policy;
     prepared(connection, SQL)?.execute(params![
         queue.name,
@@ -121,8 +125,9 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
         queue.schemas.specific_data,
         queue.schemas.output_data,
         queue.schemas.analytics_data,
-        notes_text(queue)?,
+        unless_default(&queue.notes)?,
         queue.folders.first().map_or(FolderId::SHARED.0, |folder| folder.0),
+        unless_default(&queue.limits)?,
     ])?;
     let id = QueueId(connection.last_insert_rowid());
     prepared(connection, "INSERT INTO queue_statistics (queue_id) VALUES (?1)")?.execute([id.0])?;
@@ -130,14 +135,16 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
     Ok(id)
 }
 
-/// Nothing where nothing is noted.
-fn notes_text(queue: &QueueDefinition) -> Sql<Option<String>> {
-    if queue.notes == QueueNotes::default() {
+/// As JSON; nothing where it is what there is by default.
+fn unless_default<T: Serialize + Default + PartialEq>(value: &T) -> Sql<Option<String>> {
+    if *value == T::default() {
         return Ok(None);
     }
-    serde_json::to_string(&queue.notes)
-        .map(Some)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    as_json(value).map(Some)
+}
+
+pub(super) fn as_json(value: &impl Serialize) -> Sql<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 pub(super) fn write_folders(
@@ -157,7 +164,7 @@ pub(super) fn update_queue(connection: &Connection, queue: &QueueDefinition) -> 
     const SQL: &str = "UPDATE queue SET name = ?2, folded_name = ?3, description = ?4, \
          accept_automatically_retry = ?5, max_number_of_retries = ?6, retry_abandoned_items = ?7, abandon_after = ?8, \
          retention_days = ?9, stale_retention_days = ?10, specific_data_schema = ?11, output_data_schema = ?12, \
-         analytics_data_schema = ?13, notes = ?14 WHERE id = ?1";
+         analytics_data_schema = ?13, notes = ?14, limits = ?15 WHERE id = ?1";
     let policy = &queue.policy;
     prepared(connection, SQL)?.execute(params![
         queue.id.0,
@@ -173,7 +180,8 @@ pub(super) fn update_queue(connection: &Connection, queue: &QueueDefinition) -> 
         queue.schemas.specific_data,
         queue.schemas.output_data,
         queue.schemas.analytics_data,
-        notes_text(queue)?,
+        unless_default(&queue.notes)?,
+        unless_default(&queue.limits)?,
     ])?;
     write_folders(connection, queue, &queue.folders)
 }
@@ -287,79 +295,4 @@ pub(super) fn write_comment(connection: &Connection, id: i64, text: Option<&str>
         None => prepared(connection, "DELETE FROM item_comment WHERE id = ?1")?.execute([id]),
     }
     .map(drop)
-}
-
-// Jobs
-
-const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info, folder_id FROM job";
-
-fn read_job(row: &SqlRow<'_>) -> Sql<Job> {
-    Ok(Job {
-        key: JobKey::from_bytes(row.get(0)?),
-        about: NewJob {
-            queue: row.get(1)?,
-            machine: row.get(2)?,
-            process_id: row.get(3)?,
-            version: row.get(4)?,
-            robots: row.get(5)?,
-            lease: duration(row, 6)?,
-        },
-        state: numbered!(row, 7, JobState)?,
-        start_time: time(row, 8)?,
-        held_until: time(row, 9)?,
-        end_time: time_or_none(row, 10)?,
-        info: row.get(11)?,
-        folder: FolderId(row.get(12)?),
-    })
-}
-
-pub(super) fn insert_job(connection: &Connection, job: &Job) -> Sql<()> {
-    const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
-                       start_time, held_until, folder_id) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-    let about = &job.about;
-    prepared(connection, SQL)?
-        .execute(params![
-            job.key.number().0,
-            job.key.to_bytes(),
-            about.queue,
-            about.machine,
-            about.process_id,
-            about.version,
-            about.robots,
-            micros_of(about.lease),
-            job.state.number(),
-            micros(job.start_time),
-            micros(job.held_until),
-            job.folder.0,
-        ])
-        .map(drop)
-}
-
-pub(super) fn write_job(connection: &Connection, job: &Job) -> Sql<()> {
-    const SQL: &str =
-        "UPDATE job SET state = ?2, held_until = ?3, end_time = ?4, info = ?5 WHERE number = ?1";
-    let number = job.key.number().0;
-    let (held_until, end_time) = (micros(job.held_until), job.end_time.map(micros));
-    prepared(connection, SQL)?
-        .execute(params![number, job.state.number(), held_until, end_time, job.info])
-        .map(drop)
-}
-
-pub(super) fn job(connection: &Connection, key: JobKey) -> Sql<Option<Job>> {
-    // By number and by key: the number is only a part of the key.
-    let sql = format!("{JOB} WHERE number = ?1 AND key = ?2");
-    let values = params![key.number().0, key.to_bytes()];
-    prepared(connection, &sql)?.query_row(values, read_job).optional()
-}
-
-pub(super) fn live_jobs(connection: &Connection) -> Sql<Vec<Job>> {
-    prepared(connection, &format!("{JOB} WHERE end_time IS NULL"))?.query_map([], read_job)?.collect()
-}
-
-pub(super) fn jobs(connection: &Connection, folder: Option<FolderId>, limit: i64) -> Sql<Vec<Job>> {
-    let sql = format!("{JOB} WHERE ?2 IS NULL OR folder_id = ?2 ORDER BY start_time DESC, key DESC LIMIT ?1");
-    let values = params![limit, folder.map(|folder| folder.0)];
-    prepared(connection, &sql)?.query_map(values, read_job)?.collect()
 }

@@ -11,7 +11,7 @@ use super::super::batch::GivenUp;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
-use super::{Sqlite, error, list, order, people, prepared, row_count};
+use super::{Sqlite, error, fleet, list, order, people, prepared, row_count};
 use crate::crash_point::crash_point;
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
@@ -20,8 +20,10 @@ use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use crate::model::lifecycle::ItemState;
+use crate::model::limits::Starts;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
+use crate::model::robot::Held;
 use crate::model::selection::is_deferred;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
@@ -159,6 +161,14 @@ impl Rows for Sqlite {
 
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
         self.run(|c| people::add_statistics(c, queue, delta))
+    }
+
+    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.run(|c| fleet::starts(c, queue))
+    }
+
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
+        self.run(|c| fleet::write_starts(c, queue, starts))
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
@@ -307,6 +317,10 @@ impl Rows for Sqlite {
         self.run(|c| ids(c, SQL, [id.0]))
     }
 
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
+        self.run(|c| fleet::held_items(c, job))
+    }
+
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
         self.run(|c| {
             ids(
@@ -402,15 +416,15 @@ impl Rows for Sqlite {
             self.locks.hold(job.key);
             self.new_jobs.push(job.key);
         }
-        self.run(|c| people::insert_job(c, job))
+        self.run(|c| fleet::insert_job(c, job))
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
-        self.run(|c| people::job(c, key))
+        self.run(|c| fleet::job(c, key))
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
-        self.run(|c| people::write_job(c, job))?;
+        self.run(|c| fleet::write_job(c, job))?;
         if job.state.is_final() {
             self.ended_jobs.push(job.key);
         }
@@ -418,11 +432,11 @@ impl Rows for Sqlite {
     }
 
     fn live_jobs(&mut self) -> Result<Vec<Job>> {
-        self.run(people::live_jobs)
+        self.run(fleet::live_jobs)
     }
 
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
-        self.run(|c| people::jobs(c, folder, row_count(limit)))
+        self.run(|c| fleet::jobs(c, folder, row_count(limit)))
     }
 
     fn process_is_gone(&mut self, job: JobKey) -> bool {

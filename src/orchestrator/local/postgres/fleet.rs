@@ -1,0 +1,125 @@
+//! The statements of the fleet: jobs, what they hold, and what of a queue was started lately.
+
+use tokio_postgres::Row;
+
+use super::super::super::Result;
+use super::columns::{bytes, get, numbered, text, unreadable, uuid};
+use super::people::{as_json, duration, json, micros_of, small};
+use super::session::Session;
+use crate::model::job::{Job, JobState, NewJob};
+use crate::model::key::{FolderId, ItemId, JobKey, JobNumber, QueueId};
+use crate::model::limits::Starts;
+use crate::model::robot::Held;
+
+const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
+                   end_time, info, folder_id, figures FROM job";
+
+fn read_job(row: &Row) -> Result<Job> {
+    Ok(Job {
+        key: JobKey::from_bytes(bytes(get(row, 0)?)),
+        about: NewJob {
+            queue: get(row, 1)?,
+            machine: get(row, 2)?,
+            process_id: small(get(row, 3)?),
+            version: get(row, 4)?,
+            robots: small(get(row, 5)?),
+            lease: duration(row, 6)?,
+        },
+        state: numbered!(row, 7, JobState)?,
+        start_time: get(row, 8)?,
+        held_until: get(row, 9)?,
+        end_time: get(row, 10)?,
+        info: get(row, 11)?,
+        folder: FolderId(get(row, 12)?),
+        figures: get::<Option<&str>>(row, 13)?.map(serde_json::from_str).transpose().map_err(unreadable)?,
+    })
+}
+
+pub(super) fn insert_job(session: &mut Session, job: &Job) -> Result<()> {
+    const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
+                       start_time, held_until, folder_id) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let about = &job.about;
+    session
+        .execute(
+            SQL,
+            &[
+                &job.key.number().0,
+                &uuid(job.key.to_bytes()),
+                &text(&about.queue),
+                &text(&about.machine),
+                &i64::from(about.process_id),
+                &text(&about.version),
+                &i64::from(about.robots),
+                &micros_of(about.lease),
+                &i16::from(job.state.number()),
+                &job.start_time,
+                &job.held_until,
+                &job.folder.0,
+            ],
+        )
+        .map(drop)
+}
+
+pub(super) fn write_job(session: &mut Session, job: &Job) -> Result<()> {
+    const SQL: &str = "UPDATE job SET state = $2, held_until = $3, end_time = $4, info = $5, figures = $6 \
+                       WHERE number = $1";
+    let (number, state) = (job.key.number().0, i16::from(job.state.number()));
+    let info = job.info.as_deref().map(text);
+    let figures = job.figures.as_ref().map(as_json).transpose()?;
+    session.execute(SQL, &[&number, &state, &job.held_until, &job.end_time, &info, &figures]).map(drop)
+}
+
+/// A job; `lock`: nobody else changes it until the transaction ends.
+pub(super) fn job(session: &mut Session, key: JobKey, lock: bool) -> Result<Option<Job>> {
+    let lock = if lock { " FOR UPDATE" } else { "" };
+    // By number and by key: the number is only a part of the key.
+    let sql = format!("{JOB} WHERE number = $1 AND key = $2{lock}");
+    let row = session.query_opt(&sql, &[&key.number().0, &uuid(key.to_bytes())])?;
+    row.as_ref().map(read_job).transpose()
+}
+
+/// In an order that is the same for everybody.
+pub(super) fn live_jobs(session: &mut Session) -> Result<Vec<Job>> {
+    let sql = format!("{JOB} WHERE end_time IS NULL ORDER BY number");
+    session.query(&sql, &[])?.iter().map(read_job).collect()
+}
+
+pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) -> Result<Vec<Job>> {
+    let sql = format!(
+        "{JOB} WHERE $2::bigint IS NULL OR folder_id = $2 ORDER BY start_time DESC, key DESC LIMIT $1"
+    );
+    session.query(&sql, &[&limit, &folder.map(|folder| folder.0)])?.iter().map(read_job).collect()
+}
+
+/// What a job holds, the oldest first.
+pub(super) fn held_items(session: &mut Session, job: JobNumber) -> Result<Vec<Held>> {
+    const SQL: &str = "SELECT item.id, item.reference, item_state.robot, item_state.start_processing FROM item_state \
+                       JOIN item ON item.id = item_state.item_id \
+                       WHERE item_state.holder = $1 AND item_state.status = 1 ORDER BY item.id";
+    let read = |row: &Row| {
+        Ok(Held {
+            item: ItemId(get(row, 0)?),
+            reference: get(row, 1)?,
+            robot: get::<Option<i64>>(row, 2)?.map(small),
+            since: get(row, 3)?,
+        })
+    };
+    session.query(SQL, &[&job.0])?.iter().map(read).collect()
+}
+
+// Limits
+
+/// Nobody else has them until the transaction ends: they are read when the lock `name` is held.
+pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Result<Starts> {
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    const SQL: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1";
+    let rows = session.execute_and_query((LOCK, &[&name]), (SQL, &[&queue.0]))?;
+    rows.first().map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
+}
+
+pub(super) fn write_starts(session: &mut Session, queue: QueueId, starts: &Starts) -> Result<()> {
+    const SQL: &str = "INSERT INTO queue_starts (queue_id, starts) VALUES ($1, $2) \
+                       ON CONFLICT (queue_id) DO UPDATE SET starts = $2";
+    session.execute(SQL, &[&queue.0, &as_json(starts)?]).map(drop)
+}
