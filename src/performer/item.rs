@@ -50,6 +50,12 @@ impl TransactionItem {
         self.item.unique_key
     }
 
+    /// The right to report on this attempt, for those who do so themselves: in a transaction of their own
+    /// ([`Local::complete_in`](crate::orchestrator::local::Local::complete_in)).
+    pub fn claim(&self) -> Claim {
+        self.claim
+    }
+
     /// The caller's own name for the item.
     pub fn reference(&self) -> Option<&str> {
         self.item.reference.as_deref()
@@ -110,10 +116,6 @@ impl TransactionItem {
     /// Waits until somebody asks the performer to stop.
     pub async fn stop_requested(&self) {
         self.stop.stop_requested().await;
-    }
-
-    pub(super) fn claim(&self) -> Claim {
-        self.claim
     }
 
     pub(super) fn unsent_progress(&self) -> &Progress {

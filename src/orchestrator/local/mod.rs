@@ -41,6 +41,8 @@ mod inbox;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+pub use postgres::tokio_postgres;
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -54,6 +56,9 @@ pub struct Local {
     clock: Arc<dyn Clock>,
     sweeps: Arc<Mutex<Sweeps>>,
     within: Within,
+    /// Of a store in a database: where transactions of others may be.
+    #[cfg(feature = "postgres")]
+    database: Option<postgres::Database>,
 }
 
 impl Local {
@@ -182,9 +187,9 @@ impl Local {
 
     #[cfg(feature = "postgres")]
     async fn open_postgres_with(url: &str, clock: Arc<dyn Clock>, keeps_time: bool) -> Result<Self> {
-        let url = url.to_owned();
+        let (url, database) = (url.to_owned(), Some(postgres::Database::new(url, keeps_time)?));
         let (writer, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
-        Self::on_threads(writer, readers, clock)
+        Ok(Self { database, ..Self::on_threads(writer, readers, clock)? })
     }
 
     /// Opens a store. That may wait for others; a thread of its own keeps the runtime free.
@@ -247,7 +252,14 @@ impl Local {
     }
 
     fn new(batch: Batch, clock: Arc<dyn Clock>) -> Self {
-        Self { batch: Arc::new(batch), clock, sweeps: Arc::default(), within: Within::SHARED }
+        Self {
+            batch: Arc::new(batch),
+            clock,
+            sweeps: Arc::default(),
+            within: Within::SHARED,
+            #[cfg(feature = "postgres")]
+            database: None,
+        }
     }
 
     /// The same store as a user sees it in a folder: the queues and items of others are not there.

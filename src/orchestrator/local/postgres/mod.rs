@@ -13,6 +13,7 @@
 //! | `fleet.rs` | jobs, what they hold, and what of a queue with limits was started lately |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
 //! | `columns.rs` | an item's row, from and to columns |
+//! | `lent.rs` | adding and reporting inside the user's own transaction |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
 //! | `migrations/` | the schema, by version |
 //!
@@ -24,17 +25,21 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use self::added::Added;
 use self::address::Address;
+use self::lent::Lent;
 use self::listen::Listener;
 use self::session::{Became, Began, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
 use crate::model::key::{ItemId, KeyMaker, QueueId};
 
+pub use tokio_postgres;
+
 mod added;
 mod address;
 mod columns;
 mod error;
 mod fleet;
+mod lent;
 mod list;
 mod listen;
 mod migrate;
@@ -92,6 +97,19 @@ enum QueuesLock {
     Alone,
 }
 
+/// A database with the store in it, for whoever brings a transaction of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Database {
+    address: Address,
+    keeps_time: bool,
+}
+
+impl Database {
+    pub(super) fn new(url: &str, keeps_time: bool) -> Result<Self> {
+        Ok(Self { address: Address::parse(url)?, keeps_time })
+    }
+}
+
 /// Opens a database: a connection that writes and two that read. Makes the schema where there is none.
 pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 2])> {
     let address = Address::parse(url)?;
@@ -135,6 +153,13 @@ impl Postgres {
         }
     }
 
+    /// Inside the transaction of somebody else. It may be open for a while: nothing that others wait for is locked but what
+    /// has to be.
+    fn lent(database: &Database, lent: Lent) -> Result<Self> {
+        let session = Session::lent(database.address.clone(), lent)?;
+        Ok(Self::new(session, database.keeps_time))
+    }
+
     /// Nothing of the transaction before is left.
     fn forget_transaction(&mut self) {
         (self.began, self.writes, self.queues, self.leaves_work) = (None, false, QueuesLock::None, false);
@@ -164,10 +189,11 @@ impl Postgres {
         format!("performer/{}/{what}", self.session.address().schema())
     }
 
-    /// Nobody changes a queue until the transaction ends.
+    /// Nobody changes a queue until the transaction ends. In somebody else's transaction that would keep everybody waiting
+    /// who waits behind a change of queues; there, what is added to a queue that is deleted at that moment goes with it.
     fn keep_queues(&mut self) -> Result<()> {
         const SQL: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
-        if self.writes && self.queues == QueuesLock::None {
+        if self.writes && self.queues == QueuesLock::None && !self.session.is_lent() {
             self.session.execute(SQL, &[&self.lock_name("queues")])?;
             self.queues = QueuesLock::Shared;
         }

@@ -234,7 +234,12 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
          retried = queue_statistics.retried + excluded.retried, \
          abandoned = queue_statistics.abandoned + excluded.abandoned, \
          deleted = queue_statistics.deleted + excluded.deleted";
-    let shard = i16::try_from(session.process().rem_euclid(SHARDS)).unwrap_or(0);
+    // Whoever works in somebody else's transaction has one to itself: that transaction may stay open for a while.
+    let shard = if session.is_lent() {
+        shard_apart(session, queue)?
+    } else {
+        i16::try_from(session.process().rem_euclid(SHARDS)).unwrap_or(0)
+    };
     session
         .execute(
             SQL,
@@ -252,6 +257,18 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
             ],
         )
         .map(drop)
+}
+
+/// A row of the statistics that nobody else has locked, or a new one. There are as many as were ever in use at once.
+fn shard_apart(session: &mut Session, queue: QueueId) -> Result<i16> {
+    const FREE: &str = "SELECT shard FROM queue_statistics WHERE queue_id = $1 AND shard >= $2 ORDER BY shard LIMIT 1 \
+                        FOR UPDATE SKIP LOCKED";
+    const NEW: &str = "SELECT ($1::integer + floor(random() * (32767 - $1::integer)))::smallint";
+    let first = i16::try_from(SHARDS).unwrap_or(i16::MAX);
+    if let Some(row) = session.query_opt(FREE, &[&queue.0, &first])? {
+        return get(&row, 0);
+    }
+    get(&returned(session.query_opt(NEW, &[&SHARDS])?)?, 0)
 }
 
 // Removing

@@ -65,9 +65,9 @@ impl Rows for Postgres {
             self.session.execute("SELECT pg_notify($1, '')", &[&channel])?;
         }
         let number = self.began.map_or(0, |began| began.number);
-        let committed = match self.session.batch("COMMIT") {
+        let committed = match self.session.commit() {
             // Whether it was done before the connection was lost, the database knows.
-            Err(lost) if !self.session.is_open() => self.settle(number, lost),
+            Err(lost) if !self.session.is_open() && !self.session.is_lent() => self.settle(number, lost),
             answered => answered,
         };
         self.uncommitted = committed.is_err();
@@ -77,7 +77,7 @@ impl Rows for Postgres {
 
     fn rollback(&mut self) {
         self.forget_transaction();
-        if self.session.is_open() && self.session.batch("ROLLBACK").is_err() {
+        if self.session.is_open() && self.session.undo().is_err() {
             self.session.close();
         }
     }

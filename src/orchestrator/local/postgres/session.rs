@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Row, Statement};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::error;
+use super::lent::{Lent, Way};
 
 /// How long a statement may take, the wait for locks included.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
@@ -31,10 +32,12 @@ pub(super) struct Session {
     address: Address,
     runtime: Runtime,
     open: Option<Open>,
+    /// Inside somebody else's transaction: where that one looks for its tables.
+    lent: Option<String>,
 }
 
 struct Open {
-    client: Client,
+    client: Way,
     /// The number of the server's process: no two connections have the same at a time.
     process: i32,
     statements: HashMap<String, Statement>,
@@ -68,7 +71,17 @@ impl Session {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
                 .because(error)
         })?;
-        Ok(Self { address, runtime, open: None })
+        Ok(Self { address, runtime, open: None, lent: None })
+    }
+
+    /// A session inside somebody else's transaction.
+    pub(super) fn lent(address: Address, lent: Lent) -> Result<Self> {
+        let open = Open { client: Way::Lent(lent), process: 0, statements: HashMap::new() };
+        Ok(Self { open: Some(open), lent: Some(String::new()), ..Self::new(address)? })
+    }
+
+    pub(super) fn is_lent(&self) -> bool {
+        self.lent.is_some()
     }
 
     /// Connects, unless it is connected.
@@ -77,6 +90,10 @@ impl Session {
             return Ok(());
         }
         self.open = None;
+        if self.is_lent() {
+            let message = "whoever began the transaction has gone away";
+            return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
+        }
         let address = &self.address;
         let connecting = async {
             let client = address.connect().await?;
@@ -86,7 +103,7 @@ impl Session {
                 let message = format!("{address} is a standby, which can be read and not written");
                 return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
             }
-            Ok(Open { client, process: row.get(0), statements: HashMap::new() })
+            Ok(Open { client: Way::Own(client), process: row.get(0), statements: HashMap::new() })
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
         self.open = Some(open.map_err(|_| error::too_slow(address, "to connect"))??);
@@ -116,9 +133,19 @@ impl Session {
             let message = format!("the connection to {} was lost", self.address);
             return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
         };
-        let ran = self.runtime.block_on(async { tokio::time::timeout(STATEMENT_LIMIT, act(open)).await });
+        let gone = open.client.gone();
+        let ran = self.runtime.block_on(async {
+            tokio::select! {
+                ran = tokio::time::timeout(STATEMENT_LIMIT, act(&mut *open)) => ran.map(|ran| ran.map(Some)),
+                () = gone => Ok(Ok(None)),
+            }
+        });
         match ran {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(Some(answer))) => Ok(answer),
+            Ok(Ok(None)) => {
+                self.open = None;
+                self.connect().and_then(|()| Err(error::too_slow(&self.address, "to answer")))
+            }
             Ok(Err(error)) => {
                 if error::breaks_the_connection(&error) || open.client.is_closed() {
                     self.open = None;
@@ -135,19 +162,47 @@ impl Session {
     /// Begins a transaction that writes. Both messages travel together.
     pub(super) fn begin(&mut self) -> Result<Began> {
         let schema = self.address.quoted_schema();
-        let begin = format!("BEGIN; SET LOCAL search_path TO {schema}");
+        let begin = if self.is_lent() {
+            let path = self.query_once("SELECT current_setting('search_path')", &[])?;
+            self.lent = path.first().map(|row| row.get(0));
+            format!("SAVEPOINT performer; SET LOCAL search_path TO {schema}")
+        } else {
+            format!("BEGIN; SET LOCAL search_path TO {schema}")
+        };
         // Asked of the transaction, so that it has a number.
         let now = format!(
             "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint, oldest FROM {schema}.schema_version"
         );
-        self.on(async |open| {
+        let began = self.on(async |open| {
             let now = open.statement(&now).await?;
-            let (began, row) =
-                tokio::join!(open.client.batch_execute(&begin), open.client.query_one(&now, &[]));
+            let (began, rows) = tokio::join!(open.client.batch_execute(&begin), open.client.query(&now, &[]));
             began?;
-            let row = row?;
-            Ok(Began { at: row.try_get(0)?, number: row.try_get(1)?, oldest: row.try_get(2)? })
-        })
+            let Some(row) = rows?.into_iter().next() else { return Ok(None) };
+            Ok(Some(Began { at: row.try_get(0)?, number: row.try_get(1)?, oldest: row.try_get(2)? }))
+        })?;
+        let none =
+            || OrchestratorError::new(ErrorKind::Other, "the schema does not say which version it has");
+        began.ok_or_else(none)
+    }
+
+    /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.end("COMMIT", "RELEASE SAVEPOINT performer")
+    }
+
+    /// Undoes the transaction; of somebody else's, what was done in it.
+    pub(super) fn undo(&mut self) -> Result<()> {
+        self.end("ROLLBACK", "ROLLBACK TO SAVEPOINT performer; RELEASE SAVEPOINT performer")
+    }
+
+    fn end(&mut self, own: &str, lent: &str) -> Result<()> {
+        match &self.lent {
+            None => self.batch(own),
+            Some(path) => {
+                let path = path.replace('\'', "''");
+                self.batch(&format!("{lent}; SELECT set_config('search_path', '{path}', true)"))
+            }
+        }
     }
 
     /// Begins a transaction that sees one state of the database, and changes nothing.
@@ -183,7 +238,7 @@ impl Session {
 
     /// A query that is made once and not kept.
     pub(super) fn query_once(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
-        self.on(async |open| open.client.query(sql, values).await)
+        self.on(async |open| open.client.query_once(sql, values).await)
     }
 
     /// Runs a statement, and a query behind it; both travel together.
