@@ -13,6 +13,8 @@
 mod limits;
 mod measure;
 mod ours;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use measure::Bench;
 
@@ -25,6 +27,10 @@ fn main() {
     if names.first().is_some_and(|name| name == "in-a-process-of-its-own") {
         return ours::resident();
     }
+    #[cfg(feature = "postgres")]
+    if names.first().is_some_and(|name| name == "in-one-of-many-processes") {
+        return postgres::one_of_many(&names[1..]);
+    }
     let bench = Bench::new(names);
     println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
     ours::drains(&bench);
@@ -34,4 +40,10 @@ fn main() {
     ours::memory(&bench);
     ours::big_content(&bench);
     ours::full_files(&bench);
+    #[cfg(feature = "postgres")]
+    postgres::all(&bench);
+    #[cfg(not(feature = "postgres"))]
+    if bench.wants_any("postgres") {
+        println!("postgres: left out; scripts/postgres cargo bench --all-features --bench drain -- postgres");
+    }
 }

@@ -34,6 +34,11 @@ impl Bench {
         self.names.is_empty() || self.names.iter().any(|wanted| name.starts_with(wanted.as_str()))
     }
 
+    /// Whether any figure is wanted whose name begins like this.
+    pub fn wants_any(&self, beginning: &str) -> bool {
+        self.wants(beginning) || self.names.iter().any(|wanted| wanted.starts_with(beginning))
+    }
+
     /// Measures a figure: `rounds` times limit and ours, one after the other.
     pub fn figure(
         &self,

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::limits::{self, Raw};
 use super::measure::{Bar, Bench, Unit, median, print_line, rate};
 
-const QUEUE: &str = "Bench";
-const ROUNDS: usize = 5;
+pub const QUEUE: &str = "Bench";
+pub const ROUNDS: usize = 5;
 
 /// About 200 bytes of it.
 #[derive(Serialize, Deserialize)]
@@ -28,15 +28,15 @@ pub struct Content {
     text: String,
 }
 
-fn content() -> Content {
+pub fn content() -> Content {
     Content { invoice: "INV-536365".to_owned(), customer: 17_850, amount: 139.12, text: "x".repeat(130) }
 }
 
-fn content_text() -> &'static str {
+pub fn content_text() -> &'static str {
     Box::leak(serde_json::to_string(&content()).expect("content").into_boxed_str())
 }
 
-struct Nothing;
+pub struct Nothing;
 
 #[async_trait]
 impl Transaction for Nothing {
@@ -49,7 +49,7 @@ impl Transaction for Nothing {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
@@ -59,7 +59,7 @@ async fn sqlite(folder: &Path) -> Arc<dyn Administration> {
     Arc::new(store)
 }
 
-async fn fill(orchestrator: &Arc<dyn Administration>, count: usize) -> Duration {
+pub async fn fill(orchestrator: &Arc<dyn Administration>, count: usize) -> Duration {
     let items: Vec<_> = (0..count).map(|_| NewQueueItem::new(content())).collect();
     let started = Instant::now();
     let added =
@@ -68,10 +68,14 @@ async fn fill(orchestrator: &Arc<dyn Administration>, count: usize) -> Duration 
     started.elapsed()
 }
 
-async fn drain(orchestrator: Arc<dyn Administration>, count: usize, ahead: usize) -> Duration {
+/// 64 robots that do nothing.
+pub fn drainer(ahead: usize) -> Performer<Nothing> {
+    Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).answer_signals(false)
+}
+
+pub async fn drain(orchestrator: Arc<dyn Administration>, count: usize, ahead: usize) -> Duration {
     let started = Instant::now();
-    let performer = Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).answer_signals(false);
-    let summary = performer.run_until_empty(orchestrator).await.expect("a summary");
+    let summary = drainer(ahead).run_until_empty(orchestrator).await.expect("a summary");
     assert_eq!(summary.successful, count as u64);
     started.elapsed()
 }
@@ -117,7 +121,7 @@ pub fn drains(bench: &Bench) {
     );
 }
 
-fn job() -> NewJob {
+pub fn job() -> NewJob {
     NewJob {
         queue: QUEUE.to_owned(),
         machine: "bench".to_owned(),
@@ -128,16 +132,16 @@ fn job() -> NewJob {
     }
 }
 
-fn take(job: JobKey, count: usize) -> Take {
+pub fn take(job: JobKey, count: usize) -> Take {
     Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
-fn successful(claim: performer::model::key::Claim) -> Report {
+pub fn successful(claim: performer::model::key::Claim) -> Report {
     Report { claim, result: TransactionResult::Successful { output: None }, progress: None }
 }
 
 /// The median of `count` calls.
-fn each(count: usize, mut call: impl FnMut() -> Duration) -> f64 {
+pub fn each(count: usize, mut call: impl FnMut() -> Duration) -> f64 {
     let mut times: Vec<f64> = (0..count).map(|_| call().as_secs_f64()).collect();
     median(&mut times)
 }
@@ -192,7 +196,7 @@ pub fn adds(bench: &Bench) {
 }
 
 /// The median time from the answer to an add until its transaction starts, on an idle performer.
-async fn latency(
+pub async fn latency(
     performing: Arc<dyn Administration>,
     mut add: impl AsyncFnMut() -> Instant,
     count: usize,
@@ -251,33 +255,14 @@ pub fn latencies(bench: &Bench) {
 
 /// Adds come from another process on the same file; what they cost the performer when there are none, too.
 fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
-    use std::io::{BufRead, BufReader, Write};
     if !bench.wants("latency.other_process") {
         return;
     }
     const ITEMS: usize = 60;
     let folder = folder();
     let store = runtime.block_on(sqlite(folder.path()));
-    let file = folder.path().join("ours.db");
-    let program = std::env::current_exe().expect("this program");
-    let mut child = Command::new(program)
-        .args(["in-another-process".as_ref(), file.as_os_str()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("another process");
-    let mut orders = child.stdin.take().expect("its input");
-    let mut answers = BufReader::new(child.stdout.take().expect("its output")).lines();
-    let p50 = runtime.block_on(async {
-        let add = async || {
-            orders.write_all(b"add\n").expect("an order");
-            answers.next().expect("an answer").expect("a line");
-            Instant::now()
-        };
-        latency(store.clone(), add, ITEMS).await
-    });
-    drop(orders);
-    child.wait().expect("its end");
+    let url = format!("sqlite:{}", folder.path().join("ours.db").display());
+    let p50 = latency_from_another_process(runtime, store.clone(), &url, ITEMS);
     print_line("latency.other_process", Unit::Time, Bar::AtMost(1.0), p50, 0.060);
 
     // An idle performer for three seconds: the time it was on a processor.
@@ -303,10 +288,40 @@ fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     );
 }
 
+/// The same when another process adds, to the store at `url`.
+pub fn latency_from_another_process(
+    runtime: &tokio::runtime::Runtime,
+    performing: Arc<dyn Administration>,
+    url: &str,
+    count: usize,
+) -> f64 {
+    use std::io::{BufRead, BufReader, Write};
+    let program = std::env::current_exe().expect("this program");
+    let mut child = Command::new(program)
+        .args(["in-another-process", url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("another process");
+    let mut orders = child.stdin.take().expect("its input");
+    let mut answers = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let p50 = runtime.block_on(async {
+        let add = async || {
+            orders.write_all(b"add\n").expect("an order");
+            answers.next().expect("an answer").expect("a line");
+            Instant::now()
+        };
+        latency(performing, add, count).await
+    });
+    drop(orders);
+    child.wait().expect("its end");
+    p50
+}
+
 /// In the other process: adds an item for each line it is sent.
 pub fn add_from_another_process(arguments: &[String]) {
     let runtime = runtime();
-    let store = runtime.block_on(Local::sqlite(&arguments[0])).expect("the file");
+    let store = runtime.block_on(Local::open(&arguments[0])).expect("the store");
     for line in std::io::stdin().lines() {
         line.expect("an order");
         runtime.block_on(store.add_queue_item(QUEUE, NewQueueItem::new(content()))).expect("added");
