@@ -20,6 +20,12 @@ pub(crate) struct BackoffPolicy {
 impl BackoffPolicy {
     /// For calls of a performer to its store: from 50 ms, doubling, to 10 s.
     pub(crate) const STORE: Self = Self { first: Duration::from_millis(50), cap: Duration::from_secs(10) };
+
+    /// For connections to a database that is being started, or is somewhere else: from 50 ms, doubling, to a second.
+    /// Longer would be noticed when it is back; shorter would be a burden while it recovers, from many processes.
+    #[cfg(feature = "postgres")]
+    pub(crate) const CONNECTION: Self =
+        Self { first: Duration::from_millis(50), cap: Duration::from_secs(1) };
 }
 
 /// A row of growing delays, each between three quarters and five quarters of its length, so that many

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
@@ -16,6 +17,17 @@ const SCHEMA: &str = "performer";
 
 /// The longest name of PostgreSQL, in bytes.
 const LONGEST_NAME: usize = 63;
+
+/// How long it may take to reach one host, unless the URL says so (`connect_timeout`). Short, because of several hosts the
+/// first may be the one that is gone.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After so long without an answer to what was sent, the host is taken to be gone, unless the URL says otherwise
+/// (`tcp_user_timeout`). Without it a host that vanishes (power, network) is waited for as long as for a statement.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When nothing was sent for so long, the host is asked whether it is there, and how often (`keepalives_idle` and the like).
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 
 /// How the certificate of a server is looked at (libpq's `sslmode`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +97,7 @@ impl Address {
                 )));
             }
         };
+        let says = |name: &str| rest.iter().any(|pair| pair.starts_with(name));
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config: Config = url.parse().map_err(|error| {
             invalid(
@@ -105,6 +118,16 @@ impl Address {
         }
         if config.get_application_name().is_none() {
             config.application_name("performer");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if !says("tcp_user_timeout") {
+            config.tcp_user_timeout(USER_TIMEOUT);
+        }
+        if !says("keepalives") {
+            let (idle, interval, retries) = KEEPALIVE;
+            config.keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(retries);
         }
         // Of several hosts the one that can be written to.
         if config.get_hosts().len() > 1 {
@@ -212,6 +235,21 @@ mod tests {
         assert_eq!(read("postgres://h/d?sslmode=require").config.get_ssl_mode(), SslMode::Require);
         let two = read("postgres://a,b/d");
         assert_eq!(two.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        let ports = read("postgres://a:1,b:2/d?target_session_attrs=read-write");
+        assert_eq!((ports.config.get_hosts().len(), ports.config.get_ports()), (2, &[1, 2][..]));
+    }
+
+    #[test]
+    fn a_host_that_vanishes_is_not_waited_for_unless_the_url_says_so() {
+        let said = |url: &str| {
+            let config = Address::parse(url).unwrap().config;
+            let idle = config.get_keepalives_idle();
+            (config.get_connect_timeout().copied(), config.get_tcp_user_timeout().copied(), idle)
+        };
+        assert_eq!(said("postgres://h/d"), (Some(CONNECT_TIMEOUT), Some(USER_TIMEOUT), KEEPALIVE.0));
+        let seconds = Duration::from_secs;
+        let own = "postgres://h/d?connect_timeout=7&tcp_user_timeout=8&keepalives_idle=9";
+        assert_eq!(said(own), (Some(seconds(7)), Some(seconds(8)), seconds(9)));
     }
 
     #[test]

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use super::super::super::{ErrorKind, OrchestratorError};
+
+/// Classes of errors that pass: of a connection (08), of a transaction that idled or took too long and was ended (25P), of one
+/// that was in the way of others (40), of resources (53), of objects in use (55), of the operator (57), of the
+/// system (58).
+const PASSES: [&str; 7] = ["08", "25P", "40", "53", "55", "57", "58"];
 
 /// An error of PostgreSQL, with the database and the remedy. Only for what is known not to have been committed.
 pub(super) fn explain(error: Error, database: impl fmt::Display) -> OrchestratorError {
@@ -44,13 +49,18 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
             (ErrorKind::Unauthorized, format!("the user may not do this on {database}"))
         }
         &SqlState::INVALID_CATALOG_NAME => (ErrorKind::Other, format!("{database} does not exist")),
-        // Of a connection (08), of resources (53), of the operator (57).
-        other if ["08", "53", "57"].iter().any(|class| other.code().starts_with(class)) => {
+        other if PASSES.iter().any(|class| other.code().starts_with(class)) => {
             (ErrorKind::Unavailable, format!("{database} cannot be used at this moment"))
         }
         _ => (ErrorKind::Other, format!("PostgreSQL refused a statement on {database}")),
     };
     OrchestratorError::new(kind, message).because(error)
+}
+
+/// Whether the database refused a value that it was asked about.
+pub(super) fn is_invalid_value(error: &OrchestratorError) -> bool {
+    let refused = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    refused.and_then(Error::code) == Some(&SqlState::INVALID_PARAMETER_VALUE)
 }
 
 /// Something had no end.
@@ -66,8 +76,16 @@ pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) 
 /// Whether the connection is of no use after this error. After any other the transaction can be undone.
 pub(super) fn breaks_the_connection(error: &Error) -> bool {
     let Some(refused) = error.as_db_error() else { return true };
-    let code = refused.code().code();
-    code.starts_with("08") || code.starts_with("57P") || code == SqlState::READ_ONLY_SQL_TRANSACTION.code()
+    // After FATAL and PANIC the server ends it, and that may be heard of later than the error.
+    let fatal = refused
+        .parsed_severity()
+        .is_none_or(|severity| matches!(severity, Severity::Fatal | Severity::Panic));
+    let code = refused.code();
+    fatal
+        || code.code().starts_with("08")
+        || code.code().starts_with("57P")
+        // A standby, or a primary that was told to stop writing: another one may be the primary now.
+        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 fn is_io(error: &Error) -> bool {

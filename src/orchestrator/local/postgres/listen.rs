@@ -3,15 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
-
-/// How long to wait before listening again after the connection was lost.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+use crate::backoff::{BackoffPolicy, Delays};
 
 /// A thread with a connection that listens, until this is dropped.
 pub(super) struct Listener {
@@ -30,8 +27,15 @@ impl Listener {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (hears, stopped) = (heard.clone(), stop.clone());
         let listening = async move {
-            let heard = || hears.store(true, Ordering::Relaxed);
+            let new_delays = || Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
+            let mut delays = new_delays();
             loop {
+                // Called when it begins to listen, too: then the next loss is another one.
+                let listened = AtomicBool::new(false);
+                let heard = || {
+                    listened.store(true, Ordering::Relaxed);
+                    hears.store(true, Ordering::Relaxed);
+                };
                 tokio::select! {
                     () = stopped.cancelled() => return,
                     ended = address.listen(heard) => {
@@ -40,9 +44,12 @@ impl Listener {
                         }
                     }
                 }
+                if listened.into_inner() {
+                    delays = new_delays();
+                }
                 tokio::select! {
                     () = stopped.cancelled() => return,
-                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                    () = tokio::time::sleep(delays.next()) => {}
                 }
             }
         };

@@ -22,14 +22,18 @@
 //! What concerns a whole queue is kept still by an advisory lock, which everybody who looks a queue up shares.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use self::added::Added;
 use self::address::Address;
 use self::lent::Lent;
 use self::listen::Listener;
-use self::session::{Became, Began, Session};
+use self::session::{Became, Began, Number, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
+use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::{ItemId, KeyMaker, QueueId};
 
 pub use tokio_postgres;
@@ -57,8 +61,9 @@ const MOST_REMEMBERED: usize = 100_000;
 /// The most ids that are asked for together. What is not used of them is given to nobody.
 const MOST_IDS: i64 = 1_000;
 
-/// How often it is asked what became of a commit, before nobody knows.
-const MOST_LOOKS: u32 = 50;
+/// How long it is asked what became of a commit, before nobody knows. As long as a statement may take: a database that is
+/// started anew, or whose standby takes over, is back before.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// One connection to the database, and what it knows.
 pub(super) struct Postgres {
@@ -227,14 +232,18 @@ impl Postgres {
         if self.added.is_empty() { Ok(()) } else { self.added.insert(&mut self.session) }
     }
 
-    /// The connection was lost while a commit was under way: what became of it.
-    fn settle(&mut self, number: i64, lost: OrchestratorError) -> Result<()> {
-        for _ in 0..MOST_LOOKS {
+    /// The connection was lost while a commit was under way: what became of it. There is nothing that this connection could
+    /// do meanwhile: it waits for the database.
+    fn settle(&mut self, number: &Number, lost: OrchestratorError) -> Result<()> {
+        let until = Instant::now() + SETTLE_LIMIT;
+        let mut delays = Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
+        while Instant::now() < until {
             match self.session.became(number) {
                 Ok(Became::Committed) => return Ok(()),
                 Ok(Became::Undone) => return Err(lost),
+                Ok(Became::Unknown) => break,
                 // The server has not noticed yet; or it cannot be reached.
-                Ok(Became::Unknown) | Err(_) => self.session.pause(),
+                Ok(Became::Open) | Err(_) => self.session.pause(delays.next()),
             }
         }
         let message =

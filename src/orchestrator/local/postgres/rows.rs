@@ -51,7 +51,8 @@ impl Rows for Postgres {
     }
 
     fn now(&self, clock: &dyn Clock) -> Timestamp {
-        self.began.filter(|_| self.keeps_time).map_or_else(|| clock.now(), |began| began.at)
+        let began = self.began.as_ref().filter(|_| self.keeps_time);
+        began.map_or_else(|| clock.now(), |began| began.at)
     }
 
     fn leave_work(&mut self) {
@@ -64,11 +65,13 @@ impl Rows for Postgres {
             let channel = self.session.address().channel();
             self.session.execute("SELECT pg_notify($1, '')", &[&channel])?;
         }
-        let number = self.began.map_or(0, |began| began.number);
-        let committed = match self.session.commit() {
+        let began = self.began.take();
+        let committed = match (self.session.commit(), began) {
             // Whether it was done before the connection was lost, the database knows.
-            Err(lost) if !self.session.is_open() && !self.session.is_lent() => self.settle(number, lost),
-            answered => answered,
+            (Err(lost), Some(began)) if !self.session.is_open() && !self.session.is_lent() => {
+                self.settle(&began.number, lost)
+            }
+            (answered, _) => answered,
         };
         self.uncommitted = committed.is_err();
         self.forget_transaction();

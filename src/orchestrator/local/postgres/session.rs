@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
@@ -12,15 +13,13 @@ use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::error;
 use super::lent::{Lent, Way};
+use crate::backoff::{BackoffPolicy, Delays};
 
 /// How long a statement may take, the wait for locks included.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long it may take to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long to wait before it is asked again what became of a transaction.
-const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) type Sql<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -34,22 +33,40 @@ pub(super) struct Session {
     open: Option<Open>,
     /// Inside somebody else's transaction: where that one looks for its tables.
     lent: Option<String>,
+    refused: Option<Refused>,
+}
+
+/// The database could not be connected to; until a growing while is over it is not asked again. Whoever calls meanwhile
+/// is answered at once, and need not know of it.
+struct Refused {
+    why: OrchestratorError,
+    again_at: Instant,
+    delays: Delays,
 }
 
 struct Open {
     client: Way,
     /// The number of the server's process: no two connections have the same at a time.
     process: i32,
+    /// Which history of the database it writes; a standby that takes over begins another. Empty where nobody says.
+    timeline: String,
     statements: HashMap<String, Statement>,
 }
 
+/// A number of a transaction means the same only in the history in which it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Number {
+    timeline: String,
+    number: i64,
+}
+
 /// A transaction, as it begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Began {
     /// The database's time.
     pub(super) at: Timestamp,
     /// By this number the database tells later what became of the transaction.
-    pub(super) number: i64,
+    pub(super) number: Number,
     /// The oldest version of the schema whose programs may go on.
     pub(super) oldest: i32,
 }
@@ -60,6 +77,8 @@ pub(super) enum Became {
     Committed,
     /// Or never heard of.
     Undone,
+    /// It is still under way.
+    Open,
     /// Nobody can tell.
     Unknown,
 }
@@ -71,12 +90,13 @@ impl Session {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
                 .because(error)
         })?;
-        Ok(Self { address, runtime, open: None, lent: None })
+        Ok(Self { address, runtime, open: None, lent: None, refused: None })
     }
 
     /// A session inside somebody else's transaction.
     pub(super) fn lent(address: Address, lent: Lent) -> Result<Self> {
-        let open = Open { client: Way::Lent(lent), process: 0, statements: HashMap::new() };
+        let open =
+            Open { client: Way::Lent(lent), process: 0, timeline: String::new(), statements: HashMap::new() };
         Ok(Self { open: Some(open), lent: Some(String::new()), ..Self::new(address)? })
     }
 
@@ -94,6 +114,30 @@ impl Session {
             let message = "whoever began the transaction has gone away";
             return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
         }
+        if let Some(Refused { why, again_at, .. }) = &self.refused
+            && Instant::now() < *again_at
+        {
+            return Err(why.clone());
+        }
+        match self.connect_now() {
+            Ok(open) => {
+                (self.open, self.refused) = (Some(open), None);
+                Ok(())
+            }
+            Err(why) => {
+                let delays = self.refused.take().map(|refused| refused.delays);
+                let mut delays =
+                    delays.unwrap_or_else(|| Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new()));
+                let again_at = Instant::now() + delays.next();
+                self.refused = Some(Refused { why: why.clone(), again_at, delays });
+                Err(why)
+            }
+        }
+    }
+
+    fn connect_now(&self) -> Result<Open> {
+        // Whoever cannot say it (a database that is none of PostgreSQL's own) has one history.
+        const TIMELINE: &str = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)";
         let address = &self.address;
         let connecting = async {
             let client = address.connect().await?;
@@ -103,11 +147,13 @@ impl Session {
                 let message = format!("{address} is a standby, which can be read and not written");
                 return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
             }
-            Ok(Open { client: Way::Own(client), process: row.get(0), statements: HashMap::new() })
+            let timeline = client.query_one(TIMELINE, &[]).await;
+            let timeline = timeline.and_then(|row| row.try_get(0)).unwrap_or_default();
+            let client = Way::Own(client);
+            Ok(Open { client, process: row.get(0), timeline, statements: HashMap::new() })
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
-        self.open = Some(open.map_err(|_| error::too_slow(address, "to connect"))??);
-        Ok(())
+        open.map_err(|_| error::too_slow(address, "to connect"))?
     }
 
     /// Gives the connection up: what it was doing is undone, unless it was done.
@@ -178,7 +224,8 @@ impl Session {
             let (began, rows) = tokio::join!(open.client.batch_execute(&begin), open.client.query(&now, &[]));
             began?;
             let Some(row) = rows?.into_iter().next() else { return Ok(None) };
-            Ok(Some(Began { at: row.try_get(0)?, number: row.try_get(1)?, oldest: row.try_get(2)? }))
+            let number = Number { timeline: open.timeline.clone(), number: row.try_get(1)? };
+            Ok(Some(Began { at: row.try_get(0)?, number, oldest: row.try_get(2)? }))
         })?;
         let none =
             || OrchestratorError::new(ErrorKind::Other, "the schema does not say which version it has");
@@ -258,26 +305,30 @@ impl Session {
         })
     }
 
-    /// Waits a moment: the server is to notice that a connection is gone, or to come back.
-    pub(super) fn pause(&self) {
-        self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
+    /// Waits: the server is to notice that a connection is gone, or to come back.
+    pub(super) fn pause(&self, delay: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(delay).await });
     }
 
     /// What became of a transaction that was to be committed when the connection was lost.
-    pub(super) fn became(&mut self, number: i64) -> Result<Became> {
+    pub(super) fn became(&mut self, Number { timeline, number }: &Number) -> Result<Became> {
         self.connect()?;
         // It may still be under way: the server has not noticed yet that we are gone.
         let row = self.query_once("SELECT pg_xact_status($1::text::xid8)", &[&number.to_string()]);
         let status: Option<String> = match row {
             Ok(rows) => rows.first().and_then(|row| row.get(0)),
             // A transaction of the future: the database lost it.
-            Err(error) if error.kind() == ErrorKind::Other => return Ok(Became::Undone),
+            Err(error) if error::is_invalid_value(&error) => return Ok(Became::Undone),
             Err(error) => return Err(error),
         };
+        let same_history = self.open.as_ref().is_some_and(|open| open.timeline == *timeline);
         Ok(match status.as_deref() {
+            // A standby that took over without it gave its number to somebody else's transaction, perhaps.
+            Some("committed") if !same_history => Became::Unknown,
             Some("committed") => Became::Committed,
             Some("aborted") => Became::Undone,
-            _ => Became::Unknown,
+            Some(_) => Became::Open,
+            None => Became::Unknown,
         })
     }
 }
