@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::Span;
 
 use super::event::Ending;
-use super::job::{Finished, RunningJob, Verdict};
+use super::job::{Finished, Pauses, RunningJob, Verdict};
 use super::supply::Received;
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
@@ -146,7 +146,7 @@ struct Answered {
 
 impl Feeder {
     pub(super) async fn run(mut self) {
-        let mut delays = self.job.delays();
+        let mut pauses = self.job.pauses();
         // Gone through while the next call is under way: neither the store nor the robots wait for it.
         let mut answered = Answered::default();
         loop {
@@ -174,9 +174,9 @@ impl Feeder {
                 self.exchange(wanted, &mut answered).await
             };
             if done {
-                delays = self.job.delays();
+                pauses.start_anew(&self.job);
             } else {
-                self.pause(delays.next()).await;
+                self.pause(&mut pauses).await;
             }
         }
     }
@@ -298,13 +298,13 @@ impl Feeder {
         }
     }
 
-    async fn pause(&self, delay: Duration) {
+    async fn pause(&self, pauses: &mut Pauses) {
         let stopping = self.job.stop.is_stop_requested();
         tokio::select! {
             biased;
             () = self.job.stop.kill_requested() => {}
             () = self.job.stop.stop_requested(), if !stopping => {}
-            () = tokio::time::sleep(delay) => {}
+            () = pauses.pause(&self.job) => {}
         }
     }
 }

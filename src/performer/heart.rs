@@ -49,7 +49,7 @@ impl Heart {
         let tick = between_beats.min(SWEEP_INTERVAL);
         let mut last_beat = Instant::now();
         let mut beat_now = false;
-        let mut troubled = false;
+        let (mut beating, mut sweeping) = (Trouble::default(), Trouble::default());
         loop {
             tokio::select! {
                 biased;
@@ -61,16 +61,25 @@ impl Heart {
             // alive before it judges others. Until a beat has succeeded it judges nobody.
             if beat_now || last_beat.elapsed() >= between_beats {
                 let beaten = self.beat().await;
-                say_once(&mut troubled, beaten.as_ref().err(), "the job cannot beat now");
                 beat_now = beaten.is_err();
-                if beat_now {
+                if let Err(error) = beaten {
+                    beating.goes_on(&error, "the job cannot beat now");
                     continue;
                 }
                 last_beat = Instant::now();
+                if beating.ends() {
+                    self.job.answers_again();
+                }
             }
             match self.job.orchestrator.sweep().await {
-                Ok(swept) => self.job.swept(&swept),
-                Err(error) => say_once(&mut troubled, Some(&error), "nothing can be swept now"),
+                Ok(swept) => {
+                    self.job.swept(&swept);
+                    if sweeping.ends() {
+                        self.job.answers_again();
+                    }
+                }
+                // An outage, perhaps: the beats are to tell when it is over.
+                Err(error) => beat_now = sweeping.goes_on(&error, "nothing can be swept now"),
             }
         }
     }
@@ -103,10 +112,22 @@ impl Heart {
     }
 }
 
-fn say_once(said: &mut bool, error: Option<&OrchestratorError>, what: &'static str) {
-    match error {
-        Some(error) if !std::mem::replace(said, true) => tracing::warn!(%error, what, "will try again"),
-        Some(_) => {}
-        None => *said = false,
+/// A time in which the store does not answer.
+#[derive(Default)]
+struct Trouble(bool);
+
+impl Trouble {
+    /// Says so when it begins, and answers whether it does.
+    fn goes_on(&mut self, error: &OrchestratorError, what: &'static str) -> bool {
+        let begins = !std::mem::replace(&mut self.0, true);
+        if begins {
+            tracing::warn!(%error, what, "will try again");
+        }
+        begins
+    }
+
+    /// Whether there was any.
+    fn ends(&mut self) -> bool {
+        std::mem::take(&mut self.0)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -38,6 +38,8 @@ pub(super) struct RunningJob {
     pub(super) became_idle: Notify,
     /// Somebody saw that the job has lost its lease.
     pub(super) lease_lost: Notify,
+    /// Sent to when the Orchestrator answers again after it did not: nobody waits longer then.
+    answers_again: watch::Sender<()>,
     key: Mutex<JobKey>,
     fault: OnceLock<String>,
     summary: Mutex<JobSummary>,
@@ -54,6 +56,29 @@ pub(super) struct Finished {
     pub(super) remark: Option<String>,
     pub(super) span: Span,
     pub(super) duration: Duration,
+}
+
+/// The pauses between calls that fail. They grow, and end when it is known that the Orchestrator answers again: after a
+/// long outage nobody sleeps on.
+pub(super) struct Pauses {
+    delays: Delays,
+    answers_again: watch::Receiver<()>,
+}
+
+impl Pauses {
+    /// A call succeeded: the next pause is short.
+    pub(super) fn start_anew(&mut self, job: &RunningJob) {
+        self.delays = job.delays();
+    }
+
+    pub(super) async fn pause(&mut self, job: &RunningJob) {
+        let delay = self.delays.next();
+        tokio::select! {
+            biased;
+            Ok(()) = self.answers_again.changed() => self.start_anew(job),
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
 }
 
 /// What is to be done about an error of a call.
@@ -86,6 +111,7 @@ impl RunningJob {
             activations: AtomicUsize::new(0),
             became_idle: Notify::new(),
             lease_lost: Notify::new(),
+            answers_again: watch::Sender::new(()),
             key: Mutex::new(key),
             fault: OnceLock::new(),
             summary: Mutex::new(JobSummary::new(key)),
@@ -121,9 +147,18 @@ impl RunningJob {
         Take { queue: self.queue.clone(), job: self.key(), robot, count, reference: None }
     }
 
-    pub(super) fn delays(&self) -> Delays {
+    fn delays(&self) -> Delays {
         let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).fork();
         Delays::new(BackoffPolicy::STORE, random)
+    }
+
+    pub(super) fn pauses(&self) -> Pauses {
+        Pauses { delays: self.delays(), answers_again: self.answers_again.subscribe() }
+    }
+
+    /// The Orchestrator answers again after it did not.
+    pub(super) fn answers_again(&self) {
+        self.answers_again.send_replace(());
     }
 
     /// The performer cannot go on: it finishes what runs and ends Faulted. The first reason is kept.

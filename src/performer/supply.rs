@@ -99,7 +99,7 @@ impl Direct {
 
     /// Looks for an item until there is one; only one robot at a time.
     async fn wait_at_the_door(&mut self) -> Option<ClaimedItem> {
-        let mut delays = self.job.delays();
+        let mut pauses = self.job.pauses();
         let mut told = false;
         loop {
             if self.is_over() {
@@ -129,7 +129,7 @@ impl Direct {
                         tracing::info!(queue = %job.queue, "the Orchestrator answers again");
                         told = false;
                     }
-                    delays = self.job.delays();
+                    pauses.start_anew(&job);
                     (seen, withheld)
                 }
                 Err(error) => {
@@ -142,7 +142,7 @@ impl Direct {
                     tokio::select! {
                         biased;
                         () = job.stop.stop_requested() => return None,
-                        () = tokio::time::sleep(delays.next()) => continue,
+                        () = pauses.pause(&job) => continue,
                     }
                 }
             };
@@ -202,7 +202,7 @@ impl Direct {
     /// Reports until it is recorded, or known that it cannot be.
     async fn record(&self, mut finished: Finished) {
         let job = &self.job;
-        let mut delays = self.job.delays();
+        let mut pauses = self.job.pauses();
         loop {
             let last_try = job.stop.is_kill_requested();
             let mut answer = job.orchestrator.report_and_take(vec![finished.report.clone()], None).await;
@@ -215,7 +215,7 @@ impl Direct {
             tokio::select! {
                 biased;
                 () = job.stop.kill_requested() => {}
-                () = tokio::time::sleep(delays.next()) => {}
+                () = pauses.pause(job) => {}
             }
         }
     }

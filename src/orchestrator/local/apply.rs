@@ -20,10 +20,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::report::{Believed, Told};
-use super::super::{OrchestratorError, Result};
+use super::super::{ErrorKind, OrchestratorError, Result};
 use super::batch::GivenUp;
 use super::rows::{Copy, Row, Rows, Written};
-use super::store::{Answer, Asked, Operation, Query, Store, WhichQueue, Within};
+use super::store::{Answer, Asked, Effects, Operation, Query, Store, WhichQueue, Within};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::Clock;
@@ -43,7 +43,7 @@ impl<R: Rows> Store for R {
         operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
         clock: &dyn Clock,
-        wake: &mut bool,
+        effects: &mut Effects,
     ) -> Vec<Result<Answer>> {
         crash_point!("commit.before_begin");
         let mut count = operations.len();
@@ -62,20 +62,23 @@ impl<R: Rows> Store for R {
             known,
             believed: Vec::new(),
         };
-        match apply.everything(operations, more, &mut count).and_then(|answered| {
-            crash_point!("commit.before_commit");
-            self.commit_rows().map(|()| answered)
-        }) {
+        let error = match apply.everything(operations, more, &mut count) {
             Ok((answers, woken)) => {
-                crash_point!(committed);
-                *wake |= woken;
-                answers
+                crash_point!("commit.before_commit");
+                let Err(error) = self.commit_rows() else {
+                    crash_point!(committed);
+                    effects.wake |= woken;
+                    return answers;
+                };
+                if error.kind() == ErrorKind::Unknown {
+                    effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
+                }
+                error
             }
-            Err(error) => {
-                self.rollback();
-                all(count, &error)
-            }
-        }
+            Err(error) => error,
+        };
+        self.rollback();
+        all(count, &error)
     }
 
     fn abort(&mut self) {

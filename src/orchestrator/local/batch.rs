@@ -6,6 +6,9 @@
 //! A store that touches a disk works on a thread of its own, and its readers on two others. A store in memory
 //! is called in place; so is any store in a simulation, where a thread of its own could not be controlled.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,8 +21,8 @@ use smallvec::smallvec;
 use tokio::sync::{Notify, oneshot};
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
-use super::inbox::{Batched, Inbox, Rest};
-use super::store::{Answer, Asked, Operations, Query, Store, Within};
+use super::inbox::{self, Batched, Inbox, Owed, Rest};
+use super::store::{Answer, Asked, Effects, Operations, Query, Store, Within};
 use crate::model::clock::Clock;
 
 /// The most operations in one transaction; what is left over is the next batch.
@@ -27,6 +30,9 @@ const MOST_OPERATIONS: usize = 4_096;
 
 /// How often an idle store is asked whether another process has changed it, while somebody waits.
 const LOOK_ELSEWHERE: Duration = Duration::from_millis(25);
+
+/// How soon it is tried again to undo what is owed, when nobody else asks for anything.
+const UNDO_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a robot has to tell the others what they were answered, before the store does so itself.
 const TELL_AFTER: Duration = Duration::from_millis(1);
@@ -38,8 +44,13 @@ pub(crate) struct Batch {
 }
 
 enum Way {
-    InPlace { store: Mutex<Box<dyn Store>>, clock: Arc<dyn Clock> },
+    InPlace { place: Mutex<Place>, clock: Arc<dyn Clock> },
     Threads(Threads),
+}
+
+struct Place {
+    store: Box<dyn Store>,
+    owed: Vec<Owed>,
 }
 
 /// The threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
@@ -142,7 +153,8 @@ impl Changes {
 impl Batch {
     /// A store that is called in place.
     pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { way: Way::InPlace { store: Mutex::new(store), clock }, changes: Changes::default() }
+        let place = Mutex::new(Place { store, owed: Vec::new() });
+        Self { way: Way::InPlace { place, clock }, changes: Changes::default() }
     }
 
     /// A store on threads, one that writes and two that read. They end when this is dropped.
@@ -188,9 +200,10 @@ impl Batch {
     pub(crate) async fn all(&self, operations: Operations) -> Vec<Result<Answer>> {
         let count = operations.len();
         match &self.way {
-            Way::InPlace { store, clock } => {
-                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                commit(&mut **store, operations.into_vec(), &mut Vec::new, &**clock, &self.changes)
+            Way::InPlace { place, clock } => {
+                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                let Place { store, owed } = &mut *place;
+                commit(&mut **store, owed, operations.into_vec(), &mut Vec::new, &**clock, &self.changes)
             }
             Way::Threads(Threads { writer, .. }) => {
                 let answered = writer.all(operations).await;
@@ -202,9 +215,9 @@ impl Batch {
     /// Answers a query.
     pub(crate) async fn read(&self, within: Within, query: Query) -> Result<Answer> {
         match &self.way {
-            Way::InPlace { store, .. } => {
-                let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-                unless_panicking(|| store.read(within, query)).unwrap_or_else(Err)
+            Way::InPlace { place, .. } => {
+                let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+                unless_panicking(|| place.store.read(within, query)).unwrap_or_else(Err)
             }
             Way::Threads(Threads { quick, slow, .. }) => {
                 let (reply, answer) = oneshot::channel();
@@ -279,6 +292,11 @@ impl Writer {
             let untold = self.untold.as_ref().is_some_and(|rest| !rest.is_told());
             let message = if untold {
                 messages.recv_timeout(TELL_AFTER)
+            } else if self.inbox.owes() {
+                match messages.recv_timeout(UNDO_AGAIN) {
+                    Err(RecvTimeoutError::Timeout) => return true,
+                    message => message,
+                }
             } else if self.changes.somebody_waits() {
                 messages.recv_timeout(LOOK_ELSEWHERE)
             } else {
@@ -307,18 +325,19 @@ impl Writer {
 
     /// Everything that is in the inbox, in one transaction. Answers whether there may be more.
     fn commit(&mut self) -> bool {
-        let Batched { operations, mut callers } = self.inbox.take(MOST_OPERATIONS);
-        if operations.is_empty() {
+        let Batched { operations, mut callers, mut owed } = self.inbox.begin(MOST_OPERATIONS);
+        if operations.is_empty() && owed.is_empty() {
             return false;
         }
         let mut room = MOST_OPERATIONS.saturating_sub(operations.len());
         let mut more = || {
-            let joining = self.inbox.take(room);
+            let joining = self.inbox.join(room);
             room = room.saturating_sub(joining.operations.len());
             callers.join(joining.callers);
             joining.operations
         };
-        let answers = commit(&mut *self.store, operations, &mut more, &*self.clock, &self.changes);
+        let answers = commit(&mut *self.store, &mut owed, operations, &mut more, &*self.clock, &self.changes);
+        let worth_another = owed.is_empty() || self.inbox.owe(owed);
         let rest = self.inbox.answer(callers, answers);
         // Those of the commit before have been told long ago, nearly always.
         if let Some(before) = std::mem::replace(&mut self.untold, rest) {
@@ -328,32 +347,48 @@ impl Writer {
         if self.changes.somebody_waits() && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
             self.look_elsewhere();
         }
-        true
+        worth_another
     }
 }
 
+/// Commits, and undoes first what is `owed`; what could not be undone is owed still, and so is what is in doubt now.
 fn commit(
     store: &mut dyn Store,
-    operations: Vec<Asked>,
+    owed: &mut Vec<Owed>,
+    mut operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &dyn Clock,
     changes: &Changes,
 ) -> Vec<Result<Answer>> {
+    operations.splice(0..0, owed.iter().map(|owed| owed.asked()));
     let mut count = operations.len();
     let mut counted = || {
         let joining = more();
         count += joining.len();
         joining
     };
-    let mut wake = false;
-    let answers = unless_panicking(|| store.commit(operations, &mut counted, clock, &mut wake));
+    let mut effects = Effects::default();
+    let answers = unless_panicking(|| store.commit(operations, &mut counted, clock, &mut effects));
     if answers.is_err() {
         store.abort(); // at once: an open transaction would lock out every other process
     }
-    if wake {
+    if effects.wake {
         changes.happened();
     }
-    answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect())
+    let mut answers =
+        answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect::<Vec<_>>());
+    if !owed.is_empty() || !effects.in_doubt.is_empty() {
+        let mut undone = answers.drain(..owed.len());
+        owed.retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| may_pass(&error))));
+        drop(undone);
+        owed.extend(effects.in_doubt.into_iter().flat_map(inbox::undone));
+    }
+    answers
+}
+
+/// Whether nothing was decided: of what is refused nothing is left to undo.
+fn may_pass(error: &OrchestratorError) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown)
 }
 
 /// A violated assertion is an error of this batch, not the end of the user's program. Its transaction is

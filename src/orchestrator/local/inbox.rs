@@ -6,7 +6,9 @@
 //! after all. Everybody else, the heart of a job above all, hears from the store itself.
 //!
 //! Any caller may go away at any time. Answers travel as values whose `Drop` tells those who have not been told, and
-//! undoes what nobody heard.
+//! undoes what nobody heard: items go back into the queue, jobs end. So does what was done, perhaps, in a commit of which
+//! nobody knows what became of it. What is to be undone comes first in the next commit, before a job may take the same
+//! items again, and is tried until a commit succeeds.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,12 +19,15 @@ use super::super::{Report, Result};
 use super::batch::Message;
 use super::store::{Answer, Asked, Operation, Operations, Within};
 use crate::model::job::{JobEnd, JobState};
+use crate::model::key::{Claim, JobKey};
 use crate::model::result::TransactionResult;
 
 pub(super) struct Inbox(Mutex<State>);
 
 struct State {
     waiting: Vec<Waiting>,
+    /// What is to be undone.
+    owed: Vec<Owed>,
     /// None: the store is being closed.
     writer: Option<Sender<Message>>,
 }
@@ -52,6 +57,14 @@ enum Told {
 pub(super) struct Batched {
     pub(super) operations: Vec<Asked>,
     pub(super) callers: Callers,
+    pub(super) owed: Vec<Owed>,
+}
+
+/// What is to be undone, because nobody knows that it was done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owed {
+    GiveBack(Claim),
+    EndJob(JobKey),
 }
 
 /// Callers in the order of their operations.
@@ -76,7 +89,7 @@ struct Answers {
 
 impl Inbox {
     pub(super) fn new(writer: Sender<Message>) -> Arc<Self> {
-        let state = State { waiting: Vec::new(), writer: Some(writer) };
+        let state = State { waiting: Vec::new(), owed: Vec::new(), writer: Some(writer) };
         Arc::new(Self(Mutex::new(state)))
     }
 
@@ -113,8 +126,14 @@ impl Inbox {
         })
     }
 
-    /// Takes along what waits: about so many operations.
-    pub(super) fn take(&self, most: usize) -> Batched {
+    /// What waits, about so many operations; and everything that is owed.
+    pub(super) fn begin(&self, most: usize) -> Batched {
+        let owed = std::mem::take(&mut self.state().owed);
+        Batched { owed, ..self.join(most) }
+    }
+
+    /// What has come in the meantime: about so many operations.
+    pub(super) fn join(&self, most: usize) -> Batched {
         let mut state = self.state();
         let mut count = 0;
         let fitting = state.waiting.iter().take_while(|waiting| {
@@ -129,7 +148,19 @@ impl Inbox {
             callers.push(caller);
             operations.extend(own);
         }
-        Batched { operations, callers: Callers(callers) }
+        Batched { operations, callers: Callers(callers), owed: Vec::new() }
+    }
+
+    /// Whether something is to be undone.
+    pub(super) fn owes(&self) -> bool {
+        !self.state().owed.is_empty()
+    }
+
+    /// Undoes this with the next commit. Answers whether there is anybody for whom that would be made.
+    pub(super) fn owe(&self, owed: Vec<Owed>) -> bool {
+        let mut state = self.state();
+        state.owed.extend(owed);
+        !state.waiting.is_empty()
     }
 
     /// Tells the callers. What one of the robots is to tell the others is answered.
@@ -164,11 +195,11 @@ impl Inbox {
     }
 
     fn undo(&self, unheard: impl Iterator<Item = Result<Answer>>) {
-        let asked = |operation| Asked { within: Within::SHARED, operation };
-        let operations: Operations = unheard.filter_map(undone).flatten().map(asked).collect();
-        if !operations.is_empty() {
-            let (reply, _nobody) = oneshot::channel();
-            self.state().push(operations, reply);
+        let mut state = self.state();
+        let owed_nothing = state.owed.is_empty();
+        state.owed.extend(unheard.filter_map(Result::ok).flat_map(undone));
+        if owed_nothing && !state.owed.is_empty() {
+            state.send(Message::Work);
         }
     }
 
@@ -253,17 +284,26 @@ impl Drop for Answers {
 
 /// Items taken for a caller who went away in the meantime go back into the queue, and a job that nobody
 /// knows of ends.
-fn undone(unheard: Result<Answer>) -> Option<Vec<Operation>> {
-    let claims: Vec<_> = match unheard {
-        Ok(Answer::Job(job)) => {
-            let info = Some("whoever started it went away".to_owned());
-            return Some(vec![Operation::EndJob { job, end: JobEnd { info, ..JobState::Stopped.into() } }]);
-        }
-        Ok(Answer::Taken(took)) => took.items.into_iter().map(|item| item.claim).collect(),
-        Ok(Answer::Claimed(item)) => vec![item.claim],
-        _ => return None,
-    };
-    let give_back =
-        |claim| Operation::Report(Report { claim, result: TransactionResult::GivenBack, progress: None });
-    Some(claims.into_iter().map(give_back).collect())
+pub(super) fn undone(unheard: Answer) -> Vec<Owed> {
+    match unheard {
+        Answer::Job(job) => vec![Owed::EndJob(job)],
+        Answer::Taken(took) => took.items.into_iter().map(|item| Owed::GiveBack(item.claim)).collect(),
+        Answer::Claimed(item) => vec![Owed::GiveBack(item.claim)],
+        _ => Vec::new(),
+    }
+}
+
+impl Owed {
+    pub(super) fn asked(self) -> Asked {
+        let operation = match self {
+            Self::GiveBack(claim) => {
+                Operation::Report(Report { claim, result: TransactionResult::GivenBack, progress: None })
+            }
+            Self::EndJob(job) => {
+                let info = Some("whoever started it went away".to_owned());
+                Operation::EndJob { job, end: JobEnd { info, ..JobState::Stopped.into() } }
+            }
+        };
+        Asked { within: Within::SHARED, operation }
+    }
 }

@@ -25,6 +25,15 @@ use crate::model::robot::Robot;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 
+/// What a commit does besides answering.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// There may be something new to take.
+    pub(crate) wake: bool,
+    /// What would have been answered, had it been known whether it was committed.
+    pub(crate) in_doubt: Vec<Answer>,
+}
+
 /// Keeps queues, items and jobs.
 ///
 /// The batch is the unit: [`commit`](Self::commit) makes one durable transaction of all its operations and
@@ -34,9 +43,8 @@ use crate::model::status::{ReviewStatus, Status};
 /// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
 /// can call it in place. [`Batch`](super::batch::Batch) puts it on a thread where that is better.
 pub(crate) trait Store: Send {
-    /// Applies operations in one transaction; `wake` is set when there may be something new to take. The
-    /// clock is read when the transaction has begun: until then another process may hold the store, and
-    /// may have acted at a later time.
+    /// Applies operations in one transaction. The clock is read when the transaction has begun: until then another
+    /// process may hold the store, and may have acted at a later time.
     ///
     /// When everything is applied, `more` is asked what has come in the meantime, until it says nothing; so a
     /// transaction holds as much as there is at the moment when it is committed. The answers are in the order of
@@ -46,7 +54,7 @@ pub(crate) trait Store: Send {
         operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
         clock: &dyn Clock,
-        wake: &mut bool,
+        effects: &mut Effects,
     ) -> Vec<Result<Answer>>;
 
     /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.

@@ -12,7 +12,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
 use super::super::super::{ErrorKind, OrchestratorError, Report, Result};
-use super::super::store::{Answer, Operation, Store as _};
+use super::super::store::{Answer, Effects, Operation, Store as _};
 use super::super::{Local, expect_answer};
 use super::session::{Sql, Values};
 use super::{Database, Postgres};
@@ -95,7 +95,9 @@ impl Local {
         let (operation, clock) = (self.asked(operation), self.clock.clone());
         let work = move || {
             let mut answers = match database.lent(Lent(requests)) {
-                Ok(mut store) => store.commit(vec![operation], &mut Vec::new, &*clock, &mut false),
+                Ok(mut store) => {
+                    store.commit(vec![operation], &mut Vec::new, &*clock, &mut Effects::default())
+                }
                 Err(error) => vec![Err(error)],
             };
             drop(answer.send(answers.pop())); // nobody may be listening any more

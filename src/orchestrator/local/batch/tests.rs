@@ -1,0 +1,161 @@
+//! What a store does about commits of which nobody knows whether they were made.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::super::memory::Memory;
+use super::super::{Local, Orchestrator};
+use super::*;
+use crate::model::clock::ManualClock;
+use crate::model::item::NewQueueItem;
+use crate::model::job::NewJob;
+use crate::model::key::JobKey;
+use crate::model::queue::NewQueueDefinition;
+use crate::orchestrator::{Administration, Take};
+
+/// How a commit goes.
+#[derive(Clone, Copy, Debug)]
+enum Weather {
+    /// It is made, and the answer is lost.
+    Unknown,
+    /// It is not made.
+    Unavailable,
+}
+
+/// A store in memory whose commits go as it is told.
+struct Stormy {
+    store: Memory,
+    forecast: Arc<Mutex<VecDeque<Weather>>>,
+}
+
+impl Store for Stormy {
+    fn commit(
+        &mut self,
+        operations: Vec<Asked>,
+        more: &mut dyn FnMut() -> Vec<Asked>,
+        clock: &dyn Clock,
+        effects: &mut Effects,
+    ) -> Vec<Result<Answer>> {
+        let weather = self.forecast.lock().unwrap().pop_front();
+        let lost = |kind, count| (0..count).map(|_| Err(OrchestratorError::new(kind, "a storm"))).collect();
+        match weather {
+            None => self.store.commit(operations, more, clock, effects),
+            Some(Weather::Unavailable) => lost(ErrorKind::Unavailable, operations.len()),
+            Some(Weather::Unknown) => {
+                let answers = self.store.commit(operations, more, clock, effects);
+                let count = answers.len();
+                effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
+                lost(ErrorKind::Unknown, count)
+            }
+        }
+    }
+
+    fn abort(&mut self) {}
+
+    fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
+        Store::read(&mut self.store, within, query)
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        false
+    }
+}
+
+/// A queue with one item, a job, and the weather to come.
+async fn prepared(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather])) {
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let forecast = Arc::new(Mutex::new(VecDeque::new()));
+    let store = Box::new(Stormy { store: Memory::new(), forecast: forecast.clone() });
+    let batch = if on_threads {
+        let readers: [Box<dyn Store>; 2] = [Box::new(Memory::new()), Box::new(Memory::new())];
+        Batch::on_threads(store, readers, clock.clone()).unwrap()
+    } else {
+        Batch::in_place(store, clock.clone())
+    };
+    let local = Local::new(batch, clock);
+    local.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
+    local.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
+    let job = local.start_job(new_job()).await.unwrap();
+    (local, job, move |weather: &[Weather]| forecast.lock().unwrap().extend(weather))
+}
+
+fn new_job() -> NewJob {
+    NewJob {
+        queue: "Q".to_owned(),
+        machine: "test".to_owned(),
+        process_id: 1,
+        version: "0".to_owned(),
+        robots: 1,
+        lease: Duration::from_secs(30),
+    }
+}
+
+/// How many items a job takes, of at most two.
+async fn take(local: &Local, job: JobKey) -> Result<usize> {
+    let take = Take { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
+    local.report_and_take(Vec::new(), Some(take)).await.taken.map(|taken| taken.items.len())
+}
+
+#[tokio::test]
+async fn what_was_taken_in_doubt_is_given_back_before_the_next_take() {
+    for on_threads in [false, true] {
+        let (local, job, forecast) = prepared(on_threads).await;
+        forecast(&[Weather::Unknown]);
+        assert_eq!(take(&local, job).await.unwrap_err().kind(), ErrorKind::Unknown);
+        // It is free for the same job, and nobody has it twice.
+        assert_eq!(take(&local, job).await.unwrap(), 1);
+        assert_eq!(take(&local, job).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_owed_is_tried_until_a_commit_succeeds() {
+    for on_threads in [false, true] {
+        let (local, job, forecast) = prepared(on_threads).await;
+        // Taken; not given back; given back and taken again, of which nobody knows; and once more.
+        forecast(&[Weather::Unknown, Weather::Unavailable, Weather::Unknown, Weather::Unknown]);
+        for _ in 0..4 {
+            assert!(take(&local, job).await.is_err());
+        }
+        assert_eq!(take(&local, job).await.unwrap(), 1);
+        assert_eq!(take(&local, job).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_taken_after_all_is_not_taken_away_later() {
+    for on_threads in [false, true] {
+        let (local, job, forecast) = prepared(on_threads).await;
+        forecast(&[Weather::Unknown]);
+        assert!(take(&local, job).await.is_err());
+        assert_eq!(take(&local, job).await.unwrap(), 1);
+        // Nothing is owed any longer: the claim that the job has now stays its own.
+        for _ in 0..3 {
+            local.beat(job).await.unwrap();
+        }
+        assert_eq!(take(&local, job).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_store_undoes_by_itself_what_is_in_doubt() {
+    let (local, job, forecast) = prepared(true).await;
+    let seen = local.batch.seen();
+    forecast(&[Weather::Unknown, Weather::Unavailable]);
+    assert!(take(&local, job).await.is_err());
+    // Nobody asks for anything: the item comes back, and whoever waits hears of it.
+    local.wait_for_items("Q", seen, Duration::from_secs(60)).await;
+    assert_ne!(local.batch.seen().0, seen.0);
+    assert_eq!(take(&local, job).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_knows_of_ends() {
+    let (local, job, forecast) = prepared(false).await;
+    forecast(&[Weather::Unknown]);
+    assert_eq!(local.start_job(new_job()).await.unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(take(&local, job).await.unwrap(), 1);
+    let robots = local.list_robots().await.unwrap();
+    assert_eq!(robots.iter().map(|robot| robot.job).collect::<Vec<_>>(), [job]);
+}
