@@ -57,12 +57,6 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
     OrchestratorError::new(kind, message).because(error)
 }
 
-/// Whether the database refused a value that it was asked about.
-pub(super) fn is_invalid_value(error: &OrchestratorError) -> bool {
-    let refused = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    refused.and_then(Error::code) == Some(&SqlState::INVALID_PARAMETER_VALUE)
-}
-
 /// Something had no end.
 pub(super) fn too_slow(database: impl fmt::Display, what: &str) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unavailable, format!("{database} took too long {what}"))

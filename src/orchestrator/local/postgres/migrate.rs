@@ -6,8 +6,11 @@ use super::columns::get;
 use super::session::Session;
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_queues_items_jobs.sql"), include_str!("migrations/0002_fleets.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_queues_items_jobs.sql"),
+    include_str!("migrations/0002_fleets.sql"),
+    include_str!("migrations/0003_connections.sql"),
+];
 
 /// The oldest version of PostgreSQL that is known to do.
 const OLDEST: i32 = 13_00_00;

@@ -3,7 +3,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `address.rs`, `tls.rs` | where the database is, and whom to trust |
-//! | `session.rs` | one connection: statements, transactions, and what became of them |
+//! | `session.rs` | one connection: statements and transactions |
+//! | `settle.rs` | what became of a commit whose connection was lost |
 //! | `migrate.rs` | makes and changes the schema |
 //! | `listen.rs` | hears of what other processes add |
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
@@ -22,18 +23,14 @@
 //! What concerns a whole queue is kept still by an advisory lock, which everybody who looks a queue up shares.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use self::added::Added;
 use self::address::Address;
 use self::lent::Lent;
 use self::listen::Listener;
-use self::session::{Became, Began, Number, Session};
+use self::session::{Began, Commit, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
-use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::{ItemId, KeyMaker, QueueId};
 
 pub use tokio_postgres;
@@ -52,6 +49,7 @@ mod people;
 mod query;
 mod rows;
 mod session;
+mod settle;
 mod tls;
 mod write;
 
@@ -60,10 +58,6 @@ const MOST_REMEMBERED: usize = 100_000;
 
 /// The most ids that are asked for together. What is not used of them is given to nobody.
 const MOST_IDS: i64 = 1_000;
-
-/// How long it is asked what became of a commit, before nobody knows. As long as a statement may take: a database that is
-/// started anew, or whose standby takes over, is back before.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// One connection to the database, and what it knows.
 pub(super) struct Postgres {
@@ -90,6 +84,8 @@ pub(super) struct Postgres {
     leaves_work: bool,
     /// A transaction was begun and, as far as is known, not committed.
     uncommitted: bool,
+    /// A commit of which nobody knew what became of it. It may be under way still: nothing is done before it is over.
+    unsettled: Option<Commit>,
     /// Items that this process took, as it left them. Somebody else may have changed them since.
     taken: HashMap<ItemId, Row>,
     listener: Option<Listener>,
@@ -121,6 +117,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 
     let mut session = Session::new(address.clone())?;
     session.connect()?;
     migrate::migrate(&mut session)?;
+    settle::forget_old(&mut session)?;
     let mut writer = Postgres::new(session, keeps_time);
     writer.listener = Some(Listener::start(address.clone())?);
     let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };
@@ -153,6 +150,7 @@ impl Postgres {
             most_ids: MOST_IDS,
             leaves_work: false,
             uncommitted: false,
+            unsettled: None,
             taken: HashMap::new(),
             listener: None,
         }
@@ -230,24 +228,5 @@ impl Postgres {
     /// New items are in their tables before anybody looks for them.
     fn insert_added(&mut self) -> Result<()> {
         if self.added.is_empty() { Ok(()) } else { self.added.insert(&mut self.session) }
-    }
-
-    /// The connection was lost while a commit was under way: what became of it. There is nothing that this connection could
-    /// do meanwhile: it waits for the database.
-    fn settle(&mut self, number: &Number, lost: OrchestratorError) -> Result<()> {
-        let until = Instant::now() + SETTLE_LIMIT;
-        let mut delays = Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
-        while Instant::now() < until {
-            match self.session.became(number) {
-                Ok(Became::Committed) => return Ok(()),
-                Ok(Became::Undone) => return Err(lost),
-                Ok(Became::Unknown) => break,
-                // The server has not noticed yet; or it cannot be reached.
-                Ok(Became::Open) | Err(_) => self.session.pause(delays.next()),
-            }
-        }
-        let message =
-            format!("the connection to {} was lost while a commit was under way", self.session.address());
-        Err(OrchestratorError::new(ErrorKind::Unknown, message).because(lost))
     }
 }

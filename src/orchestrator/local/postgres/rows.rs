@@ -33,6 +33,7 @@ impl Rows for Postgres {
         }
         self.forget_transaction();
         self.session.connect()?;
+        self.settle_late()?;
         let began = match self.session.begin() {
             Ok(began) => began,
             // The server was started anew while nobody asked it anything: nothing has been done yet.
@@ -65,12 +66,10 @@ impl Rows for Postgres {
             let channel = self.session.address().channel();
             self.session.execute("SELECT pg_notify($1, '')", &[&channel])?;
         }
-        let began = self.began.take();
-        let committed = match (self.session.commit(), began) {
+        let commit = self.session.next_commit();
+        let committed = match (self.session.commit(), commit) {
             // Whether it was done before the connection was lost, the database knows.
-            (Err(lost), Some(began)) if !self.session.is_open() && !self.session.is_lent() => {
-                self.settle(&began.number, lost)
-            }
+            (Err(lost), Some(commit)) if !self.session.is_open() => self.settle(commit, lost),
             (answered, _) => answered,
         };
         self.uncommitted = committed.is_err();

@@ -8,11 +8,13 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
+use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
-use super::error;
+use super::columns::get;
 use super::lent::{Lent, Way};
+use super::{error, settle};
 use crate::backoff::{BackoffPolicy, Delays};
 
 /// How long a statement may take, the wait for locks included.
@@ -46,18 +48,28 @@ struct Refused {
 
 struct Open {
     client: Way,
-    /// The number of the server's process: no two connections have the same at a time.
-    process: i32,
-    /// Which history of the database it writes; a standby that takes over begins another. Empty where nobody says.
-    timeline: String,
+    backend: Backend,
+    /// How many transactions it has committed, or tried to.
+    commits: i64,
     statements: HashMap<String, Statement>,
 }
 
-/// A number of a transaction means the same only in the history in which it was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Number {
-    timeline: String,
-    number: i64,
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Backend {
+    /// The number of the server's process: no two connections have the same at a time.
+    pub(super) process: i32,
+    /// When that process began; later another one may have its number.
+    pub(super) started: Timestamp,
+    /// What the connection is called in the table of connections.
+    pub(super) key: Uuid,
+}
+
+/// A commit of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Commit {
+    pub(super) backend: Backend,
+    pub(super) number: i64,
 }
 
 /// A transaction, as it begins.
@@ -65,22 +77,8 @@ pub(super) struct Number {
 pub(super) struct Began {
     /// The database's time.
     pub(super) at: Timestamp,
-    /// By this number the database tells later what became of the transaction.
-    pub(super) number: Number,
     /// The oldest version of the schema whose programs may go on.
     pub(super) oldest: i32,
-}
-
-/// What became of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Became {
-    Committed,
-    /// Or never heard of.
-    Undone,
-    /// It is still under way.
-    Open,
-    /// Nobody can tell.
-    Unknown,
 }
 
 impl Session {
@@ -95,8 +93,8 @@ impl Session {
 
     /// A session inside somebody else's transaction.
     pub(super) fn lent(address: Address, lent: Lent) -> Result<Self> {
-        let open =
-            Open { client: Way::Lent(lent), process: 0, timeline: String::new(), statements: HashMap::new() };
+        let backend = Backend { process: 0, started: Timestamp::UNIX_EPOCH, key: Uuid::nil() };
+        let open = Open { client: Way::Lent(lent), backend, commits: 0, statements: HashMap::new() };
         Ok(Self { open: Some(open), lent: Some(String::new()), ..Self::new(address)? })
     }
 
@@ -136,21 +134,19 @@ impl Session {
     }
 
     fn connect_now(&self) -> Result<Open> {
-        // Whoever cannot say it (a database that is none of PostgreSQL's own) has one history.
-        const TIMELINE: &str = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+        const ABOUT: &str = "SELECT pg_is_in_recovery(), pid, backend_start, gen_random_uuid() \
+                             FROM pg_stat_get_activity(pg_backend_pid())";
         let address = &self.address;
         let connecting = async {
             let client = address.connect().await?;
-            let row = client.query_one("SELECT pg_backend_pid(), pg_is_in_recovery()", &[]).await;
+            let row = client.query_one(ABOUT, &[]).await;
             let row = row.map_err(|error| error::explain(error, address))?;
-            if row.get(1) {
+            if get(&row, 0)? {
                 let message = format!("{address} is a standby, which can be read and not written");
                 return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
             }
-            let timeline = client.query_one(TIMELINE, &[]).await;
-            let timeline = timeline.and_then(|row| row.try_get(0)).unwrap_or_default();
-            let client = Way::Own(client);
-            Ok(Open { client, process: row.get(0), timeline, statements: HashMap::new() })
+            let backend = Backend { process: get(&row, 1)?, started: get(&row, 2)?, key: get(&row, 3)? };
+            Ok(Open { client: Way::Own(client), backend, commits: 0, statements: HashMap::new() })
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
@@ -170,7 +166,7 @@ impl Session {
     }
 
     pub(super) fn process(&self) -> i32 {
-        self.open.as_ref().map_or(0, |open| open.process)
+        self.open.as_ref().map_or(0, |open| open.backend.process)
     }
 
     /// Runs something on the open connection. An error after which the connection is of no use closes it.
@@ -215,26 +211,39 @@ impl Session {
         } else {
             format!("BEGIN; SET LOCAL search_path TO {schema}")
         };
-        // Asked of the transaction, so that it has a number.
-        let now = format!(
-            "SELECT clock_timestamp(), pg_current_xact_id()::text::bigint, oldest FROM {schema}.schema_version"
-        );
+        let now = format!("SELECT clock_timestamp(), oldest FROM {schema}.schema_version");
         let began = self.on(async |open| {
             let now = open.statement(&now).await?;
             let (began, rows) = tokio::join!(open.client.batch_execute(&begin), open.client.query(&now, &[]));
             began?;
             let Some(row) = rows?.into_iter().next() else { return Ok(None) };
-            let number = Number { timeline: open.timeline.clone(), number: row.try_get(1)? };
-            Ok(Some(Began { at: row.try_get(0)?, number, oldest: row.try_get(2)? }))
+            Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
         })?;
         let none =
             || OrchestratorError::new(ErrorKind::Other, "the schema does not say which version it has");
         began.ok_or_else(none)
     }
 
+    /// The commit that comes next. Of somebody else's transaction nobody knows when it is committed.
+    pub(super) fn next_commit(&self) -> Option<Commit> {
+        let open = self.open.as_ref().filter(|_| !self.is_lent())?;
+        Some(Commit { backend: open.backend.clone(), number: open.commits + 1 })
+    }
+
     /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it.
     pub(super) fn commit(&mut self) -> Result<()> {
-        self.end("COMMIT", "RELEASE SAVEPOINT performer")
+        let Some(Commit { backend, number }) = self.next_commit() else {
+            return self.end("COMMIT", "RELEASE SAVEPOINT performer");
+        };
+        self.on(async |open| {
+            open.commits = number;
+            let count = open.statement(settle::COUNT).await?;
+            let values: Values<'_> = &[&backend.key, &number];
+            let (counted, committed) =
+                tokio::join!(open.client.execute(&count, values), open.client.batch_execute("COMMIT"));
+            counted?; // or the transaction was undone
+            committed
+        })
     }
 
     /// Undoes the transaction; of somebody else's, what was done in it.
@@ -308,28 +317,6 @@ impl Session {
     /// Waits: the server is to notice that a connection is gone, or to come back.
     pub(super) fn pause(&self, delay: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(delay).await });
-    }
-
-    /// What became of a transaction that was to be committed when the connection was lost.
-    pub(super) fn became(&mut self, Number { timeline, number }: &Number) -> Result<Became> {
-        self.connect()?;
-        // It may still be under way: the server has not noticed yet that we are gone.
-        let row = self.query_once("SELECT pg_xact_status($1::text::xid8)", &[&number.to_string()]);
-        let status: Option<String> = match row {
-            Ok(rows) => rows.first().and_then(|row| row.get(0)),
-            // A transaction of the future: the database lost it.
-            Err(error) if error::is_invalid_value(&error) => return Ok(Became::Undone),
-            Err(error) => return Err(error),
-        };
-        let same_history = self.open.as_ref().is_some_and(|open| open.timeline == *timeline);
-        Ok(match status.as_deref() {
-            // A standby that took over without it gave its number to somebody else's transaction, perhaps.
-            Some("committed") if !same_history => Became::Unknown,
-            Some("committed") => Became::Committed,
-            Some("aborted") => Became::Undone,
-            Some(_) => Became::Open,
-            None => Became::Unknown,
-        })
     }
 }
 

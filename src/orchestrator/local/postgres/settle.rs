@@ -1,0 +1,115 @@
+//! What became of a commit whose connection was lost before it was answered.
+//!
+//! Each connection counts its commits in a row of its own, in the transaction that is committed. Once the server has let go
+//! of the connection, the row tells whether the last one was made, on whichever server has the database by then.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::session::{Commit, Session};
+use super::{Postgres, columns, error};
+use crate::backoff::{BackoffPolicy, Delays};
+
+/// How long it is asked what became of a commit, before nobody knows. As long as a statement may take: a database that is
+/// started anew, or whose standby takes over, is back before.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The same for a commit of which nobody knew then, before the next transaction begins: its caller is not kept waiting.
+const SETTLE_LATE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a server may take to notice that a connection is gone.
+const NOTICE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a connection that is gone is remembered: much longer than anybody asks what became of its last commit.
+const REMEMBERED: &str = "1 day";
+
+/// Counts a commit. A transaction that has no number has written nothing, and nothing is written for it.
+pub(super) const COUNT: &str = "INSERT INTO connection (key, commits, last) \
+     SELECT $1::uuid, $2::bigint, clock_timestamp() WHERE pg_current_xact_id_if_assigned() IS NOT NULL \
+     ON CONFLICT (key) DO UPDATE SET commits = excluded.commits, last = excluded.last";
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    Committed,
+    Undone,
+    /// The server has not let go of its connection.
+    Open,
+}
+
+impl Postgres {
+    /// The connection was lost while a commit was under way: what became of it. There is nothing that this connection could
+    /// do meanwhile: it waits for the database.
+    pub(super) fn settle(&mut self, commit: Commit, lost: OrchestratorError) -> Result<()> {
+        match wait_for_the_end_of(&mut self.session, &commit, SETTLE_LIMIT) {
+            Ok(Became::Committed) => return Ok(()),
+            Ok(Became::Undone) => return Err(lost),
+            Ok(Became::Open) | Err(_) => self.unsettled = Some(commit),
+        }
+        let message =
+            format!("the connection to {} was lost while a commit was under way", self.session.address());
+        Err(OrchestratorError::new(ErrorKind::Unknown, message).because(lost))
+    }
+
+    /// What a commit did of which nobody knew is done, or undone, before anything else is.
+    pub(super) fn settle_late(&mut self) -> Result<()> {
+        let Some(commit) = &self.unsettled else { return Ok(()) };
+        if let Became::Open = wait_for_the_end_of(&mut self.session, commit, SETTLE_LATE_LIMIT)? {
+            return Err(error::too_slow(self.session.address(), "to end a transaction"));
+        }
+        self.unsettled = None;
+        Ok(())
+    }
+}
+
+/// Waits until the server has let go of a connection that is gone. One that it holds on to is ended.
+fn wait_for_the_end_of(session: &mut Session, commit: &Commit, limit: Duration) -> Result<Became> {
+    let began = Instant::now();
+    let mut delays = Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
+    loop {
+        let became = became(session, commit);
+        match became {
+            Ok(Became::Committed | Became::Undone) => return became,
+            _ if began.elapsed() >= limit => return became,
+            Ok(Became::Open) if began.elapsed() >= NOTICE_LIMIT => {
+                let _ = end(session, commit); // it is told again
+            }
+            // It is about to notice; or it cannot be reached.
+            Ok(Became::Open) | Err(_) => {}
+        }
+        session.pause(delays.next());
+    }
+}
+
+fn became(session: &mut Session, Commit { backend, number }: &Commit) -> Result<Became> {
+    const IS_THERE: &str = "SELECT 1 FROM pg_stat_get_activity($1) WHERE backend_start = $2";
+    session.connect()?;
+    // Asked first, and by itself: what it has committed when it is gone, the next statement sees.
+    if !session.query_once(IS_THERE, &[&backend.process, &backend.started])?.is_empty() {
+        return Ok(Became::Open);
+    }
+    let made = format!("SELECT commits FROM {}.connection WHERE key = $1", session.address().quoted_schema());
+    let commits = session.query_once(&made, &[&backend.key])?;
+    let commits = commits.first().map_or(Ok(0), |row| columns::get::<i64>(row, 0))?;
+    Ok(if commits >= *number { Became::Committed } else { Became::Undone })
+}
+
+/// Ends a connection that is gone and that the server holds on to. What its COMMIT would have done is undone, unless it is
+/// done by now. Not one that waits for a standby: it would be done here and not there.
+fn end(session: &mut Session, Commit { backend, .. }: &Commit) -> Result<()> {
+    const SQL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity($1) \
+                       WHERE backend_start = $2 AND wait_event IS DISTINCT FROM 'SyncRep'";
+    session.query_once(SQL, &[&backend.process, &backend.started]).map(drop)
+}
+
+/// Removes what is remembered of connections that were gone long ago.
+pub(super) fn forget_old(session: &mut Session) -> Result<()> {
+    let connections = format!("{}.connection", session.address().quoted_schema());
+    let old = format!("last < clock_timestamp() - interval '{REMEMBERED}'");
+    session.batch(&format!(
+        "DELETE FROM {connections} WHERE key IN \
+         (SELECT key FROM {connections} WHERE {old} LIMIT 1000 FOR UPDATE SKIP LOCKED)"
+    ))
+}
