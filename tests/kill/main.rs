@@ -5,6 +5,9 @@
 //! the observers' checks K1 to K12 must hold when the queue is drained afterwards. `PERFORMER_KILLS=50000` kills so many;
 //! `PERFORMER_KILL_SEED` begins where a failure was printed.
 //!
+//! On PostgreSQL 200 processes more are killed; and under the load of several, the server itself is: it is stopped at once
+//! and started again, and its standby takes over.
+//!
 //! The program that is killed is this one: see `victim.rs`.
 
 #![expect(
@@ -13,10 +16,18 @@
     reason = "a test has no outside, and real processes take real time"
 )]
 
+#[cfg(feature = "postgres")]
+mod cluster;
 #[path = "../support/observers/mod.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod observers;
+#[cfg(feature = "postgres")]
+mod outage;
 mod points;
+#[cfg(feature = "postgres")]
+#[path = "../support/postgres.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
+mod postgres;
 mod random;
 mod recovery;
 mod victim;
@@ -31,6 +42,17 @@ const TESTS: &[Test] = &[
     ("what_a_killed_process_held_is_free_within_two_seconds_by_its_lock_file", recovery::by_the_lock_file),
     ("what_a_killed_process_held_is_free_within_its_lease_and_a_second", recovery::by_the_lease),
     ("nothing_is_abandoned_while_its_process_lives_and_beats", recovery::no_false_abandonment),
+    #[cfg(feature = "postgres")]
+    ("on_postgres_a_process_may_be_killed_at_any_instant", random::on_postgres),
+    #[cfg(feature = "postgres")]
+    (
+        "on_postgres_what_a_killed_process_held_is_free_within_its_lease_and_a_second",
+        recovery::by_the_lease_on_postgres,
+    ),
+    #[cfg(feature = "postgres")]
+    ("the_database_may_stop_at_any_instant", outage::immediate_stops),
+    #[cfg(feature = "postgres")]
+    ("a_standby_may_take_over_at_any_instant", outage::failovers),
 ];
 
 fn main() {

@@ -103,7 +103,7 @@ fn template() -> World {
     let mut world = World::new();
     let runtime = runtime();
     let long_ago = Timestamp::now() - Duration::from_secs(40 * 86_400);
-    let work = Work::new(world.ledger.clone(), "p0");
+    let work = Work::new(world.ledger.clone(), "p0", world.lease);
     runtime.block_on(async {
         let clock = Arc::new(ManualClock::new(long_ago));
         let store = Arc::new(Local::sqlite_with_clock(world.file(), clock.clone()).await.unwrap());

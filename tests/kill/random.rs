@@ -1,4 +1,4 @@
-//! At random instants, one to three processes on one file.
+//! At random instants, one to three processes on one store.
 
 use std::time::Duration;
 
@@ -15,15 +15,27 @@ fn kills() -> usize {
     asked.unwrap_or(330)
 }
 
-const KILLS_IN_A_ROUND: usize = 15;
 const ITEMS: usize = 60;
 
+/// How a round goes.
+struct Plan {
+    kills: usize,
+    /// The longest time from one to the next, in microseconds.
+    most: u64,
+}
+
+const ON_A_FILE: Plan = Plan { kills: 15, most: 40_000 };
+
 fn world() -> World {
-    let world = World::new();
+    prepared(World::new())
+}
+
+fn prepared(world: World) -> World {
     let runtime = runtime();
     let store = world.connect(&runtime);
     let queue = NewQueueDefinition::new(QUEUE).policy(victim::policy());
     runtime.block_on(store.create_queue(queue)).unwrap();
+    drop(store);
     world
 }
 
@@ -35,24 +47,43 @@ pub fn at_random_instants() {
             break;
         }
         let mut world = world();
-        killed += round(&mut world, seed);
+        killed += round(&mut world, seed, &ON_A_FILE);
         items += world.check(&format!("PERFORMER_KILL_SEED={seed}"));
     }
     println!("{killed} processes killed over {items} items, 0 lost, 0 doubled");
 }
 
+/// On PostgreSQL a process has to connect before it does anything, and only its lease tells that it is gone.
+#[cfg(feature = "postgres")]
+pub fn on_postgres() {
+    const PLAN: Plan = Plan { kills: 52, most: 130_000 };
+    const LEASE: Duration = Duration::from_millis(1_500);
+    let asked = std::env::var("PERFORMER_KILLS").ok().and_then(|text| text.parse().ok());
+    let (mut killed, mut items) = (0, 0);
+    for seed in 1.. {
+        if killed >= asked.unwrap_or(208) {
+            break;
+        }
+        let schema = super::postgres::Schema::new();
+        let mut world = prepared(World::on(&schema.url, LEASE));
+        killed += round(&mut world, seed, &PLAN);
+        items += world.check(&format!("seed {seed}"));
+    }
+    println!("{killed} processes killed over {items} items on PostgreSQL, 0 lost, 0 doubled");
+}
+
 /// Keeps one to three processes at work and kills one after the other. (Where in its work a process is at a certain
 /// time is up to the machine: the seed fixes the plan, not the outcome.)
-fn round(world: &mut World, seed: u64) -> usize {
+fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let most = random.usize(1..=3);
     let mut running: Vec<Process> = Vec::new();
     let mut killed = 0;
-    while killed < KILLS_IN_A_ROUND {
+    while killed < plan.kills {
         while running.len() < most {
             running.push(world.spawn("work", ITEMS, None));
         }
-        std::thread::sleep(Duration::from_micros(random.u64(1_000..40_000)));
+        std::thread::sleep(Duration::from_micros(random.u64(1_000..plan.most)));
         let mut process = running.swap_remove(random.usize(..running.len()));
         if process.has_ended() {
             assert!(world.bury(process).success());
@@ -70,7 +101,7 @@ fn round(world: &mut World, seed: u64) -> usize {
 /// Evidence in which one acknowledged item is gone, or one run goes on for ever, must be refused after real kills too.
 pub fn negative_control() {
     let mut world = world();
-    round(&mut world, 1);
+    round(&mut world, 1, &ON_A_FILE);
     let evidence = world.evidence(Vec::new());
     assert_eq!(check(&evidence), Vec::<String>::new());
     let mut lost = evidence.clone();

@@ -13,9 +13,9 @@ use super::world::World;
 
 const LEASE: Duration = Duration::from_millis(1_000);
 
-/// A file with items that are slow to process.
-fn world(what: &str, milliseconds: u64, items: usize) -> World {
-    let world = World::new();
+/// A store with items that are slow to process.
+fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> World {
+    world.lease = LEASE;
     let runtime = runtime();
     let store = world.connect(&runtime);
     runtime.block_on(async {
@@ -47,19 +47,15 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Kills a process with items in its hands while another one is there to notice. Answers when it was killed, and when the
-/// last of its items was abandoned.
-fn recovery(with_lock_file: bool) -> (Timestamp, Timestamp) {
-    let mut world = world("sleep", 60_000, 3);
-    let lease = usize::try_from(LEASE.as_millis()).unwrap();
-    let victim = world.spawn("perform", lease, None);
+/// last of its items was abandoned. Before the kill, `prepare` is called.
+fn recovery(world: World, prepare: impl Fn(&World)) -> (Timestamp, Timestamp) {
+    let mut world = filled(world, "sleep", 60_000, 3);
+    let victim = world.spawn("perform", 0, None);
     wait_until("the first take", || items(&world).iter().all(|item| item.status == Status::InProgress));
-    let other = world.spawn("perform", lease, None);
+    let other = world.spawn("perform", 0, None);
     // Until the other one has a job too, and has looked for a while.
     std::thread::sleep(LEASE + LEASE / 2);
-    if !with_lock_file {
-        // As on a file system that knows no locks: the lease alone decides. Its beats end with the process.
-        std::fs::remove_dir_all(world.path().join("queue.db-jobs")).unwrap();
-    }
+    prepare(&world);
     let killed = world.kill(victim);
     let abandoned = |world: &World| {
         let items = items(world);
@@ -73,10 +69,10 @@ fn recovery(with_lock_file: bool) -> (Timestamp, Timestamp) {
     (killed, last)
 }
 
-fn recovered_within(limit: Duration, with_lock_file: bool, times: usize) {
+fn recovered_within(limit: Duration, times: usize, recovery: impl Fn() -> (Timestamp, Timestamp)) {
     let mut worst = Duration::ZERO;
     for _ in 0..times {
-        let (killed, last) = recovery(with_lock_file);
+        let (killed, last) = recovery();
         let took = Duration::try_from(last.duration_since(killed)).unwrap_or_default();
         worst = worst.max(took);
     }
@@ -85,19 +81,30 @@ fn recovered_within(limit: Duration, with_lock_file: bool, times: usize) {
 }
 
 pub fn by_the_lock_file() {
-    recovered_within(Duration::from_secs(2), true, 5);
+    recovered_within(Duration::from_secs(2), 5, || recovery(World::new(), |_| {}));
 }
 
 pub fn by_the_lease() {
-    recovered_within(LEASE + Duration::from_secs(1), false, 5);
+    // As on a file system that knows no locks: the lease alone decides. Its beats end with the process.
+    let without_locks = |world: &World| {
+        std::fs::remove_dir_all(world.path().join("queue.db-jobs")).unwrap();
+    };
+    recovered_within(LEASE + Duration::from_secs(1), 5, || recovery(World::new(), without_locks));
+}
+
+#[cfg(feature = "postgres")]
+pub fn by_the_lease_on_postgres() {
+    recovered_within(LEASE + Duration::from_secs(1), 3, || {
+        let schema = super::postgres::Schema::new();
+        recovery(World::on(&schema.url, LEASE), |_| {})
+    });
 }
 
 /// Handlers that block their threads, or keep every processor busy, for three leases.
 pub fn no_false_abandonment() {
     for what in ["block", "burn"] {
-        let mut world = world(what, 3_000, 8);
-        let lease = usize::try_from(LEASE.as_millis()).unwrap();
-        let (first, second) = (world.spawn("perform", lease, None), world.spawn("perform", lease, None));
+        let mut world = filled(World::new(), what, 3_000, 8);
+        let (first, second) = (world.spawn("perform", 0, None), world.spawn("perform", 0, None));
         wait_until("the end of all items", || items(&world).iter().all(|item| item.status.is_final()));
         for process in [first, second] {
             world.kill(process);

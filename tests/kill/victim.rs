@@ -43,12 +43,13 @@ pub fn item(reference: &str, what: &str, milliseconds: u64) -> NewQueueItem {
 pub struct Work {
     pub ledger: Ledger,
     pub process: Arc<str>,
+    lease: Duration,
     runs: Arc<AtomicU64>,
 }
 
 impl Work {
-    pub fn new(ledger: Ledger, process: &str) -> Self {
-        Self { ledger, process: process.into(), runs: Arc::default() }
+    pub fn new(ledger: Ledger, process: &str, lease: Duration) -> Self {
+        Self { ledger, process: process.into(), lease, runs: Arc::default() }
     }
 
     /// One run of a handler, in the ledger until it is dropped.
@@ -86,7 +87,7 @@ impl Work {
     }
 
     /// A performer that processes the queue.
-    pub fn performer(&self, robots: u32, ahead: usize, lease: Duration) -> Performer<Self> {
+    pub fn performer(&self, robots: u32, ahead: usize) -> Performer<Self> {
         let (work, told) = (self.clone(), self.clone());
         let on_event = move |event: &PerformerEvent| {
             if let PerformerEvent::TransactionEnded { item, ending, .. } = event {
@@ -96,7 +97,7 @@ impl Work {
         Performer::new(QUEUE, move || work.clone())
             .robots(robots)
             .claim_ahead(ahead)
-            .lease(lease)
+            .lease(self.lease)
             .answer_signals(false)
             .on_event(on_event)
     }
@@ -104,10 +105,7 @@ impl Work {
     /// Performs until nothing waits, now or later, and nothing runs.
     pub async fn drain(&self, store: &Arc<dyn Administration>, robots: u32, ahead: usize) {
         loop {
-            self.performer(robots, ahead, Duration::from_secs(30))
-                .run_until_empty(store.clone())
-                .await
-                .unwrap();
+            self.performer(robots, ahead).run_until_empty(store.clone()).await.unwrap();
             let left = store.queue_statistics(QUEUE).await.unwrap();
             if left.new == 0 && left.in_progress == 0 {
                 return;
@@ -190,23 +188,31 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// The victim's main: `victim PROGRAM PROCESS FILE LEDGER NUMBER`.
+pub async fn open(store: &str) -> performer::orchestrator::Result<Arc<dyn Administration>> {
+    #[cfg(feature = "postgres")]
+    if store.starts_with("postgres:") {
+        return Ok(Arc::new(Local::postgres(store).await?));
+    }
+    Ok(Arc::new(Local::sqlite(store).await?))
+}
+
+/// The victim's main: `victim PROGRAM PROCESS STORE NUMBER LEASE LEDGER`.
 pub fn main(arguments: &[String]) {
-    let [program, process, file, ledger, number] = arguments else { panic!("{arguments:?}") };
-    let work = Work::new(Ledger::file(Path::new(ledger)), process);
+    let [program, process, store, number, lease, ledger] = arguments else { panic!("{arguments:?}") };
+    let lease = Duration::from_millis(lease.parse().unwrap());
+    let work = Work::new(Ledger::file(Path::new(ledger)), process, lease);
     work.ledger.write(Record::Born { process: process.clone() });
     let number: usize = number.parse().unwrap();
     runtime().block_on(async {
-        let store: Arc<dyn Administration> = Arc::new(Local::sqlite(file).await.unwrap());
+        let store = open(store).await.unwrap();
         match program.as_str() {
             "everything" => everything(&work, &store).await,
             "die with jobs" => die_with_jobs(&store).await,
             "work" => work_for_a_while(&work, &store, number).await,
-            "perform" => {
-                // Until somebody ends it.
-                let lease = Duration::from_millis(number as u64);
-                work.performer(4, 0, lease).run(store).await.unwrap();
-            }
+            // Until somebody ends it.
+            "perform" => drop(work.performer(4, 0).run(store).await.unwrap()),
+            #[cfg(feature = "postgres")]
+            "withstand" => super::outage::withstand(&work, &store, Path::new(ledger)).await,
             other => panic!("{other:?}"),
         }
     });

@@ -1,4 +1,5 @@
-//! A folder with a file and a ledger, processes on them, and the check at the end.
+//! A folder with a ledger, a store beside it (a file, or a schema of PostgreSQL), processes on both, and the check at the
+//! end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use performer::Administration;
 use performer::jiff::Timestamp;
-use performer::orchestrator::local::Local;
 
 use super::observers::checker::{Evidence, Final, check};
 use super::observers::ledger::{self, Ledger, Record};
@@ -16,7 +16,11 @@ use super::victim::{QUEUE, Work, runtime};
 /// Everything of one case.
 pub struct World {
     folder: tempfile::TempDir,
+    /// The URL of a database, or nothing: it is the file in the folder.
+    database: Option<String>,
     pub ledger: Ledger,
+    /// Of the jobs of its processes.
+    pub lease: Duration,
     processes: usize,
     noise: Vec<String>,
 }
@@ -35,7 +39,14 @@ impl World {
 
     fn in_folder(folder: tempfile::TempDir) -> Self {
         let ledger = Ledger::file(&folder.path().join("ledger"));
-        Self { folder, ledger, processes: 0, noise: Vec::new() }
+        let lease = Duration::from_secs(30);
+        Self { folder, database: None, ledger, lease, processes: 0, noise: Vec::new() }
+    }
+
+    /// On a database, where only the lease tells that a process is gone.
+    #[cfg(feature = "postgres")]
+    pub fn on(url: &str, lease: Duration) -> Self {
+        Self { database: Some(url.to_owned()), lease, ..Self::new() }
     }
 
     /// A copy of what stands in another folder: its file, its lock files and its ledger.
@@ -67,6 +78,11 @@ impl World {
         self.folder.path().join("queue.db")
     }
 
+    /// The store as a victim is told of it.
+    fn store(&self) -> String {
+        self.database.clone().unwrap_or_else(|| self.file().to_str().unwrap().to_owned())
+    }
+
     /// Starts a victim; with a crash point it ends there by itself.
     pub fn spawn(&mut self, program: &str, number: usize, crash_point: Option<&str>) -> Process {
         self.processes += 1;
@@ -75,8 +91,8 @@ impl World {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["victim", program, &name])
-            .args([self.file(), self.folder.path().join("ledger")])
-            .arg(number.to_string())
+            .args([self.store(), number.to_string(), self.lease.as_millis().to_string()])
+            .arg(self.folder.path().join("ledger"))
             .env_remove("PERFORMER_CRASH_POINT")
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
@@ -106,7 +122,7 @@ impl World {
     }
 
     pub fn connect(&self, runtime: &tokio::runtime::Runtime) -> Arc<dyn Administration> {
-        Arc::new(runtime.block_on(Local::sqlite(self.file())).unwrap())
+        runtime.block_on(super::victim::open(&self.store())).unwrap()
     }
 
     /// Drains what is left, in this process, and answers everything that is known then.
@@ -114,7 +130,7 @@ impl World {
         let runtime = runtime();
         let store = self.connect(&runtime);
         self.processes += 1;
-        let work = Work::new(self.ledger.clone(), &format!("p{}", self.processes));
+        let work = Work::new(self.ledger.clone(), &format!("p{}", self.processes), self.lease);
         let story = runtime.block_on(async {
             let drained = tokio::time::timeout(Duration::from_secs(60), work.drain(&store, 4, 0)).await;
             (drained.is_ok(), Final::of(&*store, QUEUE).await)
@@ -124,7 +140,13 @@ impl World {
             self.noise.push("the queue could not be drained".to_owned());
         }
         drop(store);
-        store_says.damage = damage(&self.file());
+        store_says.damage = match &self.database {
+            None => damage_of_file(&self.file()),
+            #[cfg(feature = "postgres")]
+            Some(url) => runtime.block_on(damage_of_database(url)),
+            #[cfg(not(feature = "postgres"))]
+            Some(url) => panic!("{url}"),
+        };
         Evidence {
             records: ledger::read(&self.folder.path().join("ledger")),
             store: store_says,
@@ -145,14 +167,31 @@ impl World {
 }
 
 impl Process {
+    /// What it said on its standard error.
+    #[cfg(feature = "postgres")]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap()
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 }
 
+/// Each item that is New waits in one of two places, and nothing else does.
+const DAMAGE: [&str; 2] = [
+    "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
+     LEFT JOIN item_state ON item_state.item_id = item.id \
+     WHERE (coalesce(item_state.status, 0) = 0) <> \
+     (item.id IN (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred))",
+    "SELECT 'item ' || item_id || ' waits twice' FROM \
+     (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred) AS waiting \
+     GROUP BY item_id HAVING count(*) > 1",
+];
+
 /// What SQLite says about the file, and what its tables say about one another.
-fn damage(file: &Path) -> Vec<String> {
+fn damage_of_file(file: &Path) -> Vec<String> {
     let connection = rusqlite::Connection::open(file).unwrap();
     let lines = |sql: &str| -> Vec<String> {
         let mut statement = connection.prepare(sql).unwrap();
@@ -161,20 +200,26 @@ fn damage(file: &Path) -> Vec<String> {
     };
     let mut damage = lines("PRAGMA integrity_check");
     damage.retain(|line| line != "ok");
-    // Each item that is New waits in one of two places, and nothing else does.
-    damage.extend(lines(
-        "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
-         LEFT JOIN item_state ON item_state.item_id = item.id \
-         WHERE (coalesce(item_state.status, 0) = 0) <> \
-         (item.id IN (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred))",
-    ));
-    damage.extend(lines(
-        "SELECT 'item ' || item_id || ' waits twice' FROM \
-         (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred) GROUP BY item_id HAVING count(*) > 1",
-    ));
+    damage.extend(DAMAGE.into_iter().flat_map(lines));
     damage.extend(lines(
         "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
          (SELECT min(id) FROM item WHERE id > a.id) WHERE b.unique_key <= a.unique_key",
     ));
+    damage
+}
+
+/// What the tables of a database say about one another. (Keys and numbers of different connections cross there.)
+#[cfg(feature = "postgres")]
+async fn damage_of_database(url: &str) -> Vec<String> {
+    let (url, schema) = url
+        .split_once("schema=")
+        .map_or((url, "performer"), |(url, schema)| (url.trim_end_matches(['?', '&']), schema));
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
+    let mut damage = Vec::new();
+    for sql in DAMAGE {
+        damage.extend(client.query(sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
+    }
     damage
 }

@@ -157,9 +157,10 @@ fn lost(evidence: &Evidence) -> Vec<String> {
         .collect()
 }
 
-/// Every item in the store was asked for by somebody, and is there once. (Each reference is asked for once.)
+/// Every item in the store was asked for by somebody who was not told that it was not added, and is there once. (Each
+/// reference is asked for once.)
 fn invented(evidence: &Evidence) -> Vec<String> {
-    let asked: BTreeSet<&str> = evidence
+    let mut asked: BTreeSet<&str> = evidence
         .records
         .iter()
         .filter_map(|record| match record {
@@ -167,6 +168,11 @@ fn invented(evidence: &Evidence) -> Vec<String> {
             _ => None,
         })
         .collect();
+    for record in &evidence.records {
+        if let Record::Added { reference, told: Told::No } = record {
+            asked.remove(reference.as_str());
+        }
+    }
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
     for item in &evidence.store.items {
         if item.ancestor_id.is_none() && item.manual_ancestor_id.is_none() {
