@@ -3,12 +3,16 @@
 
 #![cfg(feature = "postgres")]
 
+mod operations;
+mod order;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
 
 use performer::model::clock::ManualClock;
 use performer::model::item::ClaimedItem;
+use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{Administration, Orchestrator, Report, Take};
 use performer::prelude::*;
@@ -119,6 +123,10 @@ fn unique() -> String {
     format!("r{:06}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+fn given_back() -> TransactionResult {
+    TransactionResult::GivenBack
+}
+
 async fn with_reference(store: &Local, reference: &str) -> Vec<performer::QueueItem> {
     let reference = Some(ReferenceFilter::Equals(reference.to_owned()));
     store
@@ -208,42 +216,6 @@ async fn a_report_with_the_next_take_that_is_cut_anywhere_was_made_or_not() {
         },
     )
     .await;
-}
-
-/// Two performers on one database, as if on two machines: no item goes to both, and all go to somebody, in order.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_who_take_at_once_share_the_items_in_order() {
-    const ITEMS: usize = 400;
-    let schema = Schema::new();
-    let first = open(&schema.url).await;
-    first.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
-    for n in 0..ITEMS {
-        first.add_queue_item(QUEUE, named(&format!("{n:04}"))).await.unwrap();
-    }
-    let mut taking = Vec::new();
-    for _ in 0..8 {
-        let store = open(&schema.url).await;
-        taking.push(tokio::spawn(async move {
-            let job = store.start_job(new_job()).await.unwrap();
-            let mut taken = Vec::new();
-            loop {
-                let items = store.report_and_take(Vec::new(), Some(take(job, 3))).await.taken.unwrap().items;
-                if items.is_empty() {
-                    return taken;
-                }
-                taken.extend(items.into_iter().map(|claimed| claimed.item.id));
-            }
-        }));
-    }
-    let mut all = Vec::new();
-    for taken in taking {
-        let taken = taken.await.unwrap();
-        assert!(taken.is_sorted(), "each was handed what came later, later");
-        all.extend(taken);
-    }
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), ITEMS, "each item went to exactly one");
 }
 
 /// Nobody sees half a schema, and nobody makes it twice.

@@ -1,0 +1,380 @@
+//! Every operation, cut: whatever is answered is true, and what was not made has left nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::model::clock::ManualClock;
+use performer::model::item::ClaimedItem;
+use performer::model::job::StopStrategy;
+use performer::model::limits::LimitsEdit;
+use performer::model::result::TransactionResult;
+use performer::orchestrator::local::Local;
+use performer::orchestrator::{Administration, CommitType, Orchestrator, Report, Result};
+use performer::{
+    ErrorKind, FailedItems, ItemEdit, ItemId, JobKey, JobState, NewQueueDefinition, NewQueueItem, Person,
+    Priority, QueueItem, QueuePolicy, ReviewStatus,
+};
+
+use super::support::cut::{Cut, Proxy};
+use super::support::postgres::Schema;
+use super::support::{
+    QUEUE, application, business, named, new_job, ok_with, postponed, start_of_time, sweep_for, take,
+};
+use super::{given_back, unique};
+
+/// Another queue, whose references are unique.
+const UNIQUE: &str = "Orders";
+
+/// From one cut to the next, in bytes. `PERFORMER_CUTS=1` cuts at every byte of every operation, which takes half an hour.
+fn stride() -> usize {
+    std::env::var("PERFORMER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(83)
+}
+
+/// A database, looked at directly, and worked on through something that cuts the connection.
+struct Site {
+    schema: Schema,
+    proxy: Proxy,
+    clock: Arc<ManualClock>,
+    direct: Local,
+    cut: Local,
+    tables: String,
+    yes: usize,
+    no: usize,
+    settled: usize,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let schema = Schema::new();
+        let proxy = Proxy::start(&schema.url);
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        let open = async |url: &str| Local::postgres_with_clock(url, clock.clone()).await.unwrap();
+        let (direct, cut) = (open(&schema.url).await, open(&proxy.url()).await);
+        let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
+        direct.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
+        let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
+        direct.create_queue(NewQueueDefinition::new(UNIQUE).policy(policy)).await.unwrap();
+        // Everything but what the connections write of themselves.
+        let names = schema.run(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' \
+             AND table_name NOT IN ('connection', 'schema_version') ORDER BY 1",
+        );
+        let rows: Vec<String> = names
+            .into_iter()
+            .map(|row| format!("SELECT it::text AS row FROM {{schema}}.{} AS it", row[0].as_ref().unwrap()))
+            .collect();
+        let tables = format!(
+            "SELECT md5(string_agg(row, chr(10) ORDER BY row)) FROM ({}) AS rows",
+            rows.join(" UNION ALL ")
+        );
+        Self { schema, proxy, clock, direct, cut, tables, yes: 0, no: 0, settled: 0 }
+    }
+
+    /// What is in all tables, in one word.
+    fn contents(&self) -> Option<String> {
+        self.schema.run(&self.tables).remove(0).remove(0)
+    }
+
+    /// Cuts an operation everywhere. It must change something each time.
+    async fn case<T>(
+        &mut self,
+        name: &str,
+        prepare: impl AsyncFn(&Self) -> T,
+        act: impl AsyncFn(&Local, &T) -> Result<()>,
+    ) {
+        for direction in [Cut::ToServer, Cut::ToClient] {
+            // Not the same bytes of each.
+            let mut at = name.len() * 11 % stride();
+            loop {
+                // The statements are prepared and the connection is open: what is cut is the call.
+                let warm = prepare(self).await;
+                act(&self.cut, &warm).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+                let what = prepare(self).await;
+                let before = self.contents();
+                self.proxy.cut_after(direction, at);
+                let answer = act(&self.cut, &what).await;
+                let was_cut = self.proxy.mend();
+                let done = self.contents() != before;
+                match &answer {
+                    Ok(()) => {
+                        assert!(done, "{name}: answered as done, cut at byte {at} {direction:?}");
+                        self.yes += 1;
+                        self.settled += usize::from(was_cut);
+                    }
+                    Err(error) => {
+                        assert_eq!(
+                            error.kind(),
+                            ErrorKind::Unavailable,
+                            "{name}: {error:?} at {at} {direction:?}"
+                        );
+                        assert!(!done, "{name}: {error}, and done, cut at byte {at} {direction:?}");
+                        self.no += 1;
+                    }
+                }
+                if !was_cut {
+                    break; // longer than the call
+                }
+                at += stride();
+            }
+        }
+    }
+
+    fn ends(self, what: &str) {
+        let Self { yes, no, settled, .. } = self;
+        println!("{what}: {yes} done ({settled} of them settled by asking), {no} not done");
+        assert!(no > 20 && settled > 0, "{what}: connections were cut in the middle");
+    }
+
+    async fn job(&self) -> JobKey {
+        self.direct.start_job(new_job()).await.unwrap()
+    }
+
+    async fn add(&self) -> QueueItem {
+        self.direct.add_queue_item(QUEUE, named(&unique())).await.unwrap()
+    }
+
+    /// A job with an item in its hands.
+    async fn claimed(&self) -> (JobKey, ClaimedItem) {
+        let job = self.job().await;
+        let claimed = self.direct.add_and_start_transaction(take(job, 1), named(&unique())).await.unwrap();
+        (job, claimed)
+    }
+
+    /// An item that failed.
+    async fn failed(&self) -> QueueItem {
+        let (_, claimed) = self.claimed().await;
+        report(&self.direct, &claimed, business("the data is wrong")).await.unwrap();
+        self.direct.get_queue_item(claimed.item.id).await.unwrap()
+    }
+
+    async fn comment(&self) -> i64 {
+        let id = self.add().await.id;
+        self.direct.add_comment(id, person(), "look".to_owned()).await.unwrap().id
+    }
+}
+
+async fn report(store: &Local, claimed: &ClaimedItem, result: TransactionResult) -> Result<()> {
+    let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
+    store.report_and_take(vec![report], None).await.reports.pop().unwrap().map(drop)
+}
+
+fn person() -> Person {
+    Person { user_id: None, user_name: Some("Ada".to_owned()) }
+}
+
+fn none_failed(FailedItems(failed): FailedItems) {
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+fn items(count: usize) -> Vec<NewQueueItem> {
+    (0..count).map(|_| named(&unique())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adds_and_takes_that_are_cut_were_made_or_not() {
+    let mut site = Site::new().await;
+    site.case(
+        "add to a queue with unique references",
+        async |_| unique(),
+        async |store, reference| store.add_queue_item(UNIQUE, named(reference)).await.map(drop),
+    )
+    .await;
+    for commit_type in [CommitType::AllOrNothing, CommitType::ProcessAllIndependently] {
+        site.case(
+            "bulk add",
+            async |_| (),
+            async |store, ()| {
+                let added = store.bulk_add_queue_items(QUEUE, commit_type, items(5)).await?;
+                assert_eq!(added.added, 5);
+                Ok(())
+            },
+        )
+        .await;
+    }
+    site.case(
+        "add and start",
+        async |site| site.job().await,
+        async |store, job| store.add_and_start_transaction(take(*job, 1), named(&unique())).await.map(drop),
+    )
+    .await;
+    let take_some = async |store: &Local, job: &JobKey| {
+        let taken = store.report_and_take(Vec::new(), Some(take(*job, 2))).await.taken?;
+        assert_eq!(taken.items.len(), 2);
+        Ok(())
+    };
+    let filled = async |site: &Site| {
+        for _ in 0..4 {
+            site.add().await;
+        }
+        site.job().await
+    };
+    site.case("take", filled, take_some).await;
+    let limits = LimitsEdit { max_in_progress: Some(Some(1_000_000)), ..LimitsEdit::default() };
+    site.direct.edit_queue_limits(QUEUE, limits).await.unwrap();
+    site.case("take from a limited queue", filled, take_some).await;
+    site.ends("adds and takes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_that_are_cut_were_recorded_or_not() {
+    let mut site = Site::new().await;
+    let later = start_of_time() + Duration::from_secs(3_600);
+    let results = [
+        ("successful", ok_with(&serde_json::json!({"total": 17}))),
+        ("business exception", business("the data is wrong")),
+        ("application exception", application("the world is wrong")),
+        ("postponed", postponed(later)),
+        ("given back", given_back()),
+    ];
+    for (name, result) in results {
+        site.case(
+            name,
+            async |site| site.claimed().await.1,
+            async |store, claimed| report(store, claimed, result.clone()).await,
+        )
+        .await;
+    }
+    site.case(
+        "progress",
+        async |site| site.claimed().await.1.claim,
+        async |store, claim| store.set_transaction_progress(*claim, unique()).await,
+    )
+    .await;
+    site.ends("reports");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_jobs_and_retention_do_and_is_cut_was_done_or_not() {
+    let mut site = Site::new().await;
+    site.case("start of a job", async |_| (), async |store, ()| store.start_job(new_job()).await.map(drop))
+        .await;
+    site.case(
+        "beat",
+        async |site| {
+            let job = site.job().await;
+            site.clock.advance(Duration::from_secs(1));
+            job
+        },
+        async |store, job| store.beat(*job).await.map(drop),
+    )
+    .await;
+    site.case(
+        "end of a job that holds items",
+        async |site| site.claimed().await.0,
+        async |store, job| {
+            let swept = store.end_job(*job, JobState::Stopped.into()).await?;
+            assert_eq!(swept.abandoned, 1);
+            Ok(())
+        },
+    )
+    .await;
+    site.case(
+        "stop of a job",
+        async |site| site.job().await,
+        async |store, job| store.stop_job(*job, StopStrategy::SoftStop).await,
+    )
+    .await;
+    site.case(
+        "sweep",
+        async |site| {
+            site.claimed().await;
+            // Until the next second would be too much for the job, and for whoever looks.
+            sweep_for(&site.cut, &site.clock, 30).await;
+            site.clock.advance(Duration::from_secs(1));
+        },
+        async |store, ()| store.sweep().await.map(drop),
+    )
+    .await;
+    site.case(
+        "retention",
+        async |site| {
+            site.failed().await;
+            site.clock.advance(Duration::from_secs(60 * 86_400));
+        },
+        async |store, ()| store.apply_retention(10).await.map(|removed| assert!(removed > 0)),
+    )
+    .await;
+    site.ends("jobs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_do_and_is_cut_was_done_or_not() {
+    let mut site = Site::new().await;
+    let id = async |site: &Site| site.add().await.id;
+    site.case("edit of an item", id, async |store, id: &ItemId| {
+        let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
+        store.edit_queue_item(*id, edit).await.map(drop)
+    })
+    .await;
+    site.case(
+        "deletion of items",
+        async |site| [site.add().await.version(), site.failed().await.version()],
+        async |store, versions| store.delete_queue_items(versions.to_vec()).await.map(none_failed),
+    )
+    .await;
+    for to in [ReviewStatus::Verified, ReviewStatus::Retried] {
+        site.case(
+            "review",
+            async |site| site.failed().await.version(),
+            async |store, version| store.set_review_status(to, vec![*version]).await.map(none_failed),
+        )
+        .await;
+    }
+    site.case(
+        "reviewer",
+        async |site| site.failed().await.version(),
+        async |store, version| store.set_reviewer(Some(7), vec![*version]).await.map(none_failed),
+    )
+    .await;
+    site.case("comment", id, async |store, id: &ItemId| {
+        store.add_comment(*id, person(), "look".to_owned()).await.map(drop)
+    })
+    .await;
+    for text in [Some("look again".to_owned()), None] {
+        site.case(
+            "edit of a comment",
+            async |site| site.comment().await,
+            async |store, comment| store.edit_comment(*comment, person(), text.clone()).await,
+        )
+        .await;
+    }
+    site.case(
+        "purge",
+        async |site| {
+            let (_, claimed) = site.claimed().await;
+            report(&site.direct, &claimed, ok_with(&serde_json::json!({"total": 17}))).await.unwrap();
+            claimed.item.id
+        },
+        async |store, id| store.purge_content(*id).await,
+    )
+    .await;
+    site.ends("people");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_queues_that_are_cut_were_made_or_not() {
+    let mut site = Site::new().await;
+    site.case(
+        "new queue",
+        async |_| unique(),
+        async |store, name| store.create_queue(NewQueueDefinition::new(name)).await.map(drop),
+    )
+    .await;
+    let named = async |site: &Site| {
+        let name = unique();
+        site.direct.create_queue(NewQueueDefinition::new(&name)).await.unwrap();
+        name
+    };
+    site.case("change of a queue", named, async |store, name| {
+        let policy = QueuePolicy { max_number_of_retries: 7, ..QueuePolicy::default() };
+        store.update_queue(name, NewQueueDefinition::new(name).policy(policy)).await.map(drop)
+    })
+    .await;
+    site.case("limits", named, async |store, name| {
+        let edit = LimitsEdit { paused: Some(true), ..LimitsEdit::default() };
+        store.edit_queue_limits(name, edit).await.map(drop)
+    })
+    .await;
+    site.case("deletion of a queue", named, async |store, name| store.delete_queue(name).await).await;
+    site.ends("queues");
+}
