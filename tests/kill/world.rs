@@ -115,7 +115,7 @@ impl World {
     /// Waits until a process has ended, by itself or not.
     pub fn bury(&mut self, mut process: Process) -> ExitStatus {
         let status = process.child.wait().unwrap();
-        self.ledger.write(Record::Died { process: process.name });
+        self.ledger.write(Record::Died { process: process.name.clone() });
         let said = std::fs::read_to_string(&process.stderr).unwrap();
         self.noise.extend(said.lines().filter(|line| !line.is_empty()).map(str::to_owned));
         status
@@ -163,6 +163,14 @@ impl World {
         let violations = check(&evidence);
         assert!(violations.is_empty(), "{case}: {violations:#?}");
         evidence.store.items.len()
+    }
+}
+
+/// A test that fails leaves no process behind.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it has ended already, if all went well
+        let _ = self.child.wait();
     }
 }
 
