@@ -218,6 +218,37 @@ async fn a_report_with_the_next_take_that_is_cut_anywhere_was_made_or_not() {
     .await;
 }
 
+/// A cable is pulled in the middle of a commit: the server holds on to the transaction, and to what it locked, until it is told
+/// that nobody is there any more. Whatever is answered is true, and whoever comes next is not kept waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_notice_that_we_are_gone_is_told() {
+    let schema = Schema::new();
+    let proxy = Proxy::start(&schema.url);
+    let (direct, cut) = (open(&schema.url).await, open(&proxy.url()).await);
+    direct.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let (mut undone, mut at) = (0, 0);
+    loop {
+        cut.add_queue_item(QUEUE, named(&unique())).await.unwrap();
+        let reference = unique();
+        proxy.cut_silently_after(Cut::ToServer, at);
+        let answer = cut.add_queue_item(QUEUE, named(&reference)).await;
+        let was_cut = proxy.mend();
+        let there = with_reference(&direct, &reference).await.len();
+        assert_eq!(there, usize::from(answer.is_ok()), "{answer:?} at byte {at}");
+        undone += usize::from(answer.is_err());
+        if !was_cut {
+            break;
+        }
+        at += 260;
+    }
+    assert!(undone > 2, "{undone}");
+    // Nothing is left of them, neither what they locked: this one waits for everybody who uses the queue.
+    direct.delete_queue(QUEUE).await.unwrap();
+    let in_transaction =
+        "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%{schema}%'";
+    assert_eq!(schema.run(in_transaction), Vec::<Vec<Option<String>>>::new());
+}
+
 /// Nobody sees half a schema, and nobody makes it twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_who_open_a_new_schema_at_once_make_it_once() {

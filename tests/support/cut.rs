@@ -16,6 +16,8 @@ struct State {
     /// Where to cut, and after how many bytes more.
     cut: Option<(Cut, usize)>,
     was_cut: bool,
+    /// A server is not told that its client is gone.
+    silently: bool,
 }
 
 /// Passes bytes on, until it is told to stop.
@@ -57,7 +59,13 @@ impl Proxy {
 
     /// After so many bytes in this direction both are cut off, once.
     pub fn cut_after(&self, direction: Cut, bytes: usize) {
-        *self.state.lock().unwrap() = State { cut: Some((direction, bytes)), was_cut: false };
+        *self.state.lock().unwrap() =
+            State { cut: Some((direction, bytes)), was_cut: false, silently: false };
+    }
+
+    /// The same, and the server notices nothing: as when a cable is pulled.
+    pub fn cut_silently_after(&self, direction: Cut, bytes: usize) {
+        *self.state.lock().unwrap() = State { cut: Some((direction, bytes)), was_cut: false, silently: true };
     }
 
     /// Nothing is cut any more. Answers whether something was.
@@ -94,6 +102,12 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Cut, state: &Mutex
         }
     }
     // A client that is cut off hears nothing more; a server is told that its client is gone.
+    if state.lock().unwrap().silently {
+        let (client, server) = if direction == Cut::ToServer { (from, to) } else { (to, from) };
+        let _ = client.shutdown(Shutdown::Both);
+        std::mem::forget(server); // open until the test ends
+        return;
+    }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }

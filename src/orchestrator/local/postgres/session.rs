@@ -20,6 +20,11 @@ use crate::backoff::{BackoffPolicy, Delays};
 /// How long a statement may take, the wait for locks included.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a server does about a transaction of ours when it hears nothing more of us: a machine that vanished, or a process that
+/// is stopped in the middle, must not keep others waiting for its locks.
+const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET tcp_keepalives_idle = 10; \
+                        SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
 /// How long it may take to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -36,6 +41,8 @@ pub(super) struct Session {
     /// Inside somebody else's transaction: where that one looks for its tables.
     lent: Option<String>,
     refused: Option<Refused>,
+    /// A transaction whose connection was lost. The server may not have noticed, and keep everybody waiting for its locks.
+    left: Option<Place>,
 }
 
 /// The database could not be connected to; until a growing while is over it is not asked again. Whoever calls meanwhile
@@ -48,27 +55,27 @@ struct Refused {
 
 struct Open {
     client: Way,
-    backend: Backend,
+    /// What it is called in the table of connections.
+    key: Uuid,
     /// How many transactions it has committed, or tried to.
     commits: i64,
+    /// Where the transaction is that was begun last.
+    place: Place,
     statements: HashMap<String, Statement>,
 }
 
-/// The other end of a connection.
-#[derive(Clone, Debug)]
-pub(super) struct Backend {
-    /// The number of the server's process: no two connections have the same at a time.
+/// A transaction in the server: the number of a process, and when that process began with it. No two have both.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
     pub(super) process: i32,
-    /// When that process began; later another one may have its number.
-    pub(super) started: Timestamp,
-    /// What the connection is called in the table of connections.
-    pub(super) key: Uuid,
+    pub(super) began: Timestamp,
 }
 
 /// A commit of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Commit {
-    pub(super) backend: Backend,
+    pub(super) place: Place,
+    pub(super) key: Uuid,
     pub(super) number: i64,
 }
 
@@ -88,13 +95,12 @@ impl Session {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
                 .because(error)
         })?;
-        Ok(Self { address, runtime, open: None, lent: None, refused: None })
+        Ok(Self { address, runtime, open: None, lent: None, refused: None, left: None })
     }
 
     /// A session inside somebody else's transaction.
     pub(super) fn lent(address: Address, lent: Lent) -> Result<Self> {
-        let backend = Backend { process: 0, started: Timestamp::UNIX_EPOCH, key: Uuid::nil() };
-        let open = Open { client: Way::Lent(lent), backend, commits: 0, statements: HashMap::new() };
+        let open = Open::new(Way::Lent(lent), 0, Uuid::nil());
         Ok(Self { open: Some(open), lent: Some(String::new()), ..Self::new(address)? })
     }
 
@@ -120,6 +126,9 @@ impl Session {
         match self.connect_now() {
             Ok(open) => {
                 (self.open, self.refused) = (Some(open), None);
+                if let Some(place) = self.left.take() {
+                    let _ = settle::end(self, &place); // a server that we cannot tell so notices by itself, in the end
+                }
                 Ok(())
             }
             Err(why) => {
@@ -134,8 +143,7 @@ impl Session {
     }
 
     fn connect_now(&self) -> Result<Open> {
-        const ABOUT: &str = "SELECT pg_is_in_recovery(), pid, backend_start, gen_random_uuid() \
-                             FROM pg_stat_get_activity(pg_backend_pid())";
+        const ABOUT: &str = "SELECT pg_is_in_recovery(), pg_backend_pid(), gen_random_uuid()";
         let address = &self.address;
         let connecting = async {
             let client = address.connect().await?;
@@ -145,8 +153,8 @@ impl Session {
                 let message = format!("{address} is a standby, which can be read and not written");
                 return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
             }
-            let backend = Backend { process: get(&row, 1)?, started: get(&row, 2)?, key: get(&row, 3)? };
-            Ok(Open { client: Way::Own(client), backend, commits: 0, statements: HashMap::new() })
+            client.batch_execute(SETTINGS).await.map_err(|error| error::explain(error, address))?;
+            Ok(Open::new(Way::Own(client), get(&row, 1)?, get(&row, 2)?))
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
@@ -166,7 +174,7 @@ impl Session {
     }
 
     pub(super) fn process(&self) -> i32 {
-        self.open.as_ref().map_or(0, |open| open.backend.process)
+        self.open.as_ref().map_or(0, |open| open.place.process)
     }
 
     /// Runs something on the open connection. An error after which the connection is of no use closes it.
@@ -190,15 +198,19 @@ impl Session {
             }
             Ok(Err(error)) => {
                 if error::breaks_the_connection(&error) || open.client.is_closed() {
-                    self.open = None;
+                    self.lose();
                 }
                 Err(error::explain(error, &self.address))
             }
             Err(_) => {
-                self.open = None;
+                self.lose();
                 Err(error::too_slow(&self.address, "for a statement"))
             }
         }
+    }
+
+    fn lose(&mut self) {
+        self.left = self.open.take().map(|open| open.place);
     }
 
     /// Begins a transaction that writes. Both messages travel together.
@@ -211,12 +223,15 @@ impl Session {
         } else {
             format!("BEGIN; SET LOCAL search_path TO {schema}")
         };
-        let now = format!("SELECT clock_timestamp(), oldest FROM {schema}.schema_version");
+        let now = format!(
+            "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp() FROM {schema}.schema_version"
+        );
         let began = self.on(async |open| {
             let now = open.statement(&now).await?;
             let (began, rows) = tokio::join!(open.client.batch_execute(&begin), open.client.query(&now, &[]));
             began?;
             let Some(row) = rows?.into_iter().next() else { return Ok(None) };
+            open.place = Place { process: row.try_get(2)?, began: row.try_get(3)? };
             Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
         })?;
         let none =
@@ -227,23 +242,25 @@ impl Session {
     /// The commit that comes next. Of somebody else's transaction nobody knows when it is committed.
     pub(super) fn next_commit(&self) -> Option<Commit> {
         let open = self.open.as_ref().filter(|_| !self.is_lent())?;
-        Some(Commit { backend: open.backend.clone(), number: open.commits + 1 })
+        Some(Commit { place: open.place, key: open.key, number: open.commits + 1 })
     }
 
     /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it.
     pub(super) fn commit(&mut self) -> Result<()> {
-        let Some(Commit { backend, number }) = self.next_commit() else {
+        let Some(Commit { key, number, .. }) = self.next_commit() else {
             return self.end("COMMIT", "RELEASE SAVEPOINT performer");
         };
-        self.on(async |open| {
+        let committed = self.on(async |open| {
             open.commits = number;
             let count = open.statement(settle::COUNT).await?;
-            let values: Values<'_> = &[&backend.key, &number];
+            let values: Values<'_> = &[&key, &number];
             let (counted, committed) =
                 tokio::join!(open.client.execute(&count, values), open.client.batch_execute("COMMIT"));
             counted?; // or the transaction was undone
             committed
-        })
+        });
+        self.left = None; // not to be ended: it may be about to be done
+        committed
     }
 
     /// Undoes the transaction; of somebody else's, what was done in it.
@@ -321,6 +338,11 @@ impl Session {
 }
 
 impl Open {
+    fn new(client: Way, process: i32, key: Uuid) -> Self {
+        let place = Place { process, began: Timestamp::UNIX_EPOCH };
+        Self { client, key, commits: 0, place, statements: HashMap::new() }
+    }
+
     /// A statement, prepared once a connection.
     async fn statement(&mut self, sql: &str) -> Sql<Statement> {
         if let Some(statement) = self.statements.get(sql) {

@@ -1,14 +1,14 @@
 //! What became of a commit whose connection was lost before it was answered.
 //!
-//! Each connection counts its commits in a row of its own, in the transaction that is committed. Once the server has let go
-//! of the connection, the row tells whether the last one was made, on whichever server has the database by then.
+//! Each connection counts its commits in a row of its own, in the transaction that is committed. Once the server is done with
+//! that transaction, the row tells whether it was made, on whichever server has the database by then.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::session::{Commit, Session};
+use super::session::{Commit, Place, Session};
 use super::{Postgres, columns, error};
 use crate::backoff::{BackoffPolicy, Delays};
 
@@ -35,7 +35,7 @@ pub(super) const COUNT: &str = "INSERT INTO connection (key, commits, last) \
 enum Became {
     Committed,
     Undone,
-    /// The server has not let go of its connection.
+    /// The server is not done with it.
     Open,
 }
 
@@ -64,7 +64,7 @@ impl Postgres {
     }
 }
 
-/// Waits until the server has let go of a connection that is gone. One that it holds on to is ended.
+/// Waits until the server is done with a transaction whose connection is gone. One that it holds on to is ended.
 fn wait_for_the_end_of(session: &mut Session, commit: &Commit, limit: Duration) -> Result<Became> {
     let began = Instant::now();
     let mut delays = Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
@@ -74,7 +74,7 @@ fn wait_for_the_end_of(session: &mut Session, commit: &Commit, limit: Duration) 
             Ok(Became::Committed | Became::Undone) => return became,
             _ if began.elapsed() >= limit => return became,
             Ok(Became::Open) if began.elapsed() >= NOTICE_LIMIT => {
-                let _ = end(session, commit); // it is told again
+                let _ = end(session, &commit.place); // it is told again
             }
             // It is about to notice; or it cannot be reached.
             Ok(Became::Open) | Err(_) => {}
@@ -83,25 +83,30 @@ fn wait_for_the_end_of(session: &mut Session, commit: &Commit, limit: Duration) 
     }
 }
 
-fn became(session: &mut Session, Commit { backend, number }: &Commit) -> Result<Became> {
-    const IS_THERE: &str = "SELECT 1 FROM pg_stat_get_activity($1) WHERE backend_start = $2";
+fn became(session: &mut Session, Commit { place, key, number }: &Commit) -> Result<Became> {
     session.connect()?;
-    // Asked first, and by itself: what it has committed when it is gone, the next statement sees.
-    if !session.query_once(IS_THERE, &[&backend.process, &backend.started])?.is_empty() {
+    // Asked first, and by itself: what it has committed when it is over, the next statement sees.
+    if !session.query_once(&format!("SELECT 1 {}", in_the_server(place)), &[])?.is_empty() {
         return Ok(Became::Open);
     }
-    let made = format!("SELECT commits FROM {}.connection WHERE key = $1", session.address().quoted_schema());
-    let commits = session.query_once(&made, &[&backend.key])?;
+    let made =
+        format!("SELECT commits FROM {}.connection WHERE key = '{key}'", session.address().quoted_schema());
+    let commits = session.query_once(&made, &[])?;
     let commits = commits.first().map_or(Ok(0), |row| columns::get::<i64>(row, 0))?;
     Ok(if commits >= *number { Became::Committed } else { Became::Undone })
 }
 
-/// Ends a connection that is gone and that the server holds on to. What its COMMIT would have done is undone, unless it is
-/// done by now. Not one that waits for a standby: it would be done here and not there.
-fn end(session: &mut Session, Commit { backend, .. }: &Commit) -> Result<()> {
-    const SQL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity($1) \
-                       WHERE backend_start = $2 AND wait_event IS DISTINCT FROM 'SyncRep'";
-    session.query_once(SQL, &[&backend.process, &backend.started]).map(drop)
+/// Ends a transaction that the server holds on to although its connection is gone. What its COMMIT would have done is undone,
+/// unless it is done by now. Not one that waits for a standby: it would be done here and not there.
+pub(super) fn end(session: &mut Session, place: &Place) -> Result<()> {
+    let here = in_the_server(place);
+    let sql = format!("SELECT pg_terminate_backend(pid) {here} AND wait_event IS DISTINCT FROM 'SyncRep'");
+    session.query_once(&sql, &[]).map(drop)
+}
+
+/// What the server is doing there. (Without values to bind: it is asked outside of a transaction.)
+fn in_the_server(Place { process, began }: &Place) -> String {
+    format!("FROM pg_stat_get_activity({process}) WHERE xact_start = '{began}'")
 }
 
 /// Removes what is remembered of connections that were gone long ago.
