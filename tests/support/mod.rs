@@ -9,6 +9,8 @@
 #[cfg(feature = "postgres")]
 pub mod cut;
 pub mod observers;
+#[cfg(all(unix, feature = "postgres"))]
+pub mod pgbouncer;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod scripted;

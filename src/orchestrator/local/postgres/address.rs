@@ -10,7 +10,7 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::{error, tls};
+use super::{error, pooled, tls};
 
 /// The schema that the tables are in, unless the URL says another.
 const SCHEMA: &str = "performer";
@@ -200,6 +200,11 @@ impl Address {
         };
         let sql = format!("LISTEN \"{}\"", self.channel());
         let listening = async {
+            let row = client.query_typed_one("SELECT pg_backend_pid()", &[]).await.map_err(failed)?;
+            if pooled::is_behind_a_proxy(&client, row.get(0)).await.map_err(failed)? {
+                let message = format!("{self} is behind a proxy, which cannot be listened through");
+                return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+            }
             client.batch_execute(&sql).await.map_err(failed)?;
             heard(); // what happened before is looked for once
             std::future::pending::<Result<()>>().await

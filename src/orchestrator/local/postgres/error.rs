@@ -48,6 +48,20 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
         &SqlState::INSUFFICIENT_PRIVILEGE => {
             (ErrorKind::Unauthorized, format!("the user may not do this on {database}"))
         }
+        // A proxy says these, and says them with one code.
+        &SqlState::PROTOCOL_VIOLATION if refused.message().contains("statement pooling mode") => {
+            let remedy = "let it pool transactions or sessions, or connect to the database itself";
+            (ErrorKind::Invalid, format!("the proxy before {database} takes no transactions; {remedy}"))
+        }
+        &SqlState::PROTOCOL_VIOLATION if refused.message().contains("startup parameter") => {
+            let remedy = "take it out of the address, or connect to the database itself";
+            let why = refused.message();
+            (ErrorKind::Invalid, format!("the proxy before {database} refused the address: {why}; {remedy}"))
+        }
+        // A proxy gave us a connection on which somebody else left statements; the next try gives them other names.
+        &SqlState::DUPLICATE_PSTATEMENT => {
+            (ErrorKind::Unavailable, format!("somebody else's statements are in the way on {database}"))
+        }
         &SqlState::INVALID_CATALOG_NAME => (ErrorKind::Other, format!("{database} does not exist")),
         other if PASSES.iter().any(|class| other.code().starts_with(class)) => {
             (ErrorKind::Unavailable, format!("{database} cannot be used at this moment"))

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Row, Statement, Transaction};
 use super::super::super::{ErrorKind, OrchestratorError, Report, Result};
 use super::super::store::{Answer, Effects, Operation, Store as _};
 use super::super::{Local, expect_answer};
+use super::pooled::{Prepared, Told};
 use super::session::{Sql, Values};
 use super::{Database, Postgres};
 use crate::model::content::Output;
@@ -122,8 +123,8 @@ impl Database {
 
 /// Where the statements of a session go.
 pub(super) enum Way {
-    /// To a connection of its own.
-    Own(Client),
+    /// To a connection of its own. `pooled`: a proxy may give each transaction another one.
+    Own { client: Client, pooled: bool },
     /// To the transaction of somebody else.
     Lent(Lent),
 }
@@ -239,7 +240,7 @@ macro_rules! expect_reply {
 impl Way {
     pub(super) fn is_closed(&self) -> bool {
         match self {
-            Self::Own(client) => client.is_closed(),
+            Self::Own { client, .. } => client.is_closed(),
             Self::Lent(Lent(requests)) => requests.is_closed(),
         }
     }
@@ -247,7 +248,7 @@ impl Way {
     /// Ends when whoever lent the transaction has gone away.
     pub(super) fn gone(&self) -> impl Future<Output = ()> + use<> {
         let lent = match self {
-            Self::Own(_) => None,
+            Self::Own { .. } => None,
             Self::Lent(lent) => Some(lent.clone()),
         };
         async move {
@@ -258,20 +259,25 @@ impl Way {
         }
     }
 
-    pub(super) async fn prepare(&self, sql: &str) -> Sql<Statement> {
+    pub(super) async fn prepare(&self, sql: &str) -> Sql<Prepared> {
         match self {
-            Self::Own(client) => client.prepare(sql).await,
+            Self::Own { client, pooled: false } => client.prepare(sql).await.map(Prepared::Kept),
+            Self::Own { client, pooled: true } => Told::learn(client, sql).await.map(Prepared::Told),
             Self::Lent(lent) => {
                 let reply = lent.ask(What::Prepare(sql.to_owned())).await;
-                expect_reply!(reply, Reply::Statement(statement) => statement)
+                expect_reply!(reply, Reply::Statement(statement) => Prepared::Kept(statement))
             }
         }
     }
 
-    pub(super) async fn query(&self, statement: &Statement, values: Values<'_>) -> Sql<Vec<Row>> {
-        match self {
-            Self::Own(client) => client.query(statement, values).await,
-            Self::Lent(lent) => {
+    pub(super) async fn query(&self, statement: &Prepared, values: Values<'_>) -> Sql<Vec<Row>> {
+        match (self, statement) {
+            (Self::Own { client, .. }, Prepared::Kept(statement)) => client.query(statement, values).await,
+            (Self::Own { client, .. }, Prepared::Told(told)) => {
+                client.query_typed(told.sql(), &told.bound(values)).await
+            }
+            (Self::Lent(_), Prepared::Told(_)) => unreachable!("a lent transaction keeps its statements"),
+            (Self::Lent(lent), Prepared::Kept(statement)) => {
                 let values = Encoded::all(statement, values);
                 expect_reply!(lent.ask(What::Query(statement.clone(), values)).await, Reply::Rows(rows) => rows)
             }
@@ -280,15 +286,22 @@ impl Way {
 
     pub(super) async fn query_once(&self, sql: &str, values: Values<'_>) -> Sql<Vec<Row>> {
         match self {
-            Self::Own(client) => client.query(sql, values).await,
-            Self::Lent(_) => self.query(&self.prepare(sql).await?, values).await,
+            // In one message: outside a transaction there is no other way through a proxy.
+            Self::Own { client, .. } if values.is_empty() => client.query_typed(sql, &[]).await,
+            // Its rows hold a statement that is prepared; a proxy would have given the connection away before it is closed.
+            Self::Own { client, pooled: false } => client.query(sql, values).await,
+            Self::Own { .. } | Self::Lent(_) => self.query(&self.prepare(sql).await?, values).await,
         }
     }
 
-    pub(super) async fn execute(&self, statement: &Statement, values: Values<'_>) -> Sql<u64> {
-        match self {
-            Self::Own(client) => client.execute(statement, values).await,
-            Self::Lent(lent) => {
+    pub(super) async fn execute(&self, statement: &Prepared, values: Values<'_>) -> Sql<u64> {
+        match (self, statement) {
+            (Self::Own { client, .. }, Prepared::Kept(statement)) => client.execute(statement, values).await,
+            (Self::Own { client, .. }, Prepared::Told(told)) => {
+                client.execute_typed(told.sql(), &told.bound(values)).await
+            }
+            (Self::Lent(_), Prepared::Told(_)) => unreachable!("a lent transaction keeps its statements"),
+            (Self::Lent(lent), Prepared::Kept(statement)) => {
                 let values = Encoded::all(statement, values);
                 expect_reply!(lent.ask(What::Execute(statement.clone(), values)).await, Reply::Count(count) => count)
             }
@@ -297,7 +310,7 @@ impl Way {
 
     pub(super) async fn batch_execute(&self, sql: &str) -> Sql<()> {
         match self {
-            Self::Own(client) => client.batch_execute(sql).await,
+            Self::Own { client, .. } => client.batch_execute(sql).await,
             Self::Lent(lent) => {
                 expect_reply!(lent.ask(What::Batch(sql.to_owned())).await, Reply::Done => ())
             }

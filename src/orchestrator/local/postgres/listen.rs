@@ -1,14 +1,19 @@
 //! Hears of what other processes add. A notification is a hint: whoever waits looks by itself too, now and then.
+//! Where nothing can be heard of, behind a proxy, whoever waits looks every second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use crate::backoff::{BackoffPolicy, Delays};
+
+/// How often whoever waits looks where nothing is heard.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A thread with a connection that listens, until this is dropped.
 pub(super) struct Listener {
@@ -38,10 +43,15 @@ impl Listener {
                 };
                 tokio::select! {
                     () = stopped.cancelled() => return,
-                    ended = address.listen(heard) => {
-                        if let Err(error) = ended {
+                    ended = address.listen(heard) => match ended {
+                        Err(error) if error.kind() == ErrorKind::Unsupported => {
+                            tracing::info!(%error, "what other processes add is looked for every second");
+                            break;
+                        }
+                        Err(error) => {
                             tracing::debug!(%error, "nothing is heard of other processes for a while");
                         }
+                        Ok(()) => {}
                     }
                 }
                 if listened.into_inner() {
@@ -51,6 +61,9 @@ impl Listener {
                     () = stopped.cancelled() => return,
                     () = tokio::time::sleep(delays.next()) => {}
                 }
+            }
+            while stopped.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+                hears.store(true, Ordering::Relaxed);
             }
         };
         let thread = std::thread::Builder::new().name("performer-listener".to_owned());

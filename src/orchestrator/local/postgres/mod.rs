@@ -5,6 +5,7 @@
 //! | `address.rs`, `tls.rs` | where the database is, and whom to trust |
 //! | `session.rs` | one connection: statements and transactions |
 //! | `settle.rs` | what became of a commit whose connection was lost |
+//! | `pooled.rs` | a proxy that gives each transaction another connection |
 //! | `migrate.rs` | makes and changes the schema |
 //! | `listen.rs` | hears of what other processes add |
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
@@ -46,6 +47,7 @@ mod listen;
 mod migrate;
 mod order;
 mod people;
+mod pooled;
 mod query;
 mod rows;
 mod session;

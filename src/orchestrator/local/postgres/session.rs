@@ -6,14 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
 use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::columns::get;
 use super::lent::{Lent, Way};
+use super::pooled::{self, Prepared};
 use super::{error, settle};
 use crate::backoff::{BackoffPolicy, Delays};
 
@@ -61,7 +62,7 @@ struct Open {
     commits: i64,
     /// Where the transaction is that was begun last.
     place: Place,
-    statements: HashMap<String, Statement>,
+    statements: HashMap<String, Prepared>,
 }
 
 /// A transaction in the server: the number of a process, and when that process began with it. No two have both.
@@ -147,14 +148,19 @@ impl Session {
         let address = &self.address;
         let connecting = async {
             let client = address.connect().await?;
-            let row = client.query_one(ABOUT, &[]).await;
-            let row = row.map_err(|error| error::explain(error, address))?;
+            let failed = |error| error::explain(error, address);
+            let row = client.query_typed_one(ABOUT, &[]).await.map_err(failed)?;
+            let process = get(&row, 1)?;
+            let pooled = pooled::is_behind_a_proxy(&client, process).await.map_err(failed)?;
             if get(&row, 0)? {
                 let message = format!("{address} is a standby, which can be read and not written");
                 return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
             }
-            client.batch_execute(SETTINGS).await.map_err(|error| error::explain(error, address))?;
-            Ok(Open::new(Way::Own(client), get(&row, 1)?, get(&row, 2)?))
+            // A proxy's connections are not ours to change.
+            if !pooled {
+                client.batch_execute(SETTINGS).await.map_err(failed)?;
+            }
+            Ok(Open::new(Way::Own { client, pooled }, process, get(&row, 2)?))
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
@@ -344,7 +350,7 @@ impl Open {
     }
 
     /// A statement, prepared once a connection.
-    async fn statement(&mut self, sql: &str) -> Sql<Statement> {
+    async fn statement(&mut self, sql: &str) -> Sql<Prepared> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }

@@ -1,0 +1,115 @@
+//! A proxy before the database may give each transaction another connection (PgBouncer's `pool_mode=transaction`).
+//!
+//! What belongs to a connection is then nobody's: a statement that was prepared is not there in the next transaction, or another
+//! process's statement of the same name is; what is listened for is told to somebody else. What belongs to a transaction is
+//! as ever. So behind a proxy statements are not kept and nothing is listened for; nothing else is different.
+//!
+//! Nobody says that there is a proxy, and trying it out would be luck: it may give the same connection ten times. But it has
+//! one connection for many clients, so it cannot pass on the number of the server's process by which a client cancels a
+//! statement, and gives its own. The server says the true one when it is asked.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Statement};
+
+use super::session::{Sql, Values};
+
+/// Whether somebody else than a server of PostgreSQL answers. `process`: the number that the server says it has.
+pub(super) async fn is_behind_a_proxy(client: &Client, process: i32) -> Sql<bool> {
+    Ok(told(client).await? != process)
+}
+
+/// The number of the process that this connection was told when it was made. It is shown in nothing but the request that
+/// cancels a statement; so such a request is written down, and not sent.
+async fn told(client: &Client) -> Sql<i32> {
+    let written = Written::default();
+    client.cancel_token().cancel_query_raw(written.clone(), Plain).await?;
+    let bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner);
+    // Its length and its code, the number, a secret.
+    let number = bytes.last_chunk::<16>().map(|request| [request[8], request[9], request[10], request[11]]);
+    Ok(number.map_or(0, i32::from_be_bytes))
+}
+
+/// What is written to it is kept. Whoever asks it whether it knows TLS, it tells yes.
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+/// TLS that is none.
+struct Plain;
+
+impl TlsConnect<Written> for Plain {
+    type Stream = Written;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<Written>>;
+
+    fn connect(self, stream: Written) -> Self::Future {
+        std::future::ready(Ok(stream))
+    }
+}
+
+impl TlsStream for Written {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Written {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        into.put_slice(b"S");
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Written {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A statement that a session knows.
+#[derive(Clone)]
+pub(super) enum Prepared {
+    /// The server has it.
+    Kept(Statement),
+    /// The server is told it each time, and what its values are.
+    Told(Told),
+}
+
+#[derive(Clone)]
+pub(super) struct Told {
+    sql: Arc<str>,
+    of: Arc<[Type]>,
+}
+
+impl Told {
+    /// Asks the server what the values of a statement are. To be asked inside a transaction: the statement is
+    /// made for that, under a name, and gone before anybody else has the connection.
+    pub(super) async fn learn(client: &Client, sql: &str) -> Sql<Self> {
+        // Where there are none it may be before the transaction, and nothing is asked.
+        let of = if sql.contains('$') { client.prepare(sql).await?.params().into() } else { Arc::default() };
+        Ok(Self { sql: sql.into(), of })
+    }
+
+    pub(super) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    pub(super) fn bound<'a>(&self, values: Values<'a>) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+        values.iter().copied().zip(self.of.iter().cloned()).collect()
+    }
+}
