@@ -6,6 +6,8 @@
     reason = "each test file uses its part of this"
 )]
 
+#[cfg(all(unix, feature = "postgres"))]
+pub mod cluster;
 #[cfg(feature = "postgres")]
 pub mod cut;
 pub mod observers;

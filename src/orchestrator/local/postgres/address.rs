@@ -4,13 +4,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::{error, pooled, tls};
+use super::{error, pooled};
 
 /// The schema that the tables are in, unless the URL says another.
 const SCHEMA: &str = "performer";
@@ -21,6 +23,11 @@ const LONGEST_NAME: usize = 63;
 /// How long it may take to reach one host, unless the URL says so (`connect_timeout`). Short, because of several hosts the
 /// first may be the one that is gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long it may take until a host has let us in, unless the URL says so (`connect_timeout`): where there is another one,
+/// it is asked sooner.
+const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT_OF_SEVERAL: Duration = Duration::from_secs(5);
 
 /// After so long without an answer to what was sent, the host is taken to be gone, unless the URL says otherwise
 /// (`tcp_user_timeout`). Without it a host that vanishes (power, network) is waited for as long as for a statement.
@@ -34,7 +41,7 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::
 pub(super) enum Trust {
     /// There is no TLS at all.
     NoTls,
-    /// What is sent is encrypted, whoever is at the other end: `prefer`, `allow` and `require`.
+    /// What is sent is encrypted at best, whoever is at the other end: `allow`, `prefer`, and `require` without `sslrootcert`.
     Anybody,
     /// The certificate must come from a known authority; `named`: and be the host's.
     Authorities { root: Option<PathBuf>, named: bool },
@@ -46,6 +53,12 @@ pub(super) struct Address {
     config: Config,
     schema: String,
     trust: Trust,
+    /// With TLS and without: what is tried at each host, in this order.
+    tries: &'static [SslMode],
+    /// How long a host may take.
+    limit: Duration,
+    /// Which host let us in the last time.
+    last_host: Arc<AtomicUsize>,
 }
 
 /// Without the password.
@@ -69,14 +82,16 @@ impl Address {
     /// Invalid. The URL is not repeated: it may hold a password.
     pub(super) fn parse(url: &str) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut schema, mut sslmode, mut root) = (SCHEMA.to_owned(), None, None);
+        let (mut schema, mut sslmode, mut roots) = (SCHEMA.to_owned(), None, None);
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "schema" => schema = value.to_owned(),
                 "sslmode" => sslmode = Some(value),
-                "sslrootcert" => root = Some(value).filter(|value| *value != "system").map(PathBuf::from),
+                "sslrootcert" => roots = Some(value),
+                // Each host is asked whether it can be written to; `primary` is that.
+                "target_session_attrs" if value == "primary" => {}
                 _ => rest.push(pair),
             }
         }
@@ -86,17 +101,29 @@ impl Address {
                 "schema {schema:?} is no name: it has 1 to {LONGEST_NAME} small letters, digits and underscores"
             )));
         }
-        let trust = match sslmode.unwrap_or("prefer") {
-            "disable" => Trust::NoTls,
-            "allow" | "prefer" | "require" => Trust::Anybody,
-            "verify-ca" => Trust::Authorities { root, named: false },
-            "verify-full" => Trust::Authorities { root, named: true },
+        // Whoever names authorities wants them asked: libpq does so too with `require`, and of the system's, who vouch for
+        // anybody, it takes nothing less than the host's name.
+        let of_system = roots == Some("system");
+        let root = roots.filter(|_| !of_system).map(PathBuf::from);
+        let sslmode = sslmode.unwrap_or(if of_system { "verify-full" } else { "prefer" });
+        let (trust, tries): (_, &[_]) = match sslmode {
+            "disable" => (Trust::NoTls, &[SslMode::Disable]),
+            "allow" => (Trust::Anybody, &[SslMode::Disable, SslMode::Require]),
+            "prefer" => (Trust::Anybody, &[SslMode::Prefer, SslMode::Disable]),
+            "require" if root.is_none() => (Trust::Anybody, &[SslMode::Require]),
+            "require" | "verify-ca" => (Trust::Authorities { root, named: false }, &[SslMode::Require]),
+            "verify-full" => (Trust::Authorities { root, named: true }, &[SslMode::Require]),
             other => {
                 return Err(invalid(format!(
                     "sslmode {other:?} is unknown; it is disable, allow, prefer, require, verify-ca or verify-full"
                 )));
             }
         };
+        if of_system && sslmode != "verify-full" {
+            return Err(invalid(format!(
+                "sslmode {sslmode} is too weak for sslrootcert=system, whose authorities vouch for anybody: say verify-full"
+            )));
+        }
         let says = |name: &str| rest.iter().any(|pair| pair.starts_with(name));
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config: Config = url.parse().map_err(|error| {
@@ -105,11 +132,6 @@ impl Address {
             )
             .because(error)
         })?;
-        config.ssl_mode(match (&trust, sslmode) {
-            (Trust::NoTls, _) => SslMode::Disable,
-            (Trust::Anybody, Some("allow" | "prefer") | None) => SslMode::Prefer,
-            _ => SslMode::Require,
-        });
         // Where a password should not stand in an address.
         if config.get_password().is_none()
             && let Ok(password) = std::env::var("PGPASSWORD")
@@ -119,6 +141,9 @@ impl Address {
         if config.get_application_name().is_none() {
             config.application_name("performer");
         }
+        let several = config.get_hosts().len().max(config.get_hostaddrs().len()) > 1;
+        let limit = if several { LIMIT_OF_SEVERAL } else { LIMIT };
+        let limit = config.get_connect_timeout().copied().unwrap_or(limit);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -130,10 +155,10 @@ impl Address {
             config.keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(retries);
         }
         // Of several hosts the one that can be written to.
-        if config.get_hosts().len() > 1 {
+        if several {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Ok(Self { config, schema, trust })
+        Ok(Self { config, schema, trust, tries, limit, last_host: Arc::default() })
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -145,6 +170,26 @@ impl Address {
         format!("\"{}\"", self.schema)
     }
 
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    pub(super) fn tries(&self) -> &'static [SslMode] {
+        self.tries
+    }
+
+    pub(super) fn last_host(&self) -> &AtomicUsize {
+        &self.last_host
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Where those who add tell those who wait.
     pub(super) fn channel(&self) -> String {
         format!("performer_{}", self.schema)
@@ -152,43 +197,14 @@ impl Address {
 
     /// A connection, whose other half runs on the runtime that this is called on.
     pub(super) async fn connect(&self) -> Result<Client> {
-        let failed = |error| error::explain(error, self);
-        if self.trust == Trust::NoTls {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-            tokio::spawn(connection);
-            return Ok(client);
-        }
-        let (client, connection) = self.config.connect(tls::connector(&self.trust)?).await.map_err(failed)?;
+        let (client, connection) = self.open().await?;
         tokio::spawn(connection);
         Ok(client)
     }
 
     /// A connection that listens: `heard` is called for each notification, until the connection ends.
     pub(super) async fn listen(&self, heard: impl Fn() + Send + Sync) -> Result<()> {
-        match &self.trust {
-            Trust::NoTls => {
-                let (client, connection) =
-                    self.config.connect(NoTls).await.map_err(|error| error::explain(error, self))?;
-                self.listen_on(client, connection, heard).await
-            }
-            trust => {
-                let connected = self.config.connect(tls::connector(trust)?).await;
-                let (client, connection) = connected.map_err(|error| error::explain(error, self))?;
-                self.listen_on(client, connection, heard).await
-            }
-        }
-    }
-
-    async fn listen_on<S, T>(
-        &self,
-        client: Client,
-        mut connection: tokio_postgres::Connection<S, T>,
-        heard: impl Fn(),
-    ) -> Result<()>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
+        let (client, mut connection) = self.open().await?;
         let failed = |error| error::explain(error, self);
         let messages = async {
             while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
@@ -229,15 +245,18 @@ mod tests {
         let read = |url: &str| Address::parse(url).unwrap();
         let plain = read("postgres://u:p@h/d");
         assert_eq!((plain.schema(), &plain.trust), ("performer", &Trust::Anybody));
-        assert_eq!(plain.config.get_ssl_mode(), SslMode::Prefer);
+        assert_eq!(plain.tries, [SslMode::Prefer, SslMode::Disable]);
         let full =
             read("postgresql://u@h/d?sslmode=verify-full&sslrootcert=/a/b.pem&schema=x_1&connect_timeout=3");
         assert_eq!(full.trust, Trust::Authorities { root: Some("/a/b.pem".into()), named: true });
-        assert_eq!((full.schema(), full.config.get_ssl_mode()), ("x_1", SslMode::Require));
-        let system = read("postgres://h/d?sslmode=verify-ca&sslrootcert=system");
-        assert_eq!(system.trust, Trust::Authorities { root: None, named: false });
+        assert_eq!((full.schema(), full.tries), ("x_1", &[SslMode::Require][..]));
+        let system = read("postgres://h/d?sslrootcert=system");
+        assert_eq!(system.trust, Trust::Authorities { root: None, named: true });
+        let named = read("postgres://h/d?sslmode=require&sslrootcert=/a.pem");
+        assert_eq!(named.trust, Trust::Authorities { root: Some("/a.pem".into()), named: false });
         assert_eq!(read("postgres://h/d?sslmode=disable").trust, Trust::NoTls);
-        assert_eq!(read("postgres://h/d?sslmode=require").config.get_ssl_mode(), SslMode::Require);
+        let encrypted = read("postgres://h/d?sslmode=require");
+        assert_eq!((encrypted.trust, encrypted.tries), (Trust::Anybody, &[SslMode::Require][..]));
         let two = read("postgres://a,b/d");
         assert_eq!(two.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         let ports = read("postgres://a:1,b:2/d?target_session_attrs=read-write");
@@ -253,6 +272,10 @@ mod tests {
         };
         assert_eq!(said("postgres://h/d"), (Some(CONNECT_TIMEOUT), Some(USER_TIMEOUT), KEEPALIVE.0));
         let seconds = Duration::from_secs;
+        let limit = |url: &str| Address::parse(url).unwrap().limit;
+        let (one, two) = (limit("postgres://h/d"), limit("postgres://g,h/d"));
+        assert_eq!((one, two), (LIMIT, LIMIT_OF_SEVERAL));
+        assert_eq!(limit("postgres://g,h/d?connect_timeout=7"), Duration::from_secs(7));
         let own = "postgres://h/d?connect_timeout=7&tcp_user_timeout=8&keepalives_idle=9";
         assert_eq!(said(own), (Some(seconds(7)), Some(seconds(8)), seconds(9)));
     }
@@ -264,6 +287,7 @@ mod tests {
             "postgres://u:secret@h/d?schema=",
             "postgres://u:secret@h/d?schema=\"x",
             "postgres://u:secret@h/d?sslmode=maybe",
+            "postgres://u:secret@h/d?sslmode=verify-ca&sslrootcert=system",
             "postgres://u:secret@h:port/d",
             "postgres://u:secret@h/d?unknown=1",
         ] {

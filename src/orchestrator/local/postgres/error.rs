@@ -71,6 +71,28 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
     OrchestratorError::new(kind, message).because(error)
 }
 
+/// Why there is no connection.
+pub(super) fn shut(error: Error, database: impl fmt::Display) -> OrchestratorError {
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    let (kind, message) = if let Some(why) = tls_failed(&error) {
+        (ErrorKind::Other, format!("there is no TLS with {database} as its address asks for: {why}"))
+    } else if is_io(&error) {
+        (ErrorKind::Unavailable, format!("{database} cannot be reached: {source}"))
+    } else {
+        return explain(error, database);
+    };
+    OrchestratorError::new(kind, message).because(error)
+}
+
+/// What was wrong with TLS, if it was that: it is not known to the server, or somebody is not trusted.
+pub(super) fn tls_failed(error: &Error) -> Option<String> {
+    let source = std::error::Error::source(error)?;
+    match source.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().filter(|inner| inner.is::<rustls::Error>()).map(ToString::to_string),
+        None => error.to_string().contains("TLS").then(|| source.to_string()),
+    }
+}
+
 /// Something had no end.
 pub(super) fn too_slow(database: impl fmt::Display, what: &str) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unavailable, format!("{database} took too long {what}"))

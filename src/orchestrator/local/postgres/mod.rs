@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `address.rs`, `tls.rs` | where the database is, and whom to trust |
+//! | `address.rs`, `tls.rs`, `connect.rs` | where the database is, whom to trust, and the way in |
 //! | `session.rs` | one connection: statements and transactions |
 //! | `settle.rs` | what became of a commit whose connection was lost |
 //! | `pooled.rs` | a proxy that gives each transaction another connection |
@@ -39,6 +39,7 @@ pub use tokio_postgres;
 mod added;
 mod address;
 mod columns;
+mod connect;
 mod error;
 mod fleet;
 mod lent;

@@ -26,7 +26,7 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET tcp_keepalives_idle = 10; \
                         SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
-/// How long it may take to connect.
+/// How long a server that has let us in may take to say who it is.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) type Sql<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -146,8 +146,8 @@ impl Session {
     fn connect_now(&self) -> Result<Open> {
         const ABOUT: &str = "SELECT pg_is_in_recovery(), pg_backend_pid(), gen_random_uuid()";
         let address = &self.address;
-        let connecting = async {
-            let client = address.connect().await?;
+        let client = self.runtime.block_on(address.connect())?;
+        let asking = async {
             let failed = |error| error::explain(error, address);
             let row = client.query_typed_one(ABOUT, &[]).await.map_err(failed)?;
             let process = get(&row, 1)?;
@@ -162,7 +162,7 @@ impl Session {
             }
             Ok(Open::new(Way::Own { client, pooled }, process, get(&row, 2)?))
         };
-        let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, connecting).await });
+        let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, asking).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
     }
 
