@@ -16,6 +16,7 @@ mod take;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -37,6 +38,10 @@ use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::Status;
 
+/// How often a transaction is tried again that others were in the way of, and for how long.
+const MOST_TRIES: u32 = 6;
+const TRIES_FOR: Duration = Duration::from_secs(5);
+
 impl<R: Rows> Store for R {
     fn commit(
         &mut self,
@@ -45,40 +50,27 @@ impl<R: Rows> Store for R {
         clock: &dyn Clock,
         effects: &mut Effects,
     ) -> Vec<Result<Answer>> {
-        crash_point!("commit.before_begin");
-        let mut count = operations.len();
-        let all = |count, error: &OrchestratorError| (0..count).map(|_| Err(error.clone())).collect();
-        if let Err(error) = self.begin() {
-            return all(count, &error);
-        }
-        let (now, known) = (self.now(clock), Known::default());
-        let apply = Apply {
-            rows: self,
-            clock,
-            now,
-            within: Within::SHARED,
-            statistics: BTreeMap::new(),
-            wake: false,
-            known,
-            believed: Vec::new(),
-        };
-        let error = match apply.everything(operations, more, &mut count) {
-            Ok((answers, woken)) => {
-                crash_point!("commit.before_commit");
-                let Err(error) = self.commit_rows() else {
-                    crash_point!(committed);
-                    effects.wake |= woken;
-                    return answers;
-                };
-                if error.kind() == ErrorKind::Unknown {
-                    effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
+        let (began, mut tries, mut operations) = (clock.elapsed(), 0, operations);
+        loop {
+            let mut all = if R::MEETS_OTHERS { operations.clone() } else { Vec::new() };
+            let mut count = operations.len();
+            let mut joining = || {
+                let joining = more();
+                count += joining.len();
+                all.extend(joining.iter().filter(|_| R::MEETS_OTHERS).cloned());
+                joining
+            };
+            match apply_all(self, operations, &mut joining, clock, effects) {
+                Ok(answers) => return answers,
+                Err(error) => {
+                    let again = R::MEETS_OTHERS && tries < MOST_TRIES && clock.elapsed() < began + TRIES_FOR;
+                    if !again || !self.waits_for_others(&error, tries) {
+                        return (0..count).map(|_| Err(error.clone())).collect();
+                    }
+                    (operations, tries) = (all, tries + 1);
                 }
-                error
             }
-            Err(error) => error,
-        };
-        self.rollback();
-        all(count, &error)
+        }
     }
 
     fn abort(&mut self) {
@@ -101,15 +93,43 @@ impl<R: Rows> Store for R {
     }
 }
 
-/// Two traits have a `commit`; this names the one of the rows.
-trait CommitRows {
-    fn commit_rows(&mut self) -> Result<()>;
-}
-
-impl<R: Rows> CommitRows for R {
-    fn commit_rows(&mut self) -> Result<()> {
-        Rows::commit(self)
-    }
+/// One try, in one transaction.
+fn apply_all<R: Rows>(
+    rows: &mut R,
+    operations: Vec<Asked>,
+    more: &mut dyn FnMut() -> Vec<Asked>,
+    clock: &dyn Clock,
+    effects: &mut Effects,
+) -> Result<Vec<Result<Answer>>> {
+    crash_point!("commit.before_begin");
+    rows.begin()?;
+    let apply = Apply {
+        now: rows.now(clock),
+        rows,
+        clock,
+        within: Within::SHARED,
+        statistics: BTreeMap::new(),
+        wake: false,
+        known: Known::default(),
+        believed: Vec::new(),
+    };
+    let error = match apply.everything(operations, more) {
+        Ok((answers, woken)) => {
+            crash_point!("commit.before_commit");
+            let Err(error) = rows.commit() else {
+                crash_point!(committed);
+                effects.wake |= woken;
+                return Ok(answers);
+            };
+            if error.kind() == ErrorKind::Unknown {
+                effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
+            }
+            error
+        }
+        Err(error) => error,
+    };
+    rows.rollback();
+    Err(error)
 }
 
 /// Why an operation did not happen.
@@ -163,7 +183,6 @@ impl<R: Rows> Apply<'_, R> {
         mut self,
         mut operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
-        count: &mut usize,
     ) -> Result<(Vec<Result<Answer>>, bool)> {
         // As many as the robots of a performer, often; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
@@ -207,7 +226,6 @@ impl<R: Rows> Apply<'_, R> {
                 self.takes(std::mem::take(&mut takes), &mut answers)?;
                 operations = more();
             }
-            *count += operations.len();
             if operations.is_empty() {
                 self.write_statistics()?;
                 return Ok((answers, self.wake));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::Result;
+use super::super::{OrchestratorError, Result};
 use super::batch::GivenUp;
 use super::store::Taker;
 use crate::model::clock::Clock;
@@ -26,6 +26,13 @@ use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Rows, inside the one transaction that is open at a time.
 pub(crate) trait Rows: Send {
+    /// Whether others write at the same time, and may be in the way so that a transaction is undone through no fault of its own.
+    const MEETS_OTHERS: bool = false;
+    /// Whether a transaction failed because others were in its way; if so, waits a little for them. `tries`: how often it was
+    /// tried before.
+    fn waits_for_others(&mut self, _failed: &OrchestratorError, _tries: u32) -> bool {
+        false
+    }
     /// Opens the transaction; nobody else writes until it ends.
     fn begin(&mut self) -> Result<()>;
     /// The time of the open transaction: the caller's, unless the store has a clock of its own.

@@ -87,7 +87,7 @@ impl Within {
 }
 
 /// One change, and in whose name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) within: Within,
     pub(crate) operation: Operation,
@@ -141,7 +141,7 @@ impl From<Take> for Taking {
 }
 
 /// The result of a caller over HTTP, who has no claim to show (contract section 9.1).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settlement {
     pub(crate) item: ItemId,
     pub(crate) result: TransactionResult,
@@ -154,7 +154,7 @@ pub(crate) struct Settlement {
 
 /// One change.
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Operation {
     StartJob(NewJob),
     Beat(JobKey),
@@ -386,7 +386,7 @@ pub(crate) enum Answer {
 }
 
 /// A job that seems to be gone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Suspect {
     pub(crate) job: JobKey,
     /// The end of its lease when it was suspected: a beat since then clears it.

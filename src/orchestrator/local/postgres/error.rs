@@ -93,6 +93,14 @@ pub(super) fn tls_failed(error: &Error) -> Option<String> {
     }
 }
 
+/// Whether the transaction was undone because others were in its way, and may be tried again.
+pub(super) fn is_in_the_way(error: &OrchestratorError) -> bool {
+    let refused = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    let passing =
+        [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE, SqlState::LOCK_NOT_AVAILABLE];
+    refused.and_then(Error::code).is_some_and(|code| passing.contains(code))
+}
+
 /// Something had no end.
 pub(super) fn too_slow(database: impl fmt::Display, what: &str) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unavailable, format!("{database} took too long {what}"))

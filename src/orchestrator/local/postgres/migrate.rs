@@ -41,7 +41,8 @@ pub(super) fn migrate(session: &mut Session) -> Result<()> {
     }
     let schema = session.address().schema().to_owned();
     let quoted = session.address().quoted_schema();
-    session.batch("BEGIN")?;
+    // So that what is seen behind the lock is what its last holder left.
+    session.batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
     let migrated = (|| {
         let name = format!("performer/{schema}/schema");
         session.query_once("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&name])?;

@@ -24,6 +24,7 @@
 //! What concerns a whole queue is kept still by an advisory lock, which everybody who looks a queue up shares.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use self::added::Added;
 use self::address::Address;
@@ -231,5 +232,16 @@ impl Postgres {
     /// New items are in their tables before anybody looks for them.
     fn insert_added(&mut self) -> Result<()> {
         if self.added.is_empty() { Ok(()) } else { self.added.insert(&mut self.session) }
+    }
+
+    /// Whether others were in the way of a transaction that failed; if so, waits a little. In somebody else's transaction
+    /// that one decides whether to try again.
+    fn pause_for_others(&mut self, failed: &OrchestratorError, tries: u32) -> bool {
+        let again = error::is_in_the_way(failed) && !self.session.is_lent();
+        if again {
+            // Of two that are in each other's way one comes first then.
+            self.session.pause(Duration::from_millis(fastrand::u64(1..=8 << tries.min(5))));
+        }
+        again
     }
 }

@@ -27,6 +27,12 @@ use crate::model::status::{ReviewStatus, Status};
 const MOST_READS: u32 = 1_000;
 
 impl Rows for Postgres {
+    const MEETS_OTHERS: bool = true;
+
+    fn waits_for_others(&mut self, failed: &OrchestratorError, tries: u32) -> bool {
+        self.pause_for_others(failed, tries)
+    }
+
     fn begin(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.uncommitted, true) {
             self.taken.clear(); // what is remembered of a transaction that was undone never was

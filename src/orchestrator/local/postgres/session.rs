@@ -227,7 +227,8 @@ impl Session {
             self.lent = path.first().map(|row| row.get(0));
             format!("SAVEPOINT performer; SET LOCAL search_path TO {schema}")
         } else {
-            format!("BEGIN; SET LOCAL search_path TO {schema}")
+            // Whatever the database has by default: the statements are written for this.
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path TO {schema}")
         };
         let now = format!(
             "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp() FROM {schema}.schema_version"
