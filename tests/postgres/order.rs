@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use performer::model::selection::SelectionKey;
 use performer::orchestrator::{Administration, Orchestrator, Report};
-use performer::{ItemId, NewQueueDefinition, Priority, QueueItem, QueuePolicy};
+use performer::{ItemId, NewQueueDefinition, Priority, QueueItem, QueuePolicy, Status};
 
 use super::support::postgres::Schema;
 use super::support::{QUEUE, application, named, new_job, ok, start_of_time, take};
@@ -103,20 +103,23 @@ async fn claim(url: String, seed: u64, history: History) {
             items.iter().map(|claimed| Event { call, key: key(&claimed.item), what: What::Taken }).collect();
         note(&history, taken);
         for claimed in items {
-            let is_given_back = claimed.item.row_version < 4 && random.u8(0..10) == 0;
             let result = match random.u8(0..10) {
-                _ if is_given_back => given_back(),
-                0 => application("the world is wrong"),
+                0 if claimed.item.row_version < 4 => given_back(),
+                1 => application("the world is wrong"),
                 _ => ok(),
             };
             let report = Report { claim: claimed.claim, result, progress: None };
             let (call, mut answer) = timed(store.report_and_take(vec![report], None)).await;
-            answer.reports.pop().unwrap().unwrap();
-            let mut waits = store.processing_history(claimed.item.id).await.unwrap();
-            waits.retain(|item| item.ancestor_id == Some(claimed.item.id));
-            if is_given_back {
-                waits.push(*claimed.item);
-            }
+            // What this call has left to be taken: others may have done more since.
+            let waits = match answer.reports.pop().unwrap().unwrap() {
+                Status::New => vec![*claimed.item],
+                Status::Retried => {
+                    let mut chain = store.processing_history(claimed.item.id).await.unwrap();
+                    chain.retain(|item| item.ancestor_id == Some(claimed.item.id));
+                    chain
+                }
+                _ => Vec::new(),
+            };
             note(
                 &history,
                 waits.iter().map(|item| Event { call, key: key(item), what: What::Waits }).collect(),
