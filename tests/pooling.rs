@@ -126,6 +126,36 @@ async fn processes_that_share_connections_do_not_meet_in_them() {
     assert!(!pool.log().contains("not linked"), "{}", pool.log());
 }
 
+/// Another program, which knows nothing of pools, left statements on every connection. They have the names that ours would have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_somebody_left_are_not_taken_for_ours() {
+    if pgbouncer::is_missing() {
+        return;
+    }
+    let schema = Schema::new();
+    let pool = PgBouncer::start(&schema.url, "transaction").await;
+    let left: String = (0..2_000).map(|n| format!("PREPARE s{n} AS SELECT 'wrong';")).collect();
+    let mut held = Vec::new();
+    for _ in 0..SERVERS {
+        let client = client(&pool).await;
+        client.batch_execute(&format!("BEGIN; {left}")).await.unwrap();
+        held.push(client);
+    }
+    for client in &held {
+        client.batch_execute("COMMIT").await.unwrap();
+    }
+    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for n in 0..20 {
+        store.add_queue_item(QUEUE, named(&format!("{n:02}"))).await.unwrap();
+    }
+    work(&store).await;
+    assert_eq!(store.queue_statistics(QUEUE).await.unwrap().successful, 20);
+    assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 22);
+    let statements = everywhere(&pool, "SELECT count(*)::text FROM pg_prepared_statements").await;
+    assert_eq!(statements, vec!["2000"; SERVERS]);
+}
+
 /// Without a proxy, and through one that passes bytes on, others are listened to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_of_its_own_is_known() {

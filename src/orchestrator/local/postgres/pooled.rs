@@ -97,12 +97,30 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Asks the server what the values of a statement are. To be asked inside a transaction: the statement is
-    /// made for that, under a name, and gone before anybody else has the connection.
+    /// Asks the server what the values of a statement are. To be asked inside a transaction: the statement is prepared for
+    /// that, and gone before anybody else has the connection. Its name is one that nobody else gives; those of the
+    /// library are counted from 0 in every process.
     pub(super) async fn learn(client: &Client, sql: &str) -> Sql<Self> {
+        let mut of = Vec::new();
         // Where there are none it may be before the transaction, and nothing is asked.
-        let of = if sql.contains('$') { client.prepare(sql).await?.params().into() } else { Arc::default() };
-        Ok(Self { sql: sql.into(), of })
+        if sql.contains('$') {
+            let name = format!("performer_{:016x}", fastrand::u64(..));
+            let (prepare, forget) = (format!("PREPARE {name} AS {sql}"), format!("DEALLOCATE {name}"));
+            let types = format!(
+                "SELECT unnest(parameter_types::oid[]) FROM pg_prepared_statements WHERE name = '{name}'"
+            );
+            let (prepared, told, forgotten) = tokio::join!(
+                client.batch_execute(&prepare),
+                client.query_typed(&types, &[]),
+                client.batch_execute(&forget)
+            );
+            prepared?;
+            for row in told? {
+                of.push(Type::from_oid(row.try_get(0)?).unwrap_or(Type::UNKNOWN));
+            }
+            forgotten?;
+        }
+        Ok(Self { sql: sql.into(), of: of.into() })
     }
 
     pub(super) fn sql(&self) -> &str {
