@@ -134,7 +134,7 @@ async fn statements_that_somebody_left_are_not_taken_for_ours() {
     }
     let schema = Schema::new();
     let pool = PgBouncer::start(&schema.url, "transaction").await;
-    let left: String = (0..2_000).map(|n| format!("PREPARE s{n} AS SELECT 'wrong';")).collect();
+    let left: String = (0..300).map(|n| format!("PREPARE s{n} AS SELECT 'wrong';")).collect();
     let mut held = Vec::new();
     for _ in 0..SERVERS {
         let client = client(&pool).await;
@@ -153,7 +153,7 @@ async fn statements_that_somebody_left_are_not_taken_for_ours() {
     assert_eq!(store.queue_statistics(QUEUE).await.unwrap().successful, 20);
     assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 22);
     let statements = everywhere(&pool, "SELECT count(*)::text FROM pg_prepared_statements").await;
-    assert_eq!(statements, vec!["2000"; SERVERS]);
+    assert_eq!(statements, vec!["300"; SERVERS]);
 }
 
 /// Without a proxy, and through one that passes bytes on, others are listened to.
