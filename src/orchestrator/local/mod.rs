@@ -297,7 +297,7 @@ macro_rules! expect_answer {
         }
     };
 }
-#[cfg(feature = "server")]
+#[cfg(any(feature = "postgres", feature = "server"))]
 pub(crate) use expect_answer;
 
 fn named(name: &str) -> WhichQueue {
