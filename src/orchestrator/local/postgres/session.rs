@@ -42,7 +42,7 @@ pub(super) struct Session {
     /// Inside somebody else's transaction: where that one looks for its tables.
     lent: Option<String>,
     refused: Option<Refused>,
-    /// A transaction whose connection was lost. The server may not have noticed, and keep everybody waiting for its locks.
+    /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
     left: Option<Place>,
 }
 
@@ -62,14 +62,23 @@ struct Open {
     commits: i64,
     /// Where the transaction is that was begun last.
     place: Place,
+    /// Where the connection is, if no proxy gives each transaction another one.
+    connection: Option<Place>,
     statements: HashMap<String, Prepared>,
 }
 
-/// A transaction in the server: the number of a process, and when that process began with it. No two have both.
+/// A transaction or a connection in the server: the number of a process, and since when it has it. No two have both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) process: i32,
-    pub(super) began: Timestamp,
+    pub(super) since: Since,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Since {
+    /// A proxy may give it another transaction later.
+    Transaction(Timestamp),
+    Connection(Timestamp),
 }
 
 /// A commit of a connection.
@@ -144,7 +153,8 @@ impl Session {
     }
 
     fn connect_now(&self) -> Result<Open> {
-        const ABOUT: &str = "SELECT pg_is_in_recovery(), pg_backend_pid(), gen_random_uuid()";
+        const ABOUT: &str = "SELECT pg_is_in_recovery(), pid, gen_random_uuid(), backend_start \
+                             FROM pg_stat_get_activity(pg_backend_pid())";
         let address = &self.address;
         let client = self.runtime.block_on(address.connect())?;
         let asking = async {
@@ -160,7 +170,9 @@ impl Session {
             if !pooled {
                 client.batch_execute(SETTINGS).await.map_err(failed)?;
             }
-            Ok(Open::new(Way::Own { client, pooled }, process, get(&row, 2)?))
+            let connection = Place { process, since: Since::Connection(get(&row, 3)?) };
+            let open = Open::new(Way::Own { client, pooled }, process, get(&row, 2)?);
+            Ok(Open { connection: Some(connection).filter(|_| !pooled), ..open })
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, asking).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
@@ -216,7 +228,7 @@ impl Session {
     }
 
     fn lose(&mut self) {
-        self.left = self.open.take().map(|open| open.place);
+        self.left = self.open.take().map(|open| open.connection.unwrap_or(open.place));
     }
 
     /// Begins a transaction that writes. Both messages travel together.
@@ -238,7 +250,7 @@ impl Session {
             let (began, rows) = tokio::join!(open.client.batch_execute(&begin), open.client.query(&now, &[]));
             began?;
             let Some(row) = rows?.into_iter().next() else { return Ok(None) };
-            open.place = Place { process: row.try_get(2)?, began: row.try_get(3)? };
+            open.place = Place { process: row.try_get(2)?, since: Since::Transaction(row.try_get(3)?) };
             Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
         })?;
         let none =
@@ -346,8 +358,8 @@ impl Session {
 
 impl Open {
     fn new(client: Way, process: i32, key: Uuid) -> Self {
-        let place = Place { process, began: Timestamp::UNIX_EPOCH };
-        Self { client, key, commits: 0, place, statements: HashMap::new() }
+        let place = Place { process, since: Since::Transaction(Timestamp::UNIX_EPOCH) };
+        Self { client, key, commits: 0, place, connection: None, statements: HashMap::new() }
     }
 
     /// A statement, prepared once a connection.
