@@ -34,6 +34,7 @@ fn main() {
     let bench = Bench::new(names);
     println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
     ours::drains(&bench);
+    ours::limited(&bench);
     ours::single_calls(&bench);
     ours::adds(&bench);
     ours::latencies(&bench);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use performer::model::job::NewJob;
+use performer::model::limits::{LimitsEdit, MaxStarts};
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{Report, Take};
@@ -119,6 +120,35 @@ pub fn drains(bench: &Bench) {
             })
         },
     );
+}
+
+/// What limits cost that nobody comes near: the same queue, with and without them.
+pub fn limited(bench: &Bench) {
+    const COUNT: usize = 20_000;
+    let runtime = runtime();
+    let round = |limited| {
+        runtime.block_on(async {
+            let folder = folder();
+            let store = sqlite(folder.path()).await;
+            if limited {
+                limit(&*store).await;
+            }
+            fill(&store, COUNT).await;
+            rate(COUNT, drain(store, COUNT, 0).await)
+        })
+    };
+    let bar = Bar::AtLeast(0.8);
+    bench.figure("sqlite.drain.limited", Unit::PerSecond, bar, ROUNDS, || round(false), || round(true));
+}
+
+/// Sets both limits so high that they hold nothing back.
+pub async fn limit(store: &dyn Administration) {
+    let edit = LimitsEdit {
+        max_in_progress: Some(Some(1_000_000)),
+        max_starts: Some(Some(MaxStarts { count: 100_000_000, per: Duration::from_secs(60) })),
+        ..LimitsEdit::default()
+    };
+    store.edit_queue_limits(QUEUE, edit).await.expect("limits");
 }
 
 pub fn job() -> NewJob {

@@ -15,7 +15,8 @@ use tokio::runtime::Runtime;
 use self::plain::Plain;
 use super::measure::{Bar, Bench, Unit, median, print_line, rate};
 use super::ours::{
-    QUEUE, ROUNDS, content, content_text, drain, each, fill, latency, latency_from_another_process, runtime,
+    QUEUE, ROUNDS, content, content_text, drain, each, fill, latency, latency_from_another_process, limit,
+    runtime,
 };
 
 const VARIABLE: &str = "PERFORMER_TEST_POSTGRES";
@@ -66,6 +67,7 @@ pub fn all(bench: &Bench) {
     let runtime = runtime();
     drains(bench, &runtime, &server);
     fleets(bench, &runtime, &server);
+    limited(bench, &runtime, &server);
     single_calls(bench, &runtime, &server);
     adds(bench, &runtime, &server);
     full(bench, &runtime, &server);
@@ -176,6 +178,23 @@ fn fleets(bench: &Bench, runtime: &Runtime, server: &str) {
         let many = || fleet(runtime, server, processes);
         bench.figure(name, Unit::PerSecond, Bar::AtLeast(1.0), ROUNDS, one, many);
     }
+}
+
+/// What limits cost that nobody comes near: with and without them.
+fn limited(bench: &Bench, runtime: &Runtime, server: &str) {
+    let round = |limited| {
+        runtime.block_on(async {
+            let schema = Schema::new(server);
+            let store = open(&schema).await;
+            if limited {
+                limit(&*store).await;
+            }
+            fill(&store, COUNT).await;
+            rate(COUNT, drain(store, COUNT, 0).await)
+        })
+    };
+    let bar = Bar::AtLeast(0.8);
+    bench.figure("postgres.drain.limited", Unit::PerSecond, bar, ROUNDS, || round(false), || round(true));
 }
 
 fn single_calls(bench: &Bench, runtime: &Runtime, server: &str) {
