@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 use self::report::{Believed, Told};
 use super::super::{ErrorKind, OrchestratorError, Result};
-use super::batch::GivenUp;
+use super::batch::{Changed, GivenUp};
 use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Asked, Effects, Operation, Query, Store, WhichQueue, Within};
 use crate::crash_point::crash_point;
@@ -88,6 +88,10 @@ impl<R: Rows> Store for R {
         answer
     }
 
+    fn tell(&mut self, changed: Changed) -> bool {
+        Rows::tell(self, changed)
+    }
+
     fn changed_elsewhere(&mut self) -> bool {
         Rows::changed_elsewhere(self)
     }
@@ -102,7 +106,7 @@ fn apply_all<R: Rows>(
     effects: &mut Effects,
 ) -> Result<Vec<Result<Answer>>> {
     crash_point!("commit.before_begin");
-    rows.begin()?;
+    rows.begin(&operations, clock)?;
     let apply = Apply {
         now: rows.now(clock),
         rows,
@@ -220,6 +224,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             operations = more();
             if operations.is_empty() {
+                self.tell_of(&takes);
                 self.write_believed(&mut answers)?;
             }
             if operations.is_empty() && !takes.is_empty() {

@@ -60,6 +60,8 @@ struct Threads {
     /// For what is found at once, and for what may take a while: nobody who beats or logs in waits behind a list.
     quick: Sender<Reading>,
     slow: Sender<Reading>,
+    /// The store tells by itself what other processes do, and is not asked.
+    tells: bool,
     writing: Option<JoinHandle<()>>,
     reading: [Option<JoinHandle<()>>; 2],
 }
@@ -97,6 +99,9 @@ struct Reading {
 
 /// Set when nobody waits for the answer to a query any more: a store that can stops looking for it.
 pub(crate) type GivenUp = Arc<AtomicBool>;
+
+/// What a store calls, on any thread, when another process has changed it.
+pub(crate) type Changed = Box<dyn Fn() + Send + Sync>;
 
 /// Whoever goes away gives up.
 struct GivesUp(GivenUp);
@@ -163,7 +168,7 @@ impl Batch {
         expect(dead_code, reason = "memory is called in place")
     )]
     pub(crate) fn on_threads(
-        writer: Box<dyn Store>,
+        mut writer: Box<dyn Store>,
         readers: [Box<dyn Store>; 2],
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
@@ -171,7 +176,10 @@ impl Batch {
         let (commits, messages) = channel();
         let ((quick, quick_queries), (slow, slow_queries)) = (channel(), channel());
         let inbox = Inbox::new(commits);
+        let others = changes.clone();
+        let tells = writer.tell(Box::new(move || others.happened()));
         let writing = Writer {
+            tells,
             inbox: inbox.clone(),
             untold: None,
             store: writer,
@@ -179,7 +187,7 @@ impl Batch {
             changes: changes.clone(),
             looked_elsewhere: Duration::ZERO,
         };
-        let mut threads = Threads { writer: inbox, quick, slow, writing: None, reading: [None, None] };
+        let mut threads = Threads { writer: inbox, quick, slow, tells, writing: None, reading: [None, None] };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         for ((reading, reader), queries) in
             threads.reading.iter_mut().zip(readers).zip([quick_queries, slow_queries])
@@ -238,7 +246,7 @@ impl Batch {
     /// Waits for a change after `seen`, at most `at_most`.
     pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
         let _waiting = Waiting::new(&self.changes.0.waiting);
-        if let Way::Threads(Threads { writer, .. }) = &self.way {
+        if let Way::Threads(Threads { writer, tells: false, .. }) = &self.way {
             writer.send(Message::SomebodyWaits);
         }
         let _ = tokio::time::timeout(at_most, self.changes.after(seen.0)).await;
@@ -268,6 +276,8 @@ struct Writer {
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
     changes: Changes,
+    /// The store tells by itself what other processes do.
+    tells: bool,
     looked_elsewhere: Duration,
 }
 
@@ -297,7 +307,7 @@ impl Writer {
                     Err(RecvTimeoutError::Timeout) => return true,
                     message => message,
                 }
-            } else if self.changes.somebody_waits() {
+            } else if self.looks() {
                 messages.recv_timeout(LOOK_ELSEWHERE)
             } else {
                 messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -314,6 +324,11 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
         }
+    }
+
+    /// Whether to look what other processes did.
+    fn looks(&self) -> bool {
+        !self.tells && self.changes.somebody_waits()
     }
 
     fn look_elsewhere(&mut self) {
@@ -344,7 +359,7 @@ impl Writer {
             before.tell();
         }
         // A store that is never idle is never waited for; somebody may wait for items of another queue.
-        if self.changes.somebody_waits() && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
+        if self.looks() && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
             self.look_elsewhere();
         }
         worth_another

@@ -15,6 +15,8 @@ use jiff::Timestamp;
 use self::item::{Item, view};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::{Copy, List, NewRow, NextItems, Row, Rows, Written};
+use super::store::Asked;
+use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
 use crate::model::item::QueueItem;
@@ -96,12 +98,16 @@ impl Memory {
     }
 }
 
+impl Memory {
+    fn check(&self) -> Result<()> {
+        let message = "the store in memory was damaged by a violated invariant";
+        if self.torn { Err(OrchestratorError::new(ErrorKind::Other, message)) } else { Ok(()) }
+    }
+}
+
 impl Rows for Memory {
-    fn begin(&mut self) -> Result<()> {
-        if self.torn {
-            let message = "the store in memory was damaged by a violated invariant";
-            return Err(OrchestratorError::new(ErrorKind::Other, message));
-        }
+    fn begin(&mut self, _operations: &[Asked], _clock: &dyn Clock) -> Result<()> {
+        self.check()?;
         self.in_transaction = true;
         Ok(())
     }
@@ -120,7 +126,7 @@ impl Rows for Memory {
     }
 
     fn begin_reading(&mut self) -> Result<()> {
-        if self.torn { self.begin() } else { Ok(()) }
+        self.check()
     }
 
     fn changed_elsewhere(&mut self) -> bool {

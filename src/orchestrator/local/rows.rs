@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::{OrchestratorError, Result};
-use super::batch::GivenUp;
-use super::store::Taker;
+use super::batch::{Changed, GivenUp};
+use super::store::{Asked, Taker};
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
@@ -33,8 +33,9 @@ pub(crate) trait Rows: Send {
     fn waits_for_others(&mut self, _failed: &OrchestratorError, _tries: u32) -> bool {
         false
     }
-    /// Opens the transaction; nobody else writes until it ends.
-    fn begin(&mut self) -> Result<()>;
+    /// Opens the transaction; nobody else writes until it ends. `operations`: what it will do first. Where each question is
+    /// a way to a server and back, what these need is asked for now.
+    fn begin(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<()>;
     /// The time of the open transaction: the caller's, unless the store has a clock of its own.
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()
@@ -56,6 +57,10 @@ pub(crate) trait Rows: Send {
     /// The time in a transaction that only reads: the caller's, unless the store has a clock of its own.
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
+    }
+    /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
+    fn tell(&mut self, _changed: Changed) -> bool {
+        false
     }
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;
@@ -105,6 +110,8 @@ pub(crate) trait Rows: Send {
         }
         Ok(())
     }
+    /// What will be asked for when the next ends are written: both can go together.
+    fn will_ask(&mut self, _next: &NextItems<'_>) {}
     /// Writes the ends of attempts of which nothing but the row changes; each is guarded as in
     /// [`write`](Self::write).
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
-use super::batch::GivenUp;
+use super::batch::{Changed, GivenUp};
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output};
 use crate::model::directory::{Change, Directory};
@@ -65,6 +65,11 @@ pub(crate) trait Store: Send {
 
     /// Answers a query from one consistent state.
     fn read(&mut self, within: Within, query: Query) -> Result<Answer>;
+
+    /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
+    fn tell(&mut self, _changed: Changed) -> bool {
+        false
+    }
 
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;

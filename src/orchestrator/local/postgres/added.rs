@@ -80,10 +80,10 @@ impl Added {
         is_plain
     }
 
-    /// Inserts all of them.
+    /// Inserts all of them, before the next statement.
     pub(super) fn insert(&mut self, session: &mut Session) -> Result<()> {
         let all = std::mem::take(self);
-        session.execute(
+        session.later(
             SQL,
             &[
                 &all.id,
@@ -103,7 +103,6 @@ impl Added {
                 &all.rank,
                 &all.due_at,
             ],
-        )?;
-        Ok(())
+        )
     }
 }

@@ -202,14 +202,15 @@ impl Address {
         Ok(client)
     }
 
-    /// A connection that listens: `heard` is called for each notification, until the connection ends.
-    pub(super) async fn listen(&self, heard: impl Fn() + Send + Sync) -> Result<()> {
+    /// A connection that listens: `heard` is called for each notification, with the process that it comes from, until the
+    /// connection ends.
+    pub(super) async fn listen(&self, heard: impl Fn(Option<i32>) + Send + Sync) -> Result<()> {
         let (client, mut connection) = self.open().await?;
         let failed = |error| error::explain(error, self);
         let messages = async {
             while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                if let tokio_postgres::AsyncMessage::Notification(_) = message.map_err(failed)? {
-                    heard();
+                if let tokio_postgres::AsyncMessage::Notification(said) = message.map_err(failed)? {
+                    heard(Some(said.process_id()));
                 }
             }
             Ok(())
@@ -222,7 +223,7 @@ impl Address {
                 return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
             }
             client.batch_execute(&sql).await.map_err(failed)?;
-            heard(); // what happened before is looked for once
+            heard(None); // what happened before is looked for once
             std::future::pending::<Result<()>>().await
         };
         tokio::select! {

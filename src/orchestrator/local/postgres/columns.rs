@@ -1,10 +1,12 @@
 //! An item's rows: from columns to values of the model, and back.
 
 use std::borrow::Cow;
+use std::error::Error;
 
+use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::super::super::Result;
@@ -73,6 +75,37 @@ pub(super) fn uuid(bytes: [u8; 16]) -> Uuid {
 
 pub(super) fn bytes(uuid: Uuid) -> [u8; 16] {
     uuid.into_bytes()
+}
+
+/// Where a row stands in its table, as the database says it (`ctid`). It stays there for as long as it is locked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowPlace([u8; 6]);
+
+impl<'r> FromSql<'r> for RowPlace {
+    fn from_sql(_: &Type, raw: &'r [u8]) -> std::result::Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw.try_into()?))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TID
+    }
+}
+
+impl ToSql for RowPlace {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TID
+    }
+
+    to_sql_checked!();
 }
 
 /// A free text as PostgreSQL can keep it: it has no character NUL.

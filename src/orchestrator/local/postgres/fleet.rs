@@ -1,20 +1,24 @@
 //! The statements of the fleet: jobs, what they hold, and what of a queue was started lately.
 
+use std::sync::LazyLock;
+
 use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
+use super::order;
 use super::people::{as_json, duration, json, micros_of, small};
-use super::session::Session;
+use super::session::{Question, Session, Value};
 use crate::model::job::{Job, JobState, NewJob};
 use crate::model::key::{FolderId, ItemId, JobKey, JobNumber, QueueId};
 use crate::model::limits::Starts;
+use crate::model::queue::folded;
 use crate::model::robot::Held;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
                    end_time, info, folder_id, figures FROM job";
 
-fn read_job(row: &Row) -> Result<Job> {
+pub(super) fn read_job(row: &Row) -> Result<Job> {
     Ok(Job {
         key: JobKey::from_bytes(bytes(get(row, 0)?)),
         about: NewJob {
@@ -67,7 +71,31 @@ pub(super) fn write_job(session: &mut Session, job: &Job) -> Result<()> {
     let (number, state) = (job.key.number().0, i16::from(job.state.number()));
     let info = job.info.as_deref().map(text);
     let figures = job.figures.as_ref().map(as_json).transpose()?;
-    session.execute(SQL, &[&number, &state, &job.held_until, &job.end_time, &info, &figures]).map(drop)
+    session.later(SQL, &[&number, &state, &job.held_until, &job.end_time, &info, &figures])
+}
+
+/// The question for a job that nobody else changes until the transaction ends.
+pub(super) fn ask_job(key: JobKey) -> Question {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("{JOB} WHERE number = $1 AND key = $2 FOR UPDATE"));
+    Question {
+        sql: SQL.as_str().into(),
+        values: vec![Box::new(key.number().0), Box::new(uuid(key.to_bytes()))],
+    }
+}
+
+/// The same where anything waits in a queue without limits; where nothing does, the job need not be locked.
+pub(super) fn ask_job_if_some(key: JobKey, folder: FolderId, queue: &str) -> Question {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!("{JOB} WHERE number = $3 AND key = $4 AND {} FOR UPDATE", order::SOME_OF_NAMED)
+    });
+    let values: Vec<Value> = vec![
+        Box::new(folder.0),
+        Box::new(text(&folded(queue)).into_owned()),
+        Box::new(key.number().0),
+        Box::new(uuid(key.to_bytes())),
+    ];
+    Question { sql: SQL.as_str().into(), values }
 }
 
 /// A job; `lock`: nobody else changes it until the transaction ends.
@@ -114,12 +142,12 @@ pub(super) fn held_items(session: &mut Session, job: JobNumber) -> Result<Vec<He
 pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Result<Starts> {
     const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     const SQL: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1";
-    let rows = session.execute_and_query((LOCK, &[&name]), (SQL, &[&queue.0]))?;
-    rows.first().map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
+    let answers = session.together(&[(LOCK, &[&name]), (SQL, &[&queue.0])])?;
+    answers.last().and_then(|rows| rows.first()).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
 }
 
 pub(super) fn write_starts(session: &mut Session, queue: QueueId, starts: &Starts) -> Result<()> {
     const SQL: &str = "INSERT INTO queue_starts (queue_id, starts) VALUES ($1, $2) \
                        ON CONFLICT (queue_id) DO UPDATE SET starts = $2";
-    session.execute(SQL, &[&queue.0, &as_json(starts)?]).map(drop)
+    session.later(SQL, &[&queue.0, &as_json(starts)?])
 }

@@ -174,7 +174,7 @@ impl Request {
 
 /// A value as the database reads it: it can travel where the value itself, which is borrowed, cannot.
 #[derive(Debug)]
-struct Encoded(std::result::Result<Option<BytesMut>, String>);
+pub(super) struct Encoded(std::result::Result<Option<BytesMut>, String>);
 
 impl Encoded {
     fn new(value: &(dyn ToSql + Sync), of: &Type) -> Self {
@@ -186,8 +186,8 @@ impl Encoded {
         })
     }
 
-    fn all(statement: &Statement, values: Values<'_>) -> Vec<Self> {
-        values.iter().zip(statement.params()).map(|(value, of)| Self::new(*value, of)).collect()
+    pub(super) fn all(types: &[Type], values: Values<'_>) -> Vec<Self> {
+        values.iter().zip(types).map(|(value, of)| Self::new(*value, of)).collect()
     }
 }
 
@@ -245,6 +245,10 @@ impl Way {
         }
     }
 
+    pub(super) fn is_pooled(&self) -> bool {
+        matches!(self, Self::Own { pooled: true, .. })
+    }
+
     /// Ends when whoever lent the transaction has gone away.
     pub(super) fn gone(&self) -> impl Future<Output = ()> + use<> {
         let lent = match self {
@@ -278,7 +282,7 @@ impl Way {
             }
             (Self::Lent(_), Prepared::Told(_)) => unreachable!("a lent transaction keeps its statements"),
             (Self::Lent(lent), Prepared::Kept(statement)) => {
-                let values = Encoded::all(statement, values);
+                let values = Encoded::all(statement.params(), values);
                 expect_reply!(lent.ask(What::Query(statement.clone(), values)).await, Reply::Rows(rows) => rows)
             }
         }
@@ -302,7 +306,7 @@ impl Way {
             }
             (Self::Lent(_), Prepared::Told(_)) => unreachable!("a lent transaction keeps its statements"),
             (Self::Lent(lent), Prepared::Kept(statement)) => {
-                let values = Encoded::all(statement, values);
+                let values = Encoded::all(statement.params(), values);
                 expect_reply!(lent.ask(What::Execute(statement.clone(), values)).await, Reply::Count(count) => count)
             }
         }

@@ -1,14 +1,15 @@
 //! Hears of what other processes add. A notification is a hint: whoever waits looks by itself too, now and then.
 //! Where nothing can be heard of, behind a proxy, whoever waits looks every second.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::batch::Changed;
 use super::address::Address;
 use crate::backoff::{BackoffPolicy, Delays};
 
@@ -17,29 +18,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A thread with a connection that listens, until this is dropped.
 pub(super) struct Listener {
-    heard: Arc<AtomicBool>,
+    told: Arc<OnceLock<Changed>>,
+    /// The server's process for the connection that writes: what it says is no news here.
+    own: Arc<AtomicI32>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
     pub(super) fn start(address: Address) -> Result<Self> {
-        let (heard, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let (told, own) = (Arc::<OnceLock<Changed>>::default(), Arc::<AtomicI32>::default());
+        let stop = CancellationToken::new();
         let failed = |error: std::io::Error| {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start the thread that listens")
                 .because(error)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let (hears, stopped) = (heard.clone(), stop.clone());
+        let (tells, writing, stopped) = (told.clone(), own.clone(), stop.clone());
         let listening = async move {
             let new_delays = || Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
             let mut delays = new_delays();
+            let changed = || {
+                if let Some(changed) = tells.get() {
+                    changed();
+                }
+            };
             loop {
                 // Called when it begins to listen, too: then the next loss is another one.
                 let listened = AtomicBool::new(false);
-                let heard = || {
+                let heard = |process| {
                     listened.store(true, Ordering::Relaxed);
-                    hears.store(true, Ordering::Relaxed);
+                    if process != Some(writing.load(Ordering::Relaxed)) {
+                        changed();
+                    }
                 };
                 tokio::select! {
                     () = stopped.cancelled() => return,
@@ -63,17 +74,22 @@ impl Listener {
                 }
             }
             while stopped.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-                hears.store(true, Ordering::Relaxed);
+                changed();
             }
         };
         let thread = std::thread::Builder::new().name("performer-listener".to_owned());
         let thread = thread.spawn(move || runtime.block_on(listening)).map_err(failed)?;
-        Ok(Self { heard, stop, thread: Some(thread) })
+        Ok(Self { told, own, stop, thread: Some(thread) })
     }
 
-    /// Whether anything was heard since this was asked last.
-    pub(super) fn heard(&self) -> bool {
-        self.heard.swap(false, Ordering::Relaxed)
+    /// Calls this from now on.
+    pub(super) fn tell(&self, changed: Changed) {
+        let _ = self.told.set(changed); // it is set once
+    }
+
+    /// The connection that writes has this process now.
+    pub(super) fn own(&self, process: i32) {
+        self.own.store(process, Ordering::Relaxed);
     }
 }
 

@@ -3,12 +3,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | `address.rs`, `tls.rs`, `connect.rs` | where the database is, whom to trust, and the way in |
-//! | `session.rs` | one connection: statements and transactions |
+//! | `session.rs`, `together.rs` | one connection: transactions, and statements that travel together |
 //! | `settle.rs` | what became of a commit whose connection was lost |
 //! | `pooled.rs` | a proxy that gives each transaction another connection |
 //! | `migrate.rs` | makes and changes the schema |
 //! | `listen.rs` | hears of what other processes add |
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
+//! | `foresee.rs` | what a transaction will ask for, asked when it begins |
+//! | `item.rs` | one item, as people see it |
 //! | `added.rs` | new items, inserted together |
 //! | `order.rs` | what waits, and in which order |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
@@ -26,11 +28,15 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use self::added::Added;
 use self::address::Address;
+use self::foresee::Foreseen;
 use self::lent::Lent;
 use self::listen::Listener;
-use self::session::{Began, Commit, Session};
+use self::order::{Ask, Offered, Place};
+use self::session::{Began, Commit, Question, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
 use crate::model::key::{ItemId, KeyMaker, QueueId};
@@ -43,6 +49,8 @@ mod columns;
 mod connect;
 mod error;
 mod fleet;
+mod foresee;
+mod item;
 mod lent;
 mod list;
 mod listen;
@@ -55,6 +63,7 @@ mod rows;
 mod session;
 mod settle;
 mod tls;
+mod together;
 mod write;
 
 /// The most items whose rows are remembered; the others are read when they are reported on.
@@ -92,6 +101,13 @@ pub(super) struct Postgres {
     unsettled: Option<Commit>,
     /// Items that this process took, as it left them. Somebody else may have changed them since.
     taken: HashMap<ItemId, Row>,
+    /// Where the items stand that the open transaction was offered last, in their order.
+    places: Vec<Place>,
+    /// What the open transaction will ask for next, and the answer to it.
+    will_ask: Option<(Ask, Timestamp)>,
+    offered: Option<Offered>,
+    /// What the open transaction was told when it began.
+    foreseen: Foreseen,
     listener: Option<Listener>,
 }
 
@@ -118,7 +134,7 @@ impl Database {
 /// Opens a database: a connection that writes and two that read. Makes the schema where there is none.
 pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 2])> {
     let address = Address::parse(url)?;
-    let mut session = Session::new(address.clone())?;
+    let mut session = Session::writing(address.clone())?;
     session.connect()?;
     migrate::migrate(&mut session)?;
     settle::forget_old(&mut session)?;
@@ -130,7 +146,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 
 
 /// Opens a database: one connection for everything.
 pub(super) fn open_one(url: &str, keys: KeyMaker) -> Result<Postgres> {
-    let mut session = Session::new(Address::parse(url)?)?;
+    let mut session = Session::writing(Address::parse(url)?)?;
     session.connect()?;
     migrate::migrate(&mut session)?;
     // One id at a time, so that there are no gaps: a simulation is compared with a model.
@@ -156,6 +172,10 @@ impl Postgres {
             uncommitted: false,
             unsettled: None,
             taken: HashMap::new(),
+            places: Vec::new(),
+            will_ask: None,
+            offered: None,
+            foreseen: Foreseen::default(),
             listener: None,
         }
     }
@@ -175,14 +195,17 @@ impl Postgres {
         self.added = Added::default();
         self.ids.clear();
         self.next_ids = 1;
+        self.places.clear();
+        (self.will_ask, self.offered) = (None, None);
+        self.foreseen = Foreseen::default();
+        self.session.forget();
     }
 
     /// The id of the next item. Ids rise with time, as far as that can be told between transactions: what one did not
     /// use is not used by the next.
     fn next_item(&mut self) -> Result<ItemId> {
         if self.ids.is_empty() {
-            const SQL: &str = "SELECT nextval('item_id') FROM generate_series(1, $1::bigint)";
-            for row in self.session.query(SQL, &[&self.next_ids])? {
+            for row in self.session.query(foresee::IDS, &[&self.next_ids])? {
                 self.ids.push_back(columns::get(&row, 0)?);
             }
             self.next_ids = (self.next_ids * 4).min(self.most_ids);
@@ -199,16 +222,22 @@ impl Postgres {
     /// Nobody changes a queue until the transaction ends. In somebody else's transaction that would keep everybody waiting
     /// who waits behind a change of queues; there, what is added to a queue that is deleted at that moment goes with it.
     fn keep_queues(&mut self) -> Result<()> {
-        const SQL: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
         if self.writes && self.queues == QueuesLock::None && !self.session.is_lent() {
-            self.session.execute(SQL, &[&self.lock_name("queues")])?;
+            let question = self.sharing_queues();
+            self.session.later(&question.sql, &question.bound())?;
             self.queues = QueuesLock::Shared;
         }
         Ok(())
     }
 
+    fn sharing_queues(&self) -> Question {
+        const SQL: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
+        Question { sql: SQL.into(), values: vec![Box::new(self.lock_name("queues"))] }
+    }
+
     /// Nobody looks a queue up until the transaction ends.
     fn take_queues(&mut self) -> Result<()> {
+        self.foreseen.forget_queues();
         if self.queues != QueuesLock::Alone {
             self.lock_alone("queues")?;
             self.queues = QueuesLock::Alone;
@@ -218,7 +247,7 @@ impl Postgres {
 
     fn lock_alone(&mut self, what: &str) -> Result<()> {
         const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-        self.session.execute(SQL, &[&self.lock_name(what)]).map(drop)
+        self.session.later(SQL, &[&self.lock_name(what)])
     }
 
     /// What this process took, as it leaves it.

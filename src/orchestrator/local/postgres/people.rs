@@ -1,6 +1,6 @@
 //! The statements of the quiet path: queues and comments.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::columns::{bytes, get, text, unreadable, uuid};
-use super::session::Session;
+use super::session::{Question, Session, Value};
 use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
@@ -91,8 +91,19 @@ fn returned(row: Option<Row>) -> Result<Row> {
     row.ok_or_else(|| OrchestratorError::new(ErrorKind::Other, "the database did not say what it inserted"))
 }
 
-fn one_queue(row: Option<Row>) -> Result<Option<Arc<QueueDefinition>>> {
+pub(super) fn one_queue(row: Option<Row>) -> Result<Option<Arc<QueueDefinition>>> {
     row.map(|row| read_queue(&row).map(Arc::new)).transpose()
+}
+
+/// The question that [`queue_named`] asks.
+pub(super) fn ask_queue_named(folder: FolderId, name: &str) -> Question {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "{QUEUE} AND id = (SELECT queue_id FROM queue_folder WHERE folder_id = $1 AND queue_folder.folded_name = $2)"
+        )
+    });
+    let values: Vec<Value> = vec![Box::new(folder.0), Box::new(text(&folded(name)).into_owned())];
+    Question { sql: SQL.as_str().into(), values }
 }
 
 pub(super) fn queue_named(
@@ -100,10 +111,8 @@ pub(super) fn queue_named(
     folder: FolderId,
     name: &str,
 ) -> Result<Option<Arc<QueueDefinition>>> {
-    let sql = format!(
-        "{QUEUE} AND id = (SELECT queue_id FROM queue_folder WHERE folder_id = $1 AND queue_folder.folded_name = $2)"
-    );
-    one_queue(session.query_opt(&sql, &[&folder.0, &text(&folded(name))])?)
+    let question = ask_queue_named(folder, name);
+    one_queue(session.query_opt(&question.sql, &question.bound())?)
 }
 
 pub(super) fn queue(session: &mut Session, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
@@ -240,23 +249,21 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
     } else {
         i16::try_from(session.process().rem_euclid(SHARDS)).unwrap_or(0)
     };
-    session
-        .execute(
-            SQL,
-            &[
-                &queue.0,
-                &shard,
-                &delta.new,
-                &delta.in_progress,
-                &delta.successful,
-                &delta.business_exceptions,
-                &delta.application_exceptions,
-                &delta.retried,
-                &delta.abandoned,
-                &delta.deleted,
-            ],
-        )
-        .map(drop)
+    session.later(
+        SQL,
+        &[
+            &queue.0,
+            &shard,
+            &delta.new,
+            &delta.in_progress,
+            &delta.successful,
+            &delta.business_exceptions,
+            &delta.application_exceptions,
+            &delta.retried,
+            &delta.abandoned,
+            &delta.deleted,
+        ],
+    )
 }
 
 /// A row of the statistics that nobody else has locked, or a new one. There are as many as were ever in use at once.

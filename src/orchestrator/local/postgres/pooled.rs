@@ -90,6 +90,16 @@ pub(super) enum Prepared {
     Told(Told),
 }
 
+impl Prepared {
+    /// What its values are.
+    pub(super) fn types(&self) -> &[Type] {
+        match self {
+            Self::Kept(statement) => statement.params(),
+            Self::Told(told) => &told.of,
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Told {
     sql: Arc<str>,

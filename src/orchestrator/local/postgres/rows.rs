@@ -5,13 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
-use super::columns::{self, get, item_columns, numbered, signed, state_columns, state_joins, text};
+use super::super::store::Asked;
+use super::columns::{self, get, signed, state_columns, state_joins, text};
+use super::foresee::Foresight;
+use super::order::{Ask, Offered};
+use super::session::Values;
 use super::{Postgres, fleet, list, migrate, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
-use crate::model::exception::{ExceptionType, ProcessingException};
-use crate::model::history::{EventAction, Recorded};
+use crate::model::history::Recorded;
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -21,7 +25,7 @@ use crate::model::queue::QueueDefinition;
 use crate::model::review::{Comment, Person};
 use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
-use crate::model::status::{ReviewStatus, Status};
+use crate::model::status::Status;
 
 /// How often a row is read again because somebody changed it before it was locked.
 const MOST_READS: u32 = 1_000;
@@ -33,28 +37,38 @@ impl Rows for Postgres {
         self.pause_for_others(failed, tries)
     }
 
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<()> {
         if std::mem::replace(&mut self.uncommitted, true) {
             self.taken.clear(); // what is remembered of a transaction that was undone never was
         }
         self.forget_transaction();
         self.session.connect()?;
         self.settle_late()?;
-        let began = match self.session.begin() {
+        let foresight = Foresight::of(operations, self);
+        let now = (!self.keeps_time).then(|| clock.now());
+        let questions = foresight.questions(self, now);
+        let (began, answers) = match self.session.begin(&questions) {
             Ok(began) => began,
             // The server was started anew while nobody asked it anything: nothing has been done yet.
             Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
                 self.session.connect()?;
-                self.session.begin()?
+                self.session.begin(&questions)?
             }
             Err(error) => return Err(error),
         };
+        if let Some(listener) = &self.listener {
+            listener.own(self.session.process());
+        }
         if began.oldest > migrate::known() {
             self.rollback();
             return Err(migrate::too_new(&self.session, began.oldest));
         }
         (self.began, self.writes) = (Some(began), true);
-        Ok(())
+        let seen = answers.and_then(|answers| self.see(foresight, answers));
+        if seen.is_err() {
+            self.rollback();
+        }
+        seen
     }
 
     fn now(&self, clock: &dyn Clock) -> Timestamp {
@@ -70,7 +84,7 @@ impl Rows for Postgres {
         self.insert_added()?;
         if self.leaves_work {
             let channel = self.session.address().channel();
-            self.session.execute("SELECT pg_notify($1, '')", &[&channel])?;
+            self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
         }
         let commit = self.session.next_commit();
         let committed = match (self.session.commit(), commit) {
@@ -110,8 +124,12 @@ impl Rows for Postgres {
         row.map_or(Ok(now), |row| get(&row, 0))
     }
 
+    fn tell(&mut self, changed: Changed) -> bool {
+        self.listener.as_ref().map(|listener| listener.tell(changed)).is_some()
+    }
+
     fn changed_elsewhere(&mut self) -> bool {
-        self.listener.as_ref().is_some_and(super::listen::Listener::heard)
+        false
     }
 
     fn keys(&mut self) -> &mut KeyMaker {
@@ -127,11 +145,17 @@ impl Rows for Postgres {
     }
 
     fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        if let Some(queue) = self.foreseen.queue_named(folder, name) {
+            return Ok(Some(queue));
+        }
         self.keep_queues()?;
         people::queue_named(&mut self.session, folder, name)
     }
 
     fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
+        if let Some(queue) = self.foreseen.queue(id) {
+            return Ok(Some(queue));
+        }
         self.keep_queues()?;
         people::queue(&mut self.session, id)
     }
@@ -176,6 +200,7 @@ impl Rows for Postgres {
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
+        self.offered = None;
         let id = self.next_item()?;
         if let Some(reference) = row.reference.filter(|_| row.state.holds_reference) {
             self.added_references.insert((row.queue, reference.to_owned()));
@@ -196,6 +221,7 @@ impl Rows for Postgres {
     }
 
     fn insert_copy(&mut self, copy: &Copy<'_>) -> Result<ItemId> {
+        self.offered = None;
         self.insert_added()?;
         let id = self.next_item()?;
         write::insert_copy(&mut self.session, id, copy)?;
@@ -214,7 +240,7 @@ impl Rows for Postgres {
             let still_so = if !self.writes {
                 true
             } else if state.status == Status::New {
-                order::lock(&mut self.session, queue, id, &state, false)?
+                order::lock(&mut self.session, queue, id, &state)?
             } else {
                 let version = self.session.query_opt(LOCK, &[&id.0])?;
                 version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
@@ -234,7 +260,13 @@ impl Rows for Postgres {
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_added()?;
-        order::next_items(&mut self.session, ask)
+        let asked = self.offered.take().filter(|offered| offered.is_answer_to(ask));
+        let (items, places) = match asked {
+            Some(offered) => offered.items,
+            None => order::next_items(&mut self.session, ask)?,
+        };
+        self.places = places;
+        Ok(items)
     }
 
     fn believed_row(&mut self, id: ItemId) -> Option<Row> {
@@ -249,6 +281,7 @@ impl Rows for Postgres {
         written: &Written<'_>,
     ) -> Result<bool> {
         self.insert_added()?;
+        self.offered = None;
         if written.state.status == Status::InProgress {
             self.remember(id, Row { queue, state: *written.state });
         }
@@ -260,60 +293,40 @@ impl Rows for Postgres {
         if taken.is_empty() {
             return Ok(());
         }
-        let written = write::write_taken(&mut self.session, queue, taken)?;
-        assert_eq!(written, taken.len() as u64, "the items were locked in this transaction");
+        write::write_taken(&mut self.session, queue, taken, &self.places)?;
         for row in taken {
             self.remember(row.id, Row { queue, state: row.after });
         }
         Ok(())
     }
 
+    fn will_ask(&mut self, next: &NextItems<'_>) {
+        self.will_ask = Some((Ask::of(next), next.now));
+    }
+
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
-        write::write_ended(&mut self.session, ended)
+        let Some((next, now)) = self.will_ask.take() else {
+            return write::write_ended(&mut self.session, ended, &[]).map(|(written, _)| written);
+        };
+        self.insert_added()?;
+        let (promote, walk): (Values<'_>, Values<'_>) = (&[&next.queue, &now], &[&next.queue, &next.count]);
+        let behind = [(order::PROMOTE, promote), (order::NEXT, walk)];
+        let (written, rows) = write::write_ended(&mut self.session, ended, &behind)?;
+        self.offered = Some(Offered { items: order::offered(&rows)?, ask: next });
+        Ok(written)
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
         self.insert_added()?;
-        self.session
-            .execute("UPDATE item SET content = $2 WHERE id = $1", &[&id.0, &content.as_json()])
-            .map(drop)
+        self.session.later("UPDATE item SET content = $2 WHERE id = $1", &[&id.0, &content.as_json()])
     }
 
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
-        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let Recorded { version, at, action, status, review_status, user_id } = event;
-        let number = |number: u8| i16::from(number);
-        self.session
-            .execute(
-                SQL,
-                &[
-                    &id.0,
-                    &signed(*version),
-                    at,
-                    &number(action.number()),
-                    &number(status.number()),
-                    &number(review_status.number()),
-                    user_id,
-                ],
-            )
-            .map(drop)
+        self.record_event(id, event)
     }
 
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
-        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
-                           WHERE item_id = $1 ORDER BY version";
-        let read = |row: &tokio_postgres::Row| {
-            Ok(Recorded {
-                version: get::<i64>(row, 0)?.unsigned_abs(),
-                at: get(row, 1)?,
-                action: numbered!(row, 2, EventAction)?,
-                status: numbered!(row, 3, Status)?,
-                review_status: numbered!(row, 4, ReviewStatus)?,
-                user_id: get(row, 5)?,
-            })
-        };
-        self.session.query(SQL, &[&id.0])?.iter().map(read).collect()
+        self.recorded_events(id)
     }
 
     fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
@@ -433,14 +446,19 @@ impl Rows for Postgres {
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
+        self.foreseen.forget_jobs();
         fleet::insert_job(&mut self.session, job)
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        if let Some(job) = self.foreseen.job(key) {
+            return Ok(Some(job));
+        }
         fleet::job(&mut self.session, key, self.writes)
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
+        self.foreseen.forget_jobs();
         fleet::write_job(&mut self.session, job)
     }
 
@@ -455,41 +473,5 @@ impl Rows for Postgres {
     /// Nobody knows of the processes of other machines: the lease tells.
     fn process_is_gone(&mut self, _job: JobKey) -> bool {
         false
-    }
-}
-
-impl Postgres {
-    fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
-        self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
-    }
-
-    fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            item_columns!(),
-            " FROM item",
-            state_joins!(),
-            " WHERE item.id = $1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND NOT queue.deleted)"
-        );
-        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
-        let (state, mut item) = columns::item(&row)?;
-        if state.outcome.is_some() {
-            item.processing_exception = self.exception(id)?;
-        }
-        if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
-            let job = self.session.query_opt("SELECT key FROM job WHERE number = $1", &[&holder.job.0])?;
-            let key = |row| get(&row, 0).map(columns::bytes).map(JobKey::from_bytes);
-            item.executor_job = job.map(key).transpose()?;
-        }
-        Ok(Some(*item))
-    }
-
-    fn exception(&mut self, id: ItemId) -> Result<Option<ProcessingException>> {
-        const SQL: &str = "SELECT exception_type, reason, details, image_path, creation_time FROM item_exception \
-                           WHERE item_id = $1";
-        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
-        let kind = numbered!(&row, 0, ExceptionType)?;
-        let record = ProcessingException::new(kind, get::<String>(&row, 1)?, get(&row, 4)?);
-        Ok(Some(record.details(get(&row, 2)?).image(get(&row, 3)?)))
     }
 }

@@ -1,5 +1,6 @@
 //! One connection to the database, called in place: a store's thread has nothing else to do while it waits.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::address::Address;
 use super::columns::get;
 use super::lent::{Lent, Way};
 use super::pooled::{self, Prepared};
+use super::together::{self, Later};
 use super::{error, settle};
 use crate::backoff::{BackoffPolicy, Delays};
 
@@ -25,6 +27,11 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 /// is stopped in the middle, must not keep others waiting for its locks.
 const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET tcp_keepalives_idle = 10; \
                         SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
+/// What the connection that writes says besides. Its statements are planned once, perhaps when the tables are nearly empty: that
+/// must not be a plan that reads a whole table, which would become slower with each item.
+const ALWAYS_BY_INDEX: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+                               SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
 /// How long a server that has let us in may take to say who it is.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -41,6 +48,8 @@ pub(super) struct Session {
     open: Option<Open>,
     /// Inside somebody else's transaction: where that one looks for its tables.
     lent: Option<String>,
+    /// It is the one that writes.
+    writes: bool,
     refused: Option<Refused>,
     /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
     left: Option<Place>,
@@ -60,24 +69,37 @@ struct Open {
     key: Uuid,
     /// How many transactions it has committed, or tried to.
     commits: i64,
+    /// Since when.
+    connected: Timestamp,
     /// Where the transaction is that was begun last.
     place: Place,
-    /// Where the connection is, if no proxy gives each transaction another one.
-    connection: Option<Place>,
     statements: HashMap<String, Prepared>,
+    /// Statements that travel with the next one.
+    later: Vec<Later>,
+}
+
+/// A value that is kept until it is bound.
+pub(super) type Value = Box<dyn ToSql + Sync + Send>;
+
+/// What a transaction is asked when it begins.
+pub(super) struct Question {
+    pub(super) sql: Cow<'static, str>,
+    pub(super) values: Vec<Value>,
 }
 
 /// A transaction or a connection in the server: the number of a process, and since when it has it. No two have both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) process: i32,
-    pub(super) since: Since,
+    pub(super) began: Beginning,
 }
 
+/// When a process of the server began.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Since {
-    /// A proxy may give it another transaction later.
+pub(super) enum Beginning {
+    /// With the transaction.
     Transaction(Timestamp),
+    /// With the connection: its transaction has been begun, and when that was is not known yet.
     Connection(Timestamp),
 }
 
@@ -105,13 +127,18 @@ impl Session {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
                 .because(error)
         })?;
-        Ok(Self { address, runtime, open: None, lent: None, refused: None, left: None })
+        Ok(Self { address, runtime, open: None, lent: None, writes: false, refused: None, left: None })
     }
 
     /// A session inside somebody else's transaction.
     pub(super) fn lent(address: Address, lent: Lent) -> Result<Self> {
-        let open = Open::new(Way::Lent(lent), 0, Uuid::nil());
+        let open = Open::new(Way::Lent(lent), 0, Uuid::nil(), Timestamp::UNIX_EPOCH);
         Ok(Self { open: Some(open), lent: Some(String::new()), ..Self::new(address)? })
+    }
+
+    /// A session whose statements write, most of them.
+    pub(super) fn writing(address: Address) -> Result<Self> {
+        Ok(Self { writes: true, ..Self::new(address)? })
     }
 
     pub(super) fn is_lent(&self) -> bool {
@@ -153,7 +180,7 @@ impl Session {
     }
 
     fn connect_now(&self) -> Result<Open> {
-        const ABOUT: &str = "SELECT pg_is_in_recovery(), pid, gen_random_uuid(), backend_start \
+        const ABOUT: &str = "SELECT pg_is_in_recovery(), pg_backend_pid(), gen_random_uuid(), backend_start \
                              FROM pg_stat_get_activity(pg_backend_pid())";
         let address = &self.address;
         let client = self.runtime.block_on(address.connect())?;
@@ -169,10 +196,12 @@ impl Session {
             // A proxy's connections are not ours to change.
             if !pooled {
                 client.batch_execute(SETTINGS).await.map_err(failed)?;
+                if self.writes {
+                    client.batch_execute(ALWAYS_BY_INDEX).await.map_err(failed)?;
+                }
             }
-            let connection = Place { process, since: Since::Connection(get(&row, 3)?) };
-            let open = Open::new(Way::Own { client, pooled }, process, get(&row, 2)?);
-            Ok(Open { connection: Some(connection).filter(|_| !pooled), ..open })
+            let connected = get::<Option<Timestamp>>(&row, 3)?.unwrap_or(Timestamp::UNIX_EPOCH);
+            Ok(Open::new(Way::Own { client, pooled }, process, get(&row, 2)?, connected))
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, asking).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
@@ -228,11 +257,12 @@ impl Session {
     }
 
     fn lose(&mut self) {
-        self.left = self.open.take().map(|open| open.connection.unwrap_or(open.place));
+        self.left = self.open.take().map(|open| open.place);
     }
 
-    /// Begins a transaction that writes. Both messages travel together.
-    pub(super) fn begin(&mut self) -> Result<Began> {
+    /// Begins a transaction that writes, and asks it things. All of it travels together. Answers what was asked, in its order;
+    /// that may fail while the transaction is open.
+    pub(super) fn begin(&mut self, asked: &[Question]) -> Result<(Began, Result<Vec<Vec<Row>>>)> {
         let schema = self.address.quoted_schema();
         let begin = if self.is_lent() {
             let path = self.query_once("SELECT current_setting('search_path')", &[])?;
@@ -245,17 +275,42 @@ impl Session {
         let now = format!(
             "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp() FROM {schema}.schema_version"
         );
-        let began = self.on(async |open| {
+        let bound: Vec<Vec<_>> = asked.iter().map(Question::bound).collect();
+        let (began, answers) = self.on(async |open| {
+            open.later.clear();
+            open.place.began = Beginning::Connection(open.connected);
             let now = open.statement(&now).await?;
-            let (began, rows) = tokio::join!(open.client.batch_execute(&begin), open.client.query(&now, &[]));
-            began?;
-            let Some(row) = rows?.into_iter().next() else { return Ok(None) };
-            open.place = Place { process: row.try_get(2)?, since: Since::Transaction(row.try_get(3)?) };
-            Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
+            let begun = async |client: &Way| {
+                let (begun, rows) = tokio::join!(client.batch_execute(&begin), client.query(&now, &[]));
+                begun?;
+                rows
+            };
+            // What is not known yet is prepared in the transaction: it names tables without their schema. And through a proxy
+            // it has to be known where the transaction is before it locks anything.
+            let all_known = !open.client.is_pooled()
+                && asked.iter().all(|asked| open.statements.contains_key(&*asked.sql));
+            let early = if all_known { None } else { Some(open.began(begun(&open.client).await?)?) };
+            let mut statements = Vec::with_capacity(asked.len());
+            for (asked, values) in asked.iter().zip(&bound) {
+                statements.push((open.statement(&asked.sql).await?, &**values));
+            }
+            let asking = together::queries(&open.client, &statements);
+            let (began, answers) = match early {
+                Some(began) => (began, asking.await),
+                None => {
+                    let (rows, answers) = tokio::join!(begun(&open.client), asking);
+                    (open.began(rows?)?, answers)
+                }
+            };
+            match answers {
+                Err(error) if error::breaks_the_connection(&error) => Err(error),
+                answers => Ok((began, answers)),
+            }
         })?;
         let none =
             || OrchestratorError::new(ErrorKind::Other, "the schema does not say which version it has");
-        began.ok_or_else(none)
+        let answers = answers.map_err(|error| error::explain(error, &self.address));
+        Ok((began.ok_or_else(none)?, answers))
     }
 
     /// The commit that comes next. Of somebody else's transaction nobody knows when it is committed.
@@ -273,10 +328,8 @@ impl Session {
             open.commits = number;
             let count = open.statement(settle::COUNT).await?;
             let values: Values<'_> = &[&key, &number];
-            let (counted, committed) =
-                tokio::join!(open.client.execute(&count, values), open.client.batch_execute("COMMIT"));
-            counted?; // or the transaction was undone
-            committed
+            open.later.push(Later::new(count, values)); // where it fails, the transaction was undone
+            open.behind(async |client| client.batch_execute("COMMIT").await).await
         });
         self.left = None; // not to be ended: it may be about to be done
         committed
@@ -305,15 +358,31 @@ impl Session {
         ))
     }
 
+    /// A statement whose answer nobody needs. It travels with the next one, which fails where this one does.
+    pub(super) fn later(&mut self, sql: &str, values: Values<'_>) -> Result<()> {
+        self.on(async |open| {
+            let statement = open.statement(sql).await?;
+            open.later.push(Later::new(statement, values));
+            Ok(())
+        })
+    }
+
+    /// Gives up what has not travelled yet.
+    pub(super) fn forget(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.later.clear();
+        }
+    }
+
     /// Statements without values and answers.
     pub(super) fn batch(&mut self, sql: &str) -> Result<()> {
-        self.on(async |open| open.client.batch_execute(sql).await)
+        self.on(async |open| open.behind(async |client| client.batch_execute(sql).await).await)
     }
 
     pub(super) fn query(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
         self.on(async |open| {
             let statement = open.statement(sql).await?;
-            open.client.query(&statement, values).await
+            open.behind(async |client| client.query(&statement, values).await).await
         })
     }
 
@@ -324,29 +393,26 @@ impl Session {
     pub(super) fn execute(&mut self, sql: &str, values: Values<'_>) -> Result<u64> {
         self.on(async |open| {
             let statement = open.statement(sql).await?;
-            open.client.execute(&statement, values).await
+            open.behind(async |client| client.execute(&statement, values).await).await
         })
     }
 
     /// A query that is made once and not kept.
     pub(super) fn query_once(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
-        self.on(async |open| open.client.query_once(sql, values).await)
+        self.on(async |open| {
+            open.behind(async |_| Ok(())).await?; // it may have to be prepared first
+            open.client.query_once(sql, values).await
+        })
     }
 
-    /// Runs a statement, and a query behind it; both travel together.
-    pub(super) fn execute_and_query(
-        &mut self,
-        (first, first_values): (&str, Values<'_>),
-        (second, second_values): (&str, Values<'_>),
-    ) -> Result<Vec<Row>> {
+    /// Runs queries, one behind the other; all of them travel together. Answers the rows of each.
+    pub(super) fn together(&mut self, queries: &[(&str, Values<'_>)]) -> Result<Vec<Vec<Row>>> {
         self.on(async |open| {
-            let (first, second) = (open.statement(first).await?, open.statement(second).await?);
-            let (executed, queried) = tokio::join!(
-                open.client.execute(&first, first_values),
-                open.client.query(&second, second_values)
-            );
-            executed?;
-            queried
+            let mut statements = Vec::with_capacity(queries.len());
+            for (sql, values) in queries {
+                statements.push((open.statement(sql).await?, *values));
+            }
+            open.behind(async |client| together::queries(client, &statements).await).await
         })
     }
 
@@ -357,9 +423,16 @@ impl Session {
 }
 
 impl Open {
-    fn new(client: Way, process: i32, key: Uuid) -> Self {
-        let place = Place { process, since: Since::Transaction(Timestamp::UNIX_EPOCH) };
-        Self { client, key, commits: 0, place, connection: None, statements: HashMap::new() }
+    fn new(client: Way, process: i32, key: Uuid, connected: Timestamp) -> Self {
+        let place = Place { process, began: Beginning::Connection(connected) };
+        Self { client, key, commits: 0, connected, place, statements: HashMap::new(), later: Vec::new() }
+    }
+
+    /// A transaction has begun, as the database says.
+    fn began(&mut self, rows: Vec<Row>) -> Sql<Option<Began>> {
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        self.place = Place { process: row.try_get(2)?, began: Beginning::Transaction(row.try_get(3)?) };
+        Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
     }
 
     /// A statement, prepared once a connection.
@@ -370,5 +443,17 @@ impl Open {
         let statement = self.client.prepare(sql).await?;
         self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
+    }
+
+    /// Runs something, and before it the statements that wait for that.
+    async fn behind<T>(&mut self, act: impl AsyncFnOnce(&Way) -> Sql<T>) -> Sql<T> {
+        let later = std::mem::take(&mut self.later);
+        together::behind(&self.client, later, act(&self.client)).await
+    }
+}
+
+impl Question {
+    pub(super) fn bound(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.values.iter().map(|value| -> &(dyn ToSql + Sync) { &**value }).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::session::{Commit, Place, Session, Since};
+use super::session::{Beginning, Commit, Place, Session};
 use super::{Postgres, columns, error};
 use crate::backoff::{BackoffPolicy, Delays};
 
@@ -105,12 +105,12 @@ pub(super) fn end(session: &mut Session, place: &Place) -> Result<()> {
 }
 
 /// What the server is doing there. (Without values to bind: it is asked outside of a transaction.)
-fn in_the_server(Place { process, since }: &Place) -> String {
-    let since = match since {
-        Since::Transaction(since) => format!("xact_start = '{since}'"),
-        Since::Connection(since) => format!("backend_start = '{since}'"),
+fn in_the_server(Place { process, began }: &Place) -> String {
+    let began = match began {
+        Beginning::Transaction(at) => format!("xact_start = '{at}'"),
+        Beginning::Connection(at) => format!("backend_start = '{at}'"),
     };
-    format!("FROM pg_stat_get_activity({process}) WHERE {since}")
+    format!("FROM pg_stat_get_activity({process}) WHERE {began}")
 }
 
 /// Removes what is remembered of connections that were gone long ago.

@@ -1,14 +1,15 @@
 //! The statements that write items.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::super::super::Result;
 use super::super::rows::{Copy, TakenRow, Written};
 use super::super::store::Taker;
 use super::columns::{date, get, signed, text, uuid};
-use super::order::{self, due_date, rank_of};
-use super::session::Session;
+use super::order::{self, Place};
+use super::session::{Session, Values};
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::key::{ItemId, JobKey, QueueId};
@@ -27,7 +28,7 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) ->
          FROM item LEFT JOIN item_copy ON item_copy.item_id = item.id WHERE id = $1";
     let (state, original) = (copy.state, copy.original.0);
     let priority = i16::from(state.priority.number());
-    session.execute(
+    session.later(
         ITEM,
         &[
             &original,
@@ -41,7 +42,7 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) ->
         ],
     )?;
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    session.execute(
+    session.later(
         COPY,
         &[
             &original,
@@ -67,7 +68,8 @@ pub(super) fn write(
     let done = match (before.status, state.status) {
         (Status::New, Status::InProgress) => take(session, queue, id, (before, state), written.taken_by)?,
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
-            let ended = write_ended(session, &[(id, queue, before, *written)])? == [true];
+            let (ended, _) = write_ended(session, &[(id, queue, before, *written)], &[])?;
+            let ended = ended == [true];
             if let Some(exception) = written.exception.filter(|_| ended) {
                 write_exception(session, id, exception)?;
             }
@@ -127,45 +129,73 @@ fn executor(taker: Taker) -> Option<Uuid> {
     taker.executor.map(JobKey::to_bytes).map(uuid)
 }
 
-/// Many takes: what waited waits no longer, and is held. Their places are locked, so nobody has changed them. Answers
-/// how many were written.
-pub(super) fn write_taken(session: &mut Session, queue: QueueId, taken: &[TakenRow]) -> Result<u64> {
-    const SQL: &str = "WITH taken AS (SELECT * FROM unnest($2::bigint[], $3::smallint[], $4::bigint[], \
-         $5::timestamptz[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::uuid[]) \
-         AS t (item_id, rank, due_date, started, holder, robot, token, row_version, robot_id, executor)), \
-         gone AS (DELETE FROM item_ready USING taken WHERE item_ready.queue_id = $1 AND item_ready.rank = taken.rank \
-         AND item_ready.due_date = taken.due_date AND item_ready.item_id = taken.item_id) \
-         INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, start_processing, holder, robot, \
-         token, row_version, robot_id, executor) \
-         SELECT item_id, $1, 1, 0, false, started, holder, robot, token, row_version, robot_id, executor FROM taken \
-         ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = excluded.start_processing, \
+/// Many takes: what waited waits no longer, and is held. Their places are locked, so nobody has changed them: nothing is
+/// asked, and the statements travel with the next one.
+pub(super) fn write_taken(
+    session: &mut Session,
+    queue: QueueId,
+    taken: &[TakenRow],
+    places: &[Place],
+) -> Result<()> {
+    macro_rules! taken {
+        ($conflict:literal) => {
+            concat!(
+                "WITH gone AS (DELETE FROM item_ready WHERE ctid = ANY ($2::tid[])) \
+                 INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, start_processing, \
+                 holder, robot, token, row_version, robot_id, executor) \
+                 SELECT item_id, $1::bigint, 1, 0, false, started, holder, robot, token, row_version, robot_id, executor \
+                 FROM unnest($3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
+                 $9::bigint[], $10::uuid[]) \
+                 AS t (item_id, started, holder, robot, token, row_version, robot_id, executor)",
+                $conflict
+            )
+        };
+    }
+    const NEW: &str = taken!("");
+    const TOUCHED: &str = taken!(
+        " ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = excluded.start_processing, \
          holder = excluded.holder, robot = excluded.robot, token = excluded.token, row_version = excluded.row_version, \
-         robot_id = excluded.robot_id, executor = excluded.executor";
-    let each = || taken.iter();
-    session.execute(
-        SQL,
-        &[
-            &queue.0,
-            &each().map(|row| row.id.0).collect::<Vec<_>>(),
-            &each().map(|row| rank_of(&row.before)).collect::<Vec<_>>(),
-            &each().map(|row| due_date(&row.before)).collect::<Vec<_>>(),
-            &each().map(|row| row.after.start_processing).collect::<Vec<Option<Timestamp>>>(),
-            &each().map(|row| row.after.holder.map(|holder| holder.job.0)).collect::<Vec<_>>(),
-            &each().map(|row| robot(row.taker)).collect::<Vec<_>>(),
-            &each().map(|row| signed(row.after.token)).collect::<Vec<_>>(),
-            &each().map(|row| signed(row.after.row_version)).collect::<Vec<_>>(),
-            &each().map(|row| row.taker.robot_id).collect::<Vec<_>>(),
-            &each().map(|row| executor(row.taker)).collect::<Vec<_>>(),
-        ],
-    )
+         robot_id = excluded.robot_id, executor = excluded.executor"
+    );
+    let (mut new, mut touched) = (Vec::with_capacity(taken.len()), Vec::new());
+    let mut places = places.iter();
+    for row in taken {
+        // Both are in the order in which the items were offered.
+        let place = places.find(|place| place.id == row.id);
+        let place = place.unwrap_or_else(|| unreachable!("item {} was offered in this transaction", row.id));
+        if place.touched { &mut touched } else { &mut new }.push((place.row, row));
+    }
+    for (sql, rows) in [(NEW, new), (TOUCHED, touched)] {
+        if rows.is_empty() {
+            continue;
+        }
+        let each = || rows.iter().map(|(_, row)| row);
+        session.later(
+            sql,
+            &[
+                &queue.0,
+                &rows.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+                &each().map(|row| row.id.0).collect::<Vec<_>>(),
+                &each().map(|row| row.after.start_processing).collect::<Vec<Option<Timestamp>>>(),
+                &each().map(|row| row.after.holder.map(|holder| holder.job.0)).collect::<Vec<_>>(),
+                &each().map(|row| robot(row.taker)).collect::<Vec<_>>(),
+                &each().map(|row| signed(row.after.token)).collect::<Vec<_>>(),
+                &each().map(|row| signed(row.after.row_version)).collect::<Vec<_>>(),
+                &each().map(|row| row.taker.robot_id).collect::<Vec<_>>(),
+                &each().map(|row| executor(row.taker)).collect::<Vec<_>>(),
+            ],
+        )?;
+    }
+    Ok(())
 }
 
 /// Ends of attempts of which nothing but the row changes. Answers which were written: those whose rows are still as they
-/// are believed to be.
+/// are believed to be (the status is written so that nobody walks along all that is held instead of looking each up); and the rows of the last query `behind` it, which travels with it.
 pub(super) fn write_ended(
     session: &mut Session,
     ended: &[(ItemId, QueueId, &ItemState, Written<'_>)],
-) -> Result<Vec<bool>> {
+    behind: &[(&str, Values<'_>)],
+) -> Result<(Vec<bool>, Vec<Row>)> {
     const SQL: &str = "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
          superseded = ended.superseded, end_processing = ended.at, row_version = ended.row_version, \
          output = ended.output, progress = coalesce(ended.progress, item_state.progress), \
@@ -174,34 +204,31 @@ pub(super) fn write_ended(
          $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[]) AS ended (item_id, before, status, outcome, \
          superseded, at, row_version, output, progress, analytics, operation_id) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = ended.before \
-         AND item_state.status = 1 RETURNING item_state.item_id";
+         AND item_state.status + 0 = 1 RETURNING item_state.item_id";
     let state = || ended.iter().map(|(.., written)| written.state);
     let each = || ended.iter().map(|(.., written)| written);
     let ids: Vec<i64> = ended.iter().map(|(id, ..)| id.0).collect();
-    let rows = session.query(
-        SQL,
-        &[
-            &ids,
-            &ended.iter().map(|(_, _, before, _)| signed(before.row_version)).collect::<Vec<_>>(),
-            &state().map(|state| i16::from(state.status.number())).collect::<Vec<_>>(),
-            &state()
-                .map(|state| state.outcome.map(|outcome| i16::from(outcome.number())))
-                .collect::<Vec<_>>(),
-            &state().map(|state| state.superseded).collect::<Vec<_>>(),
-            &state().map(|state| state.end_processing).collect::<Vec<_>>(),
-            &state().map(|state| signed(state.row_version)).collect::<Vec<_>>(),
-            &each().map(|written| written.output.map(Output::as_json)).collect::<Vec<_>>(),
-            &each().map(|written| written.progress.map(text)).map(owned).collect::<Vec<_>>(),
-            &each().map(|written| written.analytics.map(Analytics::as_json)).collect::<Vec<_>>(),
-            &each().map(|written| written.operation_id.map(text)).map(owned).collect::<Vec<_>>(),
-        ],
-    )?;
+    let values: Values<'_> = &[
+        &ids,
+        &ended.iter().map(|(_, _, before, _)| signed(before.row_version)).collect::<Vec<_>>(),
+        &state().map(|state| i16::from(state.status.number())).collect::<Vec<_>>(),
+        &state().map(|state| state.outcome.map(|outcome| i16::from(outcome.number()))).collect::<Vec<_>>(),
+        &state().map(|state| state.superseded).collect::<Vec<_>>(),
+        &state().map(|state| state.end_processing).collect::<Vec<_>>(),
+        &state().map(|state| signed(state.row_version)).collect::<Vec<_>>(),
+        &each().map(|written| written.output.map(Output::as_json)).collect::<Vec<_>>(),
+        &each().map(|written| written.progress.map(text)).map(owned).collect::<Vec<_>>(),
+        &each().map(|written| written.analytics.map(Analytics::as_json)).collect::<Vec<_>>(),
+        &each().map(|written| written.operation_id.map(text)).map(owned).collect::<Vec<_>>(),
+    ];
+    let mut answers = session.together(&[&[(SQL, values)][..], behind].concat())?.into_iter();
+    let (rows, behind) = (answers.next().unwrap_or_default(), answers.next_back().unwrap_or_default());
     if rows.len() == ended.len() {
-        return Ok(vec![true; ended.len()]);
+        return Ok((vec![true; ended.len()], behind));
     }
     let written: Result<Vec<i64>> = rows.iter().map(|row| get(row, 0)).collect();
     let written = written?;
-    Ok(ids.iter().map(|id| written.contains(id)).collect())
+    Ok((ids.iter().map(|id| written.contains(id)).collect(), behind))
 }
 
 fn owned(text: Option<std::borrow::Cow<'_, str>>) -> Option<String> {
@@ -250,23 +277,21 @@ fn write_item(session: &mut Session, id: ItemId, state: &ItemState) -> Result<()
         "UPDATE item SET priority = $2, due_date = $3, defer_date = $4, holds_reference = $5 WHERE id = $1";
     let priority = i16::from(state.priority.number());
     let (due, defer) = (state.due_date.map(date), state.defer_date.map(date));
-    session.execute(SQL, &[&id.0, &priority, &due, &defer, &state.holds_reference]).map(drop)
+    session.later(SQL, &[&id.0, &priority, &due, &defer, &state.holds_reference])
 }
 
 fn write_exception(session: &mut Session, id: ItemId, exception: &ProcessingException) -> Result<()> {
     const SQL: &str = "INSERT INTO item_exception (item_id, exception_type, reason, details, image_path, creation_time) \
                        VALUES ($1, $2, $3, $4, $5, $6)";
-    session
-        .execute(
-            SQL,
-            &[
-                &id.0,
-                &i16::from(exception.exception_type.number()),
-                &text(&exception.reason),
-                &owned(exception.details.as_deref().map(text)),
-                &owned(exception.associated_image_file_path.as_deref().map(text)),
-                &date(exception.creation_time),
-            ],
-        )
-        .map(drop)
+    session.later(
+        SQL,
+        &[
+            &id.0,
+            &i16::from(exception.exception_type.number()),
+            &text(&exception.reason),
+            &owned(exception.details.as_deref().map(text)),
+            &owned(exception.associated_image_file_path.as_deref().map(text)),
+            &date(exception.creation_time),
+        ],
+    )
 }

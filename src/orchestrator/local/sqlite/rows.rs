@@ -9,10 +9,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::super::Result;
 use super::super::batch::GivenUp;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
+use super::super::store::Asked;
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
 use super::{Sqlite, error, fleet, list, order, people, prepared, row_count};
 use crate::crash_point::crash_point;
+use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{EventAction, Recorded};
@@ -33,7 +35,7 @@ use rusqlite::types::Type;
 const STEPS_BETWEEN_LOOKS: i32 = 20_000;
 
 impl Rows for Sqlite {
-    fn begin(&mut self) -> Result<()> {
+    fn begin(&mut self, _operations: &[Asked], _clock: &dyn Clock) -> Result<()> {
         self.reopen_if_broken()?;
         if !self.connection.is_autocommit() {
             self.rollback(); // a transaction that ended in a panic

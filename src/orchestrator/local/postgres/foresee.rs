@@ -1,0 +1,182 @@
+//! What a transaction will ask for, asked when it begins: each question by itself is a way to the database and back.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::super::super::Result;
+use super::super::store::{Asked, Operation};
+use super::columns::{get, text};
+use super::order::{self, Ask, Offered};
+use super::session::{Question, Value};
+use super::{Postgres, QueuesLock, fleet, people};
+use crate::model::job::Job;
+use crate::model::key::{FolderId, JobKey, QueueId};
+use crate::model::queue::{QueueDefinition, folded};
+
+pub(super) const IDS: &str = "SELECT nextval('item_id') FROM generate_series(1, $1::bigint)";
+
+/// So many queues and jobs at the most; the others are looked up when it is their turn.
+const MOST: usize = 4;
+
+/// What will be asked for.
+#[derive(Default)]
+pub(super) struct Foresight {
+    queues: Vec<(FolderId, String)>,
+    jobs: Vec<JobKey>,
+    ids: i64,
+    /// There is nothing but takes of one queue: how many items they want.
+    takes: Option<i64>,
+}
+
+/// What was answered. Nobody else changes it until the transaction ends.
+#[derive(Default)]
+pub(super) struct Foreseen {
+    queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
+    jobs: Vec<Job>,
+}
+
+impl Foresight {
+    /// Where queues are changed nothing is foreseen, because their lock is to be had alone; neither in somebody else's
+    /// transaction, which keeps nobody waiting.
+    pub(super) fn of(operations: &[Asked], store: &Postgres) -> Self {
+        let mut foresight = Self::default();
+        if store.session.is_lent() || operations.iter().any(|asked| asked.operation.changes_queues()) {
+            return foresight;
+        }
+        foresight.takes = takes_alone(operations);
+        // A take that finds nothing does not ask for its job: to lock it is to write.
+        let reports = operations.iter().any(|asked| matches!(asked.operation, Operation::Report(_)));
+        let locks = reports || foresight.takes.is_some();
+        for Asked { within, operation } in operations {
+            match operation {
+                Operation::Take(take) => {
+                    foresight.queue(within.folder, &take.queue);
+                    let job = take.taker.job;
+                    if locks && job != JobKey::CALLER && !foresight.jobs.contains(&job) {
+                        foresight.jobs.push(job);
+                    }
+                }
+                Operation::Add { queue, .. } => {
+                    foresight.queue(within.folder, queue);
+                    foresight.ids += 1;
+                }
+                Operation::BulkAdd { queue, .. } => foresight.queue(within.folder, queue),
+                _ => {}
+            }
+        }
+        foresight.jobs.truncate(MOST);
+        foresight.jobs.sort_by_key(|job| job.number().0); // everybody locks in this order
+        // Where there must be no gaps, each is asked for when it is needed.
+        foresight.ids = if store.most_ids > 1 { foresight.ids.min(store.most_ids) } else { 0 };
+        foresight
+    }
+
+    fn queue(&mut self, folder: FolderId, name: &str) {
+        let is_known = self.queues.iter().any(|(known, queue)| *known == folder && queue == name);
+        if !is_known && self.queues.len() < MOST {
+            self.queues.push((folder, name.to_owned()));
+        }
+    }
+
+    /// The walk along what waits.
+    fn walk(&self, count: i64, now: Option<Timestamp>) -> Vec<Question> {
+        let Some((folder, name)) = self.queues.first() else { return Vec::new() };
+        let name = || Box::new(text(&folded(name)).into_owned());
+        let promote = vec![Box::new(folder.0) as Value, name(), Box::new(now)];
+        let next = vec![Box::new(folder.0) as Value, name(), Box::new(count)];
+        vec![
+            Question { sql: order::PROMOTE_OF_NAMED.into(), values: promote },
+            Question { sql: order::NEXT_OF_NAMED.into(), values: next },
+        ]
+    }
+
+    /// The queues' lock comes first: they stay as they are for as long as it is shared. `now`: where the database's clock does
+    /// not decide.
+    pub(super) fn questions(&self, store: &Postgres, now: Option<Timestamp>) -> Vec<Question> {
+        let lock = (!self.queues.is_empty()).then(|| store.sharing_queues());
+        let queues = self.queues.iter().map(|(folder, name)| people::ask_queue_named(*folder, name));
+        let walk = self.takes.iter().flat_map(|count| self.walk(*count, now));
+        let jobs = self.jobs.iter().map(|job| match (self.takes, self.queues.first()) {
+            (Some(_), Some((folder, name))) => fleet::ask_job_if_some(*job, *folder, name),
+            _ => fleet::ask_job(*job),
+        });
+        let ids = (self.ids > 0).then(|| Question { sql: IDS.into(), values: vec![Box::new(self.ids)] });
+        lock.into_iter().chain(queues).chain(walk).chain(jobs).chain(ids).collect()
+    }
+}
+
+/// How many items are wanted, where there is nothing but takes of one queue, whatever the references.
+fn takes_alone(operations: &[Asked]) -> Option<i64> {
+    let mut wanted: Option<(FolderId, &str, usize)> = None;
+    for Asked { within, operation } in operations {
+        let Operation::Take(take) = operation else { return None };
+        let (folder, queue, count) = wanted.unwrap_or((within.folder, &take.queue, 0));
+        if take.reference.is_some() || (within.folder, &*take.queue) != (folder, queue) {
+            return None;
+        }
+        wanted = Some((folder, queue, count.saturating_add(take.count)));
+    }
+    wanted.map(|(.., count)| i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+impl Postgres {
+    /// What was answered to the questions. What is not there is asked for again, and refused, when it is its turn.
+    pub(super) fn see(&mut self, foresight: Foresight, answers: Vec<Vec<Row>>) -> Result<()> {
+        let mut answers = answers.into_iter();
+        if !foresight.queues.is_empty() {
+            answers.next();
+            self.queues = QueuesLock::Shared;
+        }
+        for (folder, name) in foresight.queues {
+            let row = answers.next().and_then(|rows| rows.into_iter().next());
+            if let Some(queue) = people::one_queue(row)? {
+                self.foreseen.queues.push((folder, name, queue));
+            }
+        }
+        if let Some(count) = foresight.takes {
+            let rows = answers.nth(1).unwrap_or_default(); // what has come of age is not answered
+            if let Some((.., queue)) =
+                self.foreseen.queues.first().filter(|(.., queue)| queue.limits.is_none())
+            {
+                self.offered =
+                    Some(Offered { ask: Ask { queue: queue.id.0, count }, items: order::offered(&rows)? });
+            }
+        }
+        for _ in foresight.jobs {
+            for row in answers.next().iter().flatten() {
+                self.foreseen.jobs.push(fleet::read_job(row)?);
+            }
+        }
+        for row in answers.next().iter().flatten() {
+            self.ids.push_back(get(row, 0)?);
+        }
+        Ok(())
+    }
+}
+
+impl Foreseen {
+    pub(super) fn queue_named(&self, folder: FolderId, name: &str) -> Option<Arc<QueueDefinition>> {
+        let named = self.queues.iter().find(|(known, queue, _)| *known == folder && queue == name);
+        named.map(|(.., queue)| queue.clone())
+    }
+
+    pub(super) fn queue(&self, id: QueueId) -> Option<Arc<QueueDefinition>> {
+        self.queues.iter().map(|(.., queue)| queue).find(|queue| queue.id == id).cloned()
+    }
+
+    pub(super) fn job(&self, key: JobKey) -> Option<Job> {
+        self.jobs.iter().find(|job| job.key == key).cloned()
+    }
+
+    /// Queues are about to be changed.
+    pub(super) fn forget_queues(&mut self) {
+        self.queues.clear();
+    }
+
+    /// A job is changed.
+    pub(super) fn forget_jobs(&mut self) {
+        self.jobs.clear();
+    }
+}

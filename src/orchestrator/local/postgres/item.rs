@@ -1,0 +1,81 @@
+//! One item, as people see it, and what happened to it.
+
+use super::super::super::Result;
+use super::Postgres;
+use super::columns::{self, get, item_columns, numbered, signed, state_joins};
+use crate::model::exception::{ExceptionType, ProcessingException};
+use crate::model::history::{EventAction, Recorded};
+use crate::model::item::QueueItem;
+use crate::model::key::{ItemId, JobKey};
+use crate::model::status::{ReviewStatus, Status};
+
+impl Postgres {
+    pub(super) fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
+        self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
+    }
+
+    pub(super) fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            item_columns!(),
+            " FROM item",
+            state_joins!(),
+            " WHERE item.id = $1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND NOT queue.deleted)"
+        );
+        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+        let (state, mut item) = columns::item(&row)?;
+        if state.outcome.is_some() {
+            item.processing_exception = self.exception(id)?;
+        }
+        if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
+            let job = self.session.query_opt("SELECT key FROM job WHERE number = $1", &[&holder.job.0])?;
+            let key = |row| get(&row, 0).map(columns::bytes).map(JobKey::from_bytes);
+            item.executor_job = job.map(key).transpose()?;
+        }
+        Ok(Some(*item))
+    }
+
+    fn exception(&mut self, id: ItemId) -> Result<Option<ProcessingException>> {
+        const SQL: &str = "SELECT exception_type, reason, details, image_path, creation_time FROM item_exception \
+                           WHERE item_id = $1";
+        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+        let kind = numbered!(&row, 0, ExceptionType)?;
+        let record = ProcessingException::new(kind, get::<String>(&row, 1)?, get(&row, 4)?);
+        Ok(Some(record.details(get(&row, 2)?).image(get(&row, 3)?)))
+    }
+
+    pub(super) fn record_event(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let Recorded { version, at, action, status, review_status, user_id } = event;
+        let number = |number: u8| i16::from(number);
+        self.session.later(
+            SQL,
+            &[
+                &id.0,
+                &signed(*version),
+                at,
+                &number(action.number()),
+                &number(status.number()),
+                &number(review_status.number()),
+                user_id,
+            ],
+        )
+    }
+
+    pub(super) fn recorded_events(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
+                           WHERE item_id = $1 ORDER BY version";
+        let read = |row: &tokio_postgres::Row| {
+            Ok(Recorded {
+                version: get::<i64>(row, 0)?.unsigned_abs(),
+                at: get(row, 1)?,
+                action: numbered!(row, 2, EventAction)?,
+                status: numbered!(row, 3, Status)?,
+                review_status: numbered!(row, 4, ReviewStatus)?,
+                user_id: get(row, 5)?,
+            })
+        };
+        self.session.query(SQL, &[&id.0])?.iter().map(read).collect()
+    }
+}
