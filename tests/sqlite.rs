@@ -68,7 +68,7 @@ async fn a_url_says_what_is_wrong_with_it() {
         (
             "postgres://user:secret@127.0.0.1:1/db",
             ErrorKind::Unavailable,
-            "the connection to the database db was lost",
+            "the database db cannot be reached",
         ),
         #[cfg(feature = "postgres")]
         (

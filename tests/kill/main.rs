@@ -35,22 +35,31 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[Test] = &[
-    ("a_process_may_end_at_any_crash_point", points::at_every_point),
-    ("a_process_may_be_killed_at_any_instant", random::at_random_instants),
-    ("a_ledger_that_loses_its_end_is_found_out", random::negative_control),
+/// Two rows that go on beside each other: the one waits while the other computes.
+const BESIDE_EACH_OTHER: [&[Test]; 2] = [
+    &[
+        ("a_process_may_end_at_any_crash_point", points::at_every_point),
+        ("a_process_may_be_killed_at_any_instant", random::at_random_instants),
+        ("a_ledger_that_loses_its_end_is_found_out", random::negative_control),
+    ],
+    &[
+        #[cfg(feature = "postgres")]
+        ("on_postgres_a_process_may_be_killed_at_any_instant", random::on_postgres),
+        #[cfg(feature = "postgres")]
+        ("the_database_may_stop_at_any_instant", outage::immediate_stops),
+    ],
+];
+
+/// Those that have the machine to themselves, because they say how long something takes.
+const ALONE: &[Test] = &[
     ("what_a_killed_process_held_is_free_within_two_seconds_by_its_lock_file", recovery::by_the_lock_file),
     ("what_a_killed_process_held_is_free_within_its_lease_and_a_second", recovery::by_the_lease),
     ("nothing_is_abandoned_while_its_process_lives_and_beats", recovery::no_false_abandonment),
-    #[cfg(feature = "postgres")]
-    ("on_postgres_a_process_may_be_killed_at_any_instant", random::on_postgres),
     #[cfg(feature = "postgres")]
     (
         "on_postgres_what_a_killed_process_held_is_free_within_its_lease_and_a_second",
         recovery::by_the_lease_on_postgres,
     ),
-    #[cfg(feature = "postgres")]
-    ("the_database_may_stop_at_any_instant", outage::immediate_stops),
     #[cfg(feature = "postgres")]
     ("a_standby_may_take_over_at_any_instant", outage::failovers),
 ];
@@ -61,21 +70,26 @@ fn main() {
         return victim::main(&arguments[1..]);
     }
     if arguments.iter().any(|word| word == "--list") {
-        TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
+        BESIDE_EACH_OTHER.into_iter().flatten().chain(ALONE).for_each(|(name, _)| println!("{name}: test"));
         return;
     }
     let wanted: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let mut failed = Vec::new();
-    for (name, test) in TESTS {
-        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        let started = std::time::Instant::now();
-        let passed = std::panic::catch_unwind(test).is_ok();
-        println!("test {name} ... {} ({:.1?})", if passed { "ok" } else { "FAILED" }, started.elapsed());
-        if !passed {
-            failed.push(name);
-        }
-    }
+    let run = |tests: &[Test]| -> Vec<&'static str> {
+        let is_wanted =
+            |(name, _): &&Test| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
+        tests.iter().filter(is_wanted).filter(|test| !passes(test)).map(|(name, _)| *name).collect()
+    };
+    let mut failed = std::thread::scope(|scope| {
+        let beside = BESIDE_EACH_OTHER.map(|tests| scope.spawn(|| run(tests)));
+        beside.into_iter().flat_map(|running| running.join().unwrap()).collect::<Vec<_>>()
+    });
+    failed.extend(run(ALONE));
     assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+fn passes((name, test): &Test) -> bool {
+    let started = std::time::Instant::now();
+    let passed = std::panic::catch_unwind(test).is_ok();
+    println!("test {name} ... {} ({:.1?})", if passed { "ok" } else { "FAILED" }, started.elapsed());
+    passed
 }
