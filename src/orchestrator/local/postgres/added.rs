@@ -1,6 +1,7 @@
 //! New items, column by column: many are inserted by one statement.
 
 use jiff::Timestamp;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::super::Result;
@@ -34,6 +35,9 @@ pub(super) struct Added {
     rank: Vec<Option<i16>>,
     due_at: Vec<i64>,
 }
+
+/// So many and more are copied into the tables, which costs the server less, and a way there and back more.
+const COPIED: usize = 100;
 
 /// Both tables in one statement: an item is never in one of them alone.
 const SQL: &str = "WITH added AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::timestamptz[], \
@@ -80,9 +84,12 @@ impl Added {
         is_plain
     }
 
-    /// Inserts all of them, before the next statement.
+    /// Inserts all of them: before the next statement, or now where they are many.
     pub(super) fn insert(&mut self, session: &mut Session) -> Result<()> {
         let all = std::mem::take(self);
+        if all.id.len() >= COPIED && session.copies() {
+            return all.copy(session);
+        }
         session.later(
             SQL,
             &[
@@ -104,5 +111,53 @@ impl Added {
                 &all.due_at,
             ],
         )
+    }
+
+    fn copy(&self, session: &mut Session) -> Result<()> {
+        const ITEMS: &str = "COPY item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
+             holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
+             FROM STDIN BINARY";
+        const READY: &str = "COPY item_ready (queue_id, rank, due_date, item_id, touched) FROM STDIN BINARY";
+        const ITEM: [Type; 14] = [
+            Type::INT8,
+            Type::INT8,
+            Type::INT2,
+            Type::TIMESTAMPTZ,
+            Type::TIMESTAMPTZ,
+            Type::TIMESTAMPTZ,
+            Type::TIMESTAMPTZ,
+            Type::BOOL,
+            Type::UUID,
+            Type::TEXT,
+            Type::TEXT,
+            Type::UUID,
+            Type::TEXT,
+            Type::INT2,
+        ];
+        const PLACE: [Type; 5] = [Type::INT8, Type::INT2, Type::INT8, Type::INT8, Type::BOOL];
+        let items = (0..self.id.len()).map(|at| -> [&(dyn ToSql + Sync); 14] {
+            [
+                &self.id[at],
+                &self.queue_id[at],
+                &self.priority[at],
+                &self.due_date[at],
+                &self.defer_date[at],
+                &self.risk_sla_date[at],
+                &self.creation_time[at],
+                &self.holds_reference[at],
+                &self.unique_key[at],
+                &self.reference[at],
+                &self.content[at],
+                &self.creator_job[at],
+                &self.parent_operation_id[at],
+                &self.source[at],
+            ]
+        });
+        session.copy(ITEMS, &ITEM, items)?;
+        let ready = (0..self.id.len()).filter_map(|at| -> Option<[&(dyn ToSql + Sync); 5]> {
+            let rank = self.rank[at].as_ref()?;
+            Some([&self.queue_id[at], rank, &self.due_at[at], &self.id[at], &false])
+        });
+        session.copy(READY, &PLACE, ready)
     }
 }

@@ -8,6 +8,7 @@ use std::error::Error;
 
 use bytes::BytesMut;
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
@@ -310,6 +311,28 @@ impl Way {
                 expect_reply!(lent.ask(What::Execute(statement.clone(), values)).await, Reply::Count(count) => count)
             }
         }
+    }
+
+    /// Whether rows can be copied into a table: on a connection of our own.
+    pub(super) fn copies(&self) -> bool {
+        matches!(self, Self::Own { pooled: false, .. })
+    }
+
+    pub(super) async fn copy<'r, const N: usize>(
+        &self,
+        statement: &Prepared,
+        types: &[Type; N],
+        rows: impl Iterator<Item = [&'r (dyn ToSql + Sync); N]>,
+    ) -> Sql<()> {
+        let (Self::Own { client, .. }, Prepared::Kept(statement)) = (self, statement) else {
+            unreachable!("rows are copied on a connection of our own")
+        };
+        let sink = client.copy_in(statement).await?;
+        let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, types));
+        for row in rows {
+            writer.as_mut().write(&row).await?;
+        }
+        writer.finish().await.map(drop)
     }
 
     pub(super) async fn batch_execute(&self, sql: &str) -> Sql<()> {

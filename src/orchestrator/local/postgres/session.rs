@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
@@ -394,6 +394,24 @@ impl Session {
         self.on(async |open| {
             let statement = open.statement(sql).await?;
             open.behind(async |client| client.execute(&statement, values).await).await
+        })
+    }
+
+    /// Whether rows can be copied here.
+    pub(super) fn copies(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.client.copies())
+    }
+
+    /// Copies rows into a table.
+    pub(super) fn copy<'r, const N: usize>(
+        &mut self,
+        sql: &str,
+        types: &[Type; N],
+        rows: impl Iterator<Item = [&'r (dyn ToSql + Sync); N]>,
+    ) -> Result<()> {
+        self.on(async |open| {
+            let statement = open.statement(sql).await?;
+            open.behind(async |client| client.copy(&statement, types, rows).await).await
         })
     }
 
