@@ -190,7 +190,8 @@ pub(super) fn write_taken(
 }
 
 /// Ends of attempts of which nothing but the row changes. Answers which were written: those whose rows are still as they
-/// are believed to be (the status is written so that nobody walks along all that is held instead of looking each up); and the rows of the last query `behind` it, which travels with it.
+/// are believed to be; and the rows of the last query `behind` it, which travels with it. (`status + 0`: each row is looked up,
+/// and nobody walks along the index of all that is held.)
 pub(super) fn write_ended(
     session: &mut Session,
     ended: &[(ItemId, QueueId, &ItemState, Written<'_>)],
