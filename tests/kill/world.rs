@@ -226,7 +226,10 @@ async fn damage_of_database(url: &str) -> Vec<String> {
     tokio::spawn(connection);
     client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
     let mut damage = Vec::new();
-    for sql in DAMAGE {
+    let unnamed = "SELECT 'item ' || item_id || ' is held, and no claim of its job names it' FROM item_state \
+                   WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
+                   WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))";
+    for sql in DAMAGE.into_iter().chain([unnamed]) {
         damage.extend(client.query(sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
     }
     damage

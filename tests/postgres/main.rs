@@ -3,6 +3,7 @@
 
 #![cfg(feature = "postgres")]
 
+mod claims;
 mod operations;
 mod order;
 #[path = "../support/mod.rs"]

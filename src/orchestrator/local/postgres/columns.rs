@@ -18,26 +18,58 @@ use crate::model::lifecycle::ItemState;
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
 
-/// The columns of an item's state, in the order in which [`state`] reads them. A macro, so that statements are
+/// The columns that the rules look at, in the order in which [`state`] reads them. A macro, so that statements are
 /// put together when the crate is compiled.
 macro_rules! state_columns {
     () => {
-        "item.id, item.queue_id, item.priority, item.due_date, item.defer_date, item.creation_time, \
-         item.holds_reference, item_state.status, item_state.review_status, outcome, superseded, start_processing, \
-         end_processing, reviewer_user_id, holder, token, row_version, retry_number, manual_retry_number, \
-         seconds_in_previous_attempts"
+        concat!(
+            $crate::orchestrator::local::postgres::columns::ruled_columns!(),
+            ", ",
+            $crate::orchestrator::local::postgres::columns::happened_columns!()
+        )
     };
 }
 pub(super) use state_columns;
+
+/// Those of them that are in the table `item`.
+macro_rules! ruled_columns {
+    () => {
+        "item.id, item.queue_id, item.priority, item.due_date, item.defer_date, item.creation_time, \
+         item.holds_reference"
+    };
+}
+pub(super) use ruled_columns;
+
+/// And those that are not: what happened to the item.
+macro_rules! happened_columns {
+    () => {
+        "item_state.status, item_state.review_status, outcome, superseded, start_processing, end_processing, \
+         reviewer_user_id, holder, token, row_version, retry_number, manual_retry_number, seconds_in_previous_attempts"
+    };
+}
+pub(super) use happened_columns;
+
+/// All columns of an item to which nothing ever happened, in the order in which [`new_item`] reads them.
+macro_rules! new_item_columns {
+    () => {
+        concat!(
+            $crate::orchestrator::local::postgres::columns::ruled_columns!(),
+            ", item.unique_key, item.reference, item.risk_sla_date, item.content, item.creator_job, \
+             item.parent_operation_id"
+        )
+    };
+}
+pub(super) use new_item_columns;
 
 /// All columns of an item, in the order in which [`item`] reads them.
 macro_rules! item_columns {
     () => {
         concat!(
-            $crate::orchestrator::local::postgres::columns::state_columns!(),
-            ", item.unique_key, chain_key, item.reference, item.risk_sla_date, ancestor_id, manual_ancestor_id, \
-             item.content, output, progress, robot, robot_id, executor, analytics, operation_id, item.creator_job, \
-             item.parent_operation_id"
+            $crate::orchestrator::local::postgres::columns::new_item_columns!(),
+            ", ",
+            $crate::orchestrator::local::postgres::columns::happened_columns!(),
+            ", chain_key, ancestor_id, manual_ancestor_id, output, progress, robot, robot_id, executor, analytics, \
+             operation_id"
         )
     };
 }
@@ -52,7 +84,10 @@ macro_rules! state_joins {
 }
 pub(super) use state_joins;
 
-const STATE_COLUMNS: usize = 20;
+/// How many columns each of them has.
+const RULED: usize = 7;
+const OF_NEW_ITEM: usize = 13;
+const HAPPENED: usize = 13;
 
 pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, at: usize) -> Result<T> {
     row.try_get(at).map_err(unreadable)
@@ -134,86 +169,113 @@ fn small(number: i64) -> u32 {
 }
 
 pub(super) fn state(row: &Row) -> Result<(ItemId, QueueId, ItemState)> {
-    let mut state = ItemState {
+    let mut state = new_state(row)?;
+    happened(row, RULED, &mut state)?;
+    Ok((ItemId(get(row, 0)?), QueueId(get(row, 1)?), state))
+}
+
+fn new_state(row: &Row) -> Result<ItemState> {
+    Ok(ItemState {
         holds_reference: get(row, 6)?,
         due_date: get(row, 3)?,
         defer_date: get(row, 4)?,
         ..ItemState::untouched(numbered!(row, 2, Priority)?, get(row, 5)?)
-    };
-    if get::<Option<i16>>(row, 7)?.is_some() {
-        what_became_of(row, &mut state)?;
-    }
-    if let Some(retry_number) = get::<Option<i32>>(row, 17)? {
-        state.retry_number = small(retry_number.into());
-        state.manual_retry_number = small(get::<i32>(row, 18)?.into());
-        state.seconds_in_previous_attempts = small(get(row, 19)?);
-    }
-    Ok((ItemId(get(row, 0)?), QueueId(get(row, 1)?), state))
+    })
 }
 
-fn what_became_of(row: &Row, state: &mut ItemState) -> Result<()> {
-    let outcome: Option<i16> = get(row, 9)?;
-    let holder: Option<i64> = get(row, 14)?;
-    state.status = numbered!(row, 7, Status)?;
-    state.review_status = numbered!(row, 8, ReviewStatus)?;
-    state.outcome =
-        outcome.map(|outcome| Outcome::from_number(outcome.into())).transpose().map_err(unreadable)?;
-    state.superseded = get(row, 10)?;
-    state.start_processing = get(row, 11)?;
-    state.end_processing = get(row, 12)?;
-    state.reviewer_user_id = get(row, 13)?;
-    state.token = unsigned(get(row, 15)?);
-    state.holder = holder.map(|job| Holder { job: JobNumber(job), token: state.token });
-    state.row_version = unsigned(get(row, 16)?);
+/// What happened to an item, in the columns from the one at `first` on.
+fn happened(row: &Row, first: usize, state: &mut ItemState) -> Result<()> {
+    let at = |column: usize| first + column;
+    if get::<Option<i16>>(row, at(0))?.is_some() {
+        let outcome: Option<i16> = get(row, at(2))?;
+        let holder: Option<i64> = get(row, at(7))?;
+        state.status = numbered!(row, at(0), Status)?;
+        state.review_status = numbered!(row, at(1), ReviewStatus)?;
+        state.outcome =
+            outcome.map(|outcome| Outcome::from_number(outcome.into())).transpose().map_err(unreadable)?;
+        state.superseded = get(row, at(3))?;
+        state.start_processing = get(row, at(4))?;
+        state.end_processing = get(row, at(5))?;
+        state.reviewer_user_id = get(row, at(6))?;
+        state.token = unsigned(get(row, at(8))?);
+        state.holder = holder.map(|job| Holder { job: JobNumber(job), token: state.token });
+        state.row_version = unsigned(get(row, at(9))?);
+    }
+    if let Some(retry_number) = get::<Option<i32>>(row, at(10))? {
+        state.retry_number = small(retry_number.into());
+        state.manual_retry_number = small(get::<i32>(row, at(11))?.into());
+        state.seconds_in_previous_attempts = small(get(row, at(12))?);
+    }
     Ok(())
+}
+
+/// An item to which nothing ever happened.
+pub(super) fn new_item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
+    let state = new_state(row)?;
+    Ok((state, Box::new(view(row, &state)?)))
 }
 
 /// The item as people see it, but for its exception and its job: these stand elsewhere.
 pub(super) fn item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
-    let (id, queue_id, state) = state(row)?;
-    let at = |column: usize| STATE_COLUMNS + column;
-    let key = |uuid: Uuid| ItemKey::from_bytes(bytes(uuid));
-    let job = |uuid: Uuid| JobKey::from_bytes(bytes(uuid));
-    let unique_key = key(get(row, at(0))?);
-    let held = state.holder.is_some();
-    let robot: Option<i64> = get(row, at(9))?;
-    let robot_id: Option<i64> = get(row, at(10))?;
-    let executor: Option<Uuid> = get(row, at(11))?;
-    let item = QueueItem {
-        id,
+    let mut state = new_state(row)?;
+    happened(row, OF_NEW_ITEM, &mut state)?;
+    let mut item = Box::new(view(row, &state)?);
+    let at = |column: usize| OF_NEW_ITEM + HAPPENED + column;
+    if let Some(chain_key) = get::<Option<Uuid>>(row, at(0))? {
+        item.key = ItemKey::from_bytes(bytes(chain_key));
+    }
+    item.ancestor_id = get::<Option<i64>>(row, at(1))?.map(ItemId);
+    item.manual_ancestor_id = get::<Option<i64>>(row, at(2))?.map(ItemId);
+    item.output = get::<Option<&str>>(row, at(3))?.map(Output::from_stored);
+    item.progress = get(row, at(4))?;
+    if state.holder.is_some() {
+        item.robot = get::<Option<i64>>(row, at(5))?.map(small);
+        item.robot_id = get(row, at(6))?;
+        item.executor_job = get::<Option<Uuid>>(row, at(7))?.map(bytes).map(JobKey::from_bytes);
+    }
+    item.analytics = get::<Option<&str>>(row, at(8))?.map(Analytics::from_stored);
+    item.operation_id = get(row, at(9))?;
+    Ok((state, item))
+}
+
+/// What the table `item` and its state know of it.
+fn view(row: &Row, state: &ItemState) -> Result<QueueItem> {
+    let at = |column: usize| RULED + column;
+    let unique_key = ItemKey::from_bytes(bytes(get(row, at(0))?));
+    Ok(QueueItem {
+        id: ItemId(get(row, 0)?),
         unique_key,
-        key: get::<Option<Uuid>>(row, at(1))?.map_or(unique_key, key),
-        queue_id,
+        key: unique_key,
+        queue_id: QueueId(get(row, 1)?),
         status: state.status,
         review_status: state.review_status,
         reviewer_user_id: state.reviewer_user_id,
         priority: state.priority,
-        reference: get(row, at(2))?,
-        specific_content: SpecificContent::from_stored(get::<&str>(row, at(6))?),
-        output: get::<Option<&str>>(row, at(7))?.map(Output::from_stored),
+        reference: get(row, at(1))?,
+        specific_content: SpecificContent::from_stored(get::<&str>(row, at(3))?),
+        output: None,
         processing_exception: None,
         outcome: state.outcome,
         due_date: state.due_date,
         defer_date: state.defer_date,
-        risk_sla_date: get(row, at(3))?,
+        risk_sla_date: get(row, at(2))?,
         creation_time: state.creation_time,
         start_processing: state.start_processing,
         end_processing: state.end_processing,
         seconds_in_previous_attempts: state.seconds_in_previous_attempts,
         retry_number: state.retry_number,
-        ancestor_id: get::<Option<i64>>(row, at(4))?.map(ItemId),
+        ancestor_id: None,
         manual_retry_number: state.manual_retry_number,
-        manual_ancestor_id: get::<Option<i64>>(row, at(5))?.map(ItemId),
+        manual_ancestor_id: None,
         is_superseded: state.superseded,
-        progress: get(row, at(8))?,
-        executor_job: executor.filter(|_| held).map(job),
-        robot: robot.filter(|_| held).map(small),
-        robot_id: robot_id.filter(|_| held),
-        creator_job: get::<Option<Uuid>>(row, at(14))?.map(job),
-        analytics: get::<Option<&str>>(row, at(12))?.map(Analytics::from_stored),
-        operation_id: get(row, at(13))?,
-        parent_operation_id: get(row, at(15))?,
+        progress: None,
+        executor_job: None,
+        robot: None,
+        robot_id: None,
+        creator_job: get::<Option<Uuid>>(row, at(4))?.map(bytes).map(JobKey::from_bytes),
+        analytics: None,
+        operation_id: None,
+        parent_operation_id: get(row, at(5))?,
         row_version: state.row_version,
-    };
-    Ok((state, Box::new(item)))
+    })
 }

@@ -1,4 +1,4 @@
-//! The statements of the fleet: jobs, what they hold, and what of a queue was started lately.
+//! The statements of the fleet: jobs, and what of a queue was started lately.
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,9 @@ use super::order;
 use super::people::{as_json, duration, json, micros_of, small};
 use super::session::{Question, Session, Value};
 use crate::model::job::{Job, JobState, NewJob};
-use crate::model::key::{FolderId, ItemId, JobKey, JobNumber, QueueId};
+use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::limits::Starts;
 use crate::model::queue::folded;
-use crate::model::robot::Held;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
                    end_time, info, folder_id, figures FROM job";
@@ -118,22 +117,6 @@ pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) 
         "{JOB} WHERE $2::bigint IS NULL OR folder_id = $2 ORDER BY start_time DESC, key DESC LIMIT $1"
     );
     session.query(&sql, &[&limit, &folder.map(|folder| folder.0)])?.iter().map(read_job).collect()
-}
-
-/// What a job holds, the oldest first.
-pub(super) fn held_items(session: &mut Session, job: JobNumber) -> Result<Vec<Held>> {
-    const SQL: &str = "SELECT item.id, item.reference, item_state.robot, item_state.start_processing FROM item_state \
-                       JOIN item ON item.id = item_state.item_id \
-                       WHERE item_state.holder = $1 AND item_state.status = 1 ORDER BY item.id";
-    let read = |row: &Row| {
-        Ok(Held {
-            item: ItemId(get(row, 0)?),
-            reference: get(row, 1)?,
-            robot: get::<Option<i64>>(row, 2)?.map(small),
-            since: get(row, 3)?,
-        })
-    };
-    session.query(SQL, &[&job.0])?.iter().map(read).collect()
 }
 
 // Limits

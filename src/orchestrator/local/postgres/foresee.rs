@@ -137,11 +137,10 @@ impl Postgres {
         }
         if let Some(count) = foresight.takes {
             let rows = answers.nth(1).unwrap_or_default(); // what has come of age is not answered
-            if let Some((.., queue)) =
-                self.foreseen.queues.first().filter(|(.., queue)| queue.limits.is_none())
-            {
-                self.offered =
-                    Some(Offered { ask: Ask { queue: queue.id.0, count }, items: order::offered(&rows)? });
+            let named = self.foreseen.queues.first().filter(|(.., queue)| queue.limits.is_none());
+            if let Some(queue) = named.map(|(.., queue)| queue.id) {
+                let items = order::offered(&mut self.session, &rows)?;
+                self.offered = Some(Offered { ask: Ask { queue: queue.0, count }, items });
             }
         }
         for _ in foresight.jobs {

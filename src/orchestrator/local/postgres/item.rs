@@ -1,17 +1,45 @@
 //! One item, as people see it, and what happened to it.
 
-use super::super::super::Result;
-use super::Postgres;
-use super::columns::{self, get, item_columns, numbered, signed, state_joins};
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::rows::Row;
+use super::columns::{self, get, item_columns, numbered, signed, state_columns, state_joins};
+use super::{Postgres, order};
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{EventAction, Recorded};
 use crate::model::item::QueueItem;
 use crate::model::key::{ItemId, JobKey};
 use crate::model::status::{ReviewStatus, Status};
 
+/// How often a row is read again because somebody changed it before it was locked.
+const MOST_READS: u32 = 1_000;
+
 impl Postgres {
     pub(super) fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
         self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
+    }
+
+    /// The part of an item's row that the rules look at. Whoever is about to change it holds its lock.
+    pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<Row>> {
+        const SQL: &str =
+            concat!("SELECT ", state_columns!(), " FROM item", state_joins!(), " WHERE item.id = $1");
+        const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
+        for _ in 0..MOST_READS {
+            let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+            let (_, queue, state) = columns::state(&row)?;
+            let still_so = if !self.writes {
+                true
+            } else if state.status == Status::New {
+                order::lock(&mut self.session, queue, id, &state)?
+            } else {
+                let version = self.session.query_opt(LOCK, &[&id.0])?;
+                version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
+            };
+            if still_so {
+                return Ok(Some(Row { queue, state }));
+            }
+        }
+        let message = format!("item {id} is changed by others all the time");
+        Err(OrchestratorError::new(ErrorKind::Unavailable, message))
     }
 
     pub(super) fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {

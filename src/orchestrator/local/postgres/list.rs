@@ -7,7 +7,7 @@
 //! | state | where |
 //! |---|---|
 //! | New | `item_ready` and `item_deferred`; when there are many, the items from the first of them on |
-//! | InProgress | the index of what is held |
+//! | InProgress | the claims |
 //! | Successful | `item_state`, by id: nearly all of its rows ended well |
 //! | the others | the index of what people look for |
 //!
@@ -18,6 +18,7 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::super::rows::List;
+use super::claims::HELD;
 use super::columns::{date, get, numbered, text, uuid};
 use super::people;
 use super::query::{self, Bound, bind};
@@ -117,10 +118,17 @@ fn place(
                 )
             }
         }
-        // The numbers stand in the text, so that it is seen that the index has all of them.
-        _ => format!(
+        Status::InProgress => format!(
+            "{HELD} AS held JOIN item_state ON item_state.item_id = held.item_id JOIN item ON item.id = held.item_id{copies} \
+             WHERE item_state.queue_id = {queue_value} AND {rest}"
+        ),
+        Status::Successful => format!(
             "item_state JOIN item ON item.id = item_state.item_id{copies} \
              WHERE item_state.queue_id = {queue_value} AND item_state.status = {number} AND {rest}"
+        ),
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
+            "item_state JOIN item ON item.id = item_state.item_id{copies} \
+             WHERE item_state.queue_id = {queue_value} AND item_state.attention = {number} AND {rest}"
         ),
     })
 }

@@ -6,10 +6,11 @@ use super::columns::get;
 use super::session::Session;
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
+    include_str!("migrations/0004_claims.sql"),
 ];
 
 /// The oldest version of PostgreSQL that is known to do.

@@ -13,8 +13,9 @@
 //! | `item.rs` | one item, as people see it |
 //! | `added.rs` | new items, inserted together |
 //! | `order.rs` | what waits, and in which order |
+//! | `claims.rs` | what jobs hold |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
-//! | `fleet.rs` | jobs, what they hold, and what of a queue with limits was started lately |
+//! | `fleet.rs` | jobs, and what of a queue with limits was started lately |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
 //! | `columns.rs` | an item's row, from and to columns |
 //! | `lent.rs` | adding and reporting inside the user's own transaction |
@@ -32,6 +33,7 @@ use jiff::Timestamp;
 
 use self::added::Added;
 use self::address::Address;
+use self::claims::Claims;
 use self::foresee::Foreseen;
 use self::lent::Lent;
 use self::listen::Listener;
@@ -45,6 +47,7 @@ pub use tokio_postgres;
 
 mod added;
 mod address;
+mod claims;
 mod columns;
 mod connect;
 mod error;
@@ -100,7 +103,8 @@ pub(super) struct Postgres {
     /// A commit of which nobody knew what became of it. It may be under way still: nothing is done before it is over.
     unsettled: Option<Commit>,
     /// Items that this process took, as it left them. Somebody else may have changed them since.
-    taken: HashMap<ItemId, Row>,
+    taken: HashMap<ItemId, Taken>,
+    claims: Claims,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
     /// What the open transaction will ask for next, and the answer to it.
@@ -109,6 +113,15 @@ pub(super) struct Postgres {
     /// What the open transaction was told when it began.
     foreseen: Foreseen,
     listener: Option<Listener>,
+}
+
+/// An item that this process took.
+#[derive(Clone, Copy)]
+struct Taken {
+    /// Its row as this process left it, until it is reported on.
+    row: Option<Row>,
+    /// The row of `item_claim` that names it.
+    claim: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +151,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 
     session.connect()?;
     migrate::migrate(&mut session)?;
     settle::forget_old(&mut session)?;
+    claims::put_in_order(&mut session)?;
     let mut writer = Postgres::new(session, keeps_time);
     writer.listener = Some(Listener::start(address.clone())?);
     let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };
@@ -172,6 +186,7 @@ impl Postgres {
             uncommitted: false,
             unsettled: None,
             taken: HashMap::new(),
+            claims: Claims::default(),
             places: Vec::new(),
             will_ask: None,
             offered: None,
@@ -251,11 +266,20 @@ impl Postgres {
     }
 
     /// What this process took, as it leaves it.
-    fn remember(&mut self, id: ItemId, row: Row) {
+    fn remember(&mut self, id: ItemId, taken: Taken) {
         if self.taken.len() >= MOST_REMEMBERED {
             self.taken.clear(); // items that were taken and never reported on
         }
-        self.taken.insert(id, row);
+        self.taken.insert(id, taken);
+    }
+
+    /// An item that this process took, perhaps, is held no longer; or its row is not as it was left.
+    fn forget(&mut self, id: ItemId, is_ended: bool) {
+        if let Some(taken) = self.taken.remove(&id)
+            && is_ended
+        {
+            self.claims.ended(taken.claim);
+        }
     }
 
     /// New items are in their tables before anybody looks for them.

@@ -1,11 +1,13 @@
 //! What waits, and in which order: the tables `item_ready` and `item_deferred`.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::super::rows::NextItems;
-use super::columns::{self, RowPlace, date, get, item_columns, state_joins};
+use super::columns::{self, RowPlace, date, get, item_columns, new_item_columns, state_joins};
 use super::session::{Session, Values};
 use crate::model::item::{Priority, QueueItem, ReferenceFilter};
 use crate::model::key::{ItemId, QueueId};
@@ -142,14 +144,12 @@ macro_rules! promote {
 
 pub(super) const PROMOTE: &str = promote!(["$1"], "$2");
 
-/// What is read of the items that a walk has locked. Rows that are not there are not looked for.
+/// What is read of the items that a walk has locked.
 macro_rules! of_next {
     () => {
         concat!(
-            item_columns!(),
-            ", next.place, next.touched FROM next JOIN item ON item.id = next.item_id \
-             LEFT JOIN item_state ON item_state.item_id = CASE WHEN next.touched THEN item.id END \
-             LEFT JOIN item_copy ON item_copy.item_id = CASE WHEN item.root_id IS NOT NULL THEN item.id END \
+            new_item_columns!(),
+            ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id \
              ORDER BY next.rank, next.due_date, next.item_id"
         )
     };
@@ -157,7 +157,8 @@ macro_rules! of_next {
 
 /// One walk along `item_ready`, from its beginning. The index is sorted as the model sorts items, so nothing is sorted
 /// and the walk ends when enough is locked, whatever else the queue holds. What another transaction is taking is passed
-/// over. The walk and the locks come first; only what was locked is looked up in the other tables.
+/// over. The walk and the locks come first; only what was locked is looked up. Nothing ever happened to most of what waits,
+/// and nothing is read of that: of the others, all is read afterwards.
 macro_rules! next {
     ([$($queue:tt)+], $count:literal) => {
         concat!(
@@ -219,15 +220,32 @@ pub(super) fn next_items(session: &mut Session, ask: &NextItems<'_>) -> Result<I
             return with_reference(session, ask, text);
         }
     };
-    offered(answers.last().map_or(&[], Vec::as_slice))
+    offered(session, answers.last().map_or(&[], Vec::as_slice))
 }
 
-pub(super) fn offered(rows: &[Row]) -> Result<Items> {
+/// What a walk has found.
+pub(super) fn offered(session: &mut Session, rows: &[Row]) -> Result<Items> {
+    const WHOLE: &str =
+        concat!("SELECT ", item_columns!(), " FROM item", state_joins!(), " WHERE item.id = ANY ($1)");
     let (mut items, mut places) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    let mut known = HashMap::new();
     for row in rows {
-        let (state, item) = columns::item(row)?;
-        places.push(Place { id: item.id, row: get(row, row.len() - 2)?, touched: get(row, row.len() - 1)? });
+        let (touched, is_copy): (bool, bool) = (get(row, row.len() - 2)?, get(row, row.len() - 1)?);
+        let (state, item) = columns::new_item(row)?;
+        if touched || is_copy {
+            known.insert(item.id, items.len());
+        }
+        places.push(Place { id: item.id, row: get(row, row.len() - 3)?, touched });
         items.push((state, item));
+    }
+    if !known.is_empty() {
+        let ids: Vec<i64> = known.keys().map(|id| id.0).collect();
+        for row in session.query(WHOLE, &[&ids])? {
+            let whole = columns::item(&row)?;
+            if let Some(at) = known.get(&whole.1.id) {
+                items[*at] = whole;
+            }
+        }
     }
     Ok((items, places))
 }

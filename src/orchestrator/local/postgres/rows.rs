@@ -8,11 +8,11 @@ use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::Asked;
-use super::columns::{self, get, signed, state_columns, state_joins, text};
+use super::columns::{get, signed, text};
 use super::foresee::Foresight;
 use super::order::{Ask, Offered};
 use super::session::Values;
-use super::{Postgres, fleet, list, migrate, order, people, write};
+use super::{Postgres, Taken, claims, fleet, list, migrate, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -27,9 +27,6 @@ use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::Status;
 
-/// How often a row is read again because somebody changed it before it was locked.
-const MOST_READS: u32 = 1_000;
-
 impl Rows for Postgres {
     const MEETS_OTHERS: bool = true;
 
@@ -40,6 +37,7 @@ impl Rows for Postgres {
     fn begin(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<()> {
         if std::mem::replace(&mut self.uncommitted, true) {
             self.taken.clear(); // what is remembered of a transaction that was undone never was
+            self.claims.forget();
         }
         self.forget_transaction();
         self.session.connect()?;
@@ -82,6 +80,7 @@ impl Rows for Postgres {
 
     fn commit(&mut self) -> Result<()> {
         self.insert_added()?;
+        self.claims.settle(&mut self.session)?;
         if self.leaves_work {
             let channel = self.session.address().channel();
             self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
@@ -230,27 +229,8 @@ impl Rows for Postgres {
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
-        const SQL: &str =
-            concat!("SELECT ", state_columns!(), " FROM item", state_joins!(), " WHERE item.id = $1");
-        const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
         self.insert_added()?;
-        for _ in 0..MOST_READS {
-            let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
-            let (_, queue, state) = columns::state(&row)?;
-            let still_so = if !self.writes {
-                true
-            } else if state.status == Status::New {
-                order::lock(&mut self.session, queue, id, &state)?
-            } else {
-                let version = self.session.query_opt(LOCK, &[&id.0])?;
-                version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
-            };
-            if still_so {
-                return Ok(Some(Row { queue, state }));
-            }
-        }
-        let message = format!("item {id} is changed by others all the time");
-        Err(OrchestratorError::new(ErrorKind::Unavailable, message))
+        self.find_row(id)
     }
 
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
@@ -270,7 +250,7 @@ impl Rows for Postgres {
     }
 
     fn believed_row(&mut self, id: ItemId) -> Option<Row> {
-        self.taken.remove(&id)
+        self.taken.get_mut(&id)?.row.take() // once: whoever reports a second time is told what is there by then
     }
 
     fn write(
@@ -282,20 +262,35 @@ impl Rows for Postgres {
     ) -> Result<bool> {
         self.insert_added()?;
         self.offered = None;
-        if written.state.status == Status::InProgress {
-            self.remember(id, Row { queue, state: *written.state });
-        }
         self.leaves_work |= written.state.status == Status::New;
-        write::write(&mut self.session, id, queue, before, written)
+        let done = write::write(&mut self.session, id, queue, before, written)?;
+        let row = Row { queue, state: *written.state };
+        match (before.status, written.state.status) {
+            (Status::InProgress, Status::InProgress) if done => {
+                if let Some(taken) = self.taken.get_mut(&id) {
+                    taken.row = Some(row);
+                }
+            }
+            (Status::InProgress, _) => self.forget(id, done),
+            (_, Status::InProgress) if done => {
+                if let Some(holder) = written.state.holder {
+                    let claim = self.claims.open(holder.job, 1);
+                    claims::name(&mut self.session, holder.job, claim, id)?;
+                    self.remember(id, Taken { row: Some(row), claim });
+                }
+            }
+            _ => {}
+        }
+        Ok(done)
     }
 
     fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], _now: Timestamp) -> Result<()> {
         if taken.is_empty() {
             return Ok(());
         }
-        write::write_taken(&mut self.session, queue, taken, &self.places)?;
-        for row in taken {
-            self.remember(row.id, Row { queue, state: row.after });
+        let claims = write::write_taken(&mut self.session, queue, taken, &self.places, &mut self.claims)?;
+        for (taken, claim) in taken.iter().zip(claims) {
+            self.remember(taken.id, Taken { row: Some(Row { queue, state: taken.after }), claim });
         }
         Ok(())
     }
@@ -305,14 +300,22 @@ impl Rows for Postgres {
     }
 
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
-        let Some((next, now)) = self.will_ask.take() else {
-            return write::write_ended(&mut self.session, ended, &[]).map(|(written, _)| written);
-        };
         self.insert_added()?;
-        let (promote, walk): (Values<'_>, Values<'_>) = (&[&next.queue, &now], &[&next.queue, &next.count]);
-        let behind = [(order::PROMOTE, promote), (order::NEXT, walk)];
-        let (written, rows) = write::write_ended(&mut self.session, ended, &behind)?;
-        self.offered = Some(Offered { items: order::offered(&rows)?, ask: next });
+        let written = match self.will_ask.take() {
+            None => write::write_ended(&mut self.session, ended, &[])?.0,
+            Some((next, now)) => {
+                let (promote, walk): (Values<'_>, Values<'_>) =
+                    (&[&next.queue, &now], &[&next.queue, &next.count]);
+                let behind = [(order::PROMOTE, promote), (order::NEXT, walk)];
+                let (written, rows) = write::write_ended(&mut self.session, ended, &behind)?;
+                let items = order::offered(&mut self.session, &rows)?;
+                self.offered = Some(Offered { items, ask: next });
+                written
+            }
+        };
+        for ((id, ..), written) in ended.iter().zip(&written) {
+            self.forget(*id, *written);
+        }
         Ok(written)
     }
 
@@ -350,24 +353,24 @@ impl Rows for Postgres {
     }
 
     fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
-        fleet::held_items(&mut self.session, job)
+        claims::held_items(&mut self.session, job)
     }
 
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
-        self.ids("SELECT item_id FROM item_state WHERE holder = $1 AND status = 1 ORDER BY item_id", job.0)
+        claims::held_by(&mut self.session, job)
     }
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
-        const SQL: &str = "SELECT item_id FROM item_state WHERE status = 1 AND start_processing < $1";
-        self.session.query(SQL, &[&before])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
+        claims::held_since_before(&mut self.session, before)
     }
 
     fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
         const SQL: &str = "SELECT item_id FROM item_ready WHERE queue_id = $1 \
-             UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = $1 \
-             UNION ALL SELECT item_id FROM item_state WHERE queue_id = $1 AND status = 1";
+             UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = $1";
         self.insert_added()?;
-        self.ids(SQL, queue.0)
+        let mut unfinished = self.ids(SQL, queue.0)?;
+        unfinished.extend(claims::held_of(&mut self.session, queue)?);
+        Ok(unfinished)
     }
 
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
@@ -459,6 +462,9 @@ impl Rows for Postgres {
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
         self.foreseen.forget_jobs();
+        if job.end_time.is_some() {
+            self.claims.job_ended(job.key.number());
+        }
         fleet::write_job(&mut self.session, job)
     }
 

@@ -1,13 +1,18 @@
 //! The statements that write items.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::super::Result;
 use super::super::rows::{Copy, TakenRow, Written};
 use super::super::store::Taker;
-use super::columns::{date, get, signed, text, uuid};
+use super::claims::Claims;
+use super::columns::{RowPlace, date, get, signed, text, uuid};
 use super::order::{self, Place};
 use super::session::{Session, Values};
 use crate::model::content::{Analytics, Output};
@@ -130,23 +135,23 @@ fn executor(taker: Taker) -> Option<Uuid> {
 }
 
 /// Many takes: what waited waits no longer, and is held. Their places are locked, so nobody has changed them: nothing is
-/// asked, and the statements travel with the next one.
+/// asked, and the statements travel with the next one. Answers the claims that name them.
 pub(super) fn write_taken(
     session: &mut Session,
     queue: QueueId,
     taken: &[TakenRow],
     places: &[Place],
-) -> Result<()> {
+    claims: &mut Claims,
+) -> Result<Vec<i64>> {
     macro_rules! taken {
         ($conflict:literal) => {
             concat!(
-                "WITH gone AS (DELETE FROM item_ready WHERE ctid = ANY ($2::tid[])) \
+                "WITH gone AS (DELETE FROM item_ready WHERE ctid = ANY ($10::tid[])), \
+                 named AS (INSERT INTO item_claim (job, number, items) VALUES ($4, $11, $8)) \
                  INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, start_processing, \
                  holder, robot, token, row_version, robot_id, executor) \
-                 SELECT item_id, $1::bigint, 1, 0, false, started, holder, robot, token, row_version, robot_id, executor \
-                 FROM unnest($3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-                 $9::bigint[], $10::uuid[]) \
-                 AS t (item_id, started, holder, robot, token, row_version, robot_id, executor)",
+                 SELECT item_id, $1::bigint, 1, 0, false, $2::timestamptz, $4::bigint, robot, $5::bigint, $6::bigint, \
+                 $3::bigint, $7::uuid FROM unnest($8::bigint[], $9::bigint[]) AS t (item_id, robot)",
                 $conflict
             )
         };
@@ -157,47 +162,82 @@ pub(super) fn write_taken(
          holder = excluded.holder, robot = excluded.robot, token = excluded.token, row_version = excluded.row_version, \
          robot_id = excluded.robot_id, executor = excluded.executor"
     );
-    let (mut new, mut touched) = (Vec::with_capacity(taken.len()), Vec::new());
+    let mut groups: Vec<Together<'_>> = Vec::new();
+    let mut group_of = Vec::with_capacity(taken.len());
     let mut places = places.iter();
     for row in taken {
         // Both are in the order in which the items were offered.
         let place = places.find(|place| place.id == row.id);
         let place = place.unwrap_or_else(|| unreachable!("item {} was offered in this transaction", row.id));
-        if place.touched { &mut touched } else { &mut new }.push((place.row, row));
+        let at =
+            groups.iter().rposition(|group| group.touched == place.touched && are_alike(group.first, row));
+        let at = at.unwrap_or_else(|| {
+            groups.push(Together {
+                first: row,
+                touched: place.touched,
+                rows: Vec::with_capacity(taken.len()),
+            });
+            groups.len() - 1
+        });
+        groups[at].rows.push((place.row, row));
+        group_of.push(at);
     }
-    for (sql, rows) in [(NEW, new), (TOUCHED, touched)] {
-        if rows.is_empty() {
-            continue;
-        }
-        let each = || rows.iter().map(|(_, row)| row);
+    let mut numbers = Vec::with_capacity(groups.len());
+    for Together { first: TakenRow { after, taker, .. }, touched, rows } in groups {
+        let job = after.holder.map_or(taker.job.number(), |holder| holder.job);
+        let number = claims.open(job, rows.len());
+        numbers.push(number);
         session.later(
-            sql,
+            if touched { TOUCHED } else { NEW },
             &[
                 &queue.0,
+                &after.start_processing,
+                &taker.robot_id,
+                &job.0,
+                &signed(after.token),
+                &signed(after.row_version),
+                &executor(*taker),
+                &rows.iter().map(|(_, row)| row.id.0).collect::<Vec<_>>(),
+                &rows.iter().map(|(_, row)| robot(row.taker)).collect::<Vec<_>>(),
                 &rows.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
-                &each().map(|row| row.id.0).collect::<Vec<_>>(),
-                &each().map(|row| row.after.start_processing).collect::<Vec<Option<Timestamp>>>(),
-                &each().map(|row| row.after.holder.map(|holder| holder.job.0)).collect::<Vec<_>>(),
-                &each().map(|row| robot(row.taker)).collect::<Vec<_>>(),
-                &each().map(|row| signed(row.after.token)).collect::<Vec<_>>(),
-                &each().map(|row| signed(row.after.row_version)).collect::<Vec<_>>(),
-                &each().map(|row| row.taker.robot_id).collect::<Vec<_>>(),
-                &each().map(|row| executor(row.taker)).collect::<Vec<_>>(),
+                &number,
             ],
         )?;
     }
-    Ok(())
+    Ok(group_of.into_iter().map(|at| numbers[at]).collect())
 }
 
+/// Takes that differ in nothing but the item and the robot: nearly always all of one commit. Their values travel once.
+struct Together<'a> {
+    first: &'a TakenRow,
+    touched: bool,
+    rows: Vec<(RowPlace, &'a TakenRow)>,
+}
+
+fn are_alike(one: &TakenRow, other: &TakenRow) -> bool {
+    let differing = |row: &TakenRow| {
+        let TakenRow { after, taker, .. } = row;
+        (after.holder, after.start_processing, after.row_version, taker.job, taker.robot_id, taker.executor)
+    };
+    differing(one) == differing(other)
+}
+
+/// An end: of which item, of which queue, in which state it was, and what is written.
+type Ended<'a> = (ItemId, QueueId, &'a ItemState, Written<'a>);
+
 /// Ends of attempts of which nothing but the row changes. Answers which were written: those whose rows are still as they
-/// are believed to be; and the rows of the last query `behind` it, which travels with it. (`status + 0`: each row is looked up,
-/// and nobody walks along the index of all that is held.)
+/// are believed to be; and the rows of the last query `behind` it, which travels with it.
 pub(super) fn write_ended(
     session: &mut Session,
-    ended: &[(ItemId, QueueId, &ItemState, Written<'_>)],
+    ended: &[Ended<'_>],
     behind: &[(&str, Values<'_>)],
 ) -> Result<(Vec<bool>, Vec<Row>)> {
-    const SQL: &str = "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
+    const ALIKE: &str = "UPDATE item_state SET status = $3, outcome = $4, superseded = $5, end_processing = $6, \
+         row_version = $7, output = ended.output, analytics = NULL, operation_id = NULL \
+         FROM unnest($1::bigint[], $2::text[]) AS ended (item_id, output) \
+         WHERE item_state.item_id = ended.item_id AND item_state.row_version = $8 AND item_state.status = 1 \
+         RETURNING item_state.item_id";
+    const EACH: &str = "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
          superseded = ended.superseded, end_processing = ended.at, row_version = ended.row_version, \
          output = ended.output, progress = coalesce(ended.progress, item_state.progress), \
          analytics = ended.analytics, operation_id = ended.operation_id \
@@ -205,35 +245,107 @@ pub(super) fn write_ended(
          $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[]) AS ended (item_id, before, status, outcome, \
          superseded, at, row_version, output, progress, analytics, operation_id) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = ended.before \
-         AND item_state.status + 0 = 1 RETURNING item_state.item_id";
-    let state = || ended.iter().map(|(.., written)| written.state);
-    let each = || ended.iter().map(|(.., written)| written);
-    let ids: Vec<i64> = ended.iter().map(|(id, ..)| id.0).collect();
-    let values: Values<'_> = &[
-        &ids,
-        &ended.iter().map(|(_, _, before, _)| signed(before.row_version)).collect::<Vec<_>>(),
-        &state().map(|state| i16::from(state.status.number())).collect::<Vec<_>>(),
-        &state().map(|state| state.outcome.map(|outcome| i16::from(outcome.number()))).collect::<Vec<_>>(),
-        &state().map(|state| state.superseded).collect::<Vec<_>>(),
-        &state().map(|state| state.end_processing).collect::<Vec<_>>(),
-        &state().map(|state| signed(state.row_version)).collect::<Vec<_>>(),
-        &each().map(|written| written.output.map(Output::as_json)).collect::<Vec<_>>(),
-        &each().map(|written| written.progress.map(text)).map(owned).collect::<Vec<_>>(),
-        &each().map(|written| written.analytics.map(Analytics::as_json)).collect::<Vec<_>>(),
-        &each().map(|written| written.operation_id.map(text)).map(owned).collect::<Vec<_>>(),
+         AND item_state.status = 1 RETURNING item_state.item_id";
+    let first = ended.iter().find(|ended| has_output_only(ended));
+    let is_alike = |other: &&Ended<'_>| {
+        first.is_some_and(|first| has_output_only(other) && in_common(first) == in_common(other))
+    };
+    let (alike, each): (Vec<&Ended<'_>>, Vec<&Ended<'_>>) = ended.iter().partition(is_alike);
+    let (alike, each) = (Columns::of(&alike), Columns::of(&each));
+    let common = first.map(in_common);
+    let mut queries: Vec<(&str, Values<'_>)> = Vec::with_capacity(behind.len() + 2);
+    let values: [&(dyn ToSql + Sync); 8];
+    if let Some((before, status, outcome, superseded, at, row_version)) = &common {
+        values = [&alike.ids, &alike.outputs, status, outcome, superseded, at, row_version, before];
+        queries.push((ALIKE, &values));
+    }
+    let of_each: Values<'_> = &[
+        &each.ids,
+        &each.before,
+        &each.status,
+        &each.outcome,
+        &each.superseded,
+        &each.at,
+        &each.row_version,
+        &each.outputs,
+        &each.progress,
+        &each.analytics,
+        &each.operation_id,
     ];
-    let mut answers = session.together(&[&[(SQL, values)][..], behind].concat())?.into_iter();
-    let (rows, behind) = (answers.next().unwrap_or_default(), answers.next_back().unwrap_or_default());
-    if rows.len() == ended.len() {
+    if !each.ids.is_empty() {
+        queries.push((EACH, of_each));
+    }
+    let writing = queries.len();
+    queries.extend_from_slice(behind);
+    let mut answers = session.together(&queries)?;
+    let behind = answers.split_off(writing).pop().unwrap_or_default();
+    let rows = answers.iter().flatten();
+    if rows.clone().count() == ended.len() {
         return Ok((vec![true; ended.len()], behind));
     }
-    let written: Result<Vec<i64>> = rows.iter().map(|row| get(row, 0)).collect();
+    let written: Result<HashSet<i64>> = rows.map(|row| get(row, 0)).collect();
     let written = written?;
-    Ok((ids.iter().map(|id| written.contains(id)).collect(), behind))
+    Ok((ended.iter().map(|(id, ..)| written.contains(&id.0)).collect(), behind))
 }
 
-fn owned(text: Option<std::borrow::Cow<'_, str>>) -> Option<String> {
-    text.map(std::borrow::Cow::into_owned)
+/// Whether nothing but an output, or nothing at all, was said besides the result.
+fn has_output_only((.., written): &Ended<'_>) -> bool {
+    written.progress.is_none() && written.analytics.is_none() && written.operation_id.is_none()
+}
+
+/// What the ends in one commit have in common, nearly always: from which version to which, and what became of the items.
+fn in_common((_, _, before, written): &Ended<'_>) -> (i64, i16, Option<i16>, bool, Option<Timestamp>, i64) {
+    let state = written.state;
+    (
+        signed(before.row_version),
+        i16::from(state.status.number()),
+        state.outcome.map(|outcome| i16::from(outcome.number())),
+        state.superseded,
+        state.end_processing,
+        signed(state.row_version),
+    )
+}
+
+/// Ends, column by column.
+#[derive(Default)]
+struct Columns<'a> {
+    ids: Vec<i64>,
+    before: Vec<i64>,
+    status: Vec<i16>,
+    outcome: Vec<Option<i16>>,
+    superseded: Vec<bool>,
+    at: Vec<Option<Timestamp>>,
+    row_version: Vec<i64>,
+    outputs: Vec<Option<&'a str>>,
+    progress: Vec<Option<Cow<'a, str>>>,
+    analytics: Vec<Option<&'a str>>,
+    operation_id: Vec<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(ended: &[&'a Ended<'a>]) -> Self {
+        let mut columns = Self::default();
+        for one in ended {
+            let (before, status, outcome, superseded, at, row_version) = in_common(one);
+            let (id, .., written) = one;
+            columns.ids.push(id.0);
+            columns.before.push(before);
+            columns.status.push(status);
+            columns.outcome.push(outcome);
+            columns.superseded.push(superseded);
+            columns.at.push(at);
+            columns.row_version.push(row_version);
+            columns.outputs.push(written.output.map(Output::as_json));
+            columns.progress.push(written.progress.map(text));
+            columns.analytics.push(written.analytics.map(Analytics::as_json));
+            columns.operation_id.push(written.operation_id.map(text));
+        }
+        columns
+    }
+}
+
+fn owned(text: Option<Cow<'_, str>>) -> Option<String> {
+    text.map(Cow::into_owned)
 }
 
 /// Everything of an item's state. An item to which nothing ever happened has no row yet.

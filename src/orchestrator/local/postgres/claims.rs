@@ -1,0 +1,202 @@
+//! Which items a job holds: the rows of `item_claim`.
+//!
+//! No index of `item_state` tells, because each result would have to change it. Each take names its items in a row, in the
+//! same transaction. The process that took them counts their ends, and removes the row with the last of them. What it cannot
+//! count (another process wrote the end, a commit failed) is put in order from time to time, and when the job ends: then the
+//! database is asked which of the items are held still.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::super::super::Result;
+use super::columns::get;
+use super::people::small;
+use super::session::Session;
+use crate::model::key::{ItemId, JobKey, JobNumber, QueueId};
+use crate::model::robot::Held;
+
+/// Rows are removed so many at a time.
+const REMOVED_TOGETHER: usize = 32;
+
+/// Rows are put in order when those that are counted name so many items: more than are held at once, nearly always. It costs
+/// about a microsecond an item.
+const MOST_NAMED: usize = 16_384;
+
+/// One row instead of all those of a job, or none. What others take at the same time is in rows that this does not see.
+const PUT_IN_ORDER: &str = "WITH gone AS (DELETE FROM item_claim WHERE job = $1 RETURNING items), \
+     held AS (SELECT DISTINCT item_state.item_id FROM gone, unnest(gone.items) AS named (item_id) \
+     JOIN item_state ON item_state.item_id = named.item_id \
+     WHERE item_state.status = 1 AND item_state.holder = $1) \
+     INSERT INTO item_claim (job, number, items) SELECT $1, $2::bigint, array_agg(item_id) FROM held HAVING count(*) > 0";
+
+/// What is held, of all that is named.
+macro_rules! held {
+    () => {
+        "FROM item_claim CROSS JOIN unnest(item_claim.items) AS named (item_id) \
+         JOIN item_state ON item_state.item_id = named.item_id \
+         WHERE item_state.status = 1 AND item_state.holder = item_claim.job"
+    };
+}
+
+/// The claims of this process, as far as it counts them.
+pub(super) struct Claims {
+    /// The number of the next row. Several processes take for the same job when they serve callers over HTTP.
+    next: i64,
+    open: HashMap<i64, Open>,
+    /// How many items the open rows name.
+    named: usize,
+    /// Rows whose items have all ended.
+    ended: Vec<(JobNumber, i64)>,
+    /// Jobs that the open transaction ends.
+    jobs_ended: Vec<JobNumber>,
+}
+
+struct Open {
+    job: JobNumber,
+    named: usize,
+    /// How many have not ended.
+    left: usize,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            next: fastrand::i64(0..),
+            open: HashMap::new(),
+            named: 0,
+            ended: Vec::new(),
+            jobs_ended: Vec::new(),
+        }
+    }
+}
+
+impl Claims {
+    /// The number of a row that names so many items.
+    pub(super) fn open(&mut self, job: JobNumber, named: usize) -> i64 {
+        let number = self.number();
+        self.named += named;
+        self.open.insert(number, Open { job, named, left: named });
+        number
+    }
+
+    fn number(&mut self) -> i64 {
+        let number = self.next;
+        self.next = number.checked_add(1).unwrap_or(0);
+        number
+    }
+
+    /// One of the items of a row is not held any more.
+    pub(super) fn ended(&mut self, number: i64) {
+        let Some(open) = self.open.get_mut(&number) else { return };
+        open.left = open.left.saturating_sub(1);
+        if open.left == 0
+            && let Some(Open { job, named, .. }) = self.open.remove(&number)
+        {
+            self.named = self.named.saturating_sub(named);
+            self.ended.push((job, number));
+        }
+    }
+
+    /// A job ends, and holds nothing when the open transaction is made.
+    pub(super) fn job_ended(&mut self, job: JobNumber) {
+        self.jobs_ended.push(job);
+    }
+
+    /// Nobody knows which rows there are.
+    pub(super) fn forget(&mut self) {
+        self.open.clear();
+        self.named = 0;
+        self.ended.clear();
+        self.jobs_ended.clear();
+    }
+
+    /// What is to be done about the rows before a commit.
+    pub(super) fn settle(&mut self, session: &mut Session) -> Result<()> {
+        const REMOVE: &str = "DELETE FROM item_claim USING unnest($1::bigint[], $2::bigint[]) AS ended (job, number) \
+                              WHERE item_claim.job = ended.job AND item_claim.number = ended.number";
+        if self.ended.len() >= REMOVED_TOGETHER {
+            let (jobs, numbers): (Vec<_>, Vec<_>) =
+                self.ended.drain(..).map(|(job, number)| (job.0, number)).unzip();
+            session.later(REMOVE, &[&jobs, &numbers])?;
+        }
+        let mut in_disorder = std::mem::take(&mut self.jobs_ended);
+        if self.named > MOST_NAMED {
+            in_disorder.extend(self.open.drain().map(|(_, open)| open.job));
+            self.named = 0;
+        }
+        in_disorder.sort_unstable_by_key(|job| job.0); // the same for everybody: nobody waits for one who waits for him
+        in_disorder.dedup();
+        for job in in_disorder {
+            session.later(PUT_IN_ORDER, &[&job.0, &self.number()])?;
+        }
+        Ok(())
+    }
+}
+
+/// Names one item that is taken.
+pub(super) fn name(session: &mut Session, job: JobNumber, number: i64, id: ItemId) -> Result<()> {
+    const SQL: &str = "INSERT INTO item_claim (job, number, items) VALUES ($1, $2, ARRAY[$3::bigint])";
+    session.later(SQL, &[&job.0, &number, &id.0])
+}
+
+/// The claims of callers over HTTP have no job that ends: what servers that are gone could not count is put in order now.
+pub(super) fn put_in_order(session: &mut Session) -> Result<()> {
+    let path = format!("SET LOCAL search_path TO {}", session.address().quoted_schema());
+    session.batch(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {path}"))?;
+    let number = Claims::default().number();
+    let done = session
+        .query_once(PUT_IN_ORDER, &[&JobKey::CALLER.number().0, &number])
+        .and_then(|_| session.batch("COMMIT"));
+    if done.is_err() {
+        let _ = session.batch("ROLLBACK"); // it has failed already
+    }
+    done
+}
+
+// Who holds what
+
+pub(super) fn held_by(session: &mut Session, job: JobNumber) -> Result<Vec<ItemId>> {
+    const SQL: &str =
+        concat!("SELECT DISTINCT item_state.item_id ", held!(), " AND item_claim.job = $1 ORDER BY 1");
+    ids(&session.query(SQL, &[&job.0])?)
+}
+
+/// With what people want to know of it, the oldest first.
+pub(super) fn held_items(session: &mut Session, job: JobNumber) -> Result<Vec<Held>> {
+    const SQL: &str = concat!(
+        "SELECT item.id, item.reference, held.robot, held.start_processing FROM \
+         (SELECT DISTINCT item_state.item_id, item_state.robot, item_state.start_processing ",
+        held!(),
+        " AND item_claim.job = $1) AS held JOIN item ON item.id = held.item_id ORDER BY item.id"
+    );
+    let read = |row: &Row| {
+        Ok(Held {
+            item: ItemId(get(row, 0)?),
+            reference: get(row, 1)?,
+            robot: get::<Option<i64>>(row, 2)?.map(small),
+            since: get(row, 3)?,
+        })
+    };
+    session.query(SQL, &[&job.0])?.iter().map(read).collect()
+}
+
+pub(super) fn held_since_before(session: &mut Session, before: Timestamp) -> Result<Vec<ItemId>> {
+    const SQL: &str =
+        concat!("SELECT DISTINCT item_state.item_id ", held!(), " AND item_state.start_processing < $1");
+    ids(&session.query(SQL, &[&before])?)
+}
+
+pub(super) fn held_of(session: &mut Session, queue: QueueId) -> Result<Vec<ItemId>> {
+    const SQL: &str =
+        concat!("SELECT DISTINCT item_state.item_id ", held!(), " AND item_state.queue_id = $1");
+    ids(&session.query(SQL, &[&queue.0])?)
+}
+
+/// The ids of all that is held, as a table.
+pub(super) const HELD: &str = concat!("(SELECT DISTINCT item_state.item_id ", held!(), ")");
+
+fn ids(rows: &[Row]) -> Result<Vec<ItemId>> {
+    rows.iter().map(|row| get(row, 0).map(ItemId)).collect()
+}

@@ -1,0 +1,82 @@
+//! What jobs hold, as the database keeps it.
+
+use performer::CommitType;
+use performer::model::job::{JobEnd, JobState};
+
+use super::*;
+
+fn number(schema: &Schema, sql: &str) -> i64 {
+    schema.run(sql)[0][0].as_ref().unwrap().parse().unwrap()
+}
+
+fn claims(schema: &Schema) -> i64 {
+    number(schema, "SELECT count(*) FROM {schema}.item_claim")
+}
+
+async fn filled(store: &Local, count: usize) -> JobKey {
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let items = (0..count).map(|at| named(&at.to_string())).collect();
+    let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert!(added.failed.is_empty());
+    store.start_job(new_job()).await.unwrap()
+}
+
+fn success(item: &ClaimedItem) -> Report {
+    Report { claim: item.claim, result: ok(), progress: None }
+}
+
+#[tokio::test]
+async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
+    const COUNT: i64 = 2_000;
+    let schema = Schema::new();
+    let store = open(&schema.url).await;
+    let job = filled(&store, usize::try_from(COUNT).unwrap()).await;
+    let mut held = Vec::new();
+    loop {
+        let reports = held.iter().map(success).collect();
+        let answer = store.report_and_take(reports, Some(take(job, 10))).await;
+        assert!(answer.reports.iter().all(Result::is_ok));
+        held = answer.taken.unwrap().items;
+        if held.is_empty() {
+            break;
+        }
+    }
+    // Those that ended last are removed together with the next ones.
+    assert!(claims(&schema) < 32, "{} claims of {} are left", claims(&schema), COUNT / 10);
+    store.end_job(job, JobEnd::from(JobState::Successful)).await.unwrap();
+    assert_eq!(claims(&schema), 0);
+    drop(store); // what a connection counts is told when it ends, if not before
+    let changed_in_place = "SELECT pg_stat_get_tuples_hot_updated('{schema}.item_state'::regclass)";
+    let in_place = (0..500).map(|_| number(&schema, changed_in_place)).find(|count| *count > 0);
+    assert!(in_place > Some(COUNT * 9 / 10), "of {COUNT} rows {in_place:?} were changed where they stood");
+}
+
+#[tokio::test]
+async fn claims_whose_ends_others_write_are_put_in_order() {
+    const AT_ONCE: usize = 1_000;
+    let schema = Schema::new();
+    let (takes, reports) = (open(&schema.url).await, open(&schema.url).await);
+    let job = filled(&takes, 24 * AT_ONCE).await;
+    let mut kept = Vec::new();
+    for _ in 0..24 {
+        let taken = takes.report_and_take(Vec::new(), Some(take(job, AT_ONCE))).await.taken;
+        let mut items = taken.unwrap().items;
+        kept.extend(items.pop());
+        let reported = reports.report_and_take(items.iter().map(success).collect(), None).await;
+        assert!(reported.reports.iter().all(Result::is_ok));
+    }
+    // Nobody who took them counted their ends: from time to time the database is asked what is held.
+    assert!(claims(&schema) < 24, "{} claims", claims(&schema));
+    let named = "SELECT sum(cardinality(items))::bigint FROM {schema}.item_claim";
+    assert!(number(&schema, named) < 20_000, "{} items are named", number(&schema, named));
+    // And none of those that are held was forgotten: the next one has them.
+    let in_progress = ItemFilter { status: vec![Status::InProgress], ..ItemFilter::default() };
+    let held = reports.list_queue_items(in_progress, Page::default()).await.unwrap().items;
+    let ids = |items: &[performer::QueueItem]| items.iter().map(|item| item.id).collect::<Vec<_>>();
+    assert_eq!(ids(&held), kept.iter().map(|item| item.item.id).collect::<Vec<_>>());
+    reports.end_job(job, JobEnd::from(JobState::Faulted)).await.unwrap();
+    assert_eq!(claims(&schema), 0);
+    for item in kept {
+        assert_eq!(takes.get_queue_item(item.item.id).await.unwrap().status, Status::Abandoned);
+    }
+}
