@@ -4,6 +4,7 @@
 #![cfg(feature = "postgres")]
 
 mod claims;
+mod front;
 mod operations;
 mod order;
 #[path = "../support/mod.rs"]

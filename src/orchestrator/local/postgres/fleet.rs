@@ -6,13 +6,12 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
-use super::order;
+use super::front;
 use super::people::{as_json, duration, json, micros_of, small};
 use super::session::{Question, Session, Value};
 use crate::model::job::{Job, JobState, NewJob};
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::limits::Starts;
-use crate::model::queue::folded;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
                    end_time, info, folder_id, figures FROM job";
@@ -83,14 +82,15 @@ pub(super) fn ask_job(key: JobKey) -> Question {
     }
 }
 
-/// The same where anything waits in a queue without limits; where nothing does, the job need not be locked.
-pub(super) fn ask_job_if_some(key: JobKey, folder: FolderId, queue: &str) -> Question {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        format!("{JOB} WHERE number = $3 AND key = $4 AND {} FOR UPDATE", order::SOME_OF_NAMED)
-    });
+/// The same where anything waits in a queue; where nothing does, the job need not be locked.
+pub(super) fn ask_job_if_some(key: JobKey, queue: i64, [high, normal, low]: [i64; 3]) -> Question {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("{JOB} WHERE number = $5 AND key = $6 AND {} FOR UPDATE", front::SOME));
     let values: Vec<Value> = vec![
-        Box::new(folder.0),
-        Box::new(text(&folded(queue)).into_owned()),
+        Box::new(queue),
+        Box::new(high),
+        Box::new(normal),
+        Box::new(low),
         Box::new(key.number().0),
         Box::new(uuid(key.to_bytes())),
     ];

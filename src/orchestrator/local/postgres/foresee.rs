@@ -7,18 +7,22 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::super::store::{Asked, Operation};
-use super::columns::{get, text};
-use super::order::{self, Ask, Offered};
-use super::session::{Question, Value};
+use super::columns::get;
+use super::front::Claiming;
+use super::order::{Ask, Offered};
+use super::session::Question;
 use super::{Postgres, QueuesLock, fleet, people};
 use crate::model::job::Job;
 use crate::model::key::{FolderId, JobKey, QueueId};
-use crate::model::queue::{QueueDefinition, folded};
+use crate::model::queue::QueueDefinition;
 
 pub(super) const IDS: &str = "SELECT nextval('item_id') FROM generate_series(1, $1::bigint)";
 
 /// So many queues and jobs at the most; the others are looked up when it is their turn.
 const MOST: usize = 4;
+
+/// So many names of queues are remembered.
+const MOST_NAMES: usize = 1_000;
 
 /// What will be asked for.
 #[derive(Default)]
@@ -26,8 +30,9 @@ pub(super) struct Foresight {
     queues: Vec<(FolderId, String)>,
     jobs: Vec<JobKey>,
     ids: i64,
-    /// There is nothing but takes of one queue: how many items they want.
-    takes: Option<i64>,
+    /// There is nothing but takes of one queue, which was known by its name.
+    claiming: Option<Claiming>,
+    walk: Vec<Question>,
 }
 
 /// What was answered. Nobody else changes it until the transaction ends.
@@ -40,15 +45,22 @@ pub(super) struct Foreseen {
 impl Foresight {
     /// Where queues are changed nothing is foreseen, because their lock is to be had alone; neither in somebody else's
     /// transaction, which keeps nobody waiting.
-    pub(super) fn of(operations: &[Asked], store: &Postgres) -> Self {
+    pub(super) fn of(operations: &[Asked], store: &mut Postgres, now: Option<Timestamp>) -> Self {
         let mut foresight = Self::default();
         if store.session.is_lent() || operations.iter().any(|asked| asked.operation.changes_queues()) {
             return foresight;
         }
-        foresight.takes = takes_alone(operations);
+        let takes_alone = takes_alone(operations);
+        let known = takes_alone.and_then(|(folder, name, count)| {
+            store.names.get(&(folder, name.to_owned())).map(|queue| Ask { queue: queue.0, count })
+        });
+        if let Some(ask) = known {
+            let (claiming, walk) = store.claim(ask, now);
+            (foresight.claiming, foresight.walk) = (Some(claiming), walk);
+        }
         // A take that finds nothing does not ask for its job: to lock it is to write.
         let reports = operations.iter().any(|asked| matches!(asked.operation, Operation::Report(_)));
-        let locks = reports || foresight.takes.is_some();
+        let locks = reports || foresight.claiming.is_some();
         for Asked { within, operation } in operations {
             match operation {
                 Operation::Take(take) => {
@@ -80,35 +92,25 @@ impl Foresight {
         }
     }
 
-    /// The walk along what waits.
-    fn walk(&self, count: i64, now: Option<Timestamp>) -> Vec<Question> {
-        let Some((folder, name)) = self.queues.first() else { return Vec::new() };
-        let name = || Box::new(text(&folded(name)).into_owned());
-        let promote = vec![Box::new(folder.0) as Value, name(), Box::new(now)];
-        let next = vec![Box::new(folder.0) as Value, name(), Box::new(count)];
-        vec![
-            Question { sql: order::PROMOTE_OF_NAMED.into(), values: promote },
-            Question { sql: order::NEXT_OF_NAMED.into(), values: next },
-        ]
-    }
-
-    /// The queues' lock comes first: they stay as they are for as long as it is shared. `now`: where the database's clock does
-    /// not decide.
-    pub(super) fn questions(&self, store: &Postgres, now: Option<Timestamp>) -> Vec<Question> {
+    /// The queues' lock comes first: they stay as they are for as long as it is shared.
+    pub(super) fn questions(&mut self, store: &Postgres) -> Vec<Question> {
         let lock = (!self.queues.is_empty()).then(|| store.sharing_queues());
         let queues = self.queues.iter().map(|(folder, name)| people::ask_queue_named(*folder, name));
-        let walk = self.takes.iter().flat_map(|count| self.walk(*count, now));
-        let jobs = self.jobs.iter().map(|job| match (self.takes, self.queues.first()) {
-            (Some(_), Some((folder, name))) => fleet::ask_job_if_some(*job, *folder, name),
-            _ => fleet::ask_job(*job),
+        let walk = std::mem::take(&mut self.walk);
+        let jobs = self.jobs.iter().map(|job| match &self.claiming {
+            Some(claiming) => {
+                fleet::ask_job_if_some(*job, claiming.ask.queue, store.floors(claiming.ask.queue))
+            }
+            None => fleet::ask_job(*job),
         });
         let ids = (self.ids > 0).then(|| Question { sql: IDS.into(), values: vec![Box::new(self.ids)] });
+        let ids = ids.into_iter().flat_map(|ids| [store.marking(), ids]);
         lock.into_iter().chain(queues).chain(walk).chain(jobs).chain(ids).collect()
     }
 }
 
 /// How many items are wanted, where there is nothing but takes of one queue, whatever the references.
-fn takes_alone(operations: &[Asked]) -> Option<i64> {
+fn takes_alone(operations: &[Asked]) -> Option<(FolderId, &str, i64)> {
     let mut wanted: Option<(FolderId, &str, usize)> = None;
     for Asked { within, operation } in operations {
         let Operation::Take(take) = operation else { return None };
@@ -118,7 +120,7 @@ fn takes_alone(operations: &[Asked]) -> Option<i64> {
         }
         wanted = Some((folder, queue, count.saturating_add(take.count)));
     }
-    wanted.map(|(.., count)| i64::try_from(count).unwrap_or(i64::MAX))
+    wanted.map(|(folder, queue, count)| (folder, queue, i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
 impl Postgres {
@@ -132,15 +134,17 @@ impl Postgres {
         for (folder, name) in foresight.queues {
             let row = answers.next().and_then(|rows| rows.into_iter().next());
             if let Some(queue) = people::one_queue(row)? {
+                self.name(folder, &name, &queue);
                 self.foreseen.queues.push((folder, name, queue));
             }
         }
-        if let Some(count) = foresight.takes {
-            let rows = answers.nth(1).unwrap_or_default(); // what has come of age is not answered
-            let named = self.foreseen.queues.first().filter(|(.., queue)| queue.limits.is_none());
-            if let Some(queue) = named.map(|(.., queue)| queue.id) {
-                let items = order::offered(&mut self.session, &rows)?;
-                self.offered = Some(Offered { ask: Ask { queue: queue.0, count }, items });
+        if let Some(claiming) = foresight.claiming {
+            let asked = answers.by_ref().take(claiming.questions).collect();
+            // It may have another name by now, or another queue this one.
+            let queue = self.foreseen.queues.first().filter(|(.., queue)| queue.limits.is_none());
+            if queue.is_some_and(|(.., queue)| queue.id.0 == claiming.ask.queue) {
+                let items = self.claimed(&claiming, asked)?;
+                self.offered = Some(Offered { ask: claiming.ask, items });
             }
         }
         for _ in foresight.jobs {
@@ -148,10 +152,23 @@ impl Postgres {
                 self.foreseen.jobs.push(fleet::read_job(row)?);
             }
         }
-        for row in answers.next().iter().flatten() {
+        self.marked = foresight.ids > 0;
+        for row in answers.nth(1).iter().flatten() {
             self.ids.push_back(get(row, 0)?);
         }
         Ok(())
+    }
+
+    /// A queue is called so, and has no limits: its items can be asked for before it has been looked up again.
+    fn name(&mut self, folder: FolderId, name: &str, queue: &QueueDefinition) {
+        if queue.limits.is_none() {
+            if self.names.len() >= MOST_NAMES {
+                self.names.clear();
+            }
+            self.names.insert((folder, name.to_owned()), queue.id);
+        } else {
+            self.names.remove(&(folder, name.to_owned()));
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `item.rs` | one item, as people see it |
 //! | `added.rs` | new items, inserted together |
 //! | `order.rs` | what waits, and in which order |
+//! | `front.rs` | claims: walks along what waits, and where they begin |
 //! | `claims.rs` | what jobs hold |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
 //! | `fleet.rs` | jobs, and what of a queue with limits was started lately |
@@ -35,13 +36,14 @@ use self::added::Added;
 use self::address::Address;
 use self::claims::Claims;
 use self::foresee::Foreseen;
+use self::front::Front;
 use self::lent::Lent;
 use self::listen::Listener;
 use self::order::{Ask, Offered, Place};
 use self::session::{Began, Commit, Question, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
-use crate::model::key::{ItemId, KeyMaker, QueueId};
+use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
 
 pub use tokio_postgres;
 
@@ -53,6 +55,7 @@ mod connect;
 mod error;
 mod fleet;
 mod foresee;
+mod front;
 mod item;
 mod lent;
 mod list;
@@ -107,6 +110,12 @@ pub(super) struct Postgres {
     claims: Claims,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
+    /// Where walks along what waits begin, by queue.
+    fronts: HashMap<i64, Front>,
+    /// Queues without limits, by folder and name, as they were when they were looked up last.
+    names: HashMap<(FolderId, String), QueueId>,
+    /// The open transaction has said that it draws numbers for new items.
+    marked: bool,
     /// What the open transaction will ask for next, and the answer to it.
     will_ask: Option<(Ask, Timestamp)>,
     offered: Option<Offered>,
@@ -188,6 +197,9 @@ impl Postgres {
             taken: HashMap::new(),
             claims: Claims::default(),
             places: Vec::new(),
+            fronts: HashMap::new(),
+            names: HashMap::new(),
+            marked: false,
             will_ask: None,
             offered: None,
             foreseen: Foreseen::default(),
@@ -211,7 +223,7 @@ impl Postgres {
         self.ids.clear();
         self.next_ids = 1;
         self.places.clear();
-        (self.will_ask, self.offered) = (None, None);
+        (self.will_ask, self.offered, self.marked) = (None, None, false);
         self.foreseen = Foreseen::default();
         self.session.forget();
     }
@@ -220,6 +232,7 @@ impl Postgres {
     /// use is not used by the next.
     fn next_item(&mut self) -> Result<ItemId> {
         if self.ids.is_empty() {
+            self.mark()?;
             for row in self.session.query(foresee::IDS, &[&self.next_ids])? {
                 self.ids.push_back(columns::get(&row, 0)?);
             }

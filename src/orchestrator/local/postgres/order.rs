@@ -24,23 +24,23 @@ pub(super) fn rank_of(state: &ItemState) -> i16 {
     rank(state.priority, state.due_date).into()
 }
 
-/// An item begins to wait, if it is one that does. `touched`: it has a row in `item_state`.
+/// An item begins to wait, if it is one that does. `touched`: it has a row in `item_state`. `returned`: its number is not a new one.
 pub(super) fn place(
     session: &mut Session,
     queue: QueueId,
     id: ItemId,
     state: &ItemState,
     now: Timestamp,
-    touched: bool,
+    (touched, returned): (bool, bool),
 ) -> Result<()> {
     if state.status != Status::New {
         return Ok(());
     }
     match state.defer_date.filter(|_| is_deferred(state, now)) {
         None => {
-            const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
-                                 VALUES ($1, $2, $3, $4, $5)";
-            session.later(READY, &[&queue.0, &rank_of(state), &due_date(state), &id.0, &touched])
+            const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, returned) \
+                                 VALUES ($1, $2, $3, $4, $5, $6)";
+            session.later(READY, &[&queue.0, &rank_of(state), &due_date(state), &id.0, &touched, &returned])
         }
         Some(defer_date) => {
             const DEFERRED: &str = "INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched) \
@@ -126,101 +126,44 @@ pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &It
 }
 
 /// Items whose DeferDate has come join those that are ready; those that somebody is changing do so later.
-macro_rules! promote {
-    ([$($queue:tt)+], $now:literal) => {
-        concat!(
-            "WITH due AS (DELETE FROM item_deferred WHERE (queue_id, defer_date, item_id) IN \
-             (SELECT queue_id, defer_date, item_id FROM item_deferred WHERE queue_id = ",
-            $($queue)+,
-            " AND defer_date <= ",
-            $now,
-            " ORDER BY defer_date, item_id LIMIT 10000 FOR UPDATE SKIP LOCKED) \
-             RETURNING queue_id, rank, due_date, item_id, touched) \
-             INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
-             SELECT queue_id, rank, due_date, item_id, touched FROM due"
-        )
-    };
-}
+pub(super) const PROMOTE: &str = "WITH due AS (DELETE FROM item_deferred WHERE (queue_id, defer_date, item_id) IN \
+     (SELECT queue_id, defer_date, item_id FROM item_deferred WHERE queue_id = $1 AND defer_date <= coalesce($2, transaction_timestamp()) \
+     ORDER BY defer_date, item_id LIMIT 10000 FOR UPDATE SKIP LOCKED) \
+     RETURNING queue_id, rank, due_date, item_id, touched) \
+     INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, returned) \
+     SELECT queue_id, rank, due_date, item_id, touched, true FROM due";
 
-pub(super) const PROMOTE: &str = promote!(["$1"], "$2");
-
-/// What is read of the items that a walk has locked.
-macro_rules! of_next {
-    () => {
-        concat!(
-            new_item_columns!(),
-            ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id \
-             ORDER BY next.rank, next.due_date, next.item_id"
-        )
-    };
-}
-
-/// One walk along `item_ready`, from its beginning. The index is sorted as the model sorts items, so nothing is sorted
-/// and the walk ends when enough is locked, whatever else the queue holds. What another transaction is taking is passed
-/// over. The walk and the locks come first; only what was locked is looked up. Nothing ever happened to most of what waits,
-/// and nothing is read of that: of the others, all is read afterwards.
-macro_rules! next {
-    ([$($queue:tt)+], $count:literal) => {
-        concat!(
-            "WITH next AS MATERIALIZED (SELECT ctid AS place, rank, due_date, item_id, touched FROM item_ready \
-             WHERE queue_id = ",
-            $($queue)+,
-            " ORDER BY rank, due_date, item_id LIMIT ",
-            $count,
-            " FOR UPDATE SKIP LOCKED) SELECT ",
-            of_next!()
-        )
-    };
-}
-
-pub(super) const NEXT: &str = next!(["$1"], "$2");
-
-/// The same before it is known which queue has this name. One with limits is left alone.
-macro_rules! named {
-    () => {
-        "(SELECT queue.id FROM queue_folder JOIN queue ON queue.id = queue_folder.queue_id \
-         WHERE queue_folder.folder_id = $1 AND queue_folder.folded_name = $2 AND queue.limits IS NULL \
-         AND NOT queue.deleted)"
-    };
-}
-
-/// Whether there is anything in it.
-pub(super) const SOME_OF_NAMED: &str =
-    concat!("EXISTS (SELECT 1 FROM item_ready WHERE queue_id = ", named!(), ")");
-
-pub(super) const PROMOTE_OF_NAMED: &str = promote!([named!()], "coalesce($3, transaction_timestamp())");
-pub(super) const NEXT_OF_NAMED: &str = next!([named!()], "$3");
-
-/// The same for references that begin like this: the walk goes on until it has found enough.
+/// The walk for references that begin like this: it goes on until it has found enough.
 const STARTS_WITH: &str = concat!(
     "WITH next AS MATERIALIZED (SELECT item_ready.ctid AS place, item_ready.rank, item_ready.due_date, \
      item_ready.item_id, item_ready.touched FROM item_ready JOIN item ON item.id = item_ready.item_id \
      WHERE item_ready.queue_id = $1 AND starts_with(item.reference, $3) \
      ORDER BY item_ready.rank, item_ready.due_date, item_ready.item_id LIMIT $2 \
      FOR UPDATE OF item_ready SKIP LOCKED) SELECT ",
-    of_next!()
+    new_item_columns!(),
+    ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id \
+     ORDER BY next.rank, next.due_date, next.item_id"
 );
 
-/// Items that may be handed out, in the order of the model; they are locked. And where they stand.
-pub(super) fn next_items(session: &mut Session, ask: &NextItems<'_>) -> Result<Items> {
+/// Items that may be handed out and have such references, in the order of the model; they are locked. And where they stand.
+pub(super) fn next_with_references(
+    session: &mut Session,
+    ask: &NextItems<'_>,
+    filter: &ReferenceFilter,
+) -> Result<Items> {
     let Ask { queue, count } = Ask::of(ask);
-    if let Some(ReferenceFilter::StartsWith(text) | ReferenceFilter::Equals(text)) = ask.reference
-        && text.contains('\0')
-    {
+    let (ReferenceFilter::StartsWith(text) | ReferenceFilter::Equals(text)) = filter;
+    if text.contains('\0') {
         return Ok((Vec::new(), Vec::new())); // no reference has it, and PostgreSQL does not take it
     }
-    let promote: (&str, Values<'_>) = (PROMOTE, &[&queue, &ask.now]);
-    let answers = match ask.reference {
-        None => session.together(&[promote, (NEXT, &[&queue, &count])])?,
-        Some(ReferenceFilter::StartsWith(text)) => {
-            session.together(&[promote, (STARTS_WITH, &[&queue, &count, text])])?
+    session.later(PROMOTE, &[&queue, &ask.now])?;
+    match filter {
+        ReferenceFilter::StartsWith(text) => {
+            let rows = session.query(STARTS_WITH, &[&queue, &count, text])?;
+            offered(session, &rows)
         }
-        Some(ReferenceFilter::Equals(text)) => {
-            session.later(promote.0, promote.1)?;
-            return with_reference(session, ask, text);
-        }
-    };
-    offered(session, answers.last().map_or(&[], Vec::as_slice))
+        ReferenceFilter::Equals(text) => with_reference(session, ask, text),
+    }
 }
 
 /// What a walk has found.

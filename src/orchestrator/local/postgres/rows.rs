@@ -11,7 +11,6 @@ use super::super::store::Asked;
 use super::columns::{get, signed, text};
 use super::foresee::Foresight;
 use super::order::{Ask, Offered};
-use super::session::Values;
 use super::{Postgres, Taken, claims, fleet, list, migrate, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
@@ -38,13 +37,14 @@ impl Rows for Postgres {
         if std::mem::replace(&mut self.uncommitted, true) {
             self.taken.clear(); // what is remembered of a transaction that was undone never was
             self.claims.forget();
+            self.fronts.clear();
         }
         self.forget_transaction();
         self.session.connect()?;
         self.settle_late()?;
-        let foresight = Foresight::of(operations, self);
         let now = (!self.keeps_time).then(|| clock.now());
-        let questions = foresight.questions(self, now);
+        let mut foresight = Foresight::of(operations, self, now);
+        let questions = foresight.questions(self);
         let (began, answers) = match self.session.begin(&questions) {
             Ok(began) => began,
             // The server was started anew while nobody asked it anything: nothing has been done yet.
@@ -211,7 +211,8 @@ impl Rows for Postgres {
             write::write_all(&mut self.session, id, row.queue, row.state, &written)?;
         }
         if !is_ready {
-            order::place(&mut self.session, row.queue, id, row.state, row.now, row.progress.is_some())?;
+            let touched = row.progress.is_some();
+            order::place(&mut self.session, row.queue, id, row.state, row.now, (touched, false))?;
         }
         if self.added.is_full() {
             self.insert_added()?;
@@ -240,10 +241,15 @@ impl Rows for Postgres {
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_added()?;
-        let asked = self.offered.take().filter(|offered| offered.is_answer_to(ask));
-        let (items, places) = match asked {
-            Some(offered) => offered.items,
-            None => order::next_items(&mut self.session, ask)?,
+        let offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
+        let (items, places) = match (offered, ask.reference) {
+            (Some(offered), _) => offered.items,
+            (None, Some(filter)) => order::next_with_references(&mut self.session, ask, filter)?,
+            (None, None) => {
+                let (claiming, questions) = self.claim(Ask::of(ask), Some(ask.now));
+                let answers = self.session.ask(&questions)?;
+                self.claimed(&claiming, answers)?
+            }
         };
         self.places = places;
         Ok(items)
@@ -303,13 +309,11 @@ impl Rows for Postgres {
         self.insert_added()?;
         let written = match self.will_ask.take() {
             None => write::write_ended(&mut self.session, ended, &[])?.0,
-            Some((next, now)) => {
-                let (promote, walk): (Values<'_>, Values<'_>) =
-                    (&[&next.queue, &now], &[&next.queue, &next.count]);
-                let behind = [(order::PROMOTE, promote), (order::NEXT, walk)];
-                let (written, rows) = write::write_ended(&mut self.session, ended, &behind)?;
-                let items = order::offered(&mut self.session, &rows)?;
-                self.offered = Some(Offered { items, ask: next });
+            Some((ask, now)) => {
+                let (claiming, questions) = self.claim(ask, Some(now));
+                let (written, answers) = write::write_ended(&mut self.session, ended, &questions)?;
+                let items = self.claimed(&claiming, answers)?;
+                self.offered = Some(Offered { items, ask });
                 written
             }
         };

@@ -423,6 +423,14 @@ impl Session {
         })
     }
 
+    /// Asks questions that travel together. Answers each.
+    pub(super) fn ask(&mut self, questions: &[Question]) -> Result<Vec<Vec<Row>>> {
+        let bound: Vec<_> = questions.iter().map(Question::bound).collect();
+        let queries: Vec<(&str, Values<'_>)> =
+            questions.iter().zip(&bound).map(|(question, values)| (&*question.sql, &**values)).collect();
+        self.together(&queries)
+    }
+
     /// Runs queries, one behind the other; all of them travel together. Answers the rows of each.
     pub(super) fn together(&mut self, queries: &[(&str, Values<'_>)]) -> Result<Vec<Vec<Row>>> {
         self.on(async |open| {

@@ -14,7 +14,7 @@ use super::super::store::Taker;
 use super::claims::Claims;
 use super::columns::{RowPlace, date, get, signed, text, uuid};
 use super::order::{self, Place};
-use super::session::{Session, Values};
+use super::session::{Question, Session, Values};
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::key::{ItemId, JobKey, QueueId};
@@ -58,7 +58,7 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) ->
             &i64::from(state.seconds_in_previous_attempts),
         ],
     )?;
-    order::place(session, copy.queue, id, state, copy.now, false)
+    order::place(session, copy.queue, id, state, copy.now, (false, false))
 }
 
 /// Writes what changed of an item's state, if its row is still at the version of `before`.
@@ -86,7 +86,7 @@ pub(super) fn write(
         return Ok(false);
     }
     order::displace(session, queue, id, before)?;
-    order::place(session, queue, id, state, written.now, true)?;
+    order::place(session, queue, id, state, written.now, (true, true))?;
     let dates_stay = (state.priority, state.due_date, state.defer_date)
         == (before.priority, before.due_date, before.defer_date);
     if !dates_stay || state.holds_reference != before.holds_reference {
@@ -226,12 +226,12 @@ fn are_alike(one: &TakenRow, other: &TakenRow) -> bool {
 type Ended<'a> = (ItemId, QueueId, &'a ItemState, Written<'a>);
 
 /// Ends of attempts of which nothing but the row changes. Answers which were written: those whose rows are still as they
-/// are believed to be; and the rows of the last query `behind` it, which travels with it.
+/// are believed to be; and what was answered to the questions `behind` it, which travel with it.
 pub(super) fn write_ended(
     session: &mut Session,
     ended: &[Ended<'_>],
-    behind: &[(&str, Values<'_>)],
-) -> Result<(Vec<bool>, Vec<Row>)> {
+    behind: &[Question],
+) -> Result<(Vec<bool>, Vec<Vec<Row>>)> {
     const ALIKE: &str = "UPDATE item_state SET status = $3, outcome = $4, superseded = $5, end_processing = $6, \
          row_version = $7, output = ended.output, analytics = NULL, operation_id = NULL \
          FROM unnest($1::bigint[], $2::text[]) AS ended (item_id, output) \
@@ -276,9 +276,10 @@ pub(super) fn write_ended(
         queries.push((EACH, of_each));
     }
     let writing = queries.len();
-    queries.extend_from_slice(behind);
+    let bound: Vec<_> = behind.iter().map(Question::bound).collect();
+    queries.extend(behind.iter().zip(&bound).map(|(question, values)| (&*question.sql, &**values)));
     let mut answers = session.together(&queries)?;
-    let behind = answers.split_off(writing).pop().unwrap_or_default();
+    let behind = answers.split_off(writing);
     let rows = answers.iter().flatten();
     if rows.clone().count() == ended.len() {
         return Ok((vec![true; ended.len()], behind));

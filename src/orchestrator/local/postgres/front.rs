@@ -1,0 +1,302 @@
+//! Where a walk along what waits begins.
+//!
+//! At the very beginning it would pass all that was taken since the table was cleaned up last, which beside a transaction that
+//! keeps an old snapshot is all that was taken since: each claim would be slower than the one before. So a store remembers for
+//! each queue numbers below which nothing waits and nothing will, its floors: one for each priority of items without a DueDate.
+//! The others, sorted by dates that may be any, are walked from the beginning.
+//!
+//! Three rules make a floor safe, whatever others do at the same time.
+//!
+//! * Whoever draws numbers for new items holds a mark, from before the first is drawn until the transaction ends: a shared
+//!   lock, which keeps nobody waiting, named by how far the numbers had come. So a number below the last one that was drawn,
+//!   and below all marks that are seen after that, belongs to a transaction that is over, and what it left is seen from then on.
+//!   Only then is it looked which is the first that waits.
+//! * An item that begins to wait with an old number (its DeferDate came, it was given back or edited) is entered as returned.
+//!   While one is there, the walk begins at the beginning.
+//! * What a transaction saw that was undone is forgotten.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio_postgres::Row;
+
+use super::super::super::Result;
+use super::Postgres;
+use super::columns::{get, new_item_columns};
+use super::order::{self, Ask, Items};
+use super::session::{Question, Value};
+
+/// Ranks of items without a DueDate, by priority (model::selection).
+const FIRST_RANK: i16 = 3;
+const RANKS: usize = 3;
+
+/// It is looked where the front is after so many walks, or so many items.
+const WALKS: u32 = 8;
+const ITEMS: usize = 512;
+
+/// How often it is looked from the beginning on when nothing is found. There is nothing that only this would find, unless
+/// somebody else writes into the tables.
+const FROM_THE_BEGINNING_AFTER: Duration = Duration::from_secs(60);
+
+/// So many numbers share a mark.
+const MARK_SHIFT: u32 = 8;
+
+/// What the marks of a schema are called.
+const MARKED: &str = "new";
+
+/// Taken before a number is drawn.
+const MARK: &str = "SELECT pg_advisory_xact_lock_shared(hashtext($1), \
+                               ((last_value >> 8) & 2147483647)::integer) FROM item_id";
+
+const LAST: &str = "SELECT last_value FROM item_id";
+
+const MARKS: &str = "SELECT min(objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
+     AND classid = hashtext($1)::oid AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+/// The first that waits without a DueDate, by priority; and whether any waits with one.
+const FIRSTS: &str = "SELECT \
+     (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $2 \
+     ORDER BY item_id LIMIT 1), \
+     (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $3 \
+     ORDER BY item_id LIMIT 1), \
+     (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0 AND item_id >= $4 \
+     ORDER BY item_id LIMIT 1), \
+     EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3)";
+
+/// What is read of the items that a walk has locked. Nothing ever happened to most of what waits, and nothing is read of that:
+/// of the others, all is read afterwards.
+macro_rules! of_next {
+    () => {
+        concat!(
+            new_item_columns!(),
+            ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id \
+             ORDER BY next.rank, next.due_date, next.item_id"
+        )
+    };
+}
+
+/// The columns of `item_ready` that a walk is about.
+macro_rules! waiting {
+    () => {
+        "SELECT ctid AS place, rank, due_date, item_id, touched FROM item_ready WHERE queue_id = $1"
+    };
+}
+
+/// One walk along `item_ready`. The index is sorted as the model sorts items, so nothing is sorted and the walk ends when
+/// enough is locked, whatever else the queue holds. What another transaction is taking is passed over. The walk and the locks
+/// come first; only what was locked is looked up.
+const FROM_THE_BEGINNING: &str = concat!(
+    "WITH next AS MATERIALIZED (",
+    waiting!(),
+    " ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
+    of_next!()
+);
+
+/// The same from the floor of a rank on. Nothing, if anything comes before that.
+const FROM_A_FLOOR: &str = concat!(
+    "WITH next AS MATERIALIZED (",
+    waiting!(),
+    " AND (rank, due_date, item_id) >= ($3::smallint, 0::bigint, $4::bigint) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND returned) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $5) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $6) \
+     ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
+    of_next!()
+);
+
+/// The same along one rank after the other, each from its floor on; from the beginning, if any has returned.
+const FROM_ALL_FLOORS: &str = concat!(
+    "WITH back AS MATERIALIZED (SELECT CASE WHEN EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND returned) \
+     THEN $2::bigint ELSE 0 END AS many), \
+     whole AS MATERIALIZED (",
+    waiting!(),
+    " ORDER BY rank, due_date, item_id LIMIT (SELECT many FROM back) FOR UPDATE SKIP LOCKED), \
+     due AS MATERIALIZED (",
+    waiting!(),
+    " AND rank < 3 ORDER BY rank, due_date, item_id LIMIT $2 - (SELECT many FROM back) FOR UPDATE SKIP LOCKED), \
+     high AS MATERIALIZED (",
+    waiting!(),
+    " AND rank = 3 AND due_date = 0 AND item_id >= $3 ORDER BY item_id \
+     LIMIT $2 - (SELECT many FROM back) - (SELECT count(*) FROM due) FOR UPDATE SKIP LOCKED), \
+     normal AS MATERIALIZED (",
+    waiting!(),
+    " AND rank = 4 AND due_date = 0 AND item_id >= $4 ORDER BY item_id \
+     LIMIT $2 - (SELECT many FROM back) - (SELECT count(*) FROM due) - (SELECT count(*) FROM high) \
+     FOR UPDATE SKIP LOCKED), \
+     low AS MATERIALIZED (",
+    waiting!(),
+    " AND rank = 5 AND due_date = 0 AND item_id >= $5 ORDER BY item_id \
+     LIMIT $2 - (SELECT many FROM back) - (SELECT count(*) FROM due) - (SELECT count(*) FROM high) \
+     - (SELECT count(*) FROM normal) FOR UPDATE SKIP LOCKED), \
+     next AS (SELECT * FROM whole UNION ALL SELECT * FROM due UNION ALL SELECT * FROM high \
+     UNION ALL SELECT * FROM normal UNION ALL SELECT * FROM low) SELECT ",
+    of_next!()
+);
+
+/// Whether anything waits, as a condition on the queue and its floors.
+pub(super) const SOME: &str = "(EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) \
+     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $2) \
+     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $3) \
+     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0 AND item_id >= $4) \
+     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND returned))";
+
+/// What is known of a queue's front.
+#[derive(Debug, Default)]
+pub(super) struct Front {
+    /// Below these numbers nothing waits: by priority, without a DueDate.
+    floors: [i64; RANKS],
+    /// The first priority of which any was seen to wait. None: walks begin at the beginning.
+    first: Option<usize>,
+    looked: bool,
+    walks: u32,
+    items: usize,
+    began_at_the_beginning: Option<Instant>,
+}
+
+/// The questions of a claim, which travel together: what has come of age, where the front is, the walk.
+pub(super) struct Claiming {
+    pub(super) ask: Ask,
+    /// How many they are.
+    pub(super) questions: usize,
+    looks: bool,
+    /// Where nothing is found, there may be something before the floor.
+    from_a_floor: bool,
+}
+
+impl Postgres {
+    /// `now`: where the database's clock does not decide.
+    pub(super) fn claim(&mut self, ask: Ask, now: Option<Timestamp>) -> (Claiming, Vec<Question>) {
+        let marks = self.lock_name(MARKED);
+        let front = self.fronts.entry(ask.queue).or_default();
+        let promote =
+            Question { sql: order::PROMOTE.into(), values: vec![Box::new(ask.queue), Box::new(now)] };
+        let look = front.look(ask.queue, &marks);
+        let (looks, from_a_floor) = (look.is_some(), front.first.is_some());
+        let walk = front.walk(ask);
+        let questions: Vec<_> =
+            std::iter::once(promote).chain(look.into_iter().flatten()).chain([walk]).collect();
+        (Claiming { ask, questions: questions.len(), looks, from_a_floor }, questions)
+    }
+
+    /// What was answered to these questions.
+    pub(super) fn claimed(&mut self, claiming: &Claiming, mut answers: Vec<Vec<Row>>) -> Result<Items> {
+        let Claiming { ask, looks, from_a_floor, .. } = claiming;
+        let front = self.fronts.entry(ask.queue).or_default();
+        let mut rows = answers.pop().unwrap_or_default();
+        if *looks {
+            front.see(answers.get(1..).unwrap_or_default())?;
+        }
+        if rows.is_empty() && *from_a_floor {
+            let everywhere = front.walk_everywhere(*ask);
+            rows = self.session.query(&everywhere.sql, &everywhere.bound())?;
+        }
+        front.walked(rows.len());
+        order::offered(&mut self.session, &rows)
+    }
+
+    /// The floors of a queue, by priority.
+    pub(super) fn floors(&self, queue: i64) -> [i64; RANKS] {
+        self.fronts.get(&queue).map_or([0; RANKS], |front| front.floors)
+    }
+
+    /// Whoever draws numbers for new items says so before.
+    pub(super) fn mark(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.marked, true) {
+            let marking = self.marking();
+            self.session.later(&marking.sql, &marking.bound())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn marking(&self) -> Question {
+        Question { sql: MARK.into(), values: vec![Box::new(self.lock_name(MARKED))] }
+    }
+}
+
+impl Front {
+    /// The walk that is nearly always the right one. Where it finds nothing, [`walk_everywhere`](Self::walk_everywhere) does.
+    fn walk(&self, Ask { queue, count }: Ask) -> Question {
+        let Some(first) = self.first else {
+            return Question {
+                sql: FROM_THE_BEGINNING.into(),
+                values: vec![Box::new(queue), Box::new(count)],
+            };
+        };
+        let rank = FIRST_RANK + i16::try_from(first).unwrap_or(0);
+        // Of the ranks from this one on, the walk itself tells.
+        let before = |at: usize| if at < first { self.floors[at] } else { i64::MAX };
+        let (high, normal) = (before(0), before(1));
+        let values: Vec<Value> = vec![
+            Box::new(queue),
+            Box::new(count),
+            Box::new(rank),
+            Box::new(self.floors[first]),
+            Box::new(high),
+            Box::new(normal),
+        ];
+        Question { sql: FROM_A_FLOOR.into(), values }
+    }
+
+    /// The walk that finds something wherever it is.
+    fn walk_everywhere(&mut self, Ask { queue, count }: Ask) -> Question {
+        let whole = self.began_at_the_beginning.is_some_and(|at| at.elapsed() >= FROM_THE_BEGINNING_AFTER);
+        if whole || self.began_at_the_beginning.is_none() {
+            self.began_at_the_beginning = Some(Instant::now());
+        }
+        if whole {
+            return Question {
+                sql: FROM_THE_BEGINNING.into(),
+                values: vec![Box::new(queue), Box::new(count)],
+            };
+        }
+        let [high, normal, low] = self.floors;
+        let values: Vec<Value> =
+            vec![Box::new(queue), Box::new(count), Box::new(high), Box::new(normal), Box::new(low)];
+        Question { sql: FROM_ALL_FLOORS.into(), values }
+    }
+
+    /// So many items were found by a walk.
+    fn walked(&mut self, items: usize) {
+        (self.walks, self.items) = (self.walks + 1, self.items + items);
+    }
+
+    /// The questions that tell where the front is now, if it is time to ask. In this order, each by itself.
+    fn look(&self, queue: i64, marks: &str) -> Option<[Question; 3]> {
+        if self.looked && self.walks < WALKS && self.items < ITEMS {
+            return None;
+        }
+        let [high, normal, low] = self.floors;
+        Some([
+            Question { sql: LAST.into(), values: Vec::new() },
+            Question { sql: MARKS.into(), values: vec![Box::new(marks.to_owned())] },
+            Question {
+                sql: FIRSTS.into(),
+                values: vec![Box::new(queue), Box::new(high), Box::new(normal), Box::new(low)],
+            },
+        ])
+    }
+
+    /// What was answered to these questions.
+    fn see(&mut self, answers: &[Vec<Row>]) -> Result<()> {
+        let [Some(last), Some(mark), Some(firsts)] =
+            [0, 1, 2].map(|at| answers.get(at).and_then(|rows| rows.first()))
+        else {
+            return Ok(());
+        };
+        let (last, mark): (i64, Option<i64>) = (get(last, 0)?, get(mark, 0)?);
+        let safe = mark.map_or(last, |mark| last.min(mark << MARK_SHIFT));
+        let mut first = None;
+        for at in (0..RANKS).rev() {
+            let waits: Option<i64> = get(firsts, at)?;
+            self.floors[at] = self.floors[at].max(waits.map_or(safe, |waiting| waiting.min(safe)));
+            first = waits.map(|_| at).or(first);
+        }
+        let with_a_due_date: bool = get(firsts, RANKS)?;
+        // Where nothing waits, the next one has the priority of the last, or none in particular.
+        self.first = if with_a_due_date { None } else { first.or(self.first).or(Some(1)) };
+        (self.looked, self.walks, self.items) = (true, 0, 0);
+        Ok(())
+    }
+}
