@@ -20,7 +20,7 @@ use super::super::super::Result;
 use super::super::rows::List;
 use super::claims::HELD;
 use super::columns::{date, get, numbered, text, uuid};
-use super::people;
+use super::counters;
 use super::query::{self, Bound, bind};
 use super::session::Session;
 use crate::model::item::{ItemFilter, ReferenceFilter};
@@ -101,7 +101,7 @@ fn place(
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
     Ok(match status {
         Status::New => {
-            let waiting = people::statistics(session, queue)?.new;
+            let waiting = counters::statistics(session, queue)?.new;
             if waiting <= FEW_WAITING {
                 format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = {queue_value} \

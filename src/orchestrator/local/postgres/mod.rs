@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `address.rs`, `tls.rs`, `connect.rs` | where the database is, whom to trust, and the way in |
-//! | `session.rs`, `together.rs` | one connection: transactions, and statements that travel together |
+//! | `session.rs`, `open.rs`, `together.rs` | one connection: transactions, and statements that travel together |
 //! | `settle.rs` | what became of a commit whose connection was lost |
 //! | `pooled.rs` | a proxy that gives each transaction another connection |
 //! | `migrate.rs` | makes and changes the schema |
@@ -15,6 +15,7 @@
 //! | `order.rs` | what waits, and in which order |
 //! | `front.rs` | claims: walks along what waits, and where they begin |
 //! | `claims.rs` | what jobs hold |
+//! | `counters.rs` | how many items of a queue are in which state |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
 //! | `fleet.rs` | jobs, and what of a queue with limits was started lately |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
@@ -39,8 +40,9 @@ use self::foresee::Foreseen;
 use self::front::Front;
 use self::lent::Lent;
 use self::listen::Listener;
+use self::open::{Began, Commit};
 use self::order::{Ask, Offered, Place};
-use self::session::{Began, Commit, Question, Session};
+use self::session::{Question, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
 use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
@@ -52,6 +54,7 @@ mod address;
 mod claims;
 mod columns;
 mod connect;
+mod counters;
 mod error;
 mod fleet;
 mod foresee;
@@ -61,6 +64,7 @@ mod lent;
 mod list;
 mod listen;
 mod migrate;
+mod open;
 mod order;
 mod people;
 mod pooled;
@@ -161,6 +165,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 
     migrate::migrate(&mut session)?;
     settle::forget_old(&mut session)?;
     claims::put_in_order(&mut session)?;
+    counters::add_up(&mut session)?;
     let mut writer = Postgres::new(session, keeps_time);
     writer.listener = Some(Listener::start(address.clone())?);
     let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };

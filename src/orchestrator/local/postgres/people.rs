@@ -15,10 +15,6 @@ use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::schema::Schemas;
-use crate::model::statistics::QueueStatistics;
-
-/// Among so many rows the connections share the statistics of a queue.
-const SHARDS: i32 = 64;
 
 // Queues
 
@@ -209,73 +205,6 @@ pub(super) fn update_queue(session: &mut Session, queue: &QueueDefinition) -> Re
         ],
     )?;
     write_folders(session, queue, &queue.folders)
-}
-
-/// The sum over all shards; a queue of which nothing was counted yet has none.
-pub(super) fn statistics(session: &mut Session, queue: QueueId) -> Result<QueueStatistics> {
-    const SQL: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum(in_progress), 0)::bigint, \
-         coalesce(sum(successful), 0)::bigint, coalesce(sum(business_exceptions), 0)::bigint, \
-         coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
-         coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
-         FROM queue_statistics WHERE queue_id = $1";
-    let Some(row) = session.query_opt(SQL, &[&queue.0])? else { return Ok(QueueStatistics::default()) };
-    Ok(QueueStatistics {
-        new: get(&row, 0)?,
-        in_progress: get(&row, 1)?,
-        successful: get(&row, 2)?,
-        business_exceptions: get(&row, 3)?,
-        application_exceptions: get(&row, 4)?,
-        retried: get(&row, 5)?,
-        abandoned: get(&row, 6)?,
-        deleted: get(&row, 7)?,
-    })
-}
-
-pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
-    const SQL: &str = "INSERT INTO queue_statistics (queue_id, shard, new, in_progress, successful, \
-         business_exceptions, application_exceptions, retried, abandoned, deleted) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (queue_id, shard) DO UPDATE SET \
-         new = queue_statistics.new + excluded.new, \
-         in_progress = queue_statistics.in_progress + excluded.in_progress, \
-         successful = queue_statistics.successful + excluded.successful, \
-         business_exceptions = queue_statistics.business_exceptions + excluded.business_exceptions, \
-         application_exceptions = queue_statistics.application_exceptions + excluded.application_exceptions, \
-         retried = queue_statistics.retried + excluded.retried, \
-         abandoned = queue_statistics.abandoned + excluded.abandoned, \
-         deleted = queue_statistics.deleted + excluded.deleted";
-    // Whoever works in somebody else's transaction has one to itself: that transaction may stay open for a while.
-    let shard = if session.is_lent() {
-        shard_apart(session, queue)?
-    } else {
-        i16::try_from(session.process().rem_euclid(SHARDS)).unwrap_or(0)
-    };
-    session.later(
-        SQL,
-        &[
-            &queue.0,
-            &shard,
-            &delta.new,
-            &delta.in_progress,
-            &delta.successful,
-            &delta.business_exceptions,
-            &delta.application_exceptions,
-            &delta.retried,
-            &delta.abandoned,
-            &delta.deleted,
-        ],
-    )
-}
-
-/// A row of the statistics that nobody else has locked, or a new one. There are as many as were ever in use at once.
-fn shard_apart(session: &mut Session, queue: QueueId) -> Result<i16> {
-    const FREE: &str = "SELECT shard FROM queue_statistics WHERE queue_id = $1 AND shard >= $2 ORDER BY shard LIMIT 1 \
-                        FOR UPDATE SKIP LOCKED";
-    const NEW: &str = "SELECT ($1::integer + floor(random() * (32767 - $1::integer)))::smallint";
-    let first = i16::try_from(SHARDS).unwrap_or(i16::MAX);
-    if let Some(row) = session.query_opt(FREE, &[&queue.0, &first])? {
-        return get(&row, 0);
-    }
-    get(&returned(session.query_opt(NEW, &[&SHARDS])?)?, 0)
 }
 
 // Removing

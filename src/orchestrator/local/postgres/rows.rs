@@ -11,7 +11,7 @@ use super::super::store::Asked;
 use super::columns::{get, signed, text};
 use super::foresee::Foresight;
 use super::order::{Ask, Offered};
-use super::{Postgres, Taken, claims, fleet, list, migrate, order, people, write};
+use super::{Postgres, Taken, claims, counters, fleet, list, migrate, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -182,11 +182,11 @@ impl Rows for Postgres {
     }
 
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
-        people::statistics(&mut self.session, queue)
+        counters::statistics(&mut self.session, queue)
     }
 
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
-        people::add_statistics(&mut self.session, queue, delta)
+        counters::add_statistics(&mut self.session, queue, delta)
     }
 
     fn starts(&mut self, queue: QueueId) -> Result<Starts> {

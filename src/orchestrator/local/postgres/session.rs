@@ -1,7 +1,6 @@
 //! One connection to the database, called in place: a store's thread has nothing else to do while it waits.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +14,8 @@ use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::columns::get;
 use super::lent::{Lent, Way};
-use super::pooled::{self, Prepared};
+use super::open::{Began, Beginning, Commit, Open, Place};
+use super::pooled;
 use super::together::{self, Later};
 use super::{error, settle};
 use crate::backoff::{BackoffPolicy, Delays};
@@ -63,21 +63,6 @@ struct Refused {
     delays: Delays,
 }
 
-struct Open {
-    client: Way,
-    /// What it is called in the table of connections.
-    key: Uuid,
-    /// How many transactions it has committed, or tried to.
-    commits: i64,
-    /// Since when.
-    connected: Timestamp,
-    /// Where the transaction is that was begun last.
-    place: Place,
-    statements: HashMap<String, Prepared>,
-    /// Statements that travel with the next one.
-    later: Vec<Later>,
-}
-
 /// A value that is kept until it is bound.
 pub(super) type Value = Box<dyn ToSql + Sync + Send>;
 
@@ -85,39 +70,6 @@ pub(super) type Value = Box<dyn ToSql + Sync + Send>;
 pub(super) struct Question {
     pub(super) sql: Cow<'static, str>,
     pub(super) values: Vec<Value>,
-}
-
-/// A transaction or a connection in the server: the number of a process, and since when it has it. No two have both.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) process: i32,
-    pub(super) began: Beginning,
-}
-
-/// When a process of the server began.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Beginning {
-    /// With the transaction.
-    Transaction(Timestamp),
-    /// With the connection: its transaction has been begun, and when that was is not known yet.
-    Connection(Timestamp),
-}
-
-/// A commit of a connection.
-#[derive(Clone, Debug)]
-pub(super) struct Commit {
-    pub(super) place: Place,
-    pub(super) key: Uuid,
-    pub(super) number: i64,
-}
-
-/// A transaction, as it begins.
-#[derive(Clone, Debug)]
-pub(super) struct Began {
-    /// The database's time.
-    pub(super) at: Timestamp,
-    /// The oldest version of the schema whose programs may go on.
-    pub(super) oldest: i32,
 }
 
 impl Session {
@@ -278,6 +230,7 @@ impl Session {
         let bound: Vec<Vec<_>> = asked.iter().map(Question::bound).collect();
         let (began, answers) = self.on(async |open| {
             open.later.clear();
+            open.renew();
             open.place.began = Beginning::Connection(open.connected);
             let now = open.statement(&now).await?;
             let begun = async |client: &Way| {
@@ -319,6 +272,12 @@ impl Session {
         Some(Commit { place: open.place, key: open.key, number: open.commits + 1 })
     }
 
+    /// The number of this connection's row of counters of a queue, and the one that the row had before, if it is to have
+    /// another now.
+    pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
+        self.open.as_mut().map_or((None, 0), |open| open.shard(queue))
+    }
+
     /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it.
     pub(super) fn commit(&mut self) -> Result<()> {
         let Some(Commit { key, number, .. }) = self.next_commit() else {
@@ -326,9 +285,13 @@ impl Session {
         };
         let committed = self.on(async |open| {
             open.commits = number;
+            // Where one of these fails, the transaction was undone.
             let count = open.statement(settle::COUNT).await?;
-            let values: Values<'_> = &[&key, &number];
-            open.later.push(Later::new(count, values)); // where it fails, the transaction was undone
+            open.later.push(Later::new(count, &[&key, &number]));
+            if let Some(before) = open.before.take() {
+                let forget = open.statement(settle::FORGET).await?;
+                open.later.push(Later::new(forget, &[&before]));
+            }
             open.behind(async |client| client.batch_execute("COMMIT").await).await
         });
         self.left = None; // not to be ended: it may be about to be done
@@ -445,36 +408,6 @@ impl Session {
     /// Waits: the server is to notice that a connection is gone, or to come back.
     pub(super) fn pause(&self, delay: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(delay).await });
-    }
-}
-
-impl Open {
-    fn new(client: Way, process: i32, key: Uuid, connected: Timestamp) -> Self {
-        let place = Place { process, began: Beginning::Connection(connected) };
-        Self { client, key, commits: 0, connected, place, statements: HashMap::new(), later: Vec::new() }
-    }
-
-    /// A transaction has begun, as the database says.
-    fn began(&mut self, rows: Vec<Row>) -> Sql<Option<Began>> {
-        let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        self.place = Place { process: row.try_get(2)?, began: Beginning::Transaction(row.try_get(3)?) };
-        Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
-    }
-
-    /// A statement, prepared once a connection.
-    async fn statement(&mut self, sql: &str) -> Sql<Prepared> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare(sql).await?;
-        self.statements.insert(sql.to_owned(), statement.clone());
-        Ok(statement)
-    }
-
-    /// Runs something, and before it the statements that wait for that.
-    async fn behind<T>(&mut self, act: impl AsyncFnOnce(&Way) -> Sql<T>) -> Sql<T> {
-        let later = std::mem::take(&mut self.later);
-        together::behind(&self.client, later, act(&self.client)).await
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::session::{Beginning, Commit, Place, Session};
+use super::open::{Beginning, Commit, Place};
+use super::session::Session;
 use super::{Postgres, columns, error};
 use crate::backoff::{BackoffPolicy, Delays};
 
@@ -29,6 +30,9 @@ const REMEMBERED: &str = "1 day";
 pub(super) const COUNT: &str = "INSERT INTO connection (key, commits, last) \
      SELECT $1::uuid, $2::bigint, clock_timestamp() WHERE pg_current_xact_id_if_assigned() IS NOT NULL \
      ON CONFLICT (key) DO UPDATE SET commits = excluded.commits, last = excluded.last";
+
+/// What a connection was called before its last commit is of no use any more.
+pub(super) const FORGET: &str = "DELETE FROM connection WHERE key = $1";
 
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,97 @@
+//! How many items of a queue are in which state: the sum over rows.
+//!
+//! Each connection has a row of its own for each queue, because the row is locked until the commit is on disk, and one row
+//! for all would let one commit happen at a time. Each commit changes it, and beside a transaction that keeps an old snapshot
+//! all of its versions stay, and are passed by whoever changes it. So a connection gives its row another number from time to time.
+
+use super::super::super::Result;
+use super::columns::get;
+use super::session::Session;
+use crate::model::key::QueueId;
+use crate::model::statistics::QueueStatistics;
+
+/// Rows of a queue are added up when there are more than this.
+const MANY: usize = 16;
+
+/// The sum over all shards; a queue of which nothing was counted yet has none.
+pub(super) fn statistics(session: &mut Session, queue: QueueId) -> Result<QueueStatistics> {
+    const SQL: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum(in_progress), 0)::bigint, \
+         coalesce(sum(successful), 0)::bigint, coalesce(sum(business_exceptions), 0)::bigint, \
+         coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
+         coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
+         FROM queue_statistics WHERE queue_id = $1";
+    let Some(row) = session.query_opt(SQL, &[&queue.0])? else { return Ok(QueueStatistics::default()) };
+    Ok(QueueStatistics {
+        new: get(&row, 0)?,
+        in_progress: get(&row, 1)?,
+        successful: get(&row, 2)?,
+        business_exceptions: get(&row, 3)?,
+        application_exceptions: get(&row, 4)?,
+        retried: get(&row, 5)?,
+        abandoned: get(&row, 6)?,
+        deleted: get(&row, 7)?,
+    })
+}
+
+pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+    const SQL: &str = "INSERT INTO queue_statistics (queue_id, shard, new, in_progress, successful, \
+         business_exceptions, application_exceptions, retried, abandoned, deleted) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (queue_id, shard) DO UPDATE SET \
+         new = queue_statistics.new + excluded.new, \
+         in_progress = queue_statistics.in_progress + excluded.in_progress, \
+         successful = queue_statistics.successful + excluded.successful, \
+         business_exceptions = queue_statistics.business_exceptions + excluded.business_exceptions, \
+         application_exceptions = queue_statistics.application_exceptions + excluded.application_exceptions, \
+         retried = queue_statistics.retried + excluded.retried, \
+         abandoned = queue_statistics.abandoned + excluded.abandoned, \
+         deleted = queue_statistics.deleted + excluded.deleted";
+    const MOVE: &str = "UPDATE queue_statistics SET shard = $3 WHERE queue_id = $1 AND shard = $2";
+    // Whoever works in somebody else's transaction has one to itself: that transaction may stay open for a while.
+    let shard = if session.is_lent() {
+        shard_apart(session, queue)?
+    } else {
+        let (before, shard) = session.shard(queue.0);
+        if let Some(before) = before {
+            session.later(MOVE, &[&queue.0, &before, &shard])?;
+        }
+        shard
+    };
+    session.later(
+        SQL,
+        &[
+            &queue.0,
+            &shard,
+            &delta.new,
+            &delta.in_progress,
+            &delta.successful,
+            &delta.business_exceptions,
+            &delta.application_exceptions,
+            &delta.retried,
+            &delta.abandoned,
+            &delta.deleted,
+        ],
+    )
+}
+
+/// A row that nobody else has locked, or a new one. There are as many as were ever in use at once.
+fn shard_apart(session: &mut Session, queue: QueueId) -> Result<i64> {
+    const FREE: &str = "SELECT shard FROM queue_statistics WHERE queue_id = $1 AND shard < 0 ORDER BY shard LIMIT 1 \
+                        FOR UPDATE SKIP LOCKED";
+    let free = session.query_opt(FREE, &[&queue.0])?;
+    free.map_or_else(|| Ok(fastrand::i64(..0)), |row| get(&row, 0))
+}
+
+/// Adds up the rows of connections that are gone, perhaps: those that nobody has locked, where there are many. A connection
+/// whose row is gone makes a new one.
+pub(super) fn add_up(session: &mut Session) -> Result<()> {
+    let rows = format!("{}.queue_statistics", session.address().quoted_schema());
+    let shard = fastrand::i64(0..);
+    session.batch(&format!(
+        "WITH gone AS (DELETE FROM {rows} WHERE (queue_id, shard) IN (SELECT queue_id, shard FROM {rows} WHERE shard >= 0 \
+         AND queue_id IN (SELECT queue_id FROM {rows} GROUP BY queue_id HAVING count(*) > {MANY}) FOR UPDATE SKIP LOCKED) \
+         RETURNING *) INSERT INTO {rows} (queue_id, shard, new, in_progress, successful, business_exceptions, \
+         application_exceptions, retried, abandoned, deleted) \
+         SELECT queue_id, {shard}, sum(new), sum(in_progress), sum(successful), sum(business_exceptions), \
+         sum(application_exceptions), sum(retried), sum(abandoned), sum(deleted) FROM gone GROUP BY queue_id"
+    ))
+}

@@ -1,0 +1,130 @@
+//! An open connection: what the server has for it, and what it is called there.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::lent::Way;
+use super::pooled::Prepared;
+use super::session::Sql;
+use super::together::{self, Later};
+
+/// So often a row is changed before there is a new one in its place: beside a transaction that keeps an old snapshot all
+/// versions stay, and are passed with each change.
+const MOST_VERSIONS: i64 = 256;
+
+/// An open connection, and what it knows.
+pub(super) struct Open {
+    pub(super) client: Way,
+    /// What it is called in the table of connections.
+    pub(super) key: Uuid,
+    /// What it was called before, if a row of that name is still there.
+    pub(super) before: Option<Uuid>,
+    /// How many transactions it has committed, or tried to, since it is called so.
+    pub(super) commits: i64,
+    /// The numbers of its rows of counters, by queue, and how often they were changed.
+    shards: HashMap<i64, (i64, i64)>,
+    /// Since when.
+    pub(super) connected: Timestamp,
+    /// Where the transaction is that was begun last.
+    pub(super) place: Place,
+    pub(super) statements: HashMap<String, Prepared>,
+    /// Statements that travel with the next one.
+    pub(super) later: Vec<Later>,
+}
+
+/// A transaction or a connection in the server: the number of a process, and since when it has it. No two have both.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) process: i32,
+    pub(super) began: Beginning,
+}
+
+/// When a process of the server began.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Beginning {
+    /// With the transaction.
+    Transaction(Timestamp),
+    /// With the connection: its transaction has been begun, and when that was is not known yet.
+    Connection(Timestamp),
+}
+
+/// A commit of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Commit {
+    pub(super) place: Place,
+    pub(super) key: Uuid,
+    pub(super) number: i64,
+}
+
+/// A transaction, as it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Began {
+    /// The database's time.
+    pub(super) at: Timestamp,
+    /// The oldest version of the schema whose programs may go on.
+    pub(super) oldest: i32,
+}
+
+impl Open {
+    pub(super) fn new(client: Way, process: i32, key: Uuid, connected: Timestamp) -> Self {
+        let place = Place { process, began: Beginning::Connection(connected) };
+        let (shards, statements) = (HashMap::new(), HashMap::new());
+        Self {
+            client,
+            key,
+            before: None,
+            commits: 0,
+            shards,
+            connected,
+            place,
+            statements,
+            later: Vec::new(),
+        }
+    }
+
+    /// The number of its row of counters of a queue, and the one that the row had before, if it is to have another now.
+    pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
+        let (shard, changes) = self.shards.entry(queue).or_insert_with(|| (fastrand::i64(0..), 0));
+        *changes += 1;
+        if *changes < MOST_VERSIONS {
+            return (None, *shard);
+        }
+        let before = std::mem::replace(shard, fastrand::i64(0..));
+        *changes = 0;
+        (Some(before), *shard)
+    }
+
+    /// After many commits it is called otherwise, so that the row that counts them has few versions.
+    pub(super) fn renew(&mut self) {
+        if self.commits >= MOST_VERSIONS {
+            let next = Uuid::from_u128(self.key.as_u128().wrapping_add(1)); // nobody else has one near
+            (self.before, self.commits) = (Some(std::mem::replace(&mut self.key, next)), 0);
+        }
+    }
+
+    /// A transaction has begun, as the database says.
+    pub(super) fn began(&mut self, rows: Vec<Row>) -> Sql<Option<Began>> {
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        self.place = Place { process: row.try_get(2)?, began: Beginning::Transaction(row.try_get(3)?) };
+        Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
+    }
+
+    /// A statement, prepared once a connection.
+    pub(super) async fn statement(&mut self, sql: &str) -> Sql<Prepared> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Runs something, and before it the statements that wait for that.
+    pub(super) async fn behind<T>(&mut self, act: impl AsyncFnOnce(&Way) -> Sql<T>) -> Sql<T> {
+        let later = std::mem::take(&mut self.later);
+        together::behind(&self.client, later, act(&self.client)).await
+    }
+}
