@@ -26,7 +26,7 @@ fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
 }
 
 async fn ask(cluster: &Cluster, sql: &str) -> Vec<Option<String>> {
-    let url = format!("postgres://performer@127.0.0.1:{}/postgres", cluster.port);
+    let url = format!("postgres://performer@127.0.0.1:{}/postgres", cluster.port());
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     let messages = client.simple_query(sql).await.unwrap();
@@ -49,7 +49,7 @@ enum Leads {
 
 async fn check(cluster: &Cluster, user: &str, host: &str, sslmode: &str, leads: Leads) {
     let name = format!("{user} {host} {sslmode} {leads:?}");
-    let Cluster { port, .. } = cluster;
+    let port = cluster.port();
     let url = format!("postgres://{user}@{host}:{port}/postgres?application_name=tested&{sslmode}");
     match (Local::postgres(&url).await, leads) {
         (Ok(store), Leads::ToTls | Leads::ToPlain) => {
@@ -96,7 +96,7 @@ async fn sslmode_means_what_it_means_to_libpq() {
         ("server.key", key.serialize_pem()),
         ("pg_hba.conf", rules.to_owned()),
     ];
-    let Some(cluster) = Cluster::start(&files, "") else { return };
+    let Some(cluster) = Cluster::start(0, &files) else { return };
     ask(&cluster, "ALTER SYSTEM SET ssl = on").await;
     ask(&cluster, "CREATE ROLE only_tls LOGIN SUPERUSER; CREATE ROLE only_plain LOGIN SUPERUSER").await;
     let reloaded = async |ssl: &str| {

@@ -17,6 +17,8 @@
 )]
 
 #[cfg(feature = "postgres")]
+#[path = "../support/cluster.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod cluster;
 #[path = "../support/observers/mod.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]

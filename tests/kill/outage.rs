@@ -100,7 +100,7 @@ async fn is_empty(store: &dyn Administration) -> bool {
 
 /// Stops the server at once under load, and starts it again.
 pub fn immediate_stops() {
-    let Some(cluster) = Cluster::start(0) else { return };
+    let Some(cluster) = Cluster::start(0, &[]) else { return };
     let mut random = fastrand::Rng::with_seed(1);
     let mut load = Load::start(&cluster);
     for stop in 1..=stops() {
@@ -117,7 +117,7 @@ pub fn immediate_stops() {
 
 /// The server is gone for good, and its standby takes over; then that one's.
 pub fn failovers() {
-    let Some(mut cluster) = Cluster::start(FAILOVERS) else { return };
+    let Some(mut cluster) = Cluster::start(FAILOVERS, &[]) else { return };
     let mut random = fastrand::Rng::with_seed(1);
     let mut load = Load::start(&cluster);
     for _ in 0..FAILOVERS {

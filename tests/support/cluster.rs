@@ -1,119 +1,214 @@
-//! A PostgreSQL of a test's own, which may do with it what it likes.
+//! PostgreSQL servers of a test's own, which may do with them what it likes: in a temporary folder, on free ports, without
+//! waiting for the disk (what is committed outlives the server's processes, and nothing else is ended here).
 
-use std::net::TcpListener;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use tokio_postgres::NoTls;
+
+/// Where it listens, and for whom.
+const HOST: &str = "127.0.0.1";
+const USER: &str = "performer";
+
+/// A primary, and a standby of it if there is one.
 pub struct Cluster {
+    /// The sockets are here too.
     pub folder: tempfile::TempDir,
-    pub port: u16,
     programs: PathBuf,
+    /// PostgreSQL refuses to run as root: then this user and group run it.
+    instead_of_root: Option<(u32, u32)>,
+    /// Of the primary, and of the standbys that follow one another.
+    ports: Vec<u16>,
+    primary: Server,
+    standby: Option<Server>,
+}
+
+struct Server {
+    data: PathBuf,
+    port: u16,
 }
 
 impl Cluster {
-    /// Makes one and starts it, with these files in its folder and these settings. None, loudly, where PostgreSQL's server is
-    /// not installed.
-    pub fn start(files: &[(&str, String)], settings: &str) -> Option<Self> {
+    /// A server that runs, with these files in its folder, of which so many standbys can be made. `None`, loudly, where
+    /// PostgreSQL's server is not installed.
+    pub fn start(standbys: usize, files: &[(&str, String)]) -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!(
-                "\n*** SKIPPED: the programs of PostgreSQL's server are not installed; run this by scripts/test. ***\n"
+                "\n*** SKIPPED: the programs of PostgreSQL's server are not here (PG_BIN names their folder); run this by \
+                 scripts/test. ***\n"
             );
             return None;
         };
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let this = Self { folder: tempfile::tempdir().unwrap(), port, programs };
-        let folder = this.folder.path();
-        if is_root() {
-            own(folder);
-        }
-        let data = this.data();
-        this.run(
-            "initdb",
-            &["-D", &data, "-U", "performer", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let instead_of_root = (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])));
+        let ports = free_ports(1 + standbys);
+        let primary = Server { data: folder.path().join(ports[0].to_string()), port: ports[0] };
+        let cluster = Self { folder, programs, instead_of_root, ports, primary, standby: None };
+        cluster.give(cluster.folder.path());
+        let data = &cluster.primary.data;
+        let how = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"];
+        cluster.complete(cluster.program("initdb").args(how).arg(data));
         for (name, text) in files {
-            let path = Path::new(&data).join(name);
+            let path = data.join(name);
             std::fs::write(&path, text).unwrap();
             // The key of a server that others may read is refused.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-            std::fs::set_permissions(&path, mode).unwrap();
-            if is_root() {
-                own(&path);
-            }
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            cluster.give(&path);
         }
-        let log = folder.join("log").display().to_string();
+        cluster.run_primary();
+        Some(cluster)
+    }
+
+    /// Of the primary.
+    pub fn port(&self) -> u16 {
+        self.primary.port
+    }
+
+    /// Where performers connect to: all servers, whichever is the primary.
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self.ports.iter().map(|port| format!("{HOST}:{port}")).collect();
+        format!("postgres://{USER}@{}/postgres", hosts.join(","))
+    }
+
+    /// Ends every process of the primary at once. It has no time to put anything away.
+    pub fn stop_at_once(&self) {
+        self.complete(self.control(&self.primary).args(["-m", "immediate", "-w", "stop"]));
+    }
+
+    /// Starts the primary, and waits until it can be used.
+    pub fn run_primary(&self) {
+        self.run(&self.primary);
+    }
+
+    /// A standby that has everything before a commit is answered.
+    pub fn add_standby(&mut self) {
+        let next = self.ports.iter().position(|port| *port == self.primary.port).unwrap() + 1;
+        let port = self.ports[next];
+        let data = self.folder.path().join(port.to_string());
+        let standby = Server { data: data.clone(), port };
+        let port = self.primary.port.to_string();
+        let how =
+            ["-h", HOST, "-p", &port, "-U", USER, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-D"];
+        self.complete(self.program("pg_basebackup").args(how).arg(data));
+        self.run(&standby);
+        self.standby = Some(standby);
+        self.waits_for_standby();
+    }
+
+    /// From now on a commit is answered when the standby has it.
+    fn waits_for_standby(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let url = format!("postgres://{USER}@{HOST}:{}/postgres", self.port());
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", &[]).await.unwrap();
+            client.execute("SELECT pg_reload_conf()", &[]).await.unwrap();
+            let follows = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+            let waiting = async {
+                while client.query(follows, &[]).await.unwrap().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the standby follows");
+        });
+    }
+
+    /// The primary is gone for good, and the standby takes over.
+    pub fn fail_over(&mut self) {
+        self.stop_at_once();
+        self.primary = self.standby.take().expect("a standby");
+        self.complete(self.control(&self.primary).args(["-w", "promote"]));
+    }
+
+    fn run(&self, server: &Server) {
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='{}' -c fsync=off {settings}",
-            folder.display()
+            "-c listen_addresses={HOST} -c port={} -c unix_socket_directories='{}' -c fsync=off -c full_page_writes=off",
+            server.port,
+            self.folder.path().display()
         );
-        this.run("pg_ctl", &["-D", &data, "-w", "-t", "60", "-l", &log, "-o", &options, "start"]);
-        Some(this)
+        let how = ["-w", "-t", "60", "-o", &options, "-l"];
+        self.complete(self.control(server).args(how).arg(self.log()).arg("start"));
     }
 
-    fn data(&self) -> String {
-        self.folder.path().join("data").display().to_string()
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let Output { status, stdout, stderr } = self.command(program).args(arguments).output().unwrap();
-        let said = [stdout, stderr].concat();
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        assert!(status.success(), "{program}: {}{log}", String::from_utf8_lossy(&said));
+    fn control(&self, server: &Server) -> Command {
+        let mut command = self.program("pg_ctl");
+        command.arg("-D").arg(&server.data);
+        command
     }
 
-    /// PostgreSQL refuses to run as root.
-    fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
-        let mut command = Command::new(if is_root() { Path::new("setpriv") } else { &program });
-        if is_root() {
-            let (user, group) = postgres();
-            command.args([
-                "--reuid",
-                &user.to_string(),
-                "--regid",
-                &group.to_string(),
-                "--clear-groups",
-                "--",
-            ]);
-            command.arg(program);
-        }
+    fn program(&self, name: &str) -> Command {
+        let program = self.programs.join(name);
+        let mut command = match self.instead_of_root {
+            None => Command::new(program),
+            Some((user, group)) => {
+                let (user, group) = (user.to_string(), group.to_string());
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", &user, "--regid", &group, "--clear-groups", "--"]).arg(program);
+                command
+            }
+        };
         command.current_dir("/");
         command
+    }
+
+    /// Lets the server have a file or a folder that was made here.
+    fn give(&self, path: &Path) {
+        if let Some((user, group)) = self.instead_of_root {
+            chown(path, Some(user), Some(group)).unwrap();
+        }
+    }
+
+    /// Runs a command to its end. What it says goes to a file: a server that it starts would keep a pipe open.
+    fn complete(&self, command: &mut Command) {
+        let mut file = tempfile::tempfile().unwrap();
+        let (out, err) = (file.try_clone().unwrap(), file.try_clone().unwrap());
+        let status = command.stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap();
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        assert!(status.success(), "{command:?}: {text}{log}");
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let data = self.data();
-        let _ = self.command("pg_ctl").args(["-D", &data, "-m", "immediate", "-w", "stop"]).output(); // it may not run
+        for server in std::iter::once(&self.primary).chain(&self.standby) {
+            let _ = self.control(server).args(["-m", "immediate", "-w", "stop"]).output(); // it may have ended
+        }
     }
 }
 
+/// The folder of the server's programs: that of PG_BIN (`scripts/postgres` sets it), the one that the PATH leads to, or a
+/// distribution's.
 fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os("PG_BIN").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::var_os("PG_BIN").map(PathBuf::from).into_iter().collect();
-    folders.extend(std::env::split_paths(&path));
+    let led_to = |folder: PathBuf| Some(folder.join("initdb").canonicalize().ok()?.parent()?.to_owned());
     let of_distributions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    folders.extend(of_distributions.map(|version| version.path().join("bin")));
-    folders
+    let mut folders = named
         .into_iter()
-        .find(|folder| ["initdb", "pg_ctl"].iter().all(|program| folder.join(program).is_file()))
+        .chain(std::env::split_paths(&path).filter_map(led_to))
+        .chain(of_distributions.map(|version| version.path().join("bin")));
+    let all = ["initdb", "pg_ctl", "postgres", "pg_basebackup"];
+    folders.find(|folder| all.iter().all(|name| folder.join(name).is_file()))
+}
+
+/// Ports that were free a moment ago.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind((HOST, 0)).unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 fn id(arguments: &[&str]) -> u32 {
     let output = Command::new("id").args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
-}
-
-fn is_root() -> bool {
-    id(&["-u"]) == 0
-}
-
-fn postgres() -> (u32, u32) {
-    (id(&["-u", "postgres"]), id(&["-g", "postgres"]))
-}
-
-fn own(path: &Path) {
-    let (user, group) = postgres();
-    std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
 }
