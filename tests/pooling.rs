@@ -22,6 +22,16 @@ const WORK: &str = "PERFORMER_TEST_POOLED";
 
 const ITEMS: usize = 200;
 
+/// A schema, and a pool of this mode before its database. `None`, loudly, where PgBouncer is not installed.
+async fn pooled(mode: &str) -> Option<(Schema, PgBouncer)> {
+    if pgbouncer::is_missing() {
+        return None;
+    }
+    let schema = Schema::new();
+    let pool = PgBouncer::start(&schema.url, mode).await;
+    Some((schema, pool))
+}
+
 async fn client(pool: &PgBouncer) -> Client {
     let (client, connection) = tokio_postgres::connect(&pool.plain_url(), NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -84,11 +94,7 @@ fn another_process() {
 /// the statements of all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_connections_do_not_meet_in_them() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
-    let pool = PgBouncer::start(&schema.url, "transaction").await;
+    let Some((schema, pool)) = pooled("transaction").await else { return };
     let url = pool.url(schema.name());
     let first = Local::postgres(&url).await.unwrap();
     let policy =
@@ -129,11 +135,7 @@ async fn processes_that_share_connections_do_not_meet_in_them() {
 /// Another program, which knows nothing of pools, left statements on every connection. They have the names that ours would have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_that_somebody_left_are_not_taken_for_ours() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
-    let pool = PgBouncer::start(&schema.url, "transaction").await;
+    let Some((schema, pool)) = pooled("transaction").await else { return };
     let left: String = (0..300).map(|n| format!("PREPARE s{n} AS SELECT 'wrong';")).collect();
     let mut held = Vec::new();
     for _ in 0..SERVERS {
@@ -175,11 +177,7 @@ async fn a_connection_of_its_own_is_known() {
 /// Nothing is heard of others there; they are looked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_behind_a_pool_looks_by_itself() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
-    let pool = PgBouncer::start(&schema.url, "transaction").await;
+    let Some((schema, pool)) = pooled("transaction").await else { return };
     let here = Local::postgres(&pool.url(schema.name())).await.unwrap();
     let there = Local::postgres(&schema.url).await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -198,11 +196,7 @@ async fn whoever_waits_behind_a_pool_looks_by_itself() {
 /// The connections of the pool are ended by an administrator: whoever asks next gets others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_the_pool_that_are_ended_are_replaced() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
-    let pool = PgBouncer::start(&schema.url, "transaction").await;
+    let Some((schema, pool)) = pooled("transaction").await else { return };
     let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..3 {
@@ -223,11 +217,7 @@ async fn connections_of_the_pool_that_are_ended_are_replaced() {
 /// The user's own connection is one of the pool's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
-    let pool = PgBouncer::start(&schema.url, "transaction").await;
+    let Some((schema, pool)) = pooled("transaction").await else { return };
     let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let mut users = client(&pool).await;
@@ -252,11 +242,7 @@ async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection(
 /// A pool that keeps a connection for each client is a proxy too: the same is done, and does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_pool_does() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
-    let pool = PgBouncer::start(&schema.url, "session").await;
+    let Some((schema, pool)) = pooled("session").await else { return };
     let store = Arc::new(Local::postgres(&pool.url(schema.name())).await.unwrap());
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..20 {
@@ -269,15 +255,11 @@ async fn a_session_pool_does() {
 /// What cannot do says so at the start, and what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_cannot_do_is_refused() {
-    if pgbouncer::is_missing() {
-        return;
-    }
-    let schema = Schema::new();
     for (mode, options, reason) in [
         ("statement", "", "takes no transactions; let it pool transactions or sessions"),
         ("transaction", "&options=-c%20geqo%3Doff", "startup parameter: options; take it out of the address"),
     ] {
-        let pool = PgBouncer::start(&schema.url, mode).await;
+        let Some((schema, pool)) = pooled(mode).await else { return };
         let refused = Local::postgres(&format!("{}{options}", pool.url(schema.name()))).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
         assert!(refused.to_string().contains(reason), "{refused}");
