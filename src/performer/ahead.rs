@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 use tracing::Span;
 
 use super::event::Ending;
@@ -30,7 +31,7 @@ pub(super) struct Ahead {
 /// A report on its way, with its place among those that may be under way.
 struct Handed {
     finished: Finished,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 struct Buffer {
@@ -92,7 +93,7 @@ impl Ahead {
     pub(super) async fn report(&mut self, finished: Finished) {
         let place = self.buffer.reports_under_way.clone().acquire_owned().await.ok();
         // The feeder outlives the robots; should it have died, the job is Faulted and the item Abandoned.
-        let _ = self.reports.send(Handed { finished, _place: place });
+        let _ = self.reports.send(Handed { finished, place });
     }
 }
 
@@ -136,6 +137,12 @@ pub(super) struct Feeder {
 /// The most reports in one call.
 const MOST_REPORTS: usize = 4_096;
 
+/// So many turns of the robots without a report, and nothing more is to be expected at once.
+const IDLE_TURNS: u32 = 256;
+
+/// So long a report waits at most for others: no longer than the commit that it saves.
+const AT_MOST: Duration = Duration::from_millis(1);
+
 /// What a call was answered about the reports that went with it.
 #[derive(Default)]
 struct Answered {
@@ -150,11 +157,8 @@ impl Feeder {
         // Gone through while the next call is under way: neither the store nor the robots wait for it.
         let mut answered = Answered::default();
         loop {
-            while self.pending.len() < MOST_REPORTS
-                && let Ok(handed) = self.handed.try_recv()
-            {
-                self.pending.push(handed);
-            }
+            self.collect();
+            self.let_robots_go_on().await;
             if self.is_over() {
                 self.give_back();
                 let nothing_left =
@@ -178,6 +182,35 @@ impl Feeder {
             } else {
                 self.pause(&mut pauses).await;
             }
+        }
+    }
+
+    /// What robots have handed over.
+    fn collect(&mut self) {
+        while self.pending.len() < MOST_REPORTS
+            && let Ok(handed) = self.handed.try_recv()
+        {
+            self.pending.push(handed);
+        }
+    }
+
+    /// While robots hand over one report after the other, and nothing is wanted yet, one call takes all of them: quick
+    /// transactions come to one commit with the next take, and not to one of their own.
+    async fn let_robots_go_on(&mut self) {
+        let (began, mut idle_turns) = (Instant::now(), 0);
+        while !self.pending.is_empty()
+            && idle_turns < IDLE_TURNS
+            && began.elapsed() < AT_MOST
+            && !self.is_over()
+            && self.wanted() == 0
+        {
+            let before = self.pending.len();
+            tokio::task::yield_now().await;
+            self.collect();
+            if self.pending.len() >= MOST_REPORTS {
+                return;
+            }
+            idle_turns = if self.pending.len() == before { idle_turns + 1 } else { 0 };
         }
     }
 
@@ -213,7 +246,13 @@ impl Feeder {
         let call = async move { orchestrator.report_and_take(reports, take).await };
         let before = std::mem::take(answered);
         let (answer, settled) = tokio::join!(biased; call, async { self.settle(before) });
-        *answered = Answered { reports: handed.into_iter().zip(answer.reports).collect(), last_try };
+        // Robots go on with others before the answers are gone through.
+        let release = |(handed, answer): (Handed, Result<Status>)| {
+            let place = handed.place.filter(|_| answer.is_err());
+            (Handed { place, ..handed }, answer)
+        };
+        *answered =
+            Answered { reports: handed.into_iter().zip(answer.reports).map(release).collect(), last_try };
         settled & (wanted == 0 || self.fill(answer.taken, answered))
     }
 
@@ -275,7 +314,7 @@ impl Feeder {
     fn give_back(&mut self) {
         self.buffer.available.close();
         let items: Vec<_> = self.buffer.items().drain(..).collect();
-        let given_back = items.iter().map(|item| Handed { finished: not_begun(item), _place: None });
+        let given_back = items.iter().map(|item| Handed { finished: not_begun(item), place: None });
         self.pending.extend(given_back);
     }
 

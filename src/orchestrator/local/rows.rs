@@ -112,7 +112,7 @@ pub(crate) trait Rows: Send {
     }
     /// What will be asked for when the next ends are written: both can go together.
     fn will_ask(&mut self, _next: &NextItems<'_>) {}
-    /// Writes the ends of attempts of which nothing but the row changes; each is guarded as in
+    /// Writes the ends of attempts, and the exceptions that they are told with; each is guarded as in
     /// [`write`](Self::write).
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
         ended.iter().map(|(id, queue, before, written)| self.write(*id, *queue, before, written)).collect()

@@ -12,9 +12,9 @@ use crate::model::clock::whole_microseconds;
 use crate::model::code::ErrorCode;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
-use crate::model::item::{validate_operation_id, validate_progress};
+use crate::model::item::{Priority, validate_operation_id, validate_progress};
 use crate::model::key::{Holder, ItemId};
-use crate::model::lifecycle::{self, Event, ItemState, Transition};
+use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use crate::model::queue::QueueDefinition;
 use crate::model::result::{Outcome, TransactionResult};
 use crate::model::schema::SchemaOf;
@@ -85,6 +85,16 @@ impl<'a> Ending<'a> {
         }
     }
 
+    /// The exception that it is told with, as it is kept.
+    fn exception(&self) -> Option<ProcessingException> {
+        match self.result {
+            TransactionResult::Failed { exception, .. } => {
+                exception.clone().map(ProcessingException::within_limits)
+            }
+            _ => None,
+        }
+    }
+
     /// Of an item that is not there, or not for this caller.
     fn not_there(&self) -> Stop {
         let id = self.item;
@@ -97,31 +107,32 @@ impl<'a> Ending<'a> {
     }
 }
 
-/// A success whose row is believed to be as this process left it when it took the item.
+/// The end of an attempt of an item whose row is believed to be as this process left it when it took the item.
 pub(super) struct Believed {
     /// The place of its answer.
     at: usize,
     told: Told,
     row: Row,
-    after: ItemState,
+    change: Change,
+    exception: Option<ProcessingException>,
     /// Who reports, and where.
     within: Within,
 }
 
 impl<R: Rows> Apply<'_, R> {
-    /// Ends an attempt; successes whose rows need not be read are kept to be written together, which they nearly always
-    /// all are.
+    /// Ends an attempt. Where the row need not be read, which is nearly always so, it is kept to be written together with others.
     pub(super) fn end_or_believe(&mut self, told: Told, answers: &mut Vec<Result<Answer>>) -> Result<()> {
         let ending = told.ending();
-        if matches!(ending.result, TransactionResult::Successful { .. })
+        if matches!(ending.result, TransactionResult::Successful { .. } | TransactionResult::Failed { .. })
             && ending.validate().is_ok()
             && let Some(row) = self.rows.believed_row(ending.item)
-            && let Some(after) = self.success(&ending, &row)?
+            && let Some(change) = self.believe(&ending, &row)?
         {
             if self.believed.is_empty() {
                 self.believed.reserve(64);
             }
-            self.believed.push(Believed { at: answers.len(), told, row, after, within: self.within });
+            let (at, exception) = (answers.len(), ending.exception());
+            self.believed.push(Believed { at, told, row, change, exception, within: self.within });
             answers.push(Ok(Answer::Done)); // until it is written
             return Ok(());
         }
@@ -131,8 +142,8 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// The state after a success that writes nothing but the row.
-    fn success(&mut self, ending: &Ending<'_>, row: &Row) -> Result<Option<ItemState>> {
+    /// What an end comes to, if nobody has changed the row. None: it is to be looked at more closely.
+    fn believe(&mut self, ending: &Ending<'_>, row: &Row) -> Result<Option<Change>> {
         let queue = match self.queue_by_id(row.queue) {
             Ok(Some(queue)) => queue,
             Ok(None) | Err(Stop::Refused(_)) => return Ok(None),
@@ -144,8 +155,9 @@ impl<R: Rows> Apply<'_, R> {
         }
         let Some(holder) = ending.claim.or(row.state.holder) else { return Ok(None) };
         match lifecycle::transition(&row.state, event_of(ending.result, holder), &queue.policy, self.now) {
-            Ok(Transition::Change(change)) if change.copy.is_none() && change.recorded.is_empty() => {
-                Ok(Some(change.after))
+            // What was asked for is not written with an end.
+            Ok(Transition::Change(change)) if asked_for(&change.after) == asked_for(&row.state) => {
+                Ok(Some(change))
             }
             _ => Ok(None),
         }
@@ -157,24 +169,27 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(());
         }
         let believed = std::mem::take(&mut self.believed);
-        let rows = believed.iter().map(|Believed { told, row, after, .. }| {
+        let rows = believed.iter().map(|Believed { told, row, change, exception, .. }| {
             let ending = told.ending();
-            (ending.item, row.queue, &row.state, ending.written(after, self.now))
+            let written =
+                Written { exception: exception.as_ref(), ..ending.written(&change.after, self.now) };
+            (ending.item, row.queue, &row.state, written)
         });
         let rows: Vec<_> = rows.collect();
         let written = self.rows.write_ended(&rows)?;
         drop(rows);
         crash_point!("report.after_write");
-        for (Believed { at, told, row, after, within }, written) in believed.iter().zip(written) {
-            answers[*at] = if written {
-                self.statistics.entry(row.queue).or_default().moved(&row.state, after);
-                Ok(Answer::Status(after.status))
+        for (Believed { at, told, row, change, within, .. }, written) in believed.iter().zip(written) {
+            let here = std::mem::replace(&mut self.within, *within);
+            let ending = told.ending();
+            let ended = if written {
+                self.written(ending.item, row.queue, &row.state, change)
+                    .map(|()| Answer::Status(change.after.status))
             } else {
-                let here = std::mem::replace(&mut self.within, *within);
-                let ended = self.end(&told.ending());
-                self.within = here;
-                settled(ended)?
+                self.end(&ending)
             };
+            self.within = here;
+            answers[*at] = settled(ended)?;
         }
         Ok(())
     }
@@ -216,13 +231,8 @@ impl<R: Rows> Apply<'_, R> {
         let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
             return Ok(Some(row.state.status));
         };
-        let bounded = match ending.result {
-            TransactionResult::Failed { exception, .. } => {
-                exception.clone().map(ProcessingException::within_limits)
-            }
-            _ => None,
-        };
-        let written = Written { exception: bounded.as_ref(), ..ending.written(&change.after, self.now) };
+        let exception = ending.exception();
+        let written = Written { exception: exception.as_ref(), ..ending.written(&change.after, self.now) };
         if !self.rows.write(id, row.queue, &row.state, &written)? {
             return Ok(None);
         }
@@ -237,6 +247,11 @@ impl<R: Rows> Apply<'_, R> {
             None => queue.is_some_and(|queue| queue.folders.contains(&self.within.folder)),
         }
     }
+}
+
+/// What of a state stands with what was asked for, and not with what became of it.
+fn asked_for(state: &ItemState) -> (Priority, Option<Timestamp>, Option<Timestamp>, bool) {
+    (state.priority, state.due_date, state.defer_date, state.holds_reference)
 }
 
 /// What a transaction leaves has to look as the queue says.

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
-use super::front;
+use super::front::{self, Claiming};
 use super::people::{as_json, duration, json, micros_of, small};
 use super::session::{Question, Session, Value};
 use crate::model::job::{Job, JobState, NewJob};
@@ -83,14 +83,19 @@ pub(super) fn ask_job(key: JobKey) -> Question {
 }
 
 /// The same where anything waits in a queue; where nothing does, the job need not be locked.
-pub(super) fn ask_job_if_some(key: JobKey, queue: i64, [high, normal, low]: [i64; 3]) -> Question {
+pub(super) fn ask_job_if_some(
+    key: JobKey,
+    Claiming { ask, now, .. }: &Claiming,
+    [high, normal, low]: [i64; 3],
+) -> Question {
     static SQL: LazyLock<String> =
-        LazyLock::new(|| format!("{JOB} WHERE number = $5 AND key = $6 AND {} FOR UPDATE", front::SOME));
+        LazyLock::new(|| format!("{JOB} WHERE number = $6 AND key = $7 AND {} FOR UPDATE", front::SOME));
     let values: Vec<Value> = vec![
-        Box::new(queue),
+        Box::new(ask.queue),
         Box::new(high),
         Box::new(normal),
         Box::new(low),
+        Box::new(*now),
         Box::new(key.number().0),
         Box::new(uuid(key.to_bytes())),
     ];

@@ -98,9 +98,7 @@ impl Foresight {
         let queues = self.queues.iter().map(|(folder, name)| people::ask_queue_named(*folder, name));
         let walk = std::mem::take(&mut self.walk);
         let jobs = self.jobs.iter().map(|job| match &self.claiming {
-            Some(claiming) => {
-                fleet::ask_job_if_some(*job, claiming.ask.queue, store.floors(claiming.ask.queue))
-            }
+            Some(claiming) => fleet::ask_job_if_some(*job, claiming, store.floors(claiming.ask.queue)),
             None => fleet::ask_job(*job),
         });
         let ids = (self.ids > 0).then(|| Question { sql: IDS.into(), values: vec![Box::new(self.ids)] });

@@ -39,6 +39,9 @@ const ITEMS: usize = 512;
 /// somebody else writes into the tables.
 const FROM_THE_BEGINNING_AFTER: Duration = Duration::from_secs(60);
 
+/// So many questions tell where the front is.
+const LOOK: usize = 3;
+
 /// So many numbers share a mark.
 const MARK_SHIFT: u32 = 8;
 
@@ -93,7 +96,7 @@ const FROM_THE_BEGINNING: &str = concat!(
     of_next!()
 );
 
-/// The same from the floor of a rank on. Nothing, if anything comes before that.
+/// The same from the floor of a rank on. Nothing, if anything comes before that, or is about to: its DeferDate has come.
 const FROM_A_FLOOR: &str = concat!(
     "WITH next AS MATERIALIZED (",
     waiting!(),
@@ -102,6 +105,8 @@ const FROM_A_FLOOR: &str = concat!(
      AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) \
      AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $5) \
      AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $6) \
+     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 \
+     AND defer_date <= coalesce($7, transaction_timestamp())) \
      ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
     of_next!()
 );
@@ -135,12 +140,13 @@ const FROM_ALL_FLOORS: &str = concat!(
     of_next!()
 );
 
-/// Whether anything waits, as a condition on the queue and its floors.
+/// Whether anything waits, as a condition on the queue, its floors, and the time.
 pub(super) const SOME: &str = "(EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) \
      OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $2) \
      OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $3) \
      OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0 AND item_id >= $4) \
-     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND returned))";
+     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND returned) \
+     OR EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 AND defer_date <= coalesce($5, transaction_timestamp())))";
 
 /// What is known of a queue's front.
 #[derive(Debug, Default)]
@@ -158,6 +164,8 @@ pub(super) struct Front {
 /// The questions of a claim, which travel together: what has come of age, where the front is, the walk.
 pub(super) struct Claiming {
     pub(super) ask: Ask,
+    /// Where the database's clock does not decide.
+    pub(super) now: Option<Timestamp>,
     /// How many they are.
     pub(super) questions: usize,
     looks: bool,
@@ -170,27 +178,26 @@ impl Postgres {
     pub(super) fn claim(&mut self, ask: Ask, now: Option<Timestamp>) -> (Claiming, Vec<Question>) {
         let marks = self.lock_name(MARKED);
         let front = self.fronts.entry(ask.queue).or_default();
-        let promote =
-            Question { sql: order::PROMOTE.into(), values: vec![Box::new(ask.queue), Box::new(now)] };
+        let from_a_floor = front.first.is_some();
+        let promote = (!from_a_floor).then(|| promote(ask, now));
         let look = front.look(ask.queue, &marks);
-        let (looks, from_a_floor) = (look.is_some(), front.first.is_some());
-        let walk = front.walk(ask);
-        let questions: Vec<_> =
-            std::iter::once(promote).chain(look.into_iter().flatten()).chain([walk]).collect();
-        (Claiming { ask, questions: questions.len(), looks, from_a_floor }, questions)
+        let looks = look.is_some();
+        let walk = front.walk(ask, now);
+        let questions: Vec<_> = promote.into_iter().chain(look.into_iter().flatten()).chain([walk]).collect();
+        (Claiming { ask, now, questions: questions.len(), looks, from_a_floor }, questions)
     }
 
     /// What was answered to these questions.
     pub(super) fn claimed(&mut self, claiming: &Claiming, mut answers: Vec<Vec<Row>>) -> Result<Items> {
-        let Claiming { ask, looks, from_a_floor, .. } = claiming;
+        let Claiming { ask, now, looks, from_a_floor, .. } = claiming;
         let front = self.fronts.entry(ask.queue).or_default();
         let mut rows = answers.pop().unwrap_or_default();
         if *looks {
-            front.see(answers.get(1..).unwrap_or_default())?;
+            front.see(&answers[answers.len().saturating_sub(LOOK)..])?;
         }
         if rows.is_empty() && *from_a_floor {
-            let everywhere = front.walk_everywhere(*ask);
-            rows = self.session.query(&everywhere.sql, &everywhere.bound())?;
+            let everywhere = [promote(*ask, *now), front.walk_everywhere(*ask)];
+            rows = self.session.ask(&everywhere)?.pop().unwrap_or_default();
         }
         front.walked(rows.len());
         order::offered(&mut self.session, &rows)
@@ -215,9 +222,14 @@ impl Postgres {
     }
 }
 
+/// What has come of age is ready.
+fn promote(ask: Ask, now: Option<Timestamp>) -> Question {
+    Question { sql: order::PROMOTE.into(), values: vec![Box::new(ask.queue), Box::new(now)] }
+}
+
 impl Front {
     /// The walk that is nearly always the right one. Where it finds nothing, [`walk_everywhere`](Self::walk_everywhere) does.
-    fn walk(&self, Ask { queue, count }: Ask) -> Question {
+    fn walk(&self, Ask { queue, count }: Ask, now: Option<Timestamp>) -> Question {
         let Some(first) = self.first else {
             return Question {
                 sql: FROM_THE_BEGINNING.into(),
@@ -235,6 +247,7 @@ impl Front {
             Box::new(self.floors[first]),
             Box::new(high),
             Box::new(normal),
+            Box::new(now),
         ];
         Question { sql: FROM_A_FLOOR.into(), values }
     }
@@ -263,7 +276,7 @@ impl Front {
     }
 
     /// The questions that tell where the front is now, if it is time to ask. In this order, each by itself.
-    fn look(&self, queue: i64, marks: &str) -> Option<[Question; 3]> {
+    fn look(&self, queue: i64, marks: &str) -> Option<[Question; LOOK]> {
         if self.looked && self.walks < WALKS && self.items < ITEMS {
             return None;
         }

@@ -147,7 +147,8 @@ impl Session {
             }
             // A proxy's connections are not ours to change.
             if !pooled {
-                client.batch_execute(SETTINGS).await.map_err(failed)?;
+                let path = format!("{SETTINGS}; SET search_path TO {}", address.quoted_schema());
+                client.batch_execute(&path).await.map_err(failed)?;
                 if self.writes {
                     client.batch_execute(ALWAYS_BY_INDEX).await.map_err(failed)?;
                 }
@@ -222,7 +223,7 @@ impl Session {
             format!("SAVEPOINT performer; SET LOCAL search_path TO {schema}")
         } else {
             // Whatever the database has by default: the statements are written for this.
-            format!("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path TO {schema}")
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
         };
         let now = format!(
             "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp() FROM {schema}.schema_version"
@@ -313,12 +314,19 @@ impl Session {
         }
     }
 
+    /// What a transaction says first about where the tables are: a connection of a proxy has not been told.
+    fn path(&self) -> String {
+        let is_told = self.open.as_ref().is_some_and(|open| !open.client.is_pooled());
+        if is_told {
+            String::new()
+        } else {
+            format!("; SET LOCAL search_path TO {}", self.address.quoted_schema())
+        }
+    }
+
     /// Begins a transaction that sees one state of the database, and changes nothing.
     pub(super) fn begin_reading(&mut self) -> Result<()> {
-        let schema = self.address.quoted_schema();
-        self.batch(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path TO {schema}"
-        ))
+        self.batch(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{}", self.path()))
     }
 
     /// A statement whose answer nobody needs. It travels with the next one, which fails where this one does.

@@ -73,12 +73,7 @@ pub(super) fn write(
     let done = match (before.status, state.status) {
         (Status::New, Status::InProgress) => take(session, queue, id, (before, state), written.taken_by)?,
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
-            let (ended, _) = write_ended(session, &[(id, queue, before, *written)], &[])?;
-            let ended = ended == [true];
-            if let Some(exception) = written.exception.filter(|_| ended) {
-                write_exception(session, id, exception)?;
-            }
-            ended
+            write_ended(session, &[(id, queue, before, *written)], &[])?.0 == [true]
         }
         _ => write_all(session, id, queue, before, written)?,
     };
@@ -225,7 +220,7 @@ fn are_alike(one: &TakenRow, other: &TakenRow) -> bool {
 /// An end: of which item, of which queue, in which state it was, and what is written.
 type Ended<'a> = (ItemId, QueueId, &'a ItemState, Written<'a>);
 
-/// Ends of attempts of which nothing but the row changes. Answers which were written: those whose rows are still as they
+/// Ends of attempts, and the exceptions that they are told with. Answers which were written: those whose rows are still as they
 /// are believed to be; and what was answered to the questions `behind` it, which travel with it.
 pub(super) fn write_ended(
     session: &mut Session,
@@ -281,12 +276,19 @@ pub(super) fn write_ended(
     let mut answers = session.together(&queries)?;
     let behind = answers.split_off(writing);
     let rows = answers.iter().flatten();
-    if rows.clone().count() == ended.len() {
-        return Ok((vec![true; ended.len()], behind));
+    let done = if rows.clone().count() == ended.len() {
+        vec![true; ended.len()]
+    } else {
+        let done: Result<HashSet<i64>> = rows.map(|row| get(row, 0)).collect();
+        let done = done?;
+        ended.iter().map(|(id, ..)| done.contains(&id.0)).collect()
+    };
+    for ((id, .., written), _) in ended.iter().zip(&done).filter(|(_, done)| **done) {
+        if let Some(exception) = written.exception {
+            write_exception(session, *id, exception)?;
+        }
     }
-    let written: Result<HashSet<i64>> = rows.map(|row| get(row, 0)).collect();
-    let written = written?;
-    Ok((ended.iter().map(|(id, ..)| written.contains(&id.0)).collect(), behind))
+    Ok((done, behind))
 }
 
 /// Whether nothing but an output, or nothing at all, was said besides the result.

@@ -174,7 +174,14 @@ pub(super) fn write_ended(
     ended: &[(ItemId, QueueId, &ItemState, Written<'_>)],
 ) -> Sql<Vec<bool>> {
     let mut statement = prepared(connection, END)?;
-    ended.iter().map(|(id, _, before, written)| Ok(end(&mut statement, *id, before, written)? > 0)).collect()
+    let mut one = |(id, _, before, written): &(ItemId, QueueId, &ItemState, Written<'_>)| {
+        let done = end(&mut statement, *id, before, written)? > 0;
+        if let Some(exception) = written.exception.filter(|_| done) {
+            write_exception(connection, *id, exception)?;
+        }
+        Ok(done)
+    };
+    ended.iter().map(&mut one).collect()
 }
 
 const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
