@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 use tracing::Span;
 
 use super::event::Ending;
@@ -137,12 +136,6 @@ pub(super) struct Feeder {
 /// The most reports in one call.
 const MOST_REPORTS: usize = 4_096;
 
-/// So many turns of the robots without a report, and nothing more is to be expected at once.
-const IDLE_TURNS: u32 = 256;
-
-/// So long a report waits at most for others: no longer than the commit that it saves.
-const AT_MOST: Duration = Duration::from_millis(1);
-
 /// What a call was answered about the reports that went with it.
 #[derive(Default)]
 struct Answered {
@@ -157,8 +150,11 @@ impl Feeder {
         // Gone through while the next call is under way: neither the store nor the robots wait for it.
         let mut answered = Answered::default();
         loop {
-            self.collect();
-            self.let_robots_go_on().await;
+            while self.pending.len() < MOST_REPORTS
+                && let Ok(handed) = self.handed.try_recv()
+            {
+                self.pending.push(handed);
+            }
             if self.is_over() {
                 self.give_back();
                 let nothing_left =
@@ -185,35 +181,6 @@ impl Feeder {
         }
     }
 
-    /// What robots have handed over.
-    fn collect(&mut self) {
-        while self.pending.len() < MOST_REPORTS
-            && let Ok(handed) = self.handed.try_recv()
-        {
-            self.pending.push(handed);
-        }
-    }
-
-    /// While robots hand over one report after the other, and nothing is wanted yet, one call takes all of them: quick
-    /// transactions come to one commit with the next take, and not to one of their own.
-    async fn let_robots_go_on(&mut self) {
-        let (began, mut idle_turns) = (Instant::now(), 0);
-        while !self.pending.is_empty()
-            && idle_turns < IDLE_TURNS
-            && began.elapsed() < AT_MOST
-            && !self.is_over()
-            && self.wanted() == 0
-        {
-            let before = self.pending.len();
-            tokio::task::yield_now().await;
-            self.collect();
-            if self.pending.len() >= MOST_REPORTS {
-                return;
-            }
-            idle_turns = if self.pending.len() == before { idle_turns + 1 } else { 0 };
-        }
-    }
-
     fn is_over(&self) -> bool {
         self.job.stop.is_stop_requested() || self.job.drained.is_cancelled()
     }
@@ -225,13 +192,13 @@ impl Feeder {
             || self.job.stop.is_kill_requested() && self.handed.sender_strong_count() <= held
     }
 
-    /// How many items to take: what there is room for, once half of the buffer is free. An empty queue
-    /// is looked at again only with a report, which may have made a retry copy, or after a change.
+    /// How many items to take: half of the buffer, once that is free, so that robots work on the other half while the call is
+    /// under way. An empty queue is looked at again only with a report, which may have made a retry copy, or after a change.
     fn wanted(&self) -> usize {
         let room = self.size.saturating_sub(self.buffer.items().len());
-        let worth_it = room >= self.size.div_ceil(2);
+        let half = self.size.div_ceil(2);
         let may_have_items = self.seen_empty.is_none() || !self.pending.is_empty();
-        if worth_it && may_have_items && !self.is_over() { room } else { 0 }
+        if room >= half && may_have_items && !self.is_over() { half } else { 0 }
     }
 
     /// One call: everything that is reported, and what is wanted. In the meantime, what the call before was
