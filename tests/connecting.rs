@@ -7,13 +7,14 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use performer::ErrorKind;
-use performer::orchestrator::Administration as _;
 use performer::orchestrator::local::Local;
+use performer::orchestrator::{Administration as _, Orchestrator as _};
 use performer::tokio_postgres::{self, NoTls};
+use performer::{ErrorKind, NewQueueDefinition};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::cluster::Cluster;
 use support::postgres::Schema;
+use support::{QUEUE, named, new_job, take};
 
 /// An authority, and its certificate.
 fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
@@ -175,4 +176,34 @@ async fn a_host_that_is_silent_leaves_time_for_the_next() {
     let refused = opening.await.expect("as long as was said").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
     assert!(refused.to_string().contains("cannot be reached: Connection refused"), "{refused}");
+}
+
+/// Numbers of items that were drawn, and whose transactions were not on disk, are drawn again after a crash. What was known of where
+/// a queue's items begin is worth nothing then.
+#[tokio::test]
+async fn after_a_crash_numbers_that_are_drawn_again_are_found() {
+    let Some(cluster) = Cluster::start(0, &[]) else { return };
+    let store = Local::postgres(&cluster.url()).await.unwrap();
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    for at in 0..600 {
+        store.add_queue_item(QUEUE, named(&format!("{at}"))).await.unwrap();
+        let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+        assert_eq!(taken.items.len(), 1);
+    }
+    cluster.stop_at_once();
+    cluster.run_primary();
+    // As if the last of them had never been on disk.
+    ask(&cluster, "DELETE FROM performer.item WHERE id > 500").await;
+    ask(&cluster, "DELETE FROM performer.item_state WHERE item_id > 500").await;
+    ask(&cluster, "ALTER SEQUENCE performer.item_id RESTART WITH 501").await;
+    let again = async {
+        while store.add_queue_item(QUEUE, named("again")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("the server is back");
+    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let references: Vec<_> = taken.items.iter().map(|item| item.item.reference.as_deref()).collect();
+    assert_eq!(references, [Some("again")]);
 }

@@ -13,7 +13,8 @@
 //!   Only then is it looked which is the first that waits.
 //! * An item that begins to wait with an old number (its DeferDate came, it was given back or edited) is entered as returned.
 //!   While one is there, the walk begins at the beginning.
-//! * What a transaction saw that was undone is forgotten.
+//! * What a transaction saw that was undone is forgotten; and everything, when the server was started anew or is another one:
+//!   numbers that were drawn and not on disk may be drawn again there.
 
 use std::time::Duration;
 

@@ -114,8 +114,9 @@ pub(super) struct Postgres {
     claims: Claims,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
-    /// Where walks along what waits begin, by queue.
+    /// Where walks along what waits begin, by queue; and since when the server runs where that was seen.
     fronts: HashMap<i64, Front>,
+    server: Option<Timestamp>,
     /// Queues without limits, by folder and name, as they were when they were looked up last.
     names: HashMap<(FolderId, String), QueueId>,
     /// The open transaction has said that it draws numbers for new items.
@@ -203,6 +204,7 @@ impl Postgres {
             claims: Claims::default(),
             places: Vec::new(),
             fronts: HashMap::new(),
+            server: None,
             names: HashMap::new(),
             marked: false,
             will_ask: None,

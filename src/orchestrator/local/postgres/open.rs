@@ -66,6 +66,8 @@ pub(super) struct Began {
     pub(super) at: Timestamp,
     /// The oldest version of the schema whose programs may go on.
     pub(super) oldest: i32,
+    /// Since when the server runs: no other one, and not the same after a crash, runs since then.
+    pub(super) server: Timestamp,
 }
 
 impl Open {
@@ -109,7 +111,7 @@ impl Open {
     pub(super) fn began(&mut self, rows: Vec<Row>) -> Sql<Option<Began>> {
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         self.place = Place { process: row.try_get(2)?, began: Beginning::Transaction(row.try_get(3)?) };
-        Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)? }))
+        Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)?, server: row.try_get(4)? }))
     }
 
     /// A statement, prepared once a connection.

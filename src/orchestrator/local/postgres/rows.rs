@@ -61,6 +61,12 @@ impl Rows for Postgres {
             self.rollback();
             return Err(migrate::too_new(&self.session, began.oldest));
         }
+        let seen_elsewhere = !self.fronts.is_empty() && self.server != Some(began.server);
+        self.server = Some(began.server);
+        if seen_elsewhere {
+            self.rollback();
+            return self.begin(operations, clock); // what is known of the fronts is forgotten
+        }
         (self.began, self.writes) = (Some(began), true);
         let seen = answers.and_then(|answers| self.see(foresight, answers));
         if seen.is_err() {

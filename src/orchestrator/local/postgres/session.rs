@@ -226,7 +226,8 @@ impl Session {
             format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
         };
         let now = format!(
-            "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp() FROM {schema}.schema_version"
+            "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time() \
+             FROM {schema}.schema_version"
         );
         let bound: Vec<Vec<_>> = asked.iter().map(Question::bound).collect();
         let (began, answers) = self.on(async |open| {
