@@ -4,6 +4,8 @@
 //! for all would let one commit happen at a time. Each commit changes it, and beside a transaction that keeps an old snapshot
 //! all of its versions stay, and are passed by whoever changes it. So a connection gives its row another number from time to time.
 
+use tokio_postgres::Row;
+
 use super::super::super::Result;
 use super::columns::get;
 use super::session::Session;
@@ -13,23 +15,28 @@ use crate::model::statistics::QueueStatistics;
 /// Rows of a queue are added up when there are more than this.
 const MANY: usize = 16;
 
-/// The sum over all shards; a queue of which nothing was counted yet has none.
+/// The sum over all rows of a queue.
+pub(super) const SUM: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum(in_progress), 0)::bigint, \
+     coalesce(sum(successful), 0)::bigint, coalesce(sum(business_exceptions), 0)::bigint, \
+     coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
+     coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
+     FROM queue_statistics WHERE queue_id = $1";
+
 pub(super) fn statistics(session: &mut Session, queue: QueueId) -> Result<QueueStatistics> {
-    const SQL: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum(in_progress), 0)::bigint, \
-         coalesce(sum(successful), 0)::bigint, coalesce(sum(business_exceptions), 0)::bigint, \
-         coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
-         coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
-         FROM queue_statistics WHERE queue_id = $1";
-    let Some(row) = session.query_opt(SQL, &[&queue.0])? else { return Ok(QueueStatistics::default()) };
+    read(session.query_opt(SUM, &[&queue.0])?.as_ref())
+}
+
+pub(super) fn read(row: Option<&Row>) -> Result<QueueStatistics> {
+    let Some(row) = row else { return Ok(QueueStatistics::default()) };
     Ok(QueueStatistics {
-        new: get(&row, 0)?,
-        in_progress: get(&row, 1)?,
-        successful: get(&row, 2)?,
-        business_exceptions: get(&row, 3)?,
-        application_exceptions: get(&row, 4)?,
-        retried: get(&row, 5)?,
-        abandoned: get(&row, 6)?,
-        deleted: get(&row, 7)?,
+        new: get(row, 0)?,
+        in_progress: get(row, 1)?,
+        successful: get(row, 2)?,
+        business_exceptions: get(row, 3)?,
+        application_exceptions: get(row, 4)?,
+        retried: get(row, 5)?,
+        abandoned: get(row, 6)?,
+        deleted: get(row, 7)?,
     })
 }
 

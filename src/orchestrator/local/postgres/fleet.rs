@@ -6,12 +6,14 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
+use super::counters;
 use super::front::{self, Claiming};
 use super::people::{as_json, duration, json, micros_of, small};
 use super::session::{Question, Session, Value};
 use crate::model::job::{Job, JobState, NewJob};
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::limits::Starts;
+use crate::model::statistics::QueueStatistics;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
                    end_time, info, folder_id, figures FROM job";
@@ -126,12 +128,15 @@ pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) 
 
 // Limits
 
-/// Nobody else has them until the transaction ends: they are read when the lock `name` is held.
-pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Result<Starts> {
+/// Nobody else has them until the transaction ends: they are read when the lock `name` is held. With them the counters of the
+/// queue, which are asked for next.
+pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Result<(Starts, QueueStatistics)> {
     const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     const SQL: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1";
-    let answers = session.together(&[(LOCK, &[&name]), (SQL, &[&queue.0])])?;
-    answers.last().and_then(|rows| rows.first()).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
+    let answers = session.together(&[(LOCK, &[&name]), (SQL, &[&queue.0]), (counters::SUM, &[&queue.0])])?;
+    let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
+    let starts = first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))?;
+    Ok((starts, counters::read(first(2))?))
 }
 
 pub(super) fn write_starts(session: &mut Session, queue: QueueId, starts: &Starts) -> Result<()> {

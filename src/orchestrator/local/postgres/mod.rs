@@ -46,6 +46,7 @@ use self::session::{Question, Session};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
 use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
+use crate::model::statistics::QueueStatistics;
 
 pub use tokio_postgres;
 
@@ -124,6 +125,8 @@ pub(super) struct Postgres {
     /// What the open transaction will ask for next, and the answer to it.
     will_ask: Option<(Ask, Timestamp)>,
     offered: Option<Offered>,
+    /// The counters of a queue with limits, as they were read with its starts.
+    counted: Option<(QueueId, QueueStatistics)>,
     /// What the open transaction was told when it began.
     foreseen: Foreseen,
     listener: Option<Listener>,
@@ -209,6 +212,7 @@ impl Postgres {
             marked: false,
             will_ask: None,
             offered: None,
+            counted: None,
             foreseen: Foreseen::default(),
             listener: None,
         }
@@ -230,7 +234,7 @@ impl Postgres {
         self.ids.clear();
         self.next_ids = 1;
         self.places.clear();
-        (self.will_ask, self.offered, self.marked) = (None, None, false);
+        (self.will_ask, self.offered, self.counted, self.marked) = (None, None, None, false);
         self.foreseen = Foreseen::default();
         self.session.forget();
     }

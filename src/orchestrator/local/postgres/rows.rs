@@ -188,16 +188,22 @@ impl Rows for Postgres {
     }
 
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
-        counters::statistics(&mut self.session, queue)
+        match self.counted.take() {
+            Some((of, counted)) if of == queue => Ok(counted),
+            _ => counters::statistics(&mut self.session, queue),
+        }
     }
 
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+        self.counted = None;
         counters::add_statistics(&mut self.session, queue, delta)
     }
 
     fn starts(&mut self, queue: QueueId) -> Result<Starts> {
         let name = self.lock_name(&format!("starts/{}", queue.0));
-        fleet::starts(&mut self.session, queue, &name)
+        let (starts, counted) = fleet::starts(&mut self.session, queue, &name)?;
+        self.counted = Some((queue, counted));
+        Ok(starts)
     }
 
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
