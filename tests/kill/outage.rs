@@ -180,7 +180,7 @@ impl Load {
 
     /// How many results each process was told are recorded.
     fn recorded(&self) -> Vec<usize> {
-        let records = ledger::read(&self.world.path().join("ledger"));
+        let records = ledger::read_so_far(&self.world.path().join("ledger"));
         let of = |name: &str| {
             let by = |record: &&Record| matches!(record, Record::Reported { process, .. } if process == name);
             records.iter().filter(by).count()

@@ -113,7 +113,16 @@ impl Ledger {
 
 /// All records of a file.
 pub fn read(path: &Path) -> Vec<Record> {
+    records(&std::fs::read_to_string(path).unwrap_or_default())
+}
+
+/// The records of a file that is written at this moment: the last line may not be all there.
+pub fn read_so_far(path: &Path) -> Vec<Record> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
+    records(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+}
+
+fn records(text: &str) -> Vec<Record> {
     text.lines().map(|line| line.parse().unwrap_or_else(|()| panic!("the ledger has {line:?}"))).collect()
 }
 

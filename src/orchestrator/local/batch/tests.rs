@@ -115,10 +115,16 @@ async fn what_is_owed_is_tried_until_a_commit_succeeds() {
         let (local, job, forecast) = prepared(on_threads).await;
         // Taken; not given back; given back and taken again, of which nobody knows; and once more.
         forecast(&[Weather::Unknown, Weather::Unavailable, Weather::Unknown, Weather::Unknown]);
-        for _ in 0..4 {
-            assert!(take(&local, job).await.is_err());
-        }
-        assert_eq!(take(&local, job).await.unwrap(), 1);
+        let mut failed = 0;
+        let taken = loop {
+            match take(&local, job).await {
+                Ok(taken) => break taken,
+                Err(_) => failed += 1,
+            }
+        };
+        // A store on a thread may have met one of these by itself, while this test was not given a turn.
+        assert!(failed == 4 || on_threads && failed < 4, "{failed} calls failed");
+        assert_eq!(taken, 1);
         assert_eq!(take(&local, job).await.unwrap(), 0);
     }
 }
