@@ -11,7 +11,12 @@ macro_rules! crash_point {
         #[cfg(feature = "crash-points")]
         $crate::crash_point::begins($operation);
     }};
-    // A place in the operation that was begun last.
+    // What was begun before goes on: the places behind carry its name.
+    (resumes $operation:expr) => {{
+        #[cfg(feature = "crash-points")]
+        $crate::crash_point::resumes($operation);
+    }};
+    // A place in the operation that was begun, or went on, last.
     (within $place:literal) => {{
         #[cfg(feature = "crash-points")]
         $crate::crash_point::within($place);
@@ -29,28 +34,33 @@ macro_rules! crash_point {
 pub(crate) use crash_point;
 
 #[cfg(feature = "crash-points")]
-pub(crate) use points::{begins, committed, reached, within};
+pub(crate) use points::{begins, committed, reached, resumes, within};
 
 #[cfg(feature = "crash-points")]
 mod points {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     thread_local! {
         /// The operations of the open transaction.
         static BEGUN: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+        /// The one that is being applied.
+        static CURRENT: Cell<&'static str> = const { Cell::new("none") };
     }
 
     pub(crate) fn begins(operation: &'static str) {
         BEGUN.with_borrow_mut(|begun| begun.push(operation));
+        resumes(operation);
         within("before");
     }
 
+    pub(crate) fn resumes(operation: &'static str) {
+        CURRENT.set(operation);
+    }
+
     pub(crate) fn within(place: &str) {
-        if let Some(operation) = BEGUN.with_borrow(|begun| begun.last().copied()) {
-            reached(&format!("{operation}.{place}"));
-        }
+        reached(&format!("{}.{place}", CURRENT.get()));
     }
 
     pub(crate) fn committed() {

@@ -182,6 +182,7 @@ impl<R: Rows> Apply<'_, R> {
         for (Believed { at, told, row, change, within, .. }, written) in believed.iter().zip(written) {
             let here = std::mem::replace(&mut self.within, *within);
             let ending = told.ending();
+            crash_point!(resumes "report");
             let ended = if written {
                 self.written(ending.item, row.queue, &row.state, change)
                     .map(|()| Answer::Status(change.after.status))
