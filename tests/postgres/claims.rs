@@ -80,3 +80,16 @@ async fn claims_whose_ends_others_write_are_put_in_order() {
         assert_eq!(takes.get_queue_item(item.item.id).await.unwrap().status, Status::Abandoned);
     }
 }
+
+/// Each connection counts in a row of its own; those of connections that are gone are added up by who comes later.
+#[tokio::test]
+async fn counters_of_connections_that_are_gone_are_added_up() {
+    let schema = Schema::new();
+    open(&schema.url).await.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for at in 0..20 {
+        open(&schema.url).await.add_queue_item(QUEUE, named(&at.to_string())).await.unwrap();
+    }
+    let rows = number(&schema, "SELECT count(*) FROM {schema}.queue_statistics");
+    assert!(rows < 20, "{rows} rows");
+    assert_eq!(open(&schema.url).await.queue_statistics(QUEUE).await.unwrap().new, 20);
+}

@@ -255,11 +255,10 @@ impl Front {
 
     /// The walk that finds something wherever it is.
     fn walk_everywhere(&mut self, Ask { queue, count }: Ask) -> Question {
-        let whole = self.began_at_the_beginning.is_some_and(|at| at.elapsed() >= FROM_THE_BEGINNING_AFTER);
-        if whole || self.began_at_the_beginning.is_none() {
-            self.began_at_the_beginning = Some(Instant::now());
-        }
+        let now = Instant::now();
+        let whole = now - *self.began_at_the_beginning.get_or_insert(now) >= FROM_THE_BEGINNING_AFTER;
         if whole {
+            self.began_at_the_beginning = Some(now);
             return Question {
                 sql: FROM_THE_BEGINNING.into(),
                 values: vec![Box::new(queue), Box::new(count)],

@@ -35,6 +35,10 @@ pub(super) fn too_new(session: &Session, oldest: i32) -> OrchestratorError {
 }
 
 pub(super) fn migrate(session: &mut Session) -> Result<()> {
+    session.without_haste(bring_up_to_date)
+}
+
+fn bring_up_to_date(session: &mut Session) -> Result<()> {
     let database = session.address().to_string();
     let version = session.query_once("SELECT current_setting('server_version_num')::integer", &[])?;
     let version: i32 = version.first().map_or(Ok(0), |row| get(row, 0))?;

@@ -24,15 +24,27 @@ pub(super) fn rank_of(state: &ItemState) -> i16 {
     rank(state.priority, state.due_date).into()
 }
 
-/// An item begins to wait, if it is one that does. `touched`: it has a row in `item_state`. `returned`: its number is not a new one.
+/// How an item comes to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comes {
+    /// With a number that was drawn for it in this transaction.
+    New,
+    /// The same, and it has a row in `item_state` already.
+    NewWithState,
+    /// With a number that it had before: it was given back, edited, or its DeferDate has come.
+    Again,
+}
+
+/// An item begins to wait, if it is one that does.
 pub(super) fn place(
     session: &mut Session,
     queue: QueueId,
     id: ItemId,
     state: &ItemState,
     now: Timestamp,
-    (touched, returned): (bool, bool),
+    comes: Comes,
 ) -> Result<()> {
+    let (touched, returned) = (comes != Comes::New, comes == Comes::Again);
     if state.status != Status::New {
         return Ok(());
     }

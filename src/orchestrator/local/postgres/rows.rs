@@ -10,7 +10,7 @@ use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Wri
 use super::super::store::Asked;
 use super::columns::{get, signed, text};
 use super::foresee::Foresight;
-use super::order::{Ask, Offered};
+use super::order::{Ask, Comes, Offered};
 use super::{Postgres, Taken, claims, counters, fleet, list, migrate, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
@@ -223,8 +223,8 @@ impl Rows for Postgres {
             write::write_all(&mut self.session, id, row.queue, row.state, &written)?;
         }
         if !is_ready {
-            let touched = row.progress.is_some();
-            order::place(&mut self.session, row.queue, id, row.state, row.now, (touched, false))?;
+            let comes = if row.progress.is_some() { Comes::NewWithState } else { Comes::New };
+            order::place(&mut self.session, row.queue, id, row.state, row.now, comes)?;
         }
         if self.added.is_full() {
             self.insert_added()?;

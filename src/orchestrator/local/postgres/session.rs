@@ -23,6 +23,9 @@ use crate::backoff::{BackoffPolicy, Delays};
 /// How long a statement may take, the wait for locks included.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long each step of a change of the schema may take: it may write a table anew that is as large as it likes.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(6 * 3_600);
+
 /// What a server does about a transaction of ours when it hears nothing more of us: a machine that vanished, or a process that
 /// is stopped in the middle, must not keep others waiting for its locks.
 const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET tcp_keepalives_idle = 10; \
@@ -50,6 +53,8 @@ pub(super) struct Session {
     lent: Option<String>,
     /// It is the one that writes.
     writes: bool,
+    /// How long a statement may take.
+    limit: Duration,
     refused: Option<Refused>,
     /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
     left: Option<Place>,
@@ -79,7 +84,16 @@ impl Session {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
                 .because(error)
         })?;
-        Ok(Self { address, runtime, open: None, lent: None, writes: false, refused: None, left: None })
+        Ok(Self {
+            address,
+            runtime,
+            open: None,
+            lent: None,
+            writes: false,
+            limit: STATEMENT_LIMIT,
+            refused: None,
+            left: None,
+        })
     }
 
     /// A session inside somebody else's transaction.
@@ -160,6 +174,14 @@ impl Session {
         open.map_err(|_| error::too_slow(address, "to connect"))?
     }
 
+    /// Runs something whose statements may take long, and whatever waits for it.
+    pub(super) fn without_haste<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.limit = MIGRATION_LIMIT;
+        let done = act(self);
+        self.limit = STATEMENT_LIMIT;
+        done
+    }
+
     /// Gives the connection up: what it was doing is undone, unless it was done.
     pub(super) fn close(&mut self) {
         self.open = None;
@@ -183,10 +205,10 @@ impl Session {
             let message = format!("the connection to {} was lost", self.address);
             return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
         };
-        let gone = open.client.gone();
+        let (gone, limit) = (open.client.gone(), self.limit);
         let ran = self.runtime.block_on(async {
             tokio::select! {
-                ran = tokio::time::timeout(STATEMENT_LIMIT, act(&mut *open)) => ran.map(|ran| ran.map(Some)),
+                ran = tokio::time::timeout(limit, act(&mut *open)) => ran.map(|ran| ran.map(Some)),
                 () = gone => Ok(Ok(None)),
             }
         });

@@ -13,7 +13,7 @@ use super::super::rows::{Copy, TakenRow, Written};
 use super::super::store::Taker;
 use super::claims::Claims;
 use super::columns::{RowPlace, date, get, signed, text, uuid};
-use super::order::{self, Place};
+use super::order::{self, Comes, Place};
 use super::session::{Question, Session, Values};
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
@@ -58,7 +58,7 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) ->
             &i64::from(state.seconds_in_previous_attempts),
         ],
     )?;
-    order::place(session, copy.queue, id, state, copy.now, (false, false))
+    order::place(session, copy.queue, id, state, copy.now, Comes::New)
 }
 
 /// Writes what changed of an item's state, if its row is still at the version of `before`.
@@ -81,7 +81,7 @@ pub(super) fn write(
         return Ok(false);
     }
     order::displace(session, queue, id, before)?;
-    order::place(session, queue, id, state, written.now, (true, true))?;
+    order::place(session, queue, id, state, written.now, Comes::Again)?;
     let dates_stay = (state.priority, state.due_date, state.defer_date)
         == (before.priority, before.due_date, before.defer_date);
     if !dates_stay || state.holds_reference != before.holds_reference {
