@@ -12,7 +12,7 @@ use performer::orchestrator::local::Local;
 use performer::orchestrator::{Administration, CommitType, Orchestrator, Report, Result};
 use performer::{
     ErrorKind, FailedItems, ItemEdit, ItemId, JobKey, JobState, NewQueueDefinition, NewQueueItem, Person,
-    Priority, QueueItem, QueuePolicy, ReviewStatus,
+    Priority, QueueItem, QueuePolicy, ReviewStatus, Status,
 };
 
 use super::support::cut::{Cut, Proxy};
@@ -241,6 +241,87 @@ async fn reports_that_are_cut_were_recorded_or_not() {
     )
     .await;
     site.ends("reports");
+}
+
+/// Each of these begins the transaction of the next one together with its own commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_in_close_succession_that_are_cut_were_recorded_or_not() {
+    const IN_A_ROW: usize = 6;
+    let mut site = Site::new().await;
+    for direction in [Cut::ToServer, Cut::ToClient] {
+        let mut at = 0;
+        loop {
+            let job = site.job().await;
+            let more = items(IN_A_ROW + 1);
+            let added =
+                site.direct.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, more).await.unwrap();
+            assert_eq!(added.added, IN_A_ROW as u64 + 1);
+            let (mut reports, mut ended) = (Vec::new(), Vec::new());
+            site.proxy.cut_after(direction, at);
+            while ended.len() < IN_A_ROW {
+                let answer = site.cut.report_and_take(reports.clone(), Some(take(job, 1))).await;
+                let mut taken = match answer.taken {
+                    Ok(taken) => taken.items,
+                    Err(error) => {
+                        // Neither the one nor the other: the same is asked again.
+                        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?} at {at} {direction:?}");
+                        for report in &reports {
+                            let item = site.direct.get_queue_item(report.claim.item()).await.unwrap();
+                            assert_eq!(item.status, Status::InProgress, "cut at byte {at} {direction:?}");
+                        }
+                        site.no += 1;
+                        continue;
+                    }
+                };
+                for report in answer.reports {
+                    assert_eq!(report.unwrap(), Status::Successful);
+                }
+                ended.extend(reports.drain(..).map(|report: Report| report.claim.item()));
+                let claim = taken.pop().expect("more than are taken").claim;
+                let result = ok_with(&serde_json::json!({"total": 17}));
+                reports.push(Report { claim, result, progress: None });
+                site.yes += 1;
+            }
+            let was_cut = site.proxy.mend();
+            for id in ended {
+                let item = site.direct.get_queue_item(id).await.unwrap();
+                assert_eq!(item.status, Status::Successful, "cut at byte {at} {direction:?}");
+            }
+            let swept = site.direct.end_job(job, JobState::Stopped.into()).await.unwrap();
+            assert_eq!(swept.abandoned, 1, "what is in hand, cut at byte {at} {direction:?}");
+            if !was_cut {
+                break;
+            }
+            at += 2 * stride();
+        }
+    }
+    println!("{} answered, {} not", site.yes, site.no);
+    assert!(site.no > 20, "connections were cut in the middle");
+}
+
+/// What was begun for the next report is given up when none comes: it keeps queues as they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_has_become_idle_keeps_nobody_waiting() {
+    let site = Site::new().await;
+    let job = site.job().await;
+    let mut reports = Vec::new();
+    for round in 0..10 {
+        assert_eq!(
+            site.direct.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items(4)).await.unwrap().added,
+            4
+        );
+        for _ in 0..4 {
+            let taken =
+                site.cut.report_and_take(std::mem::take(&mut reports), Some(take(job, 1))).await.taken;
+            let claim = taken.unwrap().items.pop().unwrap().claim;
+            reports.push(Report { claim, result: business("the data is wrong"), progress: None });
+        }
+        let began = tokio::time::Instant::now();
+        let limits = LimitsEdit { max_in_progress: Some(Some(1_000 + round)), ..LimitsEdit::default() };
+        site.direct.edit_queue_limits(QUEUE, limits).await.unwrap();
+        // The server itself would end it after ten seconds.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,9 +30,9 @@ use crate::model::Refusal;
 use crate::model::clock::Clock;
 use crate::model::code::ErrorCode;
 use crate::model::history::{EventAction, Recorded};
-use crate::model::item::{QueueItem, validate_progress};
+use crate::model::item::QueueItem;
 use crate::model::job::Job;
-use crate::model::key::{Claim, FolderId, ItemId, JobKey, QueueId};
+use crate::model::key::{FolderId, ItemId, JobKey, QueueId};
 use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::statistics::QueueStatistics;
@@ -75,6 +75,14 @@ impl<R: Rows> Store for R {
 
     fn abort(&mut self) {
         Rows::abort(self);
+    }
+
+    fn kept(&self) -> Option<Duration> {
+        Rows::kept(self)
+    }
+
+    fn rest(&mut self) {
+        Rows::rest(self);
     }
 
     fn give_up_when(&mut self, given_up: GivenUp) {
@@ -279,35 +287,6 @@ impl<R: Rows> Apply<'_, R> {
             Operation::ApplyRetention { limit } => self.apply_retention(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
         }
-    }
-
-    fn progress(&mut self, claim: Claim, progress: &str) -> Applied {
-        validate_progress(progress)?;
-        let row = self.row(claim.item)?;
-        let queue = self.queue_by_id(row.queue)?;
-        if !self.may_reach(queue.as_deref()) {
-            return Err(Stop::Refused(OrchestratorError::no_item(claim.item)));
-        }
-        let policy = self.policy(row.queue)?;
-        let event = Event::Progress { claim: Some(claim.holder()) };
-        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
-            let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
-            self.apply(claim.item, row.queue, &row.state, &change, &written)?;
-        }
-        Ok(Answer::Done)
-    }
-
-    /// T10, by a caller over HTTP.
-    fn progress_of(&mut self, id: ItemId, progress: &str) -> Applied {
-        validate_progress(progress)?;
-        let row = self.row_here(id)?;
-        let policy = self.policy(row.queue)?;
-        let event = Event::Progress { claim: None };
-        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
-            let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
-            self.apply(id, row.queue, &row.state, &change, &written)?;
-        }
-        Ok(Answer::Done)
     }
 
     // What all of them share

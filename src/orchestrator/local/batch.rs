@@ -300,8 +300,11 @@ impl Writer {
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
             let untold = self.untold.as_ref().is_some_and(|rest| !rest.is_told());
+            let kept = self.store.kept();
             let message = if untold {
                 messages.recv_timeout(TELL_AFTER)
+            } else if let Some(kept) = kept {
+                messages.recv_timeout(kept)
             } else if self.inbox.owes() {
                 match messages.recv_timeout(UNDO_AGAIN) {
                     Err(RecvTimeoutError::Timeout) => return true,
@@ -321,6 +324,7 @@ impl Writer {
                         rest.tell();
                     }
                 }
+                Err(RecvTimeoutError::Timeout) if kept.is_some() => self.store.rest(),
                 Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
         }

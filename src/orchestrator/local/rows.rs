@@ -4,6 +4,7 @@
 //! each reads or writes what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -58,6 +59,12 @@ pub(crate) trait Rows: Send {
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
     }
+    /// How long something is kept open for whoever comes next, if anything is.
+    fn kept(&self) -> Option<Duration> {
+        None
+    }
+    /// Nobody came: what was kept is given up.
+    fn rest(&mut self) {}
     /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
     fn tell(&mut self, _changed: Changed) -> bool {
         false

@@ -60,6 +60,15 @@ pub(crate) trait Store: Send {
     /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
     fn abort(&mut self);
 
+    /// How long the store keeps something open for whoever comes next, if it does. When nobody came it wants to
+    /// [`rest`](Self::rest).
+    fn kept(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Nobody came for a while.
+    fn rest(&mut self) {}
+
     /// The next query need not be answered any more when this is set.
     fn give_up_when(&mut self, _given_up: GivenUp) {}
 

@@ -1,4 +1,4 @@
-//! Reporting: T4 to T12.
+//! Reporting: T4 to T12, and the progress until then.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::model::code::ErrorCode;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::item::{Priority, validate_operation_id, validate_progress};
-use crate::model::key::{Holder, ItemId};
+use crate::model::key::{Claim, Holder, ItemId};
 use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use crate::model::queue::QueueDefinition;
 use crate::model::result::{Outcome, TransactionResult};
@@ -239,6 +239,35 @@ impl<R: Rows> Apply<'_, R> {
         }
         self.written(id, row.queue, &row.state, &change)?;
         Ok(Some(change.after.status))
+    }
+
+    pub(super) fn progress(&mut self, claim: Claim, progress: &str) -> Applied {
+        validate_progress(progress)?;
+        let row = self.row(claim.item)?;
+        let queue = self.queue_by_id(row.queue)?;
+        if !self.may_reach(queue.as_deref()) {
+            return Err(Stop::Refused(OrchestratorError::no_item(claim.item)));
+        }
+        let policy = self.policy(row.queue)?;
+        let event = Event::Progress { claim: Some(claim.holder()) };
+        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+            let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
+            self.apply(claim.item, row.queue, &row.state, &change, &written)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// T10, by a caller over HTTP.
+    pub(super) fn progress_of(&mut self, id: ItemId, progress: &str) -> Applied {
+        validate_progress(progress)?;
+        let row = self.row_here(id)?;
+        let policy = self.policy(row.queue)?;
+        let event = Event::Progress { claim: None };
+        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+            let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
+            self.apply(id, row.queue, &row.state, &change, &written)?;
+        }
+        Ok(Answer::Done)
     }
 
     /// Whether whoever ends an attempt may know of it. Without a claim it is looked for in the folder.

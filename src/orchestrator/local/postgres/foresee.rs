@@ -47,7 +47,7 @@ impl Foresight {
     /// transaction, which keeps nobody waiting.
     pub(super) fn of(operations: &[Asked], store: &mut Postgres, now: Option<Timestamp>) -> Self {
         let mut foresight = Self::default();
-        if store.session.is_lent() || operations.iter().any(|asked| asked.operation.changes_queues()) {
+        if store.session.is_lent() || !Self::suits(operations) {
             return foresight;
         }
         let takes_alone = takes_alone(operations);
@@ -59,30 +59,50 @@ impl Foresight {
             (foresight.claiming, foresight.walk) = (Some(claiming), walk);
         }
         // A take that finds nothing does not ask for its job: to lock it is to write.
-        let reports = operations.iter().any(|asked| matches!(asked.operation, Operation::Report(_)));
-        let locks = reports || foresight.claiming.is_some();
-        for Asked { within, operation } in operations {
-            match operation {
-                Operation::Take(take) => {
-                    foresight.queue(within.folder, &take.queue);
-                    let job = take.taker.job;
-                    if locks && job != JobKey::CALLER && !foresight.jobs.contains(&job) {
-                        foresight.jobs.push(job);
-                    }
-                }
-                Operation::Add { queue, .. } => {
-                    foresight.queue(within.folder, queue);
-                    foresight.ids += 1;
-                }
-                Operation::BulkAdd { queue, .. } => foresight.queue(within.folder, queue),
-                _ => {}
-            }
-        }
-        foresight.jobs.truncate(MOST);
-        foresight.jobs.sort_by_key(|job| job.number().0); // everybody locks in this order
+        let locks = foresight.claiming.is_some() || operations.iter().any(|asked| ends(&asked.operation));
+        foresight.look_up(operations, locks);
         // Where there must be no gaps, each is asked for when it is needed.
         foresight.ids = if store.most_ids > 1 { foresight.ids.min(store.most_ids) } else { 0 };
         foresight
+    }
+
+    /// What calls like these will ask for, if more of them are expected: robots that end one item take the next.
+    pub(super) fn like(operations: &[Asked]) -> Option<Self> {
+        if !Self::suits(operations) || !operations.iter().any(|asked| ends(&asked.operation)) {
+            return None;
+        }
+        let mut foresight = Self::default();
+        foresight.look_up(operations, true);
+        foresight.ids = 0; // those that nobody uses are lost
+        Some(foresight)
+    }
+
+    /// Whether a transaction suits these calls in which queues are kept as they are.
+    pub(super) fn suits(operations: &[Asked]) -> bool {
+        !operations.iter().any(|asked| asked.operation.changes_queues())
+    }
+
+    /// What operations will look up; `locks`: their jobs too.
+    fn look_up(&mut self, operations: &[Asked], locks: bool) {
+        for Asked { within, operation } in operations {
+            match operation {
+                Operation::Take(take) => {
+                    self.queue(within.folder, &take.queue);
+                    let job = take.taker.job;
+                    if locks && job != JobKey::CALLER && !self.jobs.contains(&job) {
+                        self.jobs.push(job);
+                    }
+                }
+                Operation::Add { queue, .. } => {
+                    self.queue(within.folder, queue);
+                    self.ids += 1;
+                }
+                Operation::BulkAdd { queue, .. } => self.queue(within.folder, queue),
+                _ => {}
+            }
+        }
+        self.jobs.truncate(MOST);
+        self.jobs.sort_by_key(|job| job.number().0); // everybody locks in this order
     }
 
     fn queue(&mut self, folder: FolderId, name: &str) {
@@ -105,6 +125,11 @@ impl Foresight {
         let ids = ids.into_iter().flat_map(|ids| [store.marking(), ids]);
         lock.into_iter().chain(queues).chain(walk).chain(jobs).chain(ids).collect()
     }
+}
+
+/// Whether it ends an attempt.
+fn ends(operation: &Operation) -> bool {
+    matches!(operation, Operation::Report(_) | Operation::Settle(_))
 }
 
 /// How many items are wanted, where there is nothing but takes of one queue, whatever the references.

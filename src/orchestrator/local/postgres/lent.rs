@@ -5,6 +5,7 @@
 //! is what it does for everybody: the same rules, the same statements. Its own begin and end are a savepoint.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::sync::{mpsc, oneshot};
@@ -123,9 +124,10 @@ impl Database {
 }
 
 /// Where the statements of a session go.
+#[derive(Clone)]
 pub(super) enum Way {
     /// To a connection of its own. `pooled`: a proxy may give each transaction another one.
-    Own { client: Client, pooled: bool },
+    Own { client: Arc<Client>, pooled: bool },
     /// To the transaction of somebody else.
     Lent(Lent),
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `address.rs`, `tls.rs`, `connect.rs` | where the database is, whom to trust, and the way in |
 //! | `session.rs`, `open.rs`, `together.rs` | one connection: transactions, and statements that travel together |
+//! | `transaction.rs` | how a transaction begins and ends, and the next one behind it |
 //! | `settle.rs` | what became of a commit whose connection was lost |
 //! | `pooled.rs` | a proxy that gives each transaction another connection |
 //! | `migrate.rs` | makes and changes the schema |
@@ -43,6 +44,7 @@ use self::listen::Listener;
 use self::open::{Began, Commit};
 use self::order::{Ask, Offered, Place};
 use self::session::{Question, Session};
+use self::transaction::Expected;
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::Row;
 use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
@@ -75,6 +77,7 @@ mod session;
 mod settle;
 mod tls;
 mod together;
+mod transaction;
 mod write;
 
 /// The most items whose rows are remembered; the others are read when they are reported on.
@@ -129,6 +132,8 @@ pub(super) struct Postgres {
     counted: Option<(QueueId, QueueStatistics)>,
     /// What the open transaction was told when it began.
     foreseen: Foreseen,
+    /// What is expected of the calls that come next.
+    expected: Expected,
     listener: Option<Listener>,
 }
 
@@ -171,6 +176,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 
     claims::put_in_order(&mut session)?;
     counters::add_up(&mut session)?;
     let mut writer = Postgres::new(session, keeps_time);
+    writer.expected.is_allowed = true;
     writer.listener = Some(Listener::start(address.clone())?);
     let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };
     Ok((writer, [reader()?, reader()?]))
@@ -214,6 +220,7 @@ impl Postgres {
             offered: None,
             counted: None,
             foreseen: Foreseen::default(),
+            expected: Expected::default(),
             listener: None,
         }
     }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::lent::Way;
 use super::pooled::Prepared;
-use super::session::Sql;
-use super::together::{self, Later};
+use super::session::{Question, Sql};
+use super::together::{self, Later, UnderWay};
 
 /// So often a row is changed before there is a new one in its place: beside a transaction that keeps an old snapshot all
 /// versions stay, and are passed with each change.
@@ -33,7 +34,19 @@ pub(super) struct Open {
     pub(super) statements: HashMap<String, Prepared>,
     /// Statements that travel with the next one.
     pub(super) later: Vec<Later>,
+    /// The transaction that was begun behind the last commit.
+    pub(super) next: Option<Next>,
 }
+
+/// A transaction that was begun behind the commit before it, and is kept for whoever comes next.
+pub(super) struct Next {
+    pub(super) answer: UnderWay<Answered<Vec<Row>>>,
+    /// When the commit before it was answered: within a moment of the time that it answers.
+    pub(super) since: Instant,
+}
+
+/// What a transaction answers when it begins: when that was, and what it was asked.
+pub(super) type Answered<T> = (T, Sql<Vec<Vec<Row>>>);
 
 /// A transaction or a connection in the server: the number of a process, and since when it has it. No two have both.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +70,8 @@ pub(super) struct Commit {
     pub(super) place: Place,
     pub(super) key: Uuid,
     pub(super) number: i64,
+    /// Where the next transaction may be that was begun behind it.
+    pub(super) behind: Option<Place>,
 }
 
 /// A transaction, as it begins.
@@ -84,6 +99,7 @@ impl Open {
             place,
             statements,
             later: Vec::new(),
+            next: None,
         }
     }
 
@@ -112,6 +128,31 @@ impl Open {
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         self.place = Place { process: row.try_get(2)?, began: Beginning::Transaction(row.try_get(3)?) };
         Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)?, server: row.try_get(4)? }))
+    }
+
+    /// A transaction, to be begun behind the commit of this one. None, if not all of its statements are known yet: to ask for
+    /// them would keep the commit waiting.
+    pub(super) fn begins(
+        &self,
+        begin: String,
+        now: &str,
+        asked: &[Question],
+    ) -> Option<UnderWay<Answered<Vec<Row>>>> {
+        if self.client.is_pooled() {
+            return None; // it has to be known first where the transaction is
+        }
+        let known = |sql: &str| self.statements.get(sql).cloned();
+        let now = known(now)?;
+        let asked = asked.iter().map(|asked| Some(Later::new(known(&asked.sql)?, &asked.bound())));
+        let asked: Vec<_> = asked.collect::<Option<_>>()?;
+        let client = self.client.clone();
+        Some(UnderWay::new(async move {
+            let answers = together::answers(&client, &asked);
+            let (begun, rows, answers) =
+                tokio::join!(client.batch_execute(&begin), client.query(&now, &[]), answers);
+            begun?;
+            Ok((rows?, answers))
+        }))
     }
 
     /// A statement, prepared once a connection.

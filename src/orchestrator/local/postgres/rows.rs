@@ -1,6 +1,7 @@
 //! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -9,9 +10,9 @@ use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::Asked;
 use super::columns::{get, signed, text};
-use super::foresee::Foresight;
 use super::order::{Ask, Comes, Offered};
-use super::{Postgres, Taken, claims, counters, fleet, list, migrate, order, people, write};
+use super::transaction::KEPT;
+use super::{Postgres, Taken, claims, counters, fleet, list, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -34,45 +35,7 @@ impl Rows for Postgres {
     }
 
     fn begin(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<()> {
-        if std::mem::replace(&mut self.uncommitted, true) {
-            self.taken.clear(); // what is remembered of a transaction that was undone never was
-            self.claims.forget();
-            self.fronts.clear();
-        }
-        self.forget_transaction();
-        self.session.connect()?;
-        self.settle_late()?;
-        let now = (!self.keeps_time).then(|| clock.now());
-        let mut foresight = Foresight::of(operations, self, now);
-        let questions = foresight.questions(self);
-        let (began, answers) = match self.session.begin(&questions) {
-            Ok(began) => began,
-            // The server was started anew while nobody asked it anything: nothing has been done yet.
-            Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
-                self.session.connect()?;
-                self.session.begin(&questions)?
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(listener) = &self.listener {
-            listener.own(self.session.process());
-        }
-        if began.oldest > migrate::known() {
-            self.rollback();
-            return Err(migrate::too_new(&self.session, began.oldest));
-        }
-        let seen_elsewhere = !self.fronts.is_empty() && self.server != Some(began.server);
-        self.server = Some(began.server);
-        if seen_elsewhere {
-            self.rollback();
-            return self.begin(operations, clock); // what is known of the fronts is forgotten
-        }
-        (self.began, self.writes) = (Some(began), true);
-        let seen = answers.and_then(|answers| self.see(foresight, answers));
-        if seen.is_err() {
-            self.rollback();
-        }
-        seen
+        self.begin_for(operations, clock)
     }
 
     fn now(&self, clock: &dyn Clock) -> Timestamp {
@@ -85,28 +48,19 @@ impl Rows for Postgres {
     }
 
     fn commit(&mut self) -> Result<()> {
-        self.insert_added()?;
-        self.claims.settle(&mut self.session)?;
-        if self.leaves_work {
-            let channel = self.session.address().channel();
-            self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
-        }
-        let commit = self.session.next_commit();
-        let committed = match (self.session.commit(), commit) {
-            // Whether it was done before the connection was lost, the database knows.
-            (Err(lost), Some(commit)) if !self.session.is_open() => self.settle(commit, lost),
-            (answered, _) => answered,
-        };
-        self.uncommitted = committed.is_err();
-        self.forget_transaction();
-        committed
+        self.commit_all()
     }
 
     fn rollback(&mut self) {
-        self.forget_transaction();
-        if self.session.is_open() && self.session.undo().is_err() {
-            self.session.close();
-        }
+        self.undo();
+    }
+
+    fn kept(&self) -> Option<Duration> {
+        self.session.has_begun().then_some(KEPT)
+    }
+
+    fn rest(&mut self) {
+        self.give_up();
     }
 
     fn begin_reading(&mut self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! One connection to the database, called in place: a store's thread has nothing else to do while it waits.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::columns::get;
 use super::lent::{Lent, Way};
-use super::open::{Began, Beginning, Commit, Open, Place};
+use super::open::{Began, Open, Place};
 use super::pooled;
 use super::together::{self, Later};
 use super::{error, settle};
@@ -48,16 +49,16 @@ pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(super) struct Session {
     address: Address,
     runtime: Runtime,
-    open: Option<Open>,
+    pub(super) open: Option<Open>,
     /// Inside somebody else's transaction: where that one looks for its tables.
-    lent: Option<String>,
+    pub(super) lent: Option<String>,
     /// It is the one that writes.
     writes: bool,
     /// How long a statement may take.
     limit: Duration,
     refused: Option<Refused>,
     /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
-    left: Option<Place>,
+    pub(super) left: Option<Place>,
 }
 
 /// The database could not be connected to; until a growing while is over it is not asked again. Whoever calls meanwhile
@@ -67,6 +68,9 @@ struct Refused {
     again_at: Instant,
     delays: Delays,
 }
+
+/// A transaction, and what was answered when it began.
+pub(super) type Begun = (Began, Result<Vec<Vec<Row>>>);
 
 /// A value that is kept until it is bound.
 pub(super) type Value = Box<dyn ToSql + Sync + Send>;
@@ -113,10 +117,11 @@ impl Session {
 
     /// Connects, unless it is connected.
     pub(super) fn connect(&mut self) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| !open.client.is_closed()) {
-            return Ok(());
+        match &self.open {
+            Some(open) if !open.client.is_closed() => return Ok(()),
+            Some(open) if open.next.is_some() => self.lose(),
+            _ => self.open = None,
         }
-        self.open = None;
         if self.is_lent() {
             let message = "whoever began the transaction has gone away";
             return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
@@ -168,7 +173,7 @@ impl Session {
                 }
             }
             let connected = get::<Option<Timestamp>>(&row, 3)?.unwrap_or(Timestamp::UNIX_EPOCH);
-            Ok(Open::new(Way::Own { client, pooled }, process, get(&row, 2)?, connected))
+            Ok(Open::new(Way::Own { client: Arc::new(client), pooled }, process, get(&row, 2)?, connected))
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, asking).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
@@ -200,7 +205,7 @@ impl Session {
     }
 
     /// Runs something on the open connection. An error after which the connection is of no use closes it.
-    fn on<T>(&mut self, act: impl AsyncFnOnce(&mut Open) -> Sql<T>) -> Result<T> {
+    pub(super) fn on<T>(&mut self, act: impl AsyncFnOnce(&mut Open) -> Sql<T>) -> Result<T> {
         let Some(open) = &mut self.open else {
             let message = format!("the connection to {} was lost", self.address);
             return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
@@ -231,125 +236,8 @@ impl Session {
         }
     }
 
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.left = self.open.take().map(|open| open.place);
-    }
-
-    /// Begins a transaction that writes, and asks it things. All of it travels together. Answers what was asked, in its order;
-    /// that may fail while the transaction is open.
-    pub(super) fn begin(&mut self, asked: &[Question]) -> Result<(Began, Result<Vec<Vec<Row>>>)> {
-        let schema = self.address.quoted_schema();
-        let begin = if self.is_lent() {
-            let path = self.query_once("SELECT current_setting('search_path')", &[])?;
-            self.lent = path.first().map(|row| row.get(0));
-            format!("SAVEPOINT performer; SET LOCAL search_path TO {schema}")
-        } else {
-            // Whatever the database has by default: the statements are written for this.
-            format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
-        };
-        let now = format!(
-            "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time() \
-             FROM {schema}.schema_version"
-        );
-        let bound: Vec<Vec<_>> = asked.iter().map(Question::bound).collect();
-        let (began, answers) = self.on(async |open| {
-            open.later.clear();
-            open.renew();
-            open.place.began = Beginning::Connection(open.connected);
-            let now = open.statement(&now).await?;
-            let begun = async |client: &Way| {
-                let (begun, rows) = tokio::join!(client.batch_execute(&begin), client.query(&now, &[]));
-                begun?;
-                rows
-            };
-            // What is not known yet is prepared in the transaction: it names tables without their schema. And through a proxy
-            // it has to be known where the transaction is before it locks anything.
-            let all_known = !open.client.is_pooled()
-                && asked.iter().all(|asked| open.statements.contains_key(&*asked.sql));
-            let early = if all_known { None } else { Some(open.began(begun(&open.client).await?)?) };
-            let mut statements = Vec::with_capacity(asked.len());
-            for (asked, values) in asked.iter().zip(&bound) {
-                statements.push((open.statement(&asked.sql).await?, &**values));
-            }
-            let asking = together::queries(&open.client, &statements);
-            let (began, answers) = match early {
-                Some(began) => (began, asking.await),
-                None => {
-                    let (rows, answers) = tokio::join!(begun(&open.client), asking);
-                    (open.began(rows?)?, answers)
-                }
-            };
-            match answers {
-                Err(error) if error::breaks_the_connection(&error) => Err(error),
-                answers => Ok((began, answers)),
-            }
-        })?;
-        let none =
-            || OrchestratorError::new(ErrorKind::Other, "the schema does not say which version it has");
-        let answers = answers.map_err(|error| error::explain(error, &self.address));
-        Ok((began.ok_or_else(none)?, answers))
-    }
-
-    /// The commit that comes next. Of somebody else's transaction nobody knows when it is committed.
-    pub(super) fn next_commit(&self) -> Option<Commit> {
-        let open = self.open.as_ref().filter(|_| !self.is_lent())?;
-        Some(Commit { place: open.place, key: open.key, number: open.commits + 1 })
-    }
-
-    /// The number of this connection's row of counters of a queue, and the one that the row had before, if it is to have
-    /// another now.
-    pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
-        self.open.as_mut().map_or((None, 0), |open| open.shard(queue))
-    }
-
-    /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it.
-    pub(super) fn commit(&mut self) -> Result<()> {
-        let Some(Commit { key, number, .. }) = self.next_commit() else {
-            return self.end("COMMIT", "RELEASE SAVEPOINT performer");
-        };
-        let committed = self.on(async |open| {
-            open.commits = number;
-            // Where one of these fails, the transaction was undone.
-            let count = open.statement(settle::COUNT).await?;
-            open.later.push(Later::new(count, &[&key, &number]));
-            if let Some(before) = open.before.take() {
-                let forget = open.statement(settle::FORGET).await?;
-                open.later.push(Later::new(forget, &[&before]));
-            }
-            open.behind(async |client| client.batch_execute("COMMIT").await).await
-        });
-        self.left = None; // not to be ended: it may be about to be done
-        committed
-    }
-
-    /// Undoes the transaction; of somebody else's, what was done in it.
-    pub(super) fn undo(&mut self) -> Result<()> {
-        self.end("ROLLBACK", "ROLLBACK TO SAVEPOINT performer; RELEASE SAVEPOINT performer")
-    }
-
-    fn end(&mut self, own: &str, lent: &str) -> Result<()> {
-        match &self.lent {
-            None => self.batch(own),
-            Some(path) => {
-                let path = path.replace('\'', "''");
-                self.batch(&format!("{lent}; SELECT set_config('search_path', '{path}', true)"))
-            }
-        }
-    }
-
-    /// What a transaction says first about where the tables are: a connection of a proxy has not been told.
-    fn path(&self) -> String {
-        let is_told = self.open.as_ref().is_some_and(|open| !open.client.is_pooled());
-        if is_told {
-            String::new()
-        } else {
-            format!("; SET LOCAL search_path TO {}", self.address.quoted_schema())
-        }
-    }
-
-    /// Begins a transaction that sees one state of the database, and changes nothing.
-    pub(super) fn begin_reading(&mut self) -> Result<()> {
-        self.batch(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{}", self.path()))
     }
 
     /// A statement whose answer nobody needs. It travels with the next one, which fails where this one does.

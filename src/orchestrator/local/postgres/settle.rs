@@ -75,7 +75,13 @@ fn wait_for_the_end_of(session: &mut Session, commit: &Commit, limit: Duration) 
     loop {
         let became = became(session, commit);
         match became {
-            Ok(Became::Committed | Became::Undone) => return became,
+            Ok(Became::Committed | Became::Undone) => {
+                // What was begun behind it may be open still, and keeps others waiting.
+                if let Some(behind) = &commit.behind {
+                    let _ = end(session, behind);
+                }
+                return became;
+            }
             _ if began.elapsed() >= limit => return became,
             Ok(Became::Open) if began.elapsed() >= NOTICE_LIMIT => {
                 let _ = end(session, &commit.place); // it is told again
@@ -87,7 +93,7 @@ fn wait_for_the_end_of(session: &mut Session, commit: &Commit, limit: Duration) 
     }
 }
 
-fn became(session: &mut Session, Commit { place, key, number }: &Commit) -> Result<Became> {
+fn became(session: &mut Session, Commit { place, key, number, .. }: &Commit) -> Result<Became> {
     session.connect()?;
     // Asked first, and by itself: what it has committed when it is over, the next statement sees.
     if !session.query_once(&format!("SELECT 1 {}", in_the_server(place)), &[])?.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use tokio_postgres::types::ToSql;
 
@@ -21,6 +21,10 @@ impl Later {
         let values = Encoded::all(statement.types(), values);
         Self { statement, values }
     }
+
+    fn bound(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+    }
 }
 
 /// Runs something behind such statements. Where one of them fails, that is why what is behind it does.
@@ -28,10 +32,7 @@ pub(super) async fn behind<T>(client: &Way, later: Vec<Later>, act: impl Future<
     if later.is_empty() {
         return act.await;
     }
-    let bound: Vec<Vec<_>> = later
-        .iter()
-        .map(|later| later.values.iter().map(|value| value as &(dyn ToSql + Sync)).collect())
-        .collect();
+    let bound: Vec<_> = later.iter().map(Later::bound).collect();
     let executing = later.iter().zip(&bound).map(|(later, values)| client.execute(&later.statement, values));
     let (executed, answer) = tokio::join!(all(executing), act); // begun in this order
     executed?;
@@ -46,18 +47,46 @@ pub(super) async fn queries(
     all(statements.iter().map(|(statement, values)| client.query(statement, values))).await
 }
 
+/// The same for statements that keep their values.
+pub(super) async fn answers(client: &Way, statements: &[Later]) -> Sql<Vec<Vec<tokio_postgres::Row>>> {
+    let bound: Vec<_> = statements.iter().map(Later::bound).collect();
+    all(statements.iter().zip(&bound).map(|(asked, values)| client.query(&asked.statement, values))).await
+}
+
+/// Something that is on its way, and need not be waited for.
+pub(super) struct UnderWay<T>(Each<dyn Future<Output = Sql<T>> + Send, T>);
+
+impl<T> UnderWay<T> {
+    pub(super) fn new(future: impl Future<Output = Sql<T>> + Send + 'static) -> Self {
+        Self(Each::Running(Box::pin(future)))
+    }
+
+    pub(super) async fn end(self) -> Sql<T> {
+        match self.0 {
+            Each::Running(future) => future.await,
+            Each::Done(answer) => answer,
+        }
+    }
+}
+
+/// Runs something, and begins behind it what goes on when it has ended.
+pub(super) async fn ahead_of<T, N>(act: impl Future<Output = T>, next: &mut UnderWay<N>) -> T {
+    let mut act = std::pin::pin!(act);
+    std::future::poll_fn(|context| {
+        let acted = act.as_mut().poll(context);
+        next.0.poll(context);
+        acted
+    })
+    .await
+}
+
 /// Waits for all of them. They are begun in their order, and the first error is the one that counts.
 fn all<T>(futures: impl Iterator<Item = impl Future<Output = Sql<T>>>) -> impl Future<Output = Sql<Vec<T>>> {
     let mut each: Vec<Each<_, T>> = futures.map(|future| Each::Running(Box::pin(future))).collect();
     std::future::poll_fn(move |context| {
         let mut are_done = true;
         for one in &mut each {
-            if let Each::Running(future) = one {
-                match future.as_mut().poll(context) {
-                    Poll::Ready(answer) => *one = Each::Done(answer),
-                    Poll::Pending => are_done = false,
-                }
-            }
+            are_done &= one.poll(context);
         }
         if !are_done {
             return Poll::Pending;
@@ -70,7 +99,19 @@ fn all<T>(futures: impl Iterator<Item = impl Future<Output = Sql<T>>>) -> impl F
     })
 }
 
-enum Each<F, T> {
+enum Each<F: ?Sized, T> {
     Running(Pin<Box<F>>),
     Done(Sql<T>),
+}
+
+impl<F: Future<Output = Sql<T>> + ?Sized, T> Each<F, T> {
+    /// Whether it is done.
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        if let Self::Running(future) = self
+            && let Poll::Ready(answer) = future.as_mut().poll(context)
+        {
+            *self = Self::Done(answer);
+        }
+        matches!(self, Self::Done(_))
+    }
 }

@@ -1,0 +1,323 @@
+//! How a transaction of the store begins and ends.
+//!
+//! Where calls follow closely upon each other, as those of robots do, the next transaction is begun behind the commit of this
+//! one: the statements that it begins with travel together with COMMIT, and the server answers them while robots work. When
+//! nobody comes for it soon, it is given up: it keeps a job as it is, and queues.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::store::Asked;
+use super::foresee::Foresight;
+use super::lent::Way;
+use super::open::{Answered, Began, Beginning, Commit, Next, Place};
+use super::session::{Begun, Question, Session};
+use super::together::{self, Later};
+use super::{Postgres, error, migrate, settle};
+use crate::model::clock::Clock;
+
+/// So long a transaction is kept for whoever comes next; and so soon after a commit somebody must have come, that one is
+/// begun at all.
+pub(super) const KEPT: Duration = Duration::from_millis(2);
+
+/// What is known of the calls that come next.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// Whether anything is expected of them at all: not where each id is drawn when it is needed, nor where nobody says
+    /// that it is time to give up.
+    pub(super) is_allowed: bool,
+    committed: Option<Instant>,
+    /// The open transaction was begun soon after the commit before it.
+    came_soon: bool,
+    /// What the open transaction looked up.
+    like: Option<Foresight>,
+    /// What was asked of the transaction that was begun for them.
+    asked: Option<Foresight>,
+}
+
+impl Postgres {
+    pub(super) fn begin_for(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<()> {
+        if std::mem::replace(&mut self.uncommitted, true) {
+            self.taken.clear(); // what is remembered of a transaction that was undone never was
+            self.claims.forget();
+            self.fronts.clear();
+        }
+        self.forget_transaction();
+        let expected = &mut self.expected;
+        expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEPT);
+        expected.like = Foresight::like(operations);
+        let (foresight, (began, answers)) = match self.go_on(operations)? {
+            Some(begun) => begun,
+            None => self.begin_anew(operations, clock)?,
+        };
+        if let Some(listener) = &self.listener {
+            listener.own(self.session.process());
+        }
+        if began.oldest > migrate::known() {
+            self.undo();
+            return Err(migrate::too_new(&self.session, began.oldest));
+        }
+        let seen_elsewhere = !self.fronts.is_empty() && self.server != Some(began.server);
+        self.server = Some(began.server);
+        if seen_elsewhere {
+            self.undo();
+            return self.begin_for(operations, clock); // what is known of the fronts is forgotten
+        }
+        (self.began, self.writes) = (Some(began), true);
+        let seen = answers.and_then(|answers| self.see(foresight, answers));
+        if seen.is_err() {
+            self.undo();
+        }
+        seen
+    }
+
+    /// Goes on in the transaction that was begun behind the last commit, if that is possible. Nothing has been done in it:
+    /// where it was lost, another one is as good.
+    fn go_on(&mut self, operations: &[Asked]) -> Result<Option<(Foresight, Begun)>> {
+        let Some(foresight) = self.expected.asked.take() else { return Ok(None) };
+        if !Foresight::suits(operations) {
+            self.give_up();
+            return Ok(None);
+        }
+        match self.session.go_on() {
+            Some(Ok(begun)) => Ok(Some((foresight, begun))),
+            Some(Err(error)) if self.session.is_open() => {
+                self.undo();
+                Err(error)
+            }
+            Some(Err(_)) | None => Ok(None),
+        }
+    }
+
+    fn begin_anew(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<(Foresight, Begun)> {
+        self.session.connect()?;
+        self.settle_late()?;
+        let now = (!self.keeps_time).then(|| clock.now());
+        let mut foresight = Foresight::of(operations, self, now);
+        let questions = foresight.questions(self);
+        let begun = match self.session.begin(&questions) {
+            // The server was started anew while nobody asked it anything: nothing has been done yet.
+            Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
+                self.session.connect()?;
+                self.session.begin(&questions)?
+            }
+            begun => begun?,
+        };
+        Ok((foresight, begun))
+    }
+
+    pub(super) fn commit_all(&mut self) -> Result<()> {
+        self.insert_added()?;
+        self.claims.settle(&mut self.session)?;
+        if self.leaves_work {
+            let channel = self.session.address().channel();
+            self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
+        }
+        let commit = self.session.next_commit();
+        let Expected { is_allowed, came_soon, like, .. } = &mut self.expected;
+        let mut next = like.take().filter(|_| *is_allowed && *came_soon);
+        let questions = next.as_mut().map(|next| next.questions(self));
+        let committed = match (self.session.commit(questions.as_deref()), commit) {
+            // Whether it was done before the connection was lost, the database knows.
+            (Err(lost), Some(commit)) if !self.session.is_open() => self.settle(commit, lost),
+            (answered, _) => answered,
+        };
+        self.uncommitted = committed.is_err();
+        self.expected.asked = next.filter(|_| self.session.has_begun());
+        self.expected.committed = Some(Instant::now());
+        self.forget_transaction();
+        committed
+    }
+
+    pub(super) fn undo(&mut self) {
+        self.forget_transaction();
+        self.expected.asked = None;
+        if self.session.is_open() && self.session.undo().is_err() {
+            self.session.close();
+        }
+    }
+
+    /// Nobody came for the transaction that was begun.
+    pub(super) fn give_up(&mut self) {
+        self.expected.asked = None;
+        if self.session.give_up().is_err() {
+            self.session.close();
+        }
+    }
+}
+
+impl Session {
+    /// Begins a transaction that writes, and asks it things. All of it travels together. Answers what was asked, in its order;
+    /// that may fail while the transaction is open.
+    pub(super) fn begin(&mut self, asked: &[Question]) -> Result<Begun> {
+        self.give_up()?;
+        if self.is_lent() {
+            let path = self.query_once("SELECT current_setting('search_path')", &[])?;
+            self.lent = path.first().map(|row| row.get(0));
+        }
+        let (begin, now) = (self.beginning(), self.asking_now());
+        let bound: Vec<Vec<_>> = asked.iter().map(Question::bound).collect();
+        let begun = self.on(async |open| {
+            open.later.clear();
+            open.renew();
+            open.place.began = Beginning::Connection(open.connected);
+            let now = open.statement(&now).await?;
+            let begun = async |client: &Way| {
+                let (begun, rows) = tokio::join!(client.batch_execute(&begin), client.query(&now, &[]));
+                begun?;
+                rows
+            };
+            // What is not known yet is prepared in the transaction: it names tables without their schema. And through a proxy
+            // it has to be known where the transaction is before it locks anything.
+            let all_known = !open.client.is_pooled()
+                && asked.iter().all(|asked| open.statements.contains_key(&*asked.sql));
+            let early = if all_known { None } else { Some(open.began(begun(&open.client).await?)?) };
+            let mut statements = Vec::with_capacity(asked.len());
+            for (asked, values) in asked.iter().zip(&bound) {
+                statements.push((open.statement(&asked.sql).await?, &**values));
+            }
+            let asking = together::queries(&open.client, &statements);
+            Ok(match early {
+                Some(began) => (began, asking.await),
+                None => {
+                    let (rows, answers) = tokio::join!(begun(&open.client), asking);
+                    (open.began(rows?)?, answers)
+                }
+            })
+        });
+        self.explain_begun(begun)
+    }
+
+    /// Goes on in the transaction that was begun behind the last commit, if one was.
+    pub(super) fn go_on(&mut self) -> Option<Result<Begun>> {
+        let next = self.open.as_mut()?.next.take()?;
+        let begun = self.on(async |open| {
+            open.later.clear();
+            open.renew();
+            let Next { answer, since } = next;
+            let (rows, answers) = answer.end().await?;
+            // It has been open for a while: it is not then what it is now.
+            let began = open.began(rows)?.map(|began| Began { at: began.at + since.elapsed(), ..began });
+            Ok((began, answers))
+        });
+        Some(self.explain_begun(begun))
+    }
+
+    fn explain_begun(&mut self, begun: Result<Answered<Option<Began>>>) -> Result<Begun> {
+        let (began, answers) = begun?;
+        let answers = match answers {
+            Err(error) if error::breaks_the_connection(&error) => {
+                self.lose();
+                return Err(error::explain(error, self.address()));
+            }
+            answers => answers.map_err(|error| error::explain(error, self.address())),
+        };
+        let none =
+            || OrchestratorError::new(ErrorKind::Other, "the schema does not say which version it has");
+        Ok((began.ok_or_else(none)?, answers))
+    }
+
+    fn beginning(&self) -> String {
+        if self.is_lent() {
+            let schema = self.address().quoted_schema();
+            return format!("SAVEPOINT performer; SET LOCAL search_path TO {schema}");
+        }
+        // Whatever the database has by default: the statements are written for this.
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
+    }
+
+    fn asking_now(&self) -> String {
+        format!(
+            "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time() \
+             FROM {}.schema_version",
+            self.address().quoted_schema()
+        )
+    }
+
+    /// Gives up a transaction that was begun for somebody who does not come.
+    pub(super) fn give_up(&mut self) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.next.is_some()) { self.undo() } else { Ok(()) }
+    }
+
+    /// Whether a transaction was begun for whoever comes next.
+    pub(super) fn has_begun(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.next.is_some())
+    }
+
+    /// The commit that comes next. Of somebody else's transaction nobody knows when it is committed.
+    pub(super) fn next_commit(&self) -> Option<Commit> {
+        let open = self.open.as_ref().filter(|_| !self.is_lent())?;
+        let connection = Place { began: Beginning::Connection(open.connected), ..open.place };
+        let behind = (!open.client.is_pooled()).then_some(connection);
+        Some(Commit { place: open.place, key: open.key, number: open.commits + 1, behind })
+    }
+
+    /// The number of this connection's row of counters of a queue, and the one that the row had before, if it is to have
+    /// another now.
+    pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
+        self.open.as_mut().map_or((None, 0), |open| open.shard(queue))
+    }
+
+    /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it. `next`: what the next
+    /// transaction is asked, which is begun behind this one.
+    pub(super) fn commit(&mut self, next: Option<&[Question]>) -> Result<()> {
+        let Some(Commit { key, number, .. }) = self.next_commit() else {
+            return self.end("COMMIT", "RELEASE SAVEPOINT performer");
+        };
+        let next = next.map(|asked| (self.beginning(), self.asking_now(), asked));
+        let committed = self.on(async |open| {
+            open.commits = number;
+            // Where one of these fails, the transaction was undone.
+            let count = open.statement(settle::COUNT).await?;
+            open.later.push(Later::new(count, &[&key, &number]));
+            if let Some(before) = open.before.take() {
+                let forget = open.statement(settle::FORGET).await?;
+                open.later.push(Later::new(forget, &[&before]));
+            }
+            let next = next.and_then(|(begin, now, asked)| open.begins(begin, &now, asked));
+            let committing = open.behind(async |client| client.batch_execute("COMMIT").await);
+            let Some(mut answer) = next else { return committing.await };
+            together::ahead_of(committing, &mut answer).await?;
+            open.place.began = Beginning::Connection(open.connected);
+            open.next = Some(Next { answer, since: Instant::now() });
+            Ok(())
+        });
+        self.left = None; // not to be ended: it may be about to be done
+        committed
+    }
+
+    /// Undoes the transaction; of somebody else's, what was done in it.
+    pub(super) fn undo(&mut self) -> Result<()> {
+        if let Some(open) = &mut self.open {
+            open.next = None; // its answer is of no use
+        }
+        self.end("ROLLBACK", "ROLLBACK TO SAVEPOINT performer; RELEASE SAVEPOINT performer")
+    }
+
+    fn end(&mut self, own: &str, lent: &str) -> Result<()> {
+        match &self.lent {
+            None => self.batch(own),
+            Some(path) => {
+                let path = path.replace('\'', "''");
+                self.batch(&format!("{lent}; SELECT set_config('search_path', '{path}', true)"))
+            }
+        }
+    }
+
+    /// What a transaction says first about where the tables are: a connection of a proxy has not been told.
+    fn path(&self) -> String {
+        let is_told = self.open.as_ref().is_some_and(|open| !open.client.is_pooled());
+        if is_told {
+            String::new()
+        } else {
+            format!("; SET LOCAL search_path TO {}", self.address().quoted_schema())
+        }
+    }
+
+    /// Begins a transaction that sees one state of the database, and changes nothing.
+    pub(super) fn begin_reading(&mut self) -> Result<()> {
+        self.batch(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{}", self.path()))
+    }
+}
