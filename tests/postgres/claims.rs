@@ -93,3 +93,31 @@ async fn counters_of_connections_that_are_gone_are_added_up() {
     assert!(rows < 20, "{rows} rows");
     assert_eq!(open(&schema.url).await.queue_statistics(QUEUE).await.unwrap().new, 20);
 }
+
+#[tokio::test]
+async fn of_reports_that_are_written_together_each_is_told_whether_it_was() {
+    let schema = Schema::new();
+    let (here, elsewhere) = (open(&schema.url).await, open(&schema.url).await);
+    let job = filled(&here, 6).await;
+    let held = here.report_and_take(Vec::new(), Some(take(job, 6))).await.taken.unwrap().items;
+    // This store believes that all are as it left them.
+    for at in [1, 4] {
+        let failed = Report { result: support::business("the data is wrong"), ..success(&held[at]) };
+        elsewhere.report_and_take(vec![failed], None).await.reports.pop().unwrap().unwrap();
+    }
+    let told = |at: usize| {
+        let progress = (at % 2 == 0).then(|| "almost".to_owned()); // those with and those without are two statements
+        Report { progress, ..success(&held[at]) }
+    };
+    let answers = here.report_and_take((0..6).map(told).collect(), None).await.reports;
+    for (at, answer) in answers.into_iter().enumerate() {
+        let item = here.get_queue_item(held[at].item.id).await.unwrap();
+        if [1, 4].contains(&at) {
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::ClaimLost, "item {at}");
+            assert_eq!(item.status, Status::Failed);
+        } else {
+            assert_eq!(answer.unwrap(), Status::Successful, "item {at}");
+            assert_eq!(item.status, Status::Successful);
+        }
+    }
+}

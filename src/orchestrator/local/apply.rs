@@ -77,6 +77,10 @@ impl<R: Rows> Store for R {
         Rows::abort(self);
     }
 
+    fn get_ready(&mut self) {
+        Rows::get_ready(self);
+    }
+
     fn kept(&self) -> Option<Duration> {
         Rows::kept(self)
     }

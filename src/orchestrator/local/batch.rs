@@ -362,6 +362,7 @@ impl Writer {
         if let Some(before) = std::mem::replace(&mut self.untold, rest) {
             before.tell();
         }
+        self.store.get_ready();
         // A store that is never idle is never waited for; somebody may wait for items of another queue.
         if self.looks() && self.clock.elapsed() >= self.looked_elsewhere + LOOK_ELSEWHERE {
             self.look_elsewhere();

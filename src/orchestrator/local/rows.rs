@@ -59,6 +59,8 @@ pub(crate) trait Rows: Send {
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
     }
+    /// Everybody has been answered: what can be done before anybody comes.
+    fn get_ready(&mut self) {}
     /// How long something is kept open for whoever comes next, if anything is.
     fn kept(&self) -> Option<Duration> {
         None

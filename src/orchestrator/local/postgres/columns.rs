@@ -212,14 +212,14 @@ fn happened(row: &Row, first: usize, state: &mut ItemState) -> Result<()> {
 /// An item to which nothing ever happened.
 pub(super) fn new_item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
     let state = new_state(row)?;
-    Ok((state, Box::new(view(row, &state)?)))
+    Ok((state, view(row, &state)?))
 }
 
 /// The item as people see it, but for its exception and its job: these stand elsewhere.
 pub(super) fn item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
     let mut state = new_state(row)?;
     happened(row, OF_NEW_ITEM, &mut state)?;
-    let mut item = Box::new(view(row, &state)?);
+    let mut item = view(row, &state)?;
     let at = |column: usize| OF_NEW_ITEM + HAPPENED + column;
     if let Some(chain_key) = get::<Option<Uuid>>(row, at(0))? {
         item.key = ItemKey::from_bytes(bytes(chain_key));
@@ -239,10 +239,10 @@ pub(super) fn item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
 }
 
 /// What the table `item` and its state know of it.
-fn view(row: &Row, state: &ItemState) -> Result<QueueItem> {
+fn view(row: &Row, state: &ItemState) -> Result<Box<QueueItem>> {
     let at = |column: usize| RULED + column;
     let unique_key = ItemKey::from_bytes(bytes(get(row, at(0))?));
-    Ok(QueueItem {
+    Ok(Box::new(QueueItem {
         id: ItemId(get(row, 0)?),
         unique_key,
         key: unique_key,
@@ -277,5 +277,5 @@ fn view(row: &Row, state: &ItemState) -> Result<QueueItem> {
         operation_id: None,
         parent_operation_id: get(row, at(5))?,
         row_version: state.row_version,
-    })
+    }))
 }

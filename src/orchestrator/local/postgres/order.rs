@@ -183,16 +183,19 @@ pub(super) fn offered(session: &mut Session, rows: &[Row]) -> Result<Items> {
     const WHOLE: &str =
         concat!("SELECT ", item_columns!(), " FROM item", state_joins!(), " WHERE item.id = ANY ($1)");
     let (mut items, mut places) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-    let mut known = HashMap::new();
     for row in rows {
         let (touched, is_copy): (bool, bool) = (get(row, row.len() - 2)?, get(row, row.len() - 1)?);
-        let (state, item) = columns::new_item(row)?;
-        if touched || is_copy {
-            known.insert(item.id, items.len());
-        }
-        places.push(Place { id: item.id, row: get(row, row.len() - 3)?, touched });
-        items.push((state, item));
+        let item = columns::new_item(row)?;
+        places.push((key(&item), Place { id: item.1.id, row: get(row, row.len() - 3)?, touched }, is_copy));
+        items.push(item);
     }
+    if !places.is_sorted_by_key(|(key, ..)| *key) {
+        places.sort_by_key(|(key, ..)| *key);
+        items.sort_by_key(key);
+    }
+    let known = places.iter().enumerate().filter(|(_, (_, place, is_copy))| place.touched || *is_copy);
+    let known: HashMap<_, _> = known.map(|(at, (_, place, _))| (place.id, at)).collect();
+    let places = places.into_iter().map(|(_, place, _)| place).collect();
     if !known.is_empty() {
         let ids: Vec<i64> = known.keys().map(|id| id.0).collect();
         for row in session.query(WHOLE, &[&ids])? {
@@ -203,6 +206,10 @@ pub(super) fn offered(session: &mut Session, rows: &[Row]) -> Result<Items> {
         }
     }
     Ok((items, places))
+}
+
+fn key((state, item): &(ItemState, Box<QueueItem>)) -> SelectionKey {
+    SelectionKey::new(state.priority, state.due_date, item.id)
 }
 
 /// A whole reference is looked up among the references; then the few that there are are locked, in their order.

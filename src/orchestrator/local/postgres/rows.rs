@@ -59,6 +59,10 @@ impl Rows for Postgres {
         self.session.has_begun().then_some(KEPT)
     }
 
+    fn get_ready(&mut self) {
+        self.session.let_begin();
+    }
+
     fn rest(&mut self) {
         self.give_up();
     }

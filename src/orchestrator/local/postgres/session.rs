@@ -313,6 +313,31 @@ impl Session {
         self.together(&queries)
     }
 
+    /// Writes, and asks questions behind that; all of it travels together. Answers how many rows were written by each, and
+    /// what was answered.
+    pub(super) fn write_and_ask(
+        &mut self,
+        writes: &[(&str, Values<'_>)],
+        questions: &[Question],
+    ) -> Result<(Vec<u64>, Vec<Vec<Row>>)> {
+        let bound: Vec<_> = questions.iter().map(Question::bound).collect();
+        self.on(async |open| {
+            let (mut writing, mut asking) = (Vec::new(), Vec::new());
+            for (sql, values) in writes {
+                writing.push((open.statement(sql).await?, *values));
+            }
+            for (question, values) in questions.iter().zip(&bound) {
+                asking.push((open.statement(&question.sql).await?, &**values));
+            }
+            let both = async |client: &Way| {
+                let (written, answers) =
+                    tokio::join!(together::writes(client, &writing), together::queries(client, &asking));
+                Ok((written?, answers?))
+            };
+            open.behind(both).await
+        })
+    }
+
     /// Runs queries, one behind the other; all of them travel together. Answers the rows of each.
     pub(super) fn together(&mut self, queries: &[(&str, Values<'_>)]) -> Result<Vec<Vec<Row>>> {
         self.on(async |open| {

@@ -47,7 +47,12 @@ pub(super) async fn queries(
     all(statements.iter().map(|(statement, values)| client.query(statement, values))).await
 }
 
-/// The same for statements that keep their values.
+/// Runs statements that write, one behind the other. Answers how many rows each has written.
+pub(super) async fn writes(client: &Way, statements: &[(Prepared, Values<'_>)]) -> Sql<Vec<u64>> {
+    all(statements.iter().map(|(statement, values)| client.execute(statement, values))).await
+}
+
+/// Runs queries that keep their values.
 pub(super) async fn answers(client: &Way, statements: &[Later]) -> Sql<Vec<Vec<tokio_postgres::Row>>> {
     let bound: Vec<_> = statements.iter().map(Later::bound).collect();
     all(statements.iter().zip(&bound).map(|(asked, values)| client.query(&asked.statement, values))).await
@@ -59,6 +64,12 @@ pub(super) struct UnderWay<T>(Each<dyn Future<Output = Sql<T>> + Send, T>);
 impl<T> UnderWay<T> {
     pub(super) fn new(future: impl Future<Output = Sql<T>> + Send + 'static) -> Self {
         Self(Each::Running(Box::pin(future)))
+    }
+
+    /// Waits for it, and keeps the answer.
+    pub(super) async fn arrives(&mut self) {
+        std::future::poll_fn(|context| if self.0.poll(context) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
     }
 
     pub(super) async fn end(self) -> Sql<T> {

@@ -236,6 +236,19 @@ impl Session {
         )
     }
 
+    /// Waits until the next transaction has begun, if one is on its way: nobody waits meanwhile. What went wrong is told to
+    /// whoever goes on in it.
+    pub(super) fn let_begin(&mut self) {
+        if self.has_begun() {
+            let _ = self.on(async |open| {
+                if let Some(next) = &mut open.next {
+                    next.answer.arrives().await;
+                }
+                Ok(())
+            });
+        }
+    }
+
     /// Gives up a transaction that was begun for somebody who does not come.
     pub(super) fn give_up(&mut self) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| open.next.is_some()) { self.undo() } else { Ok(()) }

@@ -230,8 +230,7 @@ pub(super) fn write_ended(
     const ALIKE: &str = "UPDATE item_state SET status = $3, outcome = $4, superseded = $5, end_processing = $6, \
          row_version = $7, output = ended.output, analytics = NULL, operation_id = NULL \
          FROM unnest($1::bigint[], $2::text[]) AS ended (item_id, output) \
-         WHERE item_state.item_id = ended.item_id AND item_state.row_version = $8 AND item_state.status = 1 \
-         RETURNING item_state.item_id";
+         WHERE item_state.item_id = ended.item_id AND item_state.row_version = $8 AND item_state.status = 1";
     const EACH: &str = "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
          superseded = ended.superseded, end_processing = ended.at, row_version = ended.row_version, \
          output = ended.output, progress = coalesce(ended.progress, item_state.progress), \
@@ -240,7 +239,11 @@ pub(super) fn write_ended(
          $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[]) AS ended (item_id, before, status, outcome, \
          superseded, at, row_version, output, progress, analytics, operation_id) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = ended.before \
-         AND item_state.status = 1 RETURNING item_state.item_id";
+         AND item_state.status = 1";
+    // What this transaction has made of them. In somebody else's one item at a time is ended, and nothing is asked.
+    const WRITTEN: &str = "SELECT item_state.item_id FROM unnest($1::bigint[], $2::bigint[]) AS ended (item_id, row_version) \
+         JOIN item_state ON item_state.item_id = ended.item_id AND item_state.row_version = ended.row_version \
+         WHERE item_state.xmin = pg_current_xact_id()::xid";
     let first = ended.iter().find(|ended| has_output_only(ended));
     let is_alike = |other: &&Ended<'_>| {
         first.is_some_and(|first| has_output_only(other) && in_common(first) == in_common(other))
@@ -248,11 +251,11 @@ pub(super) fn write_ended(
     let (alike, each): (Vec<&Ended<'_>>, Vec<&Ended<'_>>) = ended.iter().partition(is_alike);
     let (alike, each) = (Columns::of(&alike), Columns::of(&each));
     let common = first.map(in_common);
-    let mut queries: Vec<(&str, Values<'_>)> = Vec::with_capacity(behind.len() + 2);
+    let mut writes: Vec<(&str, Values<'_>)> = Vec::with_capacity(2);
     let values: [&(dyn ToSql + Sync); 8];
     if let Some((before, status, outcome, superseded, at, row_version)) = &common {
         values = [&alike.ids, &alike.outputs, status, outcome, superseded, at, row_version, before];
-        queries.push((ALIKE, &values));
+        writes.push((ALIKE, &values));
     }
     let of_each: Values<'_> = &[
         &each.ids,
@@ -268,20 +271,21 @@ pub(super) fn write_ended(
         &each.operation_id,
     ];
     if !each.ids.is_empty() {
-        queries.push((EACH, of_each));
+        writes.push((EACH, of_each));
     }
-    let writing = queries.len();
-    let bound: Vec<_> = behind.iter().map(Question::bound).collect();
-    queries.extend(behind.iter().zip(&bound).map(|(question, values)| (&*question.sql, &**values)));
-    let mut answers = session.together(&queries)?;
-    let behind = answers.split_off(writing);
-    let rows = answers.iter().flatten();
-    let done = if rows.clone().count() == ended.len() {
-        vec![true; ended.len()]
-    } else {
-        let done: Result<HashSet<i64>> = rows.map(|row| get(row, 0)).collect();
-        let done = done?;
-        ended.iter().map(|(id, ..)| done.contains(&id.0)).collect()
+    let (written, behind) = session.write_and_ask(&writes, behind)?;
+    let written: u64 = written.into_iter().sum();
+    let done = match usize::try_from(written).unwrap_or(usize::MAX) {
+        0 => vec![false; ended.len()],
+        all if all >= ended.len() => vec![true; ended.len()],
+        // Each is told by what it was ended with; nobody else can have changed it since.
+        _ => {
+            let version = |(.., written): &Ended<'_>| signed(written.state.row_version);
+            let (ids, versions): (Vec<_>, Vec<_>) = ended.iter().map(|one| (one.0.0, version(one))).unzip();
+            let rows = session.query(WRITTEN, &[&ids, &versions])?;
+            let done: HashSet<i64> = rows.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
+            ended.iter().map(|(id, ..)| done.contains(&id.0)).collect()
+        }
     };
     for ((id, .., written), _) in ended.iter().zip(&done).filter(|(_, done)| **done) {
         if let Some(exception) = written.exception {
