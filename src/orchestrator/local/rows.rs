@@ -59,7 +59,7 @@ pub(crate) trait Rows: Send {
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
     }
-    /// Everybody has been answered: what can be done before anybody comes.
+    /// Everybody has been answered: what can be done before anybody comes, and does not take long.
     fn get_ready(&mut self) {}
     /// How long something is kept open for whoever comes next, if anything is.
     fn kept(&self) -> Option<Duration> {

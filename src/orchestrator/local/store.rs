@@ -60,7 +60,7 @@ pub(crate) trait Store: Send {
     /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
     fn abort(&mut self);
 
-    /// Everybody has been answered, and works on that: what can be done before anybody comes again.
+    /// Everybody has been answered, and works on that: what can be done before anybody comes again, and does not take long.
     fn get_ready(&mut self) {}
 
     /// How long the store keeps something open for whoever comes next, if it does. When nobody came it wants to

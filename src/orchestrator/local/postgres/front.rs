@@ -68,9 +68,9 @@ const FIRSTS: &str = "SELECT \
      ORDER BY item_id LIMIT 1), \
      EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3)";
 
-/// What is read of the items that a walk has locked, in whatever order: to sort them is not left to the database, which would
-/// send nothing before all is found, and finds them in the right order nearly always. Nothing ever happened to most of what waits, and nothing is read of that:
-/// of the others, all is read afterwards.
+/// What is read of the items that a walk has locked. They are found in the right order, nearly always, and sorted here where
+/// they are not: the database would do that each time. Nothing ever happened to most of what waits, and nothing is read of
+/// that: of the others, all is read afterwards.
 macro_rules! of_next {
     () => {
         concat!(

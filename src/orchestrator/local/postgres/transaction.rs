@@ -22,6 +22,9 @@ use crate::model::clock::Clock;
 /// begun at all.
 pub(super) const KEPT: Duration = Duration::from_millis(2);
 
+/// So long it is waited for at once. Others may hold what it locks, and robots wait that have not been told yet.
+const AWAITED: Duration = Duration::from_millis(1);
+
 /// What is known of the calls that come next.
 #[derive(Default)]
 pub(super) struct Expected {
@@ -236,13 +239,13 @@ impl Session {
         )
     }
 
-    /// Waits until the next transaction has begun, if one is on its way: nobody waits meanwhile. What went wrong is told to
-    /// whoever goes on in it.
+    /// Waits until the next transaction has begun, if one is on its way, and not for long. What went wrong is told to whoever
+    /// goes on in it.
     pub(super) fn let_begin(&mut self) {
         if self.has_begun() {
             let _ = self.on(async |open| {
                 if let Some(next) = &mut open.next {
-                    next.answer.arrives().await;
+                    let _ = tokio::time::timeout(AWAITED, next.answer.arrives()).await; // it goes on arriving
                 }
                 Ok(())
             });
@@ -251,7 +254,7 @@ impl Session {
 
     /// Gives up a transaction that was begun for somebody who does not come.
     pub(super) fn give_up(&mut self) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.next.is_some()) { self.undo() } else { Ok(()) }
+        if self.has_begun() { self.undo() } else { Ok(()) }
     }
 
     /// Whether a transaction was begun for whoever comes next.
