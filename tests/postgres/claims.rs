@@ -106,7 +106,7 @@ async fn of_reports_that_are_written_together_each_is_told_whether_it_was() {
         elsewhere.report_and_take(vec![failed], None).await.reports.pop().unwrap().unwrap();
     }
     let told = |at: usize| {
-        let progress = (at % 2 == 0).then(|| "almost".to_owned()); // those with and those without are two statements
+        let progress = at.is_multiple_of(2).then(|| "almost".to_owned()); // those with and those without are two statements
         Report { progress, ..success(&held[at]) }
     };
     let answers = here.report_and_take((0..6).map(told).collect(), None).await.reports;
