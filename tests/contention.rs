@@ -127,3 +127,137 @@ async fn the_level_of_isolation_is_the_stores() {
     );
     store.add_queue_item(QUEUE, named("a")).await.unwrap();
 }
+
+/// A connection of somebody's, beside the store.
+async fn somebody(schema: &Schema) -> tokio_postgres::Client {
+    let (plain, _) = schema.url.split_once("?schema=").unwrap();
+    let (client, connection) = tokio_postgres::connect(plain, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Waits until so many connections wait for locks of others on a table of the store, or behind them.
+async fn until_waiting(schema: &Schema, count: usize) {
+    let waiting = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid IN \
+         (SELECT pid FROM pg_locks JOIN pg_class ON pg_class.oid = relation WHERE relnamespace = '{}'::regnamespace)",
+        schema.name()
+    );
+    while schema.run(&waiting).len() < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Several transactions of one store write at the same time: one that has to wait for somebody does not keep the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
+    let schema = Schema::new();
+    let store = store(&schema).await;
+    for name in ["a", "b"] {
+        store.add_queue_item(QUEUE, named(name)).await.unwrap();
+    }
+    let job = store.start_job(new_job()).await.unwrap();
+    let items = store.report_and_take(Vec::new(), Some(take(job, 2))).await.taken.unwrap().items;
+    let report = |at: usize| {
+        let (store, report) =
+            (store.clone(), Report { claim: items[at].claim, result: ok(), progress: None });
+        async move { store.report_and_take(vec![report], None).await.reports.pop().unwrap() }
+    };
+    let mut users = somebody(&schema).await;
+    let transaction = users.transaction().await.unwrap();
+    let row =
+        format!("SELECT FROM {}.item_state WHERE item_id = {} FOR UPDATE", schema.name(), items[0].item.id);
+    transaction.batch_execute(&row).await.unwrap();
+    let kept = tokio::spawn(report(0));
+    until_waiting(&schema, 1).await;
+    // The other connection takes all that comes, one call after the other and many at once.
+    assert_eq!(report(1).await.unwrap(), Status::Successful);
+    let adding: Vec<_> = (0..50)
+        .map(|n: u32| {
+            let store = store.clone();
+            tokio::spawn(async move { store.add_queue_item(QUEUE, named(&n.to_string())).await })
+        })
+        .collect();
+    for adding in adding {
+        adding.await.unwrap().unwrap();
+    }
+    assert_eq!(store.beat(job).await.unwrap(), performer::JobState::Running);
+    assert!(!kept.is_finished());
+    transaction.commit().await.unwrap();
+    assert_eq!(kept.await.unwrap().unwrap(), Status::Successful);
+    let statistics = store.queue_statistics(QUEUE).await.unwrap();
+    assert_eq!((statistics.successful, statistics.new, statistics.in_progress), (2, 50, 0));
+}
+
+/// A job ends while items are taken for it: whoever ends it waits for them, and abandons them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {
+    let schema = Schema::new();
+    let store = store(&schema).await;
+    store.add_queue_item(QUEUE, named("a")).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    let mut users = somebody(&schema).await;
+    let transaction = users.transaction().await.unwrap();
+    // The take has found the job alive, and cannot say yet what it takes.
+    transaction
+        .batch_execute(&format!("LOCK TABLE {}.item_claim IN SHARE MODE", schema.name()))
+        .await
+        .unwrap();
+    let taking = tokio::spawn({
+        let store = store.clone();
+        async move { store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken }
+    });
+    until_waiting(&schema, 1).await;
+    let ending = tokio::spawn({
+        let store = store.clone();
+        async move { store.end_job(job, performer::JobState::Stopped.into()).await }
+    });
+    until_waiting(&schema, 2).await;
+    transaction.commit().await.unwrap();
+    assert_eq!(taking.await.unwrap().unwrap().items.len(), 1);
+    assert_eq!(ending.await.unwrap().unwrap().abandoned, 1);
+    let statistics = store.queue_statistics(QUEUE).await.unwrap();
+    assert_eq!((statistics.abandoned, statistics.in_progress), (1, 0));
+    let refused = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken;
+    assert_eq!(refused.map(|taken| taken.items.len()).unwrap_or_default(), 0, "and takes no more");
+}
+
+/// The server lets in no more than one connection that writes: that one does everything, and nobody hears of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_is_room_for_one_connection_that_writes_one_does_everything() {
+    let schema = Schema::new();
+    let role = format!("{}_few", schema.name());
+    schema.run(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'x' CONNECTION LIMIT 2; \
+         DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {role}', current_database()); END $$"
+    ));
+    let url = schema.url.replacen(&user_of(&schema.url), &format!("{role}:x"), 1);
+    // One that writes, and one that listens.
+    let store = Local::postgres(&url).await.unwrap();
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let heard = format!("SELECT 1 FROM pg_stat_activity WHERE usename = '{role}'");
+    while schema.run(&heard).len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let adding: Vec<_> = (0..200)
+        .map(|n: u32| {
+            let store = store.clone();
+            tokio::spawn(async move { store.add_queue_item(QUEUE, named(&n.to_string())).await })
+        })
+        .collect();
+    for adding in adding {
+        adding.await.unwrap().expect("nobody is told of a connection that is not needed");
+    }
+    assert_eq!(schema.run("SELECT count(*) FROM {schema}.item"), [[Some("200".to_owned())]]);
+    drop(store);
+    while !schema.run(&heard).is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    schema.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+/// The user, and the password if there is one, of a URL.
+fn user_of(url: &str) -> String {
+    let (_, rest) = url.split_once("://").unwrap();
+    rest.split_once('@').unwrap().0.to_owned()
+}

@@ -183,6 +183,39 @@ async fn an_idle_robot_waits_for_the_copy_that_a_busy_one_may_make() {
     }
 }
 
+/// Where several calls are under way, what one of them finds says little of what another one is about to leave.
+#[tokio::test(start_paused = true)]
+async fn calls_side_by_side_leave_nothing_and_take_no_more_than_may_be_taken_ahead() {
+    const ROBOTS: u32 = 3;
+    let mut most = 0;
+    for seed in 0..500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (count, ahead, side_by_side) = (random.u64(1..30), random.usize(2..=12), random.usize(1..=3));
+        let o = paused(retries(2)).await;
+        let items = (0..count).map(|n| script(&n.to_string(), "application")).collect();
+        assert_eq!(o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed, []);
+        let faults = if random.bool() { vec![] } else { vec![Fault::Unavailable, Fault::AnswerLost] };
+        let faulty = Faulty::overlapping(o.clone(), &faults, side_by_side, seed);
+        let performer = performer(&Scripted::default()).robots(ROBOTS).claim_ahead(ahead);
+        let running = performer.run_until_empty(faulty.clone());
+        tokio::pin!(running);
+        let summary = loop {
+            tokio::select! {
+                biased;
+                summary = &mut running => break summary.unwrap(),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+            // In the buffer or on their way to it; with a robot; reported, and not recorded yet.
+            let taken = o.queue_statistics(QUEUE).await.unwrap().in_progress;
+            assert!(taken <= 2 * ahead as i64 + i64::from(ROBOTS), "seed {seed}: {taken} at once");
+            most = most.max(faulty.under_way.load(Ordering::SeqCst));
+        };
+        let ended = (summary.retried, summary.application_exceptions);
+        assert_eq!(ended, (2 * count, count), "seed {seed}");
+    }
+    assert_eq!(most, 3, "as many as the Orchestrator works on");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_queue_is_empty_only_when_the_last_copy_of_a_copy_is_done() {
     for ahead in [0, 3] {

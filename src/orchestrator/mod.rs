@@ -109,6 +109,12 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// being recorded, nor the items from being taken.
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken;
 
+    /// How many calls of [`report_and_take`](Self::report_and_take) it works on at the same time (default: 1). A performer that
+    /// takes ahead makes as many.
+    fn calls_side_by_side(&self) -> usize {
+        1
+    }
+
     /// T10: shows how far a transaction is.
     ///
     /// # Errors

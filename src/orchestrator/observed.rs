@@ -102,6 +102,10 @@ impl<O: Orchestrator> Orchestrator for Observed<O> {
         observe!(self.add_and_start_transaction(take, item), queue = %take.queue, reference = item.reference)
     }
 
+    fn calls_side_by_side(&self) -> usize {
+        self.0.calls_side_by_side()
+    }
+
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
         let span =
             trace_span!(target: TARGET, "report_and_take", reports = reports.len(), take = take.is_some());

@@ -2,11 +2,14 @@
 //!
 //! One feeder talks to the Orchestrator for all robots of the job: each of its calls records every report that
 //! has come in and fills the buffer again. So a robot waits neither for its report nor for its next item, and
-//! a commit holds as many of both as there are. The price: when the process dies, the items in the buffer
+//! a commit holds as many of both as there are. Where the Orchestrator works on several calls at the same time, the feeder
+//! makes as many, and each takes its part. The price: when the process dies, the items in the buffer
 //! and those whose report was under way are Abandoned together. Both are bounded by `claim_ahead`.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -17,7 +20,7 @@ use super::job::{Finished, Pauses, RunningJob, Verdict};
 use super::supply::Received;
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
-use crate::orchestrator::{Report, Result, Seen, Taken};
+use crate::orchestrator::{Report, ReportedAndTaken, Result, Seen, Taken};
 
 /// One robot's end of the buffer.
 #[derive(Clone)]
@@ -58,12 +61,18 @@ pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (Ahead, Feeder) {
     });
     let (reports, handed) = mpsc::unbounded_channel();
     let ahead = Ahead { job: job.clone(), buffer: buffer.clone(), reports };
+    let most_calls = job.orchestrator.calls_side_by_side().max(1);
     let feeder = Feeder {
         job,
         buffer,
         size,
+        most_calls,
+        calls: Calls::default(),
+        begun: 0,
+        asked: 0,
         handed,
         pending: Vec::new(),
+        nears_the_end: false,
         seen_empty: None,
         look_again: Duration::ZERO,
         outstanding: 0,
@@ -122,8 +131,16 @@ pub(super) struct Feeder {
     job: Arc<RunningJob>,
     buffer: Arc<Buffer>,
     size: usize,
+    most_calls: usize,
+    calls: Calls,
+    /// How many calls have been begun.
+    begun: u64,
+    /// How many items the calls that are under way want.
+    asked: usize,
     handed: mpsc::UnboundedReceiver<Handed>,
     pending: Vec<Handed>,
+    /// The last take found nothing: calls are made one at a time, so that it is known when there is nothing left.
+    nears_the_end: bool,
     /// The queue had nothing when it was looked at last.
     seen_empty: Option<Seen>,
     /// How long to wait at most before it is looked at again.
@@ -136,48 +153,110 @@ pub(super) struct Feeder {
 /// The most reports in one call.
 const MOST_REPORTS: usize = 4_096;
 
+/// Calls that are under way.
+#[derive(Default)]
+struct Calls(Vec<Pin<Box<dyn Future<Output = Ended> + Send>>>);
+
+/// A call that has ended.
+struct Ended {
+    handed: Vec<Handed>,
+    wanted: usize,
+    answer: ReportedAndTaken,
+    /// The performer had been killed before the call: nothing of it is tried again.
+    last_try: bool,
+    /// Which call it was, if no other was under way when it began.
+    alone: Option<u64>,
+}
+
+impl Calls {
+    /// The next one that ends. They are asked in the order in which they were begun.
+    async fn next(&mut self) -> Ended {
+        std::future::poll_fn(|context| self.poll(context)).await
+    }
+
+    /// One that has ended, if any has. Those that have just been begun are on their way then.
+    async fn look(&mut self) -> Option<Ended> {
+        let look = |context: &mut Context<'_>| match self.poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => Poll::Ready(None),
+        };
+        std::future::poll_fn(look).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        let mut ended = None;
+        for (at, call) in self.0.iter_mut().enumerate() {
+            if let Poll::Ready(answer) = call.as_mut().poll(context) {
+                ended = Some((at, answer));
+                break;
+            }
+        }
+        let Some((at, answer)) = ended else { return Poll::Pending };
+        drop(self.0.remove(at));
+        Poll::Ready(answer)
+    }
+}
+
 /// What a call was answered about the reports that went with it.
 #[derive(Default)]
 struct Answered {
     reports: Vec<(Handed, Result<Status>)>,
-    /// The performer had been killed before the call: nothing of it is tried again.
     last_try: bool,
 }
 
 impl Feeder {
     pub(super) async fn run(mut self) {
         let mut pauses = self.job.pauses();
-        // Gone through while the next call is under way: neither the store nor the robots wait for it.
+        // Gone through while the next calls are under way: neither the store nor the robots wait for it.
         let mut answered = Answered::default();
         loop {
-            while self.pending.len() < MOST_REPORTS
-                && let Ok(handed) = self.handed.try_recv()
-            {
-                self.pending.push(handed);
-            }
+            self.receive();
             if self.is_over() {
                 self.give_back();
-                let nothing_left =
-                    self.pending.is_empty() && self.handed.is_empty() && answered.reports.is_empty();
+                let nothing_left = self.pending.is_empty()
+                    && self.handed.is_empty()
+                    && self.calls.0.is_empty()
+                    && answered.reports.is_empty();
                 if nothing_left && self.nobody_will_report() {
                     return;
                 }
             }
-            let wanted = self.wanted();
-            let done = if self.pending.is_empty() && wanted == 0 {
-                if answered.reports.is_empty() {
-                    self.wait().await;
-                    continue;
-                }
-                self.settle(std::mem::take(&mut answered))
+            while self.begin_call() {}
+            let is_idle = self.calls.0.is_empty();
+            let ended = if !answered.reports.is_empty() {
+                self.calls.look().await
+            } else if is_idle {
+                self.wait().await;
+                continue;
             } else {
-                self.exchange(wanted, &mut answered).await
+                let Some(ended) = self.wait_for_a_call().await else { continue };
+                Some(ended)
             };
-            if done {
-                pauses.start_anew(&self.job);
-            } else {
-                self.pause(&mut pauses).await;
+            let has_ended = ended.is_some();
+            let mut done = self.settle(std::mem::take(&mut answered));
+            if let Some(ended) = ended {
+                done &= self.end_call(ended, &mut answered);
             }
+            if !done {
+                // What is under way may bring something that robots wait for.
+                while !self.calls.0.is_empty() {
+                    let ended = self.calls.next().await;
+                    self.settle(std::mem::take(&mut answered));
+                    self.end_call(ended, &mut answered);
+                }
+                self.pause(&mut pauses).await;
+            } else if has_ended || is_idle {
+                pauses.start_anew(&self.job);
+            }
+        }
+    }
+
+    /// What robots have handed over.
+    fn receive(&mut self) {
+        while self.pending.len() < MOST_REPORTS
+            && let Ok(handed) = self.handed.try_recv()
+        {
+            self.pending.push(handed);
         }
     }
 
@@ -192,35 +271,75 @@ impl Feeder {
             || self.job.stop.is_kill_requested() && self.handed.sender_strong_count() <= held
     }
 
-    /// How many items to take: half of the buffer, once that is free, so that robots work on the other half while the call is
-    /// under way. An empty queue is looked at again only with a report, which may have made a retry copy, or after a change.
-    fn wanted(&self) -> usize {
-        let room = self.size.saturating_sub(self.buffer.items().len());
-        let half = self.size.div_ceil(2);
-        let may_have_items = self.seen_empty.is_none() || !self.pending.is_empty();
-        if room >= half && may_have_items && !self.is_over() { half } else { 0 }
+    /// The part of the buffer that one call fills: so robots work on another one while all calls are under way.
+    fn part(&self) -> usize {
+        self.size.div_ceil(self.most_calls + 1)
     }
 
-    /// One call: everything that is reported, and what is wanted. In the meantime, what the call before was
-    /// answered. False: something is to be asked again.
-    async fn exchange(&mut self, wanted: usize, answered: &mut Answered) -> bool {
+    /// How many items to take: a part of the buffer, once that is free. An empty queue is looked at again only with a report,
+    /// which may have made a retry copy, or after a change.
+    fn wanted(&self) -> usize {
+        let room = self.size.saturating_sub(self.buffer.items().len() + self.asked);
+        let may_have_items = self.seen_empty.is_none() || !self.pending.is_empty();
+        if room >= self.part() && may_have_items && !self.is_over() { self.part() } else { 0 }
+    }
+
+    /// Begins a call with everything that is to be reported and what is wanted, if one can be begun. Beside others one is
+    /// worth while that does as much as they do.
+    fn begin_call(&mut self) -> bool {
+        let is_first = self.calls.0.is_empty();
+        if self.calls.0.len() >= self.most_calls || !is_first && self.nears_the_end {
+            return false;
+        }
+        let wanted = self.wanted();
+        let has_enough = if is_first { !self.pending.is_empty() } else { self.pending.len() >= self.part() };
+        if wanted == 0 && !has_enough {
+            return false;
+        }
         let now = self.pending.len().min(MOST_REPORTS);
         let later = self.pending.split_off(now);
         let handed = std::mem::replace(&mut self.pending, later);
         let reports: Vec<Report> = handed.iter().map(|handed| handed.finished.report.clone()).collect();
         let take = (wanted > 0).then(|| self.job.take(None, wanted));
+        self.begun += 1;
+        self.asked += wanted;
+        let alone = is_first.then_some(self.begun);
         let (orchestrator, last_try) = (self.job.orchestrator.clone(), self.job.stop.is_kill_requested());
-        let call = async move { orchestrator.report_and_take(reports, take).await };
-        let before = std::mem::take(answered);
-        let (answer, settled) = tokio::join!(biased; call, async { self.settle(before) });
-        // Robots go on with others before the answers are gone through.
+        self.calls.0.push(Box::pin(async move {
+            let answer = orchestrator.report_and_take(reports, take).await;
+            Ended { handed, wanted, answer, last_try, alone }
+        }));
+        true
+    }
+
+    /// Waits until a call has ended, or another one may be worth while.
+    async fn wait_for_a_call(&mut self) -> Option<Ended> {
+        let over = self.is_over();
+        let may_begin = self.calls.0.len() < self.most_calls && !self.nears_the_end;
+        tokio::select! {
+            biased;
+            ended = self.calls.next() => Some(ended),
+            Some(handed) = self.handed.recv(), if may_begin => {
+                self.pending.push(handed);
+                None
+            }
+            () = self.job.stop.stop_requested(), if may_begin && !over => None,
+            () = self.buffer.consumed.notified(), if may_begin && !over => None,
+        }
+    }
+
+    /// A call has ended: robots go on with what it took before its other answers are gone through. False: something is to be
+    /// asked again.
+    fn end_call(&mut self, ended: Ended, answered: &mut Answered) -> bool {
+        let Ended { handed, wanted, answer, last_try, alone } = ended;
+        self.asked -= wanted;
         let release = |(handed, answer): (Handed, Result<Status>)| {
             let place = handed.place.filter(|_| answer.is_err());
             (Handed { place, ..handed }, answer)
         };
         *answered =
             Answered { reports: handed.into_iter().zip(answer.reports).map(release).collect(), last_try };
-        settled & (wanted == 0 || self.fill(answer.taken, answered))
+        wanted == 0 || self.fill(answer.taken, answered, alone == Some(self.begun))
     }
 
     /// Goes through the answers to reports. False: some are to be reported again.
@@ -245,18 +364,20 @@ impl Feeder {
         everything_recorded
     }
 
-    fn fill(&mut self, taken: Result<Taken>, answered: &mut Answered) -> bool {
+    /// `was_alone`: nothing else was under way that could have made a copy.
+    fn fill(&mut self, taken: Result<Taken>, answered: &mut Answered, was_alone: bool) -> bool {
         match taken {
             Ok(Taken { items, seen, withheld }) => {
                 self.told = false;
-                self.seen_empty = items.is_empty().then_some(seen);
+                self.nears_the_end = items.is_empty();
+                self.seen_empty = (items.is_empty() && was_alone).then_some(seen);
                 let poll_interval = self.job.settings.poll_interval;
                 self.look_again = withheld.map_or(poll_interval, |time| time.min(poll_interval));
                 let count = items.len();
                 self.outstanding += count;
                 self.buffer.items().extend(items.into_iter().map(Received::now));
                 self.buffer.available.add_permits(count);
-                if count > 0 || withheld.is_some() || !self.job.settings.until_empty {
+                if count > 0 || !was_alone || withheld.is_some() || !self.job.settings.until_empty {
                     return true;
                 }
                 // The reports of this call were recorded before its take: nothing is left that could make a copy.
@@ -304,7 +425,7 @@ impl Feeder {
         }
     }
 
-    async fn pause(&self, pauses: &mut Pauses) {
+    async fn pause(&mut self, pauses: &mut Pauses) {
         let stopping = self.job.stop.is_stop_requested();
         tokio::select! {
             biased;

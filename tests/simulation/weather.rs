@@ -49,6 +49,7 @@ pub struct Weather {
     pub frozen_until: Mutex<Instant>,
     pub wrong: Option<Wrong>,
     pub handed_out: Mutex<Vec<ClaimedItem>>,
+    pub side_by_side: usize,
 }
 
 /// What happens to one call.
@@ -197,6 +198,10 @@ impl Orchestrator for Weather {
         }
         self.back().await;
         answer
+    }
+
+    fn calls_side_by_side(&self) -> usize {
+        self.side_by_side
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -120,6 +120,7 @@ struct Plan {
     crashes: u32,
     freezes: u32,
     jumps: bool,
+    side_by_side: usize,
 }
 
 struct World {
@@ -224,6 +225,7 @@ impl World {
             frozen_until: Mutex::new(Instant::now()),
             wrong: self.wrong,
             handed_out: Mutex::default(),
+            side_by_side: self.plan.side_by_side,
         })
     }
 
@@ -369,6 +371,7 @@ fn plan(random: &mut fastrand::Rng) -> Plan {
         crashes: [0, 50, 90][random.usize(0..3)],
         freezes: [0, 30, 70][random.usize(0..3)],
         jumps: random.bool(),
+        side_by_side: random.usize(1..=3),
     }
 }
 

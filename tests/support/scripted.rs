@@ -207,18 +207,47 @@ pub struct Faulty {
     pub beaten: Notify,
     /// Every beat panics, as a back end with a mistake in it may.
     pub beats_panic: AtomicBool,
+    /// How many calls it says that it works on, and is working on; each takes a while, there and back, and another one each time.
+    pub side_by_side: usize,
+    pub under_way: AtomicUsize,
+    pub random: Mutex<fastrand::Rng>,
 }
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Administration>, faults: &[Fault]) -> Arc<Self> {
+        Arc::new(Self::with(inner, faults))
+    }
+
+    /// One whose calls fail as told, and overlap.
+    pub fn overlapping(
+        inner: Arc<dyn Administration>,
+        faults: &[Fault],
+        side_by_side: usize,
+        seed: u64,
+    ) -> Arc<Self> {
+        let random = Mutex::new(fastrand::Rng::with_seed(seed));
+        Arc::new(Self { side_by_side, random, ..Self::with(inner, faults) })
+    }
+
+    fn with(inner: Arc<dyn Administration>, faults: &[Fault]) -> Self {
         let faults = faults.iter().rev().copied().collect();
-        Arc::new(Self {
+        Self {
             inner,
             faults: Mutex::new(faults),
             beats: AtomicUsize::new(0),
             beaten: Notify::new(),
             beats_panic: AtomicBool::new(false),
-        })
+            side_by_side: 1,
+            under_way: AtomicUsize::new(0),
+            random: Mutex::new(fastrand::Rng::new()),
+        }
+    }
+
+    async fn on_the_way(&self) {
+        if self.side_by_side > 1 {
+            let delay = Duration::from_millis(self.random.lock().unwrap().u64(1..=20));
+            tokio::time::sleep(delay).await;
+        }
     }
 }
 
@@ -260,9 +289,21 @@ impl Orchestrator for Faulty {
         self.inner.add_and_start_transaction(take, item).await
     }
 
+    fn calls_side_by_side(&self) -> usize {
+        self.side_by_side
+    }
+
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
         let fault = self.faults.lock().unwrap().pop();
-        let Some(fault) = fault else { return self.inner.report_and_take(reports, take).await };
+        let Some(fault) = fault else {
+            let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            assert!(self.side_by_side == 1 || under_way <= self.side_by_side, "{under_way} calls at once");
+            self.on_the_way().await;
+            let answer = self.inner.report_and_take(reports, take).await;
+            self.on_the_way().await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            return answer;
+        };
         let kind = if fault == Fault::Unavailable { ErrorKind::Unavailable } else { ErrorKind::Unknown };
         let error = OrchestratorError::new(kind, "as the test says");
         let count = reports.len();

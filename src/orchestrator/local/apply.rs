@@ -4,9 +4,12 @@
 //! of one queue together. All operations of a batch were under way at the same time, so this order is as
 //! good as any, and a report's retry copy can be taken in the same commit.
 //!
-//! Adding is in `apply/add.rs`, taking in `apply/take.rs`, reporting in `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, who may do what in `apply/directory.rs`, queries in `apply/query.rs`.
+//! A batch's transaction is in `apply/commit.rs`, adding in `apply/add.rs`, taking in `apply/take.rs`, reporting in
+//! `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, who may do what in
+//! `apply/directory.rs`, queries in `apply/query.rs`.
 
 mod add;
+mod commit;
 mod directory;
 mod jobs;
 mod people;
@@ -16,15 +19,13 @@ mod take;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::report::{Believed, Told};
-use super::super::{ErrorKind, OrchestratorError, Result};
-use super::batch::{Changed, GivenUp};
+use super::super::{OrchestratorError, Result};
 use super::rows::{Copy, Row, Rows, Written};
-use super::store::{Answer, Asked, Effects, Operation, Query, Store, WhichQueue, Within};
+use super::store::{Answer, Asked, Operation, WhichQueue, Within};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::Clock;
@@ -37,116 +38,6 @@ use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::Status;
-
-/// How often a transaction is tried again that others were in the way of, and for how long.
-const MOST_TRIES: u32 = 6;
-const TRIES_FOR: Duration = Duration::from_secs(5);
-
-impl<R: Rows> Store for R {
-    fn commit(
-        &mut self,
-        operations: Vec<Asked>,
-        more: &mut dyn FnMut() -> Vec<Asked>,
-        clock: &dyn Clock,
-        effects: &mut Effects,
-    ) -> Vec<Result<Answer>> {
-        let (began, mut tries, mut operations) = (clock.elapsed(), 0, operations);
-        loop {
-            let mut all = if R::MEETS_OTHERS { operations.clone() } else { Vec::new() };
-            let mut count = operations.len();
-            let mut joining = || {
-                let joining = more();
-                count += joining.len();
-                all.extend(joining.iter().filter(|_| R::MEETS_OTHERS).cloned());
-                joining
-            };
-            match apply_all(self, operations, &mut joining, clock, effects) {
-                Ok(answers) => return answers,
-                Err(error) => {
-                    let again = R::MEETS_OTHERS && tries < MOST_TRIES && clock.elapsed() < began + TRIES_FOR;
-                    if !again || !self.waits_for_others(&error, tries) {
-                        return (0..count).map(|_| Err(error.clone())).collect();
-                    }
-                    (operations, tries) = (all, tries + 1);
-                }
-            }
-        }
-    }
-
-    fn abort(&mut self) {
-        Rows::abort(self);
-    }
-
-    fn get_ready(&mut self) {
-        Rows::get_ready(self);
-    }
-
-    fn kept(&self) -> Option<Duration> {
-        Rows::kept(self)
-    }
-
-    fn rest(&mut self) {
-        Rows::rest(self);
-    }
-
-    fn give_up_when(&mut self, given_up: GivenUp) {
-        Rows::give_up_when(self, given_up);
-    }
-
-    fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
-        self.begin_reading()?;
-        let answer = query::answer(self, within, query);
-        self.rollback();
-        answer
-    }
-
-    fn tell(&mut self, changed: Changed) -> bool {
-        Rows::tell(self, changed)
-    }
-
-    fn changed_elsewhere(&mut self) -> bool {
-        Rows::changed_elsewhere(self)
-    }
-}
-
-/// One try, in one transaction.
-fn apply_all<R: Rows>(
-    rows: &mut R,
-    operations: Vec<Asked>,
-    more: &mut dyn FnMut() -> Vec<Asked>,
-    clock: &dyn Clock,
-    effects: &mut Effects,
-) -> Result<Vec<Result<Answer>>> {
-    crash_point!("commit.before_begin");
-    rows.begin(&operations, clock)?;
-    let apply = Apply {
-        now: rows.now(clock),
-        rows,
-        clock,
-        within: Within::SHARED,
-        statistics: BTreeMap::new(),
-        wake: false,
-        known: Known::default(),
-        believed: Vec::new(),
-    };
-    let error = match apply.everything(operations, more) {
-        Ok((answers, woken)) => {
-            crash_point!("commit.before_commit");
-            let Err(error) = rows.commit() else {
-                crash_point!(committed);
-                effects.wake |= woken;
-                return Ok(answers);
-            };
-            if error.kind() == ErrorKind::Unknown {
-                effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
-            }
-            error
-        }
-        Err(error) => error,
-    };
-    rows.rollback();
-    Err(error)
-}
 
 /// Why an operation did not happen.
 enum Stop {
@@ -423,7 +314,8 @@ impl<R: Rows> Apply<'_, R> {
     fn check_alive(&mut self, key: JobKey) -> Applied<()> {
         let alive = (key, self.within);
         if key != JobKey::CALLER && !self.known.jobs_alive.contains(&alive) {
-            self.job(key)?.alive()?;
+            let job = self.rows.taking_job(key)?;
+            self.known_job(key, job)?.alive()?;
             self.known.jobs_alive.push(alive);
         }
         Ok(())
@@ -456,8 +348,14 @@ impl<R: Rows> Apply<'_, R> {
 
     /// A job that the caller may know of.
     fn job(&mut self, key: JobKey) -> Applied<Job> {
+        let job = self.rows.job(key)?;
+        self.known_job(key, job)
+    }
+
+    /// The same, when it has been looked for.
+    fn known_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
         let within = self.within;
-        let job = self.rows.job(key)?.filter(|job| within.user.is_none() || job.folder == within.folder);
+        let job = job.filter(|job| within.user.is_none() || job.folder == within.folder);
         job.ok_or_else(|| Stop::Refused(OrchestratorError::not_found(format!("job {key} does not exist"))))
     }
 

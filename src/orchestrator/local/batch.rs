@@ -3,8 +3,9 @@
 //! Everything that waits becomes one batch, and so does what comes until it is committed: one durable transaction,
 //! however many robots report and claim in it. Nothing waits for a timer: when the store is idle, a single call commits at once.
 //!
-//! A store that touches a disk works on a thread of its own, and its readers on two others. A store in memory
-//! is called in place; so is any store in a simulation, where a thread of its own could not be controlled.
+//! A store that touches a disk works on threads of its own: one that writes, or several where several transactions can
+//! write at the same time, and two that read. A store in memory is called in place; so is any store in a simulation, where
+//! a thread of its own could not be controlled.
 
 #[cfg(test)]
 mod tests;
@@ -51,36 +52,36 @@ enum Way {
 struct Place {
     store: Box<dyn Store>,
     owed: Vec<Owed>,
+    /// What the last commit did, perhaps, of which nobody knows.
+    in_doubt: Vec<Owed>,
 }
 
 /// The threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
 /// write-ahead log put away) when the last user of the store is gone.
 struct Threads {
-    writer: Arc<Inbox>,
+    inbox: Arc<Inbox>,
     /// For what is found at once, and for what may take a while: nobody who beats or logs in waits behind a list.
     quick: Sender<Reading>,
     slow: Sender<Reading>,
     /// The store tells by itself what other processes do, and is not asked.
     tells: bool,
-    writing: Option<JoinHandle<()>>,
-    reading: [Option<JoinHandle<()>>; 2],
+    writing: Vec<JoinHandle<()>>,
+    reading: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         // The readers first: two connections that close at once each see the other, and neither puts the log
-        // away. The writer last, because only one that may write can.
+        // away. The writers last, because only one that may write can.
         (self.quick, self.slow) = (channel().0, channel().0);
-        self.reading.iter_mut().for_each(join);
-        self.writer.close();
-        join(&mut self.writing);
+        self.reading.drain(..).for_each(join);
+        self.inbox.close();
+        self.writing.drain(..).for_each(join);
     }
 }
 
-fn join(thread: &mut Option<JoinHandle<()>>) {
-    if let Some(thread) = thread.take() {
-        let _ = thread.join(); // its panics have been answered as errors
-    }
+fn join(thread: JoinHandle<()>) {
+    let _ = thread.join(); // its panics have been answered as errors
 }
 
 pub(super) enum Message {
@@ -158,44 +159,57 @@ impl Changes {
 impl Batch {
     /// A store that is called in place.
     pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        let place = Mutex::new(Place { store, owed: Vec::new() });
+        let place = Mutex::new(Place { store, owed: Vec::new(), in_doubt: Vec::new() });
         Self { way: Way::InPlace { place, clock }, changes: Changes::default() }
     }
 
-    /// A store on threads, one that writes and two that read. They end when this is dropped.
+    /// A store on threads, some that write and two that read. They end when this is dropped. Of the writers the first does
+    /// what it can, and the others help while it is busy.
     #[cfg_attr(
         not(any(feature = "sqlite", feature = "postgres")),
         expect(dead_code, reason = "memory is called in place")
     )]
     pub(crate) fn on_threads(
-        mut writer: Box<dyn Store>,
+        mut writers: Vec<Box<dyn Store>>,
         readers: [Box<dyn Store>; 2],
-        clock: Arc<dyn Clock>,
+        clock: &Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         let changes = Changes::default();
-        let (commits, messages) = channel();
         let ((quick, quick_queries), (slow, slow_queries)) = (channel(), channel());
+        let (commits, messages): (Vec<_>, Vec<_>) = writers.iter().map(|_| channel()).unzip();
         let inbox = Inbox::new(commits);
         let others = changes.clone();
-        let tells = writer.tell(Box::new(move || others.happened()));
-        let writing = Writer {
-            tells,
-            inbox: inbox.clone(),
-            untold: None,
-            store: writer,
-            clock,
-            changes: changes.clone(),
-            looked_elsewhere: Duration::ZERO,
-        };
-        let mut threads = Threads { writer: inbox, quick, slow, tells, writing: None, reading: [None, None] };
+        let tells = writers.first_mut().is_some_and(|first| first.tell(Box::new(move || others.happened())));
+        let (writing, reading) = (Vec::new(), Vec::new());
+        let mut threads = Threads { inbox: inbox.clone(), quick, slow, tells, writing, reading };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        for ((reading, reader), queries) in
-            threads.reading.iter_mut().zip(readers).zip([quick_queries, slow_queries])
-        {
-            *reading = Some(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
+        for (reader, queries) in readers.into_iter().zip([quick_queries, slow_queries]) {
+            threads.reading.push(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
         }
-        threads.writing = Some(thread("performer-store").spawn(move || writing.run(&messages))?);
+        for (number, (store, messages)) in writers.into_iter().zip(messages).enumerate() {
+            let writer = Writer {
+                number,
+                inbox: inbox.clone(),
+                untold: None,
+                in_doubt: Vec::new(),
+                is_away: false,
+                store,
+                clock: clock.clone(),
+                changes: changes.clone(),
+                looks: number == 0 && !tells,
+                looked_elsewhere: Duration::ZERO,
+            };
+            threads.writing.push(thread("performer-store").spawn(move || writer.run(&messages))?);
+        }
         Ok(Self { way: Way::Threads(threads), changes })
+    }
+
+    /// How many transactions can write at the same time.
+    pub(crate) fn writers(&self) -> usize {
+        match &self.way {
+            Way::InPlace { .. } => 1,
+            Way::Threads(threads) => threads.writing.len(),
+        }
     }
 
     /// One operation.
@@ -210,11 +224,14 @@ impl Batch {
         match &self.way {
             Way::InPlace { place, clock } => {
                 let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-                let Place { store, owed } = &mut *place;
-                commit(&mut **store, owed, operations.into_vec(), &mut Vec::new, &**clock, &self.changes)
+                let Place { store, owed, in_doubt } = &mut *place;
+                let store = &mut **store;
+                owed.extend(look_back(store, in_doubt));
+                let (operations, clock) = (operations.into_vec(), &**clock);
+                commit(store, owed, in_doubt, operations, &mut Vec::new, clock, &self.changes)
             }
-            Way::Threads(Threads { writer, .. }) => {
-                let answered = writer.all(operations).await;
+            Way::Threads(Threads { inbox, .. }) => {
+                let answered = inbox.all(operations).await;
                 answered.unwrap_or_else(|| (0..count).map(|_| Err(stopped())).collect())
             }
         }
@@ -246,8 +263,8 @@ impl Batch {
     /// Waits for a change after `seen`, at most `at_most`.
     pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
         let _waiting = Waiting::new(&self.changes.0.waiting);
-        if let Way::Threads(Threads { writer, tells: false, .. }) = &self.way {
-            writer.send(Message::SomebodyWaits);
+        if let Way::Threads(Threads { inbox, tells: false, .. }) = &self.way {
+            inbox.tell_the_first(Message::SomebodyWaits);
         }
         let _ = tokio::time::timeout(at_most, self.changes.after(seen.0)).await;
     }
@@ -270,20 +287,26 @@ impl Drop for Waiting<'_> {
 }
 
 struct Writer {
+    /// Which of the writers it is.
+    number: usize,
     inbox: Arc<Inbox>,
     /// What a robot was asked to tell the others, last.
     untold: Option<Rest>,
+    /// What its last commit did, perhaps, of which nobody knows.
+    in_doubt: Vec<Owed>,
+    /// It cannot reach the store, and leaves what comes to the others.
+    is_away: bool,
     store: Box<dyn Store>,
     clock: Arc<dyn Clock>,
     changes: Changes,
-    /// The store tells by itself what other processes do.
-    tells: bool,
+    /// It looks what other processes do, because the store does not tell.
+    looks: bool,
     looked_elsewhere: Duration,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.inbox.ended();
+        self.inbox.ended(self.number);
     }
 }
 
@@ -299,13 +322,16 @@ impl Writer {
     /// processes did. False: the store is being closed.
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
+            if !self.is_away && !self.inbox.rests(self.number) {
+                return true;
+            }
             let untold = self.untold.as_ref().is_some_and(|rest| !rest.is_told());
             let kept = self.store.kept();
             let message = if untold {
                 messages.recv_timeout(TELL_AFTER)
             } else if let Some(kept) = kept {
                 messages.recv_timeout(kept)
-            } else if self.inbox.owes() {
+            } else if self.is_away || self.inbox.owes() || !self.in_doubt.is_empty() {
                 match messages.recv_timeout(UNDO_AGAIN) {
                     Err(RecvTimeoutError::Timeout) => return true,
                     message => message,
@@ -332,7 +358,7 @@ impl Writer {
 
     /// Whether to look what other processes did.
     fn looks(&self) -> bool {
-        !self.tells && self.changes.somebody_waits()
+        self.looks && self.changes.somebody_waits()
     }
 
     fn look_elsewhere(&mut self) {
@@ -342,22 +368,33 @@ impl Writer {
         }
     }
 
-    /// Everything that is in the inbox, in one transaction. Answers whether there may be more.
+    /// Everything that is in the inbox, or its share of that, in one transaction. Answers whether there may be more.
     fn commit(&mut self) -> bool {
-        let Batched { operations, mut callers, mut owed } = self.inbox.begin(MOST_OPERATIONS);
+        // The first one answers, whatever the answer is.
+        if self.number > 0 {
+            self.is_away = !self.store.is_reachable();
+            self.inbox.is_away(self.number, self.is_away);
+            if self.is_away {
+                return false;
+            }
+        }
+        self.inbox.owe(look_back(&mut *self.store, &mut self.in_doubt));
+        let Batched { operations, mut callers, mut owed } = self.inbox.begin(self.number, MOST_OPERATIONS);
         if operations.is_empty() && owed.is_empty() {
             return false;
         }
         let mut room = MOST_OPERATIONS.saturating_sub(operations.len());
         let mut more = || {
-            let joining = self.inbox.join(room);
+            let joining = self.inbox.join(self.number, room);
             room = room.saturating_sub(joining.operations.len());
             callers.join(joining.callers);
             joining.operations
         };
-        let answers = commit(&mut *self.store, &mut owed, operations, &mut more, &*self.clock, &self.changes);
-        let worth_another = owed.is_empty() || self.inbox.owe(owed);
-        let rest = self.inbox.answer(callers, answers);
+        let (store, in_doubt, clock) = (&mut *self.store, &mut self.in_doubt, &*self.clock);
+        let answers = commit(store, &mut owed, in_doubt, operations, &mut more, clock, &self.changes);
+        self.inbox.is_one_at_a_time(self.store.is_one_at_a_time());
+        let worth_another = owed.is_empty() && self.in_doubt.is_empty() || self.inbox.owe(owed);
+        let rest = self.inbox.answer(self.number, callers, answers);
         // Those of the commit before have been told long ago, nearly always.
         if let Some(before) = std::mem::replace(&mut self.untold, rest) {
             before.tell();
@@ -371,10 +408,27 @@ impl Writer {
     }
 }
 
-/// Commits, and undoes first what is `owed`; what could not be undone is owed still, and so is what is in doubt now.
+/// What is to be undone of a commit of which nobody knew: nothing, if it was not made. Another writer may have given the same
+/// items to the same job since, and what it gave is not to be told from what this one would have given.
+fn look_back(store: &mut dyn Store, in_doubt: &mut Vec<Owed>) -> Vec<Owed> {
+    if in_doubt.is_empty() {
+        return Vec::new();
+    }
+    match unless_panicking(|| store.was_made()) {
+        Ok(Ok(true)) => std::mem::take(in_doubt),
+        Ok(Ok(false)) => {
+            in_doubt.clear();
+            Vec::new()
+        }
+        Ok(Err(_)) | Err(_) => Vec::new(), // not known yet
+    }
+}
+
+/// Commits, and undoes first what is `owed`; what could not be undone is owed still, and what nobody knows of is in doubt.
 fn commit(
     store: &mut dyn Store,
     owed: &mut Vec<Owed>,
+    in_doubt: &mut Vec<Owed>,
     mut operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &dyn Clock,
@@ -397,12 +451,11 @@ fn commit(
     }
     let mut answers =
         answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect::<Vec<_>>());
-    if !owed.is_empty() || !effects.in_doubt.is_empty() {
+    if !owed.is_empty() {
         let mut undone = answers.drain(..owed.len());
         owed.retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| may_pass(&error))));
-        drop(undone);
-        owed.extend(effects.in_doubt.into_iter().flat_map(inbox::undone));
     }
+    in_doubt.extend(effects.in_doubt.into_iter().flat_map(inbox::undone));
     answers
 }
 

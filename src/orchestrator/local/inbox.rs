@@ -1,14 +1,21 @@
-//! Where callers leave their operations for a store on a thread of its own, and how they hear of the answers.
+//! Where callers leave their operations for a store on threads of its own, and how they hear of the answers.
 //!
-//! The store takes along everything that waits. Of the robots that report and take, it wakes one, which tells the others:
-//! waking a task from another thread costs the store as much as a statement, waking it from a task beside it next to
-//! nothing. Should that one not come to it at once (its thread is blocked, nobody polls it), the store tells the others
-//! after all. Everybody else, the heart of a job above all, hears from the store itself.
+//! The store takes along everything that waits. Where it has several writers, the first that is idle is woken, and each takes
+//! its share at the most of all that waits or is under way: a transaction of few and one of many side by side would take as
+//! long as one of all. What only one transaction does at a time (taking from a queue with limits) only one writer does.
+//!
+//! Of the robots that report and take, the store wakes one, which tells the others: waking a task from another thread costs
+//! the store as much as a statement, waking it from a task beside it next to nothing. Should that one not come to it at once
+//! (its thread is blocked, nobody polls it), the store tells the others after all. Everybody else, the heart of a job above
+//! all, hears from the store itself.
 //!
 //! Any caller may go away at any time. Answers travel as values whose `Drop` tells those who have not been told, and
 //! undoes what nobody heard: items go back into the queue, jobs end. So does what was done, perhaps, in a commit of which
 //! nobody knows what became of it. What is to be undone comes first in the next commit, before a job may take the same
 //! items again, and is tried until a commit succeeds.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +29,34 @@ use crate::model::job::{JobEnd, JobState};
 use crate::model::key::{Claim, JobKey};
 use crate::model::result::TransactionResult;
 
+/// A share is never less than so many operations: to divide fewer is to commit more often for nothing.
+const LEAST_SHARE: usize = 32;
+
 pub(super) struct Inbox(Mutex<State>);
 
 struct State {
     waiting: Vec<Waiting>,
+    /// How many operations these are.
+    waiting_operations: usize,
     /// What is to be undone.
     owed: Vec<Owed>,
-    /// None: the store is being closed.
-    writer: Option<Sender<Message>>,
+    writers: Vec<Writer>,
+    /// What is asked for now only one transaction does at a time: another writer would wait for it.
+    one_at_a_time: bool,
+}
+
+/// A thread of the store that writes.
+struct Writer {
+    /// None: it is to end, or has ended.
+    way: Option<Sender<Message>>,
+    /// It waits for work.
+    is_idle: bool,
+    /// It has committed, and is about to look whether there is more.
+    looks_soon: bool,
+    /// It cannot reach the store.
+    is_away: bool,
+    /// How many operations its transaction has.
+    under_way: usize,
 }
 
 /// One caller's operations, and where it waits.
@@ -88,33 +115,70 @@ struct Answers {
 }
 
 impl Inbox {
-    pub(super) fn new(writer: Sender<Message>) -> Arc<Self> {
-        let state = State { waiting: Vec::new(), owed: Vec::new(), writer: Some(writer) };
+    pub(super) fn new(writers: Vec<Sender<Message>>) -> Arc<Self> {
+        let writer =
+            |way| Writer { way: Some(way), is_idle: false, looks_soon: false, is_away: false, under_way: 0 };
+        let writers = writers.into_iter().map(writer).collect();
+        let state = State {
+            waiting: Vec::new(),
+            waiting_operations: 0,
+            owed: Vec::new(),
+            writers,
+            one_at_a_time: false,
+        };
         Arc::new(Self(Mutex::new(state)))
     }
 
-    /// Lets go of the store's thread, which ends when it has answered everything.
+    /// Lets go of the store's writers, which end when they have answered everything.
     pub(super) fn close(&self) {
-        self.state().writer = None;
+        self.state().writers.iter_mut().for_each(|writer| writer.way = None);
     }
 
-    /// The store's thread has ended, however it did: nobody waits for it any longer.
-    pub(super) fn ended(&self) {
+    /// One of the store's writers has ended, however it did: when it was the last, nobody waits for an answer any longer.
+    pub(super) fn ended(&self, writer: usize) {
         let mut state = self.state();
-        state.writer = None;
-        state.waiting.clear();
+        (state.writers[writer].way, state.writers[writer].under_way) = (None, 0);
+        if !state.is_open() {
+            state.waiting.clear();
+            state.waiting_operations = 0;
+        }
     }
 
-    pub(super) fn send(&self, message: Message) {
-        self.state().send(message);
+    pub(super) fn tell_the_first(&self, message: Message) {
+        if let Some(first) = self.state().writers.first() {
+            first.send(message);
+        }
     }
 
-    /// Operations that belong together: one commit. `None`: the store's thread has ended.
+    /// One of the writers has nothing to do, and waits. False: it has.
+    pub(super) fn rests(&self, writer: usize) -> bool {
+        let mut state = self.state();
+        let rests = state.waiting.is_empty() || state.has_to_wait(writer);
+        let writer = &mut state.writers[writer];
+        (writer.is_idle, writer.looks_soon, writer.under_way) = (rests, false, 0);
+        rests
+    }
+
+    /// Whether one of the writers cannot reach the store: the others share what comes.
+    pub(super) fn is_away(&self, writer: usize, is_away: bool) {
+        let mut state = self.state();
+        let writer = &mut state.writers[writer];
+        (writer.is_away, writer.looks_soon, writer.under_way) = (is_away, false, 0);
+    }
+
+    /// Whether what was done last only one transaction does at a time.
+    pub(super) fn is_one_at_a_time(&self, is: bool) {
+        self.state().one_at_a_time = is;
+    }
+
+    /// Operations that belong together: one commit. `None`: the store's threads have ended.
     pub(super) async fn all(&self, operations: Operations) -> Option<Vec<Result<Answer>>> {
         let (reply, told) = oneshot::channel();
         {
             let mut state = self.state();
-            state.writer.as_ref()?;
+            if !state.is_open() {
+                return None;
+            }
             state.push(operations, reply);
         }
         Some(match told.await.ok()? {
@@ -127,28 +191,24 @@ impl Inbox {
     }
 
     /// What waits, about so many operations; and everything that is owed.
-    pub(super) fn begin(&self, most: usize) -> Batched {
-        let owed = std::mem::take(&mut self.state().owed);
-        Batched { owed, ..self.join(most) }
+    pub(super) fn begin(&self, writer: usize, most: usize) -> Batched {
+        let mut state = self.state();
+        let begins = &mut state.writers[writer];
+        (begins.is_idle, begins.looks_soon, begins.under_way) = (false, false, 0);
+        if state.has_to_wait(writer) {
+            return Batched { operations: Vec::new(), callers: Callers(Vec::new()), owed: Vec::new() };
+        }
+        let owed = std::mem::take(&mut state.owed);
+        let begun = Batched { owed, ..state.take(writer, most) };
+        if !state.waiting.is_empty() {
+            state.wake(); // what is left is another one's share
+        }
+        begun
     }
 
     /// What has come in the meantime: about so many operations.
-    pub(super) fn join(&self, most: usize) -> Batched {
-        let mut state = self.state();
-        let mut count = 0;
-        let fitting = state.waiting.iter().take_while(|waiting| {
-            let fits = count < most;
-            count += waiting.caller.count;
-            fits
-        });
-        let fitting = fitting.count();
-        let mut operations = Vec::with_capacity(count);
-        let mut callers = Vec::with_capacity(fitting);
-        for Waiting { operations: own, caller } in state.waiting.drain(..fitting) {
-            callers.push(caller);
-            operations.extend(own);
-        }
-        Batched { operations, callers: Callers(callers), owed: Vec::new() }
+    pub(super) fn join(&self, writer: usize, most: usize) -> Batched {
+        self.state().take(writer, most)
     }
 
     /// Whether something is to be undone.
@@ -163,8 +223,14 @@ impl Inbox {
         !state.waiting.is_empty()
     }
 
-    /// Tells the callers. What one of the robots is to tell the others is answered.
-    pub(super) fn answer(self: &Arc<Self>, callers: Callers, answers: Vec<Result<Answer>>) -> Option<Rest> {
+    /// A writer has committed: tells the callers. What one of the robots is to tell the others is answered.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        writer: usize,
+        callers: Callers,
+        answers: Vec<Result<Answer>>,
+    ) -> Option<Rest> {
+        self.state().writers[writer].looks_soon = true;
         let mut answers = answers.into_iter();
         let (mut rest, mut robots) = (Vec::with_capacity(answers.len()), Vec::with_capacity(callers.0.len()));
         for caller in callers.0 {
@@ -199,7 +265,7 @@ impl Inbox {
         let owed_nothing = state.owed.is_empty();
         state.owed.extend(unheard.filter_map(Result::ok).flat_map(undone));
         if owed_nothing && !state.owed.is_empty() {
-            state.send(Message::Work);
+            state.wake();
         }
     }
 
@@ -209,6 +275,11 @@ impl Inbox {
 }
 
 impl State {
+    /// Whether anybody answers.
+    fn is_open(&self) -> bool {
+        self.writers.iter().any(|writer| writer.way.is_some())
+    }
+
     fn push(&mut self, operations: Operations, reply: oneshot::Sender<Told>) {
         // Callers over HTTP are many too, and no heart waits among those who add and settle.
         let of_a_robot = |asked: &Asked| match asked.operation {
@@ -218,15 +289,69 @@ impl State {
         };
         let is_robot = operations.iter().all(of_a_robot);
         let caller = Caller { count: operations.len(), reply, is_robot };
+        self.waiting_operations += caller.count;
         self.waiting.push(Waiting { operations, caller });
-        if self.waiting.len() == 1 {
-            self.send(Message::Work);
+        self.wake();
+    }
+
+    /// Whether another writer has to be done first.
+    fn has_to_wait(&self, writer: usize) -> bool {
+        let mut others = self.writers.iter().enumerate().filter(|(number, _)| *number != writer);
+        self.one_at_a_time && others.any(|(_, other)| other.under_way > 0)
+    }
+
+    /// Wakes a writer, if one is idle. Whichever is done with something else looks by itself, and if it is about to, that will do:
+    /// calls that one caller makes one after the other are for one writer.
+    fn wake(&mut self) {
+        let is_up = |writer: &Writer| writer.is_here() && !writer.is_idle;
+        let looks_soon = |writer: &Writer| writer.looks_soon || self.one_at_a_time && is_up(writer);
+        if self.writers.iter().any(looks_soon) {
+            return;
+        }
+        if let Some(idle) = self.writers.iter_mut().find(|writer| writer.is_idle) {
+            idle.is_idle = false;
+            idle.send(Message::Work);
         }
     }
 
+    /// What waits: at most about so many operations, and a writer's share.
+    fn take(&mut self, writer: usize, most: usize) -> Batched {
+        let room = most.min(self.share().saturating_sub(self.writers[writer].under_way));
+        let mut count = 0;
+        let fitting = self.waiting.iter().take_while(|waiting| {
+            let fits = count < room;
+            count += if fits { waiting.caller.count } else { 0 };
+            fits
+        });
+        let fitting = fitting.count();
+        self.waiting_operations -= count;
+        self.writers[writer].under_way += count;
+        let (mut operations, mut callers) = (Vec::with_capacity(count), Vec::with_capacity(fitting));
+        for Waiting { operations: own, caller } in self.waiting.drain(..fitting) {
+            callers.push(caller);
+            operations.extend(own);
+        }
+        Batched { operations, callers: Callers(callers), owed: Vec::new() }
+    }
+
+    /// How many operations one transaction has at the most, so that all writers have the same to do.
+    fn share(&self) -> usize {
+        let here = self.writers.iter().filter(|writer| writer.is_here()).count();
+        let here = if self.one_at_a_time { 1 } else { here };
+        let under_way: usize = self.writers.iter().map(|writer| writer.under_way).sum();
+        (self.waiting_operations + under_way).div_ceil(here.max(1)).max(LEAST_SHARE)
+    }
+}
+
+impl Writer {
+    /// Whether it can take a share.
+    fn is_here(&self) -> bool {
+        self.way.is_some() && !self.is_away
+    }
+
     fn send(&self, message: Message) {
-        if let Some(writer) = &self.writer {
-            let _ = writer.send(message); // a thread that has ended is about to say so
+        if let Some(way) = &self.way {
+            let _ = way.send(message); // a thread that has ended is about to say so
         }
     }
 }

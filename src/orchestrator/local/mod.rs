@@ -155,14 +155,15 @@ impl Local {
         let path = path.into();
         let now = clock.now();
         let (writer, readers) = Self::opened(move || sqlite::open(&path, now)).await?;
-        Self::on_threads(writer, readers, clock)
+        Self::on_threads(vec![writer], readers, clock)
     }
 
     /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is made when it is not
     /// there, or brought up to date.
     ///
     /// The URL is libpq's: `postgres://user:password@host:5432/database?sslmode=verify-full`; `?schema=` names the
-    /// schema of the tables (default: `performer`). Without a password there, `PGPASSWORD` is used. The database's clock decides, its settings say how durable a commit is.
+    /// schema of the tables (default: `performer`), `?writers=` how many transactions are written at the same time (default: 2;
+    /// 1 to 16). Without a password there, `PGPASSWORD` is used. The database's clock decides, its settings say how durable a commit is.
     ///
     /// # Errors
     ///
@@ -188,8 +189,8 @@ impl Local {
     #[cfg(feature = "postgres")]
     async fn open_postgres_with(url: &str, clock: Arc<dyn Clock>, keeps_time: bool) -> Result<Self> {
         let (url, database) = (url.to_owned(), Some(postgres::Database::new(url, keeps_time)?));
-        let (writer, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
-        Ok(Self { database, ..Self::on_threads(writer, readers, clock)? })
+        let (writers, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
+        Ok(Self { database, ..Self::on_threads(writers, readers, clock)? })
     }
 
     /// Opens a store. That may wait for others; a thread of its own keeps the runtime free.
@@ -204,11 +205,12 @@ impl Local {
     /// A store on threads of its own.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fn on_threads<S: store::Store + 'static>(
-        writer: S,
+        writers: Vec<S>,
         [quick, slow]: [S; 2],
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let batch = Batch::on_threads(Box::new(writer), [Box::new(quick), Box::new(slow)], clock.clone());
+        let writers = writers.into_iter().map(|writer| -> Box<dyn store::Store> { Box::new(writer) });
+        let batch = Batch::on_threads(writers.collect(), [Box::new(quick), Box::new(slow)], &clock);
         let batch = batch.map_err(|error| {
             let message = "cannot start the threads of the store";
             super::OrchestratorError::new(super::ErrorKind::Unavailable, message).because(error)
@@ -355,6 +357,10 @@ impl Orchestrator for Local {
     async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
         let (take, item) = (take.into(), Box::new(item));
         expect_answer!(self.one(Operation::AddAndStart { take, item }).await, Claimed)
+    }
+
+    fn calls_side_by_side(&self) -> usize {
+        self.batch.writers()
     }
 
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {

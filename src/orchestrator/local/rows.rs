@@ -53,6 +53,18 @@ pub(crate) trait Rows: Send {
     }
     /// The next transaction that only reads need not come to an end when this is set.
     fn give_up_when(&mut self, _given_up: GivenUp) {}
+    /// Whether the last commit of which nobody knew may have been made. An error: that is not known yet.
+    fn was_made(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+    /// Whether the last transaction did what only one does at a time.
+    fn is_one_at_a_time(&self) -> bool {
+        false
+    }
+    /// Whether transactions can be begun now.
+    fn is_reachable(&mut self) -> bool {
+        true
+    }
     /// Opens a transaction that only reads, from one consistent state.
     fn begin_reading(&mut self) -> Result<()>;
     /// The time in a transaction that only reads: the caller's, unless the store has a clock of its own.
@@ -164,7 +176,16 @@ pub(crate) trait Rows: Send {
 
     /// A job of this process is seen to be gone when the process is; one of a caller over HTTP is not.
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()>;
+    /// A job as it is until the transaction ends, unless this one changes it.
     fn job(&mut self, key: JobKey) -> Result<Option<Job>>;
+    /// A job for which items are taken: nobody else ends it until the transaction ends.
+    fn taking_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.job(key)
+    }
+    /// A job that is to end: whoever takes items for it has done so, or finds it ended.
+    fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.job(key)
+    }
     fn write_job(&mut self, job: &Job) -> Result<()>;
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
     /// Those of one folder, or all; the latest first.

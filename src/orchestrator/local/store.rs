@@ -60,6 +60,25 @@ pub(crate) trait Store: Send {
     /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
     fn abort(&mut self);
 
+    /// Whether the last commit of which nobody knew may have been made. Asked before anything else is done.
+    ///
+    /// # Errors
+    ///
+    /// It is not known yet.
+    fn was_made(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Whether the last commit did what only one transaction does at a time: another one would have waited for it.
+    fn is_one_at_a_time(&self) -> bool {
+        false
+    }
+
+    /// Whether transactions can be begun now.
+    fn is_reachable(&mut self) -> bool {
+        true
+    }
+
     /// Everybody has been answered, and works on that: what can be done before anybody comes again, and does not take long.
     fn get_ready(&mut self) {}
 

@@ -31,7 +31,8 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn end_job(&mut self, key: JobKey, end: JobEnd) -> Applied {
-        let mut job = self.job(key)?;
+        let job = self.rows.ending_job(key)?;
+        let mut job = self.known_job(key, job)?;
         job.alive()?;
         if !end.state.is_final() {
             let message = format!("a job ends as Successful, Stopped or Faulted, not as {}", end.state);
@@ -54,7 +55,7 @@ impl<R: Rows> Apply<'_, R> {
         let mut gone = Vec::new();
         let waited = self.clock.elapsed().saturating_sub(planned);
         for suspect in suspects {
-            let Some(mut job) = self.rows.job(suspect.job)?.filter(|job| !job.state.is_final()) else {
+            let Some(mut job) = self.rows.ending_job(suspect.job)?.filter(|job| !job.state.is_final()) else {
                 continue;
             };
             // Whoever had to wait for the store judges nobody by his silence: the others could not beat either.

@@ -5,20 +5,25 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::super::memory::Memory;
+use super::super::store::{Operation, Took};
 use super::super::{Local, Orchestrator};
 use super::*;
 use crate::model::clock::ManualClock;
-use crate::model::item::NewQueueItem;
+use crate::model::item::{ClaimedItem, NewQueueItem};
 use crate::model::job::NewJob;
-use crate::model::key::JobKey;
+use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::queue::NewQueueDefinition;
-use crate::orchestrator::{Administration, Take};
+use crate::model::result::TransactionResult;
+use crate::model::status::Status;
+use crate::orchestrator::{Administration, Report, Take};
 
 /// How a commit goes.
 #[derive(Clone, Copy, Debug)]
 enum Weather {
     /// It is made, and the answer is lost.
     Unknown,
+    /// It is not made, and that is known only later.
+    Undone,
     /// It is not made.
     Unavailable,
 }
@@ -27,6 +32,20 @@ enum Weather {
 struct Stormy {
     store: Memory,
     forecast: Arc<Mutex<VecDeque<Weather>>>,
+    /// Whether the last commit of which nobody knew was made; none: that is not known yet.
+    was_made: Arc<Mutex<Option<bool>>>,
+}
+
+impl Stormy {
+    /// What a take of the first item would have been answered, had it been made: what the same job is answered when it takes
+    /// that item later.
+    fn would_take(&mut self, asked: &Asked) -> Option<Answer> {
+        let Operation::Take(take) = &asked.operation else { return None };
+        let read = Store::read(&mut self.store, asked.within, Query::Item(ItemId(1))).unwrap();
+        let Answer::Item(item) = read else { unreachable!("an item was asked for") };
+        let claim = Claim { item: item.id, job: take.taker.job, token: item.row_version + 1 };
+        Some(Answer::Taken(Took { items: smallvec![ClaimedItem { item, claim }], withheld: None }))
+    }
 }
 
 impl Store for Stormy {
@@ -48,10 +67,20 @@ impl Store for Stormy {
                 effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
                 lost(ErrorKind::Unknown, count)
             }
+            Some(Weather::Undone) => {
+                effects.in_doubt = operations.iter().filter_map(|asked| self.would_take(asked)).collect();
+                let count = operations.len();
+                lost(ErrorKind::Unknown, count)
+            }
         }
     }
 
     fn abort(&mut self) {}
+
+    fn was_made(&mut self) -> Result<bool> {
+        let was_made = *self.was_made.lock().unwrap();
+        was_made.ok_or_else(|| OrchestratorError::new(ErrorKind::Unavailable, "nobody knows yet"))
+    }
 
     fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
         Store::read(&mut self.store, within, query)
@@ -64,12 +93,22 @@ impl Store for Stormy {
 
 /// A queue with one item, a job, and the weather to come.
 async fn prepared(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather])) {
+    let (local, job, forecast, _) = prepared_and_told(on_threads).await;
+    (local, job, forecast)
+}
+
+/// The same, and whether the last commit of which nobody knew was made: it may have been, unless the test says so.
+async fn prepared_and_told(
+    on_threads: bool,
+) -> (Local, JobKey, impl Fn(&[Weather]), Arc<Mutex<Option<bool>>>) {
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
     let forecast = Arc::new(Mutex::new(VecDeque::new()));
-    let store = Box::new(Stormy { store: Memory::new(), forecast: forecast.clone() });
+    let was_made = Arc::new(Mutex::new(Some(true)));
+    let store =
+        Box::new(Stormy { store: Memory::new(), forecast: forecast.clone(), was_made: was_made.clone() });
     let batch = if on_threads {
         let readers: [Box<dyn Store>; 2] = [Box::new(Memory::new()), Box::new(Memory::new())];
-        Batch::on_threads(store, readers, clock.clone()).unwrap()
+        Batch::on_threads(vec![store], readers, &(clock.clone() as Arc<dyn Clock>)).unwrap()
     } else {
         Batch::in_place(store, clock.clone())
     };
@@ -77,7 +116,7 @@ async fn prepared(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather])) {
     local.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
     local.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
     let job = local.start_job(new_job()).await.unwrap();
-    (local, job, move |weather: &[Weather]| forecast.lock().unwrap().extend(weather))
+    (local, job, move |weather: &[Weather]| forecast.lock().unwrap().extend(weather), was_made)
 }
 
 fn new_job() -> NewJob {
@@ -164,4 +203,32 @@ async fn a_job_that_nobody_knows_of_ends() {
     assert_eq!(take(&local, job).await.unwrap(), 1);
     let robots = local.list_robots().await.unwrap();
     assert_eq!(robots.iter().map(|robot| robot.job).collect::<Vec<_>>(), [job]);
+}
+
+/// Another writer may hand out the same item to the same job before it is known what became of a commit. What was not made
+/// is not undone then: nobody could tell the two claims apart.
+#[tokio::test]
+async fn what_was_not_made_is_not_undone_when_that_is_known() {
+    for on_threads in [false, true] {
+        let (local, job, forecast, was_made) = prepared_and_told(on_threads).await;
+        *was_made.lock().unwrap() = None;
+        forecast(&[Weather::Undone]);
+        assert_eq!(take(&local, job).await.unwrap_err().kind(), ErrorKind::Unknown);
+        let taking = Take { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
+        let taken = local.report_and_take(Vec::new(), Some(taking)).await.taken.unwrap().items;
+        assert_eq!(
+            (taken[0].claim.item, taken[0].claim.token),
+            (ItemId(1), 2),
+            "the claim that was in doubt"
+        );
+        *was_made.lock().unwrap() = Some(false);
+        for _ in 0..3 {
+            local.beat(job).await.unwrap();
+        }
+        assert_eq!(take(&local, job).await.unwrap(), 0, "it has its item still");
+        let result = TransactionResult::Successful { output: None };
+        let report = Report { claim: taken[0].claim, result, progress: None };
+        let recorded = local.report_and_take(vec![report], None).await.reports.pop().unwrap();
+        assert_eq!(recorded.unwrap(), Status::Successful);
+    }
 }

@@ -1,6 +1,6 @@
-//! Where a database is: the URL, as libpq reads it, and one option of ours.
+//! Where a database is: the URL, as libpq reads it, and two options of ours.
 //!
-//! `postgres://user:password@host:port/database?sslmode=verify-full&schema=performer`
+//! `postgres://user:password@host:port/database?sslmode=verify-full&schema=performer&writers=2`
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +16,10 @@ use super::{error, pooled};
 
 /// The schema that the tables are in, unless the URL says another.
 const SCHEMA: &str = "performer";
+
+/// How many transactions write at the same time, unless the URL says another number; and the most it may say.
+const WRITERS: usize = 2;
+const MOST_WRITERS: usize = 16;
 
 /// The longest name of PostgreSQL, in bytes.
 const LONGEST_NAME: usize = 63;
@@ -52,6 +56,7 @@ pub(super) enum Trust {
 pub(super) struct Address {
     config: Config,
     schema: String,
+    writers: usize,
     trust: Trust,
     /// With TLS and without: what is tried at each host, in this order.
     tries: &'static [SslMode],
@@ -83,11 +88,13 @@ impl Address {
     pub(super) fn parse(url: &str) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut schema, mut sslmode, mut roots) = (SCHEMA.to_owned(), None, None);
+        let mut writers = WRITERS;
         let mut rest = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "schema" => schema = value.to_owned(),
+                "writers" => writers = number_of_writers(value)?,
                 "sslmode" => sslmode = Some(value),
                 "sslrootcert" => roots = Some(value),
                 // Each host is asked whether it can be written to; `primary` is that.
@@ -158,11 +165,16 @@ impl Address {
         if several {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Ok(Self { config, schema, trust, tries, limit, last_host: Arc::default() })
+        Ok(Self { config, schema, writers, trust, tries, limit, last_host: Arc::default() })
     }
 
     pub(super) fn schema(&self) -> &str {
         &self.schema
+    }
+
+    /// How many connections write at the same time.
+    pub(super) fn writers(&self) -> usize {
+        self.writers
     }
 
     /// The schema as statements name it. It has no character that would have to be escaped.
@@ -233,6 +245,13 @@ impl Address {
     }
 }
 
+fn number_of_writers(text: &str) -> Result<usize> {
+    let number = text.parse().ok().filter(|number| (1..=MOST_WRITERS).contains(number));
+    number.ok_or_else(|| {
+        invalid(format!("writers {text:?} is no number of writers: it is 1 to {MOST_WRITERS}"))
+    })
+}
+
 fn invalid(message: String) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Invalid, message)
 }
@@ -286,6 +305,9 @@ mod tests {
         for wrong in [
             "postgres://u:secret@h/d?schema=a b",
             "postgres://u:secret@h/d?schema=",
+            "postgres://u:secret@h/d?writers=0",
+            "postgres://u:secret@h/d?writers=17",
+            "postgres://u:secret@h/d?writers=two",
             "postgres://u:secret@h/d?schema=\"x",
             "postgres://u:secret@h/d?sslmode=maybe",
             "postgres://u:secret@h/d?sslmode=verify-ca&sslrootcert=system",

@@ -49,8 +49,6 @@ pub(super) struct Claims {
     named: usize,
     /// Rows whose items have all ended.
     ended: Vec<(JobNumber, i64)>,
-    /// Jobs that the open transaction ends.
-    jobs_ended: Vec<JobNumber>,
 }
 
 struct Open {
@@ -62,29 +60,22 @@ struct Open {
 
 impl Default for Claims {
     fn default() -> Self {
-        Self {
-            next: fastrand::i64(0..),
-            open: HashMap::new(),
-            named: 0,
-            ended: Vec::new(),
-            jobs_ended: Vec::new(),
-        }
+        Self { next: fastrand::i64(0..), open: HashMap::new(), named: 0, ended: Vec::new() }
     }
 }
 
 impl Claims {
-    /// The number of a row that names so many items.
-    pub(super) fn open(&mut self, job: JobNumber, named: usize) -> i64 {
-        let number = self.number();
-        self.named += named;
-        self.open.insert(number, Open { job, named, left: named });
-        number
-    }
-
-    fn number(&mut self) -> i64 {
+    /// The number of another row.
+    pub(super) fn number(&mut self) -> i64 {
         let number = self.next;
         self.next = number.checked_add(1).unwrap_or(0);
         number
+    }
+
+    /// There is a row of this number that names so many items.
+    pub(super) fn open(&mut self, number: i64, job: JobNumber, named: usize) {
+        self.named += named;
+        self.open.insert(number, Open { job, named, left: named });
     }
 
     /// One of the items of a row is not held any more.
@@ -99,40 +90,40 @@ impl Claims {
         }
     }
 
-    /// A job ends, and holds nothing when the open transaction is made.
-    pub(super) fn job_ended(&mut self, job: JobNumber) {
-        self.jobs_ended.push(job);
+    /// Rows to be removed, if there are enough of them.
+    pub(super) fn take_ended(&mut self) -> Vec<(JobNumber, i64)> {
+        if self.ended.len() >= REMOVED_TOGETHER { std::mem::take(&mut self.ended) } else { Vec::new() }
     }
 
-    /// Nobody knows which rows there are.
-    pub(super) fn forget(&mut self) {
-        self.open.clear();
+    /// These were not removed after all.
+    pub(super) fn remove_later(&mut self, rows: impl Iterator<Item = (JobNumber, i64)>) {
+        self.ended.extend(rows);
+    }
+
+    /// Jobs whose rows are to be put in order, if there are too many: they are not counted any more.
+    pub(super) fn in_disorder(&mut self) -> Vec<JobNumber> {
+        if self.named <= MOST_NAMED {
+            return Vec::new();
+        }
         self.named = 0;
-        self.ended.clear();
-        self.jobs_ended.clear();
+        self.open.drain().map(|(_, open)| open.job).collect()
     }
+}
 
-    /// What is to be done about the rows before a commit.
-    pub(super) fn settle(&mut self, session: &mut Session) -> Result<()> {
-        const REMOVE: &str = "DELETE FROM item_claim USING unnest($1::bigint[], $2::bigint[]) AS ended (job, number) \
-                              WHERE item_claim.job = ended.job AND item_claim.number = ended.number";
-        if self.ended.len() >= REMOVED_TOGETHER {
-            let (jobs, numbers): (Vec<_>, Vec<_>) =
-                self.ended.drain(..).map(|(job, number)| (job.0, number)).unzip();
-            session.later(REMOVE, &[&jobs, &numbers])?;
-        }
-        let mut in_disorder = std::mem::take(&mut self.jobs_ended);
-        if self.named > MOST_NAMED {
-            in_disorder.extend(self.open.drain().map(|(_, open)| open.job));
-            self.named = 0;
-        }
-        in_disorder.sort_unstable_by_key(|job| job.0); // the same for everybody: nobody waits for one who waits for him
-        in_disorder.dedup();
-        for job in in_disorder {
-            session.later(PUT_IN_ORDER, &[&job.0, &self.number()])?;
-        }
-        Ok(())
+/// Removes rows all of whose items have ended.
+pub(super) fn remove(session: &mut Session, rows: &[(JobNumber, i64)]) -> Result<()> {
+    const SQL: &str = "DELETE FROM item_claim USING unnest($1::bigint[], $2::bigint[]) AS ended (job, number) \
+                       WHERE item_claim.job = ended.job AND item_claim.number = ended.number";
+    if rows.is_empty() {
+        return Ok(());
     }
+    let (jobs, numbers): (Vec<_>, Vec<_>) = rows.iter().map(|(job, number)| (job.0, *number)).unzip();
+    session.later(SQL, &[&jobs, &numbers])
+}
+
+/// Puts the rows of a job in order: one of this number is left at the most.
+pub(super) fn put_in_order(session: &mut Session, job: JobNumber, number: i64) -> Result<()> {
+    session.later(PUT_IN_ORDER, &[&job.0, &number])
 }
 
 /// Names one item that is taken.
@@ -142,7 +133,7 @@ pub(super) fn name(session: &mut Session, job: JobNumber, number: i64, id: ItemI
 }
 
 /// The claims of callers over HTTP have no job that ends: what servers that are gone could not count is put in order now.
-pub(super) fn put_in_order(session: &mut Session) -> Result<()> {
+pub(super) fn put_those_of_callers_in_order(session: &mut Session) -> Result<()> {
     let path = format!("SET LOCAL search_path TO {}", session.address().quoted_schema());
     session.batch(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {path}"))?;
     let number = Claims::default().number();

@@ -7,9 +7,8 @@ use tokio_postgres::Row;
 use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
 use super::counters;
-use super::front::{self, Claiming};
 use super::people::{as_json, duration, json, micros_of, small};
-use super::session::{Question, Session, Value};
+use super::session::{Question, Session};
 use crate::model::job::{Job, JobState, NewJob};
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::limits::Starts;
@@ -74,42 +73,25 @@ pub(super) fn write_job(session: &mut Session, job: &Job) -> Result<()> {
     session.later(SQL, &[&number, &state, &job.held_until, &job.end_time, &info, &figures])
 }
 
-/// The question for a job that nobody else changes until the transaction ends.
+/// What the lock of a job is called. Who takes items for it shares the lock, who ends it has it alone.
+pub(super) fn lock_of(key: JobKey) -> String {
+    format!("job/{}", key.number().0)
+}
+
+/// The question for a job, by number and by key: the number is only a part of the key.
 pub(super) fn ask_job(key: JobKey) -> Question {
-    static SQL: LazyLock<String> =
-        LazyLock::new(|| format!("{JOB} WHERE number = $1 AND key = $2 FOR UPDATE"));
+    static SQL: LazyLock<String> = LazyLock::new(|| format!("{JOB} WHERE number = $1 AND key = $2"));
     Question {
         sql: SQL.as_str().into(),
         values: vec![Box::new(key.number().0), Box::new(uuid(key.to_bytes()))],
     }
 }
 
-/// The same where anything waits in a queue; where nothing does, the job need not be locked.
-pub(super) fn ask_job_if_some(
-    key: JobKey,
-    Claiming { ask, now, .. }: &Claiming,
-    [high, normal, low]: [i64; 3],
-) -> Question {
-    static SQL: LazyLock<String> =
-        LazyLock::new(|| format!("{JOB} WHERE number = $6 AND key = $7 AND {} FOR UPDATE", front::SOME));
-    let values: Vec<Value> = vec![
-        Box::new(ask.queue),
-        Box::new(high),
-        Box::new(normal),
-        Box::new(low),
-        Box::new(*now),
-        Box::new(key.number().0),
-        Box::new(uuid(key.to_bytes())),
-    ];
-    Question { sql: SQL.as_str().into(), values }
-}
-
 /// A job; `lock`: nobody else changes it until the transaction ends.
 pub(super) fn job(session: &mut Session, key: JobKey, lock: bool) -> Result<Option<Job>> {
-    let lock = if lock { " FOR UPDATE" } else { "" };
-    // By number and by key: the number is only a part of the key.
-    let sql = format!("{JOB} WHERE number = $1 AND key = $2{lock}");
-    let row = session.query_opt(&sql, &[&key.number().0, &uuid(key.to_bytes())])?;
+    let Question { sql, values } = ask_job(key);
+    let question = Question { sql: if lock { format!("{sql} FOR UPDATE").into() } else { sql }, values };
+    let row = session.query_opt(&question.sql, &question.bound())?;
     row.as_ref().map(read_job).transpose()
 }
 

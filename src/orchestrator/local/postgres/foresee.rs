@@ -11,7 +11,7 @@ use super::columns::get;
 use super::front::Claiming;
 use super::order::{Ask, Offered};
 use super::session::Question;
-use super::{Postgres, QueuesLock, fleet, people};
+use super::{Postgres, QUEUES, QueuesLock, fleet, people};
 use crate::model::job::Job;
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::queue::QueueDefinition;
@@ -35,10 +35,12 @@ pub(super) struct Foresight {
     walk: Vec<Question>,
 }
 
-/// What was answered. Nobody else changes it until the transaction ends.
+/// What was answered.
 #[derive(Default)]
 pub(super) struct Foreseen {
+    /// Nobody else changes them until the transaction ends.
     queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
+    /// Nobody else ends them until the transaction ends.
     jobs: Vec<Job>,
 }
 
@@ -58,9 +60,7 @@ impl Foresight {
             let (claiming, walk) = store.claim(ask, now);
             (foresight.claiming, foresight.walk) = (Some(claiming), walk);
         }
-        // A take that finds nothing does not ask for its job: to lock it is to write.
-        let locks = foresight.claiming.is_some() || operations.iter().any(|asked| ends(&asked.operation));
-        foresight.look_up(operations, locks);
+        foresight.look_up(operations);
         // Where there must be no gaps, each is asked for when it is needed.
         foresight.ids = if store.most_ids > 1 { foresight.ids.min(store.most_ids) } else { 0 };
         foresight
@@ -72,7 +72,7 @@ impl Foresight {
             return None;
         }
         let mut foresight = Self::default();
-        foresight.look_up(operations, true);
+        foresight.look_up(operations);
         foresight.ids = 0; // those that nobody uses are lost
         Some(foresight)
     }
@@ -82,14 +82,14 @@ impl Foresight {
         !operations.iter().any(|asked| asked.operation.changes_queues())
     }
 
-    /// What operations will look up; `locks`: their jobs too.
-    fn look_up(&mut self, operations: &[Asked], locks: bool) {
+    /// What operations will look up.
+    fn look_up(&mut self, operations: &[Asked]) {
         for Asked { within, operation } in operations {
             match operation {
                 Operation::Take(take) => {
                     self.queue(within.folder, &take.queue);
                     let job = take.taker.job;
-                    if locks && job != JobKey::CALLER && !self.jobs.contains(&job) {
+                    if job != JobKey::CALLER && !self.jobs.contains(&job) {
                         self.jobs.push(job);
                     }
                 }
@@ -112,15 +112,19 @@ impl Foresight {
         }
     }
 
-    /// The queues' lock comes first: they stay as they are for as long as it is shared.
+    /// Whether queues or jobs are to stay as they are.
+    fn shares(&self) -> bool {
+        !self.queues.is_empty() || !self.jobs.is_empty()
+    }
+
+    /// The locks come first: queues stay as they are for as long as theirs is shared, and jobs do not end.
     pub(super) fn questions(&mut self, store: &Postgres) -> Vec<Question> {
-        let lock = (!self.queues.is_empty()).then(|| store.sharing_queues());
+        let names = (!self.queues.is_empty()).then(|| QUEUES.to_owned()).into_iter();
+        let names: Vec<_> = names.chain(self.jobs.iter().map(|job| fleet::lock_of(*job))).collect();
+        let lock = self.shares().then(|| store.sharing(&names));
         let queues = self.queues.iter().map(|(folder, name)| people::ask_queue_named(*folder, name));
         let walk = std::mem::take(&mut self.walk);
-        let jobs = self.jobs.iter().map(|job| match &self.claiming {
-            Some(claiming) => fleet::ask_job_if_some(*job, claiming, store.floors(claiming.ask.queue)),
-            None => fleet::ask_job(*job),
-        });
+        let jobs = self.jobs.iter().map(|job| fleet::ask_job(*job));
         let ids = (self.ids > 0).then(|| Question { sql: IDS.into(), values: vec![Box::new(self.ids)] });
         let ids = ids.into_iter().flat_map(|ids| [store.marking(), ids]);
         lock.into_iter().chain(queues).chain(walk).chain(jobs).chain(ids).collect()
@@ -150,8 +154,10 @@ impl Postgres {
     /// What was answered to the questions. What is not there is asked for again, and refused, when it is its turn.
     pub(super) fn see(&mut self, foresight: Foresight, answers: Vec<Vec<Row>>) -> Result<()> {
         let mut answers = answers.into_iter();
-        if !foresight.queues.is_empty() {
+        if foresight.shares() {
             answers.next();
+        }
+        if !foresight.queues.is_empty() {
             self.queues = QueuesLock::Shared;
         }
         for (folder, name) in foresight.queues {

@@ -141,14 +141,6 @@ const FROM_ALL_FLOORS: &str = concat!(
     of_next!()
 );
 
-/// Whether anything waits, as a condition on the queue, its floors, and the time.
-pub(super) const SOME: &str = "(EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) \
-     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $2) \
-     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $3) \
-     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0 AND item_id >= $4) \
-     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND returned) \
-     OR EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 AND defer_date <= coalesce($5, transaction_timestamp())))";
-
 /// What is known of a queue's front.
 #[derive(Debug, Default)]
 pub(super) struct Front {
@@ -202,11 +194,6 @@ impl Postgres {
         }
         front.walked(rows.len());
         order::offered(&mut self.session, &rows)
-    }
-
-    /// The floors of a queue, by priority.
-    pub(super) fn floors(&self, queue: i64) -> [i64; RANKS] {
-        self.fronts.get(&queue).map_or([0; RANKS], |front| front.floors)
     }
 
     /// Whoever draws numbers for new items says so before.

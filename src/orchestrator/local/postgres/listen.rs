@@ -19,15 +19,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A thread with a connection that listens, until this is dropped.
 pub(super) struct Listener {
     told: Arc<OnceLock<Changed>>,
-    /// The server's process for the connection that writes: what it says is no news here.
-    own: Arc<AtomicI32>,
+    /// The server's processes for the connections that write: what they say is no news here.
+    own: Arc<[AtomicI32]>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
     pub(super) fn start(address: Address) -> Result<Self> {
-        let (told, own) = (Arc::<OnceLock<Changed>>::default(), Arc::<AtomicI32>::default());
+        let told = Arc::<OnceLock<Changed>>::default();
+        let own: Arc<[_]> = (0..address.writers()).map(|_| AtomicI32::default()).collect();
         let stop = CancellationToken::new();
         let failed = |error: std::io::Error| {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start the thread that listens")
@@ -48,7 +49,8 @@ impl Listener {
                 let listened = AtomicBool::new(false);
                 let heard = |process| {
                     listened.store(true, Ordering::Relaxed);
-                    if process != Some(writing.load(Ordering::Relaxed)) {
+                    let is = |own: &AtomicI32| process == Some(own.load(Ordering::Relaxed));
+                    if !writing.iter().any(is) {
                         changed();
                     }
                 };
@@ -87,9 +89,11 @@ impl Listener {
         let _ = self.told.set(changed); // it is set once
     }
 
-    /// The connection that writes has this process now.
-    pub(super) fn own(&self, process: i32) {
-        self.own.store(process, Ordering::Relaxed);
+    /// One of the connections that write has this process now.
+    pub(super) fn own(&self, writer: usize, process: i32) {
+        if let Some(own) = self.own.get(writer) {
+            own.store(process, Ordering::Relaxed);
+        }
     }
 }
 

@@ -6,13 +6,14 @@ use super::columns::get;
 use super::session::Session;
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
     include_str!("migrations/0004_claims.sql"),
     include_str!("migrations/0005_fronts.sql"),
     include_str!("migrations/0006_counters.sql"),
+    include_str!("migrations/0007_job_locks.sql"),
 ];
 
 /// The oldest version of PostgreSQL that is known to do.

@@ -16,6 +16,7 @@
 //! | `order.rs` | what waits, and in which order |
 //! | `front.rs` | claims: walks along what waits, and where they begin |
 //! | `claims.rs` | what jobs hold |
+//! | `taken.rs` | what this process took, as it left it |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
 //! | `fleet.rs` | jobs, and what of a queue with limits was started lately |
@@ -30,13 +31,13 @@
 //! What concerns a whole queue is kept still by an advisory lock, which everybody who looks a queue up shares.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::added::Added;
 use self::address::Address;
-use self::claims::Claims;
 use self::foresee::Foreseen;
 use self::front::Front;
 use self::lent::Lent;
@@ -44,9 +45,9 @@ use self::listen::Listener;
 use self::open::{Began, Commit};
 use self::order::{Ask, Offered, Place};
 use self::session::{Question, Session};
+use self::taken::Taken;
 use self::transaction::Expected;
 use super::super::{ErrorKind, OrchestratorError, Result};
-use super::rows::Row;
 use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
 use crate::model::statistics::QueueStatistics;
 
@@ -75,13 +76,14 @@ mod query;
 mod rows;
 mod session;
 mod settle;
+mod taken;
 mod tls;
 mod together;
 mod transaction;
 mod write;
 
-/// The most items whose rows are remembered; the others are read when they are reported on.
-const MOST_REMEMBERED: usize = 100_000;
+/// What the lock is called that keeps all queues as they are.
+const QUEUES: &str = "queues";
 
 /// The most ids that are asked for together. What is not used of them is given to nobody.
 const MOST_IDS: i64 = 1_000;
@@ -99,6 +101,8 @@ pub(super) struct Postgres {
     queues: QueuesLock,
     /// Queues of which no other transaction may add a reference until this one ends.
     references: Vec<QueueId>,
+    /// The open transaction, or the last one, has something for itself until it ends.
+    had_alone: bool,
     /// References that the open transaction has added.
     added_references: HashSet<(QueueId, String)>,
     /// New items that are not inserted yet.
@@ -113,9 +117,9 @@ pub(super) struct Postgres {
     uncommitted: bool,
     /// A commit of which nobody knew what became of it. It may be under way still: nothing is done before it is over.
     unsettled: Option<Commit>,
-    /// Items that this process took, as it left them. Somebody else may have changed them since.
-    taken: HashMap<ItemId, Taken>,
-    claims: Claims,
+    /// What became of the last one of these.
+    was_made: Option<bool>,
+    taken: Taken,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
     /// Where walks along what waits begin, by queue; and since when the server runs where that was seen.
@@ -134,16 +138,8 @@ pub(super) struct Postgres {
     foreseen: Foreseen,
     /// What is expected of the calls that come next.
     expected: Expected,
-    listener: Option<Listener>,
-}
-
-/// An item that this process took.
-#[derive(Clone, Copy)]
-struct Taken {
-    /// Its row as this process left it, until it is reported on.
-    row: Option<Row>,
-    /// The row of `item_claim` that names it.
-    claim: i64,
+    /// Who hears of others, and which of the connections that write this is.
+    listener: Option<(Arc<Listener>, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,20 +162,31 @@ impl Database {
     }
 }
 
-/// Opens a database: a connection that writes and two that read. Makes the schema where there is none.
-pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Postgres, [Postgres; 2])> {
+/// Opens a database: connections that write, the second of them when it is needed, and two that read. Makes the schema where
+/// there is none.
+pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, [Postgres; 2])> {
     let address = Address::parse(url)?;
     let mut session = Session::writing(address.clone())?;
     session.connect()?;
     migrate::migrate(&mut session)?;
     settle::forget_old(&mut session)?;
-    claims::put_in_order(&mut session)?;
+    claims::put_those_of_callers_in_order(&mut session)?;
     counters::add_up(&mut session)?;
-    let mut writer = Postgres::new(session, keeps_time);
-    writer.expected.is_allowed = true;
-    writer.listener = Some(Listener::start(address.clone())?);
+    let listener = Arc::new(Listener::start(address.clone())?);
+    let writer = |number, session| {
+        let mut writer = Postgres::new(session, keeps_time);
+        writer.expected.is_allowed = true;
+        writer.listener = Some((listener.clone(), number));
+        writer
+    };
+    let mut writers = vec![writer(0, session)];
+    for number in 1..address.writers() {
+        let mut another = writer(number, Session::writing(address.clone())?);
+        another.taken = writers[0].taken.of_another();
+        writers.push(another);
+    }
     let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };
-    Ok((writer, [reader()?, reader()?]))
+    Ok((writers, [reader()?, reader()?]))
 }
 
 /// Opens a database: one connection for everything.
@@ -201,6 +208,7 @@ impl Postgres {
             writes: false,
             queues: QueuesLock::None,
             references: Vec::new(),
+            had_alone: false,
             added_references: HashSet::new(),
             added: Added::default(),
             ids: VecDeque::new(),
@@ -209,8 +217,8 @@ impl Postgres {
             leaves_work: false,
             uncommitted: false,
             unsettled: None,
-            taken: HashMap::new(),
-            claims: Claims::default(),
+            was_made: None,
+            taken: Taken::default(),
             places: Vec::new(),
             fronts: HashMap::new(),
             server: None,
@@ -269,23 +277,30 @@ impl Postgres {
     /// who waits behind a change of queues; there, what is added to a queue that is deleted at that moment goes with it.
     fn keep_queues(&mut self) -> Result<()> {
         if self.writes && self.queues == QueuesLock::None && !self.session.is_lent() {
-            let question = self.sharing_queues();
-            self.session.later(&question.sql, &question.bound())?;
+            self.share(QUEUES)?;
             self.queues = QueuesLock::Shared;
         }
         Ok(())
     }
 
-    fn sharing_queues(&self) -> Question {
-        const SQL: &str = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
-        Question { sql: SQL.into(), values: vec![Box::new(self.lock_name("queues"))] }
+    /// Locks that are shared until the transaction ends, in this order.
+    fn sharing(&self, what: &[impl AsRef<str>]) -> Question {
+        const SQL: &str =
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended(name, 0)) FROM unnest($1::text[]) AS name";
+        let names: Vec<_> = what.iter().map(|what| self.lock_name(what.as_ref())).collect();
+        Question { sql: SQL.into(), values: vec![Box::new(names)] }
+    }
+
+    fn share(&mut self, what: &str) -> Result<()> {
+        let question = self.sharing(&[what]);
+        self.session.later(&question.sql, &question.bound())
     }
 
     /// Nobody looks a queue up until the transaction ends.
     fn take_queues(&mut self) -> Result<()> {
         self.foreseen.forget_queues();
         if self.queues != QueuesLock::Alone {
-            self.lock_alone("queues")?;
+            self.lock_alone(QUEUES)?;
             self.queues = QueuesLock::Alone;
         }
         Ok(())
@@ -293,24 +308,8 @@ impl Postgres {
 
     fn lock_alone(&mut self, what: &str) -> Result<()> {
         const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        self.had_alone = true;
         self.session.later(SQL, &[&self.lock_name(what)])
-    }
-
-    /// What this process took, as it leaves it.
-    fn remember(&mut self, id: ItemId, taken: Taken) {
-        if self.taken.len() >= MOST_REMEMBERED {
-            self.taken.clear(); // items that were taken and never reported on
-        }
-        self.taken.insert(id, taken);
-    }
-
-    /// An item that this process took, perhaps, is held no longer; or its row is not as it was left.
-    fn forget(&mut self, id: ItemId, is_ended: bool) {
-        if let Some(taken) = self.taken.remove(&id)
-            && is_ended
-        {
-            self.claims.ended(taken.claim);
-        }
     }
 
     /// New items are in their tables before anybody looks for them.

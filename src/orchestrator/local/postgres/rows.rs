@@ -12,7 +12,7 @@ use super::super::store::Asked;
 use super::columns::{get, signed, text};
 use super::order::{Ask, Comes, Offered};
 use super::transaction::KEPT;
-use super::{Postgres, Taken, claims, counters, fleet, list, order, people, write};
+use super::{Postgres, claims, counters, fleet, list, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -55,6 +55,19 @@ impl Rows for Postgres {
         self.undo();
     }
 
+    fn was_made(&mut self) -> Result<bool> {
+        self.settle_late()?;
+        Ok(self.was_made.take().unwrap_or(true))
+    }
+
+    fn is_one_at_a_time(&self) -> bool {
+        self.had_alone
+    }
+
+    fn is_reachable(&mut self) -> bool {
+        self.session.connect().is_ok()
+    }
+
     fn kept(&self) -> Option<Duration> {
         self.session.has_begun().then_some(KEPT)
     }
@@ -88,7 +101,7 @@ impl Rows for Postgres {
     }
 
     fn tell(&mut self, changed: Changed) -> bool {
-        self.listener.as_ref().map(|listener| listener.tell(changed)).is_some()
+        self.listener.as_ref().map(|(listener, _)| listener.tell(changed)).is_some()
     }
 
     fn changed_elsewhere(&mut self) -> bool {
@@ -158,6 +171,7 @@ impl Rows for Postgres {
     }
 
     fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.had_alone = true;
         let name = self.lock_name(&format!("starts/{}", queue.0));
         let (starts, counted) = fleet::starts(&mut self.session, queue, &name)?;
         self.counted = Some((queue, counted));
@@ -226,7 +240,7 @@ impl Rows for Postgres {
     }
 
     fn believed_row(&mut self, id: ItemId) -> Option<Row> {
-        self.taken.get_mut(&id)?.row.take() // once: whoever reports a second time is told what is there by then
+        self.taken.believed_row(id)
     }
 
     fn write(
@@ -242,17 +256,13 @@ impl Rows for Postgres {
         let done = write::write(&mut self.session, id, queue, before, written)?;
         let row = Row { queue, state: *written.state };
         match (before.status, written.state.status) {
-            (Status::InProgress, Status::InProgress) if done => {
-                if let Some(taken) = self.taken.get_mut(&id) {
-                    taken.row = Some(row);
-                }
-            }
-            (Status::InProgress, _) => self.forget(id, done),
+            (Status::InProgress, Status::InProgress) if done => self.taken.changed(id, row),
+            (Status::InProgress, _) => self.taken.gone(id, done),
             (_, Status::InProgress) if done => {
                 if let Some(holder) = written.state.holder {
-                    let claim = self.claims.open(holder.job, 1);
+                    let claim = self.taken.name(holder.job, 1);
                     claims::name(&mut self.session, holder.job, claim, id)?;
-                    self.remember(id, Taken { row: Some(row), claim });
+                    self.taken.took(id, row, claim);
                 }
             }
             _ => {}
@@ -264,9 +274,9 @@ impl Rows for Postgres {
         if taken.is_empty() {
             return Ok(());
         }
-        let claims = write::write_taken(&mut self.session, queue, taken, &self.places, &mut self.claims)?;
+        let claims = write::write_taken(&mut self.session, queue, taken, &self.places, &mut self.taken)?;
         for (taken, claim) in taken.iter().zip(claims) {
-            self.remember(taken.id, Taken { row: Some(Row { queue, state: taken.after }), claim });
+            self.taken.took(taken.id, Row { queue, state: taken.after }, claim);
         }
         Ok(())
     }
@@ -288,7 +298,7 @@ impl Rows for Postgres {
             }
         };
         for ((id, ..), written) in ended.iter().zip(&written) {
-            self.forget(*id, *written);
+            self.taken.gone(*id, *written);
         }
         Ok(written)
     }
@@ -428,16 +438,26 @@ impl Rows for Postgres {
     }
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        fleet::job(&mut self.session, key, self.writes)
+    }
+
+    fn taking_job(&mut self, key: JobKey) -> Result<Option<Job>> {
         if let Some(job) = self.foreseen.job(key) {
             return Ok(Some(job));
         }
-        fleet::job(&mut self.session, key, self.writes)
+        self.share(&fleet::lock_of(key))?;
+        fleet::job(&mut self.session, key, false)
+    }
+
+    fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.lock_alone(&fleet::lock_of(key))?;
+        self.job(key)
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {
         self.foreseen.forget_jobs();
         if job.end_time.is_some() {
-            self.claims.job_ended(job.key.number());
+            self.taken.job_ended(job.key.number());
         }
         fleet::write_job(&mut self.session, job)
     }

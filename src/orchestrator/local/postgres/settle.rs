@@ -60,10 +60,11 @@ impl Postgres {
     /// What a commit did of which nobody knew is done, or undone, before anything else is.
     pub(super) fn settle_late(&mut self) -> Result<()> {
         let Some(commit) = &self.unsettled else { return Ok(()) };
-        if let Became::Open = wait_for_the_end_of(&mut self.session, commit, SETTLE_LATE_LIMIT)? {
+        let became = wait_for_the_end_of(&mut self.session, commit, SETTLE_LATE_LIMIT)?;
+        if became == Became::Open {
             return Err(error::too_slow(self.session.address(), "to end a transaction"));
         }
-        self.unsettled = None;
+        (self.unsettled, self.was_made) = (None, Some(became == Became::Committed));
         Ok(())
     }
 }

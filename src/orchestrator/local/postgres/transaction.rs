@@ -43,11 +43,11 @@ pub(super) struct Expected {
 impl Postgres {
     pub(super) fn begin_for(&mut self, operations: &[Asked], clock: &dyn Clock) -> Result<()> {
         if std::mem::replace(&mut self.uncommitted, true) {
-            self.taken.clear(); // what is remembered of a transaction that was undone never was
-            self.claims.forget();
-            self.fronts.clear();
+            self.taken.undone();
+            self.fronts.clear(); // what was seen in a transaction that was undone never was
         }
         self.forget_transaction();
+        self.had_alone = false;
         let expected = &mut self.expected;
         expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEPT);
         expected.like = Foresight::like(operations);
@@ -55,8 +55,8 @@ impl Postgres {
             Some(begun) => begun,
             None => self.begin_anew(operations, clock)?,
         };
-        if let Some(listener) = &self.listener {
-            listener.own(self.session.process());
+        if let Some((listener, writer)) = &self.listener {
+            listener.own(*writer, self.session.process());
         }
         if began.oldest > migrate::known() {
             self.undo();
@@ -113,7 +113,7 @@ impl Postgres {
 
     pub(super) fn commit_all(&mut self) -> Result<()> {
         self.insert_added()?;
-        self.claims.settle(&mut self.session)?;
+        self.taken.tidy_up(&mut self.session)?;
         if self.leaves_work {
             let channel = self.session.address().channel();
             self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
@@ -127,7 +127,10 @@ impl Postgres {
             (Err(lost), Some(commit)) if !self.session.is_open() => self.settle(commit, lost),
             (answered, _) => answered,
         };
-        self.uncommitted = committed.is_err();
+        if committed.is_ok() {
+            self.uncommitted = false;
+            self.taken.committed();
+        }
         self.expected.asked = next.filter(|_| self.session.has_begun());
         self.expected.committed = Some(Instant::now());
         self.forget_transaction();
@@ -135,6 +138,7 @@ impl Postgres {
     }
 
     pub(super) fn undo(&mut self) {
+        self.taken.undone();
         self.forget_transaction();
         self.expected.asked = None;
         if self.session.is_open() && self.session.undo().is_err() {

@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::super::super::Result;
 use super::super::rows::{Copy, TakenRow, Written};
 use super::super::store::Taker;
-use super::claims::Claims;
 use super::columns::{RowPlace, date, get, signed, text, uuid};
 use super::order::{self, Comes, Place};
 use super::session::{Question, Session, Values};
+use super::taken::Taken;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::key::{ItemId, JobKey, QueueId};
@@ -136,7 +136,7 @@ pub(super) fn write_taken(
     queue: QueueId,
     taken: &[TakenRow],
     places: &[Place],
-    claims: &mut Claims,
+    memory: &mut Taken,
 ) -> Result<Vec<i64>> {
     macro_rules! taken {
         ($conflict:literal) => {
@@ -180,7 +180,7 @@ pub(super) fn write_taken(
     let mut numbers = Vec::with_capacity(groups.len());
     for Together { first: TakenRow { after, taker, .. }, touched, rows } in groups {
         let job = after.holder.map_or(taker.job.number(), |holder| holder.job);
-        let number = claims.open(job, rows.len());
+        let number = memory.name(job, rows.len());
         numbers.push(number);
         session.later(
             if touched { TOUCHED } else { NEW },

@@ -1,0 +1,110 @@
+//! How the writers of a store divide what is asked for.
+
+use std::sync::mpsc::{Receiver, channel};
+
+use smallvec::smallvec;
+
+use super::*;
+
+/// An inbox with two writers, both of whom wait.
+fn two_writers() -> (Arc<Inbox>, [Receiver<Message>; 2]) {
+    let ((first, heard_first), (second, heard_second)) = (channel(), channel());
+    let inbox = Inbox::new(vec![first, second]);
+    assert!(inbox.rests(0) && inbox.rests(1), "nothing is there");
+    (inbox, [heard_first, heard_second])
+}
+
+/// So many callers with two operations each. Nobody waits for the answers.
+fn come(inbox: &Inbox, callers: usize) {
+    for n in 0..callers {
+        let beat = |n: usize| Asked { within: Within::SHARED, operation: Operation::Beat(job(n)) };
+        inbox.state().push(smallvec![beat(n), beat(n)], oneshot::channel().0);
+    }
+}
+
+fn job(n: usize) -> JobKey {
+    JobKey::from_bytes((n as u128).to_be_bytes())
+}
+
+fn is_woken(heard: &Receiver<Message>) -> bool {
+    heard.try_recv().is_ok()
+}
+
+#[test]
+fn the_first_writer_that_is_idle_is_woken() {
+    let (inbox, [first, second]) = two_writers();
+    come(&inbox, 1);
+    assert!(is_woken(&first) && !is_woken(&second));
+    come(&inbox, 2);
+    assert!(!is_woken(&first) && is_woken(&second), "once, and the first one not again");
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 6, "too few to be divided");
+    assert!(inbox.begin(1, usize::MAX).operations.is_empty());
+    assert!(inbox.rests(1));
+}
+
+#[test]
+fn each_writer_takes_its_share() {
+    let (inbox, [_first, _second]) = two_writers();
+    come(&inbox, 64);
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 64);
+    assert!(inbox.join(0, usize::MAX).operations.is_empty(), "the rest is another one's");
+    assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 64);
+    // Whoever is quicker does no more than half of what there is.
+    come(&inbox, 40);
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 72);
+    assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 8);
+    assert_eq!(inbox.begin(1, 100).operations.len(), 0);
+}
+
+#[test]
+fn a_writer_that_is_about_to_look_is_left_to_do_so() {
+    let (inbox, [first, second]) = two_writers();
+    come(&inbox, 1);
+    let Batched { callers, .. } = inbox.begin(0, usize::MAX);
+    assert!(is_woken(&first));
+    inbox.answer(0, callers, vec![Ok(Answer::Done), Ok(Answer::Done)]);
+    come(&inbox, 64);
+    assert!(!is_woken(&first) && !is_woken(&second));
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 64);
+    assert!(is_woken(&second), "what is left is for another one");
+}
+
+#[test]
+fn what_is_done_one_at_a_time_one_writer_does() {
+    let (inbox, [first, second]) = two_writers();
+    inbox.is_one_at_a_time(true);
+    come(&inbox, 64);
+    assert!(is_woken(&first) && !is_woken(&second));
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 128);
+    come(&inbox, 3);
+    assert!(!is_woken(&second));
+    assert!(inbox.begin(1, usize::MAX).operations.is_empty());
+    assert!(inbox.rests(1), "although something waits");
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 6);
+    inbox.is_one_at_a_time(false);
+    come(&inbox, 1);
+    assert!(is_woken(&second), "others can help again");
+}
+
+#[test]
+fn a_writer_that_reaches_nothing_leaves_all_to_the_others() {
+    let (inbox, [first, second]) = two_writers();
+    assert!(is_woken(&second) || inbox.rests(1));
+    inbox.begin(1, usize::MAX);
+    inbox.is_away(1, true);
+    come(&inbox, 64);
+    assert!(is_woken(&first) && !is_woken(&second));
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 128);
+}
+
+#[test]
+fn when_the_last_writer_has_ended_nobody_waits() {
+    let (inbox, [_first, _second]) = two_writers();
+    let (reply, told) = oneshot::channel();
+    inbox.state().push(smallvec![], reply);
+    inbox.ended(0);
+    assert!(inbox.state().is_open());
+    inbox.ended(1);
+    assert!(told.blocking_recv().is_err());
+    assert!(!inbox.state().is_open());
+}
