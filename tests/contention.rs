@@ -189,6 +189,45 @@ async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
     assert_eq!((statistics.successful, statistics.new, statistics.in_progress), (2, 50, 0));
 }
 
+/// What one operation of a transaction changes, the next one knows: a report behind a progress of the same item is recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_recorded_behind_a_progress_in_the_same_transaction() {
+    let schema = Schema::new();
+    let store = Local::postgres(&format!("{}&writers=1", schema.url)).await.unwrap();
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for name in ["a", "b", "c"] {
+        store.add_queue_item(QUEUE, named(name)).await.unwrap();
+    }
+    let job = store.start_job(new_job()).await.unwrap();
+    let items = store.report_and_take(Vec::new(), Some(take(job, 3))).await.taken.unwrap().items;
+    let report = |at: usize| {
+        let (store, report) =
+            (store.clone(), Report { claim: items[at].claim, result: ok(), progress: None });
+        async move { store.report_and_take(vec![report], None).await.reports.pop().unwrap() }
+    };
+    let mut users = somebody(&schema).await;
+    let transaction = users.transaction().await.unwrap();
+    let row =
+        format!("SELECT FROM {}.item_state WHERE item_id = {} FOR UPDATE", schema.name(), items[0].item.id);
+    transaction.batch_execute(&row).await.unwrap();
+    let kept = tokio::spawn(report(0));
+    until_waiting(&schema, 1).await;
+    // All of them are there when the writer looks again.
+    let progress = store.set_transaction_progress(items[1].claim, "half".to_owned());
+    let (progress, first, second, released, kept) =
+        tokio::join!(biased; progress, report(1), report(2), transaction.commit(), kept);
+    released.unwrap();
+    progress.unwrap();
+    for status in [first, second, kept.unwrap()] {
+        assert_eq!(status.unwrap(), Status::Successful);
+    }
+    let statistics = store.queue_statistics(QUEUE).await.unwrap();
+    assert_eq!((statistics.successful, statistics.in_progress), (3, 0));
+    for item in items {
+        assert_eq!(store.get_queue_item(item.item.id).await.unwrap().status, Status::Successful);
+    }
+}
+
 /// A job ends while items are taken for it: whoever ends it waits for them, and abandons them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {

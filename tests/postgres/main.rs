@@ -298,6 +298,35 @@ async fn a_running_program_that_is_too_old_for_the_schema_stops() {
     assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 1);
 }
 
+/// Where a robot waits, what is added is kept for it behind the commit; when it does not come, another process hears of the item
+/// and takes it, long before it would look by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_for_a_robot_that_does_not_come_others_hear_of() {
+    let schema = Schema::new();
+    let (here, there) = (open(&schema.url).await, open(&schema.url).await);
+    here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let (looks, works) =
+        (here.start_job(new_job()).await.unwrap(), there.start_job(new_job()).await.unwrap());
+    for n in 0..40 {
+        let nothing = here.report_and_take(Vec::new(), Some(take(looks, 1))).await.taken.unwrap();
+        assert_eq!(nothing.items.len(), 0, "it has looked, and goes away");
+        let mut nothing = there.report_and_take(Vec::new(), Some(take(works, 1))).await.taken.unwrap();
+        here.add_queue_item(QUEUE, named(&n.to_string())).await.unwrap();
+        let taken = async {
+            loop {
+                there.wait_for_items(QUEUE, nothing.seen, std::time::Duration::from_secs(60)).await;
+                nothing = there.report_and_take(Vec::new(), Some(take(works, 1))).await.taken.unwrap();
+                if let Some(item) = nothing.items.pop() {
+                    break item;
+                }
+            }
+        };
+        let item =
+            tokio::time::timeout(std::time::Duration::from_secs(20), taken).await.expect("it hears of it");
+        assert_eq!(item.item.reference, Some(n.to_string()));
+    }
+}
+
 /// What others add is heard of, not looked for: the wait ends long before its time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_process_adds_wakes_who_waits() {

@@ -228,7 +228,11 @@ impl Batch {
                 let store = &mut **store;
                 owed.extend(look_back(store, in_doubt));
                 let (operations, clock) = (operations.into_vec(), &**clock);
-                commit(store, owed, in_doubt, operations, &mut Vec::new, clock, &self.changes)
+                let (answers, wake) = commit(store, owed, in_doubt, operations, &mut Vec::new, clock);
+                if wake {
+                    self.changes.happened();
+                }
+                answers
             }
             Way::Threads(Threads { inbox, .. }) => {
                 let answered = inbox.all(operations).await;
@@ -350,7 +354,11 @@ impl Writer {
                         rest.tell();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if kept.is_some() => self.store.rest(),
+                Err(RecvTimeoutError::Timeout) if kept.is_some() => {
+                    if self.store.rest() {
+                        self.changes.happened();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
         }
@@ -391,10 +399,13 @@ impl Writer {
             joining.operations
         };
         let (store, in_doubt, clock) = (&mut *self.store, &mut self.in_doubt, &*self.clock);
-        let answers = commit(store, &mut owed, in_doubt, operations, &mut more, clock, &self.changes);
-        self.inbox.is_one_at_a_time(self.store.is_one_at_a_time());
+        let (answers, wake) = commit(store, &mut owed, in_doubt, operations, &mut more, clock);
+        self.inbox.committed(self.number, self.store.is_one_at_a_time());
+        if wake {
+            self.changes.happened();
+        }
         let worth_another = owed.is_empty() && self.in_doubt.is_empty() || self.inbox.owe(owed);
-        let rest = self.inbox.answer(self.number, callers, answers);
+        let rest = self.inbox.answer(callers, answers);
         // Those of the commit before have been told long ago, nearly always.
         if let Some(before) = std::mem::replace(&mut self.untold, rest) {
             before.tell();
@@ -425,6 +436,7 @@ fn look_back(store: &mut dyn Store, in_doubt: &mut Vec<Owed>) -> Vec<Owed> {
 }
 
 /// Commits, and undoes first what is `owed`; what could not be undone is owed still, and what nobody knows of is in doubt.
+/// Answers each operation, and whether there may be something new to take.
 fn commit(
     store: &mut dyn Store,
     owed: &mut Vec<Owed>,
@@ -432,8 +444,7 @@ fn commit(
     mut operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &dyn Clock,
-    changes: &Changes,
-) -> Vec<Result<Answer>> {
+) -> (Vec<Result<Answer>>, bool) {
     operations.splice(0..0, owed.iter().map(|owed| owed.asked()));
     let mut count = operations.len();
     let mut counted = || {
@@ -446,9 +457,6 @@ fn commit(
     if answers.is_err() {
         store.abort(); // at once: an open transaction would lock out every other process
     }
-    if effects.wake {
-        changes.happened();
-    }
     let mut answers =
         answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect::<Vec<_>>());
     if !owed.is_empty() {
@@ -456,7 +464,7 @@ fn commit(
         owed.retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| may_pass(&error))));
     }
     in_doubt.extend(effects.in_doubt.into_iter().flat_map(inbox::undone));
-    answers
+    (answers, effects.wake)
 }
 
 /// Whether nothing was decided: of what is refused nothing is left to undo.

@@ -166,9 +166,11 @@ impl Inbox {
         (writer.is_away, writer.looks_soon, writer.under_way) = (is_away, false, 0);
     }
 
-    /// Whether what was done last only one transaction does at a time.
-    pub(super) fn is_one_at_a_time(&self, is: bool) {
-        self.state().one_at_a_time = is;
+    /// A writer has committed, and will look whether there is more. `one_at_a_time`: what it did only one transaction does at a time.
+    pub(super) fn committed(&self, writer: usize, one_at_a_time: bool) {
+        let mut state = self.state();
+        state.writers[writer].looks_soon = true;
+        state.one_at_a_time = one_at_a_time;
     }
 
     /// Operations that belong together: one commit. `None`: the store's threads have ended.
@@ -223,14 +225,8 @@ impl Inbox {
         !state.waiting.is_empty()
     }
 
-    /// A writer has committed: tells the callers. What one of the robots is to tell the others is answered.
-    pub(super) fn answer(
-        self: &Arc<Self>,
-        writer: usize,
-        callers: Callers,
-        answers: Vec<Result<Answer>>,
-    ) -> Option<Rest> {
-        self.state().writers[writer].looks_soon = true;
+    /// Tells the callers. What one of the robots is to tell the others is answered.
+    pub(super) fn answer(self: &Arc<Self>, callers: Callers, answers: Vec<Result<Answer>>) -> Option<Rest> {
         let mut answers = answers.into_iter();
         let (mut rest, mut robots) = (Vec::with_capacity(answers.len()), Vec::with_capacity(callers.0.len()));
         for caller in callers.0 {

@@ -77,8 +77,10 @@ pub(crate) trait Rows: Send {
     fn kept(&self) -> Option<Duration> {
         None
     }
-    /// Nobody came: what was kept is given up.
-    fn rest(&mut self) {}
+    /// Nobody came: what was kept is given up. Answers whether others may take something now that they were not given before.
+    fn rest(&mut self) -> bool {
+        false
+    }
     /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
     fn tell(&mut self, _changed: Changed) -> bool {
         false

@@ -88,8 +88,10 @@ pub(crate) trait Store: Send {
         None
     }
 
-    /// Nobody came for a while.
-    fn rest(&mut self) {}
+    /// Nobody came for a while. Answers whether others may take something now that they were not given before.
+    fn rest(&mut self) -> bool {
+        false
+    }
 
     /// The next query need not be answered any more when this is set.
     fn give_up_when(&mut self, _given_up: GivenUp) {}

@@ -70,8 +70,8 @@ impl<R: Rows> Store for R {
         Rows::kept(self)
     }
 
-    fn rest(&mut self) {
-        Rows::rest(self);
+    fn rest(&mut self) -> bool {
+        Rows::rest(self)
     }
 
     fn give_up_when(&mut self, given_up: GivenUp) {

@@ -62,7 +62,8 @@ fn a_writer_that_is_about_to_look_is_left_to_do_so() {
     come(&inbox, 1);
     let Batched { callers, .. } = inbox.begin(0, usize::MAX);
     assert!(is_woken(&first));
-    inbox.answer(0, callers, vec![Ok(Answer::Done), Ok(Answer::Done)]);
+    inbox.committed(0, false);
+    inbox.answer(callers, vec![Ok(Answer::Done), Ok(Answer::Done)]);
     come(&inbox, 64);
     assert!(!is_woken(&first) && !is_woken(&second));
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 64);
@@ -72,7 +73,8 @@ fn a_writer_that_is_about_to_look_is_left_to_do_so() {
 #[test]
 fn what_is_done_one_at_a_time_one_writer_does() {
     let (inbox, [first, second]) = two_writers();
-    inbox.is_one_at_a_time(true);
+    inbox.committed(0, true);
+    assert!(inbox.rests(0));
     come(&inbox, 64);
     assert!(is_woken(&first) && !is_woken(&second));
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 128);
@@ -81,8 +83,9 @@ fn what_is_done_one_at_a_time_one_writer_does() {
     assert!(inbox.begin(1, usize::MAX).operations.is_empty());
     assert!(inbox.rests(1), "although something waits");
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 6);
-    inbox.is_one_at_a_time(false);
-    come(&inbox, 1);
+    inbox.committed(0, false);
+    come(&inbox, 64);
+    inbox.begin(0, usize::MAX);
     assert!(is_woken(&second), "others can help again");
 }
 

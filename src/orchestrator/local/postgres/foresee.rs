@@ -77,6 +77,11 @@ impl Foresight {
         Some(foresight)
     }
 
+    /// Whether items are asked for.
+    pub(super) fn claims(&self) -> bool {
+        self.claiming.is_some()
+    }
+
     /// Whether a transaction suits these calls in which queues are kept as they are.
     pub(super) fn suits(operations: &[Asked]) -> bool {
         !operations.iter().any(|asked| asked.operation.changes_queues())
@@ -137,7 +142,7 @@ fn ends(operation: &Operation) -> bool {
 }
 
 /// How many items are wanted, where there is nothing but takes of one queue, whatever the references.
-fn takes_alone(operations: &[Asked]) -> Option<(FolderId, &str, i64)> {
+pub(super) fn takes_alone(operations: &[Asked]) -> Option<(FolderId, &str, i64)> {
     let mut wanted: Option<(FolderId, &str, usize)> = None;
     for Asked { within, operation } in operations {
         let Operation::Take(take) = operation else { return None };

@@ -76,8 +76,8 @@ impl Rows for Postgres {
         self.session.let_begin();
     }
 
-    fn rest(&mut self) {
-        self.give_up();
+    fn rest(&mut self) -> bool {
+        self.give_up()
     }
 
     fn begin_reading(&mut self) -> Result<()> {

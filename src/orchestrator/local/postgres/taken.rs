@@ -93,11 +93,18 @@ impl Taken {
         self.done.push(Done::Took { id, row, claim });
     }
 
+    /// Whether the open transaction has taken anything.
+    pub(super) fn takes_any(&self) -> bool {
+        self.done.iter().any(|done| matches!(done, Done::Took { .. }))
+    }
+
     pub(super) fn changed(&mut self, id: ItemId, row: Row) {
+        self.believed_row(id);
         self.done.push(Done::Changed { id, row });
     }
 
     pub(super) fn gone(&mut self, id: ItemId, ended: bool) {
+        self.believed_row(id); // what comes later in this transaction reads it
         self.done.push(Done::Gone { id, ended });
     }
 

@@ -1,8 +1,9 @@
 //! How a transaction of the store begins and ends.
 //!
 //! Where calls follow closely upon each other, as those of robots do, the next transaction is begun behind the commit of this
-//! one: the statements that it begins with travel together with COMMIT, and the server answers them while robots work. When
-//! nobody comes for it soon, it is given up: it keeps a job as it is, and queues.
+//! one: the statements that it begins with travel together with COMMIT, and the server answers them while robots work. So it is
+//! where items were added and a robot waits for some: it is told, and comes for them. When nobody comes soon, the transaction is
+//! given up: it keeps a job as it is, and queues, and what a robot was expected for.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::store::Asked;
-use super::foresee::Foresight;
+use super::foresee::{self, Foresight};
 use super::lent::Way;
 use super::open::{Answered, Began, Beginning, Commit, Next, Place};
 use super::session::{Begun, Question, Session};
@@ -25,6 +26,9 @@ pub(super) const KEPT: Duration = Duration::from_millis(2);
 /// So long it is waited for at once. Others may hold what it locks, and robots wait that have not been told yet.
 const AWAITED: Duration = Duration::from_millis(1);
 
+/// So many takes are remembered that found nothing: one robot of a job looks, and the others stand behind it.
+const MOST_TAKES: usize = 4;
+
 /// What is known of the calls that come next.
 #[derive(Default)]
 pub(super) struct Expected {
@@ -36,6 +40,10 @@ pub(super) struct Expected {
     came_soon: bool,
     /// What the open transaction looked up.
     like: Option<Foresight>,
+    /// The open transaction has nothing but these takes.
+    takes: Option<Vec<Asked>>,
+    /// Takes that found nothing, and come again when there is something.
+    again: Option<Vec<Asked>>,
     /// What was asked of the transaction that was begun for them.
     asked: Option<Foresight>,
 }
@@ -51,6 +59,8 @@ impl Postgres {
         let expected = &mut self.expected;
         expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEPT);
         expected.like = Foresight::like(operations);
+        let are_few = expected.is_allowed && operations.len() <= MOST_TAKES;
+        expected.takes = (are_few && foresee::takes_alone(operations).is_some()).then(|| operations.to_vec());
         let (foresight, (began, answers)) = match self.go_on(operations)? {
             Some(begun) => begun,
             None => self.begin_anew(operations, clock)?,
@@ -119,8 +129,7 @@ impl Postgres {
             self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
         }
         let commit = self.session.next_commit();
-        let Expected { is_allowed, came_soon, like, .. } = &mut self.expected;
-        let mut next = like.take().filter(|_| *is_allowed && *came_soon);
+        let mut next = self.next_calls();
         let questions = next.as_mut().map(|next| next.questions(self));
         let committed = match (self.session.commit(questions.as_deref()), commit) {
             // Whether it was done before the connection was lost, the database knows.
@@ -146,12 +155,33 @@ impl Postgres {
         }
     }
 
-    /// Nobody came for the transaction that was begun.
-    pub(super) fn give_up(&mut self) {
-        self.expected.asked = None;
-        if self.session.give_up().is_err() {
+    /// What the calls that are expected next will ask for.
+    fn next_calls(&mut self) -> Option<Foresight> {
+        let Expected { is_allowed, came_soon, like, takes, again, .. } = &mut self.expected;
+        if let Some(takes) = takes.take() {
+            *again = (!self.taken.takes_any()).then_some(takes);
+        }
+        let next = like.take().filter(|_| *is_allowed && *came_soon);
+        match again.take_if(|_| self.leaves_work && self.keeps_time) {
+            Some(takes) => Some(Foresight::of(&takes, self, None)).filter(Foresight::claims).or(next),
+            None => next,
+        }
+    }
+
+    /// Nobody came for the transaction that was begun. Answers whether there may be something to take that it has kept.
+    pub(super) fn give_up(&mut self) -> bool {
+        let has_kept = self.expected.asked.take().is_some_and(|asked| asked.claims());
+        let channel = self.session.address().channel();
+        let given_up = self.session.give_up().and_then(|()| {
+            if has_kept {
+                self.session.batch(&format!("SELECT pg_notify('{channel}', '')"))?; // others have looked, and found nothing
+            }
+            Ok(())
+        });
+        if given_up.is_err() {
             self.session.close();
         }
+        has_kept
     }
 }
 

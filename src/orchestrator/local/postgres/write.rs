@@ -243,7 +243,7 @@ pub(super) fn write_ended(
     // What this transaction has made of them. In somebody else's one item at a time is ended, and nothing is asked.
     const WRITTEN: &str = "SELECT item_state.item_id FROM unnest($1::bigint[], $2::bigint[]) AS ended (item_id, row_version) \
          JOIN item_state ON item_state.item_id = ended.item_id AND item_state.row_version = ended.row_version \
-         WHERE item_state.xmin = pg_current_xact_id()::xid";
+         WHERE item_state.xmin = pg_current_xact_id()::xid AND item_state.status <> 1";
     let first = ended.iter().find(|ended| has_output_only(ended));
     let is_alike = |other: &&Ended<'_>| {
         first.is_some_and(|first| has_output_only(other) && in_common(first) == in_common(other))
