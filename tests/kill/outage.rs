@@ -138,7 +138,7 @@ struct Load {
 
 impl Load {
     fn start(cluster: &Cluster) -> Self {
-        let mut world = World::on(&cluster.url(), LEASE);
+        let mut world = World::on(&format!("{}?batch=1", cluster.url()), LEASE);
         let runtime = runtime();
         let store = world.connect(&runtime);
         let queue = NewQueueDefinition::new(QUEUE).policy(victim::policy());

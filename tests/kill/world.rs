@@ -219,9 +219,9 @@ fn damage_of_file(file: &Path) -> Vec<String> {
 /// What the tables of a database say about one another. (Keys and numbers of different connections cross there.)
 #[cfg(feature = "postgres")]
 async fn damage_of_database(url: &str) -> Vec<String> {
-    let (url, schema) = url
-        .split_once("schema=")
-        .map_or((url, "performer"), |(url, schema)| (url.trim_end_matches(['?', '&']), schema));
+    // The options are performer's own.
+    let (url, options) = url.split_once('?').unwrap_or((url, ""));
+    let schema = options.split('&').find_map(|option| option.strip_prefix("schema=")).unwrap_or("performer");
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();

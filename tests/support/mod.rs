@@ -72,7 +72,9 @@ impl Fixture {
     pub async fn postgres() -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let schema = postgres::Schema::new();
-        let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+        // Calls are written side by side however few there are.
+        let url = format!("{}&batch=1", schema.url);
+        let store = Local::postgres_with_clock(&url, clock.clone()).await.unwrap();
         Self { schema: Some(schema), ..Self::over(Arc::new(store), clock, None) }
     }
 

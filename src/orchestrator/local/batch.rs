@@ -12,21 +12,22 @@ mod tests;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use smallvec::smallvec;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
-use super::inbox::{self, Batched, Inbox, Owed, Rest};
+use super::changes::Changes;
+use super::inbox::{self, Batched, Inbox, Owed, Rest, Surroundings};
 use super::store::{Answer, Asked, Effects, Operations, Query, Store, Within};
 use crate::model::clock::Clock;
 
-/// The most operations in one transaction; what is left over is the next batch.
+/// The most operations in one transaction, a take of many items counted as that many; what is left over is the next batch.
 const MOST_OPERATIONS: usize = 4_096;
 
 /// How often an idle store is asked whether another process has changed it, while somebody waits.
@@ -113,46 +114,9 @@ impl Drop for GivesUp {
     }
 }
 
-/// Counts the commits after which there may be something new to take.
-#[derive(Clone, Default)]
-struct Changes(Arc<Counted>);
-
-#[derive(Default)]
-struct Counted {
-    count: AtomicU64,
-    /// Wakes those who wait in the order in which they came, so that a simulation is the same each time.
-    happened: Notify,
-    waiting: AtomicUsize,
-}
-
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").finish_non_exhaustive()
-    }
-}
-
-impl Changes {
-    fn happened(&self) {
-        self.0.count.fetch_add(1, Ordering::SeqCst);
-        self.0.happened.notify_waiters();
-    }
-
-    fn seen(&self) -> u64 {
-        self.0.count.load(Ordering::SeqCst)
-    }
-
-    fn somebody_waits(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// Waits for a change after `seen`.
-    async fn after(&self, seen: u64) {
-        let happened = self.0.happened.notified();
-        tokio::pin!(happened);
-        happened.as_mut().enable(); // before the look: a change between the two is not missed
-        if self.seen() == seen {
-            happened.await;
-        }
     }
 }
 
@@ -164,7 +128,7 @@ impl Batch {
     }
 
     /// A store on threads, some that write and two that read. They end when this is dropped. Of the writers the first does
-    /// what it can, and the others help while it is busy.
+    /// what it can, and another one begins beside it when `enough` operations wait.
     #[cfg_attr(
         not(any(feature = "sqlite", feature = "postgres")),
         expect(dead_code, reason = "memory is called in place")
@@ -173,11 +137,12 @@ impl Batch {
         mut writers: Vec<Box<dyn Store>>,
         readers: [Box<dyn Store>; 2],
         clock: &Arc<dyn Clock>,
+        enough: usize,
     ) -> std::io::Result<Self> {
         let changes = Changes::default();
         let ((quick, quick_queries), (slow, slow_queries)) = (channel(), channel());
         let (commits, messages): (Vec<_>, Vec<_>) = writers.iter().map(|_| channel()).unzip();
-        let inbox = Inbox::new(commits);
+        let inbox = Inbox::new(commits, enough);
         let others = changes.clone();
         let tells = writers.first_mut().is_some_and(|first| first.tell(Box::new(move || others.happened())));
         let (writing, reading) = (Vec::new(), Vec::new());
@@ -266,27 +231,11 @@ impl Batch {
 
     /// Waits for a change after `seen`, at most `at_most`.
     pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
-        let _waiting = Waiting::new(&self.changes.0.waiting);
+        let _waiting = self.changes.waiting();
         if let Way::Threads(Threads { inbox, tells: false, .. }) = &self.way {
             inbox.tell_the_first(Message::SomebodyWaits);
         }
         let _ = tokio::time::timeout(at_most, self.changes.after(seen.0)).await;
-    }
-}
-
-/// Counts itself among those who wait.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -378,15 +327,16 @@ impl Writer {
 
     /// Everything that is in the inbox, or its share of that, in one transaction. Answers whether there may be more.
     fn commit(&mut self) -> bool {
-        // The first one answers, whatever the answer is.
-        if self.number > 0 {
-            self.is_away = !self.store.is_reachable();
-            self.inbox.is_away(self.number, self.is_away);
+        if self.number > 0 || !self.in_doubt.is_empty() {
+            self.inbox.is_away(self.number, true); // it may take a while, and the others do not wait for it
+            // The first one answers, whatever the answer is.
+            self.is_away = self.number > 0 && !self.store.is_reachable();
             if self.is_away {
                 return false;
             }
+            self.inbox.owe(look_back(&mut *self.store, &mut self.in_doubt));
+            self.inbox.is_away(self.number, false);
         }
-        self.inbox.owe(look_back(&mut *self.store, &mut self.in_doubt));
         let Batched { operations, mut callers, mut owed } = self.inbox.begin(self.number, MOST_OPERATIONS);
         if operations.is_empty() && owed.is_empty() {
             return false;
@@ -400,7 +350,11 @@ impl Writer {
         };
         let (store, in_doubt, clock) = (&mut *self.store, &mut self.in_doubt, &*self.clock);
         let (answers, wake) = commit(store, &mut owed, in_doubt, operations, &mut more, clock);
-        self.inbox.committed(self.number, self.store.is_one_at_a_time());
+        let surroundings = Surroundings {
+            one_at_a_time: self.store.is_one_at_a_time(),
+            among_others: self.store.is_among_others(),
+        };
+        self.inbox.committed(self.number, surroundings);
         if wake {
             self.changes.happened();
         }

@@ -1,8 +1,9 @@
 //! Where callers leave their operations for a store on threads of its own, and how they hear of the answers.
 //!
-//! The store takes along everything that waits. Where it has several writers, the first that is idle is woken, and each takes
-//! its share at the most of all that waits or is under way: a transaction of few and one of many side by side would take as
-//! long as one of all. What only one transaction does at a time (taking from a queue with limits) only one writer does.
+//! The store takes along everything that waits. Where it has several writers, one alone does it for as long as there is
+//! little to do: two transactions of half as much cost more than one. Another one is woken when enough waits for a transaction
+//! of its own, or when somebody has waited for a while. Then each takes its share at the most of all that waits or is under
+//! way. What only one transaction does at a time (taking from a queue with limits) only one writer does.
 //!
 //! Of the robots that report and take, the store wakes one, which tells the others: waking a task from another thread costs
 //! the store as much as a statement, waking it from a task beside it next to nothing. Should that one not come to it at once
@@ -19,6 +20,7 @@ mod tests;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -29,20 +31,37 @@ use crate::model::job::{JobEnd, JobState};
 use crate::model::key::{Claim, JobKey};
 use crate::model::result::TransactionResult;
 
-/// A share is never less than so many operations: to divide fewer is to commit more often for nothing.
-const LEAST_SHARE: usize = 32;
+/// After so long somebody who waits is helped by another writer, if there is one: what the first is at takes a while.
+const HELPED_AFTER: Duration = Duration::from_millis(25);
+
+/// Where no other process writes, this part of what is enough is.
+const ALONE: usize = 4;
 
 pub(super) struct Inbox(Mutex<State>);
 
 struct State {
     waiting: Vec<Waiting>,
-    /// How many operations these are.
-    waiting_operations: usize,
+    /// How much work that is.
+    work_waiting: usize,
     /// What is to be undone.
     owed: Vec<Owed>,
+    /// Some of that has not been tried yet.
+    owes_more: bool,
     writers: Vec<Writer>,
+    /// So much work is worth a transaction beside another one, and beside those of other processes.
+    enough: usize,
+    /// Somebody has waited for a while.
+    help: bool,
+    surroundings: Surroundings,
+}
+
+/// What a writer knows that has committed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Surroundings {
     /// What is asked for now only one transaction does at a time: another writer would wait for it.
-    one_at_a_time: bool,
+    pub(super) one_at_a_time: bool,
+    /// Other processes write at the same time.
+    pub(super) among_others: bool,
 }
 
 /// A thread of the store that writes.
@@ -55,7 +74,7 @@ struct Writer {
     looks_soon: bool,
     /// It cannot reach the store.
     is_away: bool,
-    /// How many operations its transaction has.
+    /// How much work its transaction has.
     under_way: usize,
 }
 
@@ -68,6 +87,8 @@ struct Waiting {
 /// Who waits for so many answers.
 struct Caller {
     count: usize,
+    /// How much work its operations are: one for each item.
+    work: usize,
     reply: oneshot::Sender<Told>,
     /// A robot: it may hear from another one.
     is_robot: bool,
@@ -115,16 +136,19 @@ struct Answers {
 }
 
 impl Inbox {
-    pub(super) fn new(writers: Vec<Sender<Message>>) -> Arc<Self> {
+    pub(super) fn new(writers: Vec<Sender<Message>>, enough: usize) -> Arc<Self> {
         let writer =
             |way| Writer { way: Some(way), is_idle: false, looks_soon: false, is_away: false, under_way: 0 };
         let writers = writers.into_iter().map(writer).collect();
         let state = State {
             waiting: Vec::new(),
-            waiting_operations: 0,
+            work_waiting: 0,
             owed: Vec::new(),
+            owes_more: false,
             writers,
-            one_at_a_time: false,
+            enough,
+            help: false,
+            surroundings: Surroundings::default(),
         };
         Arc::new(Self(Mutex::new(state)))
     }
@@ -137,10 +161,13 @@ impl Inbox {
     /// One of the store's writers has ended, however it did: when it was the last, nobody waits for an answer any longer.
     pub(super) fn ended(&self, writer: usize) {
         let mut state = self.state();
-        (state.writers[writer].way, state.writers[writer].under_way) = (None, 0);
-        if !state.is_open() {
+        let ended = &mut state.writers[writer];
+        (ended.way, ended.is_idle, ended.looks_soon, ended.under_way) = (None, false, false, 0);
+        if state.is_open() {
+            state.wake();
+        } else {
             state.waiting.clear();
-            state.waiting_operations = 0;
+            state.work_waiting = 0;
         }
     }
 
@@ -153,7 +180,7 @@ impl Inbox {
     /// One of the writers has nothing to do, and waits. False: it has.
     pub(super) fn rests(&self, writer: usize) -> bool {
         let mut state = self.state();
-        let rests = state.waiting.is_empty() || state.has_to_wait(writer);
+        let rests = !state.has_work() || state.has_to_wait(writer);
         let writer = &mut state.writers[writer];
         (writer.is_idle, writer.looks_soon, writer.under_way) = (rests, false, 0);
         rests
@@ -164,26 +191,41 @@ impl Inbox {
         let mut state = self.state();
         let writer = &mut state.writers[writer];
         (writer.is_away, writer.looks_soon, writer.under_way) = (is_away, false, 0);
+        state.wake();
     }
 
-    /// A writer has committed, and will look whether there is more. `one_at_a_time`: what it did only one transaction does at a time.
-    pub(super) fn committed(&self, writer: usize, one_at_a_time: bool) {
+    /// A writer has committed, and will look whether there is more.
+    pub(super) fn committed(&self, writer: usize, surroundings: Surroundings) {
         let mut state = self.state();
         state.writers[writer].looks_soon = true;
-        state.one_at_a_time = one_at_a_time;
+        state.surroundings = surroundings;
     }
 
     /// Operations that belong together: one commit. `None`: the store's threads have ended.
     pub(super) async fn all(&self, operations: Operations) -> Option<Vec<Result<Answer>>> {
-        let (reply, told) = oneshot::channel();
-        {
+        let (reply, mut told) = oneshot::channel();
+        let may_be_helped = {
             let mut state = self.state();
             if !state.is_open() {
                 return None;
             }
             state.push(operations, reply);
-        }
-        Some(match told.await.ok()? {
+            state.writers.len() > 1
+        };
+        let in_time = match may_be_helped {
+            true => tokio::time::timeout(HELPED_AFTER, &mut told).await.ok(),
+            false => None,
+        };
+        let told = match in_time {
+            Some(told) => told,
+            None => {
+                if may_be_helped {
+                    self.state().help();
+                }
+                told.await
+            }
+        };
+        Some(match told.ok()? {
             Told::Own(answers) => answers.heard(),
             Told::AndOthers(answers, rest) => {
                 rest.tell();
@@ -192,7 +234,7 @@ impl Inbox {
         })
     }
 
-    /// What waits, about so many operations; and everything that is owed.
+    /// What waits, about so much work; and everything that is owed.
     pub(super) fn begin(&self, writer: usize, most: usize) -> Batched {
         let mut state = self.state();
         let begins = &mut state.writers[writer];
@@ -200,15 +242,14 @@ impl Inbox {
         if state.has_to_wait(writer) {
             return Batched { operations: Vec::new(), callers: Callers(Vec::new()), owed: Vec::new() };
         }
+        state.owes_more = false;
         let owed = std::mem::take(&mut state.owed);
         let begun = Batched { owed, ..state.take(writer, most) };
-        if !state.waiting.is_empty() {
-            state.wake(); // what is left is another one's share
-        }
+        state.wake(); // what is left is another one's share
         begun
     }
 
-    /// What has come in the meantime: about so many operations.
+    /// What has come in the meantime: about so much work.
     pub(super) fn join(&self, writer: usize, most: usize) -> Batched {
         self.state().take(writer, most)
     }
@@ -261,6 +302,7 @@ impl Inbox {
         let owed_nothing = state.owed.is_empty();
         state.owed.extend(unheard.filter_map(Result::ok).flat_map(undone));
         if owed_nothing && !state.owed.is_empty() {
+            state.owes_more = true;
             state.wake();
         }
     }
@@ -284,24 +326,47 @@ impl State {
             _ => false,
         };
         let is_robot = operations.iter().all(of_a_robot);
-        let caller = Caller { count: operations.len(), reply, is_robot };
-        self.waiting_operations += caller.count;
+        let work = operations.iter().map(|asked| asked.operation.work()).sum();
+        let caller = Caller { count: operations.len(), work, reply, is_robot };
+        self.work_waiting += caller.work;
         self.waiting.push(Waiting { operations, caller });
         self.wake();
     }
 
-    /// Whether another writer has to be done first.
-    fn has_to_wait(&self, writer: usize) -> bool {
-        let mut others = self.writers.iter().enumerate().filter(|(number, _)| *number != writer);
-        self.one_at_a_time && others.any(|(_, other)| other.under_way > 0)
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || self.owes_more
     }
 
-    /// Wakes a writer, if one is idle. Whichever is done with something else looks by itself, and if it is about to, that will do:
-    /// calls that one caller makes one after the other are for one writer.
+    /// Whether what waits is left to a writer that is at something else.
+    fn has_to_wait(&self, writer: usize) -> bool {
+        let mut others = self.writers.iter().enumerate().filter(|(number, _)| *number != writer);
+        others.any(|(_, other)| other.under_way > 0) && !self.is_worth_another()
+    }
+
+    /// Whether what waits is worth a transaction beside another one.
+    fn is_worth_another(&self) -> bool {
+        self.help || !self.surroundings.one_at_a_time && self.work_waiting >= self.enough()
+    }
+
+    /// So much work is worth a transaction beside another one: less of it where nobody else has the database at work.
+    fn enough(&self) -> usize {
+        if self.surroundings.among_others { self.enough } else { self.enough.div_ceil(ALONE) }
+    }
+
+    /// Somebody has waited for a while.
+    fn help(&mut self) {
+        self.help = !self.waiting.is_empty();
+        if self.help {
+            self.wake();
+        }
+    }
+
+    /// Wakes a writer, if one is idle and should do what waits. Whichever is done with something else looks by itself, and if
+    /// it is about to, that will do.
     fn wake(&mut self) {
         let is_up = |writer: &Writer| writer.is_here() && !writer.is_idle;
-        let looks_soon = |writer: &Writer| writer.looks_soon || self.one_at_a_time && is_up(writer);
-        if self.writers.iter().any(looks_soon) {
+        let looks_soon = self.writers.iter().any(|writer| writer.looks_soon);
+        if !self.has_work() || looks_soon || self.writers.iter().any(is_up) && !self.is_worth_another() {
             return;
         }
         if let Some(idle) = self.writers.iter_mut().find(|writer| writer.is_idle) {
@@ -310,18 +375,20 @@ impl State {
         }
     }
 
-    /// What waits: at most about so many operations, and a writer's share.
+    /// What waits: at most about so much work, and a writer's share.
     fn take(&mut self, writer: usize, most: usize) -> Batched {
         let room = most.min(self.share().saturating_sub(self.writers[writer].under_way));
-        let mut count = 0;
-        let fitting = self.waiting.iter().take_while(|waiting| {
-            let fits = count < room;
-            count += if fits { waiting.caller.count } else { 0 };
+        let (mut count, mut work) = (0, 0);
+        let fitting = self.waiting.iter().take_while(|Waiting { caller, .. }| {
+            let fits = work < room;
+            count += if fits { caller.count } else { 0 };
+            work += if fits { caller.work } else { 0 };
             fits
         });
         let fitting = fitting.count();
-        self.waiting_operations -= count;
-        self.writers[writer].under_way += count;
+        self.work_waiting -= work;
+        self.help &= fitting < self.waiting.len();
+        self.writers[writer].under_way += work;
         let (mut operations, mut callers) = (Vec::with_capacity(count), Vec::with_capacity(fitting));
         for Waiting { operations: own, caller } in self.waiting.drain(..fitting) {
             callers.push(caller);
@@ -330,12 +397,13 @@ impl State {
         Batched { operations, callers: Callers(callers), owed: Vec::new() }
     }
 
-    /// How many operations one transaction has at the most, so that all writers have the same to do.
+    /// How much work one transaction has at the most, so that all writers have the same to do.
     fn share(&self) -> usize {
         let here = self.writers.iter().filter(|writer| writer.is_here()).count();
-        let here = if self.one_at_a_time { 1 } else { here };
         let under_way: usize = self.writers.iter().map(|writer| writer.under_way).sum();
-        (self.waiting_operations + under_way).div_ceil(here.max(1)).max(LEAST_SHARE)
+        let all = self.work_waiting + under_way;
+        let most = if self.surroundings.one_at_a_time { 1 } else { all / self.enough() };
+        all.div_ceil(here.min(most).max(1))
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `batch.rs` | group commit: what waits becomes one transaction |
+//! | `changes.rs` | who waits for items, and how they hear that there may be some |
 //! | `inbox.rs` | callers hand their operations over together |
 //! | `store.rs` | the trait of a store: operations, queries, answers |
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
@@ -37,6 +38,7 @@ use async_trait::async_trait;
 
 mod apply;
 mod batch;
+mod changes;
 mod inbox;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -155,7 +157,7 @@ impl Local {
         let path = path.into();
         let now = clock.now();
         let (writer, readers) = Self::opened(move || sqlite::open(&path, now)).await?;
-        Self::on_threads(vec![writer], readers, clock)
+        Self::on_threads(vec![writer], readers, clock, usize::MAX)
     }
 
     /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is made when it is not
@@ -163,7 +165,7 @@ impl Local {
     ///
     /// The URL is libpq's: `postgres://user:password@host:5432/database?sslmode=verify-full`; `?schema=` names the
     /// schema of the tables (default: `performer`), `?writers=` how many transactions are written at the same time (default: 2;
-    /// 1 to 16). Without a password there, `PGPASSWORD` is used. The database's clock decides, its settings say how durable a commit is.
+    /// 1 to 16), `?batch=` how many operations have to wait before one is begun beside another (default: 128). Without a password there, `PGPASSWORD` is used. The database's clock decides, its settings say how durable a commit is.
     ///
     /// # Errors
     ///
@@ -188,9 +190,10 @@ impl Local {
 
     #[cfg(feature = "postgres")]
     async fn open_postgres_with(url: &str, clock: Arc<dyn Clock>, keeps_time: bool) -> Result<Self> {
-        let (url, database) = (url.to_owned(), Some(postgres::Database::new(url, keeps_time)?));
+        let (url, database) = (url.to_owned(), postgres::Database::new(url, keeps_time)?);
+        let enough = database.worth_another_writer();
         let (writers, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
-        Ok(Self { database, ..Self::on_threads(writers, readers, clock)? })
+        Ok(Self { database: Some(database), ..Self::on_threads(writers, readers, clock, enough)? })
     }
 
     /// Opens a store. That may wait for others; a thread of its own keeps the runtime free.
@@ -208,9 +211,10 @@ impl Local {
         writers: Vec<S>,
         [quick, slow]: [S; 2],
         clock: Arc<dyn Clock>,
+        enough: usize,
     ) -> Result<Self> {
         let writers = writers.into_iter().map(|writer| -> Box<dyn store::Store> { Box::new(writer) });
-        let batch = Batch::on_threads(writers.collect(), [Box::new(quick), Box::new(slow)], &clock);
+        let batch = Batch::on_threads(writers.collect(), [Box::new(quick), Box::new(slow)], &clock, enough);
         let batch = batch.map_err(|error| {
             let message = "cannot start the threads of the store";
             super::OrchestratorError::new(super::ErrorKind::Unavailable, message).because(error)

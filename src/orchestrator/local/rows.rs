@@ -61,6 +61,10 @@ pub(crate) trait Rows: Send {
     fn is_one_at_a_time(&self) -> bool {
         false
     }
+    /// Whether other processes write at the same time.
+    fn is_among_others(&self) -> bool {
+        false
+    }
     /// Whether transactions can be begun now.
     fn is_reachable(&mut self) -> bool {
         true

@@ -74,6 +74,11 @@ pub(crate) trait Store: Send {
         false
     }
 
+    /// Whether other processes write at the same time, as far as is known.
+    fn is_among_others(&self) -> bool {
+        false
+    }
+
     /// Whether transactions can be begun now.
     fn is_reachable(&mut self) -> bool {
         true
@@ -290,6 +295,15 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// How much there is to do: one for each item.
+    pub(crate) fn work(&self) -> usize {
+        match self {
+            Self::Take(take) => take.count.max(1),
+            Self::BulkAdd { items, .. } => items.len().max(1),
+            _ => 1,
+        }
+    }
+
     /// Whether it makes, changes or deletes queues: nobody else may have looked one up then.
     pub(crate) fn changes_queues(&self) -> bool {
         matches!(

@@ -58,6 +58,10 @@ impl<R: Rows> Store for R {
         Rows::is_one_at_a_time(self)
     }
 
+    fn is_among_others(&self) -> bool {
+        Rows::is_among_others(self)
+    }
+
     fn is_reachable(&mut self) -> bool {
         Rows::is_reachable(self)
     }

@@ -108,7 +108,7 @@ async fn prepared_and_told(
         Box::new(Stormy { store: Memory::new(), forecast: forecast.clone(), was_made: was_made.clone() });
     let batch = if on_threads {
         let readers: [Box<dyn Store>; 2] = [Box::new(Memory::new()), Box::new(Memory::new())];
-        Batch::on_threads(vec![store], readers, &(clock.clone() as Arc<dyn Clock>)).unwrap()
+        Batch::on_threads(vec![store], readers, &(clock.clone() as Arc<dyn Clock>), 1).unwrap()
     } else {
         Batch::in_place(store, clock.clone())
     };

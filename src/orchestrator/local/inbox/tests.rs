@@ -6,10 +6,15 @@ use smallvec::smallvec;
 
 use super::*;
 
+/// So many operations are worth a transaction of their own, where nobody else writes.
+const ENOUGH: usize = 32;
+
+const ALONE: Surroundings = Surroundings { one_at_a_time: false, among_others: false };
+
 /// An inbox with two writers, both of whom wait.
 fn two_writers() -> (Arc<Inbox>, [Receiver<Message>; 2]) {
     let ((first, heard_first), (second, heard_second)) = (channel(), channel());
-    let inbox = Inbox::new(vec![first, second]);
+    let inbox = Inbox::new(vec![first, second], 4 * ENOUGH);
     assert!(inbox.rests(0) && inbox.rests(1), "nothing is there");
     (inbox, [heard_first, heard_second])
 }
@@ -31,15 +36,35 @@ fn is_woken(heard: &Receiver<Message>) -> bool {
 }
 
 #[test]
-fn the_first_writer_that_is_idle_is_woken() {
+fn a_writer_that_is_idle_is_woken_when_enough_waits() {
     let (inbox, [first, second]) = two_writers();
     come(&inbox, 1);
     assert!(is_woken(&first) && !is_woken(&second));
-    come(&inbox, 2);
-    assert!(!is_woken(&first) && is_woken(&second), "once, and the first one not again");
-    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 6, "too few to be divided");
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 2);
+    come(&inbox, 15);
+    assert!(!is_woken(&first) && !is_woken(&second), "too little for a transaction of its own");
     assert!(inbox.begin(1, usize::MAX).operations.is_empty());
-    assert!(inbox.rests(1));
+    assert!(inbox.rests(1), "although something waits");
+    come(&inbox, 1);
+    assert!(!is_woken(&first) && is_woken(&second));
+    assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 32);
+    assert!(!inbox.rests(0) || inbox.begin(0, usize::MAX).operations.is_empty());
+}
+
+#[test]
+fn who_has_waited_for_a_while_is_helped() {
+    let (inbox, [first, second]) = two_writers();
+    come(&inbox, 1);
+    assert!(is_woken(&first));
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 2);
+    inbox.state().help();
+    assert!(!is_woken(&second), "nobody waits");
+    come(&inbox, 3);
+    inbox.state().help();
+    assert!(is_woken(&second));
+    assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 6);
+    come(&inbox, 1);
+    assert!(inbox.rests(1), "who comes later is not helped at once");
 }
 
 #[test]
@@ -50,10 +75,24 @@ fn each_writer_takes_its_share() {
     assert!(inbox.join(0, usize::MAX).operations.is_empty(), "the rest is another one's");
     assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 64);
     // Whoever is quicker does no more than half of what there is.
-    come(&inbox, 40);
-    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 72);
-    assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 8);
-    assert_eq!(inbox.begin(1, 100).operations.len(), 0);
+    come(&inbox, 48);
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 80);
+    assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 0);
+    assert!(inbox.rests(1), "sixteen operations are not worth it");
+}
+
+#[test]
+fn among_others_one_writer_does_more_before_another_one_begins() {
+    let (inbox, [first, second]) = two_writers();
+    inbox.committed(0, Surroundings { among_others: true, ..ALONE });
+    assert!(inbox.rests(0));
+    come(&inbox, 63);
+    assert!(is_woken(&first) && !is_woken(&second));
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 126);
+    come(&inbox, 63);
+    assert!(!is_woken(&second));
+    come(&inbox, 1);
+    assert!(is_woken(&second));
 }
 
 #[test]
@@ -62,7 +101,7 @@ fn a_writer_that_is_about_to_look_is_left_to_do_so() {
     come(&inbox, 1);
     let Batched { callers, .. } = inbox.begin(0, usize::MAX);
     assert!(is_woken(&first));
-    inbox.committed(0, false);
+    inbox.committed(0, ALONE);
     inbox.answer(callers, vec![Ok(Answer::Done), Ok(Answer::Done)]);
     come(&inbox, 64);
     assert!(!is_woken(&first) && !is_woken(&second));
@@ -73,7 +112,7 @@ fn a_writer_that_is_about_to_look_is_left_to_do_so() {
 #[test]
 fn what_is_done_one_at_a_time_one_writer_does() {
     let (inbox, [first, second]) = two_writers();
-    inbox.committed(0, true);
+    inbox.committed(0, Surroundings { one_at_a_time: true, ..ALONE });
     assert!(inbox.rests(0));
     come(&inbox, 64);
     assert!(is_woken(&first) && !is_woken(&second));
@@ -83,7 +122,7 @@ fn what_is_done_one_at_a_time_one_writer_does() {
     assert!(inbox.begin(1, usize::MAX).operations.is_empty());
     assert!(inbox.rests(1), "although something waits");
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 6);
-    inbox.committed(0, false);
+    inbox.committed(0, ALONE);
     come(&inbox, 64);
     inbox.begin(0, usize::MAX);
     assert!(is_woken(&second), "others can help again");
@@ -110,4 +149,32 @@ fn when_the_last_writer_has_ended_nobody_waits() {
     inbox.ended(1);
     assert!(told.blocking_recv().is_err());
     assert!(!inbox.state().is_open());
+}
+
+#[test]
+fn what_is_to_be_undone_is_not_left_for_later() {
+    let (inbox, [first, _second]) = two_writers();
+    inbox.undo(std::iter::once(Ok(Answer::Job(job(1)))));
+    assert!(is_woken(&first));
+    // It has just looked, and is about to wait.
+    assert_eq!(inbox.begin(0, usize::MAX).owed.len(), 1);
+    inbox.undo(std::iter::once(Ok(Answer::Job(job(2)))));
+    assert!(!inbox.rests(0));
+    let owed = inbox.begin(0, usize::MAX).owed;
+    assert_eq!(owed.len(), 1);
+    inbox.owe(owed);
+    assert!(inbox.rests(0), "what could not be undone is tried again after a while");
+}
+
+#[test]
+fn a_writer_that_may_take_long_keeps_no_work_from_the_others() {
+    let (inbox, [first, second]) = two_writers();
+    come(&inbox, 1);
+    assert!(is_woken(&first));
+    assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 2);
+    inbox.committed(0, ALONE);
+    come(&inbox, 1);
+    assert!(!is_woken(&second), "the first is about to look");
+    inbox.is_away(0, true);
+    assert!(is_woken(&second));
 }

@@ -23,10 +23,10 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::super::super::Result;
-use super::Postgres;
 use super::columns::{get, new_item_columns};
 use super::order::{self, Ask, Items};
 use super::session::{Question, Value};
+use super::{Postgres, QUEUES};
 
 /// Ranks of items without a DueDate, by priority (model::selection).
 const FIRST_RANK: i16 = 3;
@@ -55,8 +55,15 @@ const MARK: &str = "SELECT pg_advisory_xact_lock_shared(hashtext($1), \
 
 const LAST: &str = "SELECT last_value FROM item_id";
 
-const MARKS: &str = "SELECT min(objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
-     AND classid = hashtext($1)::oid AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+/// The first mark; and, from the same list, how many transactions of other processes keep the queues as they are: all that
+/// write items do.
+const MARKS: &str = "SELECT min(objid::bigint) FILTER (WHERE objsubid = 2 AND classid = hashtext($1)::oid), \
+     count(*) FILTER (WHERE objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = hashtextextended($2, 0) \
+     AND pid <> ALL ($3::integer[])) FROM pg_locks WHERE locktype = 'advisory' \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+/// For so long others are taken to be at work that were seen to be.
+const OTHERS_SEEN: Duration = Duration::from_secs(1);
 
 /// The first that waits without a DueDate, by priority; and whether any waits with one.
 const FIRSTS: &str = "SELECT \
@@ -169,11 +176,12 @@ pub(super) struct Claiming {
 impl Postgres {
     /// `now`: where the database's clock does not decide.
     pub(super) fn claim(&mut self, ask: Ask, now: Option<Timestamp>) -> (Claiming, Vec<Question>) {
-        let marks = self.lock_name(MARKED);
+        let names = [self.lock_name(MARKED), self.lock_name(QUEUES)];
+        let own = self.listener.as_ref().map(|(listener, _)| listener.processes()).unwrap_or_default();
         let front = self.fronts.entry(ask.queue).or_default();
         let from_a_floor = front.first.is_some();
         let promote = (!from_a_floor).then(|| promote(ask, now));
-        let look = front.look(ask.queue, &marks);
+        let look = front.look(ask.queue, names, own);
         let looks = look.is_some();
         let walk = front.walk(ask, now);
         let questions: Vec<_> = promote.into_iter().chain(look.into_iter().flatten()).chain([walk]).collect();
@@ -185,8 +193,8 @@ impl Postgres {
         let Claiming { ask, now, looks, from_a_floor, .. } = claiming;
         let front = self.fronts.entry(ask.queue).or_default();
         let mut rows = answers.pop().unwrap_or_default();
-        if *looks {
-            front.see(&answers[answers.len().saturating_sub(LOOK)..])?;
+        if *looks && front.see(&answers[answers.len().saturating_sub(LOOK)..])? {
+            self.others_seen = Some(Instant::now());
         }
         if rows.is_empty() && *from_a_floor {
             let everywhere = [promote(*ask, *now), front.walk_everywhere(*ask)];
@@ -194,6 +202,11 @@ impl Postgres {
         }
         front.walked(rows.len());
         order::offered(&mut self.session, &rows)
+    }
+
+    /// Whether other processes write at the same time.
+    pub(super) fn is_among_others(&self) -> bool {
+        self.others_seen.is_some_and(|seen| seen.elapsed() < OTHERS_SEEN)
     }
 
     /// Whoever draws numbers for new items says so before.
@@ -263,14 +276,14 @@ impl Front {
     }
 
     /// The questions that tell where the front is now, if it is time to ask. In this order, each by itself.
-    fn look(&self, queue: i64, marks: &str) -> Option<[Question; LOOK]> {
+    fn look(&self, queue: i64, [marks, queues]: [String; 2], own: Vec<i32>) -> Option<[Question; LOOK]> {
         if self.looked && self.walks < WALKS && self.items < ITEMS {
             return None;
         }
         let [high, normal, low] = self.floors;
         Some([
             Question { sql: LAST.into(), values: Vec::new() },
-            Question { sql: MARKS.into(), values: vec![Box::new(marks.to_owned())] },
+            Question { sql: MARKS.into(), values: vec![Box::new(marks), Box::new(queues), Box::new(own)] },
             Question {
                 sql: FIRSTS.into(),
                 values: vec![Box::new(queue), Box::new(high), Box::new(normal), Box::new(low)],
@@ -278,14 +291,15 @@ impl Front {
         ])
     }
 
-    /// What was answered to these questions.
-    fn see(&mut self, answers: &[Vec<Row>]) -> Result<()> {
+    /// What was answered to these questions. Answers whether others were seen at work.
+    fn see(&mut self, answers: &[Vec<Row>]) -> Result<bool> {
         let [Some(last), Some(mark), Some(firsts)] =
             [0, 1, 2].map(|at| answers.get(at).and_then(|rows| rows.first()))
         else {
-            return Ok(());
+            return Ok(false);
         };
-        let (last, mark): (i64, Option<i64>) = (get(last, 0)?, get(mark, 0)?);
+        let (last, (mark, others)): (i64, (Option<i64>, i64)) =
+            (get(last, 0)?, (get(mark, 0)?, get(mark, 1)?));
         let safe = mark.map_or(last, |mark| last.min(mark << MARK_SHIFT));
         let mut first = None;
         for at in (0..RANKS).rev() {
@@ -297,6 +311,6 @@ impl Front {
         // Where nothing waits, the next one has the priority of the last, or none in particular.
         self.first = if with_a_due_date { None } else { first.or(self.first).or(Some(1)) };
         (self.looked, self.walks, self.items) = (true, 0, 0);
-        Ok(())
+        Ok(others > 0)
     }
 }

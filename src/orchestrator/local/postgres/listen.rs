@@ -89,6 +89,11 @@ impl Listener {
         let _ = self.told.set(changed); // it is set once
     }
 
+    /// The processes of the connections that write.
+    pub(super) fn processes(&self) -> Vec<i32> {
+        self.own.iter().map(|own| own.load(Ordering::Relaxed)).collect()
+    }
+
     /// One of the connections that write has this process now.
     pub(super) fn own(&self, writer: usize, process: i32) {
         if let Some(own) = self.own.get(writer) {

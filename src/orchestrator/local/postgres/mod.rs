@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use self::added::Added;
 use self::address::Address;
@@ -125,6 +126,8 @@ pub(super) struct Postgres {
     /// Where walks along what waits begin, by queue; and since when the server runs where that was seen.
     fronts: HashMap<i64, Front>,
     server: Option<Timestamp>,
+    /// When another process was seen to write.
+    others_seen: Option<Instant>,
     /// Queues without limits, by folder and name, as they were when they were looked up last.
     names: HashMap<(FolderId, String), QueueId>,
     /// The open transaction has said that it draws numbers for new items.
@@ -159,6 +162,11 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn new(url: &str, keeps_time: bool) -> Result<Self> {
         Ok(Self { address: Address::parse(url)?, keeps_time })
+    }
+
+    /// So many operations are worth a transaction beside another one.
+    pub(super) fn worth_another_writer(&self) -> usize {
+        self.address.batch()
     }
 }
 
@@ -222,6 +230,7 @@ impl Postgres {
             places: Vec::new(),
             fronts: HashMap::new(),
             server: None,
+            others_seen: None,
             names: HashMap::new(),
             marked: false,
             will_ask: None,

@@ -64,6 +64,10 @@ impl Rows for Postgres {
         self.had_alone
     }
 
+    fn is_among_others(&self) -> bool {
+        Postgres::is_among_others(self)
+    }
+
     fn is_reachable(&mut self) -> bool {
         self.session.connect().is_ok()
     }
