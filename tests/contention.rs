@@ -6,10 +6,11 @@ mod support;
 
 use std::time::Duration;
 
+use performer::model::key::Claim;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::tokio_postgres::{self, NoTls};
-use performer::{ErrorKind, NewQueueDefinition, Status};
+use performer::{ErrorKind, JobKey, JobState, NewQueueDefinition, Status};
 use support::postgres::Schema;
 use support::{QUEUE, named, new_job, ok, take};
 
@@ -148,26 +149,42 @@ async fn until_waiting(schema: &Schema, count: usize) {
     }
 }
 
+/// A job, and so many items that it has taken.
+async fn taken(store: &Local, count: usize) -> (JobKey, Vec<Claim>) {
+    for n in 0..count {
+        store.add_queue_item(QUEUE, named(&format!("taken {n}"))).await.unwrap();
+    }
+    let job = store.start_job(new_job()).await.unwrap();
+    let items = store.report_and_take(Vec::new(), Some(take(job, count))).await.taken.unwrap().items;
+    (job, items.into_iter().map(|item| item.claim).collect())
+}
+
+async fn report(store: Local, claim: Claim) -> performer::orchestrator::Result<Status> {
+    let report = Report { claim, result: ok(), progress: None };
+    store.report_and_take(vec![report], None).await.reports.pop().unwrap()
+}
+
+/// Somebody's transaction that keeps the row of an item.
+async fn keeps<'a>(
+    schema: &Schema,
+    users: &'a mut tokio_postgres::Client,
+    claim: Claim,
+) -> tokio_postgres::Transaction<'a> {
+    let transaction = users.transaction().await.unwrap();
+    let row = format!("SELECT FROM {}.item_state WHERE item_id = {} FOR UPDATE", schema.name(), claim.item());
+    transaction.batch_execute(&row).await.unwrap();
+    transaction
+}
+
 /// Several transactions of one store write at the same time: one that has to wait for somebody does not keep the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
     let schema = Schema::new();
     let store = store(&schema).await;
-    for name in ["a", "b"] {
-        store.add_queue_item(QUEUE, named(name)).await.unwrap();
-    }
-    let job = store.start_job(new_job()).await.unwrap();
-    let items = store.report_and_take(Vec::new(), Some(take(job, 2))).await.taken.unwrap().items;
-    let report = |at: usize| {
-        let (store, report) =
-            (store.clone(), Report { claim: items[at].claim, result: ok(), progress: None });
-        async move { store.report_and_take(vec![report], None).await.reports.pop().unwrap() }
-    };
+    let (job, claims) = taken(&store, 2).await;
+    let report = |at: usize| report(store.clone(), claims[at]);
     let mut users = somebody(&schema).await;
-    let transaction = users.transaction().await.unwrap();
-    let row =
-        format!("SELECT FROM {}.item_state WHERE item_id = {} FOR UPDATE", schema.name(), items[0].item.id);
-    transaction.batch_execute(&row).await.unwrap();
+    let transaction = keeps(&schema, &mut users, claims[0]).await;
     let kept = tokio::spawn(report(0));
     until_waiting(&schema, 1).await;
     // The other connection takes all that comes, one call after the other and many at once.
@@ -181,7 +198,7 @@ async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
     for adding in adding {
         adding.await.unwrap().unwrap();
     }
-    assert_eq!(store.beat(job).await.unwrap(), performer::JobState::Running);
+    assert_eq!(store.beat(job).await.unwrap(), JobState::Running);
     assert!(!kept.is_finished());
     transaction.commit().await.unwrap();
     assert_eq!(kept.await.unwrap().unwrap(), Status::Successful);
@@ -195,25 +212,14 @@ async fn a_report_is_recorded_behind_a_progress_in_the_same_transaction() {
     let schema = Schema::new();
     let store = Local::postgres(&format!("{}&writers=1", schema.url)).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
-    for name in ["a", "b", "c"] {
-        store.add_queue_item(QUEUE, named(name)).await.unwrap();
-    }
-    let job = store.start_job(new_job()).await.unwrap();
-    let items = store.report_and_take(Vec::new(), Some(take(job, 3))).await.taken.unwrap().items;
-    let report = |at: usize| {
-        let (store, report) =
-            (store.clone(), Report { claim: items[at].claim, result: ok(), progress: None });
-        async move { store.report_and_take(vec![report], None).await.reports.pop().unwrap() }
-    };
+    let (_, claims) = taken(&store, 3).await;
+    let report = |at: usize| report(store.clone(), claims[at]);
     let mut users = somebody(&schema).await;
-    let transaction = users.transaction().await.unwrap();
-    let row =
-        format!("SELECT FROM {}.item_state WHERE item_id = {} FOR UPDATE", schema.name(), items[0].item.id);
-    transaction.batch_execute(&row).await.unwrap();
+    let transaction = keeps(&schema, &mut users, claims[0]).await;
     let kept = tokio::spawn(report(0));
     until_waiting(&schema, 1).await;
     // All of them are there when the writer looks again.
-    let progress = store.set_transaction_progress(items[1].claim, "half".to_owned());
+    let progress = store.set_transaction_progress(claims[1], "half".to_owned());
     let (progress, first, second, released, kept) =
         tokio::join!(biased; progress, report(1), report(2), transaction.commit(), kept);
     released.unwrap();
@@ -223,8 +229,8 @@ async fn a_report_is_recorded_behind_a_progress_in_the_same_transaction() {
     }
     let statistics = store.queue_statistics(QUEUE).await.unwrap();
     assert_eq!((statistics.successful, statistics.in_progress), (3, 0));
-    for item in items {
-        assert_eq!(store.get_queue_item(item.item.id).await.unwrap().status, Status::Successful);
+    for claim in claims {
+        assert_eq!(store.get_queue_item(claim.item()).await.unwrap().status, Status::Successful);
     }
 }
 
@@ -249,7 +255,7 @@ async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {
     until_waiting(&schema, 1).await;
     let ending = tokio::spawn({
         let store = store.clone();
-        async move { store.end_job(job, performer::JobState::Stopped.into()).await }
+        async move { store.end_job(job, JobState::Stopped.into()).await }
     });
     until_waiting(&schema, 2).await;
     transaction.commit().await.unwrap();

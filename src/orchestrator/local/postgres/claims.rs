@@ -90,6 +90,12 @@ impl Claims {
         }
     }
 
+    /// The rows whose items have all ended.
+    #[cfg(test)]
+    pub(super) fn ended_rows(&self) -> Vec<i64> {
+        self.ended.iter().map(|(_, number)| *number).collect()
+    }
+
     /// Rows to be removed, if there are enough of them.
     pub(super) fn take_ended(&mut self) -> Vec<(JobNumber, i64)> {
         if self.ended.len() >= REMOVED_TOGETHER { std::mem::take(&mut self.ended) } else { Vec::new() }

@@ -21,6 +21,8 @@ pub(super) struct Taken {
     shared: Arc<Mutex<Shared>>,
     /// What the open transaction does, in this order.
     done: Vec<Done>,
+    /// The rows that name the items it did something about; none: nothing names them any more.
+    claims: HashMap<ItemId, Option<i64>>,
     /// Jobs that the open transaction ends.
     jobs_ended: Vec<JobNumber>,
     /// Rows of claims that the open transaction removes.
@@ -62,9 +64,10 @@ enum Done {
         id: ItemId,
         row: Row,
     },
-    /// It is not as it was left. `ended`: it is held no longer.
+    /// It is not as it was left when this row named it. `ended`: and held no longer.
     Gone {
         id: ItemId,
+        claim: i64,
         ended: bool,
     },
 }
@@ -90,6 +93,7 @@ impl Taken {
     }
 
     pub(super) fn took(&mut self, id: ItemId, row: Row, claim: i64) {
+        self.claims.insert(id, Some(claim));
         self.done.push(Done::Took { id, row, claim });
     }
 
@@ -105,7 +109,15 @@ impl Taken {
 
     pub(super) fn gone(&mut self, id: ItemId, ended: bool) {
         self.believed_row(id); // what comes later in this transaction reads it
-        self.done.push(Done::Gone { id, ended });
+        // When this transaction is made, another one may take the item at once, and be known sooner than this one.
+        let known = || self.shared().items.get(&id).map(|item| item.claim);
+        let claim = self.claims.get(&id).copied().unwrap_or_else(known);
+        if ended {
+            self.claims.insert(id, None);
+        }
+        if let Some(claim) = claim {
+            self.done.push(Done::Gone { id, claim, ended });
+        }
     }
 
     /// A job ends, and holds nothing when the open transaction is made.
@@ -137,6 +149,7 @@ impl Taken {
         for done in self.done.drain(..) {
             shared.apply(&done);
         }
+        self.claims.clear();
         self.removed.clear();
         if std::mem::take(&mut self.tidies) {
             shared.somebody_tidies = false;
@@ -146,6 +159,7 @@ impl Taken {
     /// The open transaction is not committed, as far as is known.
     pub(super) fn undone(&mut self) {
         self.done.clear();
+        self.claims.clear();
         self.jobs_ended.clear();
         if std::mem::take(&mut self.tidies) {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,13 +195,99 @@ impl Shared {
                     item.row = Some(row);
                 }
             }
-            Done::Gone { id, ended } => {
-                if let Some(item) = self.items.remove(&id)
-                    && ended
-                {
-                    self.claims.ended(item.claim);
+            Done::Gone { id, claim, ended } => {
+                if self.items.get(&id).is_some_and(|item| item.claim == claim) {
+                    self.items.remove(&id);
+                }
+                if ended {
+                    self.claims.ended(claim);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::item::Priority;
+    use crate::model::key::QueueId;
+    use crate::model::lifecycle::ItemState;
+
+    const JOB: JobNumber = JobNumber(1);
+
+    fn row() -> Row {
+        Row { queue: QueueId(1), state: ItemState::untouched(Priority::Normal, Timestamp::UNIX_EPOCH) }
+    }
+
+    /// Takes items, in a transaction of its own. Answers the row that names them.
+    fn take(taken: &mut Taken, items: &[i64]) -> i64 {
+        let claim = taken.name(JOB, items.len());
+        items.iter().for_each(|id| taken.took(ItemId(*id), row(), claim));
+        taken.committed();
+        claim
+    }
+
+    fn end(taken: &mut Taken, items: &[i64]) {
+        items.iter().for_each(|id| taken.gone(ItemId(*id), true));
+        taken.committed();
+    }
+
+    fn ended(taken: &Taken) -> Vec<i64> {
+        taken.shared().claims.ended_rows()
+    }
+
+    #[test]
+    fn a_row_has_ended_with_the_last_of_its_items_whoever_ends_them() {
+        let mut one = Taken::default();
+        let mut other = one.of_another();
+        let claim = take(&mut one, &[1, 2]);
+        end(&mut other, &[1]);
+        assert!(ended(&one).is_empty());
+        assert!(other.believed_row(ItemId(2)).is_some() && one.believed_row(ItemId(2)).is_none(), "once");
+        end(&mut one, &[2]);
+        assert_eq!(ended(&one), [claim]);
+    }
+
+    /// One gives an item back, and the other takes it again and is known first: what it holds is not counted as ended.
+    #[test]
+    fn what_was_taken_again_is_not_ended_by_who_gave_it_back() {
+        let mut one = Taken::default();
+        let mut other = one.of_another();
+        let first = take(&mut one, &[1]);
+        one.gone(ItemId(1), true);
+        let second = take(&mut other, &[1, 2]);
+        one.committed();
+        assert_eq!(ended(&one), [first]);
+        assert!(one.believed_row(ItemId(1)).is_some(), "as the other one left it");
+        end(&mut other, &[2]);
+        assert_eq!(ended(&one), [first], "1 is held still");
+        end(&mut one, &[1]);
+        assert_eq!(ended(&one), [first, second]);
+    }
+
+    #[test]
+    fn an_item_that_one_transaction_gives_back_and_takes_has_the_new_row() {
+        let mut taken = Taken::default();
+        let first = take(&mut taken, &[1]);
+        taken.gone(ItemId(1), true);
+        let second = take(&mut taken, &[1, 2]);
+        assert_eq!(ended(&taken), [first]);
+        end(&mut taken, &[1, 2]);
+        assert_eq!(ended(&taken), [first, second]);
+    }
+
+    #[test]
+    fn what_a_transaction_did_that_was_undone_nobody_knows() {
+        let mut one = Taken::default();
+        let other = one.of_another();
+        let claim = one.name(JOB, 1);
+        one.took(ItemId(1), row(), claim);
+        one.undone();
+        assert!(other.believed_row(ItemId(1)).is_none());
+        end(&mut one, &[1]);
+        assert!(ended(&one).is_empty());
     }
 }
