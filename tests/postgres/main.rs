@@ -312,6 +312,9 @@ async fn what_is_kept_for_a_robot_that_does_not_come_others_hear_of() {
         assert_eq!(nothing.items.len(), 0, "it has looked, and goes away");
         let mut nothing = there.report_and_take(Vec::new(), Some(take(works, 1))).await.taken.unwrap();
         here.add_queue_item(QUEUE, named(&n.to_string())).await.unwrap();
+        if n % 2 == 1 {
+            here.beat(looks).await.unwrap(); // somebody else comes, in the robot's stead
+        }
         let taken = async {
             loop {
                 there.wait_for_items(QUEUE, nothing.seen, std::time::Duration::from_secs(60)).await;

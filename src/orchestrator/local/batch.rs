@@ -23,7 +23,8 @@ use tokio::sync::oneshot;
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
 use super::changes::Changes;
-use super::inbox::{self, Batched, Inbox, Owed, Rest, Surroundings};
+use super::inbox::{Batched, Inbox, Rest, Surroundings};
+use super::owed::{self, Owed};
 use super::store::{Answer, Asked, Effects, Operations, Query, Store, Within};
 use crate::model::clock::Clock;
 
@@ -53,9 +54,11 @@ enum Way {
 struct Place {
     store: Box<dyn Store>,
     owed: Vec<Owed>,
-    /// What the last commit did, perhaps, of which nobody knows.
-    in_doubt: Vec<Owed>,
+    in_doubt: Vec<InDoubt>,
 }
+
+/// What a commit did, perhaps, of which nobody knows.
+type InDoubt = Vec<Owed>;
 
 /// The threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
 /// write-ahead log put away) when the last user of the store is gone.
@@ -245,8 +248,8 @@ struct Writer {
     inbox: Arc<Inbox>,
     /// What a robot was asked to tell the others, last.
     untold: Option<Rest>,
-    /// What its last commit did, perhaps, of which nobody knows.
-    in_doubt: Vec<Owed>,
+    /// In the order of the commits.
+    in_doubt: Vec<InDoubt>,
     /// It cannot reach the store, and leaves what comes to the others.
     is_away: bool,
     store: Box<dyn Store>,
@@ -275,11 +278,11 @@ impl Writer {
     /// processes did. False: the store is being closed.
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
-            if !self.is_away && !self.inbox.rests(self.number) {
+            let kept = self.store.kept();
+            if !self.is_away && !self.inbox.rests(self.number, kept.is_some()) {
                 return true;
             }
             let untold = self.untold.as_ref().is_some_and(|rest| !rest.is_told());
-            let kept = self.store.kept();
             let message = if untold {
                 messages.recv_timeout(TELL_AFTER)
             } else if let Some(kept) = kept {
@@ -355,7 +358,7 @@ impl Writer {
             among_others: self.store.is_among_others(),
         };
         self.inbox.committed(self.number, surroundings);
-        if wake {
+        if self.store.has_let_go() || wake {
             self.changes.happened();
         }
         let worth_another = owed.is_empty() && self.in_doubt.is_empty() || self.inbox.owe(owed);
@@ -375,18 +378,15 @@ impl Writer {
 
 /// What is to be undone of a commit of which nobody knew: nothing, if it was not made. Another writer may have given the same
 /// items to the same job since, and what it gave is not to be told from what this one would have given.
-fn look_back(store: &mut dyn Store, in_doubt: &mut Vec<Owed>) -> Vec<Owed> {
-    if in_doubt.is_empty() {
-        return Vec::new();
+fn look_back(store: &mut dyn Store, in_doubt: &mut Vec<InDoubt>) -> Vec<Owed> {
+    let mut made = Vec::new();
+    while !in_doubt.is_empty()
+        && let Ok(Ok(was_made)) = unless_panicking(|| store.was_made())
+    {
+        let first = in_doubt.remove(0);
+        made.extend(first.into_iter().filter(|_| was_made));
     }
-    match unless_panicking(|| store.was_made()) {
-        Ok(Ok(true)) => std::mem::take(in_doubt),
-        Ok(Ok(false)) => {
-            in_doubt.clear();
-            Vec::new()
-        }
-        Ok(Err(_)) | Err(_) => Vec::new(), // not known yet
-    }
+    made
 }
 
 /// Commits, and undoes first what is `owed`; what could not be undone is owed still, and what nobody knows of is in doubt.
@@ -394,7 +394,7 @@ fn look_back(store: &mut dyn Store, in_doubt: &mut Vec<Owed>) -> Vec<Owed> {
 fn commit(
     store: &mut dyn Store,
     owed: &mut Vec<Owed>,
-    in_doubt: &mut Vec<Owed>,
+    in_doubt: &mut Vec<InDoubt>,
     mut operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &dyn Clock,
@@ -417,7 +417,7 @@ fn commit(
         let mut undone = answers.drain(..owed.len());
         owed.retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| may_pass(&error))));
     }
-    in_doubt.extend(effects.in_doubt.into_iter().flat_map(inbox::undone));
+    in_doubt.extend(effects.in_doubt.map(|answers| answers.into_iter().flat_map(owed::undone).collect()));
     (answers, effects.wake)
 }
 

@@ -24,12 +24,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::super::{Report, Result};
+use super::super::Result;
 use super::batch::Message;
-use super::store::{Answer, Asked, Operation, Operations, Within};
-use crate::model::job::{JobEnd, JobState};
-use crate::model::key::{Claim, JobKey};
-use crate::model::result::TransactionResult;
+use super::owed::{Owed, undone};
+use super::store::{Answer, Asked, Operation, Operations};
 
 /// After so long somebody who waits is helped by another writer, if there is one: what the first is at takes a while.
 const HELPED_AFTER: Duration = Duration::from_millis(25);
@@ -72,6 +70,8 @@ struct Writer {
     is_idle: bool,
     /// It has committed, and is about to look whether there is more.
     looks_soon: bool,
+    /// It keeps something for whoever comes next.
+    keeps: bool,
     /// It cannot reach the store.
     is_away: bool,
     /// How much work its transaction has.
@@ -108,13 +108,6 @@ pub(super) struct Batched {
     pub(super) owed: Vec<Owed>,
 }
 
-/// What is to be undone, because nobody knows that it was done.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Owed {
-    GiveBack(Claim),
-    EndJob(JobKey),
-}
-
 /// Callers in the order of their operations.
 pub(super) struct Callers(Vec<Caller>);
 
@@ -137,8 +130,14 @@ struct Answers {
 
 impl Inbox {
     pub(super) fn new(writers: Vec<Sender<Message>>, enough: usize) -> Arc<Self> {
-        let writer =
-            |way| Writer { way: Some(way), is_idle: false, looks_soon: false, is_away: false, under_way: 0 };
+        let writer = |way| Writer {
+            way: Some(way),
+            is_idle: false,
+            looks_soon: false,
+            keeps: false,
+            is_away: false,
+            under_way: 0,
+        };
         let writers = writers.into_iter().map(writer).collect();
         let state = State {
             waiting: Vec::new(),
@@ -177,12 +176,12 @@ impl Inbox {
         }
     }
 
-    /// One of the writers has nothing to do, and waits. False: it has.
-    pub(super) fn rests(&self, writer: usize) -> bool {
+    /// One of the writers has nothing to do, and waits. False: it has. `keeps`: it keeps something for whoever comes next.
+    pub(super) fn rests(&self, writer: usize, keeps: bool) -> bool {
         let mut state = self.state();
         let rests = !state.has_work() || state.has_to_wait(writer);
         let writer = &mut state.writers[writer];
-        (writer.is_idle, writer.looks_soon, writer.under_way) = (rests, false, 0);
+        (writer.is_idle, writer.looks_soon, writer.keeps, writer.under_way) = (rests, false, keeps, 0);
         rests
     }
 
@@ -326,7 +325,7 @@ impl State {
             _ => false,
         };
         let is_robot = operations.iter().all(of_a_robot);
-        let work = operations.iter().map(|asked| asked.operation.work()).sum();
+        let work = operations.iter().map(|asked| asked.operation.work()).sum::<usize>().max(1);
         let caller = Caller { count: operations.len(), work, reply, is_robot };
         self.work_waiting += caller.work;
         self.waiting.push(Waiting { operations, caller });
@@ -369,9 +368,11 @@ impl State {
         if !self.has_work() || looks_soon || self.writers.iter().any(is_up) && !self.is_worth_another() {
             return;
         }
-        if let Some(idle) = self.writers.iter_mut().find(|writer| writer.is_idle) {
-            idle.is_idle = false;
-            idle.send(Message::Work);
+        let keeping = self.writers.iter().position(|writer| writer.is_idle && writer.keeps);
+        let idle = keeping.or_else(|| self.writers.iter().position(|writer| writer.is_idle));
+        if let Some(idle) = idle {
+            self.writers[idle].is_idle = false;
+            self.writers[idle].send(Message::Work);
         }
     }
 
@@ -468,31 +469,5 @@ impl Answers {
 impl Drop for Answers {
     fn drop(&mut self) {
         self.inbox.undo(self.unheard.drain(..));
-    }
-}
-
-/// Items taken for a caller who went away in the meantime go back into the queue, and a job that nobody
-/// knows of ends.
-pub(super) fn undone(unheard: Answer) -> Vec<Owed> {
-    match unheard {
-        Answer::Job(job) => vec![Owed::EndJob(job)],
-        Answer::Taken(took) => took.items.into_iter().map(|item| Owed::GiveBack(item.claim)).collect(),
-        Answer::Claimed(item) => vec![Owed::GiveBack(item.claim)],
-        _ => Vec::new(),
-    }
-}
-
-impl Owed {
-    pub(super) fn asked(self) -> Asked {
-        let operation = match self {
-            Self::GiveBack(claim) => {
-                Operation::Report(Report { claim, result: TransactionResult::GivenBack, progress: None })
-            }
-            Self::EndJob(job) => {
-                let info = Some("whoever started it went away".to_owned());
-                Operation::EndJob { job, end: JobEnd { info, ..JobState::Stopped.into() } }
-            }
-        };
-        Asked { within: Within::SHARED, operation }
     }
 }

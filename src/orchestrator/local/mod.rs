@@ -5,6 +5,7 @@
 //! | `batch.rs` | group commit: what waits becomes one transaction |
 //! | `changes.rs` | who waits for items, and how they hear that there may be some |
 //! | `inbox.rs` | callers hand their operations over together |
+//! | `owed.rs` | what is to be undone, because nobody heard of it |
 //! | `store.rs` | the trait of a store: operations, queries, answers |
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
 //! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
@@ -41,6 +42,7 @@ mod batch;
 mod changes;
 mod inbox;
 mod memory;
+mod owed;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]

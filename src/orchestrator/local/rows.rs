@@ -53,9 +53,14 @@ pub(crate) trait Rows: Send {
     }
     /// The next transaction that only reads need not come to an end when this is set.
     fn give_up_when(&mut self, _given_up: GivenUp) {}
-    /// Whether the last commit of which nobody knew may have been made. An error: that is not known yet.
+    /// Whether the first commit of which nobody knew, and of which this was not asked yet, may have been made. An error: that
+    /// is not known yet.
     fn was_made(&mut self) -> Result<bool> {
         Ok(true)
+    }
+    /// Whether others may take something now that was kept from them, since this was asked last.
+    fn has_let_go(&mut self) -> bool {
+        false
     }
     /// Whether the last transaction did what only one does at a time.
     fn is_one_at_a_time(&self) -> bool {

@@ -30,8 +30,8 @@ use crate::model::status::{ReviewStatus, Status};
 pub(crate) struct Effects {
     /// There may be something new to take.
     pub(crate) wake: bool,
-    /// What would have been answered, had it been known whether it was committed.
-    pub(crate) in_doubt: Vec<Answer>,
+    /// What would have been answered, had it been known whether it was committed. None: that is known.
+    pub(crate) in_doubt: Option<Vec<Answer>>,
 }
 
 /// Keeps queues, items and jobs.
@@ -60,13 +60,19 @@ pub(crate) trait Store: Send {
     /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
     fn abort(&mut self);
 
-    /// Whether the last commit of which nobody knew may have been made. Asked before anything else is done.
+    /// Whether the first commit of which nobody knew, and of which this was not asked yet, may have been made. Asked before
+    /// anything else is done.
     ///
     /// # Errors
     ///
     /// It is not known yet.
     fn was_made(&mut self) -> Result<bool> {
         Ok(true)
+    }
+
+    /// Whether others may take something now that was kept from them, since this was asked last.
+    fn has_let_go(&mut self) -> bool {
+        false
     }
 
     /// Whether the last commit did what only one transaction does at a time: another one would have waited for it.

@@ -54,6 +54,10 @@ impl<R: Rows> Store for R {
         Rows::was_made(self)
     }
 
+    fn has_let_go(&mut self) -> bool {
+        Rows::has_let_go(self)
+    }
+
     fn is_one_at_a_time(&self) -> bool {
         Rows::is_one_at_a_time(self)
     }
@@ -127,7 +131,7 @@ fn apply_all<R: Rows>(
                 return Ok(answers);
             };
             if error.kind() == ErrorKind::Unknown {
-                effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
+                effects.in_doubt = Some(answers.into_iter().filter_map(Result::ok).collect());
             }
             error
         }

@@ -64,11 +64,12 @@ impl Store for Stormy {
             Some(Weather::Unknown) => {
                 let answers = self.store.commit(operations, more, clock, effects);
                 let count = answers.len();
-                effects.in_doubt = answers.into_iter().filter_map(Result::ok).collect();
+                effects.in_doubt = Some(answers.into_iter().filter_map(Result::ok).collect());
                 lost(ErrorKind::Unknown, count)
             }
             Some(Weather::Undone) => {
-                effects.in_doubt = operations.iter().filter_map(|asked| self.would_take(asked)).collect();
+                effects.in_doubt =
+                    Some(operations.iter().filter_map(|asked| self.would_take(asked)).collect());
                 let count = operations.len();
                 lost(ErrorKind::Unknown, count)
             }

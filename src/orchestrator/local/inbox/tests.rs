@@ -4,7 +4,9 @@ use std::sync::mpsc::{Receiver, channel};
 
 use smallvec::smallvec;
 
+use super::super::store::Within;
 use super::*;
+use crate::model::key::JobKey;
 
 /// So many operations are worth a transaction of their own, where nobody else writes.
 const ENOUGH: usize = 32;
@@ -15,7 +17,7 @@ const ALONE: Surroundings = Surroundings { one_at_a_time: false, among_others: f
 fn two_writers() -> (Arc<Inbox>, [Receiver<Message>; 2]) {
     let ((first, heard_first), (second, heard_second)) = (channel(), channel());
     let inbox = Inbox::new(vec![first, second], 4 * ENOUGH);
-    assert!(inbox.rests(0) && inbox.rests(1), "nothing is there");
+    assert!(inbox.rests(0, false) && inbox.rests(1, false), "nothing is there");
     (inbox, [heard_first, heard_second])
 }
 
@@ -44,11 +46,11 @@ fn a_writer_that_is_idle_is_woken_when_enough_waits() {
     come(&inbox, 15);
     assert!(!is_woken(&first) && !is_woken(&second), "too little for a transaction of its own");
     assert!(inbox.begin(1, usize::MAX).operations.is_empty());
-    assert!(inbox.rests(1), "although something waits");
+    assert!(inbox.rests(1, false), "although something waits");
     come(&inbox, 1);
     assert!(!is_woken(&first) && is_woken(&second));
     assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 32);
-    assert!(!inbox.rests(0) || inbox.begin(0, usize::MAX).operations.is_empty());
+    assert!(!inbox.rests(0, false) || inbox.begin(0, usize::MAX).operations.is_empty());
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn who_has_waited_for_a_while_is_helped() {
     assert!(is_woken(&second));
     assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 6);
     come(&inbox, 1);
-    assert!(inbox.rests(1), "who comes later is not helped at once");
+    assert!(inbox.rests(1, false), "who comes later is not helped at once");
 }
 
 #[test]
@@ -78,14 +80,14 @@ fn each_writer_takes_its_share() {
     come(&inbox, 48);
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 80);
     assert_eq!(inbox.begin(1, usize::MAX).operations.len(), 0);
-    assert!(inbox.rests(1), "sixteen operations are not worth it");
+    assert!(inbox.rests(1, false), "sixteen operations are not worth it");
 }
 
 #[test]
 fn among_others_one_writer_does_more_before_another_one_begins() {
     let (inbox, [first, second]) = two_writers();
     inbox.committed(0, Surroundings { among_others: true, ..ALONE });
-    assert!(inbox.rests(0));
+    assert!(inbox.rests(0, false));
     come(&inbox, 63);
     assert!(is_woken(&first) && !is_woken(&second));
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 126);
@@ -113,14 +115,14 @@ fn a_writer_that_is_about_to_look_is_left_to_do_so() {
 fn what_is_done_one_at_a_time_one_writer_does() {
     let (inbox, [first, second]) = two_writers();
     inbox.committed(0, Surroundings { one_at_a_time: true, ..ALONE });
-    assert!(inbox.rests(0));
+    assert!(inbox.rests(0, false));
     come(&inbox, 64);
     assert!(is_woken(&first) && !is_woken(&second));
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 128);
     come(&inbox, 3);
     assert!(!is_woken(&second));
     assert!(inbox.begin(1, usize::MAX).operations.is_empty());
-    assert!(inbox.rests(1), "although something waits");
+    assert!(inbox.rests(1, false), "although something waits");
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 6);
     inbox.committed(0, ALONE);
     come(&inbox, 64);
@@ -131,7 +133,7 @@ fn what_is_done_one_at_a_time_one_writer_does() {
 #[test]
 fn a_writer_that_reaches_nothing_leaves_all_to_the_others() {
     let (inbox, [first, second]) = two_writers();
-    assert!(is_woken(&second) || inbox.rests(1));
+    assert!(is_woken(&second) || inbox.rests(1, false));
     inbox.begin(1, usize::MAX);
     inbox.is_away(1, true);
     come(&inbox, 64);
@@ -159,11 +161,11 @@ fn what_is_to_be_undone_is_not_left_for_later() {
     // It has just looked, and is about to wait.
     assert_eq!(inbox.begin(0, usize::MAX).owed.len(), 1);
     inbox.undo(std::iter::once(Ok(Answer::Job(job(2)))));
-    assert!(!inbox.rests(0));
+    assert!(!inbox.rests(0, false));
     let owed = inbox.begin(0, usize::MAX).owed;
     assert_eq!(owed.len(), 1);
     inbox.owe(owed);
-    assert!(inbox.rests(0), "what could not be undone is tried again after a while");
+    assert!(inbox.rests(0, false), "what could not be undone is tried again after a while");
 }
 
 #[test]
@@ -177,4 +179,22 @@ fn a_writer_that_may_take_long_keeps_no_work_from_the_others() {
     assert!(!is_woken(&second), "the first is about to look");
     inbox.is_away(0, true);
     assert!(is_woken(&second));
+}
+
+#[test]
+fn a_call_without_operations_is_answered() {
+    let (inbox, [first, _second]) = two_writers();
+    inbox.state().push(smallvec![], oneshot::channel().0);
+    assert!(is_woken(&first));
+    let Batched { operations, callers, .. } = inbox.begin(0, usize::MAX);
+    assert_eq!((operations.len(), callers.0.len()), (0, 1));
+    assert!(inbox.rests(0, false));
+}
+
+#[test]
+fn a_writer_that_keeps_something_is_woken_first() {
+    let (inbox, [first, second]) = two_writers();
+    assert!(inbox.rests(1, true));
+    come(&inbox, 1);
+    assert!(is_woken(&second) && !is_woken(&first));
 }

@@ -118,8 +118,12 @@ pub(super) struct Postgres {
     uncommitted: bool,
     /// A commit of which nobody knew what became of it. It may be under way still: nothing is done before it is over.
     unsettled: Option<Commit>,
-    /// What became of the last one of these.
-    was_made: Option<bool>,
+    /// Which of these were made, until it is asked.
+    settled: VecDeque<bool>,
+    /// The open transaction began with items that were kept for a robot.
+    has_kept: bool,
+    /// Something was kept, and is not any more.
+    has_let_go: bool,
     taken: Taken,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
@@ -225,7 +229,9 @@ impl Postgres {
             leaves_work: false,
             uncommitted: false,
             unsettled: None,
-            was_made: None,
+            settled: VecDeque::new(),
+            has_kept: false,
+            has_let_go: false,
             taken: Taken::default(),
             places: Vec::new(),
             fronts: HashMap::new(),

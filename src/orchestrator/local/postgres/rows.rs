@@ -56,8 +56,14 @@ impl Rows for Postgres {
     }
 
     fn was_made(&mut self) -> Result<bool> {
-        self.settle_late()?;
-        Ok(self.was_made.take().unwrap_or(true))
+        if self.settled.is_empty() {
+            self.settle_late()?;
+        }
+        Ok(self.settled.pop_front().unwrap_or(true))
+    }
+
+    fn has_let_go(&mut self) -> bool {
+        std::mem::take(&mut self.has_let_go)
     }
 
     fn is_one_at_a_time(&self) -> bool {

@@ -64,7 +64,8 @@ impl Postgres {
         if became == Became::Open {
             return Err(error::too_slow(self.session.address(), "to end a transaction"));
         }
-        (self.unsettled, self.was_made) = (None, Some(became == Became::Committed));
+        self.unsettled = None;
+        self.settled.push_back(became == Became::Committed);
         Ok(())
     }
 }

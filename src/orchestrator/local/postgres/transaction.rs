@@ -91,9 +91,11 @@ impl Postgres {
     fn go_on(&mut self, operations: &[Asked]) -> Result<Option<(Foresight, Begun)>> {
         let Some(foresight) = self.expected.asked.take() else { return Ok(None) };
         if !Foresight::suits(operations) {
-            self.give_up();
+            self.expected.asked = Some(foresight);
+            self.has_let_go |= self.give_up();
             return Ok(None);
         }
+        self.has_kept = foresight.claims();
         match self.session.go_on() {
             Some(Ok(begun)) => Ok(Some((foresight, begun))),
             Some(Err(error)) if self.session.is_open() => {
@@ -123,6 +125,7 @@ impl Postgres {
 
     pub(super) fn commit_all(&mut self) -> Result<()> {
         self.insert_added()?;
+        self.let_go(); // what was kept for a robot that did not come is for anybody
         self.taken.tidy_up(&mut self.session)?;
         if self.leaves_work {
             let channel = self.session.address().channel();
@@ -147,11 +150,19 @@ impl Postgres {
     }
 
     pub(super) fn undo(&mut self) {
+        self.let_go();
         self.taken.undone();
         self.forget_transaction();
         self.expected.asked = None;
         if self.session.is_open() && self.session.undo().is_err() {
             self.session.close();
+        }
+    }
+
+    /// Items that were kept for a robot are free when the open transaction ends, unless it has taken some.
+    fn let_go(&mut self) {
+        if std::mem::take(&mut self.has_kept) && !self.taken.takes_any() {
+            (self.has_let_go, self.leaves_work) = (true, true);
         }
     }
 
