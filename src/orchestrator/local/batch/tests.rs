@@ -28,12 +28,15 @@ enum Weather {
     Unavailable,
 }
 
+type WereMade = Arc<Mutex<Option<VecDeque<bool>>>>;
+
 /// A store in memory whose commits go as it is told.
 struct Stormy {
     store: Memory,
     forecast: Arc<Mutex<VecDeque<Weather>>>,
-    /// Whether the last commit of which nobody knew was made; none: that is not known yet.
-    was_made: Arc<Mutex<Option<bool>>>,
+    /// Whether the commits of which nobody knew were made, in their order; those that are not named were. None: nobody knows
+    /// yet.
+    were_made: WereMade,
 }
 
 impl Stormy {
@@ -79,8 +82,10 @@ impl Store for Stormy {
     fn abort(&mut self) {}
 
     fn was_made(&mut self) -> Result<bool> {
-        let was_made = *self.was_made.lock().unwrap();
-        was_made.ok_or_else(|| OrchestratorError::new(ErrorKind::Unavailable, "nobody knows yet"))
+        match &mut *self.were_made.lock().unwrap() {
+            Some(were_made) => Ok(were_made.pop_front().unwrap_or(true)),
+            None => Err(OrchestratorError::new(ErrorKind::Unavailable, "nobody knows yet")),
+        }
     }
 
     fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
@@ -98,15 +103,13 @@ async fn prepared(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather])) {
     (local, job, forecast)
 }
 
-/// The same, and whether the last commit of which nobody knew was made: it may have been, unless the test says so.
-async fn prepared_and_told(
-    on_threads: bool,
-) -> (Local, JobKey, impl Fn(&[Weather]), Arc<Mutex<Option<bool>>>) {
+/// The same, and whether the commits of which nobody knew were made: they may have been, unless the test says so.
+async fn prepared_and_told(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather]), WereMade) {
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
     let forecast = Arc::new(Mutex::new(VecDeque::new()));
-    let was_made = Arc::new(Mutex::new(Some(true)));
+    let were_made = Arc::new(Mutex::new(Some(VecDeque::new())));
     let store =
-        Box::new(Stormy { store: Memory::new(), forecast: forecast.clone(), was_made: was_made.clone() });
+        Box::new(Stormy { store: Memory::new(), forecast: forecast.clone(), were_made: were_made.clone() });
     let batch = if on_threads {
         let readers: [Box<dyn Store>; 2] = [Box::new(Memory::new()), Box::new(Memory::new())];
         Batch::on_threads(vec![store], readers, &(clock.clone() as Arc<dyn Clock>), 1).unwrap()
@@ -117,7 +120,7 @@ async fn prepared_and_told(
     local.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
     local.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
     let job = local.start_job(new_job()).await.unwrap();
-    (local, job, move |weather: &[Weather]| forecast.lock().unwrap().extend(weather), was_made)
+    (local, job, move |weather: &[Weather]| forecast.lock().unwrap().extend(weather), were_made)
 }
 
 fn new_job() -> NewJob {
@@ -211,8 +214,8 @@ async fn a_job_that_nobody_knows_of_ends() {
 #[tokio::test]
 async fn what_was_not_made_is_not_undone_when_that_is_known() {
     for on_threads in [false, true] {
-        let (local, job, forecast, was_made) = prepared_and_told(on_threads).await;
-        *was_made.lock().unwrap() = None;
+        let (local, job, forecast, were_made) = prepared_and_told(on_threads).await;
+        *were_made.lock().unwrap() = None;
         forecast(&[Weather::Undone]);
         assert_eq!(take(&local, job).await.unwrap_err().kind(), ErrorKind::Unknown);
         let taking = Take { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
@@ -222,7 +225,7 @@ async fn what_was_not_made_is_not_undone_when_that_is_known() {
             (ItemId(1), 2),
             "the claim that was in doubt"
         );
-        *was_made.lock().unwrap() = Some(false);
+        *were_made.lock().unwrap() = Some([false].into());
         for _ in 0..3 {
             local.beat(job).await.unwrap();
         }
@@ -231,5 +234,27 @@ async fn what_was_not_made_is_not_undone_when_that_is_known() {
         let report = Report { claim: taken[0].claim, result, progress: None };
         let recorded = local.report_and_take(vec![report], None).await.reports.pop().unwrap();
         assert_eq!(recorded.unwrap(), Status::Successful);
+    }
+}
+
+/// It may become known what became of one commit when nobody knows yet of the next.
+#[tokio::test]
+async fn each_commit_of_which_nobody_knew_is_told_apart() {
+    for on_threads in [false, true] {
+        for (weather, fates) in [
+            ([Weather::Unknown, Weather::Undone], [true, false]),
+            ([Weather::Undone, Weather::Unknown], [false, true]),
+        ] {
+            let (local, job, forecast, were_made) = prepared_and_told(on_threads).await;
+            *were_made.lock().unwrap() = None;
+            forecast(&weather);
+            for _ in weather {
+                assert_eq!(take(&local, job).await.unwrap_err().kind(), ErrorKind::Unknown);
+            }
+            assert_eq!(take(&local, job).await.unwrap(), 0, "it is held, by whom nobody knows");
+            *were_made.lock().unwrap() = Some(fates.into());
+            local.beat(job).await.unwrap();
+            assert_eq!(take(&local, job).await.unwrap(), 1, "{fates:?}: what was taken was given back");
+        }
     }
 }
