@@ -159,6 +159,19 @@ async fn taken(store: &Local, count: usize) -> (JobKey, Vec<Claim>) {
     (job, items.into_iter().map(|item| item.claim).collect())
 }
 
+/// So many calls at the same time; each succeeds.
+async fn add_at_once(store: &Local, count: u32) {
+    let adding: Vec<_> = (0..count)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.add_queue_item(QUEUE, named(&n.to_string())).await })
+        })
+        .collect();
+    for adding in adding {
+        adding.await.unwrap().expect("an item that is added");
+    }
+}
+
 async fn report(store: Local, claim: Claim) -> performer::orchestrator::Result<Status> {
     let report = Report { claim, result: ok(), progress: None };
     store.report_and_take(vec![report], None).await.reports.pop().unwrap()
@@ -189,15 +202,7 @@ async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
     until_waiting(&schema, 1).await;
     // The other connection takes all that comes, one call after the other and many at once.
     assert_eq!(report(1).await.unwrap(), Status::Successful);
-    let adding: Vec<_> = (0..50)
-        .map(|n: u32| {
-            let store = store.clone();
-            tokio::spawn(async move { store.add_queue_item(QUEUE, named(&n.to_string())).await })
-        })
-        .collect();
-    for adding in adding {
-        adding.await.unwrap().unwrap();
-    }
+    add_at_once(&store, 50).await;
     assert_eq!(store.beat(job).await.unwrap(), JobState::Running);
     assert!(!kept.is_finished());
     transaction.commit().await.unwrap();
@@ -284,15 +289,7 @@ async fn where_there_is_room_for_one_connection_that_writes_one_does_everything(
     while schema.run(&heard).len() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let adding: Vec<_> = (0..200)
-        .map(|n: u32| {
-            let store = store.clone();
-            tokio::spawn(async move { store.add_queue_item(QUEUE, named(&n.to_string())).await })
-        })
-        .collect();
-    for adding in adding {
-        adding.await.unwrap().expect("nobody is told of a connection that is not needed");
-    }
+    add_at_once(&store, 200).await;
     assert_eq!(schema.run("SELECT count(*) FROM {schema}.item"), [[Some("200".to_owned())]]);
     drop(store);
     while !schema.run(&heard).is_empty() {

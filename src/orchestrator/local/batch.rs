@@ -331,14 +331,14 @@ impl Writer {
     /// Everything that is in the inbox, or its share of that, in one transaction. Answers whether there may be more.
     fn commit(&mut self) -> bool {
         if self.number > 0 || !self.in_doubt.is_empty() {
-            self.inbox.is_away(self.number, true); // it may take a while, and the others do not wait for it
+            self.inbox.set_away(self.number, true); // it may take a while, and the others do not wait for it
             // The first one answers, whatever the answer is.
             self.is_away = self.number > 0 && !self.store.is_reachable();
             if self.is_away {
                 return false;
             }
             self.inbox.owe(look_back(&mut *self.store, &mut self.in_doubt));
-            self.inbox.is_away(self.number, false);
+            self.inbox.set_away(self.number, false);
         }
         let Batched { operations, mut callers, mut owed } = self.inbox.begin(self.number, MOST_OPERATIONS);
         if operations.is_empty() && owed.is_empty() {

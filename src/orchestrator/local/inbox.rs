@@ -185,8 +185,8 @@ impl Inbox {
         rests
     }
 
-    /// Whether one of the writers cannot reach the store: the others share what comes.
-    pub(super) fn is_away(&self, writer: usize, is_away: bool) {
+    /// One of the writers cannot reach the store, and the others share what comes; or it can again.
+    pub(super) fn set_away(&self, writer: usize, is_away: bool) {
         let mut state = self.state();
         let writer = &mut state.writers[writer];
         (writer.is_away, writer.looks_soon, writer.under_way) = (is_away, false, 0);
@@ -211,18 +211,13 @@ impl Inbox {
             state.push(operations, reply);
             state.writers.len() > 1
         };
-        let in_time = match may_be_helped {
-            true => tokio::time::timeout(HELPED_AFTER, &mut told).await.ok(),
-            false => None,
-        };
-        let told = match in_time {
-            Some(told) => told,
-            None => {
-                if may_be_helped {
-                    self.state().help();
-                }
-                told.await
-            }
+        let told = if !may_be_helped {
+            told.await
+        } else if let Ok(told) = tokio::time::timeout(HELPED_AFTER, &mut told).await {
+            told
+        } else {
+            self.state().help();
+            told.await
         };
         Some(match told.ok()? {
             Told::Own(answers) => answers.heard(),

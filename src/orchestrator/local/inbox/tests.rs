@@ -135,7 +135,7 @@ fn a_writer_that_reaches_nothing_leaves_all_to_the_others() {
     let (inbox, [first, second]) = two_writers();
     assert!(is_woken(&second) || inbox.rests(1, false));
     inbox.begin(1, usize::MAX);
-    inbox.is_away(1, true);
+    inbox.set_away(1, true);
     come(&inbox, 64);
     assert!(is_woken(&first) && !is_woken(&second));
     assert_eq!(inbox.begin(0, usize::MAX).operations.len(), 128);
@@ -177,7 +177,7 @@ fn a_writer_that_may_take_long_keeps_no_work_from_the_others() {
     inbox.committed(0, ALONE);
     come(&inbox, 1);
     assert!(!is_woken(&second), "the first is about to look");
-    inbox.is_away(0, true);
+    inbox.set_away(0, true);
     assert!(is_woken(&second));
 }
 

@@ -176,13 +176,12 @@ pub(super) struct Claiming {
 impl Postgres {
     /// `now`: where the database's clock does not decide.
     pub(super) fn claim(&mut self, ask: Ask, now: Option<Timestamp>) -> (Claiming, Vec<Question>) {
-        let names = [self.lock_name(MARKED), self.lock_name(QUEUES)];
-        let own = self.listener.as_ref().map(|(listener, _)| listener.processes()).unwrap_or_default();
+        let looks = self.fronts.entry(ask.queue).or_default().is_time_to_look();
+        let locks = looks.then(|| self.ask_locks());
         let front = self.fronts.entry(ask.queue).or_default();
         let from_a_floor = front.first.is_some();
         let promote = (!from_a_floor).then(|| promote(ask, now));
-        let look = front.look(ask.queue, names, own);
-        let looks = look.is_some();
+        let look = locks.map(|locks| front.look(ask.queue, locks));
         let walk = front.walk(ask, now);
         let questions: Vec<_> = promote.into_iter().chain(look.into_iter().flatten()).chain([walk]).collect();
         (Claiming { ask, now, questions: questions.len(), looks, from_a_floor }, questions)
@@ -202,6 +201,13 @@ impl Postgres {
         }
         front.walked(rows.len());
         order::offered(&mut self.session, &rows)
+    }
+
+    fn ask_locks(&self) -> Question {
+        let own = self.listener.as_ref().map(|(listener, _)| listener.processes()).unwrap_or_default();
+        let values: Vec<Value> =
+            vec![Box::new(self.lock_name(MARKED)), Box::new(self.lock_name(QUEUES)), Box::new(own)];
+        Question { sql: MARKS.into(), values }
     }
 
     /// Whether other processes write at the same time.
@@ -275,20 +281,21 @@ impl Front {
         (self.walks, self.items) = (self.walks + 1, self.items + items);
     }
 
-    /// The questions that tell where the front is now, if it is time to ask. In this order, each by itself.
-    fn look(&self, queue: i64, [marks, queues]: [String; 2], own: Vec<i32>) -> Option<[Question; LOOK]> {
-        if self.looked && self.walks < WALKS && self.items < ITEMS {
-            return None;
-        }
+    fn is_time_to_look(&self) -> bool {
+        !self.looked || self.walks >= WALKS || self.items >= ITEMS
+    }
+
+    /// The questions that tell where the front is now. In this order, each by itself.
+    fn look(&self, queue: i64, locks: Question) -> [Question; LOOK] {
         let [high, normal, low] = self.floors;
-        Some([
+        [
             Question { sql: LAST.into(), values: Vec::new() },
-            Question { sql: MARKS.into(), values: vec![Box::new(marks), Box::new(queues), Box::new(own)] },
+            locks,
             Question {
                 sql: FIRSTS.into(),
                 values: vec![Box::new(queue), Box::new(high), Box::new(normal), Box::new(low)],
             },
-        ])
+        ]
     }
 
     /// What was answered to these questions. Answers whether others were seen at work.

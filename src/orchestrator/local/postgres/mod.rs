@@ -102,8 +102,8 @@ pub(super) struct Postgres {
     queues: QueuesLock,
     /// Queues of which no other transaction may add a reference until this one ends.
     references: Vec<QueueId>,
-    /// The open transaction, or the last one, has something for itself until it ends.
-    had_alone: bool,
+    /// The open transaction, or the last one, does what only one does at a time.
+    one_at_a_time: bool,
     /// References that the open transaction has added.
     added_references: HashSet<(QueueId, String)>,
     /// New items that are not inserted yet.
@@ -220,7 +220,7 @@ impl Postgres {
             writes: false,
             queues: QueuesLock::None,
             references: Vec::new(),
-            had_alone: false,
+            one_at_a_time: false,
             added_references: HashSet::new(),
             added: Added::default(),
             ids: VecDeque::new(),
@@ -323,7 +323,7 @@ impl Postgres {
 
     fn lock_alone(&mut self, what: &str) -> Result<()> {
         const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-        self.had_alone = true;
+        self.one_at_a_time = true;
         self.session.later(SQL, &[&self.lock_name(what)])
     }
 

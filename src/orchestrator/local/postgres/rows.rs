@@ -67,7 +67,7 @@ impl Rows for Postgres {
     }
 
     fn is_one_at_a_time(&self) -> bool {
-        self.had_alone
+        self.one_at_a_time
     }
 
     fn is_among_others(&self) -> bool {
@@ -181,7 +181,7 @@ impl Rows for Postgres {
     }
 
     fn starts(&mut self, queue: QueueId) -> Result<Starts> {
-        self.had_alone = true;
+        self.one_at_a_time = true;
         let name = self.lock_name(&format!("starts/{}", queue.0));
         let (starts, counted) = fleet::starts(&mut self.session, queue, &name)?;
         self.counted = Some((queue, counted));

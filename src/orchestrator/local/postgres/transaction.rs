@@ -3,7 +3,7 @@
 //! Where calls follow closely upon each other, as those of robots do, the next transaction is begun behind the commit of this
 //! one: the statements that it begins with travel together with COMMIT, and the server answers them while robots work. So it is
 //! where items were added and a robot waits for some: it is told, and comes for them. When nobody comes soon, the transaction is
-//! given up: it keeps a job as it is, and queues, and what a robot was expected for.
+//! given up: it keeps jobs from ending, queues as they are, and what a robot was expected for.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Postgres {
             self.fronts.clear(); // what was seen in a transaction that was undone never was
         }
         self.forget_transaction();
-        self.had_alone = false;
+        self.one_at_a_time = false;
         let expected = &mut self.expected;
         expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEPT);
         expected.like = Foresight::like(operations);
