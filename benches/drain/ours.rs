@@ -61,7 +61,11 @@ async fn sqlite(folder: &Path) -> Arc<dyn Administration> {
 }
 
 pub async fn fill(orchestrator: &Arc<dyn Administration>, count: usize) -> Duration {
-    let items: Vec<_> = (0..count).map(|_| NewQueueItem::new(content())).collect();
+    fill_with(orchestrator, (0..count).map(|_| NewQueueItem::new(content())).collect()).await
+}
+
+pub async fn fill_with(orchestrator: &Arc<dyn Administration>, items: Vec<NewQueueItem>) -> Duration {
+    let count = items.len();
     let started = Instant::now();
     let added =
         orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.expect("added");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use performer::orchestrator::local::Local;
 use performer::prelude::*;
 use tokio::runtime::Runtime;
@@ -15,8 +16,8 @@ use tokio::runtime::Runtime;
 use self::plain::Plain;
 use super::measure::{Bar, Bench, Unit, median, print_line, rate};
 use super::ours::{
-    QUEUE, ROUNDS, content, content_text, drain, each, fill, latency, latency_from_another_process, limit,
-    runtime,
+    QUEUE, ROUNDS, content, content_text, drain, each, fill, fill_with, latency,
+    latency_from_another_process, limit, runtime,
 };
 
 const VARIABLE: &str = "PERFORMER_TEST_POSTGRES";
@@ -71,7 +72,7 @@ pub fn all(bench: &Bench) {
     single_calls(bench, &runtime, &server);
     adds(bench, &runtime, &server);
     full(bench, &runtime, &server);
-    held_horizon(bench, &runtime, &server);
+    held_horizons(bench, &runtime, &server);
 }
 
 fn drains(bench: &Bench, runtime: &Runtime, server: &str) {
@@ -278,28 +279,69 @@ fn full(bench: &Bench, runtime: &Runtime, server: &str) {
     });
 }
 
+/// Longer than it takes to add the items of one round.
+const DEFERRED_BY: Duration = Duration::from_millis(1_500);
+
+/// What waits beside an old snapshot.
+#[derive(Clone, Copy)]
+enum Waiting {
+    Plain,
+    /// With DueDates in any order.
+    Due,
+    /// Until its DeferDate.
+    Deferred,
+    /// In a queue with limits that nobody comes near.
+    Limited,
+}
+
+impl Waiting {
+    fn item(self) -> NewQueueItem {
+        let item = NewQueueItem::new(content());
+        let within_days = || Duration::from_secs(fastrand::u64(..200_000));
+        match self {
+            Self::Plain | Self::Limited => item,
+            Self::Due => item.due_date(Timestamp::now() + within_days()),
+            Self::Deferred => item.defer_date(Timestamp::now() + DEFERRED_BY),
+        }
+    }
+}
+
 /// Claims beside a session that holds an old snapshot, so that nothing that was deleted can be cleaned up: how fast they
 /// are in the end, against the beginning.
-fn held_horizon(bench: &Bench, runtime: &Runtime, server: &str) {
-    const PART: usize = 10_000;
+fn held_horizons(bench: &Bench, runtime: &Runtime, server: &str) {
+    held_horizon(bench, runtime, server, "postgres.horizon.held", Waiting::Plain);
+    held_horizon(bench, runtime, server, "postgres.horizon.held.due", Waiting::Due);
+    held_horizon(bench, runtime, server, "postgres.horizon.held.deferred", Waiting::Deferred);
+    held_horizon(bench, runtime, server, "postgres.horizon.held.limited", Waiting::Limited);
+}
+
+fn held_horizon(bench: &Bench, runtime: &Runtime, server: &str, name: &str, waiting: Waiting) {
     const LOOKED_AT: usize = 5;
-    if !bench.wants("postgres.horizon.held") {
+    if !bench.wants(name) {
         return;
     }
-    let seconds = std::env::var("PERFORMER_HORIZON_SECONDS").ok().and_then(|text| text.parse().ok());
-    let time = Duration::from_secs(seconds.unwrap_or(60));
+    let number = |variable| std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    let time = Duration::from_secs(number("PERFORMER_HORIZON_SECONDS").unwrap_or(60));
+    let part = number("PERFORMER_HORIZON_PART").map_or(10_000, |part| part as usize);
     let schema = Schema::new(server);
     let store = runtime.block_on(open(&schema));
+    if matches!(waiting, Waiting::Limited) {
+        runtime.block_on(limit(&*store));
+    }
     let _holder = plain::Snapshot::hold(runtime, server);
     let started = Instant::now();
     let mut rates = Vec::new();
     let shows = std::env::var_os("PERFORMER_HORIZON_SHOW").is_some();
     while started.elapsed() < time || rates.len() < 2 * LOOKED_AT {
         runtime.block_on(async {
-            let added = fill(&store, PART).await;
-            rates.push(rate(PART, drain(store.clone(), PART, 0).await));
+            let items: Vec<_> = (0..part).map(|_| waiting.item()).collect();
+            let added = fill_with(&store, items).await;
+            if matches!(waiting, Waiting::Deferred) {
+                tokio::time::sleep(DEFERRED_BY).await;
+            }
+            rates.push(rate(part, drain(store.clone(), part, 0).await));
             if shows {
-                let (after, adds) = (started.elapsed().as_secs(), rate(PART, added));
+                let (after, adds) = (started.elapsed().as_secs(), rate(part, added));
                 let drains = rates.last().copied().unwrap_or_default();
                 println!("  after {after} s: {adds:.0}/s added, {drains:.0}/s drained");
             }
@@ -307,5 +349,5 @@ fn held_horizon(bench: &Bench, runtime: &Runtime, server: &str) {
     }
     let last = rates.len() - LOOKED_AT;
     let (first, last) = (median(&mut rates[..LOOKED_AT].to_vec()), median(&mut rates[last..].to_vec()));
-    print_line("postgres.horizon.held", Unit::PerSecond, Bar::AtLeast(0.8), last, first);
+    print_line(name, Unit::PerSecond, Bar::AtLeast(0.8), last, first);
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use performer::jiff::Timestamp;
 use performer::model::clock::Clock as _;
-use performer::{ItemEdit, Priority};
+use performer::model::selection::SelectionKey;
+use performer::{ItemEdit, Priority, QueueItem};
 use tokio_postgres::{Client, NoTls};
 
 use super::*;
@@ -41,7 +43,7 @@ impl Fleet {
         assert!(added.unwrap().failed.is_empty());
     }
 
-    async fn add(&self, item: NewQueueItem) -> performer::QueueItem {
+    async fn add(&self, item: NewQueueItem) -> QueueItem {
         self.others.add_queue_item(QUEUE, item).await.unwrap()
     }
 
@@ -120,4 +122,139 @@ async fn what_comes_of_age_comes_in_its_turn() {
     fleet.add(named("new")).await;
     fleet.clock.advance(Duration::from_secs(61));
     assert_eq!(fleet.next(9).await, ["deferred", "new"]);
+}
+
+/// Wherever it is just being looked again.
+#[tokio::test]
+async fn what_came_of_age_before_its_commit_is_not_passed() {
+    let fleet = Fleet::new().await;
+    let mut client = fleet.client().await;
+    for takes in 16..32 {
+        let transaction = client.transaction().await.unwrap();
+        let late = named("late").defer_date(fleet.clock.now() + Duration::from_secs(5));
+        fleet.others.add_queue_item_in(&transaction, QUEUE, late).await.unwrap();
+        fleet.clock.advance(Duration::from_secs(10));
+        for _ in 0..takes {
+            fleet.add(named("meanwhile")).await;
+            assert_eq!(fleet.next(1).await, ["meanwhile"]);
+        }
+        transaction.commit().await.unwrap();
+        fleet.add(named("last")).await;
+        assert_eq!(fleet.next(2).await, ["late", "last"]);
+    }
+}
+
+/// What waits, as one who sees everything would say.
+#[derive(Default)]
+struct Waiting(Vec<QueueItem>);
+
+impl Waiting {
+    /// The first that are ready, in their order; they wait no longer.
+    fn take(&mut self, count: usize, now: Timestamp) -> Vec<performer::ItemId> {
+        let key = |item: &QueueItem| SelectionKey::new(item.priority, item.due_date, item.id);
+        let is_ready = |item: &QueueItem| item.defer_date.is_none_or(|until| until <= now);
+        let mut ready: Vec<_> = self.0.iter().filter(|item| is_ready(item)).map(key).collect();
+        ready.sort();
+        ready.truncate(count);
+        let taken: Vec<_> = ready.iter().map(SelectionKey::id).collect();
+        self.0.retain(|item| !taken.contains(&item.id));
+        taken
+    }
+}
+
+/// An item of any kind.
+fn any_item(random: &mut fastrand::Rng, now: Timestamp) -> NewQueueItem {
+    let priorities = [Priority::High, Priority::Normal, Priority::Low];
+    let mut soon = |most: u64| now + Duration::from_secs(random.u64(1..most));
+    let (due, deferred) = (soon(10_000), soon(100));
+    let mut item = named("any").priority(priorities[random.usize(..3)]);
+    if random.u8(..3) == 0 {
+        item = item.due_date(due);
+    }
+    if random.u8(..4) == 0 {
+        item = item.defer_date(deferred);
+    }
+    item
+}
+
+/// Some add and others take, give back, edit and wait; some of the transactions that add are made long after they began.
+async fn anything_happens(fleet: &Fleet, seed: u64) {
+    const STEPS: usize = 250;
+    let (mut random, mut waiting, mut held) =
+        (fastrand::Rng::with_seed(seed), Waiting::default(), Vec::new());
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(fleet.client().await);
+    }
+    let (mut clients, mut open) = (clients.iter_mut(), Vec::new());
+    for step in 0..STEPS {
+        let now = fleet.clock.now();
+        match random.u8(..16) {
+            0..5 => waiting.0.push(fleet.add(any_item(&mut random, now)).await),
+            5 => {
+                if let Some(client) = clients.next() {
+                    open.push((client.transaction().await.unwrap(), Vec::new()));
+                }
+            }
+            6 if !open.is_empty() => {
+                let at = random.usize(..open.len());
+                let (transaction, added) = &mut open[at];
+                let item = any_item(&mut random, now);
+                added.push(fleet.others.add_queue_item_in(transaction, QUEUE, item).await.unwrap());
+            }
+            7 if !open.is_empty() => {
+                let (transaction, added) = open.swap_remove(random.usize(..open.len()));
+                transaction.commit().await.unwrap();
+                waiting.0.extend(added);
+            }
+            8 if !held.is_empty() => {
+                let claimed: ClaimedItem = held.swap_remove(random.usize(..held.len()));
+                let report = Report { claim: claimed.claim, result: given_back(), progress: None };
+                let reported = fleet.others.report_and_take(vec![report], None).await;
+                assert!(reported.reports[0].is_ok());
+                waiting.0.push(*claimed.item);
+            }
+            9 if !waiting.0.is_empty() => {
+                let at = random.usize(..waiting.0.len());
+                let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
+                fleet.others.edit_queue_item(waiting.0[at].id, edit).await.unwrap();
+                waiting.0[at].priority = Priority::High;
+            }
+            10 => fleet.clock.advance(Duration::from_secs(random.u64(1..30))),
+            11 if random.u8(..8) == 0 => {
+                // More than are looked up one by one.
+                let mut adding = tokio::task::JoinSet::new();
+                for _ in 0..2_500 {
+                    let due = now + Duration::from_secs(random.u64(1..10_000));
+                    let (others, item) = (fleet.others.clone(), named("burst").due_date(due));
+                    adding.spawn(async move { others.add_queue_item(QUEUE, item).await.unwrap() });
+                }
+                waiting.0.extend(adding.join_all().await);
+            }
+            _ => {
+                let count = random.usize(1..6);
+                let taken = fleet.take(count).await;
+                let ids: Vec<_> = taken.iter().map(|claimed| claimed.item.id).collect();
+                assert_eq!(ids, waiting.take(count, now), "seed {seed}, step {step}");
+                held.extend(taken);
+            }
+        }
+    }
+    fleet.clock.advance(Duration::from_secs(200));
+    loop {
+        let expected = waiting.take(100, fleet.clock.now());
+        let taken: Vec<_> = fleet.take(100).await.iter().map(|claimed| claimed.item.id).collect();
+        assert_eq!(taken, expected, "seed {seed}, in the end");
+        if expected.is_empty() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_the_first_that_can_be_seen_is_taken_first() {
+    let fleet = Fleet::new().await;
+    for seed in 0..12 {
+        anything_happens(&fleet, seed).await;
+    }
 }

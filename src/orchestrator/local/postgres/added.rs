@@ -45,8 +45,8 @@ const SQL: &str = "WITH added AS (SELECT * FROM unnest($1::bigint[], $2::bigint[
      $12::uuid[], $13::text[], $14::smallint[], $15::smallint[], $16::bigint[]) \
      AS t (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, holds_reference, unique_key, \
      reference, content, creator_job, parent_operation_id, source, rank, due_at)), \
-     ready AS (INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
-     SELECT queue_id, rank, due_at, id, false FROM added WHERE rank IS NOT NULL) \
+     ready AS (INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) \
+     SELECT queue_id, rank, due_at, id, false, CASE WHEN rank < 3 THEN id END FROM added WHERE rank IS NOT NULL) \
      INSERT INTO item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, holds_reference, \
      unique_key, reference, content, creator_job, parent_operation_id, source) \
      SELECT id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, holds_reference, unique_key, \
@@ -117,7 +117,8 @@ impl Added {
         const ITEMS: &str = "COPY item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
              holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
              FROM STDIN BINARY";
-        const READY: &str = "COPY item_ready (queue_id, rank, due_date, item_id, touched) FROM STDIN BINARY";
+        const READY: &str =
+            "COPY item_ready (queue_id, rank, due_date, item_id, touched, entered) FROM STDIN BINARY";
         const ITEM: [Type; 14] = [
             Type::INT8,
             Type::INT8,
@@ -134,7 +135,7 @@ impl Added {
             Type::TEXT,
             Type::INT2,
         ];
-        const PLACE: [Type; 5] = [Type::INT8, Type::INT2, Type::INT8, Type::INT8, Type::BOOL];
+        const PLACE: [Type; 6] = [Type::INT8, Type::INT2, Type::INT8, Type::INT8, Type::BOOL, Type::INT8];
         let items = (0..self.id.len()).map(|at| -> [&(dyn ToSql + Sync); 14] {
             [
                 &self.id[at],
@@ -154,9 +155,10 @@ impl Added {
             ]
         });
         session.copy(ITEMS, &ITEM, items)?;
-        let ready = (0..self.id.len()).filter_map(|at| -> Option<[&(dyn ToSql + Sync); 5]> {
+        let entered: Vec<_> = self.id.iter().zip(&self.due_date).map(|(id, due)| due.map(|_| *id)).collect();
+        let ready = (0..self.id.len()).filter_map(|at| -> Option<[&(dyn ToSql + Sync); 6]> {
             let rank = self.rank[at].as_ref()?;
-            Some([&self.queue_id[at], rank, &self.due_at[at], &self.id[at], &false])
+            Some([&self.queue_id[at], rank, &self.due_at[at], &self.id[at], &false, &entered[at]])
         });
         session.copy(READY, &PLACE, ready)
     }

@@ -6,7 +6,7 @@ use super::columns::get;
 use super::session::Session;
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_fronts.sql"),
     include_str!("migrations/0006_counters.sql"),
     include_str!("migrations/0007_job_locks.sql"),
+    include_str!("migrations/0008_entries.sql"),
 ];
 
 /// The oldest version of PostgreSQL that is known to do.

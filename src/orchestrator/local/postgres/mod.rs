@@ -14,7 +14,7 @@
 //! | `item.rs` | one item, as people see it |
 //! | `added.rs` | new items, inserted together |
 //! | `order.rs` | what waits, and in which order |
-//! | `front.rs` | claims: walks along what waits, and where they begin |
+//! | `front.rs`, `floors.rs` | claims: where walks along what waits begin, and the walks |
 //! | `claims.rs` | what jobs hold |
 //! | `taken.rs` | what this process took, as it left it |
 //! | `counters.rs` | how many items of a queue are in which state |
@@ -62,6 +62,7 @@ mod connect;
 mod counters;
 mod error;
 mod fleet;
+mod floors;
 mod foresee;
 mod front;
 mod item;

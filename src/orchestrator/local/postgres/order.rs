@@ -31,8 +31,31 @@ pub(super) enum Comes {
     New,
     /// The same, and it has a row in `item_state` already.
     NewWithState,
-    /// With a number that it had before: it was given back, edited, or its DeferDate has come.
-    Again,
+    /// With a number that it had before: it was given back, or edited. The transaction has said that it draws numbers.
+    Again(Numbers),
+}
+
+/// Which numbers tell when something was entered that was not new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// Each has one of its own, drawn as if for a new item.
+    Drawn,
+    /// The one that was drawn last, where there must be no gaps between the numbers of new items.
+    Last,
+}
+
+/// The number of what is entered; whether one is drawn for it is a value. (The last one is not below any that another
+/// transaction has seen to be the last.)
+macro_rules! number {
+    ($is_drawn:literal) => {
+        concat!("CASE WHEN ", $is_drawn, " THEN nextval('item_id') ELSE (SELECT last_value FROM item_id) END")
+    };
+}
+
+impl Numbers {
+    fn are_drawn(self) -> bool {
+        self == Self::Drawn
+    }
 }
 
 /// An item begins to wait, if it is one that does.
@@ -44,23 +67,37 @@ pub(super) fn place(
     now: Timestamp,
     comes: Comes,
 ) -> Result<()> {
-    let (touched, returned) = (comes != Comes::New, comes == Comes::Again);
+    const NEW_IS_READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) \
+                                VALUES ($1, $2, $3, $4, $5, CASE WHEN $2::smallint < 3 THEN $4::bigint END)";
+    const READY_AGAIN: &str = concat!(
+        "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) VALUES ($1, $2, $3, $4, true, ",
+        number!("$5"),
+        ")"
+    );
+    const NEW_IS_DEFERRED: &str = "INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched, \
+                                   entered) VALUES ($1, $2, $3, $4, $5, $6, $3)";
+    const DEFERRED_AGAIN: &str = concat!(
+        "INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched, entered) \
+         VALUES ($1, $2, $3, $4, $5, true, ",
+        number!("$6"),
+        ")"
+    );
     if state.status != Status::New {
         return Ok(());
     }
-    match state.defer_date.filter(|_| is_deferred(state, now)) {
-        None => {
-            const READY: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, returned) \
-                                 VALUES ($1, $2, $3, $4, $5, $6)";
-            session.later(READY, &[&queue.0, &rank_of(state), &due_date(state), &id.0, &touched, &returned])
+    let (rank, due_date, touched) = (rank_of(state), due_date(state), comes != Comes::New);
+    match (state.defer_date.filter(|_| is_deferred(state, now)).map(date), comes) {
+        (None, Comes::New | Comes::NewWithState) => {
+            session.later(NEW_IS_READY, &[&queue.0, &rank, &due_date, &id.0, &touched])
         }
-        Some(defer_date) => {
-            const DEFERRED: &str = "INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched) \
-                                    VALUES ($1, $2, $3, $4, $5, $6)";
-            session.later(
-                DEFERRED,
-                &[&queue.0, &date(defer_date), &id.0, &rank_of(state), &due_date(state), &touched],
-            )
+        (None, Comes::Again(numbers)) => {
+            session.later(READY_AGAIN, &[&queue.0, &rank, &due_date, &id.0, &numbers.are_drawn()])
+        }
+        (Some(until), Comes::New | Comes::NewWithState) => {
+            session.later(NEW_IS_DEFERRED, &[&queue.0, &until, &id.0, &rank, &due_date, &touched])
+        }
+        (Some(until), Comes::Again(numbers)) => {
+            session.later(DEFERRED_AGAIN, &[&queue.0, &until, &id.0, &rank, &due_date, &numbers.are_drawn()])
         }
     }
 }
@@ -137,13 +174,26 @@ pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &It
     }
 }
 
-/// Items whose DeferDate has come join those that are ready; those that somebody is changing do so later.
-pub(super) const PROMOTE: &str = "WITH due AS (DELETE FROM item_deferred WHERE (queue_id, defer_date, item_id) IN \
-     (SELECT queue_id, defer_date, item_id FROM item_deferred WHERE queue_id = $1 AND defer_date <= coalesce($2, transaction_timestamp()) \
-     ORDER BY defer_date, item_id LIMIT 10000 FOR UPDATE SKIP LOCKED) \
+/// Items whose DeferDate has come join those that are ready; those that somebody is changing do so later. They are looked for
+/// from a DeferDate on, and among those with a lower one that were entered since that was the first. Numbers are drawn when it
+/// has been said that they are.
+pub(super) const PROMOTE: &str = concat!(
+    "WITH due AS MATERIALIZED (SELECT ctid AS place FROM item_deferred WHERE queue_id = $1 \
+     AND defer_date >= coalesce($3::timestamptz, '-infinity') AND defer_date <= coalesce($2, transaction_timestamp()) \
+     ORDER BY defer_date, item_id LIMIT 10000 FOR UPDATE SKIP LOCKED), \
+     late AS MATERIALIZED (SELECT ctid AS place FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $4 \
+     AND defer_date < coalesce($3::timestamptz, '-infinity') AND defer_date <= coalesce($2, transaction_timestamp()) \
+     LIMIT 10000 FOR UPDATE SKIP LOCKED), \
+     ripe AS MATERIALIZED (SELECT place FROM due UNION ALL SELECT place FROM late), \
+     marked AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(hashtext($5), \
+     ((last_value >> 8) & 2147483647)::integer) FROM item_id WHERE EXISTS (SELECT 1 FROM ripe)), \
+     gone AS (DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(SELECT place FROM ripe)) \
      RETURNING queue_id, rank, due_date, item_id, touched) \
-     INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, returned) \
-     SELECT queue_id, rank, due_date, item_id, touched, true FROM due";
+     INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) \
+     SELECT queue_id, rank, due_date, item_id, touched, ",
+    number!("$6"),
+    " FROM marked CROSS JOIN gone"
+);
 
 /// The walk for references that begin like this: it goes on until it has found enough.
 const STARTS_WITH: &str = concat!(
@@ -158,6 +208,7 @@ const STARTS_WITH: &str = concat!(
 );
 
 /// Items that may be handed out and have such references, in the order of the model; they are locked. And where they stand.
+/// What has come of age is among those that are ready already.
 pub(super) fn next_with_references(
     session: &mut Session,
     ask: &NextItems<'_>,
@@ -168,7 +219,6 @@ pub(super) fn next_with_references(
     if text.contains('\0') {
         return Ok((Vec::new(), Vec::new())); // no reference has it, and PostgreSQL does not take it
     }
-    session.later(PROMOTE, &[&queue, &ask.now])?;
     match filter {
         ReferenceFilter::StartsWith(text) => {
             let rows = session.query(STARTS_WITH, &[&queue, &count, text])?;

@@ -238,7 +238,10 @@ impl Rows for Postgres {
         let offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
         let (items, places) = match (offered, ask.reference) {
             (Some(offered), _) => offered.items,
-            (None, Some(filter)) => order::next_with_references(&mut self.session, ask, filter)?,
+            (None, Some(filter)) => {
+                self.promote(Ask::of(ask), ask.now)?;
+                order::next_with_references(&mut self.session, ask, filter)?
+            }
             (None, None) => {
                 let (claiming, questions) = self.claim(Ask::of(ask), Some(ask.now));
                 let answers = self.session.ask(&questions)?;
@@ -262,8 +265,12 @@ impl Rows for Postgres {
     ) -> Result<bool> {
         self.insert_added()?;
         self.offered = None;
-        self.leaves_work |= written.state.status == Status::New;
-        let done = write::write(&mut self.session, id, queue, before, written)?;
+        if written.state.status == Status::New {
+            self.leaves_work = true;
+            self.mark()?;
+        }
+        let numbers = self.numbers();
+        let done = write::write(&mut self.session, id, queue, before, written, numbers)?;
         let row = Row { queue, state: *written.state };
         match (before.status, written.state.status) {
             (Status::InProgress, Status::InProgress) if done => self.taken.changed(id, row),

@@ -12,7 +12,7 @@ use super::super::super::Result;
 use super::super::rows::{Copy, TakenRow, Written};
 use super::super::store::Taker;
 use super::columns::{RowPlace, date, get, signed, text, uuid};
-use super::order::{self, Comes, Place};
+use super::order::{self, Comes, Numbers, Place};
 use super::session::{Question, Session, Values};
 use super::taken::Taken;
 use crate::model::content::{Analytics, Output};
@@ -68,6 +68,7 @@ pub(super) fn write(
     queue: QueueId,
     before: &ItemState,
     written: &Written<'_>,
+    numbers: Numbers,
 ) -> Result<bool> {
     let state = written.state;
     let done = match (before.status, state.status) {
@@ -81,7 +82,7 @@ pub(super) fn write(
         return Ok(false);
     }
     order::displace(session, queue, id, before)?;
-    order::place(session, queue, id, state, written.now, Comes::Again)?;
+    order::place(session, queue, id, state, written.now, Comes::Again(numbers))?;
     let dates_stay = (state.priority, state.due_date, state.defer_date)
         == (before.priority, before.due_date, before.defer_date);
     if !dates_stay || state.holds_reference != before.holds_reference {

@@ -1,0 +1,330 @@
+//! Keys before which nothing waits in a queue, and the walks along what waits from there on.
+//!
+//! Why they hold is said in `front.rs`.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::super::super::Result;
+use super::columns::{get, new_item_columns};
+use super::order::{self, Ask, Numbers};
+use super::session::{Question, Value};
+
+/// Ranks of items without a DueDate, by priority (model::selection).
+const FIRST_RANK: i16 = 3;
+const RANKS: usize = 3;
+
+/// Where more wait than this before a floor, or the oldest of them is so old, the floor is moved back: they would be sorted with
+/// each claim.
+const MANY_BEFORE: i64 = 2_000;
+const LONG_AGO: i64 = 100_000;
+
+/// What was entered since and stands before the floor of its rank.
+macro_rules! before_the_floors {
+    ($entered:literal, $high:literal, $normal:literal, $low:literal, $due:literal) => {
+        concat!(
+            "FROM item_ready WHERE queue_id + 0 = $1 AND entered >= ",
+            $entered,
+            " AND CASE rank WHEN 3 THEN item_id < ",
+            $high,
+            " WHEN 4 THEN item_id < ",
+            $normal,
+            " WHEN 5 THEN item_id < ",
+            $low,
+            " ELSE (rank, due_date, item_id) < ",
+            $due,
+            " END"
+        )
+    };
+}
+
+/// The first that waits, by rank, each from its floor on; what was entered since and stands before that; and the same of what
+/// is deferred, as far as its DeferDate has come.
+const FIRSTS: &str = concat!(
+    "SELECT \
+     (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $2 \
+     ORDER BY item_id LIMIT 1), \
+     (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $3 \
+     ORDER BY item_id LIMIT 1), \
+     (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0 AND item_id >= $4 \
+     ORDER BY item_id LIMIT 1), \
+     due.rank, due.due_date, due.item_id, \
+     before.many, before.entered, before.rank, before.due_date, before.high, before.normal, before.low, \
+     coalesce((SELECT defer_date FROM item_deferred WHERE queue_id = $1 AND defer_date >= coalesce($9::timestamptz, '-infinity') \
+     AND defer_date <= coalesce($10, transaction_timestamp()) ORDER BY defer_date LIMIT 1), $10, transaction_timestamp()), \
+     (SELECT min(entered) FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $8 \
+     AND defer_date < coalesce($9::timestamptz, '-infinity')) \
+     FROM (SELECT count(*) AS many, min(entered) AS entered, min(rank) AS rank, min(due_date) FILTER (WHERE rank < 3) AS due_date, \
+     min(item_id) FILTER (WHERE rank = 3) AS high, min(item_id) FILTER (WHERE rank = 4) AS normal, \
+     min(item_id) FILTER (WHERE rank = 5) AS low ",
+    before_the_floors!("$8", "$2", "$3", "$4", "($5::smallint, $6::bigint, $7::bigint)"),
+    ") AS before LEFT JOIN (SELECT rank, due_date, item_id FROM item_ready WHERE queue_id = $1 AND rank < 3 \
+     AND (rank, due_date, item_id) >= ($5::smallint, $6::bigint, $7::bigint) \
+     ORDER BY rank, due_date, item_id LIMIT 1) AS due ON true"
+);
+
+/// What is read of the items that a walk has locked. They are found in the right order, nearly always, and sorted here where
+/// they are not: the database would do that each time. Nothing ever happened to most of what waits, and nothing is read of
+/// that: of the others, all is read afterwards.
+macro_rules! of_next {
+    () => {
+        concat!(
+            new_item_columns!(),
+            ", next.place, next.touched, item.root_id IS NOT NULL FROM next JOIN item ON item.id = next.item_id"
+        )
+    };
+}
+
+/// The columns of `item_ready` that a walk is about.
+macro_rules! waiting {
+    () => {
+        "SELECT ctid AS place, rank, due_date, item_id, touched FROM item_ready WHERE queue_id = $1"
+    };
+}
+
+/// One walk along `item_ready`. The index is sorted as the model sorts items, so nothing is sorted and the walk ends when
+/// enough is locked, whatever else the queue holds. What another transaction is taking is passed over. The walk and the locks
+/// come first; only what was locked is looked up.
+const FROM_THE_BEGINNING: &str = concat!(
+    "WITH next AS MATERIALIZED (",
+    waiting!(),
+    " ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
+    of_next!()
+);
+
+/// The same from the floor of a rank on. Nothing, if anything comes before that, or may: something with a number was entered
+/// since, or a DeferDate has come.
+const FROM_A_FLOOR: &str = concat!(
+    "WITH next AS MATERIALIZED (",
+    waiting!(),
+    " AND (rank, due_date, item_id) >= ($3::smallint, 0::bigint, $4::bigint) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id + 0 = $1 AND entered >= $11) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3 \
+     AND (rank, due_date, item_id) >= ($8::smallint, $9::bigint, $10::bigint)) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $5) \
+     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $6) \
+     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 \
+     AND defer_date >= $12 AND defer_date <= coalesce($7, transaction_timestamp())) \
+     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $11 AND defer_date < $12) \
+     ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
+    of_next!()
+);
+
+/// What stands before the floors, of some ranks: it is found first and locked when it is its turn.
+macro_rules! locked_before {
+    ($ranks:literal) => {
+        concat!(
+            "SELECT item_ready.ctid AS place, item_ready.rank, item_ready.due_date, item_ready.item_id, item_ready.touched \
+             FROM before JOIN item_ready ON item_ready.ctid = before.place WHERE before.rank ",
+            $ranks,
+            " ORDER BY before.rank, before.due_date, before.item_id"
+        )
+    };
+}
+
+/// The same along one rank after the other, each from its floor on; and, first of each, what stands before that.
+const FROM_ALL_FLOORS: &str = concat!(
+    "WITH before AS MATERIALIZED (SELECT ctid AS place, rank, due_date, item_id ",
+    before_the_floors!("$9", "$3", "$4", "$5", "($6::smallint, $7::bigint, $8::bigint)"),
+    "), due_before AS MATERIALIZED (",
+    locked_before!("< 3"),
+    " LIMIT $2 FOR UPDATE OF item_ready SKIP LOCKED), \
+     due AS MATERIALIZED (",
+    waiting!(),
+    " AND rank < 3 AND (rank, due_date, item_id) >= ($6::smallint, $7::bigint, $8::bigint) \
+     ORDER BY rank, due_date, item_id LIMIT $2 - (SELECT count(*) FROM due_before) FOR UPDATE SKIP LOCKED), \
+     after_due AS MATERIALIZED (SELECT $2 - (SELECT count(*) FROM due_before) - (SELECT count(*) FROM due) AS many), \
+     high_before AS MATERIALIZED (",
+    locked_before!("= 3"),
+    " LIMIT (SELECT many FROM after_due) FOR UPDATE OF item_ready SKIP LOCKED), \
+     high AS MATERIALIZED (",
+    waiting!(),
+    " AND rank = 3 AND due_date = 0 AND item_id >= $3 ORDER BY item_id \
+     LIMIT (SELECT many FROM after_due) - (SELECT count(*) FROM high_before) FOR UPDATE SKIP LOCKED), \
+     after_high AS MATERIALIZED (SELECT many - (SELECT count(*) FROM high_before) - (SELECT count(*) FROM high) AS many \
+     FROM after_due), \
+     normal_before AS MATERIALIZED (",
+    locked_before!("= 4"),
+    " LIMIT (SELECT many FROM after_high) FOR UPDATE OF item_ready SKIP LOCKED), \
+     normal AS MATERIALIZED (",
+    waiting!(),
+    " AND rank = 4 AND due_date = 0 AND item_id >= $4 ORDER BY item_id \
+     LIMIT (SELECT many FROM after_high) - (SELECT count(*) FROM normal_before) FOR UPDATE SKIP LOCKED), \
+     after_normal AS MATERIALIZED (SELECT many - (SELECT count(*) FROM normal_before) - (SELECT count(*) FROM normal) AS many \
+     FROM after_high), \
+     low_before AS MATERIALIZED (",
+    locked_before!("= 5"),
+    " LIMIT (SELECT many FROM after_normal) FOR UPDATE OF item_ready SKIP LOCKED), \
+     low AS MATERIALIZED (",
+    waiting!(),
+    " AND rank = 5 AND due_date = 0 AND item_id >= $5 ORDER BY item_id \
+     LIMIT (SELECT many FROM after_normal) - (SELECT count(*) FROM low_before) FOR UPDATE SKIP LOCKED), \
+     next AS (SELECT * FROM due_before UNION ALL SELECT * FROM due UNION ALL SELECT * FROM high_before \
+     UNION ALL SELECT * FROM high UNION ALL SELECT * FROM normal_before UNION ALL SELECT * FROM normal \
+     UNION ALL SELECT * FROM low_before UNION ALL SELECT * FROM low) SELECT ",
+    of_next!()
+);
+
+/// The part of a key in front of everything, and one behind all items with a DueDate.
+const FIRST_KEY: Key = (0, i64::MIN, i64::MIN);
+const BEHIND_DUE: Key = (FIRST_RANK, 0, 0);
+
+/// Rank, DueDate, number: as in `item_ready`.
+type Key = (i16, i64, i64);
+
+/// What is known of what waits in a queue.
+#[derive(Debug)]
+pub(super) struct Floors {
+    /// What was entered with a lower number waits nowhere before the floors.
+    since: i64,
+    /// By priority, without a DueDate.
+    plain: [i64; RANKS],
+    /// With a DueDate.
+    due: Key,
+    /// The DeferDate of what is deferred. None: anywhere.
+    deferred: Option<Timestamp>,
+}
+
+/// Nothing is known.
+impl Default for Floors {
+    fn default() -> Self {
+        Self { since: 0, plain: [0; RANKS], due: FIRST_KEY, deferred: None }
+    }
+}
+
+/// What was seen to wait.
+pub(super) enum Waits {
+    Nothing,
+    /// Items without a DueDate, of this priority and behind it, which stand where their numbers are.
+    From(usize),
+    /// Others, too.
+    Anywhere,
+}
+
+/// The walk that finds something wherever it is.
+pub(super) fn from_the_beginning(Ask { queue, count }: Ask) -> Question {
+    Question { sql: FROM_THE_BEGINNING.into(), values: vec![Box::new(queue), Box::new(count)] }
+}
+
+impl Floors {
+    /// The walk along the items of a priority without a DueDate, and those behind it. Nothing, where anything may come before.
+    pub(super) fn from(&self, first: usize, Ask { queue, count }: Ask, now: Option<Timestamp>) -> Question {
+        let rank = FIRST_RANK + i16::try_from(first).unwrap_or(0);
+        // Of the ranks from this one on, the walk itself tells.
+        let before = |at: usize| if at < first { self.plain[at] } else { i64::MAX };
+        let (high, normal) = (before(0), before(1));
+        let values: Vec<Value> = vec![
+            Box::new(queue),
+            Box::new(count),
+            Box::new(rank),
+            Box::new(self.plain[first]),
+            Box::new(high),
+            Box::new(normal),
+            Box::new(now),
+            Box::new(self.due.0),
+            Box::new(self.due.1),
+            Box::new(self.due.2),
+            Box::new(self.since),
+            Box::new(self.deferred),
+        ];
+        Question { sql: FROM_A_FLOOR.into(), values }
+    }
+
+    /// The walk that passes over nothing.
+    pub(super) fn along_all(&self, Ask { queue, count }: Ask) -> Question {
+        let [high, normal, low] = self.plain;
+        let values: Vec<Value> = vec![
+            Box::new(queue),
+            Box::new(count),
+            Box::new(high),
+            Box::new(normal),
+            Box::new(low),
+            Box::new(self.due.0),
+            Box::new(self.due.1),
+            Box::new(self.due.2),
+            Box::new(self.since),
+        ];
+        Question { sql: FROM_ALL_FLOORS.into(), values }
+    }
+
+    /// What has come of age is ready. `marked`: what the marks are called of those who draw numbers.
+    pub(super) fn promote(
+        &self,
+        queue: i64,
+        now: Option<Timestamp>,
+        marked: String,
+        numbers: Numbers,
+    ) -> Question {
+        let values: Vec<Value> = vec![
+            Box::new(queue),
+            Box::new(now),
+            Box::new(self.deferred),
+            Box::new(self.since),
+            Box::new(marked),
+            Box::new(numbers == Numbers::Drawn),
+        ];
+        Question { sql: order::PROMOTE.into(), values }
+    }
+
+    /// The question that tells where they are now.
+    pub(super) fn look(&self, queue: i64, now: Option<Timestamp>) -> Question {
+        let [high, normal, low] = self.plain;
+        let values: Vec<Value> = vec![
+            Box::new(queue),
+            Box::new(high),
+            Box::new(normal),
+            Box::new(low),
+            Box::new(self.due.0),
+            Box::new(self.due.1),
+            Box::new(self.due.2),
+            Box::new(self.since),
+            Box::new(self.deferred),
+            Box::new(now),
+        ];
+        Question { sql: FIRSTS.into(), values }
+    }
+
+    /// What was answered to that. `safe`: before it was asked, all that has a lower number was there to be seen, or was not and
+    /// will not be.
+    pub(super) fn see(&mut self, firsts: &Row, safe: i64) -> Result<Waits> {
+        let mut first = None;
+        for at in (0..RANKS).rev() {
+            let waits: Option<i64> = get(firsts, at)?;
+            self.plain[at] = self.plain[at].max(waits.map_or(safe, |waiting| waiting.min(safe)));
+            first = waits.map(|_| at).or(first);
+        }
+        let due: Option<i16> = get(firsts, 3)?;
+        self.due = match due {
+            Some(rank) => (rank, get(firsts, 4)?, get(firsts, 5)?),
+            None => BEHIND_DUE,
+        };
+        self.deferred = self.deferred.max(Some(get(firsts, 13)?));
+        let (before, oldest): (i64, Option<i64>) = (get(firsts, 6)?, get(firsts, 7)?);
+        let oldest = oldest.unwrap_or(safe).min(safe);
+        self.since = if before > MANY_BEFORE || safe - oldest > LONG_AGO {
+            self.move_back(firsts)?;
+            safe
+        } else {
+            oldest.max(self.since)
+        };
+        let deferred_before: Option<i64> = get(firsts, 14)?;
+        self.since = deferred_before.map_or(self.since, |oldest| oldest.min(self.since));
+        Ok(match first {
+            _ if due.is_some() || before > 0 => Waits::Anywhere,
+            Some(first) => Waits::From(first),
+            None => Waits::Nothing,
+        })
+    }
+
+    /// No floor is behind anything that waits.
+    fn move_back(&mut self, firsts: &Row) -> Result<()> {
+        let (rank, due_date): (Option<i16>, Option<i64>) = (get(firsts, 8)?, get(firsts, 9)?);
+        if let (Some(rank), Some(due_date)) = (rank, due_date) {
+            self.due = self.due.min((rank, due_date, i64::MIN));
+        }
+        for (at, floor) in self.plain.iter_mut().enumerate() {
+            *floor = get::<Option<i64>>(firsts, 10 + at)?.map_or(*floor, |first| first.min(*floor));
+        }
+        Ok(())
+    }
+}
