@@ -3,6 +3,7 @@
 //! Each connection has a row of its own for each queue, because the row is locked until the commit is on disk, and one row
 //! for all would let one commit happen at a time. Each commit changes it, and beside a transaction that keeps an old snapshot
 //! all of its versions stay, and are passed by whoever changes it. So a connection gives its row another number from time to time.
+//! Which numbers there are is in a table of its own, for whoever adds them up.
 
 use tokio_postgres::Row;
 
@@ -20,7 +21,7 @@ pub(super) const SUM: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum
      coalesce(sum(successful), 0)::bigint, coalesce(sum(business_exceptions), 0)::bigint, \
      coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
      coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
-     FROM queue_statistics WHERE queue_id = $1";
+     FROM queue_shard JOIN queue_statistics USING (queue_id, shard) WHERE queue_id = $1";
 
 pub(super) fn statistics(session: &mut Session, queue: QueueId) -> Result<QueueStatistics> {
     read(session.query_opt(SUM, &[&queue.0])?.as_ref())
@@ -41,18 +42,17 @@ pub(super) fn read(row: Option<&Row>) -> Result<QueueStatistics> {
 }
 
 pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
-    const SQL: &str = "INSERT INTO queue_statistics (queue_id, shard, new, in_progress, successful, \
-         business_exceptions, application_exceptions, retried, abandoned, deleted) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (queue_id, shard) DO UPDATE SET \
-         new = queue_statistics.new + excluded.new, \
-         in_progress = queue_statistics.in_progress + excluded.in_progress, \
-         successful = queue_statistics.successful + excluded.successful, \
-         business_exceptions = queue_statistics.business_exceptions + excluded.business_exceptions, \
-         application_exceptions = queue_statistics.application_exceptions + excluded.application_exceptions, \
-         retried = queue_statistics.retried + excluded.retried, \
-         abandoned = queue_statistics.abandoned + excluded.abandoned, \
-         deleted = queue_statistics.deleted + excluded.deleted";
-    const MOVE: &str = "UPDATE queue_statistics SET shard = $3 WHERE queue_id = $1 AND shard = $2";
+    const SQL: &str = "WITH changed AS (UPDATE queue_statistics SET new = new + $3, in_progress = in_progress + $4, \
+         successful = successful + $5, business_exceptions = business_exceptions + $6, \
+         application_exceptions = application_exceptions + $7, retried = retried + $8, abandoned = abandoned + $9, \
+         deleted = deleted + $10 WHERE queue_id = $1 AND shard = $2 RETURNING 1), \
+         made AS (INSERT INTO queue_statistics (queue_id, shard, new, in_progress, successful, business_exceptions, \
+         application_exceptions, retried, abandoned, deleted) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+         WHERE NOT EXISTS (SELECT 1 FROM changed) RETURNING queue_id, shard) \
+         INSERT INTO queue_shard (queue_id, shard) SELECT queue_id, shard FROM made";
+    const MOVE: &str = "WITH moved AS (UPDATE queue_statistics SET shard = $3 WHERE queue_id = $1 AND shard = $2 \
+         RETURNING queue_id, shard), gone AS (DELETE FROM queue_shard WHERE queue_id = $1 AND shard = $2) \
+         INSERT INTO queue_shard (queue_id, shard) SELECT queue_id, shard FROM moved";
     // Whoever works in somebody else's transaction has one to itself: that transaction may stay open for a while.
     let shard = if session.is_lent() {
         shard_apart(session, queue)?
@@ -91,14 +91,18 @@ fn shard_apart(session: &mut Session, queue: QueueId) -> Result<i64> {
 /// Adds up the rows of connections that are gone, perhaps: those that nobody has locked, where there are many. A connection
 /// whose row is gone makes a new one.
 pub(super) fn add_up(session: &mut Session) -> Result<()> {
-    let rows = format!("{}.queue_statistics", session.address().quoted_schema());
+    let schema = session.address().quoted_schema();
+    let (rows, shards) = (format!("{schema}.queue_statistics"), format!("{schema}.queue_shard"));
     let shard = fastrand::i64(0..);
     session.batch(&format!(
         "WITH gone AS (DELETE FROM {rows} WHERE (queue_id, shard) IN (SELECT queue_id, shard FROM {rows} WHERE shard >= 0 \
          AND queue_id IN (SELECT queue_id FROM {rows} GROUP BY queue_id HAVING count(*) > {MANY}) FOR UPDATE SKIP LOCKED) \
-         RETURNING *) INSERT INTO {rows} (queue_id, shard, new, in_progress, successful, business_exceptions, \
+         RETURNING *), unlisted AS (DELETE FROM {shards} USING gone \
+         WHERE {shards}.queue_id = gone.queue_id AND {shards}.shard = gone.shard), \
+         sum AS (INSERT INTO {rows} (queue_id, shard, new, in_progress, successful, business_exceptions, \
          application_exceptions, retried, abandoned, deleted) \
          SELECT queue_id, {shard}, sum(new), sum(in_progress), sum(successful), sum(business_exceptions), \
-         sum(application_exceptions), sum(retried), sum(abandoned), sum(deleted) FROM gone GROUP BY queue_id"
+         sum(application_exceptions), sum(retried), sum(abandoned), sum(deleted) FROM gone GROUP BY queue_id \
+         RETURNING queue_id, shard) INSERT INTO {shards} (queue_id, shard) SELECT queue_id, shard FROM sum"
     ))
 }

@@ -114,7 +114,7 @@ pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) 
 /// queue, which are asked for next.
 pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Result<(Starts, QueueStatistics)> {
     const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    const SQL: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1";
+    const SQL: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1 ORDER BY number DESC LIMIT 1";
     let answers = session.together(&[(LOCK, &[&name]), (SQL, &[&queue.0]), (counters::SUM, &[&queue.0])])?;
     let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
     let starts = first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))?;
@@ -122,7 +122,10 @@ pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Resul
 }
 
 pub(super) fn write_starts(session: &mut Session, queue: QueueId, starts: &Starts) -> Result<()> {
-    const SQL: &str = "INSERT INTO queue_starts (queue_id, starts) VALUES ($1, $2) \
-                       ON CONFLICT (queue_id) DO UPDATE SET starts = $2";
+    const SQL: &str = "WITH last AS MATERIALIZED (SELECT number FROM queue_starts WHERE queue_id = $1 \
+         ORDER BY number DESC LIMIT 1), gone AS (DELETE FROM queue_starts WHERE queue_id = $1 \
+         AND number = (SELECT number FROM last)) \
+         INSERT INTO queue_starts (queue_id, number, starts) \
+         SELECT $1, coalesce((SELECT number FROM last), 0) + 1, $2";
     session.later(SQL, &[&queue.0, &as_json(starts)?])
 }
