@@ -144,6 +144,72 @@ async fn what_came_of_age_before_its_commit_is_not_passed() {
     }
 }
 
+impl Fleet {
+    /// Adds many with DueDates in any order. Answers the DueDates, the first of them first; items are named by them.
+    async fn burst(&self, count: usize) -> Vec<String> {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut dues: Vec<u64> = (0..count).map(|_| random.u64(1_000_000..2_000_000)).collect();
+        let due = |seconds: &u64| {
+            let at = self.clock.now() + Duration::from_secs(*seconds);
+            named(&seconds.to_string()).due_date(at)
+        };
+        for items in dues.chunks(10_000) {
+            let (items, all) = (items.iter().map(due).collect(), performer::CommitType::AllOrNothing);
+            let added = self.others.bulk_add_queue_items(QUEUE, all, items).await.unwrap();
+            assert!(added.failed.is_empty());
+        }
+        dues.sort_unstable();
+        dues.iter().map(u64::to_string).collect()
+    }
+}
+
+#[tokio::test]
+async fn of_more_than_are_remembered_the_first_come_first() {
+    let fleet = Fleet::new().await;
+    let mut expected = fleet.burst(1_000).await;
+    for _ in 0..10 {
+        assert_eq!(fleet.next(50).await, expected.drain(..50).collect::<Vec<_>>());
+    }
+    // Those that are remembered by now among them.
+    expected.extend(fleet.burst(60_000).await);
+    expected.sort_unstable();
+    for _ in 0..20 {
+        assert_eq!(fleet.next(50).await, expected.drain(..50).collect::<Vec<_>>());
+    }
+    fleet.add(named("first of all").due_date(fleet.clock.now())).await;
+    assert_eq!(fleet.next(1).await, ["first of all"]);
+}
+
+/// Each of four remembers many, and the others take most of them.
+#[tokio::test]
+async fn what_several_remember_each_is_handed_out_once_and_in_order() {
+    const COUNT: usize = 4_000;
+    let fleet = Fleet::new().await;
+    let expected = fleet.burst(COUNT).await;
+    let mut claiming = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let store = Local::postgres_with_clock(&fleet.schema.url, fleet.clock.clone()).await.unwrap();
+        claiming.spawn(async move {
+            let job = store.start_job(new_job()).await.unwrap();
+            let mut claimed: Vec<String> = Vec::new();
+            loop {
+                let taken = store.report_and_take(Vec::new(), Some(take(job, 7))).await.taken.unwrap().items;
+                if taken.is_empty() {
+                    return claimed;
+                }
+                claimed.extend(taken.into_iter().map(|item| item.item.reference.unwrap()));
+            }
+        });
+    }
+    let mut claimed = Vec::new();
+    for of_one in claiming.join_all().await {
+        assert!(of_one.is_sorted());
+        claimed.extend(of_one);
+    }
+    claimed.sort_unstable();
+    assert_eq!(claimed, expected);
+}
+
 /// What waits, as one who sees everything would say.
 #[derive(Default)]
 struct Waiting(Vec<QueueItem>);

@@ -16,12 +16,14 @@ use crate::model::statistics::QueueStatistics;
 /// Rows of a queue are added up when there are more than this.
 const MANY: usize = 16;
 
-/// The sum over all rows of a queue.
+/// The sum over all rows of a queue. Each is looked up by its number: `OFFSET 0` keeps the planner from beginning with the rows.
 pub(super) const SUM: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum(in_progress), 0)::bigint, \
      coalesce(sum(successful), 0)::bigint, coalesce(sum(business_exceptions), 0)::bigint, \
      coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
      coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
-     FROM queue_shard JOIN queue_statistics USING (queue_id, shard) WHERE queue_id = $1";
+     FROM queue_shard CROSS JOIN LATERAL (SELECT * FROM queue_statistics \
+     WHERE queue_statistics.queue_id = queue_shard.queue_id AND queue_statistics.shard = queue_shard.shard OFFSET 0) AS row \
+     WHERE queue_shard.queue_id = $1";
 
 pub(super) fn statistics(session: &mut Session, queue: QueueId) -> Result<QueueStatistics> {
     read(session.query_opt(SUM, &[&queue.0])?.as_ref())

@@ -8,15 +8,16 @@ use tokio_postgres::Row;
 use super::super::super::Result;
 use super::columns::{get, new_item_columns};
 use super::order::{self, Ask, Numbers};
-use super::session::{Question, Value};
+use super::run::{self, Run};
+use super::session::{Question, Session, Value};
 
 /// Ranks of items without a DueDate, by priority (model::selection).
 const FIRST_RANK: i16 = 3;
 const RANKS: usize = 3;
 
-/// Where more wait than this before a floor, or the oldest of them is so old, the floor is moved back: they would be sorted with
-/// each claim.
-const MANY_BEFORE: i64 = 2_000;
+/// Where more wait than this before the floors, or the oldest of them is so old, they are remembered: they would be sorted
+/// with each claim.
+const MANY_BEFORE: i64 = 500;
 const LONG_AGO: i64 = 100_000;
 
 /// What was entered since and stands before the floor of its rank.
@@ -52,7 +53,7 @@ const FIRSTS: &str = concat!(
      before.many, before.entered, before.rank, before.due_date, before.high, before.normal, before.low, \
      coalesce((SELECT defer_date FROM item_deferred WHERE queue_id = $1 AND defer_date >= coalesce($9::timestamptz, '-infinity') \
      AND defer_date <= coalesce($10, transaction_timestamp()) ORDER BY defer_date LIMIT 1), $10, transaction_timestamp()), \
-     (SELECT min(entered) FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $8 \
+     (SELECT min(entered) FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $11 \
      AND defer_date < coalesce($9::timestamptz, '-infinity')) \
      FROM (SELECT count(*) AS many, min(entered) AS entered, min(rank) AS rank, min(due_date) FILTER (WHERE rank < 3) AS due_date, \
      min(item_id) FILTER (WHERE rank = 3) AS high, min(item_id) FILTER (WHERE rank = 4) AS normal, \
@@ -105,9 +106,16 @@ const FROM_A_FLOOR: &str = concat!(
      AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $6) \
      AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 \
      AND defer_date >= $12 AND defer_date <= coalesce($7, transaction_timestamp())) \
-     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $11 AND defer_date < $12) \
+     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $13 AND defer_date < $12) \
      ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
     of_next!()
+);
+
+/// What was entered since, up to a number, and stands before the floors.
+const MANY: &str = concat!(
+    "SELECT ctid, rank, due_date, item_id, entered ",
+    before_the_floors!("$2", "$3", "$4", "$5", "($6::smallint, $7::bigint, $8::bigint)"),
+    " AND entered < $9 ORDER BY rank + 0, due_date, item_id LIMIT $10"
 );
 
 /// What stands before the floors, of some ranks: it is found first and locked when it is its turn.
@@ -115,32 +123,45 @@ macro_rules! locked_before {
     ($ranks:literal) => {
         concat!(
             "SELECT item_ready.ctid AS place, item_ready.rank, item_ready.due_date, item_ready.item_id, item_ready.touched \
-             FROM before JOIN item_ready ON item_ready.ctid = before.place WHERE before.rank ",
+             FROM before JOIN item_ready ON item_ready.ctid = before.place AND item_ready.item_id = before.item_id \
+             AND item_ready.entered = before.entered WHERE before.rank ",
             $ranks,
             " ORDER BY before.rank, before.due_date, before.item_id"
         )
     };
 }
 
-/// The same along one rank after the other, each from its floor on; and, first of each, what stands before that.
+/// The key at which a walk ends.
+macro_rules! up_to {
+    () => {
+        " AND (rank, due_date, item_id) <= ($15::smallint, $16::bigint, $17::bigint)"
+    };
+}
+
+/// The same along one rank after the other, each from its floor on, up to some key; and, first of each, what stands before that:
+/// what was entered since, and those that are remembered.
 const FROM_ALL_FLOORS: &str = concat!(
-    "WITH before AS MATERIALIZED (SELECT ctid AS place, rank, due_date, item_id ",
+    "WITH before AS MATERIALIZED (SELECT ctid AS place, rank, due_date, item_id, entered ",
     before_the_floors!("$9", "$3", "$4", "$5", "($6::smallint, $7::bigint, $8::bigint)"),
-    "), due_before AS MATERIALIZED (",
+    up_to!(),
+    " UNION ALL SELECT * FROM unnest($10::tid[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[]) AS run), due_before AS MATERIALIZED (",
     locked_before!("< 3"),
     " LIMIT $2 FOR UPDATE OF item_ready SKIP LOCKED), \
      due AS MATERIALIZED (",
     waiting!(),
     " AND rank < 3 AND (rank, due_date, item_id) >= ($6::smallint, $7::bigint, $8::bigint) \
-     ORDER BY rank, due_date, item_id LIMIT $2 - (SELECT count(*) FROM due_before) FOR UPDATE SKIP LOCKED), \
+     ",
+    up_to!(),
+    " ORDER BY rank, due_date, item_id LIMIT $2 - (SELECT count(*) FROM due_before) FOR UPDATE SKIP LOCKED), \
      after_due AS MATERIALIZED (SELECT $2 - (SELECT count(*) FROM due_before) - (SELECT count(*) FROM due) AS many), \
      high_before AS MATERIALIZED (",
     locked_before!("= 3"),
     " LIMIT (SELECT many FROM after_due) FOR UPDATE OF item_ready SKIP LOCKED), \
      high AS MATERIALIZED (",
     waiting!(),
-    " AND rank = 3 AND due_date = 0 AND item_id >= $3 ORDER BY item_id \
-     LIMIT (SELECT many FROM after_due) - (SELECT count(*) FROM high_before) FOR UPDATE SKIP LOCKED), \
+    " AND rank = 3 AND due_date = 0 AND item_id >= $3",
+    up_to!(),
+    " ORDER BY item_id LIMIT (SELECT many FROM after_due) - (SELECT count(*) FROM high_before) FOR UPDATE SKIP LOCKED), \
      after_high AS MATERIALIZED (SELECT many - (SELECT count(*) FROM high_before) - (SELECT count(*) FROM high) AS many \
      FROM after_due), \
      normal_before AS MATERIALIZED (",
@@ -148,8 +169,9 @@ const FROM_ALL_FLOORS: &str = concat!(
     " LIMIT (SELECT many FROM after_high) FOR UPDATE OF item_ready SKIP LOCKED), \
      normal AS MATERIALIZED (",
     waiting!(),
-    " AND rank = 4 AND due_date = 0 AND item_id >= $4 ORDER BY item_id \
-     LIMIT (SELECT many FROM after_high) - (SELECT count(*) FROM normal_before) FOR UPDATE SKIP LOCKED), \
+    " AND rank = 4 AND due_date = 0 AND item_id >= $4",
+    up_to!(),
+    " ORDER BY item_id LIMIT (SELECT many FROM after_high) - (SELECT count(*) FROM normal_before) FOR UPDATE SKIP LOCKED), \
      after_normal AS MATERIALIZED (SELECT many - (SELECT count(*) FROM normal_before) - (SELECT count(*) FROM normal) AS many \
      FROM after_high), \
      low_before AS MATERIALIZED (",
@@ -157,8 +179,9 @@ const FROM_ALL_FLOORS: &str = concat!(
     " LIMIT (SELECT many FROM after_normal) FOR UPDATE OF item_ready SKIP LOCKED), \
      low AS MATERIALIZED (",
     waiting!(),
-    " AND rank = 5 AND due_date = 0 AND item_id >= $5 ORDER BY item_id \
-     LIMIT (SELECT many FROM after_normal) - (SELECT count(*) FROM low_before) FOR UPDATE SKIP LOCKED), \
+    " AND rank = 5 AND due_date = 0 AND item_id >= $5",
+    up_to!(),
+    " ORDER BY item_id LIMIT (SELECT many FROM after_normal) - (SELECT count(*) FROM low_before) FOR UPDATE SKIP LOCKED), \
      next AS (SELECT * FROM due_before UNION ALL SELECT * FROM due UNION ALL SELECT * FROM high_before \
      UNION ALL SELECT * FROM high UNION ALL SELECT * FROM normal_before UNION ALL SELECT * FROM normal \
      UNION ALL SELECT * FROM low_before UNION ALL SELECT * FROM low) SELECT ",
@@ -170,7 +193,7 @@ const FIRST_KEY: Key = (0, i64::MIN, i64::MIN);
 const BEHIND_DUE: Key = (FIRST_RANK, 0, 0);
 
 /// Rank, DueDate, number: as in `item_ready`.
-type Key = (i16, i64, i64);
+pub(super) type Key = (i16, i64, i64);
 
 /// What is known of what waits in a queue.
 #[derive(Debug)]
@@ -181,14 +204,24 @@ pub(super) struct Floors {
     plain: [i64; RANKS],
     /// With a DueDate.
     due: Key,
-    /// The DeferDate of what is deferred. None: anywhere.
+    /// The DeferDate of what is deferred, but for what was entered since this number. None: anywhere.
     deferred: Option<Timestamp>,
+    deferred_since: i64,
+    /// But these stand before them.
+    run: Run,
 }
 
 /// Nothing is known.
 impl Default for Floors {
     fn default() -> Self {
-        Self { since: 0, plain: [0; RANKS], due: FIRST_KEY, deferred: None }
+        Self {
+            since: 0,
+            deferred_since: 0,
+            plain: [0; RANKS],
+            due: FIRST_KEY,
+            deferred: None,
+            run: Run::default(),
+        }
     }
 }
 
@@ -226,14 +259,16 @@ impl Floors {
             Box::new(self.due.2),
             Box::new(self.since),
             Box::new(self.deferred),
+            Box::new(self.deferred_since),
         ];
         Question { sql: FROM_A_FLOOR.into(), values }
     }
 
     /// The walk that passes over nothing.
-    pub(super) fn along_all(&self, Ask { queue, count }: Ask) -> Question {
+    pub(super) fn along_all(&mut self, Ask { queue, count }: Ask) -> Question {
         let [high, normal, low] = self.plain;
-        let values: Vec<Value> = vec![
+        let (run, (last_rank, last_due_date, last)) = self.run.tell(count);
+        let mut values: Vec<Value> = vec![
             Box::new(queue),
             Box::new(count),
             Box::new(high),
@@ -244,7 +279,20 @@ impl Floors {
             Box::new(self.due.2),
             Box::new(self.since),
         ];
+        values.extend(run);
+        values.extend([Box::new(last_rank) as Value, Box::new(last_due_date), Box::new(last)]);
         Question { sql: FROM_ALL_FLOORS.into(), values }
+    }
+
+    /// That walk did not find enough. Whether there is a longer one.
+    pub(super) fn go_further(&mut self) -> bool {
+        self.run.tell_more();
+        self.run.goes_on()
+    }
+
+    /// Walks have found so many.
+    pub(super) fn found(&mut self, items: usize) {
+        self.run.found(items);
     }
 
     /// What has come of age is ready. `marked`: what the marks are called of those who draw numbers.
@@ -259,15 +307,15 @@ impl Floors {
             Box::new(queue),
             Box::new(now),
             Box::new(self.deferred),
-            Box::new(self.since),
+            Box::new(self.deferred_since),
             Box::new(marked),
             Box::new(numbers == Numbers::Drawn),
         ];
         Question { sql: order::PROMOTE.into(), values }
     }
 
-    /// The question that tells where they are now.
-    pub(super) fn look(&self, queue: i64, now: Option<Timestamp>) -> Question {
+    /// The questions that tell where they are now.
+    pub(super) fn look(&mut self, queue: i64, now: Option<Timestamp>) -> impl Iterator<Item = Question> {
         let [high, normal, low] = self.plain;
         let values: Vec<Value> = vec![
             Box::new(queue),
@@ -280,13 +328,26 @@ impl Floors {
             Box::new(self.since),
             Box::new(self.deferred),
             Box::new(now),
+            Box::new(self.deferred_since),
         ];
-        Question { sql: FIRSTS.into(), values }
+        [Question { sql: FIRSTS.into(), values }].into_iter().chain(self.run.look())
     }
 
-    /// What was answered to that. `safe`: before it was asked, all that has a lower number was there to be seen, or was not and
-    /// will not be.
-    pub(super) fn see(&mut self, firsts: &Row, safe: i64) -> Result<Waits> {
+    /// What was answered to them. `safe`: before they were asked, all that has a lower number was there to be seen, or was not
+    /// and will not be.
+    pub(super) fn see(
+        &mut self,
+        answers: &[Vec<Row>],
+        queue: i64,
+        safe: i64,
+        session: &mut Session,
+    ) -> Result<Waits> {
+        let Some(firsts) = answers.first().and_then(|rows| rows.first()) else { return Ok(Waits::Anywhere) };
+        if let Some(still_there) = answers.get(1) {
+            self.run.see(still_there)?;
+        }
+        // Whoever draws numbers now may have a mark that is lower: it is named by the first of several numbers.
+        let safe = safe.max(self.since);
         let mut first = None;
         for at in (0..RANKS).rev() {
             let waits: Option<i64> = get(firsts, at)?;
@@ -302,22 +363,39 @@ impl Floors {
         let (before, oldest): (i64, Option<i64>) = (get(firsts, 6)?, get(firsts, 7)?);
         let oldest = oldest.unwrap_or(safe).min(safe);
         self.since = if before > MANY_BEFORE || safe - oldest > LONG_AGO {
-            self.move_back(firsts)?;
+            self.remember(queue, safe, firsts, session)?;
             safe
         } else {
             oldest.max(self.since)
         };
-        let deferred_before: Option<i64> = get(firsts, 14)?;
-        self.since = deferred_before.map_or(self.since, |oldest| oldest.min(self.since));
+        let deferred: Option<i64> = get(firsts, 14)?;
+        self.deferred_since = deferred.map_or(safe, |oldest| oldest.min(safe)).max(self.deferred_since);
         Ok(match first {
-            _ if due.is_some() || before > 0 => Waits::Anywhere,
+            _ if due.is_some() || before > 0 || !self.run.is_empty() => Waits::Anywhere,
             Some(first) => Waits::From(first),
             None => Waits::Nothing,
         })
     }
 
-    /// No floor is behind anything that waits.
-    fn move_back(&mut self, firsts: &Row) -> Result<()> {
+    /// What was entered since and stands before the floors is remembered; where it is too much, the floors are moved back.
+    fn remember(&mut self, queue: i64, safe: i64, firsts: &Row, session: &mut Session) -> Result<()> {
+        let most = run::MOST.saturating_sub(self.run.len());
+        let [high, normal, low] = self.plain;
+        let (rank, due_date, id) = self.due;
+        let limit = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+        let rows = session.query(
+            MANY,
+            &[&queue, &self.since, &high, &normal, &low, &rank, &due_date, &id, &safe, &limit],
+        )?;
+        if rows.len() <= most {
+            return self.run.add(&rows);
+        }
+        for key in self.run.forget() {
+            match usize::try_from(key.0 - FIRST_RANK) {
+                Ok(at) => self.plain[at] = self.plain[at].min(key.2),
+                Err(_) => self.due = self.due.min(key),
+            }
+        }
         let (rank, due_date): (Option<i16>, Option<i64>) = (get(firsts, 8)?, get(firsts, 9)?);
         if let (Some(rank), Some(due_date)) = (rank, due_date) {
             self.due = self.due.min((rank, due_date, i64::MIN));

@@ -28,7 +28,7 @@ use super::super::super::Result;
 use super::columns::get;
 use super::floors::{self, Floors, Waits};
 use super::order::{self, Ask, Items, Numbers};
-use super::session::{Question, Value};
+use super::session::{Question, Session, Value};
 use super::{Postgres, QUEUES};
 
 /// It is looked where the front is after so many walks, or so many items.
@@ -36,14 +36,11 @@ const WALKS: u32 = 8;
 const ITEMS: usize = 512;
 
 /// And so many where they stand between others that were taken before.
-const ITEMS_ANYWHERE: usize = 64;
+const ITEMS_ANYWHERE: usize = 128;
 
 /// How often it is looked from the beginning on when nothing is found. There is nothing that only this would find, unless
 /// somebody else writes into the tables.
 const FROM_THE_BEGINNING_AFTER: Duration = Duration::from_secs(60);
-
-/// So many questions tell where the front is.
-const LOOK: usize = 3;
 
 /// So many numbers share a mark.
 const MARK_SHIFT: u32 = 8;
@@ -86,7 +83,8 @@ pub(super) struct Claiming {
     pub(super) now: Option<Timestamp>,
     /// How many they are.
     pub(super) questions: usize,
-    looks: bool,
+    /// So many before the last tell where the front is.
+    looks: usize,
     /// Where nothing is found, there may be something before the floor.
     from_a_floor: bool,
 }
@@ -100,9 +98,10 @@ impl Postgres {
         let front = self.fronts.entry(ask.queue).or_default();
         let from_a_floor = front.first.is_some();
         let promote = (!from_a_floor).then_some(promoting);
-        let look = locks.map(|locks| front.look(ask.queue, locks, now));
+        let look = locks.map_or_else(Vec::new, |locks| front.look(ask.queue, locks, now));
+        let looks = look.len();
         let walk = front.walk(ask, now);
-        let questions: Vec<_> = promote.into_iter().chain(look.into_iter().flatten()).chain([walk]).collect();
+        let questions: Vec<_> = promote.into_iter().chain(look).chain([walk]).collect();
         (Claiming { ask, now, questions: questions.len(), looks, from_a_floor }, questions)
     }
 
@@ -111,20 +110,29 @@ impl Postgres {
         let Claiming { ask, now, looks, from_a_floor, .. } = *claiming;
         let front = self.fronts.entry(ask.queue).or_default();
         let mut rows = answers.pop().unwrap_or_default();
-        if looks && front.see(&answers[answers.len().saturating_sub(LOOK)..])? {
-            self.others_seen = Some(Instant::now());
+        if looks > 0 {
+            let look = &answers[answers.len().saturating_sub(looks)..];
+            if front.see(look, ask.queue, &mut self.session)? {
+                self.others_seen = Some(Instant::now());
+            }
         }
-        let mut found_before = false;
-        if rows.is_empty() && from_a_floor {
+        let asked = usize::try_from(ask.count).unwrap_or(usize::MAX);
+        let mut surprised = rows.is_empty() && from_a_floor;
+        if surprised {
             let promoting = self.promoting(ask, now);
             let front = self.fronts.entry(ask.queue).or_default();
             let everywhere = [promoting, front.walk_everywhere(ask)];
             rows = self.session.ask(&everywhere)?.pop().unwrap_or_default();
-            found_before = !rows.is_empty();
+            surprised = !rows.is_empty();
         }
-        let asked = usize::try_from(ask.count).unwrap_or(usize::MAX);
         let front = self.fronts.entry(ask.queue).or_default();
-        front.walked(rows.len(), asked, from_a_floor && !found_before);
+        while rows.len() < asked && front.floors.go_further() {
+            rows = self.session.ask(&[front.floors.along_all(ask)])?.pop().unwrap_or_default();
+            surprised = true;
+        }
+        // Or it passed everything behind the floors: they may be higher by now.
+        surprised |= !from_a_floor && rows.len() < asked;
+        front.walked(rows.len(), surprised);
         order::offered(&mut self.session, &rows)
     }
 
@@ -172,7 +180,7 @@ impl Postgres {
 
 impl Front {
     /// The walk that is nearly always the right one. Where it finds nothing, [`walk_everywhere`](Self::walk_everywhere) does.
-    fn walk(&self, ask: Ask, now: Option<Timestamp>) -> Question {
+    fn walk(&mut self, ask: Ask, now: Option<Timestamp>) -> Question {
         match self.first {
             _ if !self.looked => floors::from_the_beginning(ask),
             Some(first) => self.floors.from(first, ask, now),
@@ -191,13 +199,11 @@ impl Front {
         self.floors.along_all(ask)
     }
 
-    /// So many items were found by a walk, of so many that were asked for.
-    fn walked(&mut self, items: usize, asked: usize, from_a_floor: bool) {
-        (self.walks, self.items) = (self.walks + 1, self.items + items);
-        // It passed everything behind the floors: they may be higher by now.
-        if !from_a_floor && items < asked {
-            self.walks = WALKS;
-        }
+    /// So many items were found by a walk. `surprised`: it was not a short one.
+    fn walked(&mut self, items: usize, surprised: bool) {
+        self.walks = if surprised { WALKS } else { self.walks + 1 };
+        self.items += items;
+        self.floors.found(items);
     }
 
     fn is_time_to_look(&self) -> bool {
@@ -206,21 +212,20 @@ impl Front {
     }
 
     /// The questions that tell where the front is now. In this order, each by itself.
-    fn look(&self, queue: i64, locks: Question, now: Option<Timestamp>) -> [Question; LOOK] {
-        [Question { sql: LAST.into(), values: Vec::new() }, locks, self.floors.look(queue, now)]
+    fn look(&mut self, queue: i64, locks: Question, now: Option<Timestamp>) -> Vec<Question> {
+        let last = Question { sql: LAST.into(), values: Vec::new() };
+        [last, locks].into_iter().chain(self.floors.look(queue, now)).collect()
     }
 
     /// What was answered to these questions. Answers whether others were seen at work.
-    fn see(&mut self, answers: &[Vec<Row>]) -> Result<bool> {
-        let [Some(last), Some(mark), Some(firsts)] =
-            [0, 1, 2].map(|at| answers.get(at).and_then(|rows| rows.first()))
-        else {
+    fn see(&mut self, answers: &[Vec<Row>], queue: i64, session: &mut Session) -> Result<bool> {
+        let [Some(last), Some(mark)] = [0, 1].map(|at| answers.get(at).and_then(|rows| rows.first())) else {
             return Ok(false);
         };
         let (last, (mark, others)): (i64, (Option<i64>, i64)) =
             (get(last, 0)?, (get(mark, 0)?, get(mark, 1)?));
         let safe = mark.map_or(last, |mark| last.min(mark << MARK_SHIFT));
-        self.first = match self.floors.see(firsts, safe)? {
+        self.first = match self.floors.see(&answers[2..], queue, safe, session)? {
             Waits::Anywhere => None,
             Waits::From(first) => Some(first),
             // The next one has the priority of the last, or none in particular.

@@ -14,7 +14,7 @@
 //! | `item.rs` | one item, as people see it |
 //! | `added.rs` | new items, inserted together |
 //! | `order.rs` | what waits, and in which order |
-//! | `front.rs`, `floors.rs` | claims: where walks along what waits begin, and the walks |
+//! | `front.rs`, `floors.rs`, `run.rs` | claims: where walks along what waits begin, and the walks |
 //! | `claims.rs` | what jobs hold |
 //! | `taken.rs` | what this process took, as it left it |
 //! | `counters.rs` | how many items of a queue are in which state |
@@ -76,6 +76,7 @@ mod people;
 mod pooled;
 mod query;
 mod rows;
+mod run;
 mod session;
 mod settle;
 mod taken;
