@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use self::item::{Item, view};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::{Copy, List, NewRow, NextItems, Row, Rows, Written};
-use super::store::Asked;
+use super::store::{Asked, Upkeep};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -105,6 +105,12 @@ impl Memory {
     }
 }
 
+impl Upkeep for Memory {
+    fn changed_elsewhere(&mut self) -> bool {
+        false
+    }
+}
+
 impl Rows for Memory {
     fn begin(&mut self, _operations: &[Asked], _clock: &dyn Clock) -> Result<()> {
         self.check()?;
@@ -127,10 +133,6 @@ impl Rows for Memory {
 
     fn begin_reading(&mut self) -> Result<()> {
         self.check()
-    }
-
-    fn changed_elsewhere(&mut self) -> bool {
-        false
     }
 
     fn keys(&mut self) -> &mut KeyMaker {

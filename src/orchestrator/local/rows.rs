@@ -4,13 +4,11 @@
 //! each reads or writes what it is told.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::super::{OrchestratorError, Result};
-use super::batch::{Changed, GivenUp};
-use super::store::{Asked, Taker};
+use super::store::{Asked, Taker, Upkeep};
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
@@ -26,7 +24,7 @@ use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Rows, inside the one transaction that is open at a time.
-pub(crate) trait Rows: Send {
+pub(crate) trait Rows: Upkeep {
     /// Whether others write at the same time, and may be in the way so that a transaction is undone through no fault of its own.
     const MEETS_OTHERS: bool = false;
     /// Whether a transaction failed because others were in its way; if so, waits a little for them. `tries`: how often it was
@@ -51,51 +49,12 @@ pub(crate) trait Rows: Send {
     fn abort(&mut self) {
         self.rollback();
     }
-    /// The next transaction that only reads need not come to an end when this is set.
-    fn give_up_when(&mut self, _given_up: GivenUp) {}
-    /// Whether the first commit of which nobody knew, and of which this was not asked yet, may have been made. An error: that
-    /// is not known yet.
-    fn was_made(&mut self) -> Result<bool> {
-        Ok(true)
-    }
-    /// Whether others may take something now that was kept from them, since this was asked last.
-    fn has_let_go(&mut self) -> bool {
-        false
-    }
-    /// Whether the last transaction did what only one does at a time.
-    fn is_one_at_a_time(&self) -> bool {
-        false
-    }
-    /// Whether other processes write at the same time.
-    fn is_among_others(&self) -> bool {
-        false
-    }
-    /// Whether transactions can be begun now.
-    fn is_reachable(&mut self) -> bool {
-        true
-    }
     /// Opens a transaction that only reads, from one consistent state.
     fn begin_reading(&mut self) -> Result<()>;
     /// The time in a transaction that only reads: the caller's, unless the store has a clock of its own.
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
     }
-    /// Everybody has been answered: what can be done before anybody comes, and does not take long.
-    fn get_ready(&mut self) {}
-    /// How long something is kept open for whoever comes next, if anything is.
-    fn kept(&self) -> Option<Duration> {
-        None
-    }
-    /// Nobody came: what was kept is given up. Answers whether others may take something now that they were not given before.
-    fn rest(&mut self) -> bool {
-        false
-    }
-    /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
-    fn tell(&mut self, _changed: Changed) -> bool {
-        false
-    }
-    /// Whether another process has changed the store since this was asked last.
-    fn changed_elsewhere(&mut self) -> bool;
     /// Makes the keys of queues and jobs.
     fn keys(&mut self) -> &mut KeyMaker;
     /// Makes the key of the next item that will be inserted: greater than that of every item before it.

@@ -34,32 +34,8 @@ pub(crate) struct Effects {
     pub(crate) in_doubt: Option<Vec<Answer>>,
 }
 
-/// Keeps queues, items and jobs.
-///
-/// The batch is the unit: [`commit`](Self::commit) makes one durable transaction of all its operations and
-/// answers each. An operation that is refused changes nothing and does not disturb the others; when
-/// the transaction itself fails, every operation is answered with that error.
-///
-/// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
-/// can call it in place. [`Batch`](super::batch::Batch) puts it on a thread where that is better.
-pub(crate) trait Store: Send {
-    /// Applies operations in one transaction. The clock is read when the transaction has begun: until then another
-    /// process may hold the store, and may have acted at a later time.
-    ///
-    /// When everything is applied, `more` is asked what has come in the meantime, until it says nothing; so a
-    /// transaction holds as much as there is at the moment when it is committed. The answers are in the order of
-    /// all operations.
-    fn commit(
-        &mut self,
-        operations: Vec<Asked>,
-        more: &mut dyn FnMut() -> Vec<Asked>,
-        clock: &dyn Clock,
-        effects: &mut Effects,
-    ) -> Vec<Result<Answer>>;
-
-    /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
-    fn abort(&mut self);
-
+/// What a writer asks of its store besides commits.
+pub(crate) trait Upkeep: Send {
     /// Whether the first commit of which nobody knew, and of which this was not asked yet, may have been made. Asked before
     /// anything else is done.
     ///
@@ -107,9 +83,6 @@ pub(crate) trait Store: Send {
     /// The next query need not be answered any more when this is set.
     fn give_up_when(&mut self, _given_up: GivenUp) {}
 
-    /// Answers a query from one consistent state.
-    fn read(&mut self, within: Within, query: Query) -> Result<Answer>;
-
     /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
     fn tell(&mut self, _changed: Changed) -> bool {
         false
@@ -117,6 +90,36 @@ pub(crate) trait Store: Send {
 
     /// Whether another process has changed the store since this was asked last.
     fn changed_elsewhere(&mut self) -> bool;
+}
+
+/// Keeps queues, items and jobs.
+///
+/// The batch is the unit: [`commit`](Self::commit) makes one durable transaction of all its operations and
+/// answers each. An operation that is refused changes nothing and does not disturb the others; when
+/// the transaction itself fails, every operation is answered with that error.
+///
+/// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
+/// can call it in place. [`Batch`](super::batch::Batch) puts it on a thread where that is better.
+pub(crate) trait Store: Upkeep {
+    /// Applies operations in one transaction. The clock is read when the transaction has begun: until then another
+    /// process may hold the store, and may have acted at a later time.
+    ///
+    /// When everything is applied, `more` is asked what has come in the meantime, until it says nothing; so a
+    /// transaction holds as much as there is at the moment when it is committed. The answers are in the order of
+    /// all operations.
+    fn commit(
+        &mut self,
+        operations: Vec<Asked>,
+        more: &mut dyn FnMut() -> Vec<Asked>,
+        clock: &dyn Clock,
+        effects: &mut Effects,
+    ) -> Vec<Result<Answer>>;
+
+    /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
+    fn abort(&mut self);
+
+    /// Answers a query from one consistent state.
+    fn read(&mut self, within: Within, query: Query) -> Result<Answer>;
 }
 
 /// The operations of one caller: a robot has a report and a take. Made in place, because memory that one thread takes

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::super::{ErrorKind, Result};
-use super::super::batch::{Changed, GivenUp};
 use super::super::rows::Rows;
 use super::super::store::{Answer, Asked, Effects, Query, Store, Within};
 use super::{Apply, Known, query};
@@ -50,55 +49,11 @@ impl<R: Rows> Store for R {
         Rows::abort(self);
     }
 
-    fn was_made(&mut self) -> Result<bool> {
-        Rows::was_made(self)
-    }
-
-    fn has_let_go(&mut self) -> bool {
-        Rows::has_let_go(self)
-    }
-
-    fn is_one_at_a_time(&self) -> bool {
-        Rows::is_one_at_a_time(self)
-    }
-
-    fn is_among_others(&self) -> bool {
-        Rows::is_among_others(self)
-    }
-
-    fn is_reachable(&mut self) -> bool {
-        Rows::is_reachable(self)
-    }
-
-    fn get_ready(&mut self) {
-        Rows::get_ready(self);
-    }
-
-    fn kept(&self) -> Option<Duration> {
-        Rows::kept(self)
-    }
-
-    fn rest(&mut self) -> bool {
-        Rows::rest(self)
-    }
-
-    fn give_up_when(&mut self, given_up: GivenUp) {
-        Rows::give_up_when(self, given_up);
-    }
-
     fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
         self.begin_reading()?;
         let answer = query::answer(self, within, query);
         self.rollback();
         answer
-    }
-
-    fn tell(&mut self, changed: Changed) -> bool {
-        Rows::tell(self, changed)
-    }
-
-    fn changed_elsewhere(&mut self) -> bool {
-        Rows::changed_elsewhere(self)
     }
 }
 

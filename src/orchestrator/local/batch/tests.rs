@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::super::memory::Memory;
-use super::super::store::{Operation, Took};
+use super::super::store::{Operation, Took, Upkeep};
 use super::super::{Local, Orchestrator};
 use super::*;
 use crate::model::clock::ManualClock;
@@ -51,6 +51,19 @@ impl Stormy {
     }
 }
 
+impl Upkeep for Stormy {
+    fn was_made(&mut self) -> Result<bool> {
+        match &mut *self.were_made.lock().unwrap() {
+            Some(were_made) => Ok(were_made.pop_front().unwrap_or(true)),
+            None => Err(OrchestratorError::new(ErrorKind::Unavailable, "nobody knows yet")),
+        }
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        false
+    }
+}
+
 impl Store for Stormy {
     fn commit(
         &mut self,
@@ -81,19 +94,8 @@ impl Store for Stormy {
 
     fn abort(&mut self) {}
 
-    fn was_made(&mut self) -> Result<bool> {
-        match &mut *self.were_made.lock().unwrap() {
-            Some(were_made) => Ok(were_made.pop_front().unwrap_or(true)),
-            None => Err(OrchestratorError::new(ErrorKind::Unavailable, "nobody knows yet")),
-        }
-    }
-
     fn read(&mut self, within: Within, query: Query) -> Result<Answer> {
         Store::read(&mut self.store, within, query)
-    }
-
-    fn changed_elsewhere(&mut self) -> bool {
-        false
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
-use super::super::store::Asked;
+use super::super::store::{Asked, Upkeep};
 use super::columns::{get, signed, text};
 use super::order::{Ask, Comes, Offered};
 use super::transaction::KEPT;
@@ -26,6 +26,51 @@ use crate::model::review::{Comment, Person};
 use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::Status;
+
+impl Upkeep for Postgres {
+    fn was_made(&mut self) -> Result<bool> {
+        if self.settled.is_empty() {
+            self.settle_late()?;
+        }
+        Ok(self.settled.pop_front().unwrap_or(true))
+    }
+
+    fn has_let_go(&mut self) -> bool {
+        std::mem::take(&mut self.has_let_go)
+    }
+
+    fn is_one_at_a_time(&self) -> bool {
+        self.one_at_a_time
+    }
+
+    fn is_among_others(&self) -> bool {
+        Postgres::is_among_others(self)
+    }
+
+    fn is_reachable(&mut self) -> bool {
+        self.session.connect().is_ok()
+    }
+
+    fn get_ready(&mut self) {
+        self.session.let_begin();
+    }
+
+    fn kept(&self) -> Option<Duration> {
+        self.session.has_begun().then_some(KEPT)
+    }
+
+    fn rest(&mut self) -> bool {
+        self.give_up()
+    }
+
+    fn tell(&mut self, changed: Changed) -> bool {
+        self.listener.as_ref().map(|(listener, _)| listener.tell(changed)).is_some()
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        false
+    }
+}
 
 impl Rows for Postgres {
     const MEETS_OTHERS: bool = true;
@@ -55,41 +100,6 @@ impl Rows for Postgres {
         self.undo();
     }
 
-    fn was_made(&mut self) -> Result<bool> {
-        if self.settled.is_empty() {
-            self.settle_late()?;
-        }
-        Ok(self.settled.pop_front().unwrap_or(true))
-    }
-
-    fn has_let_go(&mut self) -> bool {
-        std::mem::take(&mut self.has_let_go)
-    }
-
-    fn is_one_at_a_time(&self) -> bool {
-        self.one_at_a_time
-    }
-
-    fn is_among_others(&self) -> bool {
-        Postgres::is_among_others(self)
-    }
-
-    fn is_reachable(&mut self) -> bool {
-        self.session.connect().is_ok()
-    }
-
-    fn kept(&self) -> Option<Duration> {
-        self.session.has_begun().then_some(KEPT)
-    }
-
-    fn get_ready(&mut self) {
-        self.session.let_begin();
-    }
-
-    fn rest(&mut self) -> bool {
-        self.give_up()
-    }
-
     fn begin_reading(&mut self) -> Result<()> {
         self.forget_transaction();
         self.session.connect()?;
@@ -108,14 +118,6 @@ impl Rows for Postgres {
         }
         let row = self.session.query_opt("SELECT clock_timestamp()", &[])?;
         row.map_or(Ok(now), |row| get(&row, 0))
-    }
-
-    fn tell(&mut self, changed: Changed) -> bool {
-        self.listener.as_ref().map(|(listener, _)| listener.tell(changed)).is_some()
-    }
-
-    fn changed_elsewhere(&mut self) -> bool {
-        false
     }
 
     fn keys(&mut self) -> &mut KeyMaker {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::super::Result;
 use super::super::batch::GivenUp;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
-use super::super::store::Asked;
+use super::super::store::{Asked, Upkeep};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
 use super::{Sqlite, error, fleet, list, order, people, prepared, row_count};
@@ -33,6 +33,24 @@ use rusqlite::types::Type;
 
 /// How many steps SQLite makes before it looks again whether somebody still waits for the answer: a millisecond or less.
 const STEPS_BETWEEN_LOOKS: i32 = 20_000;
+
+impl Upkeep for Sqlite {
+    fn give_up_when(&mut self, given_up: GivenUp) {
+        // Without it a list is made to its end, which is no error.
+        let asked = self
+            .connection
+            .progress_handler(STEPS_BETWEEN_LOOKS, Some(move || given_up.load(Ordering::Relaxed)));
+        if let Err(error) = asked {
+            tracing::debug!(%error, "a query cannot be given up");
+        }
+    }
+
+    fn changed_elsewhere(&mut self) -> bool {
+        let version = self.run(|c| prepared(c, "PRAGMA data_version")?.query_row([], |row| row.get(0)));
+        let version = version.unwrap_or(self.data_version);
+        std::mem::replace(&mut self.data_version, version) != version
+    }
+}
 
 impl Rows for Sqlite {
     fn begin(&mut self, _operations: &[Asked], _clock: &dyn Clock) -> Result<()> {
@@ -93,28 +111,12 @@ impl Rows for Sqlite {
         self.broken |= !undone;
     }
 
-    fn give_up_when(&mut self, given_up: GivenUp) {
-        // Without it a list is made to its end, which is no error.
-        let asked = self
-            .connection
-            .progress_handler(STEPS_BETWEEN_LOOKS, Some(move || given_up.load(Ordering::Relaxed)));
-        if let Err(error) = asked {
-            tracing::debug!(%error, "a query cannot be given up");
-        }
-    }
-
     fn begin_reading(&mut self) -> Result<()> {
         self.reopen_if_broken()?;
         if !self.connection.is_autocommit() {
             self.rollback(); // a query that ended in a panic
         }
         self.run(|c| prepared(c, "BEGIN DEFERRED")?.execute([]).map(drop))
-    }
-
-    fn changed_elsewhere(&mut self) -> bool {
-        let version = self.run(|c| prepared(c, "PRAGMA data_version")?.query_row([], |row| row.get(0)));
-        let version = version.unwrap_or(self.data_version);
-        std::mem::replace(&mut self.data_version, version) != version
     }
 
     fn keys(&mut self) -> &mut KeyMaker {
