@@ -22,7 +22,7 @@ pub(super) const SUM: &str = "SELECT coalesce(sum(new), 0)::bigint, coalesce(sum
      coalesce(sum(application_exceptions), 0)::bigint, coalesce(sum(retried), 0)::bigint, \
      coalesce(sum(abandoned), 0)::bigint, coalesce(sum(deleted), 0)::bigint \
      FROM queue_shard CROSS JOIN LATERAL (SELECT * FROM queue_statistics \
-     WHERE queue_statistics.queue_id = queue_shard.queue_id AND queue_statistics.shard = queue_shard.shard OFFSET 0) AS row \
+     WHERE queue_statistics.queue_id = queue_shard.queue_id AND queue_statistics.number = queue_shard.number OFFSET 0) AS row \
      WHERE queue_shard.queue_id = $1";
 
 pub(super) fn statistics(session: &mut Session, queue: QueueId) -> Result<QueueStatistics> {
@@ -47,14 +47,14 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
     const SQL: &str = "WITH changed AS (UPDATE queue_statistics SET new = new + $3, in_progress = in_progress + $4, \
          successful = successful + $5, business_exceptions = business_exceptions + $6, \
          application_exceptions = application_exceptions + $7, retried = retried + $8, abandoned = abandoned + $9, \
-         deleted = deleted + $10 WHERE queue_id = $1 AND shard = $2 RETURNING 1), \
-         made AS (INSERT INTO queue_statistics (queue_id, shard, new, in_progress, successful, business_exceptions, \
+         deleted = deleted + $10 WHERE queue_id = $1 AND number = $2 RETURNING 1), \
+         made AS (INSERT INTO queue_statistics (queue_id, number, new, in_progress, successful, business_exceptions, \
          application_exceptions, retried, abandoned, deleted) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
-         WHERE NOT EXISTS (SELECT 1 FROM changed) RETURNING queue_id, shard) \
-         INSERT INTO queue_shard (queue_id, shard) SELECT queue_id, shard FROM made";
-    const MOVE: &str = "WITH moved AS (UPDATE queue_statistics SET shard = $3 WHERE queue_id = $1 AND shard = $2 \
-         RETURNING queue_id, shard), gone AS (DELETE FROM queue_shard WHERE queue_id = $1 AND shard = $2) \
-         INSERT INTO queue_shard (queue_id, shard) SELECT queue_id, shard FROM moved";
+         WHERE NOT EXISTS (SELECT 1 FROM changed) RETURNING queue_id, number) \
+         INSERT INTO queue_shard (queue_id, number) SELECT queue_id, number FROM made";
+    const MOVE: &str = "WITH moved AS (UPDATE queue_statistics SET number = $3 WHERE queue_id = $1 AND number = $2 \
+         RETURNING queue_id, number), gone AS (DELETE FROM queue_shard WHERE queue_id = $1 AND number = $2) \
+         INSERT INTO queue_shard (queue_id, number) SELECT queue_id, number FROM moved";
     // Whoever works in somebody else's transaction has one to itself: that transaction may stay open for a while.
     let shard = if session.is_lent() {
         shard_apart(session, queue)?
@@ -84,7 +84,7 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
 
 /// A row that nobody else has locked, or a new one. There are as many as were ever in use at once.
 fn shard_apart(session: &mut Session, queue: QueueId) -> Result<i64> {
-    const FREE: &str = "SELECT shard FROM queue_statistics WHERE queue_id = $1 AND shard < 0 ORDER BY shard LIMIT 1 \
+    const FREE: &str = "SELECT number FROM queue_statistics WHERE queue_id = $1 AND number < 0 ORDER BY number LIMIT 1 \
                         FOR UPDATE SKIP LOCKED";
     let free = session.query_opt(FREE, &[&queue.0])?;
     free.map_or_else(|| Ok(fastrand::i64(..0)), |row| get(&row, 0))
@@ -97,14 +97,14 @@ pub(super) fn add_up(session: &mut Session) -> Result<()> {
     let (rows, shards) = (format!("{schema}.queue_statistics"), format!("{schema}.queue_shard"));
     let shard = fastrand::i64(0..);
     session.batch(&format!(
-        "WITH gone AS (DELETE FROM {rows} WHERE (queue_id, shard) IN (SELECT queue_id, shard FROM {rows} WHERE shard >= 0 \
+        "WITH gone AS (DELETE FROM {rows} WHERE (queue_id, number) IN (SELECT queue_id, number FROM {rows} WHERE number >= 0 \
          AND queue_id IN (SELECT queue_id FROM {rows} GROUP BY queue_id HAVING count(*) > {MANY}) FOR UPDATE SKIP LOCKED) \
          RETURNING *), unlisted AS (DELETE FROM {shards} USING gone \
-         WHERE {shards}.queue_id = gone.queue_id AND {shards}.shard = gone.shard), \
-         sum AS (INSERT INTO {rows} (queue_id, shard, new, in_progress, successful, business_exceptions, \
+         WHERE {shards}.queue_id = gone.queue_id AND {shards}.number = gone.number), \
+         sum AS (INSERT INTO {rows} (queue_id, number, new, in_progress, successful, business_exceptions, \
          application_exceptions, retried, abandoned, deleted) \
          SELECT queue_id, {shard}, sum(new), sum(in_progress), sum(successful), sum(business_exceptions), \
          sum(application_exceptions), sum(retried), sum(abandoned), sum(deleted) FROM gone GROUP BY queue_id \
-         RETURNING queue_id, shard) INSERT INTO {shards} (queue_id, shard) SELECT queue_id, shard FROM sum"
+         RETURNING queue_id, number) INSERT INTO {shards} (queue_id, number) SELECT queue_id, number FROM sum"
     ))
 }

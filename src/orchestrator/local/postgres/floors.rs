@@ -18,7 +18,7 @@ const RANKS: usize = 3;
 /// Where more wait than this before the floors, or the oldest of them is so old, they are remembered: they would be sorted
 /// with each claim.
 const MANY_BEFORE: i64 = 500;
-const LONG_AGO: i64 = 100_000;
+const LONG_AGO: i64 = 5_000;
 
 /// What was entered since and stands before the floor of its rank.
 macro_rules! before_the_floors {
@@ -93,21 +93,34 @@ const FROM_THE_BEGINNING: &str = concat!(
     of_next!()
 );
 
-/// The same from the floor of a rank on. Nothing, if anything comes before that, or may: something with a number was entered
-/// since, or a DeferDate has come.
-const FROM_A_FLOOR: &str = concat!(
-    "WITH next AS MATERIALIZED (",
-    waiting!(),
-    " AND (rank, due_date, item_id) >= ($3::smallint, 0::bigint, $4::bigint) \
-     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id + 0 = $1 AND entered >= $11) \
-     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3 \
-     AND (rank, due_date, item_id) >= ($8::smallint, $9::bigint, $10::bigint)) \
-     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $5) \
-     AND NOT EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0 AND item_id >= $6) \
-     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 \
-     AND defer_date >= $12 AND defer_date <= coalesce($7, transaction_timestamp())) \
-     AND NOT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $13 AND defer_date < $12) \
-     ORDER BY rank, due_date, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) SELECT ",
+/// The items of one rank without a DueDate, from its floor on.
+macro_rules! plain {
+    ($rank:literal, $floor:literal) => {
+        concat!(waiting!(), " AND rank = ", $rank, " AND due_date = 0 AND item_id >= ", $floor)
+    };
+}
+
+/// The same along all items without a DueDate, each rank from its floor on. Nothing, if anything comes before them, or may:
+/// something with a number was entered since, or a DeferDate has come.
+const FROM_PLAIN_FLOORS: &str = concat!(
+    "WITH clear AS MATERIALIZED (SELECT CASE WHEN EXISTS (SELECT 1 FROM item_ready WHERE queue_id + 0 = $1 AND entered >= $10) \
+     OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3 \
+     AND (rank, due_date, item_id) >= ($7::smallint, $8::bigint, $9::bigint)) \
+     OR EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1 \
+     AND defer_date >= $11 AND defer_date <= coalesce($6, transaction_timestamp())) \
+     OR EXISTS (SELECT 1 FROM item_deferred WHERE queue_id + 0 = $1 AND entered >= $12 AND defer_date < $11) \
+     THEN 0 ELSE $2::bigint END AS many), \
+     high AS MATERIALIZED (",
+    plain!(3, "$3"),
+    " ORDER BY item_id LIMIT (SELECT many FROM clear) FOR UPDATE SKIP LOCKED), \
+     normal AS MATERIALIZED (",
+    plain!(4, "$4"),
+    " ORDER BY item_id LIMIT (SELECT many FROM clear) - (SELECT count(*) FROM high) FOR UPDATE SKIP LOCKED), \
+     low AS MATERIALIZED (",
+    plain!(5, "$5"),
+    " ORDER BY item_id LIMIT (SELECT many FROM clear) - (SELECT count(*) FROM high) - (SELECT count(*) FROM normal) \
+     FOR UPDATE SKIP LOCKED), \
+     next AS (SELECT * FROM high UNION ALL SELECT * FROM normal UNION ALL SELECT * FROM low) SELECT ",
     of_next!()
 );
 
@@ -118,15 +131,16 @@ const MANY: &str = concat!(
     " AND entered < $9 ORDER BY rank + 0, due_date, item_id LIMIT $10"
 );
 
-/// What stands before the floors, of some ranks: it is found first and locked when it is its turn.
+/// What stands before the floors, of some ranks: each is looked up where it stands, and locked, until there are enough. What
+/// joins them in this way keeps the planner from beginning with `item_ready`: it may believe that to be empty.
 macro_rules! locked_before {
     ($ranks:literal) => {
         concat!(
-            "SELECT item_ready.ctid AS place, item_ready.rank, item_ready.due_date, item_ready.item_id, item_ready.touched \
-             FROM before JOIN item_ready ON item_ready.ctid = before.place AND item_ready.item_id = before.item_id \
-             AND item_ready.entered = before.entered WHERE before.rank ",
+            "SELECT standing.* FROM (SELECT place, item_id, entered FROM before WHERE rank ",
             $ranks,
-            " ORDER BY before.rank, before.due_date, before.item_id"
+            " ORDER BY rank, due_date, item_id OFFSET 0) AS known CROSS JOIN LATERAL \
+             (SELECT ctid AS place, rank, due_date, item_id, touched FROM item_ready WHERE ctid = known.place \
+             AND item_id = known.item_id AND entered + 0 = known.entered FOR UPDATE SKIP LOCKED) AS standing"
         )
     };
 }
@@ -146,7 +160,7 @@ const FROM_ALL_FLOORS: &str = concat!(
     up_to!(),
     " UNION ALL SELECT * FROM unnest($10::tid[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[]) AS run), due_before AS MATERIALIZED (",
     locked_before!("< 3"),
-    " LIMIT $2 FOR UPDATE OF item_ready SKIP LOCKED), \
+    " LIMIT $2), \
      due AS MATERIALIZED (",
     waiting!(),
     " AND rank < 3 AND (rank, due_date, item_id) >= ($6::smallint, $7::bigint, $8::bigint) \
@@ -156,30 +170,27 @@ const FROM_ALL_FLOORS: &str = concat!(
      after_due AS MATERIALIZED (SELECT $2 - (SELECT count(*) FROM due_before) - (SELECT count(*) FROM due) AS many), \
      high_before AS MATERIALIZED (",
     locked_before!("= 3"),
-    " LIMIT (SELECT many FROM after_due) FOR UPDATE OF item_ready SKIP LOCKED), \
+    " LIMIT (SELECT many FROM after_due)), \
      high AS MATERIALIZED (",
-    waiting!(),
-    " AND rank = 3 AND due_date = 0 AND item_id >= $3",
+    plain!(3, "$3"),
     up_to!(),
     " ORDER BY item_id LIMIT (SELECT many FROM after_due) - (SELECT count(*) FROM high_before) FOR UPDATE SKIP LOCKED), \
      after_high AS MATERIALIZED (SELECT many - (SELECT count(*) FROM high_before) - (SELECT count(*) FROM high) AS many \
      FROM after_due), \
      normal_before AS MATERIALIZED (",
     locked_before!("= 4"),
-    " LIMIT (SELECT many FROM after_high) FOR UPDATE OF item_ready SKIP LOCKED), \
+    " LIMIT (SELECT many FROM after_high)), \
      normal AS MATERIALIZED (",
-    waiting!(),
-    " AND rank = 4 AND due_date = 0 AND item_id >= $4",
+    plain!(4, "$4"),
     up_to!(),
     " ORDER BY item_id LIMIT (SELECT many FROM after_high) - (SELECT count(*) FROM normal_before) FOR UPDATE SKIP LOCKED), \
      after_normal AS MATERIALIZED (SELECT many - (SELECT count(*) FROM normal_before) - (SELECT count(*) FROM normal) AS many \
      FROM after_high), \
      low_before AS MATERIALIZED (",
     locked_before!("= 5"),
-    " LIMIT (SELECT many FROM after_normal) FOR UPDATE OF item_ready SKIP LOCKED), \
+    " LIMIT (SELECT many FROM after_normal)), \
      low AS MATERIALIZED (",
-    waiting!(),
-    " AND rank = 5 AND due_date = 0 AND item_id >= $5",
+    plain!(5, "$5"),
     up_to!(),
     " ORDER BY item_id LIMIT (SELECT many FROM after_normal) - (SELECT count(*) FROM low_before) FOR UPDATE SKIP LOCKED), \
      next AS (SELECT * FROM due_before UNION ALL SELECT * FROM due UNION ALL SELECT * FROM high_before \
@@ -225,34 +236,21 @@ impl Default for Floors {
     }
 }
 
-/// What was seen to wait.
-pub(super) enum Waits {
-    Nothing,
-    /// Items without a DueDate, of this priority and behind it, which stand where their numbers are.
-    From(usize),
-    /// Others, too.
-    Anywhere,
-}
-
 /// The walk that finds something wherever it is.
 pub(super) fn from_the_beginning(Ask { queue, count }: Ask) -> Question {
     Question { sql: FROM_THE_BEGINNING.into(), values: vec![Box::new(queue), Box::new(count)] }
 }
 
 impl Floors {
-    /// The walk along the items of a priority without a DueDate, and those behind it. Nothing, where anything may come before.
-    pub(super) fn from(&self, first: usize, Ask { queue, count }: Ask, now: Option<Timestamp>) -> Question {
-        let rank = FIRST_RANK + i16::try_from(first).unwrap_or(0);
-        // Of the ranks from this one on, the walk itself tells.
-        let before = |at: usize| if at < first { self.plain[at] } else { i64::MAX };
-        let (high, normal) = (before(0), before(1));
+    /// The walk along items without a DueDate. Nothing, where anything may come before them.
+    pub(super) fn along_plain(&self, Ask { queue, count }: Ask, now: Option<Timestamp>) -> Question {
+        let [high, normal, low] = self.plain;
         let values: Vec<Value> = vec![
             Box::new(queue),
             Box::new(count),
-            Box::new(rank),
-            Box::new(self.plain[first]),
             Box::new(high),
             Box::new(normal),
+            Box::new(low),
             Box::new(now),
             Box::new(self.due.0),
             Box::new(self.due.1),
@@ -261,7 +259,7 @@ impl Floors {
             Box::new(self.deferred),
             Box::new(self.deferred_since),
         ];
-        Question { sql: FROM_A_FLOOR.into(), values }
+        Question { sql: FROM_PLAIN_FLOORS.into(), values }
     }
 
     /// The walk that passes over nothing.
@@ -314,6 +312,11 @@ impl Floors {
         Question { sql: order::PROMOTE.into(), values }
     }
 
+    /// Whether numbers were drawn that are above this, the last one: a server that crashed has forgotten them.
+    pub(super) fn are_of_another_server(&self, last: i64) -> bool {
+        last < self.since.max(self.deferred_since)
+    }
+
     /// The questions that tell where they are now.
     pub(super) fn look(&mut self, queue: i64, now: Option<Timestamp>) -> impl Iterator<Item = Question> {
         let [high, normal, low] = self.plain;
@@ -334,25 +337,23 @@ impl Floors {
     }
 
     /// What was answered to them. `safe`: before they were asked, all that has a lower number was there to be seen, or was not
-    /// and will not be.
+    /// and will not be. Answers whether only items without a DueDate wait, which stand where their numbers are.
     pub(super) fn see(
         &mut self,
         answers: &[Vec<Row>],
         queue: i64,
         safe: i64,
         session: &mut Session,
-    ) -> Result<Waits> {
-        let Some(firsts) = answers.first().and_then(|rows| rows.first()) else { return Ok(Waits::Anywhere) };
+    ) -> Result<bool> {
+        let Some(firsts) = answers.first().and_then(|rows| rows.first()) else { return Ok(false) };
         if let Some(still_there) = answers.get(1) {
             self.run.see(still_there)?;
         }
         // Whoever draws numbers now may have a mark that is lower: it is named by the first of several numbers.
         let safe = safe.max(self.since);
-        let mut first = None;
-        for at in (0..RANKS).rev() {
+        for at in 0..RANKS {
             let waits: Option<i64> = get(firsts, at)?;
             self.plain[at] = self.plain[at].max(waits.map_or(safe, |waiting| waiting.min(safe)));
-            first = waits.map(|_| at).or(first);
         }
         let due: Option<i16> = get(firsts, 3)?;
         self.due = match due {
@@ -370,15 +371,13 @@ impl Floors {
         };
         let deferred: Option<i64> = get(firsts, 14)?;
         self.deferred_since = deferred.map_or(safe, |oldest| oldest.min(safe)).max(self.deferred_since);
-        Ok(match first {
-            _ if due.is_some() || before > 0 || !self.run.is_empty() => Waits::Anywhere,
-            Some(first) => Waits::From(first),
-            None => Waits::Nothing,
-        })
+        Ok(due.is_none() && before == 0 && self.run.is_empty())
     }
 
-    /// What was entered since and stands before the floors is remembered; where it is too much, the floors are moved back.
+    /// What was entered since and stands before the floors is remembered. Where it is too much, or cannot be yet because a
+    /// transaction that adds is open, the floors are moved back.
     fn remember(&mut self, queue: i64, safe: i64, firsts: &Row, session: &mut Session) -> Result<()> {
+        let before: i64 = get(firsts, 6)?;
         let most = run::MOST.saturating_sub(self.run.len());
         let [high, normal, low] = self.plain;
         let (rank, due_date, id) = self.due;
@@ -387,7 +386,8 @@ impl Floors {
             MANY,
             &[&queue, &self.since, &high, &normal, &low, &rank, &due_date, &id, &safe, &limit],
         )?;
-        if rows.len() <= most {
+        let left = before - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        if rows.len() <= most && left <= MANY_BEFORE {
             return self.run.add(&rows);
         }
         for key in self.run.forget() {

@@ -15,8 +15,8 @@
 //!   Only then is it looked which is the first that waits.
 //! * An item that begins to wait with an old number (its DeferDate came, it was given back or edited) has another one drawn
 //!   for it, which is its entry.
-//! * What a transaction saw that was undone is forgotten; and everything, when the server was started anew or is another one:
-//!   numbers that were drawn and not on disk may be drawn again there.
+//! * What a transaction saw that was undone is forgotten; and everything, when the server was started anew or is another one, or
+//!   the connection is another one: numbers that were drawn and not on disk may be drawn again after a crash.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::columns::get;
-use super::floors::{self, Floors, Waits};
+use super::floors::{self, Floors};
 use super::order::{self, Ask, Items, Numbers};
 use super::session::{Question, Session, Value};
 use super::{Postgres, QUEUES};
@@ -38,7 +38,7 @@ const ITEMS: usize = 512;
 /// And so many where they stand between others that were taken before.
 const ITEMS_ANYWHERE: usize = 128;
 
-/// How often it is looked from the beginning on when nothing is found. There is nothing that only this would find, unless
+/// How often it is looked from the beginning on when nothing is found where only items without a DueDate wait. There is nothing that only this would find, unless
 /// somebody else writes into the tables.
 const FROM_THE_BEGINNING_AFTER: Duration = Duration::from_secs(60);
 
@@ -52,7 +52,8 @@ const MARKED: &str = "new";
 const MARK: &str = "SELECT pg_advisory_xact_lock_shared(hashtext($1), \
                                ((last_value >> 8) & 2147483647)::integer) FROM item_id";
 
-const LAST: &str = "SELECT last_value FROM item_id";
+/// And where the rows of the table are: VACUUM FULL and the like move them all.
+const LAST: &str = "SELECT last_value, pg_relation_filenode('item_ready')::bigint FROM item_id";
 
 /// The first mark; and, from the same list, how many transactions of other processes keep the queues as they are: all that
 /// write items do.
@@ -68,8 +69,10 @@ const OTHERS_SEEN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Front {
     floors: Floors,
-    /// The first priority of which any was seen to wait, where nothing else was. None: the walk is along all floors.
-    first: Option<usize>,
+    /// Only items without a DueDate were seen to wait: walks are along those.
+    is_plain: bool,
+    /// Where the rows of `item_ready` were when it was looked last.
+    file: i64,
     looked: bool,
     walks: u32,
     items: usize,
@@ -85,8 +88,8 @@ pub(super) struct Claiming {
     pub(super) questions: usize,
     /// So many before the last tell where the front is.
     looks: usize,
-    /// Where nothing is found, there may be something before the floor.
-    from_a_floor: bool,
+    /// Where nothing is found, there may be something elsewhere.
+    is_plain: bool,
 }
 
 impl Postgres {
@@ -96,18 +99,18 @@ impl Postgres {
         let locks = looks.then(|| self.ask_locks());
         let promoting = self.promoting(ask, now);
         let front = self.fronts.entry(ask.queue).or_default();
-        let from_a_floor = front.first.is_some();
-        let promote = (!from_a_floor).then_some(promoting);
+        let is_plain = front.is_plain;
+        let promote = (!is_plain).then_some(promoting);
         let look = locks.map_or_else(Vec::new, |locks| front.look(ask.queue, locks, now));
         let looks = look.len();
         let walk = front.walk(ask, now);
         let questions: Vec<_> = promote.into_iter().chain(look).chain([walk]).collect();
-        (Claiming { ask, now, questions: questions.len(), looks, from_a_floor }, questions)
+        (Claiming { ask, now, questions: questions.len(), looks, is_plain }, questions)
     }
 
     /// What was answered to these questions.
     pub(super) fn claimed(&mut self, claiming: &Claiming, mut answers: Vec<Vec<Row>>) -> Result<Items> {
-        let Claiming { ask, now, looks, from_a_floor, .. } = *claiming;
+        let Claiming { ask, now, looks, is_plain, .. } = *claiming;
         let front = self.fronts.entry(ask.queue).or_default();
         let mut rows = answers.pop().unwrap_or_default();
         if looks > 0 {
@@ -116,8 +119,11 @@ impl Postgres {
                 self.others_seen = Some(Instant::now());
             }
         }
+        if looks > 0 && !front.looked {
+            rows = self.session.ask(&[floors::from_the_beginning(ask)])?.pop().unwrap_or_default();
+        }
         let asked = usize::try_from(ask.count).unwrap_or(usize::MAX);
-        let mut surprised = rows.is_empty() && from_a_floor;
+        let mut surprised = rows.is_empty() && is_plain;
         if surprised {
             let promoting = self.promoting(ask, now);
             let front = self.fronts.entry(ask.queue).or_default();
@@ -131,7 +137,7 @@ impl Postgres {
             surprised = true;
         }
         // Or it passed everything behind the floors: they may be higher by now.
-        surprised |= !from_a_floor && rows.len() < asked;
+        surprised |= !is_plain && rows.len() < asked;
         front.walked(rows.len(), surprised);
         order::offered(&mut self.session, &rows)
     }
@@ -164,7 +170,7 @@ impl Postgres {
         self.others_seen.is_some_and(|seen| seen.elapsed() < OTHERS_SEEN)
     }
 
-    /// Whoever draws numbers for new items says so before.
+    /// Whoever draws numbers says so before.
     pub(super) fn mark(&mut self) -> Result<()> {
         if !std::mem::replace(&mut self.marked, true) {
             let marking = self.marking();
@@ -181,10 +187,12 @@ impl Postgres {
 impl Front {
     /// The walk that is nearly always the right one. Where it finds nothing, [`walk_everywhere`](Self::walk_everywhere) does.
     fn walk(&mut self, ask: Ask, now: Option<Timestamp>) -> Question {
-        match self.first {
-            _ if !self.looked => floors::from_the_beginning(ask),
-            Some(first) => self.floors.from(first, ask, now),
-            None => self.floors.along_all(ask),
+        if !self.looked {
+            floors::from_the_beginning(ask)
+        } else if self.is_plain {
+            self.floors.along_plain(ask, now)
+        } else {
+            self.floors.along_all(ask)
         }
     }
 
@@ -207,7 +215,7 @@ impl Front {
     }
 
     fn is_time_to_look(&self) -> bool {
-        let items = if self.first.is_some() { ITEMS } else { ITEMS_ANYWHERE };
+        let items = if self.is_plain { ITEMS } else { ITEMS_ANYWHERE };
         !self.looked || self.walks >= WALKS || self.items >= items
     }
 
@@ -222,15 +230,15 @@ impl Front {
         let [Some(last), Some(mark)] = [0, 1].map(|at| answers.get(at).and_then(|rows| rows.first())) else {
             return Ok(false);
         };
-        let (last, (mark, others)): (i64, (Option<i64>, i64)) =
-            (get(last, 0)?, (get(mark, 0)?, get(mark, 1)?));
+        let (last, file): (i64, i64) = (get(last, 0)?, get(last, 1)?);
+        let (mark, others): (Option<i64>, i64) = (get(mark, 0)?, get(mark, 1)?);
+        if self.looked && (self.file != file || self.floors.are_of_another_server(last)) {
+            *self = Self::default(); // nothing is known any more
+            return Ok(others > 0);
+        }
         let safe = mark.map_or(last, |mark| last.min(mark << MARK_SHIFT));
-        self.first = match self.floors.see(&answers[2..], queue, safe, session)? {
-            Waits::Anywhere => None,
-            Waits::From(first) => Some(first),
-            // The next one has the priority of the last, or none in particular.
-            Waits::Nothing => self.first.or(Some(1)),
-        };
+        self.is_plain = self.floors.see(&answers[2..], queue, safe, session)?;
+        self.file = file;
         (self.looked, self.walks, self.items) = (true, 0, 0);
         Ok(others > 0)
     }

@@ -129,14 +129,15 @@ pub(super) struct Postgres {
     taken: Taken,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
-    /// Where walks along what waits begin, by queue; and since when the server runs where that was seen.
+    /// Where walks along what waits begin, by queue; since when the server runs where that was seen, and by which of the
+    /// connections that were made.
     fronts: HashMap<i64, Front>,
-    server: Option<Timestamp>,
+    server: Option<(Timestamp, u64)>,
     /// When another process was seen to write.
     others_seen: Option<Instant>,
     /// Queues without limits, by folder and name, as they were when they were looked up last.
     names: HashMap<(FolderId, String), QueueId>,
-    /// The open transaction has said that it draws numbers for new items.
+    /// The open transaction has said that it draws numbers.
     marked: bool,
     /// What the open transaction will ask for next, and the answer to it.
     will_ask: Option<(Ask, Timestamp)>,

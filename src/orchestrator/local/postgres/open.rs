@@ -81,7 +81,8 @@ pub(super) struct Began {
     pub(super) at: Timestamp,
     /// The oldest version of the schema whose programs may go on.
     pub(super) oldest: i32,
-    /// Since when the server runs: no other one, and not the same after a crash, runs since then.
+    /// Since when the server runs: no other one does, nor the same when it was started anew. (One of its processes may have
+    /// crashed, and all but the first of them begun anew.)
     pub(super) server: Timestamp,
 }
 

@@ -24,8 +24,8 @@ const SPARE: usize = 16;
 
 /// Which of those that walks were told of are there still.
 const STILL_THERE: &str = "SELECT told.number FROM unnest($1::tid[], $2::bigint[], $3::bigint[]) \
-     WITH ORDINALITY AS told (place, item_id, entered, number) JOIN item_ready ON item_ready.ctid = told.place \
-     AND item_ready.item_id = told.item_id AND item_ready.entered = told.entered";
+     WITH ORDINALITY AS told (place, item_id, entered, number) CROSS JOIN LATERAL (SELECT 1 FROM item_ready WHERE ctid = told.place \
+     AND item_id = told.item_id AND entered + 0 = told.entered OFFSET 0) AS there";
 
 /// One of them: where its row is, and which one that is.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,10 @@ struct Standing {
 #[derive(Debug)]
 pub(super) struct Run {
     items: VecDeque<Standing>,
-    /// Walks were told of so many of the first.
+    /// Walks were told of so many of the first, since it was asked last which are there still.
     told: usize,
+    /// The last walk was not told of all.
+    goes_on: bool,
     /// It was asked of so many whether they are there still.
     asked: usize,
     /// So many were found by walks since it was asked last.
@@ -51,7 +53,7 @@ pub(super) struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        Self { items: VecDeque::new(), told: 0, asked: 0, found: 0, times: 1 }
+        Self { items: VecDeque::new(), told: 0, goes_on: false, asked: 0, found: 0, times: 1 }
     }
 }
 
@@ -66,7 +68,7 @@ impl Run {
 
     /// Whether a walk has not been told of all.
     pub(super) fn goes_on(&self) -> bool {
-        self.told < self.items.len()
+        self.goes_on
     }
 
     /// The next walk is told of more.
@@ -85,6 +87,7 @@ impl Run {
         let spare = (wanted / 2).saturating_add(SPARE).saturating_mul(self.times);
         let told = self.found.saturating_add(wanted).saturating_add(spare).min(self.items.len());
         self.told = self.told.max(told);
+        self.goes_on = told < self.items.len();
         let told = || self.items.range(..told);
         let values: Vec<Value> = vec![
             Box::new(told().map(|standing| standing.place).collect::<Vec<_>>()),
@@ -93,7 +96,7 @@ impl Run {
             Box::new(told().map(|standing| standing.key.2).collect::<Vec<_>>()),
             Box::new(told().map(|standing| standing.entered).collect::<Vec<_>>()),
         ];
-        let last = told().next_back().filter(|_| told().len() < self.items.len());
+        let last = told().next_back().filter(|_| self.goes_on);
         (values, last.map_or(LAST_KEY, |standing| standing.key))
     }
 
@@ -109,7 +112,7 @@ impl Run {
         (self.told > 0).then(|| Question { sql: STILL_THERE.into(), values })
     }
 
-    /// What was answered to that: the others are gone for good.
+    /// What was answered to that: the others are gone for good, as long as nobody moves the rows of the table.
     pub(super) fn see(&mut self, rows: &[Row]) -> Result<()> {
         let mut there = Vec::with_capacity(rows.len());
         for row in rows {
@@ -131,7 +134,7 @@ impl Run {
             self.items.push_back(Standing { key, place: get(row, 0)?, entered: get(row, 4)? });
         }
         self.items.make_contiguous().sort_by_key(|standing| standing.key);
-        (self.told, self.asked) = (0, 0);
+        (self.told, self.asked, self.found) = (0, 0, 0);
         Ok(())
     }
 

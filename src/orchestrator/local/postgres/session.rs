@@ -57,6 +57,8 @@ pub(super) struct Session {
     /// How long a statement may take.
     limit: Duration,
     refused: Option<Refused>,
+    /// So many connections were made.
+    connections: u64,
     /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
     pub(super) left: Option<Place>,
 }
@@ -96,6 +98,7 @@ impl Session {
             writes: false,
             limit: STATEMENT_LIMIT,
             refused: None,
+            connections: 0,
             left: None,
         })
     }
@@ -134,6 +137,7 @@ impl Session {
         match self.connect_now() {
             Ok(open) => {
                 (self.open, self.refused) = (Some(open), None);
+                self.connections += 1;
                 if let Some(place) = self.left.take() {
                     let _ = settle::end(self, &place); // a server that we cannot tell so notices by itself, in the end
                 }
@@ -198,6 +202,11 @@ impl Session {
 
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// How many connections were made until now.
+    pub(super) fn connections(&self) -> u64 {
+        self.connections
     }
 
     pub(super) fn process(&self) -> i32 {

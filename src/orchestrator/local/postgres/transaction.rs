@@ -72,8 +72,9 @@ impl Postgres {
             self.undo();
             return Err(migrate::too_new(&self.session, began.oldest));
         }
-        let seen_elsewhere = !self.fronts.is_empty() && self.server != Some(began.server);
-        self.server = Some(began.server);
+        let server = Some((began.server, self.session.connections()));
+        let seen_elsewhere = !self.fronts.is_empty() && self.server != server;
+        self.server = server;
         if seen_elsewhere {
             self.undo();
             return self.begin_for(operations, clock); // what is known of the fronts is forgotten

@@ -2,10 +2,12 @@
 -- that keeps an old snapshot whoever adds them up would pass all their versions.
 CREATE TABLE queue_shard (
     queue_id bigint NOT NULL,
-    shard    bigint NOT NULL,
-    PRIMARY KEY (queue_id, shard)
+    number   bigint NOT NULL,
+    PRIMARY KEY (queue_id, number)
 );
 INSERT INTO queue_shard SELECT queue_id, shard FROM queue_statistics;
+-- So that nothing is counted any more by the statements of older programs, which do not name their shards there.
+ALTER TABLE queue_statistics RENAME COLUMN shard TO number;
 
 -- Each change of a queue's starts is a row with the next number: it is read from the end.
 ALTER TABLE queue_starts ADD COLUMN number bigint NOT NULL DEFAULT 0;
