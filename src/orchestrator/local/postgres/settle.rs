@@ -26,6 +26,10 @@ const NOTICE_LIMIT: Duration = Duration::from_millis(500);
 /// How long a connection that is gone is remembered: much longer than anybody asks what became of its last commit.
 const REMEMBERED: &str = "1 day";
 
+/// How long a process of the server that was told to end is waited for, and how long until it is looked again.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const ENDING: Duration = Duration::from_millis(2);
+
 /// Counts a commit. A transaction that has no number has written nothing, and nothing is written for it.
 pub(super) const COUNT: &str = "INSERT INTO connection (key, commits, last) \
      SELECT $1::uuid, $2::bigint, clock_timestamp() WHERE pg_current_xact_id_if_assigned() IS NOT NULL \
@@ -112,8 +116,18 @@ fn became(session: &mut Session, Commit { place, key, number, .. }: &Commit) -> 
 /// unless it is done by now. Not one that waits for a standby: it would be done here and not there.
 pub(super) fn end(session: &mut Session, place: &Place) -> Result<()> {
     let here = in_the_server(place);
-    let sql = format!("SELECT pg_terminate_backend(pid) {here} AND wait_event IS DISTINCT FROM 'SyncRep'");
-    session.query_once(&sql, &[]).map(drop)
+    let end = format!("SELECT pg_terminate_backend(pid) {here} AND wait_event IS DISTINCT FROM 'SyncRep'");
+    if session.query_once(&end, &[])?.is_empty() {
+        return Ok(());
+    }
+    // It has been told, and holds its locks until it has heard: a claim would pass over what it was about to take.
+    let is_there = format!("SELECT 1 {here}");
+    let mut waited = Duration::ZERO;
+    while waited < ENDS_WITHIN && !session.query_once(&is_there, &[])?.is_empty() {
+        session.pause(ENDING);
+        waited += ENDING;
+    }
+    Ok(())
 }
 
 /// What the server is doing there. (Without values to bind: it is asked outside of a transaction.)
