@@ -161,15 +161,21 @@ impl Fleet {
         dues.sort_unstable();
         dues.iter().map(u64::to_string).collect()
     }
+
+    /// The same, and takes 500 of them, so that the others are remembered.
+    async fn remembered(&self, count: usize) -> Vec<String> {
+        let mut expected = self.burst(count).await;
+        for _ in 0..10 {
+            assert_eq!(self.next(50).await, expected.drain(..50).collect::<Vec<_>>());
+        }
+        expected
+    }
 }
 
 #[tokio::test]
 async fn of_more_than_are_remembered_the_first_come_first() {
     let fleet = Fleet::new().await;
-    let mut expected = fleet.burst(1_000).await;
-    for _ in 0..10 {
-        assert_eq!(fleet.next(50).await, expected.drain(..50).collect::<Vec<_>>());
-    }
+    let mut expected = fleet.remembered(1_000).await;
     // Those that are remembered by now among them.
     expected.extend(fleet.burst(60_000).await);
     expected.sort_unstable();
@@ -187,11 +193,7 @@ async fn a_walk_goes_on_until_it_has_found_enough_of_those_that_are_remembered()
     let other = Local::postgres_with_clock(&fleet.schema.url, fleet.clock.clone()).await.unwrap();
     let job = other.start_job(new_job()).await.unwrap();
     for others in [17, 60, 120] {
-        let mut expected = fleet.burst(700).await;
-        // Until they are remembered.
-        for _ in 0..10 {
-            assert_eq!(fleet.next(50).await, expected.drain(..50).collect::<Vec<_>>());
-        }
+        let mut expected = fleet.remembered(700).await;
         for count in [80, 1, 40, 1] {
             assert_eq!(
                 fleet.next(count).await,
@@ -210,10 +212,7 @@ async fn a_walk_goes_on_until_it_has_found_enough_of_those_that_are_remembered()
 #[tokio::test]
 async fn what_is_remembered_is_found_when_its_rows_were_moved() {
     let fleet = Fleet::new().await;
-    let mut expected = fleet.burst(1_000).await;
-    for _ in 0..10 {
-        assert_eq!(fleet.next(50).await, expected.drain(..50).collect::<Vec<_>>());
-    }
+    let expected = fleet.remembered(1_000).await;
     let (_, schema) = fleet.schema.url.split_once("schema=").unwrap();
     fleet.client().await.batch_execute(&format!("VACUUM FULL {schema}.item_ready")).await.unwrap();
     let mut taken = Vec::new();
