@@ -134,10 +134,11 @@ const MANY: &str = concat!(
 /// What stands before the floors, of some ranks: each is looked up where it stands, and locked, until there are enough. What
 /// joins them in this way keeps the planner from beginning with `item_ready`: it may believe that to be empty.
 macro_rules! locked_before {
-    ($ranks:literal) => {
+    ($compared:literal, $rank:literal) => {
         concat!(
             "SELECT standing.* FROM (SELECT place, item_id, entered FROM before WHERE rank ",
-            $ranks,
+            $compared,
+            $rank,
             " ORDER BY rank, due_date, item_id OFFSET 0) AS known CROSS JOIN LATERAL \
              (SELECT ctid AS place, rank, due_date, item_id, touched FROM item_ready WHERE ctid = known.place \
              AND item_id = known.item_id AND entered + 0 = known.entered FOR UPDATE SKIP LOCKED) AS standing"
@@ -152,48 +153,57 @@ macro_rules! up_to {
     };
 }
 
+/// The items of one rank without a DueDate, until there are as many as are left: those before its floor, then from there on;
+/// and how many are left after them.
+macro_rules! of_rank {
+    ($name:literal, $rank:literal, $floor:literal, $left:literal) => {
+        concat!(
+            $name,
+            "_before AS MATERIALIZED (",
+            locked_before!("= ", $rank),
+            " LIMIT (SELECT many FROM ",
+            $left,
+            ")), ",
+            $name,
+            " AS MATERIALIZED (",
+            plain!($rank, $floor),
+            up_to!(),
+            " ORDER BY item_id LIMIT (SELECT many FROM ",
+            $left,
+            ") - (SELECT count(*) FROM ",
+            $name,
+            "_before) FOR UPDATE SKIP LOCKED), after_",
+            $name,
+            " AS MATERIALIZED (SELECT many - (SELECT count(*) FROM ",
+            $name,
+            "_before) - (SELECT count(*) FROM ",
+            $name,
+            ") AS many FROM ",
+            $left,
+            "), "
+        )
+    };
+}
+
 /// The same along one rank after the other, each from its floor on, up to some key; and, first of each, what stands before that:
 /// what was entered since, and those that are remembered.
 const FROM_ALL_FLOORS: &str = concat!(
     "WITH before AS MATERIALIZED (SELECT ctid AS place, rank, due_date, item_id, entered ",
     before_the_floors!("$9", "$3", "$4", "$5", "($6::smallint, $7::bigint, $8::bigint)"),
     up_to!(),
-    " UNION ALL SELECT * FROM unnest($10::tid[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[]) AS run), due_before AS MATERIALIZED (",
-    locked_before!("< 3"),
-    " LIMIT $2), \
-     due AS MATERIALIZED (",
+    " UNION ALL SELECT * FROM unnest($10::tid[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[]) AS run), \
+     due_before AS MATERIALIZED (",
+    locked_before!("< ", 3),
+    " LIMIT $2), due AS MATERIALIZED (",
     waiting!(),
-    " AND rank < 3 AND (rank, due_date, item_id) >= ($6::smallint, $7::bigint, $8::bigint) \
-     ",
+    " AND rank < 3 AND (rank, due_date, item_id) >= ($6::smallint, $7::bigint, $8::bigint)",
     up_to!(),
     " ORDER BY rank, due_date, item_id LIMIT $2 - (SELECT count(*) FROM due_before) FOR UPDATE SKIP LOCKED), \
-     after_due AS MATERIALIZED (SELECT $2 - (SELECT count(*) FROM due_before) - (SELECT count(*) FROM due) AS many), \
-     high_before AS MATERIALIZED (",
-    locked_before!("= 3"),
-    " LIMIT (SELECT many FROM after_due)), \
-     high AS MATERIALIZED (",
-    plain!(3, "$3"),
-    up_to!(),
-    " ORDER BY item_id LIMIT (SELECT many FROM after_due) - (SELECT count(*) FROM high_before) FOR UPDATE SKIP LOCKED), \
-     after_high AS MATERIALIZED (SELECT many - (SELECT count(*) FROM high_before) - (SELECT count(*) FROM high) AS many \
-     FROM after_due), \
-     normal_before AS MATERIALIZED (",
-    locked_before!("= 4"),
-    " LIMIT (SELECT many FROM after_high)), \
-     normal AS MATERIALIZED (",
-    plain!(4, "$4"),
-    up_to!(),
-    " ORDER BY item_id LIMIT (SELECT many FROM after_high) - (SELECT count(*) FROM normal_before) FOR UPDATE SKIP LOCKED), \
-     after_normal AS MATERIALIZED (SELECT many - (SELECT count(*) FROM normal_before) - (SELECT count(*) FROM normal) AS many \
-     FROM after_high), \
-     low_before AS MATERIALIZED (",
-    locked_before!("= 5"),
-    " LIMIT (SELECT many FROM after_normal)), \
-     low AS MATERIALIZED (",
-    plain!(5, "$5"),
-    up_to!(),
-    " ORDER BY item_id LIMIT (SELECT many FROM after_normal) - (SELECT count(*) FROM low_before) FOR UPDATE SKIP LOCKED), \
-     next AS (SELECT * FROM due_before UNION ALL SELECT * FROM due UNION ALL SELECT * FROM high_before \
+     after_due AS MATERIALIZED (SELECT $2 - (SELECT count(*) FROM due_before) - (SELECT count(*) FROM due) AS many), ",
+    of_rank!("high", 3, "$3", "after_due"),
+    of_rank!("normal", 4, "$4", "after_high"),
+    of_rank!("low", 5, "$5", "after_normal"),
+    "next AS (SELECT * FROM due_before UNION ALL SELECT * FROM due UNION ALL SELECT * FROM high_before \
      UNION ALL SELECT * FROM high UNION ALL SELECT * FROM normal_before UNION ALL SELECT * FROM normal \
      UNION ALL SELECT * FROM low_before UNION ALL SELECT * FROM low) SELECT ",
     of_next!()

@@ -42,15 +42,11 @@ const ITEMS_ANYWHERE: usize = 128;
 /// somebody else writes into the tables.
 const FROM_THE_BEGINNING_AFTER: Duration = Duration::from_secs(60);
 
-/// So many numbers share a mark.
-const MARK_SHIFT: u32 = 8;
-
 /// What the marks of a schema are called.
 const MARKED: &str = "new";
 
 /// Taken before a number is drawn.
-const MARK: &str = "SELECT pg_advisory_xact_lock_shared(hashtext($1), \
-                               ((last_value >> 8) & 2147483647)::integer) FROM item_id";
+const MARK: &str = concat!("SELECT ", order::mark!("$1"), " FROM item_id");
 
 /// And where the rows of the table are: VACUUM FULL and the like move them all.
 const LAST: &str = "SELECT last_value, pg_relation_filenode('item_ready')::bigint FROM item_id";
@@ -97,10 +93,9 @@ impl Postgres {
     pub(super) fn claim(&mut self, ask: Ask, now: Option<Timestamp>) -> (Claiming, Vec<Question>) {
         let looks = self.fronts.entry(ask.queue).or_default().is_time_to_look();
         let locks = looks.then(|| self.ask_locks());
-        let promoting = self.promoting(ask, now);
+        let is_plain = self.fronts.entry(ask.queue).or_default().is_plain;
+        let promote = (!is_plain).then(|| self.promoting(ask, now));
         let front = self.fronts.entry(ask.queue).or_default();
-        let is_plain = front.is_plain;
-        let promote = (!is_plain).then_some(promoting);
         let look = locks.map_or_else(Vec::new, |locks| front.look(ask.queue, locks, now));
         let looks = look.len();
         let walk = front.walk(ask, now);
@@ -236,7 +231,7 @@ impl Front {
             *self = Self::default(); // nothing is known any more
             return Ok(others > 0);
         }
-        let safe = mark.map_or(last, |mark| last.min(mark << MARK_SHIFT));
+        let safe = mark.map_or(last, |mark| last.min(mark << order::MARK_SHIFT));
         self.is_plain = self.floors.see(&answers[2..], queue, safe, session)?;
         self.file = file;
         (self.looked, self.walks, self.items) = (true, 0, 0);

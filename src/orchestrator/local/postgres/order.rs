@@ -44,6 +44,21 @@ pub(super) enum Numbers {
     Last,
 }
 
+/// So many numbers, two to this power, share a mark.
+pub(super) const MARK_SHIFT: u32 = 8;
+
+/// The mark of whoever draws numbers (front.rs), by the name of all marks: to be selected from `item_id`.
+macro_rules! mark {
+    ($name:literal) => {
+        concat!(
+            "pg_advisory_xact_lock_shared(hashtext(",
+            $name,
+            "), ((last_value >> 8) & 2147483647)::integer)"
+        )
+    };
+}
+pub(super) use mark;
+
 /// The number of what is entered; whether one is drawn for it is a value. (The last one is not below any that another
 /// transaction has seen to be the last.)
 macro_rules! number {
@@ -185,8 +200,9 @@ pub(super) const PROMOTE: &str = concat!(
      AND defer_date < coalesce($3::timestamptz, '-infinity') AND defer_date <= coalesce($2, transaction_timestamp()) \
      LIMIT 10000 FOR UPDATE SKIP LOCKED), \
      ripe AS MATERIALIZED (SELECT place FROM due UNION ALL SELECT place FROM late), \
-     marked AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(hashtext($5), \
-     ((last_value >> 8) & 2147483647)::integer) FROM item_id WHERE EXISTS (SELECT 1 FROM ripe)), \
+     marked AS MATERIALIZED (SELECT ",
+    mark!("$5"),
+    " FROM item_id WHERE EXISTS (SELECT 1 FROM ripe)), \
      gone AS (DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(SELECT place FROM ripe)) \
      RETURNING queue_id, rank, due_date, item_id, touched) \
      INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) \
