@@ -53,7 +53,7 @@ enum Outcome {
     NotDone,
 }
 
-/// From one cut to the next, in bytes. `PERFORMER_CUTS=1` cuts at every byte, which takes some minutes.
+/// From one cut to the next, in bytes. `PERFORMER_CUTS=1` cuts at every byte, which takes more than an hour.
 fn stride() -> usize {
     std::env::var("PERFORMER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(13)
 }
