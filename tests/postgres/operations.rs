@@ -22,12 +22,14 @@ use super::support::{
 };
 use super::{given_back, unique};
 
+/// After so many cuts there is a new database: all that is in it is read twice for each of them.
+const CUTS_OF_A_SITE: usize = 200;
+
 /// Another queue, whose references are unique.
 const UNIQUE: &str = "Orders";
 
-/// From one cut to the next, in bytes. `PERFORMER_CUTS=1` cuts at every byte of every operation, which takes half an hour.
 fn stride() -> usize {
-    std::env::var("PERFORMER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(83)
+    super::stride(83)
 }
 
 /// A database, looked at directly, and worked on through something that cuts the connection.
@@ -38,6 +40,7 @@ struct Site {
     direct: Local,
     cut: Local,
     tables: String,
+    cuts: usize,
     yes: usize,
     no: usize,
     settled: usize,
@@ -67,7 +70,16 @@ impl Site {
             "SELECT md5(string_agg(row, chr(10) ORDER BY row)) FROM ({}) AS rows",
             rows.join(" UNION ALL ")
         );
-        Self { schema, proxy, clock, direct, cut, tables, yes: 0, no: 0, settled: 0 }
+        Self { schema, proxy, clock, direct, cut, tables, cuts: 0, yes: 0, no: 0, settled: 0 }
+    }
+
+    /// Another cut, in a new database where this one has grown.
+    async fn next(&mut self) {
+        if self.cuts == CUTS_OF_A_SITE {
+            let Self { yes, no, settled, .. } = *self;
+            *self = Self { yes, no, settled, ..Self::new().await };
+        }
+        self.cuts += 1;
     }
 
     /// What is in all tables, in one word.
@@ -86,6 +98,7 @@ impl Site {
             // Not the same bytes of each.
             let mut at = name.len() * 11 % stride();
             loop {
+                self.next().await;
                 // The statements are prepared and the connection is open: what is cut is the call.
                 let warm = prepare(self).await;
                 act(&self.cut, &warm).await.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -116,6 +129,7 @@ impl Site {
                 }
                 at += stride();
             }
+            println!("{name}: cut up to byte {at} {direction:?}");
         }
     }
 
@@ -209,9 +223,12 @@ async fn adds_and_takes_that_are_cut_were_made_or_not() {
         site.job().await
     };
     site.case("take", filled, take_some).await;
-    let limits = LimitsEdit { max_in_progress: Some(Some(1_000_000)), ..LimitsEdit::default() };
-    site.direct.edit_queue_limits(QUEUE, limits).await.unwrap();
-    site.case("take from a limited queue", filled, take_some).await;
+    let limited = async |site: &Site| {
+        let limits = LimitsEdit { max_in_progress: Some(Some(1_000_000)), ..LimitsEdit::default() };
+        site.direct.edit_queue_limits(QUEUE, limits).await.unwrap();
+        filled(site).await
+    };
+    site.case("take from a limited queue", limited, take_some).await;
     site.ends("adds and takes");
 }
 
