@@ -22,6 +22,9 @@ fn stops() -> usize {
     std::env::var("PERFORMER_STOPS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
+/// How often one of the database's own processes is killed.
+const CRASHES: usize = 5;
+
 const FAILOVERS: usize = 3;
 const PROCESSES: usize = 3;
 
@@ -98,7 +101,7 @@ async fn is_empty(store: &dyn Administration) -> bool {
     left.new == 0 && left.in_progress == 0
 }
 
-/// Stops the server at once under load, and starts it again.
+/// Stops the server at once under load, and starts it again; and kills processes of it, after which it goes on by itself.
 pub fn immediate_stops() {
     let Some(cluster) = Cluster::start(0, &[]) else { return };
     let mut random = fastrand::Rng::with_seed(1);
@@ -112,7 +115,12 @@ pub fn immediate_stops() {
         cluster.run_primary();
         load.resumes();
     }
-    load.ends(&format!("{} immediate stops", stops()));
+    for _ in 0..CRASHES {
+        load.go_on_for(Duration::from_millis(random.u64(50..500)));
+        cluster.kill_a_process();
+        load.resumes();
+    }
+    load.ends(&format!("{} immediate stops, {CRASHES} crashes", stops()));
 }
 
 /// The server is gone for good, and its standby takes over; then that one's.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 /// Where it listens, and for whom.
 const HOST: &str = "127.0.0.1";
@@ -98,13 +98,29 @@ impl Cluster {
         self.waits_for_standby();
     }
 
-    /// From now on a commit is answered when the standby has it.
-    fn waits_for_standby(&self) {
+    /// Kills one of the processes of the primary that serve a connection, whichever is at work. The others are ended by the
+    /// server, which recovers and goes on; since when it runs does not change.
+    pub fn kill_a_process(&self) {
+        const AT_WORK: &str = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' \
+                               AND pid <> pg_backend_pid() ORDER BY state = 'idle', state_change DESC LIMIT 1";
+        let process: i32 = self.ask(async |client| client.query_one(AT_WORK, &[]).await.unwrap().get(0));
+        self.complete(Command::new("kill").args(["-KILL", &process.to_string()]));
+    }
+
+    /// Asks the primary.
+    fn ask<T>(&self, ask: impl AsyncFnOnce(Client) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let url = format!("postgres://{USER}@{HOST}:{}/postgres", self.port());
             let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
             tokio::spawn(connection);
+            ask(client).await
+        })
+    }
+
+    /// From now on a commit is answered when the standby has it.
+    fn waits_for_standby(&self) {
+        self.ask(async |client| {
             client.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", &[]).await.unwrap();
             client.execute("SELECT pg_reload_conf()", &[]).await.unwrap();
             let follows = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
