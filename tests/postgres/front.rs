@@ -368,3 +368,28 @@ async fn whatever_happens_the_first_that_can_be_seen_is_taken_first() {
         anything_happens(&fleet, seed).await;
     }
 }
+
+/// A table that was empty when it was cleaned up is believed to be empty for a while: claims find what they want in it as they
+/// always do, and do not read all that waits.
+#[tokio::test]
+async fn claims_read_little_of_a_table_that_is_believed_to_be_empty() {
+    const WAITING: usize = 4_000;
+    let fleet = Fleet::new().await;
+    let number =
+        |schema: &Schema, sql: &str| -> i64 { schema.run(sql)[0][0].as_ref().unwrap().parse().unwrap() };
+    fleet.schema.run("VACUUM ANALYZE {schema}.item_ready, {schema}.item_deferred");
+    let believed = "SELECT reltuples::bigint FROM pg_class WHERE oid = '{schema}.item_ready'::regclass";
+    assert_eq!(number(&fleet.schema, believed), 0);
+    let mut expected = fleet.remembered(WAITING).await;
+    for _ in 0..100 {
+        assert_eq!(fleet.next(1).await, [expected.remove(0)]);
+    }
+    let taken = 1_000 + i64::try_from(WAITING - expected.len()).unwrap();
+    let Fleet { schema, claims, .. } = fleet;
+    drop(claims); // a connection tells what it has done when it ends, if not before
+    let deleted = "SELECT pg_stat_get_tuples_deleted('{schema}.item_ready'::regclass)";
+    assert!((0..1_000).any(|_| number(&schema, deleted) == taken), "{} taken", number(&schema, deleted));
+    let read = "SELECT pg_stat_get_tuples_returned(it) + pg_stat_get_tuples_fetched(it) \
+                FROM (SELECT '{schema}.item_ready'::regclass::oid AS it) AS about";
+    assert!(number(&schema, read) < 10 * taken, "{} read, {taken} taken", number(&schema, read));
+}
