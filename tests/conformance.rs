@@ -1349,6 +1349,38 @@ async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
     f.check_statistics().await;
 }
 
+/// Whoever ends items and takes the next ones in one call is given as many as the limit allows by then, the first ones, however
+/// many were wanted and were allowed before.
+async fn ends_and_takes_together_keep_to_the_limit_and_the_order(f: Fixture) {
+    const ITEMS: usize = 60;
+    let f = f.with_queue(retrying(1)).await;
+    for name in 0..ITEMS {
+        f.add_named(&name.to_string()).await;
+    }
+    let (job, mut held, mut next) = (f.job().await, Vec::new(), 0);
+    for (round, most) in [1, 3, 3, 3, 3, 12, 12, 2, 2, 2, 9, 9, 100, 100].into_iter().enumerate() {
+        limit(&f, LimitsEdit { max_in_progress: Some(Some(most)), ..LimitsEdit::default() }).await;
+        let most = usize::try_from(most).unwrap();
+        for wanted in [1, 2, 20] {
+            let ended = held.drain(..held.len().div_ceil(2));
+            let reports = ended.map(|claim| Report { claim, result: ok(), progress: None }).collect();
+            let answer = f.orchestrator.report_and_take(reports, Some(take(job, wanted))).await;
+            assert!(answer.reports.iter().all(Result::is_ok));
+            let taken = answer.taken.unwrap();
+            let allowed = most.saturating_sub(held.len()).min(wanted).min(ITEMS - next);
+            let references: Vec<_> =
+                taken.items.iter().map(|claimed| claimed.item.reference.clone()).collect();
+            let expected: Vec<_> = (next..next + allowed).map(|name| Some(name.to_string())).collect();
+            assert_eq!(references, expected, "round {round}, {wanted} wanted, {} held", held.len());
+            next += allowed;
+            assert_eq!(taken.withheld.is_some(), allowed < wanted && next < ITEMS, "round {round}");
+            held.extend(taken.items.iter().map(|claimed| claimed.claim));
+        }
+    }
+    assert_eq!(next, ITEMS);
+    f.check_statistics().await;
+}
+
 async fn no_race_exceeds_the_limit(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     for name in 0..60 {
@@ -1544,6 +1576,7 @@ every_backend!(
     a_paused_queue_hands_nothing_out_until_it_is_resumed,
     no_more_are_in_progress_than_the_limit_says,
     no_race_exceeds_the_limit,
+    ends_and_takes_together_keep_to_the_limit_and_the_order,
     no_more_start_in_a_window_than_the_limit_says,
     limits_stay_when_a_queue_gets_new_settings,
     robots_are_seen_with_what_they_process,

@@ -101,8 +101,9 @@ pub(crate) trait Rows: Upkeep {
         }
         Ok(())
     }
-    /// What will be asked for when the next ends are written: both can go together.
-    fn will_ask(&mut self, _next: &NextItems<'_>) {}
+    /// What will be asked for when the next ends are written: both can go together. `limited`: before it the
+    /// [`starts`](Self::starts) of the queue are read, and perhaps fewer are asked for.
+    fn will_ask(&mut self, _next: &NextItems<'_>, _limited: bool) {}
     /// Writes the ends of attempts, and the exceptions that they are told with; each is guarded as in
     /// [`write`](Self::write).
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {

@@ -78,7 +78,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// Where all takes are of one queue without limits, it is known what will be asked for when the reports are written.
+    /// Where all takes are of one queue, it is known what will be asked for when the reports are written.
     pub(super) fn tell_of(&mut self, takes: &[(usize, Within, Taking)]) {
         let Some((_, within, first)) = takes.first() else { return };
         let is_alike = |(_, of, take): &(usize, Within, Taking)| {
@@ -87,11 +87,11 @@ impl<R: Rows> Apply<'_, R> {
         let known = self.known.queues.iter();
         let mut known = known.filter(|(folder, name, _)| *folder == within.folder && **name == *first.queue);
         if let Some((.., queue)) = known.next()
-            && queue.limits.is_none()
             && takes.iter().all(is_alike)
         {
             let count = takes.iter().map(|(.., take)| take.count).fold(0, usize::saturating_add);
-            self.rows.will_ask(&NextItems { queue: queue.id, reference: None, count, now: self.now });
+            let next = NextItems { queue: queue.id, reference: None, count, now: self.now };
+            self.rows.will_ask(&next, !queue.limits.is_none());
         }
     }
 

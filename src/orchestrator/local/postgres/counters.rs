@@ -6,10 +6,12 @@
 //! Which numbers there are is in a table of its own, for whoever adds them up.
 
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::super::super::Result;
 use super::columns::get;
 use super::session::Session;
+use super::settle;
 use crate::model::key::QueueId;
 use crate::model::statistics::QueueStatistics;
 
@@ -43,15 +45,31 @@ pub(super) fn read(row: Option<&Row>) -> Result<QueueStatistics> {
     })
 }
 
+/// Adds to a row, which is made where there is none; behind what comes first.
+macro_rules! add {
+    ($with:expr) => {
+        concat!(
+            $with,
+            " changed AS (UPDATE queue_statistics SET new = new + $3, in_progress = in_progress + $4, \
+             successful = successful + $5, business_exceptions = business_exceptions + $6, \
+             application_exceptions = application_exceptions + $7, retried = retried + $8, abandoned = abandoned + $9, \
+             deleted = deleted + $10 WHERE queue_id = $1 AND number = $2 RETURNING 1), \
+             made AS (INSERT INTO queue_statistics (queue_id, number, new, in_progress, successful, business_exceptions, \
+             application_exceptions, retried, abandoned, deleted) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+             WHERE NOT EXISTS (SELECT 1 FROM changed) RETURNING queue_id, number) \
+             INSERT INTO queue_shard (queue_id, number) SELECT queue_id, number FROM made"
+        )
+    };
+}
+
+/// What is added here is committed: the commit is counted with the same statement, where that has not been done.
 pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
-    const SQL: &str = "WITH changed AS (UPDATE queue_statistics SET new = new + $3, in_progress = in_progress + $4, \
-         successful = successful + $5, business_exceptions = business_exceptions + $6, \
-         application_exceptions = application_exceptions + $7, retried = retried + $8, abandoned = abandoned + $9, \
-         deleted = deleted + $10 WHERE queue_id = $1 AND number = $2 RETURNING 1), \
-         made AS (INSERT INTO queue_statistics (queue_id, number, new, in_progress, successful, business_exceptions, \
-         application_exceptions, retried, abandoned, deleted) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
-         WHERE NOT EXISTS (SELECT 1 FROM changed) RETURNING queue_id, number) \
-         INSERT INTO queue_shard (queue_id, number) SELECT queue_id, number FROM made";
+    const ADD: &str = add!("WITH");
+    const ADD_AND_COUNT: &str = add!(concat!(
+        "WITH counted AS (",
+        settle::count!("VALUES ($11::uuid, $12::bigint, clock_timestamp())"),
+        "),"
+    ));
     const MOVE: &str = "WITH moved AS (UPDATE queue_statistics SET number = $3 WHERE queue_id = $1 AND number = $2 \
          RETURNING queue_id, number), gone AS (DELETE FROM queue_shard WHERE queue_id = $1 AND number = $2) \
          INSERT INTO queue_shard (queue_id, number) SELECT queue_id, number FROM moved";
@@ -65,21 +83,23 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
         }
         shard
     };
-    session.later(
-        SQL,
-        &[
-            &queue.0,
-            &shard,
-            &delta.new,
-            &delta.in_progress,
-            &delta.successful,
-            &delta.business_exceptions,
-            &delta.application_exceptions,
-            &delta.retried,
-            &delta.abandoned,
-            &delta.deleted,
-        ],
-    )
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![
+        &queue.0,
+        &shard,
+        &delta.new,
+        &delta.in_progress,
+        &delta.successful,
+        &delta.business_exceptions,
+        &delta.application_exceptions,
+        &delta.retried,
+        &delta.abandoned,
+        &delta.deleted,
+    ];
+    let Some((key, number)) = session.count_once() else {
+        return session.later(ADD, &values);
+    };
+    values.extend([&key as &(dyn ToSql + Sync), &number]);
+    session.later(ADD_AND_COUNT, &values)
 }
 
 /// A row that nobody else has locked, or a new one. There are as many as were ever in use at once.

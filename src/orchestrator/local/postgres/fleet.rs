@@ -1,40 +1,47 @@
-//! The statements of the fleet: jobs, and what of a queue was started lately.
+//! The statements of the fleet: jobs.
 
 use std::sync::LazyLock;
 
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
-use super::counters;
-use super::people::{as_json, duration, json, micros_of, small};
+use super::people::{self, as_json, duration, micros_of, small};
 use super::session::{Question, Session};
 use crate::model::job::{Job, JobState, NewJob};
-use crate::model::key::{FolderId, JobKey, QueueId};
-use crate::model::limits::Starts;
-use crate::model::statistics::QueueStatistics;
+use crate::model::key::{FolderId, JobKey};
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
                    end_time, info, folder_id, figures FROM job";
 
 pub(super) fn read_job(row: &Row) -> Result<Job> {
+    read_job_at(row, 0)
+}
+
+/// A job, from the columns that begin here.
+fn read_job_at(row: &Row, first: usize) -> Result<Job> {
+    let at = |column: usize| first + column;
     Ok(Job {
-        key: JobKey::from_bytes(bytes(get(row, 0)?)),
+        key: JobKey::from_bytes(bytes(get(row, at(0))?)),
         about: NewJob {
-            queue: get(row, 1)?,
-            machine: get(row, 2)?,
-            process_id: small(get(row, 3)?),
-            version: get(row, 4)?,
-            robots: small(get(row, 5)?),
-            lease: duration(row, 6)?,
+            queue: get(row, at(1))?,
+            machine: get(row, at(2))?,
+            process_id: small(get(row, at(3))?),
+            version: get(row, at(4))?,
+            robots: small(get(row, at(5))?),
+            lease: duration(row, at(6))?,
         },
-        state: numbered!(row, 7, JobState)?,
-        start_time: get(row, 8)?,
-        held_until: get(row, 9)?,
-        end_time: get(row, 10)?,
-        info: get(row, 11)?,
-        folder: FolderId(get(row, 12)?),
-        figures: get::<Option<&str>>(row, 13)?.map(serde_json::from_str).transpose().map_err(unreadable)?,
+        state: numbered!(row, at(7), JobState)?,
+        start_time: get(row, at(8))?,
+        held_until: get(row, at(9))?,
+        end_time: get(row, at(10))?,
+        info: get(row, at(11))?,
+        folder: FolderId(get(row, at(12))?),
+        figures: get::<Option<&str>>(row, at(13))?
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(unreadable)?,
     })
 }
 
@@ -87,6 +94,26 @@ pub(super) fn ask_job(key: JobKey) -> Question {
     }
 }
 
+/// The question for a queue and a job at once, because each statement has its price. Where there is no such queue nothing is
+/// answered, and no job where there is no such job.
+pub(super) fn ask_queue_and_job(folder: FolderId, name: &str, key: JobKey) -> Question {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let queue = &*people::QUEUE_NAMED;
+        format!(
+            "SELECT * FROM ({queue}) AS queue LEFT JOIN ({JOB} WHERE number = $3 AND key = $4) AS job ON true"
+        )
+    });
+    let mut values = people::ask_queue_named(folder, name).values;
+    values.extend(ask_job(key).values);
+    Question { sql: SQL.as_str().into(), values }
+}
+
+/// The job in the answer to [`ask_queue_and_job`].
+pub(super) fn job_behind_queue(row: &Row) -> Result<Option<Job>> {
+    let is_there = get::<Option<Uuid>>(row, people::QUEUE_COLUMNS)?.is_some();
+    is_there.then(|| read_job_at(row, people::QUEUE_COLUMNS)).transpose()
+}
+
 /// A job; `lock`: nobody else changes it until the transaction ends.
 pub(super) fn job(session: &mut Session, key: JobKey, lock: bool) -> Result<Option<Job>> {
     let Question { sql, values } = ask_job(key);
@@ -106,26 +133,4 @@ pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) 
         "{JOB} WHERE $2::bigint IS NULL OR folder_id = $2 ORDER BY start_time DESC, key DESC LIMIT $1"
     );
     session.query(&sql, &[&limit, &folder.map(|folder| folder.0)])?.iter().map(read_job).collect()
-}
-
-// Limits
-
-/// Nobody else has them until the transaction ends: they are read when the lock `name` is held. With them the counters of the
-/// queue, which are asked for next.
-pub(super) fn starts(session: &mut Session, queue: QueueId, name: &str) -> Result<(Starts, QueueStatistics)> {
-    const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
-    const SQL: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1 ORDER BY number DESC LIMIT 1";
-    let answers = session.together(&[(LOCK, &[&name]), (SQL, &[&queue.0]), (counters::SUM, &[&queue.0])])?;
-    let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
-    let starts = first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))?;
-    Ok((starts, counters::read(first(2))?))
-}
-
-pub(super) fn write_starts(session: &mut Session, queue: QueueId, starts: &Starts) -> Result<()> {
-    const SQL: &str = "WITH last AS MATERIALIZED (SELECT number FROM queue_starts WHERE queue_id = $1 \
-         ORDER BY number DESC LIMIT 1), gone AS (DELETE FROM queue_starts WHERE queue_id = $1 \
-         AND number = (SELECT number FROM last)) \
-         INSERT INTO queue_starts (queue_id, number, starts) \
-         SELECT $1, coalesce((SELECT number FROM last), 0) + 1, $2";
-    session.later(SQL, &[&queue.0, &as_json(starts)?])
 }

@@ -117,22 +117,31 @@ impl Foresight {
         }
     }
 
-    /// Whether queues or jobs are to stay as they are.
-    fn shares(&self) -> bool {
-        !self.queues.is_empty() || !self.jobs.is_empty()
+    /// What the transaction shares from its beginning: queues stay as they are for as long as their lock is shared, and jobs do
+    /// not end.
+    pub(super) fn locks(&self, store: &Postgres) -> Vec<String> {
+        let queues = (!self.queues.is_empty()).then(|| store.lock_name(QUEUES)).into_iter();
+        queues.chain(self.jobs.iter().map(|job| store.lock_name(&fleet::lock_of(*job)))).collect()
     }
 
-    /// The locks come first: queues stay as they are for as long as theirs is shared, and jobs do not end.
+    /// What is asked behind the locks.
     pub(super) fn questions(&mut self, store: &Postgres) -> Vec<Question> {
-        let names = (!self.queues.is_empty()).then(|| QUEUES.to_owned()).into_iter();
-        let names: Vec<_> = names.chain(self.jobs.iter().map(|job| fleet::lock_of(*job))).collect();
-        let lock = self.shares().then(|| store.sharing(&names));
-        let queues = self.queues.iter().map(|(folder, name)| people::ask_queue_named(*folder, name));
-        let walk = std::mem::take(&mut self.walk);
-        let jobs = self.jobs.iter().map(|job| fleet::ask_job(*job));
+        let both = self.one_of_each().map(|(folder, name, job)| fleet::ask_queue_and_job(folder, name, job));
+        let (queues, jobs) = if both.is_some() { (&[][..], &[][..]) } else { (&*self.queues, &*self.jobs) };
+        let queues = queues.iter().map(|(folder, name)| people::ask_queue_named(*folder, name));
+        let jobs = jobs.iter().map(|job| fleet::ask_job(*job));
         let ids = (self.ids > 0).then(|| Question { sql: IDS.into(), values: vec![Box::new(self.ids)] });
         let ids = ids.into_iter().flat_map(|ids| [store.marking(), ids]);
-        lock.into_iter().chain(queues).chain(walk).chain(jobs).chain(ids).collect()
+        let looked_up: Vec<_> = both.into_iter().chain(queues).chain(jobs).collect();
+        looked_up.into_iter().chain(std::mem::take(&mut self.walk)).chain(ids).collect()
+    }
+
+    /// A queue and a job, where that is all that is looked up: nearly always.
+    fn one_of_each(&self) -> Option<(FolderId, &str, JobKey)> {
+        match (&*self.queues, &*self.jobs) {
+            ([(folder, name)], [job]) => Some((*folder, name, *job)),
+            _ => None,
+        }
     }
 }
 
@@ -159,17 +168,23 @@ impl Postgres {
     /// What was answered to the questions. What is not there is asked for again, and refused, when it is its turn.
     pub(super) fn see(&mut self, foresight: Foresight, answers: Vec<Vec<Row>>) -> Result<()> {
         let mut answers = answers.into_iter();
-        if foresight.shares() {
-            answers.next();
-        }
         if !foresight.queues.is_empty() {
             self.queues = QueuesLock::Shared;
         }
+        let are_together = foresight.one_of_each().is_some();
         for (folder, name) in foresight.queues {
             let row = answers.next().and_then(|rows| rows.into_iter().next());
+            if let Some(row) = row.as_ref().filter(|_| are_together) {
+                self.foreseen.jobs.extend(fleet::job_behind_queue(row)?);
+            }
             if let Some(queue) = people::one_queue(row)? {
                 self.name(folder, &name, &queue);
                 self.foreseen.queues.push((folder, name, queue));
+            }
+        }
+        for _ in foresight.jobs.iter().filter(|_| !are_together) {
+            for row in answers.next().iter().flatten() {
+                self.foreseen.jobs.push(fleet::read_job(row)?);
             }
         }
         if let Some(claiming) = foresight.claiming {
@@ -178,12 +193,7 @@ impl Postgres {
             let queue = self.foreseen.queues.first().filter(|(.., queue)| queue.limits.is_none());
             if queue.is_some_and(|(.., queue)| queue.id.0 == claiming.ask.queue) {
                 let items = self.claimed(&claiming, asked)?;
-                self.offered = Some(Offered { ask: claiming.ask, items });
-            }
-        }
-        for _ in foresight.jobs {
-            for row in answers.next().iter().flatten() {
-                self.foreseen.jobs.push(fleet::read_job(row)?);
+                self.offered = Some(Offered { ask: claiming.ask, limited: false, items });
             }
         }
         self.marked = foresight.ids > 0;

@@ -73,6 +73,8 @@ pub(super) struct Front {
     walks: u32,
     items: usize,
     began_at_the_beginning: Option<Instant>,
+    /// The queue's limits allowed so few, when it was asked last.
+    pub(super) allowed: Option<i64>,
 }
 
 /// The questions of a claim, which travel together: what has come of age, where the front is, the walk.

@@ -19,7 +19,8 @@
 //! | `taken.rs` | what this process took, as it left it |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
-//! | `fleet.rs` | jobs, and what of a queue with limits was started lately |
+//! | `fleet.rs` | jobs |
+//! | `limits.rs` | queues with limits: what was started lately, and how much is asked for |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
 //! | `columns.rs` | an item's row, from and to columns |
 //! | `lent.rs` | adding and reporting inside the user's own transaction |
@@ -42,6 +43,7 @@ use self::address::Address;
 use self::foresee::Foreseen;
 use self::front::Front;
 use self::lent::Lent;
+use self::limits::WillAsk;
 use self::listen::Listener;
 use self::open::{Began, Commit};
 use self::order::{Ask, Offered, Place};
@@ -50,6 +52,7 @@ use self::taken::Taken;
 use self::transaction::Expected;
 use super::super::{ErrorKind, OrchestratorError, Result};
 use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
+use crate::model::limits::Starts;
 use crate::model::statistics::QueueStatistics;
 
 pub use tokio_postgres;
@@ -67,6 +70,7 @@ mod foresee;
 mod front;
 mod item;
 mod lent;
+mod limits;
 mod list;
 mod listen;
 mod migrate;
@@ -140,10 +144,13 @@ pub(super) struct Postgres {
     /// The open transaction has said that it draws numbers.
     marked: bool,
     /// What the open transaction will ask for next, and the answer to it.
-    will_ask: Option<(Ask, Timestamp)>,
+    will_ask: Option<WillAsk>,
     offered: Option<Offered>,
-    /// The counters of a queue with limits, as they were read with its starts.
+    /// What of a queue with limits was started lately, before it is asked; its counters, which are asked for next; and how many
+    /// items are wanted of it.
+    started: Option<(QueueId, Starts)>,
     counted: Option<(QueueId, QueueStatistics)>,
+    wanted: Option<Ask>,
     /// What the open transaction was told when it began.
     foreseen: Foreseen,
     /// What is expected of the calls that come next.
@@ -244,7 +251,9 @@ impl Postgres {
             marked: false,
             will_ask: None,
             offered: None,
+            started: None,
             counted: None,
+            wanted: None,
             foreseen: Foreseen::default(),
             expected: Expected::default(),
             listener: None,
@@ -267,7 +276,8 @@ impl Postgres {
         self.ids.clear();
         self.next_ids = 1;
         self.places.clear();
-        (self.will_ask, self.offered, self.counted, self.marked) = (None, None, None, false);
+        (self.will_ask, self.offered, self.marked) = (None, None, false);
+        (self.started, self.counted, self.wanted) = (None, None, None);
         self.foreseen = Foreseen::default();
         self.session.forget();
     }
@@ -301,16 +311,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Locks that are shared until the transaction ends, in this order.
-    fn sharing(&self, what: &[impl AsRef<str>]) -> Question {
-        const SQL: &str =
-            "SELECT pg_advisory_xact_lock_shared(hashtextextended(name, 0)) FROM unnest($1::text[]) AS name";
-        let names: Vec<_> = what.iter().map(|what| self.lock_name(what.as_ref())).collect();
-        Question { sql: SQL.into(), values: vec![Box::new(names)] }
-    }
-
     fn share(&mut self, what: &str) -> Result<()> {
-        let question = self.sharing(&[what]);
+        let question = sharing(&[self.lock_name(what)]);
         self.session.later(&question.sql, &question.bound())
     }
 
@@ -345,4 +347,11 @@ impl Postgres {
         }
         again
     }
+}
+
+/// Locks that are shared until the transaction ends, in this order.
+fn sharing(names: &[String]) -> Question {
+    const SQL: &str =
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended(name, 0)) FROM unnest($1::text[]) AS name";
+    Question { sql: SQL.into(), values: vec![Box::new(names.to_vec())] }
 }

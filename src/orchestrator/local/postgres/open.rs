@@ -25,6 +25,8 @@ pub(super) struct Open {
     pub(super) before: Option<Uuid>,
     /// How many transactions it has committed, or tried to, since it is called so.
     pub(super) commits: i64,
+    /// The open transaction has counted its commit.
+    pub(super) is_counted: bool,
     /// The numbers of its rows of counters, by queue, and how often they were changed.
     shards: HashMap<i64, (i64, i64)>,
     /// Since when.
@@ -95,6 +97,7 @@ impl Open {
             key,
             before: None,
             commits: 0,
+            is_counted: false,
             shards,
             connected,
             place,
@@ -116,8 +119,10 @@ impl Open {
         (Some(before), *shard)
     }
 
-    /// After many commits it is called otherwise, so that the row that counts them has few versions.
+    /// Another transaction. After many commits the connection is called otherwise, so that the row that counts them has few
+    /// versions.
     pub(super) fn renew(&mut self) {
+        self.is_counted = false;
         if self.commits >= MOST_VERSIONS {
             let next = Uuid::from_u128(self.key.as_u128().wrapping_add(1)); // nobody else has one near
             (self.before, self.commits) = (Some(std::mem::replace(&mut self.key, next)), 0);
@@ -131,28 +136,23 @@ impl Open {
         Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)?, server: row.try_get(4)? }))
     }
 
-    /// A transaction, to be begun behind the commit of this one. None, if not all of its statements are known yet: to ask for
-    /// them would keep the commit waiting.
-    pub(super) fn begins(
-        &self,
-        begin: String,
-        now: &str,
-        asked: &[Question],
-    ) -> Option<UnderWay<Answered<Vec<Row>>>> {
+    /// What a transaction is asked that is begun together with the commit of this one. None, if not all of its statements are
+    /// known yet: to ask for them would keep the commit waiting.
+    pub(super) fn begins(&self, now: &Question, asked: &[Question]) -> Option<UnderWay<Answered<Vec<Row>>>> {
         if self.client.is_pooled() {
             return None; // it has to be known first where the transaction is
         }
-        let known = |sql: &str| self.statements.get(sql).cloned();
-        let now = known(now)?;
-        let asked = asked.iter().map(|asked| Some(Later::new(known(&asked.sql)?, &asked.bound())));
-        let asked: Vec<_> = asked.collect::<Option<_>>()?;
+        let later = |asked: &Question| {
+            let statement = self.statements.get(&*asked.sql)?;
+            Some(Later::new(statement.clone(), &asked.bound()))
+        };
+        let now = [later(now)?];
+        let asked: Vec<_> = asked.iter().map(later).collect::<Option<_>>()?;
         let client = self.client.clone();
         Some(UnderWay::new(async move {
-            let answers = together::answers(&client, &asked);
-            let (begun, rows, answers) =
-                tokio::join!(client.batch_execute(&begin), client.query(&now, &[]), answers);
-            begun?;
-            Ok((rows?, answers))
+            let (now, answers) =
+                tokio::join!(together::answers(&client, &now), together::answers(&client, &asked));
+            Ok((now?.pop().unwrap_or_default(), answers))
         }))
     }
 

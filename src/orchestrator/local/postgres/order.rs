@@ -155,6 +155,8 @@ pub(super) struct Ask {
 /// The answer to it, before it is asked for. It holds for as long as nothing else begins or ends to wait.
 pub(super) struct Offered {
     pub(super) ask: Ask,
+    /// The queue has limits. Nobody else takes from it until the transaction ends, and what is not taken of this stays.
+    pub(super) limited: bool,
     pub(super) items: Items,
 }
 
@@ -168,8 +170,16 @@ impl Offered {
     pub(super) fn is_answer_to(&self, ask: &NextItems<'_>) -> bool {
         let other = Ask::of(ask);
         let has_all = self.items.1.len() < usize::try_from(self.ask.count).unwrap_or(usize::MAX);
-        let has_enough = other.count == self.ask.count || has_all;
+        let has_more = self.limited && other.count < self.ask.count;
+        let has_enough = other.count == self.ask.count || has_all || has_more;
         ask.reference.is_none() && other.queue == self.ask.queue && has_enough
+    }
+
+    /// The first of them.
+    pub(super) fn up_to(self, count: usize) -> Items {
+        let (mut items, places) = self.items;
+        items.truncate(count);
+        (items, places)
     }
 }
 

@@ -23,6 +23,9 @@ const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_ret
      creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
      array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id), limits FROM queue WHERE NOT deleted";
 
+/// So many columns that has.
+pub(super) const QUEUE_COLUMNS: usize = 19;
+
 fn read_queue(row: &Row) -> Result<QueueDefinition> {
     let schema = |at| -> Result<Option<Arc<str>>> { Ok(get::<Option<&str>>(row, at)?.map(Arc::from)) };
     Ok(QueueDefinition {
@@ -91,15 +94,16 @@ pub(super) fn one_queue(row: Option<Row>) -> Result<Option<Arc<QueueDefinition>>
     row.map(|row| read_queue(&row).map(Arc::new)).transpose()
 }
 
+pub(super) static QUEUE_NAMED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{QUEUE} AND id = (SELECT queue_id FROM queue_folder WHERE folder_id = $1 AND queue_folder.folded_name = $2)"
+    )
+});
+
 /// The question that [`queue_named`] asks.
 pub(super) fn ask_queue_named(folder: FolderId, name: &str) -> Question {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "{QUEUE} AND id = (SELECT queue_id FROM queue_folder WHERE folder_id = $1 AND queue_folder.folded_name = $2)"
-        )
-    });
     let values: Vec<Value> = vec![Box::new(folder.0), Box::new(text(&folded(name)).into_owned())];
-    Question { sql: SQL.as_str().into(), values }
+    Question { sql: QUEUE_NAMED.as_str().into(), values }
 }
 
 pub(super) fn queue_named(

@@ -10,9 +10,10 @@ use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
 use super::columns::{get, signed, text};
-use super::order::{Ask, Comes, Offered};
+use super::limits::WillAsk;
+use super::order::{Ask, Comes};
 use super::transaction::KEPT;
-use super::{Postgres, claims, counters, fleet, list, order, people, write};
+use super::{Postgres, claims, counters, fleet, limits, list, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -183,15 +184,16 @@ impl Rows for Postgres {
     }
 
     fn starts(&mut self, queue: QueueId) -> Result<Starts> {
-        self.one_at_a_time = true;
-        let name = self.lock_name(&format!("starts/{}", queue.0));
-        let (starts, counted) = fleet::starts(&mut self.session, queue, &name)?;
-        self.counted = Some((queue, counted));
-        Ok(starts)
+        if let Some((_, starts)) = self.started.take_if(|(of, _)| *of == queue) {
+            return Ok(starts);
+        }
+        let questions = self.ask_starts(queue);
+        let answers = self.session.ask(&questions)?;
+        self.see_starts(queue, &answers)
     }
 
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
-        fleet::write_starts(&mut self.session, queue, starts)
+        limits::write_starts(&mut self.session, queue, starts)
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
@@ -237,9 +239,10 @@ impl Rows for Postgres {
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_added()?;
+        self.limits_allowed(ask);
         let offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
         let (items, places) = match (offered, ask.reference) {
-            (Some(offered), _) => offered.items,
+            (Some(offered), _) => offered.up_to(ask.count),
             (None, Some(filter)) => {
                 self.promote(Ask::of(ask), ask.now)?;
                 order::next_with_references(&mut self.session, ask, filter)?
@@ -300,21 +303,15 @@ impl Rows for Postgres {
         Ok(())
     }
 
-    fn will_ask(&mut self, next: &NextItems<'_>) {
-        self.will_ask = Some((Ask::of(next), next.now));
+    fn will_ask(&mut self, next: &NextItems<'_>, limited: bool) {
+        self.will_ask = Some(WillAsk { ask: Ask::of(next), now: next.now, limited });
     }
 
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
         self.insert_added()?;
         let written = match self.will_ask.take() {
             None => write::write_ended(&mut self.session, ended, &[])?.0,
-            Some((ask, now)) => {
-                let (claiming, questions) = self.claim(ask, Some(now));
-                let (written, answers) = write::write_ended(&mut self.session, ended, &questions)?;
-                let items = self.claimed(&claiming, answers)?;
-                self.offered = Some(Offered { items, ask });
-                written
-            }
+            Some(will_ask) => self.write_ended_and_ask(ended, will_ask)?,
         };
         for ((id, ..), written) in ended.iter().zip(&written) {
             self.taken.gone(*id, *written);

@@ -30,10 +30,22 @@ const REMEMBERED: &str = "1 day";
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 const ENDING: Duration = Duration::from_millis(2);
 
-/// Counts a commit. A transaction that has no number has written nothing, and nothing is written for it.
-pub(super) const COUNT: &str = "INSERT INTO connection (key, commits, last) \
-     SELECT $1::uuid, $2::bigint, clock_timestamp() WHERE pg_current_xact_id_if_assigned() IS NOT NULL \
-     ON CONFLICT (key) DO UPDATE SET commits = excluded.commits, last = excluded.last";
+/// Counts a commit, as part of a statement that writes, or by itself.
+macro_rules! count {
+    ($row:literal) => {
+        concat!(
+            "INSERT INTO connection (key, commits, last) ",
+            $row,
+            " ON CONFLICT (key) DO UPDATE SET commits = excluded.commits, last = excluded.last"
+        )
+    };
+}
+pub(super) use count;
+
+/// A transaction that has no number has written nothing, and nothing is written for it.
+pub(super) const COUNT: &str = count!(
+    "SELECT $1::uuid, $2::bigint, clock_timestamp() WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+);
 
 /// What a connection was called before its last commit is of no use any more.
 pub(super) const FORGET: &str = "DELETE FROM connection WHERE key = $1";

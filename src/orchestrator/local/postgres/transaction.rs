@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::store::Asked;
@@ -16,7 +17,7 @@ use super::lent::Way;
 use super::open::{Answered, Began, Beginning, Commit, Next, Place};
 use super::session::{Begun, Question, Session};
 use super::together::{self, Later};
-use super::{Postgres, error, migrate, settle};
+use super::{Postgres, error, migrate, settle, sharing};
 use crate::model::clock::Clock;
 
 /// So long a transaction is kept for whoever comes next; and so soon after a commit somebody must have come, that one is
@@ -112,16 +113,19 @@ impl Postgres {
         self.settle_late()?;
         let now = (!self.keeps_time).then(|| clock.now());
         let mut foresight = Foresight::of(operations, self, now);
-        let questions = foresight.questions(self);
-        let begun = match self.session.begin(&questions) {
+        let (locks, questions) = (foresight.locks(self), foresight.questions(self));
+        let begun = match self.session.begin(&locks, &questions) {
             // The server was started anew while nobody asked it anything: nothing has been done yet.
             Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
                 self.session.connect()?;
-                self.session.begin(&questions)?
+                self.session.begin(&locks, &questions)
             }
-            begun => begun?,
+            begun => begun,
         };
-        Ok((foresight, begun))
+        if begun.is_err() {
+            self.undo(); // it may have been begun, and waited for a lock in vain
+        }
+        Ok((foresight, begun?))
     }
 
     pub(super) fn commit_all(&mut self) -> Result<()> {
@@ -134,8 +138,8 @@ impl Postgres {
         }
         let commit = self.session.next_commit();
         let mut next = self.next_calls();
-        let questions = next.as_mut().map(|next| next.questions(self));
-        let committed = match (self.session.commit(questions.as_deref()), commit) {
+        let asked = next.as_mut().map(|next| (next.locks(self), next.questions(self)));
+        let committed = match (self.session.commit(asked), commit) {
             // Whether it was done before the connection was lost, the database knows.
             (Err(lost), Some(commit)) if !self.session.is_open() => self.settle(commit, lost),
             (answered, _) => answered,
@@ -198,30 +202,33 @@ impl Postgres {
 }
 
 impl Session {
-    /// Begins a transaction that writes, and asks it things. All of it travels together. Answers what was asked, in its order;
-    /// that may fail while the transaction is open.
-    pub(super) fn begin(&mut self, asked: &[Question]) -> Result<Begun> {
+    /// Begins a transaction that writes and shares locks, and asks it things. All of it travels together. Answers what was asked,
+    /// in its order; that may fail while the transaction is open.
+    pub(super) fn begin(&mut self, locks: &[String], asked: &[Question]) -> Result<Begun> {
         self.give_up()?;
         if self.is_lent() {
             let path = self.query_once("SELECT current_setting('search_path')", &[])?;
             self.lent = path.first().map(|row| row.get(0));
         }
-        let (begin, now) = (self.beginning(), self.asking_now());
-        let bound: Vec<Vec<_>> = asked.iter().map(Question::bound).collect();
+        // Through a proxy it has to be known where the transaction is before it locks anything.
+        let is_pooled = self.open.as_ref().is_some_and(|open| open.client.is_pooled());
+        let (first, apart) = if is_pooled { (&[][..], locks) } else { (locks, &[][..]) };
+        let (begin, now) = (self.beginning(), self.asking_now(first));
+        let apart = (!apart.is_empty()).then(|| sharing(apart));
+        let asked: Vec<_> = apart.iter().chain(asked).collect();
+        let bound: Vec<Vec<_>> = asked.iter().map(|asked| asked.bound()).collect();
         let begun = self.on(async |open| {
             open.later.clear();
             open.renew();
             open.place.began = Beginning::Connection(open.connected);
-            let now = open.statement(&now).await?;
+            let (now, values) = (open.statement(&now.sql).await?, now.bound());
             let begun = async |client: &Way| {
-                let (begun, rows) = tokio::join!(client.batch_execute(&begin), client.query(&now, &[]));
+                let (begun, rows) = tokio::join!(client.batch_execute(&begin), client.query(&now, &values));
                 begun?;
                 rows
             };
-            // What is not known yet is prepared in the transaction: it names tables without their schema. And through a proxy
-            // it has to be known where the transaction is before it locks anything.
-            let all_known = !open.client.is_pooled()
-                && asked.iter().all(|asked| open.statements.contains_key(&*asked.sql));
+            // What is not known yet is prepared in the transaction: it names tables without their schema.
+            let all_known = !is_pooled && asked.iter().all(|asked| open.statements.contains_key(&*asked.sql));
             let early = if all_known { None } else { Some(open.began(begun(&open.client).await?)?) };
             let mut statements = Vec::with_capacity(asked.len());
             for (asked, values) in asked.iter().zip(&bound) {
@@ -236,7 +243,11 @@ impl Session {
                 }
             })
         });
-        self.explain_begun(begun)
+        let (began, mut answers) = self.explain_begun(begun)?;
+        if let (Ok(answers), Some(_)) = (&mut answers, apart) {
+            answers.remove(0);
+        }
+        Ok((began, answers))
     }
 
     /// Goes on in the transaction that was begun behind the last commit, if one was.
@@ -277,12 +288,17 @@ impl Session {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
     }
 
-    fn asking_now(&self) -> String {
-        format!(
-            "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time() \
-             FROM {}.schema_version",
-            self.address().quoted_schema()
-        )
+    /// What a transaction is asked first, when it shares these locks.
+    fn asking_now(&self, locks: &[String]) -> Question {
+        let about = "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time()";
+        let version = format!("{}.schema_version", self.address().quoted_schema());
+        if locks.is_empty() {
+            return Question { sql: format!("{about} FROM {version}").into(), values: Vec::new() };
+        }
+        let Question { sql, values } = sharing(locks);
+        let shared = "(SELECT count(*) FROM shared) AS all_of_them";
+        let sql = format!("WITH shared AS MATERIALIZED ({sql}) {about} FROM {shared}, {version}");
+        Question { sql: sql.into(), values }
     }
 
     /// Waits until the next transaction has begun, if one is on its way, and not for long. What went wrong is told to whoever
@@ -316,6 +332,13 @@ impl Session {
         Some(Commit { place: open.place, key: open.key, number: open.commits + 1, behind })
     }
 
+    /// What counts the commit of the open transaction, for who writes anything: once.
+    pub(super) fn count_once(&mut self) -> Option<(Uuid, i64)> {
+        let Commit { key, number, .. } = self.next_commit()?;
+        let open = self.open.as_mut()?;
+        (!std::mem::replace(&mut open.is_counted, true)).then_some((key, number))
+    }
+
     /// The number of this connection's row of counters of a queue, and the one that the row had before, if it is to have
     /// another now.
     pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
@@ -324,23 +347,29 @@ impl Session {
 
     /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it. `next`: what the next
     /// transaction is asked, which is begun behind this one.
-    pub(super) fn commit(&mut self, next: Option<&[Question]>) -> Result<()> {
+    pub(super) fn commit(&mut self, next: Option<(Vec<String>, Vec<Question>)>) -> Result<()> {
         let Some(Commit { key, number, .. }) = self.next_commit() else {
             return self.end("COMMIT", "RELEASE SAVEPOINT performer");
         };
-        let next = next.map(|asked| (self.beginning(), self.asking_now(), asked));
+        let next = next.map(|(locks, asked)| (self.beginning(), self.asking_now(&locks), asked));
         let committed = self.on(async |open| {
             open.commits = number;
             // Where one of these fails, the transaction was undone.
-            let count = open.statement(settle::COUNT).await?;
-            open.later.push(Later::new(count, &[&key, &number]));
+            if !open.is_counted {
+                let count = open.statement(settle::COUNT).await?;
+                open.later.push(Later::new(count, &[&key, &number]));
+            }
             if let Some(before) = open.before.take() {
                 let forget = open.statement(settle::FORGET).await?;
                 open.later.push(Later::new(forget, &[&before]));
             }
-            let next = next.and_then(|(begin, now, asked)| open.begins(begin, &now, asked));
-            let committing = open.behind(async |client| client.batch_execute("COMMIT").await);
-            let Some(mut answer) = next else { return committing.await };
+            let next = next.and_then(|(begin, now, asked)| Some((begin, open.begins(&now, &asked)?)));
+            let Some((begin, mut answer)) = next else {
+                return open.behind(async |client| client.batch_execute("COMMIT").await).await;
+            };
+            // In one message. Where the commit fails there is no transaction, and nothing is kept of what is asked behind it.
+            let end = format!("COMMIT; {begin}");
+            let committing = open.behind(async |client| client.batch_execute(&end).await);
             together::ahead_of(committing, &mut answer).await?;
             open.place.began = Beginning::Connection(open.connected);
             open.next = Some(Next { answer, since: Instant::now() });
