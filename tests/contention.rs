@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use performer::jiff::Timestamp;
 use performer::model::key::Claim;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{Administration, Orchestrator, Report};
@@ -302,4 +304,58 @@ async fn where_there_is_room_for_one_connection_that_writes_one_does_everything(
 fn user_of(url: &str) -> String {
     let (_, rest) = url.split_once("://").unwrap();
     rest.split_once('@').unwrap().0.to_owned()
+}
+
+/// Somebody has the lock of the queues alone between two transactions, the second of which was begun behind the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waited_for_a_lock_knows_what_time_it_is() {
+    const HELD: Duration = Duration::from_millis(300);
+    let schema = Schema::new();
+    let store = store(&schema).await;
+    let job = store.start_job(new_job()).await.unwrap();
+    add_at_once(&store, 5_000).await;
+    let (locks, looks) = (somebody(&schema).await, somebody(&schema).await);
+    let name = schema.url.split_once("?schema=").unwrap().1;
+    let lock = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('performer/{name}/queues', 0)); \
+         SELECT pg_sleep({}); COMMIT",
+        HELD.as_secs_f32()
+    );
+    let mut waited = 0;
+    for _ in 0..5 {
+        let (is_held, under_way) = (AtomicBool::new(true), tokio::sync::Notify::new());
+        let holding = async {
+            under_way.notified().await;
+            locks.batch_execute(&lock).await.unwrap();
+            is_held.store(false, Ordering::Relaxed);
+        };
+        let working = async {
+            let mut reports = Vec::new();
+            for call in 0.. {
+                if call == 50 {
+                    under_way.notify_one();
+                }
+                if !is_held.load(Ordering::Relaxed) {
+                    break;
+                }
+                let began = tokio::time::Instant::now();
+                let taken =
+                    store.report_and_take(std::mem::take(&mut reports), Some(take(job, 1))).await.taken;
+                let Some(claimed) = taken.unwrap().items.pop() else {
+                    store.add_queue_item(QUEUE, named("a")).await.unwrap();
+                    continue;
+                };
+                if began.elapsed() > HELD / 2 {
+                    let now: Timestamp =
+                        looks.query_one("SELECT clock_timestamp()", &[]).await.unwrap().get(0);
+                    let started = claimed.item.start_processing.unwrap();
+                    assert!(started <= now, "{started}, and it is {now}");
+                    waited += 1;
+                }
+                reports.push(Report { claim: claimed.claim, result: ok(), progress: None });
+            }
+        };
+        tokio::join!(holding, working);
+    }
+    assert!(waited > 0, "nobody waited for the lock");
 }

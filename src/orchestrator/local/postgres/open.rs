@@ -136,9 +136,14 @@ impl Open {
         Ok(Some(Began { at: row.try_get(0)?, oldest: row.try_get(1)?, server: row.try_get(4)? }))
     }
 
-    /// What a transaction is asked that is begun together with the commit of this one. None, if not all of its statements are
-    /// known yet: to ask for them would keep the commit waiting.
-    pub(super) fn begins(&self, now: &Question, asked: &[Question]) -> Option<UnderWay<Answered<Vec<Row>>>> {
+    /// A transaction, to be begun behind the commit of this one. None, if not all of its statements are known yet: to ask for
+    /// them would keep the commit waiting.
+    pub(super) fn begins(
+        &self,
+        begin: String,
+        now: &Question,
+        asked: &[Question],
+    ) -> Option<UnderWay<Answered<Vec<Row>>>> {
         if self.client.is_pooled() {
             return None; // it has to be known first where the transaction is
         }
@@ -150,8 +155,12 @@ impl Open {
         let asked: Vec<_> = asked.iter().map(later).collect::<Option<_>>()?;
         let client = self.client.clone();
         Some(UnderWay::new(async move {
-            let (now, answers) =
-                tokio::join!(together::answers(&client, &now), together::answers(&client, &asked));
+            let (begun, now, answers) = tokio::join!(
+                client.batch_execute(&begin),
+                together::answers(&client, &now),
+                together::answers(&client, &asked)
+            );
+            begun?;
             Ok((now?.pop().unwrap_or_default(), answers))
         }))
     }

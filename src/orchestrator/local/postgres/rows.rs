@@ -240,6 +240,7 @@ impl Rows for Postgres {
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_added()?;
         self.limits_allowed(ask);
+        self.will_ask = None;
         let offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
         let (items, places) = match (offered, ask.reference) {
             (Some(offered), _) => offered.up_to(ask.count),
@@ -416,6 +417,7 @@ impl Rows for Postgres {
     }
 
     fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        self.offered = None;
         if let Some(row) = self.row(id)? {
             order::displace(&mut self.session, row.queue, id, &row.state)?;
         }

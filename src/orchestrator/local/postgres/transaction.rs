@@ -122,7 +122,7 @@ impl Postgres {
             }
             begun => begun,
         };
-        if begun.is_err() {
+        if begun.is_err() && !self.session.is_lent() {
             self.undo(); // it may have been begun, and waited for a lock in vain
         }
         Ok((foresight, begun?))
@@ -288,7 +288,8 @@ impl Session {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
     }
 
-    /// What a transaction is asked first, when it shares these locks.
+    /// What a transaction is asked first, when it shares these locks. The time is the one before they are waited for: so it is
+    /// known when that was here.
     fn asking_now(&self, locks: &[String]) -> Question {
         let about = "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time()";
         let version = format!("{}.schema_version", self.address().quoted_schema());
@@ -296,8 +297,9 @@ impl Session {
             return Question { sql: format!("{about} FROM {version}").into(), values: Vec::new() };
         }
         let Question { sql, values } = sharing(locks);
-        let shared = "(SELECT count(*) FROM shared) AS all_of_them";
-        let sql = format!("WITH shared AS MATERIALIZED ({sql}) {about} FROM {shared}, {version}");
+        let sql = format!(
+            "WITH shared AS MATERIALIZED ({sql}) {about}, (SELECT count(*) FROM shared) FROM {version}"
+        );
         Question { sql: sql.into(), values }
     }
 
@@ -363,13 +365,10 @@ impl Session {
                 let forget = open.statement(settle::FORGET).await?;
                 open.later.push(Later::new(forget, &[&before]));
             }
-            let next = next.and_then(|(begin, now, asked)| Some((begin, open.begins(&now, &asked)?)));
-            let Some((begin, mut answer)) = next else {
-                return open.behind(async |client| client.batch_execute("COMMIT").await).await;
-            };
-            // In one message. Where the commit fails there is no transaction, and nothing is kept of what is asked behind it.
-            let end = format!("COMMIT; {begin}");
-            let committing = open.behind(async |client| client.batch_execute(&end).await);
+            // In two messages: only between them does the server count what was written, which cleans the tables up.
+            let next = next.and_then(|(begin, now, asked)| open.begins(begin, &now, &asked));
+            let committing = open.behind(async |client| client.batch_execute("COMMIT").await);
+            let Some(mut answer) = next else { return committing.await };
             together::ahead_of(committing, &mut answer).await?;
             open.place.began = Beginning::Connection(open.connected);
             open.next = Some(Next { answer, since: Instant::now() });
