@@ -62,7 +62,7 @@ macro_rules! add {
     };
 }
 
-/// What is added here is committed: the commit is counted with the same statement, where that has not been done.
+/// Adds to the counters of a queue. The same statement counts the commit, where none has done so: each has its price.
 pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
     const ADD: &str = add!("WITH");
     const ADD_AND_COUNT: &str = add!(concat!(
@@ -95,7 +95,7 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
         &delta.abandoned,
         &delta.deleted,
     ];
-    let Some((key, number)) = session.count_once() else {
+    let Some((key, number)) = session.uncounted_commit() else {
         return session.later(ADD, &values);
     };
     values.extend([&key as &(dyn ToSql + Sync), &number]);

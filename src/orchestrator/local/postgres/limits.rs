@@ -75,8 +75,8 @@ impl Postgres {
         Ok(written)
     }
 
-    /// So many items are asked for, and wanted were more or as many.
-    pub(super) fn limits_allowed(&mut self, next: &NextItems<'_>) {
+    /// Remembers how many items the limits allowed, where that was fewer than were wanted.
+    pub(super) fn remember_allowed(&mut self, next: &NextItems<'_>) {
         let asked = Ask::of(next);
         if let Some(wanted) = self.wanted.filter(|wanted| wanted.queue == asked.queue) {
             let allowed = (asked.count < wanted.count).then_some(asked.count);

@@ -239,7 +239,7 @@ impl Rows for Postgres {
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_added()?;
-        self.limits_allowed(ask);
+        self.remember_allowed(ask);
         self.will_ask = None;
         let offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
         let (items, places) = match (offered, ask.reference) {

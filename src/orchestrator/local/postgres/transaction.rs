@@ -334,8 +334,8 @@ impl Session {
         Some(Commit { place: open.place, key: open.key, number: open.commits + 1, behind })
     }
 
-    /// What counts the commit of the open transaction, for who writes anything: once.
-    pub(super) fn count_once(&mut self) -> Option<(Uuid, i64)> {
+    /// The key and the number of the commit that comes next, if nothing counts it yet: whoever asks does.
+    pub(super) fn uncounted_commit(&mut self) -> Option<(Uuid, i64)> {
         let Commit { key, number, .. } = self.next_commit()?;
         let open = self.open.as_mut()?;
         (!std::mem::replace(&mut open.is_counted, true)).then_some((key, number))
