@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use performer::jiff::Timestamp;
 use performer::model::clock::Clock as _;
+use performer::model::limits::LimitsEdit;
 use performer::model::selection::SelectionKey;
 use performer::{ItemEdit, Priority, QueueItem};
 use tokio_postgres::{Client, NoTls};
@@ -222,6 +223,35 @@ async fn what_is_remembered_is_found_when_its_rows_were_moved() {
         taken.extend(next);
     }
     assert_eq!(taken, expected);
+}
+
+/// Of a queue with limits more are looked at than may be taken: what is not taken comes next, also of those that are remembered.
+#[tokio::test]
+async fn what_limits_hold_back_comes_next() {
+    let fleet = Fleet::new().await;
+    let mut expected = fleet.remembered(1_500).await;
+    let mut held: Vec<ClaimedItem> = Vec::new();
+    for most in [7, 40, 3, 12].into_iter().cycle() {
+        let in_progress = 1_500 + held.len() as u32; // what Fleet took is in progress still
+        let limits = LimitsEdit { max_in_progress: Some(Some(in_progress + most)), ..LimitsEdit::default() };
+        fleet.claims.edit_queue_limits(QUEUE, limits).await.unwrap();
+        for wanted in [1, 60, 5, 60] {
+            let ended = held.drain(..held.len().div_ceil(2));
+            let reports =
+                ended.map(|item| Report { claim: item.claim, result: ok(), progress: None }).collect();
+            let room = (in_progress + most) as usize - 1_500 - held.len();
+            let answer = fleet.claims.report_and_take(reports, Some(take(fleet.job, wanted))).await;
+            assert!(answer.reports.iter().all(Result::is_ok));
+            let taken = answer.taken.unwrap().items;
+            let references: Vec<_> = taken.iter().map(|item| item.item.reference.clone().unwrap()).collect();
+            let allowed = wanted.min(room).min(expected.len());
+            assert_eq!(references, expected.drain(..allowed).collect::<Vec<_>>(), "{room} of {wanted}");
+            held.extend(taken);
+        }
+        if expected.is_empty() {
+            break;
+        }
+    }
 }
 
 /// Each of four remembers many, and the others take most of them.
