@@ -31,6 +31,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::exception::EXCEPTION_TEXT_LIMIT;
+use crate::model::stored_time;
 
 /// Why a transaction did not end well.
 ///
@@ -103,7 +104,7 @@ impl Postpone {
     pub(crate) fn defer_date(&self, now: Timestamp) -> Timestamp {
         match self.when {
             When::At(at) => at,
-            When::After(delay) => now.checked_add(delay).unwrap_or(Timestamp::MAX),
+            When::After(delay) => stored_time::after(now, delay),
         }
     }
 
@@ -429,6 +430,6 @@ mod tests {
         assert_eq!(postpone.due_date(), Some(Timestamp::MAX));
         let far = Exception::postpone_for(Duration::MAX);
         let Exception::Postpone(postpone) = far else { panic!("postponed") };
-        assert_eq!(postpone.defer_date(Timestamp::UNIX_EPOCH), Timestamp::MAX);
+        assert_eq!(postpone.defer_date(Timestamp::UNIX_EPOCH), stored_time::StoredTime::LAST.timestamp());
     }
 }

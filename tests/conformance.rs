@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use performer::model::history::EventAction;
 use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
 use performer::model::query::{self, Comparison, Condition, Field, Order, TextMatch, Value};
@@ -18,8 +19,8 @@ use performer::model::review::{ItemVersion, Person};
 use performer::orchestrator::{Report, Take, Taken};
 use performer::{
     CommitType, ErrorCode, ErrorKind, ExceptionType, ItemEdit, ItemFilter, ItemId, JobEnd, JobFigures,
-    JobState, LimitsEdit, MaxStarts, NewQueueDefinition, NewQueueItem, Page, Priority, QueueItem,
-    QueueLimits, QueuePolicy, ReviewStatus, RobotState, SpecificContent, Status, StopStrategy,
+    JobState, LimitsEdit, MaxStarts, NewQueueDefinition, NewQueueItem, Page, Priority, ProcessingException,
+    QueueItem, QueueLimits, QueuePolicy, ReviewStatus, RobotState, SpecificContent, Status, StopStrategy,
 };
 use serde_json::json;
 use support::*;
@@ -109,6 +110,114 @@ async fn t1_an_item_is_kept_as_it_was_added(f: Fixture) {
     assert_eq!((added.creation_time, added.retry_number, added.key), (f.now(), 0, added.unique_key));
     assert_ne!(f.add_named("other").await.key, added.key);
     f.check_statistics().await;
+}
+
+/// Times at the edges of what callers, calendars and stores can write.
+fn times() -> Vec<Timestamp> {
+    let second = |second, nanosecond| Timestamp::new(second, nanosecond).unwrap();
+    vec![
+        Timestamp::MAX,
+        second(253_402_207_200, 999_999_500),
+        second(253_402_207_200, 999_999_000),
+        second(253_402_207_200, 0),
+        second(253_402_207_199, 999_999_999),
+        second(4_294_967_296, 1),
+        Timestamp::UNIX_EPOCH,
+        second(0, -1),
+        second(-62_135_596_800, 0),
+        second(-62_135_596_801, -1),
+        second(-210_866_803_201, 0), // before PostgreSQL's first
+        Timestamp::MIN,
+    ]
+}
+
+/// Whatever reads an item answers, and answers alike.
+async fn everything_reads(f: &Fixture, item: &QueueItem) {
+    let o = &f.orchestrator;
+    assert_eq!(f.item(item.id).await, *item);
+    let filters = [
+        ItemFilter::default(),
+        ItemFilter { queue: Some(QUEUE.to_owned()), status: vec![item.status], ..ItemFilter::default() },
+        ItemFilter {
+            condition: item
+                .due_date
+                .map(|due| Condition::Compare(Field::DueDate, Comparison::Equal, Value::Time(due))),
+            ..ItemFilter::default()
+        },
+        ItemFilter {
+            order: vec![Order { field: Field::DueDate, descending: true }],
+            ..ItemFilter::default()
+        },
+        ItemFilter {
+            created_from: Some(Timestamp::MIN),
+            created_before: Some(Timestamp::MAX),
+            ..ItemFilter::default()
+        },
+    ];
+    for filter in filters {
+        let found = f.list(filter.clone()).await;
+        assert!(found.contains(item), "{filter:?} does not find {item:?}");
+    }
+    o.processing_history(item.id).await.unwrap();
+    o.item_events(item.id).await.unwrap();
+    o.queue_statistics(QUEUE).await.unwrap();
+    o.list_robots().await.unwrap();
+}
+
+async fn any_time_that_is_accepted_can_be_read_and_taken(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let o = &f.orchestrator;
+    let job = f.job().await;
+    for at in times() {
+        // Added with it, edited to it, and deleted.
+        let added = f.add(named("added").due_date(at).defer_date(at).risk_sla_date(at)).await;
+        everything_reads(&f, &added).await;
+        let edit = ItemEdit { due_date: Some(Some(at)), defer_date: Some(Some(at)), ..ItemEdit::default() };
+        let edited = o.edit_queue_item(added.id, edit).await.unwrap();
+        assert_eq!((edited.due_date, edited.defer_date), (added.due_date, added.defer_date), "{at}");
+        everything_reads(&f, &edited).await;
+        assert!(o.delete_queue_items(vec![edited.version()]).await.unwrap().is_empty(), "{at}");
+        everything_reads(&f, &f.item(added.id).await).await;
+
+        // A DueDate, and the first in its queue.
+        let urgent = f.add(named("urgent").priority(Priority::High).due_date(at)).await;
+        let claimed = f.take(job).await;
+        assert_eq!((claimed.item.id, claimed.item.due_date), (urgent.id, urgent.due_date), "{at}");
+        everything_reads(&f, &f.item(urgent.id).await).await;
+
+        // Postponed to it, with a DueDate of it; or the refusal of a time that has come.
+        let result = TransactionResult::Postponed { defer_date: at, due_date: Some(at) };
+        let claim = match f.report(claimed.claim, result).await {
+            Ok(status) => {
+                assert_eq!(status, Status::New, "{at}");
+                everything_reads(&f, &f.item(urgent.id).await).await;
+                assert!(f.try_take(job).await.is_none(), "{at}");
+                let edit = ItemEdit { defer_date: Some(None), ..ItemEdit::default() };
+                o.edit_queue_item(urgent.id, edit).await.unwrap();
+                f.take(job).await.claim
+            }
+            Err(error) => {
+                assert_eq!(
+                    (error.kind(), error.code()),
+                    (ErrorKind::Invalid, Some(ErrorCode::PARAMETER_INVALID))
+                );
+                claimed.claim
+            }
+        };
+
+        // An exception of that time, and a retry at that time.
+        let exception = ProcessingException::new(ExceptionType::ApplicationException, "down", at);
+        let result = TransactionResult::Failed { exception: Some(exception), defer_date: Some(at) };
+        assert_eq!(f.report(claim, result).await.unwrap(), Status::Retried, "{at}");
+        for attempt in o.processing_history(urgent.id).await.unwrap() {
+            everything_reads(&f, &f.item(attempt.id).await).await;
+            if attempt.status == Status::New {
+                assert!(o.delete_queue_items(vec![attempt.version()]).await.unwrap().is_empty(), "{at}");
+            }
+        }
+    }
+    f.check_statistics().await;
+    o.delete_queue(QUEUE).await.unwrap();
 }
 
 async fn t1_bad_items_are_refused_and_leave_nothing(f: Fixture) {
@@ -1525,6 +1634,7 @@ every_backend!(
     queues_are_made_changed_and_deleted,
     nothing_of_a_deleted_queue_is_handed_out_or_found,
     t1_an_item_is_kept_as_it_was_added,
+    any_time_that_is_accepted_can_be_read_and_taken,
     t1_bad_items_are_refused_and_leave_nothing,
     t1_a_unique_reference_is_taken_once,
     t1_of_many_who_add_one_reference_at_once_exactly_one_succeeds,

@@ -7,7 +7,6 @@ use serde::Serialize;
 #[cfg(feature = "server")]
 use serde_json::Value;
 
-use super::clock::whole_microseconds;
 use super::code::ErrorCode;
 use super::content::{Analytics, Output, SpecificContent, units_over};
 use super::enumeration::enumeration;
@@ -20,6 +19,7 @@ use super::result::Outcome;
 use super::review::ItemVersion;
 use super::schema::SchemaOf;
 use super::status::{ReviewStatus, Status};
+use super::stored_time::StoredTime;
 
 pub use super::list::{ItemFilter, ItemPage, PAGE_LIMIT, Page};
 
@@ -140,7 +140,7 @@ impl QueueItem {
             outcome: state.outcome,
             due_date: state.due_date,
             defer_date: state.defer_date,
-            risk_sla_date: new.risk_sla_date,
+            risk_sla_date: new.risk_sla_date.map(StoredTime::timestamp),
             creation_time: state.creation_time,
             start_processing: state.start_processing,
             end_processing: state.end_processing,
@@ -203,9 +203,9 @@ pub struct NewQueueItem {
     content: Result<SpecificContent, Refusal>,
     pub(crate) reference: Option<String>,
     pub(crate) priority: Priority,
-    pub(crate) due_date: Option<Timestamp>,
-    pub(crate) defer_date: Option<Timestamp>,
-    pub(crate) risk_sla_date: Option<Timestamp>,
+    pub(crate) due_date: Option<StoredTime>,
+    pub(crate) defer_date: Option<StoredTime>,
+    pub(crate) risk_sla_date: Option<StoredTime>,
     pub(crate) progress: Option<String>,
     pub(crate) origin: Origin,
 }
@@ -286,21 +286,21 @@ impl NewQueueItem {
     /// The item should be handed out before this time. Items with a due date come before all others.
     #[must_use]
     pub fn due_date(mut self, due_date: Timestamp) -> Self {
-        self.due_date = Some(whole_microseconds(due_date));
+        self.due_date = Some(due_date.into());
         self
     }
 
     /// The item is not handed out before this time. A time in the past defers nothing.
     #[must_use]
     pub fn defer_date(mut self, defer_date: Timestamp) -> Self {
-        self.defer_date = Some(whole_microseconds(defer_date));
+        self.defer_date = Some(defer_date.into());
         self
     }
 
     /// From this time on the item is at risk of missing its due date. Kept, and shown to people.
     #[must_use]
     pub fn risk_sla_date(mut self, risk_sla_date: Timestamp) -> Self {
-        self.risk_sla_date = Some(whole_microseconds(risk_sla_date));
+        self.risk_sla_date = Some(risk_sla_date.into());
         self
     }
 

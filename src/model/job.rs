@@ -10,6 +10,7 @@ use super::code::ErrorCode;
 use super::enumeration::enumeration;
 use super::key::{FolderId, JobKey};
 use super::refusal::Refusal;
+use super::stored_time;
 
 enumeration! {
     /// The state of a job.
@@ -186,7 +187,7 @@ pub struct JobFigures {
 
 impl Job {
     pub(crate) fn started(key: JobKey, folder: FolderId, about: NewJob, now: Timestamp) -> Self {
-        let (state, held_until) = (JobState::Running, now + about.lease);
+        let (state, held_until) = (JobState::Running, stored_time::after(now, about.lease));
         Self {
             key,
             about,
@@ -207,7 +208,7 @@ impl Job {
     /// A lost claim when the job has ended, by itself or because it did not beat.
     pub fn beat(&mut self, now: Timestamp) -> Result<JobState, Refusal> {
         self.alive()?;
-        self.held_until = self.held_until.max(now + self.about.lease);
+        self.held_until = self.held_until.max(stored_time::after(now, self.about.lease));
         Ok(self.state)
     }
 

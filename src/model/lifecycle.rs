@@ -75,6 +75,7 @@ use super::refusal::Refusal;
 use super::result::Outcome;
 use super::selection::is_eligible;
 use super::status::{ReviewStatus, Status};
+use super::stored_time::{self, StoredTime};
 
 /// The part of an item that the rules look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,8 +187,8 @@ pub struct Change {
 pub fn added(item: &NewQueueItem, queue: &QueuePolicy, now: Timestamp) -> ItemState {
     ItemState {
         holds_reference: queue.enforce_unique_reference && item.reference.is_some(),
-        due_date: item.due_date,
-        defer_date: item.defer_date,
+        due_date: item.due_date.map(StoredTime::timestamp),
+        defer_date: item.defer_date.map(StoredTime::timestamp),
         ..ItemState::untouched(item.priority, now)
     }
 }
@@ -290,7 +291,7 @@ pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool
         Status::InProgress => return false,
         _ => (item.end_processing.unwrap_or(item.creation_time), queue.retention_days),
     };
-    since + Duration::from_secs(u64::from(days) * 86_400) < now
+    stored_time::after(since, Duration::from_secs(u64::from(days) * 86_400)) < now
 }
 
 /// T16: why an item in this state cannot be given new values.
@@ -322,6 +323,11 @@ fn no_report(status: Status) -> (ErrorCode, String) {
             format!("the item is {status} already"),
         ),
     }
+}
+
+/// A date of a caller's, as it is kept.
+fn stored(at: Timestamp) -> Timestamp {
+    StoredTime::from(at).timestamp()
 }
 
 struct Step<'a> {
@@ -363,7 +369,7 @@ impl Step<'_> {
             _ => Status::Failed,
         };
         let ended = self.ended(status, outcome);
-        let copy = retries.then(|| self.automatic_copy(&ended, defer_date));
+        let copy = retries.then(|| self.automatic_copy(&ended, defer_date.map(stored)));
         let unretried = outcome == Outcome::ApplicationException && !retries;
         let alert = unretried.then_some(ErrorCode::new(1856));
         self.change_with(ended, copy, Vec::new(), alert)
@@ -372,8 +378,9 @@ impl Step<'_> {
     /// T8.
     fn postpone(&self, claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp>) -> Answer {
         self.holds(claim)?;
+        let defer_date = stored(defer_date);
         validate_postponement(defer_date, self.now)?;
-        self.back_to_the_queue(Some(defer_date), due_date.or(self.item.due_date))
+        self.back_to_the_queue(Some(defer_date), due_date.map(stored).or(self.item.due_date))
     }
 
     /// T9.
@@ -426,7 +433,7 @@ impl Step<'_> {
     /// T15, because of its age.
     fn overdue(&self) -> Answer {
         let started = self.item.start_processing.unwrap_or(Timestamp::MAX);
-        if started >= self.now || started + self.queue.abandon_after >= self.now {
+        if stored_time::after(started, self.queue.abandon_after) >= self.now {
             return Err(self.wrong_status("abandoned before its time"));
         }
         self.abandon()
@@ -448,6 +455,7 @@ impl Step<'_> {
         if !self.item.status.is_editable() {
             return Err(not_editable(self.item.status));
         }
+        let (due_date, defer_date) = (due_date.map(stored), defer_date.map(stored));
         self.change_recorded(EventAction::Edit, ItemState { priority, due_date, defer_date, ..self.next() })
     }
 

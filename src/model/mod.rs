@@ -22,6 +22,7 @@
 //! | [`key`] | identities |
 //! | [`code`] | the Orchestrator's numeric error codes |
 //! | [`clock`] | the only reader of the time of day |
+//! | [`stored_time`] | the instants that a store can keep |
 //! | [`directory`], [`permission`] | tenants, folders, users, roles: who may do what |
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
@@ -52,6 +53,7 @@ pub mod schema;
 pub mod selection;
 pub mod statistics;
 pub mod status;
+pub mod stored_time;
 pub mod user;
 
 pub use enumeration::UnknownValue;

@@ -9,6 +9,7 @@ use crate::exception::{ApplicationException, Exception};
 use crate::model::content::Output;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::result::TransactionResult;
+use crate::model::stored_time;
 
 /// How one run of a transaction ended, before anybody was told.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ fn application(exception: ApplicationException, now: Timestamp) -> Verdict {
     let record = ProcessingException::new(ExceptionType::ApplicationException, reason, now)
         .details(details)
         .image(image.map(|path| path.display().to_string()));
-    let defer_date = retry_after.map(|delay| now.checked_add(delay).unwrap_or(Timestamp::MAX));
+    let defer_date = retry_after.map(|delay| stored_time::after(now, delay));
     failed(record, defer_date)
 }
 

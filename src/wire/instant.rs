@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::model::stored_time::StoredTime;
+
 /// A moment, as the API writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instant(pub(crate) Timestamp);
@@ -20,8 +22,8 @@ impl Instant {
         }
         // Without a zone; or too far away for a time of day in UTC, as the last moment of the year 9999 is.
         let civil: DateTime = text.parse().or_else(|_| text.trim_end_matches(['Z', 'z']).parse()).ok()?;
-        let far = if civil.year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
-        Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).map_or(far, |zoned| zoned.timestamp())))
+        let far = if civil.year() > 0 { StoredTime::LAST } else { StoredTime::FIRST };
+        Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).map_or(far.timestamp(), |zoned| zoned.timestamp())))
     }
 
     /// Whether a server that sees this text in an open map may take it for a date (contract section 4.3).
@@ -40,6 +42,12 @@ impl Instant {
     }
 }
 
+impl From<StoredTime> for Instant {
+    fn from(at: StoredTime) -> Self {
+        Self(at.timestamp())
+    }
+}
+
 impl From<Timestamp> for Instant {
     fn from(timestamp: Timestamp) -> Self {
         Self(timestamp)
@@ -48,8 +56,10 @@ impl From<Timestamp> for Instant {
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundred_nanoseconds = self.0.as_nanosecond().div_euclid(100) * 100;
-        let whole = Timestamp::from_nanosecond(hundred_nanoseconds).unwrap_or(self.0);
+        // A server knows the years 1 to 9999 and refuses others.
+        let at = self.0.max(StoredTime::FIRST.timestamp());
+        let hundred_nanoseconds = at.as_nanosecond().div_euclid(100) * 100;
+        let whole = Timestamp::from_nanosecond(hundred_nanoseconds).unwrap_or(at);
         whole.fmt(f)
     }
 }
@@ -85,7 +95,8 @@ mod tests {
             assert_eq!(Instant::parse(text), Some(noon), "{text}");
         }
         assert_eq!(noon.to_string(), "2026-09-01T12:00:00Z");
-        assert_eq!(Instant::parse("9999-12-31T23:59:59.9999999Z"), Some(Instant(Timestamp::MAX)));
+        assert_eq!(Instant::parse("9999-12-31T23:59:59.9999999Z"), Some(StoredTime::LAST.into()));
+        assert_eq!(Instant(Timestamp::MIN).to_string(), "0001-01-01T00:00:00Z");
         assert!(Instant::parse("0001-01-01T00:00:00Z").is_some());
         for text in ["", "tomorrow", "12:00", "2026-13-01T00:00:00Z"] {
             assert_eq!(Instant::parse(text), None, "{text}");

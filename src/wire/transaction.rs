@@ -9,7 +9,6 @@ use super::{Instant, Named, Scalars};
 #[cfg(feature = "server")]
 use crate::model::Refusal;
 #[cfg(feature = "server")]
-use crate::model::clock::whole_microseconds;
 #[cfg(feature = "server")]
 use crate::model::code::ErrorCode;
 use crate::model::enumeration::enumeration;
@@ -54,9 +53,9 @@ impl QueueItemDataDto {
             name: queue.map(str::to_owned),
             priority: Some(item.priority.into()),
             specific_content: Some(Scalars::of_json(content)),
-            defer_date: item.defer_date.map(Instant),
-            due_date: item.due_date.map(Instant),
-            risk_sla_date: item.risk_sla_date.map(Instant),
+            defer_date: item.defer_date.map(Instant::from),
+            due_date: item.due_date.map(Instant::from),
+            risk_sla_date: item.risk_sla_date.map(Instant::from),
             reference: item.reference.clone(),
             progress: item.progress.clone(),
             source: item.origin.source.map(Into::into),
@@ -80,9 +79,9 @@ impl QueueItemDataDto {
         let source = self.source.map(|source| known("Source", &source)).transpose()?;
         item.origin = Origin { creator_job, parent_operation_id: self.parent_operation_id, source };
         item.progress = self.progress;
-        item.due_date = self.due_date.map(|at| whole_microseconds(at.0));
-        item.defer_date = self.defer_date.map(|at| whole_microseconds(at.0));
-        item.risk_sla_date = self.risk_sla_date.map(|at| whole_microseconds(at.0));
+        item.due_date = self.due_date.map(|at| at.0.into());
+        item.defer_date = self.defer_date.map(|at| at.0.into());
+        item.risk_sla_date = self.risk_sla_date.map(|at| at.0.into());
         Ok(item)
     }
 }
@@ -204,8 +203,8 @@ impl TransactionDataDto {
     pub(crate) fn create(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
         Self {
             specific_content: Some(Scalars::of_json(content)),
-            defer_date: item.defer_date.map(Instant),
-            due_date: item.due_date.map(Instant),
+            defer_date: item.defer_date.map(Instant::from),
+            due_date: item.due_date.map(Instant::from),
             reference: item.reference.clone(),
             parent_operation_id: item.origin.parent_operation_id.clone(),
             ..Self::take(queue, robot, None)

@@ -15,6 +15,7 @@ use crate::model::key::{ItemId, ItemKey};
 use crate::model::lifecycle::{self, ItemState};
 use crate::model::limits::Starts;
 use crate::model::queue::QueueDefinition;
+use crate::model::stored_time::StoredTime;
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn add(&mut self, queue: &str, item: &NewQueueItem) -> Applied {
@@ -130,7 +131,7 @@ impl<R: Rows> Apply<'_, R> {
             state: &state,
             reference: item.reference.as_deref(),
             content,
-            risk_sla_date: item.risk_sla_date,
+            risk_sla_date: item.risk_sla_date.map(StoredTime::timestamp),
             progress: item.progress.as_deref(),
             origin: &item.origin,
             now: self.now,

@@ -6,7 +6,6 @@ use super::super::store::{Answer, WhichQueue};
 use super::{Applied, Apply, Stop, refusal_of};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
-use crate::model::clock::whole_microseconds;
 use crate::model::code::ErrorCode;
 use crate::model::content::SpecificContent;
 use crate::model::item::{ItemEdit, validate_progress};
@@ -116,8 +115,8 @@ impl<R: Rows> Apply<'_, R> {
         }
         let event = Event::Edit {
             priority: edit.priority.unwrap_or(row.state.priority),
-            due_date: edit.due_date.map_or(row.state.due_date, |date| date.map(whole_microseconds)),
-            defer_date: edit.defer_date.map_or(row.state.defer_date, |date| date.map(whole_microseconds)),
+            due_date: edit.due_date.unwrap_or(row.state.due_date),
+            defer_date: edit.defer_date.unwrap_or(row.state.defer_date),
         };
         let policy = self.policy(row.queue)?;
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {

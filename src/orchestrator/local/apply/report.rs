@@ -8,7 +8,6 @@ use super::super::store::{Answer, Settlement, Within};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
-use crate::model::clock::whole_microseconds;
 use crate::model::code::ErrorCode;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
@@ -302,13 +301,12 @@ fn check_schemas(
 fn event_of(result: &TransactionResult, claim: Holder) -> Event {
     match result {
         TransactionResult::Postponed { defer_date, due_date } => {
-            let (defer_date, due_date) = (whole_microseconds(*defer_date), due_date.map(whole_microseconds));
-            Event::Postpone { claim, defer_date, due_date }
+            Event::Postpone { claim, defer_date: *defer_date, due_date: *due_date }
         }
         TransactionResult::GivenBack => Event::GiveBack { claim },
         TransactionResult::Successful { .. } | TransactionResult::Failed { .. } => {
             let defer_date = match result {
-                TransactionResult::Failed { defer_date, .. } => defer_date.map(whole_microseconds),
+                TransactionResult::Failed { defer_date, .. } => *defer_date,
                 _ => None,
             };
             let outcome = result.outcome().unwrap_or(Outcome::Unspecified);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::super::Result;
 use super::super::rows::NewRow;
-use super::columns::{date, text, uuid};
+use super::columns::{text, uuid};
 use super::order::due_date;
 use super::session::Session;
 use crate::model::key::{ItemId, JobKey};
@@ -68,9 +68,9 @@ impl Added {
         self.id.push(id.0);
         self.queue_id.push(row.queue.0);
         self.priority.push(state.priority.number().into());
-        self.due_date.push(state.due_date.map(date));
-        self.defer_date.push(state.defer_date.map(date));
-        self.risk_sla_date.push(row.risk_sla_date.map(date));
+        self.due_date.push(state.due_date);
+        self.defer_date.push(state.defer_date);
+        self.risk_sla_date.push(row.risk_sla_date);
         self.creation_time.push(state.creation_time);
         self.holds_reference.push(state.holds_reference);
         self.unique_key.push(uuid(row.unique_key.to_bytes()));

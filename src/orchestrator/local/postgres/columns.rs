@@ -148,7 +148,7 @@ pub(super) fn text(value: &str) -> Cow<'_, str> {
     if value.contains('\0') { Cow::Owned(value.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(value) }
 }
 
-/// A date of a caller's as PostgreSQL can keep it: its times begin in 4713 BC.
+/// A time that stored ones are compared with, as PostgreSQL can write it: its times begin in 4713 BC.
 pub(super) fn date(at: Timestamp) -> Timestamp {
     const FIRST: Timestamp = Timestamp::constant(-210_000_000_000, 0);
     at.max(FIRST)

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::super::rows::NextItems;
-use super::columns::{self, RowPlace, date, get, item_columns, new_item_columns, state_joins};
+use super::columns::{self, RowPlace, get, item_columns, new_item_columns, state_joins};
 use super::session::{Session, Values};
 use crate::model::item::{Priority, QueueItem, ReferenceFilter};
 use crate::model::key::{ItemId, QueueId};
@@ -17,7 +17,7 @@ use crate::model::status::Status;
 
 /// A DueDate as a part of a key, which cannot be NULL.
 pub(super) fn due_date(state: &ItemState) -> i64 {
-    state.due_date.map_or(0, |due| date(due).as_microsecond())
+    state.due_date.map_or(0, |due| due.as_microsecond())
 }
 
 pub(super) fn rank_of(state: &ItemState) -> i16 {
@@ -101,7 +101,7 @@ pub(super) fn place(
         return Ok(());
     }
     let (rank, due_date, touched) = (rank_of(state), due_date(state), comes != Comes::New);
-    match (state.defer_date.filter(|_| is_deferred(state, now)).map(date), comes) {
+    match (state.defer_date.filter(|_| is_deferred(state, now)), comes) {
         (None, Comes::New | Comes::NewWithState) => {
             session.later(NEW_IS_READY, &[&queue.0, &rank, &due_date, &id.0, &touched])
         }
@@ -128,7 +128,7 @@ pub(super) fn displace(session: &mut Session, queue: QueueId, id: ItemId, state:
     if let Some(defer_date) = state.defer_date.filter(|_| found == 0) {
         const DEFERRED: &str =
             "DELETE FROM item_deferred WHERE queue_id = $1 AND defer_date = $2 AND item_id = $3";
-        session.execute(DEFERRED, &[&queue.0, &date(defer_date), &id.0])?;
+        session.execute(DEFERRED, &[&queue.0, &defer_date, &id.0])?;
     }
     Ok(())
 }
@@ -194,7 +194,7 @@ pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &It
         return Ok(true);
     }
     match state.defer_date {
-        Some(defer_date) => Ok(session.query_opt(DEFERRED, &[&queue.0, &date(defer_date), &id.0])?.is_some()),
+        Some(defer_date) => Ok(session.query_opt(DEFERRED, &[&queue.0, &defer_date, &id.0])?.is_some()),
         None => Ok(false),
     }
 }

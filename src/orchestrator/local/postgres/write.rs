@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::super::Result;
 use super::super::rows::{Copy, TakenRow, Written};
 use super::super::store::Taker;
-use super::columns::{RowPlace, date, get, signed, text, uuid};
+use super::columns::{RowPlace, get, signed, text, uuid};
 use super::order::{self, Comes, Numbers, Place};
 use super::session::{Question, Session, Values};
 use super::taken::Taken;
@@ -39,8 +39,8 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) ->
             &original,
             &id.0,
             &priority,
-            &state.due_date.map(date),
-            &state.defer_date.map(date),
+            &state.due_date,
+            &state.defer_date,
             &state.creation_time,
             &state.holds_reference,
             &uuid(copy.unique_key.to_bytes()),
@@ -397,7 +397,7 @@ fn write_item(session: &mut Session, id: ItemId, state: &ItemState) -> Result<()
     const SQL: &str =
         "UPDATE item SET priority = $2, due_date = $3, defer_date = $4, holds_reference = $5 WHERE id = $1";
     let priority = i16::from(state.priority.number());
-    let (due, defer) = (state.due_date.map(date), state.defer_date.map(date));
+    let (due, defer) = (state.due_date, state.defer_date);
     session.later(SQL, &[&id.0, &priority, &due, &defer, &state.holds_reference])
 }
 
@@ -412,7 +412,7 @@ fn write_exception(session: &mut Session, id: ItemId, exception: &ProcessingExce
             &text(&exception.reason),
             &owned(exception.details.as_deref().map(text)),
             &owned(exception.associated_image_file_path.as_deref().map(text)),
-            &date(exception.creation_time),
+            &exception.creation_time,
         ],
     )
 }

@@ -10,6 +10,7 @@ use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
+use crate::model::stored_time::StoredTime;
 
 /// The columns of an item's state, in the order in which [`state`] reads them. A macro, so that statements are
 /// put together when the crate is compiled.
@@ -78,7 +79,8 @@ pub(super) fn time_or_none(row: &SqlRow<'_>, at: usize) -> Sql<Option<Timestamp>
 }
 
 fn timestamp(at: usize, micros: i64) -> Sql<Timestamp> {
-    Timestamp::from_microsecond(micros).map_err(|error| unreadable(at, Type::Integer, error))
+    let read = StoredTime::from_micros(micros).map(StoredTime::timestamp);
+    read.ok_or(rusqlite::Error::IntegralValueOutOfRange(at, micros))
 }
 
 pub(super) fn unreadable(
