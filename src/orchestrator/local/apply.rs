@@ -26,6 +26,7 @@ use self::report::{Believed, Told};
 use super::super::{OrchestratorError, Result};
 use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Asked, Operation, WhichQueue, Within};
+use super::unreadable::is_unreadable;
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::Clock;
@@ -326,6 +327,17 @@ impl<R: Rows> Apply<'_, R> {
         let queue = self.queue_by_id(queue)?;
         let gone = || Stop::Refused(OrchestratorError::not_found("the queue of the item was deleted"));
         Ok(queue.ok_or_else(gone)?.policy.clone())
+    }
+
+    /// What became of one item among many. A row that cannot be read is reported and passed over: the others go on.
+    fn unless_unreadable<T>(&mut self, id: ItemId, applied: Applied<T>) -> Applied<Option<T>> {
+        match applied {
+            Err(Stop::Failed(error)) if is_unreadable(&error) => {
+                self.rows.passed_over().report(id, &error);
+                Ok(None)
+            }
+            applied => applied.map(Some),
+        }
     }
 
     fn row(&mut self, id: ItemId) -> Applied<Row> {

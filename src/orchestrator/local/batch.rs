@@ -417,7 +417,9 @@ fn commit(
         let mut undone = answers.drain(..owed.len());
         owed.retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| may_pass(&error))));
     }
-    in_doubt.extend(effects.in_doubt.map(|answers| answers.into_iter().flat_map(owed::undone).collect()));
+    let in_doubt_now = effects.in_doubt.into_iter();
+    in_doubt
+        .extend(in_doubt_now.map(|answers| answers.into_iter().flat_map(owed::undone).collect::<InDoubt>()));
     (answers, effects.wake)
 }
 
@@ -428,7 +430,7 @@ fn may_pass(error: &OrchestratorError) -> bool {
 
 /// A violated assertion is an error of this batch, not the end of the user's program. Its transaction is
 /// never committed.
-fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
+pub(super) fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let text = crate::exception::panic_text(&*panic);
         OrchestratorError::new(ErrorKind::Other, format!("an invariant of the store is violated: {text}"))

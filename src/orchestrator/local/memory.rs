@@ -16,6 +16,7 @@ use self::item::{Item, view};
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::rows::{Copy, List, NewRow, NextItems, Row, Rows, Written};
 use super::store::{Asked, Upkeep};
+use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::Recorded;
@@ -45,6 +46,7 @@ pub(crate) struct Memory {
     last_comment: i64,
     in_transaction: bool,
     torn: bool,
+    passed_over: PassedOver,
 }
 
 struct Queue {
@@ -76,6 +78,7 @@ impl Memory {
             last_comment: 0,
             in_transaction: false,
             torn: false,
+            passed_over: PassedOver::default(),
         }
     }
 
@@ -125,6 +128,10 @@ impl Rows for Memory {
 
     fn rollback(&mut self) {
         self.in_transaction = false;
+    }
+
+    fn passed_over(&mut self) -> &mut PassedOver {
+        &mut self.passed_over
     }
 
     fn abort(&mut self) {

@@ -52,6 +52,7 @@ mod rows;
 mod sqlite;
 pub(crate) mod store;
 mod sweep;
+mod unreadable;
 
 /// An Orchestrator on this machine: the rules over a store of its own.
 #[derive(Clone, Debug)]

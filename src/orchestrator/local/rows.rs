@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::super::{OrchestratorError, Result};
 use super::store::{Asked, Taker, Upkeep};
+use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
@@ -45,6 +46,8 @@ pub(crate) trait Rows: Upkeep {
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: what cannot be undone is reopened.
     fn rollback(&mut self);
+    /// Items whose rows could not be read.
+    fn passed_over(&mut self) -> &mut PassedOver;
     /// Undoes a transaction that a panic left open.
     fn abort(&mut self) {
         self.rollback();

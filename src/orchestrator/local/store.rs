@@ -30,8 +30,8 @@ use crate::model::status::{ReviewStatus, Status};
 pub(crate) struct Effects {
     /// There may be something new to take.
     pub(crate) wake: bool,
-    /// What would have been answered, had it been known whether it was committed. None: that is known.
-    pub(crate) in_doubt: Option<Vec<Answer>>,
+    /// For each transaction of which it is not known whether it was committed: what would have been answered.
+    pub(crate) in_doubt: Vec<Vec<Answer>>,
 }
 
 /// What a writer asks of its store besides commits.
@@ -95,8 +95,9 @@ pub(crate) trait Upkeep: Send {
 /// Keeps queues, items and jobs.
 ///
 /// The batch is the unit: [`commit`](Self::commit) makes one durable transaction of all its operations and
-/// answers each. An operation that is refused changes nothing and does not disturb the others; when
-/// the transaction itself fails, every operation is answered with that error.
+/// answers each. An operation that is refused changes nothing and does not disturb the others. When the transaction fails
+/// for a reason that passes, every operation is answered with that error; for any other reason it is applied again in
+/// parts, and only the operation that cannot be applied is answered with it.
 ///
 /// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
 /// can call it in place. [`Batch`](super::batch::Batch) puts it on a thread where that is better.

@@ -1,9 +1,10 @@
-//! A batch in one transaction, and again if others were in its way.
+//! A batch in one transaction; again if others were in its way, and in parts if one of its operations cannot be applied.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::super::{ErrorKind, Result};
+use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::batch::unless_panicking;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Asked, Effects, Query, Store, Within};
 use super::{Apply, Known, query};
@@ -24,24 +25,25 @@ impl<R: Rows> Store for R {
     ) -> Vec<Result<Answer>> {
         let (began, mut tries, mut operations) = (clock.elapsed(), 0, operations);
         loop {
-            let mut all = if R::MEETS_OTHERS { operations.clone() } else { Vec::new() };
-            let mut count = operations.len();
+            let mut all = operations.clone();
             let mut joining = || {
                 let joining = more();
-                count += joining.len();
-                all.extend(joining.iter().filter(|_| R::MEETS_OTHERS).cloned());
+                all.extend_from_slice(&joining);
                 joining
             };
-            match apply_all(self, operations, &mut joining, clock, effects) {
+            let Failed { error, may_be_one } = match attempt(self, operations, &mut joining, clock, effects) {
                 Ok(answers) => return answers,
-                Err(error) => {
-                    let again = R::MEETS_OTHERS && tries < MOST_TRIES && clock.elapsed() < began + TRIES_FOR;
-                    if !again || !self.waits_for_others(&error, tries) {
-                        return (0..count).map(|_| Err(error.clone())).collect();
-                    }
-                    (operations, tries) = (all, tries + 1);
-                }
+                Err(failed) => failed,
+            };
+            let again = R::MEETS_OTHERS && tries < MOST_TRIES && clock.elapsed() < began + TRIES_FOR;
+            if again && self.waits_for_others(&error, tries) {
+                (operations, tries) = (all, tries + 1);
+                continue;
             }
+            if may_be_one && all.len() > 1 {
+                return in_halves(self, all, clock, effects);
+            }
+            return all.iter().map(|_| Err(error.clone())).collect();
         }
     }
 
@@ -57,16 +59,63 @@ impl<R: Rows> Store for R {
     }
 }
 
-/// One try, in one transaction.
+/// Applies operations that failed together in two transactions, and the half that fails in two again, until the
+/// operation that cannot be applied stands alone: the callers of the others are answered as if it had never been there.
+fn in_halves<R: Rows>(
+    rows: &mut R,
+    mut operations: Vec<Asked>,
+    clock: &dyn Clock,
+    effects: &mut Effects,
+) -> Vec<Result<Answer>> {
+    let rest = operations.split_off(operations.len() / 2);
+    let mut answers = Store::commit(rows, operations, &mut Vec::new, clock, effects);
+    answers.extend(Store::commit(rows, rest, &mut Vec::new, clock, effects));
+    answers
+}
+
+/// A transaction that failed.
+struct Failed {
+    error: OrchestratorError,
+    /// The reason does not pass, and may lie in one of the operations.
+    may_be_one: bool,
+}
+
+impl Failed {
+    /// Nothing has been applied yet, or the store as a whole is in trouble.
+    fn wholly(error: OrchestratorError) -> Self {
+        Self { error, may_be_one: false }
+    }
+
+    fn by_an_operation(error: OrchestratorError) -> Self {
+        let may_be_one = !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown);
+        Self { error, may_be_one }
+    }
+}
+
+/// One transaction. A violated assertion is an error of this transaction, which is undone.
+fn attempt<R: Rows>(
+    rows: &mut R,
+    operations: Vec<Asked>,
+    more: &mut dyn FnMut() -> Vec<Asked>,
+    clock: &dyn Clock,
+    effects: &mut Effects,
+) -> std::result::Result<Vec<Result<Answer>>, Failed> {
+    let applied = unless_panicking(|| apply_all(rows, operations, more, clock, effects));
+    applied.unwrap_or_else(|panic| {
+        Rows::abort(rows); // at once: an open transaction would lock out every other process
+        Err(Failed::by_an_operation(panic))
+    })
+}
+
 fn apply_all<R: Rows>(
     rows: &mut R,
     operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &dyn Clock,
     effects: &mut Effects,
-) -> Result<Vec<Result<Answer>>> {
+) -> std::result::Result<Vec<Result<Answer>>, Failed> {
     crash_point!("commit.before_begin");
-    rows.begin(&operations, clock)?;
+    rows.begin(&operations, clock).map_err(Failed::wholly)?;
     let apply = Apply {
         now: rows.now(clock),
         rows,
@@ -86,12 +135,12 @@ fn apply_all<R: Rows>(
                 return Ok(answers);
             };
             if error.kind() == ErrorKind::Unknown {
-                effects.in_doubt = Some(answers.into_iter().filter_map(Result::ok).collect());
+                effects.in_doubt.push(answers.into_iter().filter_map(Result::ok).collect());
             }
             error
         }
         Err(error) => error,
     };
     rows.rollback();
-    Err(error)
+    Err(Failed::by_an_operation(error))
 }

@@ -91,7 +91,8 @@ impl<R: Rows> Apply<'_, R> {
         }
         held.sort_unstable();
         for (id, job) in &held {
-            self.happen(*id, Event::JobLost { job: *job })?;
+            let abandoned = self.happen(*id, Event::JobLost { job: *job });
+            self.unless_unreadable(*id, abandoned)?;
             crash_point!(within "between_items");
         }
         Ok(held.len() as u64)
@@ -112,9 +113,10 @@ impl<R: Rows> Apply<'_, R> {
         let mut held = self.rows.in_progress_since_before(before)?;
         held.sort_unstable();
         for id in held {
-            match self.happen(id, Event::Overdue) {
-                Ok(_) => abandoned += 1,
-                Err(Stop::Refused(_)) => {} // its queue is more patient
+            let happened = self.happen(id, Event::Overdue);
+            match self.unless_unreadable(id, happened) {
+                Ok(Some(_)) => abandoned += 1,
+                Ok(None) | Err(Stop::Refused(_)) => {} // its queue is more patient
                 Err(failed) => return Err(failed),
             }
         }

@@ -3,6 +3,7 @@
 use super::super::super::OrchestratorError;
 use super::super::rows::{Rows, Written};
 use super::super::store::{Answer, WhichQueue};
+use super::super::unreadable::is_unreadable;
 use super::{Applied, Apply, Stop, refusal_of};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -97,7 +98,8 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn delete_queue(&mut self, which: &WhichQueue) -> Applied {
         let queue = self.which_queue(which)?;
         for id in self.rows.unfinished(queue.id)? {
-            self.happen(id, Event::Delete { row_version: None })?;
+            let deleted = self.happen(id, Event::Delete { row_version: None });
+            self.unless_unreadable(id, deleted)?;
         }
         self.rows.delete_queue(queue.id)?;
         Ok(Answer::Done)
@@ -154,6 +156,9 @@ impl<R: Rows> Apply<'_, R> {
             match act(self, item) {
                 Ok(()) => {}
                 Err(Stop::Refused(error)) => failed.0.push((item.id, refusal_of(&error))),
+                Err(Stop::Failed(error)) if is_unreadable(&error) => {
+                    failed.0.push((item.id, refusal_of(&error)));
+                }
                 Err(stop) => return Err(stop),
             }
         }
@@ -214,7 +219,9 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn remove_chain(&mut self, root: ItemId, policy: &QueuePolicy) -> Applied<usize> {
         let mut rows = Vec::new();
         for id in self.rows.chain(root)? {
-            rows.push((id, self.row(id)?));
+            let row = self.row(id);
+            let Some(row) = self.unless_unreadable(id, row)? else { return Ok(0) };
+            rows.push((id, row));
         }
         let whole_chain_expired =
             rows.iter().all(|(_, row)| lifecycle::is_expired(&row.state, policy, self.now));

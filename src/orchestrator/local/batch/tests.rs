@@ -80,12 +80,11 @@ impl Store for Stormy {
             Some(Weather::Unknown) => {
                 let answers = self.store.commit(operations, more, clock, effects);
                 let count = answers.len();
-                effects.in_doubt = Some(answers.into_iter().filter_map(Result::ok).collect());
+                effects.in_doubt.push(answers.into_iter().filter_map(Result::ok).collect());
                 lost(ErrorKind::Unknown, count)
             }
             Some(Weather::Undone) => {
-                effects.in_doubt =
-                    Some(operations.iter().filter_map(|asked| self.would_take(asked)).collect());
+                effects.in_doubt.push(operations.iter().filter_map(|asked| self.would_take(asked)).collect());
                 let count = operations.len();
                 lost(ErrorKind::Unknown, count)
             }

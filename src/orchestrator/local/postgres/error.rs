@@ -6,6 +6,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
 use super::super::super::{ErrorKind, OrchestratorError};
+use super::super::unreadable::UnreadableRow;
 
 /// Classes of errors that pass: of a connection (08), of a transaction that idled or took too long and was ended (25P), of one
 /// that was in the way of others (40), of resources (53), of objects in use (55), of the operator (57), of the
@@ -108,7 +109,7 @@ pub(super) fn too_slow(database: impl fmt::Display, what: &str) -> OrchestratorE
 
 /// A row that is not as the schema says.
 pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> OrchestratorError {
-    OrchestratorError::new(ErrorKind::Other, "a row of the database cannot be read").because(error)
+    UnreadableRow::error(error, "the database")
 }
 
 /// Whether the connection is of no use after this error. After any other the transaction can be undone.

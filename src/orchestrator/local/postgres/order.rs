@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::super::Result;
+use super::super::super::{OrchestratorError, Result};
 use super::super::rows::NextItems;
+use super::super::unreadable::is_unreadable;
 use super::columns::{self, RowPlace, get, item_columns, new_item_columns, state_joins};
 use super::session::{Session, Values};
 use crate::model::item::{Priority, QueueItem, ReferenceFilter};
@@ -259,11 +260,18 @@ pub(super) fn offered(session: &mut Session, rows: &[Row]) -> Result<Items> {
     const WHOLE: &str =
         concat!("SELECT ", item_columns!(), " FROM item", state_joins!(), " WHERE item.id = ANY ($1)");
     let (mut items, mut places) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    let mut unreadable = Vec::new();
     for row in rows {
         let (touched, is_copy): (bool, bool) = (get(row, row.len() - 2)?, get(row, row.len() - 1)?);
-        let item = columns::new_item(row)?;
-        places.push((key(&item), Place { id: item.1.id, row: get(row, row.len() - 3)?, touched }, is_copy));
-        items.push(item);
+        let place: RowPlace = get(row, row.len() - 3)?;
+        match columns::new_item(row) {
+            Ok(item) => {
+                places.push((key(&item), Place { id: item.1.id, row: place, touched }, is_copy));
+                items.push(item);
+            }
+            Err(error) if is_unreadable(&error) => unreadable.push((ItemId(get(row, 0)?), place, error)),
+            Err(error) => return Err(error),
+        }
     }
     if !places.is_sorted_by_key(|(key, ..)| *key) {
         places.sort_by_key(|(key, ..)| *key);
@@ -271,17 +279,38 @@ pub(super) fn offered(session: &mut Session, rows: &[Row]) -> Result<Items> {
     }
     let known = places.iter().enumerate().filter(|(_, (_, place, is_copy))| place.touched || *is_copy);
     let known: HashMap<_, _> = known.map(|(at, (_, place, _))| (place.id, at)).collect();
-    let places = places.into_iter().map(|(_, place, _)| place).collect();
+    let mut places: Vec<_> = places.into_iter().map(|(_, place, _)| place).collect();
     if !known.is_empty() {
         let ids: Vec<i64> = known.keys().map(|id| id.0).collect();
         for row in session.query(WHOLE, &[&ids])? {
-            let whole = columns::item(&row)?;
-            if let Some(at) = known.get(&whole.1.id) {
-                items[*at] = whole;
+            let id = ItemId(get(&row, 0)?);
+            let Some(at) = known.get(&id) else { continue };
+            match columns::item(&row) {
+                Ok(whole) => items[*at] = whole,
+                Err(error) if is_unreadable(&error) => unreadable.push((id, places[*at].row, error)),
+                Err(error) => return Err(error),
             }
         }
     }
+    if !unreadable.is_empty() {
+        let is_readable = |id: ItemId| unreadable.iter().all(|(other, ..)| *other != id);
+        items.retain(|(_, item)| is_readable(item.id));
+        places.retain(|place| is_readable(place.id));
+        pass_over(session, unreadable)?;
+    }
     Ok((items, places))
+}
+
+/// Takes items whose rows cannot be read out of the ready ones: a walk that ends after so many rows would find them again
+/// each time, and nothing behind them. When the row has been repaired, an edit of the item enters it again.
+fn pass_over(session: &mut Session, unreadable: Vec<(ItemId, RowPlace, OrchestratorError)>) -> Result<()> {
+    const LEAVE: &str = "DELETE FROM item_ready WHERE ctid = ANY ($1)";
+    let places: Vec<RowPlace> = unreadable.iter().map(|(_, place, _)| *place).collect();
+    session.found_fewer = true;
+    for (id, _, error) in unreadable {
+        session.passed_over.report(id, &error);
+    }
+    session.execute(LEAVE, &[&places]).map(drop)
 }
 
 fn key((state, item): &(ItemState, Box<QueueItem>)) -> SelectionKey {
@@ -304,7 +333,8 @@ fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -
     );
     let mut candidates = Vec::new();
     for row in session.query(CANDIDATES, &[&ask.queue.0, &reference])? {
-        let (priority, due) = (columns::numbered!(&row, 1, Priority)?, get(&row, 2)?);
+        let Ok(priority) = columns::numbered!(&row, 1, Priority) else { continue };
+        let due = get(&row, 2)?;
         candidates.push((SelectionKey::new(priority, due, ItemId(get(&row, 0)?)), priority, due));
     }
     candidates.sort_by_key(|(key, ..)| *key);
@@ -319,8 +349,14 @@ fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -
         if let Some(place) = session.query_opt(PLACE, values)?
             && let Some(row) = session.query_opt(LOCKED, &[&key.id().0])?
         {
-            places.push(Place { id: key.id(), row: get(&place, 0)?, touched: get(&place, 1)? });
-            found.push(columns::item(&row)?);
+            match columns::item(&row) {
+                Ok(item) => {
+                    places.push(Place { id: key.id(), row: get(&place, 0)?, touched: get(&place, 1)? });
+                    found.push(item);
+                }
+                Err(error) if is_unreadable(&error) => session.passed_over.report(key.id(), &error),
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok((found, places))

@@ -9,6 +9,7 @@ use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
+use super::super::unreadable::{PassedOver, is_unreadable};
 use super::columns::{get, signed, text};
 use super::limits::WillAsk;
 use super::order::{Ask, Comes};
@@ -99,6 +100,10 @@ impl Rows for Postgres {
 
     fn rollback(&mut self) {
         self.undo();
+    }
+
+    fn passed_over(&mut self) -> &mut PassedOver {
+        &mut self.session.passed_over
     }
 
     fn begin_reading(&mut self) -> Result<()> {
@@ -241,17 +246,23 @@ impl Rows for Postgres {
         self.insert_added()?;
         self.remember_allowed(ask);
         self.will_ask = None;
-        let offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
-        let (items, places) = match (offered, ask.reference) {
-            (Some(offered), _) => offered.up_to(ask.count),
-            (None, Some(filter)) => {
-                self.promote(Ask::of(ask), ask.now)?;
-                order::next_with_references(&mut self.session, ask, filter)?
-            }
-            (None, None) => {
-                let (claiming, questions) = self.claim(Ask::of(ask), Some(ask.now));
-                let answers = self.session.ask(&questions)?;
-                self.claimed(&claiming, answers)?
+        let mut offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
+        let (items, places) = loop {
+            let (items, places) = match (offered.take(), ask.reference) {
+                (Some(offered), _) => offered.up_to(ask.count),
+                (None, Some(filter)) => {
+                    self.promote(Ask::of(ask), ask.now)?;
+                    order::next_with_references(&mut self.session, ask, filter)?
+                }
+                (None, None) => {
+                    let (claiming, questions) = self.claim(Ask::of(ask), Some(ask.now));
+                    let answers = self.session.ask(&questions)?;
+                    self.claimed(&claiming, answers)?
+                }
+            };
+            let found_fewer = std::mem::take(&mut self.session.found_fewer);
+            if items.len() >= ask.count || !found_fewer {
+                break (items, places);
             }
         };
         self.places = places;
@@ -381,8 +392,15 @@ impl Rows for Postgres {
 
     fn list(&mut self, ask: &List<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
         let (ids, count) = list::list(&mut self.session, ask)?;
-        let items: Result<Vec<_>> = ids.into_iter().map(|id| self.find_item(id)).collect();
-        Ok((items?.into_iter().flatten().collect(), count))
+        let mut items = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.find_item(id) {
+                Ok(found) => items.extend(found),
+                Err(error) if is_unreadable(&error) => self.session.passed_over.report(id, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((items, count))
     }
 
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {

@@ -12,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::unreadable::PassedOver;
 use super::address::Address;
 use super::columns::get;
 use super::lent::{Lent, Way};
@@ -61,6 +62,9 @@ pub(super) struct Session {
     connections: u64,
     /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
     pub(super) left: Option<Place>,
+    pub(super) passed_over: PassedOver,
+    /// Rows were passed over since the last claim: more items may wait behind them than were found.
+    pub(super) found_fewer: bool,
 }
 
 /// The database could not be connected to; until a growing while is over it is not asked again. Whoever calls meanwhile
@@ -100,6 +104,8 @@ impl Session {
             refused: None,
             connections: 0,
             left: None,
+            passed_over: PassedOver::default(),
+            found_fewer: false,
         })
     }
 

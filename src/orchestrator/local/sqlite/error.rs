@@ -5,10 +5,26 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 
 use super::super::super::{ErrorKind, OrchestratorError};
+use super::super::unreadable::UnreadableRow;
+
+/// Whether a row does not hold what the schema says, which is no fault of the statement or the file as a whole.
+pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
+    )
+}
 
 /// An error of SQLite, with the file and the remedy.
 pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError {
     let shown = path.display();
+    if is_unreadable(&error) {
+        return UnreadableRow::error(error, shown);
+    }
     let (kind, message) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             (ErrorKind::Unavailable, format!("another process has been writing to {shown} for too long"))

@@ -22,6 +22,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use self::lock::JobLocks;
 use super::super::Result;
 use super::rows::Row;
+use super::unreadable::PassedOver;
 use crate::model::key::{ItemId, ItemKey, JobKey, KeyMaker};
 use crate::model::lifecycle::ItemState;
 
@@ -64,6 +65,7 @@ pub(super) struct Sqlite {
     new_jobs: Vec<JobKey>,
     /// Jobs that end with the open transaction: their lock files go when it is committed.
     ended_jobs: Vec<JobKey>,
+    passed_over: PassedOver,
 }
 
 /// Opens a file: a connection that writes and two that read.
@@ -102,6 +104,7 @@ impl Sqlite {
             taken: HashMap::new(),
             new_jobs: Vec::new(),
             ended_jobs: Vec::new(),
+            passed_over: PassedOver::default(),
         }
     }
 

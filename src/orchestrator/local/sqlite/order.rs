@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::super::rows::NextItems;
 use super::columns::{self, item_columns, item_joins, micros};
+use super::error::is_unreadable;
 use super::prepared;
 use crate::model::item::{QueueItem, ReferenceFilter};
 use crate::model::key::{ItemId, QueueId};
@@ -84,6 +85,8 @@ fn promote(connection: &Connection, queue: i64, now: i64) -> Sql<()> {
 pub(super) struct Found {
     pub(super) items: Vec<(ItemState, Box<QueueItem>)>,
     pub(super) first: bool,
+    /// Items that wait and whose rows cannot be read.
+    pub(super) unreadable: Vec<(ItemId, rusqlite::Error)>,
 }
 
 /// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
@@ -115,14 +118,19 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Fo
     );
     let (queue, now) = (ask.queue.0, micros(ask.now));
     promote(connection, queue, now)?;
-    let collect = |sql: &str, values: &[&dyn ToSql], count: usize| -> Sql<Vec<_>> {
+    let mut unreadable = Vec::new();
+    let mut collect = |sql: &str, values: &[&dyn ToSql], count: usize| -> Sql<Vec<_>> {
         let mut statement = prepared(connection, sql)?;
         let mut rows = statement.query(values)?;
         let mut items = Vec::with_capacity(count.min(1_024));
         while items.len() < count
             && let Some(row) = rows.next()?
         {
-            items.push(columns::item(row)?);
+            match columns::item(row) {
+                Ok(item) => items.push(item),
+                Err(error) if is_unreadable(&error) => unreadable.push((ItemId(row.get(0)?), error)),
+                Err(error) => return Err(error),
+            }
         }
         Ok(items)
     };
@@ -131,7 +139,8 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Fo
             let items = collect(walk!(""), &[&queue], ask.count)?;
             // An item that another process promoted at a later time than it is here does not count yet.
             if items.iter().all(|(state, _)| is_eligible(state, ask.now)) {
-                return Ok(Found { items, first: true });
+                let first = unreadable.is_empty();
+                return Ok(Found { items, first, unreadable });
             }
             let sql = walk!(" AND (item.defer_date IS NULL OR item.defer_date <= ?2)");
             collect(sql, &[&queue, &now], ask.count)?
@@ -149,7 +158,7 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> Sql<Fo
             items
         }
     };
-    Ok(Found { items, first: false })
+    Ok(Found { items, first: false, unreadable })
 }
 
 /// The items up to this one wait no longer: the very first that the queue held ready. Answers how many they were.

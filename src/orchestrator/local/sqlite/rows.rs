@@ -10,6 +10,7 @@ use super::super::super::Result;
 use super::super::batch::GivenUp;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
+use super::super::unreadable::{PassedOver, is_unreadable};
 use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
 use super::{Sqlite, error, fleet, list, order, people, prepared, row_count};
@@ -109,6 +110,10 @@ impl Rows for Sqlite {
         let undone = self.connection.is_autocommit()
             || prepared(&self.connection, "ROLLBACK").and_then(|mut rollback| rollback.execute([])).is_ok();
         self.broken |= !undone;
+    }
+
+    fn passed_over(&mut self) -> &mut PassedOver {
+        &mut self.passed_over
     }
 
     fn begin_reading(&mut self) -> Result<()> {
@@ -220,6 +225,9 @@ impl Rows for Sqlite {
         self.enter_added()?;
         let found = self.run(|c| order::next_items(c, ask))?;
         self.found_first = found.first.then_some(found.items.len());
+        for (id, error) in found.unreadable {
+            self.passed_over.report(id, &error);
+        }
         Ok(found.items)
     }
 
@@ -355,11 +363,16 @@ impl Rows for Sqlite {
     }
 
     fn list(&mut self, ask: &List<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
-        self.run(|c| {
-            let (ids, count) = list::list(c, ask)?;
-            let items: Sql<Vec<_>> = ids.into_iter().map(|id| item(c, id)).collect();
-            Ok((items?.into_iter().flatten().collect(), count))
-        })
+        let (ids, count) = self.run(|c| list::list(c, ask))?;
+        let mut items = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.item(id) {
+                Ok(found) => items.extend(found),
+                Err(error) if is_unreadable(&error) => self.passed_over.report(id, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((items, count))
     }
 
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {

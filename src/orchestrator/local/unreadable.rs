@@ -1,0 +1,55 @@
+//! Rows that do not hold what the schema says: a file was damaged or edited by another program.
+//!
+//! One such row must not stop a queue. Claims, lists, sweeps and retention pass over it and report it once; whoever asks
+//! for that very item is answered with the error.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::super::{ErrorKind, OrchestratorError};
+use crate::model::key::ItemId;
+
+/// The most items that are remembered as reported; after that nothing more is logged.
+const MOST_REPORTED: usize = 1_000;
+
+/// Why a row cannot be read. The source of the error that a caller sees.
+#[derive(Clone, Debug)]
+pub(super) struct UnreadableRow(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for UnreadableRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for UnreadableRow {}
+
+impl UnreadableRow {
+    /// An error for a caller. `store` names the file or database.
+    pub(super) fn error(
+        cause: impl Error + Send + Sync + 'static,
+        store: impl fmt::Display,
+    ) -> OrchestratorError {
+        let message = format!("a row of {store} cannot be read");
+        OrchestratorError::new(ErrorKind::Other, message).because(Self(Arc::new(cause)))
+    }
+}
+
+/// Whether an error is that of a row that cannot be read. Nothing else of the transaction is affected by it.
+pub(super) fn is_unreadable(error: &OrchestratorError) -> bool {
+    error.source().is_some_and(|source| source.is::<UnreadableRow>())
+}
+
+/// Items that were passed over, so that each is reported once a connection.
+#[derive(Debug, Default)]
+pub(crate) struct PassedOver(HashSet<ItemId>);
+
+impl PassedOver {
+    pub(super) fn report(&mut self, item: ItemId, error: &dyn fmt::Display) {
+        if self.0.len() < MOST_REPORTED && self.0.insert(item) {
+            tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
+        }
+    }
+}
