@@ -38,7 +38,7 @@ impl fmt::Display for Problem {
 impl From<OrchestratorError> for Problem {
     fn from(error: OrchestratorError) -> Self {
         let code = error.code().map(|code| format!(" (code {code})")).unwrap_or_default();
-        Self::failed(format!("{error}{code}"))
+        Self::failed(format!("{}{code}", error.with_causes()))
     }
 }
 

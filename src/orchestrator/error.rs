@@ -131,6 +131,22 @@ impl OrchestratorError {
         self.0.retry_after
     }
 
+    /// The message with the causes behind it, as in `SQLite refused a statement on a.db: UNIQUE constraint failed`, on one line; for
+    /// people. A cause that the text before it names already is left out.
+    pub fn with_causes(&self) -> impl fmt::Display + '_ {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !said.is_empty() && !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the claim presented is no longer valid.
     pub fn is_claim_lost(&self) -> bool {
         self.kind() == ErrorKind::ClaimLost
@@ -248,6 +264,24 @@ mod tests {
         assert!(error.is_claim_lost() && !error.is_temporary());
         let error: OrchestratorError = Refusal::new(ErrorCode::PARAMETER_INVALID, "wrong").into();
         assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_causes_are_told_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("db error")]
+        struct Outer(#[source] std::io::Error);
+
+        let refused = OrchestratorError::new(ErrorKind::Other, "PostgreSQL refused a statement on db");
+        let error = refused.because(Outer(std::io::Error::other("ERROR: no such column")));
+        assert_eq!(
+            error.with_causes().to_string(),
+            "PostgreSQL refused a statement on db: db error: ERROR: no such column"
+        );
+        let message = "cannot open \"a.db\": no such device";
+        let error = OrchestratorError::new(ErrorKind::Other, message)
+            .because(std::io::Error::other("no such device"));
+        assert_eq!(error.with_causes().to_string(), message);
     }
 
     #[test]

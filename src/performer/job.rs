@@ -212,7 +212,7 @@ impl RunningJob {
                     return None;
                 }
                 _ => {
-                    self.fault(format!("a result could not be recorded: {error}"));
+                    self.fault(format!("a result could not be recorded: {}", error.with_causes()));
                     Ending::NotRecorded
                 }
             },
@@ -269,7 +269,7 @@ impl RunningJob {
             }
             ErrorKind::Unavailable | ErrorKind::Unknown => Verdict::Again,
             _ => {
-                self.fault(format!("queue {:?} cannot be read: {error}", self.queue));
+                self.fault(format!("queue {:?} cannot be read: {}", self.queue, error.with_causes()));
                 Verdict::Fault
             }
         }

@@ -114,7 +114,7 @@ impl<T> std::fmt::Debug for Performer<T> {
 #[non_exhaustive]
 pub enum PerformerError {
     /// It did not start: a setting is wrong, the queue is not there, the Orchestrator is out of reach.
-    #[error("the performer did not start: {0}")]
+    #[error("the performer did not start: {}", .0.with_causes())]
     NotStarted(OrchestratorError),
     /// It ended Faulted: it could not go on.
     #[error("the job is Faulted: {}", .0.fault.as_deref().unwrap_or("no reason was given"))]
