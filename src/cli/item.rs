@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Place;
 use super::import::Import;
 use super::output::{self, Done, Problem};
+use super::time;
 use crate::model::item::{ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter};
 use crate::model::key::ItemId;
 use crate::model::status::{ReviewStatus, Status};
@@ -44,11 +45,12 @@ pub(super) struct Add {
     /// High, Normal or Low
     #[arg(long, default_value = "Normal", value_name = "PRIORITY")]
     priority: Priority,
-    /// It should be handed out before this time, as in 2026-09-01T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// It should be handed out before this time, as in 2026-09-01, 2026/09/01 14:30 or 2026-09-01T14:30:00+02:00; without an
+    /// offset it is UTC
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     due: Option<Timestamp>,
     /// It is not handed out before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     defer: Option<Timestamp>,
     #[command(flatten)]
     place: Place,

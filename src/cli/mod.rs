@@ -3,9 +3,10 @@
 //! | file | what it does |
 //! |---|---|
 //! | `serve.rs` | `performer serve`: an Orchestrator in a box |
-//! | `queue.rs`, `item.rs`, `import.rs`, `stats.rs` | queues, items, files of items, figures: over any URL |
+//! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | queues, items, files of items, figures: over any URL |
 //! | `job.rs` | the fleet: performers that run, and what they did |
 //! | `access.rs` | who may do what on a server: applications, users, tokens, robots |
+//! | `time.rs` | times as people and files write them |
 //! | `output.rs` | tables, JSON, and what goes where |
 
 mod access;
@@ -16,6 +17,7 @@ mod output;
 mod queue;
 mod serve;
 mod stats;
+mod time;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,0 +1,98 @@
+//! Times as people and files write them.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+/// What a time may look like, for help and messages.
+pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
+
+/// Reads a time.
+///
+/// The forms are those of RFC 3339 and of the Orchestrator's upload of items: the year, the month and the day with `-`, `/` or a
+/// space between them; alone (which means midnight), or with hours and minutes, seconds, and an offset. Without an offset
+/// a time is UTC.
+///
+/// # Errors
+///
+/// A message for a text in another form, such as 01.09.2026 and 09/01/2026, which mean different days to different
+/// people; for a day that does not exist; and for a time that is too far away.
+pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+    let text = text.trim();
+    let wrong = || format!("{text:?} is not a time; write it as {FORMS}");
+    if let Some(timestamp) = iso(text) {
+        return timestamp.ok_or_else(|| format!("{text:?} is too far away"));
+    }
+    let (date, rest) = date(text).ok_or_else(wrong)?;
+    let time = rest.trim_start_matches([' ', 'T', 't']).replace(' ', "");
+    // The hour may have one digit there.
+    let zero = if time.find(':') == Some(1) { "0" } else { "" };
+    let whole = if time.is_empty() { date } else { format!("{date}T{zero}{time}") };
+    iso(&whole).ok_or_else(wrong)?.ok_or_else(|| format!("{text:?} is too far away"))
+}
+
+/// A time in a form of ISO 8601; `Some(None)` when it is too far away.
+fn iso(text: &str) -> Option<Option<Timestamp>> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Some(Some(timestamp));
+    }
+    let civil: DateTime = text.parse().ok()?;
+    Some(civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok())
+}
+
+/// The date at the beginning of a text as ISO 8601 writes it, and what follows it.
+fn date(text: &str) -> Option<(String, &str)> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let (year, rest) = text.split_at_checked(4).filter(|(year, _)| digits(year) == 4)?;
+    let separator = rest.chars().next().filter(|c| matches!(c, '-' | '/' | ' '))?;
+    let rest = &rest[1..];
+    let (month, rest) = rest.split_at_checked(digits(rest))?;
+    let rest = rest.strip_prefix(separator)?;
+    let (day, rest) = rest.split_at_checked(digits(rest))?;
+    let ends = rest.is_empty() || rest.starts_with([' ', 'T', 't']);
+    let fits = |part: &str| (1..=2).contains(&part.len());
+    (ends && fits(month) && fits(day)).then(|| (format!("{year}-{month:0>2}-{day:0>2}"), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_the_upload_is_read() {
+        let midnight: Timestamp = "2026-09-01T00:00:00Z".parse().unwrap();
+        let minutes: Timestamp = "2026-09-01T14:30:00Z".parse().unwrap();
+        let seconds: Timestamp = "2026-09-01T14:30:05Z".parse().unwrap();
+        for date in ["2026-09-01", "2026/09/01", "2026 09 01", "2026/9/1"] {
+            assert_eq!(parse(date), Ok(midnight), "{date}");
+            assert_eq!(parse(&format!(" {date} 14:30 ")), Ok(minutes), "{date}");
+            assert_eq!(parse(&format!("{date} 14:30:05")), Ok(seconds), "{date}");
+            assert_eq!(parse(&format!("{date}T14:30:05.000")), Ok(seconds), "{date}");
+            assert_eq!(parse(&format!("{date} 16:30:05 +02:00")), Ok(seconds), "{date}");
+            assert_eq!(parse(&format!("{date}T14:30:05Z")), Ok(seconds), "{date}");
+        }
+        assert_eq!(parse("2026-09-01 9:05"), Ok("2026-09-01T09:05:00Z".parse().unwrap()));
+        assert_eq!(parse("2026-09-01T14:30Z"), Ok(minutes));
+    }
+
+    #[test]
+    fn what_could_be_two_days_or_none_is_refused() {
+        for text in [
+            "",
+            "tomorrow",
+            "14:30",
+            "01.09.2026",
+            "09/01/2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-09/01",
+            "2026-09-01 25:00",
+            "2026-09-01 14:30 PM",
+            "2026-09-01 14:30:00 +99:00",
+            "46266.5",
+        ] {
+            assert!(parse(text).unwrap_err().contains("is not a time; write it as"), "{text}");
+        }
+        assert!(parse("9999-12-31 23:59:59").unwrap_err().contains("too far away"));
+    }
+}
