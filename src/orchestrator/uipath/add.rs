@@ -39,7 +39,7 @@ impl Inner {
     pub(super) async fn add(&self, queue: &Queue, item: NewQueueItem) -> Result<QueueItem> {
         let about = self.about(queue).await?;
         let content = item.validate(&as_definition(queue, about))?;
-        let data = QueueItemDataDto::new(Some(&queue.name), &item, content.as_json());
+        let data = self.data(Some(&queue.name), &item, content.as_json());
         let call = Call::post(
             "AddQueueItem",
             "/odata/Queues/UiPathODataSvc.AddQueueItem",
@@ -280,14 +280,18 @@ impl Inner {
         let body = BulkAddQueueItemsRequest {
             queue_name: queue.name.clone(),
             commit_type: commit_type.into(),
-            queue_items: items
-                .iter()
-                .map(|(_, item, content)| QueueItemDataDto::new(None, item, content))
-                .collect(),
+            queue_items: items.iter().map(|(_, item, content)| self.data(None, item, content)).collect(),
         };
         self.http
             .json(Call::post("BulkAddQueueItems", "/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &body))
             .await
+    }
+
+    /// An item as this server takes it.
+    fn data(&self, queue: Option<&str>, item: &NewQueueItem, content: &str) -> QueueItemDataDto {
+        let mut data = QueueItemDataDto::new(queue, item, content);
+        data.parent_operation_id = data.parent_operation_id.filter(|_| self.http.knows_operations());
+        data
     }
 
     /// The items that hold these references.

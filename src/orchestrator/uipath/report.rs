@@ -20,10 +20,6 @@ use crate::wire::transaction::{
     SetTransactionProgressRequest, SetTransactionResultRequest, TransactionResultDto,
 };
 
-/// The first version of the API that is sent an `OperationId`. When it came is not documented; the version of 2020 (11)
-/// does not have it, that of 2025 (20) has.
-const OPERATION_ID_SINCE: u32 = 16;
-
 /// How often a report that a server refuses although the item is ours is made again.
 const MOST_REFUSALS: u32 = 15;
 
@@ -54,7 +50,7 @@ impl Inner {
             validate_postponement(*defer_date, now)?;
         }
         let mut dto = TransactionResultDto::new(result, report.progress.as_deref(), held.due_date, now);
-        if self.http.version().is_none_or(|version| version >= OPERATION_ID_SINCE) {
+        if self.http.knows_operations() {
             dto.operation_id = Some(held.operation_id());
         }
         let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", claim.item());

@@ -161,6 +161,12 @@ impl Http {
         Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
     }
 
+    /// Whether the server is sent an `OperationId` and a `ParentOperationId`. When they came is not documented; the version
+    /// of 2020 (11) does not have them, that of 2025 (20) has.
+    pub(super) fn knows_operations(&self) -> bool {
+        self.version().is_none_or(|version| version >= 16)
+    }
+
     /// Whether the server is performer's own, and knows leases.
     pub(super) fn knows_leases(&self) -> bool {
         self.leases.load(Ordering::Relaxed)
