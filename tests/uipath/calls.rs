@@ -426,6 +426,28 @@ async fn what_the_api_cannot_do_is_refused_with_a_reason() {
     assert_eq!(empty.kind(), ErrorKind::Invalid);
 }
 
+/// An imported item has a mark in a member that servers of 2020 refuse.
+#[cfg(feature = "cli")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_server_is_sent_no_marks_of_imports() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    std::fs::write(&file, "Reference,n\nA,1\n").unwrap();
+    for (versions, has_mark) in [("11.0", false), ("15.0, 20.0", true)] {
+        let server = Scripted::start(World::new()).await;
+        server.versions(Some(versions));
+        let mut import = std::process::Command::new(env!("CARGO_BIN_EXE_performer"));
+        import.args(["item", "import", "Invoices", "--url", &server.url]).arg(&file);
+        import.env("UIPATH_CLIENT_ID", "app").env("UIPATH_CLIENT_SECRET", crate::CLIENT_SECRET);
+        import.env("UIPATH_FOLDER_PATH", crate::FOLDER).env_remove("UIPATH_PAT");
+        let output = tokio::task::spawn_blocking(move || import.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let body = server.seen_of("BulkAddQueueItems")[0].json();
+        let mark = body["queueItems"][0].get("ParentOperationId").and_then(Value::as_str);
+        assert_eq!(mark.is_some_and(|mark| mark.starts_with("import:")), has_mark, "{versions}: {body}");
+    }
+}
+
 #[tokio::test]
 async fn an_old_server_is_sent_nothing_that_it_does_not_know() {
     let server = Scripted::start(World::new()).await;

@@ -1,28 +1,71 @@
 //! `performer item import`: the rows of a file become items.
+//!
+//! Everything that can be found in a file is found before anything is added, so it is read several times:
+//!
+//! | pass | file | what it finds |
+//! |---|---|---|
+//! | 0 | `source.rs`, `dialect.rs` | the encoding, and what separates the columns of CSV |
+//! | 1 | `columns.rs`, `numbers.rs` | CSV: one type for each column |
+//! | 2 | `check.rs` | every row: is it an item that the queue takes, and is its reference new |
+//! | 3 | here | the items are added, with marks by which an import that breaks off goes on (`resume.rs`) |
+//!
+//! `csv.rs` and `json.rs` read rows, `fields.rs` tells content from the fields of an item, and `rows.rs` makes items of both.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+mod check;
+mod columns;
+mod csv;
+mod dialect;
+mod fields;
+mod json;
+mod numbers;
+mod resume;
+mod rows;
+mod source;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use encoding_rs::Encoding;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
-use serde_json::{Map, Value};
 
+use self::check::{Checked, Refused, check};
+use self::columns::{Columns, Types};
+use self::csv::Records;
+use self::fields::{Field, Named};
+use self::resume::{CALL, Earlier, Marks};
+use self::rows::{Content, Layout};
+use self::source::Source;
 use super::Place;
 use super::output::{self, Done, Problem};
-use crate::model::item::{NewQueueItem, Priority};
+use crate::model::item::NewQueueItem;
+use crate::model::queue::QueueDefinition;
 use crate::orchestrator::{Administration, CommitType};
 
 /// Adds the rows of a file to a queue
 #[derive(Args)]
 #[command(after_help = "\
 CSV has a line with the names of its columns; JSONL one JSON object a line; JSON an array of objects. Each row is the\n\
-content of an item, but for the columns Reference, Priority, DeferDate, DueDate and Progress (in any case), which are\n\
-fields of the item; --reference, and its like, name other columns. Rows that are refused are told and left out.\n\n\
-  performer item import Invoices invoices.csv --reference InvoiceNo\n  \
-  zcat rows.jsonl.gz | performer item import Invoices - --format jsonl")]
+content of an item, but for these columns, whatever the case of their letters, which are fields of the item:\n  \
+Reference              its name\n  \
+Priority               Low, Normal or High; in CSV also 1, 2 or 3, in JSON 2, 1 or 0, in this order\n  \
+DueDate or Deadline    a time before which it should be handed out\n  \
+DeferDate or Postpone  a time before which it is not handed out\n  \
+Progress               a first progress text\n\
+So the files of the Orchestrator's own upload of items are read as they are. --reference, and its like, name other columns, and\n\
+--data a column that is content whatever its name. Times are 2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in\n\
+2026-09-01 14:30 or 2026-09-01T14:30:00+02:00; without an offset they are UTC.\n\n\
+A column of CSV has one type: it holds numbers if every cell in which something is written is a number of which no digit is lost\n\
+(007, 1e5 and 1,5 are texts), booleans if each is true or false, and else texts. The queue's schema decides otherwise where\n\
+it gives a property one type, and --text and --number decide before it.\n\n\
+The whole file is checked before anything is added. A file that cannot be read to its end adds nothing. Rows that are refused are\n\
+told with their lines and left out; so are rows in which nothing is written.\n\n\
+An import that broke off goes on with --resume: what it added is skipped. The items carry marks for this, as their\n\
+ParentOperationId. It needs the same file under the same name; rows that the queue refused the first time are not tried again.\n\n  \
+performer item import Invoices invoices.csv --reference InvoiceNo\n  \
+performer item import Invoices invoices.csv --reference InvoiceNo --resume\n  \
+zcat rows.jsonl.gz | performer item import Invoices - --format jsonl")]
 pub(super) struct Import {
     /// The queue
     queue: String,
@@ -31,28 +74,47 @@ pub(super) struct Import {
     /// What the file holds; by default its name tells
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
+    /// The encoding of the file, as in windows-1252; by default UTF-8, or UTF-16 where its first bytes say so. A byte order mark
+    /// decides before this
+    #[arg(long, value_name = "NAME", value_parser = encoding)]
+    encoding: Option<&'static Encoding>,
     /// The column with the reference; it stays in the content too
     #[arg(long, value_name = "COLUMN")]
     reference: Option<String>,
-    /// The column with the priority
+    /// The column with the priority; it stays in the content too
     #[arg(long, value_name = "COLUMN")]
     priority: Option<String>,
-    /// The column with the time before which an item should be handed out
+    /// The column with the time before which an item should be handed out; it stays in the content too
     #[arg(long, value_name = "COLUMN")]
     due: Option<String>,
-    /// The column with the time before which an item is not handed out
+    /// The column with the time before which an item is not handed out; it stays in the content too
     #[arg(long, value_name = "COLUMN")]
     defer: Option<String>,
-    /// The values of CSV stay texts; by default numbers, true and false are read as what they are
+    /// A column that is content and no field, whatever its name; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    data: Vec<String>,
+    /// All columns of CSV hold texts
     #[arg(long)]
     texts: bool,
-    /// What separates the columns of CSV; by default a comma, and a tab in a file named .tsv
-    #[arg(long, value_name = "CHARACTER")]
-    separator: Option<char>,
+    /// A column of CSV that holds texts; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    text: Vec<String>,
+    /// A column of CSV that holds numbers; rows with anything else in it are refused; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    number: Vec<String>,
+    /// What separates the columns of CSV, a character or the word tab; by default a first line sep= or the rows themselves tell
+    #[arg(long, visible_alias = "separator", value_name = "CHARACTER", value_parser = dialect::named)]
+    delimiter: Option<char>,
+    /// Quotation marks in CSV are text, and do not enclose cells
+    #[arg(long)]
+    no_quotes: bool,
     /// All rows or none, in one transaction
     #[arg(long)]
     all_or_nothing: bool,
-    /// Reads and checks the file, and adds nothing
+    /// Goes on with an import of this file that broke off; what it added is skipped
+    #[arg(long)]
+    resume: bool,
+    /// Reads and checks the file, looks whether a queue with unique references has its references, and adds nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -66,347 +128,241 @@ enum Format {
     Json,
 }
 
-/// How many items are added in one call.
-const AT_ONCE: usize = 1_000;
-
-/// How many refused rows are told one by one.
-const MOST_TOLD: usize = 20;
-
-/// A row, and its line or place in the file.
-type Row = (u64, Result<Map<String, Value>, String>);
+/// The encoding with a name of the WHATWG standard.
+fn encoding(name: &str) -> Result<&'static Encoding, String> {
+    Encoding::for_label(name.as_bytes()).filter(|encoding| *encoding != encoding_rs::REPLACEMENT).ok_or_else(
+        || {
+            "it is no known encoding; such are utf-8, utf-16le, windows-1252, iso-8859-2 and shift_jis"
+                .to_owned()
+        },
+    )
+}
 
 impl Import {
     pub(super) async fn run(self) -> Done {
         let format = self.format()?;
         let orchestrator = self.place.connect().await?;
         let queue = orchestrator.get_queue(&self.queue).await?;
-        let input: Box<dyn Read> = if self.file == Path::new("-") {
-            Box::new(std::io::stdin())
-        } else {
-            let opened = File::open(&self.file);
-            Box::new(opened.map_err(|error| Problem::failed(format!("{}: {error}", self.file.display())))?)
-        };
-        let bar = self.bar();
-        let rows = self.rows(format, bar.wrap_read(input))?;
-        let mut sum = Sum { told: 0, added: 0, refused: 0 };
-        let mut batch: Vec<(u64, NewQueueItem)> = Vec::new();
-        for (line, row) in rows {
-            let item = row.and_then(|row| self.item(&row)).and_then(|item| {
-                item.validate(&queue).map_err(|refusal| refusal.to_string())?;
-                Ok(item)
-            });
-            match item {
-                Ok(item) => batch.push((line, item)),
-                Err(why) => sum.refuse(&bar, line, &why),
-            }
-            if batch.len() >= AT_ONCE && !self.all_or_nothing {
-                self.add(&*orchestrator, &mut batch, &mut sum, &bar).await?;
-            }
-        }
-        if self.all_or_nothing && sum.refused > 0 {
+        let source = Source::open(&self.file, self.encoding)?;
+        let bar = self.bar(source.size());
+        let layout = self.layout(format, &source, &queue, &bar)?;
+        let mut refused = Refused::new(&bar);
+        bar.set_message("checking");
+        let asked = self.dry_run.then_some(&*orchestrator);
+        let checked = check(&source, &layout, &queue, asked, &mut refused).await?;
+        if self.all_or_nothing && refused.count() > 0 {
             bar.finish_and_clear();
-            return Err(Problem::failed(format!("{} rows were refused, so nothing was added", sum.refused)));
+            return Err(Problem::failed(format!(
+                "{} rows were refused, so nothing was added",
+                refused.count()
+            )));
         }
-        self.add(&*orchestrator, &mut batch, &mut sum, &bar).await?;
-        bar.finish_and_clear();
-        let verb = if self.dry_run { "could be added" } else { "were added" };
-        if self.place.json {
-            output::json(&serde_json::json!({ "added": sum.added, "refused": sum.refused }))?;
+        let mut marks = Marks::new(source.name(), &checked.digest);
+        let mut done = resume::Done::default();
+        if self.resume {
+            bar.set_message("looking for what was added");
+            let earlier = Earlier { orchestrator: &*orchestrator, queue: &queue.name };
+            let found =
+                earlier.find(source.name(), &checked.digest, checked.rows, self.all_or_nothing).await?;
+            match found {
+                Some(found) => (marks, done) = found,
+                None => bar.suspend(|| {
+                    output::remark(format!(
+                        "queue {:?} has no item of this file: the import begins with the first row",
+                        queue.name
+                    ));
+                }),
+            }
+        }
+        let adding = Adding { import: &self, orchestrator: &*orchestrator, marks, done };
+        let sum = if self.dry_run {
+            let skipped =
+                (0..checked.rows).filter(|row| !checked.refused.contains(row) && adding.done.has(*row));
+            let skipped = (skipped.count() as u64).min(checked.good);
+            Sum { added: checked.good - skipped, skipped }
         } else {
-            output::line(format!(
-                "{} items {verb} to {:?}, {} rows were refused",
-                sum.added, queue.name, sum.refused
-            ))?;
+            bar.set_message("adding");
+            adding.run(&source, &layout, &checked, &mut refused).await?
+        };
+        bar.finish_and_clear();
+        self.tell(&queue, sum, &checked, refused.count())
+    }
+
+    fn tell(&self, queue: &QueueDefinition, sum: Sum, checked: &Checked, refused: u64) -> Done {
+        let Sum { added, skipped } = sum;
+        if self.place.json {
+            let mut answer = serde_json::json!({ "added": added, "refused": refused });
+            if checked.empty > 0 {
+                answer["empty"] = checked.empty.into();
+            }
+            if self.resume {
+                answer["skipped"] = skipped.into();
+            }
+            output::json(&answer)?;
+        } else {
+            let verb = if self.dry_run { "could be added" } else { "were added" };
+            let mut line = format!("{added} items {verb} to {:?}, {refused} rows were refused", queue.name);
+            if checked.empty > 0 {
+                line.push_str(&format!(", {} rows without any value were left out", checked.empty));
+            }
+            if self.resume {
+                line.push_str(&format!(", {skipped} rows were done before"));
+            }
+            output::line(line)?;
         }
-        Ok(ExitCode::from(if sum.refused == 0 { 0 } else { output::SOME_REFUSED }))
+        Ok(ExitCode::from(if refused == 0 { 0 } else { output::SOME_REFUSED }))
     }
 
     fn format(&self) -> Result<Format, Problem> {
-        if let Some(format) = self.format {
-            return Ok(format);
-        }
         let extension = self.file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        match extension.to_ascii_lowercase().as_str() {
-            "csv" | "tsv" | "txt" => Ok(Format::Csv),
-            "jsonl" | "ndjson" => Ok(Format::Jsonl),
-            "json" => Ok(Format::Json),
-            _ => Err(Problem::usage("what does the file hold? Say --format csv, jsonl or json")),
+        let format = match (self.format, extension.to_ascii_lowercase().as_str()) {
+            (Some(format), _) => format,
+            (None, "csv" | "tsv" | "txt") => Format::Csv,
+            (None, "jsonl" | "ndjson") => Format::Jsonl,
+            (None, "json") => Format::Json,
+            _ => return Err(Problem::usage("what does the file hold? Say --format csv, jsonl or json")),
+        };
+        let says_csv = self.texts
+            || !self.text.is_empty()
+            || !self.number.is_empty()
+            || self.delimiter.is_some()
+            || self.no_quotes;
+        if format != Format::Csv && says_csv {
+            return Err(Problem::usage(
+                "--texts, --text, --number, --delimiter and --no-quotes are for CSV; in JSON values have types",
+            ));
         }
+        Ok(format)
     }
 
     /// Shows on a terminal how much of the file has been read.
-    fn bar(&self) -> ProgressBar {
-        let size = std::fs::metadata(&self.file).map_or(0, |metadata| metadata.len());
+    fn bar(&self, size: u64) -> ProgressBar {
         if self.place.json || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let bar = if size > 0 { ProgressBar::new(size) } else { ProgressBar::new_spinner() };
-        let style =
-            ProgressStyle::with_template("{bar:40} {percent:>3} %  {bytes} of {total_bytes}  {eta} left");
-        bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        let style = ProgressStyle::with_template(
+            "{msg} {bar:40} {percent:>3} %  {bytes} of {total_bytes}  {eta} left",
+        );
+        ProgressBar::new(size).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
 
-    fn rows<'a>(
+    /// How the rows of the file are read. CSV is read to its end for this.
+    fn layout(
         &self,
         format: Format,
-        input: impl Read + 'a,
-    ) -> Result<Box<dyn Iterator<Item = Row> + 'a>, Problem> {
-        match format {
-            Format::Csv => self.csv(input),
-            Format::Jsonl => Ok(Box::new(jsonl(input))),
-            Format::Json => json(input),
-        }
-    }
-
-    fn csv<'a>(&self, input: impl Read + 'a) -> Result<Box<dyn Iterator<Item = Row> + 'a>, Problem> {
-        let is_tsv = self.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
-        let separator = self.separator.unwrap_or(if is_tsv { '\t' } else { ',' });
-        let separator = u8::try_from(separator)
-            .map_err(|_| Problem::usage("--separator is one plain character; for a tab write $'\\t'"))?;
-        let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(input);
-        let heads = reader.headers().map_err(|error| Problem::failed(format!("the first line: {error}")))?;
-        let heads: Vec<String> =
-            heads.iter().map(|head| head.trim_start_matches(MARK).trim().to_owned()).collect();
-        self.check_heads(&heads)?;
-        let texts = self.texts;
-        let rows = reader.into_records().map(move |record| {
-            let line_of = |position: Option<&csv::Position>| position.map_or(0, csv::Position::line);
-            match record {
-                Ok(record) => {
-                    let line = line_of(record.position());
-                    let pairs = heads.iter().cloned().zip(record.iter());
-                    (line, Ok(pairs.map(|(head, cell)| (head, value(cell, texts))).collect()))
-                }
-                Err(error) => (line_of(error.position()), Err(error.to_string())),
-            }
-        });
-        Ok(Box::new(rows))
-    }
-
-    /// Columns without a name, or two with one, would lose what is in them; so would a column that is not there.
-    fn check_heads(&self, heads: &[String]) -> Result<(), Problem> {
-        for (at, head) in heads.iter().enumerate() {
-            if head.is_empty() {
-                return Err(Problem::failed(format!("column {} has no name", at + 1)));
-            }
-            if heads[..at].contains(head) {
-                return Err(Problem::failed(format!("there are two columns {head:?}")));
-            }
-        }
-        for wanted in [&self.reference, &self.priority, &self.due, &self.defer].into_iter().flatten() {
-            if !heads.iter().any(|head| head.eq_ignore_ascii_case(wanted)) {
-                return Err(Problem::usage(format!(
-                    "there is no column {wanted:?}; there are {}",
-                    heads.join(", ")
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// The item that a row is.
-    fn item(&self, row: &Map<String, Value>) -> Result<NewQueueItem, String> {
-        let named = |given: Option<&String>, usual: &str| -> Option<(String, bool)> {
-            let wanted = given.map_or(usual, String::as_str);
-            let found = row.keys().find(|key| key.eq_ignore_ascii_case(wanted)).cloned();
-            found.map(|key| (key, given.is_none()))
-        };
-        let fields = [
-            named(self.reference.as_ref(), "Reference"),
-            named(self.priority.as_ref(), "Priority"),
-            named(self.due.as_ref(), "DueDate"),
-            named(self.defer.as_ref(), "DeferDate"),
-            named(None, "Progress"),
-        ];
-        let text = |at: usize| -> Option<String> {
-            match row.get(&fields[at].as_ref()?.0)? {
-                Value::Null => None,
-                Value::String(text) if text.trim().is_empty() => None,
-                Value::String(text) => Some(text.trim().to_owned()),
-                other => Some(other.to_string()),
-            }
-        };
-        let time = |at: usize, what: &str| -> Result<Option<Timestamp>, String> {
-            let Some(text) = text(at) else { return Ok(None) };
-            let parsed = text.parse::<Timestamp>();
-            let parsed = parsed.or_else(|error| match text.parse::<jiff::civil::DateTime>() {
-                Ok(civil) => civil.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp()),
-                Err(_) => Err(error),
-            });
-            parsed.map(Some).map_err(|_| format!("{what}: {text:?} is no time"))
-        };
-        let (reference, progress) = (text(0), text(4));
-        let priority =
-            text(1).map(|text| text.parse::<Priority>().map_err(|error| error.to_string())).transpose()?;
-        let (due, defer) = (time(2, "the due date")?, time(3, "the defer date")?);
-        if self.reference.is_some() && reference.is_none() {
-            return Err("it has no reference".to_owned());
-        }
-        let mut content = row.clone();
-        for (key, usual) in fields.iter().flatten() {
-            if *usual {
-                content.remove(key);
-            }
-        }
-        let mut item = NewQueueItem::new(Value::Object(content));
-        item.reference = reference;
-        item.progress = progress;
-        item.priority = priority.unwrap_or(Priority::Normal);
-        if let Some(due) = due {
-            item = item.due_date(due);
-        }
-        if let Some(defer) = defer {
-            item = item.defer_date(defer);
-        }
-        Ok(item)
-    }
-
-    /// Adds what has been read.
-    async fn add(
-        &self,
-        orchestrator: &dyn Administration,
-        batch: &mut Vec<(u64, NewQueueItem)>,
-        sum: &mut Sum,
+        source: &Source,
+        queue: &QueueDefinition,
         bar: &ProgressBar,
+    ) -> Result<Layout, Problem> {
+        let given = [
+            (Field::Reference, &self.reference),
+            (Field::Priority, &self.priority),
+            (Field::Due, &self.due),
+            (Field::Defer, &self.defer),
+        ];
+        let given = given.into_iter().filter_map(|(field, name)| Some((field, name.clone()?))).collect();
+        let named = Named { given, content: self.data.clone() };
+        match format {
+            Format::Jsonl => return Ok(Layout::Lines(named)),
+            Format::Json => return Ok(Layout::Array(named)),
+            Format::Csv => {}
+        }
+        let is_tsv = self.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
+        let dialect = dialect::detect(source, self.delimiter, !self.no_quotes, is_tsv)?;
+        let types = Types { texts: self.texts, text: self.text.clone(), number: self.number.clone() };
+        let schema = queue.schemas.specific_data.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        bar.set_message("reading");
+        let mut records = Records::new(source.lines(bar)?, dialect)?;
+        let heads = records.heads()?.ok_or_else(|| {
+            Problem::failed(format!("{} has no line with the names of its columns", self.file.display()))
+        })?;
+        let mut columns = Columns::new(&heads, &named, &types, schema.as_ref())?;
+        while let Some(record) = records.next()? {
+            columns.see(&record);
+        }
+        Ok(Layout::Csv { dialect, columns })
+    }
+}
+
+/// What became of the rows that could be added.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    added: u64,
+    skipped: u64,
+}
+
+/// The last pass: the rows are added.
+struct Adding<'a> {
+    import: &'a Import,
+    orchestrator: &'a dyn Administration,
+    marks: Marks,
+    done: resume::Done,
+}
+
+impl Adding<'_> {
+    async fn run(
+        self,
+        source: &Source,
+        layout: &Layout,
+        checked: &Checked,
+        refused: &mut Refused<'_>,
+    ) -> Result<Sum, Problem> {
+        let mut sum = Sum::default();
+        let mut call: Vec<(u64, NewQueueItem)> = Vec::new();
+        let mut rows = layout.rows(source, refused.bar())?;
+        let mut row = 0;
+        while let Some(next) = rows.next()? {
+            if let Content::Item(mut item) = next.content
+                && !checked.refused.contains(&row)
+            {
+                if self.done.has(row) {
+                    sum.skipped += 1;
+                } else {
+                    item.origin.parent_operation_id = Some(self.marks.of(row));
+                    call.push((next.line, *item));
+                }
+            }
+            row += 1;
+            if row % CALL == 0 && !self.import.all_or_nothing {
+                self.call(&mut call, &mut sum, refused).await?;
+            }
+        }
+        if rows.digest() != checked.digest {
+            return Err(Problem::failed(format!(
+                "the file was changed while it was read; {} items were added",
+                sum.added
+            )));
+        }
+        self.call(&mut call, &mut sum, refused).await?;
+        Ok(sum)
+    }
+
+    async fn call(
+        &self,
+        call: &mut Vec<(u64, NewQueueItem)>,
+        sum: &mut Sum,
+        refused: &mut Refused<'_>,
     ) -> Result<(), Problem> {
-        if batch.is_empty() {
+        if call.is_empty() {
             return Ok(());
         }
-        let (lines, items): (Vec<u64>, Vec<NewQueueItem>) = std::mem::take(batch).into_iter().unzip();
-        if self.dry_run {
-            sum.added += items.len() as u64;
-            return Ok(());
-        }
+        let (lines, items): (Vec<u64>, Vec<NewQueueItem>) = std::mem::take(call).into_iter().unzip();
+        let all_or_nothing = self.import.all_or_nothing;
         let commit_type =
-            if self.all_or_nothing { CommitType::AllOrNothing } else { CommitType::ProcessAllIndependently };
-        let added = orchestrator.bulk_add_queue_items(&self.queue, commit_type, items).await;
-        let added = added
-            .map_err(|error| Problem::failed(format!("{} items were added, and then: {error}", sum.added)))?;
+            if all_or_nothing { CommitType::AllOrNothing } else { CommitType::ProcessAllIndependently };
+        let added = self.orchestrator.bulk_add_queue_items(&self.import.queue, commit_type, items).await;
+        let added = added.map_err(|error| {
+            let error = Problem::from(error);
+            Problem::failed(format!(
+                "{} items were added, and then: {error}; --resume goes on from there",
+                sum.added
+            ))
+        })?;
         sum.added += added.added;
         for failed in &added.failed {
             let line = failed.ordinal.checked_sub(1).and_then(|at| lines.get(at)).copied().unwrap_or(0);
-            sum.refuse(bar, line, &failed.refusal.to_string());
+            refused.tell(line, &failed.refusal.to_string());
         }
         Ok(())
-    }
-}
-
-struct Sum {
-    told: usize,
-    added: u64,
-    refused: u64,
-}
-
-impl Sum {
-    fn refuse(&mut self, bar: &ProgressBar, line: u64, why: &str) {
-        self.refused += 1;
-        self.told += 1;
-        if self.told <= MOST_TOLD {
-            bar.suspend(|| output::remark(format!("line {line}: {why}")));
-        } else if self.told == MOST_TOLD + 1 {
-            bar.suspend(|| output::remark("more rows are refused; they are counted"));
-        }
-    }
-}
-
-/// A cell of CSV: a number only where it is written as we would write it, so that 007 stays what it is.
-fn value(cell: &str, texts: bool) -> Value {
-    if texts {
-        return Value::from(cell);
-    }
-    match cell {
-        "true" => Value::Bool(true),
-        "false" => Value::Bool(false),
-        "" => Value::Null,
-        _ => match serde_json::from_str::<Value>(cell) {
-            Ok(Value::Number(number)) if number.to_string() == cell => Value::Number(number),
-            _ => Value::from(cell),
-        },
-    }
-}
-
-fn jsonl<'a>(input: impl Read + 'a) -> impl Iterator<Item = Row> + 'a {
-    let mut lines = BufReader::new(input).lines().zip(1_u64..);
-    let mut over = false;
-    std::iter::from_fn(move || {
-        loop {
-            if over {
-                return None;
-            }
-            let (text, line) = lines.next()?;
-            let text = match text {
-                Ok(text) => text,
-                Err(error) => {
-                    // A line that is no text is one row; what cannot be read at all is the end.
-                    over = error.kind() != std::io::ErrorKind::InvalidData;
-                    return Some((line, Err(error.to_string())));
-                }
-            };
-            let text = text.strip_prefix(MARK).unwrap_or(&text);
-            if !text.trim().is_empty() {
-                let row = serde_json::from_str::<Map<String, Value>>(text);
-                return Some((line, row.map_err(|error| error.to_string())));
-            }
-        }
-    })
-}
-
-/// Some editors begin a file with it.
-const MARK: char = '\u{feff}';
-
-fn json<'a>(mut input: impl Read + 'a) -> Result<Box<dyn Iterator<Item = Row> + 'a>, Problem> {
-    let mut text = String::new();
-    let rows: Result<Vec<Value>, String> = match input.read_to_string(&mut text) {
-        Ok(_) => {
-            serde_json::from_str(text.strip_prefix(MARK).unwrap_or(&text)).map_err(|error| error.to_string())
-        }
-        Err(error) => Err(error.to_string()),
-    };
-    let rows =
-        rows.map_err(|error| Problem::failed(format!("the file is no JSON array of objects: {error}")))?;
-    let object = |(row, at): (Value, u64)| match row {
-        Value::Object(members) => (at, Ok(members)),
-        _ => (at, Err("it is no object".to_owned())),
-    };
-    Ok(Box::new(rows.into_iter().zip(1..).map(object)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_a_number_only_where_nothing_is_lost() {
-        for (cell, expected) in [
-            ("12", Value::from(12)),
-            ("-1.5", Value::from(-1.5)),
-            ("007", Value::from("007")),
-            ("1e5", Value::from("1e5")),
-            ("1.50", Value::from("1.50")),
-            ("true", Value::Bool(true)),
-            ("True", Value::from("True")),
-            ("", Value::Null),
-            ("null", Value::from("null")),
-            ("\"x\"", Value::from("\"x\"")),
-        ] {
-            assert_eq!(value(cell, false), expected, "{cell}");
-        }
-        assert_eq!(value("12", true), Value::from("12"));
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_ends() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-                Err(std::io::Error::other("the disk is gone"))
-            }
-        }
-        let rows: Vec<Row> = jsonl(Broken).collect();
-        assert_eq!(rows, [(1, Err("the disk is gone".to_owned()))]);
-        let rows: Vec<Row> = jsonl(&b"\xef\xbb\xbf{\"a\":1}\n\n\xff\n{}"[..]).collect();
-        assert_eq!(rows.len(), 3);
-        assert!(rows[0].1.is_ok() && rows[1].1.is_err() && rows[2] == (4, Ok(Map::new())));
-        assert!(json(&b"\xef\xbb\xbf[{}]"[..]).is_ok_and(|rows| rows.count() == 1));
     }
 }

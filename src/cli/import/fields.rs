@@ -1,0 +1,258 @@
+//! What of a row is the content of an item, and what are fields of the item.
+//!
+//! The names are those of the API (`DueDate`, `DeferDate`), and those of the Orchestrator's upload of items in CSV (`Deadline`,
+//! `Postpone`).
+
+use serde_json::{Map, Value};
+
+use super::super::time;
+use crate::model::item::{NewQueueItem, Priority};
+
+/// A field of an item that a column may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Reference,
+    Priority,
+    Due,
+    Defer,
+    Progress,
+}
+
+impl Field {
+    const ALL: [Self; 5] = [Self::Reference, Self::Priority, Self::Due, Self::Defer, Self::Progress];
+
+    /// The names of its column, in any case of letters.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Reference => &["Reference"],
+            Self::Priority => &["Priority"],
+            Self::Due => &["DueDate", "Deadline"],
+            Self::Defer => &["DeferDate", "Postpone"],
+            Self::Progress => &["Progress"],
+        }
+    }
+}
+
+/// Which columns hold fields.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Named {
+    /// The columns that the user named; they stay in the content too.
+    pub(super) given: Vec<(Field, String)>,
+    /// Columns that are content, whatever their names.
+    pub(super) content: Vec<String>,
+}
+
+impl Named {
+    /// Which of some columns hold which fields, by their places.
+    ///
+    /// # Errors
+    ///
+    /// When two columns hold the same field.
+    pub(super) fn places<'a>(
+        &self,
+        columns: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<(Field, usize)>, String> {
+        let mut places: Vec<(Field, usize, &str)> = Vec::new();
+        for (at, column) in columns.enumerate() {
+            let is = |name: &str| column.eq_ignore_ascii_case(name);
+            if self.content.iter().any(|name| is(name)) {
+                continue;
+            }
+            for field in Field::ALL {
+                let mut given =
+                    self.given.iter().filter(|(of, _)| *of == field).map(|(_, name)| name).peekable();
+                let holds_it = match given.peek() {
+                    Some(_) => given.any(|name| is(name)),
+                    None => field.names().iter().any(|name| is(name)),
+                };
+                if !holds_it {
+                    continue;
+                }
+                if let Some((.., other)) = places.iter().find(|(of, ..)| *of == field) {
+                    return Err(format!(
+                        "{other:?} and {column:?} are the same field of an item; --data COLUMN keeps one of them as \
+                         content"
+                    ));
+                }
+                places.push((field, at, column));
+            }
+        }
+        Ok(places.into_iter().map(|(field, at, _)| (field, at)).collect())
+    }
+
+    /// Whether the column of a field stays in the content.
+    pub(super) fn stays(&self, field: Field) -> bool {
+        self.given.iter().any(|(of, _)| *of == field)
+    }
+
+    /// Whether the user named the column with the reference: then every row has to have one.
+    pub(super) fn needs_reference(&self) -> bool {
+        self.stays(Field::Reference)
+    }
+
+    /// Takes the fields out of a row of JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`places`](Self::places); when a field is no text and no number.
+    pub(super) fn take(&self, mut row: Map<String, Value>) -> Result<(Map<String, Value>, Fields), String> {
+        let names: Vec<String> = row.keys().cloned().collect();
+        let mut fields = Fields::default();
+        for (field, at) in self.places(names.iter().map(String::as_str))? {
+            let name = &names[at];
+            let text = match row.get(name) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Number(number)) => number.to_string(),
+                Some(_) => return Err(format!("{name:?} is neither a text nor a number")),
+            };
+            fields.set(field, &text);
+            if !self.stays(field) {
+                row.remove(name);
+            }
+        }
+        Ok((row, fields))
+    }
+}
+
+/// How the numbers of priorities count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Priorities {
+    /// As in the API: 0 High, 1 Normal, 2 Low.
+    Api,
+    /// As in the Orchestrator's upload of items in CSV: 1 Low, 2 Normal, 3 High.
+    Upload,
+}
+
+impl Priorities {
+    fn read(self, text: &str) -> Result<Priority, String> {
+        match (self, text) {
+            (Self::Upload, "1") => Ok(Priority::Low),
+            (Self::Upload, "2") => Ok(Priority::Normal),
+            (Self::Upload, "3") => Ok(Priority::High),
+            (Self::Upload, number) if number.parse::<i64>().is_ok() => Err(format!(
+                "{number} is not a priority; in CSV it is Low, Normal or High, or 1, 2 or 3 in this order"
+            )),
+            _ => text.parse::<Priority>().map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// The fields of an item, as they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    reference: Option<String>,
+    priority: Option<String>,
+    due: Option<String>,
+    defer: Option<String>,
+    progress: Option<String>,
+}
+
+impl Fields {
+    /// Sets a field, if something is written there.
+    pub(super) fn set(&mut self, field: Field, text: &str) {
+        let text = text.trim();
+        let text = (!text.is_empty()).then(|| text.to_owned());
+        *match field {
+            Field::Reference => &mut self.reference,
+            Field::Priority => &mut self.priority,
+            Field::Due => &mut self.due,
+            Field::Defer => &mut self.defer,
+            Field::Progress => &mut self.progress,
+        } = text;
+    }
+
+    pub(super) fn has_reference(&self) -> bool {
+        self.reference.is_some()
+    }
+
+    /// The item that these fields and a content are.
+    ///
+    /// # Errors
+    ///
+    /// A message for a priority or a time that cannot be read.
+    pub(super) fn item(
+        self,
+        content: Map<String, Value>,
+        numbers: Priorities,
+    ) -> Result<NewQueueItem, String> {
+        let mut item = NewQueueItem::new(Value::Object(content));
+        item.reference = self.reference;
+        item.progress = self.progress;
+        if let Some(priority) = self.priority {
+            item.priority = numbers.read(&priority)?;
+        }
+        if let Some(due) = self.due {
+            item = item.due_date(time::parse(&due).map_err(|why| format!("the due date: {why}"))?);
+        }
+        if let Some(defer) = self.defer {
+            item = item.defer_date(time::parse(&defer).map_err(|why| format!("the defer date: {why}"))?);
+        }
+        Ok(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    fn named(given: &[(Field, &str)], content: &[&str]) -> Named {
+        Named {
+            given: given.iter().map(|(field, name)| (*field, (*name).to_owned())).collect(),
+            content: content.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_api_and_of_the_upload_are_fields() {
+        for (due, defer) in [("DueDate", "DeferDate"), ("Deadline", "Postpone"), ("deadline", "POSTPONE")] {
+            let row = map(
+                json!({"reference": "R-1", "Priority": "low", due: "2026-09-01", defer: "2026/08/01 12:30", "n": 1}),
+            );
+            let (content, fields) = Named::default().take(row).unwrap();
+            assert_eq!(content, map(json!({"n": 1})));
+            let item = fields.item(content, Priorities::Api).unwrap();
+            assert_eq!((item.reference.as_deref(), item.priority), (Some("R-1"), Priority::Low));
+            assert_eq!(item.due_date, Some("2026-09-01T00:00:00Z".parse().unwrap()));
+            assert_eq!(item.defer_date, Some("2026-08-01T12:30:00Z".parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn what_is_named_stays_and_what_is_data_is_no_field() {
+        let row = map(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"}));
+        let (content, fields) = named(&[(Field::Reference, "id")], &["deadline"]).take(row.clone()).unwrap();
+        assert_eq!(content, row);
+        assert_eq!(fields.reference.as_deref(), Some("7"));
+        let two = Named::default().take(map(json!({"Deadline": "2026-09-01", "DueDate": "2026-09-01"})));
+        assert!(two.unwrap_err().contains("same field"));
+        assert!(
+            Named::default().take(map(json!({"Reference": true}))).unwrap_err().contains("neither a text")
+        );
+    }
+
+    #[test]
+    fn numbers_of_priorities_count_as_where_they_come_from() {
+        let read = |numbers: Priorities, text| numbers.read(text).ok();
+        for (text, api, upload) in [
+            ("0", Some(Priority::High), None),
+            ("1", Some(Priority::Normal), Some(Priority::Low)),
+            ("2", Some(Priority::Low), Some(Priority::Normal)),
+            ("3", None, Some(Priority::High)),
+            ("HIGH", Some(Priority::High), Some(Priority::High)),
+            ("urgent", None, None),
+        ] {
+            assert_eq!(
+                (read(Priorities::Api, text), read(Priorities::Upload, text)),
+                (api, upload),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The bytes of a file, and the lines of text that they are.
+//!
+//! A file is read several times: before anything is added, all of it has been looked at. So what comes from a pipe is copied to a
+//! temporary file first.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use indicatif::ProgressBar;
+
+use super::super::output::Problem;
+
+/// The longest line, and the longest row of CSV, in bytes of UTF-8. An item may have 256,000 code units; what is larger than
+/// this is a file of another kind, or a quotation mark that is not closed.
+pub(super) const MOST_ROW: usize = 16 * 1024 * 1024;
+
+/// How much is read at once.
+const AT_ONCE: usize = 64 * 1024;
+
+/// A file that can be read from its beginning as often as needed.
+#[derive(Debug)]
+pub(super) struct Source {
+    file: File,
+    encoding: &'static Encoding,
+    /// How many bytes of it mark its encoding.
+    mark: u64,
+    /// The name of the file, without its folder; `-` for the standard input.
+    name: String,
+    size: u64,
+}
+
+/// Why a file cannot be read on, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Counted from 1.
+    pub(super) line: u64,
+    pub(super) why: String,
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::failed(format!("line {}: {}; nothing was added", fault.line, fault.why))
+    }
+}
+
+impl Source {
+    /// Opens a file; `-` is the standard input. Without an encoding the first bytes decide: those of a byte order mark; the
+    /// zeros of UTF-16; else it is UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or read, or is UTF-32.
+    pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, Problem> {
+        let failed = |error: io::Error| Problem::failed(format!("{}: {error}", path.display()));
+        let is_pipe = path == Path::new("-");
+        let file = if is_pipe {
+            copied(io::stdin().lock()).map_err(failed)?
+        } else {
+            let file = File::open(path).map_err(failed)?;
+            let kind = file.metadata().map_err(failed)?;
+            if kind.is_dir() {
+                return Err(Problem::failed(format!("{} is a folder", path.display())));
+            }
+            if kind.is_file() { file } else { copied(file).map_err(failed)? }
+        };
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let size = file.metadata().map_err(failed)?.len();
+        let mut source = Self { file, encoding: UTF_8, mark: 0, name, size };
+        source.sniff(encoding).map_err(failed)?;
+        Ok(source)
+    }
+
+    fn sniff(&mut self, given: Option<&'static Encoding>) -> io::Result<()> {
+        let mut first = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        (&self.file).take(4).read_to_end(&mut first)?;
+        if matches!(first[..], [0xff, 0xfe, 0, 0] | [0, 0, 0xfe, 0xff]) {
+            return Err(io::Error::other("UTF-32 is not supported; save the file as UTF-8"));
+        }
+        (self.encoding, self.mark) = match (Encoding::for_bom(&first), given, &first[..]) {
+            (Some((encoding, length)), ..) => (encoding, length as u64),
+            (None, Some(given), _) => (given, 0),
+            (None, None, [1..=255, 0, ..]) => (UTF_16LE, 0),
+            (None, None, [0, 1..=255, ..]) => (UTF_16BE, 0),
+            (None, None, _) => (UTF_8, 0),
+        };
+        Ok(())
+    }
+
+    /// The name of the file.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads it from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub(super) fn lines(&self, bar: &ProgressBar) -> Result<Lines<'_>, Problem> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.mark))?;
+        bar.set_position(self.mark);
+        Ok(Lines {
+            file,
+            decoder: self.encoding.new_decoder_without_bom_handling(),
+            encoding: self.encoding,
+            digest: ring::digest::Context::new(&ring::digest::SHA256),
+            bar: bar.clone(),
+            bytes: self.mark,
+            raw: vec![0; AT_ONCE],
+            text: String::new(),
+            start: 0,
+            line: 0,
+            ended: false,
+            broken: None,
+        })
+    }
+}
+
+/// A copy of what comes from a pipe, in a file without a name.
+fn copied(mut from: impl io::Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut from, &mut file)?;
+    Ok(file)
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Counted from 1. Lines end with LF, CR LF or CR, as editors count them.
+    pub(super) number: u64,
+    /// Without its end.
+    pub(super) text: String,
+    /// How it ends; empty at the end of the file.
+    pub(super) end: &'static str,
+}
+
+/// The lines of a file.
+pub(super) struct Lines<'a> {
+    file: &'a File,
+    decoder: Decoder,
+    encoding: &'static Encoding,
+    digest: ring::digest::Context,
+    bar: ProgressBar,
+    /// How many bytes were decoded.
+    bytes: u64,
+    raw: Vec<u8>,
+    /// What is decoded; handed out up to `start`.
+    text: String,
+    start: usize,
+    /// The number of the line that was handed out last.
+    line: u64,
+    ended: bool,
+    /// Why nothing can be decoded behind `text`.
+    broken: Option<String>,
+}
+
+impl Lines<'_> {
+    /// The next line, or `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read or decoded, or a line is longer than [`MOST_ROW`].
+    pub(super) fn next(&mut self) -> Result<Option<Line>, Fault> {
+        let mut searched = self.start;
+        loop {
+            let found =
+                self.text.as_bytes()[searched..].iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let at_end = self.ended || self.broken.is_some();
+            if let Some(found) = found {
+                let end = searched + found;
+                let rest = &self.text[end..];
+                // Whether CR is followed by LF is known when something is there behind it.
+                if rest.len() > 1 || at_end || rest.starts_with('\n') {
+                    let mark = if rest.starts_with("\r\n") {
+                        "\r\n"
+                    } else if rest.starts_with('\n') {
+                        "\n"
+                    } else {
+                        "\r"
+                    };
+                    return Ok(Some(self.hand_out(end, mark)));
+                }
+                searched = end;
+            } else {
+                if let Some(why) = &self.broken {
+                    return Err(self.fault(why.clone()));
+                }
+                if at_end {
+                    let is_over = self.start == self.text.len();
+                    return Ok((!is_over).then(|| self.hand_out(self.text.len(), "")));
+                }
+                searched = self.text.len();
+            }
+            if self.text.len() - self.start > MOST_ROW {
+                return Err(self.fault(format!("the line is longer than {} MiB", MOST_ROW >> 20)));
+            }
+            searched -= self.start;
+            self.text.drain(..self.start);
+            self.start = 0;
+            self.fill();
+        }
+    }
+
+    fn hand_out(&mut self, end: usize, mark: &'static str) -> Line {
+        let text = self.text[self.start..end].to_owned();
+        self.start = end + mark.len();
+        self.line += 1;
+        Line { number: self.line, text, end: mark }
+    }
+
+    /// A fault in the line that comes next.
+    fn fault(&self, why: String) -> Fault {
+        Fault { line: self.line + 1, why }
+    }
+
+    /// Reads and decodes some more.
+    fn fill(&mut self) {
+        let read = loop {
+            match self.file.read(&mut self.raw) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.broken = Some(error.to_string());
+                    return;
+                }
+                Ok(read) => break read,
+            }
+        };
+        let raw = &self.raw[..read];
+        self.digest.update(raw);
+        self.bar.inc(read as u64);
+        self.ended = read == 0;
+        let before = self.text.len();
+        // For every encoding and whatever came before, that much is enough; the number cannot overflow for so few bytes.
+        self.text
+            .reserve(self.decoder.max_utf8_buffer_length_without_replacement(read).unwrap_or(4 * AT_ONCE));
+        let (result, used) =
+            self.decoder.decode_to_string_without_replacement(raw, &mut self.text, self.ended);
+        self.bytes += used as u64;
+        if let DecoderResult::Malformed(length, after) = result {
+            let end = used.saturating_sub(usize::from(after));
+            let bad = &raw[end.saturating_sub(usize::from(length))..end];
+            let bad: Vec<String> = bad.iter().map(|byte| format!("{byte:02X}")).collect();
+            let shown = if bad.is_empty() {
+                "the end of the file is".to_owned()
+            } else {
+                format!("the bytes {} are", bad.join(" "))
+            };
+            self.broken = Some(self.undecodable(&shown));
+        } else if self.encoding.name().starts_with("windows-")
+            && let Some(at) = self.text[before..].find(|c| ('\u{80}'..='\u{9f}').contains(&c))
+        {
+            // The standard decodes bytes that these encodings do not assign to control characters nobody writes.
+            let byte = self.text[before + at..].chars().next().map_or(0, |c| u32::from(c));
+            self.text.truncate(before + at);
+            self.broken = Some(self.undecodable(&format!("the byte {byte:02X} is")));
+        }
+    }
+
+    fn undecodable(&self, what: &str) -> String {
+        let name = self.encoding.name();
+        let remedy = if self.encoding == UTF_8 {
+            "say which encoding the file has, as in --encoding windows-1252"
+        } else {
+            "say with --encoding which encoding the file has"
+        };
+        format!("{what} not {name} (near byte {}); {remedy}", self.bytes)
+    }
+
+    /// The digest of all that was read, in hexadecimal digits.
+    pub(super) fn digest(&self) -> String {
+        self.digest.clone().finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// A file with these bytes.
+    pub(in super::super) fn source(bytes: &[u8], encoding: Option<&'static Encoding>) -> Source {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        Source::open(file.path(), encoding).unwrap()
+    }
+
+    fn read(bytes: &[u8], encoding: Option<&'static Encoding>) -> Result<Vec<Line>, Fault> {
+        let source = source(bytes, encoding);
+        let mut lines = source.lines(&ProgressBar::hidden()).unwrap();
+        std::iter::from_fn(|| lines.next().transpose()).collect()
+    }
+
+    fn line(number: u64, text: &str, end: &'static str) -> Line {
+        Line { number, text: text.to_owned(), end }
+    }
+
+    #[test]
+    fn lines_end_as_any_system_ends_them() {
+        let lines = read(b"a\r\nb\nc\rd\r\r\n\ne", None).unwrap();
+        let expected = [
+            line(1, "a", "\r\n"),
+            line(2, "b", "\n"),
+            line(3, "c", "\r"),
+            line(4, "d", "\r"),
+            line(5, "", "\r\n"),
+            line(6, "", "\n"),
+            line(7, "e", ""),
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(read(b"", None), Ok(vec![]));
+        assert_eq!(read(b"a\r", None), Ok(vec![line(1, "a", "\r")]));
+    }
+
+    #[test]
+    fn an_end_of_line_that_is_read_in_two_parts_is_one() {
+        for before in AT_ONCE - 3..AT_ONCE + 3 {
+            let text = format!("{}\r\nb", "x".repeat(before));
+            let lines = read(text.as_bytes(), None).unwrap();
+            assert_eq!(lines.len(), 2, "{before}");
+            assert_eq!((lines[1].number, &*lines[1].text), (2, "b"));
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_tell_the_encoding() {
+        let utf_16 = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(bytes).collect()
+        };
+        for bytes in [
+            "Zoë,€".as_bytes().to_vec(),
+            "\u{feff}Zoë,€".as_bytes().to_vec(),
+            utf_16("Zoë,€", u16::to_le_bytes),
+            utf_16("Zoë,€", u16::to_be_bytes),
+            utf_16("\u{feff}Zoë,€", u16::to_le_bytes),
+            utf_16("\u{feff}Zoë,€", u16::to_be_bytes),
+        ] {
+            assert_eq!(read(&bytes, None), Ok(vec![line(1, "Zoë,€", "")]), "{bytes:?}");
+        }
+        let windows = Encoding::for_label(b"windows-1252");
+        assert_eq!(read(b"Zo\xeb,\x80", windows), Ok(vec![line(1, "Zoë,€", "")]));
+        assert_eq!(
+            read("\u{feff}Zoë".as_bytes(), windows),
+            Ok(vec![line(1, "Zoë", "")]),
+            "a mark is certain"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"\xff\xfe\0\0a\0\0\0").unwrap();
+        assert!(Source::open(file.path(), None).unwrap_err().to_string().contains("UTF-32"));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_found_in_its_line() {
+        let fault = read(b"a\r\nb\r\nZo\xeb,x\n", None).unwrap_err();
+        assert_eq!(fault.line, 3, "{fault:?}");
+        assert!(
+            fault.why.contains("the bytes EB are not UTF-8") && fault.why.contains("windows-1252"),
+            "{fault:?}"
+        );
+        // Of two bytes that belong together the second one is not there.
+        let fault = read(b"a\nb\xc3", None).unwrap_err();
+        assert_eq!(fault.line, 2, "{fault:?}");
+        let fault = read(b"\xff\xfea\0\n\0\x00\xd8b\0", None).unwrap_err();
+        assert!(fault.line == 2 && fault.why.contains("UTF-16LE"), "{fault:?}");
+        let fault = read(b"a\nb\x81", Encoding::for_label(b"windows-1252")).unwrap_err();
+        assert!(fault.line == 2 && fault.why.contains("the byte 81 is not windows-1252"), "{fault:?}");
+        let late = [vec![b'x'; AT_ONCE + 10], b"\n\n\xff".to_vec()].concat();
+        assert_eq!(read(&late, None).unwrap_err().line, 3);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up() {
+        let fault = read(&vec![b'x'; MOST_ROW + AT_ONCE + 1], None).unwrap_err();
+        assert!(fault.line == 1 && fault.why.contains("longer than 16 MiB"), "{fault:?}");
+    }
+}
