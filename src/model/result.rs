@@ -52,6 +52,38 @@ impl TransactionResult {
     }
 }
 
+/// The end of a transaction as a caller over HTTP states it (contract section 9.1). What it means depends on the time by
+/// the clock of the store that records it: see [`result_at`](Self::result_at).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatedResult {
+    /// `IsSuccessful`; false where the caller left it out.
+    pub is_successful: bool,
+    /// Why it failed.
+    pub exception: Option<ProcessingException>,
+    /// Without an exception: not before this time is the item handed out again. With one: the retry copy.
+    pub defer_date: Option<Timestamp>,
+    /// A new due date for a postponed item, or `None` to keep the one there is.
+    pub due_date: Option<Timestamp>,
+}
+
+impl StatedResult {
+    /// What was stated, when it is recorded at `now`.
+    ///
+    /// Without an exception, a `DeferDate` in the future postpones the item, whatever `IsSuccessful` says: the vendor's
+    /// activity postpones with true. A date that has passed is ignored where `IsSuccessful` is true, which makes the
+    /// item Successful; where it is false, the item is given back.
+    pub fn result_at(&self, now: Timestamp) -> TransactionResult {
+        match (&self.exception, self.defer_date) {
+            (None, Some(defer_date)) if defer_date > now => {
+                TransactionResult::Postponed { defer_date, due_date: self.due_date }
+            }
+            _ if self.is_successful => TransactionResult::Successful { output: None },
+            (None, Some(_)) => TransactionResult::GivenBack,
+            (exception, defer_date) => TransactionResult::Failed { exception: exception.clone(), defer_date },
+        }
+    }
+}
+
 enumeration! {
     /// How one attempt ended. Kept with the item, because its Status does not tell: a Retried item may
     /// have failed or have been abandoned, a Deleted one may have been anything. The numbers are ours.
@@ -66,5 +98,55 @@ enumeration! {
         Unspecified = 4,
         /// Its robot disappeared.
         Abandoned = 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_future_date_without_an_exception_postpones_whatever_is_said_of_success() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let second = std::time::Duration::from_secs(1);
+        let (later, due) = (now + second, Some(now + 2 * second));
+        let stated = |is_successful, defer_date| StatedResult {
+            is_successful,
+            exception: None,
+            defer_date,
+            due_date: due,
+        };
+        let postponed = TransactionResult::Postponed { defer_date: later, due_date: due };
+        let successful = TransactionResult::Successful { output: None };
+        for (is_successful, defer_date, expected) in [
+            (true, Some(later), &postponed),
+            (false, Some(later), &postponed),
+            (true, Some(now), &successful),
+            (true, None, &successful),
+            (false, Some(now), &TransactionResult::GivenBack),
+            (false, Some(now - second), &TransactionResult::GivenBack),
+            (false, None, &TransactionResult::Failed { exception: None, defer_date: None }),
+        ] {
+            assert_eq!(
+                stated(is_successful, defer_date).result_at(now),
+                *expected,
+                "{is_successful} {defer_date:?}"
+            );
+        }
+        // What was stated before the date may be recorded after it.
+        assert_eq!(stated(true, Some(later)).result_at(later), successful);
+    }
+
+    #[test]
+    fn with_an_exception_the_date_is_that_of_the_retry() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let exception = ProcessingException::new(ExceptionType::ApplicationException, "down", now);
+        let later = Some(now + std::time::Duration::from_secs(1));
+        let mut stated =
+            StatedResult { exception: Some(exception.clone()), defer_date: later, ..StatedResult::default() };
+        let failed = TransactionResult::Failed { exception: Some(exception), defer_date: later };
+        assert_eq!(stated.result_at(now), failed);
+        stated.is_successful = true;
+        assert_eq!(stated.result_at(now), TransactionResult::Successful { output: None });
     }
 }

@@ -161,7 +161,7 @@ pub(super) async fn set_result(call: &Call) -> Reply {
     let reported = data.reported(call.server.now())?;
     let settlement = Settlement {
         item: ItemId(call.id()?),
-        result: reported.result,
+        stated: reported.stated,
         output: reported.output,
         analytics: reported.analytics,
         progress: data.progress,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::item::RowVersion;
+use super::item::{ProcessingExceptionDto, RowVersion};
 use super::leased;
 use super::named::Named;
 use super::queue::{QueueDefinitionDto, RetentionAction, RetentionType};
@@ -17,7 +17,7 @@ use crate::model::content::{Analytics, Output};
 use crate::model::exception::{ExceptionType, ProcessingException, validate_exception_text};
 use crate::model::key::ItemId;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
-use crate::model::result::TransactionResult;
+use crate::model::result::StatedResult;
 use crate::model::review::ItemVersion;
 use crate::model::schema::Schemas;
 
@@ -286,16 +286,16 @@ fn no_such_retention(what: &str) -> Refusal {
     Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("Invalid argument '{what}'"))
 }
 
-/// A result as somebody reports it: what it is, and what the transaction left.
+/// A result as a caller states it, and what the transaction left.
 pub(crate) struct Reported {
-    pub(crate) result: TransactionResult,
+    pub(crate) stated: StatedResult,
     pub(crate) output: Option<Output>,
     pub(crate) analytics: Option<Analytics>,
 }
 
 impl TransactionResultDto {
-    /// What is reported, at this time. An item without an exception and with a DeferDate is postponed; when that date
-    /// has come already, the item is given back (contract section 13.2).
+    /// What is reported. `now` is when an exception happened whose time is not said; what a DeferDate means is for the
+    /// store to decide, by its own clock.
     ///
     /// # Errors
     ///
@@ -305,31 +305,30 @@ impl TransactionResultDto {
             self.output.as_ref().map(|map| Output::new(&Value::Object(map.0.clone()))).transpose()?;
         let analytics =
             self.analytics.as_ref().map(|map| Analytics::new(&Value::Object(map.0.clone()))).transpose()?;
-        let defer_date = self.defer_date.map(|at| whole_microseconds(at.0));
-        let due_date = self.due_date.map(|at| whole_microseconds(at.0));
-        let result = match (&self.processing_exception, defer_date) {
-            _ if self.is_successful => TransactionResult::Successful { output: None },
-            (None, Some(defer_date)) if defer_date > now => {
-                TransactionResult::Postponed { defer_date, due_date }
-            }
-            (None, Some(_)) => TransactionResult::GivenBack,
-            (None, None) => TransactionResult::Failed { exception: None, defer_date: None },
-            (Some(dto), defer_date) => {
-                let kind =
-                    dto.exception_type.as_ref().map_or(Ok(ExceptionType::ApplicationException), |kind| {
-                        known("ProcessingException.Type", kind)
-                    })?;
-                let texts = [&dto.reason, &dto.details, &dto.associated_image_file_path];
-                texts.into_iter().flatten().try_for_each(|text| validate_exception_text(text))?;
-                let at = dto.creation_time.map_or(now, |at| whole_microseconds(at.0));
-                let exception = ProcessingException::new(kind, dto.reason.clone().unwrap_or_default(), at)
-                    .details(dto.details.clone())
-                    .image(dto.associated_image_file_path.clone());
-                TransactionResult::Failed { exception: Some(exception), defer_date }
-            }
+        let stated = match &self.processing_exception {
+            // An exception of a success is not kept; but a success with one is never a postponement.
+            Some(_) if self.is_successful => StatedResult { is_successful: true, ..StatedResult::default() },
+            exception => StatedResult {
+                is_successful: self.is_successful,
+                exception: exception.as_ref().map(|dto| exception_of(dto, now)).transpose()?,
+                defer_date: self.defer_date.map(|at| whole_microseconds(at.0)),
+                due_date: self.due_date.map(|at| whole_microseconds(at.0)),
+            },
         };
-        Ok(Reported { result, output, analytics })
+        Ok(Reported { stated, output, analytics })
     }
+}
+
+fn exception_of(dto: &ProcessingExceptionDto, now: jiff::Timestamp) -> Result<ProcessingException, Refusal> {
+    let kind = dto.exception_type.as_ref();
+    let kind =
+        kind.map_or(Ok(ExceptionType::ApplicationException), |kind| known("ProcessingException.Type", kind))?;
+    let texts = [&dto.reason, &dto.details, &dto.associated_image_file_path];
+    texts.into_iter().flatten().try_for_each(|text| validate_exception_text(text))?;
+    let at = dto.creation_time.map_or(now, |at| whole_microseconds(at.0));
+    Ok(ProcessingException::new(kind, dto.reason.clone().unwrap_or_default(), at)
+        .details(dto.details.clone())
+        .image(dto.associated_image_file_path.clone()))
 }
 
 #[cfg(test)]
@@ -350,31 +349,29 @@ mod tests {
     fn every_form_of_a_result_is_read() {
         let now = "2026-09-01T00:00:00Z".parse().unwrap();
         let read = |json: &str| {
-            serde_json::from_str::<TransactionResultDto>(json).unwrap().reported(now).map(|read| read.result)
+            serde_json::from_str::<TransactionResultDto>(json).unwrap().reported(now).map(|read| read.stated)
         };
+        let (defer_date, due_date) = (Some(now), "2027-01-01T00:00:00Z".parse().ok());
         assert_eq!(
-            read(r#"{"IsSuccessful":true,"DeferDate":"2027-01-01T00:00:00Z"}"#),
-            Ok(TransactionResult::Successful { output: None })
+            read(
+                r#"{"IsSuccessful":true,"DeferDate":"2026-09-01T00:00:00Z","DueDate":"2027-01-01T00:00:00Z"}"#
+            ),
+            Ok(StatedResult { is_successful: true, exception: None, defer_date, due_date })
+        );
+        // No field of the document is required.
+        assert_eq!(read("{}"), Ok(StatedResult::default()));
+        assert_eq!(
+            read(r#"{"DeferDate":"2026-09-01T00:00:00.0000009Z"}"#),
+            Ok(StatedResult { defer_date, ..StatedResult::default() })
         );
         assert_eq!(
-            read(r#"{"IsSuccessful":false}"#),
-            Ok(TransactionResult::Failed { exception: None, defer_date: None })
+            read(
+                r#"{"IsSuccessful":true,"DeferDate":"2027-01-01T00:00:00Z","ProcessingException":{"Type":"Other"}}"#
+            ),
+            Ok(StatedResult { is_successful: true, ..StatedResult::default() })
         );
-        assert!(matches!(
-            read(r#"{"IsSuccessful":false,"DeferDate":"2027-01-01T00:00:00Z"}"#),
-            Ok(TransactionResult::Postponed { .. })
-        ));
-        assert_eq!(
-            read(r#"{"IsSuccessful":false,"DeferDate":"2026-09-01T00:00:00Z"}"#),
-            Ok(TransactionResult::GivenBack)
-        );
-        let failed = read(
-            r#"{"IsSuccessful":false,"DeferDate":"2027-01-01T00:00:00Z","ProcessingException":{"Reason":"r"}}"#,
-        );
-        let Ok(TransactionResult::Failed { exception: Some(exception), defer_date: Some(_) }) = failed else {
-            panic!()
-        };
-        assert_eq!(exception.exception_type, ExceptionType::ApplicationException);
+        let failed = read(r#"{"IsSuccessful":false,"ProcessingException":{"Reason":"r"}}"#).unwrap();
+        assert_eq!(failed.exception.unwrap().exception_type, ExceptionType::ApplicationException);
         assert!(read(r#"{"IsSuccessful":false,"ProcessingException":{"Type":"Other"}}"#).is_err());
         let long = format!(
             r#"{{"IsSuccessful":false,"ProcessingException":{{"Reason":"{}"}}}}"#,

@@ -223,6 +223,8 @@ pub(crate) struct SetTransactionResultRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TransactionResultDto {
+    /// False where it is left out: the document requires no field.
+    #[serde(default)]
     pub(crate) is_successful: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) processing_exception: Option<ProcessingExceptionDto>,
@@ -241,13 +243,16 @@ pub(crate) struct TransactionResultDto {
 }
 
 impl TransactionResultDto {
-    /// A result. To give an item back is to postpone it to `now`: the API knows no other way (contract section 22).
+    /// A result. To give an item back is to postpone it until `ahead`: the API knows no other way (contract section 22).
     /// What has no due date of its own keeps the one the item has.
+    ///
+    /// A postponement says `IsSuccessful: true`, as the vendor's activity does, and a date that has passed when the
+    /// server reads it makes the item Successful. So no item is postponed to a time before `ahead`.
     pub(crate) fn new(
         result: &TransactionResult,
         progress: Option<&str>,
         due_date: Option<jiff::Timestamp>,
-        now: jiff::Timestamp,
+        ahead: jiff::Timestamp,
     ) -> Self {
         let mut dto = Self {
             is_successful: false,
@@ -269,11 +274,13 @@ impl TransactionResultDto {
                 dto.defer_date = defer_date.map(Instant);
             }
             TransactionResult::Postponed { defer_date, due_date: new } => {
-                dto.defer_date = Some(Instant(*defer_date));
+                dto.is_successful = true;
+                dto.defer_date = Some(Instant(ahead.max(*defer_date)));
                 dto.due_date = new.or(due_date).map(Instant);
             }
             TransactionResult::GivenBack => {
-                dto.defer_date = Some(Instant(now));
+                dto.is_successful = true;
+                dto.defer_date = Some(Instant(ahead));
                 dto.due_date = due_date.map(Instant);
             }
         }
@@ -340,10 +347,17 @@ mod tests {
         let (defer, later) = ("2027-01-15T08:00:00Z", "2030-03-17T17:46:40Z");
         assert_eq!(
             written(&TransactionResult::GivenBack),
-            json!({"IsSuccessful": false, "DeferDate": defer, "DueDate": later})
+            json!({"IsSuccessful": true, "DeferDate": defer, "DueDate": later})
         );
         let postponed = TransactionResult::Postponed { defer_date: at, due_date: None };
-        assert_eq!(written(&postponed), json!({"IsSuccessful": false, "DeferDate": defer, "DueDate": later}));
+        assert_eq!(written(&postponed), json!({"IsSuccessful": true, "DeferDate": defer, "DueDate": later}));
+        let at = |date| TransactionResult::Postponed { defer_date: date, due_date: Some(due) };
+        assert_eq!(
+            written(&at(Timestamp::UNIX_EPOCH))["DeferDate"],
+            defer,
+            "not before the time that lies ahead"
+        );
+        assert_eq!(written(&at(due))["DeferDate"], later);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod faults;
 mod leases;
 mod lists;
 mod login;
+mod results;
 mod rights;
 mod robust;
 

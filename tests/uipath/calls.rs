@@ -253,7 +253,7 @@ fn without_chance(value: &mut Value, of_now: bool) {
                     ("CreationTime", Value::String(date)) if !date.starts_with("2026-08-20") => {
                         *value = "<then>".into();
                     }
-                    ("DeferDate", Value::String(_)) if of_now => *value = "<now>".into(),
+                    ("DeferDate", Value::String(_)) if of_now => *value = "<soon>".into(),
                     _ => without_chance(value, of_now),
                 }
             }

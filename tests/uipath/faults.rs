@@ -182,7 +182,7 @@ async fn work(operation: &'static str, at: At, fault: Fault) -> (Vec<String>, bo
                 break;
             }
         }
-        tokio::time::sleep(Duration::from_millis(50)).await; // until what was postponed is due, by the server's clock
+        tokio::time::sleep(until_postponed_items_are_due(&server)).await;
     }
     if let Some(reason) = &faulted
         && passes_by_itself
@@ -196,6 +196,15 @@ async fn work(operation: &'static str, at: At, fault: Fault) -> (Vec<String>, bo
         complaints.push(format!("{in_progress} items are left behind, and {named_as_left} were named"));
     }
     (complaints, server.fired() > 0)
+}
+
+/// How long until what waits is due, by the server's clock.
+fn until_postponed_items_are_due(server: &Scripted) -> Duration {
+    let world = server.world();
+    let waiting = world.items.iter().filter(|item| item["Status"] == "New");
+    let dates = waiting.filter_map(|item| item["DeferDate"].as_str()?.parse::<jiff::Timestamp>().ok());
+    let now = crate::scripted::world::now();
+    dates.max().map_or(Duration::ZERO, |due| due.duration_since(now).try_into().unwrap_or_default())
 }
 
 /// Faults that no performer ends for: the same call would have succeeded a moment later.

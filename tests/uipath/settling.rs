@@ -400,14 +400,18 @@ async fn an_item_that_comes_back_at_once_is_two_claims() {
     let (server, orchestrator, job) = at_work(1).await;
     let first = take(&orchestrator, job).await.unwrap().unwrap();
     let asked = server.seen_of("GetQueueItem").len();
-    // Twenty seconds are 200 ms in a hurry.
-    let later = Fault::Refused(503, vec![("retry-after", "20".to_owned())], String::new());
+    // A minute is 600 ms in a hurry; what is given back is due in 300.
+    let later = Fault::Refused(503, vec![("retry-after", "60".to_owned())], String::new());
     server.fault("GetQueueItem", At::Call(asked), later);
     let (status, second) = tokio::join!(report(&orchestrator, &first, TransactionResult::GivenBack), async {
         while server.seen_of("GetQueueItem").len() == asked {
             tokio::task::yield_now().await;
         }
-        take(&orchestrator, job).await.unwrap().unwrap()
+        loop {
+            if let Some(item) = take(&orchestrator, job).await.unwrap() {
+                return item;
+            }
+        }
     });
     assert_eq!(status.unwrap(), Status::New);
     assert_eq!((second.item.id, second.claim == first.claim), (first.item.id, false));
@@ -488,17 +492,72 @@ async fn a_duplicate_that_was_there_before_is_a_duplicate() {
     assert_eq!(server.world().items.len(), 1);
 }
 
-/// How a postponement looks on the wire is not documented: a server that takes it for a failure is found out at once.
+/// How a postponement looks on the wire is documented for the vendor's activity only: a server that takes it for the end of
+/// the attempt is found out at once.
 #[tokio::test]
 async fn a_server_that_does_not_postpone_is_found_out_with_the_first_item() {
-    let (server, orchestrator, job) = at_work(2).await;
-    let item = take(&orchestrator, job).await.unwrap().unwrap();
-    let id = item.item.id.0;
+    for status in ["Failed", "Retried", "Successful"] {
+        let (server, orchestrator, job) = at_work(2).await;
+        let item = take(&orchestrator, job).await.unwrap().unwrap();
+        let id = item.item.id.0;
+        server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
+        server.world().items[0].insert("Status".to_owned(), json!(status));
+        let error = report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let said =
+            format!("item {id} was to go back into the queue, and this Orchestrator recorded it as {status}");
+        assert!(error.to_string().starts_with(&said), "{error}");
+    }
+}
+
+/// Nobody works on for a server on which postponed work is Successful.
+#[tokio::test]
+async fn a_job_ends_faulted_when_its_postponement_made_the_item_successful() {
+    let mut world = World::new();
+    let id = world.add("a", json!({"do": "postpone"}));
+    world.add("b", json!({"do": "succeed"}));
+    let server = Scripted::start(world).await;
     server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
-    server.world().items[0].insert("Status".to_owned(), json!("Failed"));
-    let error = report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains(&format!("item {id} was to go back")), "{error}");
+    let orchestrator = connected(&server).await;
+    let spoil = async {
+        while server.seen_of("SetTransactionResult").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        server.world().items[0].insert("Status".to_owned(), json!("Successful"));
+    };
+    // The item is read when its status is already wrong.
+    let looks = server.seen_of("GetQueueItem").len();
+    let later = Fault::Refused(503, vec![("retry-after", "20".to_owned())], String::new());
+    for look in looks..looks + 3 {
+        server.fault("GetQueueItem", At::Call(look), later.clone());
+    }
+    let ((summary, _), ()) = tokio::join!(drain(orchestrator, 1), spoil);
+    let error = summary.unwrap_err().to_string();
+    assert!(error.contains(&format!("item {id} was to go back")), "{error}");
+    assert!(error.contains("recorded it as Successful instead"), "{error}");
+}
+
+/// Postponing says IsSuccessful and a date that lies ahead of the server's clock, however far that is from ours, and also
+/// for an item that was found long after it was handed out.
+#[tokio::test]
+async fn what_goes_back_has_a_date_ahead_of_the_servers_clock() {
+    let (server, orchestrator, job) = at_work(3).await;
+    server.fault("StartTransaction", At::Call(1), Fault::Hangs { done: true });
+    // The second is found, because its answer was lost; the third is postponed to a time that a call may not reach.
+    for number in 0..3 {
+        let item = take(&orchestrator, job).await.unwrap().unwrap();
+        let soon = crate::scripted::world::now() + Duration::from_millis(50);
+        let postponed = TransactionResult::Postponed { defer_date: soon, due_date: None };
+        let result = if number == 2 { postponed } else { TransactionResult::GivenBack };
+        assert_eq!(report(&orchestrator, &item, result.clone()).await.unwrap(), Status::New, "{result:?}");
+        let sent = server.seen_of("SetTransactionResult").pop().unwrap().json();
+        let sent = &sent["transactionResult"];
+        assert_eq!(sent["IsSuccessful"], true, "{result:?}");
+        let date: jiff::Timestamp = sent["DeferDate"].as_str().unwrap().parse().unwrap();
+        let ahead = date.duration_since(crate::scripted::world::now());
+        assert!(ahead.is_positive() && ahead.as_secs() < 10, "{result:?}: {ahead:?}");
+    }
+    assert!(server.world().items.iter().all(|item| item["Status"] == "New"));
 }
 
 #[tokio::test]

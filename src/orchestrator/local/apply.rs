@@ -110,7 +110,8 @@ impl<R: Rows> Apply<'_, R> {
                         continue;
                     }
                     Operation::Settle(settlement) => {
-                        self.end_or_believe(Told::Settlement(settlement), &mut answers)?;
+                        let told = Told::settlement(settlement, self.now);
+                        self.end_or_believe(told, &mut answers)?;
                         continue;
                     }
                     other => other,

@@ -19,6 +19,8 @@ use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, QueueId, QueueKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::result::StatedResult;
+#[cfg(feature = "crash-points")]
 use crate::model::result::TransactionResult;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
@@ -197,7 +199,7 @@ impl From<Take> for Taking {
 #[derive(Clone, Debug)]
 pub(crate) struct Settlement {
     pub(crate) item: ItemId,
-    pub(crate) result: TransactionResult,
+    pub(crate) stated: StatedResult,
     /// What the transaction left, however it ended.
     pub(crate) output: Option<Output>,
     pub(crate) analytics: Option<Analytics>,

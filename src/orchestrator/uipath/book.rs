@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::queue::Queue;
@@ -23,9 +22,8 @@ use crate::wire::item::HeldRow;
 pub(super) struct Held {
     pub(super) claim: Claim,
     pub(super) queue: Arc<Queue>,
-    /// By the server's clock, and when this process heard of it.
+    /// By the server's clock.
     pub(super) start_processing: Option<wire::Instant>,
-    pub(super) heard: Instant,
     pub(super) due_date: Option<Timestamp>,
     /// A report may have been recorded although its answer was lost: look before reporting again.
     pub(super) doubtful: bool,
@@ -34,11 +32,6 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The time by the server's clock.
-    pub(super) fn server_time(&self) -> Option<Timestamp> {
-        self.start_processing?.0.checked_add(self.heard.elapsed()).ok()
-    }
-
     /// The name of this claim on the wire: at most 87 of the 128 characters that there are.
     pub(super) fn operation_id(&self) -> String {
         format!("performer/{}/{}/{}", self.claim.job(), self.claim.item(), self.claim.token())
@@ -124,7 +117,6 @@ impl Book {
             claim,
             queue,
             start_processing: item.start_processing.map(wire::Instant),
-            heard: Instant::now(),
             due_date: item.due_date,
             doubtful: false,
             refusals: 0,

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::HeaderValue;
+use tokio::time::Instant;
 
 use crate::model::review::Person;
 use crate::wire::leased::author_header;
@@ -19,6 +20,8 @@ pub(super) struct Call {
     pub(super) of_the_job: bool,
     /// In whose name a comment is written, on performer's own server.
     pub(super) author: Option<HeaderValue>,
+    /// Not sent after this, and its answer not waited for: what it says would no longer be true.
+    pub(super) until: Option<Instant>,
 }
 
 impl Call {
@@ -33,6 +36,7 @@ impl Call {
             by_the_heart: false,
             of_the_job: false,
             author: None,
+            until: None,
         }
     }
 
@@ -55,6 +59,12 @@ impl Call {
     /// Doing it twice does no harm.
     pub(super) fn repeatable(mut self) -> Self {
         self.may_repeat = true;
+        self
+    }
+
+    /// The call says something that is true only until then.
+    pub(super) fn until(mut self, until: Option<Instant>) -> Self {
+        self.until = until;
         self
     }
 

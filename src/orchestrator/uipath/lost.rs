@@ -120,8 +120,12 @@ impl Inner {
             let ids: Vec<i64> = taken_up.iter().map(|item| item.id).collect();
             tracing::warn!(queue = %queue.name, items = ?ids, "the answers that handed these items out were lost; they are taken up");
         }
+        let first_sent = state.earliest_suspicion();
         for item in taken_up {
             book.expect(item.id);
+            if let Some(sent) = first_sent {
+                self.learn_time_from_lost(&item, sent);
+            }
             state.explain(item.start_processing, |sent| self.server_time_at(sent));
             state.found.push_back(item);
         }

@@ -124,7 +124,7 @@ struct Shared {
     /// The robot's number tells nothing: others use the robot too.
     robot_is_shared: AtomicBool,
     /// What time it was at the server at some moment here.
-    server_clock: Mutex<Option<(tokio::time::Instant, Timestamp)>>,
+    server_clock: Mutex<Option<ours::ServerClock>>,
 }
 
 impl Shared {
@@ -262,7 +262,7 @@ impl Inner {
                 Err(error) => Err(OrchestratorError::new(ErrorKind::Other, error.to_string())),
             };
             if let Err(error) = given_back {
-                tracing::error!(item = id, %error, "an item that no robot was told of could not be given back; it stays InProgress");
+                tracing::error!(item = id, %error, "an item that no robot was told of could not be given back");
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::super::Result;
 use super::Inner;
@@ -19,6 +20,23 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// After how many refusals the state of our job is not asked for any more.
 const MOST_REFUSALS: u32 = 3;
+
+/// What a server told of its clock: `told` was its time at some moment between `sent` and `heard`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerClock {
+    sent: Instant,
+    heard: Instant,
+    told: Timestamp,
+}
+
+/// The time at `moment`, when it was `time` at `then`.
+fn shifted(time: Timestamp, then: Instant, moment: Instant) -> Option<Timestamp> {
+    match moment.checked_duration_since(then) {
+        Some(later) => time.checked_add(later),
+        None => time.checked_sub(then.duration_since(moment)),
+    }
+    .ok()
+}
 
 /// By what our items are known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,25 +69,49 @@ impl Inner {
             && item.executor_job_key == ours.executor
     }
 
-    /// An item that was just handed out tells the number of our robot, and what time it is there.
-    pub(super) fn learn_from(&self, item: &QueueItemDto) {
+    /// An item that was just handed out, by a take that was sent then, tells the number of our robot, and what time it is
+    /// there.
+    pub(super) fn learn_from(&self, item: &QueueItemDto, sent: Instant) {
         if item.robot_id.is_some() {
             *self.ours() = Ours { robot: item.robot_id, executor: item.executor_job_key };
         }
+        self.learn_time_from(item, sent);
+    }
+
+    /// An item that was handed out between `sent` and now tells what time it is there.
+    fn learn_time_from(&self, item: &QueueItemDto, sent: Instant) {
         if let Some(start) = item.start_processing {
-            *self.shared.server_clock.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((tokio::time::Instant::now(), start.0));
+            *self.server_clock() = Some(ServerClock { sent, heard: Instant::now(), told: start.0 });
         }
     }
 
+    /// The same for an item whose answer was lost, where nothing better is known.
+    pub(super) fn learn_time_from_lost(&self, item: &QueueItemDto, sent: Instant) {
+        if self.server_clock().is_none() {
+            self.learn_time_from(item, sent);
+        }
+    }
+
+    fn server_clock(&self) -> MutexGuard<'_, Option<ServerClock>> {
+        self.shared.server_clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What time it was at the server, at the latest: a bit earlier, for answers that were slow. `None` before it told.
-    pub(super) fn server_time_at(&self, moment: tokio::time::Instant) -> Option<Timestamp> {
-        let (heard, told) = (*self.shared.server_clock.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let then = match moment.checked_duration_since(heard) {
-            Some(later) => told.checked_add(later),
-            None => told.checked_sub(heard.duration_since(moment)),
-        };
-        then.ok()?.checked_sub(CLOCK_TOLERANCE / self.http.pace.hurry).ok()
+    pub(super) fn server_time_at(&self, moment: Instant) -> Option<Timestamp> {
+        let clock = (*self.server_clock())?;
+        shifted(clock.told, clock.heard, moment)?.checked_sub(CLOCK_TOLERANCE / self.http.pace.hurry).ok()
+    }
+
+    /// What time it is at the server: not before the first of these times, and not after the second. Before it told, both
+    /// are what this machine thinks.
+    pub(super) fn server_time(&self) -> (Timestamp, Timestamp) {
+        let now = Instant::now();
+        let clock = *self.server_clock();
+        let told = clock.and_then(|clock| {
+            let earliest = shifted(clock.told, clock.heard, now)?;
+            Some((earliest, shifted(clock.told, clock.sent, now)?))
+        });
+        told.unwrap_or_else(|| (self.now(), self.now()))
     }
 
     /// The job we run in, as the Orchestrator sees it. `None` where it cannot be asked.

@@ -23,6 +23,9 @@ pub(super) struct Pace {
     pub(super) longest_poll: Duration,
     /// When to look for an item whose answer was lost, from then on.
     pub(super) looks: [Duration; 5],
+    /// How far ahead of the server's time a date lies until which an item is put back. A date that has passed when the
+    /// server reads it makes the item Successful, so it is longer than a call nearly ever takes.
+    pub(super) ahead: Duration,
     /// The largest answer that is read, in bytes: a page of 100 items of the largest content, written twice.
     pub(super) largest_answer: usize,
     /// How many of its seconds a second of the server is; tests hurry.
@@ -41,6 +44,7 @@ impl Default for Pace {
             longest_retry_after: seconds(120),
             longest_poll: seconds(30),
             looks: [seconds(0), seconds(2), seconds(10), seconds(30), seconds(60)],
+            ahead: seconds(10),
             largest_answer: 128 * 1024 * 1024,
             hurry: 1,
         }
@@ -63,6 +67,8 @@ impl Pace {
         }
         self.largest_answer /= times as usize;
         self.looks = self.looks.map(|look| look / times);
+        // What a loaded machine takes for a call does not hurry.
+        self.ahead = (self.ahead / times).max(Duration::from_millis(300)).min(self.ahead);
         self.hurry = times;
         self
     }

@@ -4,6 +4,8 @@
 //! our `OperationId` means that it was recorded; InProgress since we started it, that it was not; anything else, that
 //! the claim is lost. A server that refuses a report is asked in the same way, because it may refuse the second of two.
 
+use tokio::time::Instant as Moment;
+
 use super::super::{ErrorKind, OrchestratorError, Report, Result};
 use super::Inner;
 use super::book::{Held, lost};
@@ -29,6 +31,8 @@ enum Found {
     Recorded(Status),
     /// It was not, and the claim still holds.
     StillOurs,
+    /// The item was to go back into the queue, and the server recorded this end of the attempt instead.
+    Ended(Status),
     /// The claim holds no more.
     Lost(String),
 }
@@ -38,24 +42,28 @@ impl Inner {
         let (claim, result) = (report.claim, &report.result);
         let held = self.book().held(claim).cloned();
         let Some(held) = held else { return self.book().answer_again(claim, result) };
-        // By the server's clock, which has gone on since it handed the item out.
-        let now = held.server_time().unwrap_or_else(|| self.now());
         if held.doubtful {
             match self.find_out(&held, result).await? {
                 Found::StillOurs => {}
                 found => return self.settle(&held, result, found),
             }
         }
+        let (earliest, latest) = self.server_time();
         if let TransactionResult::Postponed { defer_date, .. } = result {
-            validate_postponement(*defer_date, now)?;
+            validate_postponement(*defer_date, earliest)?;
         }
-        let mut dto = TransactionResultDto::new(result, report.progress.as_deref(), held.due_date, now);
+        let ahead = latest.checked_add(self.http.pace.ahead).unwrap_or(latest);
+        let mut dto = TransactionResultDto::new(result, report.progress.as_deref(), held.due_date, ahead);
+        // A postponement is over before its date: read later, it would make the item Successful.
+        let until = dto.defer_date.filter(|_| result.outcome().is_none());
+        let until =
+            until.and_then(|date| Moment::now().checked_add(date.0.duration_since(latest).unsigned_abs()));
         if self.http.knows_operations() {
             dto.operation_id = Some(held.operation_id());
         }
         let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", claim.item());
         let body = SetTransactionResultRequest { transaction_result: dto };
-        match self.http.done(Call::post("SetTransactionResult", path, &body)).await {
+        match self.http.done(Call::post("SetTransactionResult", path, &body).until(until)).await {
             Ok(()) => {
                 let status = self.status_after(&held, result).await?;
                 self.settle(&held, result, Found::Recorded(status))
@@ -117,6 +125,15 @@ impl Inner {
                 }
                 Ok(status)
             }
+            Found::Ended(status) => {
+                self.book().settle(claim, result, status);
+                let message = format!(
+                    "item {} was to go back into the queue, and this Orchestrator recorded it as {status} instead: it \
+                     cannot be postponed from here",
+                    claim.item()
+                );
+                Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+            }
             Found::Lost(reason) => {
                 self.book().forget(claim);
                 Err(lost(reason))
@@ -150,8 +167,8 @@ impl Inner {
         }
     }
 
-    /// That a result with a DeferDate and no exception postpones is known from nowhere but experience (contract section
-    /// 13.2): so the first one is looked at, and a server that takes it for a failure is told of loudly.
+    /// That a result with a DeferDate and no exception postpones is documented only for the vendor's activity (contract
+    /// section 13.2): so the first one of a process is looked at, and a server that records an end instead faults the job.
     async fn went_back(&self, held: &Held, result: &TransactionResult) -> Result<Status> {
         if self.postponing_works() {
             return Ok(Status::New);
@@ -161,16 +178,13 @@ impl Inner {
             Err(_) => return Ok(Status::New), // the next one will be looked at
         };
         match item.status.known() {
-            Some(Status::Failed | Status::Retried)
-                if item.operation_id.as_ref().is_none_or(|id| *id == held.operation_id()) =>
+            Some(status @ (Status::Successful | Status::Failed | Status::Retried))
+                if item
+                    .operation_id
+                    .as_ref()
+                    .map_or(is_same_attempt(&item, held), |id| *id == held.operation_id()) =>
             {
-                self.book().settle(held.claim, result, Status::Failed);
-                let message = format!(
-                    "item {} was to go back into the queue, and this Orchestrator recorded a failure instead: it \
-                     cannot be postponed from here",
-                    held.claim.item()
-                );
-                Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+                self.settle(held, result, Found::Ended(status))
             }
             // Unless it was handed out here once more in the meantime.
             Some(Status::InProgress)
@@ -252,6 +266,9 @@ fn judge(item: &QueueItemDto, status: Status, held: &Held, result: &TransactionR
         (Status::InProgress, _) => Found::Lost(format!("item {} was taken by another robot", item.id)),
         (Status::New, None) if is_postponed_as(item, result) => Found::Recorded(Status::New),
         (Status::Abandoned, _) => Found::Lost(format!("item {} was abandoned", item.id)),
+        (Status::Successful | Status::Failed | Status::Retried, None) if ours == Some(true) => {
+            Found::Ended(status)
+        }
         (_, Some(_)) if ours == Some(true) => Found::Recorded(status),
         // Servers that keep no OperationId: the same end of the same attempt is taken for ours.
         (Status::Successful | Status::Failed | Status::Retried, Some(outcome))
@@ -270,9 +287,10 @@ fn is_same_attempt(item: &QueueItemDto, held: &Held) -> bool {
 
 fn is_postponed_as(item: &QueueItemDto, result: &TransactionResult) -> bool {
     match result {
+        // Not earlier; later where the date was too near to be sent.
         TransactionResult::Postponed { defer_date, .. } => item
             .defer_date
-            .is_some_and(|at| at.0.duration_since(*defer_date).abs() <= jiff::SignedDuration::from_secs(1)),
+            .is_some_and(|at| at.0.duration_since(*defer_date) >= jiff::SignedDuration::from_secs(-1)),
         // It went back, and nobody else could have put it there: only who holds an item can.
         _ => true,
     }
@@ -314,6 +332,7 @@ mod tests {
         match judge(&item, item.status().unwrap(), &held, result) {
             Found::Recorded(status) => format!("recorded {status}"),
             Found::StillOurs => "still ours".to_owned(),
+            Found::Ended(status) => format!("ended {status}"),
             Found::Lost(_) => "lost".to_owned(),
         }
     }
@@ -360,6 +379,19 @@ mod tests {
         assert_eq!(judged(back(later), &postponed), "recorded New");
         assert_eq!(judged(back(Timestamp::UNIX_EPOCH), &postponed), "lost");
         assert_eq!(judged(back(Timestamp::UNIX_EPOCH), &TransactionResult::GivenBack), "recorded New");
+        let even_later = Timestamp::from_second(1_900_000_010).unwrap();
+        assert_eq!(
+            judged(back(even_later), &postponed),
+            "recorded New",
+            "its own date was too near to be sent"
+        );
+        assert_eq!(judged(ended(Status::Successful, Some(true), ""), &postponed), "ended Successful");
+        assert_eq!(
+            judged(ended(Status::Failed, Some(true), ""), &TransactionResult::GivenBack),
+            "ended Failed"
+        );
+        assert_eq!(judged(ended(Status::Successful, Some(false), ""), &postponed), "lost");
+        assert_eq!(judged(ended(Status::Successful, None, ""), &postponed), "lost", "it may be anybody's");
         assert_eq!(judged(back(later), &success), "lost");
     }
 

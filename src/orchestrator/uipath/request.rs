@@ -207,6 +207,7 @@ impl Http {
     /// A call. `read` makes something of its answer, or cannot.
     pub(super) async fn call<T>(&self, call: Call, read: impl Fn(&Answer) -> Option<T>) -> Result<T, Failed> {
         let deadline = Instant::now() + self.pace.total;
+        let deadline = call.until.map_or(deadline, |until| until.min(deadline));
         let url = format!("{}{}", self.address.base, call.path);
         let mut delays = None;
         let mut attempts = 0;

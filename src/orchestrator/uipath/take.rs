@@ -175,7 +175,8 @@ impl Inner {
         data: TransactionDataDto,
     ) -> Result<Option<QueueItemDto>, Failed> {
         let _nobody_looks = queue.taking.read().await;
-        let under_way = UnderWay { queue: Some(queue.clone()), since: Instant::now() };
+        let sent = Instant::now();
+        let under_way = UnderWay { queue: Some(queue.clone()), since: sent };
         let body = StartTransactionRequest { transaction_data: data };
         let answer = self.http.call(Call::post(START, START_PATH, &body), |answer: &Answer| {
             if answer.status == reqwest::StatusCode::NO_CONTENT {
@@ -191,7 +192,7 @@ impl Inner {
         if let Ok(Some(item)) = &answer {
             // While nobody looks: from here on it is known.
             self.book().expect(item.id);
-            self.learn_from(item);
+            self.learn_from(item, sent);
         }
         answer
     }
@@ -293,7 +294,6 @@ impl Inner {
             match self.start(queue, data).await {
                 Ok(None) => {}
                 Ok(Some(item)) => {
-                    self.learn_from(&item);
                     queue.state().found.push_back(item);
                     return Ok(());
                 }

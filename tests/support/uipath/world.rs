@@ -115,7 +115,8 @@ pub fn operation(method: &Method, path: &str) -> &'static str {
     }
 }
 
-fn now() -> Timestamp {
+/// The server's clock.
+pub(crate) fn now() -> Timestamp {
     SystemClock::default().now()
 }
 
@@ -435,7 +436,8 @@ impl World {
         Answer::json(200, &Value::Object(item))
     }
 
-    /// Contract sections 9.1 and 13.2: final items are locked; a DeferDate without an exception postpones.
+    /// Contract sections 9.1 and 13.2: final items are locked; a future DeferDate without an exception postpones, whatever
+    /// `IsSuccessful` says, and a date that has passed is ignored.
     fn result(&mut self, seen: &Seen) -> Answer {
         let (id, body) = (number_in(&seen.path), seen.json());
         let result = &body["transactionResult"];
@@ -448,7 +450,8 @@ impl World {
         }
         let exception = &result["ProcessingException"];
         let success = result["IsSuccessful"] == true;
-        if !success && exception.is_null() && !result["DeferDate"].is_null() {
+        let is_ahead = |date: &str| date.parse::<Timestamp>().unwrap() > now();
+        if exception.is_null() && result["DeferDate"].as_str().is_some_and(is_ahead) {
             self.set(id, json!({"Status": "New", "DeferDate": result["DeferDate"], "DueDate": result["DueDate"], "StartProcessing": null, "RobotId": null}));
             self.event(id, "Status");
             self.recorded.push(Recorded { item: id, status: "New".to_owned(), operation_id: None });

@@ -23,8 +23,9 @@ use crate::model::status::Status;
 pub(super) enum Told {
     /// By a performer, who shows a claim.
     Report(Report),
-    /// By a caller over HTTP, who has none: for whoever holds the item (contract section 9.1).
-    Settlement(Box<Settlement>),
+    /// By a caller over HTTP, who has none: for whoever holds the item (contract section 9.1). With what was stated,
+    /// judged by the time of the transaction.
+    Settlement(Box<Settlement>, TransactionResult),
 }
 
 /// The same, whoever tells it.
@@ -40,6 +41,11 @@ struct Ending<'a> {
 }
 
 impl Told {
+    pub(super) fn settlement(settlement: Box<Settlement>, now: Timestamp) -> Self {
+        let result = settlement.stated.result_at(now);
+        Self::Settlement(settlement, result)
+    }
+
     fn ending(&self) -> Ending<'_> {
         match self {
             Self::Report(Report { claim, result, progress }) => Ending {
@@ -54,10 +60,10 @@ impl Told {
                 progress: progress.as_deref(),
                 operation_id: None,
             },
-            Self::Settlement(settlement) => Ending {
+            Self::Settlement(settlement, result) => Ending {
                 item: settlement.item,
                 claim: None,
-                result: &settlement.result,
+                result,
                 output: settlement.output.as_ref(),
                 analytics: settlement.analytics.as_ref(),
                 progress: settlement.progress.as_deref(),
