@@ -127,6 +127,21 @@ fn what_is_delicate_is_touched_in_one_place() {
     }
 }
 
+/// A macro that is used as an expression answers with a `Result`. A question mark in it would leave the function that uses
+/// it, and with it a loop, where the error was to be looked at.
+#[test]
+fn no_macro_returns_from_the_function_that_uses_it() {
+    for (file, text) in sources() {
+        let code = code(&text);
+        for (at, _) in code.match_indices('$') {
+            let argument: &str = &code[at + 1..];
+            let end = argument.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(argument.len());
+            let behind = argument[end..].strip_prefix(".await").unwrap_or(&argument[end..]);
+            assert!(end == 0 || !behind.starts_with('?'), "{file}: a macro ends ${}?", &argument[..end]);
+        }
+    }
+}
+
 #[test]
 fn a_long_file_says_why() {
     const LIMIT: usize = 500;

@@ -220,8 +220,11 @@ pub(super) async fn share(call: &Call) -> Reply {
     for folder in &remove {
         call.needs(Some(*folder), EDIT)?;
     }
+    let mut queues = Vec::new();
     for id in body.queue_ids {
-        let (queue, folder) = seen_anywhere(call, id, EDIT).await?;
+        queues.push(seen_anywhere(call, id, EDIT).await?);
+    }
+    for (queue, folder) in queues {
         let operation =
             Operation::ShareQueues { queues: vec![queue.id], add: add.clone(), remove: remove.clone() };
         call.store_in(folder).one(operation).await?;

@@ -14,6 +14,7 @@ mod login;
 mod results;
 mod rights;
 mod robust;
+mod sharing;
 
 use std::sync::Arc;
 

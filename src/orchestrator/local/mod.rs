@@ -295,14 +295,14 @@ impl Local {
     }
 }
 
-/// The one kind of answer an operation has; any other is a mistake in this crate.
+/// The one kind of answer an operation has; any other is a mistake in this crate. A `Result`: it does not leave the function
+/// in which it stands, or a loop over folders would end at the first where something is not there.
 macro_rules! expect_answer {
     ($answer:expr, $variant:ident) => {
-        match $answer? {
-            $crate::orchestrator::local::store::Answer::$variant(value) => {
-                Ok::<_, $crate::orchestrator::OrchestratorError>(value)
-            }
-            other => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
+        match $answer {
+            Ok($crate::orchestrator::local::store::Answer::$variant(value)) => Ok(value),
+            Ok(other) => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
+            Err(error) => Err::<_, $crate::orchestrator::OrchestratorError>(error),
         }
     };
 }

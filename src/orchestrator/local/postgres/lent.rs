@@ -233,9 +233,10 @@ impl Lent {
 /// The one kind of reply that a request has.
 macro_rules! expect_reply {
     ($reply:expr, $variant:pat => $value:expr) => {
-        match $reply? {
-            $variant => Ok($value),
-            _ => unreachable!("each request has one kind of reply"),
+        match $reply {
+            Ok($variant) => Ok($value),
+            Ok(_) => unreachable!("each request has one kind of reply"),
+            Err(error) => Err(error),
         }
     };
 }
