@@ -34,6 +34,8 @@ impl ErrorCode {
     pub const FEATURE_DISABLED: Self = Self(1019);
     /// 1020: The item changed since it was read.
     pub const OPTIMISTIC_CONCURRENCY: Self = Self(1020);
+    /// 1024: This field cannot be changed.
+    pub const FIELD_NOT_EDITABLE: Self = Self(1024);
     /// 1025: Not available now.
     pub const SERVICE_UNAVAILABLE: Self = Self(1025);
     /// 1100: The folder does not exist, or the caller is not assigned to it.
@@ -42,6 +44,20 @@ impl ErrorCode {
     pub const REQUIRED_ORGANIZATION_UNIT: Self = Self(1101);
     /// 1302: What the call needs is not there, such as a robot for the caller.
     pub const UNAVAILABLE_RESOURCES: Self = Self(1302);
+    /// 1405: The password is not one that is taken.
+    pub const INVALID_PASSWORD: Self = Self(1405);
+    /// 1406: A role that is always there cannot be deleted.
+    pub const CANNOT_DELETE_STATIC_ROLE: Self = Self(1406);
+    /// 1407: The caller may not edit this user.
+    pub const USER_NOT_EDITABLE: Self = Self(1407);
+    /// 1412: A role that is always there cannot be edited.
+    pub const ROLE_IS_NOT_EDITABLE: Self = Self(1412);
+    /// 1414: The name of a user cannot be changed.
+    pub const CANNOT_UPDATE_USERNAME: Self = Self(1414);
+    /// 1658: Only a Running, Pending or Stopping job can be stopped.
+    pub const JOB_CANNOT_BE_CANCELLED: Self = Self(1658);
+    /// 1659: Only a job that has not ended can be terminated.
+    pub const JOB_CANNOT_BE_TERMINATED: Self = Self(1659);
     /// 1850: The queue takes only items with a reference.
     pub const TRANSACTION_REFERENCE_REQUIRED: Self = Self(1850);
     /// 1851: Progress was sent for an item that is not InProgress.
@@ -79,8 +95,8 @@ impl ErrorCode {
         self.0
     }
 
-    /// The name, empty where none is known. Names above 1856 are known by their position only
-    /// (contract section 5.3).
+    /// The name, empty for a code that is not in the table. Most names are known by their position in the vendor's
+    /// enumeration only (contract section 5.3).
     pub fn name(self) -> &'static str {
         self.row().map_or("", |row| row.1)
     }
@@ -124,97 +140,97 @@ const TABLE: &[(u16, &str, &str)] = &[
     (1005, "ErrorDeleting", ""),
     (1006, "ErrorInserting", ""),
     (1007, "ErrorUpdating", ""),
-    (1008, "", ""),
+    (1008, "ErrorSendingEmail", ""),
     (1009, "InvalidArgument", "Invalid argument [ArgumentName]."),
     (1010, "SqlAcquireLockFailure", ""),
-    (1011, "", "Cannot open libraries feed. Try again later."),
+    (1011, "LibrariesFeedInUse", "Cannot open libraries feed. Try again later."),
     (1012, "HasDependentItems", ""),
     (1013, "ItemIsInUse", "Package is referred in active processes and cannot be deleted."),
     (1014, "ParameterMissing", "Parameter [ParameterName] is missing."),
     (1015, "ParameterInvalid", "Parameter [ParameterName] is invalid. Value should be between 0 and 168."),
     (1016, "DuplicateReference", "Error creating [ReferenceName]. Duplicate Reference. (Example: Error creating UiPath.Core.Model.Queues.UiQueueItem. Duplicate Reference.)"),
     (1017, "ForbiddenOperation", "Downloading the specified package is not allowed. Terms and Conditions must be accepted."),
-    (1018, "", "Cannot connect to AD domain. User does not exist."),
+    (1018, "InvalidUser", "Cannot connect to AD domain. User does not exist."),
     (1019, "FeatureDisabled", ""),
     (1020, "OptimisticConcurrency", ""),
     (1021, "EncryptionException", ""),
     (1024, "FieldNotEditable", "'[FieldName]' is not editable."),
     (1025, "ServiceUnavailable", ""),
-    (1050, "", "Cannot include specified relationship."),
+    (1050, "InvalidAuditRelationship", "Cannot include specified relationship."),
     (1100, "InvalidOrganizationUnit", "The user is no longer associated with the organization unit."),
     (1101, "RequiredOrganizationUnit", "A folder is required for this action."),
-    (1102, "", "The organization unit doesn't exist or is no longer associated with the user."),
-    (1200, "", "There is already a robot on this machine with a different license key."),
-    (1201, "", ""),
-    (1202, "", "The machine [MachineName] cannot be deleted because it has robots attached to it."),
-    (1203, "", "Invalid license key. The machine key is linked to another machine!"),
-    (1204, "", ""),
-    (1205, "", "Username is required if the password is set."),
-    (1206, "", "Busy robots cannot be modified or deleted."),
-    (1207, "", ""),
-    (1208, "", "MachineLicenseCannotChange;InvalidNonProductionMachineSlots;InvalidUnattendedMachineSlots."),
-    (1209, "", "Cannot update the Username, Machine or Type of a busy Robot!"),
-    (1222, "", ""),
-    (1223, "", ""),
-    (1250, "", ""),
+    (1102, "OrganizationUnitNotEditable", "The organization unit doesn't exist or is no longer associated with the user."),
+    (1200, "MachineAlreadyPairedWithDifferentLicenseKey", "There is already a robot on this machine with a different license key."),
+    (1201, "NoAvailableLicenses", ""),
+    (1202, "HasAttachedRobots", "The machine [MachineName] cannot be deleted because it has robots attached to it."),
+    (1203, "InvalidMachineKey", "Invalid license key. The machine key is linked to another machine!"),
+    (1204, "MachineNameRequired", ""),
+    (1205, "UserNameRequired", "Username is required if the password is set."),
+    (1206, "CannotDeleteBusyRobot", "Busy robots cannot be modified or deleted."),
+    (1207, "MachineNameCannotChange", ""),
+    (1208, "MachineLicenseCannotChange", "MachineLicenseCannotChange;InvalidNonProductionMachineSlots;InvalidUnattendedMachineSlots."),
+    (1209, "CannotUpdateBusyRobot", "Cannot update the Username, Machine or Type of a busy Robot!"),
+    (1222, "DisconnectedRobot", ""),
+    (1223, "UnresponsiveRobot", ""),
+    (1250, "EnvironmentDeploymentConflict", ""),
     (1300, "ServerConflict", ""),
     (1301, "ActionAlreadyPerformed", ""),
     (1302, "UnavailableResources", ""),
-    (1400, "", ""),
-    (1401, "", ""),
-    (1403, "", "Change Password"),
-    (1404, "", "The password has expired."),
-    (1405, "", ""),
-    (1406, "", ""),
-    (1407, "", ""),
-    (1408, "", ""),
-    (1409, "", ""),
-    (1410, "", "Email confirmation failed."),
-    (1411, "", ""),
-    (1412, "", ""),
-    (1413, "", ""),
-    (1414, "", "Cannot update the username!"),
-    (1415, "", ""),
-    (1500, "", "Credential asset cannot have an empty password for a new user."),
-    (1501, "", "Credential asset cannot have an empty password for a new robot."),
-    (1502, "", "The asset type cannot be updated."),
+    (1400, "UserIsDeleted", ""),
+    (1401, "UserIsLockedOut", ""),
+    (1403, "ChangePassword", "Change Password"),
+    (1404, "PasswordExpired", "The password has expired."),
+    (1405, "InvalidPassword", ""),
+    (1406, "CannotDeleteStaticRole", ""),
+    (1407, "UserNotEditable", ""),
+    (1408, "DomainUnreachable", ""),
+    (1409, "PasswordResetFailed", ""),
+    (1410, "ConfirmEmailFailed", "Email confirmation failed."),
+    (1411, "CannotUsePreviousPassword", ""),
+    (1412, "RoleIsNotEditable", ""),
+    (1413, "UserNotFoundInDomain", ""),
+    (1414, "CannotUpdateUsername", "Cannot update the username!"),
+    (1415, "InvalidLoginMethod", ""),
+    (1500, "CredentialAssetEmptyPasswordForNewUser", "Credential asset cannot have an empty password for a new user."),
+    (1501, "CredentialAssetEmptyForNewRobot", "Credential asset cannot have an empty password for a new robot."),
+    (1502, "AssetTypeNonUpdatable", "The asset type cannot be updated."),
     (1503, "AssetNotAvailableForRobot", "The asset does not have a value associated with this robot."),
     (1504, "AssetNotFound", ""),
-    (1600, "", "Invalid cron expression syntax."),
-    (1601, "", ""),
-    (1650, "", ""),
-    (1651, "", "Cannot connect to packages feed, the URL may be invalid."),
-    (1652, "", "Not supported by External Feeds."),
-    (1653, "", ""),
-    (1654, "", "Invalid package details!"),
-    (1655, "", "Cannot open the package feed. Try again later."),
-    (1656, "", ""),
+    (1600, "InvalidCron", "Invalid cron expression syntax."),
+    (1601, "ScheduleWillNeverRun", ""),
+    (1650, "DownloadUnavailable", ""),
+    (1651, "CannotConnectToPackagesRepository", "Cannot connect to packages feed, the URL may be invalid."),
+    (1652, "NotSupportedByExternalFeeds", "Not supported by External Feeds."),
+    (1653, "ErrorDownloading", ""),
+    (1654, "InvalidPackageDetails", "Invalid package details!"),
+    (1655, "TenantFeedInUse", "Cannot open the package feed. Try again later."),
+    (1656, "InvalidProcessKey", ""),
     (1657, "JobTypeCannotBeStopped", ""),
     (1658, "JobCannotBeCancelled", "Cannot cancel a job with status [Status]. This can only be applied to Running, Pending or Stopping jobs."),
     (1659, "JobCannotBeTerminated", "Cannot terminate a job with status [Status]. This can only be applied to Running, Pending or Stopping jobs."),
-    (1660, "", "The job's package [PackageName], version [VersionNumber] could not be found."),
-    (1661, "", "ProcessNotFound,PackageNotFound.The associated process no longer exists."),
-    (1662, "", ""),
-    (1663, "", ""),
-    (1664, "", ""),
-    (1665, "", ""),
-    (1666, "", ""),
-    (1667, "", "Tenant not found."),
-    (1670, "", "The robots already have pending jobs for this process."),
-    (1671, "", "The specified robot(s) id(s) are invalid."),
-    (1672, "", "Starting jobs is not possible. A valid license is required."),
-    (1673, "", "License expired, starting jobs is no longer possible."),
-    (1674, "", "Undefined process."),
-    (1675, "", "Invalid package version."),
-    (1676, "", "Tenant [NameOfTenant] is disabled!"),
-    (1677, "", "PackageNotFound"),
-    (1678, "", ""),
-    (1679, "", "PathTooLong"),
-    (1680, "", ""),
-    (1700, "", ""),
-    (1750, "", ""),
-    (1800, "", ""),
-    (1801, "", "Configured encryption key is not in a valid Base64 format."),
+    (1660, "VersionNotFound", "The job's package [PackageName], version [VersionNumber] could not be found."),
+    (1661, "ProcessNotFound", "ProcessNotFound,PackageNotFound.The associated process no longer exists."),
+    (1662, "HasAttachedProcesses", ""),
+    (1663, "InvalidExtension", ""),
+    (1664, "InvalidPackageCount", ""),
+    (1665, "PreviousVersionNotFound", ""),
+    (1666, "HasRunningJobs", ""),
+    (1667, "TenantNotFound", "Tenant not found."),
+    (1670, "PendingJobsAlreadyExist", "The robots already have pending jobs for this process."),
+    (1671, "InvalidStartJobRobotIds", "The specified robot(s) id(s) are invalid."),
+    (1672, "UnregisteredCannotStartJobs", "Starting jobs is not possible. A valid license is required."),
+    (1673, "LicenseExpiredCannotStartJobs", "License expired, starting jobs is no longer possible."),
+    (1674, "InvalidReleaseKey", "Undefined process."),
+    (1675, "InvalidPackageVersion", "Invalid package version."),
+    (1676, "TenantIsDisabled", "Tenant [NameOfTenant] is disabled!"),
+    (1677, "PackageNotFound", "PackageNotFound"),
+    (1678, "NoRobotsAvailable", ""),
+    (1679, "PathTooLong", "PathTooLong"),
+    (1680, "JobExecutionFaulted", ""),
+    (1700, "CyberArkEditPasswordNotAllowed", ""),
+    (1750, "LogMessageNotFound", ""),
+    (1800, "EncryptionKeyNotFound", ""),
+    (1801, "EncryptionKeyIncorrectFormat", "Configured encryption key is not in a valid Base64 format."),
     (1850, "TransactionReferenceRequired", "Error creating Transaction. Reference is required for Unique Reference Queues."),
     (1851, "InvalidTransactionProgressStatus", ""),
     (1852, "TransactionNotStarted", ""),
@@ -223,7 +239,7 @@ const TABLE: &[(u16, &str, &str)] = &[
     (1856, "QueueProcessingApplicationException", ""),
     (1857, "QueueItemSchemaViolationException", ""),
     (1858, "InvalidQueueSchemaDefinition", ""),
-    (1859, "InvalidQueueSchemaChange", ""),
+    (1859, "InvalidQueueSchemaDefinitionChange", ""),
     (1860, "InvalidQueueSchemaType", ""),
     (1861, "QueueSchemaDefinitionNotFound", ""),
     (1862, "SlaEnableQueueDefinitionFailure", ""),
@@ -237,27 +253,27 @@ const TABLE: &[(u16, &str, &str)] = &[
     (1870, "QueueProcessingExceptionFieldSizeExceeded", ""),
     (1871, "QueueItemProgressDataSizeExceeded", ""),
     (1872, "InvalidTransactionExternalResult", ""),
-    (1900, "", "License not found."),
-    (1901, "", "License expired!"),
-    (1902, "", "The license is already in use!"),
-    (1903, "", "Invalid license format."),
-    (1904, "", ""),
-    (1905, "", ""),
-    (1906, "", ""),
-    (1907, "", ""),
-    (1908, "", ""),
-    (1909, "", ""),
-    (1910, "", ""),
-    (1911, "", ""),
-    (1912, "", ""),
-    (1913, "", ""),
-    (1914, "", "Robot Licensing Failed. There are no available licenses on the server."),
-    (1915, "", "Robot Licensing Failed. There are no available licenses on the server."),
-    (1916, "", "No available licenses: the number of new machine slots would exceed the total license count."),
-    (1917, "", "There are not enough {0"),
-    (1918, "", ""),
-    (1919, "", ""),
-    (1920, "", ""),
+    (1900, "LicenseNotFound", "License not found."),
+    (1901, "LicenseExpired", "License expired!"),
+    (1902, "LicenseAlreadyInUse", "The license is already in use!"),
+    (1903, "InvalidLicenseFormat", "Invalid license format."),
+    (1904, "LicenseLimitExceeded", ""),
+    (1905, "UnattendedLicenseLimitExceeded", ""),
+    (1906, "NonProductionLicenseLimitExceeded", ""),
+    (1907, "AttendedLicenseLimitExceeded", ""),
+    (1908, "DevelopmentLicenseLimitExceeded", ""),
+    (1909, "RobotFailedToAcquireLicense", ""),
+    (1910, "NonProductionSlotsLimitExceeded", ""),
+    (1911, "UnattendedSlotsLimitExceeded", ""),
+    (1912, "LicenseUnregistered", ""),
+    (1913, "LicenseNotAvailable", ""),
+    (1914, "NotEnoughAvailableSlots", "Robot Licensing Failed. There are no available licenses on the server."),
+    (1915, "NotEnoughRuntimeLicenses", "Robot Licensing Failed. There are no available licenses on the server."),
+    (1916, "SlotsExceedLicenseLimit", "No available licenses: the number of new machine slots would exceed the total license count."),
+    (1917, "NotEnoughAvailableLicenses", "There are not enough {0"),
+    (1918, "HostLicenseLimitExceeded", ""),
+    (1919, "NoHostLicense", ""),
+    (1920, "LicenseNewInvalidArguments", ""),
     (4502, "ExportTenantDailyLimitReached", ""),
 ];
 
@@ -269,6 +285,42 @@ mod tests {
     fn the_table_is_sorted_and_has_no_number_twice() {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert_eq!(ErrorCode::known().count(), TABLE.len());
+    }
+
+    /// The names are those of the vendor's enumeration, at their places in its order.
+    #[test]
+    fn every_code_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = TABLE.iter().map(|row| row.1).collect();
+        assert!(names.iter().all(|name| !name.is_empty()));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+        for (number, name) in [
+            (1008, "ErrorSendingEmail"),
+            (1011, "LibrariesFeedInUse"),
+            (1050, "InvalidAuditRelationship"),
+            (1102, "OrganizationUnitNotEditable"),
+            (1208, "MachineLicenseCannotChange"),
+            (1222, "DisconnectedRobot"),
+            (1250, "EnvironmentDeploymentConflict"),
+            (1403, "ChangePassword"),
+            (1405, "InvalidPassword"),
+            (1406, "CannotDeleteStaticRole"),
+            (1407, "UserNotEditable"),
+            (1412, "RoleIsNotEditable"),
+            (1414, "CannotUpdateUsername"),
+            (1501, "CredentialAssetEmptyForNewRobot"),
+            (1600, "InvalidCron"),
+            (1657, "JobTypeCannotBeStopped"),
+            (1667, "TenantNotFound"),
+            (1680, "JobExecutionFaulted"),
+            (1750, "LogMessageNotFound"),
+            (1859, "InvalidQueueSchemaDefinitionChange"),
+            (1916, "SlotsExceedLicenseLimit"),
+            (1920, "LicenseNewInvalidArguments"),
+        ] {
+            assert_eq!(ErrorCode::new(number).name(), name, "{number}");
+        }
     }
 
     #[test]

@@ -455,10 +455,15 @@ mod tests {
     fn the_roles_of_the_beginning_stay() {
         let mut directory = directory();
         let administrator = directory.role_named(ADMINISTRATOR).unwrap().id;
-        assert_eq!(
-            directory.change(Change::RemoveRole(administrator), NOW).unwrap_err().code().number(),
-            1024
-        );
+        let remove = directory.change(Change::RemoveRole(administrator), NOW);
+        assert_eq!(remove.unwrap_err().code(), ErrorCode::CANNOT_DELETE_STATIC_ROLE);
+        let edit = Change::EditRole {
+            id: administrator,
+            name: ADMINISTRATOR.to_owned(),
+            permissions: BTreeSet::new(),
+        };
+        let edit = directory.change(edit, NOW);
+        assert_eq!(edit.unwrap_err().code(), ErrorCode::ROLE_IS_NOT_EDITABLE);
         let add = Change::AddRole { name: "Clerk".to_owned(), permissions: [VIEW].into() };
         let clerk = directory.change(add, NOW).unwrap();
         let edit = Change::EditRole { id: clerk, name: "Viewer".to_owned(), permissions: BTreeSet::new() };

@@ -244,19 +244,28 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Code 1658 or 1659 when the job has ended (contract section 15.2).
+    /// Code 1658 for a soft stop of a job that has ended or is Terminating, 1659 for a kill of one that has ended; with
+    /// the published text (contract section 15.2).
     pub fn request_stop(&mut self, strategy: StopStrategy) -> Result<(), Refusal> {
-        let (code, verb, wish) = match strategy {
-            StopStrategy::SoftStop => (1658, "stopped", JobState::Stopping),
-            StopStrategy::Kill => (1659, "terminated", JobState::Terminating),
+        let state = self.state;
+        let (code, wish, verb, is_refused) = match strategy {
+            StopStrategy::SoftStop => (
+                ErrorCode::JOB_CANNOT_BE_CANCELLED,
+                JobState::Stopping,
+                "cancel",
+                state.is_final() || state == JobState::Terminating,
+            ),
+            StopStrategy::Kill => {
+                (ErrorCode::JOB_CANNOT_BE_TERMINATED, JobState::Terminating, "terminate", state.is_final())
+            }
         };
-        if self.state.is_final() {
-            let message = format!("a job that is {} cannot be {verb}", self.state);
-            return Err(Refusal::new(ErrorCode::new(code), message));
+        if is_refused {
+            let message = format!(
+                "cannot {verb} a job with status {state}. This can only be applied to Running, Pending or Stopping jobs"
+            );
+            return Err(Refusal::new(code, message));
         }
-        if self.state != JobState::Terminating {
-            self.state = wish;
-        }
+        self.state = wish;
         Ok(())
     }
 }
@@ -299,8 +308,14 @@ mod tests {
         let refusal = job.beat(Timestamp::UNIX_EPOCH).unwrap_err();
         assert!(refusal.is_claim_lost() && refusal.to_string().contains("Faulted: it did not beat"));
         assert!(!job.is_lost(Timestamp::MAX));
-        assert_eq!(job.request_stop(StopStrategy::SoftStop).unwrap_err().code().number(), 1658);
-        assert_eq!(job.request_stop(StopStrategy::Kill).unwrap_err().code().number(), 1659);
+        let stop = job.request_stop(StopStrategy::SoftStop).unwrap_err();
+        let kill = job.request_stop(StopStrategy::Kill).unwrap_err();
+        assert_eq!((stop.code().number(), kill.code().number()), (1658, 1659));
+        assert_eq!(
+            stop.to_string(),
+            "cannot cancel a job with status Faulted. This can only be applied to Running, Pending or Stopping jobs"
+        );
+        assert!(kill.to_string().starts_with("cannot terminate a job with status Faulted. "), "{kill}");
     }
 
     #[test]
@@ -308,8 +323,10 @@ mod tests {
         let mut job = job();
         job.request_stop(StopStrategy::SoftStop).unwrap();
         assert_eq!(job.beat(Timestamp::UNIX_EPOCH), Ok(JobState::Stopping));
-        job.request_stop(StopStrategy::Kill).unwrap();
         job.request_stop(StopStrategy::SoftStop).unwrap();
+        job.request_stop(StopStrategy::Kill).unwrap();
+        assert_eq!(job.request_stop(StopStrategy::SoftStop).unwrap_err().code().number(), 1658);
+        job.request_stop(StopStrategy::Kill).unwrap();
         assert_eq!(job.state, JobState::Terminating);
     }
 

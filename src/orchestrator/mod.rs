@@ -294,7 +294,8 @@ pub trait Administration: Orchestrator {
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict with code 1658 or 1659 when it has ended.
+    /// NotFound; Conflict with code 1658 or 1659 when it has ended, and with 1658 for a soft stop of a job that is
+    /// being terminated.
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()>;
 }
 

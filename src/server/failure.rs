@@ -61,6 +61,12 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, 0, "You are not authorized!")
     }
 
+    /// The caller may not edit a user, who may do more.
+    pub(super) fn user_not_editable() -> Self {
+        let message = "You do not have the right to edit this user.";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::USER_NOT_EDITABLE.number(), message)
+    }
+
     pub(super) fn no_folder_given() -> Self {
         let code = ErrorCode::REQUIRED_ORGANIZATION_UNIT.number();
         Self::new(StatusCode::BAD_REQUEST, code, "A folder is required for this action.")

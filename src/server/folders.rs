@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::call::{Answer, Call};
 use super::failure::Failure;
 use super::{secret, strict};
+use crate::model::code::ErrorCode;
 use crate::model::directory::{Change, Folder, Role, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
@@ -94,8 +95,12 @@ pub(super) async fn create(call: &Call) -> Reply {
 
 pub(super) async fn edit(call: &Call) -> Reply {
     let body: FolderRequest = call.body(&strict::FOLDER)?;
-    let id = seen(call, FolderId(call.id()?))?.id;
+    let Folder { id, parent, .. } = *seen(call, FolderId(call.id()?))?;
     needs(call, Some(id), Action::Edit)?;
+    if body.parent_id.is_some_and(|wanted| parent != Some(FolderId(wanted))) {
+        let code = ErrorCode::FIELD_NOT_EDITABLE.number();
+        return Err(Failure::new(StatusCode::BAD_REQUEST, code, "'ParentId' is not editable."));
+    }
     let change = Change::EditFolder { id, name: body.display_name, description: body.description };
     call.server.access.change(change).await?;
     Ok(Answer::empty(StatusCode::OK))
@@ -148,11 +153,23 @@ pub(super) fn check_roles(
     Ok(())
 }
 
+/// Nobody changes the roles of a user who may do more.
+pub(super) fn check_roles_of_user(
+    call: &Call,
+    folder: Option<FolderId>,
+    roles: &BTreeSet<i64>,
+) -> Result<(), Failure> {
+    check_roles(call, folder, roles).map_err(|failure| match failure.status {
+        StatusCode::FORBIDDEN => Failure::user_not_editable(),
+        _ => failure,
+    })
+}
+
 /// Nobody takes roles in a folder from those who may do more there.
 fn outranks_in(call: &Call, folder: FolderId, user: i64) -> Result<(), Failure> {
     let user = call.directory()?.user(user);
     let roles = user.and_then(|user| user.folder_roles.get(&folder.0));
-    roles.map_or(Ok(()), |roles| check_roles(call, Some(folder), roles))
+    roles.map_or(Ok(()), |roles| check_roles_of_user(call, Some(folder), roles))
 }
 
 pub(super) async fn remove_user(call: &Call) -> Reply {

@@ -5,6 +5,7 @@
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
@@ -13,6 +14,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::failure::Failure;
+use crate::model::code::ErrorCode;
 
 /// What every token and secret of ours begins with, so that those who look for leaks find it.
 const PREFIX: &str = "pf_";
@@ -83,10 +85,12 @@ pub(super) fn kept(secret: &str) -> String {
 ///
 /// # Errors
 ///
-/// For one that is too long or too short.
+/// Code 1405 for one that is too long or too short.
 pub(super) fn kept_slowly(secret: &str) -> Result<String, Failure> {
     if secret.len() < 8 || secret.len() > LONGEST_PASSWORD {
-        return Err(Failure::invalid(format!("a password or secret has 8 to {LONGEST_PASSWORD} bytes")));
+        let code = ErrorCode::INVALID_PASSWORD.number();
+        let message = format!("a password or secret has 8 to {LONGEST_PASSWORD} bytes");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, code, message));
     }
     let hash = Argon2::default().hash_password(secret.as_bytes());
     hash.map(|hash| hash.to_string()).map_err(|_| Failure::internal("a password cannot be hashed"))

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::call::{Answer, Call};
 use super::failure::Failure;
-use super::folders::check_roles;
+use super::folders::{check_roles, check_roles_of_user};
 use super::{access, secret, strict};
-use crate::model::directory::Change;
+use crate::model::code::ErrorCode;
+use crate::model::directory::{Change, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::model::user::UserType;
@@ -91,8 +92,9 @@ async fn hashed(password: String) -> Result<String, Failure> {
 fn outranks(call: &Call, id: i64) -> Result<(), Failure> {
     let directory = call.directory()?;
     let user = directory.user(id).ok_or_else(|| Failure::not_found(format!("User {id} does not exist.")))?;
-    check_roles(call, None, &user.tenant_roles)?;
-    user.folder_roles.iter().try_for_each(|(folder, roles)| check_roles(call, Some(FolderId(*folder)), roles))
+    check_roles_of_user(call, None, &user.tenant_roles)?;
+    let mut in_folders = user.folder_roles.iter();
+    in_folders.try_for_each(|(folder, roles)| check_roles_of_user(call, Some(FolderId(*folder)), roles))
 }
 
 /// Whoever logs in as a user may use every scope, so a password is set by those alone who may.
@@ -104,11 +106,26 @@ fn may_set_passwords(call: &Call, of: UserType) -> Result<(), Failure> {
     if call.caller()?.scopes.are_all() { Ok(()) } else { Err(Failure::forbidden()) }
 }
 
+/// What a user is called and is does not change; a change that is not made is refused, and not passed over.
+fn check_fixed(body: &UserRequest, there: &User) -> Result<(), Failure> {
+    if body.user_name.as_ref().is_some_and(|name| *name != there.user_name) {
+        let code = ErrorCode::CANNOT_UPDATE_USERNAME;
+        return Err(Failure::new(StatusCode::BAD_REQUEST, code.number(), code.text()));
+    }
+    let kind = body.user_type.as_ref().map(|kind| known("Type", kind)).transpose()?;
+    if kind.is_some_and(|kind| kind != there.user_type) {
+        let code = ErrorCode::FIELD_NOT_EDITABLE;
+        return Err(Failure::new(StatusCode::BAD_REQUEST, code.number(), "'Type' is not editable."));
+    }
+    Ok(())
+}
+
 pub(super) async fn edit(call: &Call) -> Reply {
     let (id, body) = (call.id()?, call.body::<UserRequest>(&strict::ANYTHING)?);
     outranks(call, id)?;
     let there = call.directory()?.user(id);
     let there = there.ok_or_else(|| Failure::not_found(format!("User {id} does not exist.")))?;
+    check_fixed(&body, there)?;
     let mut changes = vec![Change::EditUser {
         id,
         name: body.name,
@@ -119,6 +136,10 @@ pub(super) async fn edit(call: &Call) -> Reply {
     if let Some(password) = body.password {
         may_set_passwords(call, there.user_type)?;
         changes.push(Change::SetPassword { user: id, password: hashed(password).await? });
+    }
+    if let Some(names) = &body.roles_list {
+        let roles = roles_named(call, names)?;
+        changes.push(Change::Assign { user: id, folder: None, roles });
     }
     call.server.access.change_all(changes).await?;
     Ok(Answer::empty(StatusCode::OK))

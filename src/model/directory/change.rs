@@ -134,7 +134,7 @@ impl Directory {
     /// # Errors
     ///
     /// 1001 for a name that is taken, 1002 for what is not there, 1009 and 1015 for a text outside its limits, 1013 for
-    /// what is still needed, 1024 for a role that cannot be changed.
+    /// what is still needed, 1406 and 1412 for a role that can neither be deleted nor edited.
     pub fn change(&mut self, change: Change, now: Timestamp) -> Changed {
         match change {
             Change::AddFolder { key, name, description, parent } => {
@@ -361,7 +361,8 @@ impl Directory {
         self.check_role(&name, Some(id))?;
         let role = self.roles.get_mut(&id).ok_or_else(|| missing(format_args!("role {id}")))?;
         if role.is_static {
-            return Err(Refusal::new(ErrorCode::new(1024), format!("role {:?} is not editable", role.name)));
+            let message = format!("role {:?} is not editable", role.name);
+            return Err(Refusal::new(ErrorCode::ROLE_IS_NOT_EDITABLE, message));
         }
         (role.name, role.permissions) = (name, permissions);
         Ok(id)
@@ -371,7 +372,7 @@ impl Directory {
         let role = self.roles.get(&id).ok_or_else(|| missing(format_args!("role {id}")))?;
         if role.is_static {
             return Err(Refusal::new(
-                ErrorCode::new(1024),
+                ErrorCode::CANNOT_DELETE_STATIC_ROLE,
                 format!("role {:?} cannot be deleted", role.name),
             ));
         }
