@@ -19,22 +19,87 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn elapsed(&self) -> Duration;
 }
 
-/// The machine's clock.
+/// How far the time of day may be ahead of what was expected and is believed at once.
+const FOLLOWED_AT_ONCE: Duration = Duration::from_secs(10);
+
+/// How long the time of day must stay further ahead than that before it is believed.
+const BELIEVED_AFTER: Duration = Duration::from_secs(60);
+
+/// What the pace of the monotone clock is divided by while the time that was told is ahead of the time of day.
+const SLOWED_BY: u32 = 2;
+
+/// Makes a time that never goes back out of readings of the time of day, which may jump.
 ///
-/// When somebody sets the time of day back, `now` goes on at the pace of the monotone clock until the
-/// time of day has caught up; when somebody sets it forward, `now` follows.
+/// * A reading up to 10 seconds ahead of what the monotone clock lets expect is followed at once.
+/// * One that is further ahead is followed when it has lasted for 60 seconds; until then time goes on at the pace of the
+///   monotone clock. So a time of day that is wrong for a moment is never told.
+/// * While what was told is ahead of the readings (the time of day was set back), it goes on at half the pace of the
+///   monotone clock until they agree: 40 minutes ahead are made up for in 80 minutes. A time that is far ahead is far
+///   from being made up for; a new process takes the time of day as it is.
+///
+/// So after any jumps it equals the time of day once that has been right for 60 seconds, and twice as long as the
+/// told time was ahead of it.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyTime {
+    told: Timestamp,
+    at: Duration,
+    jump: Option<Jump>,
+}
+
+/// The time of day is further ahead than expected.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    ahead: Duration,
+    since: Duration,
+}
+
+impl SteadyTime {
+    /// The first reading, at this time of the monotone clock.
+    pub fn new(read: Timestamp, elapsed: Duration) -> Self {
+        Self { told: read, at: elapsed, jump: None }
+    }
+
+    /// The time to tell at another reading, at this time of the monotone clock.
+    pub fn tell(&mut self, read: Timestamp, elapsed: Duration) -> Timestamp {
+        let passed = elapsed.saturating_sub(self.at);
+        self.at = self.at.max(elapsed);
+        let expected = later(self.told, passed);
+        let ahead = Duration::try_from(read.duration_since(expected)).unwrap_or_default();
+        self.told = if read <= expected {
+            self.jump = None;
+            read.max(later(self.told, passed / SLOWED_BY))
+        } else if ahead <= FOLLOWED_AT_ONCE || self.has_lasted(ahead, elapsed) {
+            self.jump = None;
+            read
+        } else {
+            expected
+        };
+        self.told
+    }
+
+    fn has_lasted(&mut self, ahead: Duration, elapsed: Duration) -> bool {
+        let jump = self.jump.filter(|jump| jump.ahead.abs_diff(ahead) <= FOLLOWED_AT_ONCE);
+        let Jump { since, .. } = *self.jump.insert(jump.unwrap_or(Jump { ahead, since: elapsed }));
+        elapsed.saturating_sub(since) >= BELIEVED_AFTER
+    }
+}
+
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// The machine's clock: its time of day, made steady by [`SteadyTime`].
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
-    anchor: Mutex<(Timestamp, Instant)>,
+    time: Mutex<SteadyTime>,
 }
 
 impl SystemClock {
     /// The machine's clock.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     pub fn new() -> Self {
-        let started = Instant::now();
-        Self { started, anchor: Mutex::new((whole_microseconds(Timestamp::now()), started)) }
+        Self { started: Instant::now(), time: Mutex::new(SteadyTime::new(Timestamp::now(), Duration::ZERO)) }
     }
 }
 
@@ -47,12 +112,8 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     fn now(&self) -> Timestamp {
-        let (read, instant) = (whole_microseconds(Timestamp::now()), Instant::now());
-        let mut anchor = self.anchor.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let expected = whole_microseconds(anchor.0 + instant.saturating_duration_since(anchor.1));
-        let now = read.max(expected);
-        *anchor = (now, instant);
-        now
+        let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        whole_microseconds(time.tell(Timestamp::now(), self.elapsed()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
@@ -105,6 +166,8 @@ pub(crate) fn whole_microseconds(at: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -118,16 +181,104 @@ mod tests {
         }
     }
 
+    /// A time of day that is set, and a monotone clock.
+    struct Machine {
+        time: SteadyTime,
+        elapsed: Duration,
+        /// How far the time of day is ahead of the true time.
+        ahead: SignedDuration,
+    }
+
+    impl Machine {
+        fn started(ahead: SignedDuration) -> Self {
+            let time = SteadyTime::new(start() + ahead, Duration::ZERO);
+            Self { time, elapsed: Duration::ZERO, ahead }
+        }
+
+        fn after(&mut self, passed: Duration) -> Timestamp {
+            self.elapsed += passed;
+            self.time.tell(start() + self.elapsed + self.ahead, self.elapsed)
+        }
+
+        fn told_ahead(&mut self) -> SignedDuration {
+            let told = self.after(Duration::ZERO);
+            told.duration_since(start() + self.elapsed)
+        }
+    }
+
+    fn start() -> Timestamp {
+        "2026-03-01T08:00:00Z".parse().unwrap()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
-    fn the_system_clock_goes_on_when_the_time_of_day_is_set_back() {
-        let clock = SystemClock::new();
-        let hour = Duration::from_secs(3_600);
-        // As if the time of day had been an hour later when it was read last.
-        let ahead = clock.now() + hour;
-        clock.anchor.lock().unwrap().0 = ahead;
-        let (first, second) = (clock.now(), clock.now());
-        assert!(first >= ahead && second >= first);
-        assert!(second < ahead + hour, "it advances at the pace of the monotone clock");
+    fn a_time_of_day_that_is_wrong_for_a_moment_is_never_told() {
+        let mut machine = Machine::started(SignedDuration::ZERO);
+        machine.after(MINUTE);
+        machine.ahead = SignedDuration::from_mins(40);
+        for _ in 0..59 {
+            machine.after(SECOND);
+            assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        }
+        machine.ahead = SignedDuration::ZERO;
+        machine.after(SECOND);
+        assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        machine.ahead = SignedDuration::from_hours(8); // a machine that was suspended
+        machine.after(SECOND);
+        assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        machine.after(MINUTE);
+        assert_eq!(machine.told_ahead(), SignedDuration::from_hours(8));
+    }
+
+    #[test]
+    fn a_start_at_a_wrong_time_is_made_up_for() {
+        let mut machine = Machine::started(SignedDuration::from_mins(40));
+        machine.after(SECOND);
+        machine.ahead = SignedDuration::ZERO;
+        for minute in 1..=80 {
+            machine.after(MINUTE);
+            let left = SignedDuration::from_mins(40) - SignedDuration::from_secs(30) * minute;
+            assert_eq!(machine.told_ahead(), left, "after {minute} minutes");
+        }
+    }
+
+    #[test]
+    fn a_small_step_is_followed_at_once() {
+        let mut machine = Machine::started(SignedDuration::ZERO);
+        machine.ahead = SignedDuration::from_secs(10);
+        machine.after(SECOND);
+        assert_eq!(machine.told_ahead(), SignedDuration::from_secs(10));
+        assert_eq!(machine.time.tell(Timestamp::MAX, Duration::MAX), Timestamp::MAX, "and nothing overflows");
+    }
+
+    proptest::proptest! {
+        /// Never back, whatever the time of day does; and when it has been right for a minute and for twice as long as
+        /// the told time was ahead, both are the same.
+        #[test]
+        fn time_never_goes_back_and_comes_back_to_the_time_of_day(
+            steps in proptest::collection::vec((0_u64..200_000, -4_000_000_i64..4_000_000), 0..60),
+            pause in 1_u64..60_000,
+        ) {
+            let mut machine = Machine::started(SignedDuration::ZERO);
+            let mut last = start();
+            for (passed, ahead) in steps {
+                machine.ahead = SignedDuration::from_millis(ahead);
+                let told = machine.after(Duration::from_millis(passed));
+                proptest::prop_assert!(told >= last, "{told} comes after {last}");
+                last = told;
+            }
+            machine.ahead = SignedDuration::ZERO;
+            let ahead = Duration::try_from(machine.told_ahead()).unwrap_or_default();
+            let until = machine.elapsed + MINUTE + ahead * SLOWED_BY + SECOND;
+            while machine.elapsed < until {
+                let told = machine.after(Duration::from_millis(pause));
+                proptest::prop_assert!(told >= last, "{told} comes after {last}");
+                last = told;
+            }
+            proptest::prop_assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use performer::jiff::Timestamp;
-use performer::model::clock::Clock;
+use performer::model::clock::{Clock, SteadyTime};
 use performer::orchestrator::local::Local;
 use performer::{
     Administration, BusinessException, ErrorKind, Exception, ItemFilter, ItemVersion, NewQueueDefinition,
@@ -62,23 +62,27 @@ impl Count {
     }
 }
 
-/// A clock in virtual time that somebody sets now and then; as the machine's, it goes on when it is set back.
+/// A clock in virtual time that somebody sets now and then; what it tells is made steady as the machine's is.
 #[derive(Debug)]
 struct SimulatedClock {
     began: Instant,
     state: Mutex<Shown>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shown {
     ahead_by: i64,
-    last: Timestamp,
-    at: Duration,
+    time: SteadyTime,
+}
+
+fn start() -> Timestamp {
+    "2026-03-01T08:00:00Z".parse().unwrap()
 }
 
 impl SimulatedClock {
     fn new(began: Instant) -> Arc<Self> {
-        Arc::new(Self { began, state: Mutex::default() })
+        let time = SteadyTime::new(start(), Duration::ZERO);
+        Arc::new(Self { began, state: Mutex::new(Shown { ahead_by: 0, time }) })
     }
 
     /// Somebody sets the time of day.
@@ -90,14 +94,11 @@ impl SimulatedClock {
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
         let mut state = self.state.lock().unwrap();
-        let start: Timestamp = "2026-03-01T08:00:00Z".parse().unwrap();
         let elapsed = self.began.elapsed();
         let micros = i64::try_from(elapsed.as_micros()).unwrap();
-        let read = start.as_microsecond() + micros + state.ahead_by * 1_000_000;
-        let read = Timestamp::from_microsecond(read).unwrap();
-        let now = read.max(state.last + (elapsed - state.at));
-        (state.last, state.at) = (now, elapsed);
-        now
+        let read = start().as_microsecond() + micros + state.ahead_by * 1_000_000;
+        let told = state.time.tell(Timestamp::from_microsecond(read).unwrap(), elapsed);
+        Timestamp::from_microsecond(told.as_microsecond()).unwrap()
     }
 
     fn elapsed(&self) -> Duration {
