@@ -1047,6 +1047,87 @@ async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: Fixture) {
     assert!(next.id > retried.id, "a number is never given again");
 }
 
+/// A clock that is ahead makes everything old: nothing is destroyed by it.
+async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
+    let f = f.with_queue(QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(0) }).await;
+    let job = f.job().await;
+    f.add_named("done").await;
+    f.perform(job, ok()).await;
+    f.add_named("waiting").await;
+    let removed = async || f.orchestrator.apply_retention(100).await.unwrap();
+    f.advance(2 * 3_600);
+    assert_eq!(removed().await, 0, "nothing is old");
+    // Somebody sets the clock, and puts it right.
+    let right = f.now();
+    f.clock.set(f.after(200 * DAY));
+    assert_eq!(removed().await, 0);
+    f.advance(50 * 60);
+    assert_eq!(removed().await, 0, "not within the hour");
+    f.clock.set(right + Duration::from_secs(50 * 60));
+    f.advance(3 * 3_600);
+    assert_eq!(removed().await, 0, "nor when it is right again");
+    // Two days pass in which the clock is ahead: the age is what the monotone clock says.
+    f.clock.set(f.after(200 * DAY));
+    assert_eq!(removed().await, 0);
+    f.clock.set(f.now() - Duration::from_secs(200 * DAY));
+    f.advance(2 * DAY);
+    assert_eq!(removed().await, 1, "what was done two days ago, and a bit");
+    // A jump that lasts is no mistake.
+    f.clock.set(f.after(200 * DAY));
+    assert_eq!(removed().await, 0);
+    f.advance(3_600);
+    assert_eq!(removed().await, 1);
+    assert!(f.list(ItemFilter::default()).await.is_empty());
+}
+
+/// The same for items that are InProgress: a jump does not take them from whoever holds them.
+async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) {
+    let limit = Duration::from_secs(6 * 3_600);
+    let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
+    let job = f.job().await;
+    f.add_named("a").await;
+    let held = f.take(job).await;
+    let sweep = async || {
+        f.orchestrator.beat(job).await.unwrap();
+        f.orchestrator.sweep().await.unwrap().abandoned
+    };
+    let pass = async |minutes: u64| {
+        let mut abandoned = 0;
+        for _ in 0..minutes * 3 {
+            f.advance(20);
+            abandoned += sweep().await;
+        }
+        abandoned
+    };
+    assert_eq!(pass(70).await, 0);
+    f.clock.set(f.after(DAY));
+    assert_eq!(pass(30).await, 0);
+    f.clock.set(f.now() - Duration::from_secs(DAY));
+    assert_eq!(pass(10).await, 0);
+    assert_eq!(f.item(held.item.id).await.status, Status::InProgress);
+    assert_eq!(pass(4 * 60 + 15).await, 1, "six hours after it was taken");
+}
+
+/// A clock that was ahead has brought forward what is deferred; when it is right again that waits, and stands in the
+/// way of nothing.
+async fn what_came_of_age_too_early_waits_again(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    let job = f.job().await;
+    for name in ["first", "second", "third"] {
+        f.add(named(name).priority(Priority::High).defer_date(f.after(3_600))).await;
+    }
+    let right = f.now();
+    f.clock.set(f.after(7_200));
+    assert_eq!(f.take(job).await.item.reference.as_deref(), Some("first"));
+    f.clock.set(right);
+    f.add_named("now").await;
+    assert_eq!(f.take_all(job).await, ["now"], "and not what is deferred");
+    f.advance(3_601);
+    let job = f.job().await;
+    assert_eq!(f.take_all(job).await, ["second", "third"]);
+    f.check_statistics().await;
+}
+
 async fn t23_a_report_on_an_item_that_is_gone_is_a_lost_claim(f: Fixture) {
     let f = f.with_queue(QueuePolicy { retention_days: 1, ..retrying(0) }).await;
     let job = f.job().await;
@@ -1674,6 +1755,9 @@ every_backend!(
     t21_a_manual_retry_makes_one_copy_that_carries_on,
     t22_a_reviewer_is_set_and_cleared,
     t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old,
+    t23_nothing_is_removed_by_a_clock_that_is_ahead,
+    t15_nothing_is_overdue_by_a_clock_that_is_ahead,
+    what_came_of_age_too_early_waits_again,
     t23_a_report_on_an_item_that_is_gone_is_a_lost_claim,
     t24_content_can_be_blanked_when_nobody_needs_it,
     large_content_survives_every_move,

@@ -441,6 +441,7 @@ mod tests {
         directory.change(add("a", Timestamp::MAX), NOW).unwrap();
         directory.change(add("b", NOW), NOW).unwrap();
         directory.change(add("c", Timestamp::MAX), NOW).unwrap();
+        directory.forget_expired_tokens(NOW);
         assert!(directory.token("a").is_some() && directory.token("b").is_none(), "what has ended goes");
         directory.change(Change::AddRobot { key: Uuid::nil(), name: "r".to_owned(), user }, NOW).unwrap();
         assert_eq!(directory.change(Change::RemoveUser(user), NOW).unwrap_err().code().number(), 1013);

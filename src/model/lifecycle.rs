@@ -294,6 +294,12 @@ pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool
     stored_time::after(since, Duration::from_secs(u64::from(days) * 86_400)) < now
 }
 
+/// T15: whether the item is InProgress for longer than its queue allows.
+pub fn is_overdue(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool {
+    let started = item.start_processing.unwrap_or(Timestamp::MAX);
+    item.status == Status::InProgress && stored_time::after(started, queue.abandon_after) < now
+}
+
 /// T16: why an item in this state cannot be given new values.
 pub(crate) fn not_editable(status: Status) -> Refusal {
     let code = match status {
@@ -432,8 +438,7 @@ impl Step<'_> {
 
     /// T15, because of its age.
     fn overdue(&self) -> Answer {
-        let started = self.item.start_processing.unwrap_or(Timestamp::MAX);
-        if stored_time::after(started, self.queue.abandon_after) >= self.now {
+        if !is_overdue(self.item, self.queue, self.now) {
             return Err(self.wrong_status("abandoned before its time"));
         }
         self.abandon()

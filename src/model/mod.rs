@@ -23,6 +23,7 @@
 //! | [`code`] | the Orchestrator's numeric error codes |
 //! | [`clock`] | the only reader of the time of day |
 //! | [`stored_time`] | the instants that a store can keep |
+//! | [`clock_guard`] | whether the time may be believed before something is destroyed because of its age |
 //! | [`directory`], [`permission`] | tenants, folders, users, roles: who may do what |
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
@@ -30,6 +31,7 @@ pub(crate) mod enumeration;
 
 pub mod asset;
 pub mod clock;
+pub mod clock_guard;
 pub mod code;
 pub mod content;
 pub mod directory;

@@ -271,6 +271,10 @@ pub trait Administration: Orchestrator {
     /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's
     /// retention. Answers how many were removed; 0 when nothing is left to do.
     ///
+    /// Nothing is removed by a clock that may be ahead: what is past its retention is judged by the time that the store
+    /// kept last and by what has passed in this process, until the time of day has agreed with the monotone clock for
+    /// ten minutes, or for an hour after a jump or a long stop ([`model::clock_guard`](crate::model::clock_guard)).
+    ///
     /// # Errors
     ///
     /// Unavailable when the store is.

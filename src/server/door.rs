@@ -70,10 +70,13 @@ pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) ->
     let status = response.status().as_u16();
     server.metrics.answered(seen.operation, status, took);
     let (operation, user, trace) = (seen.operation, seen.user, trace.id.as_str());
-    if let Some(cause) = cause {
-        tracing::error!(%method, path, status, operation, trace, cause, "a request failed");
-    }
-    tracing::info!(target: "performer::server::access", %method, path, status, operation, user, %from, took_us = took.as_micros(), trace);
+    // A panic of what writes the log does not cost the answer.
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        if let Some(cause) = cause {
+            tracing::error!(%method, path, status, operation, trace, cause, "a request failed");
+        }
+        tracing::info!(target: "performer::server::access", %method, path, status, operation, user, %from, took_us = took.as_micros(), trace);
+    }));
     response
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -18,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::background::Task;
 use super::door::{self, Lost};
 use super::{Inner, Server, upkeep};
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
@@ -63,8 +66,13 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                accepted = accept(&listener, &connections) => accepted,
+                // A panic of what writes the log does not end the server.
+                accepted = AssertUnwindSafe(accept(&listener, &connections)).catch_unwind() => accepted,
             };
+            let accepted = accepted.unwrap_or_else(|_| {
+                self.inner.metrics.restarted(Task::Accept.name());
+                None
+            });
             let Some((stream, peer, room)) = accepted else { continue };
             let (tls, server) = (tls.clone(), self.inner.clone());
             let watcher = graceful.watcher();

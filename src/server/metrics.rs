@@ -20,12 +20,18 @@ struct Operation {
     operation: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Background {
+    task: &'static str,
+}
+
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Outcome, Counter>,
     durations: Family<Operation, Histogram>,
     in_flight: Gauge,
     connections: Gauge,
+    restarts: Family<Background, Counter>,
 }
 
 impl Metrics {
@@ -42,12 +48,20 @@ impl Metrics {
         let (in_flight, connections) = (Gauge::default(), Gauge::default());
         registry.register("requests_in_flight", "Requests that are being answered", in_flight.clone());
         registry.register("connections", "Open connections", connections.clone());
-        Self { registry, requests, durations, in_flight, connections }
+        let restarts = Family::<Background, Counter>::default();
+        let help = "Background tasks that panicked and were started again";
+        registry.register("background_restarts", help, restarts.clone());
+        Self { registry, requests, durations, in_flight, connections, restarts }
     }
 
     pub(super) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
         self.requests.get_or_create(&Outcome { operation, status }).inc();
         self.durations.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A background task panicked, and is started again.
+    pub(super) fn restarted(&self, task: &'static str) {
+        self.restarts.get_or_create(&Background { task }).inc();
     }
 
     /// One more request, until this is dropped.

@@ -15,12 +15,13 @@
 //! | `leased.rs` | for performers over HTTP: jobs, leases, claims, many at once |
 //! | `strict.rs`, `weather.rs`, `limits.rs` | switches for those who test clients: strict bodies, faults, rate limits |
 //! | `keeper.rs` | who may do what, as an operator sets it |
-//! | `metrics.rs`, `upkeep.rs` | what is counted; what is done by itself |
+//! | `metrics.rs`, `upkeep.rs`, `background.rs` | what is counted; what is done by itself; how that is supervised |
 //! | `fuzzing.rs` | the door without a connection, for the fuzz targets |
 //!
 //! Choices that the contract leaves open are those of its section 23.
 
 mod access;
+mod background;
 mod call;
 mod door;
 mod failure;
@@ -58,6 +59,7 @@ use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use self::access::{Access, new_user};
+use self::background::Tasks;
 use self::failure::Failure;
 use self::leased::Exchanges;
 use self::limits::RateLimit;
@@ -170,6 +172,7 @@ struct Inner {
     weather: Weather,
     rate_limit: Option<RateLimit>,
     metrics: Metrics,
+    tasks: Tasks,
     figures: Figures,
     exchanges: Exchanges,
     /// Another one after each start.
@@ -325,6 +328,7 @@ impl ServerBuilder {
             weather: Weather::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),
             metrics: Metrics::new(),
+            tasks: Tasks::default(),
             figures: Figures::default(),
             exchanges: Exchanges::default(),
             run: secret::new_key().map_err(told)?,

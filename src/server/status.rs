@@ -12,9 +12,14 @@ type Reply = Result<Answer, Failure>;
 /// The version of the API that is spoken.
 pub(super) const API_VERSION: &str = "20.0";
 
-/// Healthy when the store answers.
+/// Healthy when the store answers and all background tasks work.
 pub(super) async fn health(call: &Call) -> Reply {
     call.server.access.refresh().await?;
+    let silent = call.server.tasks.that_do_not_work();
+    if !silent.is_empty() {
+        let message = format!("Background tasks of the server do not work: {}.", silent.join(", "));
+        return Err(Failure { message, ..Failure::unavailable() });
+    }
     Ok(Answer::empty(StatusCode::OK))
 }
 

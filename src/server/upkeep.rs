@@ -9,7 +9,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::Inner;
 use super::access::BETWEEN_LOOKS;
-use crate::orchestrator::{Administration, Orchestrator};
+use super::background::{Task, supervised};
+use crate::orchestrator::local::expect_answer;
+use crate::orchestrator::local::store::Operation;
+use crate::orchestrator::{Orchestrator, Result};
 
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 const BETWEEN_REMOVALS: Duration = Duration::from_secs(600);
@@ -18,15 +21,21 @@ const BETWEEN_REMOVALS: Duration = Duration::from_secs(600);
 const REMOVED_AT_ONCE: usize = 200;
 /// How long others have the store to themselves in between.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How many items are removed until it is told how far it is.
+const TOLD_EVERY: u64 = 10_000;
 
 /// Starts it; it goes on until it is aborted.
 pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
     let server = server.clone();
     tokio::spawn(async move {
+        let server = &*server;
+        let look = supervised(server, Task::Directory, || look(server));
         if !server.config.upkeep {
-            return look(&server).await;
+            return look.await;
         }
-        tokio::join!(look(&server), sweep(&server), remove(&server));
+        let sweep = supervised(server, Task::Sweep, || sweep(server));
+        let remove = supervised(server, Task::Retention, || remove(server));
+        tokio::join!(look, sweep, remove);
     })
 }
 
@@ -37,6 +46,7 @@ async fn look(server: &Inner) {
         if let Err(failure) = server.access.refresh().await {
             tracing::warn!(cause = failure.cause, "the directory could not be read");
         }
+        server.tasks.works(Task::Directory);
     }
 }
 
@@ -51,6 +61,7 @@ async fn sweep(server: &Inner) {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the store could not be swept"),
         }
+        server.tasks.works(Task::Sweep);
     }
 }
 
@@ -58,18 +69,28 @@ async fn remove(server: &Inner) {
     let mut ticks = ticks(BETWEEN_REMOVALS);
     loop {
         ticks.tick().await;
+        let mut untold = 0;
         loop {
-            match server.store.apply_retention(REMOVED_AT_ONCE).await {
-                Ok(0) => break,
-                Ok(removed) => tracing::debug!(removed, "items past their retention were removed"),
-                Err(error) => {
-                    tracing::warn!(%error, "retention could not be applied");
-                    break;
-                }
+            server.tasks.works(Task::Retention);
+            let removed = remove_some(server).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "retention could not be applied");
+                0
+            });
+            untold += removed;
+            if untold >= TOLD_EVERY || removed == 0 && untold > 0 {
+                tracing::info!(items = untold, "items past their retention were removed");
+                untold = 0;
+            }
+            if removed == 0 {
+                break;
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+async fn remove_some(server: &Inner) -> Result<u64> {
+    expect_answer!(server.store.one(Operation::ApplyRetention { limit: REMOVED_AT_ONCE }).await, Removed)
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {

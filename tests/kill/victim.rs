@@ -193,7 +193,9 @@ pub async fn open(store: &str) -> performer::orchestrator::Result<Arc<dyn Admini
     if store.starts_with("postgres:") {
         return Ok(Arc::new(Local::postgres(store).await?));
     }
-    Ok(Arc::new(Local::sqlite(store).await?))
+    let store = Local::sqlite(store).await?;
+    store.trust_clock(); // retention is to remove what is old at once
+    Ok(Arc::new(store))
 }
 
 /// The victim's main: `victim PROGRAM PROCESS STORE NUMBER LEASE LEDGER`.

@@ -5,8 +5,8 @@
 //! good as any, and a report's retry copy can be taken in the same commit.
 //!
 //! A batch's transaction is in `apply/commit.rs`, adding in `apply/add.rs`, taking in `apply/take.rs`, reporting in
-//! `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, who may do what in
-//! `apply/directory.rs`, queries in `apply/query.rs`.
+//! `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, what is done because of its age in
+//! `apply/retention.rs`, who may do what in `apply/directory.rs`, queries in `apply/query.rs`.
 
 mod add;
 mod commit;
@@ -15,6 +15,7 @@ mod jobs;
 mod people;
 mod query;
 mod report;
+mod retention;
 mod take;
 
 use std::collections::BTreeMap;
@@ -24,12 +25,12 @@ use jiff::Timestamp;
 
 use self::report::{Believed, Told};
 use super::super::{OrchestratorError, Result};
+use super::clock::StoreClock;
 use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Asked, Operation, WhichQueue, Within};
 use super::unreadable::is_unreadable;
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
-use crate::model::clock::Clock;
 use crate::model::code::ErrorCode;
 use crate::model::history::{EventAction, Recorded};
 use crate::model::item::QueueItem;
@@ -65,7 +66,7 @@ type Applied<T = Answer> = std::result::Result<T, Stop>;
 
 struct Apply<'a, R> {
     rows: &'a mut R,
-    clock: &'a dyn Clock,
+    clock: &'a StoreClock,
     now: Timestamp,
     /// Where the operation is asked for that is being applied, and by whom.
     within: Within,

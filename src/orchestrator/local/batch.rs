@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
 use super::changes::Changes;
+use super::clock::StoreClock;
 use super::inbox::{Batched, Inbox, Rest, Surroundings};
 use super::owed::{self, Owed};
 use super::store::{Answer, Asked, Effects, Operations, Query, Store, Within};
@@ -47,7 +48,7 @@ pub(crate) struct Batch {
 }
 
 enum Way {
-    InPlace { place: Mutex<Place>, clock: Arc<dyn Clock> },
+    InPlace { place: Mutex<Place>, clock: Arc<StoreClock> },
     Threads(Threads),
 }
 
@@ -125,7 +126,7 @@ impl fmt::Debug for Batch {
 
 impl Batch {
     /// A store that is called in place.
-    pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<StoreClock>) -> Self {
         let place = Mutex::new(Place { store, owed: Vec::new(), in_doubt: Vec::new() });
         Self { way: Way::InPlace { place, clock }, changes: Changes::default() }
     }
@@ -139,7 +140,7 @@ impl Batch {
     pub(crate) fn on_threads(
         mut writers: Vec<Box<dyn Store>>,
         readers: [Box<dyn Store>; 2],
-        clock: &Arc<dyn Clock>,
+        clock: &Arc<StoreClock>,
         enough: usize,
     ) -> std::io::Result<Self> {
         let changes = Changes::default();
@@ -253,7 +254,7 @@ struct Writer {
     /// It cannot reach the store, and leaves what comes to the others.
     is_away: bool,
     store: Box<dyn Store>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<StoreClock>,
     changes: Changes,
     /// It looks what other processes do, because the store does not tell.
     looks: bool,
@@ -397,7 +398,7 @@ fn commit(
     in_doubt: &mut Vec<InDoubt>,
     mut operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
-    clock: &dyn Clock,
+    clock: &StoreClock,
 ) -> (Vec<Result<Answer>>, bool) {
     operations.splice(0..0, owed.iter().map(|owed| owed.asked()));
     let mut count = operations.len();

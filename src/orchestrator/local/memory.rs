@@ -28,7 +28,7 @@ use crate::model::limits::Starts;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::robot::Held;
-use crate::model::selection::SelectionKey;
+use crate::model::selection::{SelectionKey, is_eligible};
 use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Everything in sorted maps, so that the same calls give the same answers in the same order.
@@ -296,7 +296,9 @@ impl Rows for Memory {
         self.promote(ask.queue, ask.now);
         let Some(queue) = self.queues.get(&ask.queue) else { return Ok(Vec::new()) };
         let ready = queue.ready.iter().filter_map(|key| self.items.get_key_value(&key.id()));
+        // One that came of age while the clock was ahead waits again.
         let matching = ready
+            .filter(|(_, item)| is_eligible(&item.state, ask.now))
             .filter(|(_, item)| ask.reference.is_none_or(|filter| filter.matches(item.reference.as_deref())));
         Ok(matching.take(ask.count).map(|(id, item)| (item.state, Box::new(view(*id, item)))).collect())
     }

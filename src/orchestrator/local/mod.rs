@@ -4,18 +4,21 @@
 //! |---|---|
 //! | `batch.rs` | group commit: what waits becomes one transaction |
 //! | `changes.rs` | who waits for items, and how they hear that there may be some |
+//! | `clock.rs` | the store's clock, and whether it may be believed before something is destroyed because of its age |
 //! | `inbox.rs` | callers hand their operations over together |
 //! | `owed.rs` | what is to be undone, because nobody heard of it |
 //! | `store.rs` | the trait of a store: operations, queries, answers |
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
 //! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
 //! | `memory.rs`, `sqlite/`, `postgres/` | such stores |
+//! | `simulated.rs` | stores for simulations |
 //! | `sweep.rs` | which jobs seem to be gone |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::batch::Batch;
+use self::clock::StoreClock;
 use self::store::{Answer, Asked, Operation, Operations, Query, Took, WhichQueue, Within};
 use self::sweep::{Sweep, Sweeps};
 use super::{
@@ -28,7 +31,7 @@ use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueIt
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 #[cfg(feature = "server")]
 use crate::model::key::FolderId;
-use crate::model::key::{Claim, ItemId, JobKey, KeyMaker};
+use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -40,6 +43,7 @@ use async_trait::async_trait;
 mod apply;
 mod batch;
 mod changes;
+mod clock;
 mod inbox;
 mod memory;
 mod owed;
@@ -48,6 +52,7 @@ mod postgres;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
 mod rows;
+mod simulated;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub(crate) mod store;
@@ -58,7 +63,7 @@ mod unreadable;
 #[derive(Clone, Debug)]
 pub struct Local {
     batch: Arc<Batch>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<StoreClock>,
     sweeps: Arc<Mutex<Sweeps>>,
     within: Within,
     /// Of a store in a database: where transactions of others may be.
@@ -130,8 +135,7 @@ impl Local {
 
     /// The same, with a clock of the caller's.
     pub fn memory_with_clock(clock: Arc<dyn Clock>) -> Self {
-        let batch = Batch::in_place(Box::new(memory::Memory::new()), clock.clone());
-        Self::new(batch, clock)
+        Self::in_place(Box::new(memory::Memory::new()), clock)
     }
 
     /// Queues in a SQLite file; it is made when it is not there. Several processes may use one file.
@@ -216,6 +220,7 @@ impl Local {
         clock: Arc<dyn Clock>,
         enough: usize,
     ) -> Result<Self> {
+        let clock = Arc::new(StoreClock::new(clock));
         let writers = writers.into_iter().map(|writer| -> Box<dyn store::Store> { Box::new(writer) });
         let batch = Batch::on_threads(writers.collect(), [Box::new(quick), Box::new(slow)], &clock, enough);
         let batch = batch.map_err(|error| {
@@ -225,42 +230,11 @@ impl Local {
         Ok(Self::new(batch, clock))
     }
 
-    /// Queues in memory, called in place, with keys from a seed. For simulations, which must be the same each time.
-    #[doc(hidden)]
-    pub fn simulated_memory(clock: Arc<dyn Clock>, seed: u64) -> Self {
-        let store = memory::Memory::with_keys(KeyMaker::with_seed(seed));
-        Self::new(Batch::in_place(Box::new(store), clock.clone()), clock)
-    }
-
-    /// Queues in a file, called in place, with keys from a seed. For simulations.
-    ///
-    /// # Errors
-    ///
-    /// As [`sqlite`](Self::sqlite).
-    #[doc(hidden)]
-    #[cfg(feature = "sqlite")]
-    pub fn simulated_sqlite(path: &std::path::Path, clock: Arc<dyn Clock>, seed: u64) -> Result<Self> {
-        let store = sqlite::open_one(path, KeyMaker::with_seed(seed))?;
-        Ok(Self::new(Batch::in_place(Box::new(store), clock.clone()), clock))
-    }
-
-    /// Queues in a database, called in place, with keys from a seed. For simulations.
-    ///
-    /// # Errors
-    ///
-    /// As [`postgres`](Self::postgres).
-    #[doc(hidden)]
-    #[cfg(feature = "postgres")]
-    pub fn simulated_postgres(url: &str, clock: Arc<dyn Clock>, seed: u64) -> Result<Self> {
-        let store = postgres::open_one(url, KeyMaker::with_seed(seed))?;
-        Ok(Self::new(Batch::in_place(Box::new(store), clock.clone()), clock))
-    }
-
     fn sweeps(&self) -> MutexGuard<'_, Sweeps> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn new(batch: Batch, clock: Arc<dyn Clock>) -> Self {
+    fn new(batch: Batch, clock: Arc<StoreClock>) -> Self {
         Self {
             batch: Arc::new(batch),
             clock,
@@ -269,6 +243,13 @@ impl Local {
             #[cfg(feature = "postgres")]
             database: None,
         }
+    }
+
+    /// The operator says that the time of day is right: what is past its retention is removed at once, also in the first
+    /// minutes of this process and when the store kept a time long ago ([`model::clock_guard`](crate::model::clock_guard)).
+    /// It holds until the time of day moves away from the monotone clock.
+    pub fn trust_clock(&self) {
+        self.clock.trust();
     }
 
     /// The same store as a user sees it in a folder: the queues and items of others are not there.
@@ -482,7 +463,11 @@ impl Administration for Local {
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        expect_answer!(self.one(Operation::ApplyRetention { limit }).await, Removed)
+        let removed = expect_answer!(self.one(Operation::ApplyRetention { limit }).await, Removed)?;
+        if removed > 0 {
+            tracing::info!(items = removed, "items past their retention were removed");
+        }
+        Ok(removed)
     }
 
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {

@@ -58,6 +58,14 @@ pub(crate) trait Rows: Upkeep {
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
     }
+    /// The time that was kept last because it was believed. None: a store that does not outlive its process keeps none.
+    fn kept_time(&mut self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+    /// Keeps a time that is believed.
+    fn keep_time(&mut self, _believed: Timestamp) -> Result<()> {
+        Ok(())
+    }
     /// Makes the keys of queues and jobs.
     fn keys(&mut self) -> &mut KeyMaker;
     /// Makes the key of the next item that will be inserted: greater than that of every item before it.

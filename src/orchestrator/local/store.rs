@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
 use super::batch::{Changed, GivenUp};
-use crate::model::clock::Clock;
+use super::clock::StoreClock;
 use crate::model::content::{Analytics, Output};
 use crate::model::directory::{Change, Directory};
 use crate::model::history::ItemEvent;
@@ -114,7 +114,7 @@ pub(crate) trait Store: Upkeep {
         &mut self,
         operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
-        clock: &dyn Clock,
+        clock: &StoreClock,
         effects: &mut Effects,
     ) -> Vec<Result<Answer>>;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::batch::unless_panicking;
+use super::super::clock::StoreClock;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Asked, Effects, Query, Store, Within};
 use super::{Apply, Known, query};
@@ -20,7 +21,7 @@ impl<R: Rows> Store for R {
         &mut self,
         operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
-        clock: &dyn Clock,
+        clock: &StoreClock,
         effects: &mut Effects,
     ) -> Vec<Result<Answer>> {
         let (began, mut tries, mut operations) = (clock.elapsed(), 0, operations);
@@ -64,7 +65,7 @@ impl<R: Rows> Store for R {
 fn in_halves<R: Rows>(
     rows: &mut R,
     mut operations: Vec<Asked>,
-    clock: &dyn Clock,
+    clock: &StoreClock,
     effects: &mut Effects,
 ) -> Vec<Result<Answer>> {
     let rest = operations.split_off(operations.len() / 2);
@@ -97,7 +98,7 @@ fn attempt<R: Rows>(
     rows: &mut R,
     operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
-    clock: &dyn Clock,
+    clock: &StoreClock,
     effects: &mut Effects,
 ) -> std::result::Result<Vec<Result<Answer>>, Failed> {
     let applied = unless_panicking(|| apply_all(rows, operations, more, clock, effects));
@@ -111,13 +112,15 @@ fn apply_all<R: Rows>(
     rows: &mut R,
     operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
-    clock: &dyn Clock,
+    clock: &StoreClock,
     effects: &mut Effects,
 ) -> std::result::Result<Vec<Result<Answer>>, Failed> {
     crash_point!("commit.before_begin");
     rows.begin(&operations, clock).map_err(Failed::wholly)?;
+    let now = rows.now(clock);
+    clock.observe(now);
     let apply = Apply {
-        now: rows.now(clock),
+        now,
         rows,
         clock,
         within: Within::SHARED,

@@ -19,6 +19,11 @@ impl<R: Rows> Apply<'_, R> {
                 return Err(Stop::Refused(OrchestratorError::not_found(message)));
             }
         };
+        if changes.iter().any(|change| matches!(change, Change::AddToken { .. }))
+            && let Some(by) = self.judge_clock()?.believed()
+        {
+            directory.forget_expired_tokens(by);
+        }
         let mut numbers = Vec::with_capacity(changes.len());
         for change in changes {
             if let Change::RemoveFolder(folder) = &change

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::super::super::Swept;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Suspect};
-use super::{Applied, Apply, Stop};
+use super::{Applied, Apply};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
+use crate::model::clock::Clock as _;
 use crate::model::code::ErrorCode;
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
@@ -104,22 +105,5 @@ impl<R: Rows> Apply<'_, R> {
         let job = lifecycle::whoever_holds(&row.state)?.job;
         self.happen(id, Event::JobLost { job })?;
         Ok(Answer::Done)
-    }
-
-    pub(super) fn abandon_overdue(&mut self) -> Applied<u64> {
-        let shortest = self.rows.queues()?.iter().map(|queue| queue.policy.abandon_after).min();
-        let Some(before) = shortest.and_then(|limit| self.now.checked_sub(limit).ok()) else { return Ok(0) };
-        let mut abandoned = 0;
-        let mut held = self.rows.in_progress_since_before(before)?;
-        held.sort_unstable();
-        for id in held {
-            let happened = self.happen(id, Event::Overdue);
-            match self.unless_unreadable(id, happened) {
-                Ok(Some(_)) => abandoned += 1,
-                Ok(None) | Err(Stop::Refused(_)) => {} // its queue is more patient
-                Err(failed) => return Err(failed),
-            }
-        }
-        Ok(abandoned)
     }
 }

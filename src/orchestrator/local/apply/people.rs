@@ -1,11 +1,10 @@
-//! What people do: queues, T16 to T24, comments.
+//! What people do: queues, T16 to T22, T24, comments.
 
 use super::super::super::OrchestratorError;
 use super::super::rows::{Rows, Written};
 use super::super::store::{Answer, WhichQueue};
 use super::super::unreadable::is_unreadable;
 use super::{Applied, Apply, Stop, refusal_of};
-use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::content::SpecificContent;
@@ -13,7 +12,7 @@ use crate::model::item::{ItemEdit, validate_progress};
 use crate::model::key::{FolderId, ItemId, QueueId};
 use crate::model::lifecycle::{self, Event, Transition};
 use crate::model::limits::{LimitsEdit, QueueLimits};
-use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{FailedItems, ItemVersion, Person, validate_comment, validate_comment_author};
 use crate::model::schema::SchemaOf;
 use crate::model::status::ReviewStatus;
@@ -188,54 +187,5 @@ impl<R: Rows> Apply<'_, R> {
         self.happen_here(id, Event::Purge)?;
         self.rows.set_content(id, &SpecificContent::empty())?;
         Ok(Answer::Done)
-    }
-
-    pub(super) fn apply_retention(&mut self, limit: usize) -> Applied {
-        let mut removed = 0;
-        for queue in self.rows.queues()? {
-            if !self.may_reach(Some(&queue)) {
-                continue;
-            }
-            let policy = &queue.policy;
-            let days = policy.retention_days.min(policy.stale_retention_days);
-            let age = std::time::Duration::from_secs(u64::from(days) * 86_400);
-            let Ok(before) = self.now.checked_sub(age) else { continue };
-            let mut after = ItemId(0);
-            while removed < limit {
-                let roots = self.rows.roots_created_before(queue.id, before, after, limit - removed)?;
-                let Some(last) = roots.last() else { break };
-                after = *last;
-                for root in roots {
-                    if removed < limit {
-                        removed += self.remove_chain(root, policy)?;
-                    }
-                }
-            }
-        }
-        Ok(Answer::Removed(removed as u64))
-    }
-
-    /// T23: a chain goes as a whole or not at all.
-    pub(super) fn remove_chain(&mut self, root: ItemId, policy: &QueuePolicy) -> Applied<usize> {
-        let mut rows = Vec::new();
-        for id in self.rows.chain(root)? {
-            let row = self.row(id);
-            let Some(row) = self.unless_unreadable(id, row)? else { return Ok(0) };
-            rows.push((id, row));
-        }
-        let whole_chain_expired =
-            rows.iter().all(|(_, row)| lifecycle::is_expired(&row.state, policy, self.now));
-        if !whole_chain_expired {
-            return Ok(0);
-        }
-        for (id, row) in &rows {
-            let event = Event::Expire { whole_chain_expired };
-            let transition = lifecycle::transition(&row.state, event, policy, self.now)?;
-            assert_eq!(transition, Transition::Remove, "an expired chain is removed");
-            self.rows.remove_item(*id)?;
-            crash_point!(within "between_items");
-            self.statistics.entry(row.queue).or_default().count(&row.state, -1);
-        }
-        Ok(rows.len())
     }
 }

@@ -69,7 +69,7 @@ impl Store for Stormy {
         &mut self,
         operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
-        clock: &dyn Clock,
+        clock: &StoreClock,
         effects: &mut Effects,
     ) -> Vec<Result<Answer>> {
         let weather = self.forecast.lock().unwrap().pop_front();
@@ -106,14 +106,14 @@ async fn prepared(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather])) {
 
 /// The same, and whether the commits of which nobody knew were made: they may have been, unless the test says so.
 async fn prepared_and_told(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weather]), WereMade) {
-    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let clock = Arc::new(StoreClock::new(Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))));
     let forecast = Arc::new(Mutex::new(VecDeque::new()));
     let were_made = Arc::new(Mutex::new(Some(VecDeque::new())));
     let store =
         Box::new(Stormy { store: Memory::new(), forecast: forecast.clone(), were_made: were_made.clone() });
     let batch = if on_threads {
         let readers: [Box<dyn Store>; 2] = [Box::new(Memory::new()), Box::new(Memory::new())];
-        Batch::on_threads(vec![store], readers, &(clock.clone() as Arc<dyn Clock>), 1).unwrap()
+        Batch::on_threads(vec![store], readers, &clock, 1).unwrap()
     } else {
         Batch::in_place(store, clock.clone())
     };

@@ -1,7 +1,8 @@
-//! The statements of the fleet: jobs.
+//! The statements of the fleet: jobs, and the time that was kept.
 
 use std::sync::LazyLock;
 
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -133,4 +134,16 @@ pub(super) fn jobs(session: &mut Session, folder: Option<FolderId>, limit: i64) 
         "{JOB} WHERE $2::bigint IS NULL OR folder_id = $2 ORDER BY start_time DESC, key DESC LIMIT $1"
     );
     session.query(&sql, &[&limit, &folder.map(|folder| folder.0)])?.iter().map(read_job).collect()
+}
+
+// Time
+
+pub(super) fn kept_time(session: &mut Session) -> Result<Option<Timestamp>> {
+    session.query_opt("SELECT at FROM kept_time", &[])?.map(|row| get(&row, 0)).transpose()
+}
+
+pub(super) fn keep_time(session: &mut Session, believed: Timestamp) -> Result<()> {
+    const SQL: &str =
+        "INSERT INTO kept_time (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+    session.execute(SQL, &[&believed]).map(drop)
 }

@@ -25,11 +25,16 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::super::super::Result;
+use super::super::rows::NextItems;
 use super::columns::get;
 use super::floors::{self, Floors};
 use super::order::{self, Ask, Items, Numbers};
 use super::session::{Question, Session, Value};
 use super::{Postgres, QUEUES};
+use crate::model::item::QueueItem;
+use crate::model::key::ItemId;
+use crate::model::lifecycle::ItemState;
+use crate::model::selection::is_deferred;
 
 /// It is looked where the front is after so many walks, or so many items.
 const WALKS: u32 = 8;
@@ -137,6 +142,48 @@ impl Postgres {
         surprised |= !is_plain && rows.len() < asked;
         front.walked(rows.len(), surprised);
         order::offered(&mut self.session, &rows)
+    }
+
+    /// The first items that may be handed out. What came of age while the clock was ahead is deferred again.
+    pub(super) fn next_to_take(&mut self, next: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        loop {
+            let (items, places) = self.first_that_wait(next)?;
+            let is_early = |(state, _): &(ItemState, Box<QueueItem>)| is_deferred(state, next.now);
+            let early: Vec<ItemId> =
+                items.iter().filter(|item| is_early(item)).map(|(_, item)| item.id).collect();
+            // Rows that cannot be read were passed over: more may wait behind them.
+            let found_fewer = std::mem::take(&mut self.session.found_fewer);
+            if early.is_empty() && found_fewer && items.len() < next.count {
+                continue;
+            }
+            if early.is_empty() {
+                self.places = places;
+                return Ok(items);
+            }
+            let rows: Vec<_> =
+                places.iter().filter(|place| early.contains(&place.id)).map(|place| place.row).collect();
+            self.mark()?;
+            let numbers = self.numbers();
+            order::defer_again(&mut self.session, next.queue.0, &rows, numbers)?;
+        }
+    }
+
+    fn first_that_wait(&mut self, next: &NextItems<'_>) -> Result<Items> {
+        self.remember_allowed(next);
+        self.will_ask = None;
+        let offered = self.offered.take().filter(|offered| offered.is_answer_to(next));
+        match (offered, next.reference) {
+            (Some(offered), _) => Ok(offered.up_to(next.count)),
+            (None, Some(filter)) => {
+                self.promote(Ask::of(next), next.now)?;
+                order::next_with_references(&mut self.session, next, filter)
+            }
+            (None, None) => {
+                let (claiming, questions) = self.claim(Ask::of(next), Some(next.now));
+                let answers = self.session.ask(&questions)?;
+                self.claimed(&claiming, answers)
+            }
+        }
     }
 
     /// What has come of age is ready.

@@ -222,6 +222,26 @@ pub(super) const PROMOTE: &str = concat!(
     " FROM marked CROSS JOIN gone"
 );
 
+/// Items that came of age while the clock was ahead wait for their DeferDate again.
+const DEFER_AGAIN: &str = concat!(
+    "WITH early AS MATERIALIZED (DELETE FROM item_ready WHERE queue_id = $1 AND ctid = ANY ($2) \
+     RETURNING queue_id, rank, due_date, item_id, touched) \
+     INSERT INTO item_deferred (queue_id, defer_date, item_id, rank, due_date, touched, entered) \
+     SELECT early.queue_id, item.defer_date, early.item_id, early.rank, early.due_date, early.touched, ",
+    number!("$3"),
+    " FROM early JOIN item ON item.id = early.item_id"
+);
+
+/// Items that stand here are not to be handed out yet. The transaction has said that it draws numbers.
+pub(super) fn defer_again(
+    session: &mut Session,
+    queue: i64,
+    places: &[RowPlace],
+    numbers: Numbers,
+) -> Result<()> {
+    session.execute(DEFER_AGAIN, &[&queue, &places, &numbers.are_drawn()]).map(drop)
+}
+
 /// The walk for references that begin like this: it goes on until it has found enough.
 const STARTS_WITH: &str = concat!(
     "WITH next AS MATERIALIZED (SELECT item_ready.ctid AS place, item_ready.rank, item_ready.due_date, \

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::super::{OrchestratorError, Result};
 use super::super::batch::Changed;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
@@ -107,15 +107,7 @@ impl Rows for Postgres {
     }
 
     fn begin_reading(&mut self) -> Result<()> {
-        self.forget_transaction();
-        self.session.connect()?;
-        match self.session.begin_reading() {
-            Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
-                self.session.connect()?;
-                self.session.begin_reading()
-            }
-            begun => begun,
-        }
+        self.begin_to_read()
     }
 
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
@@ -124,6 +116,14 @@ impl Rows for Postgres {
         }
         let row = self.session.query_opt("SELECT clock_timestamp()", &[])?;
         row.map_or(Ok(now), |row| get(&row, 0))
+    }
+
+    fn kept_time(&mut self) -> Result<Option<Timestamp>> {
+        fleet::kept_time(&mut self.session)
+    }
+
+    fn keep_time(&mut self, believed: Timestamp) -> Result<()> {
+        fleet::keep_time(&mut self.session, believed)
     }
 
     fn keys(&mut self) -> &mut KeyMaker {
@@ -244,29 +244,7 @@ impl Rows for Postgres {
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         self.insert_added()?;
-        self.remember_allowed(ask);
-        self.will_ask = None;
-        let mut offered = self.offered.take().filter(|offered| offered.is_answer_to(ask));
-        let (items, places) = loop {
-            let (items, places) = match (offered.take(), ask.reference) {
-                (Some(offered), _) => offered.up_to(ask.count),
-                (None, Some(filter)) => {
-                    self.promote(Ask::of(ask), ask.now)?;
-                    order::next_with_references(&mut self.session, ask, filter)?
-                }
-                (None, None) => {
-                    let (claiming, questions) = self.claim(Ask::of(ask), Some(ask.now));
-                    let answers = self.session.ask(&questions)?;
-                    self.claimed(&claiming, answers)?
-                }
-            };
-            let found_fewer = std::mem::take(&mut self.session.found_fewer);
-            if items.len() >= ask.count || !found_fewer {
-                break (items, places);
-            }
-        };
-        self.places = places;
-        Ok(items)
+        self.next_to_take(ask)
     }
 
     fn believed_row(&mut self, id: ItemId) -> Option<Row> {

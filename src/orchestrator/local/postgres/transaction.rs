@@ -128,6 +128,18 @@ impl Postgres {
         Ok((foresight, begun?))
     }
 
+    pub(super) fn begin_to_read(&mut self) -> Result<()> {
+        self.forget_transaction();
+        self.session.connect()?;
+        match self.session.begin_reading() {
+            Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
+                self.session.connect()?;
+                self.session.begin_reading()
+            }
+            begun => begun,
+        }
+    }
+
     pub(super) fn commit_all(&mut self) -> Result<()> {
         self.insert_added()?;
         self.let_go(); // what was kept for a robot that did not come is for anybody

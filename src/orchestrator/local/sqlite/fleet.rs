@@ -1,5 +1,6 @@
-//! The statements of the fleet: jobs, what they hold, and what of a queue was started lately.
+//! The statements of the fleet: jobs, what they hold, what of a queue was started lately, and the time that was kept.
 
+use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
@@ -124,4 +125,16 @@ pub(super) fn write_starts(connection: &Connection, queue: QueueId, starts: &Sta
     const SQL: &str = "INSERT INTO queue_starts (queue_id, starts) VALUES (?1, ?2) \
                        ON CONFLICT (queue_id) DO UPDATE SET starts = excluded.starts";
     prepared(connection, SQL)?.execute(params![queue.0, as_json(starts)?]).map(drop)
+}
+
+// Time
+
+pub(super) fn kept_time(connection: &Connection) -> Sql<Option<Timestamp>> {
+    prepared(connection, "SELECT at FROM kept_time")?.query_row([], |row| time(row, 0)).optional()
+}
+
+pub(super) fn keep_time(connection: &Connection, believed: Timestamp) -> Sql<()> {
+    const SQL: &str =
+        "INSERT INTO kept_time (id, at) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+    prepared(connection, SQL)?.execute([micros(believed)]).map(drop)
 }

@@ -124,6 +124,14 @@ impl Rows for Sqlite {
         self.run(|c| prepared(c, "BEGIN DEFERRED")?.execute([]).map(drop))
     }
 
+    fn kept_time(&mut self) -> Result<Option<Timestamp>> {
+        self.run(fleet::kept_time)
+    }
+
+    fn keep_time(&mut self, believed: Timestamp) -> Result<()> {
+        self.run(|c| fleet::keep_time(c, believed))
+    }
+
     fn keys(&mut self) -> &mut KeyMaker {
         &mut self.keys
     }

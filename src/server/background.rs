@@ -1,0 +1,130 @@
+//! Tasks that run in the background of a server: supervised, started again after a panic, counted, and seen in its status.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use super::Inner;
+
+/// How long after its panic a task is started again: at first, and at most when it goes on to panic.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// A task that ran for so long begins with the first delay again.
+const RAN_WELL: Duration = Duration::from_secs(60);
+
+/// A task in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Looks whether the directory was changed elsewhere.
+    Directory,
+    /// Ends jobs that are gone, and abandons what they held.
+    Sweep,
+    /// Removes what is past its retention.
+    Retention,
+    /// Accepts connections.
+    Accept,
+}
+
+impl Task {
+    /// What it is called in logs, metrics and the status.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Sweep => "sweep",
+            Self::Retention => "retention",
+            Self::Accept => "accept",
+        }
+    }
+
+    /// A task that says nothing for so long does not work. Longer than a store that cannot be reached keeps it.
+    fn longest_silence(self) -> Duration {
+        match self {
+            Self::Directory | Self::Sweep | Self::Accept => Duration::from_secs(180),
+            Self::Retention => Duration::from_secs(1_200),
+        }
+    }
+}
+
+/// The tasks of a server that were started, and how they are.
+#[derive(Default)]
+pub(super) struct Tasks(Mutex<Vec<State>>);
+
+struct State {
+    task: Task,
+    /// When it was heard last. None: it ended by a panic, and was not started again yet.
+    heard: Option<Instant>,
+}
+
+impl Tasks {
+    /// The task works.
+    pub(super) fn works(&self, task: Task) {
+        self.set(task, Some(Instant::now()));
+    }
+
+    fn set(&self, task: Task, heard: Option<Instant>) {
+        let mut states = self.states();
+        match states.iter_mut().find(|state| state.task == task) {
+            Some(state) => state.heard = heard,
+            None => states.push(State { task, heard }),
+        }
+    }
+
+    /// The names of tasks that do not work.
+    pub(super) fn that_do_not_work(&self) -> Vec<&'static str> {
+        let works =
+            |state: &&State| state.heard.is_some_and(|heard| heard.elapsed() <= state.task.longest_silence());
+        self.states().iter().filter(|state| !works(state)).map(|state| state.task.name()).collect()
+    }
+
+    fn states(&self) -> MutexGuard<'_, Vec<State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a task for ever: after a panic it is started again.
+pub(super) async fn supervised<F: Future<Output = ()>>(server: &Inner, task: Task, run: impl Fn() -> F) {
+    let mut delay = FIRST_DELAY;
+    loop {
+        let began = Instant::now();
+        server.tasks.works(task);
+        let ended = AssertUnwindSafe(async { run().await }).catch_unwind().await;
+        server.tasks.set(task, None);
+        server.metrics.restarted(task.name());
+        if began.elapsed() >= RAN_WELL {
+            delay = FIRST_DELAY;
+        }
+        let why =
+            ended.map_or_else(|panic| crate::exception::panic_text(&*panic), |()| "it ended".to_owned());
+        // What writes the log may be what panicked.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let (task, again_in_s) = (task.name(), delay.as_secs());
+            tracing::error!(task, why, again_in_s, "a background task panicked; it is started again");
+        }));
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(LONGEST_DELAY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_silent_for_too_long_does_not_work() {
+        let tasks = Tasks::default();
+        tasks.works(Task::Sweep);
+        tasks.works(Task::Retention);
+        tokio::time::advance(Duration::from_secs(180)).await;
+        assert!(tasks.that_do_not_work().is_empty());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(tasks.that_do_not_work(), ["sweep"]);
+        tasks.works(Task::Sweep);
+        assert!(tasks.that_do_not_work().is_empty());
+        tasks.set(Task::Retention, None);
+        assert_eq!(tasks.that_do_not_work(), ["retention"], "it panicked");
+    }
+}
