@@ -207,3 +207,26 @@ async fn after_a_crash_numbers_that_are_drawn_again_are_found() {
     let references: Vec<_> = taken.items.iter().map(|item| item.item.reference.as_deref()).collect();
     assert_eq!(references, [Some("again")]);
 }
+
+/// A text with a character that the database has no place for would be refused when work that is done is recorded. So a
+/// database in such an encoding is refused when it is opened.
+#[tokio::test]
+async fn a_database_that_is_not_utf8_is_refused_when_it_is_opened() {
+    let Some(cluster) = Cluster::start(0, &[]) else { return };
+    for (name, encoding) in
+        [("latin", "LATIN1"), ("polish", "LATIN2"), ("plain", "SQL_ASCII"), ("good", "UTF8")]
+    {
+        let how = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+        ask(&cluster, &format!("CREATE DATABASE {name} {how}")).await;
+        let url = format!("postgres://performer@127.0.0.1:{}/{name}", cluster.port());
+        match Local::postgres(&url).await {
+            Ok(_) => assert_eq!(encoding, "UTF8"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                let text = error.to_string();
+                assert!(text.contains(encoding) && text.contains("ENCODING 'UTF8'"), "{text}");
+                assert_ne!(encoding, "UTF8", "{text}");
+            }
+        }
+    }
+}

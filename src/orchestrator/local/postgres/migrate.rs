@@ -22,6 +22,11 @@ const MIGRATIONS: [&str; 10] = [
 /// The oldest version of PostgreSQL that is known to do.
 const OLDEST: i32 = 13_00_00;
 
+/// The encoding that a database has to have. In any other one a text is refused when one of its characters has no place
+/// there, which is found out when work that is done is to be recorded. Nor is it SQL_ASCII, which checks nothing: there a
+/// character is a byte to `lower`, `substr` and `length`, and other programs may have left bytes that are no text.
+const ENCODING: &str = "UTF8";
+
 /// The version of the schema that this program knows.
 pub(super) fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
@@ -48,6 +53,15 @@ fn bring_up_to_date(session: &mut Session) -> Result<()> {
     let version: i32 = version.first().map_or(Ok(0), |row| get(row, 0))?;
     if version < OLDEST {
         let message = format!("{database} is PostgreSQL {}; performer needs 13 or later", version / 10_000);
+        return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+    }
+    let encoding = session.query_once("SELECT current_setting('server_encoding')", &[])?;
+    let encoding: String = encoding.first().map_or_else(|| Ok(String::new()), |row| get(row, 0))?;
+    if encoding != ENCODING {
+        let message = format!(
+            "the encoding of {database} is {encoding}, which cannot keep every text; create the database with \
+             ENCODING '{ENCODING}' TEMPLATE template0"
+        );
         return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
     }
     let schema = session.address().schema().to_owned();
