@@ -11,12 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::job::RunningJob;
-use crate::model::job::{JobState, NewJob};
+use crate::model::job::{JobState, NewJob, SWEEP_INTERVAL};
 use crate::orchestrator::OrchestratorError;
-
-/// How often a heart sweeps; anybody may, there is no leader. Mostly it only looks. Twice this is what a job that is
-/// gone gets beyond its lease.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) struct Heart {
     pub(super) job: Arc<RunningJob>,

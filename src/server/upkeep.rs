@@ -10,11 +10,11 @@ use tokio::time::MissedTickBehavior;
 use super::Inner;
 use super::access::BETWEEN_LOOKS;
 use super::background::{Task, supervised};
+use crate::model::job::SWEEP_INTERVAL;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::Operation;
 use crate::orchestrator::{Orchestrator, Result};
 
-const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 const BETWEEN_REMOVALS: Duration = Duration::from_secs(600);
 
 /// How many items are removed in one transaction: others wait no longer than for it.
@@ -51,7 +51,7 @@ async fn look(server: &Inner) {
 }
 
 async fn sweep(server: &Inner) {
-    let mut ticks = ticks(BETWEEN_SWEEPS);
+    let mut ticks = ticks(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
         match server.store.sweep().await {

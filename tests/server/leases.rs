@@ -1,14 +1,17 @@
 //! Leases over HTTP: they are kept to their folder, outlive the server, and lose nothing when answers are lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use performer::Orchestrator as _;
-use performer::model::job::NewJob;
+use performer::model::clock::SystemClock;
+use performer::model::job::{JobState, MIN_LEASE, NewJob};
 use performer::model::key::JobKey;
 use performer::model::result::TransactionResult;
 use performer::model::status::Status;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{ReportedAndTaken, Take};
+use performer::server::Server;
+use performer::{Administration as _, NewQueueDefinition, Orchestrator as _};
 use serde_json::{Value, json};
 
 use crate::support::served::Served;
@@ -166,7 +169,7 @@ async fn jobs_and_claims_outlive_the_server() {
 /// Faults of every kind before and after what is done: in the end each item is done once, and none is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_behind_when_answers_are_lost() {
-    let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
     let store = Local::memory_with_clock(clock.clone());
     let api = Api::over(store, clock, |server| server.fault("Exchange=lost@40%".parse().unwrap())).await;
     api.queue(&json!({"Name": "Invoices"})).await;
@@ -210,4 +213,23 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
     assert_eq!(held.body["claims"], json!([]));
     let left = api.get("/odata/QueueItems?$filter=Status%20ne%20'Successful'&$count=true&$top=0").await.body;
     assert_eq!(left["@odata.count"], 0);
+}
+
+/// The shortest lease that is accepted is kept: a job that does not beat is ended soon after it, by the server alone.
+#[tokio::test]
+async fn the_shortest_lease_is_swept_by_the_server() {
+    let store = Local::memory_with_clock(Arc::new(SystemClock::new()));
+    let server = Server::builder(store.clone()).first_client("id", "a long secret").open().await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let serving = tokio::spawn(server.serve(listener, std::future::pending()));
+    store.create_queue(NewQueueDefinition::new("Invoices")).await.unwrap();
+    store.start_job(NewJob { lease: MIN_LEASE, ..job("Invoices") }).await.unwrap();
+    let state = async || store.list_jobs(1).await.unwrap()[0].state;
+    let ended = async {
+        while state().await != JobState::Faulted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the job is swept");
+    serving.abort();
 }
