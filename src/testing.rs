@@ -27,7 +27,6 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::model::content::Output;
 use crate::model::item::{ItemFilter, NewQueueItem, Page, QueueItem};
 use crate::model::queue::{NewQueueDefinition, QueuePolicy};
 use crate::model::status::Status;
@@ -108,8 +107,8 @@ impl Tested {
     ///
     /// When there is none, or it does not fit the type.
     pub fn output<O: DeserializeOwned>(&self) -> O {
-        let text = self.item().output.as_ref().map(Output::as_json).expect("the item has an output");
-        serde_json::from_str(text).expect("the output fits the type")
+        let output = self.item().output.as_ref().expect("the item has an output");
+        output.parse().expect("the output fits the type")
     }
 
     /// The last progress text.

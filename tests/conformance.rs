@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use performer::model::content::Output;
 use performer::model::history::EventAction;
 use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
 use performer::model::query::{self, Comparison, Condition, Field, Order, TextMatch, Value};
@@ -218,6 +219,54 @@ async fn any_time_that_is_accepted_can_be_read_and_taken(f: Fixture) {
     }
     f.check_statistics().await;
     o.delete_queue(QUEUE).await.unwrap();
+}
+
+/// Numbers with more digits than 64 bits hold, and texts that were cut within a character.
+async fn what_is_written_comes_back_digit_by_digit(f: Fixture) {
+    const JSON: &str = r#"{"amount":1234567890123456.78,"e":1E5,"huge":1e400,"iban":100000000000000000000000000001,"x":1.50,"z":-0}"#;
+    let f = f.with_queue(retrying(1)).await;
+    let o = &f.orchestrator;
+    let job = f.job().await;
+    let added = f.add(NewQueueItem::from_json(JSON)).await;
+    assert_eq!(added.specific_content.as_json(), JSON);
+    assert_eq!(f.item(added.id).await, added);
+    assert_eq!(f.list(ItemFilter::default()).await, [added.clone()]);
+    let claimed = f.take(job).await;
+    assert_eq!(claimed.item.specific_content.as_json(), JSON);
+    let lossy = claimed.item.specific_content.parse::<serde_json::Value>().unwrap_err();
+    assert!(lossy.to_string().starts_with("\"amount\": a number with more digits"), "{lossy}");
+    let output = Output::from_json(JSON).unwrap();
+    f.report(claimed.claim, TransactionResult::Successful { output: Some(output) }).await.unwrap();
+    assert_eq!(f.item(added.id).await.output.unwrap().as_json(), JSON);
+
+    let cut = r#"{"cut \ud83d":"\ude00","n":1e-400}"#;
+    let kept = "{\"cut \u{fffd}\":\"\u{fffd}\",\"n\":1e-400}";
+    let bulk =
+        o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, vec![NewQueueItem::from_json(cut)]).await;
+    assert_eq!(bulk.unwrap().added, 1);
+    let claimed = f.take(job).await;
+    assert_eq!(claimed.item.specific_content.as_json(), kept);
+    f.report(claimed.claim, application("down")).await.unwrap();
+    let retry = f.take(job).await;
+    assert_eq!((retry.item.specific_content.as_json(), retry.item.retry_number), (kept, 1));
+
+    let started = o.add_and_start_transaction(take(job, 1), NewQueueItem::from_json(JSON)).await.unwrap();
+    assert_eq!(started.item.specific_content.as_json(), JSON);
+    let waiting = f.add_named("waiting").await;
+    let edit =
+        ItemEdit { specific_content: Some(SpecificContent::from_json(JSON).unwrap()), ..ItemEdit::default() };
+    let edited = o.edit_queue_item(waiting.id, edit).await.unwrap();
+    assert_eq!((edited.specific_content.as_json(), &f.item(waiting.id).await), (JSON, &edited));
+    for (bad, part) in [(r#"{"a":1,"a":2}"#, "\"a\""), (r#"{"a":NaN}"#, "no JSON"), ("[]", "an array")] {
+        let refused = o.add_queue_item(QUEUE, NewQueueItem::from_json(bad)).await.unwrap_err();
+        assert!(
+            refused.code() == Some(ErrorCode::INVALID_ARGUMENT) && refused.to_string().contains(part),
+            "{refused}"
+        );
+    }
+    let nan = NewQueueItem::new(std::collections::BTreeMap::from([("rate", f64::NAN)]));
+    let refused = o.add_queue_item(QUEUE, nan).await.unwrap_err();
+    assert!(refused.to_string().contains("the value of \"rate\" is NaN"), "{refused}");
 }
 
 async fn t1_bad_items_are_refused_and_leave_nothing(f: Fixture) {
@@ -1716,6 +1765,7 @@ every_backend!(
     nothing_of_a_deleted_queue_is_handed_out_or_found,
     t1_an_item_is_kept_as_it_was_added,
     any_time_that_is_accepted_can_be_read_and_taken,
+    what_is_written_comes_back_digit_by_digit,
     t1_bad_items_are_refused_and_leave_nothing,
     t1_a_unique_reference_is_taken_once,
     t1_of_many_who_add_one_reference_at_once_exactly_one_succeeds,

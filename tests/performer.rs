@@ -389,6 +389,42 @@ async fn an_output_that_cannot_be_stored_does_not_undo_the_work() {
     assert!(output["OutputOmitted"].as_str().unwrap().contains("the limit is 51200"), "{output}");
 }
 
+/// A type that would lose digits is handed nothing; a number that JSON does not have is left out of an output, and told.
+#[tokio::test(start_paused = true)]
+async fn no_digit_changes_silently_between_a_queue_and_a_transaction() {
+    struct Rates;
+    #[async_trait]
+    impl Transaction for Rates {
+        type Content = serde_json::Value;
+        type Output = std::collections::BTreeMap<&'static str, f64>;
+        async fn process(
+            &mut self,
+            content: serde_json::Value,
+            _: &TransactionItem,
+        ) -> Result<Self::Output, Exception> {
+            Ok([("rate", f64::NAN), ("amount", content["amount"].as_f64().unwrap())].into())
+        }
+    }
+    let o = paused(retries(3)).await;
+    for (reference, json) in
+        [("long", r#"{"amount":1,"iban":100000000000000000000000000001}"#), ("short", r#"{"amount":20.40}"#)]
+    {
+        o.add_queue_item(QUEUE, NewQueueItem::from_json(json).reference(reference)).await.unwrap();
+    }
+    let summary =
+        Performer::new(QUEUE, || Rates).answer_signals(false).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!((summary.successful, summary.business_exceptions), (1, 1));
+    let refused = item(&o, "long").await.processing_exception.unwrap();
+    assert!(
+        refused.reason.contains("\"iban\": a number with more digits than this type holds"),
+        "{}",
+        refused.reason
+    );
+    let output = item(&o, "short").await.output.unwrap().to_value();
+    assert_eq!((&output["amount"], output.get("rate")), (&json!(20.4), None));
+    assert!(output["OutputOmitted"].as_str().unwrap().contains("the value of \"rate\" is NaN"), "{output}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_function_for_events_that_panics_harms_nobody() {
     for ahead in [0, 4] {

@@ -1,16 +1,19 @@
 //! `performer item`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::Place;
 use super::import::Import;
 use super::output::{self, Done, Problem};
 use super::time;
+use crate::model::exception::ExceptionType;
 use crate::model::item::{ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter};
+use crate::model::json::Scalar;
 use crate::model::key::ItemId;
 use crate::model::status::{ReviewStatus, Status};
 
@@ -120,12 +123,11 @@ impl Item {
 
 impl Add {
     async fn run(self) -> Done {
-        let content = match &self.content {
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| Problem::usage(format!("--content is no JSON: {error}")))?,
-            None => pairs(&self.pairs)?,
+        let item = match &self.content {
+            Some(text) => NewQueueItem::from_json(text),
+            None => NewQueueItem::new(pairs(&self.pairs)?),
         };
-        let mut item = NewQueueItem::new(content).priority(self.priority);
+        let mut item = item.priority(self.priority);
         if let Some(reference) = self.reference {
             item = item.reference(reference);
         }
@@ -145,35 +147,79 @@ impl Add {
     }
 }
 
-fn pairs(pairs: &[String]) -> Result<Value, Problem> {
-    let mut members = Map::new();
+fn pairs(pairs: &[String]) -> Result<BTreeMap<&str, Scalar>, Problem> {
+    let mut members = BTreeMap::new();
     for pair in pairs {
         let wrong = || Problem::usage(format!("{pair:?} is no pair of a name and a value: write name=value"));
         let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
-        let value = match serde_json::from_str::<Value>(value) {
-            Ok(value) if !value.is_object() && !value.is_array() => value,
-            _ => Value::from(value),
+        let value = match Scalar::read(value) {
+            Ok(value) if !matches!(value, Scalar::Nested(_)) => value,
+            _ => Scalar::from(value),
         };
-        members.insert(name.to_owned(), value);
+        if members.insert(name, value).is_some() {
+            return Err(Problem::usage(format!("{name:?} is given twice")));
+        }
     }
-    Ok(Value::Object(members))
+    Ok(members)
 }
 
-pub(super) fn shown(item: &QueueItem) -> Value {
+/// An item as programs read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    ancestor_id: Option<i64>,
+    creation_time: String,
+    defer_date: Option<String>,
+    due_date: Option<String>,
+    end_processing: Option<String>,
+    exception_details: Option<&'a str>,
+    exception_reason: Option<&'a str>,
+    exception_type: Option<ExceptionType>,
+    id: i64,
+    key: String,
+    output: Option<BTreeMap<String, Scalar>>,
+    priority: Priority,
+    progress: Option<&'a str>,
+    queue_id: i64,
+    reference: Option<&'a str>,
+    retry_number: u32,
+    review_status: ReviewStatus,
+    row_version: u64,
+    specific_content: BTreeMap<String, Scalar>,
+    start_processing: Option<String>,
+    status: Status,
+    unique_key: String,
+}
+
+fn shown(item: &QueueItem) -> Shown<'_> {
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    json!({
-        "id": item.id.0, "key": item.key.to_string(), "uniqueKey": item.unique_key.to_string(),
-        "queueId": item.queue_id.0, "status": item.status, "reviewStatus": item.review_status,
-        "priority": item.priority, "reference": item.reference, "specificContent": item.specific_content.to_value(),
-        "output": item.output.as_ref().map(|output| output.to_value()),
-        "exceptionType": item.exception_type(),
-        "exceptionReason": item.processing_exception.as_ref().map(|exception| exception.reason.as_str()),
-        "exceptionDetails": item.processing_exception.as_ref().and_then(|exception| exception.details.as_deref()),
-        "dueDate": time(item.due_date), "deferDate": time(item.defer_date),
-        "creationTime": item.creation_time.to_string(), "startProcessing": time(item.start_processing),
-        "endProcessing": time(item.end_processing), "retryNumber": item.retry_number, "progress": item.progress,
-        "ancestorId": item.ancestor_id.map(|id| id.0), "rowVersion": item.row_version,
-    })
+    // Not as a value of `serde_json`, which rounds numbers.
+    let members = |json: &str| serde_json::from_str(json).unwrap_or_default();
+    let exception = item.processing_exception.as_ref();
+    Shown {
+        ancestor_id: item.ancestor_id.map(|id| id.0),
+        creation_time: item.creation_time.to_string(),
+        defer_date: time(item.defer_date),
+        due_date: time(item.due_date),
+        end_processing: time(item.end_processing),
+        exception_details: exception.and_then(|exception| exception.details.as_deref()),
+        exception_reason: exception.map(|exception| exception.reason.as_str()),
+        exception_type: item.exception_type(),
+        id: item.id.0,
+        key: item.key.to_string(),
+        output: item.output.as_ref().map(|output| members(output.as_json())),
+        priority: item.priority,
+        progress: item.progress.as_deref(),
+        queue_id: item.queue_id.0,
+        reference: item.reference.as_deref(),
+        retry_number: item.retry_number,
+        review_status: item.review_status,
+        row_version: item.row_version,
+        specific_content: members(item.specific_content.as_json()),
+        start_processing: time(item.start_processing),
+        status: item.status,
+        unique_key: item.unique_key.to_string(),
+    }
 }
 
 impl List {
@@ -203,7 +249,7 @@ impl List {
             items.extend(page.items);
         }
         if self.place.json {
-            output::json(&items.iter().map(shown).collect())?;
+            output::json(&items.iter().map(shown).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let row = |item: &QueueItem| {
@@ -240,7 +286,7 @@ impl Show {
         let orchestrator = self.place.connect().await?;
         let chain = orchestrator.processing_history(ItemId(self.id)).await?;
         if self.place.json {
-            output::json(&chain.iter().map(shown).collect())?;
+            output::json(&chain.iter().map(shown).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let wanted = chain.iter().find(|item| item.id.0 == self.id);

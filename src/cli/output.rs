@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::model::Refusal;
 use crate::orchestrator::OrchestratorError;
@@ -73,7 +73,7 @@ pub(super) fn remark(text: impl AsRef<str>) {
 }
 
 /// An answer for programs.
-pub(super) fn json(value: &Value) -> Result<(), Problem> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Problem> {
     line(serde_json::to_string_pretty(value).unwrap_or_default())
 }
 

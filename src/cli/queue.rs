@@ -255,7 +255,7 @@ impl List {
         let orchestrator = self.place.connect().await?;
         let queues = orchestrator.list_queues().await?;
         if self.place.json {
-            output::json(&queues.iter().map(shown).collect())?;
+            output::json(&queues.iter().map(shown).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut rows = Vec::new();

@@ -3,14 +3,17 @@
 //! Contract section 4.3: the values are scalars, and a key holds none of `: . , @ " #`. The embedded
 //! stores keep to it too, so that an item that goes in here also goes in there: only the URL changes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::code::ErrorCode;
+use super::json::{self, Kind, Members, Written};
 use super::refusal::Refusal;
 
 /// The largest content, in UTF-16 code units of its JSON text (contract section 3).
@@ -19,7 +22,8 @@ pub const CONTENT_LIMIT: usize = 256_000;
 /// The largest output, in UTF-16 code units of its JSON text (contract section 3).
 pub const OUTPUT_LIMIT: usize = 51_200;
 
-/// The data of an item: a flat JSON object.
+/// The data of an item: a flat JSON object. It is kept as JSON text, so its numbers have all the digits they were written
+/// with, and zeros at the end of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SpecificContent(Arc<str>);
 
@@ -31,25 +35,36 @@ impl SpecificContent {
     /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
     /// code 1865 when it is larger than [`CONTENT_LIMIT`].
     pub fn new(value: &Value) -> Result<Self, Refusal> {
-        let text = flat_text(value, "SpecificContent")?;
-        if let Some(units) = units_over(&text, CONTENT_LIMIT) {
-            let message = format!("SpecificContent has {units} code units, the limit is {CONTENT_LIMIT}");
-            return Err(Refusal::new(ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED, message));
-        }
-        Ok(Self(text.into()))
+        Self::of(value)
     }
 
     /// Checks and keeps anything that is written as JSON.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); code 1009 also when it cannot be written as JSON.
+    /// As [`new`](Self::new); code 1009 also when it cannot be written as JSON, and for a float that is NaN or infinite:
+    /// JSON has no number for those.
     pub fn of(content: &impl Serialize) -> Result<Self, Refusal> {
-        let value = serde_json::to_value(content).map_err(|error| {
-            let message = format!("the content cannot be written as JSON: {error}");
-            Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
-        })?;
-        Self::new(&value)
+        let written = json::written(content)
+            .map_err(|error| invalid(format!("the content cannot be written as JSON: {error}")))?;
+        match written.unwritable.first() {
+            Some(unwritable) => Err(invalid(format!("SpecificContent: {unwritable}"))),
+            None => Self::from_json(&written.json),
+        }
+    }
+
+    /// Checks and keeps a JSON text. Numbers keep all their digits; half a surrogate pair becomes U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); code 1009 also for a text that is no JSON, and for two members with one name.
+    pub fn from_json(json: &str) -> Result<Self, Refusal> {
+        let text = flat_text(json, "SpecificContent")?;
+        if let Some(units) = units_over(&text, CONTENT_LIMIT) {
+            let message = format!("SpecificContent has {units} code units, the limit is {CONTENT_LIMIT}");
+            return Err(Refusal::new(ErrorCode::QUEUE_ITEM_CONTENT_SIZE_EXCEEDED, message));
+        }
+        Ok(Self(text.into()))
     }
 
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // the back ends that keep text
@@ -67,18 +82,21 @@ impl SpecificContent {
         &self.0
     }
 
-    /// The content as a JSON value.
+    /// The content as a JSON value. A number with more digits than a `Value` holds is a text of its digits there;
+    /// [`as_json`](Self::as_json) has it as it was written.
     pub fn to_value(&self) -> Value {
-        serde_json::from_str(&self.0).unwrap_or(Value::Null)
+        json::to_value(&self.0)
     }
 
-    /// The content as the type of a transaction.
+    /// The content as the type of a transaction. A float gets the nearest number. Other types get all digits: `i128`,
+    /// `u128` and `serde_json::value::RawValue` hold those that 64 bits do not.
     ///
     /// # Errors
     ///
-    /// When the content does not fit the type.
+    /// When the content does not fit the type, or a number has digits that the type would lose: `Value` does, and so do
+    /// types that are untagged, internally tagged or flattened.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+        json::parse(&self.0)
     }
 }
 
@@ -100,7 +118,16 @@ impl Output {
     /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
     /// code 1868 when it is larger than [`OUTPUT_LIMIT`].
     pub fn new(value: &Value) -> Result<Self, Refusal> {
-        let text = flat_text(value, "Output")?;
+        Self::from_json(&value.to_string())
+    }
+
+    /// Checks and keeps a JSON text. Numbers keep all their digits; half a surrogate pair becomes U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); code 1009 also for a text that is no JSON, and for two members with one name.
+    pub fn from_json(json: &str) -> Result<Self, Refusal> {
+        let text = flat_text(json, "Output")?;
         if let Some(units) = units_over(&text, OUTPUT_LIMIT) {
             let message = format!("Output has {units} code units, the limit is {OUTPUT_LIMIT}");
             return Err(Refusal::new(ErrorCode::QUEUE_ITEM_OUTPUT_DATA_SIZE_EXCEEDED, message));
@@ -112,23 +139,30 @@ impl Output {
     /// that cannot be stored must not make it happen again.
     ///
     /// `null` is no output. A value that is no object becomes the member `Output` of one; members that
-    /// are no scalars become their JSON text; forbidden characters in keys become `_`. What cannot be
-    /// stored even so is replaced by a member `OutputOmitted` that says why; the second part of the
-    /// answer is then that reason.
+    /// are no scalars become their JSON text; forbidden characters in keys become `_`. A member with a float that is NaN
+    /// or infinite is left out. What cannot be stored even so is left out as a whole. Whatever was left out, a member
+    /// `OutputOmitted` says why; the second part of the answer is then that reason.
     pub fn of(returned: &impl Serialize) -> (Option<Self>, Option<String>) {
-        let value = match serde_json::to_value(returned) {
-            Ok(Value::Null) => return (None, None),
-            Ok(value) => value,
+        let written = match json::written(returned) {
+            Ok(written) => written,
             Err(error) => return Self::omitted(format!("the output cannot be written as JSON: {error}")),
         };
-        match Self::new(&flattened(value)) {
-            Ok(output) => (Some(output), None),
+        let reason = written.unwritable.first().map(ToString::to_string);
+        if written.json == "null" && reason.is_none() {
+            return (None, None);
+        }
+        let flattened = match flattened(&written, reason.as_deref()) {
+            Ok(flattened) => flattened,
+            Err(error) => return Self::omitted(format!("the output cannot be written as JSON: {error}")),
+        };
+        match Self::from_json(&flattened) {
+            Ok(output) => (Some(output), reason),
             Err(refusal) => Self::omitted(refusal.to_string()),
         }
     }
 
     fn omitted(reason: String) -> (Option<Self>, Option<String>) {
-        let text = serde_json::json!({ "OutputOmitted": reason }).to_string();
+        let text = serde_json::json!({ OMITTED: reason }).to_string();
         (Some(Self(text.into())), Some(reason))
     }
 
@@ -142,9 +176,18 @@ impl Output {
         &self.0
     }
 
-    /// The output as a JSON value.
+    /// The output as a JSON value. A number with more digits than a `Value` holds is a text of its digits there.
     pub fn to_value(&self) -> Value {
-        serde_json::from_str(&self.0).unwrap_or(Value::Null)
+        json::to_value(&self.0)
+    }
+
+    /// The output as a type; digits are kept as those of [`SpecificContent::parse`] are.
+    ///
+    /// # Errors
+    ///
+    /// As [`SpecificContent::parse`].
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        json::parse(&self.0)
     }
 }
 
@@ -169,7 +212,16 @@ impl Analytics {
     /// Code 1009 when the value is no object, a member is no scalar or a key has a forbidden character;
     /// code 1869 when it is larger than [`ANALYTICS_LIMIT`].
     pub fn new(value: &Value) -> Result<Self, Refusal> {
-        let text = flat_text(value, "Analytics")?;
+        Self::from_json(&value.to_string())
+    }
+
+    /// Checks and keeps a JSON text. Numbers keep all their digits; half a surrogate pair becomes U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); code 1009 also for a text that is no JSON, and for two members with one name.
+    pub fn from_json(json: &str) -> Result<Self, Refusal> {
+        let text = flat_text(json, "Analytics")?;
         if let Some(units) = units_over(&text, ANALYTICS_LIMIT) {
             let message = format!("Analytics have {units} code units, the limit is {ANALYTICS_LIMIT}");
             return Err(Refusal::new(ErrorCode::QUEUE_ITEM_ANALYTICS_DATA_SIZE_EXCEEDED, message));
@@ -194,51 +246,71 @@ impl fmt::Debug for Analytics {
     }
 }
 
-/// The JSON text of a flat object.
-fn flat_text(value: &Value, what: &str) -> Result<String, Refusal> {
-    let invalid = |message: String| Refusal::new(ErrorCode::INVALID_ARGUMENT, message);
-    let Value::Object(members) = value else {
-        return Err(invalid(format!("{what} must be a JSON object, not {}", kind_of(value))));
-    };
-    for (key, member) in members {
+fn invalid(message: String) -> Refusal {
+    Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
+}
+
+/// The JSON text of a flat object, as we write it.
+fn flat_text(json: &str, what: &str) -> Result<String, Refusal> {
+    let json = json::mended_text(json);
+    let kind = Kind::of(&json);
+    if kind != Kind::Object && serde_json::from_str::<&RawValue>(&json).is_ok() {
+        return Err(invalid(format!("{what} must be a JSON object, not {kind}")));
+    }
+    let members = Members::read(&json).map_err(|error| invalid(format!("{what} is no JSON: {error}")))?;
+    if let Some(name) = members.twice() {
+        return Err(invalid(format!("{what} has two members {name:?}")));
+    }
+    for (key, member) in members.iter() {
         if let Some(forbidden) = key.chars().find(|c| FORBIDDEN_IN_KEYS.contains(c)) {
             return Err(invalid(format!("{what}: the key {key:?} contains {forbidden:?}")));
         }
-        if member.is_object() || member.is_array() {
-            let kind = kind_of(member);
+        let kind = Kind::of(member.get());
+        if !kind.is_scalar() {
             return Err(invalid(format!(
                 "{what}: the value of {key:?} is {kind}; values are texts, numbers, booleans or null (write nested data as a text)"
             )));
         }
     }
-    serde_json::to_string(value)
-        .map_err(|error| invalid(format!("{what} cannot be written as JSON: {error}")))
+    Ok(members.to_json())
 }
 
 const FORBIDDEN_IN_KEYS: [char; 6] = [':', '.', ',', '@', '"', '#'];
 
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+/// The member that says why something of an output is not there.
+const OMITTED: &str = "OutputOmitted";
+
+/// An output as a flat object; with a reason, without the members that JSON has no number for.
+fn flattened(written: &Written, reason: Option<&str>) -> Result<String, serde_json::Error> {
+    let mut flat = BTreeMap::new();
+    if Kind::of(&written.json) == Kind::Object {
+        // What the user's type wrote may hold raw JSON of theirs.
+        let json = json::mended_text(&written.json);
+        for (name, value) in Members::read(&json)?.iter() {
+            if !written.unwritable.iter().any(|left_out| left_out.member.as_deref() == Some(name)) {
+                flat.insert(name.replace(FORBIDDEN_IN_KEYS, "_"), scalar(value.get()));
+            }
+        }
+    } else if reason.is_none() {
+        flat.insert("Output".to_owned(), scalar(&written.json));
     }
+    if let Some(reason) = reason {
+        flat.insert(OMITTED.to_owned(), Value::from(reason).to_string());
+    }
+    let mut json = String::with_capacity(written.json.len() + 16);
+    for (name, value) in &flat {
+        json.push(if json.is_empty() { '{' } else { ',' });
+        json::push_text(&mut json, name);
+        json.push(':');
+        json.push_str(value);
+    }
+    json.push_str(if json.is_empty() { "{}" } else { "}" });
+    Ok(json)
 }
 
-fn flattened(value: Value) -> Value {
-    let Value::Object(members) = value else {
-        return serde_json::json!({ "Output": scalar(value) });
-    };
-    let scalars =
-        members.into_iter().map(|(key, member)| (key.replace(FORBIDDEN_IN_KEYS, "_"), scalar(member)));
-    Value::Object(scalars.collect())
-}
-
-fn scalar(value: Value) -> Value {
-    if value.is_object() || value.is_array() { Value::String(value.to_string()) } else { value }
+/// A scalar as it is, anything else as a text of its JSON.
+fn scalar(json: &str) -> String {
+    if Kind::of(json).is_scalar() { json.to_owned() } else { Value::from(json).to_string() }
 }
 
 /// The number of UTF-16 code units, if it is over the limit. A text has at least as many bytes as units.
@@ -307,5 +379,66 @@ mod tests {
 
         let unwritable = std::collections::HashMap::from([((1, 2), "a key that is no text")]);
         assert!(Output::of(&unwritable).1.unwrap().contains("cannot be written as JSON"));
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let json = r#"{"amount":1234567890123456.78,"e":1E5,"h":1e400,"iban":100000000000000000000000000001,"x":1.50,"z":-0}"#;
+        assert_eq!(SpecificContent::from_json(json).unwrap().as_json(), json);
+        assert_eq!(Output::from_json(json).unwrap().as_json(), json);
+        assert_eq!(Analytics::from_json(json).unwrap().as_json(), json);
+        #[derive(Serialize)]
+        struct Wide {
+            iban: u128,
+            rate: f32,
+        }
+        let wide = Wide { iban: 100_000_000_000_000_000_000_000_000_001, rate: 0.1 };
+        let json = r#"{"iban":100000000000000000000000000001,"rate":0.1}"#;
+        assert_eq!(SpecificContent::of(&wide).unwrap().as_json(), json);
+        assert_eq!(Output::of(&wide).0.unwrap().as_json(), json);
+        let raw = RawValue::from_string(r#"{"x": 1e400}"#.to_owned()).unwrap();
+        assert_eq!(SpecificContent::of(&raw).unwrap().as_json(), r#"{"x":1e400}"#);
+        assert_eq!(Output::of(&json!({"n": [1, 1.5]})).0.unwrap().as_json(), r#"{"n":"[1,1.5]"}"#);
+    }
+
+    #[test]
+    fn what_json_has_no_number_for_is_never_null() {
+        #[derive(Serialize)]
+        struct Row {
+            rate: f64,
+            id: u8,
+        }
+        for (rate, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "infinity"), (f64::NEG_INFINITY, "-infinity")]
+        {
+            let refusal = SpecificContent::of(&Row { rate, id: 7 }).unwrap_err();
+            assert_eq!(refusal.code(), ErrorCode::INVALID_ARGUMENT);
+            assert!(refusal.to_string().contains(&format!("the value of \"rate\" is {name}")), "{refusal}");
+            let (output, reason) = Output::of(&Row { rate, id: 7 });
+            let output = output.unwrap().to_value();
+            assert_eq!((&output["id"], output.get("rate")), (&json!(7), None));
+            assert_eq!(output["OutputOmitted"].as_str(), reason.as_deref());
+            assert!(reason.unwrap().contains(&format!("the value of \"rate\" is {name}")));
+        }
+        let (output, reason) = Output::of(&[1.0, f64::NAN]);
+        assert_eq!(output.unwrap().to_value(), json!({ "OutputOmitted": reason }));
+    }
+
+    #[test]
+    fn a_text_that_was_cut_is_kept_and_a_name_that_comes_twice_is_refused() {
+        let cut = r#"{"cut \ud83d":"a\udc00b","whole":"\ud83d\ude00"}"#;
+        let kept = SpecificContent::from_json(cut).unwrap();
+        assert_eq!(kept.as_json(), "{\"cut \u{fffd}\":\"a\u{fffd}b\",\"whole\":\"😀\"}");
+        assert_eq!(kept.parse::<Value>().unwrap()["cut \u{fffd}"], "a\u{fffd}b");
+        for (json, part) in [
+            (r#"{"a":1,"b":2,"a":3}"#, "SpecificContent has two members \"a\""),
+            (r#"{"a":NaN}"#, "SpecificContent is no JSON"),
+            (r#"{"a":1"#, "SpecificContent is no JSON"),
+            ("[1]", "must be a JSON object, not an array"),
+            ("1e400", "must be a JSON object, not a number"),
+        ] {
+            let refusal = SpecificContent::from_json(json).unwrap_err();
+            assert_eq!(refusal.code(), ErrorCode::INVALID_ARGUMENT);
+            assert!(refusal.to_string().contains(part), "{refusal}");
+        }
     }
 }

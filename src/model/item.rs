@@ -4,8 +4,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
-#[cfg(feature = "server")]
-use serde_json::Value;
 
 use super::code::ErrorCode;
 use super::content::{Analytics, Output, SpecificContent, units_over};
@@ -249,10 +247,15 @@ impl NewQueueItem {
         Self::with_content(SpecificContent::of(&content))
     }
 
-    /// The same for content that is JSON already.
-    #[cfg(feature = "server")]
-    pub(crate) fn of_value(content: &Value) -> Self {
-        Self::with_content(SpecificContent::new(content))
+    /// An item whose SpecificContent is this JSON text. Numbers keep all the digits they are written with.
+    ///
+    /// ```
+    /// use performer::NewQueueItem;
+    ///
+    /// let item = NewQueueItem::from_json(r#"{"iban": 100000000000000000000000000001, "amount": 1234567890123456.78}"#);
+    /// ```
+    pub fn from_json(content: &str) -> Self {
+        Self::with_content(SpecificContent::from_json(content))
     }
 
     fn with_content(content: Result<SpecificContent, Refusal>) -> Self {

@@ -7,6 +7,7 @@
 //! | [`queue`], [`schema`] | a queue and its policy; what its items have to look like |
 //! | [`item`] | an item, what a new one is made of, and who holds it |
 //! | [`content`] | SpecificContent and Output: flat JSON objects, bounded |
+//! | `json` | JSON text: what half a character becomes, and numbers with all their digits |
 //! | [`status`] | Status, ReviewStatus, and which moves exist |
 //! | [`result`] | what a robot reports |
 //! | [`exception`] | the stored record of a failure, bounded in size |
@@ -28,6 +29,7 @@
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
 pub(crate) mod enumeration;
+pub(crate) mod json;
 
 pub mod asset;
 pub mod clock;

@@ -17,8 +17,9 @@ use crate::model::directory::Directory;
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
 use crate::orchestrator::local::Local;
+use crate::wire::json;
 use crate::wire::odata::{Links, Options};
-use crate::wire::served::{self, ServedCollection};
+use crate::wire::served::{self, Object, ServedCollection};
 
 /// A call that has passed the door.
 pub(super) struct Call {
@@ -167,17 +168,15 @@ impl Call {
                 return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
             }
         }
-        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
-        if body.is_empty() {
-            return Err(Failure::invalid(format!("{} must not be null", shape.name)));
+        let missing = || Failure::invalid(format!("{} must not be null", shape.name));
+        if json::without_mark(&self.body).is_empty() {
+            return Err(missing());
         }
-        if self.server.config.is_strict() {
-            let value: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-            if !shape.fits(&value) {
-                return Err(Failure::invalid(format!("{} must not be null", shape.name)));
-            }
+        let body = json::request(&self.body).map_err(|error| unreadable(&error))?;
+        if self.server.config.is_strict() && !shape.fits(&self.body) {
+            return Err(missing());
         }
-        serde_json::from_slice(body).map_err(|error| unreadable(&error))
+        Ok(body)
     }
 
     /// The job that the caller says it is.
@@ -191,14 +190,15 @@ impl Call {
     }
 
     /// An entity with its context.
-    pub(super) fn entity(&self, of: &str, object: Value) -> Result<Answer, Failure> {
-        let object = self.options()?.selected(object)?;
-        Answer::ok(&served::with_context(self.context(&format!("{of}/$entity")), object))
+    pub(super) fn entity(&self, of: &str, object: impl Serialize) -> Result<Answer, Failure> {
+        let object = Object::of(&object).map_err(|error| Failure::internal(error.to_string()))?;
+        let object = self.options()?.selected_of(object)?;
+        Answer::ok(&served::with_context(&self.context(&format!("{of}/$entity")), &object))
     }
 
     /// An entity that was made, and where it is.
     pub(super) fn made(&self, of: &str, id: i64, object: impl Serialize) -> Result<Answer, Failure> {
-        let body = served::with_context(self.context(&format!("{of}/$entity")), object);
+        let body = served::with_context(&self.context(&format!("{of}/$entity")), &object);
         let location = Some(format!("{}/odata/{of}({id})", self.base));
         Ok(Answer { location, ..Answer::json(StatusCode::CREATED, &body)? })
     }

@@ -21,9 +21,10 @@ use crate::model::status::ReviewStatus;
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query};
-use crate::wire::asked::BulkRequest;
+use crate::wire::Scalars;
+use crate::wire::asked::{BulkRequest, SaysContent};
 use crate::wire::odata::{self, Options};
-use crate::wire::served::{self, Around, ServedItem, ServedQueue};
+use crate::wire::served::{self, Around, Object, ServedItem, ServedQueue};
 use crate::wire::transaction::{QueueItemDataDto, known};
 
 type Reply = Result<Answer, Failure>;
@@ -55,8 +56,11 @@ pub(super) async fn list(call: &Call) -> Reply {
     if options.select.is_empty() {
         return call.collection(ENTITY, shown, count);
     }
-    let selected: Result<Vec<Value>, _> = shown.iter().map(|item| options.selected(json!(item))).collect();
-    call.collection(ENTITY, selected?, count)
+    let mut selected = Vec::with_capacity(shown.len());
+    for item in &shown {
+        selected.push(options.selected_of(object(item)?)?);
+    }
+    call.collection(ENTITY, selected, count)
 }
 
 /// Items with what is asked to be expanded, and the keys of the attempts before them.
@@ -117,12 +121,17 @@ async fn shown<'a>(
     Ok(items.iter().map(show).collect())
 }
 
+/// An item member by member, with its content as it is kept.
+fn object(item: &ServedItem<'_>) -> Result<Object, Failure> {
+    Object::of(item).map_err(|error| Failure::internal(error.to_string()))
+}
+
 async fn one(call: &Call, item: QueueItem) -> Reply {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
     let items = [item];
     let shown = shown(call, &options, &items, false).await?;
-    call.entity(ENTITY, json!(shown[0]))
+    call.entity(ENTITY, &shown[0])
 }
 
 pub(super) async fn get(call: &Call) -> Reply {
@@ -138,9 +147,8 @@ pub(super) async fn edit(call: &Call) -> Reply {
     let item = store.get_queue_item(id).await?;
     let content = body.specific_content;
     // What is not said is no wish that it be gone.
-    let said: serde_json::Map<String, Value> = call.body(&strict::EDIT_ITEM)?;
-    let is_blank =
-        said.contains_key("SpecificContent") && content.as_ref().is_none_or(|content| content.0.is_empty());
+    let said: SaysContent = call.body(&strict::EDIT_ITEM)?;
+    let is_blank = said.specific_content && content.as_ref().is_none_or(Scalars::is_empty);
     if item.status.is_purgeable() && is_blank {
         store.purge_content(id).await?;
         return Ok(Answer::empty(StatusCode::OK));
@@ -150,9 +158,7 @@ pub(super) async fn edit(call: &Call) -> Reply {
         due_date: Some(body.due_date.map(|at| at.0)),
         defer_date: Some(body.defer_date.map(|at| at.0)),
         progress: body.progress,
-        specific_content: content
-            .map(|content| SpecificContent::new(&served::object(content)))
-            .transpose()?,
+        specific_content: content.map(|content| SpecificContent::from_json(content.as_json())).transpose()?,
     };
     store.edit_queue_item(id, edit).await?;
     Ok(Answer::empty(StatusCode::OK))
@@ -185,9 +191,15 @@ pub(super) async fn history(call: &Call) -> Reply {
     options.expands_only(&EXPANDABLE)?;
     let chain = call.store()?.processing_history(ItemId(call.id()?)).await?;
     let shown = shown(call, &options, &chain, false).await?;
-    let rows = shown.iter().map(|item| json!(item)).collect();
-    let (value, count) = options.page(rows, PAGE_LIMIT)?;
-    call.collection(ENTITY, value, count)
+    let mut rows = Vec::with_capacity(shown.len());
+    for item in &shown {
+        let object = object(item)?;
+        rows.push((object.to_value(), object));
+    }
+    let (page, count) = options.page_of(rows, PAGE_LIMIT, |(value, _)| value)?;
+    let rows: Result<Vec<Object>, _> =
+        page.into_iter().map(|(_, object)| options.selected_of(object)).collect();
+    call.collection(ENTITY, rows?, count)
 }
 
 pub(super) async fn delete_bulk(call: &Call) -> Reply {
@@ -243,7 +255,7 @@ fn bulk_answer(call: &Call, failed: &FailedItems) -> Reply {
     let ids: Vec<ItemId> = failed.iter().map(|(id, _)| *id).collect();
     let message = failed.first().map(|(id, refusal)| format!("Item {id}: {refusal}"));
     let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfInt64";
-    Answer::ok(&served::with_context(call.context(kind), served::bulk(&ids, message.as_deref())))
+    Answer::ok(&served::with_context(&call.context(kind), &served::bulk(&ids, message.as_deref())))
 }
 
 /// Who may review (contract section 13.6).

@@ -13,8 +13,7 @@ use crate::model::schema::SchemaOf;
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
-use crate::wire::asked::ShareRequest;
-use crate::wire::queue::QueueDefinitionDto;
+use crate::wire::asked::{QueueRequest, ShareRequest};
 use crate::wire::served::{self, ServedQueue};
 
 type Reply = Result<Answer, Failure>;
@@ -74,7 +73,7 @@ pub(super) async fn get_by_key(call: &Call) -> Reply {
 }
 
 pub(super) async fn create(call: &Call) -> Reply {
-    let body: QueueDefinitionDto = call.body(&strict::QUEUE)?;
+    let body: QueueRequest = call.body(&strict::QUEUE)?;
     let queue = call.store()?.create_queue(body.into_new(None)?).await?;
     call.made(ENTITY, queue.id.0, ServedQueue::new(&queue, call.folder()?, None))
 }
@@ -85,7 +84,7 @@ pub(super) async fn update(call: &Call) -> Reply {
 }
 
 async fn change(call: &Call, id: i64) -> Result<(), Failure> {
-    let body: QueueDefinitionDto = call.body(&strict::QUEUE)?;
+    let body: QueueRequest = call.body(&strict::QUEUE)?;
     let there = with_id(call, id).await?;
     let mut new = body.clone().into_new(Some(&there))?;
     body.retention_into(&mut new.policy, false)?;
@@ -102,7 +101,7 @@ pub(super) async fn delete(call: &Call) -> Reply {
 
 /// CreateQueue: a queue with its retention.
 pub(super) async fn create_with_retention(call: &Call) -> Reply {
-    let body: QueueDefinitionDto = call.body(&strict::QUEUE)?;
+    let body: QueueRequest = call.body(&strict::QUEUE)?;
     let mut new = body.clone().into_new(None)?;
     body.retention_into(&mut new.policy, true)?;
     let queue = call.store()?.create_queue(new).await?;
@@ -111,7 +110,7 @@ pub(super) async fn create_with_retention(call: &Call) -> Reply {
 
 /// EditQueue. The number stands in the body.
 pub(super) async fn edit_with_retention(call: &Call) -> Reply {
-    let body: QueueDefinitionDto = call.body(&strict::QUEUE)?;
+    let body: QueueRequest = call.body(&strict::QUEUE)?;
     let id = body.id.ok_or_else(|| Failure::argument("Invalid argument 'Id'."))?;
     change(call, id).await?;
     Ok(Answer::empty(StatusCode::OK))
@@ -179,8 +178,8 @@ pub(super) async fn folders_for_queue(call: &Call) -> Reply {
         accessible.map(|folder| served::simple_folder(&caller.directory, folder)).collect();
     let body = served::accessible_folders(&folders, queue.folders.len());
     Answer::ok(&served::with_context(
-        call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
-        body,
+        &call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
+        &body,
     ))
 }
 

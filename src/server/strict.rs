@@ -1,7 +1,7 @@
 //! What the bodies of requests may hold, for the strict mode: an old Orchestrator reads a body with a field it does not
 //! know as null (contract section 4.3).
 
-use serde_json::Value;
+use crate::wire::json::{self, Part};
 
 /// The members of an object, and what is in those that are objects or lists of them.
 pub(super) struct Shape {
@@ -12,24 +12,27 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Whether a body has only what there is. Annotations are passed over.
-    pub(super) fn fits(&self, value: &Value) -> bool {
+    /// Whether a body that can be read has only what there is, in any case. Annotations are passed over.
+    pub(super) fn fits(&self, body: &[u8]) -> bool {
+        self.has_only_known(Part(&json::text(body)))
+    }
+
+    fn has_only_known(&self, part: Part<'_>) -> bool {
         if self.members.is_empty() && self.inner.is_empty() {
             return true;
         }
-        match value {
-            Value::Object(members) => members.iter().all(|(name, member)| {
-                if name.contains('@') {
-                    return true;
-                }
-                match self.inner.iter().find(|(known, _)| known == name) {
-                    Some((_, shape)) => shape.fits(member),
-                    None => self.members.contains(&name.as_str()),
-                }
-            }),
-            Value::Array(list) => list.iter().all(|value| self.fits(value)),
-            _ => true,
+        if part.is_array() {
+            return part.elements().into_iter().all(|part| !part.is_array() && self.has_only_known(part));
         }
+        part.members().into_iter().all(|(name, member)| {
+            if name.contains('@') {
+                return true;
+            }
+            match self.inner.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                Some((_, shape)) => shape.has_only_known(member),
+                None => self.members.iter().any(|known| known.eq_ignore_ascii_case(&name)),
+            }
+        })
     }
 }
 
@@ -154,21 +157,32 @@ pub(super) const ANYTHING: Shape = Shape { name: "body", members: &[], inner: &[
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn a_field_that_there_is_not_is_seen_wherever_it_is() {
-        assert!(ADD_ITEM.fits(
-            &json!({"itemData": {"Name": "q", "Priority@odata.type": "#x", "SpecificContent": {"x": 1}}})
-        ));
-        assert!(
-            !ADD_ITEM.fits(&json!({"itemData": {"Nam": "q"}})) && !ADD_ITEM.fits(&json!({"itemdata": {}}))
-        );
-        assert!(BULK_ADD.fits(&json!({"queueName": "q", "queueItems": [{"Reference": "a"}]})));
-        assert!(!BULK_ADD.fits(&json!({"queueItems": [{"Reference": "a"}, {"Cat": 1}]})));
-        assert!(!SET_RESULT.fits(&json!({"transactionResult": {"ProcessingException": {"Cause": "x"}}})));
-        assert!(QUEUE.fits(&json!({"Name": "q", "Tags": [{"Name": "t"}]})));
+        let fits = |shape: &Shape, body: &str| shape.fits(body.as_bytes());
+        for (shape, body) in [
+            (
+                &ADD_ITEM,
+                r##"{"itemData":{"Name":"q","Priority@odata.type":"#x","SpecificContent":{"x":1e400}}}"##,
+            ),
+            (&ADD_ITEM, r#"{"itemdata":{"name":"q","SPECIFICCONTENT":{"Nam":"cut \ud83d"}}}"#),
+            (&BULK_ADD, r#"{"queueName":"q","queueItems":[{"Reference":"a"}]}"#),
+            (&QUEUE, r#"{"Name":"q","Tags":[{"Name":"t"}]}"#),
+            (&ANYTHING, r#"{"any":[{"thing":1}]}"#),
+        ] {
+            assert!(fits(shape, body), "{body}");
+        }
+        for (shape, body) in [
+            (&ADD_ITEM, r#"{"itemData":{"Nam":"q"}}"#),
+            (&ADD_ITEM, r#"{"item":{}}"#),
+            (&BULK_ADD, r#"{"queueItems":[{"Reference":"a"},{"Cat":1}]}"#),
+            (&BULK_ADD, r#"{"queueItems":[[{"Cat":1}]]}"#),
+            (&SET_RESULT, r#"{"transactionResult":{"ProcessingException":{"Cause":"x"}}}"#),
+            (&SET_RESULT, r#"{"transactionResult":{"processingexception":{"cause":"x"}}}"#),
+        ] {
+            assert!(!fits(shape, body), "{body}");
+        }
     }
 }

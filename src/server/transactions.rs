@@ -70,7 +70,7 @@ pub(super) async fn bulk_add(call: &Call) -> Reply {
         .then(|| format!("{} items were added, {} were refused.", added.added, failed.len()));
     let body = BulkAddResponse { success: Some(failed.is_empty()), message, failed_items: Some(failed) };
     let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfFailedQueueItemDto";
-    Answer::ok(&served::with_context(call.context(kind), body))
+    Answer::ok(&served::with_context(&call.context(kind), &body))
 }
 
 /// Without content the next item, with content a new one.
@@ -79,7 +79,7 @@ pub(super) async fn start(call: &Call) -> Reply {
     let data = body.transaction_data;
     let queue = named(Some(&data.name), "Name")?.to_owned();
     let taker = taker(call, data.robot_identifier.as_deref())?;
-    let creates = data.specific_content.as_ref().is_some_and(|content| !content.0.is_empty());
+    let creates = data.specific_content.as_ref().is_some_and(|content| !content.is_empty());
     let store = call.store()?;
     let started = if creates {
         let item = Box::new(new_item(call, data)?);

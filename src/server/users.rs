@@ -52,7 +52,7 @@ pub(super) async fn current_permissions(call: &Call) -> Reply {
     }
     let body = served::permissions_of(&caller.user, &permissions);
     let kind = "UiPath.Server.Configuration.OData.UserPermissionsCollection";
-    Answer::ok(&served::with_context(call.context(kind), body))
+    Answer::ok(&served::with_context(&call.context(kind), &body))
 }
 
 pub(super) async fn create(call: &Call) -> Reply {

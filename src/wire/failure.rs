@@ -23,12 +23,14 @@ const MESSAGE_LIMIT: usize = 500;
 impl Failure {
     /// Reads the body of an error, whatever it is.
     pub(crate) fn read(body: &[u8]) -> Self {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        match serde_json::from_slice::<Value>(body) {
+        match super::json::answer::<Value>(body) {
             Ok(Value::Object(object)) => Self::of_object(&Value::Object(object)),
             Ok(Value::String(text)) => Self { message: one_line(&text), ..Self::default() },
             Ok(_) => Self::default(),
-            Err(_) => Self { message: of_page(&String::from_utf8_lossy(body)), ..Self::default() },
+            Err(_) => {
+                let page = String::from_utf8_lossy(super::json::without_mark(body));
+                Self { message: of_page(&page), ..Self::default() }
+            }
         }
     }
 

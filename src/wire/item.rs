@@ -155,11 +155,11 @@ impl QueueItemDto {
             reviewer_user_id: self.reviewer_user_id,
             priority: self.priority.as_ref().and_then(Named::known).unwrap_or(Priority::Normal),
             reference: self.reference,
-            specific_content: SpecificContent::from_stored(serde_json::Value::Object(content.0).to_string()),
+            specific_content: SpecificContent::from_stored(content),
             output: self
                 .output
-                .filter(|output| !output.0.is_empty())
-                .map(|output| Output::from_stored(serde_json::Value::Object(output.0).to_string())),
+                .filter(|output| !output.is_empty())
+                .map(|output| Output::from_stored(output.with_texts_of(None))),
             processing_exception,
             outcome,
             due_date: self.due_date.map(|at| at.0),

@@ -285,7 +285,7 @@ impl ResultDto {
     ) -> Result<TransactionResult, crate::model::Refusal> {
         Ok(match self {
             Self::Successful { output } => {
-                let output = output.map(|output| Output::new(&serde_json::Value::Object(output.0)));
+                let output = output.map(|output| Output::from_json(output.as_json()));
                 TransactionResult::Successful { output: output.transpose()? }
             }
             Self::Failed { exception, defer_date } => TransactionResult::Failed {

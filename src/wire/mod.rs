@@ -7,6 +7,8 @@
 //!
 //! | module | what it knows |
 //! |---|---|
+//! | `json` | the one reader of bodies and answers: half characters, names in any case |
+//! | `any_case` | names of members in any case |
 //! | `instant` | dates, as they are written and as they may come |
 //! | `named` | enumerations: a name in any case, a number, or something newer |
 //! | `scalars` | SpecificContent and Output |
@@ -26,6 +28,8 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
+mod any_case;
+#[cfg(feature = "server")]
 pub(crate) mod asked;
 pub(crate) mod failure;
 pub(crate) mod filter;
@@ -34,6 +38,7 @@ pub(crate) mod identity;
 pub(crate) mod instant;
 pub(crate) mod item;
 pub(crate) mod job;
+pub(crate) mod json;
 pub(crate) mod leased;
 #[cfg(feature = "robot-logs")]
 pub(crate) mod log;
@@ -70,10 +75,10 @@ pub(crate) struct Unreadable(pub(crate) String);
 #[cfg(test)]
 pub(crate) fn round_trip<T>(json: &str) -> T
 where
-    T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug,
+    T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
 {
-    let value: T = serde_json::from_str(json).unwrap();
-    let again: T = serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap();
+    let value: T = json::answer(json.as_bytes()).unwrap();
+    let again: T = json::answer(&serde_json::to_vec(&value).unwrap()).unwrap();
     assert_eq!(value, again, "what is written is read as what it was");
     value
 }

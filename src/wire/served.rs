@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::Instant;
 use super::item::{ProcessingExceptionDto, RowVersion};
 use super::queue::{RetentionAction, RetentionType};
-use super::{Instant, Scalars};
 use crate::model::code::ErrorCode;
 use crate::model::directory::Directory;
 use crate::model::history::ItemEvent;
@@ -22,6 +22,9 @@ use crate::model::review::Comment;
 use crate::model::statistics::{Ended, QueueStatistics};
 
 mod access;
+mod object;
+
+pub(crate) use object::Object;
 
 pub(crate) use access::{
     accessible_folders, folder, folders_navigated, permissions_of, robot, role, simple_folder, simple_user,
@@ -44,13 +47,8 @@ pub(crate) struct ServedCollection<T> {
 }
 
 /// An entity or the answer of an action, as an object with its context.
-pub(crate) fn with_context(context: String, object: impl Serialize) -> Value {
-    let mut members = Map::new();
-    members.insert("@odata.context".to_owned(), context.into());
-    if let Ok(Value::Object(object)) = serde_json::to_value(object) {
-        members.extend(object);
-    }
-    Value::Object(members)
+pub(crate) fn with_context(context: &str, object: &impl Serialize) -> Object {
+    Object::of(object).unwrap_or_default().beginning_with("@odata.context", &context)
 }
 
 /// An error.
@@ -447,11 +445,6 @@ impl Sums {
 #[expect(clippy::cast_precision_loss, reason = "microseconds of years are exact")]
 fn seconds(microseconds: i64) -> f64 {
     microseconds as f64 / 1e6
-}
-
-/// Content, output or analytics that came, as a JSON value.
-pub(crate) fn object(map: Scalars) -> Value {
-    Value::Object(map.0)
 }
 
 /// The name of a code, as failed items of a bulk add tell it.

@@ -1,8 +1,6 @@
 //! What is asked for items: adding, starting, progress, results, edits (contract sections 7 to 10).
 
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "server")]
-use serde_json::Value;
 
 use super::item::ProcessingExceptionDto;
 use super::{Instant, Named, Scalars};
@@ -70,7 +68,7 @@ impl QueueItemDataDto {
     /// Code 1009 for a value that there is not.
     #[cfg(feature = "server")]
     pub(crate) fn into_item(self, creator_job: Option<JobKey>) -> Result<NewQueueItem, Refusal> {
-        let mut item = NewQueueItem::of_value(&Value::Object(self.specific_content.unwrap_or_default().0));
+        let mut item = NewQueueItem::from_json(self.specific_content.unwrap_or_default().as_json());
         // Tools that have none often say so by an empty text; it means the same where items are taken.
         item.reference = self.reference.filter(|reference| !reference.is_empty());
         // UiPath's own activities always say it; Normal is what they say by default.

@@ -33,6 +33,37 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     ]));
     let shown = json(with(&["item", "show", &added["id"].to_string(), "--json"]));
     assert!(shown.to_string().contains("ACME"), "{shown}");
+    // Digits stay, and half a character is no reason to refuse a text.
+    done(with(&["queue", "create", "Digits"]));
+    let digits = r#"{"amount":1234567890123456.78,"cut":"\ud83d","huge":1e400,"iban":100000000000000000000000000001,"x":1.50}"#;
+    let one = done(with(&["item", "add", "Digits", "--reference", "N-1", "--content", digits, "--json"]));
+    let pairs = [
+        "iban=100000000000000000000000000001",
+        "amount=1234567890123456.78",
+        "x=1.50",
+        "huge=1e400",
+        "cut=\"\\ud83d\"",
+    ];
+    let mut arguments = vec!["item", "add", "Digits", "--reference", "N-2", "--json"];
+    arguments.extend(pairs);
+    for printed in [one, done(with(&arguments)), done(with(&["item", "list", "--queue", "Digits", "--json"]))]
+    {
+        for part in
+            ["\"iban\": 100000000000000000000000000001", "1234567890123456.78", "1e400", "1.50", "\u{fffd}"]
+        {
+            assert!(printed.contains(part), "{part}: {printed}");
+        }
+    }
+    for (bad, part) in [("a=1 a=2", "\"a\" is given twice"), ("--content {\"a\":1,\"a\":2}", "\"a\"")] {
+        let mut arguments = vec!["item", "add", "Digits"];
+        arguments.extend(bad.split(' '));
+        let refused = with(&arguments).output().unwrap();
+        assert!(
+            !refused.status.success() && text(&refused.stderr).contains(part),
+            "{}",
+            text(&refused.stderr)
+        );
+    }
     let twice = with(&["item", "add", "Invoices", "--reference", "A-1"]).output().unwrap();
     assert_eq!(twice.status.code(), Some(1), "{}", text(&twice.stderr));
 

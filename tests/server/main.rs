@@ -7,6 +7,7 @@ mod support;
 
 mod answers;
 mod bad;
+mod bodies;
 mod codes;
 mod faults;
 mod leases;

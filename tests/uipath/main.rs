@@ -13,6 +13,7 @@ mod identity;
 mod logs;
 mod people;
 mod settling;
+mod texts;
 mod trap;
 
 use std::sync::Arc;

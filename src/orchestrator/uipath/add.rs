@@ -13,12 +13,12 @@ use crate::model::key::QueueKey;
 use crate::model::queue::{QueueDefinition, QueueNotes, QueuePolicy};
 use crate::model::schema::Schemas;
 use crate::model::status::Status;
-use crate::wire::filter;
 use crate::wire::item::QueueItemDto;
 use crate::wire::transaction::{
     AddQueueItemRequest, BulkAddQueueItemsRequest, BulkAddResponse, CommitTypeName, FailedQueueItemDto,
     QueueItemDataDto,
 };
+use crate::wire::{Scalars, filter};
 
 /// How many items one call may add, where they need not be added together.
 const MOST_AT_ONCE: usize = 1_000;
@@ -336,7 +336,7 @@ fn is_the_same(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> bool
     let theirs =
         there.specific_content.clone().unwrap_or_default().with_texts_of(there.specific_data.as_deref());
     same_reference
-        && theirs == crate::wire::Scalars::of_json(content)
+        && Scalars::of_json(&theirs) == Scalars::of_json(content)
         && there.priority.as_ref().and_then(crate::wire::Named::known) == Some(item.priority)
 }
 

@@ -202,10 +202,8 @@ impl Identity {
 
     fn read(&self, answer: &Answer) -> Option<(SecretString, u64)> {
         match &self.credentials {
-            Credentials::User { .. } => {
-                serde_json::from_slice::<AuthenticateResponse>(&answer.body).ok()?.into_token()
-            }
-            _ => Some(serde_json::from_slice::<TokenResponse>(&answer.body).ok()?.into_token()),
+            Credentials::User { .. } => answer.json::<AuthenticateResponse>()?.into_token(),
+            _ => Some(answer.json::<TokenResponse>()?.into_token()),
         }
     }
 }

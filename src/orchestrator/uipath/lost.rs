@@ -16,8 +16,10 @@ use super::call::Call;
 use super::queue::Queue;
 use super::request::Failed;
 use super::take::get_item;
+use super::unreadable::Read;
 use crate::model::status::Status;
 use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::json;
 
 impl Inner {
     /// What is InProgress when a job starts, and not known here, is none of its items, whoever's it is.
@@ -144,15 +146,19 @@ impl Inner {
                 continue;
             }
             // Lists lag behind; the item itself does not.
-            match self.http.json::<serde_json::Value>(get_item(row.id)).await {
-                Ok(item) => match serde_json::from_value::<QueueItemDto>(item) {
-                    Ok(item) if item.status.known() == Some(Status::InProgress) => candidates.push(item),
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::error!(item = row.id, %error, "an item of ours cannot be read; it stays InProgress");
-                        queue.state().leave_to_others([&row]);
-                    }
-                },
+            match self.http.call(get_item(row.id), Read::of).await {
+                Ok(Read::Whole(item)) if item.status.known() == Some(Status::InProgress) => {
+                    candidates.push(*item);
+                }
+                Ok(Read::Whole(_)) => {}
+                Ok(Read::NumberAlone(_, why)) => {
+                    tracing::error!(
+                        item = row.id,
+                        why,
+                        "an item of ours cannot be read; it stays InProgress"
+                    );
+                    queue.state().leave_to_others([&row]);
+                }
                 Err(Failed { error, .. }) if error.is_surely_gone() => {}
                 Err(failed) => return Err(failed.error),
             }
@@ -168,9 +174,9 @@ impl Inner {
         let call = Call::get("GetQueueItems", "/odata/QueueItems")
             .query("$filter", &wanted)
             .query("$orderby", "Id desc");
-        let rows: Vec<serde_json::Value> = self.http.rows(call, MOST_PAGES).await?;
+        let rows = self.http.row_texts(call, MOST_PAGES).await?;
         let mut rows: Vec<HeldRow> =
-            rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).collect();
+            rows.iter().filter_map(|row| json::answer(row.as_bytes()).ok()).collect();
         rows.dedup_by_key(|row| row.id);
         Ok(rows)
     }

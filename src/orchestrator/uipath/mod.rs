@@ -66,6 +66,7 @@ mod report;
 mod request;
 mod take;
 mod tls;
+mod unreadable;
 
 pub use builder::UipathBuilder;
 #[cfg(feature = "robot-logs")]

@@ -28,9 +28,8 @@ use super::tls;
 use crate::backoff::Delays;
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::PAGE_LIMIT;
-use crate::wire::Collection;
 use crate::wire::failure::Failure;
-use crate::wire::leased;
+use crate::wire::{Collection, json, leased};
 
 /// Everything that calls share.
 #[derive(Debug)]
@@ -77,7 +76,7 @@ pub(super) struct Answer {
 impl Answer {
     /// What it says, if that can be read.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body)).ok()
+        json::answer(&self.body).ok()
     }
 
     /// An answer that says nothing: empty, or JSON that nobody needs. A web page is no such answer, whatever its
@@ -192,11 +191,23 @@ impl Http {
     pub(super) async fn rows<T: DeserializeOwned>(&self, call: Call, most: usize) -> Result<Vec<T>, Failed> {
         let mut rows = Vec::new();
         for page in 0..most {
-            let skip = (page * PAGE_LIMIT).to_string();
-            let call = call.clone().query("$top", PAGE_LIMIT.to_string()).query("$skip", skip);
-            let page: Collection<T> = self.json(call).await?;
+            let page: Collection<T> = self.json(paged(&call, page)).await?;
             let is_last = page.value.len() < PAGE_LIMIT;
             rows.extend(page.value);
+            if is_last {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Every row of a list as text, for a list of which some rows may not be readable.
+    pub(super) async fn row_texts(&self, call: Call, most: usize) -> Result<Vec<Box<str>>, Failed> {
+        let mut rows = Vec::new();
+        for page in 0..most {
+            let page = self.call(paged(&call, page), |answer| json::rows(&answer.body)).await?;
+            let is_last = page.len() < PAGE_LIMIT;
+            rows.extend(page);
             if is_last {
                 break;
             }
@@ -402,6 +413,12 @@ impl Http {
             tokio::time::sleep_until(until).await;
         }
     }
+}
+
+/// The call for one page of a list.
+fn paged(call: &Call, page: usize) -> Call {
+    let skip = (page * PAGE_LIMIT).to_string();
+    call.clone().query("$top", PAGE_LIMIT.to_string()).query("$skip", skip)
 }
 
 /// Whether a request that was answered like this may have been executed all the same.

@@ -11,6 +11,7 @@ use super::address::invalid;
 use super::call::Call;
 use super::queue::{About, Queue};
 use super::request::{Answer, Failed};
+use super::unreadable::{Read, Settled};
 use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, Priority};
 use crate::model::key::{JobKey, QueueId};
@@ -19,7 +20,7 @@ use crate::model::status::Status;
 use crate::wire::item::QueueItemDto;
 use crate::wire::queue::{QueueDefinitionDto, QueueProcessingStatusDto};
 use crate::wire::transaction::{StartTransactionRequest, TransactionDataDto};
-use crate::wire::{Collection, filter};
+use crate::wire::{Collection, filter, json};
 
 /// How many takes of one call are under way at once.
 const AT_ONCE: usize = 32;
@@ -31,6 +32,17 @@ pub(super) const TRAP: &str = "the Orchestrator hands items only to robots, and 
 
 const START: &str = "StartTransaction";
 const START_PATH: &str = "/odata/Queues/UiPathODataSvc.StartTransaction";
+
+/// The most items of one take that are passed over because they cannot be read.
+const MOST_UNREADABLE: usize = 100;
+
+/// What StartTransaction brought.
+enum Started {
+    Item(Box<QueueItemDto>),
+    Nothing,
+    /// An item that cannot be read, for which a failure was reported.
+    Unreadable(i64),
+}
 
 /// A take that is under way. Whoever drops it before its answer is here leaves a suspicion behind.
 struct UnderWay {
@@ -101,22 +113,27 @@ impl Inner {
         }
         let robot = self.robot_key.as_deref();
         let data = TransactionDataDto::take(&queue.name, robot, take.reference.as_ref());
-        match self.start(queue, data).await {
-            Ok(Some(item)) => {
-                queue.state().is_not_empty();
-                queue.changed.notify_waiters();
-                self.hand_out(item, queue, take.job).map(Some)
-            }
-            Ok(None) => self.had_nothing(queue, counts).await.map(|()| None),
-            Err(Failed { error, doubtful: true }) => {
-                self.look_for_lost_items(queue).await;
-                match found()? {
-                    Some(item) => Ok(Some(item)),
-                    None => Err(error),
+        for _ in 0..MOST_UNREADABLE {
+            return match self.start(queue, data.clone()).await {
+                Ok(Started::Item(item)) => {
+                    queue.state().is_not_empty();
+                    queue.changed.notify_waiters();
+                    self.hand_out(*item, queue, take.job).map(Some)
                 }
-            }
-            Err(Failed { error, .. }) => Err(explained(error)),
+                Ok(Started::Nothing) => self.had_nothing(queue, counts).await.map(|()| None),
+                Ok(Started::Unreadable(_)) => continue,
+                Err(Failed { error, doubtful: true }) => {
+                    self.look_for_lost_items(queue).await;
+                    match found()? {
+                        Some(item) => Ok(Some(item)),
+                        None => Err(error),
+                    }
+                }
+                Err(Failed { error, .. }) => Err(explained(error)),
+            };
         }
+        let message = format!("{MOST_UNREADABLE} items in a row were handed out that cannot be read");
+        Err(OrchestratorError::new(ErrorKind::Other, message))
     }
 
     /// Adds an item and starts it.
@@ -155,13 +172,17 @@ impl Inner {
                     item.reference == data.reference && item.specific_content == data.specific_content
                 });
                 let found = ours.and_then(|at| state.found.remove(at));
-                Some(found.ok_or(error)?)
+                Started::Item(Box::new(found.ok_or(error)?))
             }
             Err(Failed { error, .. }) => return Err(explained(error)),
         };
         match started {
-            Some(item) => self.hand_out(item, &queue, take.job),
-            None => Err(OrchestratorError::new(
+            Started::Item(item) => self.hand_out(*item, &queue, take.job),
+            Started::Unreadable(id) => Err(OrchestratorError::new(
+                ErrorKind::Other,
+                format!("item {id} was added and started, and cannot be read"),
+            )),
+            Started::Nothing => Err(OrchestratorError::new(
                 ErrorKind::Unauthorized,
                 format!("the item was not started: {TRAP}"),
             )),
@@ -169,11 +190,7 @@ impl Inner {
     }
 
     /// StartTransaction. A lost answer leaves a suspicion.
-    async fn start(
-        &self,
-        queue: &Arc<Queue>,
-        data: TransactionDataDto,
-    ) -> Result<Option<QueueItemDto>, Failed> {
+    async fn start(&self, queue: &Arc<Queue>, data: TransactionDataDto) -> Result<Started, Failed> {
         let _nobody_looks = queue.taking.read().await;
         let sent = Instant::now();
         let under_way = UnderWay { queue: Some(queue.clone()), since: sent };
@@ -182,19 +199,28 @@ impl Inner {
             if answer.status == reqwest::StatusCode::NO_CONTENT {
                 Some(None)
             } else {
-                answer.json::<QueueItemDto>().map(Some)
+                Read::of(answer).map(Some)
             }
         });
-        let answer = answer.await;
-        if !matches!(answer, Err(Failed { doubtful: true, .. })) {
+        let started = match answer.await {
+            Ok(None) => Ok(Started::Nothing),
+            Ok(Some(Read::Whole(item))) => Ok(Started::Item(item)),
+            Ok(Some(Read::NumberAlone(id, why))) => match self.settle_unreadable(queue, id, &why).await {
+                Ok(Settled::Item(item)) => Ok(Started::Item(item)),
+                Ok(Settled::Failed) => Ok(Started::Unreadable(id)),
+                Err(failed) => Err(failed),
+            },
+            Err(failed) => Err(failed),
+        };
+        if !matches!(started, Err(Failed { doubtful: true, .. })) {
             under_way.answered();
         }
-        if let Ok(Some(item)) = &answer {
+        if let Ok(Started::Item(item)) = &started {
             // While nobody looks: from here on it is known.
             self.book().expect(item.id);
             self.learn_from(item, sent);
         }
-        answer
+        started
     }
 
     /// Gives an item that the server handed out a claim.
@@ -267,8 +293,8 @@ impl Inner {
         );
         let call =
             Call::get("GetQueueItems", "/odata/QueueItems").query("$filter", wanted).query("$top", "1");
-        let page: Collection<serde_json::Value> = self.http.json(call).await?;
-        Ok(page.value.into_iter().find_map(|row| serde_json::from_value(row).ok()))
+        let rows = self.http.call(call, |answer| json::rows(&answer.body)).await?;
+        Ok(rows.iter().find_map(|row| json::answer(row.as_bytes()).ok()))
     }
 
     /// Whether this caller is handed items at all. It is proved on an item that waits: what is New before and after a
@@ -292,11 +318,12 @@ impl Inner {
         for _ in 0..2 {
             let data = TransactionDataDto::take(&queue.name, self.robot_key.as_deref(), None);
             match self.start(queue, data).await {
-                Ok(None) => {}
-                Ok(Some(item)) => {
-                    queue.state().found.push_back(item);
+                Ok(Started::Nothing) => {}
+                Ok(Started::Item(item)) => {
+                    queue.state().found.push_back(*item);
                     return Ok(());
                 }
+                Ok(Started::Unreadable(_)) => return Ok(()),
                 // The robots will see.
                 Err(Failed { error, doubtful }) if doubtful || error.is_temporary() => return Ok(()),
                 Err(Failed { error, .. }) => return Err(explained(error)),

@@ -13,8 +13,9 @@ mod token;
 
 use std::cmp::Ordering;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::served::Object;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
@@ -117,27 +118,42 @@ impl Options {
     /// # Errors
     ///
     /// Code 1000 for a property that the objects do not have, or that is compared with what it cannot be.
-    pub(crate) fn page(&self, mut list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
+    pub(crate) fn page(&self, list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
+        let (page, count) = self.page_of(list, limit, |object| object)?;
+        let page: Result<Vec<Value>, Refusal> =
+            page.into_iter().map(|object| self.selected(object)).collect();
+        Ok((page?, count))
+    }
+
+    /// The page of a list of anything that is an object to look at, with all its properties.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub(crate) fn page_of<T>(
+        &self,
+        mut list: Vec<T>,
+        limit: usize,
+        object: impl Fn(&T) -> &Value,
+    ) -> Result<(Vec<T>, Option<u64>), Refusal> {
         let top = self.page_size(limit)?;
         if let Some(filter) = self.filter.clone().map(Expression::with_folded_names) {
             let mut kept = Vec::with_capacity(list.len());
-            for object in list {
-                if filter.holds(&object)? {
-                    kept.push(object);
+            for one in list {
+                if filter.holds(object(&one))? {
+                    kept.push(one);
                 }
             }
             list = kept;
         }
         if let Some(first) = list.first() {
             for order in &self.order {
-                property(first, &order.property)?;
+                property(object(first), &order.property)?;
             }
         }
-        list.sort_by(|a, b| self.compare(a, b));
+        list.sort_by(|a, b| self.compare(object(a), object(b)));
         let count = self.count.then_some(list.len() as u64);
-        let page = list.into_iter().skip(self.skip).take(top);
-        let page: Result<Vec<Value>, Refusal> = page.map(|object| self.selected(object)).collect();
-        Ok((page?, count))
+        Ok((list.into_iter().skip(self.skip).take(top).collect(), count))
     }
 
     fn compare(&self, a: &Value, b: &Value) -> Ordering {
@@ -169,20 +185,43 @@ impl Options {
     ///
     /// Code 1000 for a property that it does not have.
     pub(crate) fn selected(&self, object: Value) -> Result<Value, Refusal> {
-        if self.select.is_empty() || self.select.iter().any(|name| name == "*") {
-            return Ok(object);
-        }
         let Value::Object(mut members) = object else { return Ok(object) };
-        let mut kept = Map::new();
-        for name in self.select.iter().chain(&self.expand) {
-            let key = members.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned();
-            match key {
-                Some(key) => kept.extend(members.remove_entry(&key)),
-                None if kept.keys().any(|key| key.eq_ignore_ascii_case(name)) => {}
-                None => return Err(unknown_property(name)),
+        if let Some(kept) = self.names_selected(|| members.keys().map(String::as_str))? {
+            members.retain(|name, _| kept.contains(name));
+        }
+        Ok(Value::Object(members))
+    }
+
+    /// The same of an object whose values are JSON text.
+    ///
+    /// # Errors
+    ///
+    /// As [`selected`](Self::selected).
+    pub(crate) fn selected_of(&self, object: Object) -> Result<Object, Refusal> {
+        let kept = self.names_selected(|| object.names())?;
+        Ok(match kept {
+            Some(kept) => object.with_only(&kept),
+            None => object,
+        })
+    }
+
+    /// The names of the properties that are asked for, each once; `None` for all.
+    fn names_selected<'a, I: Iterator<Item = &'a str>>(
+        &self,
+        names: impl Fn() -> I,
+    ) -> Result<Option<Vec<String>>, Refusal> {
+        if self.select.is_empty() || self.select.iter().any(|name| name == "*") {
+            return Ok(None);
+        }
+        let mut kept: Vec<String> = Vec::new();
+        for wanted in self.select.iter().chain(&self.expand) {
+            let known = names().find(|name| name.eq_ignore_ascii_case(wanted));
+            let known = known.ok_or_else(|| unknown_property(wanted))?;
+            if !kept.iter().any(|name| name == known) {
+                kept.push(known.to_owned());
             }
         }
-        Ok(Value::Object(kept))
+        Ok(Some(kept))
     }
 }
 

@@ -98,6 +98,8 @@ struct Script {
     seen: Vec<Seen>,
     fired: usize,
     versions: Option<&'static str>,
+    replaced: Vec<(&'static str, &'static str)>,
+    cut: Option<(&'static str, &'static [u8])>,
 }
 
 /// A running server; it ends with this value.
@@ -137,6 +139,16 @@ impl Scripted {
     /// What the header `api-supported-versions` says from now on.
     pub fn versions(&self, versions: Option<&'static str>) {
         self.shared.script.lock().unwrap().versions = versions;
+    }
+
+    /// Puts something else in place of a text in every answer: what the world, whose items are `Value`s, cannot hold.
+    pub fn replace(&self, text: &'static str, with: &'static str) {
+        self.shared.script.lock().unwrap().replaced.push((text, with));
+    }
+
+    /// Puts bytes that may be no text in place of a text, in every answer without a fault.
+    pub fn cut_bytes(&self, text: &'static str, bytes: &'static [u8]) {
+        self.shared.script.lock().unwrap().cut = Some((text, bytes));
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
@@ -193,13 +205,27 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         script.fired += usize::from(planned.is_some());
         (planned, script.versions)
     };
-    let answered = if fault.as_ref().is_none_or(Fault::is_done) {
+    let mut answered = if fault.as_ref().is_none_or(Fault::is_done) {
         shared.world.lock().unwrap().answer(&seen)
     } else {
         world::Answer::empty(200)
     };
+    for (text, with) in shared.script.lock().unwrap().replaced.iter() {
+        answered.body = answered.body.replace(text, with);
+    }
     let mut response = match fault {
-        None => plain(answered),
+        None => {
+            let cut = shared.script.lock().unwrap().cut;
+            let body = cut.map(|(text, bytes)| {
+                let parts: Vec<&[u8]> = answered.body.split(text).map(str::as_bytes).collect();
+                parts.join(bytes)
+            });
+            let mut response = plain(answered);
+            if let Some(body) = body {
+                *response.body_mut() = Body::from(body);
+            }
+            response
+        }
         Some(Fault::Slow) => {
             tokio::time::sleep(Duration::from_millis(60)).await;
             plain(answered)

@@ -1,0 +1,306 @@
+//! JSON text: escapes that stand for no character, the members of an object, and numbers with all their digits.
+//!
+//! SpecificContent, Output and Analytics are kept as JSON text. A number in them stays as it was written: JSON sets no
+//! limit on digits, while `serde_json::Value` holds a number in 64 bits. So content goes from text to text here, and
+//! becomes a `Value` only where no digit is lost.
+
+mod number;
+mod read;
+#[cfg(feature = "cli")]
+mod scalar;
+mod write;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+pub(crate) use number::is_same as is_same_number;
+#[cfg(feature = "json-schema")]
+pub(crate) use read::rounded;
+pub(crate) use read::{parse, to_value};
+#[cfg(feature = "cli")]
+pub(crate) use scalar::Scalar;
+pub(crate) use write::{Written, written};
+
+/// The text with U+FFFD for each escape that is half a surrogate pair, as in a text that was cut within an emoji. Such
+/// an escape stands for no character, and no JSON reader of Rust takes it. Nothing moves: both forms have six bytes.
+pub(crate) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
+    let mut mended = Cow::Borrowed(json);
+    let mut at = 0;
+    while let Some(found) = json[at..].iter().position(|byte| *byte == b'\\') {
+        at += found;
+        at += match code_unit(json, at) {
+            Some(0xD800..=0xDBFF) if matches!(code_unit(json, at + 6), Some(0xDC00..=0xDFFF)) => 12,
+            Some(0xD800..=0xDFFF) => {
+                mended.to_mut()[at + 2..at + 6].copy_from_slice(b"fffd");
+                6
+            }
+            Some(_) => 6,
+            None => 2, // the byte behind the backslash belongs to it
+        };
+        at = at.min(json.len());
+    }
+    mended
+}
+
+/// The same for a text.
+pub(crate) fn mended_text(json: &str) -> Cow<'_, str> {
+    match mended(json.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(json),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+/// The UTF-16 code unit of an escape `\uXXXX`.
+fn code_unit(json: &[u8], at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |unit, digit| {
+        let value = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(value).ok()?)
+    })
+}
+
+/// The members of a JSON object in the order of their names, with their values as they were written.
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    list: Vec<(Cow<'a, str>, &'a RawValue)>,
+    twice: Option<String>,
+}
+
+impl<'a> Members<'a> {
+    /// Reads an object. Of members with one name the last one counts; see [`twice`](Self::twice).
+    ///
+    /// # Errors
+    ///
+    /// When the text is no JSON object.
+    pub(crate) fn read(json: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// A name that more than one member has.
+    pub(crate) fn twice(&self) -> Option<&str> {
+        self.twice.as_deref()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.list.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let at = self.list.binary_search_by(|(known, _)| known.as_ref().cmp(name)).ok()?;
+        Some(self.list[at].1)
+    }
+
+    /// Leaves out the members with other names.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.list.retain(|(name, _)| keep(name));
+    }
+
+    /// Gives members other values, where there are any.
+    pub(crate) fn replace(&mut self, other: impl Fn(&str, &'a RawValue) -> Option<&'a RawValue>) {
+        for (name, value) in &mut self.list {
+            *value = other(name, value).unwrap_or(value);
+        }
+    }
+
+    /// The object as we write it: no spaces between members, and no escapes that are not needed.
+    pub(crate) fn to_json(&self) -> String {
+        let size: usize = self.list.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum();
+        let mut json = String::with_capacity(size + 2);
+        json.push('{');
+        for (name, value) in self.iter() {
+            if json.len() > 1 {
+                json.push(',');
+            }
+            push_text(&mut json, name);
+            json.push(':');
+            push_value(&mut json, value);
+        }
+        json.push('}');
+        json
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::with_capacity(map.size_hint().unwrap_or(8));
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    list.push((name, value));
+                }
+                Ok(list)
+            }
+        }
+        let mut list = deserializer.deserialize_map(Reader)?;
+        list.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let twice = list.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0.to_string());
+        if twice.is_some() {
+            list.dedup_by(|later, first| {
+                let same = later.0 == first.0;
+                if same {
+                    first.1 = later.1;
+                }
+                same
+            });
+        }
+        Ok(Self { list, twice })
+    }
+}
+
+/// What a JSON value is, by its first character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    Boolean,
+    Number,
+    Text,
+    Array,
+    Object,
+}
+
+impl Kind {
+    /// The kind of a value; of a text that is no JSON, whatever it begins like.
+    pub(crate) fn of(json: &str) -> Self {
+        match json.trim_start().as_bytes().first() {
+            Some(b'n') | None => Self::Null,
+            Some(b't' | b'f') => Self::Boolean,
+            Some(b'"') => Self::Text,
+            Some(b'[') => Self::Array,
+            Some(b'{') => Self::Object,
+            Some(_) => Self::Number,
+        }
+    }
+
+    pub(crate) fn is_scalar(self) -> bool {
+        !matches!(self, Self::Array | Self::Object)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Boolean => "a boolean",
+            Self::Number => "a number",
+            Self::Text => "a text",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        })
+    }
+}
+
+/// Appends a text in quotes.
+pub(crate) fn push_text(json: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        json.push_str(&serde_json::Value::from(text).to_string());
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
+}
+
+/// Appends a value: a text with the escapes that are needed, anything else as it was written.
+pub(crate) fn push_value(json: &mut String, value: &RawValue) {
+    let value = value.get();
+    match text_of(value).filter(|_| value.contains('\\')) {
+        Some(text) => push_text(json, &text),
+        None => json.push_str(value),
+    }
+}
+
+/// The text that a JSON value is, if it is one.
+pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
+    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str(&mended_text(value)).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
+}
+
+/// How deep objects and arrays are in each other, at most.
+pub(crate) fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut rest = json.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = match first {
+            b'"' => behind_text(behind),
+            _ => behind,
+        };
+        match first {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// What stands behind a text whose first quote has been passed.
+pub(crate) fn behind_text(mut rest: &[u8]) -> &[u8] {
+    loop {
+        rest = match rest {
+            [] => return rest,
+            [b'"', behind @ ..] => return behind,
+            [b'\\', _, behind @ ..] | [_, behind @ ..] => behind,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
+        for (cut, whole) in [
+            (r#""cut \ud83d""#, "cut \u{fffd}"),
+            (r#""\uDE00 low""#, "\u{fffd} low"),
+            (r#""\ud83d\u0041""#, "\u{fffd}A"),
+            (r#""\ud83d\n""#, "\u{fffd}\n"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}😀"),
+            (r#""\ud83d\ude00\ude00""#, "😀\u{fffd}"),
+            (r#""\\ud83d""#, "\\ud83d"),
+            (r#""\\\ud83d""#, "\\\u{fffd}"),
+        ] {
+            let mended = mended(cut.as_bytes());
+            assert_eq!(serde_json::from_slice::<String>(&mended).unwrap(), whole, "{cut}");
+            assert_eq!(mended.len(), cut.len());
+        }
+        for kept in
+            [r#""plain""#, r#""\ud83d\ude00""#, r#""\ud8"#, r#""\u"#, "\\", r#""\uzzzz""#, r#""\u+d83""#]
+        {
+            assert!(matches!(mended(kept.as_bytes()), Cow::Borrowed(_)), "{kept}");
+        }
+    }
+
+    #[test]
+    fn members_are_in_order_and_keep_their_text() {
+        let members = Members::read(r#"{ "b" : 1.50, "a\u0020x":"\u00e9\n", "c": [ 1 ] }"#).unwrap();
+        assert_eq!(members.to_json(), r#"{"a x":"é\n","b":1.50,"c":[ 1 ]}"#);
+        assert_eq!((members.get("b").unwrap().get(), members.twice()), ("1.50", None));
+        let twice = Members::read(r#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!((twice.twice(), twice.to_json().as_str()), (Some("a"), r#"{"a":3,"b":2}"#));
+        for bad in ["[1]", "{", "7", r#"{"a":NaN}"#, "{} {}"] {
+            assert!(Members::read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_texts() {
+        for (json, expected) in [("1", 0), ("{}", 1), (r#"{"a":[{"b":"[[{\"["}]}"#, 3), (r#""\"#, 0)] {
+            assert_eq!(depth(json), expected, "{json}");
+        }
+    }
+}

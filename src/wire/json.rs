@@ -1,0 +1,229 @@
+//! The one reader of the API's JSON. Every body that a server reads goes through [`request`], and every answer that a
+//! client reads through [`answer`].
+//!
+//! Both take a byte order mark, and U+FFFD in place of half a surrogate pair. An answer may hold bytes that are no UTF-8:
+//! they become U+FFFD too, because whoever asked cannot have them sent anew. A request that does is refused, and its
+//! members have their names in any case: clients write them as their language does.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::Collection;
+
+#[cfg(feature = "server")]
+use crate::model::json::{Kind, Members};
+use crate::model::json::{behind_text, mended};
+
+/// Reads the body of a request.
+///
+/// # Errors
+///
+/// Where it is no JSON, or not of this shape.
+#[cfg(feature = "server")]
+pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let body = mended(without_mark(body));
+    let mut reader = serde_json::Deserializer::from_slice(&body);
+    let read = T::deserialize(super::any_case::AnyCase(&mut reader))?;
+    reader.end()?;
+    Ok(read)
+}
+
+/// The text of a body, for a look at its [`Part`]s.
+#[cfg(feature = "server")]
+pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
+    match mended(without_mark(body)) {
+        Cow::Borrowed(body) => String::from_utf8_lossy(body),
+        Cow::Owned(body) => Cow::Owned(String::from_utf8_lossy(&body).into_owned()),
+    }
+}
+
+/// A part of a JSON text, of which nothing is read but what it is made of. What cannot be read has no parts.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a>(pub(crate) &'a str);
+
+#[cfg(feature = "server")]
+impl<'a> Part<'a> {
+    pub(crate) fn is_array(self) -> bool {
+        Kind::of(self.0) == Kind::Array
+    }
+
+    /// The members of an object.
+    pub(crate) fn members(self) -> Vec<(String, Part<'a>)> {
+        let members = Members::read(self.0);
+        let members =
+            members.iter().flat_map(|members| members.iter().map(|(name, part)| (name.to_owned(), part)));
+        members.map(|(name, part)| (name, Part(part.get()))).collect()
+    }
+
+    /// The elements of an array.
+    pub(crate) fn elements(self) -> Vec<Part<'a>> {
+        let elements: Vec<&'a RawValue> = serde_json::from_str(self.0).unwrap_or_default();
+        elements.into_iter().map(|part| Part(part.get())).collect()
+    }
+}
+
+/// Reads the body of an answer.
+///
+/// # Errors
+///
+/// Where it is no JSON, or not of this shape.
+pub(crate) fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let body = mended(without_mark(body));
+    serde_json::from_slice(&body).or_else(|error| match String::from_utf8_lossy(&body) {
+        Cow::Owned(lossy) => serde_json::from_str(&lossy),
+        Cow::Borrowed(_) => Err(error),
+    })
+}
+
+/// Some editors and servers begin a text with it.
+pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// The rows of a page, each by itself: one that cannot be read takes no other one with it. `None` for what is no page.
+pub(crate) fn rows(page: &[u8]) -> Option<Vec<Box<str>>> {
+    if let Ok(page) = answer::<Collection<Box<RawValue>>>(page) {
+        return Some(page.value.into_iter().map(Into::into).collect());
+    }
+    // Something in it is no JSON. Brackets and quotes still tell where a row ends.
+    let page = String::from_utf8_lossy(without_mark(page));
+    let begin = page.find("\"value\"")? + "\"value\"".len();
+    let list = page[begin..].trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
+    let (mut rows, mut depth, mut start) = (Vec::new(), 0_usize, 0);
+    let mut rest = list.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let at = list.len() - rest.len();
+        rest = behind;
+        match first {
+            b'"' => rest = behind_text(behind),
+            b'{' | b'[' => {
+                if depth == 0 {
+                    start = at;
+                }
+                depth += 1;
+            }
+            b']' if depth == 0 => return Some(rows),
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    rows.push(list.get(start..=at)?.into());
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The number of the entity that an answer is about, although the answer cannot be read: the member `Id` of the outermost
+/// object. It may be cut off anywhere else.
+pub(crate) fn id_in(answer: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Entity {
+        id: i64,
+    }
+    if let Ok(Entity { id }) = self::answer(answer) {
+        return Some(id);
+    }
+    let (mut depth, mut rest) = (0_usize, without_mark(answer));
+    loop {
+        rest = match rest {
+            [] => return None,
+            [b'{' | b'[', behind @ ..] => {
+                depth += 1;
+                behind
+            }
+            [b'}' | b']', behind @ ..] => {
+                depth = depth.checked_sub(1)?;
+                behind
+            }
+            [b'"', behind @ ..] => {
+                if depth == 1
+                    && let Some(value) = behind.strip_prefix(b"Id\"")
+                    && let Some(id) = whole_number(value)
+                {
+                    return Some(id);
+                }
+                behind_text(behind)
+            }
+            [_, behind @ ..] => behind,
+        };
+    }
+}
+
+/// The number behind a colon. What ends with the answer may have lost digits.
+fn whole_number(json: &[u8]) -> Option<i64> {
+    let json = json.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let end = json.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&json[..end]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_whatever_its_texts_were_cut_to() {
+        let read = |body: &[u8]| answer::<Value>(body);
+        assert_eq!(read(b"\xef\xbb\xbf{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
+        assert_eq!(read(b"{\"cut \\udc00\":1}").unwrap()["cut \u{fffd}"], 1);
+        assert_eq!(read(b"{\"a\":\"cut \xf0\x9f\"}").unwrap()["a"], "cut \u{fffd}");
+        assert!(read(b"{\"a\":\xf0\x9f}").is_err() && read(b"{").is_err());
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_request_is_no_guess() {
+        let read = |body: &[u8]| request::<Value>(body);
+        assert_eq!(read(b"\xef\xbb\xbf{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
+        for bad in [&b"{\"a\":\"cut \xf0\x9f\"}"[..], b"{} {}", b"{", b""] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn one_row_that_cannot_be_read_takes_no_other_one_with_it() {
+        let all = |page: &str| {
+            rows(page.as_bytes()).map(|rows| rows.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let whole = r#"{"@odata.context":"c","@odata.count":2,"value":[{"Id":1,"a":1e400}, {"Id":2,"a":"cut \ud83d"}]}"#;
+        assert_eq!(all(whole).unwrap(), [r#"{"Id":1,"a":1e400}"#, r#"{"Id":2,"a":"cut \ufffd"}"#]);
+        let broken = r#"{"@odata.context":"c","value" : [ {"Id":1,"a":"\x"},{"Id":2,"a":["]}",{}]},{"Id":3,"a":NaN} ],"x":1}"#;
+        assert_eq!(
+            all(broken).unwrap(),
+            [r#"{"Id":1,"a":"\x"}"#, r#"{"Id":2,"a":["]}",{}]}"#, r#"{"Id":3,"a":NaN}"#]
+        );
+        assert_eq!(all(r#"{"value":[]}"#), Some(Vec::new()));
+        for no_page in ["", "<html>", r#"{"value":[{"Id":1}"#, r#"{"value":7}"#, r#"{"value":[}"#, "[]"] {
+            assert_eq!(all(no_page), None, "{no_page}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_what_cannot_be_read_is_found() {
+        for (found, json) in [
+            (Some(7), r#"{"Key":5,"Id":7}"#),
+            (Some(7), r#"{"SpecificContent":{"Id":1,"a":"\x"},"Id" : 7,"Key":"#),
+            (Some(7), r#"{"a":"\"Id\":1","Id":7,"#),
+            (Some(7), "{\"a\":\"\u{1}\",\"Id\":7 ,\"b\":NaN}"),
+            (None, r#"{"a":"\x","Id":7"#),
+            (None, r#"{"a":"\x","Id":-7}"#),
+            (None, r#"{"a":"\x","Id":"7"}"#),
+            (None, r#"{"a":{"Id":7}}"#),
+            (None, r#"[{"Id":7}"#),
+            (None, "<html>\"Id\":7,"),
+            (None, "}{\"Id\":7,"),
+            (None, ""),
+        ] {
+            assert_eq!(id_in(json.as_bytes()), found, "{json}");
+        }
+        assert_eq!(id_in(b"{\"a\":\"\xff\\x\",\"Id\":7}"), Some(7));
+    }
+}

@@ -1,0 +1,267 @@
+//! What is in bodies comes back as it was written: texts that were cut, numbers with many digits. And names of members
+//! have any case.
+
+use performer::server::Server;
+use serde_json::{Map, Value, json};
+
+use crate::{Api, Got, bad};
+
+const DIGITS: &str = r#"{"amount":1234567890123456.78,"e":1E5,"huge":1e400,"iban":100000000000000000000000000001,"x":1.50,"z":-0}"#;
+const OTHER: &str = r#"{"iban":100000000000000000000000000002,"tiny":1e-400}"#;
+
+impl Api {
+    /// A call with a body as it is written here, in the folder Shared.
+    pub(crate) async fn raw(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Got {
+        let request =
+            self.request(method, path).bearer_auth(&self.token).header("X-UIPATH-FolderPath", "Shared");
+        self.send(request.header("content-type", "application/json").body(body.into())).await
+    }
+
+    async fn add_raw(&self, content: &str) -> i64 {
+        let body = format!(r#"{{"itemData":{{"Name":"Invoices","SpecificContent":{content}}}}}"#);
+        let added = self.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", body).await;
+        assert_eq!(added.status, 201, "{}", added.text);
+        id_in(&added)
+    }
+
+    async fn start_raw(&self, data: &str) -> Got {
+        let body = format!(r#"{{"transactionData":{{"Name":"Invoices"{data}}}}}"#);
+        self.raw("POST", "/odata/Queues/UiPathODataSvc.StartTransaction", body).await
+    }
+}
+
+/// The number of an item, by the text: a `Value` may not hold what is in it.
+fn id_in(got: &Got) -> i64 {
+    let (_, behind) = got.text.split_once("\"Id\":").unwrap_or_else(|| panic!("{}", got.text));
+    behind.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+fn has(got: &Got, part: &str) {
+    assert!(got.status < 300 && got.text.contains(part), "{part} is not in {} {}", got.status, got.text);
+}
+
+#[tokio::test]
+async fn numbers_come_back_as_they_were_written_from_every_way_in() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 1})).await;
+    let content = format!("\"SpecificContent\":{DIGITS}");
+    let data = format!("\"SpecificData\":{}", json!(format!("{{\"DynamicProperties\":{DIGITS}}}")));
+    let added = api.add_raw(DIGITS).await;
+    for path in [
+        format!("/odata/QueueItems({added})"),
+        format!("/odata/QueueItems({added})?$select=SpecificContent,SpecificData,Id"),
+        format!("/odata/QueueItems({added})/UiPath.Server.Configuration.OData.GetItemLastRetry"),
+        format!("/odata/QueueItems({added})/UiPathODataSvc.GetItemProcessingHistory"),
+        format!(
+            "/odata/QueueItems({added})/UiPathODataSvc.GetItemProcessingHistory?$select=SpecificContent,SpecificData"
+        ),
+        "/odata/QueueItems".to_owned(),
+        "/odata/QueueItems?$select=SpecificContent,SpecificData".to_owned(),
+        "/odata/QueueItems?$expand=QueueDefinition,Robot&$orderby=Id desc".to_owned(),
+    ] {
+        let got = api.get(&path).await;
+        has(&got, &content);
+        has(&got, &data);
+    }
+    let taken = api.start_raw("").await;
+    has(&taken, &content);
+    let result =
+        format!(r#"{{"transactionResult":{{"IsSuccessful":true,"Output":{DIGITS},"Analytics":{OTHER}}}}}"#);
+    let path = format!("/odata/Queues({added})/UiPathODataSvc.SetTransactionResult");
+    assert_eq!(api.raw("POST", &path, result).await.status, 200);
+    let done = api.get(&format!("/odata/QueueItems({added})")).await;
+    has(&done, &format!("\"Output\":{DIGITS}"));
+    has(&done, &format!("\"Analytics\":{OTHER}"));
+
+    // A new one, started at once; a retry of it has the same.
+    let started = api.start_raw(&format!(",\"SpecificContent\":{OTHER}")).await;
+    has(&started, &format!("\"SpecificContent\":{OTHER}"));
+    let failed = r#"{"transactionResult":{"IsSuccessful":false,"ProcessingException":{"Reason":"r"}}}"#;
+    let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", id_in(&started));
+    assert_eq!(api.raw("POST", &path, failed).await.status, 200);
+    has(&api.start_raw("").await, &format!("\"SpecificContent\":{OTHER}"));
+
+    let bulk = format!(
+        r#"{{"queueName":"Invoices","commitType":"AllOrNothing","queueItems":[{{"Reference":"b","SpecificContent":{DIGITS}}}]}}"#
+    );
+    let bulk = api.raw("POST", "/odata/Queues/UiPathODataSvc.BulkAddQueueItems", bulk).await;
+    has(&bulk, "\"Success\":true");
+    let list = api.get("/odata/QueueItems?$filter=Reference eq 'b'").await;
+    has(&list, &content);
+    let path = format!("/odata/QueueItems({})", id_in(&list));
+    let edited = api.raw("PUT", &path, format!("{{\"SpecificContent\":{OTHER}}}"));
+    assert_eq!(edited.await.status, 200);
+    has(
+        &api.get("/odata/QueueItems?$filter=Reference eq 'b'").await,
+        &format!("\"SpecificContent\":{OTHER}"),
+    );
+}
+
+#[tokio::test]
+async fn what_would_change_silently_is_refused_with_its_name() {
+    let api = Api::start().await;
+    let schema = json!({"type": "object", "properties": {"amount": {"type": "number"}}}).to_string();
+    api.queue(&json!({"Name": "Invoices", "SpecificDataJsonSchema": schema})).await;
+    for (content, part) in [
+        (r#"{"amount":1,"b":2,"amount":3}"#, "\"amount\""),
+        (r#"{"amount":1e400}"#, "\"amount\""),
+        (r#"{"amount":[1]}"#, "\"amount\""),
+        (r#"{"amount":NaN}"#, "line 1 column"),
+        (r#"{"amount":Infinity}"#, "line 1 column"),
+        (r#"{"amount":007}"#, "line 1 column"),
+    ] {
+        let body = format!(r#"{{"itemData":{{"Name":"Invoices","SpecificContent":{content}}}}}"#);
+        let got = api.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", body).await;
+        assert!(got.status == 400 && got.is_an_error(), "{content}: {} {}", got.status, got.text);
+        assert!(got.body["message"].as_str().unwrap().contains(part), "{content}: {}", got.text);
+    }
+    api.add_raw(r#"{"amount":1234567890123456.78}"#).await;
+}
+
+/// Half of a surrogate pair wherever a text may be, in a name and in a value: read, and U+FFFD in its place.
+#[tokio::test]
+async fn half_a_character_is_read_wherever_it_is() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let added = api.add_raw(r#"{"cut \ud83d":"a\udc00b","pair":"\ud83d\ude00","high":"\ud83dx"}"#).await;
+    let item = api.get(&format!("/odata/QueueItems({added})")).await.body;
+    let content = json!({"cut \u{fffd}": "a\u{fffd}b", "pair": "😀", "high": "\u{fffd}x"});
+    assert_eq!(item["SpecificContent"], content);
+    assert_eq!(
+        serde_json::from_str::<Value>(item["SpecificData"].as_str().unwrap()).unwrap()["DynamicProperties"],
+        content
+    );
+    assert_eq!(api.start_raw("").await.status, 200);
+    let path = format!("/odata/QueueItems({added})/UiPathODataSvc.SetTransactionProgress");
+    assert_eq!(api.raw("POST", &path, r#"{"progress":"cut \ud83d"}"#).await.status, 200);
+    let result = r#"{"transactionResult":{"IsSuccessful":false,"\ud83d":1,"ProcessingException":{"Reason":"cut \ud83d",
+        "Details":"\ude00","Type":"BusinessException"},"Output":{"o\ud83d":"\ud83d"}}}"#;
+    let path = format!("/odata/Queues({added})/UiPathODataSvc.SetTransactionResult");
+    assert_eq!(api.raw("POST", &path, result).await.status, 200);
+    let item = api.get(&format!("/odata/QueueItems({added})")).await.body;
+    assert_eq!((&item["Status"], &item["Progress"]), (&json!("Failed"), &json!("cut \u{fffd}")));
+    assert_eq!(item["ProcessingException"]["Reason"], "cut \u{fffd}");
+    assert_eq!(item["Output"], json!({"o\u{fffd}": "\u{fffd}"}));
+    let comment = format!(r#"{{"Text":"\ud83d","QueueItemId":{added}}}"#);
+    assert_eq!(api.raw("POST", "/odata/QueueItemComments", comment).await.body["Text"], "\u{fffd}");
+    // Every other body too: what is right stays right when a text in it was cut.
+    for (name, method, path, _) in Server::routes() {
+        let Some(right) = bad::right(&name) else { continue };
+        let mut body = right.clone();
+        body["unknown \u{fffd}"] = json!("cut \u{fffd}");
+        let body = body.to_string().replace('\u{fffd}', r"\ud83d");
+        let (api, other) = (bad::prepared().await, bad::prepared().await);
+        let (got, expected) = (api.raw(&method, &path, body).await, other.call(&method, &path, &right).await);
+        assert_eq!((got.status, got.code()), (expected.status, expected.code()), "{name}: {}", got.text);
+    }
+    // Bytes that are no text are no such thing: what the caller meant is not known.
+    let latin = b"{\"itemData\":{\"Name\":\"Invoices\",\"Reference\":\"M\xfcller\"}}".to_vec();
+    assert_eq!(api.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", latin).await.status, 400);
+}
+
+/// The body with other names, but for those in maps.
+fn renamed(body: &Value, rename: &impl Fn(&str) -> String) -> Value {
+    let is_map = |name: &str| ["SpecificContent", "Output", "Analytics"].contains(&name);
+    match body {
+        Value::Object(members) => Value::Object(
+            members
+                .iter()
+                .map(|(name, member)| {
+                    let member = if is_map(name) { member.clone() } else { renamed(member, rename) };
+                    (rename(name), member)
+                })
+                .collect::<Map<_, _>>(),
+        ),
+        Value::Array(list) => list.iter().map(|value| renamed(value, rename)).collect(),
+        other => other.clone(),
+    }
+}
+
+fn turned(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    let is_small = first.chars().all(char::is_lowercase);
+    (if is_small { first.to_uppercase() } else { first.to_lowercase() }) + rest
+}
+
+/// Every body of every route, with its names in other cases, does what it does with the documented ones.
+#[tokio::test]
+async fn names_of_members_have_any_case() {
+    let mut cases = 0;
+    for (name, method, path, _) in Server::routes() {
+        let Some(right) = bad::right(&name) else { continue };
+        let plain = bad::prepared().await;
+        let expected = plain.call(&method, &path, &right).await;
+        let after = bad::everything(&plain).await;
+        let renames: [(&str, &dyn Fn(&str) -> String); 3] =
+            [("small", &str::to_lowercase), ("capital", &str::to_uppercase), ("turned", &turned)];
+        for (case, rename) in renames {
+            let other = bad::prepared().await;
+            let got = other.call(&method, &path, &renamed(&right, &rename)).await;
+            assert_eq!(
+                (got.status, got.code()),
+                (expected.status, expected.code()),
+                "{name} {case}: {}",
+                got.text
+            );
+            assert_eq!(
+                bad::comparable(&bad::everything(&other).await),
+                bad::comparable(&after),
+                "{name} {case}"
+            );
+            cases += 1;
+        }
+        // Twice, in two cases: which one counts is not guessed.
+        let mut twice = right.to_string();
+        let first = right.as_object().unwrap().keys().next().unwrap();
+        twice.insert_str(1, &format!("{:?}:{},", turned(first), right[first]));
+        let got = plain.raw(&method, &path, twice).await;
+        assert_eq!(got.status, 400, "{name}: {}", got.text);
+        assert!(got.text.contains("duplicate field"), "{name}: {}", got.text);
+    }
+    assert!(cases > 60, "{cases}");
+}
+
+#[tokio::test]
+async fn names_in_content_output_and_analytics_stay_as_they_are() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let own = r#"{"Name":1,"name":2,"REFERENCE":"x","isSuccessful":false}"#;
+    let body = format!(r#"{{"itemdata":{{"name":"Invoices","specificContent":{own}}}}}"#);
+    let added = api.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", body).await;
+    let own: Value = serde_json::from_str(own).unwrap();
+    assert_eq!((added.status, &added.body["SpecificContent"]), (201, &own), "{}", added.text);
+    let id = &added.body["Id"];
+    let taken = api.raw(
+        "POST",
+        "/odata/Queues/UiPathODataSvc.StartTransaction",
+        r#"{"TransactionData":{"name":"invoices"}}"#,
+    );
+    assert_eq!(taken.await.body["Id"], *id);
+    let result = json!({"transactionresult": {"issuccessful": true, "output": own, "ANALYTICS": own}});
+    let path = format!("/odata/Queues({id})/UiPathODataSvc.SetTransactionResult");
+    assert_eq!(api.post(&path, &result).await.status, 200);
+    let item = api.get(&format!("/odata/QueueItems({id})")).await.body;
+    assert_eq!((&item["Status"], &item["Output"], &item["Analytics"]), (&json!("Successful"), &own, &own));
+    // An edit with nothing in place of the content takes it away, in any case.
+    assert_eq!(
+        api.call("PUT", &format!("/odata/QueueItems({id})"), &json!({"specificcontent": null})).await.status,
+        200
+    );
+    assert_eq!(api.get(&format!("/odata/QueueItems({id})")).await.body["SpecificContent"], json!({}));
+}
+
+#[tokio::test]
+async fn strict_servers_refuse_unknown_names_and_not_another_case() {
+    let api = Api::start_as(|server| server.strict(true)).await;
+    api.queue(&json!({"name": "Invoices", "tags": [{"name": "t"}]})).await;
+    let path = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+    for (body, status) in [
+        (r#"{"itemdata":{"name":"Invoices","specificcontent":{"anything":1e400,"cut":"\ud83d"}}}"#, 201),
+        (r#"{"itemData":{"Name":"Invoices","DueDate@odata.type":"x"}}"#, 201),
+        (r#"{"itemData":{"Name":"Invoices","Nam":1}}"#, 400),
+        (r#"{"itemData":{"Name":"Invoices"},"more":{}}"#, 400),
+    ] {
+        let got = api.raw("POST", path, body).await;
+        assert_eq!(got.status, status, "{body}: {}", got.text);
+    }
+}
