@@ -4,7 +4,6 @@
 //! the process lives, it beats.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;

@@ -219,8 +219,9 @@ mod tests {
             assert_eq!(content, map(json!({"n": 1})));
             let item = fields.item(content, Priorities::Api).unwrap();
             assert_eq!((item.reference.as_deref(), item.priority), (Some("R-1"), Priority::Low));
-            assert_eq!(item.due_date, Some("2026-09-01T00:00:00Z".parse().unwrap()));
-            assert_eq!(item.defer_date, Some("2026-08-01T12:30:00Z".parse().unwrap()));
+            let at = |text: &str| Some(text.parse::<jiff::Timestamp>().unwrap().into());
+            assert_eq!(item.due_date, at("2026-09-01T00:00:00Z"));
+            assert_eq!(item.defer_date, at("2026-08-01T12:30:00Z"));
         }
     }
 
