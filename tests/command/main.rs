@@ -4,6 +4,9 @@ mod clients;
 mod crash;
 mod files;
 mod fleet;
+#[expect(unreachable_pub, reason = "other tests share it")]
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod served;
 
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -156,7 +156,8 @@ impl Columns {
         let (cells, columns) = (record.cells.len(), self.columns.len());
         let is_over = |cell: &String| !cell.trim().is_empty();
         if cells < columns || record.cells.iter().skip(columns).any(is_over) {
-            return Err(format!("the row has {cells} cells, and there are {columns} columns"));
+            let s = if cells == 1 { "" } else { "s" };
+            return Err(format!("the row has {cells} cell{s}, and there are {columns} columns"));
         }
         Ok(())
     }
@@ -377,7 +378,7 @@ mod tests {
         assert!(problem(&["a", "Net.amount"]).contains("\"Net.amount\" contains '.'"));
         assert!(problem(&["Deadline", "DueDate"]).contains("same field"));
         let columns = Columns::new(&record(&["a", "b"]), &Named::default(), &Types::default(), None).unwrap();
-        assert!(columns.row(&record(&["1"])).unwrap_err().contains("1 cells, and there are 2 columns"));
+        assert!(columns.row(&record(&["1"])).unwrap_err().contains("1 cell, and there are 2 columns"));
         assert!(columns.row(&record(&["1", "2", "3"])).is_err());
         assert!(columns.row(&record(&["1", "2", " "])).is_ok(), "nothing is lost");
     }

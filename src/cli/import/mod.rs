@@ -34,7 +34,7 @@ use self::check::{Checked, Refused, check};
 use self::columns::{Columns, Types};
 use self::csv::Records;
 use self::fields::{Field, Named};
-use self::resume::{CALL, Earlier, Marks};
+use self::resume::{CALL, Earlier, Identity, Marks};
 use self::rows::{Content, Layout};
 use self::source::Source;
 use super::Place;
@@ -157,14 +157,14 @@ impl Import {
                 refused.count()
             )));
         }
-        let mut marks = Marks::new(source.name(), &checked.digest);
+        let read = format!("{} {} {}", checked.digest, source.encoding(), layout.named());
+        let file = Identity { name: source.name().to_owned(), rows: read };
+        let mut marks = Marks::new(&file);
         let mut done = resume::Done::default();
         if self.resume {
             bar.set_message("looking for what was added");
             let earlier = Earlier { orchestrator: &*orchestrator, queue: &queue.name };
-            let found =
-                earlier.find(source.name(), &checked.digest, checked.rows, self.all_or_nothing).await?;
-            match found {
+            match earlier.find(&file, checked.rows, self.all_or_nothing).await? {
                 Some(found) => (marks, done) = found,
                 None => bar.suspend(|| {
                     output::remark(format!(
@@ -311,7 +311,10 @@ impl Adding<'_> {
         let mut call: Vec<(u64, NewQueueItem)> = Vec::new();
         let mut rows = layout.rows(source, refused.bar())?;
         let mut row = 0;
-        while let Some(next) = rows.next()? {
+        let changed = |sum: Sum| {
+            Problem::failed(format!("the file was changed while it was read; {} items were added", sum.added))
+        };
+        while let Some(next) = rows.next().map_err(|_| changed(sum))? {
             if let Content::Item(mut item) = next.content
                 && !checked.refused.contains(&row)
             {
@@ -328,10 +331,7 @@ impl Adding<'_> {
             }
         }
         if rows.digest() != checked.digest {
-            return Err(Problem::failed(format!(
-                "the file was changed while it was read; {} items were added",
-                sum.added
-            )));
+            return Err(changed(sum));
         }
         self.call(&mut call, &mut sum, refused).await?;
         Ok(sum)

@@ -5,11 +5,10 @@
 //! answered. So what an import that broke off has done is: all calls before the last one that left something, and of that one the
 //! rows whose marks are there. Rows of earlier calls are never added again, even when their items were removed since.
 //!
-//! What this cannot know: an item without its mark (an Orchestrator of 2020 or older keeps none), and an import whose items were all
-//! removed.
+//! What this cannot know: an item without its mark (an Orchestrator of 2020 or older keeps none, and answers an error when it is
+//! asked for one); an import whose items were all removed; and an import that begins to go on twice at the same moment.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::Duration;
 
 use super::super::output::Problem;
@@ -50,20 +49,38 @@ impl Done {
     }
 }
 
-/// The part of a mark that names a file, and the part that names its bytes.
-fn of_file(name: &str, digest: &str) -> (String, String) {
-    let named = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    let named: String = named.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("import:{named}");
-    let bytes = format!("{name}{}", &digest[..digest.len().min(16)]);
-    (name, bytes)
+/// What tells the rows of a file from those of any other.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// The name of the file.
+    pub(super) name: String,
+    /// The digest of its bytes, and how they were made rows: read otherwise, its rows may be others.
+    pub(super) rows: String,
+}
+
+impl Identity {
+    /// What marks of items of a file with this name begin with.
+    fn of_name(&self) -> String {
+        format!("import:{}", digits_of(&self.name, 4))
+    }
+
+    /// What marks of items of these rows begin with.
+    fn of_rows(&self) -> String {
+        format!("{}{}", self.of_name(), digits_of(&self.rows, 8))
+    }
+}
+
+/// The hexadecimal digits of the first bytes of a digest.
+fn digits_of(text: &str, bytes: usize) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Marks {
     /// Those of an import that begins now.
-    pub(super) fn new(name: &str, digest: &str) -> Self {
+    pub(super) fn new(file: &Identity) -> Self {
         let now = SystemClock::new().now().as_millisecond().max(0);
-        Self(format!("{}{now:0TIME_DIGITS$x}", of_file(name, digest).1))
+        Self(format!("{}{now:0TIME_DIGITS$x}", file.of_rows()))
     }
 
     /// The mark of a row, counted from 0.
@@ -83,23 +100,21 @@ impl Earlier<'_> {
     ///
     /// # Errors
     ///
-    /// When the queue has items of a file with this name and with other bytes, because the file was changed then; when the import
+    /// When the queue has items of a file with this name and none of these rows, because the file was changed then; when the import
     /// still adds; when the back end cannot be asked.
     pub(super) async fn find(
         &self,
-        name: &str,
-        digest: &str,
+        file: &Identity,
         rows: u64,
         all_at_once: bool,
     ) -> Result<Option<(Marks, Done)>, Problem> {
-        let (of_name, of_bytes) = of_file(name, digest);
-        let Some(last) = self.last(&of_bytes).await? else {
-            if self.last(&of_name).await?.is_some() {
+        let Some(last) = self.last(&file.of_rows()).await? else {
+            if self.last(&file.of_name()).await?.is_some() {
                 return Err(Problem::failed(format!(
-                    "queue {:?} has items of a file {:?}, but of other contents: the file was changed since then, so what was \
-                     added of it is not known; nothing was added. A new file is imported without --resume",
-                    self.queue,
-                    Path::new(name)
+                    "queue {:?} has items of a file {:?} that had other contents, or was read with another --format, --encoding or \
+                     --delimiter: what was added of this one is not known; nothing was added. A new file is imported without \
+                     --resume",
+                    self.queue, file.name
                 )));
             }
             return Ok(None);
@@ -183,7 +198,8 @@ impl Earlier<'_> {
 
     /// The mark of an item, from a back end that finds items by their marks and does not hand the marks out: digit by digit.
     async fn spelled(&self, id: ItemId, start: &str) -> Result<String, Problem> {
-        let length = Marks::new("", "0123456789abcdef").of(0).len();
+        let nothing = Identity { name: String::new(), rows: String::new() };
+        let length = Marks::new(&nothing).of(0).len();
         let mut mark = start.to_owned();
         while mark.len() < length {
             let (mut least, mut over) = (0_u8, 16);
@@ -228,7 +244,9 @@ mod tests {
     use crate::model::queue::NewQueueDefinition;
     use crate::orchestrator::{CommitType, connect};
 
-    const DIGEST: &str = "0123456789abcdef0123456789abcdef";
+    fn file(name: &str, rows: &str) -> Identity {
+        Identity { name: name.to_owned(), rows: rows.to_owned() }
+    }
 
     async fn add(orchestrator: &dyn Administration, marks: &Marks, rows: impl Iterator<Item = u64>) {
         let item = |row| {
@@ -246,26 +264,26 @@ mod tests {
         let orchestrator = connect("memory:").await.unwrap();
         orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
         let earlier = Earlier { orchestrator: &*orchestrator, queue: "Q" };
-        let find = async |name: &str, digest: &str| earlier.find(name, digest, 2_500, false).await;
-        assert!(find("a.csv", DIGEST).await.unwrap().is_none());
+        let find = async |name: &str, rows: &str| earlier.find(&file(name, rows), 2_500, false).await;
+        assert!(find("a.csv", "some").await.unwrap().is_none());
 
         // An import of the same file before this one has nothing to do with it.
-        let before = Marks("import:".to_owned() + &Marks::new("a.csv", DIGEST).0[7..31] + "00000000001");
+        let before = Marks(file("a.csv", "some").of_rows() + "00000000001");
         add(&*orchestrator, &before, 0..2_500).await;
-        let marks = Marks::new("a.csv", DIGEST);
+        let marks = Marks::new(&file("a.csv", "some"));
         // Row 7 was refused, or is gone; of the last call rows are missing because a server added some of it.
         add(&*orchestrator, &marks, (0..1_000).filter(|row| *row != 7)).await;
         add(&*orchestrator, &marks, (2_000..2_100).filter(|row| row % 10 != 3)).await;
-        let (found, done) = find("a.csv", DIGEST).await.unwrap().unwrap();
+        let (found, done) = find("a.csv", "some").await.unwrap().unwrap();
         assert_eq!(found, marks);
         for row in 0..2_500 {
             let expected = row < 2_000 || row < 2_100 && row % 10 != 3;
             assert_eq!(done.has(row), expected, "{row}");
         }
-        assert!(find("b.csv", DIGEST).await.unwrap().is_none());
-        let changed = find("a.csv", "ff").await.unwrap_err();
+        assert!(find("b.csv", "some").await.unwrap().is_none());
+        let changed = find("a.csv", "others").await.unwrap_err();
         assert!(changed.to_string().contains("other contents"), "{changed}");
-        let all = earlier.find("a.csv", DIGEST, 2_500, true).await.unwrap().unwrap();
+        let all = earlier.find(&file("a.csv", "some"), 2_500, true).await.unwrap().unwrap();
         assert!((0..2_500).all(|row| all.1.has(row)), "all was added in one transaction, or nothing");
     }
 
@@ -273,7 +291,7 @@ mod tests {
     async fn a_mark_is_found_where_it_is_not_handed_out() {
         let orchestrator = connect("memory:").await.unwrap();
         orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
-        let marks = Marks::new("a.csv", DIGEST);
+        let marks = Marks::new(&file("a.csv", "some"));
         add(&*orchestrator, &marks, [0, 4_711].into_iter()).await;
         let earlier = Earlier { orchestrator: &*orchestrator, queue: "Q" };
         let all = ItemFilter { queue: Some("Q".to_owned()), ..ItemFilter::default() };

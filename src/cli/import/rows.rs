@@ -41,6 +41,17 @@ pub(super) enum Rows<'a> {
 }
 
 impl Layout {
+    /// What decides which rows a file has.
+    pub(super) fn named(&self) -> String {
+        match self {
+            Self::Csv { dialect: Dialect { delimiter, quotes, has_sep_line }, .. } => {
+                format!("csv {delimiter} {quotes} {has_sep_line}")
+            }
+            Self::Lines(_) => "jsonl".to_owned(),
+            Self::Array(_) => "json".to_owned(),
+        }
+    }
+
     /// The rows of a file, from its beginning.
     ///
     /// # Errors
@@ -97,7 +108,10 @@ impl Rows<'_> {
     }
 }
 
-fn of_json(named: &Named, row: serde_json::Map<String, serde_json::Value>) -> Result<NewQueueItem, String> {
+fn of_json(
+    named: &Named,
+    row: serde_json::Map<String, serde_json::Value>,
+) -> Result<NewQueueItem, String> {
     let (content, fields) = named.take(row)?;
     if named.needs_reference() && !fields.has_reference() {
         return Err("the row has no reference".to_owned());

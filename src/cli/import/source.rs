@@ -94,6 +94,11 @@ impl Source {
         &self.name
     }
 
+    /// The name of its encoding.
+    pub(super) fn encoding(&self) -> &'static str {
+        self.encoding.name()
+    }
+
     /// How many bytes it has.
     pub(super) fn size(&self) -> u64 {
         self.size
@@ -259,7 +264,7 @@ impl Lines<'_> {
             && let Some(at) = self.text[before..].find(|c| ('\u{80}'..='\u{9f}').contains(&c))
         {
             // The standard decodes bytes that these encodings do not assign to control characters nobody writes.
-            let byte = self.text[before + at..].chars().next().map_or(0, |c| u32::from(c));
+            let byte = self.text[before + at..].chars().next().map_or(0, u32::from);
             self.text.truncate(before + at);
             self.broken = Some(self.undecodable(&format!("the byte {byte:02X} is")));
         }
