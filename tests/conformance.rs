@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use performer::model::content::Output;
 use performer::model::history::EventAction;
 use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
-use performer::model::query::{self, Comparison, Condition, Field, Order, TextMatch, Value};
+use performer::model::query::{self, Case, Comparison, Condition, Field, Order, TextMatch, Value};
 use performer::model::result::{Outcome, TransactionResult};
 use performer::model::review::{ItemVersion, Person};
 use performer::orchestrator::{Report, Take, Taken};
@@ -1282,8 +1282,8 @@ async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
     for number in 0..12_u8 {
         let mut item = NewQueueItem::new(json!({ "n": number }));
         if number % 3 > 0 {
-            item =
-                item.reference(format!("{}-{}", if number % 2 == 0 { "INV" } else { "Überw" }, number % 5));
+            let name = ["INV", "Überw", "ØRSTED", "İßΣς"][usize::from(number % 4)];
+            item = item.reference(format!("{name}-{}", number % 5));
         }
         if number % 4 == 0 {
             item = item.due_date(f.after(60 * u64::from(number)));
@@ -1330,14 +1330,38 @@ fn any_condition(random: &mut fastrand::Rng, items: &[QueueItem], depth: u32) ->
         7 | 8 => Condition::All(inner(random)),
         9 => Condition::Any(inner(random)),
         5 => {
-            let texts = ["", "INV", "-1", "Überw-", "Ü", "x'; DROP TABLE item; --", "%", "inv"];
+            let texts = [
+                "",
+                "INV",
+                "-1",
+                "Überw-",
+                "Ü",
+                "x'; DROP TABLE item; --",
+                "%",
+                "inv",
+                "ørsted-",
+                "ßσ",
+                "İ",
+                "i",
+                "Σ",
+                "SS",
+            ];
             let matching = [TextMatch::Contains, TextMatch::StartsWith, TextMatch::EndsWith];
             let field = if random.bool() { Field::Reference } else { Field::Progress };
             let text = (*random.choice(&texts).unwrap()).to_owned();
             let matching = *random.choice(&matching).unwrap();
             match random.u32(..4) {
-                0 => Condition::LowerText(field, matching, text.to_ascii_lowercase()),
-                1 => Condition::LowerCompare(field, Comparison::GreaterOrEqual, text.to_ascii_lowercase()),
+                0 => {
+                    let case = *random.choice(&[Case::Lower, Case::Upper]).unwrap();
+                    Condition::CaseText(field, case, matching, case.of(&text))
+                }
+                1 => {
+                    let case = *random.choice(&[Case::Lower, Case::Upper]).unwrap();
+                    let comparison =
+                        *random.choice(&[Comparison::Equal, Comparison::GreaterOrEqual]).unwrap();
+                    let text = if random.bool() { case.of(&text) } else { text };
+                    Condition::CaseCompare(field, case, comparison, text)
+                }
                 _ => Condition::Text(field, matching, text),
             }
         }

@@ -109,10 +109,42 @@ pub enum Condition {
     Compare(Field, Comparison, Value),
     /// A text in a field.
     Text(Field, TextMatch, String),
-    /// A text field whose letters of ASCII are made small, compared with a text that has no capitals of ASCII.
-    LowerCompare(Field, Comparison, String),
+    /// A text field in one case, compared with a text.
+    CaseCompare(Field, Case, Comparison, String),
     /// A text in such a field.
-    LowerText(Field, TextMatch, String),
+    CaseText(Field, Case, TextMatch, String),
+}
+
+/// What is done to the letters of a text before it is compared.
+///
+/// Letter by letter, by the simple mappings of Unicode, so that every store answers alike: `Σ` becomes `σ` wherever it
+/// stands, `İ` becomes `i`, and a letter whose other case is several letters stays as it is (`ß`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Case {
+    /// Small letters.
+    Lower,
+    /// Capitals.
+    Upper,
+}
+
+impl Case {
+    /// The text in this case. It has as many letters as before.
+    pub fn of(self, text: &str) -> String {
+        text.chars().map(|letter| self.of_letter(letter)).collect()
+    }
+
+    /// The letter in this case.
+    pub fn of_letter(self, letter: char) -> char {
+        fn only(mut letters: impl Iterator<Item = char>) -> Option<char> {
+            letters.next().filter(|_| letters.next().is_none())
+        }
+        let mapped = match (self, letter) {
+            (Self::Lower, '\u{130}') => Some('i'),
+            (Self::Lower, _) => only(letter.to_lowercase()),
+            (Self::Upper, _) => only(letter.to_uppercase()),
+        };
+        mapped.unwrap_or(letter)
+    }
 }
 
 /// What a list is sorted by.
@@ -270,10 +302,10 @@ impl Field {
 }
 
 impl Value {
-    /// The value with its letters of ASCII made small.
-    fn lowered(self) -> Self {
+    /// The value in one case, if it is a text.
+    fn in_case(self, case: Case) -> Self {
         match self {
-            Self::Text(text) => Self::Text(text.to_ascii_lowercase()),
+            Self::Text(text) => Self::Text(case.of(&text)),
             other => other,
         }
     }
@@ -363,11 +395,13 @@ impl Condition {
             Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(item)),
             Self::Not(condition) => !condition.holds(item),
             Self::Compare(field, comparison, value) => comparison.holds(&field.of(item), value),
-            Self::LowerCompare(field, comparison, text) => {
-                comparison.holds(&field.of(item).lowered(), &Value::Text(text.clone()))
+            Self::CaseCompare(field, case, comparison, text) => {
+                comparison.holds(&field.of(item).in_case(*case), &Value::Text(text.clone()))
             }
             Self::Text(field, matching, wanted) => matching.holds(&field.of(item), wanted),
-            Self::LowerText(field, matching, wanted) => matching.holds(&field.of(item).lowered(), wanted),
+            Self::CaseText(field, case, matching, wanted) => {
+                matching.holds(&field.of(item).in_case(*case), wanted)
+            }
         }
     }
 }
@@ -433,6 +467,21 @@ mod tests {
         let twice = Condition::All(vec![is(Field::Status, 0), is(Field::Status, 1)]);
         assert_eq!(twice.split(), (None, Some(vec![Status::New]), Some(is(Field::Status, 1))));
         assert_eq!(Condition::Any(Vec::new()).split().2, Some(Condition::Any(Vec::new())));
+    }
+
+    #[test]
+    fn letters_change_their_case_one_by_one() {
+        for (text, lower, upper) in [
+            ("INV-1", "inv-1", "INV-1"),
+            ("Ørsted", "ørsted", "ØRSTED"),
+            ("İstanbul ı", "istanbul ı", "İSTANBUL I"),
+            ("Straße", "straße", "STRAßE"),
+            ("ΟΔΟΣ", "οδοσ", "ΟΔΟΣ"),
+            ("οδος", "οδος", "ΟΔΟΣ"),
+            ("Ⴀ Ж 𐐀 ﬁ", "ⴀ ж 𐐨 ﬁ", "Ⴀ Ж 𐐀 ﬁ"),
+        ] {
+            assert_eq!((Case::Lower.of(text).as_str(), Case::Upper.of(text).as_str()), (lower, upper));
+        }
     }
 
     #[test]

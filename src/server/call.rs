@@ -18,7 +18,7 @@ use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
 use crate::orchestrator::local::Local;
 use crate::wire::json;
-use crate::wire::odata::{Links, Options};
+use crate::wire::odata::{Links, Options, Set};
 use crate::wire::served::{self, Object, ServedCollection};
 
 /// A call that has passed the door.
@@ -204,9 +204,9 @@ impl Call {
     }
 
     /// The page of a list of objects that the call asks for.
-    pub(super) fn page(&self, of: &str, list: Vec<Value>) -> Result<Answer, Failure> {
-        let (value, count) = self.options()?.page(list, MOST_ROWS)?;
-        self.collection(of, value, count)
+    pub(super) fn page(&self, set: &Set, list: Vec<Value>) -> Result<Answer, Failure> {
+        let (value, count) = self.options()?.page(set, list, MOST_ROWS)?;
+        self.collection(set.name, value, count)
     }
 
     pub(super) fn collection<T: Serialize>(

@@ -13,6 +13,7 @@ use crate::model::directory::{Change, Folder, Role, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::wire::asked::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
+use crate::wire::odata::set;
 use crate::wire::served;
 
 type Reply = Result<Answer, Failure>;
@@ -58,7 +59,10 @@ fn all_seen(call: &Call) -> Result<Vec<&Folder>, Failure> {
 
 pub(super) async fn list(call: &Call) -> Reply {
     let directory = call.directory()?;
-    call.page(ENTITY, all_seen(call)?.into_iter().map(|folder| served::folder(directory, folder)).collect())
+    call.page(
+        &set::FOLDERS,
+        all_seen(call)?.into_iter().map(|folder| served::folder(directory, folder)).collect(),
+    )
 }
 
 pub(super) async fn get(call: &Call) -> Reply {
@@ -196,7 +200,7 @@ pub(super) async fn users(call: &Call) -> Reply {
         let roles: Vec<&Role> = own.into_iter().flatten().filter_map(|role| directory.role(*role)).collect();
         Some(served::user_of_folder(id, user, &roles, own.is_none()))
     };
-    call.page("UserRoles", directory.users().filter_map(shown).collect())
+    call.page(&set::USERS_OF_FOLDERS, directory.users().filter_map(shown).collect())
 }
 
 /// The folders of the caller, as pages of the old kind (`/api`): `skip`, `take` and `searchText`.

@@ -15,6 +15,7 @@ use crate::model::directory::User;
 use crate::model::item::{ItemEdit, ItemFilter, PAGE_LIMIT, Page, QueueItem};
 use crate::model::key::{FolderId, ItemId, ItemKey, QueueId};
 use crate::model::permission::{Action, Area, Permission};
+use crate::model::query;
 use crate::model::queue::QueueDefinition;
 use crate::model::review::FailedItems;
 use crate::model::status::ReviewStatus;
@@ -23,7 +24,7 @@ use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query};
 use crate::wire::Scalars;
 use crate::wire::asked::{BulkRequest, SaysContent};
-use crate::wire::odata::{self, Options};
+use crate::wire::odata::{self, Options, set};
 use crate::wire::served::{self, Around, Object, ServedItem, ServedQueue};
 use crate::wire::transaction::{QueueItemDataDto, known};
 
@@ -36,13 +37,7 @@ const EXPANDABLE: [&str; 3] = ["Robot", "ReviewerUser", "QueueDefinition"];
 pub(super) async fn list(call: &Call) -> Reply {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
-    let mut filter = ItemFilter::default();
-    if let Some(expression) = &options.filter {
-        // Names of queues are only needed where somebody asks for them.
-        let queues = queues::of_call(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
-        filter.condition = Some(odata::condition(expression, &call.links(queues)?)?);
-    }
-    filter.order = odata::order(&options.order)?;
+    let filter = asked(call, &options).await?;
     let page = Page { skip: options.skip, top: options.page_size(PAGE_LIMIT)?, descending: false };
     let query =
         Query::ItemsOf { folders: call.all_folders(), filter: Box::new(filter), page, count: options.count };
@@ -61,6 +56,17 @@ pub(super) async fn list(call: &Call) -> Reply {
         selected.push(options.selected_of(object(item)?)?);
     }
     call.collection(ENTITY, selected, count)
+}
+
+/// Which items are asked for, and in which order.
+async fn asked(call: &Call, options: &Options) -> Result<ItemFilter, Failure> {
+    let mut filter = ItemFilter { order: odata::order(&options.order)?, ..ItemFilter::default() };
+    if let Some(expression) = &options.filter {
+        // Names of queues are only needed where somebody asks for them.
+        let queues = queues::of_call(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
+        filter.condition = Some(odata::condition(expression, &call.links(queues)?)?);
+    }
+    Ok(filter)
 }
 
 /// Items with what is asked to be expanded, and the keys of the attempts before them.
@@ -189,16 +195,15 @@ async fn last_of(call: &Call, id: ItemId) -> Reply {
 pub(super) async fn history(call: &Call) -> Reply {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
-    let chain = call.store()?.processing_history(ItemId(call.id()?)).await?;
-    let shown = shown(call, &options, &chain, false).await?;
-    let mut rows = Vec::with_capacity(shown.len());
-    for item in &shown {
-        let object = object(item)?;
-        rows.push((object.to_value(), object));
-    }
-    let (page, count) = options.page_of(rows, PAGE_LIMIT, |(value, _)| value)?;
-    let rows: Result<Vec<Object>, _> =
-        page.into_iter().map(|(_, object)| options.selected_of(object)).collect();
+    let (filter, top) = (asked(call, &options).await?, options.page_size(PAGE_LIMIT)?);
+    let mut chain = call.store()?.processing_history(ItemId(call.id()?)).await?;
+    chain.retain(|item| filter.condition.as_ref().is_none_or(|condition| condition.holds(item)));
+    chain.sort_by(|a, b| query::compare(&filter.order, a, b));
+    let count = options.count.then_some(chain.len() as u64);
+    let page: Vec<QueueItem> = chain.into_iter().skip(options.skip).take(top).collect();
+    let shown = shown(call, &options, &page, false).await?;
+    let rows: Result<Vec<Object>, Failure> =
+        shown.iter().map(|item| Ok(options.selected_of(object(item)?)?)).collect();
     call.collection(ENTITY, rows?, count)
 }
 
@@ -270,7 +275,7 @@ fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
 pub(super) async fn reviewers(call: &Call) -> Reply {
     let (directory, folder) = (call.directory()?, call.folder()?);
     let may = directory.users().filter(|user| may_review(call, user, folder));
-    call.page("SimpleUserDto", may.map(|user| served::simple_user(directory, user)).collect())
+    call.page(&set::REVIEWERS, may.map(|user| served::simple_user(directory, user)).collect())
 }
 
 /// All folders of a call, for those who go through everything.

@@ -15,7 +15,7 @@ use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Answer as Stored, Query};
 use crate::wire::asked::CommentRequest;
-use crate::wire::odata::{Expression, Literal};
+use crate::wire::odata::{Expression, Literal, set};
 use crate::wire::{leased, served};
 
 type Reply = Result<Answer, Failure>;
@@ -57,7 +57,7 @@ pub(super) async fn list_comments(call: &Call) -> Reply {
             expect_answer!(call.server.store.read(query).await, Comments)?
         }
     };
-    call.page(COMMENTS, comments.iter().map(served::comment).collect())
+    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
 }
 
 pub(super) async fn get_comment(call: &Call) -> Reply {
@@ -87,17 +87,21 @@ pub(super) async fn delete_comment(call: &Call) -> Reply {
 pub(super) async fn comments_history(call: &Call) -> Reply {
     let id = ItemId(call.argument_as("queueItemId")?);
     let comments = call.store()?.comments(id).await?;
-    call.page(COMMENTS, comments.iter().map(served::comment).collect())
+    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
 }
 
 /// The item that a filter is about, if it says so: comments and events are kept by item.
 fn item_of_filter(call: &Call) -> Result<Option<ItemId>, Failure> {
     fn find(expression: &Expression) -> Option<ItemId> {
         match expression {
-            Expression::Compare(operand, Comparison::Equal, Literal::Number(id))
+            Expression::Compare(operand, Comparison::Equal, wanted)
                 if operand.path.eq_ignore_ascii_case("QueueItemId") =>
             {
-                Some(ItemId(*id))
+                match wanted {
+                    Literal::Number(id) => Some(ItemId(*id)),
+                    Literal::Text(text) => text.trim().parse().ok().map(ItemId),
+                    _ => None,
+                }
             }
             Expression::All(parts) => parts.iter().find_map(find),
             _ => None,
@@ -131,7 +135,7 @@ pub(super) async fn list_events(call: &Call) -> Reply {
             Err(error) if error.is_not_found() => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        return call.page(EVENTS, events);
+        return call.page(&set::EVENTS, events);
     }
     if options.filter.is_some() || !options.order.is_empty() || options.count {
         return Err(Failure::invalid(
@@ -184,5 +188,5 @@ pub(super) async fn events_history(call: &Call) -> Reply {
     for item in call.store()?.processing_history(id).await? {
         events.extend(events_of(call, &item).await?);
     }
-    call.page(EVENTS, events)
+    call.page(&set::EVENTS, events)
 }

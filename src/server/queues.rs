@@ -14,6 +14,7 @@ use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
 use crate::wire::asked::{QueueRequest, ShareRequest};
+use crate::wire::odata::set;
 use crate::wire::served::{self, ServedQueue};
 
 type Reply = Result<Answer, Failure>;
@@ -59,7 +60,7 @@ fn listed(call: &Call, queues: &[QueueDefinition]) -> Result<Vec<Value>, Failure
 
 pub(super) async fn list(call: &Call) -> Reply {
     let queues = of_call(call).await?;
-    call.page(ENTITY, listed(call, &queues)?)
+    call.page(&set::QUEUES, listed(call, &queues)?)
 }
 
 pub(super) async fn get(call: &Call) -> Reply {
@@ -125,7 +126,7 @@ pub(super) async fn list_with_retention(call: &Call) -> Reply {
     let queues = of_call(call).await?;
     let rows =
         queues.iter().map(|queue| served::queue_with_retention(queue, shown_in(call, queue))).collect();
-    call.page(ENTITY, rows)
+    call.page(&set::QUEUES_WITH_RETENTION, rows)
 }
 
 pub(super) async fn schema(call: &Call) -> Reply {
@@ -198,7 +199,7 @@ pub(super) async fn across_folders(call: &Call) -> Reply {
         let folder = found.unwrap_or(FolderId::SHARED);
         json!(ServedQueue::new(queue, folder, Some(&directory.full_name(folder))))
     };
-    call.page(ENTITY, queues.iter().map(show).collect())
+    call.page(&set::QUEUES, queues.iter().map(show).collect())
 }
 
 /// Needs the right to edit a queue where it is, and to make one where it is to be.

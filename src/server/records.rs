@@ -18,6 +18,7 @@ use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
 use crate::wire::Instant;
 use crate::wire::asked::{RetentionRequest, days_of};
+use crate::wire::odata::set;
 use crate::wire::queue::RetentionType;
 use crate::wire::served;
 use crate::wire::transaction::known;
@@ -62,7 +63,7 @@ pub(super) async fn processing_status(call: &Call) -> Reply {
         let statistics = statistics(call, &queue).await?;
         rows.push(served::processing_status(&queue, &statistics, &ended));
     }
-    call.page("QueueProcessingStatuses", rows)
+    call.page(&set::STATUSES_OF_QUEUES, rows)
 }
 
 /// The last hour by minutes, the last day by hours, or more days by days.
@@ -94,7 +95,7 @@ pub(super) async fn last_days(call: &Call) -> Reply {
         let at = Timestamp::from_second(stretch * minutes * 60).unwrap_or(Timestamp::UNIX_EPOCH);
         served::processing_record(&queue, &statistics, &ended, Instant(at), report)
     };
-    call.page("QueueProcessingRecords", stretches.into_iter().map(record).collect())
+    call.page(&set::RECORDS, stretches.into_iter().map(record).collect())
 }
 
 // Retention
@@ -104,7 +105,7 @@ pub(super) async fn list_retention(call: &Call) -> Reply {
     let both = |queue: &QueueDefinition| {
         RetentionType::ALL.iter().map(|kind| served::retention(queue, *kind)).collect::<Vec<Value>>()
     };
-    call.page("QueueRetention", queues.iter().flat_map(both).collect())
+    call.page(&set::RETENTION, queues.iter().flat_map(both).collect())
 }
 
 fn kind_of(call: &Call) -> Result<RetentionType, Failure> {

@@ -15,6 +15,7 @@ use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::model::user::UserType;
 use crate::wire::asked::{AssignRolesRequest, RoleRequest, UserRequest};
+use crate::wire::odata::set;
 use crate::wire::served;
 use crate::wire::transaction::known;
 
@@ -25,7 +26,7 @@ const ROLES: &str = "Roles";
 
 pub(super) async fn list(call: &Call) -> Reply {
     let directory = call.directory()?;
-    call.page(USERS, directory.users().map(|user| served::user(directory, user)).collect())
+    call.page(&set::USERS, directory.users().map(|user| served::user(directory, user)).collect())
 }
 
 /// Oneself, or anybody for whoever may see users.
@@ -168,7 +169,7 @@ pub(super) async fn assign_roles(call: &Call) -> Reply {
 // Roles
 
 pub(super) async fn list_roles(call: &Call) -> Reply {
-    call.page(ROLES, call.directory()?.roles().map(served::role).collect())
+    call.page(&set::ROLES, call.directory()?.roles().map(served::role).collect())
 }
 
 pub(super) async fn get_role(call: &Call) -> Reply {
@@ -230,7 +231,7 @@ pub(super) async fn delete_role(call: &Call) -> Reply {
 pub(super) async fn list_robots(call: &Call) -> Reply {
     let directory = call.directory()?;
     let robots: Vec<Value> = directory.robots().map(|robot| served::robot(robot, directory)).collect();
-    call.page("Robots", robots)
+    call.page(&set::ROBOTS, robots)
 }
 
 pub(super) async fn get_robot(call: &Call) -> Reply {

@@ -2,7 +2,7 @@
 
 use crate::model::item::{ItemFilter, ReferenceFilter};
 use crate::model::key::QueueId;
-use crate::model::query::{Comparison, Condition, Field, Order, TextMatch, Value};
+use crate::model::query::{Case, Comparison, Condition, Field, Order, TextMatch, Value};
 
 /// A text in quotes.
 pub(crate) fn quoted(text: &str) -> String {
@@ -55,11 +55,11 @@ fn condition(condition: &Condition) -> String {
         Condition::Text(field, matching, text) => {
             format!("{}({},{})", function(*matching), field.name(), quoted(text))
         }
-        Condition::LowerCompare(field, comparison, text) => {
-            format!("tolower({}) {} {}", field.name(), word(*comparison), quoted(text))
+        Condition::CaseCompare(field, case, comparison, text) => {
+            format!("{}({}) {} {}", in_case(*case), field.name(), word(*comparison), quoted(text))
         }
-        Condition::LowerText(field, matching, text) => {
-            format!("{}(tolower({}),{})", function(*matching), field.name(), quoted(text))
+        Condition::CaseText(field, case, matching, text) => {
+            format!("{}({}({}),{})", function(*matching), in_case(*case), field.name(), quoted(text))
         }
     }
 }
@@ -72,6 +72,13 @@ fn word(comparison: Comparison) -> &'static str {
         Comparison::LessOrEqual => "le",
         Comparison::Greater => "gt",
         Comparison::GreaterOrEqual => "ge",
+    }
+}
+
+fn in_case(case: Case) -> &'static str {
+    match case {
+        Case::Lower => "tolower",
+        Case::Upper => "toupper",
     }
 }
 

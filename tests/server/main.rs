@@ -10,6 +10,7 @@ mod bad;
 mod bodies;
 mod codes;
 mod faults;
+mod filters;
 mod leases;
 mod lists;
 mod login;

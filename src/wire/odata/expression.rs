@@ -9,7 +9,8 @@
 //! comparison = operand ( "eq" / "ne" / "lt" / "le" / "gt" / "ge" ) literal / literal (the same) operand
 //!            / operand "in" "(" literal *( "," literal ) ")"
 //! operand    = path / ( "tolower" / "toupper" ) "(" path ")"
-//! literal    = "null" / "true" / "false" / number / text / date / guid
+//! literal    = "null" / "true" / "false" / number / date / guid / text
+//! text       = a text in quotes / ( "tolower" / "toupper" ) "(" text ")"
 //! ```
 //!
 //! Keywords are read in any case. At most 100 comparisons, 16 levels of brackets, 100 values in a list.
@@ -23,7 +24,7 @@ use super::super::Instant;
 use super::token::{Token, is_path, tokens};
 use super::{invalid, property, quoted};
 use crate::model::Refusal;
-use crate::model::query::{Comparison, TextMatch};
+use crate::model::query::{Case, Comparison, TextMatch};
 
 /// The most comparisons in one filter (contract section 4.1).
 const MOST_EXPRESSIONS: usize = 100;
@@ -33,8 +34,16 @@ const DEEPEST: usize = 16;
 const MOST_VALUES: usize = 100;
 
 /// Properties that are names.
-const NAMES: [&str; 6] =
-    ["name", "displayname", "fullyqualifiedname", "username", "queuedefinitionname", "rolename"];
+const NAMES: [&str; 8] = [
+    "name",
+    "displayname",
+    "fullyqualifiedname",
+    "fullname",
+    "username",
+    "emailaddress",
+    "queuedefinitionname",
+    "organizationunitfullyqualifiedname",
+];
 
 /// A condition as somebody wrote it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,16 +60,16 @@ pub(crate) enum Expression {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operand {
     pub(crate) path: String,
-    pub(crate) case: Case,
+    pub(crate) letters: Letters,
 }
 
-/// What is done to the letters of a text (those of ASCII).
+/// What is done to the letters of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Case {
-    AsItIs,
-    Lower,
-    Upper,
-    /// A name: all letters of all scripts are small ones.
+pub(crate) enum Letters {
+    AsTheyAre,
+    /// Of `tolower` and `toupper`.
+    In(Case),
+    /// A name: compared as names of queues and folders are, whatever the case of their letters.
     Folded,
 }
 
@@ -91,40 +100,60 @@ impl Expression {
         }
     }
 
+    /// The same, with every comparison and every text that is looked for made anew.
+    ///
+    /// # Errors
+    ///
+    /// The first of `each`.
+    pub(super) fn rewritten(
+        self,
+        each: &mut dyn FnMut(Self) -> Result<Self, Refusal>,
+    ) -> Result<Self, Refusal> {
+        let mut all =
+            |parts: Vec<Self>| parts.into_iter().map(|part| part.rewritten(each)).collect::<Result<_, _>>();
+        match self {
+            Self::All(parts) => Ok(Self::All(all(parts)?)),
+            Self::Any(parts) => Ok(Self::Any(all(parts)?)),
+            Self::Not(part) => Ok(Self::Not(Box::new(part.rewritten(each)?))),
+            one => each(one),
+        }
+    }
+
     /// The same, but that names are compared whatever the case of their letters, as the vendor's database does.
     pub(crate) fn with_folded_names(self) -> Self {
         let fold = |operand: Operand| {
             let last = operand.path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-            let is_name = NAMES.contains(&last.as_str()) && operand.case == Case::AsItIs;
-            if is_name { Operand { case: Case::Folded, ..operand } } else { operand }
+            let is_name = NAMES.contains(&last.as_str());
+            if is_name { Operand { letters: Letters::Folded, ..operand } } else { operand }
         };
         let text = |operand: &Operand, text: String| {
-            if operand.case == Case::Folded { text.to_lowercase() } else { text }
+            if operand.letters == Letters::Folded { text.to_lowercase() } else { text }
         };
         let literal = |operand: &Operand, value: Literal| match value {
             Literal::Text(value) => Literal::Text(text(operand, value)),
             other => other,
         };
-        match self {
-            Self::All(parts) => Self::All(parts.into_iter().map(Self::with_folded_names).collect()),
-            Self::Any(parts) => Self::Any(parts.into_iter().map(Self::with_folded_names).collect()),
-            Self::Not(part) => Self::Not(Box::new(part.with_folded_names())),
-            Self::Compare(operand, comparison, value) => {
-                let operand = fold(operand);
-                let value = literal(&operand, value);
-                Self::Compare(operand, comparison, value)
-            }
-            Self::In(operand, values) => {
-                let operand = fold(operand);
-                let values = values.into_iter().map(|value| literal(&operand, value)).collect();
-                Self::In(operand, values)
-            }
-            Self::Text(operand, matching, wanted) => {
-                let operand = fold(operand);
-                let wanted = text(&operand, wanted);
-                Self::Text(operand, matching, wanted)
-            }
-        }
+        let folded = self.rewritten(&mut |one| {
+            Ok(match one {
+                Self::Compare(operand, comparison, value) => {
+                    let operand = fold(operand);
+                    let value = literal(&operand, value);
+                    Self::Compare(operand, comparison, value)
+                }
+                Self::In(operand, values) => {
+                    let operand = fold(operand);
+                    let values = values.into_iter().map(|value| literal(&operand, value)).collect();
+                    Self::In(operand, values)
+                }
+                Self::Text(operand, matching, wanted) => {
+                    let operand = fold(operand);
+                    let wanted = text(&operand, wanted);
+                    Self::Text(operand, matching, wanted)
+                }
+                other => other,
+            })
+        });
+        folded.unwrap_or_else(|_| unreachable!("nothing of this is refused"))
     }
 
     /// Whether it holds for a JSON object. Null equals null and nothing else.
@@ -159,7 +188,7 @@ impl Expression {
             }
             Self::Text(operand, matching, wanted) => match property(object, &operand.path)? {
                 Value::String(text) => {
-                    let text = operand.case.of(text);
+                    let text = operand.letters.of(text);
                     match matching {
                         TextMatch::Contains => text.contains(wanted.as_str()),
                         TextMatch::StartsWith => text.starts_with(wanted.as_str()),
@@ -173,12 +202,11 @@ impl Expression {
     }
 }
 
-impl Case {
+impl Letters {
     fn of(self, text: &str) -> String {
         match self {
-            Self::AsItIs => text.to_owned(),
-            Self::Lower => text.to_ascii_lowercase(),
-            Self::Upper => text.to_ascii_uppercase(),
+            Self::AsTheyAre => text.to_owned(),
+            Self::In(case) => case.of(text),
             Self::Folded => text.to_lowercase(),
         }
     }
@@ -202,7 +230,7 @@ fn compare(
         (Value::Number(value), Literal::Decimal(wanted)) => {
             value.as_f64().and_then(|value| value.partial_cmp(wanted))
         }
-        (Value::String(value), Literal::Text(wanted)) => Some(operand.case.of(value).as_str().cmp(wanted)),
+        (Value::String(value), Literal::Text(wanted)) => Some(operand.letters.of(value).as_str().cmp(wanted)),
         (Value::String(value), Literal::Time(wanted)) => match Instant::parse(value) {
             Some(value) => Some(value.cmp(wanted)),
             None => return Err(no_such_value(operand)),
@@ -322,26 +350,22 @@ impl Parser {
         {
             return self.text_match(matching);
         }
-        if let Some(literal) = literal(&first)? {
-            // The value first, as in 5 eq Id.
-            let comparison = self.comparison_word()?.ok_or_else(|| unexpected(&first))?;
-            let token = self.needed()?;
-            let operand = self.operand(&token)?;
-            return Ok(Expression::Compare(operand, mirrored(comparison), literal));
-        }
-        let operand = self.operand(&first)?;
-        match self.comparison_word()? {
-            Some(comparison) => {
-                let token = self.needed()?;
-                let literal = literal(&token)?.ok_or_else(|| unexpected(&token))?;
-                Ok(Expression::Compare(operand, comparison, literal))
+        let operand = match self.term(&first)? {
+            Term::Operand(operand) => operand,
+            Term::Literal(literal) => {
+                // The value first, as in 5 eq Id.
+                let comparison = self.comparison_word()?.ok_or_else(|| unexpected(&first))?;
+                let operand = self.needed_operand()?;
+                return Ok(Expression::Compare(operand, mirrored(comparison), literal));
             }
+        };
+        match self.comparison_word()? {
+            Some(comparison) => Ok(Expression::Compare(operand, comparison, self.needed_literal()?)),
             None => {
                 self.expect(&Token::Open)?;
                 let mut literals = Vec::new();
                 loop {
-                    let token = self.needed()?;
-                    literals.push(literal(&token)?.ok_or_else(|| unexpected(&token))?);
+                    literals.push(self.needed_literal()?);
                     if literals.len() > MOST_VALUES {
                         return Err(invalid(format!("a list has more than {MOST_VALUES} values")));
                     }
@@ -357,10 +381,9 @@ impl Parser {
 
     fn text_match(&mut self, matching: TextMatch) -> Result<Expression, Refusal> {
         self.expect(&Token::Open)?;
-        let token = self.needed()?;
-        let operand = self.operand(&token)?;
+        let operand = self.needed_operand()?;
         self.expect(&Token::Comma)?;
-        let Token::Text(None, text) = self.needed()? else {
+        let Literal::Text(text) = self.needed_literal()? else {
             return Err(invalid("a text in quotes is expected".to_owned()));
         };
         self.expect(&Token::Close)?;
@@ -393,27 +416,59 @@ impl Parser {
         }))
     }
 
-    fn operand(&mut self, token: &Token) -> Result<Operand, Refusal> {
-        let Token::Word(word) = token else { return Err(unexpected(token)) };
-        if self.peek() == Some(&Token::Open) {
+    fn needed_operand(&mut self) -> Result<Operand, Refusal> {
+        let token = self.needed()?;
+        match self.term(&token)? {
+            Term::Operand(operand) => Ok(operand),
+            Term::Literal(_) => Err(unexpected(&token)),
+        }
+    }
+
+    fn needed_literal(&mut self) -> Result<Literal, Refusal> {
+        let token = self.needed()?;
+        match self.term(&token)? {
+            Term::Literal(literal) => Ok(literal),
+            Term::Operand(_) => Err(unexpected(&token)),
+        }
+    }
+
+    /// A property or a value, and the function around it.
+    fn term(&mut self, token: &Token) -> Result<Term, Refusal> {
+        if let Token::Word(word) = token
+            && self.peek() == Some(&Token::Open)
+        {
             let case = match word.to_ascii_lowercase().as_str() {
                 "tolower" => Case::Lower,
                 "toupper" => Case::Upper,
                 _ => return Err(invalid(format!("there is no function {}", quoted(word)))),
             };
             self.at += 1;
-            let path = self.needed()?;
+            let inner = self.needed()?;
             self.expect(&Token::Close)?;
-            return match path {
-                Token::Word(path) if is_path(&path) => Ok(Operand { path, case }),
+            return match inner {
+                Token::Text(None, text) => Ok(Term::Literal(Literal::Text(case.of(&text)))),
+                Token::Word(path) if is_path(&path) => {
+                    Ok(Term::Operand(Operand { path, letters: Letters::In(case) }))
+                }
                 other => Err(unexpected(&other)),
             };
         }
-        if !is_path(word) {
-            return Err(unexpected(token));
+        if let Some(literal) = literal(token)? {
+            return Ok(Term::Literal(literal));
         }
-        Ok(Operand { path: word.clone(), case: Case::AsItIs })
+        match token {
+            Token::Word(word) if is_path(word) => {
+                Ok(Term::Operand(Operand { path: word.clone(), letters: Letters::AsTheyAre }))
+            }
+            _ => Err(unexpected(token)),
+        }
     }
+}
+
+/// What stands on one side of a comparison.
+enum Term {
+    Operand(Operand),
+    Literal(Literal),
 }
 
 fn text_match(word: &str) -> Option<TextMatch> {
@@ -510,7 +565,7 @@ mod tests {
         let object = json!({
             "Id": 7, "Name": "O'Neil", "Ratio": 1.5, "On": true, "Nothing": null, "Status": "New",
             "Key": "6f1c2d3a-5b55-4c55-9d52-0a6d0c0f5a11", "At": "2026-01-02T00:00:00Z",
-            "Queue": {"Name": "Invoices"}, "Robot": null,
+            "Queue": {"Name": "Invoices"}, "Robot": null, "Town": "Ørsted",
         });
         let expression = Expression::parse(filter).map_err(|refusal| refusal.to_string())?;
         expression.holds(&object).map_err(|refusal| refusal.to_string())
@@ -532,6 +587,9 @@ mod tests {
             "startswith(Name,'x') eq false",
             "tolower(Name) eq 'o''neil'",
             "contains(toupper(Name),'NEIL')",
+            "contains(tolower(Name), tolower('NEIL'))",
+            "tolower('O''NEIL') eq tolower(Name) and tolower(Name) in (tolower('X'), toLower('O''Neil'))",
+            "tolower(Town) eq 'ørsted' and toupper(Town) eq toupper('ørsted')",
             "Ratio gt 1 and Ratio lt 1.6 and Ratio eq 1.5",
             "On eq true and On ne false and On eq 'true'",
             "Nothing eq null and Id ne null and not (Nothing ne null)",
@@ -577,6 +635,9 @@ mod tests {
             "concat(Name,'x') eq 'y'",
             "length(Name) eq 1",
             "tolower(5) eq 'x'",
+            "tolower('x') eq 'x'",
+            "tolower(tolower(Name)) eq 'x'",
+            "contains('x',Name)",
             "Id eq Name",
             "7 eq 7",
             "Name eq guid'x'",
@@ -608,6 +669,7 @@ mod tests {
         let holds =
             |filter: &str| Expression::parse(filter).unwrap().with_folded_names().holds(&object).unwrap();
         assert!(holds("Name eq 'ÄRGER'") && holds("name in ('x','ärger')") && holds("contains(Name,'RG')"));
+        assert!(holds("tolower(Name) eq 'ÄRGER'") && holds("contains(tolower(Name), tolower('RG'))"));
         assert!(
             !holds("Name ne 'ÄRGER'") && !holds("Reference eq 'ä'") && !holds("not startswith(Name,'är')")
         );

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::expression::{Case, Expression, Literal, Operand, no_such_value};
+use super::expression::{Expression, Letters, Literal, Operand, no_such_value};
 use super::{OrderBy, unknown_property};
 use crate::model::Refusal;
 use crate::model::clock::whole_microseconds;
@@ -39,7 +39,7 @@ pub(crate) fn condition(expression: &Expression, links: &Links) -> Result<Condit
         return linked(expression, operand, field, names);
     }
     let field = Field::named(&operand.path).ok_or_else(|| unknown_property(&operand.path))?;
-    if operand.case != Case::AsItIs && field.kind() != Kind::Text {
+    if operand.letters != Letters::AsTheyAre && field.kind() != Kind::Text {
         return Err(no_such_value(operand));
     }
     match expression {
@@ -48,13 +48,10 @@ pub(crate) fn condition(expression: &Expression, links: &Links) -> Result<Condit
             let each = literals.iter().map(|literal| compare(operand, field, Comparison::Equal, literal));
             Ok(Condition::Any(each.collect::<Result<_, _>>()?))
         }
-        Expression::Text(_, matching, text) if field.kind() == Kind::Text => {
-            Ok(match folded(operand.case, text) {
-                None => Condition::Text(field, *matching, text.clone()),
-                Some(Some(text)) => Condition::LowerText(field, *matching, text),
-                Some(None) => Condition::Any(Vec::new()),
-            })
-        }
+        Expression::Text(_, matching, text) if field.kind() == Kind::Text => Ok(match operand.letters {
+            Letters::In(case) => Condition::CaseText(field, case, *matching, text.clone()),
+            Letters::AsTheyAre | Letters::Folded => Condition::Text(field, *matching, text.clone()),
+        }),
         _ => Err(no_such_value(operand)),
     }
 }
@@ -86,14 +83,10 @@ fn compare(
             let number = if field.is_enumeration() { field.number_of(text) } else { text.parse().ok() };
             exactly(Value::Number(number.ok_or_else(wrong)?))
         }
-        (Kind::Text, Literal::Text(text)) => Ok(match folded(operand.case, text) {
-            None => Condition::Compare(field, comparison, Value::Text(text.clone())),
-            Some(Some(text)) => Condition::LowerCompare(field, comparison, text),
-            // A text of small letters is none in capitals, whatever it is.
-            Some(None) if comparison == Comparison::Equal => Condition::Any(Vec::new()),
-            Some(None) if comparison == Comparison::NotEqual => Condition::All(Vec::new()),
-            Some(None) => return Err(wrong()),
-        }),
+        (Kind::Text, Literal::Text(text)) => match operand.letters {
+            Letters::In(case) => Ok(Condition::CaseCompare(field, case, comparison, text.clone())),
+            Letters::AsTheyAre | Letters::Folded => exactly(Value::Text(text.clone())),
+        },
         (Kind::Time, Literal::Time(at)) => Ok(at_time(field, comparison, at.0)),
         (Kind::Time, Literal::Text(text)) => {
             let at = super::super::Instant::parse(text).ok_or_else(wrong)?;
@@ -103,17 +96,6 @@ fn compare(
         (Kind::Key, Literal::Text(text)) => exactly(Value::Key(text.parse().map_err(|_| wrong())?)),
         _ => Err(wrong()),
     }
-}
-
-/// What a text is compared with that was folded: `None` when it was not, `Some(None)` when the wanted one is in the
-/// wrong case and nothing is equal to it.
-fn folded(case: Case, wanted: &str) -> Option<Option<String>> {
-    let is_in = match case {
-        Case::AsItIs | Case::Folded => return None,
-        Case::Lower => !wanted.contains(|c: char| c.is_ascii_uppercase()),
-        Case::Upper => !wanted.contains(|c: char| c.is_ascii_lowercase()),
-    };
-    Some(is_in.then(|| wanted.to_ascii_lowercase()))
 }
 
 /// A whole number compared with one that is none.
@@ -198,7 +180,7 @@ fn linked(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::query::TextMatch;
+    use crate::model::query::{Case, TextMatch};
 
     fn links() -> Links {
         Links {
@@ -232,12 +214,15 @@ mod tests {
             ("Robot/Name ne 'R1'", Condition::Any(vec![is(Field::RobotId, Value::Null)])),
             (
                 "tolower(Reference) eq 'inv'",
-                Condition::LowerCompare(Field::Reference, Comparison::Equal, "inv".to_owned()),
+                Condition::CaseCompare(Field::Reference, Case::Lower, Comparison::Equal, "inv".to_owned()),
             ),
-            ("toupper(Reference) eq 'Inv'", Condition::Any(Vec::new())),
+            (
+                "toupper(Reference) lt toupper('Ørsted')",
+                Condition::CaseCompare(Field::Reference, Case::Upper, Comparison::Less, "ØRSTED".to_owned()),
+            ),
             (
                 "startswith(toupper(Reference),'INV')",
-                Condition::LowerText(Field::Reference, TextMatch::StartsWith, "inv".to_owned()),
+                Condition::CaseText(Field::Reference, Case::Upper, TextMatch::StartsWith, "INV".to_owned()),
             ),
             ("RetryNumber eq 1.5", Condition::Any(Vec::new())),
             (

@@ -5,11 +5,15 @@
 //! | `token.rs` | words, texts and brackets of an expression |
 //! | `expression.rs` | `$filter`: the grammar, its limits, and its answer for one JSON object |
 //! | `items.rs` | an expression and an order as a condition on items, for a store to answer |
+//! | `set.rs` | what the entities of every other list have |
+//! | `typed.rs` | an expression as it is asked of them |
 //! | `mod.rs` | all options of a call, and what they make of a list of JSON objects |
 
 mod expression;
 mod items;
+pub(crate) mod set;
 mod token;
+mod typed;
 
 use std::cmp::Ordering;
 
@@ -21,6 +25,7 @@ use crate::model::code::ErrorCode;
 
 pub(crate) use expression::{Expression, Literal};
 pub(crate) use items::{Links, condition, order};
+pub(crate) use set::Set;
 
 /// The longest `$filter`, in bytes.
 const LONGEST_FILTER: usize = 8_192;
@@ -113,65 +118,43 @@ impl Options {
         self.expand.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
     }
 
-    /// The page of a list of objects that these options ask for.
+    /// The page of a list of objects of a set that these options ask for.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that the objects do not have, or that is compared with what it cannot be.
-    pub(crate) fn page(&self, list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
-        let (page, count) = self.page_of(list, limit, |object| object)?;
-        let page: Result<Vec<Value>, Refusal> =
-            page.into_iter().map(|object| self.selected(object)).collect();
-        Ok((page?, count))
-    }
-
-    /// The page of a list of anything that is an object to look at, with all its properties.
-    ///
-    /// # Errors
-    ///
-    /// As [`page`](Self::page).
-    pub(crate) fn page_of<T>(
-        &self,
-        mut list: Vec<T>,
-        limit: usize,
-        object: impl Fn(&T) -> &Value,
-    ) -> Result<(Vec<T>, Option<u64>), Refusal> {
+    /// Code 1000 for a property that the set does not have, or that is compared with what it cannot be; also where the
+    /// list is empty.
+    pub(crate) fn page(&self, set: &Set, mut list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
         let top = self.page_size(limit)?;
-        if let Some(filter) = self.filter.clone().map(Expression::with_folded_names) {
+        self.order.iter().try_for_each(|order| set.check_order(&order.property))?;
+        // Properties of our own, which not every entity has, are looked for in each.
+        let is_known = |name: &&String| *name == "*" || name.starts_with("Performer") || set.has(name);
+        if let Some(unknown) = self.select.iter().find(|name| !is_known(name)) {
+            return Err(unknown_property(unknown));
+        }
+        let filter = self.filter.clone().map(|filter| set.typed(filter)).transpose()?;
+        if let Some(filter) = filter.map(Expression::with_folded_names) {
             let mut kept = Vec::with_capacity(list.len());
-            for one in list {
-                if filter.holds(object(&one))? {
-                    kept.push(one);
+            for object in list {
+                if filter.holds(&object)? {
+                    kept.push(object);
                 }
             }
             list = kept;
         }
-        if let Some(first) = list.first() {
-            for order in &self.order {
-                property(object(first), &order.property)?;
-            }
-        }
-        list.sort_by(|a, b| self.compare(object(a), object(b)));
+        list.sort_by(|a, b| self.compare(set, a, b));
         let count = self.count.then_some(list.len() as u64);
-        Ok((list.into_iter().skip(self.skip).take(top).collect(), count))
+        let page = list.into_iter().skip(self.skip).take(top);
+        let page: Result<Vec<Value>, Refusal> = page.map(|object| self.selected(object)).collect();
+        Ok((page?, count))
     }
 
-    fn compare(&self, a: &Value, b: &Value) -> Ordering {
+    fn compare(&self, set: &Set, a: &Value, b: &Value) -> Ordering {
         for order in &self.order {
             let (Ok(a), Ok(b)) = (property(a, &order.property), property(b, &order.property)) else {
                 continue;
             };
-            let compared = match (a, b) {
-                (Value::Null, Value::Null) => Ordering::Equal,
-                (Value::Null, _) => Ordering::Less,
-                (_, Value::Null) => Ordering::Greater,
-                (Value::Number(a), Value::Number(b)) => {
-                    a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
-                }
-                (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-                (Value::String(a), Value::String(b)) => a.cmp(b),
-                _ => Ordering::Equal,
-            };
+            let compared = set.order(&order.property, a, b);
             if compared != Ordering::Equal {
                 return if order.descending { compared.reverse() } else { compared };
             }
@@ -391,8 +374,9 @@ mod tests {
 
     #[test]
     fn a_list_of_objects_is_filtered_sorted_cut_and_reduced() {
-        let list: Vec<Value> =
-            (0..10).map(|n| json!({"Id": n, "Name": format!("q{}", n % 3), "Note": null})).collect();
+        let list: Vec<Value> = (0..10)
+            .map(|n| json!({"Id": n, "Name": format!("q{}", n % 3), "DisplayName": null, "IsStatic": n > 4}))
+            .collect();
         let options = read(&[
             ("$filter", "id ge 2 and name ne 'q1'"),
             ("$orderby", "Name desc,Id"),
@@ -402,12 +386,17 @@ mod tests {
             ("$select", "ID"),
         ])
         .unwrap();
-        let (page, count) = options.page(list.clone(), 1_000).unwrap();
+        let (page, count) = options.page(&set::ROLES, list.clone(), 1_000).unwrap();
         assert_eq!((json!(page), count), (json!([{"Id": 5}, {"Id": 8}]), Some(6)));
         for (name, value) in
             [("$filter", "Cat eq 1"), ("$orderby", "Cat"), ("$select", "Cat"), ("$filter", "Id/x eq 1")]
         {
-            assert!(read(&[(name, value)]).unwrap().page(list.clone(), 1_000).is_err(), "{name}={value}");
+            for list in [list.clone(), Vec::new()] {
+                assert!(
+                    read(&[(name, value)]).unwrap().page(&set::ROLES, list, 1_000).is_err(),
+                    "{name}={value}"
+                );
+            }
         }
     }
 }

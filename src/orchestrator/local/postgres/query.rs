@@ -1,10 +1,12 @@
 //! Conditions on items, as SQL: the text is ours alone, every value is bound.
 
+use std::sync::LazyLock;
+
 use tokio_postgres::types::ToSql;
 
 use super::columns::{date, text, uuid};
 use crate::model::clock::whole_microseconds;
-use crate::model::query::{Comparison, Condition, Field, Kind, Order, TextMatch, Value};
+use crate::model::query::{Case, Comparison, Condition, Field, Kind, Order, TextMatch, Value};
 
 /// A value that a statement is made with.
 pub(super) type Bound = Box<dyn ToSql + Sync>;
@@ -64,19 +66,45 @@ pub(super) fn condition(condition: &Condition, values: &mut Vec<Bound>) -> Strin
         Condition::Text(field, matching, wanted) => {
             matches(column(*field), field.kind(), *matching, wanted, values)
         }
-        Condition::LowerCompare(field, comparison, wanted) => {
+        Condition::CaseCompare(field, case, comparison, wanted) => {
             let wanted = Value::Text(wanted.clone());
-            compare(&lowered(*field), field.kind(), *comparison, &wanted, values)
+            let column = in_case(*case, *field, values);
+            compare(&column, field.kind(), *comparison, &wanted, values)
         }
-        Condition::LowerText(field, matching, wanted) => {
-            matches(&lowered(*field), field.kind(), *matching, wanted, values)
+        Condition::CaseText(field, case, matching, wanted) => {
+            let column = in_case(*case, *field, values);
+            matches(&column, field.kind(), *matching, wanted, values)
         }
     }
 }
 
-/// By the collation of its column, which knows the letters of ASCII alone.
-fn lowered(field: Field) -> String {
-    format!("lower({})", column(field))
+/// A field in one case. By the collation of its column `lower` and `upper` know the letters of ASCII alone; what is more in
+/// a text is replaced letter by letter, because what a database knows of letters depends on how it was made.
+fn in_case(case: Case, field: Field, values: &mut Vec<Bound>) -> String {
+    let column = column(field);
+    if field.kind() != Kind::Text {
+        return column.to_owned();
+    }
+    let (function, letters) = match case {
+        Case::Lower => ("lower", &*LOWER),
+        Case::Upper => ("upper", &*UPPER),
+    };
+    let (from, to) = (bind(letters.0.as_str(), "text", values), bind(letters.1.as_str(), "text", values));
+    format!(
+        "(CASE WHEN octet_length({column}) = char_length({column}) THEN {function}({column}) \
+         ELSE translate({column}, {from}, {to}) END)"
+    )
+}
+
+/// Every letter that changes, and what it becomes.
+type Letters = (String, String);
+
+static LOWER: LazyLock<Letters> = LazyLock::new(|| letters(Case::Lower));
+static UPPER: LazyLock<Letters> = LazyLock::new(|| letters(Case::Upper));
+
+fn letters(case: Case) -> Letters {
+    let changed = ('\0'..=char::MAX).map(|letter| (letter, case.of_letter(letter)));
+    changed.filter(|(letter, mapped)| letter != mapped).unzip()
 }
 
 fn compare(

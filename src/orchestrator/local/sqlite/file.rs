@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::error::{explain, explain_running, file_error};
+use super::query;
 use crate::crash_point::crash_point;
 
 /// Marks a file as performer's: "perf" in the header's application id.
@@ -78,6 +79,7 @@ fn settle(mut connection: Connection) -> rusqlite::Result<Connection> {
     // A plan is made once: without this SQLite compiles some statements anew at each new value of a parameter.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
+    query::define_functions(&connection)?;
     Ok(connection)
 }
 

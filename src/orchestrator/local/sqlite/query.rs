@@ -1,9 +1,11 @@
 //! Conditions on items, as SQL: the text is ours alone, every value is bound.
 
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value as Bound;
 
 use super::columns::micros;
-use crate::model::query::{Comparison, Condition, Field, Order, TextMatch, Value};
+use crate::model::query::{Case, Comparison, Condition, Field, Order, TextMatch, Value};
 
 /// The tables that the columns below are in, for a statement that has `item` and `item_state` already.
 pub(super) const COPIES: &str =
@@ -60,15 +62,41 @@ pub(super) fn condition(condition: &Condition, values: &mut Vec<Bound>) -> Strin
         Condition::Text(field, matching, text) => {
             matches(column(*field), *matching, &bind(&Value::Text(text.clone()), values))
         }
-        Condition::LowerCompare(field, comparison, text) => {
+        Condition::CaseCompare(field, case, comparison, text) => {
             let value = bind(&Value::Text(text.clone()), values);
-            compare(&format!("lower({})", column(*field)), *comparison, &value)
+            compare(&in_case(*case, *field), *comparison, &value)
         }
-        Condition::LowerText(field, matching, text) => {
+        Condition::CaseText(field, case, matching, text) => {
             let value = bind(&Value::Text(text.clone()), values);
-            matches(&format!("lower({})", column(*field)), *matching, &value)
+            matches(&in_case(*case, *field), *matching, &value)
         }
     }
+}
+
+fn in_case(case: Case, field: Field) -> String {
+    format!("{}({})", function(case), column(field))
+}
+
+/// SQLite's own `lower` and `upper` know the letters of ASCII alone.
+const fn function(case: Case) -> &'static str {
+    match case {
+        Case::Lower => "performer_lower",
+        Case::Upper => "performer_upper",
+    }
+}
+
+/// Makes the functions for letters of every script known to a connection.
+pub(super) fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
+    for case in [Case::Lower, Case::Upper] {
+        let flags = FunctionFlags::SQLITE_UTF8
+            | FunctionFlags::SQLITE_DETERMINISTIC
+            | FunctionFlags::SQLITE_INNOCUOUS;
+        connection.create_scalar_function(function(case), 1, flags, move |context| {
+            let text = context.get_raw(0).as_str_or_null()?;
+            Ok(text.map(|text| case.of(text)))
+        })?;
+    }
+    Ok(())
 }
 
 fn compare(column: &str, comparison: Comparison, value: &str) -> String {
