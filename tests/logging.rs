@@ -65,3 +65,36 @@ async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
     }
     assert_eq!(text.lines().filter(|line| line.contains("ERROR")).count(), 1, "{text}");
 }
+
+/// A pipe that nobody reads any more: the formatter tells of it with `eprintln!`, which panics when that is closed too.
+struct Closed;
+
+impl std::io::Write for Closed {
+    fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+        panic!("the pipe is closed");
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_panics_costs_its_lines_and_no_item() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(|| Closed)
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+
+    let o: Arc<dyn Administration> = Arc::new(Local::memory_with_clock(Arc::new(TokioClock::new())));
+    o.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for (reference, what) in [("INV-1", "business"), ("INV-2", "application"), ("INV-3", "ok")] {
+        o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
+    }
+    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().answer_signals(false);
+    let summary = performer.run_until_empty(o.clone()).await.unwrap();
+    let counted = o.queue_statistics(QUEUE).await.unwrap();
+    assert_eq!((counted.new, counted.in_progress, counted.successful), (0, 0, 1), "{summary}");
+}

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::Span;
 
 use super::event::Ending;
+use super::guard::log;
 use super::job::{Finished, Pauses, RunningJob, Verdict};
 use super::supply::Received;
 use crate::model::result::TransactionResult;
@@ -391,7 +392,7 @@ impl Feeder {
                 if let Verdict::Again = self.job.take_failed(&error)
                     && !std::mem::replace(&mut self.told, true)
                 {
-                    tracing::warn!(queue = %self.job.queue, %error, "nothing can be taken now; asking again");
+                    log!(warn, queue = %self.job.queue, %error, "nothing can be taken now; asking again");
                 }
                 false
             }

@@ -7,6 +7,15 @@ use std::pin::Pin;
 use super::watch::Watch;
 use crate::exception::panic_text;
 
+/// Writes to the log as `tracing` does. A subscriber of the user's may panic (its pipe is closed, its disk is full): that
+/// costs the line, and neither a robot nor the heart.
+macro_rules! log {
+    ($level:ident, $($event:tt)+) => {
+        drop($crate::performer::guard::call(|| tracing::$level!($($event)+)))
+    };
+}
+pub(super) use log;
+
 /// A future of user code, as async-trait makes them.
 pub(super) type UserFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -33,6 +42,6 @@ pub(super) fn call<T>(act: impl FnOnce() -> T) -> Result<T, String> {
 /// Drops a value of the user's, whose destructor may panic too.
 pub(super) fn drop_quietly<T>(value: T) {
     if let Err(text) = call(move || drop(value)) {
-        tracing::warn!(panic = text, "a destructor panicked");
+        log!(warn, panic = text, "a destructor panicked");
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::guard::log;
 use super::job::RunningJob;
 use crate::model::job::{JobState, NewJob, SWEEP_INTERVAL};
 use crate::orchestrator::OrchestratorError;
@@ -86,7 +87,7 @@ impl Heart {
             Ok(JobState::Terminating) => job.stop.kill(),
             Ok(_) => {}
             Err(error) if error.is_claim_lost() => {
-                tracing::warn!(%error, "the job lost its lease; its items are gone, and it registers again");
+                log!(warn, %error, "the job lost its lease; its items are gone, and it registers again");
                 job.renew(job.orchestrator.start_job(self.about.clone()).await?);
             }
             Err(error) => return Err(error),
@@ -97,8 +98,7 @@ impl Heart {
     fn look_at_the_robots(&self) {
         for (robot, watch) in (1..).zip(&self.job.watches) {
             if let Some(item) = watch.tick() {
-                tracing::warn!(
-                    %item,
+                log!(warn, %item,
                     robot,
                     "the transaction has been blocking its thread for a while; use spawn_blocking for work that does not await"
                 );
@@ -116,7 +116,7 @@ impl Trouble {
     fn goes_on(&mut self, error: &OrchestratorError, what: &'static str) -> bool {
         let begins = !std::mem::replace(&mut self.0, true);
         if begins {
-            tracing::warn!(%error, what, "will try again");
+            log!(warn, %error, what, "will try again");
         }
         begins
     }

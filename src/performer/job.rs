@@ -10,7 +10,7 @@ use tracing::Span;
 
 use super::Settings;
 use super::event::{Ending, PerformerEvent};
-use super::guard;
+use super::guard::{self, log};
 use super::stop::StopHandle;
 use super::summary::JobSummary;
 use super::watch::Watch;
@@ -139,7 +139,7 @@ impl RunningJob {
         if let Some(on_event) = &self.on_event
             && let Err(panic) = guard::call(|| on_event(event))
         {
-            tracing::warn!(panic, "the function for events panicked");
+            log!(warn, panic, "the function for events panicked");
         }
     }
 
@@ -164,7 +164,7 @@ impl RunningJob {
     /// The performer cannot go on: it finishes what runs and ends Faulted. The first reason is kept.
     pub(super) fn fault(&self, reason: String) {
         if self.fault.set(reason).is_ok() {
-            tracing::error!(queue = %self.queue, job = %self.key(), reason = self.fault_reason(), fatal = true, "faulted");
+            log!(error, queue = %self.queue, job = %self.key(), reason = self.fault_reason(), fatal = true, "faulted");
         }
         self.stop.stop();
     }
@@ -196,19 +196,19 @@ impl RunningJob {
         let ending = match answer {
             Ok(status) => ending_of(result, status),
             Err(error) if error.is_claim_lost() => {
-                tracing::warn!(%error, "the claim was lost; the result changed nothing");
+                log!(warn, %error, "the claim was lost; the result changed nothing");
                 Ending::ClaimLost
             }
             Err(error) => match (error.kind(), finished.instead.take()) {
                 (ErrorKind::Invalid, Some(instead)) => {
-                    tracing::warn!(%error, "the item could not be postponed");
+                    log!(warn, %error, "the item could not be postponed");
                     finished.report.result = instead;
                     return None;
                 }
                 // The fenced report may be repeated: recorded twice is recorded once.
                 (ErrorKind::Unavailable | ErrorKind::Unknown, instead) => {
                     finished.instead = instead;
-                    tracing::debug!(%error, "the result is not recorded yet");
+                    log!(debug, %error, "the result is not recorded yet");
                     return None;
                 }
                 _ => {
@@ -237,17 +237,17 @@ impl RunningJob {
             _ => (None, None),
         };
         if let Some(remark) = &finished.remark {
-            tracing::warn!(remark, "the output was not stored");
+            log!(warn, remark, "the output was not stored");
         }
         match ending {
-            Ending::Successful => tracing::debug!("successful"),
-            Ending::BusinessException => tracing::info!(reason, details, "business exception"),
+            Ending::Successful => log!(debug, "successful"),
+            Ending::BusinessException => log!(info, reason, details, "business exception"),
             Ending::ApplicationException => {
-                tracing::error!(reason, details, "application exception, no retry left");
+                log!(error, reason, details, "application exception, no retry left");
             }
-            Ending::Retried => tracing::warn!(reason, details, "application exception, will be retried"),
-            Ending::Postponed => tracing::info!("postponed"),
-            Ending::GivenBack => tracing::info!("given back"),
+            Ending::Retried => log!(warn, reason, details, "application exception, will be retried"),
+            Ending::Postponed => log!(info, "postponed"),
+            Ending::GivenBack => log!(info, "given back"),
             Ending::ClaimLost | Ending::NotRecorded => {} // logged where it was seen
         }
     }
@@ -256,7 +256,7 @@ impl RunningJob {
     pub(super) fn swept(&self, swept: &Swept) {
         if swept.abandoned > 0 || !swept.jobs.is_empty() {
             self.summary().abandoned_of_others += swept.abandoned;
-            tracing::warn!(jobs = ?swept.jobs, abandoned = swept.abandoned, "jobs are gone; what they held is abandoned");
+            log!(warn, jobs = ?swept.jobs, abandoned = swept.abandoned, "jobs are gone; what they held is abandoned");
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::guard::log;
 use self::heart::Heart;
 use self::job::{OnEvent, RunningJob};
 use self::robot::Robot;
@@ -282,7 +283,7 @@ impl<T: Transaction> Performer<T> {
         let key = orchestrator.start_job(about.clone()).await.map_err(PerformerError::NotStarted)?;
         let Self { queue, make, settings, stop, on_event } = self;
         let job = Arc::new(RunningJob::new(orchestrator, queue.into(), settings, stop, key, on_event));
-        tracing::info!(queue = %job.queue, job = %key, robots = job.settings.robots, "the job started");
+        log!(info, queue = %job.queue, job = %key, robots = job.settings.robots, "the job started");
         job.emit(&PerformerEvent::JobStarted { job: key });
 
         let ended = CancellationToken::new();
@@ -296,7 +297,7 @@ impl<T: Transaction> Performer<T> {
             // What a process left behind that was killed here a moment ago is taken up at once.
             match job.orchestrator.sweep().await {
                 Ok(swept) => job.swept(&swept),
-                Err(error) => tracing::warn!(%error, "nothing can be swept now"),
+                Err(error) => log!(warn, %error, "nothing can be swept now"),
             }
             supervise(&job, crew(&job, &make), &mut heart_stopped).await;
         }
@@ -428,7 +429,7 @@ async fn overrun(job: &RunningJob) {
 fn report_stuck(job: &RunningJob, what: &'static str) {
     for (robot, watch) in (1..).zip(&job.watches) {
         if let Some(item) = watch.item() {
-            tracing::error!(%item, robot, "{what}");
+            log!(error, %item, robot, "{what}");
             job.emit(&PerformerEvent::TransactionStuck { item, robot });
         }
     }
@@ -448,7 +449,7 @@ async fn end(job: &RunningJob, duration: Duration) -> Result<JobSummary, Perform
     let end = JobEnd { state, info: info.clone(), figures };
     match job.orchestrator.end_job(job.key(), end).await {
         Ok(swept) => job.summary().abandoned += swept.abandoned,
-        Err(error) => tracing::warn!(%error, "the end of the job is not recorded; its lease will end it"),
+        Err(error) => log!(warn, %error, "the end of the job is not recorded; its lease will end it"),
     }
     let summary = {
         let mut summary = job.summary();
@@ -457,7 +458,7 @@ async fn end(job: &RunningJob, duration: Duration) -> Result<JobSummary, Perform
         summary.duration = duration;
         summary.clone()
     };
-    tracing::info!(queue = %job.queue, job = %summary.job, %summary, "the job ended");
+    log!(info, queue = %job.queue, job = %summary.job, %summary, "the job ended");
     job.emit(&PerformerEvent::JobEnded { state });
     if state == JobState::Faulted { Err(PerformerError::Faulted(Box::new(summary))) } else { Ok(summary) }
 }

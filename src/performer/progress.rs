@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::guard::log;
 use crate::model::exception::bounded;
 use crate::model::item::PROGRESS_LIMIT;
 use crate::model::key::Claim;
@@ -35,7 +36,7 @@ impl Progress {
             self.changed.notified().await;
             let Some(text) = self.take() else { continue };
             if let Err(error) = orchestrator.set_transaction_progress(claim, text.clone()).await {
-                tracing::debug!(item = %claim.item(), %error, "progress was not recorded");
+                log!(debug, item = %claim.item(), %error, "progress was not recorded");
                 self.unsent.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
             }
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use super::event::PerformerEvent;
-use super::guard::{self, UserFuture, drop_quietly};
+use super::guard::{self, UserFuture, drop_quietly, log};
 use super::item::TransactionItem;
 use super::job::{Finished, RunningJob};
 use super::report::{self, Ended};
@@ -158,7 +158,7 @@ impl<T: Transaction> Robot<T> {
             Some(Ok(Err(exception))) => exception.to_string(),
             Some(Err(panic)) => format!("panicked: {panic}"),
         };
-        tracing::warn!(robot = self.number, reason, "the applications were not closed properly");
+        log!(warn, robot = self.number, reason, "the applications were not closed properly");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::guard::log;
+
 /// Stops a performer from elsewhere in the program.
 ///
 /// *Stop*: the robots finish what they do and take nothing more. *Kill*: what they do is interrupted, and
@@ -50,10 +52,10 @@ impl StopHandle {
 pub(super) async fn answer_signals(handle: &StopHandle) {
     let mut signals = Signals::new();
     signals.next().await;
-    tracing::info!("stopping: what runs is finished, nothing more is taken (a second signal interrupts)");
+    log!(info, "stopping: what runs is finished, nothing more is taken (a second signal interrupts)");
     handle.stop();
     signals.next().await;
-    tracing::warn!("interrupting what runs; the items are given back");
+    log!(warn, "interrupting what runs; the items are given back");
     handle.kill();
     std::future::pending::<()>().await;
 }
@@ -69,7 +71,7 @@ impl Signals {
     fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind: SignalKind| {
-            signal(kind).inspect_err(|error| tracing::warn!(%error, "cannot listen for signals")).ok()
+            signal(kind).inspect_err(|error| log!(warn, %error, "cannot listen for signals")).ok()
         };
         Self { interrupt: listen(SignalKind::interrupt()), terminate: listen(SignalKind::terminate()) }
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::ahead::Ahead;
 use super::event::Ending;
+use super::guard::log;
 use super::job::{Finished, RunningJob, Verdict};
 use crate::model::item::ClaimedItem;
 use crate::orchestrator::{Result, Seen, Taken};
@@ -126,7 +127,7 @@ impl Direct {
                         return None;
                     }
                     if told {
-                        tracing::info!(queue = %job.queue, "the Orchestrator answers again");
+                        log!(info, queue = %job.queue, "the Orchestrator answers again");
                         told = false;
                     }
                     pauses.start_anew(&job);
@@ -137,7 +138,7 @@ impl Direct {
                         return None;
                     }
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(queue = %job.queue, %error, "nothing can be taken now; asking again");
+                        log!(warn, queue = %job.queue, %error, "nothing can be taken now; asking again");
                     }
                     tokio::select! {
                         biased;

@@ -6,6 +6,7 @@ mod openapi;
 mod support;
 
 mod answers;
+mod background;
 mod bad;
 mod bodies;
 mod codes;

@@ -1,0 +1,58 @@
+//! Tasks in the background of a server that panic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use performer::jiff::Timestamp;
+use performer::model::clock::{Clock, SystemClock};
+use performer::orchestrator::local::Local;
+use performer::server::Server;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::Api;
+use crate::support::served::{CLIENT, SECRET, Served};
+
+/// A clock that panics once when it is asked for the monotone time, which only a sweep does while nobody calls.
+#[derive(Debug, Default)]
+struct Fails {
+    clock: SystemClock,
+    is_armed: AtomicBool,
+    failed: Notify,
+}
+
+impl Clock for Fails {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        if self.is_armed.swap(false, Ordering::Relaxed) {
+            self.failed.notify_one();
+            panic!("the clock fails on purpose");
+        }
+        self.clock.elapsed()
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_seen_and_started_again() {
+    let clock = Arc::new(Fails::default());
+    let store = Local::memory_with_clock(clock.clone());
+    let upkeep = |_| Server::builder(store.clone()).first_client(CLIENT, SECRET);
+    let api = Api::on(Served::start_as(store.clone(), upkeep).await).await;
+    let status = async || api.send(api.request("GET", "/api/Status/Get")).await;
+    assert_eq!(status().await.status, 200);
+    clock.is_armed.store(true, Ordering::Relaxed);
+    clock.failed.notified().await;
+    let down = status().await;
+    assert_eq!(down.status, 503, "{}", down.text);
+    assert!(down.body["message"].as_str().unwrap().contains("sweep"), "{}", down.text);
+    let again =
+        tokio::time::timeout(Duration::from_secs(20), async { while status().await.status != 200 {} });
+    again.await.expect("it is started again");
+    let metrics = api.call_as(&api.token, None, "GET", "/metrics", &Value::Null).await;
+    let restarts = "performer_background_restarts_total{task=\"sweep\"} 1";
+    assert!(metrics.text.contains(restarts), "{}", metrics.text);
+}
