@@ -318,6 +318,76 @@ async fn a_job_that_ended_leaves_no_lock_file() {
     assert!(!folder.path().join("queue.db-jobs").exists());
 }
 
+/// Content may be personal: nobody else on the machine reads it, whatever the umask is.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_is_for_its_owner_and_those_to_whom_the_owner_gives_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let modes = |job: performer::JobKey| {
+        let lock = format!("queue.db-jobs/{job}.lock");
+        ["queue.db", "queue.db-wal", "queue.db-shm", "queue.db-jobs", &lock]
+            .map(|name| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777)
+    };
+    let store = open(&path).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    assert_eq!(modes(job), [0o600, 0o600, 0o600, 0o700, 0o600]);
+    store.end_job(job, JobState::Successful.into()).await.unwrap();
+    drop(store);
+    // A group that works on one file.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+    let store = open(&path).await;
+    let job = store.start_job(new_job()).await.unwrap();
+    let [_, log, index, jobs, lock] = modes(job);
+    assert_eq!([log, index], [0o660; 2]);
+    assert_eq!((jobs & 0o700, lock & 0o600), (0o700, 0o600), "the group as the umask allows");
+}
+
+/// The time that was believed is kept, so that a process that starts with a clock that is ahead removes nothing.
+#[tokio::test]
+async fn a_process_that_starts_with_a_clock_that_is_ahead_removes_nothing() {
+    use performer::model::clock::ManualClock;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3_600));
+    let at = |time| Arc::new(ManualClock::new(time));
+    let open = async |clock: &Arc<ManualClock>| Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let clock = at(start_of_time());
+    let store = open(&clock).await;
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    for name in ["a", "b"] {
+        store.add_queue_item(QUEUE, named(name)).await.unwrap();
+    }
+    clock.advance(2 * hour);
+    assert_eq!(store.apply_retention(10).await.unwrap(), 0, "and the time is kept");
+    drop(store);
+    // 200 days ahead, and put right.
+    let clock = at(start_of_time() + 200 * day);
+    let store = open(&clock).await;
+    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    clock.advance(hour / 2);
+    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    clock.set(start_of_time() + 3 * hour);
+    clock.advance(2 * hour);
+    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    drop(store);
+    // Stopped for 200 days: after an hour that is believed.
+    let clock = at(start_of_time() + 200 * day);
+    let store = open(&clock).await;
+    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    clock.advance(hour);
+    assert_eq!(store.apply_retention(10).await.unwrap(), 2);
+    store.add_queue_item(QUEUE, named("c")).await.unwrap();
+    drop(store);
+    // The operator knows that the clock is right.
+    let store = open(&at(start_of_time() + 400 * day)).await;
+    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    store.trust_clock();
+    assert_eq!(store.apply_retention(10).await.unwrap(), 1);
+}
+
 /// Claiming walks one index from its beginning, and sorts nothing.
 #[tokio::test]
 async fn the_busy_statements_use_their_indexes() {

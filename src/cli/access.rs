@@ -31,7 +31,13 @@ pub(super) enum Access {
 #[derive(Args)]
 struct Store {
     /// The store of the server
-    #[arg(long, default_value = "sqlite:orchestrator.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "PERFORMER_STORE",
+        default_value = "sqlite:orchestrator.db",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     store: String,
 }
 

@@ -8,11 +8,13 @@
 //! | `access.rs` | who may do what on a server: applications, users, tokens, robots |
 //! | `time.rs` | times as people and files write them |
 //! | `output.rs` | tables, JSON, and what goes where |
+//! | `log.rs` | the log of the server, which nobody waits for |
 
 mod access;
 mod import;
 mod item;
 mod job;
+mod log;
 mod output;
 mod queue;
 mod serve;
@@ -41,7 +43,8 @@ use crate::orchestrator::{Administration, connect};
         http://127.0.0.1:8095              a performer serve\n  \
         https://cloud.uipath.com/a/b/orchestrator_   a UiPath Orchestrator\n\
         Over HTTP the caller is told by UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), the folder by\n\
-        UIPATH_FOLDER_PATH.\n\n\
+        UIPATH_FOLDER_PATH. A secret may stand in a file: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE, and PGPASSFILE\n\
+        for PostgreSQL.\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for some items that were refused."
 )]
 struct Command {

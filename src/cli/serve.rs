@@ -1,16 +1,23 @@
 //! `performer serve`.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::log::Log;
 use super::output::{self, Done, Problem};
 use crate::orchestrator::local::Local;
+use crate::orchestrator::private_file::read_secret;
 use crate::server::{Fault, FirstClient, Server};
 
 /// Serves queues over HTTP, as an Orchestrator does: for the vendor's SDKs, for integrations, for curl, for robots
@@ -18,7 +25,10 @@ use crate::server::{Fault, FirstClient, Server};
 #[derive(Args)]
 #[command(after_help = "\
 The first start makes a tenant, the folder Shared, and an application that may do everything; its id and secret are\n\
-printed once. For scripts they are given by PERFORMER_CLIENT_ID and PERFORMER_CLIENT_SECRET.\n\n\
+printed once, or the secret is written to --first-secret-file. Scripts give them by PERFORMER_CLIENT_ID and\n\
+PERFORMER_CLIENT_SECRET, or PERFORMER_CLIENT_SECRET_FILE, which names a file with the secret.\n\n\
+SIGTERM and SIGINT stop it when open requests are finished, a second one at once. SIGHUP reads the certificate and its\n\
+key again.\n\n\
 Testing your own robot: --strict is as hard as the cloud (only robots are handed items, unknown fields are refused);\n\
 --rate-limit 100 answers 429 as the cloud does; --fault makes things go wrong. A fault is OPERATION=WHAT@SHARE:\n  \
   --fault 'StartTransaction=503@10%'        one in ten is answered 503, and nothing is done\n  \
@@ -27,9 +37,23 @@ Testing your own robot: --strict is as hard as the cloud (only robots are handed
   --fault '*=300ms@50%'                     every second answer comes 300 ms late\n  \
   --fault 'StartTransaction=abandon@5%'     the item is abandoned as soon as it is handed out")]
 pub(super) struct Serve {
-    /// Where the queues are kept: sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE, or memory: for what may be lost
-    #[arg(long, default_value = "sqlite:orchestrator.db", value_name = "URL")]
+    /// Where the queues are kept: sqlite:FILE, postgres://USER@HOST/DATABASE (the password in PGPASSFILE or PGPASSWORD),
+    /// or memory: for what may be lost
+    #[arg(
+        long,
+        env = "PERFORMER_STORE",
+        default_value = "sqlite:orchestrator.db",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     store: String,
+    /// A new file for the secret of the first application, which is not printed then; only its owner may read it
+    #[arg(long, value_name = "FILE")]
+    first_secret_file: Option<PathBuf>,
+    /// The clock of this machine is right: what is past its retention is removed at once. Otherwise nothing is until the
+    /// clock has been steady for ten minutes, or for an hour after it jumped or the server was stopped for long
+    #[arg(long)]
+    trust_clock: bool,
     /// The address to listen at
     #[arg(long, default_value = "127.0.0.1:8095", value_name = "HOST:PORT")]
     listen: String,
@@ -73,7 +97,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Done {
-        self.start_logging()?;
+        let log = self.start_logging()?;
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
             .await
             .map_err(|error| Problem::usage(format!("--listen {}: {error}", self.listen)))?
@@ -84,7 +108,11 @@ impl Serve {
             .await
             .map_err(|error| Problem::failed(format!("cannot listen at {}: {error}", self.listen)))?;
         let store = Local::open(&self.store).await?;
+        if self.trust_clock {
+            store.trust_clock();
+        }
         let mut builder = Server::builder(store)
+            .log_lines_dropped(log.dropped())
             .strict(self.strict)
             .behind_proxy(self.behind_proxy)
             .largest_body(self.max_body.saturating_mul(1024 * 1024))
@@ -103,25 +131,40 @@ impl Serve {
         if let Some((id, secret)) = first_from_environment()? {
             builder = builder.first_client(id, secret);
         }
+        // Before anything is made, for the same reason.
+        let secret_file = match &self.first_secret_file {
+            Some(path) if builder.is_first_start().await? => Some((path.as_path(), new_private_file(path)?)),
+            _ => None,
+        };
         let server = builder.open().await?;
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
-        self.greet(&url, server.first_client())?;
-        server.serve(listener, stopped()).await?;
-        output::remark("performer: stopped");
+        let written =
+            secret_file.map(|(path, file)| write_secret(path, file, server.first_client())).transpose()?;
+        // Before it says that it is there: whoever starts it may stop it at once.
+        let (stop, at_once) = signals(&server, &log);
+        self.greet(&url, server.first_client(), written);
+        server.serve_until(listener, stop.cancelled_owned(), at_once.cancelled_owned()).await?;
+        log.remark("performer: stopped");
+        log.finish();
         Ok(ExitCode::SUCCESS)
     }
 
-    fn start_logging(&self) -> Result<(), Problem> {
+    /// Panics go to the log too: the standard library would wait for a pipe that is full.
+    fn start_logging(&self) -> Result<Log, Problem> {
         let filter =
             EnvFilter::try_new(&self.log).map_err(|error| Problem::usage(format!("--log: {error}")))?;
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let remark = if self.log_json { json_remark } else { plain_remark };
+        let log = Log::start(std::io::stderr(), remark)?;
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
         if self.log_json {
             subscriber.json().init();
         } else {
             subscriber.with_ansi(false).init();
         }
-        Ok(())
+        let panics = log.clone();
+        std::panic::set_hook(Box::new(move |panic| panics.remark(&panic.to_string())));
+        Ok(log)
     }
 
     /// Tokens and data do not travel in the clear but on this machine.
@@ -140,26 +183,86 @@ impl Serve {
         )))
     }
 
-    fn greet(&self, url: &str, first: Option<&FirstClient>) -> Result<(), Problem> {
-        output::line(format!("performer serves {} at {url}", without_password(&self.store)))?;
-        let Some(FirstClient { id, secret }) = first else { return Ok(()) };
-        let (shown, secret) = match secret {
-            Some(secret) => (format!("{secret}   (shown once)"), secret.as_str()),
-            None => ("as in PERFORMER_CLIENT_SECRET".to_owned(), "$PERFORMER_CLIENT_SECRET"),
-        };
-        output::line(
-            "\nThis is its first start. It made the folder Shared and an application that may do everything:",
-        )?;
-        output::line(format!("  client id      {id}\n  client secret  {shown}"))?;
-        output::line(format!(
-            "\nTry it:\n  TOKEN=$(curl -s {url}/identity_/connect/token -d grant_type=client_credentials -d client_id={id} \
-             --data-urlencode \"client_secret={secret}\" | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
-             curl -s {url}/odata/QueueDefinitions -H \"Authorization: Bearer $TOKEN\" -H 'X-UIPATH-FolderPath: Shared'"
-        ))?;
-        output::line(format!(
-            "\nUse it from a program (--url {url}):\n  export UIPATH_CLIENT_ID={id} UIPATH_CLIENT_SECRET={secret} UIPATH_FOLDER_PATH=Shared"
-        ))
+    /// Says where it is, and on a first start how to get in. Whoever reads may stop reading: the server goes on.
+    fn greet(&self, url: &str, first: Option<&FirstClient>, file: Option<&Path>) {
+        let mut text = format!("performer serves {} at {url}\n", without_password(&self.store));
+        if let Some(FirstClient { id, secret }) = first {
+            // Not as an argument of curl: everybody on this machine sees those.
+            let (shown, given) = match (secret, file) {
+                (_, Some(file)) => {
+                    (format!("in {}", file.display()), format!("client_secret@{}", quoted(file)))
+                }
+                (Some(secret), None) => (format!("{secret}   (shown once)"), "client_secret@-".to_owned()),
+                (None, None) => ("as it was given".to_owned(), "client_secret@-".to_owned()),
+            };
+            let (put, from) = if file.is_some() {
+                ("", "")
+            } else {
+                (" with the secret in UIPATH_CLIENT_SECRET", FROM_ENVIRONMENT)
+            };
+            let keep = match file {
+                Some(file) => format!("UIPATH_CLIENT_SECRET_FILE={}", quoted(file)),
+                None => "UIPATH_CLIENT_SECRET".to_owned(),
+            };
+            text.push_str(&format!(
+                "\nThis is its first start. It made the folder Shared and an application that may do everything:\n  \
+                 client id      {id}\n  client secret  {shown}\n\n\
+                 Try it{put}:\n  \
+                 TOKEN=$({from}curl -s {url}/identity_/connect/token -d grant_type=client_credentials -d client_id={id} \
+                 --data-urlencode {given} | sed 's/.*\"access_token\":\"\\([^\"]*\\).*/\\1/')\n  \
+                 curl -s {url}/odata/QueueDefinitions -H \"Authorization: Bearer $TOKEN\" -H 'X-UIPATH-FolderPath: Shared'\n\n\
+                 Use it from a program (--url {url}):\n  \
+                 export UIPATH_CLIENT_ID={id} UIPATH_FOLDER_PATH=Shared {keep}\n"
+            ));
+        }
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            tracing::warn!(%error, "the greeting could not be written");
+        }
     }
+}
+
+/// Gives curl the secret on its standard input.
+const FROM_ENVIRONMENT: &str = "printf %s \"${UIPATH_CLIENT_SECRET:-$PERFORMER_CLIENT_SECRET}\" | ";
+
+/// A path as a word of a shell.
+fn quoted(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
+/// A line of the log that no subscriber formats.
+fn plain_remark(text: &str) -> String {
+    format!("{}\n", output::printable(text))
+}
+
+/// The same in JSON.
+fn json_remark(text: &str) -> String {
+    format!("{}\n", serde_json::json!({ "target": "performer", "fields": { "message": text } }))
+}
+
+/// A new file that only its owner may read.
+fn new_private_file(path: &Path) -> Result<File, Problem> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map_err(|error| Problem::failed(format!("--first-secret-file {}: {error}", path.display())))
+}
+
+/// Writes the secret that this start made, if it made one.
+fn write_secret<'a>(
+    path: &'a Path,
+    mut file: File,
+    first: Option<&FirstClient>,
+) -> Result<&'a Path, Problem> {
+    let secret = first.and_then(|first| first.secret.as_deref()).unwrap_or_default();
+    let written = file.write_all(secret.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| Problem::failed(format!("--first-secret-file {}: {error}", path.display())))?;
+    Ok(path)
 }
 
 /// The address of a store, as everybody may see it.
@@ -176,30 +279,101 @@ fn without_password(url: &str) -> String {
 }
 
 fn first_from_environment() -> Result<Option<(String, String)>, Problem> {
+    const FILE: &str = "PERFORMER_CLIENT_SECRET_FILE";
     let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (get("PERFORMER_CLIENT_ID"), get("PERFORMER_CLIENT_SECRET")) {
+    let secret = match (get("PERFORMER_CLIENT_SECRET"), get(FILE)) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::usage(format!("set PERFORMER_CLIENT_SECRET or {FILE}, not both")));
+        }
+        (None, Some(path)) => {
+            Some(read_secret(FILE, &path).map_err(|error| Problem::usage(error.to_string()))?)
+        }
+        (secret, None) => secret,
+    };
+    match (get("PERFORMER_CLIENT_ID"), secret) {
         (Some(id), Some(secret)) => Ok(Some((id, secret))),
         (None, None) => Ok(None),
         _ => Err(Problem::usage(
-            "PERFORMER_CLIENT_ID and PERFORMER_CLIENT_SECRET belong together: set both or none",
+            "PERFORMER_CLIENT_ID and PERFORMER_CLIENT_SECRET (or PERFORMER_CLIENT_SECRET_FILE) belong together: set both \
+             or none",
         )),
     }
 }
 
-/// Ctrl-C, or what a service manager sends.
-async fn stopped() {
+/// Answers signals: the first Ctrl-C or SIGTERM stops the server, the second ends its wait for open requests. SIGHUP reads
+/// the certificate again.
+fn signals(server: &Server, log: &Log) -> (CancellationToken, CancellationToken) {
+    let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
+    let (stopped, ended, log) = (stop.clone(), at_once.clone(), log.clone());
+    // Before the task: a signal that comes at once is not lost.
+    let mut terminations = Terminations::new();
+    tokio::spawn(async move {
+        terminations.next().await;
+        log.remark("performer: stops when open requests are finished; a second signal ends that");
+        stopped.cancel();
+        terminations.next().await;
+        ended.cancel();
+    });
     #[cfg(unix)]
-    {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminate) = terminate {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+    if let Ok(mut hangups) = signal(SignalKind::hangup()) {
+        let server = server.clone();
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                match server.reload_certificates() {
+                    Ok(true) => tracing::info!("the certificate for TLS was read again"),
+                    Ok(false) => tracing::info!("there is no TLS, and nothing to read again"),
+                    Err(error) => {
+                        tracing::error!(%error, "the certificate for TLS that was read before stays in use");
+                    }
+                }
             }
-            return;
+        });
+    }
+    #[cfg(not(unix))]
+    let _ = server;
+    (stop, at_once)
+}
+
+/// Ctrl-C, and what a service manager sends.
+struct Terminations {
+    #[cfg(unix)]
+    terminate: Option<Signal>,
+    #[cfg(unix)]
+    interrupt: Option<Signal>,
+}
+
+#[cfg(unix)]
+impl Terminations {
+    fn new() -> Self {
+        Self {
+            terminate: signal(SignalKind::terminate()).ok(),
+            interrupt: signal(SignalKind::interrupt()).ok(),
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+
+    async fn next(&mut self) {
+        async fn of(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = of(&mut self.terminate) => {}
+            () = of(&mut self.interrupt) => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Terminations {
+    fn new() -> Self {
+        Self {}
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 #[cfg(test)]

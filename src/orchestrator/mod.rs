@@ -27,6 +27,8 @@ use crate::model::status::{ReviewStatus, Status};
 mod error;
 pub mod local;
 mod observed;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))]
+pub(crate) mod private_file;
 #[cfg(feature = "uipath")]
 pub mod uipath;
 

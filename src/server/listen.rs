@@ -3,7 +3,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +12,15 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 
 use super::background::Task;
 use super::door::{self, Lost};
+use super::tls::{H2, Tls};
 use super::{Inner, Server, upkeep};
-use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
+use crate::orchestrator::Result;
 
 /// How long a TLS handshake may take, and an answer to a ping.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,9 +31,6 @@ const IDLE: Duration = Duration::from_secs(40);
 const GRACE: Duration = Duration::from_secs(30);
 /// The most bytes of a head.
 const LARGEST_HEAD: usize = 64 * 1024;
-
-/// What TLS calls HTTP/2.
-const H2: &[u8] = b"h2";
 
 /// The version of HTTP on a connection. HTTP/2 is agreed on by TLS.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +51,20 @@ impl Server {
     ///
     /// None at present.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
-        let tls = self.inner.tls.clone();
+        self.serve_until(listener, stop, std::future::pending()).await
+    }
+
+    /// As [`serve`](Self::serve); when `at_once` is over, what is still under way is not waited for any longer.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub async fn serve_until(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+        at_once: impl Future<Output = ()>,
+    ) -> Result<()> {
         let upkeep = upkeep::start(&self.inner);
         let connections = Arc::new(Semaphore::new(self.inner.config.most_connections));
         let graceful = GracefulShutdown::new();
@@ -74,7 +81,8 @@ impl Server {
                 None
             });
             let Some((stream, peer, room)) = accepted else { continue };
-            let (tls, server) = (tls.clone(), self.inner.clone());
+            let server = self.inner.clone();
+            let tls = server.tls.as_ref().map(Tls::acceptor);
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _room = room;
@@ -96,11 +104,15 @@ impl Server {
         drop(listener);
         tracing::info!("the server stops: nothing new is taken");
         self.inner.stopping.send_replace(true); // whoever waits for items is answered at once
-        let in_time = tokio::time::timeout(GRACE, graceful.shutdown()).await.is_ok();
-        upkeep.abort();
-        if !in_time {
-            tracing::warn!("some requests were not finished within {GRACE:?}");
+        tokio::select! {
+            biased;
+            () = graceful.shutdown() => {}
+            () = at_once => tracing::warn!("some requests were not finished; they are not waited for"),
+            () = tokio::time::sleep(GRACE) => {
+                tracing::warn!("some requests were not finished within {GRACE:?}");
+            }
         }
+        upkeep.abort();
         Ok(())
     }
 }
@@ -162,27 +174,4 @@ async fn connection(
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     // It ends in an error when the other side goes away, which is no news.
     let _ = watcher.watch(connection).await;
-}
-
-/// TLS as the files say.
-pub(super) fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor> {
-    let failed = |path: &Path, why: String| {
-        OrchestratorError::new(ErrorKind::Other, format!("{} cannot be used for TLS: {why}", path.display()))
-    };
-    let chain: std::result::Result<Vec<CertificateDer<'static>>, _> =
-        CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| failed(certificates, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(failed(certificates, "there is no certificate in it".to_owned()));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificates, error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private);
-    let mut config = config.map_err(|error| failed(key, error.to_string()))?;
-    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -1,5 +1,7 @@
 //! What the server counts, as Prometheus reads it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -32,6 +34,9 @@ pub(super) struct Metrics {
     in_flight: Gauge,
     connections: Gauge,
     restarts: Family<Background, Counter>,
+    dropped: Counter,
+    /// Where lines of the log that were dropped are counted.
+    counted_elsewhere: OnceLock<Arc<AtomicU64>>,
 }
 
 impl Metrics {
@@ -51,7 +56,10 @@ impl Metrics {
         let restarts = Family::<Background, Counter>::default();
         let help = "Background tasks that panicked and were started again";
         registry.register("background_restarts", help, restarts.clone());
-        Self { registry, requests, durations, in_flight, connections, restarts }
+        let dropped = Counter::default();
+        registry.register("log_lines_dropped", "Lines of the log that could not be written", dropped.clone());
+        let counted_elsewhere = OnceLock::new();
+        Self { registry, requests, durations, in_flight, connections, restarts, dropped, counted_elsewhere }
     }
 
     pub(super) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
@@ -74,7 +82,15 @@ impl Metrics {
         Counted::new(&self.connections)
     }
 
+    /// Lines of the log that were dropped are counted here.
+    pub(super) fn count_dropped_lines(&self, counted: Arc<AtomicU64>) {
+        let _ = self.counted_elsewhere.set(counted); // it is set once, when the server is made
+    }
+
     pub(super) fn text(&self) -> String {
+        if let Some(counted) = self.counted_elsewhere.get() {
+            self.dropped.inner().store(counted.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         let mut text = String::new();
         let _ = encode(&mut text, &self.registry); // a String takes everything
         text

@@ -5,7 +5,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listen.rs` | connections: TLS, limits, an orderly end |
+//! | `listen.rs` | connections: limits, an orderly end |
+//! | `tls.rs`, `certificate.rs` | certificates, read again when they were renewed; until when they are good |
 //! | `door.rs` | one request: who, where, may they; its log, its metrics, its errors |
 //! | `route.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
 //! | `call.rs`, `failure.rs` | one call and its answer; why it fails |
@@ -23,6 +24,7 @@
 mod access;
 mod background;
 mod call;
+mod certificate;
 mod door;
 mod failure;
 mod folders;
@@ -43,6 +45,7 @@ mod routes;
 mod secret;
 mod status;
 mod strict;
+mod tls;
 mod transactions;
 mod upkeep;
 mod users;
@@ -51,11 +54,11 @@ mod weather;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use self::access::{Access, new_user};
@@ -66,6 +69,7 @@ use self::limits::RateLimit;
 use self::metrics::Metrics;
 use self::records::Figures;
 use self::route::Routes;
+use self::tls::Tls;
 use self::weather::Weather;
 use crate::model::clock::Clock;
 use crate::model::directory::{ADMINISTRATOR, Change, Directory};
@@ -177,7 +181,7 @@ struct Inner {
     exchanges: Exchanges,
     /// Another one after each start.
     run: Uuid,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     /// Requests of those who are known, under way.
     requests: Semaphore,
     /// Logins under way.
@@ -217,6 +221,7 @@ pub struct ServerBuilder {
     faults: Vec<Fault>,
     rate_limit: Option<usize>,
     first: Option<(String, Given)>,
+    log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
 /// A secret from outside.
@@ -292,11 +297,28 @@ impl ServerBuilder {
         self
     }
 
+    /// Where the program counts lines of the log that it could not write: `/metrics` shows it. Default: none.
+    pub fn log_lines_dropped(mut self, counted: Arc<AtomicU64>) -> Self {
+        self.log_lines_dropped = Some(counted);
+        self
+    }
+
     /// Does nothing by itself: no sweeps, no retention. For tests with a clock of their own.
     #[doc(hidden)]
     pub fn without_upkeep(mut self) -> Self {
         self.config.upkeep = false;
         self
+    }
+
+    /// Whether this is the first start on the store: it has no users yet, and [`open`](Self::open) makes the first
+    /// application.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn is_first_start(&self) -> Result<bool> {
+        let access = Access::open(&self.store, self.store.clock()).await.map_err(told)?;
+        Ok(access.is_none())
     }
 
     /// Opens the store's directory, or makes it.
@@ -308,7 +330,7 @@ impl ServerBuilder {
         let clock = self.store.clock();
         // Before a secret is made that is shown once.
         let tls = match &self.config.tls {
-            Some((certificates, key)) => Some(listen::acceptor(certificates, key)?),
+            Some((certificates, key)) => Some(Tls::open(certificates, key, clock.now())?),
             None => None,
         };
         let (access, first) = match Access::open(&self.store, clock.clone()).await.map_err(told)? {
@@ -320,6 +342,10 @@ impl ServerBuilder {
                 (access.ok_or_else(missing)?, Some(first))
             }
         };
+        let metrics = Metrics::new();
+        if let Some(counted) = self.log_lines_dropped {
+            metrics.count_dropped_lines(counted);
+        }
         let inner = Inner {
             tls,
             clock,
@@ -327,7 +353,7 @@ impl ServerBuilder {
             routes: Routes::new(routes::ROUTES),
             weather: Weather::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),
-            metrics: Metrics::new(),
+            metrics,
             tasks: Tasks::default(),
             figures: Figures::default(),
             exchanges: Exchanges::default(),
@@ -387,7 +413,25 @@ fn told(failure: Failure) -> OrchestratorError {
 impl Server {
     /// A server over a store.
     pub fn builder(store: Local) -> ServerBuilder {
-        ServerBuilder { store, config: Config::default(), faults: Vec::new(), rate_limit: None, first: None }
+        ServerBuilder {
+            store,
+            config: Config::default(),
+            faults: Vec::new(),
+            rate_limit: None,
+            first: None,
+            log_lines_dropped: None,
+        }
+    }
+
+    /// Reads the files of TLS again, for connections from now on. Answers whether there are any: without TLS there is
+    /// nothing to read.
+    ///
+    /// # Errors
+    ///
+    /// Other for files that cannot be used; then the old certificate stays in use.
+    pub fn reload_certificates(&self) -> Result<bool> {
+        let tls = self.inner.tls.as_ref();
+        tls.map_or(Ok(false), |tls| tls.reload(self.inner.now()).map(|()| true))
     }
 
     /// The application that this start made; `None` when the store had users already.

@@ -4,6 +4,8 @@ mod clients;
 mod crash;
 mod files;
 mod fleet;
+#[cfg(unix)]
+mod operators;
 #[expect(unreachable_pub, reason = "other tests share it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

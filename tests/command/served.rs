@@ -18,7 +18,12 @@ fn the_line_that_is_printed_works_when_it_is_pasted() {
         .take_while(|line| line.starts_with("  "))
         .collect();
     assert_eq!(pasted.len(), 2, "{greeting}");
-    let output = Command::new("sh").args(["-c", &pasted.join("\n")]).output().unwrap();
+    // The secret is printed once, and goes into the environment from there.
+    let secret = greeting.split("client secret").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(secret.starts_with("pf_"), "{greeting}");
+    assert_eq!(greeting.matches(secret).count(), 1, "{greeting}");
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &pasted.join("\n")]).env("UIPATH_CLIENT_SECRET", secret).output().unwrap();
     let answer = text(&output.stdout);
     assert!(
         answer.contains("@odata.context") && answer.contains("\"value\":[]"),
@@ -28,8 +33,6 @@ fn the_line_that_is_printed_works_when_it_is_pasted() {
     let url = server.url.clone();
     assert_eq!(server.stop(), 0);
     // The secret is shown once, and is nowhere in the files.
-    let secret = greeting.split("client secret").nth(1).unwrap().split_whitespace().next().unwrap();
-    assert!(secret.starts_with("pf_"), "{greeting}");
     for file in fs::read_dir(folder.path()).unwrap() {
         let path = file.unwrap().path();
         if path.is_file() {

@@ -170,9 +170,9 @@ impl Local {
     /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is made when it is not
     /// there, or brought up to date.
     ///
-    /// The URL is libpq's: `postgres://user:password@host:5432/database?sslmode=verify-full`; `?schema=` names the
+    /// The URL is libpq's: `postgres://user@host:5432/database?sslmode=verify-full`; `?schema=` names the
     /// schema of the tables (default: `performer`), `?writers=` how many transactions are written at the same time (default: 2;
-    /// 1 to 16), `?batch=` how many operations have to wait before one is begun beside another (default: 128). Without a password there, `PGPASSWORD` is used. The database's clock decides, its settings say how durable a commit is.
+    /// 1 to 16), `?batch=` how many operations have to wait before one is begun beside another (default: 128). Without a password there, `PGPASSWORD` is used, or the file that `PGPASSFILE` names (`~/.pgpass`). The database's clock decides, its settings say how durable a commit is.
     ///
     /// # Errors
     ///

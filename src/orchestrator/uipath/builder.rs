@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::{ErrorKind, OrchestratorError, Result, private_file};
 use super::address::{self, Folder, invalid};
 use super::auth::{Credentials, DEFAULT_SCOPE, Identity};
 use super::call::Call;
@@ -194,10 +194,11 @@ impl UipathBuilder {
     /// | `UIPATH_TENANT_NAME` | the tenant, for standalone installations |
     /// | `UIPATH_FOLDER_KEY`, `UIPATH_FOLDER_PATH`, `UIPATH_FOLDER_ID` | the folder; the first that is set |
     /// | `UIPATH_ROBOT_KEY`, `UIPATH_JOB_KEY` | the robot and the job we run as |
+    /// | `UIPATH_CLIENT_SECRET_FILE`, `UIPATH_PAT_FILE`, `UIPATH_PASSWORD_FILE` | files with the secrets, instead of the variables without `_FILE` |
     ///
     /// # Errors
     ///
-    /// Invalid when a variable does not have the form it should have.
+    /// Invalid when a variable does not have the form it should have, or a file with a secret cannot be read.
     pub fn environment(self) -> Result<Self> {
         self.variables(|name| std::env::var(name).ok())
     }
@@ -214,7 +215,19 @@ impl UipathBuilder {
         };
         // The token of a job is for the Orchestrator whose job it is, and for nobody else.
         let is_elsewhere = get("UIPATH_URL").is_some_and(|url| host(&url) != host(self.url.expose_secret()));
-        let for_this_host = |name: &str| get(name).filter(|_| name != "UIPATH_ACCESS_TOKEN" || !is_elsewhere);
+        let mut from_files = Vec::new();
+        for name in SECRETS.into_iter().filter(|name| get(name).is_none()) {
+            let variable = format!("{name}_FILE");
+            if let Some(path) = get(&variable) {
+                from_files.push((name, private_file::read_secret(&variable, &path)?));
+            }
+        }
+        let in_a_file =
+            |name: &str| from_files.iter().find(|(of, _)| *of == name).map(|(_, secret)| secret.clone());
+        let for_this_host = |name: &str| {
+            let secret = get(name).or_else(|| in_a_file(name));
+            secret.filter(|_| name != "UIPATH_ACCESS_TOKEN" || !is_elsewhere)
+        };
         let folder = match (get("UIPATH_FOLDER_KEY"), get("UIPATH_FOLDER_PATH"), get("UIPATH_FOLDER_ID")) {
             (Some(key), ..) => Some(Folder::Key(address::guid("UIPATH_FOLDER_KEY", &key)?)),
             (None, Some(path), _) => Some(Folder::Path(path)),
@@ -282,6 +295,9 @@ impl UipathBuilder {
         })
     }
 }
+
+/// Secrets that may stand in a file, which is named by the variable with `_FILE` behind it.
+const SECRETS: [&str; 3] = ["UIPATH_CLIENT_SECRET", "UIPATH_PAT", "UIPATH_PASSWORD"];
 
 fn credentials(get: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
     let client = || {
@@ -383,6 +399,30 @@ mod tests {
         let of_another = [("UIPATH_URL", "https://y/acme/Prod"), ("UIPATH_ACCESS_TOKEN", "canary")];
         assert!(from(&of_another).environment.credentials.is_none(), "the token stays with its host");
         assert!(!format!("{builder:?}").contains("canary"), "{builder:?}");
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let secret = file("secret", "canary\n");
+        let application = [("UIPATH_CLIENT_ID", "app"), ("UIPATH_CLIENT_SECRET_FILE", &*secret)];
+        let Some(Credentials::Client { secret, .. }) = from(&application).environment.credentials else {
+            panic!()
+        };
+        assert_eq!(secret.expose_secret(), "canary", "without the line break");
+        for (name, text) in [("missing", None), ("empty", Some("\n"))] {
+            let path =
+                text.map_or_else(|| folder.path().join(name).display().to_string(), |text| file(name, text));
+            let get = |variable: &str| (variable == "UIPATH_PAT_FILE").then(|| path.clone());
+            let error = UipathBuilder::new("https://x").variables(get).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().starts_with("UIPATH_PAT_FILE: the file"), "{error}");
+        }
     }
 
     #[tokio::test]

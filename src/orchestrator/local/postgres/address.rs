@@ -1,6 +1,6 @@
 //! Where a database is: the URL, as libpq reads it, and options of ours.
 //!
-//! `postgres://user:password@host:port/database?sslmode=verify-full&schema=performer&writers=2&batch=128`
+//! `postgres://user@host:port/database?sslmode=verify-full&schema=performer&writers=2&batch=128`
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config};
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::{error, pooled};
+use super::{error, pass_file, pooled};
 
 /// The schema that the tables are in, unless the URL says another.
 const SCHEMA: &str = "performer";
@@ -143,13 +143,13 @@ impl Address {
         let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
         let mut config: Config = url.parse().map_err(|error| {
             invalid(
-                "this is no address of PostgreSQL; write postgres://user:password@host/database".to_owned(),
+                "this is no address of PostgreSQL; write postgres://user@host/database, and the password in PGPASSFILE or PGPASSWORD".to_owned(),
             )
             .because(error)
         })?;
         // Where a password should not stand in an address.
         if config.get_password().is_none()
-            && let Ok(password) = std::env::var("PGPASSWORD")
+            && let Some(password) = std::env::var("PGPASSWORD").ok().or_else(|| pass_file::password(&config))
         {
             config.password(password);
         }

@@ -99,7 +99,7 @@ impl Local {
         let work = move || {
             let mut answers = match database.lent(Lent(requests)) {
                 Ok(mut store) => {
-                    store.commit(vec![operation], &mut Vec::new, &*clock, &mut Effects::default())
+                    store.commit(vec![operation], &mut Vec::new, &clock, &mut Effects::default())
                 }
                 Err(error) => vec![Err(error)],
             };

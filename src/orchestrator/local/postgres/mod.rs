@@ -76,6 +76,7 @@ mod listen;
 mod migrate;
 mod open;
 mod order;
+mod pass_file;
 mod people;
 mod pooled;
 mod query;

@@ -153,8 +153,10 @@ fn in_the_server(Place { process, began }: &Place) -> String {
 
 /// Removes what is remembered of connections that were gone long ago.
 pub(super) fn forget_old(session: &mut Session) -> Result<()> {
-    let connections = format!("{}.connection", session.address().quoted_schema());
-    let old = format!("last < clock_timestamp() - interval '{REMEMBERED}'");
+    let schema = session.address().quoted_schema();
+    let connections = format!("{schema}.connection");
+    // By the time that was kept, which is not ahead: else a clock that is would make those old that are in doubt now.
+    let old = format!("last < (SELECT at FROM {schema}.kept_time) - interval '{REMEMBERED}'");
     session.batch(&format!(
         "DELETE FROM {connections} WHERE key IN \
          (SELECT key FROM {connections} WHERE {old} LIMIT 1000 FOR UPDATE SKIP LOCKED)"

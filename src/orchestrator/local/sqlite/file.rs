@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::super::super::private_file::warn_if_open_to_others;
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::error::{explain, explain_running, file_error};
 use super::query;
@@ -37,6 +38,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
         create(path)?;
     }
     check(path)?;
+    warn_if_open_to_others(path, "the database");
     let mut connection = connect(path, OpenFlags::empty())?;
     migrate(&mut connection, path)?;
     Ok(connection)
@@ -114,7 +116,18 @@ fn create(path: &Path) -> Result<()> {
     made
 }
 
+/// Makes an empty file that nobody but its owner may read. SQLite gives the files that it makes beside it the same mode.
+/// The name is new, so no other connection has locks on it that closing it here would cancel.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 fn fill(path: &Path) -> Result<()> {
+    make_private(path).map_err(|error| file_error(path, "cannot be made", error))?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     let settle = |connection: &Connection| {
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -6,26 +6,34 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::key::JobKey;
 
 #[derive(Debug)]
 pub(super) struct JobLocks {
     folder: PathBuf,
+    /// Who may do what with the database, as a mode of Unix.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has modes"))]
+    mode: u32,
     held: BTreeMap<JobKey, File>,
 }
 
 impl JobLocks {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, held: BTreeMap::new() }
+    /// For a database with this folder beside it.
+    pub(super) fn new(database: &Path, folder: PathBuf) -> Self {
+        Self { folder, mode: mode_of(database), held: BTreeMap::new() }
     }
 
     /// Locks a file for a job of this process. Done before the job can be seen by others, so a job that is
     /// seen and whose lock is free is gone.
     pub(super) fn hold(&mut self, job: JobKey) {
-        let locked = fs::create_dir_all(&self.folder).and_then(|()| {
-            let file = File::create(self.file(job))?;
+        let locked = self.make_folder().and_then(|()| {
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, self.mode & 0o666);
+            let file = options.open(self.file(job))?;
             file.lock()?;
             Ok(file)
         });
@@ -38,6 +46,15 @@ impl JobLocks {
                 tracing::debug!(%job, %error, "no lock file for the job; its lease alone decides");
             }
         }
+    }
+
+    /// The folder is for those who may use the database.
+    fn make_folder(&self) -> std::io::Result<()> {
+        let mut folder = fs::DirBuilder::new();
+        folder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, self.mode | (self.mode & 0o444) >> 2);
+        folder.create(&self.folder)
     }
 
     /// Forgets a job that has ended, whoever it was.
@@ -62,4 +79,15 @@ impl JobLocks {
     fn file(&self, job: JobKey) -> PathBuf {
         self.folder.join(format!("{job}.lock"))
     }
+}
+
+#[cfg(unix)]
+fn mode_of(database: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(database).map_or(0o600, |metadata| metadata.permissions().mode() & 0o777)
+}
+
+#[cfg(not(unix))]
+fn mode_of(_database: &Path) -> u32 {
+    0o600
 }

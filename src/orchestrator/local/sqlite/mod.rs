@@ -92,7 +92,7 @@ impl Sqlite {
         Self {
             connection,
             keys,
-            locks: JobLocks::new(file::jobs_folder(path)),
+            locks: JobLocks::new(path, file::jobs_folder(path)),
             path: path.to_owned(),
             data_version: 0,
             broken: false,

@@ -1,0 +1,58 @@
+//! Files that are for their owner: databases, keys, secrets.
+
+use std::fs;
+use std::path::Path;
+
+use super::{ErrorKind, OrchestratorError, Result};
+
+/// The most bytes of a secret.
+const LONGEST_SECRET: u64 = 64 * 1024;
+
+/// What others may do with a file, in words; `None` when nothing, or when nobody knows.
+#[cfg(unix)]
+pub(crate) fn open_to_others(path: &Path) -> Option<&'static str> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match fs::metadata(path).ok()?.permissions().mode() & 0o006 {
+        0 => None,
+        0o004 => Some("read"),
+        0o002 => Some("written"),
+        _ => Some("read and written"),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn open_to_others(_path: &Path) -> Option<&'static str> {
+    None
+}
+
+/// Warns of a file that others may read or write. `what`: what the file is.
+pub(crate) fn warn_if_open_to_others(path: &Path, what: &'static str) {
+    if let Some(may) = open_to_others(path) {
+        let path = path.display();
+        tracing::warn!(%path, "{what} may be {may} by every user of this machine; chmod 600 ends that");
+    }
+}
+
+/// The secret in the file that a variable names, without the line break at its end.
+///
+/// # Errors
+///
+/// Invalid, with the name of the variable, for a file that cannot be read, is empty, or is too long.
+#[cfg(any(feature = "uipath", feature = "cli"))]
+pub(crate) fn read_secret(variable: &str, path: &str) -> Result<String> {
+    let failed = |why: &str| {
+        OrchestratorError::new(ErrorKind::Invalid, format!("{variable}: the file {path:?} {why}"))
+    };
+    let path = Path::new(path);
+    let length = fs::metadata(path).map_err(|error| failed("cannot be read").because(error))?.len();
+    if length > LONGEST_SECRET {
+        return Err(failed("is too long for a secret"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed("cannot be read").because(error))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(failed("is empty"));
+    }
+    warn_if_open_to_others(path, "a file with a secret");
+    Ok(secret.to_owned())
+}
