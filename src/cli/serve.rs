@@ -63,9 +63,13 @@ pub(super) struct Serve {
     /// A PEM file with the key of the certificate
     #[arg(long, requires = "tls_cert", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// A proxy stands before this server: it ends TLS, and its X-Forwarded-… headers are believed
+    /// A proxy stands before this server and ends TLS; on this machine, unless --trusted-proxy says where
     #[arg(long)]
     behind_proxy: bool,
+    /// Where that proxy is, as in 10.1.2.3 or 10.0.0.0/8; may be given several times. The X-Forwarded-… headers of
+    /// anybody else are ignored
+    #[arg(long, value_name = "ADDRESS")]
+    trusted_proxy: Vec<TrustedProxy>,
     /// As hard on clients as the cloud: items for robots alone, bodies with unknown fields refused
     #[arg(long)]
     strict: bool,
@@ -122,6 +126,9 @@ impl Serve {
         if let Some(limit) = self.rate_limit {
             builder = builder.rate_limit(limit);
         }
+        for proxy in &self.trusted_proxy {
+            builder = builder.trusted_proxy(*proxy);
+        }
         for fault in &self.fault {
             builder = builder.fault(fault.clone());
         }
@@ -173,12 +180,13 @@ impl Serve {
             IpAddr::V4(ip) => ip.is_loopback(),
             IpAddr::V6(ip) => ip.is_loopback(),
         };
-        if addresses.iter().all(is_here) || self.tls_cert.is_some() || self.behind_proxy {
+        let has_proxy = self.behind_proxy || !self.trusted_proxy.is_empty();
+        if addresses.iter().all(is_here) || self.tls_cert.is_some() || has_proxy {
             return Ok(());
         }
         Err(Problem::usage(format!(
             "{} is not only this machine: tokens and data would travel in the clear. Give --tls-cert and --tls-key, or \
-             --behind-proxy when a proxy before this server ends TLS",
+             --trusted-proxy ADDRESS when a proxy before this server ends TLS",
             self.listen
         )))
     }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use super::failure::Failure;
+use super::passwords::Passwords;
 use super::secret;
 use crate::model::clock::Clock;
 use crate::model::directory::{Change, Directory, NewUser, Token, User};
@@ -34,8 +34,8 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 /// The most names whose failures are remembered.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// How many passwords are checked at a time: each takes tens of milliseconds and some memory.
-const PASSWORDS_AT_ONCE: usize = 2;
+/// How many wrong secrets of one address are told at `warn` in five minutes; the others are told at `debug`.
+const MOST_TOLD: u32 = 20;
 
 /// A caller whose token is good.
 #[derive(Clone, Debug)]
@@ -63,9 +63,11 @@ pub(super) struct Access {
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
     failures: Mutex<Failures>,
-    passwords: Arc<Semaphore>,
+    passwords: Passwords,
     /// What a password is compared with when there is no such user: it takes as long.
-    nobody: String,
+    no_user: String,
+    /// What a secret is compared with when there is no such application: the digest of one that was made here.
+    no_application: String,
 }
 
 /// The directory as it was read last, and whom its tokens stand for, as far as somebody has shown them.
@@ -109,8 +111,9 @@ impl Access {
             clock,
             known: RwLock::new(Known::new(version, directory)),
             failures: Mutex::default(),
-            passwords: Arc::new(Semaphore::new(PASSWORDS_AT_ONCE)),
-            nobody: secret::kept_slowly("nobody has this")?,
+            passwords: Passwords::default(),
+            no_user: secret::kept_slowly("no user has this")?,
+            no_application: secret::kept(&secret::new_secret()?),
         }))
     }
 
@@ -182,20 +185,19 @@ impl Access {
         Ok(text)
     }
 
-    /// An application that shows its secret. Nobody hears which of the two was wrong.
+    /// An application that shows its secret. The answer does not tell which of the two was wrong. An id that is not known is
+    /// answered like one whose secret was made here, so it costs a digest and no place among those who wait.
     pub(super) async fn application(
         &self,
         from: IpAddr,
         id: &str,
         secret: &str,
     ) -> Result<Option<(i64, Scopes)>, Failure> {
-        self.may_try(from, id)?;
         self.refresh().await?;
         let directory = self.directory();
         let client = directory.client(id);
-        let kept = client.map_or_else(|| self.nobody.clone(), |client| client.secret.clone());
-        let right = self.is_right(from, id, secret, kept).await? && client.is_some();
-        self.tried(from, id, right);
+        let kept = client.map_or(&self.no_application, |client| &client.secret).clone();
+        let right = self.is_right(from, id, secret, kept, client.is_some()).await?;
         let active = |user: i64| directory.user(user).is_some_and(|user| user.is_active);
         Ok(client
             .filter(|client| right && active(client.user))
@@ -213,28 +215,53 @@ impl Access {
         self.refresh().await?;
         let directory = self.directory();
         let user = directory.user_named(name);
-        let kept = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.nobody.clone());
+        let kept = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.no_user.clone());
         let may = |user: &User| user.password.is_some() && user.is_active && user.user_type.has_password();
         let known = user.is_some_and(may);
-        let right = self.is_right(from, name, password, kept).await? && known;
-        self.tried(from, name, right);
+        let right = self.is_right(from, name, password, kept, known).await?;
         Ok(user.filter(|_| right).map(|user| user.id))
     }
 
-    /// Compares; on a thread of its own what somebody chose, which takes a while.
-    async fn is_right(&self, from: IpAddr, name: &str, secret: &str, kept: String) -> Result<bool, Failure> {
-        if !secret::is_slow(&kept) {
-            return Ok(secret::is_the_same(secret, &kept));
-        }
-        let permit = self.passwords.clone().acquire_owned().await;
-        self.may_try(from, name)?; // those who tried in the meantime count
-        let secret = secret.to_owned();
-        let compared = tokio::task::spawn_blocking(move || {
-            let right = secret::is_the_same(&secret, &kept);
-            drop(permit);
+    /// Compares a secret with what is kept of it; `known`: there is somebody whose secret it may be. A secret that was made
+    /// here cannot be guessed, so it may be tried any number of times; one that a person chose is compared slowly, and
+    /// after some failures its name has to wait.
+    async fn is_right(
+        &self,
+        from: IpAddr,
+        name: &str,
+        secret: &str,
+        kept: String,
+        known: bool,
+    ) -> Result<bool, Failure> {
+        let right = if secret::is_slow(&kept) {
+            self.may_try(from, name)?;
+            let turn = self.passwords.turn(from, self.clock.elapsed()).await?;
+            self.may_try(from, name)?; // those who tried in the meantime count
+            let secret = secret.to_owned();
+            let compared = tokio::task::spawn_blocking(move || {
+                let right = secret::is_the_same(&secret, &kept);
+                drop(turn);
+                right
+            });
+            let same = compared.await.map_err(|_| Failure::internal("a password could not be compared"))?;
+            let right = known && same;
+            self.tried(from, name, right);
             right
-        });
-        compared.await.map_err(|_| Failure::internal("a password could not be compared"))
+        } else {
+            known && secret::is_the_same(secret, &kept)
+        };
+        let now = self.clock.elapsed();
+        if right {
+            self.passwords.logged_in(from, now);
+        } else {
+            let name: String = name.chars().take(LONGEST_NAME).collect();
+            if self.failures().is_told(from, now) {
+                tracing::warn!(%from, name = %name.escape_debug(), "a login failed");
+            } else {
+                tracing::debug!(%from, name = %name.escape_debug(), "a login failed");
+            }
+        }
+        Ok(right)
     }
 
     fn failures(&self) -> MutexGuard<'_, Failures> {
@@ -250,11 +277,9 @@ impl Access {
     fn tried(&self, from: IpAddr, name: &str, right: bool) {
         if right {
             self.failures().forget(from, name);
-            return;
+        } else {
+            self.failures().count(from, name, self.clock.elapsed());
         }
-        self.failures().count(from, name, self.clock.elapsed());
-        let name: String = name.chars().take(LONGEST_NAME).collect();
-        tracing::warn!(%from, name = %name.escape_debug(), "somebody could not log in");
     }
 }
 
@@ -266,6 +291,8 @@ const LONGEST_NAME: usize = 100;
 struct Failures {
     names: HashMap<(IpAddr, String), (u32, Duration)>,
     addresses: HashMap<IpAddr, (u32, Duration)>,
+    /// What was told in the log. It refuses nobody.
+    told: HashMap<IpAddr, (u32, Duration)>,
 }
 
 impl Failures {
@@ -286,6 +313,13 @@ impl Failures {
         let from = network(from);
         one_more(&mut self.names, key(from, name), now);
         one_more(&mut self.addresses, from, now);
+    }
+
+    /// Whether one more failure of an address is told at `warn`: a log is not to be filled from outside.
+    fn is_told(&mut self, from: IpAddr, now: Duration) -> bool {
+        let from = network(from);
+        one_more(&mut self.told, from, now);
+        self.told.get(&from).is_some_and(|(count, _)| *count <= MOST_TOLD)
     }
 
     fn forget(&mut self, from: IpAddr, name: &str) {
@@ -378,6 +412,8 @@ mod tests {
             failures.count(from(n), "flood", NOW + Duration::from_millis(n.into()));
         }
         assert!(failures.names.len() <= MOST_REMEMBERED && failures.addresses.len() <= MOST_REMEMBERED);
+        assert!((0..MOST_TOLD).all(|_| failures.is_told(from(1), NOW)) && !failures.is_told(from(1), NOW));
+        assert!(failures.is_told(from(2), NOW) && failures.is_told(from(1), NOW + REMEMBERED));
         assert_eq!(failures.may_try(from(9_999_999), "ann", NOW), Ok(()));
     }
 }

@@ -1,6 +1,5 @@
 //! One request: read, judged, answered, logged.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::failure::Failure;
 use super::identity::{self, Granted};
 use super::limits::Told;
 use super::listen::Peer;
+use super::proxies::Origin;
 use super::route::{Needs, Place, Route, Target};
 use super::status::API_VERSION;
 use crate::model::key::FolderId;
@@ -53,9 +53,11 @@ pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) ->
     let trace = Trace::new();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let from = address(server, peer, request.headers());
+    let Peer(peer) = peer;
+    let origin = server.proxies.origin(peer, request.headers());
+    let from = origin.address;
     let mut seen = Seen { operation: "none", user: None };
-    let answered = AssertUnwindSafe(handled(server, request, from, &mut seen)).catch_unwind().await;
+    let answered = AssertUnwindSafe(handled(server, request, origin, &mut seen)).catch_unwind().await;
     let answered =
         answered.unwrap_or_else(|panic| Err(Failure::internal(crate::exception::panic_text(&*panic))));
     let (mut response, cause) = match answered {
@@ -117,9 +119,10 @@ impl Trace {
 async fn handled(
     server: &Arc<Inner>,
     request: Request,
-    from: IpAddr,
+    origin: Origin,
     seen: &mut Seen,
 ) -> Result<Response, Failure> {
+    let from = origin.address;
     let _counted = server.metrics.in_flight();
     let limit = server.config.request_limit;
     let (head, body) = request.into_parts();
@@ -141,7 +144,6 @@ async fn handled(
             return Err(only_post());
         }
         let body = tokio::time::timeout(limit, read(body, LARGEST_LOGIN)).await.map_err(too_late)??;
-        let _slot = server.logins.try_acquire().map_err(|_| Failure::unavailable())?;
         return match identity::token(server, from, &head.headers, &body).await? {
             Granted::Token(body) => json(StatusCode::OK, &body),
             Granted::Refused(error, why) => json(StatusCode::BAD_REQUEST, &token_error(error, why)),
@@ -173,7 +175,8 @@ async fn handled(
     let _slot = match (&caller, UNCOUNTED.contains(&route.name)) {
         (_, true) => None,
         (Some(_), _) => Some(server.requests.try_acquire().map_err(|_| Failure::unavailable())?),
-        (None, _) => Some(server.logins.try_acquire().map_err(|_| Failure::unavailable())?),
+        // A login counts where it costs something: see `passwords.rs` and `identity.rs`.
+        (None, _) => None,
     };
     let told = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
     if let Some(Told::Wait(seconds)) = told {
@@ -194,7 +197,7 @@ async fn handled(
         key: target.key,
         arguments: target.arguments,
         query: query(&head.uri)?,
-        base: base(server, &head.headers, &head.uri, &target.prefix),
+        base: base(server, origin, &head.headers, &head.uri, &target.prefix),
         headers: head.headers,
         body,
         from,
@@ -357,9 +360,9 @@ fn query(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// The address of the API as the caller sees it.
-fn base(server: &Inner, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String {
+fn base(server: &Inner, origin: Origin, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let forwarded = |name: &str| text(name).filter(|_| server.config.behind_proxy);
+    let forwarded = |name: &str| text(name).filter(|_| origin.through_proxy);
     let is_host = |host: &&str| {
         !host.is_empty()
             && host.len() <= 255
@@ -373,20 +376,6 @@ fn base(server: &Inner, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String 
     let https =
         server.config.tls.is_some() || forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https");
     format!("{}://{host}{prefix}", if https { "https" } else { "http" })
-}
-
-/// Where a request comes from: behind a proxy, what the proxy says last.
-fn address(server: &Inner, Peer(peer): Peer, headers: &HeaderMap) -> IpAddr {
-    if !server.config.behind_proxy {
-        return peer;
-    }
-    // Some proxies add to the list, others add a header: what is last is the proxy's, the rest anybody's.
-    let forwarded = headers.get_all("x-forwarded-for").iter().next_back();
-    let last = forwarded.and_then(|value| value.to_str().ok()?.rsplit(',').next()).map(str::trim);
-    let address = |text: &str| {
-        text.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
-    };
-    last.and_then(address).unwrap_or(peer)
 }
 
 fn error(failure: &Failure, trace: &Trace) -> Response {

@@ -84,6 +84,7 @@ pub(super) async fn token(
     };
     let scope = scopes.to_string();
     let life = Duration::from_secs(ACCESS_TOKEN_SECONDS);
+    let _slot = server.logins.try_acquire().map_err(|_| Failure::unavailable())?;
     let token = server.access.issue(user, Some(id), None, scopes, life).await?;
     Ok(Granted::Token(served::token_answer(&token, ACCESS_TOKEN_SECONDS, &scope)))
 }
@@ -109,6 +110,7 @@ pub(super) async fn authenticate(call: &Call) -> Result<Answer, Failure> {
         return Err(Failure::new(StatusCode::BAD_REQUEST, 1000, message));
     };
     let life = Duration::from_secs(USER_TOKEN_SECONDS);
+    let _slot = call.server.logins.try_acquire().map_err(|_| Failure::unavailable())?;
     let token = access.issue(user, None, None, Scopes::all(), life).await?;
     Answer::ok(&served::authenticated(&token))
 }

@@ -11,6 +11,8 @@
 //! | `route.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
 //! | `call.rs`, `failure.rs` | one call and its answer; why it fails |
 //! | `access.rs`, `secret.rs`, `identity.rs` | who calls: tokens, secrets, logging in |
+//! | `passwords.rs` | how many passwords are compared, and for whom |
+//! | `proxies.rs` | which proxies are believed, and where a request behind them comes from |
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `notes.rs`, `records.rs` | queues, adding and starting and ending, items, comments and events, figures and retention |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health and `$metadata` |
 //! | `leased.rs` | for performers over HTTP: jobs, leases, claims, many at once |
@@ -38,6 +40,8 @@ mod limits;
 mod listen;
 mod metrics;
 mod notes;
+mod passwords;
+mod proxies;
 mod queues;
 mod records;
 mod route;
@@ -67,6 +71,7 @@ use self::failure::Failure;
 use self::leased::Exchanges;
 use self::limits::RateLimit;
 use self::metrics::Metrics;
+use self::proxies::Proxies;
 use self::records::Figures;
 use self::route::Routes;
 use self::tls::Tls;
@@ -80,9 +85,10 @@ use crate::orchestrator::local::Local;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 pub use keeper::{Keeper, Roles};
+pub use proxies::TrustedProxy;
 pub use weather::Fault;
 
-/// How many logins are under way at a time.
+/// How many tokens are given out at a time.
 const MOST_LOGINS: usize = 256;
 /// The most bytes of all bodies of requests that are under way.
 const ROOM_FOR_BODIES: usize = 512 * 1024 * 1024;
@@ -92,6 +98,7 @@ const ROOM_FOR_BODIES: usize = 512 * 1024 * 1024;
 struct Config {
     strict: bool,
     behind_proxy: bool,
+    trusted_proxies: Vec<TrustedProxy>,
     tls: Option<(PathBuf, PathBuf)>,
     most_connections: usize,
     most_requests: usize,
@@ -117,6 +124,7 @@ impl Default for Config {
         Self {
             strict: false,
             behind_proxy: false,
+            trusted_proxies: Vec::new(),
             tls: None,
             most_connections: 10_000,
             most_requests: 2_000,
@@ -184,8 +192,9 @@ struct Inner {
     tls: Option<Tls>,
     /// Requests of those who are known, under way.
     requests: Semaphore,
-    /// Logins under way.
+    /// Tokens that are being given out.
     logins: Semaphore,
+    proxies: Proxies,
     /// Room for bodies, in blocks.
     bodies: Semaphore,
     /// True when nothing new is taken.
@@ -260,10 +269,18 @@ impl ServerBuilder {
         self
     }
 
-    /// A proxy stands before this server: it ends TLS, and its `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
-    /// Default: off.
+    /// A proxy stands before this server and ends TLS. Unless [`trusted_proxy`](Self::trusted_proxy) says where it is, it is
+    /// on this machine: its `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` are believed when they come from a
+    /// loopback address, and ignored from anywhere else. Default: off.
     pub fn behind_proxy(mut self, behind_proxy: bool) -> Self {
         self.config.behind_proxy = behind_proxy;
+        self
+    }
+
+    /// Where a proxy before this server is whose `X-Forwarded-…` headers are believed. May be given several times; those of
+    /// anybody else are ignored. Default: none.
+    pub fn trusted_proxy(mut self, proxy: TrustedProxy) -> Self {
+        self.config.trusted_proxies.push(proxy);
         self
     }
 
@@ -360,6 +377,7 @@ impl ServerBuilder {
             run: secret::new_key().map_err(told)?,
             requests: Semaphore::new(self.config.most_requests),
             logins: Semaphore::new(MOST_LOGINS),
+            proxies: Proxies::new(self.config.behind_proxy, &self.config.trusted_proxies),
             bodies: Semaphore::new(ROOM_FOR_BODIES / door::BLOCK),
             stopping: watch::Sender::new(false),
             store: self.store,

@@ -166,3 +166,92 @@ async fn no_secret_is_anywhere_in_the_store() {
     }
     assert!(looked > 10_000);
 }
+
+/// What was made here has 256 random bits: wrong ones shut out nobody, and an id that is not known costs as little.
+#[tokio::test]
+async fn wrong_tries_keep_no_right_secret_out() {
+    let api = Api::start().await;
+    let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
+    let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
+    // More than any lock would allow, of a name and of an address.
+    for n in 0..150 {
+        let refused = api.login(&id, "wrong", None).await.unwrap_err();
+        assert_eq!(refused["error"], "invalid_client", "{n}");
+        let refused = api.login(&format!("unknown-{n}"), &secret, None).await.unwrap_err();
+        assert_eq!(refused["error"], "invalid_client", "{n}");
+        let refused = api.login("unknown", &secret, None).await.unwrap_err();
+        assert_eq!(refused["error"], "invalid_client", "{n}");
+    }
+    assert!(api.login(&id, &secret, None).await.is_ok());
+    assert!(api.login(CLIENT, SECRET, None).await.is_ok(), "nor one that a person chose");
+}
+
+/// Whoever comes from two hundred addresses to guess passwords keeps out nobody who has a secret that was made here, and
+/// nobody from a network in which somebody has logged in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_addresses_shut_nobody_out() {
+    let api = std::sync::Arc::new(Api::start_as(|server| server.behind_proxy(true)).await);
+    let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
+    let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
+    let attempt = |api: std::sync::Arc<Api>, from: String, id: String, secret: String| async move {
+        let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let request = api.request("POST", "/identity_/connect/token").header("x-forwarded-for", from);
+        api.send(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await.status
+    };
+    assert_eq!(
+        attempt(api.clone(), "198.51.100.7".to_owned(), CLIENT.to_owned(), SECRET.to_owned()).await,
+        200
+    );
+    let flood: Vec<_> = (0..200)
+        .map(|network| format!("10.0.{network}.1"))
+        .map(|from| tokio::spawn(attempt(api.clone(), from, CLIENT.to_owned(), "wrong".to_owned())))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let right = async |from: &str, id: &str, secret: &str| {
+        attempt(api.clone(), from.to_owned(), id.to_owned(), secret.to_owned()).await
+    };
+    // A secret that was made here, from anywhere; one that was chosen, from the network of the first login.
+    assert_eq!(right("203.0.113.9", &id, &secret).await, 200);
+    assert_eq!(right("198.51.100.99", CLIENT, SECRET).await, 200);
+    for attempt in flood {
+        attempt.abort(); // it would take a while until all of them are answered
+        if let Ok(status) = attempt.await {
+            assert!(matches!(status, 400 | 503), "{status}");
+        }
+    }
+}
+
+/// What a request says of where it comes from is believed of a proxy alone.
+#[tokio::test]
+async fn only_a_trusted_proxy_says_where_a_request_comes_from() {
+    // Ten wrong tries, each from another address by its own account.
+    let tried = async |api: &Api| {
+        let mut last = 0;
+        for n in 0..11 {
+            let body = format!("grant_type=client_credentials&client_id={CLIENT}&client_secret=wrong");
+            let request = api.request("POST", "/identity_/connect/token");
+            let request = request.header("x-forwarded-for", format!("203.0.113.{n}"));
+            let request = request.header("content-type", "application/x-www-form-urlencoded");
+            last = api.send(request.body(body)).await.status;
+        }
+        last
+    };
+    let link = async |api: &Api| {
+        let request = api.request("GET", "/odata/Folders").bearer_auth(&api.token);
+        let request =
+            request.header("x-forwarded-host", "robots.example").header("x-forwarded-proto", "https");
+        let context = api.send(request).await.body["@odata.context"].clone();
+        context.as_str().unwrap().starts_with("https://robots.example/")
+    };
+    let elsewhere = || "10.0.0.0/8".parse().unwrap();
+    for (api, believed) in [
+        (Api::start().await, false),
+        (Api::start_as(|server| server.trusted_proxy(elsewhere())).await, false),
+        (Api::start_as(|server| server.behind_proxy(true).trusted_proxy(elsewhere())).await, false),
+        (Api::start_as(|server| server.behind_proxy(true)).await, true),
+        (Api::start_as(|server| server.trusted_proxy("127.0.0.1".parse().unwrap())).await, true),
+    ] {
+        assert_eq!(link(&api).await, believed);
+        assert_eq!(tried(&api).await, if believed { 400 } else { 429 });
+    }
+}
