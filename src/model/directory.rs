@@ -1,7 +1,7 @@
 //! The directory of a server: tenant, folders, users, roles, robots, applications and tokens (contract sections 1, 2, 6
 //! and 11). Small, and read as a whole; a store keeps it as one document.
 //!
-//! Here is what there is, in `change.rs` what may be changed.
+//! Here is what there is, in `change.rs` what may be changed, and in `administrators.rs` that an administrator is left.
 //!
 //! Secrets are not in it: of an application's secret and of tokens it has SHA-256 digests, of passwords what a slow hash
 //! made of them. Whoever steals the file can log in as nobody.
@@ -16,6 +16,7 @@ use super::key::FolderId;
 use super::permission::{Action, Area, Permission, Scopes};
 use super::user::UserType;
 
+mod administrators;
 mod change;
 
 pub use change::{Change, MOST_LEVELS, NewUser};

@@ -117,7 +117,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// NotFound.
+    /// NotFound; Invalid for the last administrator who can log in.
     pub async fn remove_client(&self, id: &str) -> Result<()> {
         self.change(Change::RemoveClient(id.to_owned())).await.map(drop)
     }
@@ -152,7 +152,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict for the user of an application.
+    /// NotFound; Conflict for the user of an application; Invalid for the last administrator who can log in.
     pub async fn remove_user(&self, name: &str) -> Result<()> {
         let id = self.user(name).await?;
         self.change(Change::RemoveUser(id)).await.map(drop)

@@ -58,6 +58,10 @@ fn nothing_travels_in_the_clear() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("--tls-cert"), "{}", text(&refused.stderr));
 
+    // A proxy that ends TLS is somewhere; where, has to be said.
+    let behind = tempfile::tempdir().unwrap();
+    drop(Server::known(behind.path(), &["--listen", "0.0.0.0:0", "--trusted-proxy", "10.0.0.0/8"]));
+
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
@@ -111,6 +115,10 @@ fn access_is_set_beside_the_server() {
     assert!(done(access(&["list"])).contains(CLIENT));
     done(access(&["remove-client", &id]));
     assert!(!as_robots("Finance").output().unwrap().status.success());
+    // Somebody who can log in is left.
+    let last = access(&["remove-client", CLIENT]).output().unwrap();
+    assert!(!last.status.success() && text(&last.stderr).contains("last administrator"), "{last:?}");
+    assert!(done(access(&["list"])).contains(CLIENT));
 }
 
 /// The example is the same program everywhere: only the address changes, and the credentials come from the environment.

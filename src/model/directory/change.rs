@@ -134,8 +134,10 @@ impl Directory {
     /// # Errors
     ///
     /// 1001 for a name that is taken, 1002 for what is not there, 1009 and 1015 for a text outside its limits, 1013 for
-    /// what is still needed, 1406 and 1412 for a role that can neither be deleted nor edited.
+    /// what is still needed (the last administrator who can log in, too), 1406 and 1412 for a role that can neither be deleted
+    /// nor edited.
     pub fn change(&mut self, change: Change, now: Timestamp) -> Changed {
+        self.keep_an_administrator(&change)?;
         match change {
             Change::AddFolder { key, name, description, parent } => {
                 self.add_folder(key, name, description, parent)
