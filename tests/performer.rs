@@ -359,6 +359,8 @@ async fn settings_that_make_no_sense_are_refused() {
     let scripted = Scripted::default();
     for performer in [
         performer(&scripted).robots(0),
+        performer(&scripted).robots(10_001),
+        performer(&scripted).robots(u32::MAX),
         performer(&scripted).lease(Duration::ZERO),
         performer(&scripted).lease(Duration::MAX),
         performer(&scripted).poll_interval(Duration::ZERO),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,11 +11,12 @@ use serde::Serialize;
 use super::Place;
 use super::import::Import;
 use super::output::{self, Done, Problem};
-use super::time;
+use super::{time, up_to};
 use crate::model::exception::ExceptionType;
 use crate::model::item::{ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter};
 use crate::model::json::Scalar;
 use crate::model::key::ItemId;
+use crate::model::list::MAX_SKIP;
 use crate::model::status::{ReviewStatus, Status};
 
 /// Adds items, shows them, has them retried
@@ -75,10 +77,10 @@ pub(super) struct List {
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
     /// How many at most
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = up_to(1_000_000))]
     top: usize,
     /// How many to leave out
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=MAX_SKIP as u64))]
     skip: usize,
     /// The oldest first, and not the newest
     #[arg(long)]
@@ -239,8 +241,12 @@ impl List {
         let mut items = Vec::new();
         let mut count = 0;
         while items.len() < self.top {
+            let skip = self.skip + items.len();
+            if skip > MAX_SKIP {
+                break;
+            }
             let top = (self.top - items.len()).min(PAGE_LIMIT);
-            let page = Page { skip: self.skip + items.len(), top, descending: !self.oldest };
+            let page = Page { skip, top, descending: !self.oldest };
             let page = orchestrator.list_queue_items(filter.clone(), page).await?;
             count = page.count;
             if page.items.is_empty() {

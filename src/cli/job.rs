@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::Place;
 use super::output::{self, Done, Problem};
 use super::queue::duration;
-use crate::model::job::{Job, JobFigures, StopStrategy};
+use super::up_to;
+use crate::model::job::{Job, JobFigures, MAX_JOBS_LISTED, StopStrategy};
 use crate::model::key::JobKey;
 use crate::model::robot::{Robot, RobotState};
 use crate::orchestrator::Administration;
@@ -34,7 +35,7 @@ pub(super) struct List {
     #[arg(long, value_name = "NAME")]
     queue: Option<String>,
     /// At most so many, the newest first
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = up_to(MAX_JOBS_LISTED))]
     limit: usize,
     #[command(flatten)]
     place: Place,
@@ -91,7 +92,7 @@ impl Jobs {
 }
 
 /// Among so many of the newest jobs one is looked for by a part of its key.
-const LOOKED_AT: usize = 10_000;
+const LOOKED_AT: usize = MAX_JOBS_LISTED;
 
 /// How often it is looked whether a job has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -106,7 +107,7 @@ impl List {
                     .as_ref()
                     .is_none_or(|queue| queue.to_lowercase() == job.about.queue.to_lowercase())
         };
-        let jobs = orchestrator.list_jobs(LOOKED_AT.max(self.limit)).await?;
+        let jobs = orchestrator.list_jobs(LOOKED_AT).await?;
         let jobs: Vec<Job> = jobs.into_iter().filter(wanted).take(self.limit).collect();
         let robots = orchestrator.list_robots().await?;
         if self.place.json {
@@ -226,12 +227,13 @@ async fn still_running(
     jobs: &[Job],
     wait: Duration,
 ) -> Result<Vec<JobKey>, Problem> {
-    let until = tokio::time::Instant::now() + wait;
+    // None: a time so long has no end.
+    let until = tokio::time::Instant::now().checked_add(wait);
     loop {
         let known = orchestrator.list_jobs(LOOKED_AT).await?;
         let runs = |key: &JobKey| known.iter().any(|job| job.key == *key && !job.state.is_final());
         let running: Vec<_> = jobs.iter().map(|job| job.key).filter(runs).collect();
-        if running.is_empty() || tokio::time::Instant::now() >= until {
+        if running.is_empty() || until.is_some_and(|until| tokio::time::Instant::now() >= until) {
             return Ok(running);
         }
         tokio::time::sleep(LOOK_EVERY).await;

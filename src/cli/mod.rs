@@ -24,6 +24,7 @@ mod time;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::Problem;
@@ -86,6 +87,11 @@ impl Place {
         })?;
         Ok(connect(url).await?)
     }
+}
+
+/// A number from 1 up to a limit.
+fn up_to(most: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most as u64)
 }
 
 /// Runs the command that was given.

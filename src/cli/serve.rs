@@ -16,9 +16,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::log::Log;
 use super::output::{self, Done, Problem};
+use super::up_to;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::private_file::read_secret;
-use crate::server::{Fault, FirstClient, Server};
+use crate::server::{Fault, FirstClient, Server, TrustedProxy};
 
 /// Serves queues over HTTP, as an Orchestrator does: for the vendor's SDKs, for integrations, for curl, for robots
 /// elsewhere.
@@ -74,22 +75,22 @@ pub(super) struct Serve {
     #[arg(long)]
     strict: bool,
     /// So many lists of items a minute, as in the cloud (100); more are answered 429
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(1_000_000))]
     rate_limit: Option<usize>,
     /// Something that goes wrong on purpose (see below); may be given several times
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
     /// The largest body of a request, in MiB; bulk adds may have it, others a sixteenth of it
-    #[arg(long, default_value_t = 64, value_name = "MIB")]
+    #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = up_to(512))]
     max_body: usize,
     /// The most requests under way; more are answered 503
-    #[arg(long, default_value_t = 2_000, value_name = "N")]
+    #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = up_to(1_000_000))]
     max_requests: usize,
     /// The most open connections; more wait
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = up_to(1_000_000))]
     max_connections: usize,
     /// How long a request may take, in seconds
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     request_timeout: u64,
     /// What is logged, as in info, debug or performer::server::access=info
     #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
@@ -119,10 +120,10 @@ impl Serve {
             .log_lines_dropped(log.dropped())
             .strict(self.strict)
             .behind_proxy(self.behind_proxy)
-            .largest_body(self.max_body.saturating_mul(1024 * 1024))
+            .largest_body(self.max_body * 1024 * 1024)
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)
-            .request_limit(Duration::from_secs(self.request_timeout.max(1)));
+            .request_limit(Duration::from_secs(self.request_timeout));
         if let Some(limit) = self.rate_limit {
             builder = builder.rate_limit(limit);
         }

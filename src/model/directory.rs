@@ -19,7 +19,7 @@ use super::user::UserType;
 mod administrators;
 mod change;
 
-pub use change::{Change, MOST_LEVELS, NewUser};
+pub use change::{Change, MAX_TOKEN_LIFE, MOST_LEVELS, NewUser};
 
 /// Everything that says who may do what.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -77,7 +77,7 @@ pub struct NewJob {
     pub process_id: u32,
     /// The version of the program.
     pub version: String,
-    /// How many robots it has.
+    /// How many robots it has, 1 to [`MAX_ROBOTS`].
     pub robots: u32,
     /// How long it holds its items without a beat, 1 second to 24 hours. Default of a performer: 30 seconds.
     pub lease: Duration,
@@ -94,19 +94,29 @@ const _: () = assert!(SWEEP_INTERVAL.as_millis() * 3 < MIN_LEASE.as_millis());
 /// The longest lease: the limit of an item's time InProgress, by default.
 pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The most robots of one job: a list of robots has a row for each of them.
+pub const MAX_ROBOTS: u32 = 10_000;
+/// The most jobs of one list.
+pub const MAX_JOBS_LISTED: usize = 10_000;
+
 /// The longest name of a machine or a version, in characters.
 const LONGEST_NAME: usize = 256;
 /// How much is kept of why a job ended, in characters.
 const LONGEST_INFO: usize = 4_000;
 
 impl NewJob {
-    /// Checks the lease, and that names are names.
+    /// Checks the lease, the number of robots, and that names are names.
     ///
     /// # Errors
     ///
-    /// Code 1015 when the lease is shorter than [`MIN_LEASE`] or longer than [`MAX_LEASE`], or the name of the machine or
-    /// the version is longer than 256 characters.
+    /// Code 1015 when the lease is shorter than [`MIN_LEASE`] or longer than [`MAX_LEASE`], when there is no robot or more
+    /// than [`MAX_ROBOTS`], or when the name of the machine or the version is longer than 256 characters.
     pub fn validate(&self) -> Result<(), Refusal> {
+        if !(1..=MAX_ROBOTS).contains(&self.robots) {
+            let message =
+                format!("the robots of a job are {}; it should be between 1 and {MAX_ROBOTS}", self.robots);
+            return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        }
         if self.lease < MIN_LEASE || self.lease > MAX_LEASE {
             let message = format!(
                 "the lease of a job is {:?}; it should be between {MIN_LEASE:?} and {MAX_LEASE:?}",
@@ -122,6 +132,19 @@ impl NewJob {
         }
         Ok(())
     }
+}
+
+/// Checks how many jobs a caller asks for.
+///
+/// # Errors
+///
+/// Code 1015 for more than [`MAX_JOBS_LISTED`].
+pub(crate) fn validate_limit(limit: usize) -> Result<(), Refusal> {
+    if limit <= MAX_JOBS_LISTED {
+        return Ok(());
+    }
+    let message = format!("the limit of a list of jobs is {limit}; it should be at most {MAX_JOBS_LISTED}");
+    Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
 }
 
 /// One run of a performer, as the store knows it.
@@ -292,6 +315,20 @@ mod tests {
         };
         let now = Timestamp::UNIX_EPOCH;
         Job::started(KeyMaker::with_seed(1).job(now), FolderId::SHARED, about, now)
+    }
+
+    #[test]
+    fn a_job_has_a_number_of_robots_that_can_be_listed() {
+        let with = |robots| NewJob { robots, ..job().about };
+        for robots in [1, 8, MAX_ROBOTS] {
+            assert_eq!(with(robots).validate(), Ok(()), "{robots}");
+        }
+        for robots in [0, MAX_ROBOTS + 1, u32::MAX] {
+            let refusal = with(robots).validate().unwrap_err();
+            assert_eq!(refusal.code(), ErrorCode::PARAMETER_INVALID);
+            assert!(refusal.to_string().contains("robots"), "{refusal}");
+        }
+        assert!(validate_limit(MAX_JOBS_LISTED).is_ok() && validate_limit(usize::MAX).is_err());
     }
 
     #[test]

@@ -39,11 +39,13 @@ pub struct ItemFilter {
 
 /// The most items a page may have (contract section 4.1).
 pub const PAGE_LIMIT: usize = 100;
+/// The most items that a page may leave out.
+pub const MAX_SKIP: usize = i32::MAX as usize;
 
 /// Which page of a list, in the order of the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How many items to leave out.
+    /// How many items to leave out, up to [`MAX_SKIP`].
     pub skip: usize,
     /// How many items to answer at most, up to [`PAGE_LIMIT`].
     pub top: usize,
@@ -58,14 +60,18 @@ impl Default for Page {
 }
 
 impl Page {
-    /// Checks the size of the page.
+    /// Checks the size of the page, and where it begins.
     ///
     /// # Errors
     ///
-    /// Code 1000 when it is larger than [`PAGE_LIMIT`].
+    /// Code 1000 when it is larger than [`PAGE_LIMIT`], or leaves out more than [`MAX_SKIP`] items.
     pub fn validate(&self) -> Result<(), Refusal> {
         if self.top > PAGE_LIMIT {
             let message = format!("a page of {} items was asked for, the limit is {PAGE_LIMIT}", self.top);
+            return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
+        }
+        if self.skip > MAX_SKIP {
+            let message = format!("{} items are to be left out, the limit is {MAX_SKIP}", self.skip);
             return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
         }
         Ok(())
@@ -89,5 +95,7 @@ mod tests {
     fn a_page_has_at_most_a_hundred_items() {
         assert_eq!(Page::default().validate(), Ok(()));
         assert!(Page { top: 101, ..Page::default() }.validate().is_err());
+        assert!(Page { skip: MAX_SKIP, ..Page::default() }.validate().is_ok());
+        assert!(Page { skip: usize::MAX, ..Page::default() }.validate().is_err());
     }
 }

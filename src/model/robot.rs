@@ -1,5 +1,7 @@
 //! Robots: one lane of a performer.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::enumeration::enumeration;
@@ -19,6 +21,9 @@ enumeration! {
         Unknown = 3,
     }
 }
+
+/// The most robots of one list; [`Administration::list_robots`](crate::Administration::list_robots) leaves out the others.
+pub const MAX_ROBOTS_LISTED: usize = 10_000;
 
 /// A robot of a job that has not ended, as the store sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +45,15 @@ pub struct Robot {
 }
 
 impl Robot {
-    /// The robots of a job that has not ended and holds these items.
-    pub(crate) fn all_of(job: &Job, held: &[Held], now: Timestamp) -> Vec<Self> {
+    /// The robots of a job that has not ended and holds these items, by number; `most` of them at most, whatever the job
+    /// says of itself.
+    pub(crate) fn all_of(job: &Job, held: &[Held], most: usize, now: Timestamp) -> Vec<Self> {
         let took_ahead = held.iter().any(|held| held.robot.is_none());
+        // Of several items of one robot the oldest is shown.
+        let by_robot: HashMap<u32, &Held> =
+            held.iter().rev().filter_map(|held| Some((held.robot?, held))).collect();
         let robot = |number| {
-            let held = held.iter().find(|held| held.robot == Some(number));
+            let held = by_robot.get(&number).copied();
             let state = match held {
                 _ if job.is_lost(now) => RobotState::Disconnected,
                 Some(_) => RobotState::Busy,
@@ -60,7 +69,7 @@ impl Robot {
                 since: held.and_then(|held| held.since).unwrap_or(job.start_time),
             }
         };
-        (1..=job.about.robots).map(robot).collect()
+        (1..=job.about.robots).take(most).map(robot).collect()
     }
 }
 
@@ -93,7 +102,10 @@ mod tests {
         };
         let job = Job::started(KeyMaker::with_seed(1).job(now), FolderId::SHARED, about, now);
         let states = |held: &[Held], now| {
-            Robot::all_of(&job, held, now).iter().map(|robot| robot.state).collect::<Vec<_>>()
+            Robot::all_of(&job, held, MAX_ROBOTS_LISTED, now)
+                .iter()
+                .map(|robot| robot.state)
+                .collect::<Vec<_>>()
         };
         let held = |robot| Held { item: ItemId(7), reference: None, robot, since: Some(now) };
         assert_eq!(states(&[], now), [RobotState::Available; 2]);
@@ -101,5 +113,9 @@ mod tests {
         assert_eq!(states(&[held(None), held(Some(1))], now), [RobotState::Busy, RobotState::Unknown]);
         let late = job.held_until + std::time::Duration::from_micros(1);
         assert_eq!(states(&[held(Some(1))], late), [RobotState::Disconnected; 2]);
+        // A job that was stored before there was a limit.
+        let mut huge = job.clone();
+        huge.about.robots = u32::MAX;
+        assert_eq!(Robot::all_of(&huge, &[], 3, now).len(), 3);
     }
 }

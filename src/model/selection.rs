@@ -10,10 +10,28 @@
 
 use jiff::Timestamp;
 
+use super::code::ErrorCode;
 use super::item::Priority;
 use super::key::ItemId;
 use super::lifecycle::ItemState;
+use super::refusal::Refusal;
 use super::status::Status;
+
+/// The most items of one take.
+pub const MAX_TAKE: usize = 100_000;
+
+/// Checks how many items a caller wants to take.
+///
+/// # Errors
+///
+/// Code 1015 for more than [`MAX_TAKE`].
+pub(crate) fn validate_count(count: usize) -> Result<(), Refusal> {
+    if count <= MAX_TAKE {
+        return Ok(());
+    }
+    let message = format!("the count of a take is {count}; it should be at most {MAX_TAKE}");
+    Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
+}
 
 /// Sorts the waiting items of a queue: the smallest is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -21,6 +21,7 @@ use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::result::TransactionResult;
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
+use crate::model::selection::validate_count;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 
@@ -49,7 +50,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// NotFound when the queue does not exist; Invalid when the lease is not between 1 second and 24 hours.
+    /// NotFound when the queue does not exist; Invalid when the lease is not between 1 second and 24 hours, or the robots
+    /// are not between 1 and 10,000.
     async fn start_job(&self, job: NewJob) -> Result<JobKey>;
 
     /// T13: moves the job's lease on. Answers what somebody wants of the job: Running, Stopping or
@@ -286,10 +288,11 @@ pub trait Administration: Orchestrator {
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is.
+    /// Unavailable when the store is; Invalid for a limit over 10,000.
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>>;
 
-    /// The robots of all jobs that have not ended, by job.
+    /// The robots of all jobs that have not ended, by job; at most 10,000
+    /// ([`MAX_ROBOTS_LISTED`](crate::model::robot::MAX_ROBOTS_LISTED)).
     ///
     /// # Errors
     ///
@@ -344,10 +347,22 @@ pub struct Take {
     pub job: JobKey,
     /// The robot of that job, counted from 1; `None` when the items are taken ahead for all of them.
     pub robot: Option<u32>,
-    /// How many at most.
+    /// How many at most, up to [`MAX_TAKE`](crate::model::selection::MAX_TAKE).
     pub count: usize,
     /// Only items with such a reference.
     pub reference: Option<ReferenceFilter>,
+}
+
+impl Take {
+    /// A take that is refused is not begun: a store would look for as many items as it names.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for too many items.
+    pub(crate) fn checked(self) -> Result<Self> {
+        validate_count(self.count)?;
+        Ok(self)
+    }
 }
 
 /// A report on one attempt.

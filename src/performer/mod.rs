@@ -25,7 +25,8 @@ use self::heart::Heart;
 use self::job::{OnEvent, RunningJob};
 use self::robot::Robot;
 use self::supply::{Direct, Supply};
-use crate::model::job::{DEFAULT_LEASE, JobEnd, JobState, NewJob};
+use crate::model::job::{DEFAULT_LEASE, JobEnd, JobState, MAX_ROBOTS, NewJob};
+use crate::model::selection::MAX_TAKE;
 use crate::orchestrator::{ErrorKind, Orchestrator, OrchestratorError};
 
 mod ahead;
@@ -55,9 +56,6 @@ const AFTER_A_KILL: Duration = Duration::from_secs(1);
 /// How long the last results may take to be recorded when the store is slow: twice as long as a store waits for
 /// another process, for the call that is under way and for the last one.
 const FOR_THE_LAST_RESULTS: Duration = Duration::from_secs(25);
-
-/// The most items that may be taken ahead.
-const MOST_AHEAD: usize = 100_000;
 
 /// A program that processes a queue: a queue, how to make one robot's processor, and settings.
 ///
@@ -143,14 +141,14 @@ impl<T: Transaction> Performer<T> {
         Self { queue: queue.into(), make: Arc::new(make), settings, stop, on_event: None }
     }
 
-    /// How many robots work side by side, each with a processor of its own. Default: 1.
+    /// How many robots work side by side, each with a processor of its own: 1 to 10,000. Default: 1.
     #[must_use]
     pub fn robots(mut self, robots: u32) -> Self {
         self.settings.robots = robots;
         self
     }
 
-    /// How many items to take before a robot is free for them. Default: 0, a robot takes an item when it is
+    /// How many items to take before a robot is free for them, up to 100,000. Default: 0, a robot takes an item when it is
     /// free, as REFramework does.
     ///
     /// More is faster where the work of one item is short: items wait in a buffer of this size, taken in
@@ -314,7 +312,9 @@ impl Settings {
     fn validate(&self) -> Result<(), OrchestratorError> {
         let wrong = if self.robots == 0 {
             "a performer needs at least one robot"
-        } else if self.claim_ahead > MOST_AHEAD {
+        } else if self.robots > MAX_ROBOTS {
+            "a performer has at most 10,000 robots"
+        } else if self.claim_ahead > MAX_TAKE {
             "at most 100,000 items can be taken ahead"
         } else if self.poll_interval.is_zero() {
             "the poll interval must not be zero"

@@ -179,7 +179,7 @@ impl Access {
         life: Duration,
     ) -> Result<String, Failure> {
         let text = secret::new_secret()?;
-        let expires = self.clock.now() + life;
+        let expires = Token::end_of(life, self.clock.now())?;
         let token = Token { user, client, name, scopes, expires };
         self.change(Change::AddToken { digest: secret::digest_of(&text), token }).await?;
         Ok(text)

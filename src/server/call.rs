@@ -179,6 +179,15 @@ impl Call {
         Ok(body)
     }
 
+    /// Refuses a list in a body that is longer than any that is needed.
+    pub(super) fn at_most(name: &str, length: usize, most: usize) -> Result<(), Failure> {
+        if length <= most {
+            return Ok(());
+        }
+        let message = format!("Invalid argument '{name}': it has {length} entries, the limit is {most}.");
+        Err(Failure::argument(message))
+    }
+
     /// The job that the caller says it is.
     pub(super) fn job_key(&self) -> Option<JobKey> {
         self.headers.get("x-uipath-jobkey")?.to_str().ok()?.parse().ok()

@@ -121,6 +121,11 @@ pub(super) async fn assign_users(call: &Call) -> Reply {
     let body: AssignUsersRequest = call.body(&strict::ANYTHING)?;
     let folders = &body.assignments.roles_per_folder;
     let users = &body.assignments.user_ids;
+    Call::at_most("UserIds", users.len(), MOST_ASSIGNMENTS)?;
+    Call::at_most("RolesPerFolder", folders.len(), MOST_ASSIGNMENTS)?;
+    for folder in folders {
+        Call::at_most("RoleIds", folder.role_ids.len(), MOST_ASSIGNMENTS)?;
+    }
     if folders.len().saturating_mul(users.len()) > MOST_ASSIGNMENTS {
         return Err(Failure::argument(format!("There are more than {MOST_ASSIGNMENTS} assignments.")));
     }

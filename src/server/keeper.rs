@@ -163,11 +163,11 @@ impl Keeper {
         directory.user_named(name).map(|user| user.id).ok_or_else(|| missing(format_args!("user {name:?}")))
     }
 
-    /// Makes a personal access token, good for a time. Nobody can tell it again.
+    /// Makes a personal access token, good for a time of at most 3650 days. Nobody can tell it again.
     ///
     /// # Errors
     ///
-    /// NotFound for the user, Invalid for a scope.
+    /// NotFound for the user, Invalid for a scope or for a longer life.
     pub async fn add_token(&self, user: &str, name: &str, scopes: &str, life: Duration) -> Result<String> {
         let (user, scopes) = (self.user(user).await?, Scopes::parse(scopes)?);
         self.access.issue(user, None, Some(name.to_owned()), scopes, life).await.map_err(told)

@@ -32,7 +32,7 @@ use crate::wire::served::{Around, ServedItem};
 
 type Reply = Result<Answer, Failure>;
 
-/// The most reports and items of one call.
+/// The most reports and names of calls of one call. Of items no more are handed out.
 const MOST_AT_ONCE: usize = 10_000;
 
 /// How long a wait may be held open: shorter than proxies wait.
@@ -66,10 +66,12 @@ fn told(swept: &Swept) -> SweptDto {
     SweptDto { jobs: swept.jobs.iter().map(|job| guid(*job)).collect(), abandoned: swept.abandoned }
 }
 
-fn take_of(take: TakeDto) -> Take {
+fn take_of(take: TakeDto) -> Result<Take, Failure> {
     let reference = take.reference.map(Into::into);
-    let count = take.count.min(MOST_AT_ONCE);
-    Take { queue: take.queue.into(), job: key(take.job), robot: take.robot, count, reference }
+    let (job, queue) = (key(take.job), take.queue.into());
+    let mut take = Take { queue, job, robot: take.robot, count: take.count, reference }.checked()?;
+    take.count = take.count.min(MOST_AT_ONCE);
+    Ok(take)
 }
 
 /// Nobody takes without a job here: what nobody beats for is taken by StartTransaction.
@@ -125,9 +127,8 @@ impl Exchanges {
 /// Reports and takes. One that is made again while the first is under way waits for it.
 pub(super) async fn exchange(call: &Call) -> Reply {
     let body: ExchangeRequest = call.body(&strict::ANYTHING)?;
-    if body.reports.len() > MOST_AT_ONCE || body.heard.len() > MOST_AT_ONCE {
-        return Err(Failure::argument(format!("There are more than {MOST_AT_ONCE} reports.")));
-    }
+    Call::at_most("reports", body.reports.len(), MOST_AT_ONCE)?;
+    Call::at_most("heard", body.heard.len(), MOST_AT_ONCE)?;
     let (folder, run) = (call.folder()?, call.server.run);
     let (store, now) = (call.store()?, call.server.now());
     if body.take.is_none() {
@@ -175,7 +176,7 @@ async fn exchanged(
     for report in &reports {
         has_a_job(report.claim.job())?;
     }
-    let take = body.take.map(take_of);
+    let take = body.take.map(take_of).transpose()?;
     if let Some(take) = &take {
         has_a_job(take.job)?;
     }
@@ -223,9 +224,7 @@ async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
 /// What a job holds, for one that does not know because answers were lost.
 pub(super) async fn held(call: &Call) -> Reply {
     let body: HeldRequest = call.body(&strict::ANYTHING)?;
-    if body.void.len() > MOST_AT_ONCE {
-        return Err(Failure::argument(format!("There are more than {MOST_AT_ONCE} calls.")));
-    }
+    Call::at_most("void", body.void.len(), MOST_AT_ONCE)?;
     let caller = (call.caller()?.user.id, call.folder()?);
     for id in body.void {
         // One that is under way is waited for; one that is still to come finds an answer that is of no use to anybody.
@@ -249,7 +248,7 @@ fn described(error: &OrchestratorError) -> ErrorDto {
 
 pub(super) async fn add_and_start(call: &Call) -> Reply {
     let body: AddAndStart = call.body(&strict::ANYTHING)?;
-    let take = take_of(body.take);
+    let take = take_of(body.take)?;
     has_a_job(take.job)?;
     let taker = Taker { job: take.job, robot: take.robot, robot_id: None, executor: None };
     let take = Taking { queue: take.queue, count: 1, reference: None, taker };
@@ -285,7 +284,7 @@ pub(super) async fn wait(call: &Call) -> Reply {
 /// The jobs that were started in the folder.
 pub(super) async fn jobs(call: &Call) -> Reply {
     let body: LimitDto = call.body(&strict::ANYTHING)?;
-    let jobs = call.store()?.list_jobs(body.limit.min(MOST_AT_ONCE)).await?;
+    let jobs = call.store()?.list_jobs(body.limit).await?;
     Answer::ok(&jobs.into_iter().map(ListedJob::from).collect::<Vec<_>>())
 }
 

@@ -93,6 +93,14 @@ const MOST_LOGINS: usize = 256;
 /// The most bytes of all bodies of requests that are under way.
 const ROOM_FOR_BODIES: usize = 512 * 1024 * 1024;
 
+/// The most connections and requests that a server can be set to.
+const MOST_CONNECTIONS: usize = 1_000_000;
+const MOST_REQUESTS: usize = 1_000_000;
+/// The longest time that a request can be given.
+const LONGEST_REQUEST: Duration = Duration::from_secs(3_600);
+/// The most lists of items a minute that a rate limit can be set to.
+const MOST_LISTS: usize = 1_000_000;
+
 /// How a server behaves.
 #[derive(Clone, Debug)]
 struct Config {
@@ -109,6 +117,28 @@ struct Config {
 }
 
 impl Config {
+    /// Checks the numbers.
+    fn validate(&self) -> Result<()> {
+        let within = |what: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                return Ok(());
+            }
+            let message = format!("{what} are {value}; it should be between 1 and {most}");
+            Err(OrchestratorError::new(ErrorKind::Invalid, message))
+        };
+        within("the most connections", self.most_connections, MOST_CONNECTIONS)?;
+        within("the most requests", self.most_requests, MOST_REQUESTS)?;
+        within("the bytes of the largest body", self.largest_bulk, ROOM_FOR_BODIES)?;
+        if self.request_limit.is_zero() || self.request_limit > LONGEST_REQUEST {
+            let message = format!(
+                "a request may take {:?}; it should be more than nothing and at most {LONGEST_REQUEST:?}",
+                self.request_limit
+            );
+            return Err(OrchestratorError::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    }
+
     fn is_strict(&self) -> bool {
         self.strict
     }
@@ -257,9 +287,9 @@ impl ServerBuilder {
         self
     }
 
-    /// The rate limit of the cloud: so many lists of items a minute. Default: none.
+    /// The rate limit of the cloud: so many lists of items a minute, up to 1,000,000. Default: none.
     pub fn rate_limit(mut self, a_minute: usize) -> Self {
-        self.rate_limit = Some(a_minute);
+        self.rate_limit = Some(a_minute.min(MOST_LISTS));
         self
     }
 
@@ -290,25 +320,25 @@ impl ServerBuilder {
         self
     }
 
-    /// How many connections may be open. More wait. Default: 10,000.
+    /// How many connections may be open, up to 1,000,000. More wait. Default: 10,000.
     pub fn most_connections(mut self, most: usize) -> Self {
         self.config.most_connections = most.max(1);
         self
     }
 
-    /// How many requests may be under way. More are answered 503. Default: 2,000.
+    /// How many requests may be under way, up to 1,000,000. More are answered 503. Default: 2,000.
     pub fn most_requests(mut self, most: usize) -> Self {
         self.config.most_requests = most.max(1);
         self
     }
 
-    /// The largest body of a bulk add, in bytes. Others may have a sixteenth of it. Default: 64 MiB.
+    /// The largest body of a bulk add, in bytes, up to 512 MiB. Others may have a sixteenth of it. Default: 64 MiB.
     pub fn largest_body(mut self, bytes: usize) -> Self {
         (self.config.largest_bulk, self.config.largest_body) = (bytes, (bytes / 16).max(1_024));
         self
     }
 
-    /// How long a request may take, its body included. Default: 30 seconds.
+    /// How long a request may take, its body included, up to an hour. Default: 30 seconds.
     pub fn request_limit(mut self, limit: Duration) -> Self {
         self.config.request_limit = limit;
         self
@@ -342,8 +372,10 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// Those of the store; Invalid for a secret from outside that is too short; Other for TLS files that cannot be used.
+    /// Those of the store; Invalid for a number outside its range, or for a secret from outside that is too short; Other
+    /// for TLS files that cannot be used.
     pub async fn open(self) -> Result<Server> {
+        self.config.validate()?;
         let clock = self.store.clock();
         // Before a secret is made that is shown once.
         let tls = match &self.config.tls {

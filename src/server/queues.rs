@@ -21,6 +21,9 @@ type Reply = Result<Answer, Failure>;
 
 const ENTITY: &str = "QueueDefinitions";
 
+/// The most queues, and the most folders, of one call that shares them.
+const MOST_SHARED: usize = 1_000;
+
 /// The queues of the call's folders.
 pub(super) async fn of_call(call: &Call) -> Result<Vec<QueueDefinition>, Failure> {
     let folders = call.all_folders();
@@ -208,6 +211,13 @@ pub(super) async fn share(call: &Call) -> Reply {
     let body: ShareRequest = call.body(&strict::SHARE)?;
     let ids = |ids: Option<Vec<i64>>| ids.unwrap_or_default().into_iter().map(FolderId).collect::<Vec<_>>();
     let (add, remove) = (ids(body.to_add_folder_ids), ids(body.to_remove_folder_ids));
+    for (name, length) in [
+        ("QueueIds", body.queue_ids.len()),
+        ("ToAddFolderIds", add.len()),
+        ("ToRemoveFolderIds", remove.len()),
+    ] {
+        Call::at_most(name, length, MOST_SHARED)?;
+    }
     let caller = call.caller()?;
     for folder in add.iter().chain(&remove) {
         if !caller.is_assigned(*folder) || caller.directory.folder(*folder).is_none() {

@@ -24,6 +24,9 @@ type Reply = Result<Answer, Failure>;
 const USERS: &str = "Users";
 const ROLES: &str = "Roles";
 
+/// The most roles of one user, and the most permissions in the body of one role.
+const MOST_ROLES: usize = 1_000;
+
 pub(super) async fn list(call: &Call) -> Reply {
     let directory = call.directory()?;
     call.page(&set::USERS, directory.users().map(|user| served::user(directory, user)).collect())
@@ -75,6 +78,7 @@ pub(super) async fn create(call: &Call) -> Reply {
 
 fn roles_named(call: &Call, names: &[String]) -> Result<BTreeSet<i64>, Failure> {
     let directory = call.directory()?;
+    Call::at_most("RolesList", names.len(), MOST_ROLES)?;
     let mut roles = BTreeSet::new();
     for name in names {
         let role = directory.role_named(name).ok_or_else(|| Failure::not_found("A role does not exist."))?;
@@ -160,6 +164,7 @@ pub(super) async fn assign_roles(call: &Call) -> Reply {
     let body: AssignRolesRequest = call.body(&strict::ANYTHING)?;
     let user = call.id()?;
     outranks(call, user)?;
+    Call::at_most("roleIds", body.role_ids.len(), MOST_ROLES)?;
     let roles = body.role_ids.into_iter().collect();
     check_roles(call, None, &roles)?;
     call.server.access.change(Change::Assign { user, folder: None, roles }).await?;
@@ -182,6 +187,7 @@ pub(super) async fn get_role(call: &Call) -> Reply {
 }
 
 fn permissions(body: &RoleRequest) -> Result<BTreeSet<Permission>, Failure> {
+    Call::at_most("Permissions", body.permissions.as_ref().map_or(0, Vec::len), MOST_ROLES)?;
     let granted = body.permissions.iter().flatten().filter(|given| given.is_granted.unwrap_or(true));
     Ok(granted.map(|given| given.name.parse()).collect::<Result<_, _>>()?)
 }

@@ -155,6 +155,17 @@ fn wrong_usage_says_what_is_right() {
         (&["item", "add"], "<QUEUE>"),
         (&["item", "add", "Q", "--priority", "Urgent", "--url", "sqlite:q.db"], "High, Normal, Low"),
         (&["frobnicate"], "unrecognized subcommand"),
+        (&["serve", "--max-requests", "18446744073709551615"], "is not in 1..=1000000"),
+        (&["serve", "--max-connections", "0"], "is not in 1..=1000000"),
+        (&["serve", "--max-body", "513"], "is not in 1..=512"),
+        (&["serve", "--request-timeout", "18446744073709551615"], "is not in 1..=3600"),
+        (&["serve", "--trusted-proxy", "proxy.example"], "10.0.0.0/8"),
+        (&["job", "list", "--limit", "4294967295", "--url", "sqlite:q.db"], "is not in 1..=10000"),
+        (
+            &["item", "list", "--skip", "18446744073709551615", "--url", "sqlite:q.db"],
+            "is not in 0..=2147483647",
+        ),
+        (&["access", "add-token", "ann", "--days", "3651"], "is not in 1..=3650"),
     ] {
         let output = run(folder.path(), arguments);
         assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}");

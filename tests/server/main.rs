@@ -15,6 +15,7 @@ mod filters;
 mod leases;
 mod lists;
 mod login;
+mod numbers;
 mod results;
 mod rights;
 mod robust;

@@ -353,25 +353,26 @@ impl Orchestrator for Local {
 
     async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
         let seen = self.batch.seen();
+        let (take, refused) = match take.map(Take::checked).transpose() {
+            Ok(take) => (take, None),
+            Err(error) => (None, Some(error)),
+        };
         let taking = take.is_some();
         let mut operations: Operations =
             reports.into_iter().map(|report| self.asked(Operation::Report(report))).collect();
         operations.extend(take.map(|take| self.asked(Operation::Take(take.into()))));
         let mut answers = self.batch.all(operations).await;
         let taken = if taking { answers.pop() } else { None };
-        ReportedAndTaken {
-            reports: answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect(),
-            taken: taken.map_or_else(
-                || Ok(Taken::default()),
-                |answer| {
-                    expect_answer!(answer, Taken).map(|took: Took| Taken {
-                        items: took.items.into_vec(),
-                        seen,
-                        withheld: took.withheld,
-                    })
-                },
-            ),
-        }
+        let took = |answer: Result<Answer>| -> Result<Taken> {
+            let took: Took = expect_answer!(answer, Taken)?;
+            Ok(Taken { items: took.items.into_vec(), seen, withheld: took.withheld })
+        };
+        let taken = match (taken, refused) {
+            (Some(answer), _) => took(answer),
+            (None, refused) => refused.map_or_else(|| Ok(Taken::default()), Err),
+        };
+        let reports = answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect();
+        ReportedAndTaken { reports, taken }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -17,6 +17,9 @@ use super::{Inner, Shared, Uipath};
 use crate::wire::Collection;
 use crate::wire::queue::QueueDefinitionDto;
 
+/// The longest time limit: a longer one is this. (Instants have an end.)
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What it takes to get to an Orchestrator. Made by [`Uipath::builder`].
 ///
 /// What is set here wins over the URL, and the URL over the [`environment`](Self::environment).
@@ -145,27 +148,27 @@ impl UipathBuilder {
         self
     }
 
-    /// How long it may take to reach the server. Default: 10 seconds.
+    /// How long it may take to reach the server. At most a day. Default: 10 seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.pace.connect = limit;
+        self.pace.connect = limit.min(LONGEST);
         self
     }
 
-    /// How long one request and its whole answer may take. Default: 30 seconds.
+    /// How long one request and its whole answer may take. At most a day. Default: 30 seconds.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.pace.request = limit;
+        self.pace.request = limit.min(LONGEST);
         self
     }
 
-    /// How long a call may take with all its repetitions and waits. Default: 90 seconds.
+    /// How long a call may take with all its repetitions and waits. At most a day. Default: 90 seconds.
     pub fn total_timeout(mut self, limit: Duration) -> Self {
-        self.pace.total = limit;
+        self.pace.total = limit.min(LONGEST);
         self
     }
 
-    /// The longest wait between two looks at an empty queue. Default: 30 seconds.
+    /// The longest wait between two looks at an empty queue. At most a day. Default: 30 seconds.
     pub fn longest_poll(mut self, limit: Duration) -> Self {
-        self.pace.longest_poll = limit;
+        self.pace.longest_poll = limit.min(LONGEST);
         self
     }
 

@@ -33,6 +33,10 @@ use crate::wire::transaction::QueueItemDataDto;
 /// The most reports of one call, and about how many bytes they may have.
 const MOST_REPORTS: usize = 1_000;
 const LARGEST_REPORTS: usize = 8 * 1024 * 1024;
+/// The longest wait that is asked for: the server holds a call for 20 seconds at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+/// The most names of lost calls that are kept for a job, the newest: older ones are on their way no more.
+const MOST_LOST: usize = 1_000;
 
 /// What this client knows of claims.
 #[derive(Default)]
@@ -91,7 +95,12 @@ impl Doubt<'_> {
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
         if let Some(job) = self.job {
-            self.leases.known().in_doubt.entry(job).or_default().push(self.id);
+            let mut known = self.leases.known();
+            let lost = known.in_doubt.entry(job).or_default();
+            if lost.len() >= MOST_LOST {
+                lost.remove(0);
+            }
+            lost.push(self.id);
         }
     }
 }
@@ -310,7 +319,7 @@ impl Inner {
     /// The server holds the call until there may be something, for at most 20 seconds.
     pub(super) async fn leased_wait(&self, queue: &str, seen: Seen, at_most: Duration) {
         // The server begins to wait when it hears of it.
-        let until = tokio::time::Instant::now() + at_most + Duration::from_secs(5);
+        let until = tokio::time::Instant::now() + at_most.min(LONGEST_WAIT) + Duration::from_secs(5);
         let at_most = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX).max(1);
         let body = WaitDto { queue: queue.to_owned(), seen: seen.0, at_most };
         let waited = tokio::time::timeout_at(until, self.http.done(call("Wait", &body).repeatable())).await;

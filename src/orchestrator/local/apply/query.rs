@@ -9,10 +9,11 @@ use super::directory;
 use crate::model::clock::whole_microseconds;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use crate::model::job::validate_limit;
 use crate::model::key::{Claim, FolderId, ItemId, QueueId};
 use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
-use crate::model::robot::Robot;
+use crate::model::robot::{MAX_ROBOTS_LISTED, Robot};
 use crate::model::status::Status;
 
 pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Result<Answer> {
@@ -88,6 +89,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             Ok(Answer::Comments(all))
         }
         Query::Jobs { limit } => {
+            validate_limit(limit)?;
             // Whoever opens the store itself sees all of them.
             let folder = within.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
@@ -107,8 +109,9 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             let now = rows.reading_at(now)?;
             let mut robots = Vec::new();
             for job in rows.live_jobs()? {
-                if within.user.is_none() || job.folder == here {
-                    robots.extend(Robot::all_of(&job, &rows.held_items(job.key.number())?, now));
+                let left = MAX_ROBOTS_LISTED - robots.len();
+                if left > 0 && (within.user.is_none() || job.folder == here) {
+                    robots.extend(Robot::all_of(&job, &rows.held_items(job.key.number())?, left, now));
                 }
             }
             Ok(Answer::Robots(robots))
