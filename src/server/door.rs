@@ -22,6 +22,7 @@ use super::limits::Told;
 use super::listen::Peer;
 use super::proxies::Origin;
 use super::route::{Needs, Place, Route, Target};
+use super::routes::METRICS;
 use super::status::API_VERSION;
 use crate::model::key::FolderId;
 use crate::model::permission::Permission;
@@ -151,7 +152,11 @@ async fn handled(
     }
     if path == "/metrics" {
         seen.operation = "Metrics";
-        authenticated(server, &head.headers).await?;
+        let caller = authenticated(server, &head.headers).await?;
+        let (scope, permission) = METRICS;
+        if !caller.scopes.cover(scope, false) || !caller.may(None, permission) {
+            return Err(Failure::forbidden());
+        }
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         return Ok(respond(StatusCode::OK, kind, server.metrics.text().into_bytes()));
     }

@@ -27,6 +27,9 @@ const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
+/// What `/metrics` needs in the tenant: figures of all callers are for those who look after the server.
+pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::Settings, Action::View));
+
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
