@@ -147,6 +147,53 @@ pub(crate) fn validate_limit(limit: usize) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
 }
 
+/// Who started a job. Over HTTP nobody else beats for it, ends it, takes items in its name, or reports with its claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JobOwner {
+    /// A process that has opened the store itself.
+    Store,
+    /// A user of a server.
+    User(i64),
+    /// A program that was too old to say. Its folder is all that is known: whoever works there may use it.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres", feature = "uipath")),
+        expect(dead_code, reason = "it is read from a store or from the wire")
+    )]
+    Unknown,
+}
+
+impl JobOwner {
+    /// Who asks for something: the user of a server, or whoever has opened the store.
+    pub(crate) fn of(user: Option<i64>) -> Self {
+        user.map_or(Self::Store, Self::User)
+    }
+
+    /// As a store keeps it: nothing, 0, or the number of a user, which is never 0.
+    #[cfg(any(test, feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn stored(self) -> Option<i64> {
+        match self {
+            Self::Store => Some(0),
+            Self::User(user) => Some(user),
+            Self::Unknown => None,
+        }
+    }
+
+    /// The same, read.
+    #[cfg(any(test, feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn read(stored: Option<i64>) -> Self {
+        match stored {
+            Some(0) => Self::Store,
+            Some(user) => Self::User(user),
+            None => Self::Unknown,
+        }
+    }
+
+    /// Whether a caller may use the job. Whoever has opened the store may use every job in it.
+    pub(crate) fn admits(self, user: Option<i64>) -> bool {
+        user.is_none() || self == Self::of(user) || self == Self::Unknown
+    }
+}
+
 /// One run of a performer, as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -157,6 +204,8 @@ pub struct Job {
     pub about: NewJob,
     /// Where it was started. Those who work elsewhere know nothing of it.
     pub(crate) folder: FolderId,
+    /// Who started it.
+    pub(crate) owner: JobOwner,
     /// Running, Stopping, Terminating, or how it ended.
     pub state: JobState,
     /// When it started.
@@ -215,12 +264,18 @@ pub struct JobFigures {
 }
 
 impl Job {
-    pub(crate) fn started(key: JobKey, folder: FolderId, about: NewJob, now: Timestamp) -> Self {
+    pub(crate) fn started(
+        key: JobKey,
+        (folder, owner): (FolderId, JobOwner),
+        about: NewJob,
+        now: Timestamp,
+    ) -> Self {
         let (state, held_until) = (JobState::Running, stored_time::after(now, about.lease));
         Self {
             key,
             about,
             folder,
+            owner,
             state,
             start_time: now,
             held_until,
@@ -314,7 +369,20 @@ mod tests {
             lease: DEFAULT_LEASE,
         };
         let now = Timestamp::UNIX_EPOCH;
-        Job::started(KeyMaker::with_seed(1).job(now), FolderId::SHARED, about, now)
+        Job::started(KeyMaker::with_seed(1).job(now), (FolderId::SHARED, JobOwner::Store), about, now)
+    }
+
+    #[test]
+    fn a_job_is_for_who_started_it() {
+        let [ann, bob] = [Some(5), Some(6)];
+        for (owner, admitted) in [
+            (JobOwner::of(ann), [true, false, true]),
+            (JobOwner::of(None), [false, false, true]),
+            (JobOwner::Unknown, [true, true, true]),
+        ] {
+            assert_eq!([ann, bob, None].map(|user| owner.admits(user)), admitted, "{owner:?}");
+            assert_eq!(JobOwner::read(owner.stored()), owner);
+        }
     }
 
     #[test]

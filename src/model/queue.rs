@@ -90,6 +90,27 @@ pub struct QueueDefinition {
     pub creation_time: Timestamp,
 }
 
+impl QueueDefinition {
+    /// Checks that a caller may change or delete the queue in every folder that it is in: it is one queue in all of them.
+    /// `reach` are the folders where the caller has the right; `None`: everywhere.
+    ///
+    /// # Errors
+    ///
+    /// Code 1017.
+    pub(crate) fn may_be_changed_by(&self, reach: Option<&[FolderId]>) -> Result<(), Refusal> {
+        let in_reach = |folder: &FolderId| reach.is_none_or(|reach| reach.contains(folder));
+        if self.folders.iter().all(in_reach) {
+            return Ok(());
+        }
+        let message = format!(
+            "queue {:?} is also in a folder where the caller has no right to this; it can be taken out of a folder by \
+             ShareToFolders",
+            self.name
+        );
+        Err(Refusal::new(ErrorCode::FORBIDDEN_OPERATION, message))
+    }
+}
+
 /// What people note about a queue. Kept and shown; nothing follows from it here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

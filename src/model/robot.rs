@@ -86,7 +86,7 @@ pub(crate) struct Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::job::{DEFAULT_LEASE, NewJob};
+    use crate::model::job::{DEFAULT_LEASE, JobOwner, NewJob};
     use crate::model::key::{FolderId, KeyMaker};
 
     #[test]
@@ -100,7 +100,8 @@ mod tests {
             robots: 2,
             lease: DEFAULT_LEASE,
         };
-        let job = Job::started(KeyMaker::with_seed(1).job(now), FolderId::SHARED, about, now);
+        let job =
+            Job::started(KeyMaker::with_seed(1).job(now), (FolderId::SHARED, JobOwner::Store), about, now);
         let states = |held: &[Held], now| {
             Robot::all_of(&job, held, MAX_ROBOTS_LISTED, now)
                 .iter()

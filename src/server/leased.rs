@@ -1,8 +1,8 @@
 //! For performers over HTTP: jobs that beat, claims, many reports and takes in one call (`wire/leased.rs`). What a
 //! performer takes this way is held by a lease, as on a store of its own.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -14,19 +14,21 @@ use uuid::Uuid;
 
 use super::call::{Answer, Call};
 use super::failure::Failure;
-use super::strict;
-use crate::model::job::JobEnd;
+use super::{queues, strict};
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
+use crate::model::job::{JobEnd, JobOwner};
 use crate::model::key::{Claim, FolderId, JobKey};
 use crate::model::result::TransactionResult;
-use crate::orchestrator::local::store::{Operation, Query, Taker, Taking};
+use crate::orchestrator::local::store::{Operation, Query, Taker, Taking, WhichQueue};
 use crate::orchestrator::local::{Local, expect_answer};
 use crate::orchestrator::{
     Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
 };
 use crate::wire::leased::{
     AddAndStart, EditLimits, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest,
-    LimitDto, ListedJob, OfJob, ProgressDto, RemovedDto, ReportedDto, RobotDto, StartJob, StateOfJob,
-    StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
+    LimitDto, ListedJob, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, RobotDto, StartJob,
+    StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
 };
 use crate::wire::served::{Around, ServedItem};
 
@@ -79,6 +81,53 @@ fn has_a_job(job: JobKey) -> Result<(), Failure> {
     if job == JobKey::CALLER { Err(Failure::not_found("The job does not exist.")) } else { Ok(()) }
 }
 
+/// Who started which job. That never changes, so it is read once: every report asks for it.
+#[derive(Default)]
+pub(super) struct JobOwners(Mutex<HashMap<JobKey, JobOwner>>);
+
+/// The most jobs for which one call reports: each may have to be looked up.
+const MOST_JOBS: usize = 100;
+/// The most jobs whose owners are remembered.
+const MOST_OWNERS: usize = 10_000;
+
+impl JobOwners {
+    fn known(&self) -> MutexGuard<'_, HashMap<JobKey, JobOwner>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jobs of other users that are reported for.
+    async fn others_of(&self, call: &Call, reports: &[ReportDto]) -> Result<Vec<JobKey>, Failure> {
+        let jobs: BTreeSet<JobKey> = reports.iter().map(|report| key(report.claim.job)).collect();
+        Call::at_most("jobs of reports", jobs.len(), MOST_JOBS)?;
+        let mut others = Vec::new();
+        for job in jobs {
+            if self.is_of_others(call, job).await? {
+                others.push(job);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Whether a job was started by somebody else than the caller. One that is not there was not.
+    async fn is_of_others(&self, call: &Call, job: JobKey) -> Result<bool, Failure> {
+        let user = call.caller()?.user.id;
+        let known = self.known().get(&job).copied();
+        let owner = match known {
+            Some(owner) => Some(owner),
+            None => expect_answer!(call.store()?.read(Query::OwnerOf(job)).await, Owner)?,
+        };
+        let Some(owner) = owner else { return Ok(false) };
+        if known.is_none() {
+            let mut known = self.known();
+            if known.len() >= MOST_OWNERS {
+                known.clear();
+            }
+            known.insert(job, owner);
+        }
+        Ok(!owner.admits(Some(user)))
+    }
+}
+
 /// Exchanges that were answered a short while ago, so that one whose answer was lost is not made twice. Each caller has
 /// some of its own: nobody else's are forgotten for them.
 #[derive(Default)]
@@ -129,13 +178,14 @@ pub(super) async fn exchange(call: &Call) -> Reply {
     let body: ExchangeRequest = call.body(&strict::ANYTHING)?;
     Call::at_most("reports", body.reports.len(), MOST_AT_ONCE)?;
     Call::at_most("heard", body.heard.len(), MOST_AT_ONCE)?;
+    let others = call.server.owners.others_of(call, &body.reports).await?;
     let (folder, run) = (call.folder()?, call.server.run);
     let (store, now) = (call.store()?, call.server.now());
     if body.take.is_none() {
-        return exchanged(&store, folder, run, now, body).await; // reports may be made twice
+        return exchanged(&store, folder, run, now, body, &others).await; // reports may be made twice
     }
     let (id, heard) = (body.id, body.heard.clone());
-    once(call, id, &heard, async move { exchanged(&store, folder, run, now, body).await }).await
+    once(call, id, &heard, async move { exchanged(&store, folder, run, now, body, &others).await }).await
 }
 
 /// Does something once for all calls of this name. It is finished although the caller may go away: what was taken is
@@ -167,9 +217,19 @@ async fn exchanged(
     run: Uuid,
     now: Timestamp,
     body: ExchangeRequest,
+    others: &[JobKey],
 ) -> Reply {
     let mut reports = Vec::with_capacity(body.reports.len());
-    for report in body.reports {
+    let mut foreign = Vec::new();
+    for (at, report) in body.reports.into_iter().enumerate() {
+        let claim = Claim::from(report.claim);
+        if others.contains(&claim.job()) {
+            // As for what is in another folder.
+            let message = format!("item {} does not exist", claim.item);
+            let refusal = Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, message);
+            foreign.push((at, ReportedDto::Error(described(&refusal.into()))));
+            continue;
+        }
         let result = report.result.into_result(now)?;
         reports.push(Report { claim: report.claim.into(), result, progress: report.progress });
     }
@@ -185,7 +245,10 @@ async fn exchanged(
         Ok(status) => ReportedDto::Status(status),
         Err(error) => ReportedDto::Error(described(&error)),
     });
-    let reports = reports.collect();
+    let mut reports: Vec<ReportedDto> = reports.collect();
+    for (at, refused) in foreign {
+        reports.insert(at, refused); // in the order of the reports
+    }
     let folder = Some(folder);
     match answered.taken {
         Err(error) => {
@@ -263,7 +326,11 @@ pub(super) async fn add_and_start(call: &Call) -> Reply {
 
 pub(super) async fn progress(call: &Call) -> Reply {
     let body: ProgressDto = call.body(&strict::ANYTHING)?;
-    has_a_job(key(body.claim.job))?;
+    let job = key(body.claim.job);
+    has_a_job(job)?;
+    if call.server.owners.is_of_others(call, job).await? {
+        return Err(Failure::not_found(format!("Job {job} does not exist.")));
+    }
     call.store()?.set_transaction_progress(body.claim.into(), body.progress).await?;
     Answer::ok(&json!({}))
 }
@@ -296,7 +363,8 @@ pub(super) async fn robots(call: &Call) -> Reply {
 
 pub(super) async fn edit_limits(call: &Call) -> Reply {
     let body: EditLimits = call.body(&strict::ANYTHING)?;
-    call.store()?.edit_queue_limits(&body.queue, body.edit).await?;
+    let (which, reach) = (WhichQueue::Named(body.queue), queues::reach(call, queues::EDIT)?);
+    call.store()?.one(Operation::EditLimits { which, edit: body.edit, reach }).await?;
     Answer::ok(&json!({}))
 }
 

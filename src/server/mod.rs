@@ -68,7 +68,7 @@ use uuid::Uuid;
 use self::access::{Access, new_user};
 use self::background::Tasks;
 use self::failure::Failure;
-use self::leased::Exchanges;
+use self::leased::{Exchanges, JobOwners};
 use self::limits::RateLimit;
 use self::metrics::Metrics;
 use self::proxies::Proxies;
@@ -217,6 +217,7 @@ struct Inner {
     tasks: Tasks,
     figures: Figures,
     exchanges: Exchanges,
+    owners: JobOwners,
     /// Another one after each start.
     run: Uuid,
     tls: Option<Tls>,
@@ -406,6 +407,7 @@ impl ServerBuilder {
             tasks: Tasks::default(),
             figures: Figures::default(),
             exchanges: Exchanges::default(),
+            owners: JobOwners::default(),
             run: secret::new_key().map_err(told)?,
             requests: Semaphore::new(self.config.most_requests),
             logins: Semaphore::new(MOST_LOGINS),

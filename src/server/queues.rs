@@ -12,7 +12,7 @@ use crate::model::queue::QueueDefinition;
 use crate::model::schema::SchemaOf;
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
+use crate::orchestrator::local::store::{Operation, Query, Reach, WhichQueue};
 use crate::wire::asked::{QueueRequest, ShareRequest};
 use crate::wire::odata::set;
 use crate::wire::served::{self, ServedQueue};
@@ -92,14 +92,17 @@ async fn change(call: &Call, id: i64) -> Result<(), Failure> {
     let there = with_id(call, id).await?;
     let mut new = body.clone().into_new(Some(&there))?;
     body.retention_into(&mut new.policy, false)?;
-    let operation = Operation::UpdateQueue { which: WhichQueue::Numbered(there.id), queue: Box::new(new) };
+    let (which, reach) = (WhichQueue::Numbered(there.id), reach(call, EDIT)?);
+    let operation = Operation::UpdateQueue { which, queue: Box::new(new), reach };
     call.store()?.one(operation).await?;
     Ok(())
 }
 
+/// A queue is one in all its folders, so it goes from all of them, and the right to that is needed in each.
 pub(super) async fn delete(call: &Call) -> Reply {
     let which = WhichQueue::Numbered(QueueId(call.id()?));
-    call.store()?.one(Operation::DeleteQueue(which)).await?;
+    let reach = reach(call, Permission(Area::Queues, Action::Delete))?;
+    call.store()?.one(Operation::DeleteQueue { which, reach }).await?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -147,7 +150,12 @@ pub(super) async fn schema(call: &Call) -> Reply {
 }
 
 const VIEW: Permission = Permission(Area::Queues, Action::View);
-const EDIT: Permission = Permission(Area::Queues, Action::Edit);
+pub(super) const EDIT: Permission = Permission(Area::Queues, Action::Edit);
+
+/// Where the caller may do something to queues: what is done to one is done to it in all its folders.
+pub(super) fn reach(call: &Call, permission: Permission) -> Result<Reach, Failure> {
+    Ok(Some(folders_with(call, permission)?.into()))
+}
 
 /// The folders where the caller has a permission.
 fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, Failure> {

@@ -153,6 +153,7 @@ async fn write(call: &Call, change: impl FnOnce(&mut QueuePolicy)) -> Result<(),
     change(&mut policy);
     let new = NewQueueDefinition { name, description, policy, schemas, notes };
     let which = WhichQueue::Numbered(QueueId(call.id()?));
-    call.store()?.one(Operation::UpdateQueue { which, queue: Box::new(new) }).await?;
+    let reach = queues::reach(call, queues::EDIT)?;
+    call.store()?.one(Operation::UpdateQueue { which, queue: Box::new(new), reach }).await?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::model::exception::ExceptionType;
 #[cfg(feature = "server")]
 use crate::model::exception::ProcessingException;
 use crate::model::item::ReferenceFilter;
-use crate::model::job::{Job, JobFigures, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobFigures, JobOwner, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, FolderId, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::result::TransactionResult;
@@ -137,6 +137,7 @@ impl From<ListedJob> for Job {
             key: key(job.job),
             about: job.about.into(),
             folder: FolderId::SHARED, // which the server knows
+            owner: JobOwner::Unknown, // and this too
             state: job.state,
             start_time: job.start_time.0,
             held_until: job.held_until.0,

@@ -16,6 +16,7 @@ mod leases;
 mod lists;
 mod login;
 mod numbers;
+mod reach;
 mod results;
 mod rights;
 mod robust;

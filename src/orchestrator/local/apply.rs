@@ -162,9 +162,11 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Progress { claim, progress } => self.progress(claim, &progress),
             Operation::ProgressOf { id, progress } => self.progress_of(id, &progress),
             Operation::CreateQueue(queue) => self.create_queue(*queue),
-            Operation::UpdateQueue { which, queue } => self.update_queue(&which, *queue),
-            Operation::DeleteQueue(which) => self.delete_queue(&which),
-            Operation::EditLimits { which, edit } => self.edit_limits(&which, &edit),
+            Operation::UpdateQueue { which, queue, reach } => {
+                self.update_queue(&which, *queue, reach.as_deref())
+            }
+            Operation::DeleteQueue { which, reach } => self.delete_queue(&which, reach.as_deref()),
+            Operation::EditLimits { which, edit, reach } => self.edit_limits(&which, &edit, reach.as_deref()),
             Operation::ShareQueues { queues, add, remove } => self.share_queues(&queues, &add, &remove),
             Operation::Directory { new, changes } => self.change_directory(new, changes),
             Operation::Edit { id, edit } => self.edit(id, &edit),
@@ -295,6 +297,17 @@ impl<R: Rows> Apply<'_, R> {
         Ok(queue)
     }
 
+    /// A queue of the folder that is changed in all its folders: `reach` are those where the caller may do that.
+    fn queue_to_change(
+        &mut self,
+        which: &WhichQueue,
+        reach: Option<&[FolderId]>,
+    ) -> Applied<Arc<QueueDefinition>> {
+        let queue = self.which_queue(which)?;
+        queue.may_be_changed_by(reach)?;
+        Ok(queue)
+    }
+
     /// A queue of the folder.
     fn which_queue(&mut self, which: &WhichQueue) -> Applied<Arc<QueueDefinition>> {
         query::which(self.rows, self.within.folder, which)?.map_err(Stop::Refused)
@@ -318,7 +331,7 @@ impl<R: Rows> Apply<'_, R> {
         let alive = (key, self.within);
         if key != JobKey::CALLER && !self.known.jobs_alive.contains(&alive) {
             let job = self.rows.taking_job(key)?;
-            self.known_job(key, job)?.alive()?;
+            self.own_job(key, job)?.alive()?;
             self.known.jobs_alive.push(alive);
         }
         Ok(())
@@ -360,13 +373,12 @@ impl<R: Rows> Apply<'_, R> {
         item.ok_or_else(|| Stop::Refused(OrchestratorError::no_item(id)))
     }
 
-    /// A job that the caller may know of.
-    fn job(&mut self, key: JobKey) -> Applied<Job> {
-        let job = self.rows.job(key)?;
-        self.known_job(key, job)
+    /// A job that the caller may use: it has started it.
+    fn own_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
+        self.known_job(key, job.filter(|job| job.owner.admits(self.within.user)))
     }
 
-    /// The same, when it has been looked for.
+    /// A job that the caller may know of: it was started in the caller's folder.
     fn known_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
         let within = self.within;
         let job = job.filter(|job| within.user.is_none() || job.folder == within.folder);

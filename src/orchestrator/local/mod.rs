@@ -392,15 +392,15 @@ impl Administration for Local {
 
     async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         let (which, queue) = (named(name), Box::new(queue));
-        expect_answer!(self.one(Operation::UpdateQueue { which, queue }).await, Queue)
+        expect_answer!(self.one(Operation::UpdateQueue { which, queue, reach: None }).await, Queue)
     }
 
     async fn delete_queue(&self, name: &str) -> Result<()> {
-        done(self.one(Operation::DeleteQueue(named(name))).await)
+        done(self.one(Operation::DeleteQueue { which: named(name), reach: None }).await)
     }
 
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
-        expect_answer!(self.one(Operation::EditLimits { which: named(name), edit }).await, Queue)
+        expect_answer!(self.one(Operation::EditLimits { which: named(name), edit, reach: None }).await, Queue)
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {

@@ -15,7 +15,7 @@ use crate::model::history::ItemEvent;
 use crate::model::item::{
     ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
 };
-use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, QueueId, QueueKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
@@ -158,6 +158,9 @@ pub(crate) enum WhichQueue {
     Keyed(QueueKey),
 }
 
+/// The folders where a caller may change queues; `None`: all of them.
+pub(crate) type Reach = Option<Arc<[FolderId]>>;
+
 /// Which items to take, and who takes them.
 #[derive(Clone, Debug)]
 pub(crate) struct Taking {
@@ -252,11 +255,16 @@ pub(crate) enum Operation {
     UpdateQueue {
         which: WhichQueue,
         queue: Box<NewQueueDefinition>,
+        reach: Reach,
     },
-    DeleteQueue(WhichQueue),
+    DeleteQueue {
+        which: WhichQueue,
+        reach: Reach,
+    },
     EditLimits {
         which: WhichQueue,
         edit: LimitsEdit,
+        reach: Reach,
     },
     /// Puts queues into folders and takes them out of others.
     ShareQueues {
@@ -322,7 +330,7 @@ impl Operation {
             self,
             Self::CreateQueue(_)
                 | Self::UpdateQueue { .. }
-                | Self::DeleteQueue(_)
+                | Self::DeleteQueue { .. }
                 | Self::EditLimits { .. }
                 | Self::ShareQueues { .. }
         )
@@ -400,8 +408,10 @@ pub(crate) enum Query {
     },
     /// The jobs that have not ended, and whether the process of each is known to be gone.
     LiveJobs,
-    /// What a job holds.
+    /// What a job holds, for who started it.
     Held(JobKey),
+    /// Who started a job, if it is there.
+    OwnerOf(JobKey),
     /// The robots of jobs that have not ended, as of a time.
     Robots {
         now: Timestamp,
@@ -446,6 +456,7 @@ pub(crate) enum Answer {
     Jobs(Vec<Job>),
     LiveJobs(Vec<(Job, bool)>),
     Claims(Vec<Claim>),
+    Owner(Option<JobOwner>),
     Robots(Vec<Robot>),
 }
 

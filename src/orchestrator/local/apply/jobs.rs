@@ -10,7 +10,7 @@ use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::clock::Clock as _;
 use crate::model::code::ErrorCode;
-use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
+use crate::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::lifecycle::{self, Event};
 
@@ -19,13 +19,15 @@ impl<R: Rows> Apply<'_, R> {
         self.queue(&job.queue)?;
         job.validate()?;
         let key = self.rows.keys().job(self.now);
-        let job = Job::started(key, self.within.folder, job, self.now);
+        let owner = JobOwner::of(self.within.user);
+        let job = Job::started(key, (self.within.folder, owner), job, self.now);
         self.rows.insert_job(&job, self.within.user.is_none())?;
         Ok(Answer::Job(key))
     }
 
     pub(super) fn beat(&mut self, key: JobKey) -> Applied {
-        let mut job = self.job(key)?;
+        let job = self.rows.job(key)?;
+        let mut job = self.own_job(key, job)?;
         let state = job.beat(self.now)?;
         self.rows.write_job(&job)?;
         Ok(Answer::JobState(state))
@@ -33,7 +35,7 @@ impl<R: Rows> Apply<'_, R> {
 
     pub(super) fn end_job(&mut self, key: JobKey, end: JobEnd) -> Applied {
         let job = self.rows.ending_job(key)?;
-        let mut job = self.known_job(key, job)?;
+        let mut job = self.own_job(key, job)?;
         job.alive()?;
         if !end.state.is_final() {
             let message = format!("a job ends as Successful, Stopped or Faulted, not as {}", end.state);
@@ -45,7 +47,8 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn stop_job(&mut self, key: JobKey, strategy: StopStrategy) -> Applied {
-        let mut job = self.job(key)?;
+        let job = self.rows.job(key)?;
+        let mut job = self.known_job(key, job)?;
         job.request_stop(strategy)?;
         self.rows.write_job(&job)?;
         Ok(Answer::Done)

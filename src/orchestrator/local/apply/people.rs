@@ -37,8 +37,13 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Queue(queue))
     }
 
-    pub(super) fn update_queue(&mut self, which: &WhichQueue, new: NewQueueDefinition) -> Applied {
-        let queue = self.which_queue(which)?;
+    pub(super) fn update_queue(
+        &mut self,
+        which: &WhichQueue,
+        new: NewQueueDefinition,
+        reach: Option<&[FolderId]>,
+    ) -> Applied {
+        let queue = self.queue_to_change(which, reach)?;
         new.validate_change_of(&queue)?;
         for folder in &queue.folders {
             self.check_name_is_free(&new.name, *folder, Some(queue.id))?;
@@ -50,8 +55,13 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     /// Changes what may be handed out. Whoever waits looks again: there may be more now.
-    pub(super) fn edit_limits(&mut self, which: &WhichQueue, edit: &LimitsEdit) -> Applied {
-        let queue = self.which_queue(which)?;
+    pub(super) fn edit_limits(
+        &mut self,
+        which: &WhichQueue,
+        edit: &LimitsEdit,
+        reach: Option<&[FolderId]>,
+    ) -> Applied {
+        let queue = self.queue_to_change(which, reach)?;
         let queue = QueueDefinition { limits: queue.limits.edited(edit)?, ..(*queue).clone() };
         self.rows.update_queue(&queue)?;
         self.wake_others();
@@ -94,8 +104,8 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    pub(super) fn delete_queue(&mut self, which: &WhichQueue) -> Applied {
-        let queue = self.which_queue(which)?;
+    pub(super) fn delete_queue(&mut self, which: &WhichQueue, reach: Option<&[FolderId]>) -> Applied {
+        let queue = self.queue_to_change(which, reach)?;
         for id in self.rows.unfinished(queue.id)? {
             let deleted = self.happen(id, Event::Delete { row_version: None });
             self.unless_unreadable(id, deleted)?;

@@ -9,7 +9,7 @@ use super::directory;
 use crate::model::clock::whole_microseconds;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
-use crate::model::job::validate_limit;
+use crate::model::job::{Job, validate_limit};
 use crate::model::key::{Claim, FolderId, ItemId, QueueId};
 use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
@@ -96,7 +96,9 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
         }
         Query::Held(key) => {
             let missing = || OrchestratorError::not_found(format!("job {key} does not exist"));
-            let job = rows.job(key)?.filter(|job| within.user.is_none() || job.folder == here);
+            let is_own =
+                |job: &Job| within.user.is_none() || job.folder == here && job.owner.admits(within.user);
+            let job = rows.job(key)?.filter(is_own);
             let number = job.ok_or_else(missing)?.key.number();
             let mut claims = Vec::new();
             for id in rows.held_by(number)? {
@@ -105,6 +107,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             }
             Ok(Answer::Claims(claims))
         }
+        Query::OwnerOf(key) => Ok(Answer::Owner(rows.job(key)?.map(|job| job.owner))),
         Query::Robots { now } => {
             let now = rows.reading_at(now)?;
             let mut robots = Vec::new();

@@ -10,11 +10,11 @@ use super::super::super::Result;
 use super::columns::{bytes, get, numbered, text, unreadable, uuid};
 use super::people::{self, as_json, duration, micros_of, small};
 use super::session::{Question, Session};
-use crate::model::job::{Job, JobState, NewJob};
+use crate::model::job::{Job, JobOwner, JobState, NewJob};
 use crate::model::key::{FolderId, JobKey};
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info, folder_id, figures FROM job";
+                   end_time, info, folder_id, figures, owner FROM job";
 
 pub(super) fn read_job(row: &Row) -> Result<Job> {
     read_job_at(row, 0)
@@ -39,6 +39,7 @@ fn read_job_at(row: &Row, first: usize) -> Result<Job> {
         end_time: get(row, at(10))?,
         info: get(row, at(11))?,
         folder: FolderId(get(row, at(12))?),
+        owner: JobOwner::read(get(row, at(14))?),
         figures: get::<Option<&str>>(row, at(13))?
             .map(serde_json::from_str)
             .transpose()
@@ -48,8 +49,8 @@ fn read_job_at(row: &Row, first: usize) -> Result<Job> {
 
 pub(super) fn insert_job(session: &mut Session, job: &Job) -> Result<()> {
     const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
-                       start_time, held_until, folder_id) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                       start_time, held_until, folder_id, owner) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     let about = &job.about;
     session
         .execute(
@@ -67,6 +68,7 @@ pub(super) fn insert_job(session: &mut Session, job: &Job) -> Result<()> {
                 &job.start_time,
                 &job.held_until,
                 &job.folder.0,
+                &job.owner.stored(),
             ],
         )
         .map(drop)

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_served.sql"),
     include_str!("migrations/0003_fleets.sql"),
     include_str!("migrations/0004_kept_time.sql"),
+    include_str!("migrations/0005_job_owners.sql"),
 ];
 
 /// Opens a file for use, making it or bringing it up to date first.

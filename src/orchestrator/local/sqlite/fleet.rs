@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::columns::{self, micros, numbered, time, time_or_none};
 use super::people::{as_json, duration, json, micros_of};
 use super::prepared;
-use crate::model::job::{Job, JobFigures, JobState, NewJob};
+use crate::model::job::{Job, JobFigures, JobOwner, JobState, NewJob};
 use crate::model::key::{FolderId, ItemId, JobKey, JobNumber, QueueId};
 use crate::model::limits::Starts;
 use crate::model::robot::Held;
@@ -15,7 +15,7 @@ use crate::model::robot::Held;
 type Sql<T> = rusqlite::Result<T>;
 
 const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, lease, state, start_time, held_until, \
-                   end_time, info, folder_id, figures FROM job";
+                   end_time, info, folder_id, figures, owner FROM job";
 
 fn read_job(row: &SqlRow<'_>) -> Sql<Job> {
     Ok(Job {
@@ -34,6 +34,7 @@ fn read_job(row: &SqlRow<'_>) -> Sql<Job> {
         end_time: time_or_none(row, 10)?,
         info: row.get(11)?,
         folder: FolderId(row.get(12)?),
+        owner: JobOwner::read(row.get(14)?),
         figures: figures(row)?,
     })
 }
@@ -48,8 +49,8 @@ fn figures(row: &SqlRow<'_>) -> Sql<Option<JobFigures>> {
 
 pub(super) fn insert_job(connection: &Connection, job: &Job) -> Sql<()> {
     const SQL: &str = "INSERT INTO job (number, key, queue, machine, process_id, version, robots, lease, state, \
-                       start_time, held_until, folder_id) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                       start_time, held_until, folder_id, owner) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     let about = &job.about;
     prepared(connection, SQL)?
         .execute(params![
@@ -65,6 +66,7 @@ pub(super) fn insert_job(connection: &Connection, job: &Job) -> Sql<()> {
             micros(job.start_time),
             micros(job.held_until),
             job.folder.0,
+            job.owner.stored(),
         ])
         .map(drop)
 }
