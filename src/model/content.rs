@@ -252,12 +252,15 @@ fn invalid(message: String) -> Refusal {
 
 /// The JSON text of a flat object, as we write it.
 fn flat_text(json: &str, what: &str) -> Result<String, Refusal> {
-    let json = json::mended_text(json);
-    let kind = Kind::of(&json);
-    if kind != Kind::Object && serde_json::from_str::<&RawValue>(&json).is_ok() {
+    let text = json::mended_text(json);
+    let kind = Kind::of(&text);
+    if kind != Kind::Object && serde_json::from_str::<&RawValue>(&text).is_ok() {
         return Err(invalid(format!("{what} must be a JSON object, not {kind}")));
     }
-    let members = Members::read(&json).map_err(|error| invalid(format!("{what} is no JSON: {error}")))?;
+    let members = Members::read(&text).map_err(|error| {
+        let error = json::syntax_error(&error, text.as_bytes());
+        invalid(format!("{what} is no JSON: {error}"))
+    })?;
     if let Some(name) = members.twice() {
         return Err(invalid(format!("{what} has two members {name:?}")));
     }
@@ -431,7 +434,10 @@ mod tests {
         assert_eq!(kept.parse::<Value>().unwrap()["cut \u{fffd}"], "a\u{fffd}b");
         for (json, part) in [
             (r#"{"a":1,"b":2,"a":3}"#, "SpecificContent has two members \"a\""),
-            (r#"{"a":NaN}"#, "SpecificContent is no JSON"),
+            (
+                r#"{"b":1,"a":NaN}"#,
+                "SpecificContent is no JSON: expected value at line 1 column 12, near \"a\"",
+            ),
             (r#"{"a":1"#, "SpecificContent is no JSON"),
             ("[1]", "must be a JSON object, not an array"),
             ("1e400", "must be a JSON object, not a number"),

@@ -16,6 +16,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+#[cfg(feature = "uipath")]
 pub(crate) use number::is_same as is_same_number;
 #[cfg(feature = "json-schema")]
 pub(crate) use read::rounded;
@@ -88,17 +89,20 @@ impl<'a> Members<'a> {
         self.list.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
+    #[cfg(feature = "uipath")]
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let at = self.list.binary_search_by(|(known, _)| known.as_ref().cmp(name)).ok()?;
         Some(self.list[at].1)
     }
 
     /// Leaves out the members with other names.
+    #[cfg(feature = "uipath")]
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.list.retain(|(name, _)| keep(name));
     }
 
     /// Gives members other values, where there are any.
+    #[cfg(feature = "uipath")]
     pub(crate) fn replace(&mut self, other: impl Fn(&str, &'a RawValue) -> Option<&'a RawValue>) {
         for (name, value) in &mut self.list {
             *value = other(name, value).unwrap_or(value);
@@ -229,6 +233,7 @@ pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
 }
 
 /// How deep objects and arrays are in each other, at most.
+#[cfg(feature = "uipath")]
 pub(crate) fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let mut rest = json.as_bytes();
@@ -247,6 +252,32 @@ pub(crate) fn depth(json: &str) -> usize {
     deepest
 }
 
+/// What a reader says about a text that is no JSON, with the member that it was near: NaN and numbers that JSON has no form
+/// for are found by their names.
+pub(crate) fn syntax_error(error: &serde_json::Error, json: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    let near = if error.is_syntax() { member_before(json, error.line(), error.column()) } else { None };
+    match near {
+        Some(name) => format!("{error}, near {:?}", name.chars().take(LONGEST).collect::<String>()),
+        None => error.to_string(),
+    }
+}
+
+/// The last name of a member before a place, which is counted from 1 as the errors of `serde_json` count it.
+fn member_before(json: &[u8], line: usize, column: usize) -> Option<String> {
+    let lines = json.split_inclusive(|byte| *byte == b'\n').take(line.checked_sub(1)?);
+    let end = lines.map(<[u8]>::len).sum::<usize>() + column;
+    let (mut last, mut rest) = (None, &json[..end.min(json.len())]);
+    while let Some(at) = rest.iter().position(|byte| *byte == b'"') {
+        let text = &rest[at..];
+        rest = behind_text(&text[1..]);
+        if rest.trim_ascii_start().starts_with(b":") {
+            last = Some(&text[..text.len() - rest.len()]);
+        }
+    }
+    serde_json::from_slice(last?).ok()
+}
+
 /// What stands behind a text whose first quote has been passed.
 pub(crate) fn behind_text(mut rest: &[u8]) -> &[u8] {
     loop {
@@ -260,6 +291,8 @@ pub(crate) fn behind_text(mut rest: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -289,7 +322,7 @@ mod tests {
     fn members_are_in_order_and_keep_their_text() {
         let members = Members::read(r#"{ "b" : 1.50, "a\u0020x":"\u00e9\n", "c": [ 1 ] }"#).unwrap();
         assert_eq!(members.to_json(), r#"{"a x":"é\n","b":1.50,"c":[ 1 ]}"#);
-        assert_eq!((members.get("b").unwrap().get(), members.twice()), ("1.50", None));
+        assert_eq!((members.iter().nth(1).unwrap().1.get(), members.twice()), ("1.50", None));
         let twice = Members::read(r#"{"a":1,"b":2,"a":3}"#).unwrap();
         assert_eq!((twice.twice(), twice.to_json().as_str()), (Some("a"), r#"{"a":3,"b":2}"#));
         for bad in ["[1]", "{", "7", r#"{"a":NaN}"#, "{} {}"] {
@@ -297,6 +330,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_no_json_is_found_by_its_member() {
+        let error = |json: &str| {
+            let error = serde_json::from_str::<Value>(json).unwrap_err();
+            syntax_error(&error, json.as_bytes())
+        };
+        for json in [
+            r#"{"b":1,"rate":NaN}"#,
+            r#"{"b":"\"x\":","rate":-Infinity,"c":1}"#,
+            "{\n\"b\":1,\n\"ra\\u0074e\" : 007}",
+            r#"{"a":{"rate":1.}}"#,
+        ] {
+            assert!(error(json).ends_with(", near \"rate\""), "{json}: {}", error(json));
+        }
+        assert!(!error("NaN").contains("near") && !error("").contains("near"));
+        let wrong = serde_json::from_str::<u8>("\"x\"").unwrap_err();
+        assert_eq!(syntax_error(&wrong, b"\"x\""), wrong.to_string());
+    }
+
+    #[cfg(feature = "uipath")]
     #[test]
     fn depth_counts_brackets_outside_texts() {
         for (json, expected) in [("1", 0), ("{}", 1), (r#"{"a":[{"b":"[[{\"["}]}"#, 3), (r#""\"#, 0)] {

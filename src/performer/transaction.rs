@@ -41,7 +41,9 @@ use crate::exception::Exception;
 #[async_trait]
 pub trait Transaction: Send + 'static {
     /// The item's SpecificContent. Content that does not fit is a BusinessException: a retry cannot mend
-    /// it. [`serde_json::Value`] takes it as it is.
+    /// it. [`serde_json::Value`] takes anything but a number with more digits than 64 bits hold, which does not fit and is
+    /// named; `serde_json::value::RawValue` and 128-bit integers take those too. A float gets the nearest one. See
+    /// [`SpecificContent::parse`](crate::SpecificContent::parse).
     type Content: DeserializeOwned + Send;
 
     /// What is stored with a successful item; `()` for nothing. See

@@ -172,7 +172,7 @@ impl Call {
         if json::without_mark(&self.body).is_empty() {
             return Err(missing());
         }
-        let body = json::request(&self.body).map_err(|error| unreadable(&error))?;
+        let body = json::request(&self.body).map_err(|error| unreadable(&json::said(&error, &self.body)))?;
         if self.server.config.is_strict() && !shape.fits(&self.body) {
             return Err(missing());
         }
@@ -242,8 +242,8 @@ impl Call {
 pub(super) const MOST_ROWS: usize = 1_000;
 
 /// Where a body cannot be read. What it says is the caller's own.
-fn unreadable(error: &serde_json::Error) -> Failure {
-    let mut message: String = error.to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+fn unreadable(error: &str) -> Failure {
+    let mut message: String = error.chars().filter(|c| !c.is_control()).take(300).collect();
     if !message.ends_with('.') {
         message.push('.');
     }

@@ -31,6 +31,12 @@ pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json:
     Ok(read)
 }
 
+/// What there is to say about a body that cannot be read.
+#[cfg(feature = "server")]
+pub(crate) fn said(error: &serde_json::Error, body: &[u8]) -> String {
+    crate::model::json::syntax_error(error, without_mark(body))
+}
+
 /// The text of a body, for a look at its [`Part`]s.
 #[cfg(feature = "server")]
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {

@@ -14,8 +14,7 @@ use super::call::Call;
 use super::pace::Pace;
 use super::request::Http;
 use super::{Inner, Shared, Uipath};
-use crate::wire::Collection;
-use crate::wire::queue::QueueDefinitionDto;
+use crate::wire::json;
 
 /// The longest time limit: a longer one is this. (Instants have an end.)
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -291,7 +290,7 @@ impl UipathBuilder {
         let name = format!("{base} {caller} {folder:?} {tenant:?} {robot_key:?} {job_key:?} {process}");
         let http = Http::new(address, identity, self.pace, headers, of_job)?;
         let call = Call::get("GetQueueDefinitions", "/odata/QueueDefinitions").query("$top", "1");
-        let _: Collection<QueueDefinitionDto> = http.json(call).await?;
+        http.call(call, |answer| json::rows(&answer.body)).await?;
         let robot_key = robot_key.map(|key| key.to_string());
         Ok(Uipath {
             inner: Arc::new(Inner::new(http, robot_key, job_key, self.robot_is_shared, Shared::of(name))),

@@ -373,10 +373,22 @@ impl Inner {
         let call = Call::get("GetQueueDefinitions", "/odata/QueueDefinitions")
             .query("$filter", format!("Name eq {}", filter::quoted(name)))
             .query("$top", "10");
-        let page: Collection<QueueDefinitionDto> = self.http.json(call).await?;
+        let rows = self.http.call(call, |answer| json::rows(&answer.body)).await?;
         let wanted = folded(name);
-        let found = page.value.into_iter().find(|queue| folded(&queue.name) == wanted);
-        found.ok_or_else(|| OrchestratorError::no_queue(name))
+        let mut unreadable = None;
+        for row in rows {
+            match json::answer::<QueueDefinitionDto>(row.as_bytes()) {
+                Ok(queue) if folded(&queue.name) == wanted => return Ok(queue),
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        Err(match unreadable {
+            Some(error) => {
+                OrchestratorError::new(ErrorKind::Other, format!("queue {name:?} cannot be read: {error}"))
+            }
+            None => OrchestratorError::no_queue(name),
+        })
     }
 }
 
