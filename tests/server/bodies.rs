@@ -183,6 +183,8 @@ fn turned(name: &str) -> String {
     (if is_small { first.to_uppercase() } else { first.to_lowercase() }) + rest
 }
 
+type Rename = dyn Fn(&str) -> String;
+
 /// Every body of every route, with its names in other cases, does what it does with the documented ones.
 #[tokio::test]
 async fn names_of_members_have_any_case() {
@@ -192,7 +194,6 @@ async fn names_of_members_have_any_case() {
         let plain = bad::prepared().await;
         let expected = plain.call(&method, &path, &right).await;
         let after = bad::everything(&plain).await;
-        type Rename = dyn Fn(&str) -> String;
         let renames: [(&str, &Rename); 3] =
             [("small", &str::to_lowercase), ("capital", &str::to_uppercase), ("turned", &turned)];
         for (case, rename) in renames {
