@@ -85,6 +85,54 @@ async fn nothing_of_a_deleted_queue_is_handed_out_or_found(f: Fixture) {
     assert!(f.orchestrator.add_queue_item(QUEUE, named("x")).await.unwrap_err().is_not_found());
 }
 
+/// What it held is removed in pieces by whoever sweeps, and nothing else is.
+async fn a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    let other = f.orchestrator.add_queue_item("Other", named("other")).await.unwrap();
+    let job = f.job().await;
+    let mut items = Vec::new();
+    for n in 0..30 {
+        items.push(f.add_named(&n.to_string()).await.id);
+    }
+    let claimed = f.take_many(job, 3).await;
+    f.report(claimed[0].claim, application("x")).await.unwrap(); // a retry copy waits
+    f.orchestrator.delete_queue(QUEUE).await.unwrap();
+    // Another one by its name has nothing of it.
+    f.orchestrator.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    assert_eq!(f.orchestrator.queue_statistics(QUEUE).await.unwrap().total(), 0);
+    assert!(f.try_take(job).await.is_none());
+    let anew = f.add_named("anew").await;
+    for _ in 0..5 {
+        let swept = f.orchestrator.sweep().await.unwrap();
+        assert_eq!((swept.jobs.len(), swept.abandoned), (0, 0));
+        assert!(f.report(claimed[1].claim, ok()).await.unwrap_err().is_claim_lost());
+        assert!(f.report(claimed[0].claim, application("x")).await.unwrap_err().is_claim_lost());
+        for id in &items {
+            assert!(f.orchestrator.get_queue_item(*id).await.unwrap_err().is_not_found());
+        }
+    }
+    assert_eq!(f.orchestrator.get_queue_item(other.id).await.unwrap().status, Status::New);
+    assert_eq!(f.orchestrator.end_job(job, JobState::Stopped.into()).await.unwrap().abandoned, 0);
+    let listed: Vec<_> = f.list(ItemFilter::default()).await.iter().map(|item| item.id).collect();
+    assert_eq!(listed, [other.id, anew.id]);
+    f.check_statistics().await;
+}
+
+/// Many items are done in pieces, and each answered for itself.
+async fn many_items_are_deleted_in_pieces(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let items = (0..1_200).map(|n| named(&n.to_string())).collect();
+    let added = f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(added.added, 1_200);
+    let mut versions: Vec<_> = f.list(ItemFilter::default()).await.iter().map(QueueItem::version).collect();
+    versions.insert(600, versions[0]); // for the second time it is of another version
+    let failed = f.orchestrator.delete_queue_items(versions.clone()).await.unwrap();
+    assert_eq!(failed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [versions[0].id]);
+    let statistics = f.orchestrator.queue_statistics(QUEUE).await.unwrap();
+    assert_eq!((statistics.new, statistics.deleted), (0, 1_200));
+}
+
 // T1, T2: add
 
 async fn t1_an_item_is_kept_as_it_was_added(f: Fixture) {
@@ -1096,6 +1144,27 @@ async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: Fixture) {
     assert!(next.id > retried.id, "a number is never given again");
 }
 
+/// Many old items that have to be kept stand before the one that has not: it is found, piece by piece.
+async fn t23_what_is_kept_is_passed_in_pieces(f: Fixture) {
+    let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(1) };
+    let f = f.with_queue(policy).await;
+    let job = f.job().await;
+    let items = (0..2_100).map(|n| named(&n.to_string())).collect();
+    let added = f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(added.added, 2_100);
+    let done = f.add_named("done").await;
+    let reference = Some(ReferenceFilter::Equals("done".to_owned()));
+    let claimed = look(&f, Take { reference, ..take(job, 1) }).await.items.remove(0);
+    f.report(claimed.claim, ok()).await.unwrap();
+    f.advance(3 * DAY);
+    assert_eq!(f.orchestrator.apply_retention(10).await.unwrap(), 1);
+    assert!(f.orchestrator.get_queue_item(done.id).await.unwrap_err().is_not_found());
+    assert_eq!(f.orchestrator.apply_retention(10).await.unwrap(), 0);
+    assert_eq!(f.orchestrator.queue_statistics(QUEUE).await.unwrap().new, 2_100);
+    f.advance(3 * DAY);
+    assert_eq!(f.orchestrator.apply_retention(30).await.unwrap(), 30, "and no more than were asked for");
+}
+
 /// A clock that is ahead makes everything old: nothing is destroyed by it.
 async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     let f = f.with_queue(QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(0) }).await;
@@ -1528,6 +1597,31 @@ async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
     f.orchestrator.wait_for_items(QUEUE, empty.seen, Duration::from_millis(1)).await;
 }
 
+async fn an_add_wakes_those_who_wait_for_its_queue_alone(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    let job = f.job().await;
+    let wait = |queue: &'static str, seen| {
+        let orchestrator = f.orchestrator.clone();
+        tokio::spawn(async move { orchestrator.wait_for_items(queue, seen, Duration::from_secs(600)).await })
+    };
+    let here = wait(QUEUE, look(&f, take(job, 1)).await.seen);
+    for n in 0..10 {
+        let seen = look(&f, Take { queue: "Other".into(), ..take(job, 1) }).await.seen;
+        let other = wait("Other", seen);
+        f.orchestrator.add_queue_item("Other", named(&n.to_string())).await.unwrap();
+        other.await.unwrap();
+    }
+    assert!(!here.is_finished(), "nothing was added to its queue");
+    f.add_named("a").await;
+    here.await.unwrap();
+    // Whatever is done to the queue is heard of too: its name, its limits, its end.
+    let seen = look(&f, take(job, 5)).await.seen;
+    let waiting = wait(QUEUE, seen);
+    f.orchestrator.delete_queue(QUEUE).await.unwrap();
+    waiting.await.unwrap();
+}
+
 // Limits, and the fleet
 
 /// What a take is answered, whole.
@@ -1787,6 +1881,8 @@ macro_rules! every_backend {
 every_backend!(
     queues_are_made_changed_and_deleted,
     nothing_of_a_deleted_queue_is_handed_out_or_found,
+    a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps,
+    many_items_are_deleted_in_pieces,
     t1_an_item_is_kept_as_it_was_added,
     any_time_that_is_accepted_can_be_read_and_taken,
     what_is_written_comes_back_digit_by_digit,
@@ -1829,6 +1925,7 @@ every_backend!(
     t21_a_manual_retry_makes_one_copy_that_carries_on,
     t22_a_reviewer_is_set_and_cleared,
     t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old,
+    t23_what_is_kept_is_passed_in_pieces,
     t23_nothing_is_removed_by_a_clock_that_is_ahead,
     t15_nothing_is_overdue_by_a_clock_that_is_ahead,
     what_came_of_age_too_early_waits_again,
@@ -1841,6 +1938,7 @@ every_backend!(
     every_transition_has_one_event,
     comments_belong_to_their_authors,
     waiting_ends_when_something_is_added_or_given_back,
+    an_add_wakes_those_who_wait_for_its_queue_alone,
     a_paused_queue_hands_nothing_out_until_it_is_resumed,
     no_more_are_in_progress_than_the_limit_says,
     no_race_exceeds_the_limit,

@@ -4,17 +4,20 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
+use performer::model::clock::ManualClock;
+use performer::model::item::ReferenceFilter;
 use performer::model::key::Claim;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Administration, Orchestrator, Report};
+use performer::orchestrator::{Administration, Orchestrator, Report, Take};
 use performer::tokio_postgres::{self, NoTls};
-use performer::{ErrorKind, JobKey, JobState, NewQueueDefinition, Status};
+use performer::{CommitType, ErrorKind, ItemFilter, JobKey, JobState, NewQueueDefinition, Page, Status};
 use support::postgres::Schema;
-use support::{QUEUE, named, new_job, ok, take};
+use support::{QUEUE, jobs_that_ended_are_removed, named, new_job, ok, start_of_time, take};
 
 async fn store(schema: &Schema) -> Local {
     let store = Local::postgres(&schema.url).await.unwrap();
@@ -358,4 +361,114 @@ async fn who_waited_for_a_lock_knows_what_time_it_is() {
         tokio::join!(holding, working);
     }
     assert!(waited > 0, "nobody waited for the lock");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
+    let schema = Schema::new();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    jobs_that_ended_are_removed(&store, &clock).await;
+}
+
+/// The deletion itself removes nothing, and each sweep a little; another process goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_deleted_queue_held_is_removed_in_pieces() {
+    let schema = Schema::new();
+    let store = store(&schema).await;
+    store.create_queue(NewQueueDefinition::new("Kept")).await.unwrap();
+    let later = Timestamp::now() + Duration::from_secs(3_600);
+    for name in [QUEUE, "Kept"] {
+        let items = (0..3_000).map(|n| {
+            let item = named(&n.to_string());
+            if n % 10 == 0 { item.defer_date(later) } else { item }
+        });
+        let added =
+            store.bulk_add_queue_items(name, CommitType::AllOrNothing, items.collect()).await.unwrap();
+        assert_eq!(added.added, 3_000);
+    }
+    let (job, _) = taken(&store, 5).await;
+    store.delete_queue(QUEUE).await.unwrap();
+    let rows = "WITH gone AS (SELECT id FROM {schema}.queue WHERE deleted) SELECT \
+         (SELECT count(*) FROM {schema}.item_ready JOIN gone ON queue_id = gone.id) \
+         + (SELECT count(*) FROM {schema}.item_deferred JOIN gone ON queue_id = gone.id) \
+         + (SELECT count(*) FROM {schema}.item JOIN gone ON queue_id = gone.id) \
+         + (SELECT count(*) FROM {schema}.item_state JOIN gone ON queue_id = gone.id)";
+    let count = || schema.run(rows)[0][0].as_deref().unwrap().parse::<i64>().unwrap();
+    let mut left = count();
+    assert_eq!(left, 3_005 + 3_000 + 5, "items, their places, and what was taken");
+    assert_eq!(store.end_job(job, JobState::Stopped.into()).await.unwrap().abandoned, 0);
+    let another = Local::postgres(&schema.url).await.unwrap();
+    let mut sweeps = 0;
+    while left > 0 {
+        if sweeps % 2 == 0 { &store } else { &another }.sweep().await.unwrap();
+        let now_left = count();
+        assert!(left - now_left <= 4 * (500 + 5), "{left} rows were left, and {now_left} are");
+        (left, sweeps) = (now_left, sweeps + 1);
+        assert!(sweeps < 50, "it goes on until nothing is left");
+    }
+    assert!(sweeps > 2, "not at once, but in {sweeps} sweeps");
+    while !schema.run("SELECT 1 FROM {schema}.queue_removal").is_empty() {
+        store.sweep().await.unwrap();
+    }
+    assert_eq!(schema.run("SELECT count(*) FROM {schema}.item"), [[Some("3000".to_owned())]]);
+    assert_eq!(store.queue_statistics("Kept").await.unwrap().new, 3_000);
+}
+
+/// Each notification says of which queue it is: whoever waits for another one sleeps on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_adds_wakes_those_who_wait_for_its_queue_alone() {
+    let schema = Schema::new();
+    let (here, there) = (store(&schema).await, Local::postgres(&schema.url).await.unwrap());
+    here.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    let job = here.start_job(new_job()).await.unwrap();
+    let look = async |queue: &str| {
+        let take = Take { queue: queue.into(), ..take(job, 1) };
+        here.report_and_take(Vec::new(), Some(take)).await.taken.unwrap()
+    };
+    let wait = |queue: &'static str, seen| {
+        let here = here.clone();
+        tokio::spawn(async move { here.wait_for_items(queue, seen, Duration::from_secs(600)).await })
+    };
+    // When it begins to listen it tells of everything once.
+    loop {
+        let seen = look("Other").await.seen;
+        let waiting = wait("Other", seen);
+        there.add_queue_item("Other", named("a")).await.unwrap();
+        waiting.await.unwrap();
+        if look("Other").await.items.len() == 1 {
+            break;
+        }
+    }
+    let waiting = wait(QUEUE, look(QUEUE).await.seen);
+    for n in 0..5 {
+        let seen = look("Other").await.seen;
+        let other = wait("Other", seen);
+        there.add_queue_item("Other", named(&n.to_string())).await.unwrap();
+        other.await.unwrap();
+    }
+    assert!(!waiting.is_finished(), "nothing was added to its queue");
+    there.add_queue_item(QUEUE, named("b")).await.unwrap();
+    waiting.await.unwrap();
+}
+
+#[cfg(feature = "server")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_that_takes_too_long_is_refused() {
+    let schema = Schema::new();
+    let store = store(&schema).await;
+    let items = (0..20_000).map(|n| named(&n.to_string())).collect();
+    let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(added.added, 20_000);
+    let served =
+        support::served::Served::start_as(store, |server| server.list_limit(Duration::from_millis(1))).await;
+    let client = served.client().connect().await.unwrap();
+    let filter = ItemFilter {
+        reference: Some(ReferenceFilter::StartsWith("none is called so".to_owned())),
+        ..ItemFilter::default()
+    };
+    let refused = client.list_queue_items(filter, Page::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
+    assert!(refused.to_string().contains("within 1ms"), "{refused}");
+    assert_eq!(client.get_queue(QUEUE).await.unwrap().name, QUEUE, "the connection is as good as before");
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use performer::model::clock::ManualClock;
 use performer::orchestrator::Report;
 use performer::orchestrator::local::Local;
 use performer::{
@@ -254,7 +255,7 @@ async fn without_lock_files_the_lease_decides() {
     let folder = tempfile::tempdir().unwrap();
     let path = good_file(folder.path()).await;
     fs::write(folder.path().join("queue.db-jobs"), "a file where the folder would be").unwrap();
-    let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let clock = Arc::new(ManualClock::new(start_of_time()));
     let one = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let other = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let job = one.start_job(new_job()).await.unwrap();
@@ -537,4 +538,95 @@ async fn a_caller_that_nobody_polls_keeps_no_other_waiting() {
     beat.unwrap();
     // And the one that nobody polled finds its own answer.
     assert_eq!(unpolled.await.taken.unwrap().items[0].item.reference.as_deref(), Some("a"));
+}
+
+/// How many rows of a deleted queue's items there are.
+fn rows_of_deleted(path: &Path) -> i64 {
+    const SQL: &str = "WITH gone AS (SELECT id FROM queue WHERE deleted = 1) SELECT \
+         (SELECT count(*) FROM item_ready WHERE queue_id IN gone) + (SELECT count(*) FROM item_deferred WHERE queue_id IN gone) \
+         + (SELECT count(*) FROM item WHERE queue_id IN gone) + (SELECT count(*) FROM item_state WHERE queue_id IN gone) \
+         + (SELECT count(*) FROM queue_statistics WHERE queue_id IN gone)";
+    raw(path).query_row(SQL, [], |row| row.get(0)).unwrap()
+}
+
+/// Nobody waits for more than a piece: the deletion itself removes nothing, and each sweep a little.
+#[tokio::test]
+async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let store = open(&path).await;
+    for name in [QUEUE, "Kept"] {
+        store.create_queue(NewQueueDefinition::new(name)).await.unwrap();
+        let later = jiff::Timestamp::now() + Duration::from_secs(3_600);
+        let items = (0..3_000).map(|n| {
+            let item = NewQueueItem::new(json!({ "n": n }));
+            if n % 10 == 0 { item.defer_date(later) } else { item }
+        });
+        let added =
+            store.bulk_add_queue_items(name, CommitType::AllOrNothing, items.collect()).await.unwrap();
+        assert_eq!(added.added, 3_000);
+    }
+    let job = store.start_job(new_job()).await.unwrap();
+    let taken = store.report_and_take(Vec::new(), Some(take(job, 5))).await.taken.unwrap().items;
+    let before = raw(&path).query_row("SELECT count(*) FROM item", [], |row| row.get::<_, i64>(0)).unwrap();
+    store.delete_queue(QUEUE).await.unwrap();
+    let mut left = rows_of_deleted(&path);
+    assert_eq!(left, 3_000 + 2_995 + 5 + 1, "the deletion itself has removed nothing, of {before} items");
+    assert!(store.get_queue_item(taken[0].item.id).await.unwrap_err().is_not_found());
+    assert!(store.list_robots().await.unwrap().iter().all(|robot| robot.item.is_none()));
+    let ended = store.end_job(job, JobState::Successful.into()).await.unwrap();
+    assert_eq!(ended.abandoned, 0, "what it held went with the queue");
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("the name is free at once");
+    drop(store);
+    let store = open(&path).await;
+    let mut sweeps = 0;
+    while left > 0 {
+        store.sweep().await.unwrap();
+        let now_left = rows_of_deleted(&path);
+        assert!(left - now_left <= 4 * (500 + 5), "{left} rows were left, and {now_left} are");
+        assert!(now_left < left || sweeps < 40, "it goes on until nothing is left");
+        (left, sweeps) = (now_left, sweeps + 1);
+    }
+    assert!(sweeps > 2, "not at once, but in {sweeps} sweeps");
+    assert_eq!(store.queue_statistics("Kept").await.unwrap().new, 3_000);
+    let kept = "SELECT (SELECT count(*) FROM item) * 1000000 + (SELECT count(*) FROM queue_removal)";
+    store.sweep().await.unwrap();
+    assert_eq!(raw(&path).query_row(kept, [], |row| row.get::<_, i64>(0)).unwrap(), 3_000 * 1_000_000);
+}
+
+#[tokio::test]
+async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    jobs_that_ended_are_removed(&Local::memory_with_clock(clock.clone()), &clock).await;
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+    jobs_that_ended_are_removed(&store, &clock).await;
+}
+
+/// The first look at what other processes did finds what they did since the file was opened, and wakes nobody for what was
+/// there before.
+#[tokio::test]
+async fn the_first_wait_on_a_file_is_not_woken_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let store = open(&path).await;
+    for name in [QUEUE, "Other"] {
+        store.create_queue(NewQueueDefinition::new(name)).await.unwrap();
+    }
+    let job = store.start_job(new_job()).await.unwrap();
+    let seen = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().seen;
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait_for_items(QUEUE, seen, Duration::from_secs(600)).await }
+    });
+    // Long enough for some looks: each of these is a commit, and one of them follows each look.
+    for n in 0..200 {
+        store.add_queue_item("Other", named(&n.to_string())).await.unwrap();
+    }
+    assert!(!waiting.is_finished(), "nothing has changed but the other queue");
+    // What another process adds is found, of whatever queue it is.
+    let other = open(&path).await;
+    other.add_queue_item(QUEUE, named("x")).await.unwrap();
+    waiting.await.unwrap();
 }

@@ -269,7 +269,7 @@ impl List {
             .collect();
         output::table(&["NUMBER", "NAME", "KEY"], &rows)?;
         output::line("\nPersonal access tokens")?;
-        let named = keeper.tokens().into_iter().filter_map(|(user, token)| {
+        let named = keeper.tokens().await?.into_iter().filter_map(|(user, token)| {
             Some(vec![user.user_name, token.name?, token.scopes.to_string(), token.expires.to_string()])
         });
         output::table(&["USER", "NAME", "SCOPES", "ENDS"], &named.collect::<Vec<_>>())

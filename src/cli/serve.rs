@@ -92,6 +92,9 @@ pub(super) struct Serve {
     /// How long a request may take, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     request_timeout: u64,
+    /// How long one list may be looked for, in seconds; one that takes longer is answered 400
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    list_timeout: u64,
     /// What is logged, as in info, debug or performer::server::access=info
     #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
     log: String,
@@ -123,7 +126,8 @@ impl Serve {
             .largest_body(self.max_body * 1024 * 1024)
             .most_requests(self.max_requests)
             .most_connections(self.max_connections)
-            .request_limit(Duration::from_secs(self.request_timeout));
+            .request_limit(Duration::from_secs(self.request_timeout))
+            .list_limit(Duration::from_secs(self.list_timeout));
         if let Some(limit) = self.rate_limit {
             builder = builder.rate_limit(limit);
         }

@@ -1,5 +1,5 @@
-//! The directory of a server: tenant, folders, users, roles, robots, applications and tokens (contract sections 1, 2, 6
-//! and 11). Small, and read as a whole; a store keeps it as one document.
+//! The directory of a server: tenant, folders, users, roles, robots and applications (contract sections 1, 2, 6 and 11).
+//! Small, and read as a whole; a store keeps it as one document, and tokens by themselves.
 //!
 //! Here is what there is, in `change.rs` what may be changed, and in `administrators.rs` that an administrator is left.
 //!
@@ -18,8 +18,10 @@ use super::user::UserType;
 
 mod administrators;
 mod change;
+mod token;
 
 pub use change::{Change, MAX_TOKEN_LIFE, MOST_LEVELS, NewUser};
+pub use token::{MOST_LOGINS, MOST_NAMED_TOKENS, Token, TokensOf};
 
 /// Everything that says who may do what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +33,13 @@ pub struct Directory {
     roles: BTreeMap<i64, Role>,
     robots: BTreeMap<i64, Robot>,
     clients: BTreeMap<String, Client>,
+    /// Tokens of a directory that an older version wrote. Now a store keeps them by themselves. (Older versions cannot read a
+    /// directory without this.)
+    #[serde(default)]
     tokens: BTreeMap<String, Token>,
+    /// Tokens that changes have taken back.
+    #[serde(skip)]
+    revoked: Vec<TokensOf>,
 }
 
 /// The tenant. There is one.
@@ -131,21 +139,6 @@ pub struct Client {
     pub user: i64,
 }
 
-/// An access token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Token {
-    /// Whom it is the token of.
-    pub user: i64,
-    /// The application it was given to.
-    pub client: Option<String>,
-    /// The name of a personal access token.
-    pub name: Option<String>,
-    /// What it may be used for.
-    pub scopes: Scopes,
-    /// When it ends.
-    pub expires: Timestamp,
-}
-
 /// The role that may do everything.
 pub const ADMINISTRATOR: &str = "Administrator";
 /// The role of robots and of programs that add items.
@@ -172,6 +165,7 @@ impl Directory {
             robots: BTreeMap::new(),
             clients: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            revoked: Vec::new(),
         };
         let automation = Permission::all().filter(|Permission(area, action)| match area {
             Area::Transactions => true,
@@ -226,9 +220,20 @@ impl Directory {
         self.clients.values()
     }
 
-    /// All tokens with their digests.
-    pub fn tokens(&self) -> impl Iterator<Item = (&str, &Token)> {
-        self.tokens.iter().map(|(digest, token)| (digest.as_str(), token))
+    /// Whether it has tokens in it, as an older version wrote them.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "a server asks"))]
+    pub(crate) fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// The tokens that are in it, with their digests: a store keeps them by themselves.
+    pub(crate) fn take_tokens(&mut self) -> BTreeMap<String, Token> {
+        std::mem::take(&mut self.tokens)
+    }
+
+    /// The tokens that changes have taken back since this was asked last.
+    pub(crate) fn take_revoked(&mut self) -> Vec<TokensOf> {
+        std::mem::take(&mut self.revoked)
     }
 
     /// A folder.
@@ -271,11 +276,6 @@ impl Directory {
     /// An application.
     pub fn client(&self, id: &str) -> Option<&Client> {
         self.clients.get(id)
-    }
-
-    /// The token with a digest.
-    pub fn token(&self, digest: &str) -> Option<&Token> {
-        self.tokens.get(digest)
     }
 
     /// A folder and those it is in, from the inside.
@@ -436,21 +436,12 @@ mod tests {
             user: Box::new(user),
         };
         let user = directory.change(add, NOW).unwrap();
-        let token = |expires| Token { user, client: None, name: None, scopes: Scopes::all(), expires };
-        let add =
-            |digest: &str, expires| Change::AddToken { digest: digest.to_owned(), token: token(expires) };
-        directory.change(add("a", Timestamp::MAX), NOW).unwrap();
-        directory.change(add("b", NOW), NOW).unwrap();
-        directory.change(add("c", Timestamp::MAX), NOW).unwrap();
-        directory.forget_expired_tokens(NOW);
-        assert!(directory.token("a").is_some() && directory.token("b").is_none(), "what has ended goes");
         directory.change(Change::AddRobot { key: Uuid::nil(), name: "r".to_owned(), user }, NOW).unwrap();
         assert_eq!(directory.change(Change::RemoveUser(user), NOW).unwrap_err().code().number(), 1013);
         directory.change(Change::RemoveClient("app".to_owned()), NOW).unwrap();
-        assert_eq!(
-            (directory.tokens().count(), directory.robots().count(), directory.users().count()),
-            (0, 0, 0)
-        );
+        assert_eq!((directory.robots().count(), directory.users().count()), (0, 0));
+        assert_eq!(directory.take_revoked(), [TokensOf::User(user)]);
+        assert!(directory.take_revoked().is_empty(), "told once");
     }
 
     #[test]
@@ -480,6 +471,7 @@ mod tests {
         assert_eq!(directory.change(Change::RemoveRole(clerk), NOW).unwrap_err().code().number(), 1013);
         directory.change(assign(&[]), NOW).unwrap();
         directory.change(Change::RemoveRole(clerk), NOW).unwrap();
+        assert!(directory.take_revoked().is_empty(), "roles are no tokens");
         let text = serde_json::to_string(&directory).unwrap();
         let again: Directory = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), text);

@@ -149,8 +149,8 @@ pub trait Administration: Orchestrator {
     /// NotFound; Conflict with code 1001 or 1855; Invalid.
     async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition>;
 
-    /// Deletes a queue. Its items that wait or run are deleted with it; nothing of it is handed out or
-    /// found again.
+    /// Deletes a queue. From then on nothing of it is handed out or found, and claims on its items are lost. That takes the
+    /// same time whatever the queue holds: a store of our own removes what it held in pieces, with each [`sweep`](Orchestrator::sweep).
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::passwords::Passwords;
 use super::secret;
 use crate::model::clock::Clock;
-use crate::model::directory::{Change, Directory, NewUser, Token, User};
+use crate::model::directory::{Change, Directory, NewUser, Token, TokensOf, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Permission, Scopes};
 use crate::model::user::UserType;
@@ -23,7 +23,8 @@ use crate::orchestrator::local::{Local, expect_answer};
 pub(super) const ACCESS_TOKEN_SECONDS: u64 = 3_600;
 /// How long the token of a user who logged in with a password is good.
 pub(super) const USER_TOKEN_SECONDS: u64 = 1_800;
-/// How often the directory is looked at again: a token that was revoked elsewhere is good for no longer than this.
+/// How often the directory and each token are looked at again: a token that was revoked elsewhere is good for no longer than
+/// this.
 pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// How many times somebody may be wrong, and for how long that is remembered.
@@ -70,12 +71,15 @@ pub(super) struct Access {
     no_application: String,
 }
 
-/// The directory as it was read last, and whom its tokens stand for, as far as somebody has shown them.
+/// The most callers that are remembered.
+const MOST_CALLERS: usize = 10_000;
+
+/// The directory as it was read last, and whom tokens stand for that were shown lately.
 struct Known {
     version: u64,
     directory: Arc<Directory>,
-    /// By digest of their tokens; as many as the directory has, at most.
-    callers: Mutex<HashMap<String, Caller>>,
+    /// By digest of their tokens, with when these were looked up.
+    callers: Mutex<HashMap<String, (Caller, Duration)>>,
 }
 
 impl Known {
@@ -83,13 +87,19 @@ impl Known {
         Self { version, directory: Arc::new(directory), callers: Mutex::default() }
     }
 
-    /// Whom a token stands for, whether it is still good or not.
-    fn caller(&self, digest: &str) -> Option<Caller> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(caller) = callers.get(digest) {
-            return Some(caller.clone());
-        }
-        let token = self.directory.token(digest)?;
+    fn callers(&self) -> MutexGuard<'_, HashMap<String, (Caller, Duration)>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom a token stands for, if it was looked up a moment ago; whether it has expired or not.
+    fn caller(&self, digest: &str, now: Duration) -> Option<Caller> {
+        let callers = self.callers();
+        let (caller, looked_up) = callers.get(digest)?;
+        is_recent(*looked_up, now).then(|| caller.clone())
+    }
+
+    /// Whom a token stands for that was looked up now. None: its user is not there, or may do nothing.
+    fn remember(&self, digest: &str, token: &Token, now: Duration) -> Option<Caller> {
         let user = self.directory.user(token.user).filter(|user| user.is_active)?;
         let caller = Caller {
             user: Arc::new(user.clone()),
@@ -97,9 +107,25 @@ impl Known {
             directory: self.directory.clone(),
             expires: token.expires,
         };
-        callers.insert(digest.to_owned(), caller.clone());
+        let mut callers = self.callers();
+        if callers.len() >= MOST_CALLERS {
+            callers.retain(|_, (_, looked_up)| is_recent(*looked_up, now));
+        }
+        if callers.len() >= MOST_CALLERS {
+            callers.clear(); // they are looked up again
+        }
+        callers.insert(digest.to_owned(), (caller.clone(), now));
         Some(caller)
     }
+
+    fn forget(&self, digest: &str) {
+        self.callers().remove(digest);
+    }
+}
+
+/// A token that was taken back elsewhere is good for no longer than this allows.
+fn is_recent(looked_up: Duration, now: Duration) -> bool {
+    now.saturating_sub(looked_up) < BETWEEN_LOOKS
 }
 
 impl Access {
@@ -158,15 +184,28 @@ impl Access {
         Ok(numbers)
     }
 
-    /// Whose token this is. One that is not known yet may have been given out elsewhere a moment ago.
+    /// Whose token this is.
     pub(super) async fn caller(&self, token: &str) -> Result<Option<Caller>, Failure> {
-        let digest = secret::digest_of(token);
-        let mut caller = self.known().caller(&digest);
+        let (digest, now) = (secret::digest_of(token), self.clock.elapsed());
+        let mut caller = self.known().caller(&digest, now);
         if caller.is_none() && secret::is_one_of_ours(token) {
-            self.refresh().await?;
-            caller = self.known().caller(&digest);
+            caller = self.look_up(&digest, now).await?;
         }
         Ok(caller.filter(|caller| caller.expires > self.clock.now()))
+    }
+
+    async fn look_up(&self, digest: &str, now: Duration) -> Result<Option<Caller>, Failure> {
+        let found = self.store.read(Query::Token(digest.to_owned())).await;
+        let Some(token) = expect_answer!(found, Token)? else {
+            self.known().forget(digest);
+            return Ok(None);
+        };
+        let caller = self.known().remember(digest, &token, now);
+        if caller.is_some() {
+            return Ok(caller);
+        }
+        self.refresh().await?; // its user may have been made elsewhere a moment ago
+        Ok(self.known().remember(digest, &token, now))
     }
 
     /// Gives out a token.
@@ -181,8 +220,24 @@ impl Access {
         let text = secret::new_secret()?;
         let expires = Token::end_of(life, self.clock.now())?;
         let token = Token { user, client, name, scopes, expires };
-        self.change(Change::AddToken { digest: secret::digest_of(&text), token }).await?;
+        let operation = Operation::AddToken { digest: secret::digest_of(&text), token };
+        let superfluous: Vec<String> = expect_answer!(self.store.one(operation).await, Digests)?;
+        let known = self.known();
+        superfluous.iter().for_each(|digest| known.forget(digest));
         Ok(text)
+    }
+
+    /// Takes tokens back. Answers how many there were.
+    pub(super) async fn revoke(&self, of: TokensOf) -> Result<u64, Failure> {
+        let removed = self.store.one(Operation::RemoveTokens(of)).await;
+        let removed = expect_answer!(removed, Removed)?;
+        self.refresh().await?;
+        Ok(removed)
+    }
+
+    /// The personal access tokens.
+    pub(super) async fn named_tokens(&self) -> Result<Vec<Token>, Failure> {
+        Ok(expect_answer!(self.store.read(Query::NamedTokens).await, Tokens)?)
     }
 
     /// An application that shows its secret. The answer does not tell which of the two was wrong. An id that is not known is
@@ -355,8 +410,16 @@ fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
     (from, name.chars().take(LONGEST_NAME).collect::<String>().to_lowercase())
 }
 
+/// The directory, if it is newer than this version.
 async fn read(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, Failure> {
-    Ok(expect_answer!(store.read(Query::Directory { known }).await, Directory)?)
+    let read = async || expect_answer!(store.read(Query::Directory { known }).await, Directory);
+    let found = read().await?;
+    if found.as_ref().is_some_and(|(_, directory)| directory.has_tokens()) {
+        // A program of an older version wrote it. With any change, or none, its tokens are kept by themselves.
+        store.one(Operation::Directory { new: None, changes: Vec::new() }).await?;
+        return Ok(read().await?);
+    }
+    Ok(found)
 }
 
 /// A user without roles yet, with a key of its own.

@@ -23,6 +23,8 @@ pub(super) enum Task {
     Directory,
     /// Ends jobs that are gone, and abandons what they held.
     Sweep,
+    /// Removes what is left of queues that were deleted.
+    Removal,
     /// Removes what is past its retention.
     Retention,
     /// Accepts connections.
@@ -35,6 +37,7 @@ impl Task {
         match self {
             Self::Directory => "directory",
             Self::Sweep => "sweep",
+            Self::Removal => "removal",
             Self::Retention => "retention",
             Self::Accept => "accept",
         }
@@ -43,7 +46,7 @@ impl Task {
     /// A task that says nothing for so long does not work. Longer than a store that cannot be reached keeps it.
     fn longest_silence(self) -> Duration {
         match self {
-            Self::Directory | Self::Sweep | Self::Accept => Duration::from_secs(180),
+            Self::Directory | Self::Sweep | Self::Removal | Self::Accept => Duration::from_secs(180),
             Self::Retention => Duration::from_secs(1_200),
         }
     }

@@ -111,7 +111,13 @@ impl Call {
 
     /// The store as the caller sees it in some folder.
     pub(super) fn store_in(&self, folder: FolderId) -> Local {
-        self.server.store.within(folder, self.caller.as_ref().map(|caller| caller.user.id))
+        let store = self.server.store.within(folder, self.caller.as_ref().map(|caller| caller.user.id));
+        store.with_list_limit(self.server.config.list_limit)
+    }
+
+    /// The store, for questions that name their folders themselves: asked in the caller's name, so that callers take turns.
+    pub(super) fn store_of_all(&self) -> Local {
+        self.store_in(FolderId::SHARED)
     }
 
     /// Refuses a caller who lacks a permission in a folder.

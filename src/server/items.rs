@@ -41,7 +41,7 @@ pub(super) async fn list(call: &Call) -> Reply {
     let page = Page { skip: options.skip, top: options.page_size(PAGE_LIMIT)?, descending: false };
     let query =
         Query::ItemsOf { folders: call.all_folders(), filter: Box::new(filter), page, count: options.count };
-    let page = tokio::time::timeout(call.server.config.query_limit(), call.server.store.read(query)).await;
+    let page = tokio::time::timeout(call.server.config.query_limit(), call.store_of_all().read(query)).await;
     let page = page.map_err(|_| Failure::unavailable())?;
     let (items, count) = match page? {
         crate::orchestrator::local::store::Answer::Page(items, count) => (items, count),
@@ -83,7 +83,7 @@ async fn shown<'a>(
         HashMap::new()
     } else {
         let keys: Vec<(ItemId, ItemKey)> =
-            expect_answer!(call.server.store.read(Query::KeysOf(ancestors)).await, Keys)?;
+            expect_answer!(call.store_of_all().read(Query::KeysOf(ancestors)).await, Keys)?;
         keys.into_iter().collect()
     };
     let needs_queues = options.expands("QueueDefinition") || matches!(call.folders, Folders::Several(_));

@@ -11,7 +11,9 @@ use super::access::{Access, new_user};
 use super::failure::Failure;
 use super::{secret, told};
 use crate::model::clock::Clock;
-use crate::model::directory::{Change, Client, Directory, Folder, NewUser, Robot, Role, Token, User};
+use crate::model::directory::{
+    Change, Client, Directory, Folder, NewUser, Robot, Role, Token, TokensOf, User,
+};
 use crate::model::key::FolderId;
 use crate::model::permission::Scopes;
 use crate::model::user::UserType;
@@ -180,19 +182,9 @@ impl Keeper {
     /// NotFound for the user.
     pub async fn revoke_tokens(&self, user: &str, name: Option<&str>) -> Result<usize> {
         let id = self.user(user).await?;
-        let directory = self.directory();
-        let is_meant =
-            |token: &Token| token.user == id && name.is_none_or(|name| token.name.as_deref() == Some(name));
-        let digests: Vec<String> = directory
-            .tokens()
-            .filter(|(_, token)| is_meant(token))
-            .map(|(digest, _)| digest.to_owned())
-            .collect();
-        let count = digests.len();
-        for digest in digests {
-            self.change(Change::RemoveToken(digest)).await?;
-        }
-        Ok(count)
+        let of = name.map_or(TokensOf::User(id), |name| TokensOf::Named(id, name.to_owned()));
+        let removed = self.access.revoke(of).await.map_err(told)?;
+        Ok(usize::try_from(removed).unwrap_or(usize::MAX))
     }
 
     /// Adds a robot that runs as a user. Answers its key, which callers show when they take items.
@@ -227,11 +219,16 @@ impl Keeper {
         self.change(change).await.map(FolderId)
     }
 
-    /// The tokens that are good, with their users.
-    pub fn tokens(&self) -> Vec<(User, Token)> {
-        let (directory, now) = (self.directory(), self.clock.now());
-        let good = directory.tokens().filter(|(_, token)| token.expires > now);
-        good.filter_map(|(_, token)| Some((directory.user(token.user)?.clone(), token.clone()))).collect()
+    /// The personal access tokens that are good, with their users.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn tokens(&self) -> Result<Vec<(User, Token)>> {
+        let (directory, now) = (self.fresh().await?, self.clock.now());
+        let tokens = self.access.named_tokens().await.map_err(told)?;
+        let good = tokens.into_iter().filter(|token| token.expires > now);
+        Ok(good.filter_map(|token| Some((directory.user(token.user)?.clone(), token))).collect())
     }
 
     /// The applications, with the users they act as.

@@ -113,6 +113,7 @@ struct Config {
     largest_body: usize,
     largest_bulk: usize,
     request_limit: Duration,
+    list_limit: Duration,
     upkeep: bool,
 }
 
@@ -143,7 +144,7 @@ impl Config {
         self.strict
     }
 
-    /// How long a list may take.
+    /// How long a list may take, the wait for its turn included.
     fn query_limit(&self) -> Duration {
         self.request_limit
     }
@@ -161,6 +162,7 @@ impl Default for Config {
             largest_body: 4 * 1024 * 1024,
             largest_bulk: 64 * 1024 * 1024,
             request_limit: Duration::from_secs(30),
+            list_limit: Duration::from_secs(10),
             upkeep: true,
         }
     }
@@ -348,6 +350,13 @@ impl ServerBuilder {
     /// Where the program counts lines of the log that it could not write: `/metrics` shows it. Default: none.
     pub fn log_lines_dropped(mut self, counted: Arc<AtomicU64>) -> Self {
         self.log_lines_dropped = Some(counted);
+        self
+    }
+
+    /// How long one list may be looked for, the wait for its turn not counted. One that takes longer is answered 400, and told
+    /// what to ask for instead. In a store in memory lists have no limit. Default: 10 seconds.
+    pub fn list_limit(mut self, limit: Duration) -> Self {
+        self.config.list_limit = limit;
         self
     }
 

@@ -54,7 +54,7 @@ pub(super) async fn list_comments(call: &Call) -> Reply {
         }
         None => {
             let query = Query::CommentsOf(call.all_folders());
-            expect_answer!(call.server.store.read(query).await, Comments)?
+            expect_answer!(call.store_of_all().read(query).await, Comments)?
         }
     };
     call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
@@ -155,7 +155,7 @@ pub(super) async fn list_events(call: &Call) -> Reply {
         let filter = Box::new(ItemFilter { condition: Some(condition), ..ItemFilter::default() });
         let page = Page { top: PAGE_LIMIT, ..Page::default() };
         let query = Query::ItemsOf { folders: items::folders(call), filter, page, count: false };
-        let Stored::Page(page, _) = call.server.store.read(query).await? else {
+        let Stored::Page(page, _) = call.store_of_all().read(query).await? else {
             return Err(Failure::internal("a page was expected"));
         };
         let Some(last) = page.last() else { break };

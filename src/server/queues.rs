@@ -27,7 +27,7 @@ const MOST_SHARED: usize = 1_000;
 /// The queues of the call's folders.
 pub(super) async fn of_call(call: &Call) -> Result<Vec<QueueDefinition>, Failure> {
     let folders = call.all_folders();
-    Ok(expect_answer!(call.server.store.read(Query::QueuesOf(folders)).await, Queues)?)
+    Ok(expect_answer!(call.store_of_all().read(Query::QueuesOf(folders)).await, Queues)?)
 }
 
 /// A queue of the folder, by its number.
@@ -202,7 +202,7 @@ pub(super) async fn across_folders(call: &Call) -> Reply {
         folders.retain(|folder| *folder != except);
     }
     let folders: std::sync::Arc<[FolderId]> = folders.into();
-    let queues = call.server.store.read(Query::QueuesOf(folders.clone())).await;
+    let queues = call.store_of_all().read(Query::QueuesOf(folders.clone())).await;
     let queues: Vec<QueueDefinition> = expect_answer!(queues, Queues)?;
     let directory = call.directory()?;
     let show = |queue: &QueueDefinition| {

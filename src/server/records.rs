@@ -85,7 +85,7 @@ pub(super) async fn last_days(call: &Call) -> Reply {
     };
     let since = call.server.now().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
     let query = Query::Ended { queue: Some(queue.id), since };
-    let ended: Vec<Ended> = expect_answer!(call.server.store.read(query).await, Ended)?;
+    let ended: Vec<Ended> = expect_answer!(call.store_of_all().read(query).await, Ended)?;
     let statistics = statistics(call, &queue).await?;
     let mut stretches: BTreeMap<i64, Vec<&Ended>> = BTreeMap::new();
     for row in &ended {

@@ -1,5 +1,5 @@
-//! What a server does by itself: it looks whether the directory was changed elsewhere, sweeps, and removes what is past
-//! its retention, a little at a time.
+//! What a server does by itself: it looks whether the directory was changed elsewhere, sweeps, and removes what is left of
+//! deleted queues and what is past its retention, a little at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,8 @@ use super::Inner;
 use super::access::BETWEEN_LOOKS;
 use super::background::{Task, supervised};
 use crate::model::job::SWEEP_INTERVAL;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::Operation;
-use crate::orchestrator::{Orchestrator, Result};
+use crate::orchestrator::local::Ended;
+use crate::orchestrator::{Orchestrator, OrchestratorError};
 
 const BETWEEN_REMOVALS: Duration = Duration::from_secs(600);
 
@@ -34,8 +33,9 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
             return look.await;
         }
         let sweep = supervised(server, Task::Sweep, || sweep(server));
+        let clear = supervised(server, Task::Removal, || clear(server));
         let remove = supervised(server, Task::Retention, || remove(server));
-        tokio::join!(look, sweep, remove);
+        tokio::join!(look, sweep, clear, remove);
     })
 }
 
@@ -65,6 +65,27 @@ async fn sweep(server: &Inner) {
     }
 }
 
+/// Removes what is left of queues that were deleted.
+async fn clear(server: &Inner) {
+    let mut ticks = ticks(BETWEEN_SWEEPS);
+    loop {
+        ticks.tick().await;
+        let removed = async {
+            let mut is_left = server.store.has_removals().await?;
+            while is_left {
+                server.tasks.works(Task::Removal);
+                is_left = server.store.remove_deleted(1).await?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok::<_, OrchestratorError>(())
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "what is left of deleted queues could not be removed");
+        }
+        server.tasks.works(Task::Removal);
+    }
+}
+
 async fn remove(server: &Inner) {
     let mut ticks = ticks(BETWEEN_REMOVALS);
     loop {
@@ -72,7 +93,7 @@ async fn remove(server: &Inner) {
         let mut untold = 0;
         loop {
             server.tasks.works(Task::Retention);
-            let removed = remove_some(server).await.unwrap_or_else(|error| {
+            let removed = server.store.remove_expired(REMOVED_AT_ONCE).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "retention could not be applied");
                 0
             });
@@ -86,11 +107,12 @@ async fn remove(server: &Inner) {
             }
             tokio::time::sleep(PAUSE).await;
         }
+        match server.store.remove_ended(REMOVED_AT_ONCE, async || tokio::time::sleep(PAUSE).await).await {
+            Ok(Ended { jobs: 0, tokens: 0 }) => {}
+            Ok(Ended { jobs, tokens }) => tracing::info!(jobs, tokens, "what ended long ago was removed"),
+            Err(error) => tracing::warn!(%error, "what ended long ago could not be removed"),
+        }
     }
-}
-
-async fn remove_some(server: &Inner) -> Result<u64> {
-    expect_answer!(server.store.one(Operation::ApplyRetention { limit: REMOVED_AT_ONCE }).await, Removed)
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {

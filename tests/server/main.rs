@@ -14,6 +14,7 @@ mod faults;
 mod filters;
 mod leases;
 mod lists;
+mod load;
 mod login;
 mod numbers;
 mod reach;

@@ -32,8 +32,8 @@ use performer::model::review::ItemVersion;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::{Report, Result, Swept, Take};
 use performer::{
-    Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem, Output,
-    Page, ProcessingException, QueueItem, QueuePolicy, Status,
+    Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem,
+    Orchestrator, Output, Page, ProcessingException, QueueItem, QueuePolicy, Status,
 };
 use serde_json::json;
 
@@ -266,4 +266,46 @@ pub fn business(reason: &str) -> TransactionResult {
 
 pub fn postponed(defer_date: Timestamp) -> TransactionResult {
     TransactionResult::Postponed { defer_date, due_date: None }
+}
+
+/// Jobs that ended are removed after 30 days, but for those that items name; on any store. Returns with the store empty of them.
+pub async fn jobs_that_ended_are_removed(store: &Local, clock: &ManualClock) {
+    const DAY: u64 = 86_400;
+    let days = |days: u64| clock.advance(Duration::from_secs(days * DAY));
+    let (removed, limit) = (async |limit| store.remove_ended(limit, async || {}).await.unwrap().jobs, 2);
+    let listed = async || {
+        let jobs = store.list_jobs(100).await.unwrap();
+        jobs.into_iter().map(|job| job.key).collect::<Vec<_>>()
+    };
+    let policy = QueuePolicy { retention_days: 100, ..QueuePolicy::default() };
+    store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
+    let item = store.add_queue_item(QUEUE, named("a")).await.unwrap();
+    let took = store.start_job(new_job()).await.unwrap();
+    let taken = store.report_and_take(Vec::new(), Some(take(took, 1))).await.taken.unwrap().items;
+    let report = Report { claim: taken[0].claim, result: ok(), progress: None };
+    store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+    let mut unused = Vec::new();
+    for _ in 0..5 {
+        unused.push(store.start_job(new_job()).await.unwrap());
+    }
+    let lives = store.start_job(new_job()).await.unwrap();
+    for job in unused.iter().chain([&took]) {
+        store.end_job(*job, performer::JobState::Successful.into()).await.unwrap();
+    }
+    days(29);
+    assert_eq!(removed(limit).await, 0, "not before 30 days");
+    days(2);
+    store.beat(lives).await.unwrap();
+    let late = store.start_job(new_job()).await.unwrap();
+    store.end_job(late, performer::JobState::Successful.into()).await.unwrap();
+    assert_eq!(removed(limit).await, 5);
+    let left = listed().await;
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!([took, lives, late].iter().all(|job| left.contains(job)), "{left:?}");
+    let shown = store.get_queue_item(item.id).await.unwrap();
+    assert_eq!(shown.executor_job, Some(took), "an item names it");
+    days(100);
+    assert_eq!(store.apply_retention(10).await.unwrap(), 1);
+    assert_eq!(removed(limit).await, 2, "and when the item is gone, the job goes");
+    assert_eq!(listed().await, [lives]);
 }

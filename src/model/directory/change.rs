@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Client, Directory, Folder, Robot, Role, Token, User};
+use super::{Client, Directory, Folder, Robot, Role, TokensOf, User};
 use crate::model::code::ErrorCode;
 use crate::model::content::units_over;
 use crate::model::key::FolderId;
@@ -73,11 +73,6 @@ pub enum Change {
         user: Box<NewUser>,
     },
     RemoveClient(String),
-    AddToken {
-        digest: String,
-        token: Token,
-    },
-    RemoveToken(String),
 }
 
 /// A user to be added.
@@ -140,10 +135,6 @@ const DESCRIPTION_LIMIT: usize = 500;
 pub const MOST_LEVELS: usize = 7;
 /// The most folders, users, roles, robots or applications of a tenant.
 const MOST_OF_A_KIND: usize = 10_000;
-/// The most tokens that are good at a time.
-const MOST_TOKENS: usize = 100_000;
-/// How many tokens of logins an application or a user has at a time.
-const MOST_LOGINS: usize = 1_000;
 
 type Changed<T = i64> = Result<T, Refusal>;
 
@@ -174,7 +165,7 @@ impl Directory {
             }
             Change::SetPassword { user, password } => {
                 self.existing_user(user)?.password = Some(password);
-                self.tokens.retain(|_, token| token.user != user || token.name.is_some());
+                self.revoked.push(TokensOf::Logins(user));
                 Ok(user)
             }
             Change::RemoveUser(id) => self.remove_user(id),
@@ -214,43 +205,6 @@ impl Directory {
                 let client =
                     self.clients.remove(&id).ok_or_else(|| missing(format_args!("application {id:?}")))?;
                 self.remove_user(client.user)
-            }
-            Change::AddToken { digest, token } => {
-                self.existing_user(token.user)?;
-                self.make_room(&token);
-                if self.tokens.len() >= MOST_TOKENS {
-                    return Err(Refusal::new(ErrorCode::SERVICE_UNAVAILABLE, "there are too many tokens"));
-                }
-                let user = token.user;
-                self.tokens.insert(digest, token);
-                Ok(user)
-            }
-            Change::RemoveToken(digest) => {
-                let token = self.tokens.remove(&digest).ok_or_else(|| missing("the token"))?;
-                Ok(token.user)
-            }
-        }
-    }
-
-    /// Forgets tokens that have expired at a time. A time that may be ahead is none to forget them by.
-    pub(crate) fn forget_expired_tokens(&mut self, by: Timestamp) {
-        self.tokens.retain(|_, token| token.expires > by);
-    }
-
-    /// Of the tokens that an application or a user got by logging in, the newest are good.
-    fn make_room(&mut self, new: &Token) {
-        if new.name.is_some() {
-            return;
-        }
-        let alike =
-            |token: &Token| token.user == new.user && token.client == new.client && token.name.is_none();
-        let alike = self.tokens.iter().filter(|(_, token)| alike(token));
-        let mut alike: Vec<_> = alike.map(|(digest, token)| (token.expires, digest.clone())).collect();
-        if alike.len() >= MOST_LOGINS {
-            alike.sort_unstable();
-            let superfluous = alike.len() + 1 - MOST_LOGINS;
-            for (_, digest) in alike.into_iter().take(superfluous) {
-                self.tokens.remove(&digest);
             }
         }
     }
@@ -370,7 +324,7 @@ impl Directory {
         }
         self.users.remove(&id);
         self.robots.retain(|_, robot| robot.user != id);
-        self.tokens.retain(|_, token| token.user != id);
+        self.revoked.push(TokensOf::User(id));
         Ok(id)
     }
 

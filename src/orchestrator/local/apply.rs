@@ -25,6 +25,7 @@ use jiff::Timestamp;
 
 use self::report::{Believed, Told};
 use super::super::{OrchestratorError, Result};
+use super::changes::Wakes;
 use super::clock::StoreClock;
 use super::rows::{Copy, Row, Rows, Written};
 use super::store::{Answer, Asked, Operation, WhichQueue, Within};
@@ -71,7 +72,8 @@ struct Apply<'a, R> {
     /// Where the operation is asked for that is being applied, and by whom.
     within: Within,
     statistics: BTreeMap<QueueId, QueueStatistics>,
-    wake: bool,
+    /// Of which queues there may be something new to take.
+    wakes: Wakes,
     /// What has been looked up in this batch already.
     known: Known,
     /// Reports whose rows are believed to be as this process left them, and not written yet.
@@ -92,7 +94,7 @@ impl<R: Rows> Apply<'_, R> {
         mut self,
         mut operations: Vec<Asked>,
         more: &mut dyn FnMut() -> Vec<Asked>,
-    ) -> Result<(Vec<Result<Answer>>, bool)> {
+    ) -> Result<(Vec<Result<Answer>>, Wakes)> {
         // As many as the robots of a performer, often; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
         let (mut answers, mut takes) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
@@ -139,7 +141,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             if operations.is_empty() {
                 self.write_statistics()?;
-                return Ok((answers, self.wake));
+                return Ok((answers, self.wakes));
             }
         }
     }
@@ -184,7 +186,12 @@ impl<R: Rows> Apply<'_, R> {
                 self.edit_comment(comment, &author, text.as_deref())
             }
             Operation::Purge(id) => self.purge(id),
-            Operation::ApplyRetention { limit } => self.apply_retention(limit),
+            Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
+            Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_some(limit)?)),
+            Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),
+            Operation::AddToken { digest, token } => self.add_token(&digest, &token),
+            Operation::RemoveTokens(of) => self.revoke_tokens(&of),
+            Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
         }
     }
@@ -200,6 +207,11 @@ impl<R: Rows> Apply<'_, R> {
     /// Asks the rules what an event does to an item, and writes it.
     fn happen(&mut self, id: ItemId, event: Event) -> Applied<Status> {
         let row = self.row(id)?;
+        self.happen_to(id, &row, event)
+    }
+
+    /// The same for an item whose row was read in this transaction.
+    fn happen_to(&mut self, id: ItemId, row: &Row, event: Event) -> Applied<Status> {
         let policy = self.policy(row.queue)?;
         match lifecycle::transition(&row.state, event, &policy, self.now)? {
             Transition::Unchanged | Transition::Remove => Ok(row.state.status),
@@ -249,7 +261,9 @@ impl<R: Rows> Apply<'_, R> {
             })?;
             crash_point!(within "after_copy");
         }
-        self.wake |= change.copy.is_some() || change.after.status == Status::New;
+        if change.copy.is_some() || change.after.status == Status::New {
+            self.wakes.add(queue);
+        }
         Ok(())
     }
 
@@ -260,7 +274,7 @@ impl<R: Rows> Apply<'_, R> {
             }
             // Of a queue with a limit others may take now what they were not given before.
             if delta.in_progress < 0 && self.has_room_again(queue)? {
-                self.wake_others();
+                self.wake_others(queue);
             }
         }
         Ok(())
@@ -274,10 +288,10 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// There may be something to take, although nothing was added.
-    fn wake_others(&mut self) {
-        self.wake = true;
-        self.rows.leave_work();
+    /// There may be something to take of a queue, although nothing was added.
+    fn wake_others(&mut self, queue: QueueId) {
+        self.wakes.add(queue);
+        self.rows.leave_work(queue);
     }
 
     /// The queue of this name in the folder.

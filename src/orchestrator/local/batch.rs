@@ -4,30 +4,30 @@
 //! however many robots report and claim in it. Nothing waits for a timer: when the store is idle, a single call commits at once.
 //!
 //! A store that touches a disk works on threads of its own: one that writes, or several where several transactions can
-//! write at the same time, and two that read. A store in memory is called in place; so is any store in a simulation, where
-//! a thread of its own could not be controlled.
+//! write at the same time, and some that read (`readers.rs`). A store in memory is called in place; so is any store in a
+//! simulation, where a thread of its own could not be controlled.
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use smallvec::smallvec;
-use tokio::sync::oneshot;
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
-use super::changes::Changes;
+use super::changes::{Changes, Wakes};
 use super::clock::StoreClock;
 use super::inbox::{Batched, Inbox, Rest, Surroundings};
 use super::owed::{self, Owed};
+use super::readers::Readers;
 use super::store::{Answer, Asked, Effects, Operations, Query, Store, Within};
 use crate::model::clock::Clock;
+use crate::model::key::QueueId;
 
 /// The most operations in one transaction, a take of many items counted as that many; what is left over is the next batch.
 const MOST_OPERATIONS: usize = 4_096;
@@ -65,21 +65,17 @@ type InDoubt = Vec<Owed>;
 /// write-ahead log put away) when the last user of the store is gone.
 struct Threads {
     inbox: Arc<Inbox>,
-    /// For what is found at once, and for what may take a while: nobody who beats or logs in waits behind a list.
-    quick: Sender<Reading>,
-    slow: Sender<Reading>,
+    readers: Readers,
     /// The store tells by itself what other processes do, and is not asked.
     tells: bool,
     writing: Vec<JoinHandle<()>>,
-    reading: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         // The readers first: two connections that close at once each see the other, and neither puts the log
         // away. The writers last, because only one that may write can.
-        (self.quick, self.slow) = (channel().0, channel().0);
-        self.reading.drain(..).for_each(join);
+        self.readers.close();
         self.inbox.close();
         self.writing.drain(..).for_each(join);
     }
@@ -96,27 +92,8 @@ pub(super) enum Message {
     SomebodyWaits,
 }
 
-struct Reading {
-    within: Within,
-    query: Query,
-    reply: oneshot::Sender<Result<Answer>>,
-    given_up: GivenUp,
-}
-
-/// Set when nobody waits for the answer to a query any more: a store that can stops looking for it.
-pub(crate) type GivenUp = Arc<AtomicBool>;
-
 /// What a store calls, on any thread, when another process has changed it.
-pub(crate) type Changed = Box<dyn Fn() + Send + Sync>;
-
-/// Whoever goes away gives up.
-struct GivesUp(GivenUp);
-
-impl Drop for GivesUp {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+pub(crate) type Changed = Box<dyn Fn(Wakes) + Send + Sync>;
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,11 +104,12 @@ impl fmt::Debug for Batch {
 impl Batch {
     /// A store that is called in place.
     pub(crate) fn in_place(store: Box<dyn Store>, clock: Arc<StoreClock>) -> Self {
+        let changes = Changes::new(&*clock);
         let place = Mutex::new(Place { store, owed: Vec::new(), in_doubt: Vec::new() });
-        Self { way: Way::InPlace { place, clock }, changes: Changes::default() }
+        Self { way: Way::InPlace { place, clock }, changes }
     }
 
-    /// A store on threads, some that write and two that read. They end when this is dropped. Of the writers the first does
+    /// A store on threads, some that write and those that read. They end when this is dropped. Of the writers the first does
     /// what it can, and another one begins beside it when `enough` operations wait.
     #[cfg_attr(
         not(any(feature = "sqlite", feature = "postgres")),
@@ -139,22 +117,19 @@ impl Batch {
     )]
     pub(crate) fn on_threads(
         mut writers: Vec<Box<dyn Store>>,
-        readers: [Box<dyn Store>; 2],
+        readers: Vec<Box<dyn Store>>,
         clock: &Arc<StoreClock>,
         enough: usize,
     ) -> std::io::Result<Self> {
-        let changes = Changes::default();
-        let ((quick, quick_queries), (slow, slow_queries)) = (channel(), channel());
+        let changes = Changes::new(&**clock);
         let (commits, messages): (Vec<_>, Vec<_>) = writers.iter().map(|_| channel()).unzip();
         let inbox = Inbox::new(commits, enough);
         let others = changes.clone();
-        let tells = writers.first_mut().is_some_and(|first| first.tell(Box::new(move || others.happened())));
-        let (writing, reading) = (Vec::new(), Vec::new());
-        let mut threads = Threads { inbox: inbox.clone(), quick, slow, tells, writing, reading };
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        for (reader, queries) in readers.into_iter().zip([quick_queries, slow_queries]) {
-            threads.reading.push(thread("performer-reader").spawn(move || read_all(reader, &queries))?);
-        }
+        let tells = writers
+            .first_mut()
+            .is_some_and(|first| first.tell(Box::new(move |wakes| others.happened(&wakes))));
+        let readers = Readers::start(readers, &(clock.clone() as Arc<dyn Clock>))?;
+        let mut threads = Threads { inbox: inbox.clone(), readers, tells, writing: Vec::new() };
         for (number, (store, messages)) in writers.into_iter().zip(messages).enumerate() {
             let writer = Writer {
                 number,
@@ -168,7 +143,8 @@ impl Batch {
                 looks: number == 0 && !tells,
                 looked_elsewhere: Duration::ZERO,
             };
-            threads.writing.push(thread("performer-store").spawn(move || writer.run(&messages))?);
+            let thread = std::thread::Builder::new().name("performer-store".to_owned());
+            threads.writing.push(thread.spawn(move || writer.run(&messages))?);
         }
         Ok(Self { way: Way::Threads(threads), changes })
     }
@@ -197,10 +173,8 @@ impl Batch {
                 let store = &mut **store;
                 owed.extend(look_back(store, in_doubt));
                 let (operations, clock) = (operations.into_vec(), &**clock);
-                let (answers, wake) = commit(store, owed, in_doubt, operations, &mut Vec::new, clock);
-                if wake {
-                    self.changes.happened();
-                }
+                let (answers, wakes) = commit(store, owed, in_doubt, operations, &mut Vec::new, clock);
+                self.changes.happened(&wakes);
                 answers
             }
             Way::Threads(Threads { inbox, .. }) => {
@@ -210,21 +184,14 @@ impl Batch {
         }
     }
 
-    /// Answers a query.
-    pub(crate) async fn read(&self, within: Within, query: Query) -> Result<Answer> {
+    /// Answers a query. `limit`: how long it may take on a thread, where it may have to look at more than it answers.
+    pub(crate) async fn read(&self, within: Within, query: Query, limit: Option<Duration>) -> Result<Answer> {
         match &self.way {
             Way::InPlace { place, .. } => {
                 let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
                 unless_panicking(|| place.store.read(within, query)).unwrap_or_else(Err)
             }
-            Way::Threads(Threads { quick, slow, .. }) => {
-                let (reply, answer) = oneshot::channel();
-                let given_up = GivenUp::default();
-                let _gives_up = GivesUp(given_up.clone());
-                let reader = if query.may_take_a_while() { slow } else { quick };
-                reader.send(Reading { within, query, reply, given_up }).map_err(|_| stopped())?;
-                answer.await.unwrap_or_else(|_| Err(stopped()))
-            }
+            Way::Threads(Threads { readers, .. }) => readers.answer(within, query, limit).await,
         }
     }
 
@@ -233,13 +200,13 @@ impl Batch {
         Seen(self.changes.seen())
     }
 
-    /// Waits for a change after `seen`, at most `at_most`.
-    pub(crate) async fn wait(&self, seen: Seen, at_most: Duration) {
-        let _waiting = self.changes.waiting();
+    /// Waits for a change of a queue after `seen`, at most `at_most`.
+    pub(crate) async fn wait(&self, queue: QueueId, seen: Seen, at_most: Duration) {
+        let waiting = self.changes.waiting(queue);
         if let Way::Threads(Threads { inbox, tells: false, .. }) = &self.way {
             inbox.tell_the_first(Message::SomebodyWaits);
         }
-        let _ = tokio::time::timeout(at_most, self.changes.after(seen.0)).await;
+        let _ = tokio::time::timeout(at_most, waiting.after(seen.0)).await;
     }
 }
 
@@ -308,9 +275,8 @@ impl Writer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if kept.is_some() => {
-                    if self.store.rest() {
-                        self.changes.happened();
-                    }
+                    let wakes = self.store.rest();
+                    self.changes.happened(&wakes);
                 }
                 Err(RecvTimeoutError::Timeout) => self.look_elsewhere(),
             }
@@ -325,7 +291,7 @@ impl Writer {
     fn look_elsewhere(&mut self) {
         self.looked_elsewhere = self.clock.elapsed();
         if self.store.changed_elsewhere() {
-            self.changes.happened();
+            self.changes.happened(&Wakes::any());
         }
     }
 
@@ -353,15 +319,14 @@ impl Writer {
             joining.operations
         };
         let (store, in_doubt, clock) = (&mut *self.store, &mut self.in_doubt, &*self.clock);
-        let (answers, wake) = commit(store, &mut owed, in_doubt, operations, &mut more, clock);
+        let (answers, mut wakes) = commit(store, &mut owed, in_doubt, operations, &mut more, clock);
         let surroundings = Surroundings {
             one_at_a_time: self.store.is_one_at_a_time(),
             among_others: self.store.is_among_others(),
         };
         self.inbox.committed(self.number, surroundings);
-        if self.store.has_let_go() || wake {
-            self.changes.happened();
-        }
+        wakes.extend(self.store.has_let_go());
+        self.changes.happened(&wakes);
         let worth_another = owed.is_empty() && self.in_doubt.is_empty() || self.inbox.owe(owed);
         let rest = self.inbox.answer(callers, answers);
         // Those of the commit before have been told long ago, nearly always.
@@ -391,7 +356,7 @@ fn look_back(store: &mut dyn Store, in_doubt: &mut Vec<InDoubt>) -> Vec<Owed> {
 }
 
 /// Commits, and undoes first what is `owed`; what could not be undone is owed still, and what nobody knows of is in doubt.
-/// Answers each operation, and whether there may be something new to take.
+/// Answers each operation, and of which queues there may be something new to take.
 fn commit(
     store: &mut dyn Store,
     owed: &mut Vec<Owed>,
@@ -399,7 +364,7 @@ fn commit(
     mut operations: Vec<Asked>,
     more: &mut dyn FnMut() -> Vec<Asked>,
     clock: &StoreClock,
-) -> (Vec<Result<Answer>>, bool) {
+) -> (Vec<Result<Answer>>, Wakes) {
     operations.splice(0..0, owed.iter().map(|owed| owed.asked()));
     let mut count = operations.len();
     let mut counted = || {
@@ -421,7 +386,7 @@ fn commit(
     let in_doubt_now = effects.in_doubt.into_iter();
     in_doubt
         .extend(in_doubt_now.map(|answers| answers.into_iter().flat_map(owed::undone).collect::<InDoubt>()));
-    (answers, effects.wake)
+    (answers, effects.wakes)
 }
 
 /// Whether nothing was decided: of what is refused nothing is left to undo.
@@ -438,17 +403,6 @@ pub(super) fn unless_panicking<T>(act: impl FnOnce() -> T) -> Result<T> {
     })
 }
 
-fn read_all(mut store: Box<dyn Store>, queries: &Receiver<Reading>) {
-    for Reading { within, query, reply, given_up } in queries {
-        if reply.is_closed() {
-            continue;
-        }
-        store.give_up_when(given_up);
-        let answer = unless_panicking(|| store.read(within, query)).unwrap_or_else(Err);
-        let _ = reply.send(answer); // a reader who went away needs no answer
-    }
-}
-
-fn stopped() -> OrchestratorError {
+pub(super) fn stopped() -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unknown, "the store's thread ended before it answered")
 }

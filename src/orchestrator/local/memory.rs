@@ -3,8 +3,10 @@
 mod item;
 mod list;
 mod order;
+mod removal;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -19,6 +21,7 @@ use super::store::{Asked, Upkeep};
 use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
+use crate::model::directory::Token;
 use crate::model::history::Recorded;
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
@@ -40,6 +43,9 @@ pub(crate) struct Memory {
     references: BTreeMap<(QueueId, Arc<str>), ItemId>,
     comments: BTreeMap<i64, Comment>,
     jobs: BTreeMap<JobKey, Job>,
+    /// Queues whose items are to be removed, and up to which of them that is done.
+    removals: BTreeMap<QueueId, ItemId>,
+    tokens: BTreeMap<String, Token>,
     directory: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -72,6 +78,8 @@ impl Memory {
             references: BTreeMap::new(),
             comments: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             directory: None,
             last_queue: 0,
             last_item: 0,
@@ -80,20 +88,6 @@ impl Memory {
             torn: false,
             passed_over: PassedOver::default(),
         }
-    }
-
-    fn insert(&mut self, item: Item, now: Timestamp) -> ItemId {
-        self.last_item += 1;
-        let id = ItemId(self.last_item);
-        let root = if item.root == ItemId(0) { id } else { item.root };
-        self.items.insert(id, Item { root, ..item });
-        if root != id
-            && let Some(root) = self.items.get_mut(&root)
-        {
-            root.copies.push(id);
-        }
-        self.place(id, now);
-        id
     }
 
     fn is_visible(&self, item: &Item) -> bool {
@@ -380,7 +374,8 @@ impl Rows for Memory {
 
     fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
         let ids = self.held_by(job)?;
-        Ok(ids.into_iter().filter_map(|id| self.items.get(&id).map(|item| item.held(id))).collect())
+        let seen = ids.into_iter().filter_map(|id| Some((id, self.items.get(&id)?)));
+        Ok(seen.filter(|(_, item)| self.is_visible(item)).map(|(id, item)| item.held(id)).collect())
     }
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
@@ -391,11 +386,6 @@ impl Rows for Memory {
             .map(|(_, id)| *id)
             .filter(|id| started(id).is_some_and(|at| at < before))
             .collect())
-    }
-
-    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
-        let of_queue = self.items.iter().filter(|(_, item)| item.queue == queue);
-        Ok(of_queue.filter(|(_, item)| !item.state.status.is_final()).map(|(id, _)| *id).collect())
     }
 
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {

@@ -6,21 +6,26 @@
 //! | `changes.rs` | who waits for items, and how they hear that there may be some |
 //! | `clock.rs` | the store's clock, and whether it may be believed before something is destroyed because of its age |
 //! | `inbox.rs` | callers hand their operations over together |
+//! | `readers.rs` | the threads that read, and how callers share them |
 //! | `owed.rs` | what is to be undone, because nobody heard of it |
 //! | `store.rs` | the trait of a store: operations, queries, answers |
 //! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
 //! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
+//! | `removal.rs` | what is of no use any more, removed in pieces |
 //! | `memory.rs`, `sqlite/`, `postgres/` | such stores |
+//! | `served.rs` | a store as callers of a server see it |
 //! | `simulated.rs` | stores for simulations |
 //! | `sweep.rs` | which jobs seem to be gone |
+//! | `tokens.rs` | tokens, one row each |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::batch::Batch;
 use self::clock::StoreClock;
+use self::removal::PIECES_OF_A_SWEEP;
 use self::store::{Answer, Asked, Operation, Operations, Query, Took, WhichQueue, Within};
-use self::sweep::{Sweep, Sweeps};
+use self::sweep::{LiveJobs, Sweep, Sweeps};
 use super::{
     Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
     Taken,
@@ -29,8 +34,6 @@ use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
-#[cfg(feature = "server")]
-use crate::model::key::FolderId;
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
@@ -51,13 +54,23 @@ mod owed;
 mod postgres;
 #[cfg(feature = "postgres")]
 pub use postgres::tokio_postgres;
+mod readers;
+mod removal;
+#[doc(hidden)]
+pub use removal::Ended;
 mod rows;
+#[cfg(feature = "server")]
+mod served;
 mod simulated;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub(crate) mod store;
 mod sweep;
+mod tokens;
 mod unreadable;
+
+/// When to look again for a queue that was not found.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// An Orchestrator on this machine: the rules over a store of its own.
 #[derive(Clone, Debug)]
@@ -66,6 +79,8 @@ pub struct Local {
     clock: Arc<StoreClock>,
     sweeps: Arc<Mutex<Sweeps>>,
     within: Within,
+    /// How long a list may be looked for; no limit for those who open the store itself.
+    list_limit: Option<Duration>,
     /// Of a store in a database: where transactions of others may be.
     #[cfg(feature = "postgres")]
     database: Option<postgres::Database>,
@@ -216,13 +231,15 @@ impl Local {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fn on_threads<S: store::Store + 'static>(
         writers: Vec<S>,
-        [quick, slow]: [S; 2],
+        readers: Vec<S>,
         clock: Arc<dyn Clock>,
         enough: usize,
     ) -> Result<Self> {
         let clock = Arc::new(StoreClock::new(clock));
-        let writers = writers.into_iter().map(|writer| -> Box<dyn store::Store> { Box::new(writer) });
-        let batch = Batch::on_threads(writers.collect(), [Box::new(quick), Box::new(slow)], &clock, enough);
+        let boxed = |stores: Vec<S>| {
+            stores.into_iter().map(|store| -> Box<dyn store::Store> { Box::new(store) }).collect()
+        };
+        let batch = Batch::on_threads(boxed(writers), boxed(readers), &clock, enough);
         let batch = batch.map_err(|error| {
             let message = "cannot start the threads of the store";
             super::OrchestratorError::new(super::ErrorKind::Unavailable, message).because(error)
@@ -240,6 +257,7 @@ impl Local {
             clock,
             sweeps: Arc::default(),
             within: Within::SHARED,
+            list_limit: None,
             #[cfg(feature = "postgres")]
             database: None,
         }
@@ -252,17 +270,6 @@ impl Local {
         self.clock.trust();
     }
 
-    /// The same store as a user sees it in a folder: the queues and items of others are not there.
-    #[cfg(feature = "server")]
-    pub(crate) fn within(&self, folder: FolderId, user: Option<i64>) -> Self {
-        Self { within: Within { folder, user }, ..self.clone() }
-    }
-
-    #[cfg(feature = "server")]
-    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
-    }
-
     fn asked(&self, operation: Operation) -> Asked {
         Asked { within: self.within, operation }
     }
@@ -272,7 +279,7 @@ impl Local {
     }
 
     pub(crate) async fn read(&self, query: Query) -> Result<Answer> {
-        self.batch.read(self.within, query).await
+        self.batch.read(self.within, query, self.list_limit).await
     }
 }
 
@@ -287,7 +294,6 @@ macro_rules! expect_answer {
         }
     };
 }
-#[cfg(any(feature = "postgres", feature = "server"))]
 pub(crate) use expect_answer;
 
 fn named(name: &str) -> WhichQueue {
@@ -314,8 +320,14 @@ impl Orchestrator for Local {
 
     async fn sweep(&self) -> Result<Swept> {
         let began = self.clock.elapsed();
-        let jobs = expect_answer!(self.read(Query::LiveJobs).await, LiveJobs);
+        let (jobs, has_removals) = match expect_answer!(self.read(Query::LiveJobs).await, LiveJobs) {
+            Ok(LiveJobs { jobs, has_removals }) => (Ok(jobs), has_removals),
+            Err(error) => (Err(error), false),
+        };
         let sweep = self.sweeps().look(jobs, began)?;
+        if has_removals && let Err(error) = self.remove_deleted(PIECES_OF_A_SWEEP).await {
+            tracing::debug!(%error, "what is left of deleted queues is removed with another sweep");
+        }
         let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
         if !suspects && !overdue {
             return Ok(Swept::default()); // a look, and nobody's write is disturbed
@@ -379,8 +391,12 @@ impl Orchestrator for Local {
         done(self.one(Operation::Progress { claim, progress }).await)
     }
 
-    async fn wait_for_items(&self, _queue: &str, seen: Seen, at_most: Duration) {
-        self.batch.wait(seen, at_most).await;
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        match self.read(Query::Queue(named(queue))).await {
+            Ok(Answer::Queue(queue)) => self.batch.wait(queue.id, seen, at_most).await,
+            // It is not there, or the store is out of reach: the next take says so.
+            _ => tokio::time::sleep(at_most.min(LOOK_AGAIN)).await,
+        }
     }
 }
 
@@ -428,7 +444,7 @@ impl Administration for Local {
     }
 
     async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        expect_answer!(self.one(Operation::Delete(items)).await, Failed)
+        self.in_pieces(items, Operation::Delete).await
     }
 
     async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
@@ -440,11 +456,11 @@ impl Administration for Local {
     }
 
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        expect_answer!(self.one(Operation::Review { to, items }).await, Failed)
+        self.in_pieces(items, |items| Operation::Review { to, items }).await
     }
 
     async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        expect_answer!(self.one(Operation::SetReviewer { reviewer, items }).await, Failed)
+        self.in_pieces(items, |items| Operation::SetReviewer { reviewer, items }).await
     }
 
     async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
@@ -464,7 +480,7 @@ impl Administration for Local {
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        let removed = expect_answer!(self.one(Operation::ApplyRetention { limit }).await, Removed)?;
+        let removed = self.remove_expired(limit).await?;
         if removed > 0 {
             tracing::info!(items = removed, "items past their retention were removed");
         }

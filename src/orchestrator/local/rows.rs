@@ -8,7 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::{OrchestratorError, Result};
+use super::removal::Removal;
 use super::store::{Asked, Taker, Upkeep};
+use super::tokens::Tokens;
 use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output, SpecificContent};
@@ -25,7 +27,7 @@ use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 
 /// Rows, inside the one transaction that is open at a time.
-pub(crate) trait Rows: Upkeep {
+pub(crate) trait Rows: Upkeep + Removal + Tokens {
     /// Whether others write at the same time, and may be in the way so that a transaction is undone through no fault of its own.
     const MEETS_OTHERS: bool = false;
     /// Whether a transaction failed because others were in its way; if so, waits a little for them. `tries`: how often it was
@@ -40,8 +42,8 @@ pub(crate) trait Rows: Upkeep {
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()
     }
-    /// The transaction leaves something to take although it added nothing: other processes are to hear of it.
-    fn leave_work(&mut self) {}
+    /// The transaction leaves something to take of a queue although it added nothing: other processes are to hear of it.
+    fn leave_work(&mut self, _queue: QueueId) {}
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: what cannot be undone is reopened.
@@ -84,6 +86,7 @@ pub(crate) trait Rows: Upkeep {
     /// Inserts a queue; its id is given by the store.
     fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId>;
     fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()>;
+    /// The queue cannot be found any more, nor anything in it. What it held stays until it is removed in pieces.
     fn delete_queue(&mut self, id: QueueId) -> Result<()>;
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics>;
     /// The starts of a queue with limits. Nobody else starts anything of it until the transaction ends.
@@ -126,11 +129,11 @@ pub(crate) trait Rows: Upkeep {
     fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool>;
     /// All rows of the retry chain an item belongs to, by id.
     fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>>;
+    /// What a job holds, of queues that were deleted too.
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>>;
-    /// The same, with what people want to know of it; the oldest first.
+    /// What a job holds of queues that there are, with what people want to know of it; the oldest first.
     fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>>;
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
-    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>>;
     /// The item with this key of its own.
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
     /// Items of these queues, and how many there are in all if that is asked for.

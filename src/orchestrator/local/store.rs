@@ -7,16 +7,20 @@ use jiff::Timestamp;
 use smallvec::SmallVec;
 
 use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
-use super::batch::{Changed, GivenUp};
+use super::batch::Changed;
+use super::changes::Wakes;
 use super::clock::StoreClock;
+use super::readers::Patience;
+use super::removal::Expired;
+use super::sweep::LiveJobs;
 use crate::model::content::{Analytics, Output};
-use crate::model::directory::{Change, Directory};
+use crate::model::directory::{Change, Directory, Token, TokensOf};
 use crate::model::history::ItemEvent;
 use crate::model::item::{
     ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
 };
 use crate::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, QueueId, QueueKey};
+use crate::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId, QueueKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::result::StatedResult;
@@ -30,8 +34,8 @@ use crate::model::status::{ReviewStatus, Status};
 /// What a commit does besides answering.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// There may be something new to take.
-    pub(crate) wake: bool,
+    /// Of which queues there may be something new to take.
+    pub(crate) wakes: Wakes,
     /// For each transaction of which it is not known whether it was committed: what would have been answered.
     pub(crate) in_doubt: Vec<Vec<Answer>>,
 }
@@ -48,9 +52,9 @@ pub(crate) trait Upkeep: Send {
         Ok(true)
     }
 
-    /// Whether others may take something now that was kept from them, since this was asked last.
-    fn has_let_go(&mut self) -> bool {
-        false
+    /// Of which queues others may take something now that was kept from them, since this was asked last.
+    fn has_let_go(&mut self) -> Wakes {
+        Wakes::default()
     }
 
     /// Whether the last commit did what only one transaction does at a time: another one would have waited for it.
@@ -77,13 +81,13 @@ pub(crate) trait Upkeep: Send {
         None
     }
 
-    /// Nobody came for a while. Answers whether others may take something now that they were not given before.
-    fn rest(&mut self) -> bool {
-        false
+    /// Nobody came for a while. Answers of which queues others may take something now that they were not given before.
+    fn rest(&mut self) -> Wakes {
+        Wakes::default()
     }
 
-    /// The next query need not be answered any more when this is set.
-    fn give_up_when(&mut self, _given_up: GivenUp) {}
+    /// The next query need not be answered any more when this is over: then it fails as Unavailable.
+    fn look_until(&mut self, _patience: Patience) {}
 
     /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
     fn tell(&mut self, _changed: Changed) -> bool {
@@ -305,7 +309,25 @@ pub(crate) enum Operation {
         text: Option<String>,
     },
     Purge(ItemId),
+    /// A piece of the removal of items past their retention, from where the last one ended.
     ApplyRetention {
+        limit: usize,
+        after: Option<(QueueId, ItemId)>,
+    },
+    /// Removes about so many rows of queues that were deleted.
+    RemoveDeleted {
+        limit: usize,
+    },
+    /// Removes those of these jobs that ended long ago, whatever items say of them.
+    RemoveJobs(Vec<JobKey>),
+    /// Gives out a token. Older ones of the application or user make room for it.
+    AddToken {
+        digest: String,
+        token: Token,
+    },
+    RemoveTokens(TokensOf),
+    /// Removes about so many tokens that ended long ago.
+    RemoveEndedTokens {
         limit: usize,
     },
     StopJob {
@@ -320,6 +342,9 @@ impl Operation {
         match self {
             Self::Take(take) => take.count.max(1),
             Self::BulkAdd { items, .. } => items.len().max(1),
+            Self::Delete(items) | Self::Review { items, .. } | Self::SetReviewer { items, .. } => {
+                items.len().max(1)
+            }
             _ => 1,
         }
     }
@@ -400,13 +425,23 @@ pub(crate) enum Query {
     Directory {
         known: u64,
     },
+    /// The token with a digest.
+    Token(String),
+    /// All personal access tokens.
+    NamedTokens,
     History(ItemId),
     Events(ItemId),
     Comments(ItemId),
     Jobs {
         limit: usize,
     },
-    /// The jobs that have not ended, and whether the process of each is known to be gone.
+    /// Jobs that ended long before a time, from behind one on; whether an item names each of them.
+    EndedJobs {
+        now: Timestamp,
+        after: JobNumber,
+        limit: usize,
+    },
+    /// What a sweeper looks at.
     LiveJobs,
     /// What a job holds, for who started it.
     Held(JobKey),
@@ -416,13 +451,6 @@ pub(crate) enum Query {
     Robots {
         now: Timestamp,
     },
-}
-
-impl Query {
-    /// Whether more may have to be looked at than what is answered.
-    pub(crate) fn may_take_a_while(&self) -> bool {
-        matches!(self, Self::Items(..) | Self::ItemsOf { .. } | Self::CommentsOf(_) | Self::Ended { .. })
-    }
 }
 
 /// The answer to an operation or a query.
@@ -442,11 +470,19 @@ pub(crate) enum Answer {
     Numbers(Vec<i64>),
     Keys(Vec<(ItemId, ItemKey)>),
     Directory(Option<(u64, Directory)>),
+    Token(Option<Token>),
+    Tokens(Vec<Token>),
+    /// Of tokens.
+    Digests(Vec<String>),
+    EndedJobs(Vec<(JobKey, bool)>),
     Ended(Vec<Ended>),
     Page(Vec<QueueItem>, Option<u64>),
     Failed(FailedItems),
     Comment(Comment),
     Removed(u64),
+    Expired(Expired),
+    /// Whether more may have to be removed.
+    MoreIsLeft(bool),
     Queues(Vec<QueueDefinition>),
     Statistics(QueueStatistics),
     Items(ItemPage),
@@ -454,7 +490,7 @@ pub(crate) enum Answer {
     Events(Vec<ItemEvent>),
     Comments(Vec<Comment>),
     Jobs(Vec<Job>),
-    LiveJobs(Vec<(Job, bool)>),
+    LiveJobs(LiveJobs),
     Claims(Vec<Claim>),
     Owner(Option<JobOwner>),
     Robots(Vec<Robot>),

@@ -22,6 +22,15 @@ use crate::model::key::JobKey;
 /// each minute).
 const BETWEEN_LOOKS_FOR_OVERDUE: Duration = Duration::from_secs(60);
 
+/// What a sweeper looks at.
+#[derive(Debug)]
+pub(crate) struct LiveJobs {
+    /// The jobs that have not ended, and whether the process of each is known to be gone.
+    pub(crate) jobs: Vec<(Job, bool)>,
+    /// Something is left of queues that were deleted.
+    pub(crate) has_removals: bool,
+}
+
 /// What the sweeps of this process have seen.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {

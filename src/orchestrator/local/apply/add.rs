@@ -137,7 +137,7 @@ impl<R: Rows> Apply<'_, R> {
             now: self.now,
         })?;
         self.statistics.entry(queue.id).or_default().count(&state, 1);
-        self.wake = true;
+        self.wakes.add(queue.id);
         Ok((id, unique_key, state))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::batch::unless_panicking;
+use super::super::changes::Wakes;
 use super::super::clock::StoreClock;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Asked, Effects, Query, Store, Within};
@@ -125,16 +126,16 @@ fn apply_all<R: Rows>(
         clock,
         within: Within::SHARED,
         statistics: BTreeMap::new(),
-        wake: false,
+        wakes: Wakes::default(),
         known: Known::default(),
         believed: Vec::new(),
     };
     let error = match apply.everything(operations, more) {
-        Ok((answers, woken)) => {
+        Ok((answers, wakes)) => {
             crash_point!("commit.before_commit");
             let Err(error) = rows.commit() else {
                 crash_point!(committed);
-                effects.wake |= woken;
+                effects.wakes.extend(wakes);
                 return Ok(answers);
             };
             if error.kind() == ErrorKind::Unknown {

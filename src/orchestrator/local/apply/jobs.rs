@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::super::Swept;
+use super::super::removal::JOBS_KEPT_FOR;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Suspect};
 use super::{Applied, Apply};
@@ -94,12 +95,23 @@ impl<R: Rows> Apply<'_, R> {
             held.extend(self.rows.held_by(number)?.into_iter().map(|id| (id, number)));
         }
         held.sort_unstable();
-        for (id, job) in &held {
-            let abandoned = self.happen(*id, Event::JobLost { job: *job });
-            self.unless_unreadable(*id, abandoned)?;
+        let mut abandoned = 0;
+        for (id, job) in held {
+            let ended = self.abandon_of(id, job);
+            abandoned += u64::from(self.unless_unreadable(id, ended)? == Some(true));
             crash_point!(within "between_items");
         }
-        Ok(held.len() as u64)
+        Ok(abandoned)
+    }
+
+    /// Abandons an item that a job held. False: it goes with its queue, which was deleted.
+    fn abandon_of(&mut self, id: ItemId, job: JobNumber) -> Applied<bool> {
+        let row = self.row(id)?;
+        if self.queue_by_id(row.queue)?.is_none() {
+            return Ok(false);
+        }
+        self.happen_to(id, &row, Event::JobLost { job })?;
+        Ok(true)
     }
 
     /// As if whoever holds an item had gone.
@@ -108,5 +120,18 @@ impl<R: Rows> Apply<'_, R> {
         let job = lifecycle::whoever_holds(&row.state)?.job;
         self.happen(id, Event::JobLost { job })?;
         Ok(Answer::Done)
+    }
+
+    /// Removes those of these jobs that ended long ago, by a time that may be believed. The caller has found that no item
+    /// names them, which stays so: a job that has ended takes no more items.
+    pub(super) fn remove_jobs(&mut self, keys: &[JobKey]) -> Applied {
+        let by = self.judge_clock()?.believed().and_then(|by| by.checked_sub(JOBS_KEPT_FOR).ok());
+        let Some(before) = by else { return Ok(Answer::Removed(0)) };
+        let mut old = Vec::with_capacity(keys.len());
+        for key in keys {
+            let job = self.rows.job(*key)?;
+            old.extend(job.and_then(|job| job.end_time).filter(|end| *end < before).map(|_| *key));
+        }
+        Ok(Answer::Removed(self.rows.remove_jobs(&old)?))
     }
 }

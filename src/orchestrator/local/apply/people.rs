@@ -51,6 +51,7 @@ impl<R: Rows> Apply<'_, R> {
         let NewQueueDefinition { name, description, policy, schemas, notes } = new;
         let queue = QueueDefinition { name, description, policy, schemas, notes, ..(*queue).clone() };
         self.rows.update_queue(&queue)?;
+        self.wake_others(queue.id); // callers wait for it by its name
         Ok(Answer::Queue(queue))
     }
 
@@ -64,7 +65,7 @@ impl<R: Rows> Apply<'_, R> {
         let queue = self.queue_to_change(which, reach)?;
         let queue = QueueDefinition { limits: queue.limits.edited(edit)?, ..(*queue).clone() };
         self.rows.update_queue(&queue)?;
-        self.wake_others();
+        self.wake_others(queue.id);
         Ok(Answer::Queue(queue))
     }
 
@@ -100,17 +101,17 @@ impl<R: Rows> Apply<'_, R> {
                 return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
             }
             self.rows.write_folders(&queue, &folders)?;
+            self.wake_others(queue.id);
         }
         Ok(Answer::Done)
     }
 
+    /// Costs the same whatever the queue holds. Claims on its items are lost from now on, as if they were not there.
     pub(super) fn delete_queue(&mut self, which: &WhichQueue, reach: Option<&[FolderId]>) -> Applied {
         let queue = self.queue_to_change(which, reach)?;
-        for id in self.rows.unfinished(queue.id)? {
-            let deleted = self.happen(id, Event::Delete { row_version: None });
-            self.unless_unreadable(id, deleted)?;
-        }
         self.rows.delete_queue(queue.id)?;
+        self.rows.remove_later(queue.id)?;
+        self.wake_others(queue.id); // callers that wait for it hear that it is gone
         Ok(Answer::Done)
     }
 

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::super::super::{OrchestratorError, Result};
+use super::super::removal::JOBS_KEPT_FOR;
 use super::super::rows::{List, Rows};
 use super::super::store::{Answer, Query, WhichQueue, Within};
+use super::super::sweep::LiveJobs;
 use super::directory;
 use crate::model::clock::whole_microseconds;
 use crate::model::history::events;
@@ -66,6 +70,12 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
         }
         Query::Ended { queue, since } => Ok(Answer::Ended(rows.ended_since(queue, since)?)),
         Query::Directory { known } => Ok(Answer::Directory(directory::read(rows, known)?)),
+        Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
+        Query::NamedTokens => Ok(Answer::Tokens(rows.named_tokens(None)?)),
+        Query::EndedJobs { now, after, limit } => {
+            let before = rows.reading_at(now)?.checked_sub(JOBS_KEPT_FOR).unwrap_or(Timestamp::UNIX_EPOCH);
+            Ok(Answer::EndedJobs(rows.ended_jobs(before, after, limit)?))
+        }
         Query::History(id) => {
             let chain = chain(rows, here, id)?;
             let items: Result<Vec<_>> = chain.into_iter().map(|id| existing(rows, here, id)).collect();
@@ -102,8 +112,12 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             let number = job.ok_or_else(missing)?.key.number();
             let mut claims = Vec::new();
             for id in rows.held_by(number)? {
-                let holder = rows.row(id)?.and_then(|row| row.state.holder);
-                claims.extend(holder.map(|holder| Claim { item: id, job: key, token: holder.token }));
+                let Some(row) = rows.row(id)? else { continue };
+                if let Some(holder) = row.state.holder
+                    && rows.queue(row.queue)?.is_some()
+                {
+                    claims.push(Claim { item: id, job: key, token: holder.token });
+                }
             }
             Ok(Answer::Claims(claims))
         }
@@ -125,7 +139,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
                 let gone = rows.process_is_gone(job.key);
                 (job, gone)
             });
-            Ok(Answer::LiveJobs(told.collect()))
+            Ok(Answer::LiveJobs(LiveJobs { jobs: told.collect(), has_removals: rows.has_removals()? }))
         }
     }
 }

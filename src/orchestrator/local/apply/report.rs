@@ -155,7 +155,7 @@ impl<R: Rows> Apply<'_, R> {
             Err(Stop::Failed(error)) => return Err(error),
         };
         let is_checked = queue.schemas.output_data.is_some() || queue.schemas.analytics_data.is_some();
-        if is_checked || !self.reaches(ending, Some(&queue)) {
+        if is_checked || !self.reaches(ending, &queue) {
             return Ok(None);
         }
         let Some(holder) = ending.claim.or(row.state.holder) else { return Ok(None) };
@@ -220,21 +220,19 @@ impl<R: Rows> Apply<'_, R> {
     /// Ends the attempt of an item whose row is this, or was. `None`: it is not any more, and nothing was written.
     fn end_at(&mut self, ending: &Ending<'_>, row: &Row) -> Applied<Option<Status>> {
         let id = ending.item;
-        // The items of a deleted queue are Deleted: whatever the policy, the rules answer that the claim is lost.
-        let queue = self.queue_by_id(row.queue)?;
-        if !self.reaches(ending, queue.as_deref()) {
-            return Err(ending.not_there());
-        }
+        // With a queue that was deleted its items are gone, although their rows may still have to be removed.
+        let queue = self.queue_by_id(row.queue)?.filter(|queue| self.reaches(ending, queue));
+        let queue = queue.ok_or_else(|| ending.not_there())?;
         let holder = match ending.claim {
             Some(claim) => claim,
             None => lifecycle::whoever_holds(&row.state)?,
         };
-        if let Some(queue) = queue.as_ref().filter(|_| row.state.holder == Some(holder)) {
-            check_schemas(queue, ending.output, ending.analytics)?;
+        if row.state.holder == Some(holder) {
+            check_schemas(&queue, ending.output, ending.analytics)?;
         }
-        let policy = queue.map(|queue| queue.policy.clone()).unwrap_or_default();
         let event = event_of(ending.result, holder);
-        let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? else {
+        let transition = lifecycle::transition(&row.state, event, &queue.policy, self.now)?;
+        let Transition::Change(change) = transition else {
             return Ok(Some(row.state.status));
         };
         let exception = ending.exception();
@@ -276,10 +274,10 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     /// Whether whoever ends an attempt may know of it. Without a claim it is looked for in the folder.
-    fn reaches(&self, ending: &Ending<'_>, queue: Option<&QueueDefinition>) -> bool {
+    fn reaches(&self, ending: &Ending<'_>, queue: &QueueDefinition) -> bool {
         match ending.claim {
-            Some(_) => self.may_reach(queue),
-            None => queue.is_some_and(|queue| queue.folders.contains(&self.within.folder)),
+            Some(_) => self.may_reach(Some(queue)),
+            None => queue.folders.contains(&self.within.folder),
         }
     }
 }

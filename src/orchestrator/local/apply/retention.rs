@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::removal::Expired;
 use super::super::rows::Rows;
 use super::super::store::Answer;
 use super::{Applied, Apply, Stop};
 use crate::crash_point::crash_point;
 use crate::model::clock_guard::Judgement;
-use crate::model::key::ItemId;
+use crate::model::key::{ItemId, QueueId};
 use crate::model::lifecycle::{self, Event, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
+
+/// How many chains one transaction looks at.
+const LOOKED_AT: usize = 1_000;
 
 impl<R: Rows> Apply<'_, R> {
     /// Judges the time of the transaction, before anything is destroyed because of its age.
@@ -33,10 +37,14 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    pub(super) fn apply_retention(&mut self, limit: usize) -> Applied {
+    /// Looks at [`LOOKED_AT`] chains at the most, because others wait for it: most of what is old may have to be kept.
+    pub(super) fn apply_retention(&mut self, limit: usize, from: Option<(QueueId, ItemId)>) -> Applied {
         let judgement = self.judge_clock()?;
-        let mut removed = 0;
-        for queue in self.rows.queues()? {
+        let (mut removed, mut looked_at) = (0, 0);
+        let queues = self.rows.queues()?;
+        // In the order of their names; where the last one was deleted meanwhile, from the beginning.
+        let first = from.and_then(|(last, _)| queues.iter().position(|queue| queue.id == last));
+        for queue in queues.into_iter().skip(first.unwrap_or(0)) {
             if !self.may_reach(Some(&queue)) {
                 continue;
             }
@@ -46,19 +54,26 @@ impl<R: Rows> Apply<'_, R> {
             }
             let Some(by) = judgement.believed() else { continue };
             let Some(before) = created_before(policy, by) else { continue };
-            let mut after = ItemId(0);
-            while removed < limit {
-                let roots = self.rows.roots_created_before(queue.id, before, after, limit - removed)?;
-                let Some(last) = roots.last() else { break };
-                after = *last;
+            let mut after = from.filter(|(last, _)| *last == queue.id).map_or(ItemId(0), |(_, item)| item);
+            loop {
+                let room = limit.saturating_sub(removed).min(LOOKED_AT - looked_at);
+                if room == 0 {
+                    return Ok(Answer::Expired(Expired { removed, next: Some((queue.id, after)) }));
+                }
+                let roots = self.rows.roots_created_before(queue.id, before, after, room)?;
+                if roots.is_empty() {
+                    break;
+                }
+                looked_at += roots.len();
                 for root in roots {
                     if removed < limit {
                         removed += self.remove_chain(root, policy, by)?;
+                        after = root;
                     }
                 }
             }
         }
-        Ok(Answer::Removed(removed as u64))
+        Ok(Answer::Expired(Expired { removed, next: None }))
     }
 
     /// Whether retention would look at anything at this time.

@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::super::memory::Memory;
+use super::super::readers::LANES;
 use super::super::store::{Operation, Took, Upkeep};
 use super::super::{Local, Orchestrator};
 use super::*;
 use crate::model::clock::ManualClock;
 use crate::model::item::{ClaimedItem, NewQueueItem};
 use crate::model::job::NewJob;
-use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::key::{Claim, ItemId, JobKey, QueueId};
 use crate::model::queue::NewQueueDefinition;
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
@@ -112,7 +113,7 @@ async fn prepared_and_told(on_threads: bool) -> (Local, JobKey, impl Fn(&[Weathe
     let store =
         Box::new(Stormy { store: Memory::new(), forecast: forecast.clone(), were_made: were_made.clone() });
     let batch = if on_threads {
-        let readers: [Box<dyn Store>; 2] = [Box::new(Memory::new()), Box::new(Memory::new())];
+        let readers = LANES.iter().map(|_| -> Box<dyn Store> { Box::new(Memory::new()) }).collect();
         Batch::on_threads(vec![store], readers, &clock, 1).unwrap()
     } else {
         Batch::in_place(store, clock.clone())
@@ -195,7 +196,7 @@ async fn an_idle_store_undoes_by_itself_what_is_in_doubt() {
     forecast(&[Weather::Unknown, Weather::Unavailable]);
     assert!(take(&local, job).await.is_err());
     // Nobody asks for anything: the item comes back, and whoever waits hears of it.
-    local.wait_for_items("Q", seen, Duration::from_secs(60)).await;
+    local.batch.wait(QueueId(1), seen, Duration::from_secs(60)).await;
     assert_ne!(local.batch.seen().0, seen.0);
     assert_eq!(take(&local, job).await.unwrap(), 1);
 }

@@ -3,11 +3,27 @@
 use jiff::Timestamp;
 
 use super::Memory;
+use super::item::Item;
 use crate::model::key::{Holder, ItemId, QueueId};
 use crate::model::selection::{SelectionKey, is_deferred};
 use crate::model::status::Status;
 
 impl Memory {
+    /// Another item, in its place.
+    pub(super) fn insert(&mut self, item: Item, now: Timestamp) -> ItemId {
+        self.last_item += 1;
+        let id = ItemId(self.last_item);
+        let root = if item.root == ItemId(0) { id } else { item.root };
+        self.items.insert(id, Item { root, ..item });
+        if root != id
+            && let Some(root) = self.items.get_mut(&root)
+        {
+            root.copies.push(id);
+        }
+        self.place(id, now);
+        id
+    }
+
     pub(super) fn place(&mut self, id: ItemId, now: Timestamp) {
         let Some(item) = self.items.get(&id) else { return };
         let state = &item.state;

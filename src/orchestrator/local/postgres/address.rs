@@ -227,15 +227,15 @@ impl Address {
         Ok(client)
     }
 
-    /// A connection that listens: `heard` is called for each notification, with the process that it comes from, until the
-    /// connection ends.
-    pub(super) async fn listen(&self, heard: impl Fn(Option<i32>) + Send + Sync) -> Result<()> {
+    /// A connection that listens: `heard` is called for each notification, with the process that it comes from and what it
+    /// says, until the connection ends.
+    pub(super) async fn listen(&self, heard: impl Fn(Option<(i32, &str)>) + Send + Sync) -> Result<()> {
         let (client, mut connection) = self.open().await?;
         let failed = |error| error::explain(error, self);
         let messages = async {
             while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
                 if let tokio_postgres::AsyncMessage::Notification(said) = message.map_err(failed)? {
-                    heard(Some(said.process_id()));
+                    heard(Some((said.process_id(), said.payload())));
                 }
             }
             Ok(())

@@ -14,7 +14,7 @@ use super::super::super::Result;
 use super::columns::get;
 use super::people::small;
 use super::session::Session;
-use crate::model::key::{ItemId, JobKey, JobNumber, QueueId};
+use crate::model::key::{ItemId, JobKey, JobNumber};
 use crate::model::robot::Held;
 
 /// Rows are removed so many at a time.
@@ -166,7 +166,8 @@ pub(super) fn held_items(session: &mut Session, job: JobNumber) -> Result<Vec<He
         "SELECT item.id, item.reference, held.robot, held.start_processing FROM \
          (SELECT DISTINCT item_state.item_id, item_state.robot, item_state.start_processing ",
         held!(),
-        " AND item_claim.job = $1) AS held JOIN item ON item.id = held.item_id ORDER BY item.id"
+        " AND item_claim.job = $1) AS held JOIN item ON item.id = held.item_id \
+         JOIN queue ON queue.id = item.queue_id AND NOT queue.deleted ORDER BY item.id"
     );
     let read = |row: &Row| {
         Ok(Held {
@@ -183,12 +184,6 @@ pub(super) fn held_since_before(session: &mut Session, before: Timestamp) -> Res
     const SQL: &str =
         concat!("SELECT DISTINCT item_state.item_id ", held!(), " AND item_state.start_processing < $1");
     ids(&session.query(SQL, &[&before])?)
-}
-
-pub(super) fn held_of(session: &mut Session, queue: QueueId) -> Result<Vec<ItemId>> {
-    const SQL: &str =
-        concat!("SELECT DISTINCT item_state.item_id ", held!(), " AND item_state.queue_id = $1");
-    ids(&session.query(SQL, &[&queue.0])?)
 }
 
 /// The ids of all that is held, as a table.

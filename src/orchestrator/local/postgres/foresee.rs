@@ -77,9 +77,9 @@ impl Foresight {
         Some(foresight)
     }
 
-    /// Whether items are asked for.
-    pub(super) fn claims(&self) -> bool {
-        self.claiming.is_some()
+    /// The queue of which items are asked for.
+    pub(super) fn claims(&self) -> Option<QueueId> {
+        self.claiming.as_ref().map(|claiming| QueueId(claiming.ask.queue))
     }
 
     /// Whether a transaction suits these calls in which queues are kept as they are.

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::batch::Changed;
+use super::super::changes::Wakes;
 use super::address::Address;
 use crate::backoff::{BackoffPolicy, Delays};
+use crate::model::key::QueueId;
 
 /// How often whoever waits looks where nothing is heard.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,19 +41,23 @@ impl Listener {
         let listening = async move {
             let new_delays = || Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
             let mut delays = new_delays();
-            let changed = || {
+            let changed = |wakes| {
                 if let Some(changed) = tells.get() {
-                    changed();
+                    changed(wakes);
                 }
             };
             loop {
                 // Called when it begins to listen, too: then the next loss is another one.
                 let listened = AtomicBool::new(false);
-                let heard = |process| {
+                let heard = |said: Option<(i32, &str)>| {
                     listened.store(true, Ordering::Relaxed);
-                    let is = |own: &AtomicI32| process == Some(own.load(Ordering::Relaxed));
+                    let is = |own: &AtomicI32| {
+                        said.is_some_and(|(process, _)| process == own.load(Ordering::Relaxed))
+                    };
                     if !writing.iter().any(is) {
-                        changed();
+                        // Programs of older versions do not say of which queue it is.
+                        let queue = said.and_then(|(_, queue)| queue.parse().ok()).map(QueueId);
+                        changed(queue.map_or_else(Wakes::any, Wakes::of));
                     }
                 };
                 tokio::select! {
@@ -76,7 +82,7 @@ impl Listener {
                 }
             }
             while stopped.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-                changed();
+                changed(Wakes::any());
             }
         };
         let thread = std::thread::Builder::new().name("performer-listener".to_owned());

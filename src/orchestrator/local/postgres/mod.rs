@@ -19,6 +19,8 @@
 //! | `taken.rs` | what this process took, as it left it |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
+//! | `removal.rs` | what is left of queues that were deleted, and jobs that ended |
+//! | `tokens.rs` | tokens, one row each |
 //! | `fleet.rs` | jobs |
 //! | `limits.rs` | queues with limits: what was started lately, and how much is asked for |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
@@ -51,6 +53,8 @@ use self::session::{Question, Session};
 use self::taken::Taken;
 use self::transaction::Expected;
 use super::super::{ErrorKind, OrchestratorError, Result};
+use super::changes::Wakes;
+use super::readers::LANES;
 use crate::model::key::{FolderId, ItemId, KeyMaker, QueueId};
 use crate::model::limits::Starts;
 use crate::model::statistics::QueueStatistics;
@@ -80,6 +84,7 @@ mod pass_file;
 mod people;
 mod pooled;
 mod query;
+mod removal;
 mod rows;
 mod run;
 mod session;
@@ -87,6 +92,7 @@ mod settle;
 mod taken;
 mod tls;
 mod together;
+mod tokens;
 mod transaction;
 mod write;
 
@@ -119,18 +125,18 @@ pub(super) struct Postgres {
     ids: VecDeque<i64>,
     next_ids: i64,
     most_ids: i64,
-    /// The open transaction leaves something that others may take.
-    leaves_work: bool,
+    /// Of which queues the open transaction leaves something that others may take.
+    leaves_work: Wakes,
     /// A transaction was begun and, as far as is known, not committed.
     uncommitted: bool,
     /// A commit of which nobody knew what became of it. It may be under way still: nothing is done before it is over.
     unsettled: Option<Commit>,
     /// Which of these were made, until it is asked.
     settled: VecDeque<bool>,
-    /// The open transaction began with items that were kept for a robot.
-    has_kept: bool,
+    /// The open transaction began with items of this queue that were kept for a robot.
+    has_kept: Option<QueueId>,
     /// Something was kept, and is not any more.
-    has_let_go: bool,
+    has_let_go: Wakes,
     taken: Taken,
     /// Where the items stand that the open transaction was offered last, in their order.
     places: Vec<Place>,
@@ -156,6 +162,8 @@ pub(super) struct Postgres {
     foreseen: Foreseen,
     /// What is expected of the calls that come next.
     expected: Expected,
+    /// How long the next query may take.
+    list_limit: Option<Duration>,
     /// Who hears of others, and which of the connections that write this is.
     listener: Option<(Arc<Listener>, usize)>,
 }
@@ -185,9 +193,9 @@ impl Database {
     }
 }
 
-/// Opens a database: connections that write, the second of them when it is needed, and two that read. Makes the schema where
-/// there is none.
-pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, [Postgres; 2])> {
+/// Opens a database: connections that write and connections that read, all but the first of them when they are needed. Makes
+/// the schema where there is none.
+pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, Vec<Postgres>)> {
     let address = Address::parse(url)?;
     let mut session = Session::writing(address.clone())?;
     session.connect()?;
@@ -209,7 +217,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, [Postg
         writers.push(another);
     }
     let reader = || -> Result<Postgres> { Ok(Postgres::new(Session::new(address.clone())?, keeps_time)) };
-    Ok((writers, [reader()?, reader()?]))
+    Ok((writers, LANES.iter().map(|_| reader()).collect::<Result<_>>()?))
 }
 
 /// Opens a database: one connection for everything.
@@ -237,12 +245,12 @@ impl Postgres {
             ids: VecDeque::new(),
             next_ids: 1,
             most_ids: MOST_IDS,
-            leaves_work: false,
+            leaves_work: Wakes::default(),
             uncommitted: false,
             unsettled: None,
             settled: VecDeque::new(),
-            has_kept: false,
-            has_let_go: false,
+            has_kept: None,
+            has_let_go: Wakes::default(),
             taken: Taken::default(),
             places: Vec::new(),
             fronts: HashMap::new(),
@@ -257,6 +265,7 @@ impl Postgres {
             wanted: None,
             foreseen: Foreseen::default(),
             expected: Expected::default(),
+            list_limit: None,
             listener: None,
         }
     }
@@ -270,7 +279,8 @@ impl Postgres {
 
     /// Nothing of the transaction before is left.
     fn forget_transaction(&mut self) {
-        (self.began, self.writes, self.queues, self.leaves_work) = (None, false, QueuesLock::None, false);
+        (self.began, self.writes, self.queues) = (None, false, QueuesLock::None);
+        self.leaves_work = Wakes::default();
         self.references.clear();
         self.added_references.clear();
         self.added = Added::default();

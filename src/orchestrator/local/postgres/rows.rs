@@ -7,6 +7,8 @@ use jiff::Timestamp;
 
 use super::super::super::{OrchestratorError, Result};
 use super::super::batch::Changed;
+use super::super::changes::Wakes;
+use super::super::readers::Patience;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
 use super::super::unreadable::{PassedOver, is_unreadable};
@@ -37,7 +39,7 @@ impl Upkeep for Postgres {
         Ok(self.settled.pop_front().unwrap_or(true))
     }
 
-    fn has_let_go(&mut self) -> bool {
+    fn has_let_go(&mut self) -> Wakes {
         std::mem::take(&mut self.has_let_go)
     }
 
@@ -61,7 +63,7 @@ impl Upkeep for Postgres {
         self.session.has_begun().then_some(KEPT)
     }
 
-    fn rest(&mut self) -> bool {
+    fn rest(&mut self) -> Wakes {
         self.give_up()
     }
 
@@ -71,6 +73,10 @@ impl Upkeep for Postgres {
 
     fn changed_elsewhere(&mut self) -> bool {
         false
+    }
+
+    fn look_until(&mut self, patience: Patience) {
+        self.list_limit = patience.limit();
     }
 }
 
@@ -90,8 +96,8 @@ impl Rows for Postgres {
         began.map_or_else(|| clock.now(), |began| began.at)
     }
 
-    fn leave_work(&mut self) {
-        self.leaves_work = true;
+    fn leave_work(&mut self, queue: QueueId) {
+        self.leaves_work.add(queue);
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -208,7 +214,7 @@ impl Rows for Postgres {
             self.added_references.insert((row.queue, reference.to_owned()));
         }
         let is_ready = self.added.push(id, row);
-        self.leaves_work = true;
+        self.leaves_work.add(row.queue);
         if row.progress.is_some() {
             let written = Written { progress: row.progress, ..Written::state(row.state, row.now) };
             write::write_all(&mut self.session, id, row.queue, row.state, &written)?;
@@ -228,7 +234,7 @@ impl Rows for Postgres {
         self.insert_added()?;
         let id = self.next_item()?;
         write::insert_copy(&mut self.session, id, copy)?;
-        self.leaves_work = true;
+        self.leaves_work.add(copy.queue);
         Ok(id)
     }
 
@@ -261,7 +267,7 @@ impl Rows for Postgres {
         self.insert_added()?;
         self.offered = None;
         if written.state.status == Status::New {
-            self.leaves_work = true;
+            self.leaves_work.add(queue);
             self.mark()?;
         }
         let numbers = self.numbers();
@@ -352,15 +358,6 @@ impl Rows for Postgres {
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
         claims::held_since_before(&mut self.session, before)
-    }
-
-    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
-        const SQL: &str = "SELECT item_id FROM item_ready WHERE queue_id = $1 \
-             UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = $1";
-        self.insert_added()?;
-        let mut unfinished = self.ids(SQL, queue.0)?;
-        unfinished.extend(claims::held_of(&mut self.session, queue)?);
-        Ok(unfinished)
     }
 
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::changes::Wakes;
 use super::super::store::Asked;
 use super::foresee::{self, Foresight};
 use super::lent::Way;
@@ -19,6 +20,7 @@ use super::session::{Begun, Question, Session};
 use super::together::{self, Later};
 use super::{Postgres, error, migrate, settle, sharing};
 use crate::model::clock::Clock;
+use crate::model::key::QueueId;
 
 /// So long a transaction is kept for whoever comes next; and so soon after a commit somebody must have come, that one is
 /// begun at all.
@@ -94,7 +96,8 @@ impl Postgres {
         let Some(foresight) = self.expected.asked.take() else { return Ok(None) };
         if !Foresight::suits(operations) {
             self.expected.asked = Some(foresight);
-            self.has_let_go |= self.give_up();
+            let given_up = self.give_up();
+            self.has_let_go.extend(given_up);
             return Ok(None);
         }
         self.has_kept = foresight.claims();
@@ -131,10 +134,10 @@ impl Postgres {
     pub(super) fn begin_to_read(&mut self) -> Result<()> {
         self.forget_transaction();
         self.session.connect()?;
-        match self.session.begin_reading() {
+        match self.session.begin_reading(self.list_limit) {
             Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
                 self.session.connect()?;
-                self.session.begin_reading()
+                self.session.begin_reading(self.list_limit)
             }
             begun => begun,
         }
@@ -144,9 +147,12 @@ impl Postgres {
         self.insert_added()?;
         self.let_go(); // what was kept for a robot that did not come is for anybody
         self.taken.tidy_up(&mut self.session)?;
-        if self.leaves_work {
+        if !self.leaves_work.is_none() {
+            // By queue, so that only those hear of it who wait for its items.
+            const TELL: &str = "SELECT pg_notify($1, queue::text) FROM unnest($2::bigint[]) AS queue";
+            let queues: Vec<i64> = self.leaves_work.queues().iter().map(|queue| queue.0).collect();
             let channel = self.session.address().channel();
-            self.session.later("SELECT pg_notify($1, '')", &[&channel])?;
+            self.session.later(TELL, &[&channel, &queues])?;
         }
         let commit = self.session.next_commit();
         let mut next = self.next_calls();
@@ -178,8 +184,9 @@ impl Postgres {
 
     /// Items that were kept for a robot are free when the open transaction ends, unless it has taken some.
     fn let_go(&mut self) {
-        if std::mem::take(&mut self.has_kept) && !self.taken.takes_any() {
-            (self.has_let_go, self.leaves_work) = (true, true);
+        if let Some(queue) = self.has_kept.take().filter(|_| !self.taken.takes_any()) {
+            self.has_let_go.add(queue);
+            self.leaves_work.add(queue);
         }
     }
 
@@ -190,26 +197,33 @@ impl Postgres {
             *again = (!self.taken.takes_any()).then_some(takes);
         }
         let next = like.take().filter(|_| *is_allowed && *came_soon);
-        match again.take_if(|_| self.leaves_work && self.keeps_time) {
-            Some(takes) => Some(Foresight::of(&takes, self, None)).filter(Foresight::claims).or(next),
+        let is_left = |takes: &mut Vec<Asked>| {
+            let queue = foresee::takes_alone(takes)
+                .and_then(|(folder, name, _)| self.names.get(&(folder, name.to_owned())));
+            queue.is_some_and(|queue| self.leaves_work.queues().contains(queue))
+        };
+        match again.take_if(|takes| self.keeps_time && is_left(takes)) {
+            Some(takes) => {
+                Some(Foresight::of(&takes, self, None)).filter(|next| next.claims().is_some()).or(next)
+            }
             None => next,
         }
     }
 
-    /// Nobody came for the transaction that was begun. Answers whether there may be something to take that it has kept.
-    pub(super) fn give_up(&mut self) -> bool {
-        let has_kept = self.expected.asked.take().is_some_and(|asked| asked.claims());
+    /// Nobody came for the transaction that was begun. Answers of which queue there may be something to take that it has kept.
+    pub(super) fn give_up(&mut self) -> Wakes {
+        let has_kept = self.expected.asked.take().and_then(|asked| asked.claims());
         let channel = self.session.address().channel();
         let given_up = self.session.give_up().and_then(|()| {
-            if has_kept {
-                self.session.batch(&format!("SELECT pg_notify('{channel}', '')"))?; // others have looked, and found nothing
+            if let Some(QueueId(queue)) = has_kept {
+                self.session.batch(&format!("SELECT pg_notify('{channel}', '{queue}')"))?; // others have looked, and found nothing
             }
             Ok(())
         });
         if given_up.is_err() {
             self.session.close();
         }
-        has_kept
+        has_kept.map(Wakes::of).unwrap_or_default()
     }
 }
 
@@ -418,8 +432,12 @@ impl Session {
         }
     }
 
-    /// Begins a transaction that sees one state of the database, and changes nothing.
-    pub(super) fn begin_reading(&mut self) -> Result<()> {
-        self.batch(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{}", self.path()))
+    /// Begins a transaction that sees one state of the database, and changes nothing. `limit`: how long each of its statements
+    /// may take.
+    pub(super) fn begin_reading(&mut self, limit: Option<Duration>) -> Result<()> {
+        let limit = limit.map_or_else(String::new, |limit| {
+            format!("; SET LOCAL statement_timeout = {}", limit.as_millis().clamp(1, i32::MAX as u128))
+        });
+        self.batch(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{}{limit}", self.path()))
     }
 }

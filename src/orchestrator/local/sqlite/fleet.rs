@@ -103,6 +103,7 @@ pub(super) fn jobs(connection: &Connection, folder: Option<FolderId>, limit: i64
 pub(super) fn held_items(connection: &Connection, job: JobNumber) -> Sql<Vec<Held>> {
     const SQL: &str = "SELECT item.id, item.reference, item_state.robot, item_state.start_processing FROM item_state \
                        JOIN item ON item.id = item_state.item_id \
+                       JOIN queue ON queue.id = item.queue_id AND queue.deleted = 0 \
                        WHERE item_state.holder = ?1 AND item_state.status = 1 ORDER BY item.id";
     let read = |row: &SqlRow<'_>| {
         Ok(Held {

@@ -6,6 +6,8 @@
 //! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
 //! | `order.rs` | what waits, and in which order |
 //! | `people.rs` | the statements of the quiet path: queues, comments |
+//! | `removal.rs` | what is left of queues that were deleted, and jobs that ended |
+//! | `tokens.rs` | tokens, one row each |
 //! | `fleet.rs` | jobs, what they hold, and what of a queue with limits was started lately |
 //! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
 //! | `columns.rs` | an item's row, from and to columns |
@@ -21,7 +23,9 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use self::lock::JobLocks;
 use super::super::Result;
+use super::readers::LANES;
 use super::rows::Row;
+use super::store::Upkeep as _;
 use super::unreadable::PassedOver;
 use crate::model::key::{ItemId, ItemKey, JobKey, KeyMaker};
 use crate::model::lifecycle::ItemState;
@@ -35,7 +39,9 @@ mod lock;
 mod order;
 mod people;
 mod query;
+mod removal;
 mod rows;
+mod tokens;
 mod write;
 
 /// The most items whose rows are remembered; the others are read when they are reported on.
@@ -68,16 +74,17 @@ pub(super) struct Sqlite {
     passed_over: PassedOver,
 }
 
-/// Opens a file: a connection that writes and two that read.
-pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, [Sqlite; 2])> {
+/// Opens a file: a connection that writes and those that read.
+pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, Vec<Sqlite>)> {
     // Absolute, so that a later change of the working folder moves neither the file nor its locks.
     let path =
         std::path::absolute(path).map_err(|error| error::file_error(path, "cannot be found", error))?;
-    let writer = Sqlite::new(file::open(&path)?, &path, KeyMaker::new());
+    let mut writer = Sqlite::new(file::open(&path)?, &path, KeyMaker::new());
+    writer.changed_elsewhere(); // what other processes did before is no news
     let reader = || -> Result<Sqlite> {
         Ok(Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path, KeyMaker::new()))
     };
-    let readers = [reader()?, reader()?];
+    let readers = LANES.iter().map(|_| reader()).collect::<Result<_>>()?;
     tracing::debug!(path = %path.display(), at = %now, sqlite = rusqlite::version(), "opened");
     Ok((writer, readers))
 }

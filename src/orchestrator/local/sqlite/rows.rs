@@ -1,13 +1,12 @@
 //! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
-use super::super::batch::GivenUp;
+use super::super::readers::Patience;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
 use super::super::unreadable::{PassedOver, is_unreadable};
@@ -36,11 +35,9 @@ use rusqlite::types::Type;
 const STEPS_BETWEEN_LOOKS: i32 = 20_000;
 
 impl Upkeep for Sqlite {
-    fn give_up_when(&mut self, given_up: GivenUp) {
+    fn look_until(&mut self, patience: Patience) {
         // Without it a list is made to its end, which is no error.
-        let asked = self
-            .connection
-            .progress_handler(STEPS_BETWEEN_LOOKS, Some(move || given_up.load(Ordering::Relaxed)));
+        let asked = self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || patience.is_over()));
         if let Err(error) = asked {
             tracing::debug!(%error, "a query cannot be given up");
         }
@@ -356,14 +353,6 @@ impl Rows for Sqlite {
         const SQL: &str =
             "SELECT item_id FROM item_state INDEXED BY item_held WHERE status = 1 AND start_processing < ?1";
         self.run(|c| ids(c, SQL, [micros(before)]))
-    }
-
-    fn unfinished(&mut self, queue: QueueId) -> Result<Vec<ItemId>> {
-        self.enter_added()?;
-        const SQL: &str = "SELECT item_id FROM item_ready WHERE queue_id = ?1 \
-             UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?1 \
-             UNION ALL SELECT item_id FROM item_state INDEXED BY item_held WHERE queue_id = ?1 AND status = 1";
-        self.run(|c| ids(c, SQL, [queue.0]))
     }
 
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
