@@ -13,9 +13,12 @@ use crate::orchestrator::local::clock::StoreClock;
 use crate::orchestrator::local::memory::Memory;
 use crate::orchestrator::local::store::{Asked, Effects, Upkeep};
 
+/// A search that has begun: whose it is, and how it is ended.
+type Begun = (Option<i64>, mpsc::Sender<()>);
+
 /// A store whose searches begin when the test hears of them, and end when it says so.
 struct Slow {
-    began: mpsc::Sender<(Option<i64>, mpsc::Sender<()>)>,
+    began: mpsc::Sender<Begun>,
 }
 
 impl Upkeep for Slow {
@@ -56,7 +59,7 @@ fn within(user: i64) -> Within {
     Within { folder: FolderId::SHARED, user: Some(user) }
 }
 
-fn slow() -> (Arc<Batch>, mpsc::Receiver<(Option<i64>, mpsc::Sender<()>)>) {
+fn slow() -> (Arc<Batch>, mpsc::Receiver<Begun>) {
     let (began, begun) = mpsc::channel();
     let clock = Arc::new(StoreClock::new(Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))));
     let readers = LANES.iter().map(|_| -> Box<dyn Store> { Box::new(Slow { began: began.clone() }) });
