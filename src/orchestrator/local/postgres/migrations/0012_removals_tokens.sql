@@ -21,4 +21,4 @@ CREATE INDEX token_name ON token (user_id, name) WHERE name IS NOT NULL;
 CREATE INDEX token_expires ON token (expires);
 
 -- Older programs would keep tokens in the directory, and take a deleted queue's items for items that are held.
-UPDATE schema_version SET oldest = 11;
+UPDATE schema_version SET oldest = 12;
