@@ -20,8 +20,8 @@ mod administrators;
 mod change;
 mod token;
 
-pub use change::{Change, MAX_TOKEN_LIFE, MOST_LEVELS, NewUser};
-pub use token::{MOST_LOGINS, MOST_NAMED_TOKENS, Token, TokensOf};
+pub use change::{Change, MOST_LEVELS, NewUser};
+pub use token::{MAX_TOKEN_LIFE, MOST_LOGINS, MOST_NAMED_TOKENS, Token, TokensOf};
 
 /// Everything that says who may do what.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use crate::model::job::SWEEP_INTERVAL;
 use crate::orchestrator::local::Ended;
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 
+const BETWEEN_CLEARINGS: Duration = Duration::from_secs(1);
 const BETWEEN_REMOVALS: Duration = Duration::from_secs(600);
 
 /// How many items are removed in one transaction: others wait no longer than for it.
@@ -67,7 +68,7 @@ async fn sweep(server: &Inner) {
 
 /// Removes what is left of queues that were deleted.
 async fn clear(server: &Inner) {
-    let mut ticks = ticks(BETWEEN_SWEEPS);
+    let mut ticks = ticks(BETWEEN_CLEARINGS);
     loop {
         ticks.tick().await;
         let removed = async {

@@ -108,10 +108,7 @@ impl Rows<'_> {
     }
 }
 
-fn of_json(
-    named: &Named,
-    row: serde_json::Map<String, serde_json::Value>,
-) -> Result<NewQueueItem, String> {
+fn of_json(named: &Named, row: serde_json::Map<String, serde_json::Value>) -> Result<NewQueueItem, String> {
     let (content, fields) = named.take(row)?;
     if named.needs_reference() && !fields.has_reference() {
         return Err("the row has no reference".to_owned());

@@ -1,7 +1,6 @@
 //! What may be changed in the directory, and what is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -104,24 +103,6 @@ impl NewUser {
             tenant_roles: BTreeSet::new(),
             folder_roles: BTreeMap::new(),
         }
-    }
-}
-
-/// The longest life of a token: ten years.
-pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(3_650 * 86_400);
-
-impl Token {
-    /// When a token ends that is given out now for this long.
-    ///
-    /// # Errors
-    ///
-    /// Code 1015 for a life longer than [`MAX_TOKEN_LIFE`].
-    pub fn end_of(life: Duration, now: Timestamp) -> Result<Timestamp, Refusal> {
-        let end = now.checked_add(life).ok().filter(|_| life <= MAX_TOKEN_LIFE);
-        end.ok_or_else(|| {
-            let message = "the life of a token should be at most 3650 days";
-            Refusal::new(ErrorCode::PARAMETER_INVALID, message)
-        })
     }
 }
 

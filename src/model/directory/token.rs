@@ -1,8 +1,12 @@
 //! Tokens, and which of them are taken back together.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::Refusal;
+use crate::model::code::ErrorCode;
 use crate::model::permission::Scopes;
 
 /// An access token.
@@ -18,6 +22,24 @@ pub struct Token {
     pub scopes: Scopes,
     /// When it ends.
     pub expires: Timestamp,
+}
+
+/// The longest life of a token: ten years.
+pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(3_650 * 86_400);
+
+impl Token {
+    /// When a token ends that is given out now for this long.
+    ///
+    /// # Errors
+    ///
+    /// Code 1015 for a life longer than [`MAX_TOKEN_LIFE`].
+    pub fn end_of(life: Duration, now: Timestamp) -> Result<Timestamp, Refusal> {
+        let end = now.checked_add(life).ok().filter(|_| life <= MAX_TOKEN_LIFE);
+        end.ok_or_else(|| {
+            let message = "the life of a token should be at most 3650 days";
+            Refusal::new(ErrorCode::PARAMETER_INVALID, message)
+        })
+    }
 }
 
 /// Some tokens of a user.

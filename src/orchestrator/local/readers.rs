@@ -61,7 +61,8 @@ impl Lane {
             | Query::Directory { .. }
             | Query::Token(_)
             | Query::LiveJobs
-            | Query::Held(_) => Self::Quick,
+            | Query::Held(_)
+            | Query::OwnerOf(_) => Self::Quick,
         }
     }
 

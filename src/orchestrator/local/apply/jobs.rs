@@ -12,7 +12,7 @@ use crate::model::Refusal;
 use crate::model::clock::Clock as _;
 use crate::model::code::ErrorCode;
 use crate::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
-use crate::model::key::{ItemId, JobKey};
+use crate::model::key::{ItemId, JobKey, JobNumber};
 use crate::model::lifecycle::{self, Event};
 
 impl<R: Rows> Apply<'_, R> {
