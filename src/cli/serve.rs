@@ -19,7 +19,7 @@ use super::output::{self, Done, Problem};
 use super::up_to;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::private_file::read_secret;
-use crate::server::{Fault, FirstClient, Server, TrustedProxy};
+use crate::server::{Fault, FirstClient, Origin, Server, TrustedProxy};
 
 /// Serves queues over HTTP, as an Orchestrator does: for the vendor's SDKs, for integrations, for curl, for robots
 /// elsewhere.
@@ -80,13 +80,21 @@ pub(super) struct Serve {
     /// Something that goes wrong on purpose (see below); may be given several times
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
+    /// Pages of this origin may use the server from a browser: https://HOST, http://HOST:PORT, or * for all; may be given
+    /// several times
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<Origin>,
     /// The largest body of a request, in MiB; bulk adds may have it, others a sixteenth of it
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = up_to(512))]
     max_body: usize,
+    /// How much memory bodies and answers may take, in MiB; a caller alone may have half of it, and more is answered 503
+    /// [default: 512, or four times --max-body if that is more]
+    #[arg(long, value_name = "MIB")]
+    max_memory: Option<usize>,
     /// The most requests under way; more are answered 503
     #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = up_to(1_000_000))]
     max_requests: usize,
-    /// The most open connections; more wait
+    /// The most open connections; one address alone may have about half of them, and more are answered 503 or closed
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = up_to(1_000_000))]
     max_connections: usize,
     /// How long a request may take, in seconds
@@ -128,6 +136,12 @@ impl Serve {
             .most_connections(self.max_connections)
             .request_limit(Duration::from_secs(self.request_timeout))
             .list_limit(Duration::from_secs(self.list_timeout));
+        if let Some(memory) = self.max_memory {
+            builder = builder.memory(memory.saturating_mul(1024 * 1024));
+        }
+        for origin in &self.cors_origin {
+            builder = builder.cors_origin(origin.clone());
+        }
         if let Some(limit) = self.rate_limit {
             builder = builder.rate_limit(limit);
         }

@@ -399,7 +399,7 @@ fn one_more<K: Eq + Hash + Clone>(counts: &mut HashMap<K, (u32, Duration)>, of: 
 }
 
 /// One address of IPv4, or the network of IPv6 that somebody has for themselves.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => IpAddr::V6((u128::from(six) & (u128::MAX << 64)).into()),
         four @ IpAddr::V4(_) => four,

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::Inner;
 use super::access::Caller;
 use super::failure::Failure;
+use super::room::{Held, Owner};
 use super::strict::Shape;
 use crate::model::directory::Directory;
 use crate::model::key::{FolderId, JobKey, QueueId};
@@ -33,6 +34,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
+    /// On whose account the call takes memory.
+    pub(super) owner: Owner,
     /// The address of the API as the caller wrote it, for links.
     pub(super) base: String,
 }
@@ -51,9 +54,42 @@ pub(super) enum Folders {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Content>,
     pub(super) content_type: &'static str,
     pub(super) location: Option<String>,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Made for this answer.
+    Made(Vec<u8>),
+    /// Counted already, because others have it too.
+    Counted(Bytes),
+}
+
+impl Content {
+    /// How many bytes of it are not counted yet.
+    pub(super) fn uncounted(&self) -> usize {
+        match self {
+            Self::Made(bytes) => bytes.len(),
+            Self::Counted(_) => 0,
+        }
+    }
+
+    /// Bytes that are counted until they are sent.
+    pub(super) fn counted(self, held: Held) -> Bytes {
+        match self {
+            Self::Made(bytes) => held.around(bytes),
+            Self::Counted(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Made(bytes)
+    }
 }
 
 pub(super) const JSON: &str = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
@@ -69,7 +105,7 @@ impl Answer {
         // Room for an item: growing step by step would copy it again and again.
         let mut written = Vec::with_capacity(2_048);
         serde_json::to_writer(&mut written, body).map_err(|error| Failure::internal(error.to_string()))?;
-        Ok(Self { status, body: Some(written), content_type: JSON, location: None })
+        Ok(Self { status, body: Some(written.into()), content_type: JSON, location: None })
     }
 
     pub(super) fn ok(body: &impl Serialize) -> Result<Self, Failure> {
@@ -163,6 +199,43 @@ impl Call {
     ///
     /// 415 for what says that it is no JSON, 400 for what cannot be read.
     pub(super) fn body<T: DeserializeOwned>(&self, shape: &Shape) -> Result<T, Failure> {
+        let text = self.json(shape.name)?;
+        let body = json::request(text).map_err(|error| unreadable(&json::said(&error, text)))?;
+        if self.server.config.is_strict() && !shape.fits(text) {
+            return Err(missing(shape.name));
+        }
+        Ok(body)
+    }
+
+    /// The body of a route of our own: a field that there is not is a mistake of the client, or one of a newer client whose
+    /// wish would be passed over.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Call::body`], and 400 with the path of an unknown field.
+    pub(super) fn own_body<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let text = self.json("body")?;
+        let mut unknown = None;
+        let body = json::request_with(text, |path| {
+            unknown.get_or_insert(path);
+        });
+        let body = body.map_err(|error| unreadable(&json::said(&error, text)))?;
+        match unknown {
+            None => Ok(body),
+            Some(path) => {
+                let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
+                Err(Failure::invalid(format!("The field {path} is not known.")))
+            }
+        }
+    }
+
+    /// The same where the body may be left out.
+    pub(super) fn own_body_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, Failure> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.own_body() }
+    }
+
+    /// The bytes of the body, which is said to be JSON.
+    fn json(&self, name: &str) -> Result<&[u8], Failure> {
         if let Some(kind) = self.headers.get("content-type") {
             let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
             let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -174,15 +247,7 @@ impl Call {
                 return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
             }
         }
-        let missing = || Failure::invalid(format!("{} must not be null", shape.name));
-        if json::without_mark(&self.body).is_empty() {
-            return Err(missing());
-        }
-        let body = json::request(&self.body).map_err(|error| unreadable(&json::said(&error, &self.body)))?;
-        if self.server.config.is_strict() && !shape.fits(&self.body) {
-            return Err(missing());
-        }
-        Ok(body)
+        if json::without_mark(&self.body).is_empty() { Err(missing(name)) } else { Ok(&self.body) }
     }
 
     /// Refuses a list in a body that is longer than any that is needed.
@@ -192,6 +257,15 @@ impl Call {
         }
         let message = format!("Invalid argument '{name}': it has {length} entries, the limit is {most}.");
         Err(Failure::argument(message))
+    }
+
+    /// Memory for so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// 503 when that is more than the caller's share.
+    pub(super) fn room(&self, bytes: usize) -> Result<Held, Failure> {
+        self.server.room.take(self.owner, bytes).ok_or_else(Failure::unavailable)
     }
 
     /// The job that the caller says it is.
@@ -246,6 +320,10 @@ impl Call {
 
 /// The most rows of a page (contract section 4.1); of items it is fewer.
 pub(super) const MOST_ROWS: usize = 1_000;
+
+fn missing(body: &str) -> Failure {
+    Failure::invalid(format!("{body} must not be null"))
+}
 
 /// Where a body cannot be read. What it says is the caller's own.
 fn unreadable(error: &str) -> Failure {

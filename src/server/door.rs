@@ -1,64 +1,77 @@
 //! One request: read, judged, answered, logged.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use futures_util::FutureExt as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::Value;
-use tokio::sync::SemaphorePermit;
 
 use super::Inner;
 use super::access::Caller;
-use super::call::{Answer, Call, Folders, JSON};
+use super::authorize::{authenticated, judged};
+use super::body::Incoming;
+use super::call::{Answer, Call};
+use super::cors::Page;
 use super::failure::Failure;
+use super::head;
 use super::identity::{self, Granted};
 use super::limits::Told;
 use super::listen::Peer;
 use super::proxies::Origin;
-use super::route::{Needs, Place, Route, Target};
+use super::respond::{Trace, error, json, respond};
+use super::room::{Held, Owner};
+use super::route::{Route, Target};
 use super::routes::METRICS;
-use super::status::API_VERSION;
-use crate::model::key::FolderId;
-use crate::model::permission::Permission;
-use crate::wire::served::{ErrorBody, token_error};
-use crate::wire::{folder_path, leased};
-
-/// The longest address, in bytes.
-const LONGEST_URI: usize = 16 * 1024;
+use crate::wire::served::token_error;
 
 /// The largest body of somebody who is not known yet, in bytes.
 const LARGEST_LOGIN: usize = 16 * 1024;
 
-/// What the room for bodies is counted in, in bytes.
-pub(super) const BLOCK: usize = 64 * 1024;
+/// How much memory a call takes beside its body and its answer, in bytes.
+const CALL: usize = 1024;
 
-/// How many headers an answer has room for, so that it does not grow step by step.
-const MOST_HEADERS: usize = 12;
+/// An answer of so few bytes is sent even when its caller has no memory left.
+const LITTLE: usize = 4 * 1024;
 
 /// What is answered however many requests are under way: it is light, or it is there to wait.
 const UNCOUNTED: [&str; 4] = ["Status", "Version", "Beat", "Wait"];
+
+/// Where anybody may ask whether the server is well.
+const HEALTH: &str = "/api/Status/Get";
 
 /// A response that is not to be sent: the connection is closed instead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost;
 
+/// A response to a request whose body was not read to its end: the connection cannot be used again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread;
+
+/// A request on a connection beside those that there may be: only whether the server is well is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spare;
+
 /// One request, from its head to its answer.
-pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) -> Response {
+pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) -> Response<Bytes> {
     let began = server.elapsed();
     let trace = Trace::new();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let (head, body) = request.into_parts();
+    let mut body = Incoming::new(&head, body);
+    let (method, version) = (head.method.clone(), head.version);
+    let path = head.uri.path().to_owned();
     let Peer(peer) = peer;
-    let origin = server.proxies.origin(peer, request.headers());
+    let origin = server.proxies.origin(peer, &head.headers);
     let from = origin.address;
+    let page = Page::of(&server.config.origins, &head);
+    let is_preflight = page.as_ref().is_some_and(Page::is_allowed_preflight);
     let mut seen = Seen { operation: "none", user: None };
-    let answered = AssertUnwindSafe(handled(server, request, origin, &mut seen)).catch_unwind().await;
+    let answered = handled(server, head, &mut body, origin, is_preflight, &mut seen);
+    let answered = AssertUnwindSafe(answered).catch_unwind().await;
     let answered =
         answered.unwrap_or_else(|panic| Err(Failure::internal(crate::exception::panic_text(&*panic))));
     let (mut response, cause) = match answered {
@@ -69,6 +82,12 @@ pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) ->
         }
     };
     trace.put(response.headers_mut(), !server.config.is_strict());
+    if let Some(page) = page {
+        page.put(response.headers_mut());
+    }
+    if method == Method::HEAD {
+        without_body(&mut response);
+    }
     let took = server.elapsed().saturating_sub(began);
     let status = response.status().as_u16();
     server.metrics.answered(seen.operation, status, took);
@@ -80,6 +99,11 @@ pub(super) async fn answer(server: &Arc<Inner>, peer: Peer, request: Request) ->
         }
         tracing::info!(target: "performer::server::access", %method, path, status, operation, user, %from, took_us = took.as_micros(), trace);
     }));
+    // HTTP/2 ends the stream alone.
+    if !body.finish().await && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.extensions_mut().insert(Unread);
+    }
     response
 }
 
@@ -89,100 +113,114 @@ struct Seen {
     user: Option<i64>,
 }
 
-/// The name of a request, for its caller and for the log (W3C trace context).
-struct Trace {
-    id: String,
-}
-
-impl Trace {
-    fn new() -> Self {
-        let random: u128 = fastrand::u128(1..);
-        Self { id: format!("00-{random:032x}-{:016x}-00", fastrand::u64(1..)) }
-    }
-
-    fn put(&self, headers: &mut HeaderMap, knows_leases: bool) {
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"));
-        let versions = HeaderValue::from_static(API_VERSION);
-        headers.insert(HeaderName::from_static("api-supported-versions"), versions);
-        // In strict mode a performer is a robot like any other client.
-        if knows_leases {
-            headers
-                .insert(HeaderName::from_static(leased::HEADER), HeaderValue::from_static(leased::VERSION));
-        }
-        if let Ok(id) = HeaderValue::from_str(&self.id) {
-            headers.insert(HeaderName::from_static("x-correlation-id"), id);
-        }
+/// What HEAD is answered: what GET is, and its length instead of its body.
+fn without_body(response: &mut Response<Bytes>) {
+    let length = std::mem::take(response.body_mut()).len();
+    if response.status() != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
 async fn handled(
     server: &Arc<Inner>,
-    request: Request,
+    head: Parts,
+    body: &mut Incoming,
     origin: Origin,
+    is_preflight: bool,
     seen: &mut Seen,
-) -> Result<Response, Failure> {
-    let from = origin.address;
+) -> Result<Response<Bytes>, Failure> {
     let _counted = server.metrics.in_flight();
-    let limit = server.config.request_limit;
-    let (head, body) = request.into_parts();
-    let path = head.uri.path();
-    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_URI) {
-        let message = "The address is too long.";
-        return Err(Failure::new(StatusCode::URI_TOO_LONG, 0, message));
+    head::check(&head)?;
+    if is_preflight {
+        seen.operation = "Preflight";
+        return Ok(respond(StatusCode::NO_CONTENT, "", Bytes::new()));
     }
-    let too_late = |_| Failure::new(StatusCode::REQUEST_TIMEOUT, 0, "The request took too long to come.");
+    let path = head.uri.path();
+    let is_spare = head.extensions.get::<Spare>().is_some();
+    if is_spare && !path.eq_ignore_ascii_case(HEALTH) {
+        return Err(Failure::unavailable());
+    }
     if identity::is_token_endpoint(path) {
         seen.operation = "Token";
-        let only_post = || {
-            let mut failure =
-                Failure::new(StatusCode::METHOD_NOT_ALLOWED, 0, "Tokens are asked for by POST.");
-            failure.allow = Some("POST".to_owned());
-            failure
-        };
-        if head.method != Method::POST {
-            return Err(only_post());
-        }
-        let body = tokio::time::timeout(limit, read(body, LARGEST_LOGIN)).await.map_err(too_late)??;
-        return match identity::token(server, from, &head.headers, &body).await? {
-            Granted::Token(body) => json(StatusCode::OK, &body),
-            Granted::Refused(error, why) => json(StatusCode::BAD_REQUEST, &token_error(error, why)),
-        };
+        return token(server, &head, body, origin.address).await;
     }
     if path == "/metrics" {
         seen.operation = "Metrics";
+        if !head::is_read(&head.method) {
+            return Err(wrong_method("Metrics are asked for by GET.", "GET, HEAD"));
+        }
         let caller = authenticated(server, &head.headers).await?;
         let (scope, permission) = METRICS;
         if !caller.scopes.cover(scope, false) || !caller.may(None, permission) {
             return Err(Failure::forbidden());
         }
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        return Ok(respond(StatusCode::OK, kind, server.metrics.text().into_bytes()));
+        let answer = Answer {
+            status: StatusCode::OK,
+            body: Some(server.metrics.text().into_bytes().into()),
+            content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            location: None,
+        };
+        return told_of(answer, &server.room.account(Owner::User(caller.user.id)), true);
     }
     let target = Target::read(path).ok_or_else(Failure::no_route)?;
     let route = server.routes.find(&head.method, &target)?;
     seen.operation = route.name;
+    routed(server, route, target, head, body, origin, seen).await
+}
+
+/// Logs in.
+async fn token(
+    server: &Arc<Inner>,
+    head: &Parts,
+    body: &mut Incoming,
+    from: IpAddr,
+) -> Result<Response<Bytes>, Failure> {
+    if head.method != Method::POST {
+        return Err(wrong_method("Tokens are asked for by POST.", "POST"));
+    }
+    let mut held = server.room.account(Owner::of_network(from));
+    let body = body.read(LARGEST_LOGIN, server.config.request_limit, &mut held).await?;
+    match identity::token(server, from, &head.headers, &body).await? {
+        Granted::Token(body) => json(StatusCode::OK, &body),
+        Granted::Refused(error, why) => json(StatusCode::BAD_REQUEST, &token_error(error, why)),
+    }
+}
+
+fn wrong_method(message: &str, allow: &str) -> Failure {
+    let mut failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, 0, message);
+    failure.allow = Some(allow.to_owned());
+    failure
+}
+
+/// A call of a route.
+async fn routed(
+    server: &Arc<Inner>,
+    route: &'static Route,
+    target: Target,
+    head: Parts,
+    body: &mut Incoming,
+    origin: Origin,
+    seen: &mut Seen,
+) -> Result<Response<Bytes>, Failure> {
+    let from = origin.address;
+    let limit = server.config.request_limit;
     // Who calls is known before anything is kept for them.
     let (mut caller, mut folders) = judged(server, route, &head.headers).await?;
     seen.user = caller.as_ref().map(|caller| caller.user.id);
+    let owner = seen.user.map_or_else(|| Owner::of_network(from), Owner::User);
+    let is_light = UNCOUNTED.contains(&route.name);
+    let mut held = memory_for(server, owner, is_light, &head)?;
     let largest = match (&caller, route.name) {
         (None, _) => LARGEST_LOGIN,
         (Some(_), "BulkAddQueueItems" | "Exchange") => server.config.largest_bulk,
         _ => server.config.largest_body,
     };
-    let _room = room_for(server, &head.headers, largest)?;
-    let body = tokio::time::timeout(limit, read(body, largest)).await.map_err(too_late)??;
+    let body = body.read(largest, limit, &mut held).await?;
     // A body may take its time, and in the meantime the caller may have lost what it is asking by.
     if caller.as_ref().is_some_and(|caller| !Arc::ptr_eq(&caller.directory, &server.access.directory())) {
         (caller, folders) = judged(server, route, &head.headers).await?;
     }
-    let _slot = match (&caller, UNCOUNTED.contains(&route.name)) {
-        (_, true) => None,
-        (Some(_), _) => Some(server.requests.try_acquire().map_err(|_| Failure::unavailable())?),
-        // A login counts where it costs something: see `passwords.rs` and `identity.rs`.
-        (None, _) => None,
-    };
+    let _slot = slot(server, caller.as_ref(), is_light)?;
     let told = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
     if let Some(Told::Wait(seconds)) = told {
         return Err(Failure::too_many(seconds));
@@ -194,18 +232,19 @@ async fn handled(
     if let Some(status) = forecast.refused {
         return Err(on_purpose(status));
     }
-    let is_read = head.method == Method::GET;
+    let is_read = head::is_read(&head.method);
     let call = Call {
         server: server.clone(),
         caller,
         folders,
         key: target.key,
         arguments: target.arguments,
-        query: query(&head.uri)?,
-        base: base(server, origin, &head.headers, &head.uri, &target.prefix),
+        query: head::query(&head.uri)?,
+        base: head::base(server, origin, &head.headers, &head.uri, &target.prefix),
         headers: head.headers,
         body,
         from,
+        owner,
     };
     let answered = tokio::time::timeout(limit, (route.handler)(&call)).await;
     let too_long = |_| if is_read { Failure::unavailable() } else { Failure::in_doubt() };
@@ -213,10 +252,7 @@ async fn handled(
     if let Some(status) = forecast.instead {
         return Err(on_purpose(status));
     }
-    let mut response = respond(answer.status, answer.content_type, answer.body.unwrap_or_default());
-    if let Some(location) = answer.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    let mut response = told_of(answer, &held, is_read)?;
     if let Some(Told::Remaining(left)) = told {
         let left = HeaderValue::from(left);
         response.headers_mut().insert(HeaderName::from_static("x-ratelimit-remaining"), left);
@@ -227,18 +263,44 @@ async fn handled(
     Ok(response)
 }
 
-/// Room for the body of a request, as long as it is under way.
-fn room_for<'a>(
+/// Memory for a call and its head. What is light is answered whatever else the caller holds.
+fn memory_for(server: &Arc<Inner>, owner: Owner, is_light: bool, head: &Parts) -> Result<Held, Failure> {
+    let mut held = server.room.account(owner);
+    if is_light {
+        return Ok(held);
+    }
+    if held.grow(CALL + head::size(head)) { Ok(held) } else { Err(Failure::unavailable()) }
+}
+
+/// A place among the requests that are under way. A login counts where it costs something: see `passwords.rs` and
+/// `identity.rs`.
+fn slot<'a>(
     server: &'a Inner,
-    headers: &HeaderMap,
-    largest: usize,
-) -> Result<SemaphorePermit<'a>, Failure> {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    // Without a length it may be anything up to the largest; without a body there is neither.
-    let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    let bytes = length.unwrap_or(if chunked { largest } else { 0 }).min(largest);
-    let blocks = u32::try_from(bytes / BLOCK).unwrap_or(u32::MAX);
-    server.bodies.try_acquire_many(blocks).map_err(|_| Failure::unavailable())
+    caller: Option<&Caller>,
+    is_light: bool,
+) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, Failure> {
+    if is_light || caller.is_none() {
+        return Ok(None);
+    }
+    server.requests.try_acquire().map(Some).map_err(|_| Failure::unavailable())
+}
+
+/// The answer of a route as it is sent. What was only read can be read again, so that is refused when there is no memory
+/// for it until it is sent, unless it is little; what was done is told in any case.
+fn told_of(answer: Answer, held: &Held, is_read: bool) -> Result<Response<Bytes>, Failure> {
+    let needs_memory = |bytes: usize| is_read && bytes > LITTLE;
+    let body = match answer.body {
+        None => Bytes::new(),
+        Some(body) if needs_memory(body.uncounted()) && !held.could_grow(body.uncounted()) => {
+            return Err(Failure::unavailable());
+        }
+        Some(body) => body.counted(held.another()),
+    };
+    let mut response = respond(answer.status, answer.content_type, body);
+    if let Some(location) = answer.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
 }
 
 /// A failure that somebody asked for.
@@ -249,179 +311,4 @@ fn on_purpose(status: u16) -> Failure {
         failure.retry_after = Some(1);
     }
     failure
-}
-
-/// Who calls, and where: refused unless the route's needs are met.
-async fn judged(
-    server: &Inner,
-    route: &Route,
-    headers: &HeaderMap,
-) -> Result<(Option<Caller>, Folders), Failure> {
-    let Needs::Token { area, write, place, permissions } = route.needs else {
-        return Ok((None, Folders::None));
-    };
-    let caller = authenticated(server, headers).await?;
-    // What needs no more than somebody's token is there for every scope.
-    if area != "Default" && !caller.scopes.cover(area, write) {
-        return Err(Failure::forbidden());
-    }
-    let may = |folder: Option<FolderId>| {
-        permissions.iter().all(|permission: &Permission| caller.may(folder, *permission))
-    };
-    let named = if place == Place::Tenant { None } else { folder(&caller, headers)? };
-    let folders = match (place, named) {
-        (Place::Tenant, _) => {
-            if !may(None) {
-                return Err(Failure::forbidden());
-            }
-            Folders::None
-        }
-        (_, Some(folder)) => {
-            if !caller.is_assigned(folder) {
-                return Err(Failure::no_such_folder());
-            }
-            if !may(Some(folder)) {
-                return Err(Failure::forbidden());
-            }
-            Folders::One(folder)
-        }
-        (Place::Folder, None) => return Err(Failure::no_folder_given()),
-        (Place::AnyFolder, None) => {
-            let all = caller.directory.folders().map(|folder| folder.id);
-            let all: Vec<FolderId> = all.filter(|folder| may(Some(*folder))).collect();
-            if all.is_empty() {
-                return Err(Failure::forbidden());
-            }
-            Folders::Several(all.into())
-        }
-    };
-    Ok((Some(caller), folders))
-}
-
-async fn authenticated(server: &Inner, headers: &HeaderMap) -> Result<Caller, Failure> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = value
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, token)) = token else { return Err(Failure::not_authenticated()) };
-    server.access.caller(token.trim()).await?.ok_or_else(Failure::not_authenticated)
-}
-
-/// The folder that the headers name (contract section 2). Several names must mean the same folder.
-fn folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, Failure> {
-    let text = |name: &str| match headers.get(name) {
-        None => Ok::<_, Failure>(None),
-        Some(value) => {
-            let value = value.to_str().map_err(|_| Failure::no_such_folder())?.trim();
-            Ok(Some(value).filter(|value| !value.is_empty()))
-        }
-    };
-    let directory = &caller.directory;
-    let mut found: Vec<Option<FolderId>> = Vec::new();
-    if let Some(id) = text("x-uipath-organizationunitid")? {
-        found.push(id.parse().ok().map(FolderId).filter(|id| directory.folder(*id).is_some()));
-    }
-    if let Some(key) = text("x-uipath-folderkey")? {
-        let key = uuid::Uuid::parse_str(key).ok();
-        found.push(directory.folders().find(|folder| Some(folder.key) == key).map(|folder| folder.id));
-    }
-    if let Some(path) = text("x-uipath-folderpath")? {
-        found.push(directory.folder_named(path).map(|folder| folder.id));
-    }
-    if let Some(encoded) = text("x-uipath-folderpath-encoded")? {
-        let path = folder_path::decode(encoded);
-        // There is no current folder for a relative path to begin at; from the root of a tree means from the top.
-        let path = path.as_deref().map(|path| path.strip_prefix('/').unwrap_or(path));
-        found.push(path.and_then(|path| directory.folder_named(path)).map(|folder| folder.id));
-    }
-    match found.split_first() {
-        None => Ok(None),
-        Some((Some(first), rest)) if rest.iter().all(|other| *other == Some(*first)) => Ok(Some(*first)),
-        Some(_) => Err(Failure::no_such_folder()),
-    }
-}
-
-async fn read(body: Body, largest: usize) -> Result<Bytes, Failure> {
-    match Limited::new(body, largest).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("The body is larger than {largest} bytes.");
-            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, 0, message))
-        }
-        Err(_) => Err(Failure::invalid("The body could not be read.")),
-    }
-}
-
-/// The pairs of the query, decoded.
-fn query(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
-    const MOST: usize = 100;
-    let text = uri.query().unwrap_or_default();
-    let pairs: Vec<(String, String)> =
-        form_urlencoded::parse(text.as_bytes()).into_owned().take(MOST + 1).collect();
-    if pairs.len() > MOST {
-        return Err(Failure::invalid("The query has too many parts."));
-    }
-    Ok(pairs)
-}
-
-/// The address of the API as the caller sees it.
-fn base(server: &Inner, origin: Origin, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let forwarded = |name: &str| text(name).filter(|_| origin.through_proxy);
-    let is_host = |host: &&str| {
-        !host.is_empty()
-            && host.len() <= 255
-            && host
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))
-    };
-    // HTTP/2 has no header for it.
-    let own = uri.authority().map(|authority| authority.as_str()).or_else(|| text("host"));
-    let host = forwarded("x-forwarded-host").or(own).filter(is_host).unwrap_or("localhost");
-    let https =
-        server.config.tls.is_some() || forwarded("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    format!("{}://{host}{prefix}", if https { "https" } else { "http" })
-}
-
-fn error(failure: &Failure, trace: &Trace) -> Response {
-    let body = ErrorBody {
-        message: &failure.message,
-        error_code: failure.code,
-        trace_id: &trace.id,
-        resource_ids: None,
-        claim_lost: failure.claim_lost,
-    };
-    let answer = Answer::json(failure.status, &body).ok().and_then(|answer| answer.body).unwrap_or_default();
-    let kind = "application/json; charset=utf-8";
-    let mut response = respond(failure.status, kind, answer);
-    let headers = response.headers_mut();
-    if let Some(seconds) = failure.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if let Some(allow) = failure.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
-        headers.insert(header::ALLOW, allow);
-    }
-    if failure.status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if failure.status == StatusCode::TOO_MANY_REQUESTS {
-        headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from_static("0"));
-    }
-    response
-}
-
-fn json(status: StatusCode, body: &Value) -> Result<Response, Failure> {
-    let answer = Answer::json(status, body)?;
-    Ok(respond(status, JSON, answer.body.unwrap_or_default()))
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response {
-    let is_empty = body.is_empty();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().reserve(MOST_HEADERS);
-    if !is_empty {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
-    response
 }

@@ -70,6 +70,7 @@ impl Door {
         let request = Request::builder()
             .method(method)
             .uri(uri)
+            .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, "application/json")
             .header("x-uipath-folderpath", "Shared")

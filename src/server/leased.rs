@@ -1,20 +1,20 @@
 //! For performers over HTTP: jobs that beat, claims, many reports and takes in one call (`wire/leased.rs`). What a
 //! performer takes this way is held by a lease, as on a store of its own.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, Content};
+use super::exchanges::FORGOTTEN;
 use super::failure::Failure;
-use super::{queues, strict};
+use super::queues;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::job::{JobEnd, JobOwner};
@@ -27,7 +27,7 @@ use crate::orchestrator::{
 };
 use crate::wire::leased::{
     AddAndStart, EditLimits, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest,
-    LimitDto, ListedJob, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, RobotDto, StartJob,
+    LimitDto, ListedJob, Nothing, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, RobotDto, StartJob,
     StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
 };
 use crate::wire::served::{Around, ServedItem};
@@ -41,25 +41,26 @@ const MOST_AT_ONCE: usize = 10_000;
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn start_job(call: &Call) -> Reply {
-    let body: StartJob = call.body(&strict::ANYTHING)?;
+    let body: StartJob = call.own_body()?;
     let job = call.store()?.start_job(body.into()).await?;
     Answer::ok(&OfJob { job: guid(job) })
 }
 
 pub(super) async fn beat(call: &Call) -> Reply {
-    let body: OfJob = call.body(&strict::ANYTHING)?;
+    let body: OfJob = call.own_body()?;
     let state = call.store()?.beat(key(body.job)).await?;
     Answer::ok(&StateOfJob { state })
 }
 
 pub(super) async fn end_job(call: &Call) -> Reply {
-    let body: EndJob = call.body(&strict::ANYTHING)?;
+    let body: EndJob = call.own_body()?;
     let end = JobEnd { state: body.state, info: body.info, figures: body.figures };
     let swept = call.store()?.end_job(key(body.job), end).await?;
     Answer::ok(&told(&swept))
 }
 
 pub(super) async fn sweep(call: &Call) -> Reply {
+    let Nothing {} = call.own_body_if_any()?;
     let swept = call.store()?.sweep().await?;
     Answer::ok(&told(&swept))
 }
@@ -128,54 +129,9 @@ impl JobOwners {
     }
 }
 
-/// Exchanges that were answered a short while ago, so that one whose answer was lost is not made twice. Each caller has
-/// some of its own: nobody else's are forgotten for them.
-#[derive(Default)]
-pub(super) struct Exchanges(Mutex<HashMap<(i64, FolderId), VecDeque<Exchange>>>);
-
-struct Exchange {
-    id: Uuid,
-    since: Duration,
-    answer: Arc<OnceCell<Bytes>>,
-}
-
-/// How long an answer is kept: longer than a client goes on asking.
-const KEPT_FOR: Duration = Duration::from_secs(120);
-/// The most answers that are kept for one caller. Clients say which ones they have heard, so there are few.
-const MOST_KEPT: usize = 2_000;
-/// The most bytes of answers that are kept for one caller.
-const MOST_BYTES_KEPT: usize = 256 * 1024 * 1024;
-
-impl Exchanges {
-    /// Where the answer to this exchange is, or comes. Those that were heard are forgotten.
-    fn of(&self, caller: (i64, FolderId), id: Uuid, heard: &[Uuid], now: Duration) -> Arc<OnceCell<Bytes>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() > MOST_KEPT {
-            all.retain(|_, kept| kept.back().is_some_and(|last| last.since + KEPT_FOR >= now));
-        }
-        let kept = all.entry(caller).or_default();
-        kept.retain(|exchange| !heard.contains(&exchange.id));
-        // From the end: nearly always it is a new one, and a repetition comes soon.
-        if let Some(found) = kept.iter().rev().find(|exchange| exchange.id == id) {
-            return found.answer.clone();
-        }
-        let size = |exchange: &Exchange| exchange.answer.get().map_or(0, Bytes::len);
-        let mut bytes: usize = kept.iter().map(size).sum();
-        while let Some(first) = kept.front()
-            && (first.since + KEPT_FOR < now || kept.len() >= MOST_KEPT || bytes > MOST_BYTES_KEPT)
-        {
-            bytes -= size(first);
-            kept.pop_front();
-        }
-        let answer = Arc::new(OnceCell::new());
-        kept.push_back(Exchange { id, since: now, answer: answer.clone() });
-        answer
-    }
-}
-
 /// Reports and takes. One that is made again while the first is under way waits for it.
 pub(super) async fn exchange(call: &Call) -> Reply {
-    let body: ExchangeRequest = call.body(&strict::ANYTHING)?;
+    let body: ExchangeRequest = call.own_body()?;
     Call::at_most("reports", body.reports.len(), MOST_AT_ONCE)?;
     Call::at_most("heard", body.heard.len(), MOST_AT_ONCE)?;
     let others = call.server.owners.others_of(call, &body.reports).await?;
@@ -185,31 +141,39 @@ pub(super) async fn exchange(call: &Call) -> Reply {
         return exchanged(&store, folder, run, now, body, &others).await; // reports may be made twice
     }
     let (id, heard) = (body.id, body.heard.clone());
-    once(call, id, &heard, async move { exchanged(&store, folder, run, now, body, &others).await }).await
+    let items = body.take.as_ref().map_or(0, |take| take.count.min(MOST_AT_ONCE));
+    let expected = (items * EXPECTED_CONTENT).min(LARGEST_CONTENT);
+    once(call, id, &heard, expected, async move { exchanged(&store, folder, run, now, body, &others).await })
+        .await
 }
 
 /// Does something once for all calls of this name. It is finished although the caller may go away: what was taken is
-/// answered when it comes back.
+/// answered when it comes back. Memory for the expected bytes of the answer is there before anything is done.
 async fn once(
     call: &Call,
     id: Uuid,
     heard: &[Uuid],
+    expected: usize,
     make: impl Future<Output = Reply> + Send + 'static,
 ) -> Reply {
-    let caller = (call.caller()?.user.id, call.folder()?);
-    let kept = call.server.exchanges.of(caller, id, heard, call.server.elapsed());
+    let user = call.caller()?.user.id;
+    let kept = call.server.exchanges.of(user, call.folder()?, id, heard, call.server.elapsed());
+    let held = call.room(if kept.initialized() { 0 } else { expected })?;
     let making = tokio::spawn(async move {
         let answer = kept.get_or_try_init(|| async {
-            Ok::<_, Failure>(Bytes::from(make.await?.body.unwrap_or_default()))
+            let made = make.await?.body;
+            Ok::<_, Failure>(made.map_or_else(Bytes::new, |made| made.counted(held)))
         });
         answer.await.cloned()
     });
     let body = making.await.map_err(|error| Failure::internal(error.to_string()))??;
-    Ok(Answer { body: Some(body.to_vec()), ..Answer::empty(StatusCode::OK) })
+    Ok(Answer { body: Some(Content::Counted(body)), ..Answer::empty(StatusCode::OK) })
 }
 
 /// The most bytes of content in one answer: more is left for the next one.
 const LARGEST_CONTENT: usize = 16 * 1024 * 1024;
+/// How many bytes of it an item is expected to have, before it is known.
+const EXPECTED_CONTENT: usize = 64 * 1024;
 
 async fn exchanged(
     store: &Local,
@@ -286,13 +250,13 @@ async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
 
 /// What a job holds, for one that does not know because answers were lost.
 pub(super) async fn held(call: &Call) -> Reply {
-    let body: HeldRequest = call.body(&strict::ANYTHING)?;
+    let body: HeldRequest = call.own_body()?;
     Call::at_most("void", body.void.len(), MOST_AT_ONCE)?;
-    let caller = (call.caller()?.user.id, call.folder()?);
+    let (user, folder) = (call.caller()?.user.id, call.folder()?);
     for id in body.void {
         // One that is under way is waited for; one that is still to come finds an answer that is of no use to anybody.
-        let kept = call.server.exchanges.of(caller, id, &[], call.server.elapsed());
-        kept.get_or_init(async || Bytes::from_static(b"null")).await;
+        let kept = call.server.exchanges.of(user, folder, id, &[], call.server.elapsed());
+        kept.get_or_init(async || Bytes::from_static(FORGOTTEN)).await;
     }
     let claims = expect_answer!(call.store()?.read(Query::Held(key(body.job))).await, Claims)?;
     Answer::ok(&HeldDto { claims: claims.into_iter().map(Into::into).collect() })
@@ -310,7 +274,7 @@ fn described(error: &OrchestratorError) -> ErrorDto {
 }
 
 pub(super) async fn add_and_start(call: &Call) -> Reply {
-    let body: AddAndStart = call.body(&strict::ANYTHING)?;
+    let body: AddAndStart = call.own_body()?;
     let take = take_of(body.take)?;
     has_a_job(take.job)?;
     let taker = Taker { job: take.job, robot: take.robot, robot_id: None, executor: None };
@@ -321,11 +285,11 @@ pub(super) async fn add_and_start(call: &Call) -> Reply {
         let claimed = expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?;
         Answer::ok(&TakenDto { item: ServedItem::new(&claimed.item, around), claim: claimed.claim.into() })
     };
-    once(call, body.id, &[], make).await
+    once(call, body.id, &[], EXPECTED_CONTENT, make).await
 }
 
 pub(super) async fn progress(call: &Call) -> Reply {
-    let body: ProgressDto = call.body(&strict::ANYTHING)?;
+    let body: ProgressDto = call.own_body()?;
     let job = key(body.claim.job);
     has_a_job(job)?;
     if call.server.owners.is_of_others(call, job).await? {
@@ -336,7 +300,7 @@ pub(super) async fn progress(call: &Call) -> Reply {
 }
 
 pub(super) async fn wait(call: &Call) -> Reply {
-    let body: WaitDto = call.body(&strict::ANYTHING)?;
+    let body: WaitDto = call.own_body()?;
     let longest = LONGEST_WAIT.min(call.server.config.request_limit / 2);
     let at_most = Duration::from_millis(body.at_most).min(longest);
     let store = call.store()?;
@@ -350,32 +314,33 @@ pub(super) async fn wait(call: &Call) -> Reply {
 
 /// The jobs that were started in the folder.
 pub(super) async fn jobs(call: &Call) -> Reply {
-    let body: LimitDto = call.body(&strict::ANYTHING)?;
+    let body: LimitDto = call.own_body()?;
     let jobs = call.store()?.list_jobs(body.limit).await?;
     Answer::ok(&jobs.into_iter().map(ListedJob::from).collect::<Vec<_>>())
 }
 
 /// The robots of those that have not ended.
 pub(super) async fn robots(call: &Call) -> Reply {
+    let Nothing {} = call.own_body_if_any()?;
     let robots = call.store()?.list_robots().await?;
     Answer::ok(&robots.into_iter().map(RobotDto::from).collect::<Vec<_>>())
 }
 
 pub(super) async fn edit_limits(call: &Call) -> Reply {
-    let body: EditLimits = call.body(&strict::ANYTHING)?;
+    let body: EditLimits = call.own_body()?;
     let (which, reach) = (WhichQueue::Named(body.queue), queues::reach(call, queues::EDIT)?);
     call.store()?.one(Operation::EditLimits { which, edit: body.edit, reach }).await?;
     Answer::ok(&json!({}))
 }
 
 pub(super) async fn stop_job(call: &Call) -> Reply {
-    let body: StopJob = call.body(&strict::ANYTHING)?;
+    let body: StopJob = call.own_body()?;
     call.store()?.stop_job(key(body.job), body.strategy).await?;
     Answer::ok(&json!({}))
 }
 
 pub(super) async fn retention(call: &Call) -> Reply {
-    let body: LimitDto = call.body(&strict::ANYTHING)?;
+    let body: LimitDto = call.own_body()?;
     let removed = call.store()?.apply_retention(body.limit.min(MOST_AT_ONCE)).await?;
     Answer::ok(&RemovedDto { removed })
 }

@@ -37,6 +37,8 @@ pub(super) struct Metrics {
     dropped: Counter,
     /// Where lines of the log that were dropped are counted.
     counted_elsewhere: OnceLock<Arc<AtomicU64>>,
+    refused: Counter,
+    memory: Gauge,
 }
 
 impl Metrics {
@@ -59,7 +61,24 @@ impl Metrics {
         let dropped = Counter::default();
         registry.register("log_lines_dropped", "Lines of the log that could not be written", dropped.clone());
         let counted_elsewhere = OnceLock::new();
-        Self { registry, requests, durations, in_flight, connections, restarts, dropped, counted_elsewhere }
+        let refused = Counter::default();
+        let help = "Connections that were closed or answered once, because there were too many";
+        registry.register("connections_refused", help, refused.clone());
+        let memory = Gauge::default();
+        let help = "Bytes of bodies, answers and large heads that are held";
+        registry.register_with_unit("memory", help, Unit::Bytes, memory.clone());
+        Self {
+            registry,
+            requests,
+            durations,
+            in_flight,
+            connections,
+            restarts,
+            dropped,
+            counted_elsewhere,
+            refused,
+            memory,
+        }
     }
 
     pub(super) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
@@ -85,6 +104,16 @@ impl Metrics {
     /// Lines of the log that were dropped are counted here.
     pub(super) fn count_dropped_lines(&self, counted: Arc<AtomicU64>) {
         let _ = self.counted_elsewhere.set(counted); // it is set once, when the server is made
+    }
+
+    /// A connection was not taken like others.
+    pub(super) fn refused(&self) {
+        self.refused.inc();
+    }
+
+    /// What shows the memory that is held.
+    pub(super) fn memory(&self) -> Gauge {
+        self.memory.clone()
     }
 
     pub(super) fn text(&self) -> String {

@@ -5,9 +5,13 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listen.rs` | connections: limits, an orderly end |
+//! | `listen.rs`, `places.rs` | connections: how many there may be and whose, an orderly end |
 //! | `tls.rs`, `certificate.rs` | certificates, read again when they were renewed; until when they are good |
-//! | `door.rs` | one request: who, where, may they; its log, its metrics, its errors |
+//! | `connection.rs`, `link.rs` | one connection: HTTP over it, and an end to every wait |
+//! | `door.rs` | one request: its log, its metrics, its way through the rest |
+//! | `head.rs`, `authorize.rs`, `body.rs`, `respond.rs` | what the head says; who calls, where, may they; the body as it comes; what answers look like |
+//! | `room.rs`, `exchanges.rs` | memory for bodies and answers, with a share for each caller; answers that are kept for a while |
+//! | `cors.rs` | pages of other origins |
 //! | `route.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
 //! | `call.rs`, `failure.rs` | one call and its answer; why it fails |
 //! | `access.rs`, `secret.rs`, `identity.rs` | who calls: tokens, secrets, logging in |
@@ -24,26 +28,36 @@
 //! Choices that the contract leaves open are those of its section 23.
 
 mod access;
+mod authorize;
 mod background;
+mod body;
 mod call;
 mod certificate;
+mod connection;
+mod cors;
 mod door;
+mod exchanges;
 mod failure;
 mod folders;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod head;
 mod identity;
 mod items;
 mod keeper;
 mod leased;
 mod limits;
+mod link;
 mod listen;
 mod metrics;
 mod notes;
 mod passwords;
+mod places;
 mod proxies;
 mod queues;
 mod records;
+mod respond;
+mod room;
 mod route;
 mod routes;
 mod secret;
@@ -67,12 +81,15 @@ use uuid::Uuid;
 
 use self::access::{Access, new_user};
 use self::background::Tasks;
+use self::exchanges::Exchanges;
 use self::failure::Failure;
-use self::leased::{Exchanges, JobOwners};
+use self::leased::JobOwners;
 use self::limits::RateLimit;
+use self::link::Patience;
 use self::metrics::Metrics;
 use self::proxies::Proxies;
 use self::records::Figures;
+use self::room::Room;
 use self::route::Routes;
 use self::tls::Tls;
 use self::weather::Weather;
@@ -84,18 +101,23 @@ use crate::model::user::UserType;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
+pub use cors::Origin;
 pub use keeper::{Keeper, Roles};
 pub use proxies::TrustedProxy;
 pub use weather::Fault;
 
 /// How many tokens are given out at a time.
 const MOST_LOGINS: usize = 256;
-/// The most bytes of all bodies of requests that are under way.
-const ROOM_FOR_BODIES: usize = 512 * 1024 * 1024;
+/// The most bytes of all bodies and answers, unless another number is given.
+const MEMORY: usize = 512 * 1024 * 1024;
+/// So many of the largest bodies have to fit into it: a caller has at most half.
+const BODIES_IN_MEMORY: usize = 4;
 
 /// The most connections and requests that a server can be set to.
 const MOST_CONNECTIONS: usize = 1_000_000;
 const MOST_REQUESTS: usize = 1_000_000;
+/// The largest body that a server can be set to take, in bytes.
+const LARGEST_BODY: usize = 512 * 1024 * 1024;
 /// The longest time that a request can be given.
 const LONGEST_REQUEST: Duration = Duration::from_secs(3_600);
 /// The most lists of items a minute that a rate limit can be set to.
@@ -114,6 +136,10 @@ struct Config {
     largest_bulk: usize,
     request_limit: Duration,
     list_limit: Duration,
+    /// In bytes; `None` for what suits the largest body.
+    memory: Option<usize>,
+    patience: Patience,
+    origins: Vec<Origin>,
     upkeep: bool,
 }
 
@@ -129,7 +155,7 @@ impl Config {
         };
         within("the most connections", self.most_connections, MOST_CONNECTIONS)?;
         within("the most requests", self.most_requests, MOST_REQUESTS)?;
-        within("the bytes of the largest body", self.largest_bulk, ROOM_FOR_BODIES)?;
+        within("the bytes of the largest body", self.largest_bulk, LARGEST_BODY)?;
         if self.request_limit.is_zero() || self.request_limit > LONGEST_REQUEST {
             let message = format!(
                 "a request may take {:?}; it should be more than nothing and at most {LONGEST_REQUEST:?}",
@@ -142,6 +168,22 @@ impl Config {
 
     fn is_strict(&self) -> bool {
         self.strict
+    }
+
+    /// The most bytes of all bodies and answers.
+    fn memory(&self) -> Result<usize> {
+        let least = self.largest_bulk.saturating_mul(BODIES_IN_MEMORY);
+        let memory = self.memory.unwrap_or(MEMORY.max(least));
+        if memory >= least {
+            return Ok(memory);
+        }
+        Err(OrchestratorError::new(
+            ErrorKind::Invalid,
+            format!(
+                "{memory} bytes of memory for bodies and answers are too few: with bodies of {} bytes it takes {least}",
+                self.largest_bulk
+            ),
+        ))
     }
 
     /// How long a list may take, the wait for its turn included.
@@ -163,6 +205,9 @@ impl Default for Config {
             largest_bulk: 64 * 1024 * 1024,
             request_limit: Duration::from_secs(30),
             list_limit: Duration::from_secs(10),
+            memory: None,
+            patience: Patience::default(),
+            origins: Vec::new(),
             upkeep: true,
         }
     }
@@ -228,8 +273,8 @@ struct Inner {
     /// Tokens that are being given out.
     logins: Semaphore,
     proxies: Proxies,
-    /// Room for bodies, in blocks.
-    bodies: Semaphore,
+    /// Memory for bodies and answers.
+    room: Arc<Room>,
     /// True when nothing new is taken.
     stopping: watch::Sender<bool>,
 }
@@ -323,7 +368,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How many connections may be open, up to 1,000,000. More wait. Default: 10,000.
+    /// How many connections may be open, up to 1,000,000. Default: 10,000. One address, or a /64 of IPv6, may have as many as are still free,
+    /// so about half of all when it is alone; a part is kept for addresses that have none. A proxy that is trusted
+    /// has no share. Of those that are too many a few are answered once, 503 or the server's health; others are closed.
     pub fn most_connections(mut self, most: usize) -> Self {
         self.config.most_connections = most.max(1);
         self
@@ -338,6 +385,20 @@ impl ServerBuilder {
     /// The largest body of a bulk add, in bytes, up to 512 MiB. Others may have a sixteenth of it. Default: 64 MiB.
     pub fn largest_body(mut self, bytes: usize) -> Self {
         (self.config.largest_bulk, self.config.largest_body) = (bytes, (bytes / 16).max(1_024));
+        self
+    }
+
+    /// How much memory bodies and answers may take, in bytes, from their first byte until they are sent. Default: 512 MiB,
+    /// or four times the largest body if that is more; it cannot be less than that. A caller may have as much as is still
+    /// free, so half when it is alone; what is more is answered 503. Callers without a token have an eighth together.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.config.memory = Some(bytes);
+        self
+    }
+
+    /// Pages of this origin may use the server from a browser. May be given several times. Default: none may.
+    pub fn cors_origin(mut self, origin: Origin) -> Self {
+        self.config.origins.push(origin);
         self
     }
 
@@ -357,6 +418,14 @@ impl ServerBuilder {
     /// what to ask for instead. In a store in memory lists have no limit. Default: 10 seconds.
     pub fn list_limit(mut self, limit: Duration) -> Self {
         self.config.list_limit = limit;
+        self
+    }
+
+    /// How long clients are waited for: for a head, for the next request, and when they take nothing of what is sent. For
+    /// tests that do not wait as long.
+    #[doc(hidden)]
+    pub fn patience(mut self, head: Duration, idle: Duration, stalled: Duration) -> Self {
+        self.config.patience = Patience { head, idle, stalled };
         self
     }
 
@@ -387,6 +456,7 @@ impl ServerBuilder {
     pub async fn open(self) -> Result<Server> {
         self.config.validate()?;
         let clock = self.store.clock();
+        let memory = self.config.memory()?;
         // Before a secret is made that is shown once.
         let tls = match &self.config.tls {
             Some((certificates, key)) => Some(Tls::open(certificates, key, clock.now())?),
@@ -412,16 +482,16 @@ impl ServerBuilder {
             routes: Routes::new(routes::ROUTES),
             weather: Weather::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),
+            room: Room::new(memory, metrics.memory()),
             metrics,
             tasks: Tasks::default(),
             figures: Figures::default(),
-            exchanges: Exchanges::default(),
+            exchanges: Exchanges::new(memory),
             owners: JobOwners::default(),
             run: secret::new_key().map_err(told)?,
             requests: Semaphore::new(self.config.most_requests),
             logins: Semaphore::new(MOST_LOGINS),
             proxies: Proxies::new(self.config.behind_proxy, &self.config.trusted_proxies),
-            bodies: Semaphore::new(ROOM_FOR_BODIES / door::BLOCK),
             stopping: watch::Sender::new(false),
             store: self.store,
             config: self.config,

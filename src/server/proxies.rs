@@ -71,7 +71,7 @@ impl Proxies {
         Self { expected: !trusted.is_empty(), trusted, warned: AtomicBool::new(false) }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|proxy| proxy.0.contains(&address))
     }

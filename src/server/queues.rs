@@ -143,7 +143,7 @@ pub(super) async fn schema(call: &Call) -> Reply {
     })?;
     Ok(Answer {
         status: StatusCode::OK,
-        body: Some(schema.as_bytes().to_vec()),
+        body: Some(schema.as_bytes().to_vec().into()),
         content_type: "application/octet-stream",
         location: None,
     })

@@ -90,8 +90,13 @@ impl Routes {
     pub(super) fn find(&self, method: &Method, target: &Target) -> Result<&'static Route, Failure> {
         let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
         let routes = self.by_path.get(&path).ok_or_else(Failure::no_route)?;
-        routes.iter().find(|route| route.method == *method).copied().ok_or_else(|| {
-            let methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+        // HEAD is there wherever GET is, and does the same (RFC 9110, section 9.3.2).
+        let asked = if *method == Method::HEAD { &Method::GET } else { method };
+        routes.iter().find(|route| route.method == *asked).copied().ok_or_else(|| {
+            let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+            if methods.contains(&"GET") {
+                methods.push("HEAD");
+            }
             let mut failure = Failure::new(
                 axum::http::StatusCode::METHOD_NOT_ALLOWED,
                 0,

@@ -38,7 +38,7 @@ pub(super) async fn metadata(_call: &Call) -> Reply {
     sets.dedup();
     Ok(Answer {
         status: StatusCode::OK,
-        body: Some(crate::wire::metadata::document(&sets).into_bytes()),
+        body: Some(crate::wire::metadata::document(&sets).into_bytes().into()),
         content_type: "application/xml; charset=utf-8",
         location: None,
     })

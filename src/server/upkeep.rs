@@ -44,6 +44,7 @@ async fn look(server: &Inner) {
     let mut ticks = ticks(BETWEEN_LOOKS);
     loop {
         ticks.tick().await;
+        server.exchanges.sweep(server.elapsed());
         if let Err(failure) = server.access.refresh().await {
             tracing::warn!(cause = failure.cause, "the directory could not be read");
         }

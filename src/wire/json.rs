@@ -31,6 +31,25 @@ pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json:
     Ok(read)
 }
 
+/// Reads the body of a request, and tells the path of each member that the shape does not have.
+///
+/// # Errors
+///
+/// Those of [`request`].
+#[cfg(feature = "server")]
+pub(crate) fn request_with<T: DeserializeOwned>(
+    body: &[u8],
+    mut unknown: impl FnMut(String),
+) -> Result<T, serde_json::Error> {
+    let body = mended(without_mark(body));
+    let mut reader = serde_json::Deserializer::from_slice(&body);
+    // A question mark stands for a value that may be missing.
+    let mut told = |path: serde_ignored::Path<'_>| unknown(path.to_string().replace("?.", ""));
+    let read = serde_ignored::deserialize(super::any_case::AnyCase(&mut reader), &mut told)?;
+    reader.end()?;
+    Ok(read)
+}
+
 /// What there is to say about a body that cannot be read.
 #[cfg(feature = "server")]
 pub(crate) fn said(error: &serde_json::Error, body: &[u8]) -> String {

@@ -65,6 +65,11 @@ impl From<StartJob> for NewJob {
     }
 }
 
+/// The body of a call that says nothing.
+#[cfg(feature = "server")]
+#[derive(Default, Deserialize)]
+pub(crate) struct Nothing {}
+
 /// A job by its key.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OfJob {

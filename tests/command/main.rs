@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod files;
 mod fleet;
+mod limits;
 #[cfg(unix)]
 mod operators;
 #[expect(unreachable_pub, reason = "other tests share it")]

@@ -1,6 +1,7 @@
 //! Bad requests, made by thousands: each is answered by a 4xx of the one shape, and changes nothing.
 
 use performer::server::Server;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use crate::Api;
@@ -89,6 +90,22 @@ fn mutations(body: &Value, with: &Value) -> Vec<Value> {
         }
         _ => vec![with.clone()],
     }
+}
+
+/// The body with a field that there is not, in one of its objects each.
+fn with_a_field_too_many(body: &Value) -> Vec<Value> {
+    let Value::Object(members) = body else { return Vec::new() };
+    let mut first = members.clone();
+    first.insert("tooMany".to_owned(), json!(1));
+    let mut all = vec![Value::Object(first)];
+    for (name, member) in members {
+        for changed in with_a_field_too_many(member) {
+            let mut copy = members.clone();
+            copy.insert(name.clone(), changed);
+            all.push(Value::Object(copy));
+        }
+    }
+    all
 }
 
 /// Bodies that are hard to read, or to keep as they are, in the place of one value each.
@@ -228,9 +245,48 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
                     expected = everything(&api).await;
                 }
             }
+            // What is right but for its head: another charset or encoding, a header twice.
+            for (header, value, status) in [
+                ("content-type", "application/json; charset=utf-16", 415),
+                ("content-type", "application/json;charset=\"iso-8859-1\"", 415),
+                ("content-encoding", "gzip", 415),
+                ("content-encoding", "br, identity", 415),
+                ("x-uipath-folderpath", "Shared", 400),
+                ("x-uipath-folderpath", "Other", 400),
+                ("authorization", "Bearer other", 400),
+                ("host", "other", 400),
+            ] {
+                let mut headers = HeaderMap::new();
+                let host = api.served.url.strip_prefix("http://").unwrap();
+                let token = format!("Bearer {}", api.token);
+                for (name, value) in
+                    [("authorization", token.as_str()), ("x-uipath-folderpath", "Shared"), ("host", host)]
+                {
+                    headers.append(HeaderName::from_static(name), value.parse().unwrap());
+                }
+                headers.append(HeaderName::from_static(header), value.parse().unwrap());
+                headers.entry("content-type").or_insert(HeaderValue::from_static("application/json"));
+                // reqwest keeps one value of a header that it is given alone, and all of a map.
+                let request = api.request(&method, &path).headers(headers).body(text.clone());
+                let got = api.send(request).await;
+                assert_eq!(got.status, status, "{name} with {header}: {value}: {}", got.text);
+                check(format!("{name} with {header}: {value}"), got, false).await;
+            }
+            // A field that a route of our own does not know.
+            if path.starts_with("/api/performer/") {
+                for body in with_a_field_too_many(&right) {
+                    let got = send(body.to_string().into_bytes(), "application/json").await;
+                    assert!(got.status == 400 && got.text.contains("tooMany"), "{name} {body}: {}", got.text);
+                    check(format!("{name} {body}"), got, false).await;
+                }
+            }
         }
         // Methods that there are not.
+        let reads = Server::routes().iter().any(|(_, method, other, _)| method == "GET" && *other == path);
         for other in ["PATCH", "TRACE", "OPTIONS", "PROPFIND", "HEAD"] {
+            if other == "HEAD" && reads {
+                continue;
+            }
             let got = api.call(other, &path, &Value::Null).await;
             assert_eq!(got.status, 405, "{other} {path}");
             assert!(got.headers["allow"].to_str().unwrap().contains(&method), "{other} {path}");

@@ -22,6 +22,8 @@ mod results;
 mod rights;
 mod robust;
 mod sharing;
+mod transport;
+mod wires;
 
 use std::sync::Arc;
 
