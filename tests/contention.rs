@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::clock::ManualClock;
+use performer::model::clock::{Clock, ManualClock, SystemClock};
 use performer::model::item::ReferenceFilter;
 use performer::model::key::Claim;
 use performer::orchestrator::local::Local;
@@ -377,7 +377,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces() {
     let schema = Schema::new();
     let store = store(&schema).await;
     store.create_queue(NewQueueDefinition::new("Kept")).await.unwrap();
-    let later = Timestamp::now() + Duration::from_secs(3_600);
+    let later = SystemClock::new().now() + Duration::from_secs(3_600);
     for name in [QUEUE, "Kept"] {
         let items = (0..3_000).map(|n| {
             let item = named(&n.to_string());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::ManualClock;
+use performer::model::clock::{Clock, ManualClock, SystemClock};
 use performer::orchestrator::Report;
 use performer::orchestrator::local::Local;
 use performer::{
@@ -557,7 +557,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too(
     let store = open(&path).await;
     for name in [QUEUE, "Kept"] {
         store.create_queue(NewQueueDefinition::new(name)).await.unwrap();
-        let later = jiff::Timestamp::now() + Duration::from_secs(3_600);
+        let later = SystemClock::new().now() + Duration::from_secs(3_600);
         let items = (0..3_000).map(|n| {
             let item = NewQueueItem::new(json!({ "n": n }));
             if n % 10 == 0 { item.defer_date(later) } else { item }
