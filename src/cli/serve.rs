@@ -294,14 +294,18 @@ fn write_secret<'a>(
 
 /// The address of a store, as everybody may see it.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
+    let is_shown = |pair: &&str| !pair.starts_with("password=");
+    let query = query.map_or_else(Vec::new, |query| query.split('&').filter(is_shown).collect());
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    let Some((scheme, rest)) = url.split_once("://") else { return format!("{url}{query}") };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rsplit_once('@') {
         Some((who, host)) => {
             let user = who.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}@{host}{}", &rest[end..])
+            format!("{scheme}://{user}@{host}{}{query}", &rest[end..])
         }
-        None => url.to_owned(),
+        None => format!("{url}{query}"),
     }
 }
 
@@ -414,6 +418,8 @@ mod tests {
             ("postgres://ann:s3cret@host:5432/db?schema=x", "postgres://ann@host:5432/db?schema=x"),
             ("postgres://ann:p@ss@host/db", "postgres://ann@host/db"),
             ("postgres://host/db", "postgres://host/db"),
+            ("postgres://host/db?user=ann&password=s3cret&schema=x", "postgres://host/db?user=ann&schema=x"),
+            ("postgres://host/db?password=s3cret", "postgres://host/db"),
         ] {
             assert_eq!(without_password(url), shown);
         }

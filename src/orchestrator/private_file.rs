@@ -1,11 +1,14 @@
 //! Files that are for their owner: databases, keys, secrets.
 
+#[cfg(any(unix, feature = "uipath"))]
 use std::fs;
 use std::path::Path;
 
+#[cfg(feature = "uipath")]
 use super::{ErrorKind, OrchestratorError, Result};
 
 /// The most bytes of a secret.
+#[cfg(feature = "uipath")]
 const LONGEST_SECRET: u64 = 64 * 1024;
 
 /// What others may do with a file, in words; `None` when nothing, or when nobody knows.
@@ -26,6 +29,7 @@ pub(crate) fn open_to_others(_path: &Path) -> Option<&'static str> {
 }
 
 /// Warns of a file that others may read or write. `what`: what the file is.
+#[cfg(any(feature = "sqlite", feature = "uipath"))]
 pub(crate) fn warn_if_open_to_others(path: &Path, what: &'static str) {
     if let Some(may) = open_to_others(path) {
         let path = path.display();
@@ -38,7 +42,7 @@ pub(crate) fn warn_if_open_to_others(path: &Path, what: &'static str) {
 /// # Errors
 ///
 /// Invalid, with the name of the variable, for a file that cannot be read, is empty, or is too long.
-#[cfg(any(feature = "uipath", feature = "cli"))]
+#[cfg(feature = "uipath")]
 pub(crate) fn read_secret(variable: &str, path: &str) -> Result<String> {
     let failed = |why: &str| {
         OrchestratorError::new(ErrorKind::Invalid, format!("{variable}: the file {path:?} {why}"))

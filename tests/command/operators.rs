@@ -9,6 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use performer::jiff::Timestamp;
+use performer::model::clock::ManualClock;
+use performer::orchestrator::local::Local;
+use performer::{Administration as _, NewQueueDefinition, NewQueueItem, Orchestrator as _};
+
 use super::{CLIENT, SECRET, Server, command, done, json, run, text};
 
 fn mode(path: &Path) -> u32 {
@@ -258,6 +263,44 @@ fn the_store_and_the_secret_are_taken_from_the_environment() {
     access.env("PERFORMER_STORE", "sqlite:other.db");
     assert!(done(access).contains(CLIENT));
     assert!(!folder.path().join("orchestrator.db").exists());
+}
+
+/// Items that are past their retention by the time of day. Of a clock that may be ahead nothing is believed; what is
+/// removed is told.
+#[tokio::test]
+async fn old_items_are_removed_when_the_clock_is_believed_and_that_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orchestrator.db");
+    let open = async |now: Timestamp| {
+        Local::sqlite_with_clock(&path, Arc::new(ManualClock::new(now))).await.unwrap()
+    };
+    let long_ago: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
+    let store = open(long_ago).await;
+    store.create_queue(NewQueueDefinition::new("Invoices")).await.unwrap();
+    for number in 0..3 {
+        store
+            .add_queue_item("Invoices", NewQueueItem::new(serde_json::json!({ "a": number })))
+            .await
+            .unwrap();
+    }
+    drop(store);
+    for (trusted, told, left) in [
+        (&[][..], "held back, because the clock may be ahead", 3),
+        (&["--trust-clock"], "items past their retention were removed items=3", 0),
+    ] {
+        let mut server =
+            Logging::start(folder.path(), &[&["--log", "info"], trusted].concat(), Stdio::piped());
+        let log = read_log(server.child.stderr.take().unwrap());
+        wait_for(&log, told);
+        server.signal("-TERM");
+        assert_eq!(server.ends_within(Duration::from_secs(20)), Some(0));
+        assert_eq!(
+            log.lock().unwrap().matches("held back").count(),
+            usize::from(left > 0),
+            "it is told once"
+        );
+        assert_eq!(open(long_ago).await.queue_statistics("Invoices").await.unwrap().new, left);
+    }
 }
 
 /// A certificate for localhost that ends in so many days, and its key.
