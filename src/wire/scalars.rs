@@ -23,6 +23,7 @@ impl Scalars {
     }
 
     /// The JSON text as it came.
+    #[cfg(any(test, feature = "server"))]
     pub(crate) fn as_json(&self) -> &str {
         &self.0
     }

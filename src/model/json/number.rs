@@ -23,6 +23,7 @@ pub(super) fn exact(text: &str) -> Option<Number> {
 }
 
 /// The nearest number that 64 bits hold; `None` for one that is too large.
+#[cfg(any(test, feature = "json-schema"))]
 pub(super) fn nearest(text: &str) -> Option<Number> {
     exact(text).or_else(|| float(text).map(Number::Float))
 }

@@ -11,7 +11,7 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer as _, MapAccess, Visitor,
 };
 use serde_json::value::RawValue;
-use serde_json::{Error, Map, Value};
+use serde_json::{Error, Value};
 
 use super::number::{self, Number};
 use super::{Kind, Members};
@@ -50,7 +50,7 @@ pub(crate) fn rounded(json: &str) -> Result<Value, String> {
         return Ok(serde_json::from_str(json).unwrap_or(Value::Null));
     }
     let Ok(members) = Members::read(json) else { return Ok(Value::Null) };
-    let mut object = Map::new();
+    let mut object = serde_json::Map::new();
     for (name, raw) in members.iter() {
         let value = if Kind::of(raw.get()) == Kind::Number {
             number::nearest(raw.get()).map(value_of)
@@ -242,7 +242,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde::Deserialize;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
