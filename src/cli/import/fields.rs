@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::super::time;
+use super::json::Member;
 use crate::model::item::{NewQueueItem, Priority};
 
 /// A field of an item that a column may hold.
@@ -95,23 +96,25 @@ impl Named {
     /// # Errors
     ///
     /// As [`places`](Self::places); when a field is no text and no number.
-    pub(super) fn take(&self, mut row: Map<String, Value>) -> Result<(Map<String, Value>, Fields), String> {
-        let names: Vec<String> = row.keys().cloned().collect();
+    pub(super) fn take(&self, row: Vec<Member>) -> Result<(Map<String, Value>, Fields), String> {
+        let places = self.places(row.iter().map(|member| member.name.as_str()))?;
         let mut fields = Fields::default();
-        for (field, at) in self.places(names.iter().map(String::as_str))? {
-            let name = &names[at];
-            let text = match row.get(name) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Number(number)) => number.to_string(),
-                Some(_) => return Err(format!("{name:?} is neither a text nor a number")),
-            };
-            fields.set(field, &text);
-            if !self.stays(field) {
-                row.remove(name);
+        let mut content = Map::new();
+        for (at, Member { name, value, number }) in row.into_iter().enumerate() {
+            let field = places.iter().find(|(_, place)| *place == at).map(|(field, _)| *field);
+            if let Some(field) = field {
+                match (&value, &number) {
+                    (Value::Null, _) => {}
+                    (Value::String(text), _) => fields.set(field, text),
+                    (_, Some(number)) => fields.set(field, number),
+                    _ => return Err(format!("{name:?} is neither a text nor a number")),
+                }
+            }
+            if field.is_none_or(|field| self.stays(field)) {
+                content.insert(name, value);
             }
         }
-        Ok((row, fields))
+        Ok((content, fields))
     }
 }
 
@@ -202,6 +205,11 @@ mod tests {
         value.as_object().cloned().unwrap()
     }
 
+    fn members(value: Value) -> Vec<Member> {
+        let number = |value: &Value| value.is_number().then(|| value.to_string());
+        map(value).into_iter().map(|(name, value)| Member { number: number(&value), name, value }).collect()
+    }
+
     fn named(given: &[(Field, &str)], content: &[&str]) -> Named {
         Named {
             given: given.iter().map(|(field, name)| (*field, (*name).to_owned())).collect(),
@@ -212,7 +220,7 @@ mod tests {
     #[test]
     fn the_names_of_the_api_and_of_the_upload_are_fields() {
         for (due, defer) in [("DueDate", "DeferDate"), ("Deadline", "Postpone"), ("deadline", "POSTPONE")] {
-            let row = map(
+            let row = members(
                 json!({"reference": "R-1", "Priority": "low", due: "2026-09-01", defer: "2026/08/01 12:30", "n": 1}),
             );
             let (content, fields) = Named::default().take(row).unwrap();
@@ -227,14 +235,17 @@ mod tests {
 
     #[test]
     fn what_is_named_stays_and_what_is_data_is_no_field() {
-        let row = map(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"}));
-        let (content, fields) = named(&[(Field::Reference, "id")], &["deadline"]).take(row.clone()).unwrap();
-        assert_eq!(content, row);
+        let row = members(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"}));
+        let (content, fields) = named(&[(Field::Reference, "id")], &["deadline"]).take(row).unwrap();
+        assert_eq!(content, map(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"})));
         assert_eq!(fields.reference.as_deref(), Some("7"));
-        let two = Named::default().take(map(json!({"Deadline": "2026-09-01", "DueDate": "2026-09-01"})));
+        let two = Named::default().take(members(json!({"Deadline": "2026-09-01", "DueDate": "2026-09-01"})));
         assert!(two.unwrap_err().contains("same field"));
         assert!(
-            Named::default().take(map(json!({"Reference": true}))).unwrap_err().contains("neither a text")
+            Named::default()
+                .take(members(json!({"Reference": true})))
+                .unwrap_err()
+                .contains("neither a text")
         );
     }
 

@@ -1,14 +1,27 @@
 //! Rows of JSON: an object a line, or an array of objects.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::numbers;
 use super::source::{Fault, Lines, MOST_ROW};
+use crate::model::json::mended_text;
 
 /// A row, and the line in which it begins.
-pub(super) type Row = (u64, Result<Map<String, Value>, String>);
+pub(super) type Row = (u64, Result<Vec<Member>, String>);
+
+/// A member of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) value: Value,
+    /// A number as it is written.
+    pub(super) number: Option<String>,
+}
 
 /// The next row of a file with an object a line; lines without anything in them are none.
 ///
@@ -161,21 +174,26 @@ impl<'a> Elements<'a> {
 
 /// What is wrong with an element that begins in a line of the file, in the lines of the file.
 fn told(error: &serde_json::Error, began: u64) -> String {
-    let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or_default();
+    let what = what(error);
     if error.line() == 0 {
-        return what.to_owned();
+        return what;
     }
     let line = began + (error.line() as u64).saturating_sub(1);
     format!("{what} (line {line}, column {})", error.column())
 }
 
-/// Reads an object, in which each name may be there once: of two members with one name the first would be lost.
-fn object(text: &str) -> Result<Map<String, Value>, serde_json::Error> {
-    serde_json::from_str::<Object>(text).map(|object| object.0)
+/// What is wrong, without the place.
+fn what(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-struct Object(Map<String, Value>);
+/// Reads an object, in which each name may be there once: of two members with one name the first would be lost. So would digits of a
+/// number that JSON values here cannot hold.
+fn object(text: &str) -> Result<Vec<Member>, serde_json::Error> {
+    serde_json::from_str::<Object>(&mended_text(text)).map(|object| object.0)
+}
+
+struct Object(Vec<Member>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -189,12 +207,21 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object, A::Error> {
-                let mut object = Map::new();
-                while let Some((name, value)) = members.next_entry::<String, Value>()? {
-                    if object.contains_key(&name) {
+                let mut names = HashSet::new();
+                let mut object = Vec::new();
+                while let Some((name, raw)) = members.next_entry::<String, &RawValue>()? {
+                    let wrong = |why: &dyn fmt::Display| A::Error::custom(format_args!("{name:?}: {why}"));
+                    if !names.insert(name.clone()) {
                         return Err(A::Error::custom(format_args!("the name {name:?} is there twice")));
                     }
-                    object.insert(name, value);
+                    let value: Value =
+                        serde_json::from_str(raw.get()).map_err(|error| wrong(&what(&error)))?;
+                    let number = value.is_number().then(|| raw.get().to_owned());
+                    if let Some(number) = &number {
+                        numbers::any(number)
+                            .map_err(|why| wrong(&format_args!("{why}; write it as a text")))?;
+                    }
+                    object.push(Member { name, value, number });
                 }
                 Ok(Object(object))
             }
@@ -225,7 +252,12 @@ mod tests {
     }
 
     fn row(line: u64, value: Value) -> Row {
-        (line, Ok(value.as_object().cloned().unwrap()))
+        let member = |(name, value): (&String, &Value)| Member {
+            name: name.clone(),
+            value: value.clone(),
+            number: value.is_number().then(|| value.to_string()),
+        };
+        (line, Ok(value.as_object().unwrap().iter().map(member).collect()))
     }
 
     #[test]
@@ -239,6 +271,21 @@ mod tests {
         assert!(refused[0].1.contains("\"a\" is there twice"), "{refused:?}");
         assert!(refused[1].1.contains("expected an object"), "{refused:?}");
         assert!(refused[2].1.contains("(line 3, column 4)"), "{refused:?}");
+    }
+
+    #[test]
+    fn no_digit_of_a_number_is_lost() {
+        let rows = lines(
+            "{\"a\":100000000000000000000000000001}\n{\"b\":1234567890123456.78}\n{\"c\":20.40}\n{\"d\":1e400}\n",
+        );
+        let rows = rows.unwrap();
+        for (at, part) in
+            [(0, "\"a\": \"100000000000000000000000000001\" would lose digits"), (1, "\"b\":"), (3, "\"d\":")]
+        {
+            assert!(rows[at].1.as_ref().unwrap_err().contains(part), "{rows:?}");
+        }
+        let member = &rows[2].1.as_ref().unwrap()[0];
+        assert_eq!((&member.value, member.number.as_deref()), (&json!(20.4), Some("20.40")));
     }
 
     #[test]

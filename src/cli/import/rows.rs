@@ -6,7 +6,7 @@ use super::super::output::Problem;
 use super::columns::Columns;
 use super::csv::{Dialect, Records};
 use super::fields::{Named, Priorities};
-use super::json::{self, Elements};
+use super::json::{self, Elements, Member};
 use super::source::{Fault, Lines, Source};
 use crate::model::item::NewQueueItem;
 
@@ -108,7 +108,7 @@ impl Rows<'_> {
     }
 }
 
-fn of_json(named: &Named, row: serde_json::Map<String, serde_json::Value>) -> Result<NewQueueItem, String> {
+fn of_json(named: &Named, row: Vec<Member>) -> Result<NewQueueItem, String> {
     let (content, fields) = named.take(row)?;
     if named.needs_reference() && !fields.has_reference() {
         return Err("the row has no reference".to_owned());
