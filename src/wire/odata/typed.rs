@@ -42,34 +42,28 @@ impl Set {
         expression.rewritten(&mut |one| match one {
             Expression::Compare(operand, comparison, literal) => {
                 let kind = self.kind(&operand.path)?;
-                match (kind, comparison) {
-                    (_, Comparison::Equal | Comparison::NotEqual) => {
-                        let literal = value_of(&operand, kind, literal)?;
-                        Ok(Expression::Compare(operand, comparison, literal))
-                    }
-                    // Before and behind a value by its number, not by its name.
-                    (Choice(names), _) => {
-                        let wanted = match value_of(&operand, kind, literal)? {
-                            Literal::Text(name) => place(names, &name),
-                            _ => None,
-                        };
-                        let is_among = |at: &usize| {
-                            wanted.is_some_and(|wanted| match comparison {
-                                Comparison::Less => *at < wanted,
-                                Comparison::LessOrEqual => *at <= wanted,
-                                Comparison::Greater => *at > wanted,
-                                _ => *at >= wanted,
-                            })
-                        };
-                        let among = (0..names.len()).filter(is_among);
-                        let among = among.map(|at| Literal::Text(names[at].to_owned())).collect();
-                        Ok(Expression::In(operand, among))
-                    }
-                    _ => {
-                        let literal = value_of(&operand, kind, literal)?;
-                        Ok(Expression::Compare(operand, comparison, literal))
-                    }
-                }
+                let literal = value_of(&operand, kind, literal)?;
+                // Before and behind a value of an enumeration by its number, not by its name.
+                let (Choice(names), false) =
+                    (kind, matches!(comparison, Comparison::Equal | Comparison::NotEqual))
+                else {
+                    return Ok(Expression::Compare(operand, comparison, literal));
+                };
+                let wanted = match literal {
+                    Literal::Text(name) => place(names, &name),
+                    _ => None,
+                };
+                let is_among = |at: &usize| {
+                    wanted.is_some_and(|wanted| match comparison {
+                        Comparison::Less => *at < wanted,
+                        Comparison::LessOrEqual => *at <= wanted,
+                        Comparison::Greater => *at > wanted,
+                        _ => *at >= wanted,
+                    })
+                };
+                let among = (0..names.len()).filter(is_among);
+                let among = among.map(|at| Literal::Text(names[at].to_owned())).collect();
+                Ok(Expression::In(operand, among))
             }
             Expression::In(operand, literals) => {
                 let kind = self.kind(&operand.path)?;
