@@ -278,7 +278,7 @@ async fn what_is_written_comes_back_digit_by_digit(f: Fixture) {
     let added = f.add(NewQueueItem::from_json(JSON)).await;
     assert_eq!(added.specific_content.as_json(), JSON);
     assert_eq!(f.item(added.id).await, added);
-    assert_eq!(f.list(ItemFilter::default()).await, [added.clone()]);
+    assert_eq!(f.list(ItemFilter::default()).await, std::slice::from_ref(&added));
     let claimed = f.take(job).await;
     assert_eq!(claimed.item.specific_content.as_json(), JSON);
     let lossy = claimed.item.specific_content.parse::<serde_json::Value>().unwrap_err();

@@ -275,13 +275,13 @@ mod tests {
         let refused = OrchestratorError::new(ErrorKind::Other, "PostgreSQL refused a statement on db");
         let error = refused.because(Outer(std::io::Error::other("ERROR: no such column")));
         assert_eq!(
-            error.with_causes().to_string(),
+            format!("{}", error.with_causes()),
             "PostgreSQL refused a statement on db: db error: ERROR: no such column"
         );
         let message = "cannot open \"a.db\": no such device";
         let error = OrchestratorError::new(ErrorKind::Other, message)
             .because(std::io::Error::other("no such device"));
-        assert_eq!(error.with_causes().to_string(), message);
+        assert_eq!(format!("{}", error.with_causes()), message);
     }
 
     #[test]

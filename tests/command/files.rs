@@ -61,7 +61,9 @@ impl Files {
     }
 
     fn sql(&self, statement: &str) {
-        rusqlite::Connection::open(self.path().join("queues.db")).unwrap().execute_batch(statement).unwrap();
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let file = rusqlite::Connection::open_with_flags(self.path().join("queues.db"), flags).unwrap();
+        file.execute_batch(statement).unwrap();
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use performer::jiff::Timestamp;
 use performer::model::clock::ManualClock;
@@ -15,6 +15,12 @@ use performer::orchestrator::local::Local;
 use performer::{Administration as _, NewQueueDefinition, NewQueueItem, Orchestrator as _};
 
 use super::{CLIENT, SECRET, Server, command, done, json, run, text};
+
+/// The monotone time: these tests look at other processes, in real time.
+#[expect(clippy::disallowed_methods, reason = "what another process does takes real time")]
+fn elapsed() -> std::time::Instant {
+    std::time::Instant::now()
+}
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -63,8 +69,8 @@ impl Logging {
 
     /// Whether it ends within a time, and how.
     fn ends_within(&mut self, limit: Duration) -> Option<i32> {
-        let until = Instant::now() + limit;
-        while Instant::now() < until {
+        let until = elapsed() + limit;
+        while elapsed() < until {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
@@ -107,9 +113,9 @@ fn read_log(pipe: impl std::io::Read + Send + 'static) -> Arc<Mutex<String>> {
 }
 
 fn wait_for(log: &Mutex<String>, part: &str) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = elapsed() + Duration::from_secs(20);
     while !log.lock().unwrap().contains(part) {
-        assert!(Instant::now() < until, "{part} is not in the log:\n{}", log.lock().unwrap());
+        assert!(elapsed() < until, "{part} is not in the log:\n{}", log.lock().unwrap());
         std::thread::yield_now();
     }
 }
@@ -169,9 +175,9 @@ fn a_server_outlives_whoever_reads_its_greeting() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     let server = Logging { child, url: format!("http://{address}"), address };
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = elapsed() + Duration::from_secs(20);
     while TcpStream::connect(&server.address).is_err() {
-        assert!(Instant::now() < until, "it does not listen at {}", server.url);
+        assert!(elapsed() < until, "it does not listen at {}", server.url);
     }
     server.ask(2);
 }
@@ -304,6 +310,7 @@ async fn old_items_are_removed_when_the_clock_is_believed_and_that_is_told() {
 }
 
 /// A certificate for localhost that ends in so many days, and its key.
+#[expect(clippy::disallowed_methods, reason = "the server reads the time of day to judge it")]
 fn certificate(folder: &Path, days: i64) {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let now = std::time::SystemTime::now();
@@ -396,7 +403,7 @@ fn a_second_signal_ends_the_wait_for_requests() {
     let mut other = server.stream();
     other.write_all(b"GET /nothing HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
     other.read_to_end(&mut Vec::new()).unwrap();
-    let began = Instant::now();
+    let began = elapsed();
     server.signal("-TERM");
     wait_for(&log, "a second signal");
     assert_eq!(server.ends_within(Duration::from_millis(300)), None, "it waits for the request");

@@ -202,7 +202,8 @@ mod tests {
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap()
+        let Value::Object(map) = value else { panic!("{value} is no object") };
+        map
     }
 
     fn members(value: Value) -> Vec<Member> {

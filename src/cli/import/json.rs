@@ -251,7 +251,7 @@ mod tests {
         std::iter::from_fn(|| elements.next().transpose()).collect()
     }
 
-    fn row(line: u64, value: Value) -> Row {
+    fn row(line: u64, value: &Value) -> Row {
         let member = |(name, value): (&String, &Value)| Member {
             name: name.clone(),
             value: value.clone(),
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_line_is_a_row() {
         let rows = lines("\u{feff}{\"a\":1}\r\n\r\n  \r\n{\"a\":\"\\n\"}\r\n{}").unwrap();
-        assert_eq!(rows, [row(1, json!({"a": 1})), row(4, json!({"a": "\n"})), row(5, json!({}))]);
+        assert_eq!(rows, [row(1, &json!({"a": 1})), row(4, &json!({"a": "\n"})), row(5, &json!({}))]);
         let rows = lines("{\"a\":1,\"a\":2}\n[1]\n{\"a\"\n7\n{}\n").unwrap();
         let refused: Vec<(u64, &str)> =
             rows.iter().filter_map(|(line, row)| Some((*line, row.as_ref().err()?.as_str()))).collect();
@@ -291,13 +291,13 @@ mod tests {
     #[test]
     fn an_array_is_read_element_by_element() {
         let text = "\u{feff} [ {\"a\": \"],\\\"[\", \"b\": 1},\r\n {\r\n\"a\": 2 },{}\n] \n";
-        let expected = [row(1, json!({"a": "],\"[", "b": 1})), row(2, json!({"a": 2})), row(3, json!({}))];
+        let expected = [row(1, &json!({"a": "],\"[", "b": 1})), row(2, &json!({"a": 2})), row(3, &json!({}))];
         assert_eq!(elements(text), Ok(expected.to_vec()));
         assert_eq!(elements("[]"), Ok(vec![]));
         assert_eq!(elements("[\n]"), Ok(vec![]));
         let rows = elements("[{},\n[1, {\"a\": 2}],\n{\"a\":{\"b\":[1]}}]").unwrap();
         assert!(rows[1].0 == 2 && rows[1].1.as_ref().unwrap_err().contains("expected an object"), "{rows:?}");
-        assert_eq!(rows[2], row(3, json!({"a": {"b": [1]}})));
+        assert_eq!(rows[2], row(3, &json!({"a": {"b": [1]}})));
     }
 
     #[test]
