@@ -155,10 +155,6 @@ pub(crate) enum JobOwner {
     /// A user of a server.
     User(i64),
     /// A program that was too old to say. Its folder is all that is known: whoever works there may use it.
-    #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres", feature = "uipath")),
-        expect(dead_code, reason = "it is read from a store or from the wire")
-    )]
     Unknown,
 }
 

@@ -88,10 +88,6 @@ impl OrchestratorError {
         self
     }
 
-    #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres", feature = "uipath")),
-        expect(dead_code, reason = "only back ends with a driver have sources")
-    )]
     pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(std::sync::Arc::new(source));
         self

@@ -8,7 +8,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use super::super::{ErrorKind, OrchestratorError};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use super::super::ErrorKind;
+use super::super::OrchestratorError;
 use crate::model::key::ItemId;
 
 /// The most items that are remembered as reported; after that nothing more is logged.
@@ -26,6 +28,7 @@ impl fmt::Display for UnreadableRow {
 
 impl Error for UnreadableRow {}
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl UnreadableRow {
     /// An error for a caller. `store` names the file or database.
     pub(super) fn error(
