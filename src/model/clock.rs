@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::stored_time::stored;
+
 /// Tells the time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day, in whole microseconds. Never earlier than an earlier answer of the same clock.
@@ -113,7 +115,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     fn now(&self) -> Timestamp {
         let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        whole_microseconds(time.tell(Timestamp::now(), self.elapsed()))
+        stored(time.tell(Timestamp::now(), self.elapsed()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
@@ -129,7 +131,7 @@ pub struct ManualClock(Mutex<(Timestamp, Duration)>);
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(Mutex::new((whole_microseconds(now), Duration::ZERO)))
+        Self(Mutex::new((stored(now), Duration::ZERO)))
     }
 
     /// Lets time pass.
@@ -141,7 +143,7 @@ impl ManualClock {
 
     /// Sets the time of day, as an administrator would: no time passes.
     pub fn set(&self, now: Timestamp) {
-        self.state().0 = whole_microseconds(now);
+        self.state().0 = stored(now);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, (Timestamp, Duration)> {
@@ -157,11 +159,6 @@ impl Clock for ManualClock {
     fn elapsed(&self) -> Duration {
         self.state().1
     }
-}
-
-/// Stores keep microseconds: what is read back equals what was answered.
-pub(crate) fn whole_microseconds(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
 #[cfg(test)]

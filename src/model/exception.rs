@@ -6,7 +6,7 @@ use super::code::ErrorCode;
 use super::content::units_over;
 use super::enumeration::enumeration;
 use super::refusal::Refusal;
-use super::stored_time::StoredTime;
+use super::stored_time::stored;
 
 /// The longest reason and the longest details, in UTF-16 code units (contract section 3).
 pub const EXCEPTION_TEXT_LIMIT: usize = 102_400;
@@ -67,7 +67,7 @@ impl ProcessingException {
     /// The record as it is stored: its texts within the limit, its time one that every store can keep.
     #[must_use]
     pub(crate) fn within_limits(mut self) -> Self {
-        self.creation_time = StoredTime::from(self.creation_time).timestamp();
+        self.creation_time = stored(self.creation_time);
         self.reason = bounded(self.reason, EXCEPTION_TEXT_LIMIT);
         self.details = self.details.map(|text| bounded(text, EXCEPTION_TEXT_LIMIT));
         self.associated_image_file_path =

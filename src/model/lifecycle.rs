@@ -75,7 +75,7 @@ use super::refusal::Refusal;
 use super::result::Outcome;
 use super::selection::is_eligible;
 use super::status::{ReviewStatus, Status};
-use super::stored_time::{self, StoredTime};
+use super::stored_time::{self, StoredTime, stored};
 
 /// The part of an item that the rules look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -329,11 +329,6 @@ fn no_report(status: Status) -> (ErrorCode, String) {
             format!("the item is {status} already"),
         ),
     }
-}
-
-/// A date of a caller's, as it is kept.
-fn stored(at: Timestamp) -> Timestamp {
-    StoredTime::from(at).timestamp()
 }
 
 struct Step<'a> {

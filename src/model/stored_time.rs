@@ -56,6 +56,11 @@ impl From<StoredTime> for Timestamp {
     }
 }
 
+/// A time as a store keeps it.
+pub fn stored(at: Timestamp) -> Timestamp {
+    StoredTime::from(at).timestamp()
+}
+
 /// The time so long after `at`, as a store keeps it; [`StoredTime::LAST`] where the calendar ends before.
 pub fn after(at: Timestamp, delay: Duration) -> Timestamp {
     at.checked_add(delay).map_or(StoredTime::LAST, StoredTime::from).timestamp()

@@ -8,12 +8,12 @@ use super::named::Named;
 use super::queue::{RetentionAction, RetentionType};
 use super::transaction::{TransactionResultDto, known};
 use crate::model::Refusal;
-use crate::model::clock::whole_microseconds;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::{ExceptionType, ProcessingException, validate_exception_text};
 use crate::model::key::ItemId;
 use crate::model::result::StatedResult;
 use crate::model::review::ItemVersion;
+use crate::model::stored_time::stored;
 
 mod queue;
 
@@ -193,8 +193,8 @@ impl TransactionResultDto {
             exception => StatedResult {
                 is_successful: self.is_successful,
                 exception: exception.as_ref().map(|dto| exception_of(dto, now)).transpose()?,
-                defer_date: self.defer_date.map(|at| whole_microseconds(at.0)),
-                due_date: self.due_date.map(|at| whole_microseconds(at.0)),
+                defer_date: self.defer_date.map(|at| stored(at.0)),
+                due_date: self.due_date.map(|at| stored(at.0)),
             },
         };
         Ok(Reported { stated, output, analytics })
@@ -207,7 +207,7 @@ fn exception_of(dto: &ProcessingExceptionDto, now: jiff::Timestamp) -> Result<Pr
         kind.map_or(Ok(ExceptionType::ApplicationException), |kind| known("ProcessingException.Type", kind))?;
     let texts = [&dto.reason, &dto.details, &dto.associated_image_file_path];
     texts.into_iter().flatten().try_for_each(|text| validate_exception_text(text))?;
-    let at = dto.creation_time.map_or(now, |at| whole_microseconds(at.0));
+    let at = dto.creation_time.map_or(now, |at| stored(at.0));
     Ok(ProcessingException::new(kind, dto.reason.clone().unwrap_or_default(), at)
         .details(dto.details.clone())
         .image(dto.associated_image_file_path.clone()))

@@ -6,9 +6,9 @@ use serde_json::{Value as Json, json};
 use super::expression::{Expression, Letters, Literal, Operand, no_such_value};
 use super::{OrderBy, unknown_property};
 use crate::model::Refusal;
-use crate::model::clock::whole_microseconds;
 use crate::model::key::ItemKey;
 use crate::model::query::{Comparison, Condition, Field, Kind, Order, Value};
+use crate::model::stored_time::stored;
 
 /// What items refer to by number, and what it is called: for conditions on those names.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ fn between(field: Field, comparison: Comparison, number: f64) -> Condition {
 
 /// A time compared with one that may be finer than those that are kept.
 fn at_time(field: Field, comparison: Comparison, at: Timestamp) -> Condition {
-    let below = whole_microseconds(at);
+    let below = stored(at);
     if below == at {
         return Condition::Compare(field, comparison, Value::Time(at));
     }

@@ -10,7 +10,6 @@ use super::super::rows::{List, Rows};
 use super::super::store::{Answer, Query, WhichQueue, Within};
 use super::super::sweep::LiveJobs;
 use super::directory;
-use crate::model::clock::whole_microseconds;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
 use crate::model::job::{Job, validate_limit};
@@ -19,6 +18,7 @@ use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
 use crate::model::robot::{MAX_ROBOTS_LISTED, Robot};
 use crate::model::status::Status;
+use crate::model::stored_time::stored;
 
 pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Result<Answer> {
     let here = within.folder;
@@ -191,8 +191,8 @@ fn list<R: Rows>(
     count: bool,
 ) -> Result<(Vec<QueueItem>, Option<u64>)> {
     page.validate()?;
-    filter.created_from = filter.created_from.map(whole_microseconds);
-    filter.created_before = filter.created_before.map(whole_microseconds);
+    filter.created_from = filter.created_from.map(stored);
+    filter.created_before = filter.created_before.map(stored);
     let mut queues: Vec<QueueId> = match filter.queue.as_deref() {
         None => queues_in(rows, folders)?.into_iter().map(|queue| queue.id).collect(),
         Some(name) => {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use tokio_postgres::types::ToSql;
 
 use super::columns::{date, text, uuid};
-use crate::model::clock::whole_microseconds;
 use crate::model::query::{Case, Comparison, Condition, Field, Kind, Order, TextMatch, Value};
+use crate::model::stored_time::stored;
 
 /// A value that a statement is made with.
 pub(super) type Bound = Box<dyn ToSql + Sync>;
@@ -124,7 +124,7 @@ fn compare(
         }
         (Kind::Number, Value::Number(number)) => bind(*number, "bigint", values),
         (Kind::Text, Value::Text(wanted)) => bind(text(wanted).into_owned(), "text", values),
-        (Kind::Time, Value::Time(at)) => bind(date(whole_microseconds(*at)), "timestamptz", values),
+        (Kind::Time, Value::Time(at)) => bind(date(stored(*at)), "timestamptz", values),
         (Kind::Key, Value::Key(key)) => bind(uuid(key.to_bytes()), "uuid", values),
         // PostgreSQL refuses to compare what is of two kinds; in the model it differs, and has no order.
         _ => return (comparison == Comparison::NotEqual).to_string(),
