@@ -22,6 +22,7 @@
 //! | `leased.rs` | for performers over HTTP: jobs, leases, claims, many at once |
 //! | `strict.rs`, `weather.rs`, `limits.rs` | switches for those who test clients: strict bodies, faults, rate limits |
 //! | `keeper.rs` | who may do what, as an operator sets it |
+//! | `config.rs` | how a server behaves |
 //! | `metrics.rs`, `upkeep.rs`, `background.rs` | what is counted; what is done by itself; how that is supervised |
 //! | `fuzzing.rs` | the door without a connection, for the fuzz targets |
 //!
@@ -33,6 +34,7 @@ mod background;
 mod body;
 mod call;
 mod certificate;
+mod config;
 mod connection;
 mod cors;
 mod door;
@@ -81,6 +83,7 @@ use uuid::Uuid;
 
 use self::access::{Access, new_user};
 use self::background::Tasks;
+use self::config::{Config, MOST_LISTS};
 use self::exchanges::Exchanges;
 use self::failure::Failure;
 use self::leased::JobOwners;
@@ -108,111 +111,6 @@ pub use weather::Fault;
 
 /// How many tokens are given out at a time.
 const MOST_LOGINS: usize = 256;
-/// The most bytes of all bodies and answers, unless another number is given.
-const MEMORY: usize = 512 * 1024 * 1024;
-/// So many of the largest bodies have to fit into it: a caller has at most half.
-const BODIES_IN_MEMORY: usize = 4;
-
-/// The most connections and requests that a server can be set to.
-const MOST_CONNECTIONS: usize = 1_000_000;
-const MOST_REQUESTS: usize = 1_000_000;
-/// The largest body that a server can be set to take, in bytes.
-const LARGEST_BODY: usize = 512 * 1024 * 1024;
-/// The longest time that a request can be given.
-const LONGEST_REQUEST: Duration = Duration::from_secs(3_600);
-/// The most lists of items a minute that a rate limit can be set to.
-const MOST_LISTS: usize = 1_000_000;
-
-/// How a server behaves.
-#[derive(Clone, Debug)]
-struct Config {
-    strict: bool,
-    behind_proxy: bool,
-    trusted_proxies: Vec<TrustedProxy>,
-    tls: Option<(PathBuf, PathBuf)>,
-    most_connections: usize,
-    most_requests: usize,
-    largest_body: usize,
-    largest_bulk: usize,
-    request_limit: Duration,
-    list_limit: Duration,
-    /// In bytes; `None` for what suits the largest body.
-    memory: Option<usize>,
-    patience: Patience,
-    origins: Vec<Origin>,
-    upkeep: bool,
-}
-
-impl Config {
-    /// Checks the numbers.
-    fn validate(&self) -> Result<()> {
-        let within = |what: &str, value: usize, most: usize| {
-            if (1..=most).contains(&value) {
-                return Ok(());
-            }
-            let message = format!("{what} are {value}; it should be between 1 and {most}");
-            Err(OrchestratorError::new(ErrorKind::Invalid, message))
-        };
-        within("the most connections", self.most_connections, MOST_CONNECTIONS)?;
-        within("the most requests", self.most_requests, MOST_REQUESTS)?;
-        within("the bytes of the largest body", self.largest_bulk, LARGEST_BODY)?;
-        if self.request_limit.is_zero() || self.request_limit > LONGEST_REQUEST {
-            let message = format!(
-                "a request may take {:?}; it should be more than nothing and at most {LONGEST_REQUEST:?}",
-                self.request_limit
-            );
-            return Err(OrchestratorError::new(ErrorKind::Invalid, message));
-        }
-        Ok(())
-    }
-
-    fn is_strict(&self) -> bool {
-        self.strict
-    }
-
-    /// The most bytes of all bodies and answers.
-    fn memory(&self) -> Result<usize> {
-        let least = self.largest_bulk.saturating_mul(BODIES_IN_MEMORY);
-        let memory = self.memory.unwrap_or(MEMORY.max(least));
-        if memory >= least {
-            return Ok(memory);
-        }
-        Err(OrchestratorError::new(
-            ErrorKind::Invalid,
-            format!(
-                "{memory} bytes of memory for bodies and answers are too few: with bodies of {} bytes it takes {least}",
-                self.largest_bulk
-            ),
-        ))
-    }
-
-    /// How long a list may take, the wait for its turn included.
-    fn query_limit(&self) -> Duration {
-        self.request_limit
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            strict: false,
-            behind_proxy: false,
-            trusted_proxies: Vec::new(),
-            tls: None,
-            most_connections: 10_000,
-            most_requests: 2_000,
-            largest_body: 4 * 1024 * 1024,
-            largest_bulk: 64 * 1024 * 1024,
-            request_limit: Duration::from_secs(30),
-            list_limit: Duration::from_secs(10),
-            memory: None,
-            patience: Patience::default(),
-            origins: Vec::new(),
-            upkeep: true,
-        }
-    }
-}
-
 /// An Orchestrator in a box, over a store.
 ///
 /// ```no_run

@@ -17,6 +17,8 @@
 //! | `simulated.rs` | stores for simulations |
 //! | `sweep.rs` | which jobs seem to be gone |
 //! | `tokens.rs` | tokens, one row each |
+//! | `unreadable.rs` | rows that do not hold what the schema says |
+//! | `upkeep.rs` | what a writer asks of its store besides commits |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,9 +67,11 @@ mod simulated;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub(crate) mod store;
+pub(crate) use store::expect_answer;
 mod sweep;
 mod tokens;
 mod unreadable;
+mod upkeep;
 
 /// When to look again for a queue that was not found.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -282,19 +286,6 @@ impl Local {
         self.batch.read(self.within, query, self.list_limit).await
     }
 }
-
-/// The one kind of answer an operation has; any other is a mistake in this crate. A `Result`: it does not leave the function
-/// in which it stands, or a loop over folders would end at the first where something is not there.
-macro_rules! expect_answer {
-    ($answer:expr, $variant:ident) => {
-        match $answer {
-            Ok($crate::orchestrator::local::store::Answer::$variant(value)) => Ok(value),
-            Ok(other) => unreachable!("{} was expected, not {other:?}", stringify!($variant)),
-            Err(error) => Err::<_, $crate::orchestrator::OrchestratorError>(error),
-        }
-    };
-}
-pub(crate) use expect_answer;
 
 fn named(name: &str) -> WhichQueue {
     WhichQueue::Named(name.to_owned())
