@@ -133,6 +133,28 @@ async fn many_items_are_deleted_in_pieces(f: Fixture) {
     assert_eq!((statistics.new, statistics.deleted), (0, 1_200));
 }
 
+/// While a deleted queue is removed in pieces, its items are there and wait nowhere.
+async fn what_is_left_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let o = &f.orchestrator;
+    o.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    let first = f.add_named("first").await;
+    let items = (0..3_000).map(|n| named(&n.to_string())).collect();
+    o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let last = f.add_named("last").await;
+    o.delete_queue(QUEUE).await.unwrap();
+    o.sweep().await.unwrap();
+    for id in [first.id, last.id] {
+        assert!(o.get_queue_item(id).await.unwrap_err().is_not_found());
+        let edited =
+            o.edit_queue_item(id, ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() }).await;
+        assert!(edited.unwrap_err().is_not_found());
+        let deleted = o.delete_queue_items(vec![ItemVersion { id, row_version: 1 }]).await.unwrap();
+        assert_eq!(deleted.0.len(), 1, "{deleted:?}");
+        o.add_queue_item("Other", named("other")).await.expect("nothing else is disturbed");
+    }
+}
+
 // T1, T2: add
 
 async fn t1_an_item_is_kept_as_it_was_added(f: Fixture) {
@@ -1881,6 +1903,7 @@ macro_rules! every_backend {
 every_backend!(
     queues_are_made_changed_and_deleted,
     nothing_of_a_deleted_queue_is_handed_out_or_found,
+    what_is_left_of_a_deleted_queue_cannot_be_changed,
     a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps,
     many_items_are_deleted_in_pieces,
     t1_an_item_is_kept_as_it_was_added,

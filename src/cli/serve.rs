@@ -155,6 +155,11 @@ impl Serve {
             builder = builder.tls(certificates, key);
         }
         if let Some((id, secret)) = first_from_environment()? {
+            if self.first_secret_file.is_some() {
+                return Err(Problem::usage(
+                    "--first-secret-file is for a secret that is made here, and PERFORMER_CLIENT_SECRET gives one",
+                ));
+            }
             builder = builder.first_client(id, secret);
         }
         // Before anything is made, for the same reason.
@@ -162,7 +167,11 @@ impl Serve {
             Some(path) if builder.is_first_start().await? => Some((path.as_path(), new_private_file(path)?)),
             _ => None,
         };
-        let server = builder.open().await?;
+        let opened = builder.open().await;
+        if let (Err(_), Some((path, _))) = (&opened, &secret_file) {
+            let _ = std::fs::remove_file(path); // it is empty, and the next start makes it
+        }
+        let server = opened?;
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
         let written =

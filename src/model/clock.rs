@@ -86,7 +86,8 @@ impl SteadyTime {
     }
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
+/// The time so long after another; the last there is where the calendar ends before.
+pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::clock::later;
+
 /// How long a process must have run before its time of day is believed, when it is little ahead of the kept time.
 pub const BELIEVED_AFTER: Duration = Duration::from_secs(10 * 60);
 
@@ -47,13 +49,15 @@ pub struct ClockGuard {
     /// The operator says that the time of day is right.
     is_trusted: bool,
     is_told: bool,
+    /// The clock that decides was not read yet: of a database it is another one than the clock the guard began with.
+    is_fresh: bool,
 }
 
 impl ClockGuard {
     /// A guard that begins to observe. `elapsed` is the time of the monotone clock.
     pub fn new(now: Timestamp, elapsed: Duration) -> Self {
         let seen = (now, elapsed);
-        Self { seen, agree_since: seen, believed: None, is_trusted: false, is_told: false }
+        Self { seen, agree_since: seen, believed: None, is_trusted: false, is_told: false, is_fresh: true }
     }
 
     /// The operator says that the time of day is right: it is believed until it moves away from the monotone clock.
@@ -63,6 +67,10 @@ impl ClockGuard {
 
     /// Looks at the clocks. The more often this is called the sooner a jump is seen.
     pub fn observe(&mut self, now: Timestamp, elapsed: Duration) {
+        if std::mem::take(&mut self.is_fresh) {
+            (self.seen, self.agree_since) = ((now, elapsed), (now, elapsed));
+            return;
+        }
         let (seen, at) = self.seen;
         let passed = elapsed.saturating_sub(at);
         let moved = now.duration_since(later(seen, passed)).unsigned_abs();
@@ -125,10 +133,6 @@ impl Judgement {
     pub fn believed_for(&self, since: Timestamp) -> Option<Timestamp> {
         if since >= self.agree_since { Some(self.now) } else { self.believed }
     }
-}
-
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -28,6 +28,18 @@ pub(crate) fn open_to_others(_path: &Path) -> Option<&'static str> {
     None
 }
 
+/// Whether the group of a file, or others, may read or write it.
+#[cfg(all(unix, feature = "postgres"))]
+pub(crate) fn is_open_to_group_or_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o066 != 0)
+}
+
+#[cfg(all(not(unix), feature = "postgres"))]
+pub(crate) fn is_open_to_group_or_others(_path: &Path) -> bool {
+    false
+}
+
 /// Warns of a file that others may read or write. `what`: what the file is.
 #[cfg(any(feature = "sqlite", feature = "uipath"))]
 pub(crate) fn warn_if_open_to_others(path: &Path, what: &'static str) {

@@ -211,6 +211,7 @@ async fn routed(
     let is_light = UNCOUNTED.contains(&route.name);
     let mut held = memory_for(server, owner, is_light, &head)?;
     let largest = match (&caller, route.name) {
+        _ if is_light => LITTLE,
         (None, _) => LARGEST_LOGIN,
         (Some(_), "BulkAddQueueItems" | "Exchange") => server.config.largest_bulk,
         _ => server.config.largest_body,
@@ -267,7 +268,7 @@ async fn routed(
 fn memory_for(server: &Arc<Inner>, owner: Owner, is_light: bool, head: &Parts) -> Result<Held, Failure> {
     let mut held = server.room.account(owner);
     if is_light {
-        return Ok(held);
+        return Ok(held.beyond_the_share());
     }
     if held.grow(CALL + head::size(head)) { Ok(held) } else { Err(Failure::unavailable()) }
 }

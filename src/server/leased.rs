@@ -142,7 +142,8 @@ pub(super) async fn exchange(call: &Call) -> Reply {
     }
     let (id, heard) = (body.id, body.heard.clone());
     let items = body.take.as_ref().map_or(0, |take| take.count.min(MOST_AT_ONCE));
-    let expected = (items * EXPECTED_CONTENT).min(LARGEST_CONTENT);
+    let most = LARGEST_CONTENT.min(call.server.room.largest_expected());
+    let expected = items.saturating_mul(EXPECTED_CONTENT).min(most);
     once(call, id, &heard, expected, async move { exchanged(&store, folder, run, now, body, &others).await })
         .await
 }

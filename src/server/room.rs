@@ -57,7 +57,12 @@ impl Room {
 
     /// Nothing yet, on somebody's account.
     pub(super) fn account(self: &Arc<Self>, owner: Owner) -> Held {
-        Held { room: self.clone(), owner, bytes: 0 }
+        Held { room: self.clone(), owner, bytes: 0, is_refused: true }
+    }
+
+    /// The most bytes that are expected of one answer, so that a caller alone can always have it.
+    pub(super) fn largest_expected(&self) -> usize {
+        self.most / PART
     }
 
     /// So many bytes, or `None` when they are more than the owner's share.
@@ -119,9 +124,17 @@ pub(super) struct Held {
     room: Arc<Room>,
     owner: Owner,
     bytes: usize,
+    /// What is more than the owner's share is refused.
+    is_refused: bool,
 }
 
 impl Held {
+    /// Counts what it holds, and refuses nothing: for calls that are light, and on which others depend.
+    pub(super) fn beyond_the_share(mut self) -> Self {
+        self.is_refused = false;
+        self
+    }
+
     /// Holds so many bytes more. `false`: they are more than the owner's share, and nothing changed.
     #[must_use]
     pub(super) fn grow(&mut self, more: usize) -> bool {
@@ -129,7 +142,7 @@ impl Held {
             return true;
         }
         let mut used = self.room.used();
-        let has = self.room.has(&used, self.owner, more);
+        let has = !self.is_refused || self.room.has(&used, self.owner, more);
         if has {
             self.room.add(&mut used, self.owner, more);
             self.bytes += more;
@@ -139,7 +152,7 @@ impl Held {
 
     /// Whether the owner may hold so many bytes more at present.
     pub(super) fn could_grow(&self, more: usize) -> bool {
-        self.room.has(&self.room.used(), self.owner, more)
+        !self.is_refused || self.room.has(&self.room.used(), self.owner, more)
     }
 
     /// Holds exactly so many bytes, whatever the share: for what exists already and must not be thrown away.
@@ -194,6 +207,27 @@ mod tests {
     fn room(most: usize) -> (Arc<Room>, Gauge) {
         let gauge = Gauge::default();
         (Room::new(most, gauge.clone()), gauge)
+    }
+
+    #[test]
+    fn what_is_light_is_counted_and_never_refused() {
+        let (room, gauge) = room(8 * MIB);
+        let owner = Owner::User(1);
+        let _all = room.take(owner, 4 * MIB).unwrap();
+        assert!(room.take(owner, 2 * MIB).is_none());
+        let mut light = room.account(owner).beyond_the_share();
+        assert!(light.could_grow(1_000) && light.grow(1_000));
+        assert_eq!(gauge.get(), 4 * 1024 * 1024 + 1_000);
+        drop(light);
+        assert_eq!(gauge.get(), 4 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_caller_alone_can_have_the_largest_answer_that_is_expected() {
+        for most in [4 * MIB, 16 * MIB, 512 * MIB] {
+            let (room, _) = room(most);
+            assert!(room.take(Owner::User(1), room.largest_expected()).is_some(), "{most}");
+        }
     }
 
     #[test]

@@ -398,7 +398,14 @@ fn an_import_that_broke_off_goes_on() {
         files.sql("UPDATE item SET parent_operation_id = NULL WHERE reference IN ('R-3', 'R-4')");
 
         let tried = import(&["--resume", "--dry-run"]);
-        assert!(text(&tried.stdout).starts_with("1500 items could be added"), "{}", text(&tried.stdout));
+        let counted = "1500 items could be added";
+        assert!(text(&tried.stdout).starts_with(counted), "{}", text(&tried.stdout));
+        assert!(text(&tried.stdout).contains("2000 rows were done before"), "{}", text(&tried.stdout));
+        assert_eq!(tried.status.code(), Some(0), "{}", text(&tried.stderr));
+        // It added rows in calls, so it is not known to have added all or nothing.
+        let at_once = import(&["--resume", "--all-or-nothing"]);
+        assert_eq!(at_once.status.code(), Some(1), "{}", text(&at_once.stdout));
+        assert_eq!(list().len(), 2_000);
         let resumed = import(&["--resume", "--json"]);
         assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
         let counted: Value = serde_json::from_str(&text(&resumed.stdout)).unwrap();
@@ -428,8 +435,13 @@ fn an_import_of_which_nothing_is_there_begins() {
     // Without it the same file is another import, and adds everything.
     assert_eq!(files.import("rows.csv", "n\n1\n", &[]).status.code(), Some(0));
     assert_eq!(files.items().len(), 2);
-    assert_eq!(files.import("rows.csv", "n\n1\n", &["--resume", "--all-or-nothing"]).status.code(), Some(0));
-    assert_eq!(files.items().len(), 2);
+    // What all rows at once have added is known as a whole.
+    assert_eq!(files.import("all.csv", "n\n2\n3\n", &["--all-or-nothing"]).status.code(), Some(0));
+    assert_eq!(
+        files.import("all.csv", "n\n2\n3\n", &["--resume", "--all-or-nothing"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(files.items().len(), 4);
 }
 
 #[test]

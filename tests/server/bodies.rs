@@ -147,6 +147,9 @@ async fn half_a_character_is_read_wherever_it_is() {
     // Every other body too: what is right stays right when a text in it was cut.
     for (name, method, path, _) in Server::routes() {
         let Some(right) = bad::right(&name) else { continue };
+        if path.starts_with("/api/Performer/") {
+            continue; // a member that is not known is refused there
+        }
         let mut body = right.clone();
         body["unknown \u{fffd}"] = json!("cut \u{fffd}");
         let body = body.to_string().replace('\u{fffd}', r"\ud83d");

@@ -45,7 +45,7 @@ fn head(api: &Api, method: &str, path: &str, more: &str, length: usize) -> Strin
     )
 }
 
-/// C1: a client that keeps its connection sends 200 requests that are refused, and after each of them a good one.
+/// A client that keeps its connection sends 200 requests that are refused, and after each of them a good one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_leaves_the_connection_usable_or_says_that_it_is_closed() {
     let api = Api::start_as(|server| server.largest_body(MIB)).await;
@@ -119,7 +119,7 @@ async fn a_large_body_that_is_refused_closes_the_connection_in_order() {
     assert_eq!((refused.status, refused.headers["connection"].as_str()), (401, "close"));
 }
 
-/// D2: what says nothing, or says it slowly, is closed.
+/// What says nothing, or says it slowly, is closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_do_not_ask_anything_are_closed() {
     let certificate = Certificate::new();
@@ -184,7 +184,7 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     assert!(position(HEADERS) < position(GOAWAY) && position(GOAWAY).is_some(), "{seen:?}");
 }
 
-/// D2: 20,000 requests, and no answer is read.
+/// 20,000 requests, and no answer is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_no_answer_is_closed() {
     let stalled = Duration::from_millis(400);
@@ -201,7 +201,7 @@ async fn a_client_that_reads_no_answer_is_closed() {
     assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200);
 }
 
-/// D2: one address cannot have all connections, and the server's health can be asked for in any case.
+/// One address cannot have all connections, and the server's health can be asked for in any case.
 #[cfg(target_os = "linux")] // elsewhere 127.0.0.2 is not there
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_left_for_other_addresses() {
@@ -250,7 +250,7 @@ async fn connections_are_left_for_other_addresses() {
     until(&api, &api.token, "performer_connections_refused_total", |refused| refused > 0.0).await;
 }
 
-/// D4: bodies that do not come take no memory from those that do.
+/// Bodies that do not come take no memory from those that do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_of_one_byte_keep_nobody_from_sending_bodies() {
     let api = Api::start().await;
@@ -277,8 +277,8 @@ async fn uploads_of_one_byte_keep_nobody_from_sending_bodies() {
     until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
 }
 
-/// A server with TLS and little memory, two callers, and a queue with 400 KB in it.
-async fn small() -> (Api, Certificate, String) {
+/// A server with TLS and little memory, two callers and one who may see figures, and a queue with 400 KB in it.
+async fn small() -> (Api, Certificate, String, String) {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
@@ -292,6 +292,7 @@ async fn small() -> (Api, Certificate, String) {
     }
     let other =
         plain.somebody("other", "OR.Queues OR.Folders OR.Users", &["Administrator"], &["Shared"]).await;
+    let figures = plain.somebody("figures", "OR.Monitoring.Read", &["Viewer"], &[]).await;
     let token = plain.token.clone();
     drop(plain);
     let served = crate::support::served::Served::start_as(store, |server| {
@@ -304,7 +305,7 @@ async fn small() -> (Api, Certificate, String) {
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let api = Api { served, clock, http, token };
-    (api, certificate, other)
+    (api, certificate, other, figures)
 }
 
 impl Api {
@@ -339,11 +340,11 @@ fn call(token: &str, method: &str, path: &str) -> Vec<u8> {
     ])
 }
 
-/// D3: bodies of HTTP/2 that have no length, answers that are not read: within one budget, with a share for each caller,
+/// Bodies of HTTP/2 that have no length, answers that are not read: within one budget, with a share for each caller,
 /// and gone when the connection is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_cannot_take_more_memory_than_its_share() {
-    let (api, certificate, other) = small().await;
+    let (api, certificate, other, figures) = small().await;
     let hostile = api.token.clone();
     // Bodies without a length and without an end.
     let mut stream = certificate.connect(&api.served.url).await;
@@ -372,7 +373,7 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
     };
     let in_time = tokio::time::timeout(2 * SOON, sent).await.is_ok();
     assert!(in_time, "{refused} refused, a window of {window}");
-    let held = api.memory(&other).await;
+    let held = api.memory(&figures).await;
     assert!((MIB..=2 * MIB + 100_000).contains(&held), "{held} bytes are held");
     let items: Vec<Value> =
         (0..20).map(|n| json!({"SpecificContent": {"a": n, "b": "x".repeat(10_000)}})).collect();
@@ -380,7 +381,7 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
     let (status, text) = api.secure(&other, "POST", BULK, &bulk).await;
     assert_eq!(status, 200, "another caller has a share of its own: {text}");
     drop(stream);
-    let freed = async { while api.memory(&other).await > 0 {} };
+    let freed = async { while api.memory(&figures).await > 0 {} };
     assert!(tokio::time::timeout(SOON, freed).await.is_ok());
 
     // Answers that are not read: no window for them at all.
@@ -394,7 +395,7 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
     let mut most = 0;
     let grown = async {
         while most < MIB {
-            most = most.max(api.memory(&other).await);
+            most = most.max(api.memory(&figures).await);
         }
     };
     assert!(tokio::time::timeout(SOON, grown).await.is_ok());
@@ -410,17 +411,17 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
                 RST_STREAM => panic!("{frame:?}"),
                 _ => {}
             }
-            most = most.max(api.memory(&other).await);
+            most = most.max(api.memory(&figures).await);
         }
     };
     assert!(tokio::time::timeout(2 * SOON, ended).await.is_ok(), "it holds its connection");
     assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
     assert!(most <= 2 * MIB + 600_000, "{most} bytes were held");
-    let freed = async { while api.memory(&other).await > 0 {} };
+    let freed = async { while api.memory(&figures).await > 0 {} };
     assert!(tokio::time::timeout(SOON, freed).await.is_ok());
 }
 
-/// D3: half heads of 60 KB, by callers without a token.
+/// Half heads of 60 KB, by callers without a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_that_do_not_end_have_a_small_part_of_the_memory() {
     let api = Api::start_as(|server| server.largest_body(MIB).memory(8 * MIB)).await;
@@ -441,7 +442,7 @@ async fn heads_that_do_not_end_have_a_small_part_of_the_memory() {
     assert_eq!(api.send(long).await.status, 200);
 }
 
-/// D3: answers that are kept for a call that is made again are counted, and forgotten in time.
+/// Answers that are kept for a call that is made again are counted, and forgotten in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kept_answers_are_counted_and_swept() {
     let api = Api::start().await;
@@ -463,7 +464,7 @@ async fn kept_answers_are_counted_and_swept() {
     until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
 }
 
-/// C7: HEAD is there wherever GET is, with the same headers.
+/// HEAD is there wherever GET is, with the same headers.
 #[tokio::test]
 async fn head_is_answered_as_get_is_without_the_body() {
     let api = Api::start().await;
@@ -547,7 +548,7 @@ async fn a_page_of_an_allowed_origin_may_ask() {
     assert!(!got.headers.keys().any(|name| name.as_str().starts_with("access-control") || name == "vary"));
 }
 
-/// D9: what has two meanings, or none, is refused by its name.
+/// What has two meanings, or none, is refused by its name.
 #[tokio::test]
 async fn repeated_headers_and_unknown_fields_are_refused_by_name() {
     let api = Api::start().await;
@@ -578,8 +579,8 @@ async fn repeated_headers_and_unknown_fields_are_refused_by_name() {
     for (route, body, path) in [
         (
             "StartJob",
-            json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000, "Robots": 2}),
-            "Robots",
+            json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000, "robotz": 2}),
+            "robotz",
         ),
         ("Beat", json!({"job": job, "state": "Running"}), "state"),
         ("Sweep", json!({"jobs": []}), "jobs"),

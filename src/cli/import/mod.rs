@@ -148,7 +148,8 @@ impl Import {
         let layout = self.layout(format, &source, &queue, &bar)?;
         let mut refused = Refused::new(&bar);
         bar.set_message("checking");
-        let asked = self.dry_run.then_some(&*orchestrator);
+        // References of rows that were added before are in the queue.
+        let asked = (self.dry_run && !self.resume).then_some(&*orchestrator);
         let checked = check(&source, &layout, &queue, asked, &mut refused).await?;
         if self.all_or_nothing && refused.count() > 0 {
             bar.finish_and_clear();
@@ -157,7 +158,9 @@ impl Import {
                 refused.count()
             )));
         }
-        let read = format!("{} {} {}", checked.digest, source.encoding(), layout.named());
+        // An import of all rows at once leaves no part of them.
+        let at_once = if self.all_or_nothing { " at once" } else { "" };
+        let read = format!("{} {} {}{at_once}", checked.digest, source.encoding(), layout.named());
         let file = Identity { name: source.name().to_owned(), rows: read };
         let mut marks = Marks::new(&file);
         let mut done = resume::Done::default();

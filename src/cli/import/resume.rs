@@ -112,7 +112,7 @@ impl Earlier<'_> {
             if self.last(&file.of_name()).await?.is_some() {
                 return Err(Problem::failed(format!(
                     "queue {:?} has items of a file {:?} that had other contents, or was read with another --format, --encoding or \
-                     --delimiter: what was added of this one is not known; nothing was added. A new file is imported without \
+                     --delimiter, or with or without --all-or-nothing: what was added of this one is not known; nothing was added. A new file is imported without \
                      --resume",
                     self.queue, file.name
                 )));

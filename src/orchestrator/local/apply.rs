@@ -18,6 +18,8 @@ mod report;
 mod retention;
 mod take;
 
+pub(super) use retention::OVERDUE_AT_ONCE;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -23,6 +23,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::apply::OVERDUE_AT_ONCE;
 use self::batch::Batch;
 use self::clock::StoreClock;
 use self::removal::PIECES_OF_A_SWEEP;
@@ -326,7 +327,8 @@ impl Orchestrator for Local {
         let Sweep { suspects, overdue } = sweep;
         let operation = Operation::Sweep { suspects, overdue, planned: self.clock.elapsed() };
         let answer = self.one(operation).await;
-        self.sweeps().swept(answer.is_ok(), overdue, began);
+        let has_more = matches!(&answer, Ok(Answer::Swept(swept)) if swept.abandoned >= OVERDUE_AT_ONCE);
+        self.sweeps().swept(answer.is_ok(), overdue && !has_more, began);
         expect_answer!(answer, Swept)
     }
 
@@ -341,7 +343,7 @@ impl Orchestrator for Local {
         commit_type: CommitType,
         items: Vec<NewQueueItem>,
     ) -> Result<BulkAdded> {
-        let operation = Operation::BulkAdd { queue: queue.to_owned(), commit_type, items };
+        let operation = Operation::BulkAdd { queue: queue.to_owned(), commit_type, items: Arc::new(items) };
         expect_answer!(self.one(operation).await, BulkAdded)
     }
 

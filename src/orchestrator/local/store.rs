@@ -168,7 +168,7 @@ pub(crate) enum Operation {
     BulkAdd {
         queue: String,
         commit_type: CommitType,
-        items: Vec<NewQueueItem>,
+        items: Arc<Vec<NewQueueItem>>,
     },
     AddAndStart {
         take: Taking,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use super::super::ErrorKind;
 use super::super::OrchestratorError;
+use super::batch::unless_panicking;
 use crate::model::key::ItemId;
 
 /// The most items that are remembered as reported; after that nothing more is logged.
@@ -52,7 +53,10 @@ pub(crate) struct PassedOver(HashSet<ItemId>);
 impl PassedOver {
     pub(super) fn report(&mut self, item: ItemId, error: &dyn fmt::Display) {
         if self.0.len() < MOST_REPORTED && self.0.insert(item) {
-            tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
+            // In a transaction: a panic of what writes the log would undo it.
+            let _ = unless_panicking(|| {
+                tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
+            });
         }
     }
 }

@@ -227,6 +227,10 @@ impl Http {
         loop {
             self.wait_until_it_may_be_sent(call.what, deadline).await?;
             let authorization = self.identity.authorization(self).await.map_err(not_executed)?;
+            if call.until.is_some_and(|until| Instant::now() >= until) {
+                let message = format!("{}: there was no token in time", call.what);
+                return Err(not_executed(OrchestratorError::new(ErrorKind::Unavailable, message)));
+            }
             let mut headers = if call.of_the_job { &self.headers_of_job } else { &self.headers }.clone();
             headers.insert(AUTHORIZATION, authorization.header);
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

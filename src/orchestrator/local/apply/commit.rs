@@ -89,7 +89,8 @@ impl Failed {
     }
 
     fn by_an_operation(error: OrchestratorError) -> Self {
-        let may_be_one = !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown);
+        let is_of_all = [ErrorKind::Unavailable, ErrorKind::Unknown, ErrorKind::Unauthorized];
+        let may_be_one = !is_of_all.contains(&error.kind());
         Self { error, may_be_one }
     }
 }
@@ -133,7 +134,10 @@ fn apply_all<R: Rows>(
     let error = match apply.everything(operations, more) {
         Ok((answers, wakes)) => {
             crash_point!("commit.before_commit");
-            let Err(error) = rows.commit() else {
+            // A panic in it says nothing about the transaction, which may be on the disk.
+            let in_doubt =
+                |panic: OrchestratorError| Err(OrchestratorError::new(ErrorKind::Unknown, panic.to_string()));
+            let Err(error) = unless_panicking(|| rows.commit()).unwrap_or_else(in_doubt) else {
                 crash_point!(committed);
                 effects.wakes.extend(wakes);
                 return Ok(answers);

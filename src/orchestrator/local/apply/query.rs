@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::super::super::{OrchestratorError, Result};
 use super::super::removal::JOBS_KEPT_FOR;
-use super::super::rows::{List, Rows};
+use super::super::rows::{List, Row, Rows};
 use super::super::store::{Answer, Query, WhichQueue, Within};
 use super::super::sweep::LiveJobs;
+use super::super::unreadable::is_unreadable;
 use super::directory;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
@@ -63,7 +64,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             let queues: Vec<QueueId> = queues_in(rows, &folders)?.into_iter().map(|queue| queue.id).collect();
             let mut comments = Vec::new();
             for comment in rows.all_comments()? {
-                let row = rows.row(comment.item_id)?;
+                let row = readable_row(rows, comment.item_id)?;
                 comments.extend(row.filter(|row| queues.contains(&row.queue)).map(|_| comment));
             }
             Ok(Answer::Comments(comments))
@@ -112,7 +113,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             let number = job.ok_or_else(missing)?.key.number();
             let mut claims = Vec::new();
             for id in rows.held_by(number)? {
-                let Some(row) = rows.row(id)? else { continue };
+                let Some(row) = readable_row(rows, id)? else { continue };
                 if let Some(holder) = row.state.holder
                     && rows.queue(row.queue)?.is_some()
                 {
@@ -173,6 +174,17 @@ pub(super) fn which<R: Rows>(
         }
     };
     Ok(found.filter(|queue| queue.folders.contains(&folder)).ok_or(missing))
+}
+
+/// The row of one item among many. One that cannot be read is reported and passed over.
+fn readable_row<R: Rows>(rows: &mut R, id: ItemId) -> Result<Option<Row>> {
+    match rows.row(id) {
+        Err(error) if is_unreadable(&error) => {
+            rows.passed_over().report(id, &error);
+            Ok(None)
+        }
+        row => row,
+    }
 }
 
 /// An item of a folder.

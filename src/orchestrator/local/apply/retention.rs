@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::batch::unless_panicking;
 use super::super::removal::Expired;
 use super::super::rows::Rows;
 use super::super::store::Answer;
@@ -17,6 +18,9 @@ use crate::model::queue::{QueueDefinition, QueuePolicy};
 
 /// How many chains one transaction looks at.
 const LOOKED_AT: usize = 1_000;
+
+/// How many overdue items are abandoned in one transaction.
+pub(crate) const OVERDUE_AT_ONCE: u64 = 1_000;
 
 impl<R: Rows> Apply<'_, R> {
     /// Judges the time of the transaction, before anything is destroyed because of its age.
@@ -33,7 +37,10 @@ impl<R: Rows> Apply<'_, R> {
     fn tell_held_back(&self, what: &'static str, judgement: &Judgement) {
         if let Some(wait) = judgement.wait.filter(|_| !self.clock.was_told()) {
             let (now, believed) = (self.now, judgement.believed().map(tracing::field::display));
-            tracing::warn!(%now, believed, wait_s = wait.as_secs(), "held back, because the clock may be ahead: {what}");
+            // In a transaction: a panic of what writes the log would undo it.
+            let _ = unless_panicking(|| {
+                tracing::warn!(%now, believed, wait_s = wait.as_secs(), "held back, because the clock may be ahead: {what}");
+            });
         }
     }
 
@@ -114,6 +121,9 @@ impl<R: Rows> Apply<'_, R> {
         let mut held = self.rows.in_progress_since_before(before)?;
         held.sort_unstable();
         for id in held {
+            if abandoned >= OVERDUE_AT_ONCE {
+                break; // the next sweep goes on: others wait no longer than for these
+            }
             let checked = self.abandon_if_overdue(id, &judgement);
             match self.unless_unreadable(id, checked) {
                 Ok(is_overdue) => abandoned += u64::from(is_overdue == Some(true)),

@@ -13,6 +13,9 @@ use crate::model::status::{ReviewStatus, Status};
 /// How often a row is read again because somebody changed it before it was locked.
 const MOST_READS: u32 = 1_000;
 
+/// After how many reads of one version an item that is New and waits nowhere is taken to be so.
+const READS_WITHOUT_PLACE: u32 = 3;
+
 impl Postgres {
     pub(super) fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
         self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
@@ -23,6 +26,7 @@ impl Postgres {
         const SQL: &str =
             concat!("SELECT ", state_columns!(), " FROM item", state_joins!(), " WHERE item.id = $1");
         const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
+        let mut without_place = (0, 0);
         for _ in 0..MOST_READS {
             let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
             let (_, queue, state) = columns::state(&row)?;
@@ -36,6 +40,15 @@ impl Postgres {
             };
             if still_so {
                 return Ok(Some(Row { queue, state }));
+            }
+            if state.status == Status::New {
+                let (version, reads) = without_place;
+                let reads = if version == state.row_version { reads + 1 } else { 1 };
+                without_place = (state.row_version, reads);
+                // Nobody changes it: it waits nowhere, because its queue was deleted, or its row could not be read once.
+                if reads == READS_WITHOUT_PLACE {
+                    return Ok(Some(Row { queue, state }));
+                }
             }
         }
         let message = format!("item {id} is changed by others all the time");

@@ -7,16 +7,17 @@ use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::super::super::private_file::open_to_others;
+use super::super::super::private_file::is_open_to_group_or_others;
 
 const PORT: u16 = 5_432;
 
-/// The password for this database, if a file has one. A file that others may read is not used, as in libpq.
+/// The password for this database, if a file has one. A file that its group or others may read or write is not used, as in
+/// libpq.
 pub(super) fn password(config: &Config) -> Option<String> {
     let named = std::env::var_os("PGPASSFILE").filter(|name| !name.is_empty()).map(PathBuf::from);
     let path = named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")))?;
     let text = fs::read_to_string(&path).ok()?;
-    if open_to_others(&path).is_some() {
+    if is_open_to_group_or_others(&path) {
         let path = path.display();
         tracing::warn!(%path, "the file with passwords is not used, because others may read it; chmod 600 allows it");
         return None;

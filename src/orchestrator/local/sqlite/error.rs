@@ -62,9 +62,9 @@ pub(super) fn explain_running(error: rusqlite::Error, path: &Path) -> Orchestrat
     explain(error, path)
 }
 
-/// The same after a commit: when the disk failed then, nobody knows what of it is there.
+/// An error of a commit. When the disk failed then, or the file was found to be damaged, nobody knows what of it is there.
 pub(super) fn explain_commit(error: rusqlite::Error, path: &Path) -> OrchestratorError {
-    if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
+    if breaks_the_connection(&error) {
         let message = format!("writing {} failed while a commit was under way", path.display());
         return OrchestratorError::new(ErrorKind::Unknown, message).because(error);
     }
