@@ -277,10 +277,19 @@ mod tests {
     #[test]
     fn what_is_held_back_is_told_once_for_each_jump() {
         let mut process = Process::started(start(), None);
+        process.judge();
         assert!(!process.guard.was_told() && process.guard.was_told());
         process.set_ahead(DAY);
         process.judge();
         assert!(!process.guard.was_told() && process.guard.was_told());
+    }
+
+    #[test]
+    fn trust_stays_where_the_deciding_clock_is_another_one_than_that_of_the_start() {
+        let mut guard = ClockGuard::new(start(), Duration::ZERO);
+        guard.trust();
+        let of_the_database = start() + HOUR;
+        assert_eq!(guard.judge(of_the_database, MINUTE, None).believed(), Some(of_the_database));
     }
 
     proptest::proptest! {
