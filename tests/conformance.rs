@@ -140,7 +140,8 @@ async fn what_is_left_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
     o.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let first = f.add_named("first").await;
     let items = (0..3_000).map(|n| named(&n.to_string())).collect();
-    o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    let bulk = o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+    assert_eq!(bulk.added, 3_000);
     let last = f.add_named("last").await;
     o.delete_queue(QUEUE).await.unwrap();
     o.sweep().await.unwrap();
