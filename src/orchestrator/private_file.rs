@@ -12,8 +12,8 @@ use super::{ErrorKind, OrchestratorError, Result};
 const LONGEST_SECRET: u64 = 64 * 1024;
 
 /// What others may do with a file, in words; `None` when nothing, or when nobody knows.
-#[cfg(unix)]
-pub(crate) fn open_to_others(path: &Path) -> Option<&'static str> {
+#[cfg(all(unix, any(feature = "sqlite", feature = "uipath")))]
+fn open_to_others(path: &Path) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt as _;
     match fs::metadata(path).ok()?.permissions().mode() & 0o006 {
         0 => None,
@@ -23,8 +23,8 @@ pub(crate) fn open_to_others(path: &Path) -> Option<&'static str> {
     }
 }
 
-#[cfg(not(unix))]
-pub(crate) fn open_to_others(_path: &Path) -> Option<&'static str> {
+#[cfg(all(not(unix), any(feature = "sqlite", feature = "uipath")))]
+fn open_to_others(_path: &Path) -> Option<&'static str> {
     None
 }
 
