@@ -147,7 +147,7 @@ async fn half_a_character_is_read_wherever_it_is() {
     // Every other body too: what is right stays right when a text in it was cut.
     for (name, method, path, _) in Server::routes() {
         let Some(right) = bad::right(&name) else { continue };
-        if path.starts_with("/api/Performer/") {
+        if path.starts_with("/api/performer/") {
             continue; // a member that is not known is refused there
         }
         let mut body = right.clone();
