@@ -1,8 +1,8 @@
 //! Times as people and files write them.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+
+use crate::wire::Instant;
 
 /// What a time may look like, for help and messages.
 pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
@@ -16,28 +16,19 @@ pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or w
 /// # Errors
 ///
 /// A message for a text in another form, such as 01.09.2026 and 09/01/2026, which mean different days to different
-/// people; for a day that does not exist; and for a time that is too far away.
+/// people; and for a day that does not exist. A time too far away to be kept becomes the last that can be, as over HTTP.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let wrong = || format!("{text:?} is not a time; write it as {FORMS}");
-    if let Some(timestamp) = iso(text) {
-        return timestamp.ok_or_else(|| format!("{text:?} is too far away"));
+    if let Some(Instant(timestamp)) = Instant::parse(text) {
+        return Ok(timestamp);
     }
     let (date, rest) = date(text).ok_or_else(wrong)?;
     let time = rest.trim_start_matches([' ', 'T', 't']).replace(' ', "");
     // The hour may have one digit there.
     let zero = if time.find(':') == Some(1) { "0" } else { "" };
     let whole = if time.is_empty() { date } else { format!("{date}T{zero}{time}") };
-    iso(&whole).ok_or_else(wrong)?.ok_or_else(|| format!("{text:?} is too far away"))
-}
-
-/// A time in a form of ISO 8601; `Some(None)` when it is too far away.
-fn iso(text: &str) -> Option<Option<Timestamp>> {
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return Some(Some(timestamp));
-    }
-    let civil: DateTime = text.parse().ok()?;
-    Some(civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok())
+    Instant::parse(&whole).map(|Instant(timestamp)| timestamp).ok_or_else(wrong)
 }
 
 /// The date at the beginning of a text as ISO 8601 writes it, and what follows it.
@@ -93,6 +84,15 @@ mod tests {
         ] {
             assert!(parse(text).unwrap_err().contains("is not a time; write it as"), "{text}");
         }
-        assert!(parse("9999-12-31 23:59:59").unwrap_err().contains("too far away"));
+    }
+
+    #[test]
+    fn the_last_day_of_all_is_the_last_time_that_can_be_kept() {
+        use crate::model::stored_time::StoredTime;
+        for text in
+            ["9999-12-31", "9999/12/31 23:59:59", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999Z"]
+        {
+            assert_eq!(parse(text), Ok(StoredTime::LAST.timestamp()), "{text}");
+        }
     }
 }
