@@ -8,7 +8,7 @@
 //! | `access.rs` | who may do what on a server: applications, users, tokens, robots |
 //! | `time.rs` | times as people and files write them |
 //! | `output.rs` | tables, JSON, and what goes where |
-//! | `log.rs` | the log of the server, which nobody waits for |
+//! | `log.rs` | the log of the server, written without making a request wait |
 
 mod access;
 mod import;

@@ -68,7 +68,7 @@ pub(super) struct Serve {
     #[arg(long)]
     behind_proxy: bool,
     /// Where that proxy is, as in 10.1.2.3 or 10.0.0.0/8; may be given several times. The X-Forwarded-… headers of
-    /// anybody else are ignored
+    /// other addresses are ignored
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<TrustedProxy>,
     /// As hard on clients as the cloud: items for robots alone, bodies with unknown fields refused
@@ -176,7 +176,7 @@ impl Serve {
         let url = format!("{scheme}://{}", listener.local_addr()?);
         let written =
             secret_file.map(|(path, file)| write_secret(path, file, server.first_client())).transpose()?;
-        // Before it says that it is there: whoever starts it may stop it at once.
+        // Before the greeting: the starting process may send a signal as soon as it has read it.
         let (stop, at_once) = signals(&server, &log);
         self.greet(&url, server.first_client(), written);
         server.serve_until(listener, stop.cancelled_owned(), at_once.cancelled_owned()).await?;
@@ -273,7 +273,7 @@ fn plain_remark(text: &str) -> String {
     format!("{}\n", output::printable(text))
 }
 
-/// The same in JSON.
+/// A remark as one JSON object, for `--log-json`.
 fn json_remark(text: &str) -> String {
     format!("{}\n", serde_json::json!({ "target": "performer", "fields": { "message": text } }))
 }

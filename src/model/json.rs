@@ -46,7 +46,7 @@ pub(crate) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
     mended
 }
 
-/// The same for a text.
+/// [`mended`] for a text.
 pub(crate) fn mended_text(json: &str) -> Cow<'_, str> {
     match mended(json.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(json),

@@ -114,7 +114,8 @@ pub(super) struct Import {
     /// Goes on with an import of this file that broke off; what it added is skipped
     #[arg(long)]
     resume: bool,
-    /// Reads and checks the file, looks whether a queue with unique references has its references, and adds nothing
+    /// Reads and checks the file, looks whether a queue with unique references has its references (not with --resume), and
+    /// adds nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
