@@ -1548,6 +1548,7 @@ async fn every_transition_has_one_event(f: Fixture) {
             (Create, Status::New),
             (Edit, Status::New),
             (Moved, Status::InProgress),
+            (Edit, Status::InProgress),
             (Moved, Status::New),
             (Moved, Status::InProgress),
             (Retry, Status::Retried),

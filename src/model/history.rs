@@ -43,14 +43,30 @@ pub struct ItemEvent {
     pub status: Status,
     /// The ReviewStatus afterwards.
     pub review_status: ReviewStatus,
-    /// The user who did it, where people did and it is known.
+    /// The user who did it, where one did and it is known. A program that opens the store itself is no user.
     pub user_id: Option<i64>,
 }
 
-/// An event as a transition makes it. `version` sorts the events of one item.
+/// The users who did what a row remembers by itself. `None`: no user did it, or none is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Actors {
+    /// Who added the item, or caused the copy for a retry.
+    pub created_by: Option<i64>,
+    /// Who took it.
+    pub taken_by: Option<i64>,
+    /// Who ended the attempt.
+    pub ended_by: Option<i64>,
+}
+
+/// The most events of progress that one attempt leaves. Later progress is kept, and leaves no event.
+pub const MAX_PROGRESS_EVENTS: u64 = 100;
+
+/// An event as a transition makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Sorts the events of one item.
+    /// The row version that it made. It sorts the events of one item that stand before the end of the attempt, and those
+    /// from its end on; no two have the same. The end itself has 0: it is the first of its kind, and the row does not
+    /// remember how often its version rose before it.
     pub version: u64,
     /// When it happened.
     pub at: Timestamp,
@@ -60,8 +76,24 @@ pub struct Recorded {
     pub status: Status,
     /// The ReviewStatus afterwards.
     pub review_status: ReviewStatus,
-    /// The user who did it, where people did and it is known.
+    /// The user who did it, where one did and it is known.
     pub user_id: Option<i64>,
+}
+
+/// The version of the end of an attempt, among its events.
+const END: u64 = 0;
+
+impl Actors {
+    /// Who did what a row remembered.
+    pub fn of(self, remembered: &Recorded) -> Option<i64> {
+        if remembered.is_before_the_end() { self.taken_by } else { self.ended_by }
+    }
+}
+
+impl Recorded {
+    fn is_before_the_end(&self) -> bool {
+        matches!(self.status, Status::New | Status::InProgress)
+    }
 }
 
 /// The events that the row itself remembers, without its creation: the take, and how it ended.
@@ -85,26 +117,25 @@ pub fn remembered(item: &ItemState) -> Vec<Recorded> {
     }
     if let Some(ended) = item.end_processing {
         let action = if item.status == Status::Retried { EventAction::Retry } else { EventAction::Status };
-        // Behind the take and before anything recorded later, whatever progress did to the row's version.
-        remember(item.token + 1, ended, action, item.status);
+        remember(END, ended, action, item.status);
     }
     events
 }
 
 /// The whole history of one item: its creation, what was recorded, and what its row remembers.
-pub fn events(id: ItemId, item: &ItemState, recorded: &[Recorded]) -> Vec<ItemEvent> {
+pub fn events(id: ItemId, item: &ItemState, actors: Actors, recorded: &[Recorded]) -> Vec<ItemEvent> {
     let created = Recorded {
         version: 0,
         at: item.creation_time,
         action: EventAction::Create,
         status: Status::New,
         review_status: ReviewStatus::None,
-        user_id: None,
+        user_id: actors.created_by,
     };
     let mut all = vec![created];
     all.extend_from_slice(recorded);
-    all.extend(remembered(item));
-    all.sort_by_key(|event| event.version);
+    all.extend(remembered(item).into_iter().map(|event| Recorded { user_id: actors.of(&event), ..event }));
+    all.sort_by_key(|event| (!event.is_before_the_end(), event.version));
     all.iter()
         .map(|event| ItemEvent {
             item_id: id,

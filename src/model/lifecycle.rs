@@ -67,7 +67,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::code::ErrorCode;
-use super::history::{EventAction, Recorded, remembered};
+use super::history::{EventAction, MAX_PROGRESS_EVENTS, Recorded, remembered};
 use super::item::{NewQueueItem, Priority};
 use super::key::{Holder, JobNumber};
 use super::queue::QueuePolicy;
@@ -420,7 +420,11 @@ impl Step<'_> {
         if claim.is_some() && claim != self.item.holder {
             return Err(Refusal::claim_lost(code, "another claim holds the item"));
         }
-        self.change(self.next())
+        let after = self.next();
+        if after.row_version - after.token > MAX_PROGRESS_EVENTS {
+            return self.change(after);
+        }
+        self.change_recorded(EventAction::Edit, after)
     }
 
     /// T15, because of T14.

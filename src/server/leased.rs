@@ -278,7 +278,7 @@ pub(super) async fn add_and_start(call: &Call) -> Reply {
     let body: AddAndStart = call.own_body()?;
     let take = take_of(body.take)?;
     has_a_job(take.job)?;
-    let taker = Taker { job: take.job, robot: take.robot, robot_id: None, executor: None };
+    let taker = Taker { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
     let take = Taking { queue: take.queue, count: 1, reference: None, taker };
     let item = Box::new(body.item.into_item(call.job_key())?);
     let (store, around) = (call.store()?, Around { folder: Some(call.folder()?), ..Around::default() });

@@ -149,6 +149,7 @@ fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, Failure> {
     };
     Ok(Taker {
         job: JobKey::CALLER,
+        user: None,
         robot: None,
         robot_id: robot.map(|robot| robot.id),
         executor: call.job_key(),

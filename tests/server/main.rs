@@ -5,6 +5,7 @@ mod openapi;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod actors;
 mod answers;
 mod background;
 mod bad;

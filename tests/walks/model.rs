@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use performer::jiff::{SignedDuration, Timestamp};
-use performer::model::history::{Recorded, events};
+use performer::model::history::{Actors, Recorded, events};
 use performer::model::item::NewQueueItem;
 use performer::model::key::{Holder, ItemId, JobNumber};
 use performer::model::lifecycle::{self, Event, ItemState, Transition};
@@ -433,7 +433,11 @@ impl Model {
         for at in self.chain(item) {
             let id = ItemId(i64::try_from(at).unwrap() + 1);
             let item = &self.items[at];
-            all.extend(events(id, &item.state, &item.recorded).iter().map(|event| format!("{event:?}")));
+            all.extend(
+                events(id, &item.state, Actors::default(), &item.recorded)
+                    .iter()
+                    .map(|event| format!("{event:?}")),
+            );
         }
         all
     }

@@ -35,11 +35,11 @@ use super::unreadable::is_unreadable;
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
-use crate::model::history::{EventAction, Recorded};
+use crate::model::history::Recorded;
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, JobKey, QueueId};
-use crate::model::lifecycle::{self, Change, Event, ItemState, Transition};
+use crate::model::lifecycle::{self, Change, Event, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::Status;
@@ -218,47 +218,42 @@ impl<R: Rows> Apply<'_, R> {
         match lifecycle::transition(&row.state, event, &policy, self.now)? {
             Transition::Unchanged | Transition::Remove => Ok(row.state.status),
             Transition::Change(change) => {
-                self.apply(id, row.queue, &row.state, &change, &Written::state(&change.after, self.now))?;
+                let written =
+                    Written { ended_by: self.within.user, ..Written::state(&change.after, self.now) };
+                self.apply(id, row, &change, &written)?;
                 Ok(change.after.status)
             }
         }
     }
 
     /// Writes a change with everything that belongs to it.
-    fn apply(
-        &mut self,
-        id: ItemId,
-        queue: QueueId,
-        before: &ItemState,
-        change: &Change,
-        written: &Written<'_>,
-    ) -> Applied<()> {
-        assert!(self.rows.write(id, queue, before, written)?, "item {id} was read in this transaction");
-        self.written(id, queue, before, change)
+    fn apply(&mut self, id: ItemId, before: &Row, change: &Change, written: &Written<'_>) -> Applied<()> {
+        assert!(self.rows.write(id, before, written)?, "item {id} was read in this transaction");
+        self.written(id, before, change)
     }
 
     /// What belongs to a change once its row is written.
-    fn written(&mut self, id: ItemId, queue: QueueId, before: &ItemState, change: &Change) -> Applied<()> {
+    fn written(&mut self, id: ItemId, before: &Row, change: &Change) -> Applied<()> {
+        let queue = before.queue;
         for event in &change.recorded {
-            // What people do; what the row remembered before is nobody's in particular.
-            let by_people =
-                !matches!(event.action, EventAction::Status) || event.version == change.after.row_version;
-            let user_id = self.within.user.filter(|_| by_people);
+            let happens_now = event.version == change.after.row_version;
+            let user_id = if happens_now { self.within.user } else { before.actors.of(event) };
             self.rows.record(id, &Recorded { user_id, ..*event })?;
         }
         let counted = self.statistics.entry(queue).or_default();
-        counted.moved(before, &change.after);
+        counted.moved(&before.state, &change.after);
         if let Some(copy) = &change.copy {
             counted.count(copy, 1);
             crash_point!(within "before_copy");
             let unique_key = self.rows.next_item_key(self.now)?;
-            let by_hand = copy.manual_retry_number > before.manual_retry_number;
+            let by_hand = copy.manual_retry_number > before.state.manual_retry_number;
             self.rows.insert_copy(&Copy {
                 original: id,
                 queue,
                 unique_key,
                 state: copy,
                 by_hand,
+                created_by: self.within.user,
                 now: self.now,
             })?;
             crash_point!(within "after_copy");

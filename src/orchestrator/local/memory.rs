@@ -22,7 +22,7 @@ use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::directory::Token;
-use crate::model::history::Recorded;
+use crate::model::history::{Actors, Recorded};
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -33,6 +33,7 @@ use crate::model::review::{Comment, Person};
 use crate::model::robot::Held;
 use crate::model::selection::{SelectionKey, is_eligible};
 use crate::model::statistics::{Ended, QueueStatistics};
+use crate::model::status::Status;
 
 /// Everything in sorted maps, so that the same calls give the same answers in the same order.
 pub(crate) struct Memory {
@@ -239,6 +240,7 @@ impl Rows for Memory {
             robot: None,
             executor: None,
             origin: row.origin.clone(),
+            actors: Actors { created_by: row.created_by, ..Actors::default() },
             robot_id: None,
             analytics: None,
             operation_id: None,
@@ -270,6 +272,7 @@ impl Rows for Memory {
             robot: None,
             executor: None,
             origin: original.origin.clone(),
+            actors: Actors { created_by: copy.created_by, ..Actors::default() },
             robot_id: None,
             analytics: None,
             operation_id: None,
@@ -279,7 +282,7 @@ impl Rows for Memory {
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<Row>> {
-        Ok(self.items.get(&id).map(|item| Row { queue: item.queue, state: item.state }))
+        Ok(self.items.get(&id).map(|item| Row { queue: item.queue, state: item.state, actors: item.actors }))
     }
 
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
@@ -301,19 +304,16 @@ impl Rows for Memory {
         None // asking costs nothing here
     }
 
-    fn write(
-        &mut self,
-        id: ItemId,
-        _queue: QueueId,
-        before: &ItemState,
-        written: &Written<'_>,
-    ) -> Result<bool> {
-        if self.items.get(&id).is_none_or(|item| item.state.row_version != before.row_version) {
+    fn write(&mut self, id: ItemId, before: &Row, written: &Written<'_>) -> Result<bool> {
+        if self.items.get(&id).is_none_or(|item| item.state.row_version != before.state.row_version) {
             return Ok(false);
         }
         self.displace(id);
         if let Some(item) = self.items.get_mut(&id) {
             item.state = *written.state;
+            if before.state.status == Status::InProgress && item.state.status.is_final() {
+                item.actors.ended_by = written.ended_by;
+            }
             if let Some(output) = written.output {
                 item.output = Some(output.clone());
             }
@@ -332,6 +332,7 @@ impl Rows for Memory {
             if let Some(taker) = written.taken_by {
                 item.executor = taker.executor.or(Some(taker.job).filter(|job| *job != JobKey::CALLER));
                 (item.robot, item.robot_id) = (taker.robot, taker.robot_id);
+                item.actors.taken_by = taker.user;
             }
         }
         self.place(id, written.now);

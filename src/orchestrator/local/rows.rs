@@ -15,7 +15,7 @@ use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
-use crate::model::history::Recorded;
+use crate::model::history::{Actors, Recorded};
 use crate::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -106,12 +106,13 @@ pub(crate) trait Rows: Upkeep + Removal + Tokens {
     fn believed_row(&mut self, id: ItemId) -> Option<Row>;
     /// Writes what changed of an item's state, if the row is still at the version of `before`. False: it is not,
     /// and nothing was written.
-    fn write(&mut self, id: ItemId, queue: QueueId, before: &ItemState, after: &Written<'_>) -> Result<bool>;
+    fn write(&mut self, id: ItemId, before: &Row, after: &Written<'_>) -> Result<bool>;
     /// Writes the takes of items, all from one answer of [`next_items`](Self::next_items) and in its order.
     fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], now: Timestamp) -> Result<()> {
         for TakenRow { id, before, after, taker } in taken {
+            let before = Row { queue, state: *before, actors: Actors::default() };
             let written = Written { taken_by: Some(*taker), ..Written::state(after, now) };
-            assert!(self.write(*id, queue, before, &written)?, "item {id} was read in this transaction");
+            assert!(self.write(*id, &before, &written)?, "item {id} was read in this transaction");
         }
         Ok(())
     }
@@ -121,7 +122,10 @@ pub(crate) trait Rows: Upkeep + Removal + Tokens {
     /// Writes the ends of attempts, and the exceptions that they are told with; each is guarded as in
     /// [`write`](Self::write).
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, Written<'_>)]) -> Result<Vec<bool>> {
-        ended.iter().map(|(id, queue, before, written)| self.write(*id, *queue, before, written)).collect()
+        let rows = ended.iter().map(|(id, queue, before, written)| {
+            (*id, Row { queue: *queue, state: **before, actors: Actors::default() }, written)
+        });
+        rows.map(|(id, before, written)| self.write(id, &before, written)).collect()
     }
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()>;
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
@@ -179,11 +183,20 @@ pub(crate) trait Rows: Upkeep + Removal + Tokens {
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }
 
-/// The part of an item's row that the rules look at.
+/// The part of an item's row that the rules look at, and who did what it remembers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     pub(crate) queue: QueueId,
     pub(crate) state: ItemState,
+    pub(crate) actors: Actors,
+}
+
+impl Row {
+    /// As it is once a change is written, but for the end of an attempt: nobody asks who ended it without reading it.
+    pub(crate) fn after(&self, written: &Written<'_>) -> Self {
+        let taken_by = written.taken_by.map_or(self.actors.taken_by, |taker| taker.user);
+        Self { queue: self.queue, state: *written.state, actors: Actors { taken_by, ..self.actors } }
+    }
 }
 
 /// Which items may be handed out.
@@ -215,6 +228,7 @@ pub(crate) struct NewRow<'a> {
     pub(crate) risk_sla_date: Option<Timestamp>,
     pub(crate) progress: Option<&'a str>,
     pub(crate) origin: &'a Origin,
+    pub(crate) created_by: Option<i64>,
     /// The store's time: whether the item is deferred.
     pub(crate) now: Timestamp,
 }
@@ -227,6 +241,7 @@ pub(crate) struct Copy<'a> {
     pub(crate) unique_key: ItemKey,
     pub(crate) state: &'a ItemState,
     pub(crate) by_hand: bool,
+    pub(crate) created_by: Option<i64>,
     pub(crate) now: Timestamp,
 }
 
@@ -245,6 +260,8 @@ pub(crate) struct Written<'a> {
     pub(crate) state: &'a ItemState,
     pub(crate) now: Timestamp,
     pub(crate) taken_by: Option<Taker>,
+    /// The user who ended the attempt, where it ends.
+    pub(crate) ended_by: Option<i64>,
     pub(crate) output: Option<&'a Output>,
     pub(crate) analytics: Option<&'a Analytics>,
     pub(crate) operation_id: Option<&'a str>,
@@ -259,6 +276,7 @@ impl<'a> Written<'a> {
             state,
             now,
             taken_by: None,
+            ended_by: None,
             output: None,
             analytics: None,
             operation_id: None,

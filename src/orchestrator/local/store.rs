@@ -117,6 +117,8 @@ pub(crate) struct Took {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taker {
     pub(crate) job: JobKey,
+    /// The user in whose name it is asked for, once it is applied.
+    pub(crate) user: Option<i64>,
     /// The robot of a job of ours.
     pub(crate) robot: Option<u32>,
     /// The robot of a caller over HTTP.
@@ -128,7 +130,7 @@ pub(crate) struct Taker {
 impl From<Take> for Taking {
     fn from(take: Take) -> Self {
         let Take { queue, job, robot, count, reference } = take;
-        let taker = Taker { job, robot, robot_id: None, executor: None };
+        let taker = Taker { job, user: None, robot, robot_id: None, executor: None };
         Self { queue, count, reference, taker }
     }
 }

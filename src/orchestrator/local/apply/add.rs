@@ -134,6 +134,7 @@ impl<R: Rows> Apply<'_, R> {
             risk_sla_date: item.risk_sla_date.map(StoredTime::timestamp),
             progress: item.progress.as_deref(),
             origin: &item.origin,
+            created_by: self.within.user,
             now: self.now,
         })?;
         self.statistics.entry(queue.id).or_default().count(&state, 1);

@@ -134,7 +134,7 @@ impl<R: Rows> Apply<'_, R> {
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
             let written =
                 Written { progress: edit.progress.as_deref(), ..Written::state(&change.after, self.now) };
-            self.apply(id, row.queue, &row.state, &change, &written)?;
+            self.apply(id, &row, &change, &written)?;
             if let Some(content) = &edit.specific_content {
                 self.rows.set_content(id, content)?;
             }

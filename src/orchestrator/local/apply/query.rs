@@ -86,7 +86,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             let mut all = Vec::new();
             for id in chain(rows, here, id)? {
                 if let Some(row) = rows.row(id)? {
-                    all.extend(events(id, &row.state, &rows.recorded(id)?));
+                    all.extend(events(id, &row.state, row.actors, &rows.recorded(id)?));
                 }
             }
             Ok(Answer::Events(all))

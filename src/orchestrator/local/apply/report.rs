@@ -80,8 +80,9 @@ impl<'a> Ending<'a> {
     }
 
     /// What is written with a state that this leads to.
-    fn written(&self, after: &'a ItemState, now: Timestamp) -> Written<'a> {
+    fn written(&self, after: &'a ItemState, now: Timestamp, by: Option<i64>) -> Written<'a> {
         Written {
+            ended_by: by,
             output: self.output,
             analytics: self.analytics,
             operation_id: self.operation_id.filter(|_| after.status.is_final()),
@@ -174,10 +175,12 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(());
         }
         let believed = std::mem::take(&mut self.believed);
-        let rows = believed.iter().map(|Believed { told, row, change, exception, .. }| {
+        let rows = believed.iter().map(|Believed { told, row, change, exception, within, .. }| {
             let ending = told.ending();
-            let written =
-                Written { exception: exception.as_ref(), ..ending.written(&change.after, self.now) };
+            let written = Written {
+                exception: exception.as_ref(),
+                ..ending.written(&change.after, self.now, within.user)
+            };
             (ending.item, row.queue, &row.state, written)
         });
         let rows: Vec<_> = rows.collect();
@@ -189,8 +192,7 @@ impl<R: Rows> Apply<'_, R> {
             let ending = told.ending();
             crash_point!(resumes "report");
             let ended = if written {
-                self.written(ending.item, row.queue, &row.state, change)
-                    .map(|()| Answer::Status(change.after.status))
+                self.written(ending.item, row, change).map(|()| Answer::Status(change.after.status))
             } else {
                 self.end(&ending)
             };
@@ -236,11 +238,13 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(Some(row.state.status));
         };
         let exception = ending.exception();
-        let written = Written { exception: exception.as_ref(), ..ending.written(&change.after, self.now) };
-        if !self.rows.write(id, row.queue, &row.state, &written)? {
+        let by = self.within.user;
+        let written =
+            Written { exception: exception.as_ref(), ..ending.written(&change.after, self.now, by) };
+        if !self.rows.write(id, row, &written)? {
             return Ok(None);
         }
-        self.written(id, row.queue, &row.state, &change)?;
+        self.written(id, row, &change)?;
         Ok(Some(change.after.status))
     }
 
@@ -255,7 +259,7 @@ impl<R: Rows> Apply<'_, R> {
         let event = Event::Progress { claim: Some(claim.holder()) };
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
             let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
-            self.apply(claim.item, row.queue, &row.state, &change, &written)?;
+            self.apply(claim.item, &row, &change, &written)?;
         }
         Ok(Answer::Done)
     }
@@ -268,7 +272,7 @@ impl<R: Rows> Apply<'_, R> {
         let event = Event::Progress { claim: None };
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
             let written = Written { progress: Some(progress), ..Written::state(&change.after, self.now) };
-            self.apply(id, row.queue, &row.state, &change, &written)?;
+            self.apply(id, &row, &change, &written)?;
         }
         Ok(Answer::Done)
     }

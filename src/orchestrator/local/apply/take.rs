@@ -6,10 +6,11 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::super::super::Result;
-use super::super::rows::{NextItems, Rows, TakenRow, Written};
+use super::super::rows::{NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Answer, Taker, Taking, Took, Within};
 use super::{Applied, Apply, Stop, settled};
 use crate::crash_point::crash_point;
+use crate::model::history::Actors;
 use crate::model::item::{ClaimedItem, QueueItem, ReferenceFilter};
 use crate::model::key::{Claim, FolderId, ItemId, JobKey};
 use crate::model::lifecycle::{self, Event, ItemState, Transition};
@@ -152,7 +153,7 @@ impl<R: Rows> Apply<'_, R> {
         if items.len() == 0 {
             return Ok(SmallVec::new());
         }
-        let taker = take.taker;
+        let taker = Taker { user: self.within.user, ..take.taker };
         self.check_alive(taker.job)?;
         let mut taken = SmallVec::with_capacity(take.count.min(items.len()));
         while taken.len() < take.count {
@@ -188,8 +189,10 @@ impl<R: Rows> Apply<'_, R> {
         let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
             unreachable!("a take changes the item");
         };
+        let taker = Taker { user: self.within.user, ..taker };
+        let before = Row { queue: queue.id, state: *state, actors: Actors::default() };
         let written = Written { taken_by: Some(taker), ..Written::state(&change.after, self.now) };
-        self.apply(id, queue.id, state, &change, &written)?;
+        self.apply(id, &before, &change, &written)?;
         Ok(Claim { item: id, job: taker.job, token: change.after.token })
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::content::{Analytics, Output, SpecificContent};
 use crate::model::exception::ProcessingException;
-use crate::model::history::Recorded;
+use crate::model::history::{Actors, Recorded};
 use crate::model::item::{ItemFilter, Origin, QueueItem};
 use crate::model::key::{ItemId, ItemKey, JobKey, QueueId};
 use crate::model::lifecycle::ItemState;
@@ -32,6 +32,7 @@ pub(super) struct Item {
     pub(super) executor: Option<JobKey>,
     pub(super) robot_id: Option<i64>,
     pub(super) origin: Origin,
+    pub(super) actors: Actors,
     pub(super) analytics: Option<Analytics>,
     pub(super) operation_id: Option<String>,
     pub(super) recorded: Vec<Recorded>,

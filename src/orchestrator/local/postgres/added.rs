@@ -31,6 +31,7 @@ pub(super) struct Added {
     creator_job: Vec<Option<Uuid>>,
     parent_operation_id: Vec<Option<String>>,
     source: Vec<Option<i16>>,
+    created_by: Vec<Option<i64>>,
     /// Its place among those that are ready; none where it is entered by itself.
     rank: Vec<Option<i16>>,
     due_at: Vec<i64>,
@@ -42,15 +43,15 @@ const COPIED: usize = 100;
 /// Both tables in one statement: an item is never in one of them alone.
 const SQL: &str = "WITH added AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::timestamptz[], \
      $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::boolean[], $9::uuid[], $10::text[], $11::text[], \
-     $12::uuid[], $13::text[], $14::smallint[], $15::smallint[], $16::bigint[]) \
+     $12::uuid[], $13::text[], $14::smallint[], $15::smallint[], $16::bigint[], $17::bigint[]) \
      AS t (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, holds_reference, unique_key, \
-     reference, content, creator_job, parent_operation_id, source, rank, due_at)), \
+     reference, content, creator_job, parent_operation_id, source, rank, due_at, created_by)), \
      ready AS (INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched, entered) \
      SELECT queue_id, rank, due_at, id, false, CASE WHEN rank < 3 THEN id END FROM added WHERE rank IS NOT NULL) \
      INSERT INTO item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, holds_reference, \
-     unique_key, reference, content, creator_job, parent_operation_id, source) \
+     unique_key, reference, content, creator_job, parent_operation_id, source, created_by) \
      SELECT id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, holds_reference, unique_key, \
-     reference, content, creator_job, parent_operation_id, source FROM added";
+     reference, content, creator_job, parent_operation_id, source, created_by FROM added";
 
 impl Added {
     pub(super) fn is_empty(&self) -> bool {
@@ -79,6 +80,7 @@ impl Added {
         self.creator_job.push(origin.creator_job.map(JobKey::to_bytes).map(uuid));
         self.parent_operation_id.push(origin.parent_operation_id.as_deref().map(|id| text(id).into_owned()));
         self.source.push(origin.source.map(|source| source.number().into()));
+        self.created_by.push(row.created_by);
         self.rank.push(is_plain.then(|| rank(state.priority, state.due_date).into()));
         self.due_at.push(due_date(state));
         is_plain
@@ -109,17 +111,18 @@ impl Added {
                 &all.source,
                 &all.rank,
                 &all.due_at,
+                &all.created_by,
             ],
         )
     }
 
     fn copy(&self, session: &mut Session) -> Result<()> {
         const ITEMS: &str = "COPY item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
-             holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
+             holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, created_by) \
              FROM STDIN BINARY";
         const READY: &str =
             "COPY item_ready (queue_id, rank, due_date, item_id, touched, entered) FROM STDIN BINARY";
-        const ITEM: [Type; 14] = [
+        const ITEM: [Type; 15] = [
             Type::INT8,
             Type::INT8,
             Type::INT2,
@@ -134,9 +137,10 @@ impl Added {
             Type::UUID,
             Type::TEXT,
             Type::INT2,
+            Type::INT8,
         ];
         const PLACE: [Type; 6] = [Type::INT8, Type::INT2, Type::INT8, Type::INT8, Type::BOOL, Type::INT8];
-        let items = (0..self.id.len()).map(|at| -> [&(dyn ToSql + Sync); 14] {
+        let items = (0..self.id.len()).map(|at| -> [&(dyn ToSql + Sync); 15] {
             [
                 &self.id[at],
                 &self.queue_id[at],
@@ -152,6 +156,7 @@ impl Added {
                 &self.creator_job[at],
                 &self.parent_operation_id[at],
                 &self.source[at],
+                &self.created_by[at],
             ]
         });
         session.copy(ITEMS, &ITEM, items)?;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::super::super::Result;
 pub(super) use super::error::unreadable;
 use crate::model::content::{Analytics, Output, SpecificContent};
+use crate::model::history::Actors;
 use crate::model::item::{Priority, QueueItem};
 use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use crate::model::lifecycle::ItemState;
@@ -48,6 +49,14 @@ macro_rules! happened_columns {
     };
 }
 pub(super) use happened_columns;
+
+/// Who did what a row remembers: behind the columns of its state, as [`actors`] reads them.
+macro_rules! actor_columns {
+    () => {
+        ", item.created_by, taken_by, ended_by"
+    };
+}
+pub(super) use actor_columns;
 
 /// All columns of an item to which nothing ever happened, in the order in which [`new_item`] reads them.
 macro_rules! new_item_columns {
@@ -172,6 +181,11 @@ pub(super) fn state(row: &Row) -> Result<(ItemId, QueueId, ItemState)> {
     let mut state = new_state(row)?;
     happened(row, RULED, &mut state)?;
     Ok((ItemId(get(row, 0)?), QueueId(get(row, 1)?), state))
+}
+
+pub(super) fn actors(row: &Row) -> Result<Actors> {
+    let at = |column: usize| get(row, RULED + HAPPENED + column);
+    Ok(Actors { created_by: at(0)?, taken_by: at(1)?, ended_by: at(2)? })
 }
 
 fn new_state(row: &Row) -> Result<ItemState> {

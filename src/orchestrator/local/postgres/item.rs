@@ -2,7 +2,7 @@
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::rows::Row;
-use super::columns::{self, get, item_columns, numbered, signed, state_columns, state_joins};
+use super::columns::{self, actor_columns, get, item_columns, numbered, signed, state_columns, state_joins};
 use super::{Postgres, order};
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{EventAction, Recorded};
@@ -23,13 +23,20 @@ impl Postgres {
 
     /// The part of an item's row that the rules look at. Whoever is about to change it holds its lock.
     pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<Row>> {
-        const SQL: &str =
-            concat!("SELECT ", state_columns!(), " FROM item", state_joins!(), " WHERE item.id = $1");
+        const SQL: &str = concat!(
+            "SELECT ",
+            state_columns!(),
+            actor_columns!(),
+            " FROM item",
+            state_joins!(),
+            " WHERE item.id = $1"
+        );
         const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
         let mut without_place = (0, 0);
         for _ in 0..MOST_READS {
             let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
             let (_, queue, state) = columns::state(&row)?;
+            let actors = columns::actors(&row)?;
             let still_so = if !self.writes {
                 true
             } else if state.status == Status::New {
@@ -39,7 +46,7 @@ impl Postgres {
                 version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
             };
             if still_so {
-                return Ok(Some(Row { queue, state }));
+                return Ok(Some(Row { queue, state, actors }));
             }
             if state.status == Status::New {
                 let (version, reads) = without_place;
@@ -47,7 +54,7 @@ impl Postgres {
                 without_place = (state.row_version, reads);
                 // Nobody changes it: it waits nowhere, because its queue was deleted, or its row could not be read once.
                 if reads == READS_WITHOUT_PLACE {
-                    return Ok(Some(Row { queue, state }));
+                    return Ok(Some(Row { queue, state, actors }));
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::columns::get;
 use super::session::Session;
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0010_kept_time.sql"),
     include_str!("migrations/0011_job_owners.sql"),
     include_str!("migrations/0012_removals_tokens.sql"),
+    include_str!("migrations/0013_actors.sql"),
 ];
 
 /// The oldest version of PostgreSQL that is known to do.

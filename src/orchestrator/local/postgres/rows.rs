@@ -19,7 +19,7 @@ use super::transaction::KEPT;
 use super::{Postgres, claims, counters, fleet, limits, list, order, people, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
-use crate::model::history::Recorded;
+use crate::model::history::{Actors, Recorded};
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -257,23 +257,17 @@ impl Rows for Postgres {
         self.taken.believed_row(id)
     }
 
-    fn write(
-        &mut self,
-        id: ItemId,
-        queue: QueueId,
-        before: &ItemState,
-        written: &Written<'_>,
-    ) -> Result<bool> {
+    fn write(&mut self, id: ItemId, before: &Row, written: &Written<'_>) -> Result<bool> {
         self.insert_added()?;
         self.offered = None;
         if written.state.status == Status::New {
-            self.leaves_work.add(queue);
+            self.leaves_work.add(before.queue);
             self.mark()?;
         }
         let numbers = self.numbers();
-        let done = write::write(&mut self.session, id, queue, before, written, numbers)?;
-        let row = Row { queue, state: *written.state };
-        match (before.status, written.state.status) {
+        let done = write::write(&mut self.session, id, before.queue, &before.state, written, numbers)?;
+        let row = before.after(written);
+        match (before.state.status, written.state.status) {
             (Status::InProgress, Status::InProgress) if done => self.taken.changed(id, row),
             (Status::InProgress, _) => self.taken.gone(id, done),
             (_, Status::InProgress) if done => {
@@ -294,7 +288,8 @@ impl Rows for Postgres {
         }
         let claims = write::write_taken(&mut self.session, queue, taken, &self.places, &mut self.taken)?;
         for (taken, claim) in taken.iter().zip(claims) {
-            self.taken.took(taken.id, Row { queue, state: taken.after }, claim);
+            let actors = Actors { taken_by: taken.taker.user, ..Actors::default() };
+            self.taken.took(taken.id, Row { queue, state: taken.after, actors }, claim);
         }
         Ok(())
     }

@@ -212,6 +212,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::model::history::Actors;
     use crate::model::item::Priority;
     use crate::model::key::QueueId;
     use crate::model::lifecycle::ItemState;
@@ -219,7 +220,8 @@ mod tests {
     const JOB: JobNumber = JobNumber(1);
 
     fn row() -> Row {
-        Row { queue: QueueId(1), state: ItemState::untouched(Priority::Normal, Timestamp::UNIX_EPOCH) }
+        let state = ItemState::untouched(Priority::Normal, Timestamp::UNIX_EPOCH);
+        Row { queue: QueueId(1), state, actors: Actors::default() }
     }
 
     /// Takes items, in a transaction of its own. Answers the row that names them.

@@ -23,9 +23,10 @@ use crate::model::status::Status;
 
 pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) -> Result<()> {
     const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
-         creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
+         creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
+         created_by) \
          SELECT $2, queue_id, coalesce(root_id, id), $3, $4, $5, risk_sla_date, $6, $7, $8, reference, content, \
-         creator_job, parent_operation_id, source FROM item WHERE id = $1";
+         creator_job, parent_operation_id, source, $9 FROM item WHERE id = $1";
     const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
          manual_retry_number, seconds_in_previous_attempts) \
          SELECT $2, coalesce(chain_key, unique_key), CASE WHEN $3 THEN NULL ELSE id END, \
@@ -44,6 +45,7 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &Copy<'_>) ->
             &state.creation_time,
             &state.holds_reference,
             &uuid(copy.unique_key.to_bytes()),
+            &copy.created_by,
         ],
     )?;
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
@@ -100,9 +102,10 @@ fn take(
     taker: Option<Taker>,
 ) -> Result<bool> {
     const SQL: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, start_processing, \
-         holder, robot, token, row_version, robot_id, executor) \
-         VALUES ($1, $2, 1, 0, false, $3, $4, $5, $6, $7, $9, $10) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
-         start_processing = $3, holder = $4, robot = $5, token = $6, row_version = $7, robot_id = $9, executor = $10 \
+         holder, robot, token, row_version, robot_id, executor, taken_by) \
+         VALUES ($1, $2, 1, 0, false, $3, $4, $5, $6, $7, $9, $10, $11) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
+         start_processing = $3, holder = $4, robot = $5, token = $6, row_version = $7, robot_id = $9, executor = $10, \
+         taken_by = $11 \
          WHERE item_state.row_version = $8";
     let rows = session.execute(
         SQL,
@@ -117,6 +120,7 @@ fn take(
             &signed(before.row_version),
             &taker.and_then(|taker| taker.robot_id),
             &taker.and_then(executor),
+            &taker.and_then(|taker| taker.user),
         ],
     )?;
     Ok(rows > 0)
@@ -145,9 +149,9 @@ pub(super) fn write_taken(
                 "WITH gone AS (DELETE FROM item_ready WHERE ctid = ANY ($10::tid[])), \
                  named AS (INSERT INTO item_claim (job, number, items) VALUES ($4, $11, $8)) \
                  INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, start_processing, \
-                 holder, robot, token, row_version, robot_id, executor) \
+                 holder, robot, token, row_version, robot_id, executor, taken_by) \
                  SELECT item_id, $1::bigint, 1, 0, false, $2::timestamptz, $4::bigint, robot, $5::bigint, $6::bigint, \
-                 $3::bigint, $7::uuid FROM unnest($8::bigint[], $9::bigint[]) AS t (item_id, robot)",
+                 $3::bigint, $7::uuid, $12::bigint FROM unnest($8::bigint[], $9::bigint[]) AS t (item_id, robot)",
                 $conflict
             )
         };
@@ -156,7 +160,7 @@ pub(super) fn write_taken(
     const TOUCHED: &str = taken!(
         " ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = excluded.start_processing, \
          holder = excluded.holder, robot = excluded.robot, token = excluded.token, row_version = excluded.row_version, \
-         robot_id = excluded.robot_id, executor = excluded.executor"
+         robot_id = excluded.robot_id, executor = excluded.executor, taken_by = excluded.taken_by"
     );
     let mut groups: Vec<Together<'_>> = Vec::new();
     let mut group_of = Vec::with_capacity(taken.len());
@@ -197,6 +201,7 @@ pub(super) fn write_taken(
                 &rows.iter().map(|(_, row)| robot(row.taker)).collect::<Vec<_>>(),
                 &rows.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
                 &number,
+                &taker.user,
             ],
         )?;
     }
@@ -213,7 +218,8 @@ struct Together<'a> {
 fn are_alike(one: &TakenRow, other: &TakenRow) -> bool {
     let differing = |row: &TakenRow| {
         let TakenRow { after, taker, .. } = row;
-        (after.holder, after.start_processing, after.row_version, taker.job, taker.robot_id, taker.executor)
+        let of_taker = (taker.job, taker.robot_id, taker.executor, taker.user);
+        (after.holder, after.start_processing, after.row_version, of_taker)
     };
     differing(one) == differing(other)
 }
@@ -229,16 +235,16 @@ pub(super) fn write_ended(
     behind: &[Question],
 ) -> Result<(Vec<bool>, Vec<Vec<Row>>)> {
     const ALIKE: &str = "UPDATE item_state SET status = $3, outcome = $4, superseded = $5, end_processing = $6, \
-         row_version = $7, output = ended.output, analytics = NULL, operation_id = NULL \
+         row_version = $7, output = ended.output, analytics = NULL, operation_id = NULL, ended_by = $9 \
          FROM unnest($1::bigint[], $2::text[]) AS ended (item_id, output) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = $8 AND item_state.status = 1";
     const EACH: &str = "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
          superseded = ended.superseded, end_processing = ended.at, row_version = ended.row_version, \
          output = ended.output, progress = coalesce(ended.progress, item_state.progress), \
-         analytics = ended.analytics, operation_id = ended.operation_id \
+         analytics = ended.analytics, operation_id = ended.operation_id, ended_by = ended.ended_by \
          FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::boolean[], $6::timestamptz[], \
-         $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[]) AS ended (item_id, before, status, outcome, \
-         superseded, at, row_version, output, progress, analytics, operation_id) \
+         $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[]) AS ended (item_id, before, status, \
+         outcome, superseded, at, row_version, output, progress, analytics, operation_id, ended_by) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = ended.before \
          AND item_state.status = 1";
     // What this transaction has made of them. In somebody else's one item at a time is ended, and nothing is asked.
@@ -253,9 +259,9 @@ pub(super) fn write_ended(
     let (alike, each) = (Columns::of(&alike), Columns::of(&each));
     let common = first.map(in_common);
     let mut writes: Vec<(&str, Values<'_>)> = Vec::with_capacity(2);
-    let values: [&(dyn ToSql + Sync); 8];
-    if let Some((before, status, outcome, superseded, at, row_version)) = &common {
-        values = [&alike.ids, &alike.outputs, status, outcome, superseded, at, row_version, before];
+    let values: [&(dyn ToSql + Sync); 9];
+    if let Some((before, status, outcome, superseded, at, row_version, by)) = &common {
+        values = [&alike.ids, &alike.outputs, status, outcome, superseded, at, row_version, before, by];
         writes.push((ALIKE, &values));
     }
     let of_each: Values<'_> = &[
@@ -270,6 +276,7 @@ pub(super) fn write_ended(
         &each.progress,
         &each.analytics,
         &each.operation_id,
+        &each.ended_by,
     ];
     if !each.ids.is_empty() {
         writes.push((EACH, of_each));
@@ -301,8 +308,11 @@ fn has_output_only((.., written): &Ended<'_>) -> bool {
     written.progress.is_none() && written.analytics.is_none() && written.operation_id.is_none()
 }
 
+/// Version before, Status, outcome, superseded, end, version after, user.
+type InCommon = (i64, i16, Option<i16>, bool, Option<Timestamp>, i64, Option<i64>);
+
 /// What the ends in one commit have in common, nearly always: from which version to which, and what became of the items.
-fn in_common((_, _, before, written): &Ended<'_>) -> (i64, i16, Option<i16>, bool, Option<Timestamp>, i64) {
+fn in_common((_, _, before, written): &Ended<'_>) -> InCommon {
     let state = written.state;
     (
         signed(before.row_version),
@@ -311,6 +321,7 @@ fn in_common((_, _, before, written): &Ended<'_>) -> (i64, i16, Option<i16>, boo
         state.superseded,
         state.end_processing,
         signed(state.row_version),
+        written.ended_by,
     )
 }
 
@@ -328,13 +339,14 @@ struct Columns<'a> {
     progress: Vec<Option<Cow<'a, str>>>,
     analytics: Vec<Option<&'a str>>,
     operation_id: Vec<Option<Cow<'a, str>>>,
+    ended_by: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
     fn of(ended: &[&'a Ended<'a>]) -> Self {
         let mut columns = Self::default();
         for one in ended {
-            let (before, status, outcome, superseded, at, row_version) = in_common(one);
+            let (before, status, outcome, superseded, at, row_version, ended_by) = in_common(one);
             let (id, .., written) = one;
             columns.ids.push(id.0);
             columns.before.push(before);
@@ -347,6 +359,7 @@ impl<'a> Columns<'a> {
             columns.progress.push(written.progress.map(text));
             columns.analytics.push(written.analytics.map(Analytics::as_json));
             columns.operation_id.push(written.operation_id.map(text));
+            columns.ended_by.push(ended_by);
         }
         columns
     }
@@ -367,7 +380,8 @@ pub(super) fn write_all(
     const INSERT: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, token, \
                           row_version) VALUES ($1, $2, 0, 0, false, 0, 1) ON CONFLICT (item_id) DO NOTHING";
     const ALL: &str = "UPDATE item_state SET status = $2, review_status = $3, superseded = $4, start_processing = $5, \
-         reviewer_user_id = $6, holder = $7, token = $8, row_version = $9, progress = coalesce($10, progress) \
+         reviewer_user_id = $6, holder = $7, token = $8, row_version = $9, progress = coalesce($10, progress), \
+         taken_by = CASE WHEN $2::smallint = 0 THEN NULL ELSE taken_by END \
          WHERE item_id = $1 AND row_version = $11 AND status = $12";
     let state = written.state;
     if before.status == Status::New {

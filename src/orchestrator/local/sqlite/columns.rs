@@ -5,6 +5,7 @@ use rusqlite::Row as SqlRow;
 use rusqlite::types::Type;
 
 use crate::model::content::{Analytics, Output, SpecificContent};
+use crate::model::history::Actors;
 use crate::model::item::{Priority, QueueItem};
 use crate::model::key::{Holder, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use crate::model::lifecycle::ItemState;
@@ -23,6 +24,14 @@ macro_rules! state_columns {
     };
 }
 pub(super) use state_columns;
+
+/// Who did what a row remembers: behind the columns of its state, as [`actors`] reads them.
+macro_rules! actor_columns {
+    () => {
+        ", item.created_by, taken_by, ended_by"
+    };
+}
+pub(super) use actor_columns;
 
 /// All columns of an item, in the order in which [`item`] reads them.
 macro_rules! item_columns {
@@ -100,6 +109,11 @@ macro_rules! numbered {
     };
 }
 pub(super) use numbered;
+
+pub(super) fn actors(row: &SqlRow<'_>) -> Sql<Actors> {
+    let at = |column: usize| row.get(STATE_COLUMNS + column);
+    Ok(Actors { created_by: at(0)?, taken_by: at(1)?, ended_by: at(2)? })
+}
 
 pub(super) fn state(row: &SqlRow<'_>) -> Sql<(ItemId, QueueId, ItemState)> {
     let mut state = ItemState {

@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_kept_time.sql"),
     include_str!("migrations/0005_job_owners.sql"),
     include_str!("migrations/0006_removals_tokens.sql"),
+    include_str!("migrations/0007_actors.sql"),
 ];
 
 /// Opens a file for use, making it or bringing it up to date first.

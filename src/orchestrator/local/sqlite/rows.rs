@@ -10,14 +10,16 @@ use super::super::readers::Patience;
 use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
 use super::super::unreadable::{PassedOver, is_unreadable};
-use super::columns::{self, item_columns, item_joins, micros, numbered, state_columns, state_joins, time};
+use super::columns::{
+    self, actor_columns, item_columns, item_joins, micros, numbered, state_columns, state_joins, time,
+};
 use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_taken};
 use super::{Sqlite, error, fleet, list, order, people, prepared, row_count};
 use crate::crash_point::crash_point;
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::exception::{ExceptionType, ProcessingException};
-use crate::model::history::{EventAction, Recorded};
+use crate::model::history::{Actors, EventAction, Recorded};
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
 use crate::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
@@ -211,13 +213,16 @@ impl Rows for Sqlite {
         const SQL: &str = concat!(
             "SELECT ",
             state_columns!(),
+            actor_columns!(),
             " FROM item",
             state_joins!("item.id"),
             " WHERE item.id = ?1"
         );
         self.run(|c| {
-            let read =
-                |row: &rusqlite::Row<'_>| columns::state(row).map(|(_, queue, state)| Row { queue, state });
+            let read = |row: &rusqlite::Row<'_>| {
+                let (_, queue, state) = columns::state(row)?;
+                Ok(Row { queue, state, actors: columns::actors(row)? })
+            };
             prepared(c, SQL)?.query_row([id.0], read).optional()
         })
     }
@@ -240,21 +245,15 @@ impl Rows for Sqlite {
         self.taken.remove(&id)
     }
 
-    fn write(
-        &mut self,
-        id: ItemId,
-        queue: QueueId,
-        before: &ItemState,
-        written: &Written<'_>,
-    ) -> Result<bool> {
+    fn write(&mut self, id: ItemId, before: &Row, written: &Written<'_>) -> Result<bool> {
         self.last_written = Some((id, *written.state));
-        if before.status == Status::New {
+        if before.state.status == Status::New {
             self.enter_added()?;
         }
         if written.state.status == Status::InProgress {
-            self.remember(id, Row { queue, state: *written.state });
+            self.remember(id, before.after(written));
         }
-        self.run(|c| write(c, id, queue, before, written))
+        self.run(|c| write(c, id, before.queue, &before.state, written))
     }
 
     fn write_taken(&mut self, queue: QueueId, taken: &[TakenRow], _now: Timestamp) -> Result<()> {
@@ -272,7 +271,8 @@ impl Rows for Sqlite {
         }
         self.last_written = Some((last.id, last.after));
         for row in taken {
-            self.remember(row.id, Row { queue, state: row.after });
+            let actors = Actors { taken_by: row.taker.user, ..Actors::default() };
+            self.remember(row.id, Row { queue, state: row.after, actors });
         }
         Ok(())
     }

@@ -32,8 +32,8 @@ pub(super) fn write_large_content(connection: &Connection, id: ItemId, content: 
 
 pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>) -> Sql<()> {
     const SQL: &str = "INSERT INTO item (id, queue_id, priority, due_date, defer_date, risk_sla_date, creation_time, \
-                       holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+                       holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
+                       created_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let state = row.state;
     let content = row.content.as_json();
     prepared(connection, SQL)?.execute(params![
@@ -51,6 +51,7 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
         row.origin.creator_job.map(JobKey::to_bytes),
         row.origin.parent_operation_id,
         row.origin.source.map(|source| source.number()),
+        row.created_by,
     ])?;
     write_large_content(connection, id, content)?;
     if row.progress.is_some() {
@@ -62,9 +63,10 @@ pub(super) fn insert_item(connection: &Connection, id: ItemId, row: &NewRow<'_>)
 
 pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &Copy<'_>) -> Sql<()> {
     const ITEM: &str = "INSERT INTO item (id, queue_id, root_id, priority, due_date, defer_date, risk_sla_date, \
-         creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source) \
+         creation_time, holds_reference, unique_key, reference, content, creator_job, parent_operation_id, source, \
+         created_by) \
          SELECT ?2, queue_id, coalesce(root_id, id), ?3, ?4, ?5, risk_sla_date, ?6, ?7, ?8, reference, content, \
-         creator_job, parent_operation_id, source FROM item WHERE id = ?1";
+         creator_job, parent_operation_id, source, ?9 FROM item WHERE id = ?1";
     const COPY: &str = "INSERT INTO item_copy (item_id, chain_key, ancestor_id, manual_ancestor_id, retry_number, \
          manual_retry_number, seconds_in_previous_attempts) \
          SELECT ?2, coalesce(chain_key, unique_key), iif(?3, NULL, id), iif(?3, id, manual_ancestor_id), ?4, ?5, ?6 \
@@ -81,6 +83,7 @@ pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &Copy<'_>) 
         micros(state.creation_time),
         state.holds_reference,
         copy.unique_key.to_bytes(),
+        copy.created_by,
     ])?;
     prepared(connection, COPY)?.execute(params![
         original,
@@ -132,10 +135,10 @@ pub(super) fn write(
 /// A take: of an item to which nothing ever happened, the row is made. With room for what a result writes: the time of
 /// its end, and a byte in `superseded`, so that a row in a full page does not grow.
 const TAKE: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
-     start_processing, end_processing, holder, robot, token, row_version, robot_id, executor) \
-     VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7, ?9, ?10) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
-     start_processing = ?3, holder = ?4, robot = ?5, token = ?6, row_version = ?7, robot_id = ?9, executor = ?10 \
-     WHERE row_version = ?8";
+     start_processing, end_processing, holder, robot, token, row_version, robot_id, executor, taken_by) \
+     VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
+     start_processing = ?3, holder = ?4, robot = ?5, token = ?6, row_version = ?7, robot_id = ?9, executor = ?10, \
+     taken_by = ?11 WHERE row_version = ?8";
 
 fn take(
     statement: &mut Statement<'_>,
@@ -155,6 +158,7 @@ fn take(
         before.row_version,
         taker.and_then(|taker| taker.robot_id),
         taker.and_then(|taker| taker.executor).map(JobKey::to_bytes),
+        taker.and_then(|taker| taker.user),
     ])
 }
 
@@ -185,7 +189,8 @@ pub(super) fn write_ended(
 }
 
 const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
-                       row_version = ?6, output = ?7, progress = coalesce(?8, progress), analytics = ?10, operation_id = ?11 \
+                       row_version = ?6, output = ?7, progress = coalesce(?8, progress), analytics = ?10, operation_id = ?11, \
+                       ended_by = ?12 \
                        WHERE item_id = ?1 AND row_version = ?9 AND status = 1";
 
 fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &Written<'_>) -> Sql<usize> {
@@ -202,6 +207,7 @@ fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &
         before.row_version,
         written.analytics.map(Analytics::as_json),
         written.operation_id,
+        written.ended_by,
     ])
 }
 
@@ -216,7 +222,8 @@ fn write_all(
     const INSERT: &str = "INSERT OR IGNORE INTO item_state (item_id, queue_id, status, review_status, superseded, token, \
                           row_version) VALUES (?1, ?2, 0, 0, 0, 0, 1)";
     const ALL: &str = "UPDATE item_state SET status = ?2, review_status = ?3, superseded = ?4, start_processing = ?5, \
-         reviewer_user_id = ?6, holder = ?7, token = ?8, row_version = ?9, progress = coalesce(?10, progress) \
+         reviewer_user_id = ?6, holder = ?7, token = ?8, row_version = ?9, progress = coalesce(?10, progress), \
+         taken_by = iif(?2 = 0, NULL, taken_by) \
          WHERE item_id = ?1 AND row_version = ?11 AND status = ?12";
     let state = written.state;
     if before.status == Status::New {
