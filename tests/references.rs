@@ -350,6 +350,26 @@ fn markdown(texts: &[(String, String)]) -> impl Iterator<Item = &(String, String
     texts.iter().filter(|(file, _)| file.ends_with(".md"))
 }
 
+fn pages() -> BTreeMap<String, Page> {
+    let read = |page: &str| {
+        let file = root().join(format!("{REFERENCE}{page}.md"));
+        Page::read(&fs::read_to_string(&file).unwrap())
+    };
+    PAGES.iter().map(|(page, _)| ((*page).to_owned(), read(page))).collect()
+}
+
+#[test]
+fn every_citation_leads_somewhere() {
+    let pages = pages();
+    let (mut wrong, mut looked) = (Vec::new(), 0);
+    for (file, text) in texts().iter().filter(|(file, _)| file != "tests/references.rs") {
+        looked += citations(text).len();
+        wrong.extend(wrong_citations(file, text, &pages));
+    }
+    assert!(wrong.is_empty(), "{} wrong citations:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(looked > 500, "the test looks at something: {looked}");
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let texts = texts();
