@@ -1,4 +1,5 @@
-//! The house keeps its floors: who may know whom, who touches what, how long a file is.
+//! The house keeps its floors: who may know whom, who touches what, how long a file is; and the pages that describe it name
+//! what exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -192,6 +193,78 @@ fn the_readme_shows_the_hello_example() {
     assert!(readme.contains(program.trim()), "README.md and examples/hello.rs differ");
 }
 
+/// ARCHITECTURE.md and the pages of docs/decisions, with their paths from the root.
+fn described() -> Vec<(String, String)> {
+    let folder = fs::read_dir(root().join(DECISIONS)).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut pages: Vec<String> = names.map(|name| format!("{DECISIONS}/{name}")).collect();
+    pages.push("ARCHITECTURE.md".to_owned());
+    pages.sort();
+    let read = |page: String| {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        (page, text)
+    };
+    pages.into_iter().map(read).collect()
+}
+
+const DECISIONS: &str = "docs/decisions";
+
+/// The paths of the repository that a text has in backticks, each the first word there.
+fn paths_named(text: &str) -> Vec<&str> {
+    const FOLDERS: [&str; 8] =
+        ["src/", "tests/", "docs/", "scripts/", "benches/", "examples/", "fuzz/", ".cargo/"];
+    let in_backticks = text.split('`').skip(1).step_by(2);
+    let first_words = in_backticks.filter_map(|code| code.split_whitespace().next());
+    first_words.filter(|word| FOLDERS.iter().any(|folder| word.starts_with(folder))).collect()
+}
+
+/// The files that a text links to.
+fn files_linked(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://")).collect()
+}
+
+#[test]
+fn what_is_described_exists() {
+    let mut looked = 0;
+    for (page, text) in described() {
+        for path in paths_named(&text) {
+            looked += 1;
+            assert!(root().join(path).exists(), "{page} names {path}, which does not exist");
+        }
+        let folder = root().join(&page);
+        let folder = folder.parent().unwrap();
+        for file in files_linked(&text) {
+            looked += 1;
+            assert!(folder.join(file).exists(), "{page} links to {file}, which does not exist");
+        }
+    }
+    assert!(looked > 200, "the test looks at something: {looked}");
+}
+
+#[test]
+fn every_decision_is_listed_and_complete() {
+    const PARTS: [&str; 4] = ["**Context.**", "**Decision.**", "**Consequences.**", "**Code:** `"];
+    let list = format!("{DECISIONS}/README.md");
+    let contents = fs::read_to_string(root().join(&list)).unwrap();
+    let mut numbers = BTreeSet::new();
+    let pages = described();
+    for (page, text) in pages.iter().filter(|(page, _)| page.starts_with(DECISIONS) && *page != list) {
+        let name = page.rsplit('/').next().unwrap();
+        let (number, _) = name.split_once('-').unwrap();
+        assert!(number.len() == 4 && number.parse::<u16>().is_ok(), "{page} has no number of four digits");
+        assert!(numbers.insert(number), "{page}: the number is taken");
+        let title = text.strip_prefix(&format!("# {number}. ")).and_then(|rest| rest.lines().next());
+        let title = title.unwrap_or_else(|| panic!("{page} does not begin with its number and a title"));
+        let entry = format!("* [{number}]({name}) **{title}.** ");
+        assert_eq!(contents.matches(&entry).count(), 1, "{list} has no line that begins {entry:?}");
+        for part in PARTS {
+            assert_eq!(text.matches(part).count(), 1, "{page}: {part}");
+        }
+    }
+    assert!(numbers.len() > 50, "the test looks at something: {}", numbers.len());
+}
+
 /// The checks above can fail.
 #[test]
 fn a_violation_is_seen() {
@@ -200,4 +273,7 @@ fn a_violation_is_seen() {
     assert!(code("let a = 1; // SELECT \n/// tokio").find("SELECT").is_none());
     assert!(code("x\n#[cfg(test)]\nmod tests {\n SystemTime }").find("SystemTime").is_none());
     assert_eq!(room("orchestrator/local/apply.rs"), ("orchestrator", 2));
+    let page = "see `src/a.rs`, [b](../b.md#part), `lifecycle T15` and `scripts/test --all`; [c](https://example.com)";
+    assert_eq!(paths_named(page), ["src/a.rs", "scripts/test"]);
+    assert_eq!(files_linked(page), ["../b.md"]);
 }

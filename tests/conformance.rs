@@ -1,7 +1,7 @@
 //! One suite, every back end: a back end is done when this says so.
 //!
 //! Each test is a function over a [`Fixture`]; the list at the end runs all of them against each back end. Rows
-//! T1 to T24 are those of the transition table (`src/model/lifecycle.rs`).
+//! T1 to T24 are those of `docs/reference/lifecycle.md`.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! The transition table, exhaustively: every Status × ReviewStatus × event, against a second, plain
-//! statement of what the table allows.
+//! The transition table (`docs/reference/lifecycle.md`), exhaustively: every Status × ReviewStatus × event,
+//! against a second, plain statement of what the table allows.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The documented numbers of every enumeration (contract section 12.2), and how they are read.
+//! The documented numbers of every enumeration (orchestrator-api 12.2), and how they are read.
 
 use performer::model::asset::{AssetScope, AssetType};
 use performer::model::code::ErrorCode;

@@ -1,5 +1,5 @@
-//! The observers' negative controls: for each check K1 to K12, evidence that it must refuse. A check that refuses nothing
-//! proves nothing.
+//! The observers' negative controls: for each of K1 to K12 (`docs/reference/checks.md`), evidence that it must refuse.
+//! A check that refuses nothing proves nothing.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Assets: the numbers of their scopes and types (contract sections 12.2 and 14).
+//! Assets: the numbers of their scopes and types (orchestrator-api 12.2 and 14).
 
 use super::enumeration::enumeration;
 

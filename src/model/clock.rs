@@ -1,6 +1,6 @@
 //! Time, injected. This file is the only reader of the time of day.
 //!
-//! A store decides by one clock ("one clock a store": reliability rules); what a performer's machine
+//! A store decides by one clock ("one clock a store": choices 19); what a performer's machine
 //! believes about the time decides nothing.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The Orchestrator's numeric error codes (contract section 5.3).
+//! The Orchestrator's numeric error codes (orchestrator-api 5.3).
 //!
 //! A code is a number with, where it is known, a name and a text. A code that is not in the table is
 //! kept as it came: servers are newer than clients.
@@ -96,7 +96,7 @@ impl ErrorCode {
     }
 
     /// The name, empty for a code that is not in the table. Most names are known by their position in the vendor's
-    /// enumeration only (contract section 5.3).
+    /// enumeration only (orchestrator-api 5.3).
     pub fn name(self) -> &'static str {
         self.row().map_or("", |row| row.1)
     }

@@ -1,6 +1,6 @@
 //! SpecificContent and Output: flat JSON objects, bounded in size.
 //!
-//! Contract section 4.3: the values are scalars, and a key holds none of `: . , @ " #`. The embedded
+//! By orchestrator-api 4.3 the values are scalars, and a key holds none of `: . , @ " #`. The embedded
 //! stores keep to it too, so that an item that goes in here also goes in there: only the URL changes.
 
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ use super::code::ErrorCode;
 use super::json::{self, Kind, Members, Written};
 use super::refusal::Refusal;
 
-/// The largest content, in UTF-16 code units of its JSON text (contract section 3).
+/// The largest content, in UTF-16 code units of its JSON text (orchestrator-api 3).
 pub const CONTENT_LIMIT: usize = 256_000;
 
-/// The largest output, in UTF-16 code units of its JSON text (contract section 3).
+/// The largest output, in UTF-16 code units of its JSON text (orchestrator-api 3).
 pub const OUTPUT_LIMIT: usize = 51_200;
 
 /// The data of an item: a flat JSON object. It is kept as JSON text, so its numbers have all the digits they were written
@@ -197,7 +197,7 @@ impl fmt::Debug for Output {
     }
 }
 
-/// The largest analytics, in UTF-16 code units of their JSON text (contract section 3).
+/// The largest analytics, in UTF-16 code units of their JSON text (orchestrator-api 3).
 pub const ANALYTICS_LIMIT: usize = 5_120;
 
 /// What a transaction leaves for those who count: a flat JSON object.

@@ -1,4 +1,4 @@
-//! The directory of a server: tenant, folders, users, roles, robots and applications (contract sections 1, 2, 6 and 11).
+//! The directory of a server: tenant, folders, users, roles, robots and applications (orchestrator-api 1, 2, 6 and 11).
 //! Small, and read as a whole; a store keeps it as one document, and tokens by themselves.
 //!
 //! Here is what there is, in `change.rs` what may be changed, and in `administrators.rs` that an administrator is left.

@@ -1,6 +1,6 @@
 //! How the Orchestrator writes an enumeration: a name and a documented number.
 //!
-//! Contract section 12.2: the wire carries names, filters and old payloads carry numbers, and a reader
+//! By orchestrator-api 12.2 the wire carries names, filters and old payloads carry numbers, and a reader
 //! accepts the name in any case.
 
 /// A name or number that an enumeration does not have.

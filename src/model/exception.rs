@@ -8,11 +8,11 @@ use super::enumeration::enumeration;
 use super::refusal::Refusal;
 use super::stored_time::stored;
 
-/// The longest reason and the longest details, in UTF-16 code units (contract section 3).
+/// The longest reason and the longest details, in UTF-16 code units (orchestrator-api 3).
 pub const EXCEPTION_TEXT_LIMIT: usize = 102_400;
 
 enumeration! {
-    /// What went wrong (contract section 12.2).
+    /// What went wrong (orchestrator-api 12.2).
     pub ExceptionType {
         /// The world is wrong; the queue's policy decides about a retry.
         ApplicationException = 0,

@@ -14,7 +14,7 @@ use super::lifecycle::ItemState;
 use super::status::{ReviewStatus, Status};
 
 enumeration! {
-    /// What happened to an item (contract section 11). The numbers are ours.
+    /// What happened to an item (orchestrator-api 11). The numbers are ours.
     pub EventAction {
         /// It was added, or made as the copy for a retry.
         Create = 0,

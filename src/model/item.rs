@@ -1,4 +1,4 @@
-//! Items: what is in a queue, and what a new one is made of (contract sections 7 and 12.1).
+//! Items: what is in a queue, and what a new one is made of (orchestrator-api 7 and 12.1).
 
 use std::fmt;
 
@@ -21,9 +21,9 @@ use super::stored_time::StoredTime;
 
 pub use super::list::{ItemFilter, ItemPage, PAGE_LIMIT, Page};
 
-/// The longest reference, in UTF-16 code units (contract section 3).
+/// The longest reference, in UTF-16 code units (orchestrator-api 3).
 pub const REFERENCE_LIMIT: usize = 128;
-/// The longest progress text, in UTF-16 code units (contract section 3).
+/// The longest progress text, in UTF-16 code units (orchestrator-api 3).
 pub const PROGRESS_LIMIT: usize = 104_857;
 
 enumeration! {
@@ -217,7 +217,7 @@ pub(crate) struct Origin {
 }
 
 enumeration! {
-    /// What kind of program added an item (contract section 3). The numbers are ours.
+    /// What kind of program added an item (orchestrator-api 3). The numbers are ours.
     pub(crate) Source {
         /// A person, or a program of theirs.
         Manual = 0,
@@ -399,7 +399,7 @@ pub struct ItemEdit {
     pub specific_content: Option<SpecificContent>,
 }
 
-/// How a reference is compared (contract section 8). Capital and small letters differ.
+/// How a reference is compared (orchestrator-api 8). Capital and small letters differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReferenceFilter {
     /// It is this text.

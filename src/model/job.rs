@@ -1,5 +1,5 @@
-//! Jobs: one run of a performer, its lease and its end (contract sections 12.2 and 15.2; rows T13 and
-//! T14 of the transition table).
+//! Jobs: one run of a performer, its lease and its end (orchestrator-api 12.2 and 15.2; T13 and T14 of
+//! `docs/reference/lifecycle.md`).
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ enumeration! {
 }
 
 enumeration! {
-    /// How to stop a job (contract section 15.2). The numbers are ours.
+    /// How to stop a job (orchestrator-api 15.2). The numbers are ours.
     pub StopStrategy {
         /// Finish what runs, take nothing more.
         SoftStop = 0,
@@ -325,7 +325,7 @@ impl Job {
     /// # Errors
     ///
     /// Code 1658 for a soft stop of a job that has ended or is Terminating, 1659 for a kill of one that has ended; with
-    /// the published text (contract section 15.2).
+    /// the published text (orchestrator-api 15.2).
     pub fn request_stop(&mut self, strategy: StopStrategy) -> Result<(), Refusal> {
         let state = self.state;
         let (code, wish, verb, is_refused) = match strategy {

@@ -87,7 +87,7 @@ macro_rules! guid {
 
 guid! {
     /// The key of an item. The `Key` is shared by all attempts of a retry chain, and is the idempotency key for the
-    /// systems that a transaction touches; the `UniqueKey` is one attempt's own (contract section 12.1).
+    /// systems that a transaction touches; the `UniqueKey` is one attempt's own (orchestrator-api 12.1).
     ItemKey
 }
 

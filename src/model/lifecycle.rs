@@ -1,5 +1,6 @@
 //! What may happen to an item: the only place that knows the rules. Over 500 lines, because the table and the
-//! code that is the table are read side by side.
+//! code that is the table are read side by side. The table in full, with the moves that are forbidden and the invariants, is
+//! `docs/reference/lifecycle.md`.
 //!
 //! [`transition`] is pure: from an item, an event, the queue and the time it makes a [`Transition`], or
 //! refuses. A store writes a transition with one guarded write, and everything in one transition (the
@@ -58,7 +59,7 @@
 //! | T23 | `Expire` | older than its period, with its whole chain | removed | 1867 |
 //! | T24 | `Purge` | Successful, Retried or Deleted | content blanked | 1867 |
 //!
-//! Where the Orchestrator leaves it open, these choices hold: the original of a manual retry stays Failed
+//! Where the Orchestrator leaves it open, these choices hold (choices 5 and 12): the original of a manual retry stays Failed
 //! or Abandoned with ReviewStatus Retried; the original of a retried abandoned item shows Retried, its
 //! [`outcome`](ItemState::outcome) Abandoned; a copy keeps the DueDate.
 
@@ -256,7 +257,7 @@ pub fn transition(
     }
 }
 
-/// Who holds an item now: the claim of a caller over HTTP, who has none to show (contract section 9.1).
+/// Who holds an item now: the claim of a caller over HTTP, who has none to show (orchestrator-api 9.1).
 ///
 /// # Errors
 ///

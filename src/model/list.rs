@@ -1,4 +1,4 @@
-//! Lists of items: which items, in which order, and which page of them (contract section 4.1).
+//! Lists of items: which items, in which order, and which page of them (orchestrator-api 4.1).
 
 use jiff::Timestamp;
 
@@ -37,7 +37,7 @@ pub struct ItemFilter {
     pub order: Vec<Order>,
 }
 
-/// The most items a page may have (contract section 4.1).
+/// The most items a page may have (orchestrator-api 4.1).
 pub const PAGE_LIMIT: usize = 100;
 /// The most items that a page may leave out.
 pub const MAX_SKIP: usize = i32::MAX as usize;

@@ -1,4 +1,4 @@
-//! Robot logs: the numbers of their levels (contract section 12.2).
+//! Robot logs: the numbers of their levels (orchestrator-api 12.2).
 
 use super::enumeration::enumeration;
 

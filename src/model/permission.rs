@@ -1,4 +1,4 @@
-//! What a caller may do: permissions of roles, and scopes of tokens (contract sections 1.2, 6 and 10).
+//! What a caller may do: permissions of roles, and scopes of tokens (orchestrator-api 1.2, 6 and 10).
 //!
 //! A call needs both: a token whose scopes cover it, and a user whose roles in the folder have the permissions that the
 //! operation names.
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Permission {
     }
 }
 
-/// The areas of scopes (contract section 1.2).
+/// The areas of scopes (orchestrator-api 1.2).
 const SCOPE_AREAS: [&str; 15] = [
     "Administration",
     "Assets",

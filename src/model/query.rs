@@ -189,7 +189,7 @@ impl Field {
         Self::ParentOperationId,
     ];
 
-    /// The name on the wire (contract section 12.1).
+    /// The name on the wire (orchestrator-api 12.1).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Id => "Id",

@@ -1,4 +1,4 @@
-//! Queues and their policy (contract section 6).
+//! Queues and their policy (orchestrator-api 6).
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ pub struct Tag {
 pub const MOST_TAGS: usize = 100;
 /// The longest text of a label, in UTF-16 code units.
 pub const TAG_LIMIT: usize = 256;
-/// The longest SLA, in minutes: 90 days (contract section 6).
+/// The longest SLA, in minutes: 90 days (orchestrator-api 6).
 pub const MAX_SLA_IN_MINUTES: u32 = 129_600;
 
 impl QueueNotes {
@@ -279,7 +279,7 @@ impl NewQueueDefinition {
 
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=MAX_RETENTION_DAYS as u64;
 
-/// What makes two names the same name (contract section 6: unique, case-insensitive).
+/// What makes two names the same name (orchestrator-api 6: unique, case-insensitive).
 pub(crate) fn folded(name: &str) -> String {
     name.to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! What a robot reports about a transaction (contract section 9.1).
+//! What a robot reports about a transaction (orchestrator-api 9.1).
 
 use jiff::Timestamp;
 
@@ -52,7 +52,7 @@ impl TransactionResult {
     }
 }
 
-/// The end of a transaction as a caller over HTTP states it (contract section 9.1). What it means depends on the time by
+/// The end of a transaction as a caller over HTTP states it (orchestrator-api 9.1). What it means depends on the time by
 /// the clock of the store that records it: see [`result_at`](Self::result_at).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatedResult {

@@ -1,5 +1,5 @@
 //! What people do with items: reviews, comments, and the answers to doing it for many at once
-//! (contract sections 10, 11 and 13.6).
+//! (orchestrator-api 10, 11 and 13.6).
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use super::code::ErrorCode;
 use super::key::ItemId;
 use super::refusal::Refusal;
 
-/// The longest comment, in UTF-16 code units (contract section 3).
+/// The longest comment, in UTF-16 code units (orchestrator-api 3).
 pub const COMMENT_LIMIT: usize = 512;
 
 /// An item as the caller last saw it.

@@ -9,7 +9,7 @@ use super::job::Job;
 use super::key::{ItemId, JobKey};
 
 enumeration! {
-    /// What a robot is doing (contract section 12.2).
+    /// What a robot is doing (orchestrator-api 12.2).
     pub RobotState {
         /// Free: it may take an item.
         Available = 0,

@@ -1,4 +1,4 @@
-//! JSON schemas of queues: what content, output and analytics have to look like (contract sections 6 and 13.7).
+//! JSON schemas of queues: what content, output and analytics have to look like (orchestrator-api 6 and 13.7).
 //!
 //! They are enforced by the feature `json-schema`; without it a queue with a schema is refused where it is made, and
 //! items are refused where it was made by a program that has the feature: nothing is taken unchecked.

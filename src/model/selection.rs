@@ -1,4 +1,4 @@
-//! Which item is next (contract section 13.4).
+//! Which item is next (orchestrator-api 13.4).
 //!
 //! 1. Items with a DueDate come before items without.
 //! 2. Among the first: by Priority, then the earliest DueDate, then first in, first out.

@@ -1,4 +1,4 @@
-//! Status and ReviewStatus, and the moves that exist (contract sections 12.2, 13.1 and 13.6).
+//! Status and ReviewStatus, and the moves that exist (orchestrator-api 12.2, 13.1 and 13.6).
 //!
 //! | from \ to | New | InProgress | Failed | Successful | Abandoned | Retried | Deleted |
 //! |---|---|---|---|---|---|---|---|
@@ -87,7 +87,7 @@ impl Status {
         matches!(self, Self::Successful | Self::Retried | Self::Deleted)
     }
 
-    /// Whether an item in this state counts in a queue that takes each reference once (contract section 6): what is
+    /// Whether an item in this state counts in a queue that takes each reference once (orchestrator-api 6): what is
     /// deleted does not, and of a retried item the copy does.
     pub const fn counts_for_reference(self) -> bool {
         !matches!(self, Self::Deleted | Self::Retried)

@@ -1,4 +1,4 @@
-//! Users: the numbers of their types (contract section 12.2).
+//! Users: the numbers of their types (orchestrator-api 12.2).
 
 use super::enumeration::enumeration;
 

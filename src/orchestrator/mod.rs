@@ -2,7 +2,7 @@
 //!
 //! [`Orchestrator`] is what a performer needs; [`Administration`] adds what people need. [`connect`]
 //! chooses the back end by a URL and puts [`Observed`] around it, so that every call of every back end
-//! has one span and one event.
+//! has one span and one event. T1 to T24 are the transitions of `docs/reference/lifecycle.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// for a reference that the queue has.
     async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem>;
 
-    /// T1: adds many items (contract section 7.2).
+    /// T1: adds many items (orchestrator-api 7.2).
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ pub trait Administration: Orchestrator {
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()>;
 }
 
-/// What a bulk add does when an item cannot be added (contract section 7.2).
+/// What a bulk add does when an item cannot be added (orchestrator-api 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CommitType {
     /// Adds nothing at all.

@@ -67,7 +67,7 @@ pub(super) async fn authenticated(server: &Inner, headers: &HeaderMap) -> Result
     server.access.caller(token.trim()).await?.ok_or_else(Failure::not_authenticated)
 }
 
-/// The folder that the headers name (contract section 2). Several names must mean the same folder.
+/// The folder that the headers name (orchestrator-api 2). Several names must mean the same folder.
 fn folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, Failure> {
     let text = |name: &str| match headers.get(name) {
         None => Ok::<_, Failure>(None),

@@ -318,7 +318,7 @@ impl Call {
     }
 }
 
-/// The most rows of a page (contract section 4.1); of items it is fewer.
+/// The most rows of a page (orchestrator-api 4.1); of items it is fewer.
 pub(super) const MOST_ROWS: usize = 1_000;
 
 fn missing(body: &str) -> Failure {

@@ -1,4 +1,4 @@
-//! Why a call fails: a status, a code and a sentence for the caller (contract sections 5 and 23). What only operators may
+//! Why a call fails: a status, a code and a sentence for the caller (orchestrator-api 5, choices 3). What only operators may
 //! see goes into the log.
 
 use axum::http::StatusCode;
@@ -103,7 +103,7 @@ impl Failure {
         failure
     }
 
-    /// The wording that the contract knows, where it knows one.
+    /// The published wording, where there is one (orchestrator-api 5.3).
     fn of_code(code: ErrorCode, kind: ErrorKind, message: &str) -> Self {
         let message = match code {
             ErrorCode::DUPLICATE_REFERENCE => "Error creating Transaction. Duplicate Reference.".to_owned(),
@@ -114,7 +114,7 @@ impl Failure {
     }
 }
 
-/// Contract sections 5.2, 5.3 and 23.
+/// The status that a code is answered with (orchestrator-api 5.2, 5.3, choices 3).
 fn status_of(code: ErrorCode, kind: ErrorKind) -> StatusCode {
     match code.number() {
         1002 => StatusCode::NOT_FOUND,

@@ -1,4 +1,4 @@
-//! Logging in: the token endpoint in the forms that clients use, and the old way (contract sections 1.1, 1.2 and 1.4).
+//! Logging in: the token endpoint in the forms that clients use, and the old way (orchestrator-api 1.1, 1.2 and 1.4).
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Items: read, edited, deleted, reviewed (contract section 10).
+//! Items: read, edited, deleted, reviewed (orchestrator-api 10).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -263,7 +263,7 @@ fn bulk_answer(call: &Call, failed: &FailedItems) -> Reply {
     Answer::ok(&served::with_context(&call.context(kind), &served::bulk(&ids, message.as_deref())))
 }
 
-/// Who may review (contract section 13.6).
+/// Who may review (orchestrator-api 13.6).
 fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
     call.directory().is_ok_and(|directory| {
         [Action::View, Action::Edit]

@@ -1,4 +1,4 @@
-//! The rate limits of the cloud, imitated (contract section 3): 100 reads a minute, told by `Retry-After` and
+//! The rate limits of the cloud, imitated (orchestrator-api 3): 100 reads a minute, told by `Retry-After` and
 //! `X-RateLimit-Remaining`.
 
 use std::collections::{HashMap, VecDeque};

@@ -26,7 +26,7 @@
 //! | `metrics.rs`, `upkeep.rs`, `background.rs` | what is counted; what is done by itself; how that is supervised |
 //! | `fuzzing.rs` | the door without a connection, for the fuzz targets |
 //!
-//! Choices that the contract leaves open are those of its section 23.
+//! What the vendor leaves open is decided in `docs/reference/choices.md`.
 
 mod access;
 mod authorize;
@@ -186,7 +186,7 @@ impl Inner {
         self.clock.elapsed()
     }
 
-    /// Whether everybody who may take items gets some, or robots alone (contract section 8).
+    /// Whether everybody who may take items gets some, or robots alone (orchestrator-api 8).
     fn hands_out_to_everybody(&self) -> bool {
         !self.config.strict
     }

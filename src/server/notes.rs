@@ -1,4 +1,4 @@
-//! Comments and events of items (contract section 11).
+//! Comments and events of items (orchestrator-api 11).
 
 use axum::http::StatusCode;
 use serde_json::Value;

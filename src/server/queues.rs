@@ -1,4 +1,4 @@
-//! Queue definitions (contract section 6).
+//! Queue definitions (orchestrator-api 6).
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};

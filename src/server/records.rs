@@ -1,4 +1,4 @@
-//! Figures of queues, and how long their items are kept (contract section 11).
+//! Figures of queues, and how long their items are kept (orchestrator-api 11).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Every route, with what it needs: the scopes and permissions are those of the vendor's document (contract sections 6, 9
+//! Every route, with what it needs: the scopes and permissions are those of the vendor's document (orchestrator-api 6, 9
 //! to 11).
 
 use axum::http::Method;

@@ -1,5 +1,5 @@
 //! What the bodies of requests may hold, for the strict mode: an old Orchestrator reads a body with a field it does not
-//! know as null (contract section 4.3).
+//! know as null (orchestrator-api 4.3).
 
 use crate::wire::json::{self, Part};
 

@@ -1,4 +1,4 @@
-//! Adding items, starting transactions, and their results (contract sections 7 to 9).
+//! Adding items, starting transactions, and their results (orchestrator-api 7 to 9).
 
 use axum::http::StatusCode;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Names of members in any case (contract section 4.2): `itemdata` and `ItemData` are `itemData`.
+//! Names of members in any case (orchestrator-api 4.2): `itemdata` and `ItemData` are `itemData`.
 //!
 //! A deserializer around another one. A struct says which members it has; a name that differs from one of those in case
 //! alone is handed on as that one. Maps say nothing, so names in SpecificContent, Output and Analytics stay as they are.

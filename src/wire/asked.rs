@@ -1,4 +1,4 @@
-//! Bodies that only a server reads: what is written by people and their tools (contract sections 6, 9 to 11).
+//! Bodies that only a server reads: what is written by people and their tools (orchestrator-api 6, 9 to 11).
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Every shape an error may have (contract section 5.1).
+//! Every shape an error may have (orchestrator-api 5.1).
 
 use serde_json::Value;
 

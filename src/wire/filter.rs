@@ -1,4 +1,4 @@
-//! `$filter` (contract section 4.1).
+//! `$filter` (orchestrator-api 4.1).
 
 use crate::model::item::{ItemFilter, ReferenceFilter};
 use crate::model::key::QueueId;

@@ -1,4 +1,4 @@
-//! Folder paths in headers: what is not plain ASCII travels as base64 of UTF-16, the low byte first (contract section 2).
+//! Folder paths in headers: what is not plain ASCII travels as base64 of UTF-16, the low byte first (orchestrator-api 2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Tokens (contract sections 1.2 and 1.4). No Debug here: these bodies are secrets.
+//! Tokens (orchestrator-api 1.2 and 1.4). No Debug here: these bodies are secrets.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};

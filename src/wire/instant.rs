@@ -1,4 +1,4 @@
-//! Dates (contract section 4.3): written in UTC with at most seven digits behind the second; read with any offset,
+//! Dates (orchestrator-api 4.3): written in UTC with at most seven digits behind the second; read with any offset,
 //! or with none, which means UTC.
 
 use std::fmt;
@@ -26,7 +26,7 @@ impl Instant {
         Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).map_or(far.timestamp(), |zoned| zoned.timestamp())))
     }
 
-    /// Whether a server that sees this text in an open map may take it for a date (contract section 4.3).
+    /// Whether a server that sees this text in an open map may take it for a date (orchestrator-api 4.3).
     pub(crate) fn looks_like_one(text: &str) -> bool {
         let bytes = text.as_bytes();
         bytes.len() >= 16

@@ -1,4 +1,4 @@
-//! Items as they are read (contract section 12.1).
+//! Items as they are read (orchestrator-api 12.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -234,7 +234,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::wire::round_trip;
 
-    /// The 27 keys of a body of 2020 (contract section 12.1), values of our own.
+    /// The 27 keys of a body of 2020 (orchestrator-api 12.1), values of our own.
     pub(crate) const OF_2020: &str = r##"{"@odata.context":"https://x/odata/$metadata#Queues/$entity",
         "QueueDefinitionId":7,"OutputData":null,"AnalyticsData":null,"Status":"InProgress","ReviewStatus":"None",
         "ReviewerUserId":null,"Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11","Reference":"INV-1",

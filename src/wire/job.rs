@@ -1,4 +1,4 @@
-//! Jobs of robots (contract section 15).
+//! Jobs of robots (orchestrator-api 15).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! What only performer's own server understands: jobs that beat, claims, and many reports and takes in one call. It tells
-//! that it does by a header, and whoever does not know of it sees an Orchestrator like any other (contract sections 15.3
-//! and 23.6).
+//! that it does by a header, and whoever does not know of it sees an Orchestrator like any other (orchestrator-api 15.3,
+//! choices 6).
 
 use std::time::Duration;
 

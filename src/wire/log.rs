@@ -1,4 +1,4 @@
-//! Robot logs (contract section 16): a JSON array of texts, each of which is a JSON object.
+//! Robot logs (orchestrator-api 16): a JSON array of texts, each of which is a JSON object.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

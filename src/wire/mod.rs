@@ -1,8 +1,8 @@
 //! Floor 1: the JSON of the Orchestrator's API, written once for whoever sends it and whoever receives it.
 //!
-//! Contract sections 4 to 12 and 16. Names are PascalCase in entities, and the wrappers around the parameters of an
-//! action are camelCase. What is written has explicit nulls where the real service has them; what is read may lack
-//! everything but an item's `Id`, `Key` and `Status`. Annotations (`@odata.context`, `DueDate@odata.type`) and fields
+//! The shapes follow orchestrator-api 4 to 12 and 16. Names are PascalCase in entities, and the wrappers around the
+//! parameters of an action are camelCase. What is written has explicit nulls where the real service has them; what is read
+//! may lack everything but an item's `Id`, `Key` and `Status`. Annotations (`@odata.context`, `DueDate@odata.type`) and fields
 //! that are newer than this version are passed over.
 //!
 //! | module | what it knows |
@@ -58,7 +58,7 @@ pub(crate) use instant::Instant;
 pub(crate) use named::Named;
 pub(crate) use scalars::Scalars;
 
-/// A collection (contract section 4.2).
+/// A collection (orchestrator-api 4.2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Collection<T> {
     /// How many there are in all, where it was asked for.

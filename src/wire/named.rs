@@ -1,4 +1,4 @@
-//! Enumerations on the wire (contract section 12.2): names in any case, or numbers; what is newer than this version
+//! Enumerations on the wire (orchestrator-api 12.2): names in any case, or numbers; what is newer than this version
 //! is kept as it came.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Queue definitions, their retention, and how they are doing (contract sections 6 and 11).
+//! Queue definitions, their retention, and how they are doing (orchestrator-api 6 and 11).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,15 +33,15 @@ pub(crate) struct QueueDefinitionDto {
     pub(crate) other: Map<String, Value>,
 }
 
-/// The first version of the API that knows RetryAbandonedItems (contract section 6).
+/// The first version of the API that knows RetryAbandonedItems (orchestrator-api 6).
 pub(crate) const RETRY_ABANDONED_ITEMS_SINCE: u32 = 18;
 
-/// Fields that came with version 14 of the API (contract section 6).
+/// Fields that came with version 14 of the API (orchestrator-api 6).
 const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
 
 impl QueueDefinitionDto {
     /// Gives the queue new settings, without what a server of this version does not know: it would refuse them all
-    /// (contract section 4.3).
+    /// (orchestrator-api 4.3).
     pub(crate) fn with(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
         if is_ours {
             let seconds = queue.policy.abandon_after.as_secs();
@@ -184,7 +184,7 @@ pub(crate) struct QueueRetentionDto {
     pub(crate) retention_type: Option<Named<RetentionType>>,
 }
 
-/// How a queue is doing; some minutes old (contract section 11).
+/// How a queue is doing; some minutes old (orchestrator-api 11).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueProcessingStatusDto {

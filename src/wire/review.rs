@@ -1,4 +1,4 @@
-//! What people do with items: bulk operations, comments, events (contract sections 10 and 11).
+//! What people do with items: bulk operations, comments, events (orchestrator-api 10 and 11).
 
 use serde::{Deserialize, Serialize};
 

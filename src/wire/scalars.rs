@@ -1,4 +1,4 @@
-//! SpecificContent, Output and Analytics: open maps of scalars (contract section 4.3).
+//! SpecificContent, Output and Analytics: open maps of scalars (orchestrator-api 4.3).
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};

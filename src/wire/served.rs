@@ -1,4 +1,4 @@
-//! What a server answers (contract sections 4.2, 5.1, 6 and 10 to 12): the field set of version 20 of the API, with
+//! What a server answers (orchestrator-api 4.2, 5.1, 6 and 10 to 12): the field set of version 20 of the API, with
 //! explicit nulls.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What is asked for items: adding, starting, progress, results, edits (contract sections 7 to 10).
+//! What is asked for items: adding, starting, progress, results, edits (orchestrator-api 7 to 10).
 
 use serde::{Deserialize, Serialize};
 
@@ -241,7 +241,7 @@ pub(crate) struct TransactionResultDto {
 }
 
 impl TransactionResultDto {
-    /// A result. To give an item back is to postpone it until `ahead`: the API knows no other way (contract section 22).
+    /// A result. To give an item back is to postpone it until `ahead`: the API knows no other way (orchestrator-api 22).
     /// What has no due date of its own keeps the one the item has.
     ///
     /// A postponement says `IsSuccessful: true`, as the vendor's activity does, and a date that has passed when the

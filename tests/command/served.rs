@@ -86,7 +86,7 @@ fn nothing_travels_in_the_clear() {
     assert!(!text(&strangers.stderr).contains(SECRET));
 }
 
-/// F11: somebody who has lost every secret gets in again, and access is set while the server runs.
+/// Somebody who has lost every secret gets in again, and access is set while the server runs.
 #[test]
 fn access_is_set_beside_the_server() {
     let folder = tempfile::tempdir().unwrap();

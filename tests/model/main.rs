@@ -1,7 +1,7 @@
 //! The model checker: every order in which two robots, a sweeper, a person, a lossy network and crashes can act
 //! on an item, exhaustively, with the real rules (`model::lifecycle`) deciding each step.
 //!
-//! Invariants I1 to I20 are those of the reliability rules; each mutant makes one mistake that real queues make,
+//! Invariants I1 to I20 are those of `docs/reference/lifecycle.md`; each mutant makes one mistake that real queues make,
 //! and must be caught. Run with `--release`: millions of states take a minute there, and half an hour without.
 
 #![expect(unreachable_pub, reason = "the parts of a test")]

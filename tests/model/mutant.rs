@@ -1,4 +1,4 @@
-//! Mistakes that real queues make, one at a time.
+//! Mistakes that real queues make, one at a time, and which invariants of `docs/reference/lifecycle.md` they break.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {

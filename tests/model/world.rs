@@ -1,4 +1,5 @@
-//! The world of the model: rows, robots, a network, a sweeper, a person, and what each may do next.
+//! The world of the model: rows, robots, a network, a sweeper, a person, and what each may do next; and the invariants of
+//! `docs/reference/lifecycle.md`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Order under concurrency (K6): eight claimers on one database hand out what a single robot would have, up to what others
+//! Order under concurrency (checks K6): eight claimers on one database hand out what a single robot would have, up to what others
 //! hold locked at that moment.
 //!
 //! When a take was under way from one moment to another, and an item waited all that time untouched, then nothing that

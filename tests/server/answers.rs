@@ -1,5 +1,5 @@
 //! Every answer is valid against the vendor's OpenAPI document, where that is present; and codes, headers and nulls are
-//! those of the contract.
+//! those of `docs/reference`.
 
 use std::collections::BTreeSet;
 
@@ -264,7 +264,7 @@ async fn every_answer_is_valid_against_the_openapi_document() {
     assert!(!wrong.is_empty(), "the check sees what it is there to see");
 }
 
-/// Contract section 12.1: explicit nulls, and the fields of version 20.
+/// By orchestrator-api 12.1: explicit nulls, and the fields of version 20.
 #[tokio::test]
 async fn an_item_has_every_field_also_where_there_is_nothing() {
     let api = Api::start().await;
@@ -288,7 +288,7 @@ async fn an_item_has_every_field_also_where_there_is_nothing() {
     assert_eq!(added["SpecificContent"], json!({}));
 }
 
-/// Contract section 23.3, each line.
+/// The situations of choices 3.
 #[tokio::test]
 async fn errors_have_the_codes_of_the_contract() {
     let api = Api::start().await;

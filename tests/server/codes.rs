@@ -1,4 +1,4 @@
-//! Codes of the Orchestrator where their situations exist (contract section 5.3).
+//! Codes of the Orchestrator where their situations exist (orchestrator-api 5.3).
 
 use performer::ErrorCode;
 use performer::model::user::UserType;

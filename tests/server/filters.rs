@@ -1,4 +1,4 @@
-//! `$filter` and its like on every list (contract section 4.1).
+//! `$filter` and its like on every list (orchestrator-api 4.1).
 
 use serde_json::json;
 

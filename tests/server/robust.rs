@@ -1,4 +1,4 @@
-//! A hostile client: slow, huge, many at once, or gone.
+//! A hostile client: slow, huge, many at once, or gone. F61 to F67 are faults of `docs/reference/checks.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ async fn of_many_who_take_each_gets_an_item_of_its_own() {
     assert_eq!((all.len(), count), (500, 500));
 }
 
-/// F62, Z10: sizes, before anything is made of them.
+/// F62: sizes, before anything is made of them.
 #[tokio::test]
 async fn what_is_too_large_is_refused() {
     let api = Api::start_as(|server| server.largest_body(1024 * 1024)).await;

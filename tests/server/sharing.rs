@@ -1,4 +1,4 @@
-//! Queues in several folders, asked for without naming one (contract section 6).
+//! Queues in several folders, asked for without naming one (orchestrator-api 6).
 
 use serde_json::{Value, json};
 

@@ -135,7 +135,7 @@ impl From<Take> for Taking {
     }
 }
 
-/// The result of a caller over HTTP, who has no claim to show (contract section 9.1).
+/// The result of a caller over HTTP, who has no claim to show (orchestrator-api 9.1).
 #[derive(Clone, Debug)]
 pub(crate) struct Settlement {
     pub(crate) item: ItemId,

@@ -18,7 +18,7 @@ use super::store::Suspect;
 use crate::model::job::Job;
 use crate::model::key::JobKey;
 
-/// How often a sweeper looks for items that are InProgress for too long (contract section 23: at least
+/// How often a sweeper looks for items that are InProgress for too long (choices 6: at least
 /// each minute).
 const BETWEEN_LOOKS_FOR_OVERDUE: Duration = Duration::from_secs(60);
 

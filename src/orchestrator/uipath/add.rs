@@ -1,4 +1,4 @@
-//! Adding items (contract section 7). AddQueueItem is not idempotent; in a queue that takes each reference once it
+//! Adding items (orchestrator-api 7). AddQueueItem is not idempotent; in a queue that takes each reference once it
 //! can be made so, by looking for the reference. Elsewhere a lost answer is an error that says so.
 
 use super::super::{BulkAdded, CommitType, ErrorKind, FailedItem, OrchestratorError, Result};
@@ -23,7 +23,7 @@ use crate::wire::{Scalars, filter};
 /// How many items one call may add, where they need not be added together.
 const MOST_AT_ONCE: usize = 1_000;
 
-/// How many references one filter may name; the API takes 100 expressions (contract section 4.1).
+/// How many references one filter may name; the API takes 100 expressions (orchestrator-api 4.1).
 const MOST_REFERENCES: usize = 50;
 
 /// The longest filter of references, as it stands in the URL: some servers take 2 KB in all.

@@ -1,4 +1,4 @@
-//! Where an Orchestrator is, and which folder of it (contract sections 1.1 and 2).
+//! Where an Orchestrator is, and which folder of it (orchestrator-api 1.1 and 2).
 
 use std::fmt;
 

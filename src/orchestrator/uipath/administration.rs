@@ -50,7 +50,7 @@ impl Administration for Uipath {
         self.inner.all_queues().await
     }
 
-    /// Nine calls that count against the limit of 100 a minute (contract section 3).
+    /// Nine calls that count against the limit of 100 a minute (orchestrator-api 3).
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         self.inner.statistics(queue).await
     }

@@ -1,4 +1,4 @@
-//! What an answer that is no success means (contract section 5): by its code, then its status, then its text.
+//! What an answer that is no success means (orchestrator-api 5): by its code, then its status, then its text.
 
 use std::time::Duration;
 

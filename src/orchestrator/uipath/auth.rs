@@ -1,4 +1,4 @@
-//! Who the caller is: tokens, got once for many callers and renewed before they expire (contract section 1).
+//! Who the caller is: tokens, got once for many callers and renewed before they expire (orchestrator-api 1).
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};

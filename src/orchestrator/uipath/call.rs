@@ -97,7 +97,7 @@ impl Call {
     }
 }
 
-/// A value of a query: spaces and quotes as strict proxies want them (contract section 4.1).
+/// A value of a query: spaces and quotes as strict proxies want them (orchestrator-api 4.1).
 pub(super) fn encoded(value: &str) -> String {
     let mut url = reqwest::Url::parse("http://query").expect("a constant URL");
     url.query_pairs_mut().append_pair("", value);

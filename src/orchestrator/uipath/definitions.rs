@@ -1,4 +1,4 @@
-//! Queues, their settings and their retention (contract sections 6 and 11).
+//! Queues, their settings and their retention (orchestrator-api 6 and 11).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Robot logs (contract section 16): a layer for `tracing` that ships what a program logs to the Orchestrator.
+//! Robot logs (orchestrator-api 16): a layer for `tracing` that ships what a program logs to the Orchestrator.
 //!
 //! Whoever logs never waits: a line goes into a bounded buffer, or is dropped and counted. One task ships the buffer
 //! in batches. What is logged by shipping itself is left out, or it would ship its own trouble for ever.

@@ -1,4 +1,4 @@
-//! The real UiPath Orchestrator, over HTTP (contract sections 1 to 13, 15 and 22).
+//! The real UiPath Orchestrator, over HTTP (orchestrator-api 1 to 13, 15 and 22).
 //!
 //! | file | what it does |
 //! |---|---|

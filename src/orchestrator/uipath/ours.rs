@@ -121,7 +121,7 @@ impl Inner {
         };
         let lane =
             |call: Call| if by_the_heart { call.of_the_job().by_the_heart() } else { call.of_the_job() };
-        // By its number: the list counts against a limit (contract section 3).
+        // By its number: the list counts against a limit (orchestrator-api 3).
         let id = self.job_id.load(Ordering::Relaxed);
         let answer = if id != 0 {
             self.http.json::<JobDto>(lane(Call::get("GetJob", format!("/odata/Jobs({id})")))).await.map(Some)

@@ -17,7 +17,7 @@ pub(super) struct Pace {
     pub(super) retry: BackoffPolicy,
     /// The most requests for one call. Vendor clients make five.
     pub(super) attempts: u32,
-    /// What `Retry-After` may ask for (contract section 3).
+    /// What `Retry-After` may ask for (orchestrator-api 3).
     pub(super) longest_retry_after: Duration,
     /// The longest wait between two looks at an empty queue.
     pub(super) longest_poll: Duration,

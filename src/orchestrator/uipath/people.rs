@@ -1,4 +1,4 @@
-//! What people do with items (contract sections 10 and 11).
+//! What people do with items (orchestrator-api 10 and 11).
 
 use std::collections::HashMap;
 

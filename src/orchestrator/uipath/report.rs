@@ -1,4 +1,4 @@
-//! Reporting results and progress, and settling those whose answer was lost (contract section 9).
+//! Reporting results and progress, and settling those whose answer was lost (orchestrator-api 9).
 //!
 //! SetTransactionResult is not idempotent. One that may have been executed is settled by reading the item: final with
 //! our `OperationId` means that it was recorded; InProgress since we started it, that it was not; anything else, that
@@ -167,8 +167,9 @@ impl Inner {
         }
     }
 
-    /// That a result with a DeferDate and no exception postpones is documented only for the vendor's activity (contract
-    /// section 13.2): so the first one of a process is looked at, and a server that records an end instead faults the job.
+    /// That a result with a DeferDate and no exception postpones is documented only for the vendor's activity
+    /// (orchestrator-api 13.2): so the first one of a process is looked at, and a server that records an end instead
+    /// faults the job.
     async fn went_back(&self, held: &Held, result: &TransactionResult) -> Result<Status> {
         if self.postponing_works() {
             return Ok(Status::New);

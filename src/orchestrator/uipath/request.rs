@@ -46,7 +46,7 @@ pub(super) struct Http {
     headers: HeaderMap,
     /// The same, in the folder of the job we run in.
     headers_of_job: HeaderMap,
-    /// Until when an operation is to be left alone: limits are counted for each (contract section 3).
+    /// Until when an operation is to be left alone: limits are counted for each (orchestrator-api 3).
     quiet_until: Mutex<HashMap<&'static str, Instant>>,
     /// The server's version of the API; 0 while it is not known.
     version: AtomicU32,

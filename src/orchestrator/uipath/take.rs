@@ -1,4 +1,4 @@
-//! Taking items, and finding out whether this caller is handed any (contract section 8).
+//! Taking items, and finding out whether this caller is handed any (orchestrator-api 8).
 
 use std::sync::Arc;
 
@@ -342,7 +342,7 @@ impl Inner {
         Err(OrchestratorError::new(ErrorKind::Unauthorized, message))
     }
 
-    /// How many items wait, by figures that are some time old: asking costs nothing of the limits (contract section 11).
+    /// How many items wait, by figures that are some time old: asking costs nothing of the limits (orchestrator-api 11).
     pub(super) async fn items_to_process(&self, queue: QueueId) -> Result<i64> {
         let call = Call::get(
             "RetrieveQueuesProcessingStatus",

@@ -1,4 +1,4 @@
-//! Queues as they are wanted (contract section 6).
+//! Queues as they are wanted (orchestrator-api 6).
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ use super::{invalid, property, quoted};
 use crate::model::Refusal;
 use crate::model::query::{Case, Comparison, TextMatch};
 
-/// The most comparisons in one filter (contract section 4.1).
+/// The most comparisons in one filter (orchestrator-api 4.1).
 const MOST_EXPRESSIONS: usize = 100;
 /// How deep brackets may be nested.
 const DEEPEST: usize = 16;

@@ -1,4 +1,4 @@
-//! Query options as they come from anybody (contract section 4.1): read, bounded, and never trusted.
+//! Query options as they come from anybody (orchestrator-api 4.1): read, bounded, and never trusted.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -29,7 +29,7 @@ pub(crate) use set::Set;
 
 /// The longest `$filter`, in bytes.
 const LONGEST_FILTER: usize = 8_192;
-/// The most expressions in `$orderby` (contract section 4.1).
+/// The most expressions in `$orderby` (orchestrator-api 4.1).
 const MOST_ORDERS: usize = 5;
 /// The most names in `$select` and `$expand`.
 const MOST_NAMES: usize = 100;

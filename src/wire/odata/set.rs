@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Flag,
     Time,
     Guid,
-    /// One of these names; its number is its place (contract section 12.2).
+    /// One of these names; its number is its place (orchestrator-api 12.2).
     Choice(&'static [&'static str]),
     /// An object with properties of its own.
     Part(&'static [Property]),

@@ -1,4 +1,4 @@
-//! The checks K1 to K12: whether what a store says in the end can have been, given what the outside world saw.
+//! K1 to K12 of `docs/reference/checks.md`: whether what a store says in the end can have been, given what the outside world saw.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A scripted Orchestrator: real HTTP, answers from the contract, and faults where a script puts them.
+//! A scripted Orchestrator: real HTTP, answers as `docs/reference` tells them, and faults where a script puts them.
 //!
 //! Each operation has the vendor's name. A script says: at the n-th call of this operation, that happens, before or
 //! after the work was done. So "the server did it and the answer was lost" is a line of a script, and no luck.

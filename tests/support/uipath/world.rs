@@ -1,4 +1,4 @@
-//! What the scripted Orchestrator knows: queues, items, and the rules of the contract's sections 6 to 13, written
+//! What the scripted Orchestrator knows: queues, items, and the rules of orchestrator-api 6 to 13, written
 //! down once more and apart from the code they test.
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ impl Answer {
         Self { status, body: body.to_string() }
     }
 
-    /// Contract section 5.1.
+    /// An error in the shape of orchestrator-api 5.1.
     fn error(status: u16, code: u16, message: &str) -> Self {
         let body =
             json!({"message": message, "errorCode": code, "traceId": "00-scripted-01", "resourceIds": null});
@@ -396,7 +396,7 @@ impl World {
         )
     }
 
-    /// Contract section 8: the take form gives items only to robots.
+    /// By orchestrator-api 8 the take form gives items only to robots.
     fn start(&mut self, seen: &Seen) -> Answer {
         let body = seen.json();
         let data = &body["transactionData"];
@@ -436,7 +436,7 @@ impl World {
         Answer::json(200, &Value::Object(item))
     }
 
-    /// Contract sections 9.1 and 13.2: final items are locked; a future DeferDate without an exception postpones, whatever
+    /// By orchestrator-api 9.1 and 13.2 final items are locked; a future DeferDate without an exception postpones, whatever
     /// `IsSuccessful` says, and a date that has passed is ignored.
     fn result(&mut self, seen: &Seen) -> Answer {
         let (id, body) = (number_in(&seen.path), seen.json());
@@ -482,7 +482,7 @@ impl World {
         Answer::empty(200)
     }
 
-    /// Contract section 13.3: a new row, the same key, behind everything that waits.
+    /// A retry copy (orchestrator-api 13.3): a new row, the same key, behind everything that waits.
     fn copy(&mut self, item: &Map<String, Value>, values: Value) {
         self.new_item(item["QueueDefinitionId"].as_i64().unwrap(), item);
         let id = json!({"Key": item["Key"], "Progress": null, "DeferDate": null});
@@ -501,7 +501,7 @@ impl World {
         Answer::empty(200)
     }
 
-    /// Contract section 7.1.
+    /// AddQueueItem (orchestrator-api 7.1).
     fn add_one(&mut self, seen: &Seen) -> Answer {
         let body = seen.json();
         let data = &body["itemData"];
@@ -529,7 +529,7 @@ impl World {
         Ok(self.new_item(queue, data.as_object().unwrap()))
     }
 
-    /// Contract section 7.2.
+    /// BulkAddQueueItems (orchestrator-api 7.2).
     fn add_many(&mut self, seen: &Seen) -> Answer {
         let body = seen.json();
         let (before, mut failed) = (self.items.len(), Vec::new());
@@ -556,7 +556,7 @@ impl World {
         )
     }
 
-    /// Contract sections 10 and 13.6.
+    /// Bulk operations on items (orchestrator-api 10 and 13.6).
     fn bulk(&mut self, seen: &Seen) -> Answer {
         let body = seen.json();
         let mut failed = Vec::new();
@@ -650,7 +650,7 @@ fn without_annotations(value: &Value) -> Value {
     )
 }
 
-/// Contract section 4.2: `$filter`, `$orderby`, `$skip`, `$top` and `$count`, as far as the client uses them.
+/// The options of a list (orchestrator-api 4.1): `$filter`, `$orderby`, `$skip`, `$top` and `$count`, as far as the client uses them.
 fn collection(rows: Vec<Value>, seen: &Seen) -> Answer {
     let option = |name: &str| seen.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let top: usize = option("$top").map_or(100, |top| top.parse().unwrap());

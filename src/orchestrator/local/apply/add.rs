@@ -1,4 +1,4 @@
-//! Adding: T1, T2.
+//! Adding (lifecycle T1, T2).
 
 use std::collections::HashSet;
 

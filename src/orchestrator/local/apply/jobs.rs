@@ -1,4 +1,4 @@
-//! Jobs: T13 beat, T14 lost, T15 abandon.
+//! Jobs: they beat, are lost, and their items are abandoned (lifecycle T13, T14, T15).
 
 use std::time::Duration;
 

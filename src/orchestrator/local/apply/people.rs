@@ -1,4 +1,4 @@
-//! What people do: queues, T16 to T22, T24, comments.
+//! What people do: queues, edits, deletes and reviews (lifecycle T16 to T22, T24), comments.
 
 use super::super::super::OrchestratorError;
 use super::super::rows::{Rows, Written};

@@ -1,4 +1,4 @@
-//! Reporting: T4 to T12, and the progress until then.
+//! Reporting, and the progress until then: T4 to T12 of `docs/reference/lifecycle.md`.
 
 use jiff::Timestamp;
 
@@ -23,7 +23,7 @@ use crate::model::status::Status;
 pub(super) enum Told {
     /// By a performer, who shows a claim.
     Report(Report),
-    /// By a caller over HTTP, who has none: for whoever holds the item (contract section 9.1). With what was stated,
+    /// By a caller over HTTP, who has none: for whoever holds the item (orchestrator-api 9.1). With what was stated,
     /// judged by the time of the transaction.
     Settlement(Box<Settlement>, TransactionResult),
 }

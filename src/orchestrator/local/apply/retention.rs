@@ -1,5 +1,5 @@
-//! What is done because of its age: T23, and T15 of items that are InProgress for too long. The age is judged by a time
-//! that the [guard](crate::model::clock_guard) of the clock believes.
+//! What is done because of its age: T23 of `docs/reference/lifecycle.md`, and T15 of items that are InProgress for too long.
+//! The age is judged by a time that the [guard](crate::model::clock_guard) of the clock believes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Taking: T3.
+//! Taking (lifecycle T3).
 
 use std::sync::Arc;
 use std::time::Duration;
