@@ -3,7 +3,7 @@
 //! Most events are never written down. The row of an item remembers when it was created, when it was
 //! taken and how that attempt ended, and those three are the events of nearly every item. Only a
 //! transition that overwrites what the row remembers (it goes back into the queue, it is deleted) or
-//! of which the row keeps no time (an edit, a review) records events beside the row, in the same
+//! of which the row keeps no time (an edit, a review, progress) records events beside the row, in the same
 //! transaction. So the busy path of a queue writes each item's row and nothing else.
 
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Who did it: the events of an item name the user or the application, over every store (contract section 11).
+//! Who did it: the events of an item name the user or the application, over every store (orchestrator-api 11).
 
 use std::sync::Arc;
 use std::time::Duration;
