@@ -43,7 +43,7 @@ fn room(file: &str) -> (&str, u8) {
         "orchestrator" => 2,
         "performer" | "server" | "testing" => 3,
         "cli" => 4,
-        "lib" | "main" => 5,
+        "lib" | "main" | "guide" => 5,
         _ => panic!("{file} is in no room of the house: ARCHITECTURE.md says where things go"),
     };
     (room, floor)
@@ -190,6 +190,58 @@ fn the_readme_shows_the_hello_example() {
     let (_, program) = hello.split_once("\n\n").unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.contains(program.trim()), "README.md and examples/hello.rs differ");
+}
+
+/// The README is short; what it leaves out is in the guide.
+#[test]
+fn the_readme_is_short() {
+    const LIMIT: usize = 120;
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines <= LIMIT, "README.md has {lines} lines; move what a newcomer does not need to docs/guide");
+}
+
+/// The targets of the links of a page: `](target)` and `[name]: target`.
+fn links(page: &str) -> Vec<&str> {
+    let inline = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let defined = page.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once("]: "));
+    inline.chain(defined.map(|(_, target)| target.trim())).collect()
+}
+
+/// Every page of the guide is shown on docs.rs and named in the README and in the guide's own list; links between files lead to
+/// files; and a reference such as [running] leads to the same page on docs.rs.
+#[test]
+fn the_guide_is_whole() {
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let folder = root().join("docs/guide");
+    let (readme, index) = (read(&root().join("README.md")), read(&folder.join("README.md")));
+    let (guide, library) = (read(&root().join("src/guide.rs")), read(&root().join("src/lib.rs")));
+    let mut pages = 0;
+    for page in fs::read_dir(&folder).unwrap() {
+        let path = page.unwrap().path();
+        let (name, text) = (path.file_name().unwrap().to_string_lossy().into_owned(), read(&path));
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            assert!(folder.join(link).is_file(), "docs/guide/{name} links to {link}, which is not there");
+        }
+        if name == "README.md" {
+            continue;
+        }
+        pages += 1;
+        assert!(guide.contains(&format!("\"{name}\"")), "src/guide.rs does not show {name}");
+        assert!(readme.contains(&format!("]: docs/guide/{name}")), "README.md does not name {name}");
+        let label = index.lines().find_map(|line| line.strip_suffix(&format!("]: {name}")));
+        let label = label.unwrap_or_else(|| panic!("docs/guide/README.md does not name {name}"));
+        let module = name.trim_end_matches(".md").replace('-', "_");
+        let definition = format!("{label}]: crate::guide::{module}");
+        for (text, times, file) in [(&guide, 2, "guide.rs"), (&library, 1, "lib.rs")] {
+            let found = text.matches(&definition).count();
+            assert_eq!(found, times, "src/{file} defines {definition} {found} times");
+        }
+    }
+    assert!(pages >= 14, "{pages} pages");
+    for link in links(&readme).into_iter().filter(|link| !link.contains("://")) {
+        assert!(root().join(link).is_file(), "README.md links to {link}, which is not there");
+    }
+    assert_eq!(links("see [a](b.md), [c].\n\n[c]: d.md"), ["b.md", "d.md"]);
 }
 
 /// The checks above can fail.
