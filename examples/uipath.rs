@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example uipath -- QUEUE [--url URL] [--robots N] [--add N] [--until-empty]`
 //!
-//! The address comes from `--url` or from `UIPATH_URL`, who calls from the environment; the README's section "Against
-//! UiPath Orchestrator" tells which variables, scopes and roles are needed. Each item's content is printed, an item
+//! The address comes from `--url` or from `UIPATH_URL`, who calls from the environment; the guide's page "UiPath
+//! Orchestrator" (docs/guide/uipath.md) lists the variables, scopes and roles. Each item's content is printed, an item
 //! without a `Name` is a BusinessException: a stand-in for work of your own.
 
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ const USAGE: &str = "usage: uipath QUEUE [--url URL] [--robots N] [--add N] [--u
   --until-empty  end when the queue has nothing more (default: run until stopped)
 
 Who calls comes from the environment: UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET, or UIPATH_PAT, or in a job
-UIPATH_ACCESS_TOKEN; the folder from UIPATH_FOLDER_PATH; the robot from UIPATH_ROBOT_KEY. The README tells more.";
+UIPATH_ACCESS_TOKEN; the folder from UIPATH_FOLDER_PATH; the robot from UIPATH_ROBOT_KEY. docs/guide/uipath.md tells more.";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

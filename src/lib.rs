@@ -1,3 +1,22 @@
+// The README links to files. Of two definitions of a reference the first one counts, so here its links lead to the guide, and
+// its picture is in the page.
+#![cfg_attr(doc, doc = concat!("[run]: ", include_str!("../docs/run.svg.url")))]
+//! [guide]: crate::guide
+//! [first performer]: crate::guide::first_performer
+//! [outcomes]: crate::guide::outcomes
+//! [applications]: crate::guide::applications
+//! [postponing]: crate::guide::postponing
+//! [testing]: crate::guide::testing
+//! [running]: crate::guide::running
+//! [sqlite]: crate::guide::sqlite
+//! [postgresql]: crate::guide::postgresql
+//! [uipath]: crate::guide::uipath
+//! [server]: crate::guide::server
+//! [command line]: crate::guide::command_line
+//! [tuning]: crate::guide::tuning
+//! [faults]: crate::guide::faults
+//! [reframework]: crate::guide::reframework
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # The map
@@ -14,6 +33,7 @@
 //! | 1 | `backoff` | delays between repeated calls |
 //! | 0 | `crash_point` | where a test can end the process |
 //! | 0 | [`model`] | what an item is, and what may happen to it |
+//! | | [`guide`] | the guide, in the documentation alone |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
@@ -23,6 +43,8 @@ mod backoff;
 pub mod cli;
 mod crash_point;
 pub mod exception;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod model;
 pub mod orchestrator;
 pub mod performer;

@@ -130,6 +130,52 @@ mod tests {
         Command::command().debug_assert();
     }
 
+    /// The words of a line of a shell, without its comment.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote): (Vec<String>, Option<String>, Option<char>) =
+            (Vec::new(), None, None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), _) if c == open => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, ' ') => words.extend(word.take()),
+                (None, '#') if word.is_none() => break,
+                _ => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn every_command_of_the_readme_and_the_guide_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pages = std::fs::read_dir(root.join("docs/guide")).unwrap().map(|page| page.unwrap().path());
+        let mut seen = 0;
+        for page in pages.chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+            for line in blocks.flat_map(str::lines) {
+                let line = line.rsplit(" | ").next().unwrap_or(line);
+                let words = words(line);
+                if words.first().is_some_and(|word| word == "performer") {
+                    seen += 1;
+                    if let Err(error) = Command::try_parse_from(&words) {
+                        panic!("{}: {line}\n{error}", page.display());
+                    }
+                }
+            }
+        }
+        assert!(seen > 30, "the test reads something: {seen}");
+        assert!(
+            Command::try_parse_from(words("performer queue limit 'A b' --max-start 5 # no such option"))
+                .is_err()
+        );
+    }
+
     #[test]
     fn every_level_has_a_help_that_says_something() {
         fn look(command: &clap::Command, path: &str) {

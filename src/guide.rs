@@ -1,0 +1,135 @@
+// The pages of docs/guide, shown on docs.rs and compiled as documentation tests. This module exists for rustdoc alone: a build
+// pays nothing for it. The pages link to each other as files, by references such as [running] that stand at the end of each.
+// Of two definitions of a reference the first one counts, so the definitions in front of each page lead to the modules here.
+//
+//! [first performer]: crate::guide::first_performer
+//! [outcomes]: crate::guide::outcomes
+//! [applications]: crate::guide::applications
+//! [postponing]: crate::guide::postponing
+//! [testing]: crate::guide::testing
+//! [running]: crate::guide::running
+//! [sqlite]: crate::guide::sqlite
+//! [postgresql]: crate::guide::postgresql
+//! [uipath]: crate::guide::uipath
+//! [server]: crate::guide::server
+//! [command line]: crate::guide::command_line
+//! [tuning]: crate::guide::tuning
+//! [faults]: crate::guide::faults
+//! [reframework]: crate::guide::reframework
+//!
+#![doc = include_str!("../docs/guide/README.md")]
+
+/// The text of a page: the links to the other pages, the file, and what of the API belongs to it.
+macro_rules! page {
+    ($file:literal, $see:literal) => {
+        concat!(
+            "[guide]: crate::guide\n",
+            "[first performer]: crate::guide::first_performer\n",
+            "[outcomes]: crate::guide::outcomes\n",
+            "[applications]: crate::guide::applications\n",
+            "[postponing]: crate::guide::postponing\n",
+            "[testing]: crate::guide::testing\n",
+            "[running]: crate::guide::running\n",
+            "[sqlite]: crate::guide::sqlite\n",
+            "[postgresql]: crate::guide::postgresql\n",
+            "[uipath]: crate::guide::uipath\n",
+            "[server]: crate::guide::server\n",
+            "[command line]: crate::guide::command_line\n",
+            "[tuning]: crate::guide::tuning\n",
+            "[faults]: crate::guide::faults\n",
+            "[reframework]: crate::guide::reframework\n\n",
+            include_str!(concat!("../docs/guide/", $file)),
+            "\n\nIn the API: ",
+            $see,
+            "\n"
+        )
+    };
+}
+
+#[doc = page!(
+    "first-performer.md",
+    "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), [`NewQueueItem`](crate::NewQueueItem), \
+     [`connect`](crate::connect), [`Orchestrator`](crate::Orchestrator)."
+)]
+pub mod first_performer {}
+
+#[doc = page!(
+    "outcomes.md",
+    "[`Exception`](crate::Exception), [`BusinessException`](crate::BusinessException), \
+     [`ApplicationException`](crate::ApplicationException), [`QueuePolicy`](crate::QueuePolicy), \
+     [`TransactionItem`](crate::TransactionItem), [`Administration`](crate::Administration)."
+)]
+pub mod outcomes {}
+
+#[doc = page!("applications.md", "[`Transaction`](crate::Transaction).")]
+pub mod applications {}
+
+#[doc = page!(
+    "postponing.md",
+    "[`Exception::postpone_for`](crate::Exception::postpone_for), \
+     [`Exception::postpone_until`](crate::Exception::postpone_until), \
+     [`NewQueueItem::defer_date`](crate::NewQueueItem::defer_date)."
+)]
+pub mod postponing {}
+
+#[doc = page!(
+    "testing.md",
+    "[`testing::perform`](crate::testing::perform), [`testing::perform_with`](crate::testing::perform_with), \
+     [`testing::Tested`](crate::testing::Tested)."
+)]
+pub mod testing {}
+
+#[doc = page!(
+    "running.md",
+    "[`Performer`](crate::Performer), [`StopHandle`](crate::StopHandle), [`JobSummary`](crate::JobSummary), \
+     [`PerformerEvent`](crate::PerformerEvent), [`PerformerError`](crate::PerformerError)."
+)]
+pub mod running {}
+
+#[doc = page!("sqlite.md", "[`connect`](crate::connect), [`Local`](crate::orchestrator::local::Local).")]
+pub mod sqlite {}
+
+#[doc = page!("postgresql.md", "[`connect`](crate::connect), [`Local`](crate::orchestrator::local::Local).")]
+#[cfg_attr(
+    feature = "postgres",
+    doc = "With the feature `postgres`: [`add_queue_item_in`](crate::orchestrator::local::Local::add_queue_item_in), \
+           [`complete_in`](crate::orchestrator::local::Local::complete_in), \
+           [`report_in`](crate::orchestrator::local::Local::report_in)."
+)]
+pub mod postgresql {}
+
+#[doc = page!("uipath.md", "[`connect`](crate::connect), [`orchestrator`](crate::orchestrator).")]
+#[cfg_attr(
+    feature = "uipath",
+    doc = "With the feature `uipath`: [`Uipath`](crate::orchestrator::uipath::Uipath), \
+           [`UipathBuilder`](crate::orchestrator::uipath::UipathBuilder)."
+)]
+pub mod uipath {}
+
+#[doc = page!("server.md", "[`orchestrator`](crate::orchestrator).")]
+#[cfg_attr(
+    feature = "server",
+    doc = "With the feature `server`: [`Server`](crate::server::Server), [`ServerBuilder`](crate::server::ServerBuilder), \
+           [`Keeper`](crate::server::Keeper)."
+)]
+pub mod server {}
+
+#[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
+pub mod command_line {}
+
+#[doc = page!(
+    "tuning.md",
+    "[`Performer::claim_ahead`](crate::Performer::claim_ahead), [`Performer::robots`](crate::Performer::robots), \
+     [`QueueLimits`](crate::QueueLimits)."
+)]
+pub mod tuning {}
+
+#[doc = page!("faults.md", "[`testing`](crate::testing).")]
+#[cfg_attr(feature = "server", doc = "With the feature `server`: [`Fault`](crate::server::Fault).")]
+pub mod faults {}
+
+#[doc = page!(
+    "reframework.md",
+    "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), [`Administration`](crate::Administration)."
+)]
+pub mod reframework {}
