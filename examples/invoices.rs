@@ -336,9 +336,9 @@ impl Progress {
 
     fn show(&self, event: &PerformerEvent) {
         match event {
-            PerformerEvent::TransactionEnded { ending, .. } => {
-                use performer::Ending::{ApplicationException, BusinessException, Successful};
-                if !matches!(ending, Successful | BusinessException | ApplicationException) {
+            PerformerEvent::TransactionEnded { outcome, .. } => {
+                use performer::TransactionOutcome::{ApplicationException, BusinessException, Successful};
+                if !matches!(outcome, Successful | BusinessException | ApplicationException) {
                     return; // it comes back
                 }
                 self.bar.inc(1);

@@ -52,8 +52,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stop = performer.stop_handle();
     let shipped = std::sync::atomic::AtomicU32::new(0);
     let performer = performer.on_event(move |event| {
-        let successful =
-            matches!(event, PerformerEvent::TransactionEnded { ending: performer::Ending::Successful, .. });
+        let successful = matches!(
+            event,
+            PerformerEvent::TransactionEnded { outcome: performer::TransactionOutcome::Successful, .. }
+        );
         if successful && shipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
             stop.stop();
         }

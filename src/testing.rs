@@ -32,7 +32,7 @@ use crate::model::queue::{NewQueueDefinition, QueuePolicy};
 use crate::model::status::Status;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{Administration, Orchestrator};
-use crate::performer::{JobSummary, Performer, PerformerError, Transaction};
+use crate::runtime::{JobSummary, Performer, PerformerError, Transaction};
 
 /// What became of the item.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub async fn perform_with<T: Transaction>(
     let queue = NewQueueDefinition::new(QUEUE).policy(policy);
     orchestrator.create_queue(queue).await.expect("the policy is valid");
     orchestrator.add_queue_item(QUEUE, item).await.expect("the item can be added");
-    let performer = Performer::new(QUEUE, make).answer_signals(false);
+    let performer = Performer::new(QUEUE, make).handle_signals(false);
     let summary = match performer.run_until_empty(orchestrator.clone()).await {
         Ok(summary) => summary,
         Err(PerformerError::Faulted(summary)) => *summary,

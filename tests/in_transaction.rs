@@ -143,7 +143,7 @@ async fn an_outcome_is_recorded_exactly_once() {
     let books = store.clone();
     let robot =
         move || Book { store: books.clone(), client: clients.lock().unwrap().pop().unwrap(), fails: false };
-    let performer = Performer::new(QUEUE, robot).robots(4).answer_signals(false);
+    let performer = Performer::new(QUEUE, robot).robots(4).handle_signals(false);
     performer.run_until_empty(Arc::new(store.clone())).await.unwrap();
     let figures = store.queue_statistics(QUEUE).await.unwrap();
     assert_eq!((figures.successful, figures.total()), (40, 40), "nothing was retried");

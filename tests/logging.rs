@@ -41,7 +41,7 @@ async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
     for (reference, what) in [("INV-1", "business"), ("INV-2", "application")] {
         o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
     }
-    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().answer_signals(false);
+    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().handle_signals(false);
     performer.run_until_empty(o.clone()).await.unwrap();
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> =
@@ -93,7 +93,7 @@ async fn a_log_that_panics_costs_its_lines_and_no_item() {
     for (reference, what) in [("INV-1", "business"), ("INV-2", "application"), ("INV-3", "ok")] {
         o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
     }
-    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().answer_signals(false);
+    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().handle_signals(false);
     let summary = performer.run_until_empty(o.clone()).await.unwrap();
     let counted = o.queue_statistics(QUEUE).await.unwrap();
     assert_eq!((counted.new, counted.in_progress, counted.successful), (0, 0, 1), "{summary}");

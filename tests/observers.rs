@@ -4,7 +4,7 @@
 mod support;
 
 use performer::model::result::Outcome;
-use performer::{Ending, ItemId, QueuePolicy, Status};
+use performer::{ItemId, QueuePolicy, Status, TransactionOutcome};
 use support::observers::checker::{Evidence, Final, check};
 use support::observers::ledger::{self, Ledger, Record, RunEnd, Told};
 use support::*;
@@ -21,10 +21,10 @@ async fn story() -> Evidence {
     ledger.write(Record::Born { process: "p".to_owned() });
     let job = fixture.orchestrator.start_job(new_job()).await.unwrap();
     let results = [
-        (ok(), RunEnd::Successful, Ending::Successful),
-        (application("down"), RunEnd::ApplicationException, Ending::Retried),
-        (business("wrong"), RunEnd::BusinessException, Ending::BusinessException),
-        (ok(), RunEnd::Successful, Ending::Successful),
+        (ok(), RunEnd::Successful, TransactionOutcome::Successful),
+        (application("down"), RunEnd::ApplicationException, TransactionOutcome::Retried),
+        (business("wrong"), RunEnd::BusinessException, TransactionOutcome::BusinessException),
+        (ok(), RunEnd::Successful, TransactionOutcome::Successful),
     ];
     for (run, (result, end, ending)) in (0..).zip(results) {
         let claimed = fixture.take(job).await;

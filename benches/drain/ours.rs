@@ -75,7 +75,7 @@ pub async fn fill_with(orchestrator: &Arc<dyn Administration>, items: Vec<NewQue
 
 /// 64 robots that do nothing.
 pub fn drainer(ahead: usize) -> Performer<Nothing> {
-    Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).answer_signals(false)
+    Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).handle_signals(false)
 }
 
 pub async fn drain(orchestrator: Arc<dyn Administration>, count: usize, ahead: usize) -> Duration {
@@ -237,7 +237,7 @@ pub async fn latency(
 ) -> f64 {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    let performer = Performer::new(QUEUE, || Nothing).robots(4).answer_signals(false).on_event(
+    let performer = Performer::new(QUEUE, || Nothing).robots(4).handle_signals(false).on_event(
         move |event| match event {
             PerformerEvent::TransactionStarted { .. } => started.send(Instant::now()).expect("a listener"),
             PerformerEvent::TransactionEnded { .. } => ended.send(()).expect("a listener"),
@@ -302,7 +302,7 @@ fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     // An idle performer for three seconds: the time it was on a processor.
     let idle = Duration::from_secs(3);
     let used = runtime.block_on(async {
-        let performer = Performer::new(QUEUE, || Nothing).robots(64).answer_signals(false);
+        let performer = Performer::new(QUEUE, || Nothing).robots(64).handle_signals(false);
         let stop = performer.stop_handle();
         let running = tokio::spawn(performer.run(store));
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -404,7 +404,7 @@ pub fn resident() {
         for _ in 0..PARTS {
             fill(&store, WAITING / PARTS).await;
         }
-        let performer = Performer::new(QUEUE, || Nothing).robots(64).answer_signals(false);
+        let performer = Performer::new(QUEUE, || Nothing).robots(64).handle_signals(false);
         let stop = performer.stop_handle();
         let performer = performer.on_event({
             let done = std::sync::atomic::AtomicUsize::new(0);
@@ -452,7 +452,7 @@ pub fn big_content(bench: &Bench) {
         let store = Local::sqlite(folder.path().join("ours.db")).await.expect("the file");
         let before = bytes_written();
         // One robot: a result and the next claim share a commit, and nothing else does.
-        let performer = Performer::new(QUEUE, || Raw200).answer_signals(false);
+        let performer = Performer::new(QUEUE, || Raw200).handle_signals(false);
         let summary = performer.run_until_empty(Arc::new(store)).await.expect("a summary");
         assert_eq!(summary.successful, ITEMS as u64);
         bytes_written() - before

@@ -213,7 +213,7 @@ fn robots_reach(url: &str, server: &NoOp) -> f64 {
     server.last_item.store(0, Ordering::Relaxed);
     server.items.store(ITEMS, Ordering::Relaxed);
     let summary = runtime().block_on(async {
-        let performer = Performer::new("Q", Nothing::default).robots(ROBOTS).answer_signals(false);
+        let performer = Performer::new("Q", Nothing::default).robots(ROBOTS).handle_signals(false);
         performer.run_until_empty(connected(url).await).await.unwrap()
     });
     assert_eq!(summary.successful, ITEMS.unsigned_abs());

@@ -539,7 +539,7 @@ async fn the_cause_of_an_error_is_told() {
     assert!(text(&refused.stderr).contains("the test says no item"), "{}", text(&refused.stderr));
 
     let store = Arc::new(Local::sqlite(files.path().join("queues.db")).await.unwrap());
-    let performer = Performer::new("Q", || Idle).answer_signals(false);
+    let performer = Performer::new("Q", || Idle).handle_signals(false);
     let Err(PerformerError::Faulted(summary)) = performer.run_until_empty(store.clone()).await else {
         panic!("it cannot take");
     };

@@ -90,15 +90,15 @@ impl Work {
     pub fn performer(&self, robots: u32, ahead: usize) -> Performer<Self> {
         let (work, told) = (self.clone(), self.clone());
         let on_event = move |event: &PerformerEvent| {
-            if let PerformerEvent::TransactionEnded { item, ending, .. } = event {
-                told.ledger.reported(&told.process, *item, *ending);
+            if let PerformerEvent::TransactionEnded { item, outcome, .. } = event {
+                told.ledger.reported(&told.process, *item, *outcome);
             }
         };
         Performer::new(QUEUE, move || work.clone())
             .robots(robots)
             .claim_ahead(ahead)
             .lease(self.lease)
-            .answer_signals(false)
+            .handle_signals(false)
             .on_event(on_event)
     }
 

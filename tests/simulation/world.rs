@@ -235,17 +235,17 @@ impl World {
         let (told, teller) = (self.clone(), process.clone());
         Performer::new(QUEUE, move || Work { world: world.clone(), process: name.clone() })
             .single_threaded()
-            .answer_signals(false)
+            .handle_signals(false)
             .seed(seed)
             .robots(self.plan.robots)
             .claim_ahead(self.plan.ahead)
             .lease(self.plan.lease)
             .grace_period(Duration::from_secs(2))
             .on_event(move |event| {
-                if let PerformerEvent::TransactionEnded { item, ending, .. } = event {
-                    told.ledger.reported(&teller, *item, *ending);
+                if let PerformerEvent::TransactionEnded { item, outcome, .. } = event {
+                    told.ledger.reported(&teller, *item, *outcome);
                     told.count.lock().unwrap().claims_lost +=
-                        u64::from(*ending == performer::Ending::ClaimLost);
+                        u64::from(*outcome == performer::TransactionOutcome::ClaimLost);
                 }
             })
     }

@@ -80,7 +80,7 @@ async fn drain(
     let summary = Performer::new("Invoices", move || AsTold { done: of_robots.clone() })
         .robots(robots)
         .poll_interval(std::time::Duration::from_millis(20))
-        .answer_signals(false)
+        .handle_signals(false)
         .run_until_empty(orchestrator)
         .await;
     let done = std::mem::take(&mut *done.lock().unwrap());

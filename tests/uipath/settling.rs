@@ -611,7 +611,7 @@ async fn a_crowd_of_robots_loses_nothing_in_bad_weather() {
             .robots(8)
             .claim_ahead(ahead)
             .poll_interval(Duration::from_millis(20))
-            .answer_signals(false)
+            .handle_signals(false)
             .run_until_empty(Arc::new(client(&server).connect().await.unwrap()))
             .await
             .unwrap();

@@ -42,7 +42,7 @@ async fn drain_raw(server: &Scripted) -> (performer::JobSummary, Vec<String>) {
     let of_robots = seen.clone();
     let summary = Performer::new("Invoices", move || Raw(of_robots.clone()))
         .poll_interval(std::time::Duration::from_millis(20))
-        .answer_signals(false)
+        .handle_signals(false)
         .run_until_empty(connected(server).await)
         .await
         .unwrap();

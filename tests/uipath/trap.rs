@@ -101,7 +101,7 @@ async fn an_empty_answer_while_items_wait_is_explained_once() {
     let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
         .robots(3)
         .poll_interval(Duration::from_millis(1))
-        .answer_signals(false);
+        .handle_signals(false);
     let stop = performer.stop_handle();
     let running = performer
         .run(Arc::new(client(&server).longest_poll(Duration::from_millis(2)).connect().await.unwrap()));
@@ -147,7 +147,7 @@ async fn an_empty_queue_is_looked_at_by_one_and_rarely() {
         Performer::new("Invoices", || AsTold { done: Arc::default() })
             .robots(8)
             .poll_interval(Duration::from_millis(10))
-            .answer_signals(false)
+            .handle_signals(false)
     };
     let (first, second) = (performer(), performer());
     let stops = [first.stop_handle(), second.stop_handle()];
@@ -175,7 +175,7 @@ async fn an_item_added_from_here_is_taken_at_once() {
     let of_robots = done.clone();
     let performer = Performer::new("Invoices", move || AsTold { done: of_robots.clone() })
         .poll_interval(Duration::from_secs(30))
-        .answer_signals(false);
+        .handle_signals(false);
     let stop = performer.stop_handle();
     let running = performer.run(orchestrator.clone());
     let adding = async {
@@ -200,7 +200,7 @@ async fn a_job_that_is_stopped_from_the_orchestrator_stops_the_performer() {
         let orchestrator = Arc::new(client(&server).job_key(JOB_KEY).connect().await.unwrap());
         let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
             .lease(Duration::from_secs(1))
-            .answer_signals(false);
+            .handle_signals(false);
         let running = performer.run(orchestrator.clone());
         let stopping = async {
             while server.seen_of("StartTransaction").is_empty() {

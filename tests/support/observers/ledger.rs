@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use performer::jiff::Timestamp;
-use performer::{Ending, ItemId, QueueItem};
+use performer::{ItemId, QueueItem, TransactionOutcome};
 
 /// What a caller was told about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Ledger {
         });
     }
 
-    pub fn reported(&self, process: &str, item: ItemId, ending: Ending) {
+    pub fn reported(&self, process: &str, item: ItemId, ending: TransactionOutcome) {
         self.write(Record::Reported { process: process.to_owned(), item, ending: format!("{ending:?}") });
     }
 }

@@ -1,14 +1,14 @@
-//! Stop and kill: by a handle, by signals, by a wish that came with a beat.
+//! Stop and kill: requested by a handle, by signals, or in the answer to a heartbeat.
 
 use tokio_util::sync::CancellationToken;
 
-use super::guard::log;
+use super::catch_panic::log;
 
 /// Stops a performer from elsewhere in the program.
 ///
-/// *Stop*: the robots finish what they do and take nothing more. *Kill*: what they do is interrupted, and
-/// the items are given back without using a retry. A performer does the first at SIGINT or SIGTERM, the
-/// second at a second signal or when the grace period is over.
+/// *Stop*: the robots finish their transactions and claim no more items. *Kill*: running transactions are interrupted,
+/// and their items are given back without using a retry. A performer stops at SIGINT or SIGTERM, and kills at a second
+/// signal or when the grace period is over.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     stop: CancellationToken,
@@ -16,46 +16,46 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// Asks the performer to finish what it does and take nothing more. Asking twice is fine.
+    /// Requests a stop: the performer finishes running transactions and claims no more items. May be called repeatedly.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Interrupts what the performer does; the items are given back without using a retry.
+    /// Requests a kill: the performer interrupts running transactions and gives their items back without using a retry.
     pub fn kill(&self) {
         self.stop.cancel();
         self.kill.cancel();
     }
 
-    /// Whether somebody asked to stop.
+    /// Whether a stop was requested.
     pub fn is_stop_requested(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Waits until somebody asks to stop.
+    /// Waits until a stop is requested.
     pub async fn stop_requested(&self) {
         self.stop.cancelled().await;
     }
 
-    /// Whether somebody asked to interrupt.
+    /// Whether a kill was requested.
     pub fn is_kill_requested(&self) -> bool {
         self.kill.is_cancelled()
     }
 
-    /// Waits until somebody asks to interrupt.
+    /// Waits until a kill is requested.
     pub async fn kill_requested(&self) {
         self.kill.cancelled().await;
     }
 }
 
 /// The first signal stops, the second kills. Never returns.
-pub(super) async fn answer_signals(handle: &StopHandle) {
+pub(super) async fn handle_signals(handle: &StopHandle) {
     let mut signals = Signals::new();
     signals.next().await;
-    log!(info, "stopping: what runs is finished, nothing more is taken (a second signal interrupts)");
+    log!(info, "stopping after the running transactions; a second signal interrupts them");
     handle.stop();
     signals.next().await;
-    log!(warn, "interrupting what runs; the items are given back");
+    log!(warn, "interrupting the running transactions; their items are given back");
     handle.kill();
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! What a transaction returned becomes what is reported. The only such match.
+//! Turns what a transaction returned into the result that is reported. No other code does this.
 
 use std::time::Duration;
 
@@ -11,53 +11,57 @@ use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::result::TransactionResult;
 use crate::model::stored_time;
 
-/// How one run of a transaction ended, before anybody was told.
+/// How one run of a transaction ended.
 #[derive(Debug)]
-pub(super) enum Ended<O> {
+pub(super) enum RunOutcome<O> {
     /// It returned.
     Returned(Result<O, Exception>),
-    /// Its content did not fit its type.
-    ContentDoesNotFit(String),
+    /// The content could not be deserialized.
+    ContentMismatch(String),
     /// It panicked.
     Panicked(String),
-    /// Its time limit was over.
+    /// It exceeded its time limit.
     TimedOut(Duration),
     /// The performer was killed.
     Interrupted,
 }
 
-/// What to report.
+/// The result to report.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct ReportedResult {
     pub(super) result: TransactionResult,
-    /// What to report when a postponement is refused because its time has passed.
-    pub(super) instead: Option<TransactionResult>,
+    /// The result to report if a postponement is refused because its time has passed.
+    pub(super) fallback: Option<TransactionResult>,
     /// A remark for the log.
     pub(super) remark: Option<String>,
 }
 
 /// `now` is the time by the store's clock.
-pub(super) fn verdict<O: Serialize>(ended: Ended<O>, now: Timestamp) -> Verdict {
+pub(super) fn reported_result<O: Serialize>(ended: RunOutcome<O>, now: Timestamp) -> ReportedResult {
     match ended {
-        Ended::Returned(Ok(output)) => {
+        RunOutcome::Returned(Ok(output)) => {
             let (output, remark) = Output::of(&output);
-            Verdict { result: TransactionResult::Successful { output }, instead: None, remark }
+            ReportedResult { result: TransactionResult::Successful { output }, fallback: None, remark }
         }
-        Ended::Returned(Err(exception)) => of_exception(exception, now),
-        Ended::ContentDoesNotFit(reason) => {
+        RunOutcome::Returned(Err(exception)) => of_exception(exception, now),
+        RunOutcome::ContentMismatch(reason) => {
             let reason = format!("the content does not fit: {reason}");
             failed(ProcessingException::new(ExceptionType::BusinessException, reason, now), None)
         }
-        Ended::Panicked(text) => application(ApplicationException::new(format!("panicked: {text}")), now),
-        Ended::TimedOut(limit) => application(
+        RunOutcome::Panicked(text) => {
+            application(ApplicationException::new(format!("panicked: {text}")), now)
+        }
+        RunOutcome::TimedOut(limit) => application(
             ApplicationException::new(format!("did not end within its time limit of {limit:?}")),
             now,
         ),
-        Ended::Interrupted => Verdict { result: TransactionResult::GivenBack, instead: None, remark: None },
+        RunOutcome::Interrupted => {
+            ReportedResult { result: TransactionResult::GivenBack, fallback: None, remark: None }
+        }
     }
 }
 
-fn of_exception(exception: Exception, now: Timestamp) -> Verdict {
+fn of_exception(exception: Exception, now: Timestamp) -> ReportedResult {
     match exception {
         Exception::Business(exception) => {
             let (reason, details) = exception.into_parts();
@@ -68,21 +72,21 @@ fn of_exception(exception: Exception, now: Timestamp) -> Verdict {
         Exception::Application(exception) => application(exception, now),
         Exception::Postpone(postpone) => {
             let defer_date = postpone.defer_date(now);
-            // A delay that is over by now has been waited for. A time in the past is a mistake of the author,
-            // and shows as one: otherwise the item would come back at once, for ever.
-            let instead = if postpone.is_delay() {
+            // A delay may have passed before it was reported; then the item goes back at once. A fixed time in the past is a
+            // mistake of the author and must fail: otherwise the item would come back at once, for ever.
+            let fallback = if postpone.is_delay() {
                 TransactionResult::GivenBack
             } else {
                 let reason = format!("postponed to {defer_date}, which is not in the future");
                 application(ApplicationException::new(reason), now).result
             };
             let result = TransactionResult::Postponed { defer_date, due_date: postpone.due_date() };
-            Verdict { result, instead: Some(instead), remark: None }
+            ReportedResult { result, fallback: Some(fallback), remark: None }
         }
     }
 }
 
-fn application(exception: ApplicationException, now: Timestamp) -> Verdict {
+fn application(exception: ApplicationException, now: Timestamp) -> ReportedResult {
     let (reason, details, retry_after, image) = exception.into_parts();
     let record = ProcessingException::new(ExceptionType::ApplicationException, reason, now)
         .details(details)
@@ -91,9 +95,9 @@ fn application(exception: ApplicationException, now: Timestamp) -> Verdict {
     failed(record, defer_date)
 }
 
-fn failed(exception: ProcessingException, defer_date: Option<Timestamp>) -> Verdict {
+fn failed(exception: ProcessingException, defer_date: Option<Timestamp>) -> ReportedResult {
     let result = TransactionResult::Failed { exception: Some(exception), defer_date };
-    Verdict { result, instead: None, remark: None }
+    ReportedResult { result, fallback: None, remark: None }
 }
 
 #[cfg(test)]
@@ -104,8 +108,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn exception(ended: Ended<()>) -> (Outcome, ProcessingException, Option<Timestamp>) {
-        let result = verdict(ended, NOW).result;
+    fn exception(ended: RunOutcome<()>) -> (Outcome, ProcessingException, Option<Timestamp>) {
+        let result = reported_result(ended, NOW).result;
         let outcome = result.outcome().unwrap();
         match result {
             TransactionResult::Failed { exception: Some(exception), defer_date } => {
@@ -117,43 +121,46 @@ mod tests {
 
     #[test]
     fn each_end_has_its_result() {
-        let ok = verdict(Ended::Returned(Ok(serde_json::json!({"id": 7}))), NOW);
+        let ok = reported_result(RunOutcome::Returned(Ok(serde_json::json!({"id": 7}))), NOW);
         assert_eq!(ok.result.outcome(), Some(Outcome::Successful));
 
         let business = BusinessException::new("no such customer").details("17850");
-        let (outcome, record, _) = exception(Ended::Returned(Err(business.into())));
+        let (outcome, record, _) = exception(RunOutcome::Returned(Err(business.into())));
         assert_eq!(outcome, Outcome::BusinessException);
         assert_eq!((record.reason.as_str(), record.details.as_deref()), ("no such customer", Some("17850")));
 
         let application =
             ApplicationException::new("down").retry_after(Duration::from_secs(60)).image("a.png");
-        let (outcome, record, defer_date) = exception(Ended::Returned(Err(application.into())));
+        let (outcome, record, defer_date) = exception(RunOutcome::Returned(Err(application.into())));
         assert_eq!(outcome, Outcome::ApplicationException);
         assert_eq!(record.associated_image_file_path.as_deref(), Some("a.png"));
         assert_eq!(defer_date.unwrap().as_second(), 60);
 
         assert_eq!(
-            exception(Ended::ContentDoesNotFit("missing field".to_owned())).0,
+            exception(RunOutcome::ContentMismatch("missing field".to_owned())).0,
             Outcome::BusinessException
         );
-        let (outcome, record, _) = exception(Ended::Panicked("at the disco".to_owned()));
+        let (outcome, record, _) = exception(RunOutcome::Panicked("at the disco".to_owned()));
         assert_eq!(
             (outcome, record.reason.as_str()),
             (Outcome::ApplicationException, "panicked: at the disco")
         );
-        let (outcome, record, _) = exception(Ended::TimedOut(Duration::from_secs(5)));
+        let (outcome, record, _) = exception(RunOutcome::TimedOut(Duration::from_secs(5)));
         assert_eq!(outcome, Outcome::ApplicationException);
         assert_eq!(record.reason, "did not end within its time limit of 5s");
-        assert_eq!(verdict(Ended::<()>::Interrupted, NOW).result, TransactionResult::GivenBack);
+        assert_eq!(reported_result(RunOutcome::<()>::Interrupted, NOW).result, TransactionResult::GivenBack);
     }
 
     #[test]
     fn a_postponement_knows_what_to_do_when_its_time_has_passed() {
-        let delay = verdict(Ended::<()>::Returned(Err(Exception::postpone_for(Duration::from_secs(1)))), NOW);
-        assert_eq!(delay.instead, Some(TransactionResult::GivenBack));
+        let delay = reported_result(
+            RunOutcome::<()>::Returned(Err(Exception::postpone_for(Duration::from_secs(1)))),
+            NOW,
+        );
+        assert_eq!(delay.fallback, Some(TransactionResult::GivenBack));
         for mistake in [Exception::postpone_until(NOW), Exception::postpone_for(Duration::ZERO)] {
-            let verdict = verdict(Ended::<()>::Returned(Err(mistake)), NOW);
-            assert_eq!(verdict.instead.unwrap().outcome(), Some(Outcome::ApplicationException));
+            let reported_result = reported_result(RunOutcome::<()>::Returned(Err(mistake)), NOW);
+            assert_eq!(reported_result.fallback.unwrap().outcome(), Some(Outcome::ApplicationException));
         }
     }
 }

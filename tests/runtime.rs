@@ -14,8 +14,8 @@ use performer::model::result::Outcome;
 use performer::orchestrator::local::Local;
 use performer::prelude::*;
 use performer::{
-    CommitType, Ending, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
-    PerformerError, PerformerEvent, StopStrategy,
+    CommitType, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
+    PerformerError, PerformerEvent, StopStrategy, TransactionOutcome,
 };
 use serde_json::json;
 use support::scripted::*;
@@ -34,7 +34,7 @@ fn retries(max_number_of_retries: u32) -> QueuePolicy {
 
 fn performer(transaction: &Scripted) -> Performer<Scripted> {
     let transaction = transaction.clone();
-    Performer::new(QUEUE, move || transaction.clone()).single_threaded().answer_signals(false)
+    Performer::new(QUEUE, move || transaction.clone()).single_threaded().handle_signals(false)
 }
 
 async fn add_all(orchestrator: &Arc<dyn Administration>, items: &[(&str, &str)]) {
@@ -136,7 +136,7 @@ async fn a_retry_is_deferred_as_the_exception_says() {
     }
     let o = paused(retries(1)).await;
     add_all(&o, &[("a", "-")]).await;
-    let performer = Performer::new(QUEUE, || RetryLater).single_threaded().answer_signals(false);
+    let performer = Performer::new(QUEUE, || RetryLater).single_threaded().handle_signals(false);
     assert_eq!(performer.run_until_empty(o.clone()).await.unwrap().retried, 1);
     let copy = item(&o, "a").await;
     assert_eq!(copy.defer_date.unwrap().duration_since(copy.creation_time).as_secs(), 90);
@@ -298,9 +298,9 @@ async fn a_robot_that_cannot_close_its_applications_goes_on() {
 async fn a_processor_that_cannot_be_made_faults_the_job() {
     let o = paused(retries(0)).await;
     let make = || -> Scripted { panic!("no licence") };
-    let performer = Performer::new(QUEUE, make).single_threaded().answer_signals(false);
+    let performer = Performer::new(QUEUE, make).single_threaded().handle_signals(false);
     let summary = faulted(performer.run_until_empty(o).await);
-    assert_eq!(summary.fault.unwrap(), "robot 1 could not be made: panicked: no licence");
+    assert_eq!(summary.fault.unwrap(), "robot 1 could not be created: panicked: no licence");
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,7 +336,7 @@ async fn application_exceptions_in_a_row_stop_the_performer() {
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_not_there_is_never_a_success() {
     let o = paused(retries(0)).await;
-    let elsewhere = Performer::new("Nowhere", Scripted::default).single_threaded().answer_signals(false);
+    let elsewhere = Performer::new("Nowhere", Scripted::default).single_threaded().handle_signals(false);
     let error = elsewhere.run_until_empty(o.clone()).await.unwrap_err();
     let PerformerError::NotStarted(cause) = &error else { panic!("{error}") };
     assert!(cause.is_not_found());
@@ -414,7 +414,7 @@ async fn no_digit_changes_silently_between_a_queue_and_a_transaction() {
         o.add_queue_item(QUEUE, NewQueueItem::from_json(json).reference(reference)).await.unwrap();
     }
     let summary =
-        Performer::new(QUEUE, || Rates).answer_signals(false).run_until_empty(o.clone()).await.unwrap();
+        Performer::new(QUEUE, || Rates).handle_signals(false).run_until_empty(o.clone()).await.unwrap();
     assert_eq!((summary.successful, summary.business_exceptions), (1, 1));
     let refused = item(&o, "long").await.processing_exception.unwrap();
     assert!(
@@ -608,7 +608,7 @@ async fn a_kill_interrupts_at_once_even_while_applications_open() {
             Ok(())
         }
     }
-    let performer = Performer::new(QUEUE, || NeverOpens).single_threaded().answer_signals(false);
+    let performer = Performer::new(QUEUE, || NeverOpens).single_threaded().handle_signals(false);
     let stop = performer.stop_handle();
     let running = tokio::spawn(performer.run(o.clone()));
     tokio::task::yield_now().await;
@@ -661,7 +661,7 @@ async fn a_transaction_that_ignores_the_kill_is_stuck_and_its_item_is_abandoned(
     let (release, blocked) = std::sync::mpsc::channel();
     let transaction = Blocks(Arc::new(Mutex::new(blocked)), Arc::default());
     let begun = transaction.1.clone();
-    let performer = Performer::new(QUEUE, move || transaction.clone()).answer_signals(false);
+    let performer = Performer::new(QUEUE, move || transaction.clone()).handle_signals(false);
     let stop = performer.stop_handle();
     let running = tokio::spawn(performer.run(o.clone()));
     begun.notified().await;
@@ -700,7 +700,7 @@ async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
     // More robots than threads: every thread of the runtime is blocked.
     let performer =
         Performer::new(QUEUE, move || Blocks(make.clone())).robots(3).lease(Duration::from_secs(1));
-    let summary = performer.answer_signals(false).run_until_empty(faulty).await.unwrap();
+    let summary = performer.handle_signals(false).run_until_empty(faulty).await.unwrap();
     assert_eq!((summary.successful, summary.claims_lost, summary.abandoned_of_others), (3, 0, 0));
 }
 
@@ -841,7 +841,7 @@ async fn a_job_whose_heart_stops_ends_faulted_and_not_in_silence() {
         let performer =
             performer(&Scripted::default()).claim_ahead(ahead).grace_period(Duration::from_secs(5));
         let summary = faulted(performer.run(faulty).await);
-        assert_eq!(summary.fault.as_deref(), Some("the heart of the job stopped beating"));
+        assert_eq!(summary.fault.as_deref(), Some("the heartbeat stopped"));
         assert_eq!(summary.given_back, 1, "what did not end within the grace period");
     }
 }
@@ -859,8 +859,8 @@ async fn an_idle_performer_is_woken_by_new_items() {
         let stop = performer.stop_handle();
         let (ended, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let performer = performer.on_event(move |event| {
-            if let PerformerEvent::TransactionEnded { ending, .. } = event {
-                ended.send(*ending).unwrap();
+            if let PerformerEvent::TransactionEnded { outcome, .. } = event {
+                ended.send(*outcome).unwrap();
             }
         });
         let running = tokio::spawn(performer.run(o.clone()));
@@ -868,7 +868,7 @@ async fn an_idle_performer_is_woken_by_new_items() {
         let started = Instant::now();
         for round in 0..20 {
             o.add_queue_item(QUEUE, script(&round.to_string(), "ok")).await.unwrap();
-            assert_eq!(heard.recv().await, Some(Ending::Successful));
+            assert_eq!(heard.recv().await, Some(TransactionOutcome::Successful));
         }
         assert_eq!(started.elapsed(), Duration::ZERO, "nobody waited for the poll");
         stop.stop();
@@ -884,7 +884,7 @@ async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
     let other = Local::sqlite(&path).await.unwrap();
     other.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let performer = Performer::new(QUEUE, Scripted::default)
-        .answer_signals(false)
+        .handle_signals(false)
         .poll_interval(Duration::from_secs(3_600));
     let stop = performer.stop_handle();
     let (ended, mut heard) = tokio::sync::mpsc::unbounded_channel();

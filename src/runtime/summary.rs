@@ -1,17 +1,17 @@
-//! What a performer did.
+//! The summary of a run.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::event::Ending;
+use super::event::TransactionOutcome;
 use crate::model::job::{JobFigures, JobState};
 use crate::model::key::JobKey;
 
-/// What one run of a performer did: how its job ended, and what became of the items.
+/// The summary of one run of a performer: how its job ended, and the outcomes of its items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobSummary {
-    /// The job. When it lost its lease on the way and registered again: the last one.
+    /// The job. If it lost its lease and registered again, the last registration.
     pub job: JobKey,
     /// Successful, Stopped or Faulted.
     pub state: JobState,
@@ -19,29 +19,28 @@ pub struct JobSummary {
     pub fault: Option<String>,
     /// Items that are Successful.
     pub successful: u64,
-    /// Items that Failed because the data was wrong.
+    /// Items that are Failed because their data was wrong.
     pub business_exceptions: u64,
-    /// Items that Failed because the world was wrong and no retry was left.
+    /// Items that are Failed because an application or the environment failed and no retry was left.
     pub application_exceptions: u64,
-    /// Items that failed and of which a copy was made to be retried.
+    /// Items that failed and of which a copy was added for the retry.
     pub retried: u64,
-    /// Items put back for a later time.
+    /// Items deferred to a later time.
     pub postponed: u64,
-    /// Items put back because the performer stopped, those in the buffer of `claim_ahead` included.
+    /// Items given back because the performer stopped, including those in the buffer of `claim_ahead`.
     pub given_back: u64,
-    /// Items whose claim was lost while they were processed, or waited in the buffer: what was reported on them
-    /// changed nothing.
+    /// Items whose claim was lost while they were processed or waited in the buffer; the reports on them changed nothing.
     pub claims_lost: u64,
     /// Items whose result could not be recorded.
     pub not_recorded: u64,
-    /// Items that this job abandoned: transactions that ignored the kill, results that could not be
-    /// recorded. A queue hands them out again only if it has `RetryAbandonedItems`.
+    /// Items that this job abandoned: those of transactions that ignored the kill, and those whose results could not be
+    /// recorded. They are retried only if the queue has `RetryAbandonedItems`.
     pub abandoned: u64,
-    /// Items that this performer's sweeps abandoned: of jobs that were gone, or InProgress for too long.
+    /// Items that this performer's sweeps abandoned: those of disconnected jobs, and those InProgress for too long.
     pub abandoned_of_others: u64,
     /// How long the job ran.
     pub duration: Duration,
-    /// How long its robots processed, added up.
+    /// The total processing time of all its robots.
     pub busy: Duration,
 }
 
@@ -66,7 +65,7 @@ impl JobSummary {
         }
     }
 
-    /// How many items were handed out.
+    /// The number of items that were claimed.
     pub fn transactions(&self) -> u64 {
         self.successful
             + self.business_exceptions
@@ -78,14 +77,14 @@ impl JobSummary {
             + self.not_recorded
     }
 
-    /// Transactions a second, over the whole job.
+    /// Transactions per second, over the whole job.
     pub fn items_per_second(&self) -> f64 {
         let seconds = self.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         if seconds > 0.0 { self.transactions() as f64 / seconds } else { 0.0 }
     }
 
-    /// What the store keeps of it.
+    /// The figures that the store keeps.
     pub(super) fn figures(&self) -> JobFigures {
         JobFigures {
             successful: self.successful,
@@ -101,22 +100,22 @@ impl JobSummary {
         }
     }
 
-    pub(super) fn count(&mut self, ending: Ending, busy: Duration) {
-        *match ending {
-            Ending::Successful => &mut self.successful,
-            Ending::BusinessException => &mut self.business_exceptions,
-            Ending::ApplicationException => &mut self.application_exceptions,
-            Ending::Retried => &mut self.retried,
-            Ending::Postponed => &mut self.postponed,
-            Ending::GivenBack => &mut self.given_back,
-            Ending::ClaimLost => &mut self.claims_lost,
-            Ending::NotRecorded => &mut self.not_recorded,
+    pub(super) fn count(&mut self, outcome: TransactionOutcome, busy: Duration) {
+        *match outcome {
+            TransactionOutcome::Successful => &mut self.successful,
+            TransactionOutcome::BusinessException => &mut self.business_exceptions,
+            TransactionOutcome::ApplicationException => &mut self.application_exceptions,
+            TransactionOutcome::Retried => &mut self.retried,
+            TransactionOutcome::Postponed => &mut self.postponed,
+            TransactionOutcome::GivenBack => &mut self.given_back,
+            TransactionOutcome::ClaimLost => &mut self.claims_lost,
+            TransactionOutcome::NotRecorded => &mut self.not_recorded,
         } += 1;
         self.busy += busy;
     }
 }
 
-/// One line for a log. Says loudly what to do with abandoned items.
+/// One line for a log. It says what to do with abandoned items, because they are lost until somebody acts.
 impl fmt::Display for JobSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -140,8 +139,8 @@ impl fmt::Display for JobSummary {
         if abandoned > 0 {
             write!(
                 f,
-                "; {abandoned} ABANDONED: nobody works on them any more; unless the queue has RetryAbandonedItems, \
-                 look at them and retry them by hand (review status Retried)"
+                "; {abandoned} ABANDONED: no robot processes them; unless the queue has RetryAbandonedItems, \
+                 review them and retry them by hand (review status Retried)"
             )?;
         }
         if let Some(fault) = &self.fault {

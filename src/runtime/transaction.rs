@@ -40,50 +40,50 @@ use crate::exception::Exception;
 /// ```
 #[async_trait]
 pub trait Transaction: Send + 'static {
-    /// The item's SpecificContent. Content that does not fit is a BusinessException: a retry cannot mend
-    /// it. [`serde_json::Value`] takes anything but a number with more digits than 64 bits hold, which does not fit and is
-    /// named; `serde_json::value::RawValue` and 128-bit integers take those too. A float gets the nearest one. See
+    /// The type of the item's SpecificContent. Content that cannot be deserialized into it is a BusinessException, because a
+    /// retry cannot repair it. [`serde_json::Value`] accepts everything except numbers with more digits than 64 bits hold;
+    /// `serde_json::value::RawValue` and 128-bit integers accept those too. A float is rounded to the nearest value. See
     /// [`SpecificContent::parse`](crate::SpecificContent::parse).
     type Content: DeserializeOwned + Send;
 
-    /// What is stored with a successful item; `()` for nothing. See
-    /// [`Output::of`](crate::model::content::Output::of) for what becomes of a value that is no flat object.
+    /// The type of the output stored with a successful item; `()` for none. See
+    /// [`Output::of`](crate::model::content::Output::of) for values that are not flat objects.
     type Output: Serialize + Send;
 
     /// Processes one item.
     ///
-    /// It may run more than once for one item: when its robot or machine dies after the work was done and
-    /// before the result was recorded. [`TransactionItem::key`] is the same for all attempts: give it to the systems
-    /// you touch as the idempotency key.
+    /// It may run more than once for one item: when its robot or machine fails after the work was done and before the
+    /// result was recorded. [`TransactionItem::key`] is the same for all attempts: use it as the idempotency key in the
+    /// systems you call.
     ///
-    /// When the performer is killed, or its time limit is over, the future is dropped where it awaits.
+    /// When the performer is killed, or the time limit is exceeded, the future is dropped at its next await point.
     ///
     /// # Errors
     ///
     /// A [`BusinessException`](crate::BusinessException) when the data is wrong; an
-    /// [`ApplicationException`](crate::ApplicationException), or any error through `?`, when the world is;
-    /// [`Exception::postpone_for`] when it is too early. A panic is an ApplicationException.
+    /// [`ApplicationException`](crate::ApplicationException), or any error through `?`, when an application or the
+    /// environment fails; [`Exception::postpone_for`] when it is too early. A panic is an ApplicationException.
     async fn process(
         &mut self,
         content: Self::Content,
         item: &TransactionItem,
     ) -> Result<Self::Output, Exception>;
 
-    /// Opens what the robot works with. Called once before the first item, and again after each
+    /// Opens the applications that the robot works with. Called once before the first item, and again after each
     /// ApplicationException.
     ///
     /// # Errors
     ///
-    /// A robot that cannot open its applications ends the job as Faulted.
+    /// An error ends the job as Faulted.
     async fn open_applications(&mut self) -> Result<(), Exception> {
         Ok(())
     }
 
-    /// Closes what the robot works with. Called at the end, and after each ApplicationException.
+    /// Closes the applications that the robot works with. Called at the end, and after each ApplicationException.
     ///
     /// # Errors
     ///
-    /// An error is logged, and the robot goes on.
+    /// An error is logged, and the robot continues.
     async fn close_applications(&mut self) -> Result<(), Exception> {
         Ok(())
     }

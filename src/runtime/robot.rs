@@ -1,16 +1,16 @@
-//! One robot: opens its applications, then takes, processes and reports one item after the other.
+//! One robot: opens its applications, then claims, processes and reports one item after another.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use tracing::Instrument;
 
+use super::catch_panic::{self, UserFuture, drop_quietly, log};
 use super::event::PerformerEvent;
-use super::guard::{self, UserFuture, drop_quietly, log};
 use super::item::TransactionItem;
-use super::job::{Finished, RunningJob};
-use super::report::{self, Ended};
-use super::supply::{Received, Supply};
+use super::item_source::{ItemSource, ReceivedItem};
+use super::job::{FinishedTransaction, RunningJob};
+use super::outcome::{self, ReportedResult, RunOutcome};
 use super::transaction::Transaction;
 use crate::crash_point::crash_point;
 use crate::exception::Exception;
@@ -21,23 +21,23 @@ pub(super) struct Robot<T> {
     job: Arc<RunningJob>,
     number: u32,
     make: Arc<dyn Fn() -> T + Send + Sync>,
-    supply: Supply,
+    item_source: ItemSource,
     transaction: T,
-    /// A panic may have left the transaction's value half changed; it is replaced before the next item.
-    spoilt: bool,
+    /// A panic may have left the transaction's value inconsistent; it is replaced before the next item.
+    poisoned: bool,
 }
 
-/// What a robot does next. REFramework's states: Initialization, Get Transaction Data, Process Transaction
+/// The next step of a robot. These are REFramework's states: Initialization, Get Transaction Data, Process Transaction
 /// (with its report), End Process.
-#[expect(clippy::large_enum_variant, reason = "one a robot; a box would cost an allocation an item")]
+#[expect(clippy::large_enum_variant, reason = "one value per robot; a box would cost an allocation per item")]
 enum Step {
     Open,
-    Take,
-    Process(Received),
-    Report(Finished),
+    Claim,
+    Process(ReceivedItem),
+    Report(FinishedTransaction),
     Reopen,
     Close,
-    Ended,
+    Done,
 }
 
 impl<T: Transaction> Robot<T> {
@@ -45,10 +45,10 @@ impl<T: Transaction> Robot<T> {
         job: Arc<RunningJob>,
         number: u32,
         make: Arc<dyn Fn() -> T + Send + Sync>,
-        supply: Supply,
+        item_source: ItemSource,
     ) -> Result<Self, String> {
-        let transaction = guard::call(|| make())?;
-        Ok(Self { job, number, make, supply, transaction, spoilt: false })
+        let transaction = catch_panic::call(|| make())?;
+        Ok(Self { job, number, make, item_source, transaction, poisoned: false })
     }
 
     pub(super) async fn run(mut self) {
@@ -56,15 +56,15 @@ impl<T: Transaction> Robot<T> {
         loop {
             step = match step {
                 Step::Open => self.open().await,
-                Step::Take => self.supply.take().await.map_or(Step::Close, Step::Process),
+                Step::Claim => self.item_source.claim().await.map_or(Step::Close, Step::Process),
                 Step::Process(received) => Step::Report(self.process(received).await),
                 Step::Report(finished) => self.report(finished).await,
                 Step::Reopen => self.reopen().await,
                 Step::Close => {
                     self.close().await;
-                    Step::Ended
+                    Step::Done
                 }
-                Step::Ended => break,
+                Step::Done => break,
             };
         }
         drop_quietly(self.transaction);
@@ -72,13 +72,13 @@ impl<T: Transaction> Robot<T> {
 
     async fn open(&mut self) -> Step {
         if self.job.stop.is_stop_requested() {
-            return Step::Ended; // nothing is open
+            return Step::Done; // nothing is open
         }
         let mut opening = self.transaction.open_applications();
         let opened = until_killed(&self.job, self.number, &mut opening).await;
         drop_quietly(opening);
         match opened {
-            Some(Ok(Ok(()))) => Step::Take,
+            Some(Ok(Ok(()))) => Step::Claim,
             None => Step::Close,
             Some(Ok(Err(exception))) => self.not_opened(&exception.to_string()),
             Some(Err(panic)) => self.not_opened(&format!("panicked: {panic}")),
@@ -90,7 +90,7 @@ impl<T: Transaction> Robot<T> {
         Step::Close
     }
 
-    async fn process(&mut self, received: Received) -> Finished {
+    async fn process(&mut self, received: ReceivedItem) -> FinishedTransaction {
         let job = &self.job;
         let item = TransactionItem::new(job.queue.clone(), received, self.number, job.stop.clone());
         let span = tracing::info_span!(
@@ -102,49 +102,51 @@ impl<T: Transaction> Robot<T> {
             retry_number = item.retry_number(),
             robot = self.number,
         );
-        let watch = &job.watches[self.number as usize - 1];
-        watch.begins(item.id());
+        let watchdog = &job.watchdogs[self.number as usize - 1];
+        watchdog.start_item(item.id());
         job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
         let ended = perform(&mut self.transaction, &item, job, self.number).instrument(span.clone()).await;
-        self.spoilt |= matches!(ended, Ended::Panicked(_));
-        let verdict = verdict(ended, &item);
-        watch.ends();
-        job.outcome(verdict.result.outcome());
-        Finished {
+        self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
+        let reported = reported(ended, &item);
+        watchdog.end_item();
+        job.count_outcome(reported.result.outcome());
+        FinishedTransaction {
             report: Report {
                 claim: item.claim(),
-                result: verdict.result,
+                result: reported.result,
                 progress: item.unsent_progress().take(),
             },
-            instead: verdict.instead,
-            remark: verdict.remark,
+            fallback: reported.fallback,
+            remark: reported.remark,
             span,
             duration: item.duration(),
         }
     }
 
-    /// After an ApplicationException the applications are reopened before the next item is taken; otherwise
-    /// the report and the next take are one call.
-    async fn report(&mut self, finished: Finished) -> Step {
+    /// After an ApplicationException the applications are reopened before the next claim; otherwise the report and the next
+    /// claim are one call.
+    async fn report(&mut self, finished: FinishedTransaction) -> Step {
         if finished.report.result.outcome() == Some(Outcome::ApplicationException) {
-            self.supply.report(finished).await;
+            self.item_source.report(finished).await;
             return Step::Reopen;
         }
-        self.supply.report_and_take(finished).await.map_or(Step::Take, Step::Process)
+        self.item_source.report_and_claim(finished).await.map_or(Step::Claim, Step::Process)
     }
 
     async fn reopen(&mut self) -> Step {
         self.close().await;
-        if self.spoilt && !self.job.stop.is_stop_requested() {
-            match guard::call(|| (self.make)()) {
+        if self.poisoned && !self.job.stop.is_stop_requested() {
+            match catch_panic::call(|| (self.make)()) {
                 Ok(fresh) => drop_quietly(std::mem::replace(&mut self.transaction, fresh)),
                 Err(panic) => {
-                    self.job
-                        .fault(format!("robot {} could not be made again: panicked: {panic}", self.number));
-                    return Step::Ended;
+                    self.job.fault(format!(
+                        "robot {} could not be created again: panicked: {panic}",
+                        self.number
+                    ));
+                    return Step::Done;
                 }
             }
-            self.spoilt = false;
+            self.poisoned = false;
         }
         Step::Open
     }
@@ -158,20 +160,20 @@ impl<T: Transaction> Robot<T> {
             Some(Ok(Err(exception))) => exception.to_string(),
             Some(Err(panic)) => format!("panicked: {panic}"),
         };
-        log!(warn, robot = self.number, reason, "the applications were not closed properly");
+        log!(warn, robot = self.number, reason, "the applications could not be closed");
     }
 }
 
-/// Runs user code that is not a transaction. `None`: the performer was killed in the meantime.
+/// Runs user code that opens or closes applications. `None` if the performer was killed meanwhile.
 async fn until_killed<O>(
     job: &RunningJob,
     robot: u32,
     future: &mut UserFuture<'_, Result<O, Exception>>,
 ) -> Option<Result<Result<O, Exception>, String>> {
-    let watch = &job.watches[robot as usize - 1];
+    let watchdog = &job.watchdogs[robot as usize - 1];
     tokio::select! {
         biased;
-        ended = guard::run(future, watch) => Some(ended),
+        ended = catch_panic::run(future, watchdog) => Some(ended),
         () = job.stop.kill_requested() => None,
     }
 }
@@ -181,25 +183,25 @@ async fn perform<T: Transaction>(
     item: &TransactionItem,
     job: &RunningJob,
     robot: u32,
-) -> Ended<T::Output> {
+) -> RunOutcome<T::Output> {
     if job.stop.is_kill_requested() {
-        return Ended::Interrupted; // it came with the last report; not one line of it is run
+        return RunOutcome::Interrupted; // claimed in the same call as the last report; it must not start
     }
-    let content = match guard::call(|| item.specific_content().parse::<T::Content>()) {
+    let content = match catch_panic::call(|| item.specific_content().parse::<T::Content>()) {
         Ok(Ok(content)) => content,
-        Ok(Err(error)) => return Ended::ContentDoesNotFit(error.to_string()),
-        Err(panic) => return Ended::Panicked(panic),
+        Ok(Err(error)) => return RunOutcome::ContentMismatch(error.to_string()),
+        Err(panic) => return RunOutcome::Panicked(panic),
     };
     crash_point!("claim.after_reply");
     let mut running = transaction.process(content, item);
     let ended = tokio::select! {
         biased;
-        ended = guard::run(&mut running, &job.watches[robot as usize - 1]) => match ended {
-            Ok(returned) => Ended::Returned(returned),
-            Err(panic) => Ended::Panicked(panic),
+        ended = catch_panic::run(&mut running, &job.watchdogs[robot as usize - 1]) => match ended {
+            Ok(returned) => RunOutcome::Returned(returned),
+            Err(panic) => RunOutcome::Panicked(panic),
         },
-        () = job.stop.kill_requested() => Ended::Interrupted,
-        limit = time_limit(job) => Ended::TimedOut(limit),
+        () = job.stop.kill_requested() => RunOutcome::Interrupted,
+        limit = time_limit(job) => RunOutcome::TimedOut(limit),
         () = item.unsent_progress().send_all(&*job.orchestrator, item.claim()) => unreachable!("it never returns"),
     };
     drop_quietly(running);
@@ -217,11 +219,11 @@ async fn time_limit(job: &RunningJob) -> std::time::Duration {
     }
 }
 
-/// The output is written by the user's code too, and may panic. The work is done then: the item is Successful.
-fn verdict<O: Serialize>(ended: Ended<O>, item: &TransactionItem) -> report::Verdict {
+/// Serializing the output runs user code, which may panic. The work is done by then, so the item is Successful.
+fn reported<O: Serialize>(ended: RunOutcome<O>, item: &TransactionItem) -> ReportedResult {
     let now = item.store_time();
-    guard::call(|| report::verdict(ended, now)).unwrap_or_else(|panic| {
+    catch_panic::call(|| outcome::reported_result(ended, now)).unwrap_or_else(|panic| {
         let omitted = serde_json::json!({ "OutputOmitted": format!("writing the output panicked: {panic}") });
-        report::verdict(Ended::Returned(Ok(omitted)), now)
+        outcome::reported_result(RunOutcome::Returned(Ok(omitted)), now)
     })
 }

@@ -1,31 +1,31 @@
-//! User code, run so that its panics stay with it.
+//! Runs user code and turns its panics into errors.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 
-use super::watch::Watch;
+use super::watchdog::Watchdog;
 use crate::exception::panic_text;
 
-/// Writes to the log as `tracing` does. A subscriber of the user's may panic (its pipe is closed, its disk is full): that
-/// costs the line, and neither a robot nor the heart.
+/// Logs with `tracing`. The user's subscriber may panic (a closed pipe, a full disk): then the line is lost, but the robot
+/// or the heartbeat that logged it continues.
 macro_rules! log {
     ($level:ident, $($event:tt)+) => {
-        drop($crate::performer::guard::call(|| tracing::$level!($($event)+)))
+        drop($crate::runtime::catch_panic::call(|| tracing::$level!($($event)+)))
     };
 }
 pub(super) use log;
 
-/// A future of user code, as async-trait makes them.
+/// A future of user code, as async-trait returns it.
 pub(super) type UserFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs a future to its end; a panic is an error with its text. The future is left in place, to be dropped
-/// with [`drop_quietly`].
-pub(super) async fn run<T>(future: &mut UserFuture<'_, T>, watch: &Watch) -> Result<T, String> {
+/// Runs a future to completion. A panic becomes an error with the panic's message. The caller must drop the future with
+/// [`drop_quietly`].
+pub(super) async fn run<T>(future: &mut UserFuture<'_, T>, watchdog: &Watchdog) -> Result<T, String> {
     poll_fn(|context| {
-        watch.enter();
+        watchdog.enter_user_code();
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        watch.leave();
+        watchdog.leave_user_code();
         match polled {
             Ok(polled) => polled.map(Ok),
             Err(panic) => std::task::Poll::Ready(Err(panic_text(&*panic))),
@@ -34,12 +34,12 @@ pub(super) async fn run<T>(future: &mut UserFuture<'_, T>, watch: &Watch) -> Res
     .await
 }
 
-/// Calls user code; a panic is an error with its text.
+/// Calls user code. A panic becomes an error with the message of the panic.
 pub(super) fn call<T>(act: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| panic_text(&*panic))
 }
 
-/// Drops a value of the user's, whose destructor may panic too.
+/// Drops a user's value, whose destructor may panic.
 pub(super) fn drop_quietly<T>(value: T) {
     if let Err(text) = call(move || drop(value)) {
         log!(warn, panic = text, "a destructor panicked");

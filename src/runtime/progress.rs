@@ -1,16 +1,16 @@
-//! Progress texts: the latest wins, and none ever makes a transaction wait.
+//! Progress texts: they are sent in the background, and a newer text replaces one that is not sent yet.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::guard::log;
+use super::catch_panic::log;
 use crate::model::exception::bounded;
 use crate::model::item::PROGRESS_LIMIT;
 use crate::model::key::Claim;
 use crate::orchestrator::Orchestrator;
 
-/// The text that is still to be sent.
+/// The progress text that is not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     unsent: Mutex<Option<String>>,
@@ -24,19 +24,19 @@ impl Progress {
         self.changed.notify_one();
     }
 
-    /// The text that has not been sent, if there is one. It travels with the result.
+    /// Takes the text that is not sent yet, if there is one, to send it with the result.
     pub(super) fn take(&self) -> Option<String> {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Sends texts while the transaction runs. While one is under way newer ones replace each other. Never
-    /// returns; a text that could not be sent travels with the result, unless a newer one does.
+    /// Sends texts while the transaction runs; never returns. A text that could not be sent is kept for the next call or
+    /// for the result, unless a newer one replaces it.
     pub(super) async fn send_all(&self, orchestrator: &dyn Orchestrator, claim: Claim) {
         loop {
             self.changed.notified().await;
             let Some(text) = self.take() else { continue };
             if let Err(error) = orchestrator.set_transaction_progress(claim, text.clone()).await {
-                log!(debug, item = %claim.item(), %error, "progress was not recorded");
+                log!(debug, item = %claim.item(), %error, "the progress could not be recorded");
                 self.unsent.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
             }
         }
