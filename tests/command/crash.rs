@@ -27,7 +27,7 @@ struct Told {
 
 async fn client(url: &str) -> Uipath {
     let client = Uipath::builder(url).client_credentials(CLIENT, SECRET).scope("OrchestratorApiUserAccess");
-    client.folder_path("Shared").hurried(20).connect().await.unwrap()
+    client.folder_path("Shared").sped_up(20).connect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

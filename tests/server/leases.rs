@@ -176,7 +176,7 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
     for n in 0..30 {
         api.add("Invoices", &n.to_string()).await;
     }
-    let client = api.served.client().hurried(100).connect().await.unwrap();
+    let client = api.served.client().sped_up(100).connect().await.unwrap();
     let job = client.start_job(job("Invoices")).await.unwrap();
     let (mut done, mut lost) = (0, 0);
     for round in 0.. {

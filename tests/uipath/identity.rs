@@ -78,7 +78,7 @@ async fn a_token_is_renewed_before_it_expires() {
 #[tokio::test]
 async fn an_access_token_cannot_be_renewed_and_says_so() {
     let server = Scripted::start(World::new()).await;
-    let builder = || Uipath::builder(&server.url).folder_path("Shared").hurried(100);
+    let builder = || Uipath::builder(&server.url).folder_path("Shared").sped_up(100);
     server.world().tokens_issued = 1;
     let orchestrator = builder().access_token("canary-token-1").connect().await.unwrap();
     assert_eq!(server.seen_of("Token").len(), 0);
@@ -118,7 +118,7 @@ async fn a_running_job_has_all_it_needs_in_its_environment() {
         Some(value.to_owned())
     };
     let orchestrator =
-        Uipath::builder(&server.url).variables(variables).unwrap().hurried(100).connect().await.unwrap();
+        Uipath::builder(&server.url).variables(variables).unwrap().sped_up(100).connect().await.unwrap();
     server.world().add("a", json!({"do": "succeed"}));
     let (summary, _) = crate::drain(Arc::new(orchestrator), 1).await;
     assert_eq!(summary.unwrap().successful, 1);
@@ -151,7 +151,7 @@ async fn what_the_url_says_wins_over_the_environment() {
     };
     let robot = crate::scripted::world::ROBOT_KEY;
     let url = format!("{}?folder=Shared&tenant=Finance&scope=OR.Queues&robot_key={robot}", server.url);
-    let by_url = || Uipath::builder(&url).variables(variables).unwrap().hurried(100);
+    let by_url = || Uipath::builder(&url).variables(variables).unwrap().sped_up(100);
     let orchestrator = by_url().connect().await.unwrap();
     server.world().add("a", json!({"do": "succeed"}));
     crate::drain(Arc::new(orchestrator), 1).await.0.unwrap();
@@ -209,16 +209,17 @@ async fn wrong_credentials_and_a_missing_folder_are_told_apart() {
     let wrong = Uipath::builder(&server.url)
         .client_credentials("app", "canary-wrong")
         .folder_path("Shared")
-        .hurried(100);
+        .sped_up(100);
     let error = wrong.connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(
-        error.to_string().contains("credentials are refused") && error.to_string().contains("invalid_client"),
+        error.to_string().contains("credentials were refused")
+            && error.to_string().contains("invalid_client"),
         "{error}"
     );
     let nowhere = Uipath::builder(&server.url)
         .client_credentials("app", CLIENT_SECRET)
-        .hurried(100)
+        .sped_up(100)
         .connect()
         .await
         .unwrap_err();
@@ -234,7 +235,7 @@ async fn a_server_out_of_reach_is_unavailable_in_time() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let started = tokio::time::Instant::now();
     let builder =
-        Uipath::builder(&format!("http://{nobody}")).client_credentials("app", "canary").hurried(100);
+        Uipath::builder(&format!("http://{nobody}")).client_credentials("app", "canary").sped_up(100);
     let error = builder.connect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("cannot be reached"), "{error}");
@@ -283,7 +284,7 @@ async fn a_server_that_wants_to_be_left_alone_is() {
     assert!(error.retry_after().is_some_and(|wait| wait <= Duration::from_millis(1_200)), "{error:?}");
     let error = orchestrator.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap_err();
     assert!(
-        error.to_string().contains("left alone") && server.seen_of("GetQueueItems").len() == 1,
+        error.to_string().contains("asks not to be called") && server.seen_of("GetQueueItems").len() == 1,
         "{error}"
     );
 }
@@ -371,7 +372,7 @@ async fn a_server_without_a_certificate_is_told_nothing() {
         }
     });
     let builder =
-        Uipath::builder(&format!("https://{address}")).client_credentials("app", "canary").hurried(100);
+        Uipath::builder(&format!("https://{address}")).client_credentials("app", "canary").sped_up(100);
     let error = builder.connect().await.unwrap_err();
     server.abort();
     if error.kind() == ErrorKind::Other && error.to_string().starts_with("TLS cannot be set up") {

@@ -32,7 +32,7 @@ fn client(server: &Scripted) -> UipathBuilder {
         .client_credentials("app", CLIENT_SECRET)
         .folder_path(FOLDER)
         .robot_key(ROBOT_KEY)
-        .hurried(100)
+        .sped_up(100)
         .request_timeout(std::time::Duration::from_secs(1))
         .total_timeout(std::time::Duration::from_secs(4))
 }

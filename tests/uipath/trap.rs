@@ -14,7 +14,7 @@ use crate::{AsTold, client, connected, drain};
 
 async fn without_robot(server: &Scripted) -> Arc<Uipath> {
     let builder = Uipath::builder(&server.url).client_credentials("app", CLIENT_SECRET).folder_path(FOLDER);
-    Arc::new(builder.hurried(100).connect().await.unwrap())
+    Arc::new(builder.sped_up(100).connect().await.unwrap())
 }
 
 /// Collects what is logged at WARN and above.
@@ -52,7 +52,10 @@ async fn a_caller_that_is_no_robot_is_told_so_at_start_up() {
     let Err(PerformerError::NotStarted(error)) = summary else { panic!("{summary:?}") };
     assert_eq!(error.kind(), performer::ErrorKind::Unauthorized);
     let said = error.to_string();
-    assert!(said.contains(&format!("item {waiting} waits")) && said.contains("UIPATH_ROBOT_KEY"), "{said}");
+    assert!(
+        said.contains(&format!("item {waiting} is waiting")) && said.contains("UIPATH_ROBOT_KEY"),
+        "{said}"
+    );
     assert!(done.is_empty());
     assert_eq!(server.world().items[0]["Status"], "New");
 }
@@ -74,7 +77,7 @@ async fn a_caller_that_may_be_no_robot_is_warned_where_nothing_waits() {
     let (_logging, lines) = logged();
     let (summary, _) = drain(without_robot(&server).await, 1).await;
     assert_eq!(summary.unwrap().transactions(), 0);
-    assert_eq!(times(&lines, "this caller may be no robot"), 1);
+    assert_eq!(times(&lines, "this caller may not be a robot"), 1);
 }
 
 #[tokio::test]
@@ -117,7 +120,7 @@ async fn an_empty_answer_while_items_wait_is_explained_once() {
     };
     let (summary, ()) = tokio::join!(running, looked_often);
     assert_eq!(summary.unwrap().transactions(), 0);
-    assert_eq!(times(&lines, "items wait, and none is handed out"), 1);
+    assert_eq!(times(&lines, "items are waiting, but none is handed out"), 1);
     assert_eq!(times(&lines, "UIPATH_ROBOT_KEY"), 1);
     // Once while nothing waited, perhaps, and once when something did.
     assert!(server.seen_of("RetrieveQueuesProcessingStatus").len() <= 2);
@@ -135,7 +138,7 @@ async fn deferred_items_are_no_reason_to_warn() {
         let (summary, _) = drain(connected(&server).await, 3).await;
         assert_eq!(summary.unwrap().transactions(), 0);
     }
-    assert_eq!(times(&lines, "items wait"), 0);
+    assert_eq!(times(&lines, "items are waiting"), 0);
 }
 
 /// One of all robots looks, ever more rarely; also when two performers of a process work on the queue.
@@ -233,7 +236,7 @@ async fn a_job_that_cannot_be_read_is_no_reason_to_stop() {
         assert_eq!(summary.unwrap().successful, expected);
     }
     assert_eq!(
-        (times(&lines, "cannot be stopped from the Orchestrator"), server.seen_of("GetJobs").len()),
+        (times(&lines, "the Orchestrator cannot stop this performer"), server.seen_of("GetJobs").len()),
         (1, 3)
     );
 }

@@ -1,13 +1,12 @@
-//! What people do with items (contract sections 10 and 11).
+//! Administration of items: lists, statistics, edits, histories, comments and reviews (contract sections 10 and 11).
 
 use std::collections::HashMap;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::Inner;
 use super::add::readable;
-use super::call::Call;
-use super::request::Failed;
-use super::take::get_item;
+use super::call::{Call, CallError};
+use super::claim::get_item;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::history::ItemEvent;
@@ -23,17 +22,17 @@ use crate::wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentD
 use crate::wire::transaction::QueueItemDataDto;
 use crate::wire::{Collection, Instant, Scalars};
 
-/// How many items one bulk call names.
-const MOST_AT_ONCE: usize = 1_000;
+/// The maximum number of items in one bulk call.
+const MAX_ITEMS_PER_CALL: usize = 1_000;
 
 const DELETE: &str = "DeleteBulk";
 
-/// The most pages of a history that are read.
-const MOST_PAGES: usize = 100;
+/// The maximum number of pages of a history.
+const MAX_PAGES: usize = 100;
 
-/// A bulk operation, and how to see on an item that it was done.
-struct Bulk<'a> {
-    what: &'static str,
+/// A bulk operation, and a check whether it was executed on an item.
+struct BulkOperation<'a> {
+    operation: &'static str,
     path: &'static str,
     status: Option<ReviewStatus>,
     user_id: Option<i64>,
@@ -63,9 +62,9 @@ impl Inner {
         Ok(ItemPage { items: items?, count })
     }
 
-    /// Counts the items by state: one call for each, because the figures that cost nothing are old and do not tell all.
+    /// Counts the items by status with one call each, because the figures outside the rate limits are stale and incomplete.
     pub(super) async fn statistics(&self, queue: &str) -> Result<QueueStatistics> {
-        let id = self.about(&self.queue(queue)).await?.id;
+        let id = self.queue_info(&self.queue(queue)).await?.id;
         let count = async |condition: &str| {
             let wanted = format!("QueueDefinitionId eq {id} and {condition}");
             let call = Call::get("GetQueueItems", "/odata/QueueItems")
@@ -74,10 +73,7 @@ impl Inner {
                 .query("$count", "true");
             let page: Collection<QueueItemDto> = self.http.json(call).await?;
             let count = page.count.ok_or_else(|| {
-                OrchestratorError::new(
-                    ErrorKind::Unsupported,
-                    "the Orchestrator does not count: its answer had no count",
-                )
+                OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator's answer has no count")
             })?;
             Ok::<i64, OrchestratorError>(i64::try_from(count).unwrap_or(i64::MAX))
         };
@@ -105,7 +101,7 @@ impl Inner {
         })
     }
 
-    /// The API replaces all values at once: those that are not named are read first and written back.
+    /// The API replaces all values at once, so the unchanged ones are read first and written back.
     pub(super) async fn edit(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
         if let Some(progress) = &edit.progress {
             validate_progress(progress)?;
@@ -158,7 +154,7 @@ impl Inner {
 
     pub(super) async fn history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
         let path = format!("/odata/QueueItems({id})/UiPathODataSvc.GetItemProcessingHistory");
-        let attempts: Vec<QueueItemDto> = self.all("GetItemProcessingHistory", &path, id).await?;
+        let attempts: Vec<QueueItemDto> = self.all_pages("GetItemProcessingHistory", &path, id).await?;
         let attempts: Result<Vec<QueueItem>> = attempts.into_iter().map(readable).collect();
         let mut attempts = attempts?;
         attempts.sort_by_key(|attempt| attempt.id);
@@ -169,7 +165,7 @@ impl Inner {
         let path = format!(
             "/odata/QueueItemEvents/UiPath.Server.Configuration.OData.GetQueueItemEventsHistory(queueItemId={id})"
         );
-        let events: Vec<QueueItemEventDto> = self.all("GetQueueItemEventsHistory", &path, id).await?;
+        let events: Vec<QueueItemEventDto> = self.all_pages("GetQueueItemEventsHistory", &path, id).await?;
         let mut events: Vec<_> = events.into_iter().map(|event| (event.id, event)).collect();
         events.sort_by_key(|(number, event)| (event.queue_item_id, event.timestamp, *number));
         Ok(events.into_iter().filter_map(|(_, event)| event.into_event()).collect())
@@ -179,49 +175,48 @@ impl Inner {
         let path = format!(
             "/odata/QueueItemComments/UiPath.Server.Configuration.OData.GetQueueItemCommentsHistory(queueItemId={id})"
         );
-        let comments: Vec<QueueItemCommentDto> = self.all("GetQueueItemCommentsHistory", &path, id).await?;
+        let comments: Vec<QueueItemCommentDto> =
+            self.all_pages("GetQueueItemCommentsHistory", &path, id).await?;
         let mut comments: Vec<Comment> =
             comments.into_iter().map(QueueItemCommentDto::into_comment).collect();
         comments.sort_by_key(|comment| (comment.creation_time, comment.id));
         Ok(comments)
     }
 
-    /// A whole list that belongs to an item.
-    async fn all<T: serde::de::DeserializeOwned>(
+    /// Reads a whole list that belongs to an item.
+    async fn all_pages<T: serde::de::DeserializeOwned>(
         &self,
-        what: &'static str,
+        operation: &'static str,
         path: &str,
         id: ItemId,
     ) -> Result<Vec<T>> {
-        self.http.rows(Call::get(what, path), MOST_PAGES).await.map_err(|failed| no_item(failed, id))
+        self.http.rows(Call::get(operation, path), MAX_PAGES).await.map_err(|failed| no_item(failed, id))
     }
 
-    /// The Orchestrator writes comments in the name of whoever calls; performer's own server in that of anybody, for
-    /// administrators.
-    fn may_name(&self, author: &Person) -> Result<()> {
-        if *author == Person::default() || self.is_leased() {
+    /// The Orchestrator always uses the caller as the author of a comment; performer's own server lets administrators name one.
+    fn check_author(&self, author: &Person) -> Result<()> {
+        if *author == Person::default() || self.supports_leases() {
             return Ok(());
         }
-        let message =
-            "the Orchestrator writes comments in the name of the identity that calls; leave the author empty";
+        let message = "the Orchestrator uses the caller as the author of a comment; leave the author empty";
         Err(OrchestratorError::new(ErrorKind::Unsupported, message))
     }
 
-    /// Comments are written in the name of the caller's identity.
+    /// Adds a comment.
     pub(super) async fn comment(&self, id: ItemId, author: &Person, text: String) -> Result<Comment> {
         validate_comment(&text)?;
-        self.may_name(author)?;
+        self.check_author(author)?;
         let body = QueueItemCommentDto::new(id, text.clone());
         match self
             .http
             .json::<QueueItemCommentDto>(
-                Call::post("PostQueueItemComment", "/odata/QueueItemComments", &body).by(author),
+                Call::post("PostQueueItemComment", "/odata/QueueItemComments", &body).on_behalf_of(author),
             )
             .await
         {
             Ok(comment) => Ok(comment.into_comment()),
-            Err(Failed { error, doubtful: true }) => {
-                // Written or not: the same words on the same item are what was wanted.
+            Err(CallError { error, maybe_executed: true }) => {
+                // Whether the call was executed or not: an equal comment on the item is a success.
                 let there = self.comments_on(id).await.map_err(|_| error.clone())?;
                 let same =
                     there.into_iter().rev().find(|comment| comment.item_id == id && comment.text == text);
@@ -237,7 +232,7 @@ impl Inner {
         author: &Person,
         text: Option<String>,
     ) -> Result<()> {
-        self.may_name(author)?;
+        self.check_author(author)?;
         let path = format!("/odata/QueueItemComments({comment})");
         let missing = |error: OrchestratorError| {
             if error.is_not_found() {
@@ -247,8 +242,12 @@ impl Inner {
             }
         };
         let Some(text) = text else {
-            return match self.http.done(Call::delete("DeleteQueueItemComment", path).by(author)).await {
-                Err(Failed { error, doubtful: true }) if error.is_not_found() => Ok(()),
+            return match self
+                .http
+                .done(Call::delete("DeleteQueueItemComment", path).on_behalf_of(author))
+                .await
+            {
+                Err(CallError { error, maybe_executed: true }) if error.is_not_found() => Ok(()),
                 other => other.map_err(|failed| missing(failed.error)),
             };
         };
@@ -260,14 +259,14 @@ impl Inner {
             .map_err(|failed| missing(failed.error))?;
         let body = QueueItemCommentDto { text, ..there };
         self.http
-            .done(Call::put("PutQueueItemComment", path, &body).by(author))
+            .done(Call::put("PutQueueItemComment", path, &body).on_behalf_of(author))
             .await
             .map_err(|failed| missing(failed.error))
     }
 
     pub(super) async fn delete_items(&self, items: &[ItemVersion]) -> Result<FailedItems> {
-        let bulk = Bulk {
-            what: DELETE,
+        let bulk = BulkOperation {
+            operation: DELETE,
             path: "/odata/QueueItems/UiPathODataSvc.DeleteBulk",
             status: None,
             user_id: None,
@@ -278,8 +277,8 @@ impl Inner {
     }
 
     pub(super) async fn review(&self, to: ReviewStatus, items: &[ItemVersion]) -> Result<FailedItems> {
-        let bulk = Bulk {
-            what: "SetItemReviewStatus",
+        let bulk = BulkOperation {
+            operation: "SetItemReviewStatus",
             path: "/odata/QueueItems/UiPathODataSvc.SetItemReviewStatus",
             status: Some(to),
             user_id: None,
@@ -288,28 +287,28 @@ impl Inner {
         };
         let failed = self.bulk_operation(&bulk, items).await?;
         if to == ReviewStatus::Retried {
-            self.something_may_have_come();
+            self.notify_all_queues();
         }
         Ok(failed)
     }
 
     pub(super) async fn reviewer(&self, reviewer: Option<i64>, items: &[ItemVersion]) -> Result<FailedItems> {
-        let (what, path) = match reviewer {
+        let (operation, path) = match reviewer {
             Some(_) => ("SetItemReviewer", "/odata/QueueItems/UiPathODataSvc.SetItemReviewer"),
             None => ("UnsetItemReviewer", "/odata/QueueItems/UiPathODataSvc.UnsetItemReviewer"),
         };
         let is_done = |item: &QueueItemDto| item.reviewer_user_id == reviewer;
         let refusal = ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY;
         self.bulk_operation(
-            &Bulk { what, path, status: None, user_id: reviewer, refusal, is_done: &is_done },
+            &BulkOperation { operation, path, status: None, user_id: reviewer, refusal, is_done: &is_done },
             items,
         )
         .await
     }
 
-    async fn bulk_operation(&self, bulk: &Bulk<'_>, items: &[ItemVersion]) -> Result<FailedItems> {
+    async fn bulk_operation(&self, bulk: &BulkOperation<'_>, items: &[ItemVersion]) -> Result<FailedItems> {
         let mut failed = Vec::new();
-        for chunk in items.chunks(MOST_AT_ONCE) {
+        for chunk in items.chunks(MAX_ITEMS_PER_CALL) {
             let versions: HashMap<i64, ItemVersion> = chunk.iter().map(|item| (item.id.0, *item)).collect();
             let body = BulkItemsRequest {
                 status: bulk.status.map(Into::into),
@@ -317,20 +316,21 @@ impl Inner {
                 queue_items: chunk.iter().map(Into::into).collect(),
             };
             let (refused, said, in_doubt) =
-                match self.http.json::<BulkItemsResponse>(Call::post(bulk.what, bulk.path, &body)).await {
+                match self.http.json::<BulkItemsResponse>(Call::post(bulk.operation, bulk.path, &body)).await
+                {
                     Ok(answer) => {
                         let refused = answer.failed_items.unwrap_or_default();
                         if refused.is_empty() && answer.success == Some(false) {
                             let said = answer.message.unwrap_or_default();
                             return Err(OrchestratorError::new(
                                 ErrorKind::Invalid,
-                                format!("{}: {said}", bulk.what),
+                                format!("{}: {said}", bulk.operation),
                             ));
                         }
                         (refused, answer.message.unwrap_or_default(), None)
                     }
-                    // Each item tells whether it was done to it.
-                    Err(Failed { error, doubtful: true }) => {
+                    // Each item shows whether the operation was executed on it.
+                    Err(CallError { error, maybe_executed: true }) => {
                         (versions.keys().copied().collect(), String::new(), Some(error))
                     }
                     Err(failed) => return Err(failed.error),
@@ -345,10 +345,10 @@ impl Inner {
         Ok(FailedItems(failed))
     }
 
-    /// Why a bulk operation left an item out, which the answer does not tell. `None`: it was done after all.
+    /// Finds out why a bulk operation refused an item, which the answer does not contain. `None`: it was executed after all.
     async fn why_refused(
         &self,
-        bulk: &Bulk<'_>,
+        bulk: &BulkOperation<'_>,
         version: &ItemVersion,
         said: &str,
         in_doubt: Option<&OrchestratorError>,
@@ -356,8 +356,8 @@ impl Inner {
         let id = version.id;
         let item: QueueItemDto = match self.http.json(get_item(id.0)).await {
             Ok(item) => item,
-            Err(Failed { error, .. }) if error.is_surely_gone() => {
-                if in_doubt.is_some() && bulk.what == DELETE {
+            Err(CallError { error, .. }) if error.is_surely_gone() => {
+                if in_doubt.is_some() && bulk.operation == DELETE {
                     return Ok(None);
                 }
                 return Ok(Some(Refusal::new(
@@ -370,25 +370,28 @@ impl Inner {
         let is_unchanged = item.row_version.unwrap_or_default().0 == version.row_version;
         match in_doubt {
             Some(_) if (bulk.is_done)(&item) && !is_unchanged => return Ok(None),
-            // Nothing was done to it: with its version it may safely be asked for again, by whoever wanted it.
+            // It was not executed on this item. The caller may safely retry it with the same version.
             Some(error) if is_unchanged => return Err(error.clone()),
             _ => {}
         }
-        Ok(Some(if is_unchanged && bulk.what == DELETE && item.status.known() == Some(Status::Deleted) {
-            Refusal::new(ErrorCode::ITEM_NOT_FOUND, format!("item {id} is deleted"))
-        } else if is_unchanged {
-            let why = if said.is_empty() { String::new() } else { format!(": {said}") };
-            let message = format!("{} is refused for an item that is {}{why}", bulk.what, item.status);
-            Refusal::new(bulk.refusal, message)
-        } else {
-            Refusal::new(
-                ErrorCode::OPTIMISTIC_CONCURRENCY,
-                format!("item {id} has changed since it was read"),
-            )
-        }))
+        Ok(Some(
+            if is_unchanged && bulk.operation == DELETE && item.status.known() == Some(Status::Deleted) {
+                Refusal::new(ErrorCode::ITEM_NOT_FOUND, format!("item {id} is deleted"))
+            } else if is_unchanged {
+                let why = if said.is_empty() { String::new() } else { format!(": {said}") };
+                let message =
+                    format!("{} is refused for an item that is {}{why}", bulk.operation, item.status);
+                Refusal::new(bulk.refusal, message)
+            } else {
+                Refusal::new(
+                    ErrorCode::OPTIMISTIC_CONCURRENCY,
+                    format!("item {id} has changed since it was read"),
+                )
+            },
+        ))
     }
 }
 
-fn no_item(failed: Failed, id: ItemId) -> OrchestratorError {
+fn no_item(failed: CallError, id: ItemId) -> OrchestratorError {
     if failed.error.is_not_found() { OrchestratorError::no_item(id) } else { failed.error }
 }

@@ -1,7 +1,8 @@
-//! Performer's own server: it knows jobs, leases and claims, and takes many reports at once. What a performer takes there
-//! is held as on a store of its own. A report may be made twice, and a take whose answer was lost is made again under its
-//! name and answered as it was. When that cannot be (the server was started anew, or was away for too long), the server is
-//! asked what the job holds, and what nobody here knows of is given back.
+//! The protocol of performer's own server, which has jobs, leases and claims, and accepts many reports in one call.
+//!
+//! The guarantees are those of a store. Reports are idempotent, and a claim whose answer was lost is repeated under its id and
+//! gets the same answer. Where that is not possible (the server was restarted, or was unreachable for too long), the client
+//! asks the server for the claims of the job and gives back those that it does not know.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,46 +31,47 @@ use crate::wire::leased::{
 };
 use crate::wire::transaction::QueueItemDataDto;
 
-/// The most reports of one call, and about how many bytes they may have.
-const MOST_REPORTS: usize = 1_000;
-const LARGEST_REPORTS: usize = 8 * 1024 * 1024;
-/// The longest wait that is asked for: the server holds a call for 20 seconds at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
-/// The most names of lost calls that are kept for a job, the newest: older ones are on their way no more.
-const MOST_LOST: usize = 1_000;
+/// The maximum number of reports in one call, and their approximate maximum size in bytes.
+const MAX_REPORTS: usize = 1_000;
+const MAX_REPORT_BYTES: usize = 8 * 1024 * 1024;
+/// The longest wait for items in one call; the server itself holds a call for at most 20 seconds.
+const MAX_WAIT: Duration = Duration::from_secs(3_600);
+/// The maximum number of ids of unanswered calls that are kept per job, the newest ones: older calls are no longer in flight.
+const MAX_LOST: usize = 1_000;
 
-/// What this client knows of claims.
+/// The claims of this client, under the lease protocol.
 #[derive(Default)]
-pub(super) struct Leases {
-    known: Mutex<Known>,
-    /// Shared by whoever takes, so that nothing is on its way while the server is asked what is held.
-    taking: RwLock<()>,
+pub(super) struct LeaseTracker {
+    tracked: Mutex<TrackedClaims>,
+    /// Held for reading by claims in flight, for writing while the server is asked for the claims of a job.
+    claiming: RwLock<()>,
 }
 
 #[derive(Default)]
-struct Known {
-    /// Which run of the server answered last.
+struct TrackedClaims {
+    /// The run of the server that answered last.
     run: Option<Uuid>,
-    /// What was taken and not reported yet.
+    /// The claims that are not reported yet.
     held: HashMap<JobKey, HashSet<Claim>>,
-    /// Jobs that may hold what nobody here knows of, and the calls whose answers were lost.
+    /// Jobs that may hold claims unknown to this client, with the ids of the calls whose answers were lost.
     in_doubt: HashMap<JobKey, Vec<Uuid>>,
-    /// Exchanges that were answered; the server may forget them.
+    /// The ids of answered exchanges, which the server may forget.
     heard: Vec<Uuid>,
 }
 
-impl Leases {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+impl LeaseTracker {
+    fn tracked(&self) -> MutexGuard<'_, TrackedClaims> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_in_doubt(&self, job: JobKey) -> bool {
-        self.known().in_doubt.contains_key(&job)
+        self.tracked().in_doubt.contains_key(&job)
     }
 }
 
-impl Known {
-    /// A server that was started anew has forgotten what it answered; a call may have been made twice.
+impl TrackedClaims {
+    /// Notes the run of the server. A restarted server has forgotten its answers, so a repeated call may have been executed
+    /// twice, and all jobs are in doubt.
     fn answered_by(&mut self, run: Uuid) {
         if self.run.replace(run).is_some_and(|before| before != run) {
             for job in self.held.keys() {
@@ -79,25 +81,25 @@ impl Known {
     }
 }
 
-/// A take that is under way. Whoever goes away before it is answered leaves a doubt.
-struct Doubt<'a> {
-    leases: &'a Leases,
+/// A claim in flight. If it is dropped before it is confirmed, its job is in doubt.
+struct UnconfirmedClaim<'a> {
+    leases: &'a LeaseTracker,
     job: Option<JobKey>,
     id: Uuid,
 }
 
-impl Doubt<'_> {
-    fn dispel(mut self) {
+impl UnconfirmedClaim<'_> {
+    fn confirm(mut self) {
         self.job = None;
     }
 }
 
-impl Drop for Doubt<'_> {
+impl Drop for UnconfirmedClaim<'_> {
     fn drop(&mut self) {
         if let Some(job) = self.job {
-            let mut known = self.leases.known();
-            let lost = known.in_doubt.entry(job).or_default();
-            if lost.len() >= MOST_LOST {
+            let mut tracked = self.leases.tracked();
+            let lost = tracked.in_doubt.entry(job).or_default();
+            if lost.len() >= MAX_LOST {
                 lost.remove(0);
             }
             lost.push(self.id);
@@ -105,12 +107,12 @@ impl Drop for Doubt<'_> {
     }
 }
 
-/// Whether something may have been done although it failed.
-fn leaves_doubt(error: &OrchestratorError) -> bool {
+/// Whether a failed call may have been executed.
+fn may_have_executed(error: &OrchestratorError) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Other)
 }
 
-/// About how many bytes a report has on the wire.
+/// The approximate size of a report on the wire, in bytes.
 fn size_of(report: &Report) -> usize {
     let text = match &report.result {
         TransactionResult::Successful { output } => {
@@ -124,26 +126,26 @@ fn size_of(report: &Report) -> usize {
     200 + text + report.progress.as_ref().map_or(0, String::len)
 }
 
-/// A call of this kind.
-fn call(what: &'static str, body: &impl serde::Serialize) -> Call {
-    Call::post(what, format!("/api/Performer/{what}"), body)
+/// A call of the lease protocol.
+fn call(operation: &'static str, body: &impl serde::Serialize) -> Call {
+    Call::post(operation, format!("/api/Performer/{operation}"), body)
 }
 
 impl Inner {
-    /// Whether the server knows leases.
-    pub(super) fn is_leased(&self) -> bool {
-        self.http.knows_leases()
+    /// Whether the server has the lease protocol.
+    pub(super) fn supports_leases(&self) -> bool {
+        self.http.supports_leases()
     }
 
     pub(super) async fn start_leased_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
-        // A job that nobody hears of ends with its lease.
+        // If the answer is lost, the job that it registered ends when its lease expires.
         let started: OfJob = self.http.json(call("StartJob", &StartJob::from(job)).repeatable()).await?;
         Ok(key(started.job))
     }
 
     pub(super) async fn leased_beat(&self, job: JobKey) -> Result<JobState> {
-        let call = call("Beat", &OfJob { job: guid(job) }).repeatable().by_the_heart();
+        let call = call("Beat", &OfJob { job: guid(job) }).repeatable().on_heartbeat_thread();
         Ok(self.http.json::<StateOfJob>(call).await?.state)
     }
 
@@ -151,34 +153,34 @@ impl Inner {
         let JobEnd { state, info, figures } = end;
         let call = call("EndJob", &EndJob { job: guid(job), state, info, figures });
         let swept: SweptDto = self.http.json(call).await?;
-        let mut known = self.leases.known();
-        known.held.remove(&job);
-        known.in_doubt.remove(&job);
-        drop(known);
+        let mut tracked = self.leases.tracked();
+        tracked.held.remove(&job);
+        tracked.in_doubt.remove(&job);
+        drop(tracked);
         Ok(swept_of(swept))
     }
 
     pub(super) async fn leased_sweep(&self) -> Result<Swept> {
-        let call = call("Sweep", &serde_json::json!({})).repeatable().by_the_heart();
+        let call = call("Sweep", &serde_json::json!({})).repeatable().on_heartbeat_thread();
         let swept: SweptDto = self.http.json(call).await?;
         Ok(swept_of(swept))
     }
 
-    /// As few calls as there can be for what is reported and taken: one, nearly always.
+    /// Reports and claims in as few calls as possible, which is nearly always one.
     pub(super) async fn exchange(&self, mut reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
-        // Before, not afterwards: whoever goes away while this is under way has been handed nothing yet.
+        // Before the claim: if the caller is dropped during this, it has claimed nothing yet.
         if let Some(job) = take.as_ref().map(|take| take.job)
             && self.leases.is_in_doubt(job)
-            && let Err(error) = self.give_back_the_unknown(job).await
+            && let Err(error) = self.give_back_unknown_claims(job).await
         {
-            tracing::warn!(%job, %error, "the server could not be asked what the job holds");
+            tracing::warn!(%job, %error, "the claims of the job could not be read from the server");
         }
         let mut reported = Vec::with_capacity(reports.len());
         loop {
             let mut bytes = 0;
-            let fits = reports.iter().take(MOST_REPORTS).take_while(|report| {
+            let fits = reports.iter().take(MAX_REPORTS).take_while(|report| {
                 bytes += size_of(report);
-                bytes <= LARGEST_REPORTS
+                bytes <= MAX_REPORT_BYTES
             });
             let fitting = fits.count().max(1).min(reports.len());
             if fitting == reports.len() {
@@ -192,7 +194,7 @@ impl Inner {
         ReportedAndTaken { reports: reported, taken: answer.taken }
     }
 
-    /// It has a name of its own, by which the server knows one that is made again because its answer was lost.
+    /// One exchange. Its id lets the server recognise it when it is repeated after a lost answer.
     async fn exchange_once(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
         let (count, job) = (reports.len(), take.as_ref().map(|take| take.job));
         let robot = take.as_ref().and_then(|take| take.robot);
@@ -203,10 +205,10 @@ impl Inner {
             progress: report.progress,
         });
         let id = self.new_name();
-        let _taking = self.leases.taking.read().await;
-        let heard = std::mem::take(&mut self.leases.known().heard);
+        let _taking = self.leases.claiming.read().await;
+        let heard = std::mem::take(&mut self.leases.tracked().heard);
         let body = ExchangeRequest { id, heard, reports: reports.collect(), take: take.map(take_dto) };
-        let doubt = Doubt { leases: &self.leases, job, id };
+        let unconfirmed = UnconfirmedClaim { leases: &self.leases, job, id };
         let answer = match self.http.json::<Exchanged>(call("Exchange", &body).repeatable()).await {
             Ok(answer) => answer,
             Err(failed) => {
@@ -229,22 +231,22 @@ impl Inner {
                 items.map(|items| Taken { items, seen: Seen(answer.seen), withheld })
             }
         };
-        let mut known = self.leases.known();
-        known.answered_by(answer.run);
+        let mut tracked = self.leases.tracked();
+        tracked.answered_by(answer.run);
         for (claim, reported) in claims.iter().zip(&reports) {
-            let over = reported.as_ref().map_or_else(|error| !leaves_doubt(error), |_| true);
-            if over && let Some(held) = known.held.get_mut(&claim.job()) {
+            let over = reported.as_ref().map_or_else(|error| !may_have_executed(error), |_| true);
+            if over && let Some(held) = tracked.held.get_mut(&claim.job()) {
                 held.remove(claim);
             }
         }
         if let Some(job) = job {
-            known.heard.push(id);
-            let held = known.held.entry(job).or_default();
+            tracked.heard.push(id);
+            let held = tracked.held.entry(job).or_default();
             held.extend(taken.iter().flat_map(|taken| &taken.items).map(|item| item.claim));
         }
-        drop(known);
+        drop(tracked);
         if taken.is_ok() {
-            doubt.dispel();
+            unconfirmed.confirm();
         }
         ReportedAndTaken { reports, taken }
     }
@@ -253,21 +255,21 @@ impl Inner {
         Uuid::from_u128(self.random.lock().unwrap_or_else(PoisonError::into_inner).u128(..))
     }
 
-    /// Takes whose answers were lost left items with the job that no robot works on.
-    async fn give_back_the_unknown(&self, job: JobKey) -> Result<()> {
-        let _nobody_takes = self.leases.taking.write().await;
-        let Some(void) = self.leases.known().in_doubt.get(&job).cloned() else {
-            return Ok(()); // somebody else was here
+    /// Gives back the claims of a job that this client does not know: those of calls whose answers were lost.
+    async fn give_back_unknown_claims(&self, job: JobKey) -> Result<()> {
+        let _no_claims = self.leases.claiming.write().await;
+        let Some(void) = self.leases.tracked().in_doubt.get(&job).cloned() else {
+            return Ok(()); // a concurrent call has done it
         };
         let body = HeldRequest { job: guid(job), void };
         let held: HeldDto = self.http.json(call("Held", &body).repeatable()).await?;
         let unknown: Vec<Claim> = {
-            let known = self.leases.known();
-            let ours = known.held.get(&job);
+            let tracked = self.leases.tracked();
+            let ours = tracked.held.get(&job);
             let held = held.claims.into_iter().map(Claim::from);
             held.filter(|claim| ours.is_none_or(|ours| !ours.contains(claim))).collect()
         };
-        for claims in unknown.chunks(MOST_REPORTS) {
+        for claims in unknown.chunks(MAX_REPORTS) {
             let back = |claim: &Claim| ReportDto {
                 claim: (*claim).into(),
                 result: (&TransactionResult::GivenBack).into(),
@@ -278,9 +280,9 @@ impl Inner {
             self.http.json::<Exchanged>(call("Exchange", &body).repeatable()).await?;
         }
         if !unknown.is_empty() {
-            tracing::warn!(%job, items = unknown.len(), "gave back items that were taken by calls whose answers were lost");
+            tracing::warn!(%job, items = unknown.len(), "gave back items claimed by calls whose answers were lost");
         }
-        self.leases.known().in_doubt.remove(&job);
+        self.leases.tracked().in_doubt.remove(&job);
         Ok(())
     }
 
@@ -293,20 +295,20 @@ impl Inner {
         let (job, robot) = (take.job, take.robot);
         let id = self.new_name();
         let body = AddAndStart { id, item: QueueItemDataDto::new(None, item, content), take: take_dto(take) };
-        let _taking = self.leases.taking.read().await;
-        let doubt = Doubt { leases: &self.leases, job: Some(job), id };
+        let _taking = self.leases.claiming.read().await;
+        let unconfirmed = UnconfirmedClaim { leases: &self.leases, job: Some(job), id };
         let taken = self.http.json::<TakenDto<QueueItemDto>>(call("AddAndStart", &body).repeatable()).await;
         let answered = match taken {
             Ok(taken) => claimed(taken, Some(job), robot),
-            // What was refused was not done.
-            Err(failed) if !leaves_doubt(&failed.error) => {
-                doubt.dispel();
+            // A refused call was not executed.
+            Err(failed) if !may_have_executed(&failed.error) => {
+                unconfirmed.confirm();
                 return Err(failed.error);
             }
             Err(failed) => return Err(failed.error),
         }?;
-        self.leases.known().held.entry(job).or_default().insert(answered.claim);
-        doubt.dispel();
+        self.leases.tracked().held.entry(job).or_default().insert(answered.claim);
+        unconfirmed.confirm();
         Ok(answered)
     }
 
@@ -316,15 +318,15 @@ impl Inner {
         Ok(self.http.done(call("Progress", &body).repeatable()).await?)
     }
 
-    /// The server holds the call until there may be something, for at most 20 seconds.
+    /// Waits until there may be an item; the server holds the call for at most 20 seconds.
     pub(super) async fn leased_wait(&self, queue: &str, seen: Seen, at_most: Duration) {
-        // The server begins to wait when it hears of it.
-        let until = tokio::time::Instant::now() + at_most.min(LONGEST_WAIT) + Duration::from_secs(5);
+        // The server's wait starts when it receives the call.
+        let until = tokio::time::Instant::now() + at_most.min(MAX_WAIT) + Duration::from_secs(5);
         let at_most = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX).max(1);
         let body = WaitDto { queue: queue.to_owned(), seen: seen.0, at_most };
         let waited = tokio::time::timeout_at(until, self.http.done(call("Wait", &body).repeatable())).await;
         if let Ok(Err(_)) = waited {
-            // Nobody knows: no busy loop.
+            // Avoids a busy loop while the server does not answer.
             tokio::time::sleep(Duration::from_millis(at_most).min(Duration::from_secs(1))).await;
         }
     }
@@ -380,7 +382,7 @@ fn reported(report: ReportedDto) -> Result<crate::model::status::Status> {
     }
 }
 
-/// An error as the server's store said it.
+/// The error of the server's store.
 fn error_of(error: ErrorDto) -> OrchestratorError {
     let kind = match error.kind.as_str() {
         "NotFound" => ErrorKind::NotFound,
