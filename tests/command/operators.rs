@@ -348,7 +348,7 @@ fn a_hangup_reads_the_certificate_again() {
     fs::copy(folder.path().join("cert.pem"), &new).unwrap();
     assert!(list(&old) && !list(&new), "nobody has told the server");
     server.signal("-HUP");
-    wait_for(&log, "was read again");
+    wait_for(&log, "was reloaded");
     assert!(list(&new) && !list(&old));
     // One that cannot be used changes nothing.
     fs::write(folder.path().join("cert.pem"), "nonsense").unwrap();
