@@ -188,7 +188,7 @@ async fn after_a_crash_numbers_that_are_drawn_again_are_found() {
     let job = store.start_job(new_job()).await.unwrap();
     for at in 0..600 {
         store.add_queue_item(QUEUE, named(&format!("{at}"))).await.unwrap();
-        let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+        let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
         assert_eq!(taken.items.len(), 1);
     }
     cluster.stop_at_once();
@@ -203,7 +203,7 @@ async fn after_a_crash_numbers_that_are_drawn_again_are_found() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), again).await.expect("the server is back");
-    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
     let references: Vec<_> = taken.items.iter().map(|item| item.item.reference.as_deref()).collect();
     assert_eq!(references, [Some("again")]);
 }

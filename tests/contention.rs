@@ -13,7 +13,7 @@ use performer::model::clock::{Clock, ManualClock, SystemClock};
 use performer::model::item::ReferenceFilter;
 use performer::model::key::Claim;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Administration, Orchestrator, Report, Take};
+use performer::orchestrator::{Administration, ClaimRequest, Orchestrator, Report};
 use performer::tokio_postgres::{self, NoTls};
 use performer::{CommitType, ErrorKind, ItemFilter, JobKey, JobState, NewQueueDefinition, Page, Status};
 use support::postgres::Schema;
@@ -86,7 +86,7 @@ async fn a_report_in_a_deadlock_is_recorded_behind_the_other() {
     let store = store(&schema).await;
     store.add_queue_item(QUEUE, named("a")).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
-    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+    let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
     let (plain, name) = schema.url.split_once("?schema=").unwrap();
     let (mut users, connection) = tokio_postgres::connect(plain, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -97,7 +97,7 @@ async fn a_report_in_a_deadlock_is_recorded_behind_the_other() {
         let store = store.clone();
         async move {
             store
-                .report_and_take(vec![Report { claim, result: ok(), progress: None }], None)
+                .report_and_claim(vec![Report { claim, result: ok(), progress: None }], None)
                 .await
                 .reports
                 .pop()
@@ -160,7 +160,7 @@ async fn taken(store: &Local, count: usize) -> (JobKey, Vec<Claim>) {
         store.add_queue_item(QUEUE, named(&format!("taken {n}"))).await.unwrap();
     }
     let job = store.start_job(new_job()).await.unwrap();
-    let items = store.report_and_take(Vec::new(), Some(take(job, count))).await.taken.unwrap().items;
+    let items = store.report_and_claim(Vec::new(), Some(take(job, count))).await.claimed.unwrap().items;
     (job, items.into_iter().map(|item| item.claim).collect())
 }
 
@@ -179,7 +179,7 @@ async fn add_at_once(store: &Local, count: u32) {
 
 async fn report(store: Local, claim: Claim) -> performer::orchestrator::Result<Status> {
     let report = Report { claim, result: ok(), progress: None };
-    store.report_and_take(vec![report], None).await.reports.pop().unwrap()
+    store.report_and_claim(vec![report], None).await.reports.pop().unwrap()
 }
 
 /// Somebody's transaction that keeps the row of an item.
@@ -260,7 +260,7 @@ async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {
         .unwrap();
     let taking = tokio::spawn({
         let store = store.clone();
-        async move { store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken }
+        async move { store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed }
     });
     until_waiting(&schema, 1).await;
     let ending = tokio::spawn({
@@ -273,7 +273,7 @@ async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {
     assert_eq!(ending.await.unwrap().unwrap().abandoned, 1);
     let statistics = store.queue_statistics(QUEUE).await.unwrap();
     assert_eq!((statistics.abandoned, statistics.in_progress), (1, 0));
-    let refused = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken;
+    let refused = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed;
     assert_eq!(refused.map(|taken| taken.items.len()).unwrap_or_default(), 0, "and takes no more");
 }
 
@@ -343,7 +343,7 @@ async fn who_waited_for_a_lock_knows_what_time_it_is() {
                 }
                 let began = tokio::time::Instant::now();
                 let taken =
-                    store.report_and_take(std::mem::take(&mut reports), Some(take(job, 1))).await.taken;
+                    store.report_and_claim(std::mem::take(&mut reports), Some(take(job, 1))).await.claimed;
                 let Some(claimed) = taken.unwrap().items.pop() else {
                     store.add_queue_item(QUEUE, named("a")).await.unwrap();
                     continue;
@@ -423,8 +423,8 @@ async fn what_another_process_adds_wakes_those_who_wait_for_its_queue_alone() {
     here.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
     let look = async |queue: &str| {
-        let take = Take { queue: queue.into(), ..take(job, 1) };
-        here.report_and_take(Vec::new(), Some(take)).await.taken.unwrap()
+        let take = ClaimRequest { queue: queue.into(), ..take(job, 1) };
+        here.report_and_claim(Vec::new(), Some(take)).await.claimed.unwrap()
     };
     let wait = |queue: &'static str, seen| {
         let here = here.clone();

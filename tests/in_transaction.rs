@@ -73,7 +73,8 @@ async fn an_item_is_completed_with_what_its_handler_writes_or_not_at_all() {
     let (_schema, store, mut client) = both().await;
     store.add_queue_item(QUEUE, named("INV-1")).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
-    let claimed = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items.remove(0);
+    let claimed =
+        store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items.remove(0);
     let (id, claim) = (claimed.item.id, claimed.claim);
     let output = Output::new(&serde_json::json!({"booked": true})).unwrap();
 
@@ -94,7 +95,7 @@ async fn an_item_is_completed_with_what_its_handler_writes_or_not_at_all() {
     // What the performer reports afterwards is known already; a failure comes too late.
     let again = performer::orchestrator::Report { claim, result: ok(), progress: None };
     let late = performer::orchestrator::Report { claim, result: application("too late"), progress: None };
-    let mut answers = store.report_and_take(vec![again, late.clone()], None).await.reports;
+    let mut answers = store.report_and_claim(vec![again, late.clone()], None).await.reports;
     assert!(answers.pop().unwrap().unwrap_err().is_claim_lost());
     assert_eq!(answers.pop().unwrap().unwrap(), Status::Successful);
     let transaction = client.transaction().await.unwrap();

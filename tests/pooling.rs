@@ -60,7 +60,7 @@ async fn work(store: &Local) -> usize {
     let job = store.start_job(new_job()).await.unwrap();
     let mut done = 0;
     loop {
-        let items = store.report_and_take(Vec::new(), Some(take(job, 2))).await.taken.unwrap().items;
+        let items = store.report_and_claim(Vec::new(), Some(take(job, 2))).await.claimed.unwrap().items;
         if items.is_empty() {
             return done;
         }
@@ -69,7 +69,7 @@ async fn work(store: &Local) -> usize {
             let fails = reference.ends_with('0') && claimed.item.retry_number == 0;
             let result = if fails { application("the world is wrong") } else { ok() };
             let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
-            store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+            store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
             done += usize::from(!fails);
         }
     }
@@ -182,12 +182,12 @@ async fn whoever_waits_behind_a_pool_looks_by_itself() {
     let there = Local::postgres(&schema.url).await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
-    let mut taken = here.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let mut taken = here.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
     there.add_queue_item(QUEUE, named("x")).await.unwrap();
     let waiting = async {
         while taken.items.is_empty() {
             here.wait_for_items(QUEUE, taken.seen, Duration::from_secs(60)).await;
-            taken = here.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+            taken = here.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
         }
     };
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it is looked for");
@@ -230,7 +230,7 @@ async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection(
         assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, i64::from(commits));
     }
     let job = store.start_job(new_job()).await.unwrap();
-    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+    let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
     let transaction = users.transaction().await.unwrap();
     store.complete_in(&transaction, taken[0].claim, None).await.unwrap();
     transaction.commit().await.unwrap();

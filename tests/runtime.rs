@@ -737,7 +737,7 @@ async fn what_a_dead_job_left_is_taken_up_by_the_next() {
     let o = paused(QueuePolicy { retry_abandoned_items: true, ..retries(1) }).await;
     add_all(&o, &[("a", "ok")]).await;
     let dead = o.start_job(new_job()).await.unwrap();
-    o.report_and_take(Vec::new(), Some(take(dead, 1))).await.taken.unwrap();
+    o.report_and_claim(Vec::new(), Some(take(dead, 1))).await.claimed.unwrap();
     let performer = performer(&Scripted::default());
     let stop = performer.stop_handle();
     let performer = performer.on_event(move |event| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use performer::model::item::ReferenceFilter;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{ClaimRequest, Report};
 use performer::{
     Administration, ErrorKind, ItemFilter, ItemId, NewQueueDefinition, Page, QueuePolicy, Status,
 };
@@ -68,20 +68,21 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
         let good = [damaged.add("b").await, damaged.add("c").await, damaged.add("d").await];
         let held = damaged.add("held").await;
         let only = |name: &str| Some(ReferenceFilter::Equals(name.to_owned()));
-        let taken = Take { reference: only("held"), ..take(job, 1) };
-        let taken = store.report_and_take(Vec::new(), Some(taken)).await.taken.unwrap().items;
+        let taken = ClaimRequest { reference: only("held"), ..take(job, 1) };
+        let taken = store.report_and_claim(Vec::new(), Some(taken)).await.claimed.unwrap().items;
         let held_claim = taken[0].claim;
         (damaged.execute)(&format!("UPDATE {{schema}}.item SET {damage} WHERE id = {bad}"));
         let mut claims = Vec::new();
         for expected in good {
-            let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+            let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
             assert_eq!(taken.iter().map(|item| item.item.id).collect::<Vec<_>>(), [expected], "{damage}");
             claims.push(taken[0].claim);
         }
-        let taken = store.report_and_take(Vec::new(), Some(take(job, 9))).await.taken.unwrap();
+        let taken = store.report_and_claim(Vec::new(), Some(take(job, 9))).await.claimed.unwrap();
         assert!(taken.items.is_empty(), "{damage}");
-        let prefixed = Take { reference: Some(ReferenceFilter::StartsWith("b".to_owned())), ..take(job, 9) };
-        let taken = store.report_and_take(Vec::new(), Some(prefixed)).await.taken.unwrap();
+        let prefixed =
+            ClaimRequest { reference: Some(ReferenceFilter::StartsWith("b".to_owned())), ..take(job, 9) };
+        let taken = store.report_and_claim(Vec::new(), Some(prefixed)).await.claimed.unwrap();
         assert!(taken.items.is_empty(), "{damage}");
 
         // Lists pass over it; who asks for it is told.
@@ -98,7 +99,7 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
         let report = |claim| Report { claim, result: ok(), progress: None };
         let reports = vec![report(claims[0]), report(held_claim), report(claims[1])];
         let elsewhere = performer::connect(&damaged.url).await.unwrap();
-        let answer = elsewhere.report_and_take(reports, Some(take(job, 1))).await;
+        let answer = elsewhere.report_and_claim(reports, Some(take(job, 1))).await;
         let statuses: Vec<_> =
             answer.reports.into_iter().map(|report| report.map_err(|e| e.kind())).collect();
         let ended = Ok(Status::Successful);
@@ -106,7 +107,7 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
         let of_state = ["priority", "creation_time"].iter().any(|column| damage.starts_with(column));
         let on_damaged = if of_state { Err(ErrorKind::Other) } else { ended };
         assert_eq!(statuses, [ended, on_damaged, ended], "{damage}");
-        assert_eq!(answer.taken.unwrap().items.len(), 1, "{damage}");
+        assert_eq!(answer.claimed.unwrap().items.len(), 1, "{damage}");
 
         // The end of the job abandons what it can, and the queue can be deleted.
         store.end_job(job, performer::JobState::Faulted.into()).await.unwrap();

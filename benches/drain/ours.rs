@@ -9,7 +9,7 @@ use performer::model::job::NewJob;
 use performer::model::limits::{LimitsEdit, MaxStarts};
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
 use performer::{CommitType, JobKey, PerformerEvent};
 use serde::{Deserialize, Serialize};
@@ -166,8 +166,8 @@ pub fn job() -> NewJob {
     }
 }
 
-pub fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+pub fn take(job: JobKey, count: usize) -> ClaimRequest {
+    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 pub fn successful(claim: performer::model::key::Claim) -> Report {
@@ -202,13 +202,13 @@ pub fn single_calls(bench: &Bench) {
         runtime.block_on(async {
             fill(&store, CALLS).await;
         });
-        let answer = runtime.block_on(store.report_and_take(Vec::new(), Some(take(job, CALLS))));
-        let mut claims = answer.taken.expect("taken").items.into_iter();
+        let answer = runtime.block_on(store.report_and_claim(Vec::new(), Some(take(job, CALLS))));
+        let mut claims = answer.claimed.expect("taken").items.into_iter();
         each(CALLS, || {
             let claim = claims.next().expect("a claim").claim;
             runtime.block_on(async {
                 let started = Instant::now();
-                let answer = store.report_and_take(vec![successful(claim)], None).await;
+                let answer = store.report_and_claim(vec![successful(claim)], None).await;
                 answer.reports[0].as_ref().expect("recorded");
                 started.elapsed()
             })
@@ -497,7 +497,8 @@ pub fn full_files(bench: &Bench) {
         each(200, || {
             runtime.block_on(async {
                 let started = Instant::now();
-                let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.expect("taken");
+                let taken =
+                    store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.expect("taken");
                 let time = started.elapsed();
                 assert_eq!(taken.items.len(), 1);
                 time

@@ -13,7 +13,7 @@ use super::event::TransactionOutcome;
 use super::job::{ErrorAction, FinishedTransaction, RunningJob};
 use super::prefetch::PrefetchHandle;
 use crate::model::item::ClaimedItem;
-use crate::orchestrator::{Result, Seen, Taken};
+use crate::orchestrator::{ClaimedItems, Result, Seen};
 
 /// A claimed item and the instant at which this process received it, from which the store's time is extrapolated.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl DirectSource {
             return None;
         }
         self.set_active(true);
-        if let Ok(Taken { items, .. }) = self.try_claim().await
+        if let Ok(ClaimedItems { items, .. }) = self.try_claim().await
             && let Some(item) = items.into_iter().next()
         {
             return Some(item);
@@ -113,7 +113,7 @@ impl DirectSource {
             let none_active = || job.active.load(Ordering::SeqCst) == 0;
             let none_was_active = none_active();
             let (seen, withheld) = match self.try_claim().await {
-                Ok(Taken { items, seen, withheld }) => {
+                Ok(ClaimedItems { items, seen, withheld }) => {
                     if let Some(item) = items.into_iter().next() {
                         self.set_active(true);
                         return Some(item);
@@ -168,12 +168,12 @@ impl DirectSource {
         }
     }
 
-    async fn try_claim(&self) -> Result<Taken> {
+    async fn try_claim(&self) -> Result<ClaimedItems> {
         self.job
             .orchestrator
-            .report_and_take(Vec::new(), Some(self.job.claim_request(Some(self.robot), 1)))
+            .report_and_claim(Vec::new(), Some(self.job.claim_request(Some(self.robot), 1)))
             .await
-            .taken
+            .claimed
     }
 
     async fn report(&mut self, finished: FinishedTransaction) {
@@ -188,12 +188,12 @@ impl DirectSource {
         }
         let take = self.job.claim_request(Some(self.robot), 1);
         let mut answer =
-            self.job.orchestrator.report_and_take(vec![finished.report.clone()], Some(take)).await;
+            self.job.orchestrator.report_and_claim(vec![finished.report.clone()], Some(take)).await;
         match answer.reports.pop().and_then(|answer| self.job.resolve_report(&mut finished, answer)) {
             Some(outcome) => self.job.transaction_ended(&finished, outcome),
             None => self.record(finished).await,
         }
-        let item = answer.taken.ok().and_then(|taken| taken.items.into_iter().next());
+        let item = answer.claimed.ok().and_then(|claimed| claimed.items.into_iter().next());
         if item.is_none() {
             self.set_active(false); // an error is handled by the next claim, which will fail as well
         }
@@ -206,7 +206,7 @@ impl DirectSource {
         let mut retry_delays = self.job.retry_delays();
         loop {
             let last_attempt = job.stop.is_kill_requested();
-            let mut answer = job.orchestrator.report_and_take(vec![finished.report.clone()], None).await;
+            let mut answer = job.orchestrator.report_and_claim(vec![finished.report.clone()], None).await;
             let replaced = finished.fallback.is_some();
             let outcome = answer.reports.pop().and_then(|answer| job.resolve_report(&mut finished, answer));
             let replaced = replaced && finished.fallback.is_none(); // the fallback is not reported yet

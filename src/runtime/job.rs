@@ -18,7 +18,7 @@ use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::JobKey;
 use crate::model::result::{Outcome, TransactionResult};
 use crate::model::status::Status;
-use crate::orchestrator::{ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept, Take};
+use crate::orchestrator::{ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept};
 
 pub(super) type OnEvent = Arc<dyn Fn(&PerformerEvent) + Send + Sync>;
 
@@ -144,8 +144,8 @@ impl RunningJob {
         }
     }
 
-    pub(super) fn claim_request(&self, robot: Option<u32>, count: usize) -> Take {
-        Take { queue: self.queue.clone(), job: self.key(), robot, count, reference: None }
+    pub(super) fn claim_request(&self, robot: Option<u32>, count: usize) -> ClaimRequest {
+        ClaimRequest { queue: self.queue.clone(), job: self.key(), robot, count, reference: None }
     }
 
     fn delays(&self) -> Delays {

@@ -21,7 +21,7 @@ use super::item_source::ReceivedItem;
 use super::job::{ErrorAction, FinishedTransaction, RetryDelays, RunningJob};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
-use crate::orchestrator::{Report, ReportedAndTaken, Result, Seen, Taken};
+use crate::orchestrator::{ClaimedItems, Report, ReportAndClaimAnswer, Result, Seen};
 
 /// A robot's access to the buffer.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (PrefetchHandle, Pref
     });
     let (reports, queued) = mpsc::unbounded_channel();
     let handle = PrefetchHandle { job: job.clone(), buffer: buffer.clone(), reports };
-    let max_calls = job.orchestrator.calls_side_by_side().max(1);
+    let max_calls = job.orchestrator.max_concurrent_calls().max(1);
     let prefetcher = Prefetcher {
         job,
         buffer,
@@ -162,7 +162,7 @@ struct CallsInFlight(Vec<Pin<Box<dyn Future<Output = CompletedCall> + Send>>>);
 struct CompletedCall {
     queued: Vec<QueuedReport>,
     wanted: usize,
-    answer: ReportedAndTaken,
+    answer: ReportAndClaimAnswer,
     /// The performer had been killed before the call was made: its failed reports are not retried.
     last_attempt: bool,
     /// The number of this call, if no other was in flight when it was made.
@@ -309,7 +309,7 @@ impl Prefetcher {
         let only_call = is_first.then_some(self.started_calls);
         let (orchestrator, last_attempt) = (self.job.orchestrator.clone(), self.job.stop.is_kill_requested());
         self.calls.0.push(Box::pin(async move {
-            let answer = orchestrator.report_and_take(reports, take).await;
+            let answer = orchestrator.report_and_claim(reports, take).await;
             CompletedCall { queued, wanted, answer, last_attempt, only_call }
         }));
         true
@@ -344,7 +344,7 @@ impl Prefetcher {
             reports: queued.into_iter().zip(answer.reports).map(release).collect(),
             last_attempt,
         };
-        wanted == 0 || self.fill(answer.taken, answers, only_call == Some(self.started_calls))
+        wanted == 0 || self.fill(answer.claimed, answers, only_call == Some(self.started_calls))
     }
 
     /// Handles the answers to reports. Returns false if some reports are to be retried.
@@ -370,9 +370,9 @@ impl Prefetcher {
     }
 
     /// Puts claimed items into the buffer. `only_call`: no other call was in flight that could have added a retry copy.
-    fn fill(&mut self, taken: Result<Taken>, answers: &mut ReportAnswers, only_call: bool) -> bool {
-        match taken {
-            Ok(Taken { items, seen, withheld }) => {
+    fn fill(&mut self, claimed: Result<ClaimedItems>, answers: &mut ReportAnswers, only_call: bool) -> bool {
+        match claimed {
+            Ok(ClaimedItems { items, seen, withheld }) => {
                 self.outage_logged = false;
                 self.one_at_a_time = items.is_empty();
                 self.empty_at = (items.is_empty() && only_call).then_some(seen);

@@ -9,7 +9,7 @@ use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
 use performer::{
     CommitType, ErrorKind, ItemFilter, ItemVersion, JobKey, JobState, Page, PerformerEvent, QueueItem,
@@ -231,15 +231,15 @@ fn new_job() -> NewJob {
     }
 }
 
-fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+fn take(job: JobKey, count: usize) -> ClaimRequest {
+    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 /// Leaves jobs behind that hold items, as a process does that dies.
 async fn die_with_jobs(store: &Arc<dyn Administration>) {
     for _ in 0..TIMES {
         let job = store.start_job(new_job()).await.unwrap();
-        let taken = store.report_and_take(Vec::new(), Some(take(job, 2))).await.taken.unwrap();
+        let taken = store.report_and_claim(Vec::new(), Some(take(job, 2))).await.claimed.unwrap();
         assert_eq!(taken.items.len(), 2);
     }
     std::process::abort();
@@ -309,7 +309,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
         run.end = end;
         drop(run);
         let report = Report { claim, result, progress: None };
-        store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+        store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     }
     store.end_job(job, JobState::Successful.into()).await.unwrap();
 }

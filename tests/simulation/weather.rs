@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::key::Claim;
-use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
+use performer::orchestrator::{BulkAdded, ClaimRequest, Report, ReportAndClaimAnswer, Result, Seen, Swept};
 use performer::{
     CommitType, ErrorKind, JobEnd, JobKey, JobState, NewQueueItem, Orchestrator, OrchestratorError,
     QueueItem, Status,
@@ -162,34 +162,38 @@ impl Orchestrator for Weather {
         call!(self, self.inner.bulk_add_queue_items(queue, commit_type, items))
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         self.inner.add_and_start_transaction(take, item).await
     }
 
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         let fate = self.there().await;
         let count = reports.len();
-        let none = |error: OrchestratorError| ReportedAndTaken {
+        let none = |error: OrchestratorError| ReportAndClaimAnswer {
             reports: (0..count).map(|_| Err(error.clone())).collect(),
-            taken: Err(error),
+            claimed: Err(error),
         };
         if fate == Fate::Fails {
             return none(failed());
         }
         if fate == Fate::AnswerLost {
             // The reports are recorded. A take whose answer is lost is what a crash makes of it.
-            self.inner.report_and_take(reports, None).await;
+            self.inner.report_and_claim(reports, None).await;
             self.back().await;
             return none(lost());
         }
         let forgotten = !reports.is_empty() && self.is_wrong(Wrong::ForgetsReports);
         let twice = take.is_some() && self.is_wrong(Wrong::HandsOutTwice);
         let told = if forgotten { Vec::new() } else { reports };
-        let mut answer = self.inner.report_and_take(told, take).await;
+        let mut answer = self.inner.report_and_claim(told, take).await;
         if forgotten {
             answer.reports = (0..count).map(|_| Ok(Status::Successful)).collect();
         }
-        if let Ok(taken) = &mut answer.taken {
+        if let Ok(taken) = &mut answer.claimed {
             let mut before = self.handed_out.lock().unwrap();
             if let Some(again) = before.last().filter(|_| twice && taken.items.is_empty()) {
                 taken.items.push(again.clone());
@@ -200,7 +204,7 @@ impl Orchestrator for Weather {
         answer
     }
 
-    fn calls_side_by_side(&self) -> usize {
+    fn max_concurrent_calls(&self) -> usize {
         self.side_by_side
     }
 

@@ -30,7 +30,7 @@ use performer::model::key::Claim;
 use performer::model::result::TransactionResult;
 use performer::model::review::ItemVersion;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Result, Swept, Take};
+use performer::orchestrator::{ClaimRequest, Report, Result, Swept};
 use performer::{
     Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem,
     Orchestrator, Output, Page, ProcessingException, QueueItem, QueuePolicy, Status,
@@ -142,8 +142,8 @@ impl Fixture {
     }
 
     pub async fn take_many(&self, job: JobKey, count: usize) -> Vec<ClaimedItem> {
-        let answer = self.orchestrator.report_and_take(Vec::new(), Some(take(job, count))).await;
-        answer.taken.unwrap().items
+        let answer = self.orchestrator.report_and_claim(Vec::new(), Some(take(job, count))).await;
+        answer.claimed.unwrap().items
     }
 
     pub async fn try_take(&self, job: JobKey) -> Option<ClaimedItem> {
@@ -165,7 +165,7 @@ impl Fixture {
 
     pub async fn report(&self, claim: Claim, result: TransactionResult) -> Result<Status> {
         let report = Report { claim, result, progress: None };
-        self.orchestrator.report_and_take(vec![report], None).await.reports.pop().unwrap()
+        self.orchestrator.report_and_claim(vec![report], None).await.reports.pop().unwrap()
     }
 
     pub async fn item(&self, id: ItemId) -> QueueItem {
@@ -235,8 +235,8 @@ pub fn new_job() -> NewJob {
     }
 }
 
-pub fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+pub fn take(job: JobKey, count: usize) -> ClaimRequest {
+    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 pub fn named(reference: &str) -> NewQueueItem {
@@ -281,9 +281,9 @@ pub async fn jobs_that_ended_are_removed(store: &Local, clock: &ManualClock) {
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let item = store.add_queue_item(QUEUE, named("a")).await.unwrap();
     let took = store.start_job(new_job()).await.unwrap();
-    let taken = store.report_and_take(Vec::new(), Some(take(took, 1))).await.taken.unwrap().items;
+    let taken = store.report_and_claim(Vec::new(), Some(take(took, 1))).await.claimed.unwrap().items;
     let report = Report { claim: taken[0].claim, result: ok(), progress: None };
-    store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+    store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     let mut unused = Vec::new();
     for _ in 0..5 {
         unused.push(store.start_job(new_job()).await.unwrap());

@@ -10,7 +10,7 @@ use performer::model::clock::Clock;
 use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::key::Claim;
-use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
+use performer::orchestrator::{BulkAdded, ClaimRequest, Report, ReportAndClaimAnswer, Result, Seen, Swept};
 use performer::{
     Administration, BusinessException, CommitType, ErrorKind, Exception, JobEnd, JobKey, JobState,
     NewQueueItem, Orchestrator, OrchestratorError, QueueItem, Transaction, TransactionItem,
@@ -201,7 +201,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Faulty {
     pub inner: Arc<dyn Administration>,
-    /// For `report_and_take`, in their order; none left: it works.
+    /// For `report_and_claim`, in their order; none left: it works.
     pub faults: Mutex<Vec<Fault>>,
     pub beats: AtomicUsize,
     pub beaten: Notify,
@@ -285,21 +285,25 @@ impl Orchestrator for Faulty {
         self.inner.bulk_add_queue_items(queue, commit_type, items).await
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         self.inner.add_and_start_transaction(take, item).await
     }
 
-    fn calls_side_by_side(&self) -> usize {
+    fn max_concurrent_calls(&self) -> usize {
         self.side_by_side
     }
 
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         let fault = self.faults.lock().unwrap().pop();
         let Some(fault) = fault else {
             let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
             assert!(self.side_by_side == 1 || under_way <= self.side_by_side, "{under_way} calls at once");
             self.on_the_way().await;
-            let answer = self.inner.report_and_take(reports, take).await;
+            let answer = self.inner.report_and_claim(reports, take).await;
             self.on_the_way().await;
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             return answer;
@@ -309,9 +313,12 @@ impl Orchestrator for Faulty {
         let count = reports.len();
         if fault == Fault::AnswerLost {
             // The reports were recorded. (What a lost take leaves behind is another matter: none is asked for.)
-            self.inner.report_and_take(reports, None).await;
+            self.inner.report_and_claim(reports, None).await;
         }
-        ReportedAndTaken { reports: (0..count).map(|_| Err(error.clone())).collect(), taken: Err(error) }
+        ReportAndClaimAnswer {
+            reports: (0..count).map(|_| Err(error.clone())).collect(),
+            claimed: Err(error),
+        }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

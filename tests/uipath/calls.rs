@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{CommitType, ErrorKind, Report, Take};
+use performer::orchestrator::{ClaimRequest, CommitType, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{
     ExceptionType, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException, ReferenceFilter,
@@ -64,8 +64,13 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
     }
 
     let job_key = orchestrator.start_job(job()).await.unwrap();
-    let take =
-        |reference| Take { queue: "Invoices".into(), job: job_key, robot: Some(1), count: 1, reference };
+    let take = |reference| ClaimRequest {
+        queue: "Invoices".into(),
+        job: job_key,
+        robot: Some(1),
+        count: 1,
+        reference,
+    };
     let exception = |kind| {
         Some(
             ProcessingException::new(kind, "the reason", at("2026-08-20T10:00:00Z"))
@@ -99,16 +104,16 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
             1 => Some(ReferenceFilter::StartsWith("r".to_owned())),
             _ => None,
         };
-        let taken = orchestrator.report_and_take(Vec::new(), Some(take(filter))).await.taken.unwrap();
+        let taken = orchestrator.report_and_claim(Vec::new(), Some(take(filter))).await.claimed.unwrap();
         let claim = taken.items[0].claim;
         orchestrator.set_transaction_progress(claim, "half of it".to_owned()).await.unwrap();
         let progress = (number == 0).then(|| "all of it".to_owned());
         let report = Report { claim, result: result.clone(), progress };
-        let answers = orchestrator.report_and_take(vec![report.clone()], None).await.reports;
+        let answers = orchestrator.report_and_claim(vec![report.clone()], None).await.reports;
         let status = *answers[0].as_ref().unwrap();
         assert_eq!(status, Status::ALL[[3, 3, 2, 5, 2, 0, 0][number]], "{result:?}");
         // The same report once more is answered without a call.
-        let again = orchestrator.report_and_take(vec![report], None).await.reports;
+        let again = orchestrator.report_and_claim(vec![report], None).await.reports;
         assert_eq!(*again[0].as_ref().unwrap(), status);
     }
     let started = orchestrator.add_and_start_transaction(take(None), bare("started")).await.unwrap();
@@ -118,7 +123,7 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
         result: TransactionResult::Successful { output: None },
         progress: None,
     }];
-    assert!(orchestrator.report_and_take(both, None).await.reports[0].is_ok());
+    assert!(orchestrator.report_and_claim(both, None).await.reports[0].is_ok());
     orchestrator.beat(job_key).await.unwrap();
     orchestrator.sweep().await.unwrap();
     orchestrator.end_job(job_key, performer::JobState::Successful.into()).await.unwrap();
@@ -408,7 +413,7 @@ async fn what_the_api_cannot_do_is_refused_with_a_reason() {
     let quick = QueuePolicy { abandon_after: Duration::from_secs(60), ..QueuePolicy::default() };
     refusals.push(orchestrator.create_queue(NewQueueDefinition::new("Q").policy(quick)).await.unwrap_err());
     let job = orchestrator.start_job(job()).await.unwrap();
-    let take = || Take { queue: "Invoices".into(), job, robot: None, count: 1, reference: None };
+    let take = || ClaimRequest { queue: "Invoices".into(), job, robot: None, count: 1, reference: None };
     let item = || NewQueueItem::new(json!({"a": 1}));
     for item in [
         item().priority(Priority::High),

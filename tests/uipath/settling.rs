@@ -7,7 +7,7 @@ use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{ErrorKind, Report, Take};
+use performer::orchestrator::{ClaimRequest, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{ExceptionType, JobKey, JobState, ProcessingException};
 use serde_json::{Value, json};
@@ -32,8 +32,8 @@ async fn take(
     orchestrator: &Uipath,
     job: JobKey,
 ) -> Result<Option<ClaimedItem>, performer::OrchestratorError> {
-    let take = Take { queue: "Invoices".into(), job, robot: Some(1), count: 1, reference: None };
-    Ok(orchestrator.report_and_take(Vec::new(), Some(take)).await.taken?.items.into_iter().next())
+    let take = ClaimRequest { queue: "Invoices".into(), job, robot: Some(1), count: 1, reference: None };
+    Ok(orchestrator.report_and_claim(Vec::new(), Some(take)).await.claimed?.items.into_iter().next())
 }
 
 async fn report(
@@ -42,7 +42,7 @@ async fn report(
     result: TransactionResult,
 ) -> Result<Status, performer::OrchestratorError> {
     let report = Report { claim: item.claim, result, progress: None };
-    orchestrator.report_and_take(vec![report], None).await.reports.remove(0)
+    orchestrator.report_and_claim(vec![report], None).await.reports.remove(0)
 }
 
 fn success() -> TransactionResult {

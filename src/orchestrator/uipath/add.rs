@@ -116,7 +116,7 @@ impl Inner {
                 Err(error) if error.kind() == ErrorKind::Unknown => {
                     queue.items_added();
                     let added = all.added;
-                    return Err(error.in_words(ErrorKind::Unknown, |said| {
+                    return Err(error.reworded(ErrorKind::Unknown, |said| {
                         format!("{added} items were added, and then: {said}")
                     }));
                 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use super::super::error::kind_of;
+use super::super::error::kind_for_code;
 use super::super::{ErrorKind, OrchestratorError};
 use super::timing::Timing;
 use crate::model::code::ErrorCode;
@@ -29,7 +29,10 @@ pub(super) fn error(
     let number = failure.code.map(|code| format!(", code {code}")).unwrap_or_default();
     let hint = hint(status, failure).map(|hint| format!("; {hint}")).unwrap_or_default();
     let message = format!("{operation}: {host} answered {}{number}: {said}{hint}", status.as_u16());
-    OrchestratorError::new(kind, message).coded(failure.code).traced(failure.trace_id.clone()).retry_in(wait)
+    OrchestratorError::new(kind, message)
+        .with_code(failure.code)
+        .with_trace_id(failure.trace_id.clone())
+        .with_retry_after(wait)
 }
 
 fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
@@ -38,7 +41,7 @@ fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
     }
     // 1000 is generic, and a 401 is decided by its status alone.
     let specific_code = failure.code.filter(|code| *code != ErrorCode::INVALID_REQUEST);
-    if let Some(kind) = specific_code.and_then(kind_of)
+    if let Some(kind) = specific_code.and_then(kind_for_code)
         && status != StatusCode::UNAUTHORIZED
     {
         return kind;

@@ -228,9 +228,9 @@ fn bearer(token: &SecretString) -> Result<HeaderValue> {
 fn refused(error: OrchestratorError) -> OrchestratorError {
     if error.is_temporary() {
         return error
-            .in_words(ErrorKind::Unavailable, |message| format!("no token can be obtained: {message}"));
+            .reworded(ErrorKind::Unavailable, |message| format!("no token can be obtained: {message}"));
     }
-    error.in_words(ErrorKind::Unauthorized, |message| format!("the credentials were refused: {message}"))
+    error.reworded(ErrorKind::Unauthorized, |message| format!("the credentials were refused: {message}"))
 }
 
 /// Encodes the fields of a form.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::{ErrorKind, OrchestratorError, Result, Seen, Take, Taken};
+use super::super::{ClaimRequest, ClaimedItems, ErrorKind, OrchestratorError, Result, Seen};
 use super::Inner;
 use super::address::invalid;
 use super::call::{Call, CallError};
@@ -66,7 +66,7 @@ impl Drop for PendingClaim {
 
 impl Inner {
     /// Claims up to `take.count` items.
-    pub(super) async fn claim(self: &Arc<Self>, take: &Take) -> Result<Taken> {
+    pub(super) async fn claim(self: &Arc<Self>, take: &ClaimRequest) -> Result<ClaimedItems> {
         let queue = self.queue_of(take.job, &take.queue)?;
         let seen = Seen(queue.state().changes);
         // One item first, so that an empty queue costs one request.
@@ -91,14 +91,14 @@ impl Inner {
         }
         // Answers may arrive out of order; StartProcessing has the order in which the server handed the items out.
         items.sort_by_key(|item| item.item.start_processing);
-        Ok(Taken { items, seen, withheld: None })
+        Ok(ClaimedItems { items, seen, withheld: None })
     }
 
     /// Claims one item. `counts`: whether an empty answer counts as one more in a row.
     async fn claim_one(
         self: &Arc<Self>,
         queue: &Arc<Queue>,
-        take: &Take,
+        take: &ClaimRequest,
         counts: bool,
     ) -> Result<Option<ClaimedItem>> {
         let found = || self.claim_recovered(queue, take);
@@ -139,7 +139,7 @@ impl Inner {
     /// Adds an item and starts it.
     pub(super) async fn create_and_start(
         self: &Arc<Self>,
-        take: &Take,
+        take: &ClaimRequest,
         item: &NewQueueItem,
         definition: &QueueDefinition,
     ) -> Result<ClaimedItem> {
@@ -235,7 +235,7 @@ impl Inner {
     }
 
     /// Claims a recovered item that matches the request, if there is one.
-    fn claim_recovered(&self, queue: &Arc<Queue>, take: &Take) -> Result<Option<ClaimedItem>> {
+    fn claim_recovered(&self, queue: &Arc<Queue>, take: &ClaimRequest) -> Result<Option<ClaimedItem>> {
         let found = {
             let mut state = queue.state();
             let wanted = |item: &QueueItemDto| {
@@ -330,7 +330,7 @@ impl Inner {
                 Ok(still) if still.status.known() != Some(Status::New) => return Ok(()),
                 Ok(still) if still.row_version != waiting.row_version => return Ok(()),
                 Ok(_) => {}
-                Err(CallError { error, .. }) if error.is_surely_gone() => return Ok(()),
+                Err(CallError { error, .. }) if error.is_confirmed_not_found() => return Ok(()),
                 Err(failed) => return Err(failed.error),
             }
         }
@@ -399,7 +399,7 @@ pub(super) fn get_item(id: i64) -> Call {
 /// Adds a remedy to the error for a caller without a robot.
 fn with_robot_hint(error: OrchestratorError) -> OrchestratorError {
     if error.code() == Some(ErrorCode::UNAVAILABLE_RESOURCES) {
-        return error.in_words(ErrorKind::Unauthorized, |message| format!("{message}; {ROBOT_TRAP}"));
+        return error.reworded(ErrorKind::Unauthorized, |message| format!("{message}; {ROBOT_TRAP}"));
     }
     error
 }

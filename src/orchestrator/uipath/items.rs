@@ -356,7 +356,7 @@ impl Inner {
         let id = version.id;
         let item: QueueItemDto = match self.http.json(get_item(id.0)).await {
             Ok(item) => item,
-            Err(CallError { error, .. }) if error.is_surely_gone() => {
+            Err(CallError { error, .. }) if error.is_confirmed_not_found() => {
                 if in_doubt.is_some() && bulk.operation == DELETE {
                     return Ok(None);
                 }

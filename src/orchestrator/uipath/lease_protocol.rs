@@ -12,7 +12,8 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 
 use super::super::{
-    ErrorKind, OrchestratorError, Report, ReportedAndTaken, Result, Seen, Swept, Take, Taken,
+    ClaimRequest, ClaimedItems, ErrorKind, OrchestratorError, Report, ReportAndClaimAnswer, Result, Seen,
+    Swept,
 };
 use super::Inner;
 use super::call::Call;
@@ -167,7 +168,11 @@ impl Inner {
     }
 
     /// Reports and claims in as few calls as possible, which is nearly always one.
-    pub(super) async fn exchange(&self, mut reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    pub(super) async fn exchange(
+        &self,
+        mut reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         // Before the claim: if the caller is dropped during this, it has claimed nothing yet.
         if let Some(job) = take.as_ref().map(|take| take.job)
             && self.leases.is_in_doubt(job)
@@ -191,11 +196,11 @@ impl Inner {
         }
         let mut answer = self.exchange_once(reports, take).await;
         reported.append(&mut answer.reports);
-        ReportedAndTaken { reports: reported, taken: answer.taken }
+        ReportAndClaimAnswer { reports: reported, claimed: answer.claimed }
     }
 
     /// One exchange. Its id lets the server recognise it when it is repeated after a lost answer.
-    async fn exchange_once(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn exchange_once(&self, reports: Vec<Report>, take: Option<ClaimRequest>) -> ReportAndClaimAnswer {
         let (count, job) = (reports.len(), take.as_ref().map(|take| take.job));
         let robot = take.as_ref().and_then(|take| take.robot);
         let claims: Vec<Claim> = reports.iter().map(|report| report.claim).collect();
@@ -212,9 +217,9 @@ impl Inner {
         let answer = match self.http.json::<Exchanged>(call("Exchange", &body).repeatable()).await {
             Ok(answer) => answer,
             Err(failed) => {
-                return ReportedAndTaken {
+                return ReportAndClaimAnswer {
                     reports: (0..count).map(|_| Err(failed.error.clone())).collect(),
-                    taken: if job.is_some() { Err(failed.error) } else { Ok(Taken::default()) },
+                    claimed: if job.is_some() { Err(failed.error) } else { Ok(ClaimedItems::default()) },
                 };
             }
         };
@@ -228,7 +233,7 @@ impl Inner {
             TookDto::Items(items) => {
                 let items: Result<Vec<ClaimedItem>> =
                     items.into_iter().map(|taken| claimed(taken, job, robot)).collect();
-                items.map(|items| Taken { items, seen: Seen(answer.seen), withheld })
+                items.map(|items| ClaimedItems { items, seen: Seen(answer.seen), withheld })
             }
         };
         let mut tracked = self.leases.tracked();
@@ -248,7 +253,7 @@ impl Inner {
         if taken.is_ok() {
             unconfirmed.confirm();
         }
-        ReportedAndTaken { reports, taken }
+        ReportAndClaimAnswer { reports, claimed: taken }
     }
 
     fn new_name(&self) -> Uuid {
@@ -288,7 +293,7 @@ impl Inner {
 
     pub(super) async fn add_and_start_leased(
         &self,
-        take: Take,
+        take: ClaimRequest,
         item: &NewQueueItem,
         content: &str,
     ) -> Result<ClaimedItem> {
@@ -358,8 +363,8 @@ impl Inner {
     }
 }
 
-fn take_dto(take: Take) -> TakeDto {
-    let Take { queue, job, robot, count, reference } = take;
+fn take_dto(take: ClaimRequest) -> TakeDto {
+    let ClaimRequest { queue, job, robot, count, reference } = take;
     TakeDto { queue: queue.to_string(), job: guid(job), robot, count, reference: reference.map(Into::into) }
 }
 
@@ -395,5 +400,5 @@ fn error_of(error: ErrorDto) -> OrchestratorError {
         "Unsupported" => ErrorKind::Unsupported,
         _ => ErrorKind::Other,
     };
-    OrchestratorError::new(kind, error.message).coded(error.code.map(ErrorCode::new))
+    OrchestratorError::new(kind, error.message).with_code(error.code.map(ErrorCode::new))
 }

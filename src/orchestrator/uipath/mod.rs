@@ -35,8 +35,8 @@ use self::ownership::OwnIdentity;
 use self::queue::Queue;
 use self::request::Http;
 use super::{
-    BulkAdded, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report, ReportedAndTaken, Result,
-    Seen, Swept, Take, Taken,
+    BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report,
+    ReportAndClaimAnswer, Result, Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
@@ -361,7 +361,7 @@ impl Orchestrator for Uipath {
         self.inner.add_many(&self.inner.queue(queue), commit_type, &items).await
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         if self.inner.supports_leases() {
             let queue = self.inner.queue(&take.queue);
             let definition = as_definition(&queue, self.inner.queue_info(&queue).await?);
@@ -374,7 +374,11 @@ impl Orchestrator for Uipath {
     }
 
     /// Makes one request for each report, then one for each item, because the API has no batches.
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         if self.inner.supports_leases() {
             return self.inner.exchange(reports, take).await;
         }
@@ -385,9 +389,9 @@ impl Orchestrator for Uipath {
         };
         let taken = match take {
             Some(take) => self.inner.claim(&take).await,
-            None => Ok(Taken::default()),
+            None => Ok(ClaimedItems::default()),
         };
-        ReportedAndTaken { reports, taken }
+        ReportAndClaimAnswer { reports, claimed: taken }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -166,7 +166,7 @@ impl Inner {
                     tracing::error!(item = row.id, why, "an own item cannot be read; it stays InProgress");
                     queue.state().record_foreign([&row]);
                 }
-                Err(CallError { error, .. }) if error.is_surely_gone() => {}
+                Err(CallError { error, .. }) if error.is_confirmed_not_found() => {}
                 Err(failed) => return Err(failed.error),
             }
         }

@@ -101,7 +101,7 @@ impl Inner {
                 }
                 let why =
                     |message: &str| format!("{message}; the claim still holds, so the report is retried");
-                Err(error.in_words(ErrorKind::Unavailable, why))
+                Err(error.reworded(ErrorKind::Unavailable, why))
             }
             found => self.finish_report(held, result, found),
         }
@@ -219,17 +219,17 @@ impl Inner {
     async fn check_report(&self, held: &HeldClaim, result: &TransactionResult) -> Result<ReportState> {
         let item: QueueItemDto = match self.http.json(get_item(held.claim.item().0)).await {
             Ok(item) => item,
-            Err(CallError { error, .. }) if error.is_surely_gone() => {
+            Err(CallError { error, .. }) if error.is_confirmed_not_found() => {
                 return Ok(ReportState::ClaimLost(format!("item {} is gone", held.claim.item())));
             }
             // A 404 may come from a proxy: it is retried, and decides only if it persists.
             Err(CallError { error, .. }) if error.is_not_found() && self.is_refused_for_good(held) => {
                 return Err(error
-                    .in_words(ErrorKind::Other, |said| format!("the item can no longer be read: {said}")));
+                    .reworded(ErrorKind::Other, |said| format!("the item can no longer be read: {said}")));
             }
             Err(CallError { error, .. }) if error.is_temporary() || error.is_not_found() => {
                 let why = |message: &str| format!("whether the report was recorded is not known: {message}");
-                return Err(error.in_words(ErrorKind::Unknown, why));
+                return Err(error.reworded(ErrorKind::Unknown, why));
             }
             Err(failed) => return Err(failed.error),
         };
@@ -255,8 +255,10 @@ impl Inner {
         let call = Call::post("SetTransactionProgress", path, &SetTransactionProgressRequest { progress });
         match self.http.done(call).await {
             Ok(()) => Ok(()),
-            Err(CallError { error, .. }) if error.kind() == ErrorKind::Conflict || error.is_surely_gone() => {
-                Err(error.in_words(ErrorKind::ClaimLost, |message| {
+            Err(CallError { error, .. })
+                if error.kind() == ErrorKind::Conflict || error.is_confirmed_not_found() =>
+            {
+                Err(error.reworded(ErrorKind::ClaimLost, |message| {
                     format!("the item is not in progress: {message}")
                 }))
             }

@@ -121,7 +121,7 @@ impl Http {
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| {
                 OrchestratorError::new(ErrorKind::Other, "the HTTP client cannot be made")
-                    .because(error.without_url())
+                    .with_source(error.without_url())
             })
         };
         Ok(Self {
@@ -260,7 +260,7 @@ impl Http {
             any_maybe_executed |= maybe_executed;
             let wait = wait.unwrap_or_else(|| delays.get_or_insert_with(|| self.delays()).next());
             if attempts >= self.timing.attempts || Instant::now() + wait >= deadline {
-                let error = error.retry_in(Some(wait));
+                let error = error.with_retry_after(Some(wait));
                 return Err(CallError { error, maybe_executed: any_maybe_executed });
             }
             tokio::time::sleep(wait).await;
@@ -312,7 +312,7 @@ impl Http {
                 };
             let wait = wait.unwrap_or_else(|| delays.next());
             if attempts >= self.timing.attempts || Instant::now() + wait >= deadline {
-                return Err(error.retry_in(Some(wait)));
+                return Err(error.with_retry_after(Some(wait)));
             }
             tokio::time::sleep(wait).await;
         }
@@ -419,7 +419,7 @@ impl Http {
                 let wait = until.duration_since(Instant::now());
                 let message =
                     format!("{operation}: {} asks not to be called for {wait:.0?}", self.address.host);
-                return Err(not_executed(unavailable(message).retry_in(Some(wait))));
+                return Err(not_executed(unavailable(message).with_retry_after(Some(wait))));
             }
             tokio::time::sleep_until(until).await;
         }
@@ -439,7 +439,7 @@ fn may_have_been_executed(status: StatusCode) -> bool {
 
 /// The error of a write that may have been executed.
 fn outcome_unknown(error: OrchestratorError) -> OrchestratorError {
-    error.in_words(ErrorKind::Unknown, |message| format!("{message}; whether it was executed is not known"))
+    error.reworded(ErrorKind::Unknown, |message| format!("{message}; whether it was executed is not known"))
 }
 
 fn unavailable(message: String) -> OrchestratorError {
@@ -463,7 +463,7 @@ fn broken(operation: &str, host: &str, error: reqwest::Error) -> RequestError {
         ));
     }
     let action = if not_sent { "cannot be reached" } else { "broke off" };
-    let failed = unavailable(format!("{operation}: {host} {action}: {text}")).because(error);
+    let failed = unavailable(format!("{operation}: {host} {action}: {text}")).with_source(error);
     if not_sent { RequestError::NotSent(failed) } else { RequestError::OutcomeUnknown(failed) }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn configuration(address: &Address) -> Result<ClientConfig> {
             ErrorKind::Other,
             "TLS cannot be set up: the system's certificate authorities are missing or cannot be read",
         )
-        .because(error)
+        .with_source(error)
     };
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
