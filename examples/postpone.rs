@@ -1,4 +1,4 @@
-//! Too early: an item is put back for later. That is no failure, and uses no retry.
+//! Postpones an item to a later time, which is not a failure and uses no retry.
 //!
 //! `cargo run --example postpone`
 

@@ -32,7 +32,7 @@ fn retries(max_number_of_retries: u32) -> QueuePolicy {
     QueuePolicy { max_number_of_retries, ..QueuePolicy::default() }
 }
 
-fn performer(transaction: &Scripted) -> Performer<Scripted> {
+fn performer(transaction: &ScriptedTransaction) -> Performer<ScriptedTransaction> {
     let transaction = transaction.clone();
     Performer::new(QUEUE, move || transaction.clone()).single_threaded().handle_signals(false)
 }
@@ -64,14 +64,14 @@ fn faulted(ended: Result<JobSummary, PerformerError>) -> JobSummary {
 
 /// Six items, two a ten seconds: a queue that holds items back is not empty, and nobody looks at it all the time.
 #[tokio::test(start_paused = true)]
-async fn what_a_limit_holds_back_is_waited_for() {
+async fn a_performer_waits_for_items_withheld_by_a_limit() {
     for ahead in [0, 10] {
         let o = paused(retries(0)).await;
         let most = MaxStarts { count: 2, per: Duration::from_secs(10) };
         let edit = LimitsEdit { max_starts: Some(Some(most)), ..LimitsEdit::default() };
         o.edit_queue_limits(QUEUE, edit).await.unwrap();
         add_all(&o, &[("a", "ok"), ("b", "ok"), ("c", "ok"), ("d", "ok"), ("e", "ok"), ("f", "ok")]).await;
-        let (transaction, began) = (Scripted::default(), Instant::now());
+        let (transaction, began) = (ScriptedTransaction::default(), Instant::now());
         let performer = performer(&transaction).robots(3).claim_ahead(ahead);
         let summary = performer.run_until_empty(o.clone()).await.unwrap();
         assert_eq!((summary.state, summary.successful), (JobState::Successful, 6));
@@ -87,7 +87,7 @@ async fn a_performer_waits_for_a_paused_queue_to_be_resumed() {
         let pause = |paused| LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
         o.edit_queue_limits(QUEUE, pause(true)).await.unwrap();
         add_all(&o, &[("a", "ok"), ("b", "ok")]).await;
-        let (transaction, began) = (Scripted::default(), Instant::now());
+        let (transaction, began) = (ScriptedTransaction::default(), Instant::now());
         let running = performer(&transaction).robots(2).claim_ahead(ahead).run_until_empty(o.clone());
         let resuming = async {
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -109,7 +109,7 @@ async fn a_performer_waits_for_a_paused_queue_to_be_resumed() {
 async fn applications_are_opened_once_and_reopened_after_an_application_exception() {
     let o = paused(retries(1)).await;
     add_all(&o, &[("a", "ok"), ("b", "business"), ("c", "application once"), ("d", "ok")]).await;
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
     let expected = ["open", "a#0", "b#0", "c#0", "close", "open", "d#0", "c#1", "close"];
     assert_eq!(transaction.journal.lines(), expected);
@@ -154,7 +154,7 @@ async fn every_robot_has_its_own_applications_and_every_item_runs_once() {
     let items = (0..500).map(|n| script(&n.to_string(), "ok")).collect();
     assert_eq!(o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed, []);
     for ahead in [0, 16] {
-        let transaction = Scripted::default();
+        let transaction = ScriptedTransaction::default();
         let summary =
             performer(&transaction).robots(8).claim_ahead(ahead).run_until_empty(o.clone()).await.unwrap();
         let lines = transaction.journal.lines();
@@ -169,11 +169,11 @@ async fn every_robot_has_its_own_applications_and_every_item_runs_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_robot_waits_for_the_copy_that_a_busy_one_may_make() {
+async fn an_idle_robot_waits_for_the_retry_copy_of_a_busy_one() {
     for ahead in [0, 4] {
         let o = paused(retries(1)).await;
         o.add_queue_item(QUEUE, script_for("slow", "sleep, then fail", 100)).await.unwrap();
-        let summary = performer(&Scripted::default())
+        let summary = performer(&ScriptedTransaction::default())
             .robots(3)
             .claim_ahead(ahead)
             .run_until_empty(o.clone())
@@ -185,7 +185,7 @@ async fn an_idle_robot_waits_for_the_copy_that_a_busy_one_may_make() {
 
 /// Where several calls are under way, what one of them finds says little of what another one is about to leave.
 #[tokio::test(start_paused = true)]
-async fn calls_side_by_side_leave_nothing_and_take_no_more_than_may_be_taken_ahead() {
+async fn concurrent_calls_process_all_items_and_respect_claim_ahead() {
     const ROBOTS: u32 = 3;
     let mut most = 0;
     for seed in 0..500 {
@@ -194,9 +194,9 @@ async fn calls_side_by_side_leave_nothing_and_take_no_more_than_may_be_taken_ahe
         let o = paused(retries(2)).await;
         let items = (0..count).map(|n| script(&n.to_string(), "application")).collect();
         assert_eq!(o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed, []);
-        let faults = if random.bool() { vec![] } else { vec![Fault::Unavailable, Fault::AnswerLost] };
-        let faulty = Faulty::overlapping(o.clone(), &faults, side_by_side, seed);
-        let performer = performer(&Scripted::default()).robots(ROBOTS).claim_ahead(ahead);
+        let faults = if random.bool() { vec![] } else { vec![CallFault::Unavailable, CallFault::AnswerLost] };
+        let faulty = FaultyOrchestrator::overlapping(o.clone(), &faults, side_by_side, seed);
+        let performer = performer(&ScriptedTransaction::default()).robots(ROBOTS).claim_ahead(ahead);
         let running = performer.run_until_empty(faulty.clone());
         tokio::pin!(running);
         let summary = loop {
@@ -217,7 +217,7 @@ async fn calls_side_by_side_leave_nothing_and_take_no_more_than_may_be_taken_ahe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_is_empty_only_when_the_last_copy_of_a_copy_is_done() {
+async fn a_queue_is_empty_only_after_the_last_retry() {
     for ahead in [0, 3] {
         for robots in [1, 2, 5] {
             let o = paused(retries(4)).await;
@@ -226,7 +226,7 @@ async fn a_queue_is_empty_only_when_the_last_copy_of_a_copy_is_done() {
                 o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed,
                 []
             );
-            let performer = performer(&Scripted::default()).robots(robots).claim_ahead(ahead);
+            let performer = performer(&ScriptedTransaction::default()).robots(robots).claim_ahead(ahead);
             let started = Instant::now();
             let summary = performer.run_until_empty(o.clone()).await.unwrap();
             assert_eq!(
@@ -242,10 +242,10 @@ async fn a_queue_is_empty_only_when_the_last_copy_of_a_copy_is_done() {
 // Failures
 
 #[tokio::test(start_paused = true)]
-async fn content_that_does_not_fit_is_a_business_exception() {
+async fn invalid_content_is_a_business_exception() {
     let o = paused(retries(3)).await;
     o.add_queue_item(QUEUE, NewQueueItem::new(json!({"do": 7})).reference("a")).await.unwrap();
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
     assert_eq!(summary.business_exceptions, 1);
     let reason = item(&o, "a").await.processing_exception.unwrap().reason;
@@ -254,10 +254,11 @@ async fn content_that_does_not_fit_is_a_business_exception() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_an_application_exception_and_the_robot_goes_on_with_a_fresh_value() {
+async fn a_panic_is_an_application_exception_and_replaces_the_transaction() {
     let o = paused(retries(0)).await;
     add_all(&o, &[("a", "panic"), ("b", "panic strangely"), ("c", "ok")]).await;
-    let transaction = Scripted { fuse: Fuse { armed: true, lit: false }, ..Scripted::default() };
+    let transaction =
+        ScriptedTransaction { fuse: Fuse { armed: true, lit: false }, ..ScriptedTransaction::default() };
     let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
     assert_eq!((summary.application_exceptions, summary.successful), (2, 1));
     let reason = async |reference| item(&o, reference).await.processing_exception.unwrap().reason;
@@ -274,7 +275,7 @@ async fn a_robot_that_cannot_open_its_applications_ends_the_job_as_faulted() {
     for (how, reason) in [("fail", "open failed"), ("panic", "panicked: open panicked")] {
         let o = paused(retries(0)).await;
         add_all(&o, &[("a", "application"), ("b", "ok")]).await;
-        let transaction = Scripted { opens: vec!["fine", how], ..Scripted::default() };
+        let transaction = ScriptedTransaction { opens: vec!["fine", how], ..ScriptedTransaction::default() };
         let summary = faulted(performer(&transaction).run_until_empty(o.clone()).await);
         assert_eq!(summary.fault.unwrap(), format!("robot 1 could not open its applications: {reason}"));
         assert_eq!(item(&o, "b").await.status, Status::New, "nothing is taken that cannot be processed");
@@ -284,33 +285,33 @@ async fn a_robot_that_cannot_open_its_applications_ends_the_job_as_faulted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_robot_that_cannot_close_its_applications_goes_on() {
+async fn a_robot_continues_after_a_failure_to_close_applications() {
     for how in ["fail", "panic"] {
         let o = paused(retries(0)).await;
         add_all(&o, &[("a", "application"), ("b", "ok")]).await;
-        let transaction = Scripted { closes: vec![how, how], ..Scripted::default() };
+        let transaction = ScriptedTransaction { closes: vec![how, how], ..ScriptedTransaction::default() };
         let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
         assert_eq!((summary.application_exceptions, summary.successful), (1, 1));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_processor_that_cannot_be_made_faults_the_job() {
+async fn a_transaction_that_cannot_be_created_faults_the_job() {
     let o = paused(retries(0)).await;
-    let make = || -> Scripted { panic!("no licence") };
+    let make = || -> ScriptedTransaction { panic!("no licence") };
     let performer = Performer::new(QUEUE, make).single_threaded().handle_signals(false);
     let summary = faulted(performer.run_until_empty(o).await);
     assert_eq!(summary.fault.unwrap(), "robot 1 could not be created: panicked: no licence");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transaction_that_takes_too_long_is_an_application_exception() {
+async fn a_transaction_over_its_time_limit_is_an_application_exception() {
     let o = paused(retries(0)).await;
     o.add_queue_item(QUEUE, script_for("slow", "sleep", 61)).await.unwrap();
     add_all(&o, &[("never", "wait for ever")]).await;
     o.add_queue_item(QUEUE, script_for("quick", "sleep", 59)).await.unwrap();
     let started = Instant::now();
-    let performer = performer(&Scripted::default()).time_limit(Duration::from_secs(60));
+    let performer = performer(&ScriptedTransaction::default()).time_limit(Duration::from_secs(60));
     let summary = performer.run_until_empty(o.clone()).await.unwrap();
     assert_eq!((summary.application_exceptions, summary.successful), (2, 1));
     assert_eq!(started.elapsed().as_secs(), 60 + 60 + 59);
@@ -326,7 +327,7 @@ async fn application_exceptions_in_a_row_stop_the_performer() {
     let exceptions = [("a", "application"), ("b", "application"), ("c", "business"), ("d", "application")];
     add_all(&o, &exceptions).await;
     add_all(&o, &[("e", "panic"), ("f", "application"), ("g", "ok")]).await;
-    let performer = performer(&Scripted::default()).max_consecutive_exceptions(3);
+    let performer = performer(&ScriptedTransaction::default()).max_consecutive_exceptions(3);
     let summary = faulted(performer.run_until_empty(o.clone()).await);
     assert_eq!(summary.fault.as_deref(), Some("3 application exceptions in a row"));
     assert_eq!((summary.application_exceptions, summary.business_exceptions), (5, 1));
@@ -334,9 +335,10 @@ async fn application_exceptions_in_a_row_stop_the_performer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_is_not_there_is_never_a_success() {
+async fn a_missing_queue_is_never_a_success() {
     let o = paused(retries(0)).await;
-    let elsewhere = Performer::new("Nowhere", Scripted::default).single_threaded().handle_signals(false);
+    let elsewhere =
+        Performer::new("Nowhere", ScriptedTransaction::default).single_threaded().handle_signals(false);
     let error = elsewhere.run_until_empty(o.clone()).await.unwrap_err();
     let PerformerError::NotStarted(cause) = &error else { panic!("{error}") };
     assert!(cause.is_not_found());
@@ -344,8 +346,9 @@ async fn a_queue_that_is_not_there_is_never_a_success() {
 
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
-        let running =
-            tokio::spawn(performer(&Scripted::default()).robots(2).claim_ahead(ahead).run(o.clone()));
+        let running = tokio::spawn(
+            performer(&ScriptedTransaction::default()).robots(2).claim_ahead(ahead).run(o.clone()),
+        );
         tokio::task::yield_now().await;
         o.delete_queue(QUEUE).await.unwrap();
         let summary = faulted(running.await.unwrap());
@@ -354,9 +357,9 @@ async fn a_queue_that_is_not_there_is_never_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let o = paused(retries(0)).await;
-    let scripted = Scripted::default();
+    let scripted = ScriptedTransaction::default();
     for performer in [
         performer(&scripted).robots(0),
         performer(&scripted).robots(10_001),
@@ -382,10 +385,10 @@ async fn settings_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_output_that_cannot_be_stored_does_not_undo_the_work() {
+async fn an_item_is_successful_even_if_its_output_cannot_be_stored() {
     let o = paused(retries(3)).await;
     add_all(&o, &[("a", "large output")]).await;
-    let summary = performer(&Scripted::default()).run_until_empty(o.clone()).await.unwrap();
+    let summary = performer(&ScriptedTransaction::default()).run_until_empty(o.clone()).await.unwrap();
     assert_eq!(summary.successful, 1);
     let output = item(&o, "a").await.output.unwrap().to_value();
     assert!(output["OutputOmitted"].as_str().unwrap().contains("the limit is 51200"), "{output}");
@@ -393,7 +396,7 @@ async fn an_output_that_cannot_be_stored_does_not_undo_the_work() {
 
 /// A type that would lose digits is handed nothing; a number that JSON does not have is left out of an output, and told.
 #[tokio::test(start_paused = true)]
-async fn no_digit_changes_silently_between_a_queue_and_a_transaction() {
+async fn numbers_keep_all_digits_between_queue_and_transaction() {
     struct Rates;
     #[async_trait]
     impl Transaction for Rates {
@@ -428,12 +431,13 @@ async fn no_digit_changes_silently_between_a_queue_and_a_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_for_events_that_panics_harms_nobody() {
+async fn a_panic_in_on_event_is_contained() {
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
         add_all(&o, &[("a", "ok"), ("b", "ok")]).await;
-        let performer =
-            performer(&Scripted::default()).claim_ahead(ahead).on_event(|_| panic!("in the user's code"));
+        let performer = performer(&ScriptedTransaction::default())
+            .claim_ahead(ahead)
+            .on_event(|_| panic!("in the user's code"));
         assert_eq!(performer.run_until_empty(o).await.unwrap().successful, 2);
     }
 }
@@ -441,11 +445,12 @@ async fn a_function_for_events_that_panics_harms_nobody() {
 // Postpone and progress
 
 #[tokio::test(start_paused = true)]
-async fn the_time_an_item_waited_in_the_buffer_is_not_lost() {
+async fn the_time_in_the_buffer_counts_for_postponements() {
     let o = paused(retries(0)).await;
     o.add_queue_item(QUEUE, script_for("first", "sleep", 300)).await.unwrap();
     o.add_queue_item(QUEUE, script_for("second", "postpone", 60)).await.unwrap();
-    let summary = performer(&Scripted::default()).claim_ahead(4).run_until_empty(o.clone()).await.unwrap();
+    let summary =
+        performer(&ScriptedTransaction::default()).claim_ahead(4).run_until_empty(o.clone()).await.unwrap();
     assert_eq!((summary.successful, summary.postponed, summary.given_back), (1, 1, 0));
     let second = item(&o, "second").await;
     assert_eq!(second.defer_date.unwrap().duration_since(second.creation_time).as_secs(), 360);
@@ -455,7 +460,7 @@ async fn the_time_an_item_waited_in_the_buffer_is_not_lost() {
 async fn a_postponed_item_comes_back_when_its_time_has_come() {
     let o = paused(retries(0)).await;
     o.add_queue_item(QUEUE, script_for("a", "postpone once", 3_600)).await.unwrap();
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let summary = performer(&transaction).run_until_empty(o.clone()).await.unwrap();
     assert_eq!(
         (summary.postponed, summary.successful),
@@ -486,17 +491,17 @@ async fn a_postponement_to_the_past_is_an_application_exception() {
     for (reference, seconds) in [("b", 0)] {
         o.add_queue_item(QUEUE, script_for(reference, "postpone", seconds)).await.unwrap();
     }
-    let summary = performer(&Scripted::default()).run_until_empty(o.clone()).await.unwrap();
+    let summary = performer(&ScriptedTransaction::default()).run_until_empty(o.clone()).await.unwrap();
     assert_eq!(summary.application_exceptions, 2);
     let reason = item(&o, "a").await.processing_exception.unwrap().reason;
     assert!(reason.contains("which is not in the future"), "{reason}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_latest_progress_wins_and_is_there_with_the_result() {
+async fn the_latest_progress_is_recorded_with_the_result() {
     let o = paused(retries(0)).await;
     add_all(&o, &[("a", "progress"), ("b", "progress, then wait")]).await;
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let running = tokio::spawn(performer(&transaction).run_until_empty(o.clone()));
     transaction.begun.notified().await;
     while item(&o, "b").await.progress.is_none() {
@@ -512,11 +517,11 @@ async fn the_latest_progress_wins_and_is_there_with_the_result() {
 // Stop and kill
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_finishes_what_runs_and_takes_nothing_more() {
+async fn a_stop_finishes_running_transactions_and_claims_no_more() {
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
         add_all(&o, &[("a", "wait"), ("b", "ok"), ("c", "ok")]).await;
-        let transaction = Scripted::default();
+        let transaction = ScriptedTransaction::default();
         let performer = performer(&transaction).claim_ahead(ahead);
         let stop = performer.stop_handle();
         let running = tokio::spawn(performer.run(o.clone()));
@@ -540,7 +545,7 @@ async fn a_stop_finishes_what_runs_and_takes_nothing_more() {
 async fn an_idle_performer_stops_at_once() {
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
-        let performer = performer(&Scripted::default()).robots(4).claim_ahead(ahead);
+        let performer = performer(&ScriptedTransaction::default()).robots(4).claim_ahead(ahead);
         let stop = performer.stop_handle();
         let running = tokio::spawn(performer.run(o));
         tokio::time::sleep(Duration::from_millis(12_345)).await;
@@ -552,11 +557,11 @@ async fn an_idle_performer_stops_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_outlasts_the_grace_period_is_interrupted_and_given_back() {
+async fn transactions_over_the_grace_period_are_interrupted_and_given_back() {
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
         add_all(&o, &[("a", "wait for ever")]).await;
-        let transaction = Scripted::default();
+        let transaction = ScriptedTransaction::default();
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = events.clone();
         let performer = performer(&transaction)
@@ -586,7 +591,7 @@ async fn what_outlasts_the_grace_period_is_interrupted_and_given_back() {
 async fn a_kill_interrupts_at_once_even_while_applications_open() {
     let o = paused(retries(0)).await;
     add_all(&o, &[("a", "wait for ever")]).await;
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let performer = performer(&transaction);
     let stop = performer.stop_handle();
     let running = tokio::spawn(performer.run(o.clone()));
@@ -620,7 +625,7 @@ async fn a_kill_interrupts_at_once_even_while_applications_open() {
 async fn a_long_transaction_may_end_early_when_a_stop_is_requested() {
     let o = paused(retries(0)).await;
     add_all(&o, &[("a", "wait for a stop")]).await;
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let running = tokio::spawn(performer(&transaction).run(o.clone()));
     transaction.begun.notified().await;
     let job = o.list_jobs(1).await.unwrap().remove(0).key;
@@ -630,10 +635,10 @@ async fn a_long_transaction_may_end_early_when_a_stop_is_requested() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_is_killed_by_a_wish_too() {
+async fn a_job_is_killed_by_a_request_in_the_heartbeat() {
     let o = paused(retries(0)).await;
     add_all(&o, &[("a", "wait for ever")]).await;
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let running = tokio::spawn(performer(&transaction).run(o.clone()));
     transaction.begun.notified().await;
     let job = o.list_jobs(1).await.unwrap().remove(0).key;
@@ -677,8 +682,8 @@ async fn a_transaction_that_ignores_the_kill_is_stuck_and_its_item_is_abandoned(
 // Leases
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
-    struct Blocks(Arc<Faulty>);
+async fn a_transaction_that_blocks_its_thread_does_not_stop_the_heartbeat() {
+    struct Blocks(Arc<FaultyOrchestrator>);
     #[async_trait]
     impl Transaction for Blocks {
         type Content = serde_json::Value;
@@ -695,7 +700,7 @@ async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
     let inner: Arc<dyn Administration> = Arc::new(Local::memory());
     inner.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     add_all(&inner, &[("a", "-"), ("b", "-"), ("c", "-")]).await;
-    let faulty = Faulty::new(inner.clone(), &[]);
+    let faulty = FaultyOrchestrator::new(inner.clone(), &[]);
     let make = faulty.clone();
     // More robots than threads: every thread of the runtime is blocked.
     let performer =
@@ -705,7 +710,7 @@ async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_lost_its_lease_is_told_so_registers_again_and_goes_on() {
+async fn a_job_that_lost_its_lease_registers_again_and_continues() {
     let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
     let o: Arc<dyn Administration> = Arc::new(Local::memory_with_clock(clock.clone()));
     o.create_queue(
@@ -714,7 +719,7 @@ async fn a_job_that_lost_its_lease_is_told_so_registers_again_and_goes_on() {
     .await
     .unwrap();
     add_all(&o, &[("a", "wait")]).await;
-    let transaction = Scripted::default();
+    let transaction = ScriptedTransaction::default();
     let running = tokio::spawn(performer(&transaction).run_until_empty(o.clone()));
     transaction.begun.notified().await;
     let first = o.list_jobs(1).await.unwrap().remove(0).key;
@@ -733,12 +738,12 @@ async fn a_job_that_lost_its_lease_is_told_so_registers_again_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_dead_job_left_is_taken_up_by_the_next() {
+async fn the_items_of_a_dead_job_are_recovered_by_the_next() {
     let o = paused(QueuePolicy { retry_abandoned_items: true, ..retries(1) }).await;
     add_all(&o, &[("a", "ok")]).await;
     let dead = o.start_job(new_job()).await.unwrap();
     o.report_and_claim(Vec::new(), Some(take(dead, 1))).await.claimed.unwrap();
-    let performer = performer(&Scripted::default());
+    let performer = performer(&ScriptedTransaction::default());
     let stop = performer.stop_handle();
     let performer = performer.on_event(move |event| {
         if matches!(event, PerformerEvent::TransactionEnded { .. }) {
@@ -757,7 +762,7 @@ async fn an_item_that_is_deleted_while_it_runs_is_a_lost_claim() {
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
         add_all(&o, &[("a", "wait"), ("b", "ok")]).await;
-        let transaction = Scripted::default();
+        let transaction = ScriptedTransaction::default();
         let running = tokio::spawn(performer(&transaction).claim_ahead(ahead).run_until_empty(o.clone()));
         transaction.begun.notified().await;
         let running_item = item(&o, "a").await;
@@ -776,8 +781,8 @@ async fn an_item_that_is_deleted_while_it_runs_is_a_lost_claim() {
 // A store that fails
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_for_a_while_costs_nothing_but_time() {
-    use Fault::{AnswerLost, Unavailable};
+async fn an_outage_of_the_store_loses_nothing() {
+    use CallFault::{AnswerLost, Unavailable};
     for ahead in [0, 2] {
         for faults in [
             vec![Unavailable; 5],
@@ -786,8 +791,8 @@ async fn a_store_that_is_away_for_a_while_costs_nothing_but_time() {
         ] {
             let o = paused(retries(1)).await;
             add_all(&o, &[("a", "ok"), ("b", "business"), ("c", "application once"), ("d", "ok")]).await;
-            let transaction = Scripted::default();
-            let faulty = Faulty::new(o.clone(), &faults);
+            let transaction = ScriptedTransaction::default();
+            let faulty = FaultyOrchestrator::new(o.clone(), &faults);
             // The faults begin with the first report: the first take is let through.
             let first = faulty.faults.lock().unwrap().split_off(0);
             let armed = faulty.clone();
@@ -810,17 +815,17 @@ async fn a_store_that_is_away_for_a_while_costs_nothing_but_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_performer_whose_store_never_comes_back_can_still_be_stopped() {
+async fn a_performer_can_be_stopped_during_an_outage() {
     for ahead in [0, 4] {
         let o = paused(retries(1)).await;
         add_all(&o, &[("a", "wait")]).await;
-        let transaction = Scripted::default();
-        let faulty = Faulty::new(o.clone(), &[]);
+        let transaction = ScriptedTransaction::default();
+        let faulty = FaultyOrchestrator::new(o.clone(), &[]);
         let performer = performer(&transaction).claim_ahead(ahead).grace_period(Duration::from_secs(5));
         let stop = performer.stop_handle();
         let running = tokio::spawn(performer.run(faulty.clone()));
         transaction.begun.notified().await;
-        faulty.faults.lock().unwrap().extend([Fault::Unavailable; 10_000]);
+        faulty.faults.lock().unwrap().extend([CallFault::Unavailable; 10_000]);
         transaction.go_on.notify_one();
         tokio::time::sleep(Duration::from_secs(60)).await;
         let asked = Instant::now();
@@ -832,14 +837,15 @@ async fn a_performer_whose_store_never_comes_back_can_still_be_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_whose_heart_stops_ends_faulted_and_not_in_silence() {
+async fn a_job_ends_faulted_if_its_heartbeat_stops() {
     for ahead in [0, 4] {
         let o = paused(retries(1)).await;
         add_all(&o, &[("a", "wait for ever")]).await;
-        let faulty = Faulty::new(o.clone(), &[]);
+        let faulty = FaultyOrchestrator::new(o.clone(), &[]);
         faulty.beats_panic.store(true, Ordering::SeqCst);
-        let performer =
-            performer(&Scripted::default()).claim_ahead(ahead).grace_period(Duration::from_secs(5));
+        let performer = performer(&ScriptedTransaction::default())
+            .claim_ahead(ahead)
+            .grace_period(Duration::from_secs(5));
         let summary = faulted(performer.run(faulty).await);
         assert_eq!(summary.fault.as_deref(), Some("the heartbeat stopped"));
         assert_eq!(summary.given_back, 1, "what did not end within the grace period");
@@ -852,7 +858,7 @@ async fn a_job_whose_heart_stops_ends_faulted_and_not_in_silence() {
 async fn an_idle_performer_is_woken_by_new_items() {
     for ahead in [0, 4] {
         let o = paused(retries(0)).await;
-        let performer = performer(&Scripted::default())
+        let performer = performer(&ScriptedTransaction::default())
             .robots(4)
             .claim_ahead(ahead)
             .poll_interval(Duration::from_secs(3_600));
@@ -883,7 +889,7 @@ async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
     let path = folder.path().join("queue.db");
     let other = Local::sqlite(&path).await.unwrap();
     other.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
-    let performer = Performer::new(QUEUE, Scripted::default)
+    let performer = Performer::new(QUEUE, ScriptedTransaction::default)
         .handle_signals(false)
         .poll_interval(Duration::from_secs(3_600));
     let stop = performer.stop_handle();
@@ -905,13 +911,13 @@ async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_taken_ahead_are_processed_in_the_order_of_the_queue() {
+async fn items_claimed_ahead_are_processed_in_the_order_of_the_queue() {
     let o = paused(retries(0)).await;
     for n in 0..40_u64 {
         let item = script(&n.to_string(), "ok").priority(Priority::ALL[(n % 3) as usize]);
         o.add_queue_item(QUEUE, item).await.unwrap();
     }
-    let direct = Scripted::default();
+    let direct = ScriptedTransaction::default();
     let key = |line: &String| line.trim_end_matches("#0").parse::<u64>().unwrap();
     performer(&direct).claim_ahead(7).run_until_empty(o).await.unwrap();
     let lines = direct.journal.lines();
@@ -926,16 +932,18 @@ async fn items_taken_ahead_are_processed_in_the_order_of_the_queue() {
 #[tokio::test(start_paused = true)]
 async fn a_unit_test_of_one_transaction_needs_no_back_end() {
     use performer::testing;
-    let tested = testing::perform(Scripted::default, script("a", "ok")).await;
+    let tested = testing::perform(ScriptedTransaction::default, script("a", "ok")).await;
     assert_eq!((tested.status(), tested.reason()), (Status::Successful, None));
     assert_eq!(tested.output::<serde_json::Value>(), json!({"did": "ok"}));
-    let tested = testing::perform(Scripted::default, script("a", "business")).await;
+    let tested = testing::perform(ScriptedTransaction::default, script("a", "business")).await;
     assert_eq!((tested.status(), tested.reason()), (Status::Failed, Some("the data is wrong")));
     assert_eq!(tested.item().exception_type(), Some(ExceptionType::BusinessException));
-    let tested = testing::perform_with(retries(1), Scripted::default, script("a", "application once")).await;
+    let tested =
+        testing::perform_with(retries(1), ScriptedTransaction::default, script("a", "application once"))
+            .await;
     assert_eq!((tested.attempts.len(), tested.status()), (2, Status::Successful));
-    let tested = testing::perform(Scripted::default, script_for("a", "postpone", 60)).await;
+    let tested = testing::perform(ScriptedTransaction::default, script_for("a", "postpone", 60)).await;
     assert_eq!((tested.status(), tested.summary.postponed), (Status::New, 1));
-    let tested = testing::perform(Scripted::default, script("a", "progress")).await;
+    let tested = testing::perform(ScriptedTransaction::default, script("a", "progress")).await;
     assert_eq!(tested.progress(), Some("step 99"));
 }

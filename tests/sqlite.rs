@@ -595,7 +595,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too(
 }
 
 #[tokio::test]
-async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
+async fn old_jobs_without_items_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(start_of_time()));
     jobs_that_ended_are_removed(&Local::memory_with_clock(clock.clone()), &clock).await;

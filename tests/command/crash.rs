@@ -1,4 +1,4 @@
-//! `kill -9` of the server under load: what was acknowledged is there.
+//! `kill -9` of the server under load loses nothing that was acknowledged.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ async fn client(url: &str) -> Uipath {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_outlives_the_server() {
+async fn acknowledged_changes_survive_a_kill_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     let url = server.url.clone();

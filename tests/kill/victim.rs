@@ -17,7 +17,7 @@ use performer::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::observers::ledger::{Ledger, Record, RunEnd, Told};
+use super::observers::ledger::{CallOutcome, Ledger, Record, RunEnd};
 
 pub const QUEUE: &str = "Kill";
 /// How often each operation comes by in the program "everything".
@@ -63,11 +63,11 @@ impl Work {
     async fn add(&self, store: &dyn Administration, reference: &str, item: NewQueueItem) {
         self.asks(reference);
         store.add_queue_item(QUEUE, item).await.unwrap();
-        self.ledger.write(Record::Added { reference: reference.to_owned(), told: Told::Yes });
+        self.ledger.write(Record::Added { reference: reference.to_owned(), told: CallOutcome::Yes });
     }
 
     pub fn asks(&self, reference: &str) {
-        self.ledger.write(Record::Added { reference: reference.to_owned(), told: Told::Unknown });
+        self.ledger.write(Record::Added { reference: reference.to_owned(), told: CallOutcome::Unknown });
     }
 
     async fn bulk_add(
@@ -82,7 +82,7 @@ impl Work {
         let bulk = store.bulk_add_queue_items(QUEUE, commit_type, items).await.unwrap();
         assert_eq!(bulk.added, references.len() as u64);
         for reference in references {
-            self.ledger.write(Record::Added { reference: reference.clone(), told: Told::Yes });
+            self.ledger.write(Record::Added { reference: reference.clone(), told: CallOutcome::Yes });
         }
     }
 
@@ -296,7 +296,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
         work.asks(&reference);
         let ClaimedItem { item: added, claim } =
             store.add_and_start_transaction(take(job, 1), item(&reference, "ok", 0)).await.unwrap();
-        work.ledger.write(Record::Added { reference, told: Told::Yes });
+        work.ledger.write(Record::Added { reference, told: CallOutcome::Yes });
         let mut run = work.run(&added);
         store.beat(job).await.unwrap();
         store.set_transaction_progress(claim, "half".to_owned()).await.unwrap();

@@ -21,7 +21,7 @@ use performer::prelude::*;
 use performer::{
     ErrorKind, ItemFilter, JobKey, NewQueueDefinition, Page, QueuePolicy, ReferenceFilter, Status,
 };
-use support::cut::{Cut, Proxy};
+use support::cutting_proxy::{Direction, Proxy};
 use support::postgres::Schema;
 use support::{QUEUE, application, named, new_job, ok, start_of_time, take};
 
@@ -80,7 +80,7 @@ async fn cut_everywhere<T>(
         .await
         .unwrap();
     let (mut answered_yes, mut answered_no, mut done_unheard) = (0, 0, 0);
-    for direction in [Cut::ToServer, Cut::ToClient] {
+    for direction in [Direction::ToServer, Direction::ToClient] {
         let mut at = 0;
         loop {
             let what = prepare(&direct).await;
@@ -89,13 +89,13 @@ async fn cut_everywhere<T>(
             act(&cut, &before).await.unwrap();
             proxy.cut_after(direction, at);
             let answer = act(&cut, &what).await;
-            let was_cut = proxy.mend();
+            let was_cut = proxy.restore();
             let there = if is_done(&direct, &what).await { Outcome::Done } else { Outcome::NotDone };
             match &answer {
                 Ok(()) => {
                     assert_eq!(there, Outcome::Done, "{name}: cut at byte {at} {direction:?}");
                     answered_yes += 1;
-                    done_unheard += u32::from(was_cut && direction == Cut::ToClient);
+                    done_unheard += u32::from(was_cut && direction == Direction::ToClient);
                 }
                 Err(error) => {
                     assert_eq!(
@@ -233,9 +233,9 @@ async fn a_server_that_does_not_notice_that_we_are_gone_is_told() {
     loop {
         cut.add_queue_item(QUEUE, named(&unique())).await.unwrap();
         let reference = unique();
-        proxy.cut_silently_after(Cut::ToServer, at);
+        proxy.cut_silently_after(Direction::ToServer, at);
         let answer = cut.add_queue_item(QUEUE, named(&reference)).await;
-        let was_cut = proxy.mend();
+        let was_cut = proxy.restore();
         let there = with_reference(&direct, &reference).await.len();
         assert_eq!(there, usize::from(answer.is_ok()), "{answer:?} at byte {at}");
         undone += usize::from(answer.is_err());
@@ -378,10 +378,10 @@ async fn a_connection_that_was_ended_is_opened_anew() {
 #[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_database_are_one_orchestrator() {
-    use support::served::Served;
+    use support::test_server::TestServer;
     let schema = Schema::new();
-    let first = Served::start(open(&schema.url).await).await;
-    let second = Served::start(open(&schema.url).await).await;
+    let first = TestServer::start(open(&schema.url).await).await;
+    let second = TestServer::start(open(&schema.url).await).await;
     let here = first.client().connect().await.unwrap();
     let there = second.client().connect().await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();

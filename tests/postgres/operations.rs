@@ -15,7 +15,7 @@ use performer::{
     Priority, QueueItem, QueuePolicy, ReviewStatus, Status,
 };
 
-use super::support::cut::{Cut, Proxy};
+use super::support::cutting_proxy::{Direction, Proxy};
 use super::support::postgres::Schema;
 use super::support::{
     QUEUE, application, business, named, new_job, ok_with, postponed, start_of_time, sweep_for, take,
@@ -94,7 +94,7 @@ impl Site {
         prepare: impl AsyncFn(&Self) -> T,
         act: impl AsyncFn(&Local, &T) -> Result<()>,
     ) {
-        for direction in [Cut::ToServer, Cut::ToClient] {
+        for direction in [Direction::ToServer, Direction::ToClient] {
             // Not the same bytes of each.
             let mut at = name.len() * 11 % stride();
             loop {
@@ -106,7 +106,7 @@ impl Site {
                 let before = self.contents();
                 self.proxy.cut_after(direction, at);
                 let answer = act(&self.cut, &what).await;
-                let was_cut = self.proxy.mend();
+                let was_cut = self.proxy.restore();
                 let done = self.contents() != before;
                 match &answer {
                     Ok(()) => {
@@ -265,7 +265,7 @@ async fn reports_that_are_cut_were_recorded_or_not() {
 async fn reports_in_close_succession_that_are_cut_were_recorded_or_not() {
     const IN_A_ROW: usize = 6;
     let mut site = Site::new().await;
-    for direction in [Cut::ToServer, Cut::ToClient] {
+    for direction in [Direction::ToServer, Direction::ToClient] {
         let mut at = 0;
         loop {
             let job = site.job().await;
@@ -299,7 +299,7 @@ async fn reports_in_close_succession_that_are_cut_were_recorded_or_not() {
                 reports.push(Report { claim, result, progress: None });
                 site.yes += 1;
             }
-            let was_cut = site.proxy.mend();
+            let was_cut = site.proxy.restore();
             for id in ended {
                 let item = site.direct.get_queue_item(id).await.unwrap();
                 assert_eq!(item.status, Status::Successful, "cut at byte {at} {direction:?}");

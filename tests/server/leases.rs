@@ -14,7 +14,7 @@ use performer::server::Server;
 use performer::{Administration as _, NewQueueDefinition, Orchestrator as _};
 use serde_json::{Value, json};
 
-use crate::support::served::Served;
+use crate::support::test_server::TestServer;
 use crate::{Api, start_of_time};
 
 fn job(queue: &str) -> NewJob {
@@ -115,7 +115,7 @@ async fn jobs_and_claims_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let url = format!("sqlite:{}", path.display());
-    let served = Served::start(Local::open(&url).await.unwrap()).await;
+    let served = TestServer::start(Local::open(&url).await.unwrap()).await;
     let address = served.url.strip_prefix("http://").unwrap().to_owned();
     let client = served.client().connect().await.unwrap();
     let api = Api::on(served).await;
@@ -140,7 +140,7 @@ async fn jobs_and_claims_outlive_the_server() {
             "a performer that lives is not gone: {swept:?}"
         );
     }
-    let served = Served::start_on(store, &address, |server| server).await;
+    let served = TestServer::start_on(store, &address, |server| server).await;
     client.beat(job).await.unwrap();
     let ReportAndClaimAnswer { reports, claimed: taken } = client
         .report_and_claim(

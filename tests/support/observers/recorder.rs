@@ -1,4 +1,4 @@
-//! An Orchestrator that looks over the shoulder of whoever calls it, and writes into a ledger what it sees.
+//! An Orchestrator that records the calls to another one in a ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use performer::{
 
 use super::ledger::{Ledger, Record};
 
-/// Records takes that are out of order. Only for a store that is called in place: nothing may come between the look at
-/// what waits and the take.
+/// Records claims that are out of order. Only for a store that is called in place, because nothing may happen between reading
+/// the eligible items and the claim.
 #[derive(Debug)]
 pub struct Recorder {
     pub store: Arc<dyn Administration>,
@@ -27,7 +27,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// What waits and may be handed out, in the order of the model.
+    /// The eligible items, in the order of the model.
     async fn eligible(&self, queue: &str) -> Vec<(SelectionKey, ItemId)> {
         let now = self.clock.now();
         let mut waiting = Vec::new();

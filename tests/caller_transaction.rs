@@ -1,4 +1,4 @@
-//! Items that are added and completed in a transaction of the user's own, on a real PostgreSQL.
+//! Items that are added and completed in the user's own transaction, on a real PostgreSQL.
 
 #![cfg(feature = "postgres")]
 
@@ -38,7 +38,7 @@ async fn booked(client: &Client) -> i64 {
 }
 
 #[tokio::test]
-async fn an_item_is_added_with_what_the_user_writes_or_not_at_all() {
+async fn an_item_is_added_atomically_with_the_users_rows() {
     let (_schema, store, mut client) = both().await;
     for commits in [false, true] {
         let transaction = client.transaction().await.unwrap();
@@ -69,7 +69,7 @@ async fn an_item_is_added_with_what_the_user_writes_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn an_item_is_completed_with_what_its_handler_writes_or_not_at_all() {
+async fn an_item_is_completed_atomically_with_the_users_rows() {
     let (_schema, store, mut client) = both().await;
     store.add_queue_item(QUEUE, named("INV-1")).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
@@ -154,7 +154,7 @@ async fn an_outcome_is_recorded_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_store_elsewhere_takes_no_part() {
+async fn a_transaction_of_another_database_is_refused() {
     let (_schema, store, mut client) = both().await;
     let memory = Local::memory();
     let transaction = client.transaction().await.unwrap();

@@ -1,33 +1,33 @@
-//! A way to a database that can be cut after any number of bytes, in either direction.
+//! A proxy to a database that can cut connections after any number of bytes, in either direction.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What is cut off.
+/// The direction in which bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Direction {
     ToServer,
     ToClient,
 }
 
 #[derive(Default)]
 struct State {
-    /// Where to cut, and after how many bytes more.
-    cut: Option<(Cut, usize)>,
+    /// The direction, and the number of bytes after which to cut.
+    cut: Option<(Direction, usize)>,
     was_cut: bool,
-    /// A server is not told that its client is gone.
+    /// Whether the server does not notice that its client is gone.
     silently: bool,
 }
 
-/// Passes bytes on, until it is told to stop.
+/// Forwards connections until one is to be cut.
 pub struct Proxy {
     url: String,
     state: Arc<Mutex<State>>,
 }
 
 impl Proxy {
-    /// A proxy before the database of this URL.
+    /// Starts a proxy for the database of this URL.
     pub fn start(url: &str) -> Self {
         let (before, rest) = url.split_once('@').expect("a URL with a user");
         let (server, behind) = rest.split_once('/').expect("a URL with a database");
@@ -42,7 +42,7 @@ impl Proxy {
                     stream.set_nodelay(true).unwrap();
                 }
                 for (from, to, direction) in
-                    [(&client, &server, Cut::ToServer), (&server, &client, Cut::ToClient)]
+                    [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)]
                 {
                     let (from, to, shared) =
                         (from.try_clone().unwrap(), to.try_clone().unwrap(), shared.clone());
@@ -57,26 +57,26 @@ impl Proxy {
         self.url.clone()
     }
 
-    /// After so many bytes in this direction both are cut off, once.
-    pub fn cut_after(&self, direction: Cut, bytes: usize) {
+    /// Cuts the connection once, in both directions, after this many bytes in one.
+    pub fn cut_after(&self, direction: Direction, bytes: usize) {
         *self.state.lock().unwrap() =
             State { cut: Some((direction, bytes)), was_cut: false, silently: false };
     }
 
-    /// The same, and the server notices nothing: as when a cable is pulled.
-    pub fn cut_silently_after(&self, direction: Cut, bytes: usize) {
+    /// Cuts the connection in such a way that the server does not notice it, as if a cable was pulled.
+    pub fn cut_silently_after(&self, direction: Direction, bytes: usize) {
         *self.state.lock().unwrap() = State { cut: Some((direction, bytes)), was_cut: false, silently: true };
     }
 
-    /// Nothing is cut any more. Answers whether something was.
-    pub fn mend(&self) -> bool {
+    /// Stops cutting. Returns whether a connection was cut.
+    pub fn restore(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         state.cut = None;
         state.was_cut
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Cut, state: &Mutex<State>) {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mutex<State>) {
     let mut buffer = [0; 16 * 1024];
     loop {
         let count = match from.read(&mut buffer) {
@@ -103,7 +103,7 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Cut, state: &Mutex
     }
     // A client that is cut off hears nothing more; a server is told that its client is gone.
     if state.lock().unwrap().silently {
-        let (client, server) = if direction == Cut::ToServer { (from, to) } else { (to, from) };
+        let (client, server) = if direction == Direction::ToServer { (from, to) } else { (to, from) };
         let _ = client.shutdown(Shutdown::Both);
         std::mem::forget(server); // open until the test ends
         return;

@@ -1,4 +1,4 @@
-//! The trap of the empty queue, polling, and a job that is stopped from the Orchestrator.
+//! The robot trap (callers without a robot see an empty queue), polling, and jobs stopped from the Orchestrator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use performer::orchestrator::uipath::Uipath;
 use performer::prelude::*;
 use serde_json::json;
 
-use crate::scripted::Scripted;
+use crate::scripted::ScriptedOrchestrator;
 use crate::scripted::world::{CLIENT_SECRET, FOLDER, JOB_KEY, World};
 use crate::{AsTold, client, connected, drain};
 
-async fn without_robot(server: &Scripted) -> Arc<Uipath> {
+async fn without_robot(server: &ScriptedOrchestrator) -> Arc<Uipath> {
     let builder = Uipath::builder(&server.url).client_credentials("app", CLIENT_SECRET).folder_path(FOLDER);
     Arc::new(builder.sped_up(100).connect().await.unwrap())
 }
@@ -44,10 +44,10 @@ fn times(lines: &Arc<std::sync::Mutex<Vec<u8>>>, text: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_caller_that_is_no_robot_is_told_so_at_start_up() {
+async fn a_caller_that_is_not_a_robot_is_refused_at_the_start() {
     let mut world = World::new();
     let waiting = world.add("a", json!({"do": "succeed"}));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let (summary, done) = drain(without_robot(&server).await, 1).await;
     let Err(PerformerError::NotStarted(error)) = summary else { panic!("{summary:?}") };
     assert_eq!(error.kind(), performer::ErrorKind::Unauthorized);
@@ -62,18 +62,18 @@ async fn a_caller_that_is_no_robot_is_told_so_at_start_up() {
 
 /// Also one that shows a robot's key: what counts is what it is handed.
 #[tokio::test]
-async fn a_key_that_is_no_robots_is_found_out_at_start_up() {
+async fn an_unknown_robot_key_is_refused_at_the_start() {
     let mut world = World::new();
     world.robots.clear();
     world.add("a", json!({"do": "succeed"}));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let (summary, _) = drain(connected(&server).await, 1).await;
     assert!(summary.unwrap_err().to_string().contains("is not handed out"));
 }
 
 #[tokio::test]
-async fn a_caller_that_may_be_no_robot_is_warned_where_nothing_waits() {
-    let server = Scripted::start(World::new()).await;
+async fn a_caller_without_a_robot_is_warned_if_the_queue_is_empty() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let (_logging, lines) = logged();
     let (summary, _) = drain(without_robot(&server).await, 1).await;
     assert_eq!(summary.unwrap().transactions(), 0);
@@ -81,13 +81,13 @@ async fn a_caller_that_may_be_no_robot_is_warned_where_nothing_waits() {
 }
 
 #[tokio::test]
-async fn a_server_that_hands_items_to_anybody_loses_none_at_start_up() {
+async fn the_check_at_the_start_loses_no_item() {
     let mut world = World::new();
     world.anybody = true;
     for reference in ["a", "b"] {
         world.add(reference, json!({"do": "succeed"}));
     }
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let (summary, done) = drain(without_robot(&server).await, 1).await;
     assert_eq!(summary.unwrap().successful, 2);
     assert_eq!(done.iter().map(|(item, _)| *item).collect::<Vec<_>>(), [1_001, 1_002], "in their order");
@@ -99,7 +99,7 @@ async fn a_server_that_hands_items_to_anybody_loses_none_at_start_up() {
 async fn an_empty_answer_while_items_wait_is_explained_once() {
     let mut world = World::new();
     world.robots.clear();
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let (_logging, lines) = logged();
     let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
         .robots(3)
@@ -128,11 +128,11 @@ async fn an_empty_answer_while_items_wait_is_explained_once() {
 
 /// Items that are deferred wait too, and nobody is to blame.
 #[tokio::test]
-async fn deferred_items_are_no_reason_to_warn() {
+async fn deferred_items_cause_no_warning() {
     let mut world = World::new();
     world.add("a", json!({"do": "succeed"}));
     world.items[0].insert("DeferDate".to_owned(), json!("2099-01-01T00:00:00Z"));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let (_logging, lines) = logged();
     for _ in 0..4 {
         let (summary, _) = drain(connected(&server).await, 3).await;
@@ -143,8 +143,8 @@ async fn deferred_items_are_no_reason_to_warn() {
 
 /// One of all robots looks, ever more rarely; also when two performers of a process work on the queue.
 #[tokio::test]
-async fn an_empty_queue_is_looked_at_by_one_and_rarely() {
-    let server = Scripted::start(World::new()).await;
+async fn an_empty_queue_is_polled_rarely_by_one_robot() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = connected(&server).await;
     let performer = || {
         Performer::new("Invoices", || AsTold { done: Arc::default() })
@@ -168,8 +168,8 @@ async fn an_empty_queue_is_looked_at_by_one_and_rarely() {
 
 /// Whoever adds to the queue in this process wakes the robots of this process.
 #[tokio::test]
-async fn an_item_added_from_here_is_taken_at_once() {
-    let server = Scripted::start(World::new()).await;
+async fn an_item_added_by_this_process_is_claimed_at_once() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     // In no hurry: the next look would be half a minute away.
     let builder = Uipath::builder(&server.url).client_credentials("app", CLIENT_SECRET).folder_path(FOLDER);
     let orchestrator =
@@ -199,7 +199,7 @@ async fn an_item_added_from_here_is_taken_at_once() {
 #[tokio::test]
 async fn a_job_that_is_stopped_from_the_orchestrator_stops_the_performer() {
     for (state, ended) in [("Stopping", "Stopped"), ("Terminating", "Stopped"), ("Stopped", "Stopped")] {
-        let server = Scripted::start(World::new()).await;
+        let server = ScriptedOrchestrator::start(World::new()).await;
         let orchestrator = Arc::new(client(&server).job_key(JOB_KEY).connect().await.unwrap());
         let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
             .lease(Duration::from_secs(1))
@@ -224,11 +224,11 @@ async fn a_job_that_is_stopped_from_the_orchestrator_stops_the_performer() {
 
 /// Without a right to read jobs a performer works all the same.
 #[tokio::test]
-async fn a_job_that_cannot_be_read_is_no_reason_to_stop() {
+async fn an_unreadable_job_does_not_stop_the_performer() {
     let mut world = World::new();
     world.add("a", json!({"do": "succeed"}));
-    let server = Scripted::start(world).await;
-    server.fault("GetJobs", crate::scripted::At::Always, crate::scripted::Fault::error(403, 0));
+    let server = ScriptedOrchestrator::start(world).await;
+    server.fault("GetJobs", crate::scripted::Occurrence::Always, crate::scripted::Fault::error(403, 0));
     let (_logging, lines) = logged();
     let orchestrator = Arc::new(client(&server).job_key(JOB_KEY).connect().await.unwrap());
     for expected in [1, 0, 0, 0] {
@@ -242,8 +242,8 @@ async fn a_job_that_cannot_be_read_is_no_reason_to_stop() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_not_there_does_not_start() {
-    let server = Scripted::start(World::new()).await;
+async fn a_missing_queue_prevents_the_start() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = connected(&server).await;
     server.world().queues.clear();
     let (summary, _) = drain(orchestrator, 1).await;

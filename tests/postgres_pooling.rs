@@ -1,4 +1,4 @@
-//! The store behind a proxy that gives each transaction another connection: PgBouncer, the real one.
+//! The store behind a real PgBouncer, which gives each transaction another connection.
 
 #![cfg(all(unix, feature = "postgres"))]
 
@@ -12,7 +12,7 @@ use performer::orchestrator::local::Local;
 use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{ErrorKind, ItemFilter, NewQueueDefinition, Page, QueuePolicy, Status};
-use support::cut::Proxy;
+use support::cutting_proxy::Proxy;
 use support::pgbouncer::{self, PgBouncer, SERVERS};
 use support::postgres::Schema;
 use support::{QUEUE, application, named, new_job, ok, take};
@@ -93,7 +93,7 @@ fn another_process() {
 /// Three connections for four stores in three processes: each transaction is on another one, and each connection has seen
 /// the statements of all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn processes_that_share_connections_do_not_meet_in_them() {
+async fn processes_that_share_connections_do_not_interfere() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
     let url = pool.url(schema.name());
     let first = Local::postgres(&url).await.unwrap();
@@ -134,7 +134,7 @@ async fn processes_that_share_connections_do_not_meet_in_them() {
 
 /// Another program, which knows nothing of pools, left statements on every connection. They have the names that ours would have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn statements_that_somebody_left_are_not_taken_for_ours() {
+async fn prepared_statements_of_others_are_not_reused() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
     let left: String = (0..300).map(|n| format!("PREPARE s{n} AS SELECT 'wrong';")).collect();
     let mut held = Vec::new();
@@ -160,7 +160,7 @@ async fn statements_that_somebody_left_are_not_taken_for_ours() {
 
 /// Without a proxy, and through one that passes bytes on, others are listened to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_of_its_own_is_known() {
+async fn a_direct_connection_is_recognised() {
     let schema = Schema::new();
     for url in [schema.url.clone(), Proxy::start(&schema.url).url()] {
         let _store = Local::postgres(&url).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_connection_of_its_own_is_known() {
 
 /// Nothing is heard of others there; they are looked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_waits_behind_a_pool_looks_by_itself() {
+async fn a_performer_behind_a_pool_polls() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
     let here = Local::postgres(&pool.url(schema.name())).await.unwrap();
     let there = Local::postgres(&schema.url).await.unwrap();
@@ -241,7 +241,7 @@ async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection(
 
 /// A pool that keeps a connection for each client is a proxy too: the same is done, and does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_pool_does() {
+async fn a_session_pool_is_accepted() {
     let Some((schema, pool)) = pooled("session").await else { return };
     let store = Arc::new(Local::postgres(&pool.url(schema.name())).await.unwrap());
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_session_pool_does() {
 
 /// What cannot do says so at the start, and what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_cannot_do_is_refused() {
+async fn an_unsuitable_pool_is_refused() {
     for (mode, options, reason) in [
         ("statement", "", "takes no transactions; let it pool transactions or sessions"),
         ("transaction", "&options=-c%20geqo%3Doff", "startup parameter: options; take it out of the address"),

@@ -1,4 +1,4 @@
-//! `queue`, `item` and `stats`: the same on a file and over HTTP.
+//! `performer queue`, `item` and `stats`, on a file and over HTTP.
 
 use std::fs;
 use std::path::Path;
@@ -129,7 +129,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
 }
 
 #[test]
-fn a_day_on_a_file() {
+fn the_commands_work_on_a_file() {
     let folder = tempfile::tempdir().unwrap();
     a_day(folder.path(), |arguments| {
         let mut command = command(folder.path(), arguments);
@@ -139,7 +139,7 @@ fn a_day_on_a_file() {
 }
 
 #[test]
-fn a_day_over_http() {
+fn the_commands_work_over_http() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     a_day(folder.path(), |arguments| server.command(folder.path(), arguments));
@@ -147,7 +147,7 @@ fn a_day_over_http() {
 }
 
 #[test]
-fn wrong_usage_says_what_is_right() {
+fn usage_errors_name_the_correct_usage() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, says) in [
         (&["queue", "list"][..], "PERFORMER_URL"),

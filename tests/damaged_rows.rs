@@ -1,4 +1,4 @@
-//! Rows that do not hold what the schema says: one of them must not stop a queue, nor the calls that share its batch.
+//! Damaged rows in a store: one of them must stop neither its queue nor the calls in the same batch.
 #![cfg(feature = "sqlite")]
 
 mod support;
@@ -118,7 +118,7 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
 }
 
 #[tokio::test]
-async fn sqlite_passes_over_a_damaged_row() {
+async fn sqlite_skips_a_damaged_row() {
     let folder = tempfile::tempdir().unwrap();
     let damaged = Damaged::sqlite(folder.path()).await;
     a_damaged_row_stops_nobody(&damaged, &[OF_ANY_STORE, OF_SQLITE].concat()).await;
@@ -126,7 +126,7 @@ async fn sqlite_passes_over_a_damaged_row() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn postgres_passes_over_a_damaged_row() {
+async fn postgres_skips_a_damaged_row() {
     let damaged = Damaged::postgres(Arc::new(postgres::Schema::new())).await;
     a_damaged_row_stops_nobody(&damaged, OF_ANY_STORE).await;
 }

@@ -1,4 +1,4 @@
-//! What an operator does with a server: its log, its files, its secrets, its signals.
+//! The operation of a server: its log, its files, its secrets, its signals.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -121,7 +121,7 @@ fn wait_for(log: &Mutex<String>, part: &str) {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_costs_no_answer() {
+fn requests_are_answered_if_the_log_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     for (case, log) in [("closed", Stdio::piped()), ("not read", Stdio::piped()), ("full", full())] {
@@ -166,7 +166,7 @@ fn metrics(server: &Logging) -> String {
 
 /// Whoever starts a server may read its first line and go away.
 #[test]
-fn a_server_outlives_whoever_reads_its_greeting() {
+fn the_server_continues_if_its_stdout_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
@@ -183,7 +183,7 @@ fn a_server_outlives_whoever_reads_its_greeting() {
 }
 
 #[test]
-fn the_database_is_for_its_owner_and_one_that_is_not_is_warned_of() {
+fn the_database_is_private_and_an_open_one_is_warned_about() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("orchestrator.db");
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
@@ -274,7 +274,7 @@ fn the_store_and_the_secret_are_taken_from_the_environment() {
 /// Items that are past their retention by the time of day. Of a clock that may be ahead nothing is believed; what is
 /// removed is told.
 #[tokio::test]
-async fn old_items_are_removed_when_the_clock_is_believed_and_that_is_told() {
+async fn retention_waits_for_a_trusted_clock_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orchestrator.db");
     let open = async |now: Timestamp| {
@@ -327,7 +327,7 @@ fn certificate(folder: &Path, days: i64) {
 const TLS: [&str; 4] = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
 
 #[test]
-fn a_hangup_reads_the_certificate_again() {
+fn a_hangup_reloads_the_certificate() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), 365);
     set_mode(&folder.path().join("key.pem"), 0o600);
@@ -360,7 +360,7 @@ fn a_hangup_reads_the_certificate_again() {
 }
 
 #[test]
-fn a_hangup_without_tls_ends_nothing() {
+fn a_hangup_without_tls_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Logging::start(folder.path(), &["--log", "info"], Stdio::piped());
     let log = read_log(server.child.stderr.take().unwrap());
@@ -370,7 +370,7 @@ fn a_hangup_without_tls_ends_nothing() {
 }
 
 #[test]
-fn certificates_and_keys_that_need_care_are_warned_of() {
+fn expired_certificates_and_open_keys_are_warned_about() {
     for (days, mode, expected) in [
         (-1, 0o600, Some("has expired")),
         (10, 0o600, Some("expires soon")),

@@ -1,4 +1,4 @@
-//! `serve`: its first start, what it refuses, TLS, and `access` beside it.
+//! `performer serve`: its first start, its refusals, TLS, and `performer access` beside it.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{CLIENT, SECRET, Server, command, done, json, run, text};
 
 #[test]
-fn the_line_that_is_printed_works_when_it_is_pasted() {
+fn the_printed_curl_command_works() {
     let folder = tempfile::tempdir().unwrap();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "warn"];
     let server = Server::start(command(folder.path(), &serve));
@@ -52,7 +52,7 @@ fn the_line_that_is_printed_works_when_it_is_pasted() {
 }
 
 #[test]
-fn nothing_travels_in_the_clear() {
+fn unencrypted_serving_of_other_machines_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let refused = run(folder.path(), &["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(refused.status.code(), Some(2));
@@ -88,7 +88,7 @@ fn nothing_travels_in_the_clear() {
 
 /// F11: somebody who has lost every secret gets in again, and access is set while the server runs.
 #[test]
-fn access_is_set_beside_the_server() {
+fn access_commands_work_beside_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     let access = |arguments: &[&str]| {
@@ -123,7 +123,7 @@ fn access_is_set_beside_the_server() {
 
 /// The example is the same program everywhere: only the address changes, and the credentials come from the environment.
 #[test]
-fn the_invoices_are_done_over_http() {
+fn the_invoices_example_works_over_http() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     let test = std::env::current_exe().unwrap();

@@ -1,5 +1,4 @@
-//! What an Orchestrator may write that is hard to read: texts that were cut within a character, numbers with many digits,
-//! and items that cannot be read at all.
+//! Answers that are hard to read: texts truncated within a character, numbers with many digits, and unreadable items.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::scripted::world::World;
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 use crate::{client, connected, drain};
 
 /// Half of a surrogate pair, as it stands in JSON.
@@ -37,7 +36,7 @@ impl Transaction for Raw {
     }
 }
 
-async fn drain_raw(server: &Scripted) -> (performer::JobSummary, Vec<String>) {
+async fn drain_raw(server: &ScriptedOrchestrator) -> (performer::JobSummary, Vec<String>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let of_robots = seen.clone();
     let summary = Performer::new("Invoices", move || Raw(of_robots.clone()))
@@ -51,12 +50,12 @@ async fn drain_raw(server: &Scripted) -> (performer::JobSummary, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_text_that_was_cut_within_a_character_is_read_wherever_it_is() {
+async fn texts_truncated_within_a_character_are_read() {
     let mut world = World::new();
     let id = world.add("refHALF", json!({"text": "cut HALF", "HALF": "HALFHALF", "low": "LOW!"}));
     world.add_queue(json!({"Name": "Other", "Description": "HALF", "MaxNumberOfRetries": 1,
         "AcceptAutomaticallyRetry": true}));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     server.replace("HALF", HALF);
     server.replace("LOW", r"\udc00");
     let (summary, seen) = drain_raw(&server).await;
@@ -74,17 +73,17 @@ async fn a_text_that_was_cut_within_a_character_is_read_wherever_it_is() {
     assert_eq!(orchestrator.comments(page.items[0].id).await.unwrap()[0].text, "\u{fffd}");
     // An error that says so is an error like others.
     let said = r#"{"message":"cut HALF","errorCode":1009,"traceId":"00-x"}"#.replace("HALF", HALF);
-    server.fault("AddQueueItem", At::Call(0), Fault::Refused(400, Vec::new(), said));
+    server.fault("AddQueueItem", Occurrence::Call(0), Fault::Refused(400, Vec::new(), said));
     let error =
         orchestrator.add_queue_item("Invoices", NewQueueItem::new(json!({"a": 1}))).await.unwrap_err();
     assert!(error.to_string().contains("cut \u{fffd}") && error.code().is_some(), "{error}");
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_read_too() {
+async fn invalid_utf8_is_read() {
     let mut world = World::new();
     world.add("a", json!({"text": "cut HALF"}));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     server.replace("HALF", "BYTES");
     server.cut_bytes("BYTES", b"\xf0\x9f\x98");
     let (summary, seen) = drain_raw(&server).await;
@@ -95,7 +94,7 @@ async fn bytes_that_are_no_text_are_read_too() {
 async fn numbers_keep_their_digits_in_both_directions() {
     let mut world = World::new();
     world.add("a", json!("DIGITS"));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     server.replace("\"DIGITS\"", DIGITS);
     let (summary, seen) = drain_raw(&server).await;
     assert_eq!((summary.successful, seen), (1, vec![DIGITS.to_owned()]));
@@ -109,8 +108,8 @@ async fn numbers_keep_their_digits_in_both_directions() {
     let page = orchestrator.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap();
     assert_eq!(page.items[0].specific_content.as_json(), DIGITS);
     // What the scripted server makes of it is not looked at: it knows 64 bits.
-    server.fault("AddQueueItem", At::Always, Fault::error(400, 1009));
-    server.fault("BulkAddQueueItems", At::Always, Fault::error(400, 1009));
+    server.fault("AddQueueItem", Occurrence::Always, Fault::error(400, 1009));
+    server.fault("BulkAddQueueItems", Occurrence::Always, Fault::error(400, 1009));
     let item = || NewQueueItem::from_json(DIGITS);
     orchestrator.add_queue_item("Invoices", item()).await.unwrap_err();
     sent("AddQueueItem", "SpecificContent");
@@ -118,7 +117,7 @@ async fn numbers_keep_their_digits_in_both_directions() {
     orchestrator.bulk_add_queue_items("Invoices", bulk, vec![item()]).await.unwrap_err();
     sent("BulkAddQueueItems", "SpecificContent");
     let waiting = server.world().add("b", json!({"a": 1}));
-    server.fault("PutQueueItem", At::Always, Fault::error(400, 1009));
+    server.fault("PutQueueItem", Occurrence::Always, Fault::error(400, 1009));
     let content = Some(SpecificContent::from_json(DIGITS).unwrap());
     let edit = ItemEdit { specific_content: content, ..ItemEdit::default() };
     orchestrator.edit_queue_item(performer::ItemId(waiting), edit).await.unwrap_err();
@@ -141,7 +140,7 @@ async fn an_item_that_cannot_be_read_is_reported_as_failed() {
         let mut world = World::new();
         let bad = world.add("bad", json!("BROKEN"));
         let good = world.add("good", json!({"do": "succeed"}));
-        let server = Scripted::start(world).await;
+        let server = ScriptedOrchestrator::start(world).await;
         server.replace("\"BROKEN\"", broken);
         let (summary, done) = drain(connected(&server).await, 1).await;
         let summary = summary.unwrap_or_else(|error| panic!("{broken}: {error}"));
@@ -160,13 +159,13 @@ async fn an_item_that_cannot_be_read_is_reported_as_failed() {
 
 /// Where only the answer is broken, the item itself can be read, and is worked on.
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_no_item_that_cannot_be_read() {
+async fn an_item_is_read_again_after_an_unreadable_answer() {
     let mut world = World::new();
     let ids = [world.add("a", json!({"do": "succeed"})), world.add("b", json!({"do": "succeed"}))];
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     for (call, id) in ids.iter().enumerate() {
         let body = format!(r#"{{"Key":NaN,"SpecificContent":{{"Id":7}},"Id":{id},"Status":"#);
-        server.fault("StartTransaction", At::Call(call), Fault::DoneButAnswered(200, body));
+        server.fault("StartTransaction", Occurrence::Call(call), Fault::DoneButAnswered(200, body));
     }
     let (summary, mut done) = drain(connected(&server).await, 1).await;
     assert_eq!(summary.unwrap().successful, 2);
@@ -180,9 +179,9 @@ async fn an_answer_that_cannot_be_read_is_no_item_that_cannot_be_read() {
 async fn nothing_is_reported_for_an_item_that_was_not_handed_out() {
     let mut world = World::new();
     let other = world.add("a", json!({"do": "succeed"}));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let body = format!(r#"{{"Key":NaN,"Id":{other},"Status":"#);
-    server.fault("StartTransaction", At::Call(0), Fault::Refused(200, Vec::new(), body));
+    server.fault("StartTransaction", Occurrence::Call(0), Fault::Refused(200, Vec::new(), body));
     let orchestrator = Arc::new(client(&server).connect().await.unwrap());
     let (summary, done) = drain(orchestrator, 1).await;
     summary.unwrap();

@@ -1,4 +1,4 @@
-//! Others are in the way on a PostgreSQL: what was undone through no fault of its own is tried again.
+//! Contention in PostgreSQL: transactions that were aborted by conflicts with others are retried.
 
 #![cfg(feature = "postgres")]
 
@@ -37,7 +37,7 @@ fn fail(schema: &Schema, times: u32, code: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_were_in_the_way_of_is_tried_again() {
+async fn transactions_aborted_by_conflicts_are_retried() {
     let schema = Schema::new();
     let store = store(&schema).await;
     let mut added = 0;
@@ -63,7 +63,7 @@ async fn what_others_were_in_the_way_of_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_who_are_always_in_the_way_are_told_of() {
+async fn a_permanent_conflict_is_reported() {
     let schema = Schema::new();
     let store = store(&schema).await;
     fail(&schema, 1_000_000, "40P01");
@@ -81,7 +81,7 @@ async fn others_who_are_always_in_the_way_are_told_of() {
 
 /// The user's transaction and ours wait for each other; PostgreSQL undoes ours, because it waited first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_in_a_deadlock_is_recorded_behind_the_other() {
+async fn a_report_in_a_deadlock_is_recorded_after_the_other() {
     let schema = Schema::new();
     let store = store(&schema).await;
     store.add_queue_item(QUEUE, named("a")).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_report_in_a_deadlock_is_recorded_behind_the_other() {
 
 /// A database may begin its transactions in another way; the store says what it needs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_level_of_isolation_is_the_stores() {
+async fn the_store_sets_its_isolation_level() {
     let schema = Schema::new();
     let url = format!("{}&options=-c%20default_transaction_isolation%3Dserializable", schema.url);
     let store = Local::postgres(&url).await.unwrap();
@@ -196,7 +196,7 @@ async fn keeps<'a>(
 
 /// Several transactions of one store write at the same time: one that has to wait for somebody does not keep the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
+async fn a_waiting_call_does_not_block_others() {
     let schema = Schema::new();
     let store = store(&schema).await;
     let (job, claims) = taken(&store, 2).await;
@@ -218,7 +218,7 @@ async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
 
 /// What one operation of a transaction changes, the next one knows: a report behind a progress of the same item is recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_is_recorded_behind_a_progress_in_the_same_transaction() {
+async fn a_report_is_recorded_after_a_progress_in_the_same_transaction() {
     let schema = Schema::new();
     let store = Local::postgres(&format!("{}&writers=1", schema.url)).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -279,7 +279,7 @@ async fn a_job_that_ends_while_it_takes_leaves_nothing_in_progress() {
 
 /// The server lets in no more than one connection that writes: that one does everything, and nobody hears of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_there_is_room_for_one_connection_that_writes_one_does_everything() {
+async fn one_writing_connection_is_sufficient() {
     let schema = Schema::new();
     let role = format!("{}_few", schema.name());
     schema.run(&format!(
@@ -311,7 +311,7 @@ fn user_of(url: &str) -> String {
 
 /// Somebody has the lock of the queues alone between two transactions, the second of which was begun behind the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waited_for_a_lock_knows_what_time_it_is() {
+async fn the_time_is_current_after_waiting_for_a_lock() {
     const HELD: Duration = Duration::from_millis(300);
     let schema = Schema::new();
     let store = store(&schema).await;
@@ -364,7 +364,7 @@ async fn who_waited_for_a_lock_knows_what_time_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
+async fn old_jobs_without_items_are_removed() {
     let schema = Schema::new();
     let clock = Arc::new(ManualClock::new(start_of_time()));
     let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
@@ -373,7 +373,7 @@ async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
 
 /// The deletion itself removes nothing, and each sweep a little; another process goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_deleted_queue_held_is_removed_in_pieces() {
+async fn the_items_of_a_deleted_queue_are_removed_in_batches() {
     let schema = Schema::new();
     let store = store(&schema).await;
     store.create_queue(NewQueueDefinition::new("Kept")).await.unwrap();
@@ -417,7 +417,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces() {
 
 /// Each notification says of which queue it is: whoever waits for another one sleeps on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_process_adds_wakes_those_who_wait_for_its_queue_alone() {
+async fn added_items_wake_only_those_who_wait_for_their_queue() {
     let schema = Schema::new();
     let (here, there) = (store(&schema).await, Local::postgres(&schema.url).await.unwrap());
     here.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
@@ -460,8 +460,10 @@ async fn a_search_that_takes_too_long_is_refused() {
     let items = (0..20_000).map(|n| named(&n.to_string())).collect();
     let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
     assert_eq!(added.added, 20_000);
-    let served =
-        support::served::Served::start_as(store, |server| server.list_limit(Duration::from_millis(1))).await;
+    let served = support::test_server::TestServer::start_as(store, |server| {
+        server.list_limit(Duration::from_millis(1))
+    })
+    .await;
     let client = served.client().connect().await.unwrap();
     let filter = ItemFilter {
         reference: Some(ReferenceFilter::StartsWith("none is called so".to_owned())),

@@ -1,4 +1,4 @@
-//! A server of our own, in this process, over a store with the test's clock; on a port that the system chooses. The test
+//! performer's server in the process of the test, over a store with the test's clock, on a port chosen by the system. The test
 //! fails if it panics.
 
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 pub const CLIENT: &str = "first-client";
 pub const SECRET: &str = "canary-of-the-first-client";
 
-/// A server that runs until this is dropped.
-pub struct Served {
+/// A server that runs until this value is dropped.
+pub struct TestServer {
     pub url: String,
     pub store: Local,
     pub keeper: Keeper,
@@ -24,7 +24,7 @@ pub struct Served {
     running: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Served {
+impl TestServer {
     pub async fn start(store: Local) -> Self {
         Self::start_as(store, |server| server).await
     }
@@ -58,12 +58,12 @@ impl Served {
             .folder_path("Shared")
     }
 
-    /// Ends it in order.
+    /// Shuts it down gracefully.
     pub async fn stop(self) {
         self.end().await;
     }
 
-    /// The same where others hold it too.
+    /// Shuts it down gracefully while it is borrowed elsewhere.
     pub async fn end(&self) {
         drop(self.stop.lock().unwrap().take());
         let running = self.running.lock().unwrap().take();
@@ -71,14 +71,14 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for TestServer {
     fn drop(&mut self) {
         drop(self.stop.lock().unwrap().take());
     }
 }
 
-/// Users up to this number, who may review.
-pub async fn reviewers(served: &Served, up_to: i64) {
+/// Adds reviewers with ids up to this one.
+pub async fn reviewers(served: &TestServer, up_to: i64) {
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     while served.keeper.directory().users().map(|user| user.id).max().unwrap_or(0) < up_to {
         let name = format!("reviewer-{}", served.keeper.directory().users().count());
@@ -86,7 +86,7 @@ pub async fn reviewers(served: &Served, up_to: i64) {
     }
 }
 
-/// A store in memory with this clock.
+/// A memory store with this clock.
 pub fn memory(clock: Arc<ManualClock>) -> Local {
     Local::memory_with_clock(clock)
 }

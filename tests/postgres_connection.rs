@@ -1,4 +1,4 @@
-//! The way to a database: TLS as libpq's `sslmode` means it, and several hosts of which some do not answer.
+//! Connections to PostgreSQL: `sslmode` with the meaning of libpq, and several hosts of which some do not answer.
 
 #![cfg(all(unix, feature = "postgres"))]
 
@@ -159,7 +159,7 @@ async fn sslmode_means_what_it_means_to_libpq() {
 
 /// The first host accepts and says nothing, the second is not there: the third is asked, in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_is_silent_leaves_time_for_the_next() {
+async fn a_silent_host_leaves_time_for_the_next() {
     let schema = Schema::new();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -181,7 +181,7 @@ async fn a_host_that_is_silent_leaves_time_for_the_next() {
 /// Numbers of items that were drawn, and whose transactions were not on disk, are drawn again after a crash. What was known of where
 /// a queue's items begin is worth nothing then.
 #[tokio::test]
-async fn after_a_crash_numbers_that_are_drawn_again_are_found() {
+async fn reused_sequence_numbers_after_a_crash_are_detected() {
     let Some(cluster) = Cluster::start(0, &[]) else { return };
     let store = Local::postgres(&cluster.url()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();

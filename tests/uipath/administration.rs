@@ -1,5 +1,5 @@
-//! What people do × every fault: what succeeded is there once, what failed is not there, what is unknown is there at
-//! most once.
+//! Every operation of administration under every fault: a call that succeeded was executed once, one that failed was not, and
+//! one with an unknown outcome at most once.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::client;
 use crate::faults::faults;
 use crate::scripted::world::{JOB_KEY, World};
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 
 /// Operations of people, and whether they change anything.
 const OPERATIONS: [(&str, bool); 19] = [
@@ -46,7 +46,7 @@ struct Scene {
     comment: i64,
 }
 
-async fn scene(server: &Scripted, orchestrator: &Uipath) -> Scene {
+async fn scene(server: &ScriptedOrchestrator, orchestrator: &Uipath) -> Scene {
     let (failed, waiting) = {
         let mut world = server.world();
         let (failed, waiting) = (world.add("failed", json!({"a": 1})), world.add("waiting", json!({"a": 1})));
@@ -140,11 +140,11 @@ fn effects(operation: &str, world: &World) -> usize {
 }
 
 async fn run(operation: &'static str, changes: bool, name: String, fault: Fault) -> Option<String> {
-    let server = Scripted::start(World::new()).await;
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).connect().await.unwrap();
     let scene = scene(&server, &orchestrator).await;
-    let passes = crate::faults::passes_by_itself(operation, At::Call(0), &fault);
-    server.fault(operation, At::Call(0), fault);
+    let passes = crate::faults::passes_by_itself(operation, Occurrence::Call(0), &fault);
+    server.fault(operation, Occurrence::Call(0), fault);
     let Ok(answer) =
         tokio::time::timeout(Duration::from_secs(30), act(operation, &orchestrator, &scene)).await
     else {
@@ -170,7 +170,7 @@ async fn run(operation: &'static str, changes: bool, name: String, fault: Fault)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_people_do_is_done_once_or_not_at_all_whatever_breaks() {
+async fn administration_is_executed_at_most_once_under_every_fault() {
     let mut cases = OPERATIONS.into_iter().flat_map(|(operation, changes)| {
         faults().into_iter().map(move |(name, fault)| (operation, changes, name, fault))
     });

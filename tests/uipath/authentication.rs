@@ -1,4 +1,4 @@
-//! Who calls: tokens, their renewal, and that no secret is ever shown.
+//! Credentials: tokens, their renewal, and that no secret is ever shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use performer::{ItemFilter, ItemId};
 use serde_json::json;
 
 use crate::scripted::world::{CLIENT_SECRET, World};
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 use crate::{client, connected};
 
 #[tokio::test]
 async fn one_token_serves_many_callers() {
-    let server = Scripted::start(World::new()).await;
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = connected(&server).await;
     let calls: Vec<_> = (0..20)
         .map(|_| {
@@ -31,8 +31,8 @@ async fn one_token_serves_many_callers() {
 }
 
 #[tokio::test]
-async fn one_renewal_serves_everybody_whose_token_was_refused() {
-    let server = Scripted::start(World::new()).await;
+async fn callers_with_a_refused_token_share_one_renewal() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = connected(&server).await;
     server.world().tokens_from = 2;
     let calls: Vec<_> = (0..20)
@@ -48,10 +48,10 @@ async fn one_renewal_serves_everybody_whose_token_was_refused() {
 }
 
 #[tokio::test]
-async fn a_fresh_token_that_is_refused_too_ends_it() {
-    let server = Scripted::start(World::new()).await;
+async fn a_refused_new_token_is_not_renewed_again() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = connected(&server).await;
-    server.fault("GetQueueItem", At::Always, Fault::error(401, 0));
+    server.fault("GetQueueItem", Occurrence::Always, Fault::error(401, 0));
     let error = orchestrator.get_queue_item(ItemId(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert_eq!((server.seen_of("GetQueueItem").len(), server.seen_of("Token").len()), (2, 2));
@@ -61,7 +61,7 @@ async fn a_fresh_token_that_is_refused_too_ends_it() {
 async fn a_token_is_renewed_before_it_expires() {
     let mut world = World::new();
     world.token_lives_for = json!(60); // 600 ms in a hurry, of which four fifths are 480
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let orchestrator = connected(&server).await;
     let until = tokio::time::Instant::now() + Duration::from_secs(5);
     while server.seen_of("Token").len() < 2 && tokio::time::Instant::now() < until {
@@ -77,7 +77,7 @@ async fn a_token_is_renewed_before_it_expires() {
 
 #[tokio::test]
 async fn an_access_token_cannot_be_renewed_and_says_so() {
-    let server = Scripted::start(World::new()).await;
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let builder = || Uipath::builder(&server.url).folder_path("Shared").sped_up(100);
     server.world().tokens_issued = 1;
     let orchestrator = builder().access_token("canary-token-1").connect().await.unwrap();
@@ -91,7 +91,7 @@ async fn an_access_token_cannot_be_renewed_and_says_so() {
 
 #[tokio::test]
 async fn a_user_of_a_standalone_installation_names_a_tenant() {
-    let server = Scripted::start(World::new()).await;
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let url = server.url.replace("http://", &format!("http://ann:{CLIENT_SECRET}@"));
     let connected = Uipath::builder(&format!("{url}?folder=Shared&tenant=Finance")).connect().await.unwrap();
     assert!(!format!("{connected:?}").contains("canary"));
@@ -104,8 +104,8 @@ async fn a_user_of_a_standalone_installation_names_a_tenant() {
 }
 
 #[tokio::test]
-async fn a_running_job_has_all_it_needs_in_its_environment() {
-    let server = Scripted::start(World::new()).await;
+async fn the_environment_of_a_job_is_sufficient() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     server.world().tokens_issued = 1;
     let variables = |name: &str| {
         let value = match name {
@@ -135,8 +135,8 @@ async fn a_running_job_has_all_it_needs_in_its_environment() {
 
 /// The code wins over the URL, and the URL over the environment.
 #[tokio::test]
-async fn what_the_url_says_wins_over_the_environment() {
-    let server = Scripted::start(World::new()).await;
+async fn the_url_takes_precedence_over_the_environment() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let variables = |name: &str| {
         let value = match name {
             "UIPATH_CLIENT_ID" => "app",
@@ -175,19 +175,19 @@ async fn what_the_url_says_wins_over_the_environment() {
 
 /// A token that arrives broken is repeated to nobody; and one refusal is enough for everybody who waits.
 #[tokio::test]
-async fn a_token_that_cannot_be_had_is_told_once_and_quoted_never() {
-    let server = Scripted::start(World::new()).await;
-    server.fault("Token", At::Always, Fault::Truncated { done: true });
+async fn a_failed_token_request_is_reported_once_without_its_answer() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
+    server.fault("Token", Occurrence::Always, Fault::Truncated { done: true });
     let error = client(&server).connect().await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 
-    let server = Scripted::start(World::new()).await;
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = connected(&server).await;
     server.world().tokens_from = 99;
     server.fault(
         "Token",
-        At::Always,
+        Occurrence::Always,
         Fault::Refused(400, vec![], r#"{"error":"invalid_client"}"#.to_owned()),
     );
     let calls: Vec<_> = (0..20)
@@ -204,8 +204,8 @@ async fn a_token_that_cannot_be_had_is_told_once_and_quoted_never() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_and_a_missing_folder_are_told_apart() {
-    let server = Scripted::start(World::new()).await;
+async fn wrong_credentials_and_a_missing_folder_have_different_errors() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let wrong = Uipath::builder(&server.url)
         .client_credentials("app", "canary-wrong")
         .folder_path("Shared")
@@ -244,8 +244,8 @@ async fn a_server_out_of_reach_is_unavailable_in_time() {
 
 /// Nothing is sent before the time is over that the server asked for, in seconds or until a date.
 #[tokio::test]
-async fn a_server_that_wants_to_be_left_alone_is() {
-    let server = Scripted::start(World::new()).await;
+async fn retry_after_blocks_the_operation() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let builder = client(&server).total_timeout(Duration::from_millis(900));
     let orchestrator = Arc::new(builder.connect().await.unwrap());
     let refused = |header: &str, more: &[(&'static str, &str)]| {
@@ -254,9 +254,9 @@ async fn a_server_that_wants_to_be_left_alone_is() {
         Fault::Refused(429, headers, String::new())
     };
     // Twenty seconds are 200 ms in a hurry.
-    server.fault("GetQueueItem", At::Call(0), refused("20", &[]));
+    server.fault("GetQueueItem", Occurrence::Call(0), refused("20", &[]));
     let date = ("date", "Fri, 06 Nov 2026 08:49:17 GMT");
-    server.fault("GetQueueItem", At::Call(2), refused("Fri, 06 Nov 2026 08:49:37 GMT", &[date]));
+    server.fault("GetQueueItem", Occurrence::Call(2), refused("Fri, 06 Nov 2026 08:49:37 GMT", &[date]));
     let id = ItemId(server.world().add("a", json!({})));
     for _ in 0..2 {
         let calls: Vec<_> = (0..3)
@@ -278,7 +278,7 @@ async fn a_server_that_wants_to_be_left_alone_is() {
             .find(|gap| *gap > Duration::from_millis(30));
         assert!(next.is_some_and(|gap| gap >= Duration::from_millis(195)), "{next:?}");
     }
-    server.fault("GetQueueItems", At::Always, refused("1000000000", &[]));
+    server.fault("GetQueueItems", Occurrence::Always, refused("1000000000", &[]));
     let error = orchestrator.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap_err();
     assert_eq!((error.kind(), server.seen_of("GetQueueItems").len()), (ErrorKind::Unavailable, 1));
     assert!(error.retry_after().is_some_and(|wait| wait <= Duration::from_millis(1_200)), "{error:?}");
@@ -292,10 +292,15 @@ async fn a_server_that_wants_to_be_left_alone_is() {
 /// A redirection is not followed, and no token leaves for another host.
 #[tokio::test]
 async fn a_redirection_is_not_followed() {
-    let (server, elsewhere) = (Scripted::start(World::new()).await, Scripted::start(World::new()).await);
+    let (server, elsewhere) =
+        (ScriptedOrchestrator::start(World::new()).await, ScriptedOrchestrator::start(World::new()).await);
     let orchestrator = connected(&server).await;
     let to = format!("{}/odata/QueueItems(1)", elsewhere.url);
-    server.fault("GetQueueItem", At::Always, Fault::Refused(307, vec![("location", to)], String::new()));
+    server.fault(
+        "GetQueueItem",
+        Occurrence::Always,
+        Fault::Refused(307, vec![("location", to)], String::new()),
+    );
     let error = orchestrator.get_queue_item(ItemId(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Other);
     assert!(error.to_string().contains("a redirection to 127.0.0.1, which is not followed"), "{error}");
@@ -324,7 +329,7 @@ async fn no_secret_is_ever_shown() {
         .finish();
     let _logged = tracing::subscriber::set_default(subscriber);
 
-    let server = Scripted::start(World::new()).await;
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let mut said = String::new();
     for fault in [
         Fault::error(500, 0),
@@ -332,7 +337,7 @@ async fn no_secret_is_ever_shown() {
         Fault::Hangs { done: true },
         Fault::SignInPage { done: false },
     ] {
-        server.fault("GetQueueItem", At::Call(server.seen_of("GetQueueItem").len()), fault);
+        server.fault("GetQueueItem", Occurrence::Call(server.seen_of("GetQueueItem").len()), fault);
         let builder = client(&server);
         said.push_str(&format!("{builder:?}"));
         let orchestrator = builder.connect().await.unwrap();
@@ -357,7 +362,7 @@ async fn no_secret_is_ever_shown() {
 
 /// TLS is spoken and certificates are looked at: a server that has none is not talked to.
 #[tokio::test]
-async fn a_server_without_a_certificate_is_told_nothing() {
+async fn a_server_without_a_valid_certificate_receives_no_request() {
     use tokio::io::AsyncReadExt as _;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

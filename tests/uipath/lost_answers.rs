@@ -1,4 +1,4 @@
-//! What an answer that was lost leaves behind, and how it is settled.
+//! Lost answers: the recovery of claimed items, and the check of reports and other calls with an unknown outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use performer::{ExceptionType, JobKey, JobState, ProcessingException};
 use serde_json::{Value, json};
 
 use crate::scripted::world::{ROBOT_ID, World, row_version};
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 use crate::{client, connected, drain};
 
 async fn started(orchestrator: &Uipath) -> JobKey {
@@ -56,12 +56,12 @@ fn failure() -> TransactionResult {
 }
 
 /// A server with items, and a client with a job on it.
-async fn at_work(items: usize) -> (Scripted, Arc<Uipath>, JobKey) {
+async fn at_work(items: usize) -> (ScriptedOrchestrator, Arc<Uipath>, JobKey) {
     let mut world = World::new();
     for number in 0..items {
         world.add(&format!("r{number}"), json!({"do": "succeed"}));
     }
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let orchestrator = connected(&server).await;
     let job = started(&orchestrator).await;
     (server, orchestrator, job)
@@ -73,7 +73,7 @@ async fn a_result_whose_answer_was_lost_is_not_sent_again() {
     for (call, fault) in
         [(0, Fault::DoneButAnswered(502, String::new())), (1, Fault::BreaksOff { done: true })]
     {
-        server.fault("SetTransactionResult", At::Call(call), fault);
+        server.fault("SetTransactionResult", Occurrence::Call(call), fault);
         let item = take(&orchestrator, job).await.unwrap().unwrap();
         assert_eq!(report(&orchestrator, &item, failure()).await.unwrap(), Status::Retried);
         assert_eq!(server.seen_of("SetTransactionResult").len(), call + 1);
@@ -87,7 +87,7 @@ async fn a_result_whose_answer_was_lost_is_not_sent_again() {
 #[tokio::test]
 async fn a_result_that_was_not_recorded_is_unknown_once_and_then_sent_again() {
     let (server, orchestrator, job) = at_work(1).await;
-    server.fault("SetTransactionResult", At::Call(0), Fault::Hangs { done: false });
+    server.fault("SetTransactionResult", Occurrence::Call(0), Fault::Hangs { done: false });
     let item = take(&orchestrator, job).await.unwrap().unwrap();
     assert_eq!(report(&orchestrator, &item, success()).await.unwrap_err().kind(), ErrorKind::Unknown);
     assert_eq!(report(&orchestrator, &item, success()).await.unwrap(), Status::Successful);
@@ -115,7 +115,7 @@ async fn a_claim_that_is_lost_changes_nothing() {
 
 /// Where the answer is lost, the item is found by the robot's number, which earlier items told.
 #[tokio::test]
-async fn an_item_whose_answer_was_lost_is_taken_up() {
+async fn an_item_whose_answer_was_lost_is_recovered() {
     let (server, orchestrator, job) = at_work(4).await;
     let first = take(&orchestrator, job).await.unwrap().unwrap();
     for fault in [
@@ -123,7 +123,7 @@ async fn an_item_whose_answer_was_lost_is_taken_up() {
         Fault::Truncated { done: true },
         Fault::DoneButAnswered(503, String::new()),
     ] {
-        server.fault("StartTransaction", At::Call(server.seen_of("StartTransaction").len()), fault);
+        server.fault("StartTransaction", Occurrence::Call(server.seen_of("StartTransaction").len()), fault);
         let item = take(&orchestrator, job).await.unwrap().expect("the item whose answer was lost");
         assert_ne!(item.item.id, first.item.id);
         assert_eq!(report(&orchestrator, &item, success()).await.unwrap(), Status::Successful);
@@ -134,10 +134,10 @@ async fn an_item_whose_answer_was_lost_is_taken_up() {
 
 /// A server may do what it was asked for long after nobody waits for the answer any more.
 #[tokio::test]
-async fn an_item_that_is_handed_out_after_the_time_out_is_found_by_a_later_look() {
+async fn an_item_handed_out_after_the_time_out_is_recovered_later() {
     let mut world = World::new();
     world.add("first", json!({"do": "succeed"}));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let orchestrator = connected(&server).await;
     let (summary, _) = drain(orchestrator.clone(), 1).await; // it knows its robot now
     assert_eq!(summary.unwrap().successful, 1);
@@ -145,7 +145,7 @@ async fn an_item_that_is_handed_out_after_the_time_out_is_found_by_a_later_look(
     server.world().items[1].insert("Status".to_owned(), json!("Elsewhere"));
     server.fault(
         "StartTransaction",
-        At::Call(server.seen_of("StartTransaction").len()),
+        Occurrence::Call(server.seen_of("StartTransaction").len()),
         Fault::Hangs { done: false },
     );
     let performer = tokio::spawn(drain(orchestrator.clone(), 1));
@@ -163,11 +163,11 @@ async fn an_item_that_is_handed_out_after_the_time_out_is_found_by_a_later_look(
 }
 
 #[tokio::test]
-async fn a_take_that_nobody_waits_for_any_more_is_not_lost() {
+async fn a_dropped_claim_is_recovered() {
     let (server, orchestrator, job) = at_work(3).await;
     let first = take(&orchestrator, job).await.unwrap().unwrap();
-    server.fault("StartTransaction", At::Call(1), Fault::Hangs { done: true });
-    server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
+    server.fault("StartTransaction", Occurrence::Call(1), Fault::Hangs { done: true });
+    server.fault("StartTransaction", Occurrence::Call(2), Fault::Hangs { done: true });
     for call in [2, 3] {
         tokio::select! {
             biased;
@@ -189,13 +189,13 @@ async fn a_take_that_nobody_waits_for_any_more_is_not_lost() {
 
 /// Two processes with one robot key cannot tell their items apart: then nothing is taken up.
 #[tokio::test]
-async fn a_robot_key_that_is_shared_is_found_out() {
+async fn a_shared_robot_key_is_detected() {
     let (server, orchestrator, job) = at_work(4).await;
     take(&orchestrator, job).await.unwrap().unwrap();
     let other = client(&server).in_process(2).connect().await.unwrap();
     let of_other = started(&other).await;
     take(&other, of_other).await.unwrap().unwrap();
-    server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
+    server.fault("StartTransaction", Occurrence::Call(2), Fault::Hangs { done: true });
     let error = take(&orchestrator, job).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown);
     let next = take(&orchestrator, job).await.unwrap().unwrap();
@@ -204,7 +204,7 @@ async fn a_robot_key_that_is_shared_is_found_out() {
 
 /// Where it is known that others use the robot, nothing is taken up by its number at all; where it shows, from then on.
 #[tokio::test]
-async fn an_item_of_a_shared_robot_is_never_taken_up() {
+async fn items_of_a_shared_robot_are_never_recovered() {
     for (is_told, first_shows_it) in [(true, false), (false, true)] {
         let (server, orchestrator, job) = at_work(5).await;
         let orchestrator = if is_told {
@@ -220,14 +220,14 @@ async fn an_item_of_a_shared_robot_is_never_taken_up() {
             take(&other, of_other).await.unwrap().unwrap();
             server.fault(
                 "StartTransaction",
-                At::Call(server.seen_of("StartTransaction").len()),
+                Occurrence::Call(server.seen_of("StartTransaction").len()),
                 Fault::Hangs { done: true },
             );
             take(&orchestrator, job).await.unwrap_err();
         }
         // Ours was not executed, and the other process took one: one is missing and one is there, and they are not the same.
         let lost = server.seen_of("StartTransaction").len();
-        server.fault("StartTransaction", At::Call(lost), Fault::Hangs { done: false });
+        server.fault("StartTransaction", Occurrence::Call(lost), Fault::Hangs { done: false });
         let (ours, theirs) = tokio::join!(take(&orchestrator, job), async {
             while server.seen_of("StartTransaction").len() == lost {
                 tokio::task::yield_now().await;
@@ -246,12 +246,12 @@ async fn an_item_of_a_shared_robot_is_never_taken_up() {
 
 /// Somebody in between says that nothing is there, twice: what was done is not thrown away for that.
 #[tokio::test]
-async fn a_404_of_a_proxy_is_no_lost_claim() {
+async fn a_404_of_a_proxy_does_not_lose_the_claim() {
     let (server, orchestrator, job) = at_work(1).await;
     let item = take(&orchestrator, job).await.unwrap().unwrap();
     let page = || Fault::Refused(404, vec![], "404 page not found".to_owned());
-    server.fault("SetTransactionResult", At::Call(0), page());
-    server.fault("GetQueueItem", At::Call(server.seen_of("GetQueueItem").len()), page());
+    server.fault("SetTransactionResult", Occurrence::Call(0), page());
+    server.fault("GetQueueItem", Occurrence::Call(server.seen_of("GetQueueItem").len()), page());
     let error = report(&orchestrator, &item, success()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
     assert_eq!(report(&orchestrator, &item, success()).await.unwrap(), Status::Successful);
@@ -261,15 +261,15 @@ async fn a_404_of_a_proxy_is_no_lost_claim() {
 /// The server is gone for a while right after it has handed an item out: the item is found when it is back, and the robot
 /// is not taken for one that others use.
 #[tokio::test]
-async fn an_outage_right_after_a_take_loses_nothing() {
+async fn an_outage_right_after_a_claim_loses_nothing() {
     let (server, orchestrator, job) = at_work(3).await;
     take(&orchestrator, job).await.unwrap().unwrap();
     let calls = server.seen_of("StartTransaction").len();
-    server.fault("StartTransaction", At::Call(calls), Fault::DoneButAnswered(502, String::new()));
+    server.fault("StartTransaction", Occurrence::Call(calls), Fault::DoneButAnswered(502, String::new()));
     let lists = server.seen_of("GetQueueItems").len();
     for number in 0..40 {
-        server.fault("StartTransaction", At::Call(calls + 1 + number), Fault::error(503, 0));
-        server.fault("GetQueueItems", At::Call(lists + number), Fault::error(503, 0));
+        server.fault("StartTransaction", Occurrence::Call(calls + 1 + number), Fault::error(503, 0));
+        server.fault("GetQueueItems", Occurrence::Call(lists + number), Fault::error(503, 0));
     }
     let mut references = Vec::new();
     let until = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -288,13 +288,13 @@ async fn an_outage_right_after_a_take_loses_nothing() {
 
 /// Two performers of one process that stop together: what got lost goes back into the queue.
 #[tokio::test]
-async fn the_last_job_of_a_queue_gives_back_what_was_found() {
+async fn the_last_job_of_a_queue_gives_back_recovered_items() {
     let (server, orchestrator, first) = at_work(4).await;
     let second = started(&orchestrator).await;
     take(&orchestrator, first).await.unwrap().unwrap();
     take(&orchestrator, second).await.unwrap().unwrap();
     let calls = server.seen_of("StartTransaction").len();
-    server.fault("StartTransaction", At::Call(calls), Fault::Hangs { done: true });
+    server.fault("StartTransaction", Occurrence::Call(calls), Fault::Hangs { done: true });
     tokio::select! {
         biased;
         _ = take(&orchestrator, second) => panic!("the server hangs"),
@@ -312,7 +312,7 @@ async fn the_last_job_of_a_queue_gives_back_what_was_found() {
 
 /// One odd item in the list of a queue keeps nobody from the others.
 #[tokio::test]
-async fn an_item_that_cannot_be_read_stops_nobody() {
+async fn an_unreadable_item_does_not_stop_the_queue() {
     let (server, orchestrator, job) = at_work(4).await;
     take(&orchestrator, job).await.unwrap().unwrap();
     let odd = json!({"Status": "InProgress", "RobotId": ROBOT_ID, "DueDate": "9999-12-31T23:59:59.9999999Z", "RowVersion": 7, "RetryNumber": "x"});
@@ -320,7 +320,7 @@ async fn an_item_that_cannot_be_read_stops_nobody() {
     server.world().items[at].extend(odd.as_object().unwrap().clone());
     server.fault(
         "StartTransaction",
-        At::Call(server.seen_of("StartTransaction").len()),
+        Occurrence::Call(server.seen_of("StartTransaction").len()),
         Fault::Hangs { done: true },
     );
     let lost = take(&orchestrator, job).await.unwrap().expect("the lost one is found beside the odd one");
@@ -332,17 +332,17 @@ async fn an_item_that_cannot_be_read_stops_nobody() {
 
 /// What a bulk add has added stays added, and is told, when a later part cannot be sent.
 #[tokio::test]
-async fn what_was_added_before_a_failure_is_told() {
-    let server = Scripted::start(World::new()).await;
+async fn a_failed_bulk_add_reports_what_was_added() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).request_timeout(Duration::from_secs(20)).connect().await.unwrap();
     let items =
         |count: usize| (0..count).map(|number| NewQueueItem::new(json!({"n": number}))).collect::<Vec<_>>();
-    server.fault("BulkAddQueueItems", At::Call(1), Fault::error(403, 0));
+    server.fault("BulkAddQueueItems", Occurrence::Call(1), Fault::error(403, 0));
     let all = performer::CommitType::ProcessAllIndependently;
     let added = orchestrator.bulk_add_queue_items("Invoices", all, items(2_500)).await.unwrap();
     assert_eq!((added.added, added.failed.len(), server.world().items.len()), (1_000, 1_500, 1_000));
     assert_eq!((added.failed[0].ordinal, added.failed[1_499].ordinal), (1_001, 2_500));
-    server.fault("BulkAddQueueItems", At::Call(3), Fault::BreaksOff { done: true });
+    server.fault("BulkAddQueueItems", Occurrence::Call(3), Fault::BreaksOff { done: true });
     let error = orchestrator.bulk_add_queue_items("Invoices", all, items(1_500)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown);
     assert!(error.to_string().starts_with("1000 items were added, and then"), "{error}");
@@ -350,18 +350,22 @@ async fn what_was_added_before_a_failure_is_told() {
 
 /// The second of two bulk adds is told that everything is there already, and the list is behind.
 #[tokio::test]
-async fn the_duplicates_of_a_repeated_bulk_add_are_our_own() {
+async fn a_repeated_bulk_add_recognises_its_own_items() {
     let mut world = World::new();
     world.queues[0].insert("EnforceUniqueReference".to_owned(), json!(true));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let orchestrator = connected(&server).await;
     let items = |from: u32| {
         (from..from + 3)
             .map(|number| NewQueueItem::new(json!({"n": number})).reference(format!("r{number}")))
             .collect::<Vec<_>>()
     };
-    server.fault("BulkAddQueueItems", At::Call(0), Fault::Hangs { done: true });
-    server.fault("GetQueueItems", At::Call(0), Fault::Refused(200, vec![], r#"{"value":[]}"#.to_owned()));
+    server.fault("BulkAddQueueItems", Occurrence::Call(0), Fault::Hangs { done: true });
+    server.fault(
+        "GetQueueItems",
+        Occurrence::Call(0),
+        Fault::Refused(200, vec![], r#"{"value":[]}"#.to_owned()),
+    );
     let all = performer::CommitType::ProcessAllIndependently;
     let added = orchestrator.bulk_add_queue_items("Invoices", all, items(0)).await.unwrap();
     assert_eq!((added.added, added.failed.len(), server.world().items.len()), (3, 0, 3));
@@ -371,10 +375,10 @@ async fn the_duplicates_of_a_repeated_bulk_add_are_our_own() {
     // A call that broke off in the middle had added the first of three, and the list does not show it yet.
     orchestrator.add_queue_item("Invoices", items(20).swap_remove(0)).await.unwrap();
     let calls = (server.seen_of("BulkAddQueueItems").len(), server.seen_of("GetQueueItems").len());
-    server.fault("BulkAddQueueItems", At::Call(calls.0), Fault::Hangs { done: false });
+    server.fault("BulkAddQueueItems", Occurrence::Call(calls.0), Fault::Hangs { done: false });
     server.fault(
         "GetQueueItems",
-        At::Call(calls.1),
+        Occurrence::Call(calls.1),
         Fault::Refused(200, vec![], r#"{"value":[]}"#.to_owned()),
     );
     let stop = performer::CommitType::StopOnFirstFailure;
@@ -384,10 +388,10 @@ async fn the_duplicates_of_a_repeated_bulk_add_are_our_own() {
 
 /// A server that confirms and does nothing.
 #[tokio::test]
-async fn an_item_that_does_not_go_back_is_not_forgotten() {
+async fn an_item_that_does_not_go_back_is_reported_again() {
     let (server, orchestrator, job) = at_work(1).await;
     let item = take(&orchestrator, job).await.unwrap().unwrap();
-    server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
+    server.fault("SetTransactionResult", Occurrence::Call(0), Fault::Refused(200, vec![], String::new()));
     let error = report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
     assert_eq!(report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap(), Status::New);
@@ -396,13 +400,13 @@ async fn an_item_that_does_not_go_back_is_not_forgotten() {
 
 /// The item is handed out here again before it is known that it went back.
 #[tokio::test]
-async fn an_item_that_comes_back_at_once_is_two_claims() {
+async fn an_item_claimed_twice_has_two_claims() {
     let (server, orchestrator, job) = at_work(1).await;
     let first = take(&orchestrator, job).await.unwrap().unwrap();
     let asked = server.seen_of("GetQueueItem").len();
     // A minute is 600 ms in a hurry; what is given back is due in 300.
     let later = Fault::Refused(503, vec![("retry-after", "60".to_owned())], String::new());
-    server.fault("GetQueueItem", At::Call(asked), later);
+    server.fault("GetQueueItem", Occurrence::Call(asked), later);
     let (status, second) = tokio::join!(report(&orchestrator, &first, TransactionResult::GivenBack), async {
         while server.seen_of("GetQueueItem").len() == asked {
             tokio::task::yield_now().await;
@@ -421,7 +425,7 @@ async fn an_item_that_comes_back_at_once_is_two_claims() {
 
 /// Archived items stay archived, whatever else changes.
 #[tokio::test]
-async fn a_retention_that_archives_goes_on_archiving() {
+async fn changing_a_retention_keeps_archiving() {
     let (server, orchestrator, _) = at_work(0).await;
     let archive =
         json!({"QueueDefinitionId": 100, "Action": "Archive", "Period": 20, "BucketId": 5, "Type": "Final"});
@@ -437,13 +441,13 @@ async fn a_retention_that_archives_goes_on_archiving() {
 
 /// What another process took before our take was sent is not what got lost.
 #[tokio::test]
-async fn what_was_started_before_is_not_taken_up() {
+async fn items_started_before_the_claim_are_not_recovered() {
     let (server, orchestrator, job) = at_work(3).await;
     take(&orchestrator, job).await.unwrap().unwrap();
     let minute_ago = json!("2026-01-01T00:00:00Z");
     let of_other = json!({"Status": "InProgress", "RobotId": ROBOT_ID, "StartProcessing": minute_ago});
     server.world().items[1].extend(of_other.as_object().unwrap().clone());
-    server.fault("StartTransaction", At::Call(1), Fault::Hangs { done: false });
+    server.fault("StartTransaction", Occurrence::Call(1), Fault::Hangs { done: false });
     let error = take(&orchestrator, job).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown);
     assert_eq!(take(&orchestrator, job).await.unwrap().unwrap().item.reference.as_deref(), Some("r2"));
@@ -451,7 +455,7 @@ async fn what_was_started_before_is_not_taken_up() {
 
 /// What a run that died left behind is not taken for an item whose answer was lost.
 #[tokio::test]
-async fn what_is_in_progress_when_a_job_starts_is_left_alone() {
+async fn items_in_progress_at_the_start_of_a_job_are_not_recovered() {
     let (server, first, job) = at_work(3).await;
     take(&first, job).await.unwrap().unwrap();
     let second = client(&server).in_process(2).connect().await.unwrap();
@@ -459,7 +463,7 @@ async fn what_is_in_progress_when_a_job_starts_is_left_alone() {
     take(&second, job).await.unwrap().unwrap(); // now it knows its robot, and starts once more
     second.end_job(job, JobState::Successful.into()).await.unwrap();
     let job = started(&second).await;
-    server.fault("StartTransaction", At::Call(2), Fault::Hangs { done: true });
+    server.fault("StartTransaction", Occurrence::Call(2), Fault::Hangs { done: true });
     let item = take(&second, job).await.unwrap().unwrap();
     assert_eq!(item.item.reference.as_deref(), Some("r2"));
 }
@@ -467,7 +471,7 @@ async fn what_is_in_progress_when_a_job_starts_is_left_alone() {
 #[tokio::test]
 async fn an_item_without_a_unique_reference_is_not_added_twice() {
     let (server, orchestrator, _) = at_work(0).await;
-    server.fault("AddQueueItem", At::Call(0), Fault::DoneButAnswered(503, String::new()));
+    server.fault("AddQueueItem", Occurrence::Call(0), Fault::DoneButAnswered(503, String::new()));
     let error =
         orchestrator.add_queue_item("Invoices", NewQueueItem::new(json!({"a": 1}))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown);
@@ -476,17 +480,17 @@ async fn an_item_without_a_unique_reference_is_not_added_twice() {
 }
 
 #[tokio::test]
-async fn a_duplicate_that_was_there_before_is_a_duplicate() {
+async fn a_duplicate_of_an_earlier_item_is_refused() {
     let mut world = World::new();
     world.queues[0].insert("EnforceUniqueReference".to_owned(), json!(true));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let orchestrator = connected(&server).await;
     let item = |content: Value| NewQueueItem::new(content).reference("O'Neil");
     orchestrator.add_queue_item("Invoices", item(json!({"a": 1}))).await.unwrap();
     let error = orchestrator.add_queue_item("Invoices", item(json!({"a": 1}))).await.unwrap_err();
     assert_eq!(error.code(), Some(performer::ErrorCode::DUPLICATE_REFERENCE));
     // Also when the answer to the first of two was lost, and another item has the reference.
-    server.fault("AddQueueItem", At::Call(2), Fault::Hangs { done: true });
+    server.fault("AddQueueItem", Occurrence::Call(2), Fault::Hangs { done: true });
     let error = orchestrator.add_queue_item("Invoices", item(json!({"a": 2}))).await.unwrap_err();
     assert_eq!(error.code(), Some(performer::ErrorCode::DUPLICATE_REFERENCE));
     assert_eq!(server.world().items.len(), 1);
@@ -495,12 +499,12 @@ async fn a_duplicate_that_was_there_before_is_a_duplicate() {
 /// How a postponement looks on the wire is documented for the vendor's activity only: a server that takes it for the end of
 /// the attempt is found out at once.
 #[tokio::test]
-async fn a_server_that_does_not_postpone_is_found_out_with_the_first_item() {
+async fn a_server_that_does_not_postpone_is_detected_with_the_first_item() {
     for status in ["Failed", "Retried", "Successful"] {
         let (server, orchestrator, job) = at_work(2).await;
         let item = take(&orchestrator, job).await.unwrap().unwrap();
         let id = item.item.id.0;
-        server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
+        server.fault("SetTransactionResult", Occurrence::Call(0), Fault::Refused(200, vec![], String::new()));
         server.world().items[0].insert("Status".to_owned(), json!(status));
         let error = report(&orchestrator, &item, TransactionResult::GivenBack).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -516,8 +520,8 @@ async fn a_job_ends_faulted_when_its_postponement_made_the_item_successful() {
     let mut world = World::new();
     let id = world.add("a", json!({"do": "postpone"}));
     world.add("b", json!({"do": "succeed"}));
-    let server = Scripted::start(world).await;
-    server.fault("SetTransactionResult", At::Call(0), Fault::Refused(200, vec![], String::new()));
+    let server = ScriptedOrchestrator::start(world).await;
+    server.fault("SetTransactionResult", Occurrence::Call(0), Fault::Refused(200, vec![], String::new()));
     let orchestrator = connected(&server).await;
     let spoil = async {
         while server.seen_of("SetTransactionResult").is_empty() {
@@ -529,7 +533,7 @@ async fn a_job_ends_faulted_when_its_postponement_made_the_item_successful() {
     let looks = server.seen_of("GetQueueItem").len();
     let later = Fault::Refused(503, vec![("retry-after", "20".to_owned())], String::new());
     for look in looks..looks + 3 {
-        server.fault("GetQueueItem", At::Call(look), later.clone());
+        server.fault("GetQueueItem", Occurrence::Call(look), later.clone());
     }
     let ((summary, _), ()) = tokio::join!(drain(orchestrator, 1), spoil);
     let error = summary.unwrap_err().to_string();
@@ -540,9 +544,9 @@ async fn a_job_ends_faulted_when_its_postponement_made_the_item_successful() {
 /// Postponing says IsSuccessful and a date that lies ahead of the server's clock, however far that is from ours, and also
 /// for an item that was found long after it was handed out.
 #[tokio::test]
-async fn what_goes_back_has_a_date_ahead_of_the_servers_clock() {
+async fn items_given_back_have_a_date_after_the_servers_clock() {
     let (server, orchestrator, job) = at_work(3).await;
-    server.fault("StartTransaction", At::Call(1), Fault::Hangs { done: true });
+    server.fault("StartTransaction", Occurrence::Call(1), Fault::Hangs { done: true });
     // The second is found, because its answer was lost; the third is postponed to a time that a call may not reach.
     for number in 0..3 {
         let item = take(&orchestrator, job).await.unwrap().unwrap();
@@ -561,7 +565,7 @@ async fn what_goes_back_has_a_date_ahead_of_the_servers_clock() {
 }
 
 #[tokio::test]
-async fn reviews_whose_answer_was_lost_are_looked_into() {
+async fn reviews_whose_answers_were_lost_are_verified() {
     let (server, orchestrator, job) = at_work(1).await;
     let item = take(&orchestrator, job).await.unwrap().unwrap();
     let refused =
@@ -569,39 +573,43 @@ async fn reviews_whose_answer_was_lost_are_looked_into() {
     let failed = TransactionResult::Failed { exception: Some(refused), defer_date: None };
     report(&orchestrator, &item, failed).await.unwrap();
     let failed = orchestrator.get_queue_item(item.item.id).await.unwrap();
-    server.fault("SetItemReviewStatus", At::Call(0), Fault::Hangs { done: false });
+    server.fault("SetItemReviewStatus", Occurrence::Call(0), Fault::Hangs { done: false });
     let retried = performer::ReviewStatus::Retried;
     let error = orchestrator.set_review_status(retried, vec![failed.version()]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown);
-    server.fault("SetItemReviewStatus", At::Call(1), Fault::Hangs { done: true });
+    server.fault("SetItemReviewStatus", Occurrence::Call(1), Fault::Hangs { done: true });
     assert!(orchestrator.set_review_status(retried, vec![failed.version()]).await.unwrap().is_empty());
     assert_eq!(server.world().items.len(), 2, "one copy");
-    server.fault("PostQueueItemComment", At::Call(0), Fault::DoneButAnswered(500, String::new()));
+    server.fault("PostQueueItemComment", Occurrence::Call(0), Fault::DoneButAnswered(500, String::new()));
     let comment =
         orchestrator.add_comment(failed.id, performer::Person::default(), "seen".to_owned()).await.unwrap();
     assert_eq!((comment.text.as_str(), server.world().comments.len()), ("seen", 1));
-    server.fault("DeleteQueueDefinition", At::Call(0), Fault::DoneButAnswered(504, String::new()));
+    server.fault("DeleteQueueDefinition", Occurrence::Call(0), Fault::DoneButAnswered(504, String::new()));
     orchestrator.delete_queue("Invoices").await.unwrap();
-    server.fault("PostQueueDefinition", At::Call(0), Fault::BreaksOff { done: true });
+    server.fault("PostQueueDefinition", Occurrence::Call(0), Fault::BreaksOff { done: true });
     let made = orchestrator.create_queue(NewQueueDefinition::new("Payments")).await.unwrap();
     assert_eq!((made.name.as_str(), server.world().queues.len()), ("Payments", 1));
 }
 
 /// Eight robots, a buffer, and answers that are lost all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_robots_loses_nothing_in_bad_weather() {
+async fn many_robots_lose_nothing_under_random_faults() {
     for ahead in [0, 5] {
         let mut world = World::new();
         for (number, told) in (0..60).zip(["succeed", "fail", "refuse"].into_iter().cycle()) {
             world.add(&format!("r{number}"), json!({"do": told}));
         }
-        let server = Scripted::start(world).await;
+        let server = ScriptedOrchestrator::start(world).await;
         for call in (1..70).step_by(5) {
-            server.fault("StartTransaction", At::Call(call), Fault::DoneButAnswered(502, String::new()));
-            server.fault("SetTransactionResult", At::Call(call + 1), Fault::BreaksOff { done: true });
+            server.fault(
+                "StartTransaction",
+                Occurrence::Call(call),
+                Fault::DoneButAnswered(502, String::new()),
+            );
+            server.fault("SetTransactionResult", Occurrence::Call(call + 1), Fault::BreaksOff { done: true });
             server.fault(
                 "SetTransactionResult",
-                At::Call(call + 3),
+                Occurrence::Call(call + 3),
                 Fault::DoneButAnswered(500, String::new()),
             );
         }

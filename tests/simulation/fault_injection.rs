@@ -1,5 +1,4 @@
-//! What lies between a process and its store: delays, calls that fail, answers that are lost, and now and then a process
-//! that is frozen for a while.
+//! Fault injection between a process and its store: delays, failing calls, lost answers, and frozen processes.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,26 +14,26 @@ use performer::{
 };
 use tokio::time::Instant;
 
-/// A mistake that a store could have.
+/// A bug that a store could have, as a negative control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
-    /// Adds are acknowledged before they are written, and some never are.
+pub enum StoreBug {
+    /// Adds are acknowledged before they are written, and some are never written.
     AcknowledgesTooEarly,
-    /// An item is handed out a second time while somebody works on it.
+    /// An item is handed out a second time while a robot processes it.
     HandsOutTwice,
     /// Reports are acknowledged and forgotten.
     ForgetsReports,
 }
 
-impl Wrong {
+impl StoreBug {
     pub const ALL: &[Self] = &[Self::AcknowledgesTooEarly, Self::HandsOutTwice, Self::ForgetsReports];
 }
 
-/// What all processes of a world have in common.
+/// The faults shared by all processes of a world.
 #[derive(Debug)]
-pub struct Sky {
+pub struct SharedFaults {
     pub random: fastrand::Rng,
-    /// Faults in a thousand calls.
+    /// The number of faults per thousand calls.
     pub failures: u32,
     pub lost: u32,
     pub longest_delay: Duration,
@@ -43,51 +42,51 @@ pub struct Sky {
 }
 
 #[derive(Debug)]
-pub struct Weather {
+pub struct FaultInjector {
     pub inner: Arc<dyn Orchestrator>,
-    pub sky: Arc<Mutex<Sky>>,
+    pub sky: Arc<Mutex<SharedFaults>>,
     pub frozen_until: Mutex<Instant>,
-    pub wrong: Option<Wrong>,
+    pub wrong: Option<StoreBug>,
     pub handed_out: Mutex<Vec<ClaimedItem>>,
     pub side_by_side: usize,
 }
 
-/// What happens to one call.
+/// The fault of one call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum CallFate {
     Fine,
-    /// Nothing is done.
+    /// The call is not executed.
     Fails,
-    /// It is done, and nobody hears of it.
+    /// The call is executed, and its answer is lost.
     AnswerLost,
 }
 
-impl Weather {
-    /// The way there.
-    async fn there(&self) -> Fate {
+impl FaultInjector {
+    /// Delays or fails the request.
+    async fn there(&self) -> CallFate {
         let frozen_until = *self.frozen_until.lock().unwrap();
         tokio::time::sleep_until(frozen_until).await;
         let (delay, fate) = {
             let mut sky = self.sky.lock().unwrap();
             if sky.calm {
-                return Fate::Fine;
+                return CallFate::Fine;
             }
             let longest = sky.longest_delay.as_micros() as u64;
             let delay = Duration::from_micros(sky.random.u64(0..=longest));
             let (failures, lost) = (sky.failures, sky.lost);
             let fate = match sky.random.u32(0..1_000) {
-                dice if dice < failures => Fate::Fails,
-                dice if dice < failures + lost => Fate::AnswerLost,
-                _ => Fate::Fine,
+                dice if dice < failures => CallFate::Fails,
+                dice if dice < failures + lost => CallFate::AnswerLost,
+                _ => CallFate::Fine,
             };
-            sky.lost_answers += u64::from(fate == Fate::AnswerLost);
+            sky.lost_answers += u64::from(fate == CallFate::AnswerLost);
             (delay, fate)
         };
         tokio::time::sleep(delay).await;
         fate
     }
 
-    /// The way back: what was done may be known only later, or never.
+    /// Delays or loses the answer.
     async fn back(&self) {
         let delay = {
             let mut sky = self.sky.lock().unwrap();
@@ -99,34 +98,34 @@ impl Weather {
         tokio::time::sleep_until(frozen_until).await;
     }
 
-    fn is_wrong(&self, wrong: Wrong) -> bool {
+    fn is_wrong(&self, wrong: StoreBug) -> bool {
         self.wrong == Some(wrong) && self.sky.lock().unwrap().random.u8(0..4) == 0
     }
 }
 
 fn failed() -> OrchestratorError {
-    OrchestratorError::new(ErrorKind::Unavailable, "the weather")
+    OrchestratorError::new(ErrorKind::Unavailable, "an injected fault")
 }
 
 fn lost() -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unknown, "the answer was lost")
 }
 
-/// A call with its ways there and back.
+/// A call with the faults of its request and its answer.
 macro_rules! call {
     ($self:ident, $call:expr) => {{
         let fate = $self.there().await;
-        if fate == Fate::Fails {
+        if fate == CallFate::Fails {
             return Err(failed());
         }
         let answer = $call.await;
         $self.back().await;
-        if fate == Fate::AnswerLost { Err(lost()) } else { answer }
+        if fate == CallFate::AnswerLost { Err(lost()) } else { answer }
     }};
 }
 
 #[async_trait]
-impl Orchestrator for Weather {
+impl Orchestrator for FaultInjector {
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         // (A job that nobody knows of holds nothing: its lost answer is of no interest.)
         self.there().await;
@@ -146,7 +145,7 @@ impl Orchestrator for Weather {
     }
 
     async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
-        if self.is_wrong(Wrong::AcknowledgesTooEarly) {
+        if self.is_wrong(StoreBug::AcknowledgesTooEarly) {
             // As it will be written, in a queue that nobody looks at.
             return self.inner.add_queue_item("Elsewhere", item).await;
         }
@@ -177,17 +176,17 @@ impl Orchestrator for Weather {
             reports: (0..count).map(|_| Err(error.clone())).collect(),
             claimed: Err(error),
         };
-        if fate == Fate::Fails {
+        if fate == CallFate::Fails {
             return none(failed());
         }
-        if fate == Fate::AnswerLost {
+        if fate == CallFate::AnswerLost {
             // The reports are recorded. A take whose answer is lost is what a crash makes of it.
             self.inner.report_and_claim(reports, None).await;
             self.back().await;
             return none(lost());
         }
-        let forgotten = !reports.is_empty() && self.is_wrong(Wrong::ForgetsReports);
-        let twice = take.is_some() && self.is_wrong(Wrong::HandsOutTwice);
+        let forgotten = !reports.is_empty() && self.is_wrong(StoreBug::ForgetsReports);
+        let twice = take.is_some() && self.is_wrong(StoreBug::HandsOutTwice);
         let told = if forgotten { Vec::new() } else { reports };
         let mut answer = self.inner.report_and_claim(told, take).await;
         if forgotten {

@@ -1,5 +1,5 @@
-//! `item import` and the files that people have: how they are written, what is found in them before anything is added, and how an
-//! import that broke off goes on.
+//! `performer item import`: the formats of files, the errors that are found before anything is added, and the resumption of
+//! interrupted imports.
 
 use std::fs;
 use std::io::Write as _;
@@ -76,7 +76,7 @@ fn contents(items: &[Value]) -> Vec<Value> {
 }
 
 #[test]
-fn a_file_is_read_with_the_delimiter_it_has() {
+fn the_delimiter_is_detected() {
     let expected = [json!({"A": "x", "B": 1}), json!({"A": "y", "B": 2})];
     for (name, file, options) in [
         ("rows.csv", "A;B\nx;1\ny;2\n", &[][..]),
@@ -99,7 +99,7 @@ fn a_file_is_read_with_the_delimiter_it_has() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_found_before_anything_is_added() {
+fn errors_in_a_file_are_found_before_anything_is_added() {
     let good: String = (0..3_000).map(|row| format!("{row},x\n")).collect();
     let good = format!("a,b\n{good}");
     for (name, file, line, says) in [
@@ -130,7 +130,7 @@ fn what_is_wrong_with_a_file_is_found_before_anything_is_added() {
 }
 
 #[test]
-fn the_files_of_the_upload_are_read_as_they_are() {
+fn files_for_the_orchestrators_upload_are_accepted() {
     let file = "Reference;Deadline;Postpone;Priority;Amount\r\n\
                 R-1;2031-09-01;2031/08/01 12:30;High;1\r\n\
                 R-2;2031 09 01 23:59:59;;1;2\r\n\
@@ -207,7 +207,7 @@ fn a_column_has_one_type() {
 
 /// Asks a robot for what a content has to be: a schema decides, whatever the cells look like.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_schema_of_the_queue_decides() {
+async fn the_schema_of_the_queue_decides_the_types() {
     let files = Files::new();
     let store = Local::sqlite(files.path().join("queues.db")).await.unwrap();
     let schema = json!({
@@ -231,7 +231,7 @@ async fn the_schema_of_the_queue_decides() {
 }
 
 #[test]
-fn a_file_is_read_in_the_encoding_it_has() {
+fn the_encoding_is_detected() {
     let file = "name,city\r\nZoë,Łódź\r\n";
     let expected = [json!({"name": "Zoë", "city": "Łódź"})];
     let utf_16 =
@@ -255,7 +255,7 @@ fn a_file_is_read_in_the_encoding_it_has() {
 }
 
 #[test]
-fn rows_are_counted_and_named_by_the_lines_that_an_editor_shows() {
+fn rows_are_reported_with_the_line_numbers_of_an_editor() {
     let files = Files::new();
     let file = "\u{feff}Reference,n\r\n\r\nA,1\r\n,\r\n\"B\r\nb\",2\r\nC\r\nD,4,5\r\nE,5,\r\n";
     let output = files.import("rows.csv", file, &[]);
@@ -290,7 +290,7 @@ fn rows_are_counted_and_named_by_the_lines_that_an_editor_shows() {
 }
 
 #[test]
-fn a_dry_run_looks_at_references_too() {
+fn a_dry_run_checks_references() {
     let files = Files::new();
     done(files.of(&["queue", "create", "Unique", "--unique-reference"]));
     done(files.of(&["item", "add", "Unique", "--reference", "B"]));
@@ -312,7 +312,7 @@ fn a_dry_run_looks_at_references_too() {
 }
 
 #[test]
-fn an_item_is_added_with_the_times_that_an_import_takes() {
+fn item_add_accepts_the_times_of_an_import() {
     let files = Files::new();
     let added = answer(files.of(&[
         "item",
@@ -332,7 +332,7 @@ fn an_item_is_added_with_the_times_that_an_import_takes() {
 }
 
 #[test]
-fn what_comes_from_a_pipe_is_checked_as_a_file_is() {
+fn stdin_is_checked_like_a_file() {
     let files = Files::new();
     let piped = |bytes: &[u8]| {
         let mut child = files
@@ -374,7 +374,7 @@ fn assert_once(items: &[Value], count: usize) {
 }
 
 #[test]
-fn an_import_that_broke_off_goes_on() {
+fn an_interrupted_import_is_resumed() {
     for unique in [false, true] {
         let files = Files::new();
         let queue = if unique { "Unique" } else { "Q" };
@@ -427,7 +427,7 @@ fn an_import_that_broke_off_goes_on() {
 }
 
 #[test]
-fn an_import_of_which_nothing_is_there_begins() {
+fn a_resumed_import_without_items_begins_with_the_first_row() {
     let files = Files::new();
     let first = files.import("rows.csv", "n\n1\n", &["--resume"]);
     assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
@@ -445,7 +445,7 @@ fn an_import_of_which_nothing_is_there_begins() {
 }
 
 #[test]
-fn an_import_over_http_goes_on() {
+fn an_import_over_http_is_resumed() {
     let files = Files::new();
     let server = Server::known(files.path(), &["--listen", "127.0.0.1:0", "--store", "sqlite:queues.db"]);
     files.write("rows.csv", rows(3_500));
@@ -467,7 +467,7 @@ fn an_import_over_http_goes_on() {
 }
 
 #[test]
-fn an_import_into_postgres_goes_on() {
+fn an_import_into_postgres_is_resumed() {
     let files = Files::new();
     let schema = Schema::new();
     let of = |arguments: &[&str]| {
@@ -497,7 +497,7 @@ fn an_import_into_postgres_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_that_was_killed_goes_on() {
+async fn a_killed_import_is_resumed() {
     let files = Files::new();
     let store = Local::sqlite(files.path().join("queues.db")).await.unwrap();
     files.write("rows.csv", rows(8_000));
@@ -526,7 +526,7 @@ impl Transaction for Idle {
 
 /// Why a statement was refused is told by the command and by a performer that cannot go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_cause_of_an_error_is_told() {
+async fn the_cause_of_an_error_is_shown() {
     let files = Files::new();
     done(files.of(&["item", "add", "Q"]));
     files.sql(
@@ -549,7 +549,7 @@ async fn the_cause_of_an_error_is_told() {
 }
 
 #[test]
-fn the_help_of_an_import_says_how_files_are_read() {
+fn the_help_of_an_import_describes_the_formats() {
     let folder = tempfile::tempdir().unwrap();
     let help = text(&run(folder.path(), &["item", "import", "--help"]).stdout);
     for word in

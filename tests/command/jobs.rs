@@ -1,4 +1,4 @@
-//! The fleet by the command: performers are seen, stopped and killed; queues are paused and limited.
+//! `performer job`: lists, stops and kills performers. `performer queue`: pauses and limits queues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ async fn busy(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn performers_are_seen_and_stopped() {
+async fn performers_are_listed_and_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let of = |words: &[&str]| {
         let mut command = command(folder.path(), words);
