@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_the_upload_is_read() {
+    fn all_formats_of_the_upload_are_accepted() {
         let midnight: Timestamp = "2026-09-01T00:00:00Z".parse().unwrap();
         let minutes: Timestamp = "2026-09-01T14:30:00Z".parse().unwrap();
         let seconds: Timestamp = "2026-09-01T14:30:05Z".parse().unwrap();
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_two_days_or_none_is_refused() {
+    fn ambiguous_and_invalid_times_are_refused() {
         for text in [
             "",
             "tomorrow",
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_day_of_all_is_the_last_time_that_can_be_kept() {
+    fn the_last_day_becomes_the_last_time_that_can_be_stored() {
         use crate::model::stored_time::StoredTime;
         for text in
             ["9999-12-31", "9999/12/31 23:59:59", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999Z"]

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_end_has_its_result() {
+    fn each_outcome_has_its_result() {
         let ok = reported_result(RunOutcome::Returned(Ok(serde_json::json!({"id": 7}))), NOW);
         assert_eq!(ok.result.outcome(), Some(Outcome::Successful));
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_postponement_knows_what_to_do_when_its_time_has_passed() {
+    fn a_postponement_has_a_fallback_for_a_past_time() {
         let delay = reported_result(
             RunOutcome::<()>::Returned(Err(Exception::postpone_for(Duration::from_secs(1)))),
             NOW,

@@ -115,7 +115,7 @@ impl JobSummary {
     }
 }
 
-/// One line for a log. It says what to do with abandoned items, because they are lost until somebody acts.
+/// One line for a log. It says what to do with abandoned items, because they are not processed until they are retried.
 impl fmt::Display for JobSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

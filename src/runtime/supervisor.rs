@@ -111,7 +111,7 @@ async fn supervise(
         std::future::pending::<()>().await;
     };
     let heartbeat_lost = async {
-        // `None` afterwards, so that nobody waits for it a second time.
+        // `None` afterwards, so that it is not waited for again.
         if let Some(stopped) = heartbeat_stopped.as_mut() {
             let _ = stopped.await;
             *heartbeat_stopped = None;

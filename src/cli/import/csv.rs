@@ -216,7 +216,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_quotation_mark_that_is_not_closed_is_found_where_it_began() {
+    fn an_unclosed_quotation_mark_is_reported_where_it_began() {
         let fault = read("a,b\r\n1,x\r\n2,\"y\r\n3,z\r\n", COMMAS).unwrap_err();
         assert_eq!(fault.line, 3);
         assert!(fault.why.contains("never closed"), "{fault:?}");

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delimiter_is_the_one_with_which_the_rows_fit() {
+    fn the_delimiter_is_detected_from_the_rows() {
         for (text, expected) in [
             ("A;B\nx;1", ';'),
             ("A\tB\nx\t1\n", '\t'),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_may_name_it() {
+    fn a_sep_line_gives_the_delimiter() {
         for text in ["sep=;\nA;B,C\n", "\"sep=;\"\r\nA;B\r\n", "SEP=;\nA,B\n1,2\n"] {
             let found = detect(&source(text.as_bytes(), None), None, true, false).unwrap();
             assert_eq!(found, Dialect { delimiter: ';', quotes: true, has_sep_line: true }, "{text:?}");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delimiter_has_a_name() {
+    fn delimiter_arguments_are_parsed() {
         assert_eq!(
             (parse_delimiter(";"), parse_delimiter("tab"), parse_delimiter("\\t"), parse_delimiter("\t")),
             (Ok(';'), Ok('\t'), Ok('\t'), Ok('\t'))

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_stays_and_what_is_data_is_no_field() {
+    fn columns_given_by_options_are_kept_and_data_columns_are_content() {
         let row = members(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"}));
         let (content, fields) = named(&[(Field::Reference, "id")], &["deadline"]).take(row).unwrap();
         assert_eq!(content, map(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"})));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_priorities_count_as_where_they_come_from() {
+    fn numeric_priorities_depend_on_the_format() {
         let read = |numbers: PriorityNumbers, text| numbers.read(text).ok();
         for (text, api, upload) in [
             ("0", Some(Priority::High), None),

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_is_found_with_its_line() {
+    fn invalid_arrays_are_reported_with_their_line() {
         for (text, line, part) in [
             ("", 1, "not a JSON array"),
             ("\n{\"a\":1}", 2, "--format jsonl"),

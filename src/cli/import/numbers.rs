@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_name_or_would_lose_digits_is_no_plain_number() {
+    fn identifiers_and_inexact_numbers_are_refused() {
         for cell in [
             "",
             "007",
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_column_of_numbers_more_is_one() {
+    fn a_column_of_numbers_accepts_more_formats() {
         for (cell, expected) in [
             ("007", Value::from(7)),
             ("+1", Value::from(1)),

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_the_last_call_each_row_is_looked_for() {
+    async fn the_rows_of_the_last_batch_are_searched() {
         let orchestrator = connect("memory:").await.unwrap();
         orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
         let earlier = EarlierImports { orchestrator: &*orchestrator, queue: "Q" };
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_mark_is_found_where_it_is_not_handed_out() {
+    async fn a_mark_is_reconstructed_if_it_is_not_returned() {
         let orchestrator = connect("memory:").await.unwrap();
         orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
         let marks = RowMarks::new(&file("a.csv", "some"));

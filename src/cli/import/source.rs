@@ -310,7 +310,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn lines_end_as_any_system_ends_them() {
+    fn all_line_ends_are_recognised() {
         let lines = read(b"a\r\nb\nc\rd\r\r\n\ne", None).unwrap();
         let expected = [
             line(1, "a", "\r\n"),
@@ -327,7 +327,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_end_of_line_that_is_read_in_two_parts_is_one() {
+    fn a_line_end_across_two_reads_is_recognised() {
         for before in READ_SIZE - 3..READ_SIZE + 3 {
             let text = format!("{}\r\nb", "x".repeat(before));
             let lines = read(text.as_bytes(), None).unwrap();
@@ -337,7 +337,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell_the_encoding() {
+    fn the_encoding_is_detected_from_the_first_bytes() {
         let utf_16 = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
             text.encode_utf16().flat_map(bytes).collect()
         };
@@ -364,7 +364,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_found_in_its_line() {
+    fn undecodable_bytes_are_reported_with_their_line() {
         let fault = read(b"a\r\nb\r\nZo\xeb,x\n", None).unwrap_err();
         assert_eq!(fault.line, 3, "{fault:?}");
         assert!(
@@ -383,7 +383,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_given_up() {
+    fn an_endless_line_is_refused() {
         let fault = read(&vec![b'x'; MAX_ROW_BYTES + READ_SIZE + 1], None).unwrap_err();
         assert!(fault.line == 1 && fault.why.contains("longer than 16 MiB"), "{fault:?}");
     }

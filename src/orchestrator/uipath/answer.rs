@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_who_what_and_what_to_do() {
+    fn error_messages_have_host_operation_and_remedy() {
         let error = of(403, r#"{"message":"","errorCode":0,"traceId":"00-1"}"#);
         assert_eq!(
             error.to_string(),

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_job_wins_in_a_job_and_an_application_elsewhere() {
+    fn a_job_token_takes_precedence_only_in_a_job() {
         let application = [
             ("UIPATH_CLIENT_ID", "app"),
             ("UIPATH_CLIENT_SECRET", "canary"),
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_may_stand_in_a_file() {
+    fn secrets_are_read_from_files() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);

@@ -88,8 +88,8 @@ impl Call {
 
     /// Sets the author of a comment, unless the person is empty.
     pub(super) fn on_behalf_of(mut self, person: &Person) -> Self {
-        let is_somebody = *person != Person::default();
-        self.author = if is_somebody { HeaderValue::from_str(&author_header(person)).ok() } else { None };
+        let is_named = *person != Person::default();
+        self.author = if is_named { HeaderValue::from_str(&author_header(person)).ok() } else { None };
         self
     }
 

@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_item_tells_what_became_of_a_report() {
+    async fn the_state_of_a_report_is_determined_from_the_item() {
         let success = TransactionResult::Successful { output: None };
         let exception =
             ProcessingException::new(ExceptionType::ApplicationException, "down", Timestamp::UNIX_EPOCH);
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_claim_has_a_name_that_fits() {
+    async fn operation_ids_fit_the_api() {
         let (_, held) = held_item();
         assert!(
             held.operation_id().starts_with("performer/07070707-")

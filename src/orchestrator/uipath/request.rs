@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_is_no_confirmation() {
+    fn a_web_page_is_not_a_confirmation() {
         let nothing = |body: &str| Answer { status: StatusCode::OK, body: body.into() }.nothing().is_some();
         assert!(nothing("") && nothing(" \n") && nothing("{}") && nothing("null"));
         assert!(!nothing("<html>Sign in</html>") && !nothing("OK") && !nothing("{\"a\":"));
