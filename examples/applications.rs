@@ -1,10 +1,10 @@
-//! A robot keeps its applications open: opened once, closed and reopened after an ApplicationException.
+//! Keeps the applications of a robot open between items, and reopens them after an ApplicationException.
 //!
 //! `cargo run --example applications`
 
 use performer::prelude::*;
 
-/// Stands for something slow to start and easily confused: a browser, a terminal session, an ERP client.
+/// A stand-in for an application that is slow to start: a browser, a terminal session, an ERP client.
 struct Browser {
     pages: u32,
 }

@@ -1,12 +1,11 @@
-//! Posts the invoices of a CSV file to an ERP, durably: the main job.
+//! Posts the invoices of a CSV file to an ERP.
 //!
 //! `cargo run --release --example invoices [-- FILE.csv] [--url URL] [--robots N] [--stay]`
 //!
-//! Each row becomes a queue item whose reference is the invoice's number; the queue takes each reference once,
-//! so a second run adds nothing twice. Rows that cannot be read are told and left out. Invoices that make no
-//! sense end as BusinessExceptions. The ERP is flaky: it refuses some calls (retried by the queue's policy), and
-//! some ledgers are locked for a moment (postponed). Stop the run in the middle, with Ctrl-C or `kill -9`, and
-//! start it again: nothing is lost, and nothing is recorded twice.
+//! Each row becomes a queue item whose reference is the number of the invoice; the queue accepts each reference once, so a
+//! second run adds nothing twice. Invalid rows are reported and skipped. Invalid invoices end as BusinessExceptions. The ERP
+//! is flaky: it refuses some calls (the queue's policy retries them), and some ledgers are locked for a moment (the items are
+//! postponed). Stop the run with Ctrl-C or `kill -9` and start it again: nothing is lost, and nothing is recorded twice.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -32,7 +31,7 @@ const USAGE: &str = "usage: invoices [FILE.csv] [--url URL] [--robots N] [--stay
 
 type Error = Box<dyn std::error::Error>;
 
-/// An invoice, as the item's SpecificContent holds it.
+/// An invoice, the SpecificContent of an item.
 #[derive(Serialize, Deserialize)]
 struct Invoice {
     #[serde(rename = "InvoiceNo")]
@@ -45,13 +44,13 @@ struct Invoice {
     pence: i64,
 }
 
-/// What the ERP answers; stored with the item.
+/// The answer of the ERP, which is stored as the output of the item.
 #[derive(Serialize)]
 struct Posted {
     document: String,
 }
 
-/// One robot's processor: it is logged in to the ERP while it works.
+/// The transaction of one robot, which stays logged in to the ERP.
 #[derive(Default)]
 struct PostInvoices {
     erp: Option<Erp>,
@@ -84,7 +83,7 @@ impl Transaction for PostInvoices {
     }
 }
 
-/// Stands for a system that is slow, sometimes busy and sometimes down, and the same in every run.
+/// A simulated system that is slow, sometimes busy and sometimes down, but reproducibly in every run.
 struct Erp;
 
 #[derive(Debug)]
@@ -171,7 +170,34 @@ impl Arguments {
     }
 }
 
-/// The invoices of a file. A row that cannot be read is told, with its line and column, and left out.
+/// Parses a row. `columns` are the indices of its number, date, customer and price.
+fn parse_invoice(
+    record: &csv::StringRecord,
+    header: &csv::StringRecord,
+    columns: [usize; 4],
+) -> Result<Invoice, String> {
+    if record.len() > header.len() {
+        return Err(format!("there are {} values for {} columns", record.len(), header.len()));
+    }
+    let field = |at: usize| {
+        record.get(at).map(str::trim).ok_or_else(|| format!("column {}: there is no value", &header[at]))
+    };
+    let [number, date, customer, price] = columns;
+    let (number, date, customer) = (field(number)?, field(date)?, field(customer)?);
+    if number.is_empty() {
+        return Err("column InvoiceNo: there is no value".to_owned());
+    }
+    let text = field(price)?;
+    let pounds: f64 = text.parse().map_err(|_| format!("column TotalPrice: {text:?} is not a number"))?;
+    let pence = (pounds * 100.0).round();
+    if !pence.is_finite() || pence.abs() > 1e15 {
+        return Err(format!("column TotalPrice: {text:?} is out of range"));
+    }
+    let pence = pence as i64;
+    Ok(Invoice { number: number.to_owned(), date: date.to_owned(), customer: customer.to_owned(), pence })
+}
+
+/// Reads the invoices of a file. Invalid rows are reported with their lines and columns, and skipped.
 fn read_csv(path: &std::path::Path) -> Result<Vec<Invoice>, Error> {
     let shown = path.display();
     let mut reader =
@@ -191,40 +217,14 @@ fn read_csv(path: &std::path::Path) -> Result<Vec<Invoice>, Error> {
             )
         })
     };
-    let (number, date, customer) = (column("InvoiceNo")?, column("InvoiceDate")?, column("CustomerID")?);
-    let price = column("TotalPrice")?;
+    let columns =
+        [column("InvoiceNo")?, column("InvoiceDate")?, column("CustomerID")?, column("TotalPrice")?];
     let mut invoices = Vec::new();
     let mut left_out = 0;
     for (row, record) in (1..).zip(reader.records()) {
-        let invoice = record.map_err(|error| format!("cannot be read: {error}")).and_then(|record| {
-            let field = |at: usize| {
-                record
-                    .get(at)
-                    .map(str::trim)
-                    .ok_or_else(|| format!("column {}: there is no value", &header[at]))
-            };
-            if record.len() > header.len() {
-                return Err(format!("there are {} values for {} columns", record.len(), header.len()));
-            }
-            let (number, date, customer) = (field(number)?, field(date)?, field(customer)?);
-            if number.is_empty() {
-                return Err("column InvoiceNo: there is no value".to_owned());
-            }
-            let text = field(price)?;
-            let pounds: f64 =
-                text.parse().map_err(|_| format!("column TotalPrice: {text:?} is not a number"))?;
-            let pence = (pounds * 100.0).round();
-            if !pence.is_finite() || pence.abs() > 1e15 {
-                return Err(format!("column TotalPrice: {text:?} is out of range"));
-            }
-            let pence = pence as i64;
-            Ok(Invoice {
-                number: number.to_owned(),
-                date: date.to_owned(),
-                customer: customer.to_owned(),
-                pence,
-            })
-        });
+        let invoice = record
+            .map_err(|error| format!("cannot be read: {error}"))
+            .and_then(|record| parse_invoice(&record, &header, columns));
         match invoice {
             Ok(invoice) => invoices.push(invoice),
             Err(error) => {
@@ -272,7 +272,7 @@ async fn add(orchestrator: &dyn Administration, invoices: &[Invoice]) -> Result<
     Ok(())
 }
 
-/// Performs until nothing waits any more, postponed invoices included.
+/// Runs the performer until no invoice is waiting, including postponed ones.
 async fn perform(
     orchestrator: Arc<dyn Administration>,
     arguments: &Arguments,
@@ -314,7 +314,7 @@ async fn perform(
     Ok(())
 }
 
-/// A bar on a terminal, a line now and then elsewhere.
+/// A progress bar on a terminal, or occasional lines elsewhere.
 #[derive(Clone)]
 struct Progress {
     bar: ProgressBar,
@@ -336,10 +336,10 @@ impl Progress {
 
     fn show(&self, event: &PerformerEvent) {
         match event {
-            PerformerEvent::TransactionEnded { ending, .. } => {
-                use performer::Ending::{ApplicationException, BusinessException, Successful};
-                if !matches!(ending, Successful | BusinessException | ApplicationException) {
-                    return; // it comes back
+            PerformerEvent::TransactionEnded { outcome, .. } => {
+                use performer::TransactionOutcome::{ApplicationException, BusinessException, Successful};
+                if !matches!(outcome, Successful | BusinessException | ApplicationException) {
+                    return; // the item is not finished yet
                 }
                 self.bar.inc(1);
                 let (position, length) = (self.bar.position(), self.bar.length().unwrap_or_default());
@@ -348,7 +348,7 @@ impl Progress {
                 }
             }
             PerformerEvent::StopRequested => {
-                self.bar.println("stopping: what runs is finished (Ctrl-C again interrupts)");
+                self.bar.println("stopping after the running transactions (Ctrl-C again interrupts them)");
             }
             PerformerEvent::TransactionStuck { item, .. } => {
                 self.bar.println(format!("item {item} is stuck"));
@@ -357,13 +357,13 @@ impl Progress {
         }
     }
 
-    /// Leaves the bar where it is: after a stop it is not full.
+    /// Leaves the bar at its position, because after a stop it is not full.
     fn finish(&self) {
         self.bar.abandon();
     }
 }
 
-/// What this run did: one performer's summary, or several added up.
+/// The totals of this run, over one or more performers.
 struct Totals {
     started: Instant,
     rows: [(&'static str, u64); 6],
@@ -408,7 +408,7 @@ impl Totals {
     }
 }
 
-/// Reads the queue back: every invoice in it is in exactly one state, and so is its money.
+/// Reads the queue, and adds up the invoices and amounts by status.
 async fn add_up(orchestrator: &dyn Administration) -> Result<(), Error> {
     let mut sums = ["posted", "refused", "failed", "waiting"].map(|name| (name, 0, 0));
     let mut page = Page::default();

@@ -1,5 +1,5 @@
-//! Items and the user's own rows in one database transaction: a purchase and its invoice are there together or not at all,
-//! and an invoice is Successful exactly when it is booked, however often a handler or a process fails.
+//! Changes items and the user's own rows in one database transaction: a purchase and its invoice are added atomically, and an
+//! invoice is Successful if and only if it is booked, however often a handler or a process fails.
 //!
 //! ```sh
 //! cargo run --features postgres --example ledger -- postgres://user@host/database
@@ -14,7 +14,7 @@ use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{NewQueueDefinition, NewQueueItem, QueuePolicy};
 use serde::Deserialize;
 
-/// The tables of the user: what was bought, and what was booked.
+/// The user's tables: purchases and bookings.
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS purchase (id bigint PRIMARY KEY, amount bigint NOT NULL); \
                       CREATE TABLE IF NOT EXISTS booking (purchase_id bigint NOT NULL, amount bigint NOT NULL)";
 
@@ -24,7 +24,7 @@ struct Invoice {
     amount: i64,
 }
 
-/// Books invoices. Each robot has a connection of its own.
+/// Books invoices. Each robot has its own connection.
 struct BookInvoices {
     queues: Local,
     database: Client,

@@ -1,4 +1,4 @@
-//! Too early: an item is put back for later. That is no failure, and uses no retry.
+//! Postpones an item to a later time, which is not a failure and uses no retry.
 //!
 //! `cargo run --example postpone`
 
@@ -52,8 +52,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stop = performer.stop_handle();
     let shipped = std::sync::atomic::AtomicU32::new(0);
     let performer = performer.on_event(move |event| {
-        let successful =
-            matches!(event, PerformerEvent::TransactionEnded { ending: performer::Ending::Successful, .. });
+        let successful = matches!(
+            event,
+            PerformerEvent::TransactionEnded { outcome: performer::TransactionOutcome::Successful, .. }
+        );
         if successful && shipped.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
             stop.stop();
         }

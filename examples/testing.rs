@@ -1,6 +1,6 @@
-//! A transaction and its unit tests, which need no queue, no file and no server.
+//! A transaction with unit tests, which need no queue, no file and no server.
 //!
-//! `cargo test --example testing`, or `cargo run --example testing` to see what the tests see.
+//! `cargo test --example testing`, or `cargo run --example testing` to print what the tests check.
 
 use performer::prelude::*;
 use performer::testing;

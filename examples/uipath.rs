@@ -2,9 +2,9 @@
 //!
 //! `cargo run --example uipath -- QUEUE [--url URL] [--robots N] [--add N] [--until-empty]`
 //!
-//! The address comes from `--url` or from `UIPATH_URL`, who calls from the environment; the guide's page "UiPath
-//! Orchestrator" (docs/guide/uipath.md) lists the variables, scopes and roles. Each item's content is printed, an item
-//! without a `Name` is a BusinessException: a stand-in for work of your own.
+//! The address comes from `--url` or from `UIPATH_URL`, the credentials from the environment; the guide's page "UiPath
+//! Orchestrator" (docs/guide/uipath.md) lists the variables, scopes and roles. The program prints the content of each item, and fails items
+//! without a `Name` with a BusinessException, as a stand-in for real work.
 
 use std::process::ExitCode;
 

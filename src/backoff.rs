@@ -1,7 +1,7 @@
-//! Delays between repeated calls; the only door to the `backoff` crate.
+//! Delays between retries; the only use of the `backoff` crate.
 //!
-//! The crate grows the delay. The cap, the jitter and the end are ours: the crate applies its jitter
-//! after its cap (60 seconds became 90) and cannot be seeded.
+//! The crate computes the growth only. Cap and jitter are applied here, because the crate applies its jitter after its cap (60
+//! seconds become 90) and its random numbers cannot be seeded.
 
 use std::time::Duration;
 
@@ -13,23 +13,22 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 pub(crate) struct BackoffPolicy {
     /// The first delay.
     pub(crate) first: Duration,
-    /// No delay is longer, jitter included.
+    /// The maximum delay, including jitter.
     pub(crate) cap: Duration,
 }
 
 impl BackoffPolicy {
-    /// For calls of a performer to its store: from 50 ms, doubling, to 10 s.
+    /// For the calls of a performer to its store: 50 ms, doubling up to 10 s.
     pub(crate) const STORE: Self = Self { first: Duration::from_millis(50), cap: Duration::from_secs(10) };
 
-    /// For connections to a database that is being started, or is somewhere else: from 50 ms, doubling, to a second.
-    /// Longer would be noticed when it is back; shorter would be a burden while it recovers, from many processes.
+    /// For connections to a database that is starting or failing over: 50 ms, doubling up to 1 s. Longer delays would be noticed
+    /// when it is back; shorter ones from many processes would slow down its recovery.
     #[cfg(feature = "postgres")]
     pub(crate) const CONNECTION: Self =
         Self { first: Duration::from_millis(50), cap: Duration::from_secs(1) };
 }
 
-/// A row of growing delays, each between three quarters and five quarters of its length, so that many
-/// robots do not come back at the same instant.
+/// A sequence of growing delays. Jitter changes each by up to a quarter, so that many robots do not retry at the same instant.
 #[derive(Debug)]
 pub(crate) struct Delays {
     policy: BackoffPolicy,

@@ -1,27 +1,27 @@
-//! Named places where a test can end the process: at once and without a destructor, as a kill would.
+//! Named points at which a test can end the process, at once and without destructors, as a kill would.
 //!
-//! Without the feature `crash-points`, which only this crate's tests turn on, nothing of it is compiled. With it,
-//! `PERFORMER_CRASH_POINT=claim.after_commit=3` ends the process when it comes by that place for the third time.
-//! `tests/kill` does so at every one of them.
+//! They are compiled only with the feature `crash-points`, which is for this crate's tests. With it,
+//! `PERFORMER_CRASH_POINT=claim.after_commit=3` ends the process when it reaches that point for the third time. `tests/kill`
+//! covers all of them.
 
-/// A place that a process may come by and not leave.
+/// Marks a crash point.
 macro_rules! crash_point {
-    // An operation begins: the places behind carry its name, until the next one.
+    // An operation begins: the following `within` points carry its name, until another operation begins or resumes.
     (begins $operation:expr) => {{
         #[cfg(feature = "crash-points")]
         $crate::crash_point::begins($operation);
     }};
-    // What was begun before goes on: the places behind carry its name.
+    // An operation that began earlier resumes: the following `within` points carry its name.
     (resumes $operation:expr) => {{
         #[cfg(feature = "crash-points")]
         $crate::crash_point::resumes($operation);
     }};
-    // A place in the operation that was begun, or went on, last.
+    // A point within the current operation.
     (within $place:literal) => {{
         #[cfg(feature = "crash-points")]
         $crate::crash_point::within($place);
     }};
-    // Everything that was begun is committed, and nobody has heard of it.
+    // All operations that have begun are committed, and their callers are not notified yet.
     (committed) => {{
         #[cfg(feature = "crash-points")]
         $crate::crash_point::committed();
@@ -45,7 +45,7 @@ mod points {
     thread_local! {
         /// The operations of the open transaction.
         static BEGUN: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
-        /// The one that is being applied.
+        /// The current operation.
         static CURRENT: Cell<&'static str> = const { Cell::new("none") };
     }
 

@@ -1,11 +1,10 @@
-//! How a transaction fails: the words the user writes.
+//! The exceptions with which a transaction fails.
 //!
-//! The two kinds of failure look different on purpose. Whatever is wrong with the *world* arrives by
-//! itself: `?` on any [`std::error::Error`] makes an [`ApplicationException`]. That the *data* is wrong is
-//! always something the author wrote: [`BusinessException::new`] or [`.or_business()`](OrBusiness). And
-//! because [`Exception`] and [`BusinessException`] are deliberately no [`std::error::Error`], a function in
-//! between cannot swallow a business exception into `anyhow::Error` or `Box<dyn Error>`: that does not
-//! compile.
+//! A failure of an *application* or the environment needs no code: `?` on any [`std::error::Error`] makes an
+//! [`ApplicationException`]. A failure of the *data* is always explicit: [`BusinessException::new`] or
+//! [`.or_business()`](OrBusiness). [`Exception`] and [`BusinessException`] deliberately do not implement
+//! [`std::error::Error`], so a function in between cannot convert a business exception into `anyhow::Error` or
+//! `Box<dyn Error>`: that does not compile.
 //!
 //! ```
 //! use performer::{BusinessException, Exception, OrBusiness};
@@ -15,7 +14,7 @@
 //!     if amount < 0.0 {
 //!         return Err(BusinessException::new("the amount is negative").into());
 //!     }
-//!     std::fs::metadata("/")?; // an error of the world becomes an ApplicationException
+//!     std::fs::metadata("/")?; // any other error becomes an ApplicationException
 //!     Ok(amount)
 //! }
 //!
@@ -33,35 +32,34 @@ use jiff::Timestamp;
 use crate::model::exception::EXCEPTION_TEXT_LIMIT;
 use crate::model::stored_time;
 
-/// Why a transaction did not end well.
+/// Why a transaction did not succeed.
 ///
-/// Not a [`std::error::Error`], on purpose: see the [module](self).
+/// It deliberately does not implement [`std::error::Error`]: see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exception {
-    /// The data is wrong; never retried.
+    /// The data is wrong; the item is never retried.
     Business(BusinessException),
-    /// The world is wrong; the queue's policy decides about a retry.
+    /// An application or the environment failed; the policy of the queue decides about a retry.
     Application(ApplicationException),
-    /// Nothing is wrong, but it is too early: the item goes back until then, and no retry is used.
+    /// It is too early: the item is deferred to a later time, and no retry is used.
     Postpone(Postpone),
 }
 
 impl Exception {
-    /// Puts the item back into the queue until `defer_date`. No failure; no retry is used.
+    /// Defers the item to `defer_date`. This is not a failure and uses no retry.
     ///
-    /// A time that is past when it reaches the Orchestrator is refused there, and the transaction then
-    /// counts as an ApplicationException.
+    /// If the time is in the past when it reaches the Orchestrator, the transaction fails with an ApplicationException instead.
     pub fn postpone_until(defer_date: Timestamp) -> Self {
         Self::Postpone(Postpone { when: When::At(defer_date), due_date: None })
     }
 
-    /// Puts the item back into the queue for a while. No failure; no retry is used.
+    /// Defers the item by a delay. This is not a failure and uses no retry.
     pub fn postpone_for(delay: Duration) -> Self {
         Self::Postpone(Postpone { when: When::After(delay), due_date: None })
     }
 
-    /// Gives a postponed item a new due date as well. Other exceptions stay as they are.
+    /// Sets a new due date for a postponed item. Has no effect on other exceptions.
     #[must_use]
     pub fn due_date(mut self, due_date: Timestamp) -> Self {
         if let Self::Postpone(postpone) = &mut self {
@@ -70,7 +68,7 @@ impl Exception {
         self
     }
 
-    /// The reason, as it is shown with the item.
+    /// The reason that is shown with the item.
     pub fn reason(&self) -> &str {
         match self {
             Self::Business(exception) => &exception.reason,
@@ -86,8 +84,7 @@ impl fmt::Display for Exception {
     }
 }
 
-/// When a postponed item is handed out again. Made by [`Exception::postpone_until`] and
-/// [`Exception::postpone_for`].
+/// The time to which an item is deferred. Made by [`Exception::postpone_until`] and [`Exception::postpone_for`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Postpone {
     when: When,
@@ -112,15 +109,15 @@ impl Postpone {
         self.due_date
     }
 
-    /// Whether the author named a delay, which may be over by the time it is reported.
+    /// Whether it is a delay, which may be over when it is reported.
     pub(crate) fn is_delay(&self) -> bool {
         matches!(self.when, When::After(delay) if !delay.is_zero())
     }
 }
 
-/// The data is wrong: the item fails, and is never retried.
+/// The data is wrong: the item fails and is never retried.
 ///
-/// Not a [`std::error::Error`], on purpose: see the [module](self).
+/// It deliberately does not implement [`std::error::Error`]: see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusinessException {
     reason: String,
@@ -128,12 +125,12 @@ pub struct BusinessException {
 }
 
 impl BusinessException {
-    /// One sentence for the people who look after the item. At most 102,400 code units are kept.
+    /// Creates an exception with a reason, a sentence for the reviewers of the item. At most 102,400 code units are kept.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), details: None }
     }
 
-    /// Adds more, for those who look into it. At most 102,400 code units are kept.
+    /// Sets details. At most 102,400 code units are kept.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
@@ -162,10 +159,10 @@ impl From<BusinessException> for Exception {
     }
 }
 
-/// The world is wrong: a system is down, an answer makes no sense. The queue's policy decides about a
-/// retry; the robot closes and reopens its applications before it goes on.
+/// An application or the environment failed: a system is down, or an answer makes no sense. The policy of the queue decides
+/// about a retry; the robot closes and reopens its applications before its next item.
 ///
-/// Made by `?` from any error. Made by hand when there is something to add:
+/// `?` makes one from any error. Create one explicitly to add more information:
 ///
 /// ```
 /// use std::time::Duration;
@@ -183,24 +180,24 @@ pub struct ApplicationException {
 }
 
 impl ApplicationException {
-    /// One sentence for the people who look after the item. At most 102,400 code units are kept.
+    /// Creates an exception with a reason, a sentence for the reviewers of the item. At most 102,400 code units are kept.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), details: None, retry_after: None, image: None }
     }
 
-    /// From an error: its text is the reason, its chain of sources the details, one a line.
+    /// Creates an exception from an error: its message is the reason, its chain of sources the details, one per line.
     pub fn from_error(error: &(dyn Error + 'static)) -> Self {
         Self { details: source_chain(error), ..Self::new(bounded_display(error)) }
     }
 
-    /// Adds more, for those who look into it. At most 102,400 code units are kept.
+    /// Sets details. At most 102,400 code units are kept.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {
         self.details = Some(details.into());
         self
     }
 
-    /// The retry, if there is one, is not handed out before this delay has passed.
+    /// Defers the retry, if there is one, by this delay.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
@@ -212,7 +209,7 @@ impl ApplicationException {
         &self.reason
     }
 
-    /// The path of a picture on this machine, such as a screenshot. It is not uploaded.
+    /// Sets the path of an image on this machine, such as a screenshot. It is not uploaded.
     #[must_use]
     pub fn image(mut self, path: impl Into<PathBuf>) -> Self {
         self.image = Some(path.into());
@@ -236,16 +233,15 @@ impl From<ApplicationException> for Exception {
     }
 }
 
-/// What makes `?` work: every error is an ApplicationException, unless the author says otherwise. (For `anyhow::Error`
-/// and boxed errors see [`OrApplication`].)
+/// Lets `?` convert every error into an ApplicationException. For `anyhow::Error` and boxed errors see [`OrApplication`].
 impl<E: Error + 'static> From<E> for Exception {
     fn from(error: E) -> Self {
         Self::Application(ApplicationException::from_error(&error))
     }
 }
 
-/// For errors that are no [`std::error::Error`] themselves, such as `anyhow::Error` and `Box<dyn Error + Send + Sync>`,
-/// to which `?` alone does not apply.
+/// Converts errors that do not implement [`std::error::Error`] themselves, such as `anyhow::Error` and
+/// `Box<dyn Error + Send + Sync>`, to which `?` alone does not apply.
 ///
 /// ```
 /// use performer::{Exception, OrApplication};
@@ -262,11 +258,11 @@ impl<E: Error + 'static> From<E> for Exception {
 /// assert_eq!(work().unwrap_err().reason(), "the terminal does not answer");
 /// ```
 pub trait OrApplication<T> {
-    /// Turns any error, or a text, into an [`ApplicationException`] with its chain of sources as details.
+    /// Converts any error, or a text, into an [`ApplicationException`] with its chain of sources as details.
     ///
     /// # Errors
     ///
-    /// The application exception, when there is no value.
+    /// The application exception, if there is no value.
     fn or_application(self) -> Result<T, ApplicationException>;
 }
 
@@ -276,14 +272,13 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> OrApplication<T> for Result<T, E>
     }
 }
 
-/// Says that what went wrong is the fault of the data.
+/// Converts errors that are caused by the data.
 pub trait OrBusiness<T> {
-    /// Turns `None`, or any error, into a [`BusinessException`] with this reason. The error becomes its
-    /// details.
+    /// Converts `None`, or any error, into a [`BusinessException`] with this reason. The error becomes its details.
     ///
     /// # Errors
     ///
-    /// The business exception, when there is no value.
+    /// The business exception, if there is no value.
     fn or_business(self, reason: impl Into<String>) -> Result<T, BusinessException>;
 }
 
@@ -306,7 +301,7 @@ impl<T, E: Error + 'static> OrBusiness<T> for Result<T, E> {
     }
 }
 
-/// An error's sources, one a line. Bounded, however long the chain is and whatever its members print.
+/// The chain of sources of an error, one per line, truncated to a limit.
 fn source_chain(error: &(dyn Error + 'static)) -> Option<String> {
     let mut text = Bounded::new();
     let mut next = error.source();
@@ -322,19 +317,19 @@ fn source_chain(error: &(dyn Error + 'static)) -> Option<String> {
 
 fn bounded_display(error: &dyn fmt::Display) -> String {
     let mut text = Bounded::new();
-    // A display that fails or prints too much still leaves what it printed until then.
+    // If the display fails or prints too much, the text up to there is kept.
     let _ = write!(text, "{error}");
     text.kept
 }
 
-/// What a panic said, bounded.
+/// The message of a panic, truncated to a limit.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.map_or_else(|| "a panic without a text".to_owned(), |text| bounded_display(&text))
 }
 
-/// Keeps a little more than the limit, so that the record that is stored can say it was cut.
+/// A writer that keeps slightly more than the limit, so that the stored record can show that the text was truncated.
 struct Bounded {
     kept: String,
 }

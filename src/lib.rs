@@ -24,7 +24,7 @@
 //! | floor | module | what it is |
 //! |---|---|---|
 //! | 4 | `cli` | the command (feature `cli`) |
-//! | 3 | [`performer`] | the runtime: takes items, hands them to a [`Transaction`], reports |
+//! | 3 | [`runtime`] | the runtime: claims items, hands them to a [`Transaction`], reports the results |
 //! | 3 | `server` | an Orchestrator in a box (feature `server`) |
 //! | 3 | [`testing`] | run one transaction without a back end |
 //! | 2 | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
@@ -47,7 +47,7 @@ pub mod exception;
 pub mod guide;
 pub mod model;
 pub mod orchestrator;
-pub mod performer;
+pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod testing;
@@ -76,8 +76,9 @@ pub use model::status::{ReviewStatus, Status};
 #[cfg(feature = "postgres")]
 pub use orchestrator::local::tokio_postgres;
 pub use orchestrator::{Administration, CommitType, ErrorKind, Orchestrator, OrchestratorError, connect};
-pub use performer::{
-    Ending, JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, Transaction, TransactionItem,
+pub use runtime::{
+    JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, Transaction, TransactionItem,
+    TransactionOutcome,
 };
 
 /// Everything a program with a transaction in it usually needs.

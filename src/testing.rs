@@ -1,7 +1,7 @@
-//! For users' unit tests: run one transaction without a back end.
+//! Runs one transaction without a back end, for unit tests.
 //!
-//! The real runtime and the real rules run around it, over a queue in memory: content that does not fit, a
-//! panic or a postponement end as they would anywhere.
+//! The transaction runs in the real runtime over a queue in memory, so invalid content, panics and postponements have the same
+//! outcomes as in production.
 //!
 //! ```
 //! use performer::prelude::*;
@@ -32,23 +32,23 @@ use crate::model::queue::{NewQueueDefinition, QueuePolicy};
 use crate::model::status::Status;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{Administration, Orchestrator};
-use crate::performer::{JobSummary, Performer, PerformerError, Transaction};
+use crate::runtime::{JobSummary, Performer, PerformerError, Transaction};
 
-/// What became of the item.
+/// The result of a tested transaction.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tested {
-    /// All attempts, the first one first: more than one when the item was retried.
+    /// All attempts, oldest first; more than one if the item was retried.
     pub attempts: Vec<QueueItem>,
-    /// What the performer says of its run.
+    /// The summary of the performer's run.
     pub summary: JobSummary,
 }
 
-/// Adds the item to a queue with the default policy but without retries, and processes it with one robot.
+/// Adds an item to a queue with the default policy but without retries, and processes it with one robot.
 ///
 /// # Panics
 ///
-/// When the item cannot be added, or the performer does not start.
+/// If the item cannot be added, or the performer does not start.
 pub async fn perform<T: Transaction>(
     make: impl Fn() -> T + Send + Sync + 'static,
     item: NewQueueItem,
@@ -56,11 +56,11 @@ pub async fn perform<T: Transaction>(
     perform_with(QueuePolicy { max_number_of_retries: 0, ..QueuePolicy::default() }, make, item).await
 }
 
-/// The same in a queue with this policy, for instance to see a retry.
+/// Adds an item to a queue with this policy, and processes it with one robot; for instance to test a retry.
 ///
 /// # Panics
 ///
-/// When the policy is not valid, the item cannot be added, or the performer does not start.
+/// If the policy is invalid, the item cannot be added, or the performer does not start.
 pub async fn perform_with<T: Transaction>(
     policy: QueuePolicy,
     make: impl Fn() -> T + Send + Sync + 'static,
@@ -71,7 +71,7 @@ pub async fn perform_with<T: Transaction>(
     let queue = NewQueueDefinition::new(QUEUE).policy(policy);
     orchestrator.create_queue(queue).await.expect("the policy is valid");
     orchestrator.add_queue_item(QUEUE, item).await.expect("the item can be added");
-    let performer = Performer::new(QUEUE, make).answer_signals(false);
+    let performer = Performer::new(QUEUE, make).handle_signals(false);
     let summary = match performer.run_until_empty(orchestrator.clone()).await {
         Ok(summary) => summary,
         Err(PerformerError::Faulted(summary)) => *summary,
@@ -91,7 +91,7 @@ impl Tested {
         self.attempts.last().expect("the item was added")
     }
 
-    /// The Status of the last attempt: Successful, Failed, or New when it was postponed.
+    /// The status of the last attempt: Successful, Failed, or New if it was postponed.
     pub fn status(&self) -> Status {
         self.item().status
     }
@@ -105,13 +105,13 @@ impl Tested {
     ///
     /// # Panics
     ///
-    /// When there is none, or it does not fit the type.
+    /// If there is none, or it cannot be deserialized into the type.
     pub fn output<O: DeserializeOwned>(&self) -> O {
         let output = self.item().output.as_ref().expect("the item has an output");
         output.parse().expect("the output fits the type")
     }
 
-    /// The last progress text.
+    /// The last progress text of the last attempt.
     pub fn progress(&self) -> Option<&str> {
         self.item().progress.as_deref()
     }

@@ -42,7 +42,7 @@ fn room(file: &str) -> (&str, u8) {
         "model" | "crash_point" => 0,
         "exception" | "wire" | "backoff" => 1,
         "orchestrator" => 2,
-        "performer" | "server" | "testing" => 3,
+        "runtime" | "server" | "testing" => 3,
         "cli" => 4,
         "lib" | "main" | "guide" => 5,
         _ => panic!("{file} is in no room of the house: ARCHITECTURE.md says where things go"),
@@ -69,7 +69,7 @@ fn rooms_named(code: &str) -> BTreeSet<String> {
 #[test]
 fn nobody_looks_up_or_sideways() {
     const ROOMS: [&str; 8] =
-        ["model", "exception", "wire", "backoff", "orchestrator", "performer", "server", "cli"];
+        ["model", "exception", "wire", "backoff", "orchestrator", "runtime", "server", "cli"];
     let mut looked = 0;
     for (file, text) in sources() {
         let (own, floor) = room(&file);
@@ -81,7 +81,7 @@ fn nobody_looks_up_or_sideways() {
             let (_, below) = room(&named);
             // A user's unit test runs a transaction with the real runtime around it: `testing` uses `performer`
             // as a user does.
-            let allowed = below < floor || (own == "testing" && named == "performer");
+            let allowed = below < floor || (own == "testing" && named == "runtime");
             assert!(allowed, "{file} (floor {floor}) names {named} (floor {below})");
         }
     }
@@ -273,7 +273,7 @@ fn the_guide_is_whole() {
 /// The checks above can fail.
 #[test]
 fn a_violation_is_seen() {
-    assert!(rooms_named("use crate::{model::key, performer};").contains("performer"));
+    assert!(rooms_named("use crate::{model::key, runtime};").contains("runtime"));
     assert!(rooms_named("use crate::orchestrator::local;").contains("orchestrator"));
     assert!(code("let a = 1; // SELECT \n/// tokio").find("SELECT").is_none());
     assert!(code("x\n#[cfg(test)]\nmod tests {\n SystemTime }").find("SystemTime").is_none());

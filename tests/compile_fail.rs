@@ -1,4 +1,4 @@
-//! A BusinessException cannot be lost on the way up: these programs do not compile, and the compiler says why.
+//! Programs that must not compile because they would swallow a BusinessException, with the compiler's messages.
 //!
 //! It is called with the libraries that this test was built with. (The crate trybuild, which is made for this, checks all of
 //! them anew, twice: two minutes.)

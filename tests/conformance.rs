@@ -17,7 +17,7 @@ use performer::model::item::{PAGE_LIMIT, ReferenceFilter};
 use performer::model::query::{self, Case, Comparison, Condition, Field, Order, TextMatch, Value};
 use performer::model::result::{Outcome, TransactionResult};
 use performer::model::review::{ItemVersion, Person};
-use performer::orchestrator::{Report, Take, Taken};
+use performer::orchestrator::{ClaimRequest, ClaimedItems, Report};
 use performer::{
     CommitType, ErrorCode, ErrorKind, ExceptionType, ItemEdit, ItemFilter, ItemId, JobEnd, JobFigures,
     JobState, LimitsEdit, MaxStarts, NewQueueDefinition, NewQueueItem, Page, Priority, ProcessingException,
@@ -80,8 +80,8 @@ async fn nothing_of_a_deleted_queue_is_handed_out_or_found(f: Fixture) {
         assert!(f.orchestrator.get_queue_item(id).await.unwrap_err().is_not_found());
     }
     assert!(f.list(ItemFilter::default()).await.is_empty());
-    let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await;
-    assert!(answer.taken.unwrap_err().is_not_found());
+    let answer = f.orchestrator.report_and_claim(Vec::new(), Some(take(job, 1))).await;
+    assert!(answer.claimed.unwrap_err().is_not_found());
     assert!(f.orchestrator.add_queue_item(QUEUE, named("x")).await.unwrap_err().is_not_found());
 }
 
@@ -541,8 +541,8 @@ async fn t3_a_reference_filter_takes_only_what_it_names(f: Fixture) {
     }
     f.add(NewQueueItem::new(json!({}))).await;
     let filtered = async |filter: ReferenceFilter| {
-        let ask = Take { reference: Some(filter), ..take(job, 10) };
-        let taken = f.orchestrator.report_and_take(Vec::new(), Some(ask)).await.taken.unwrap();
+        let ask = ClaimRequest { reference: Some(filter), ..take(job, 10) };
+        let taken = f.orchestrator.report_and_claim(Vec::new(), Some(ask)).await.claimed.unwrap();
         taken.items.iter().map(|claimed| claimed.item.reference.clone().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(filtered(ReferenceFilter::Equals("B-1".to_owned())).await, ["B-1"]);
@@ -567,8 +567,8 @@ async fn t3_two_robots_never_get_the_same_item(f: Fixture) {
                 let mut taken = Vec::new();
                 loop {
                     let answer =
-                        orchestrator.report_and_take(Vec::new(), Some(take(job, 1 + robot % 3))).await;
-                    let items = answer.taken.unwrap().items;
+                        orchestrator.report_and_claim(Vec::new(), Some(take(job, 1 + robot % 3))).await;
+                    let items = answer.claimed.unwrap().items;
                     if items.is_empty() {
                         return taken;
                     }
@@ -590,10 +590,10 @@ async fn t3_a_job_that_has_ended_takes_nothing(f: Fixture) {
     f.add_named("a").await;
     let job = f.job().await;
     f.orchestrator.end_job(job, JobState::Successful.into()).await.unwrap();
-    let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await;
-    assert!(answer.taken.unwrap_err().is_claim_lost());
-    let unknown = f.orchestrator.report_and_take(Vec::new(), Some(take(some_job(), 1))).await;
-    assert!(unknown.taken.unwrap_err().is_not_found());
+    let answer = f.orchestrator.report_and_claim(Vec::new(), Some(take(job, 1))).await;
+    assert!(answer.claimed.unwrap_err().is_claim_lost());
+    let unknown = f.orchestrator.report_and_claim(Vec::new(), Some(take(some_job(), 1))).await;
+    assert!(unknown.claimed.unwrap_err().is_not_found());
     assert_eq!(f.take_all(f.job().await).await, ["a"]);
 }
 
@@ -611,9 +611,9 @@ async fn t4_a_success_is_recorded_with_its_output_and_last_progress(f: Fixture) 
     f.advance(7);
     let result = ok_with(&json!({"document": "D-1"}));
     let report = Report { claim: claimed.claim, result, progress: Some("done".to_owned()) };
-    let answer = f.orchestrator.report_and_take(vec![report], None).await;
+    let answer = f.orchestrator.report_and_claim(vec![report], None).await;
     assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
-    assert!(answer.taken.unwrap().items.is_empty());
+    assert!(answer.claimed.unwrap().items.is_empty());
     let item = f.item(claimed.item.id).await;
     assert_eq!((item.status, item.outcome), (Status::Successful, Some(Outcome::Successful)));
     assert_eq!(item.output.unwrap().to_value(), json!({"document": "D-1"}));
@@ -823,10 +823,10 @@ async fn t12_one_refused_report_disturbs_neither_the_others_nor_the_take(f: Fixt
         Report { claim: a.claim, result: business("late"), progress: None },
         Report { claim: b.claim, result: ok(), progress: None },
     ];
-    let answer = f.orchestrator.report_and_take(reports, Some(take(job, 5))).await;
+    let answer = f.orchestrator.report_and_claim(reports, Some(take(job, 5))).await;
     assert!(answer.reports[0].as_ref().unwrap_err().is_claim_lost());
     assert_eq!(*answer.reports[1].as_ref().unwrap(), Status::Successful);
-    assert_eq!(answer.taken.unwrap().items.len(), 1);
+    assert_eq!(answer.claimed.unwrap().items.len(), 1);
 }
 
 // T13 to T15: leases
@@ -866,8 +866,8 @@ async fn t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change
     let late = f.orchestrator.set_transaction_progress(zombie.claim, "x".to_owned()).await.unwrap_err();
     assert!(late.is_claim_lost());
     assert!(f.orchestrator.beat(lost).await.unwrap_err().is_claim_lost());
-    let answer = f.orchestrator.report_and_take(Vec::new(), Some(take(lost, 1))).await;
-    assert!(answer.taken.is_ok(), "there is nothing to take, so nobody asks who wants it");
+    let answer = f.orchestrator.report_and_claim(Vec::new(), Some(take(lost, 1))).await;
+    assert!(answer.claimed.is_ok(), "there is nothing to take, so nobody asks who wants it");
     assert_eq!(f.item(a.id).await, item);
 
     assert_eq!(f.item(b.id).await.status, Status::InProgress);
@@ -926,9 +926,9 @@ async fn t15_an_item_in_progress_for_too_long_is_abandoned_however_alive_its_job
     let job = f.job().await;
     f.add_named("a").await;
     let overdue = f.take(job).await;
-    let patient = Take { queue: "Patient".into(), ..take(job, 1) };
+    let patient = ClaimRequest { queue: "Patient".into(), ..take(job, 1) };
     let patient =
-        f.orchestrator.report_and_take(Vec::new(), Some(patient)).await.taken.unwrap().items.remove(0);
+        f.orchestrator.report_and_claim(Vec::new(), Some(patient)).await.claimed.unwrap().items.remove(0);
     let mut abandoned = 0;
     for _ in 0..145 {
         f.advance(25);
@@ -1177,7 +1177,7 @@ async fn t23_what_is_kept_is_passed_in_pieces(f: Fixture) {
     assert_eq!(added.added, 2_100);
     let done = f.add_named("done").await;
     let reference = Some(ReferenceFilter::Equals("done".to_owned()));
-    let claimed = look(&f, Take { reference, ..take(job, 1) }).await.items.remove(0);
+    let claimed = look(&f, ClaimRequest { reference, ..take(job, 1) }).await.items.remove(0);
     f.report(claimed.claim, ok()).await.unwrap();
     f.advance(3 * DAY);
     assert_eq!(f.orchestrator.apply_retention(10).await.unwrap(), 1);
@@ -1601,7 +1601,8 @@ async fn comments_belong_to_their_authors(f: Fixture) {
 async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
-    let seen = async || f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let seen =
+        async || f.orchestrator.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
     let long = Duration::from_secs(600);
 
     let empty = seen().await;
@@ -1631,7 +1632,7 @@ async fn an_add_wakes_those_who_wait_for_its_queue_alone(f: Fixture) {
     };
     let here = wait(QUEUE, look(&f, take(job, 1)).await.seen);
     for n in 0..10 {
-        let seen = look(&f, Take { queue: "Other".into(), ..take(job, 1) }).await.seen;
+        let seen = look(&f, ClaimRequest { queue: "Other".into(), ..take(job, 1) }).await.seen;
         let other = wait("Other", seen);
         f.orchestrator.add_queue_item("Other", named(&n.to_string())).await.unwrap();
         other.await.unwrap();
@@ -1649,8 +1650,8 @@ async fn an_add_wakes_those_who_wait_for_its_queue_alone(f: Fixture) {
 // Limits, and the fleet
 
 /// What a take is answered, whole.
-async fn look(f: &Fixture, take: Take) -> Taken {
-    f.orchestrator.report_and_take(Vec::new(), Some(take)).await.taken.unwrap()
+async fn look(f: &Fixture, take: ClaimRequest) -> ClaimedItems {
+    f.orchestrator.report_and_claim(Vec::new(), Some(take)).await.claimed.unwrap()
 }
 
 async fn limit(f: &Fixture, edit: LimitsEdit) -> QueueLimits {
@@ -1708,7 +1709,7 @@ async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
 
     // A result makes room, in the same call already; so does an item that is put back.
     let report = Report { claim: first[0].claim, result: ok(), progress: None };
-    let next = f.orchestrator.report_and_take(vec![report], Some(take(one, 5))).await.taken.unwrap();
+    let next = f.orchestrator.report_and_claim(vec![report], Some(take(one, 5))).await.claimed.unwrap();
     let references: Vec<_> = next.items.iter().map(|claimed| claimed.item.reference.as_deref()).collect();
     assert_eq!(references, [Some("d")]);
     let empty = look(&f, take(other, 1)).await;
@@ -1745,9 +1746,9 @@ async fn ends_and_takes_together_keep_to_the_limit_and_the_order(f: Fixture) {
         for wanted in [1, 2, 20] {
             let ended = held.drain(..held.len().div_ceil(2));
             let reports = ended.map(|claim| Report { claim, result: ok(), progress: None }).collect();
-            let answer = f.orchestrator.report_and_take(reports, Some(take(job, wanted))).await;
+            let answer = f.orchestrator.report_and_claim(reports, Some(take(job, wanted))).await;
             assert!(answer.reports.iter().all(Result::is_ok));
-            let taken = answer.taken.unwrap();
+            let taken = answer.claimed.unwrap();
             let allowed = most.saturating_sub(held.len()).min(wanted).min(ITEMS - next);
             let references: Vec<_> =
                 taken.items.iter().map(|claimed| claimed.item.reference.clone()).collect();
@@ -1776,8 +1777,8 @@ async fn no_race_exceeds_the_limit(f: Fixture) {
         robots.push(tokio::spawn(async move {
             let mut done = 0;
             loop {
-                let answer = orchestrator.report_and_take(Vec::new(), Some(take(job, 2))).await;
-                let taken = answer.taken.unwrap();
+                let answer = orchestrator.report_and_claim(Vec::new(), Some(take(job, 2))).await;
+                let taken = answer.claimed.unwrap();
                 if taken.items.is_empty() && taken.withheld.is_none() {
                     return done;
                 }
@@ -1787,7 +1788,7 @@ async fn no_race_exceeds_the_limit(f: Fixture) {
                 for claimed in taken.items {
                     running.fetch_sub(1, Ordering::SeqCst);
                     let report = Report { claim: claimed.claim, result: ok(), progress: None };
-                    orchestrator.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+                    orchestrator.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
                     done += 1;
                 }
             }
@@ -1853,7 +1854,7 @@ async fn robots_are_seen_with_what_they_process(f: Fixture) {
     let job = f.orchestrator.start_job(two).await.unwrap();
     f.add_named("a").await;
     f.advance(5);
-    let claimed = look(&f, Take { robot: Some(2), ..take(job, 1) }).await.items.remove(0);
+    let claimed = look(&f, ClaimRequest { robot: Some(2), ..take(job, 1) }).await.items.remove(0);
     let robots = f.orchestrator.list_robots().await.unwrap();
     let shown: Vec<_> =
         robots.iter().map(|r| (r.number, r.state, r.item, r.reference.as_deref(), r.since)).collect();

@@ -1,4 +1,4 @@
-//! The main job as a user runs it: the real program, real files, real signals.
+//! The invoices example: the real program with real files and real signals.
 #![cfg(feature = "sqlite")]
 
 mod support;
@@ -76,7 +76,7 @@ fn check(items: &[QueueItem], invoices: usize) {
 }
 
 #[tokio::test]
-async fn a_first_run_posts_everything_and_a_second_adds_nothing() {
+async fn a_second_run_adds_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let first = run(folder.path(), &[]);
     assert!(first.status.success(), "{}", text(&first.stderr));
@@ -112,7 +112,7 @@ fn interrupt(folder: &Path, lines: usize, signal: &str) -> std::process::ExitSta
 }
 
 #[tokio::test]
-async fn after_a_kill_in_the_middle_a_new_run_loses_nothing_and_doubles_nothing() {
+async fn a_run_after_a_kill_loses_and_doubles_nothing() {
     for lines in [1, 3, 5, 8] {
         let folder = tempfile::tempdir().unwrap();
         assert!(!interrupt(folder.path(), lines, "-KILL").success());
@@ -130,7 +130,7 @@ async fn after_a_kill_in_the_middle_a_new_run_loses_nothing_and_doubles_nothing(
 }
 
 #[tokio::test]
-async fn ctrl_c_in_the_middle_finishes_what_runs_and_a_new_run_goes_on() {
+async fn a_run_after_a_stop_continues() {
     for signal in ["-INT", "-TERM"] {
         let folder = tempfile::tempdir().unwrap();
         assert!(interrupt(folder.path(), 2, signal).success(), "stopped in good order");
@@ -152,7 +152,7 @@ fn with_csv(contents: &[u8]) -> (tempfile::TempDir, Output) {
 }
 
 #[tokio::test]
-async fn a_broken_row_is_told_with_its_row_and_column_and_the_others_go_in() {
+async fn an_invalid_row_is_reported_and_the_others_are_added() {
     let csv = b"InvoiceNo,InvoiceDate,CustomerID,TotalPrice\n\
         1,2026-01-01,30001,10.00\n\
         2,2026-01-01,30001,ten\n\
@@ -185,7 +185,7 @@ async fn a_broken_row_is_told_with_its_row_and_column_and_the_others_go_in() {
 }
 
 #[tokio::test]
-async fn a_reference_that_is_too_long_is_told_and_the_others_go_in() {
+async fn a_reference_that_is_too_long_is_reported_and_the_others_are_added() {
     let long = "9".repeat(129);
     let csv = format!("InvoiceNo,InvoiceDate,CustomerID,TotalPrice\n{long},d,30001,1\n2,d,30001,1\n");
     let (folder, output) = with_csv(csv.as_bytes());
@@ -208,7 +208,7 @@ async fn files_of_other_systems_are_read() {
 }
 
 #[test]
-fn a_file_that_is_no_list_of_invoices_is_refused() {
+fn a_file_without_invoices_is_refused() {
     for (contents, part) in [
         (&b""[..], "in.csv is empty"),
         (b"InvoiceNo,CustomerID,TotalPrice\n1,2,3\n", "the column InvoiceDate is missing"),

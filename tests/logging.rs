@@ -1,4 +1,4 @@
-//! What is logged. Alone in its process: tracing caches what is enabled for all threads at once.
+//! The log of a performer. This file has its own process, because tracing caches for all threads which levels are enabled.
 
 mod support;
 
@@ -41,7 +41,8 @@ async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
     for (reference, what) in [("INV-1", "business"), ("INV-2", "application")] {
         o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
     }
-    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().answer_signals(false);
+    let performer =
+        Performer::new(QUEUE, ScriptedTransaction::default).single_threaded().handle_signals(false);
     performer.run_until_empty(o.clone()).await.unwrap();
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> =
@@ -80,7 +81,7 @@ impl std::io::Write for Closed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_panics_costs_its_lines_and_no_item() {
+async fn a_panicking_subscriber_loses_lines_but_no_item() {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
@@ -93,7 +94,8 @@ async fn a_log_that_panics_costs_its_lines_and_no_item() {
     for (reference, what) in [("INV-1", "business"), ("INV-2", "application"), ("INV-3", "ok")] {
         o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
     }
-    let performer = Performer::new(QUEUE, Scripted::default).single_threaded().answer_signals(false);
+    let performer =
+        Performer::new(QUEUE, ScriptedTransaction::default).single_threaded().handle_signals(false);
     let summary = performer.run_until_empty(o.clone()).await.unwrap();
     let counted = o.queue_statistics(QUEUE).await.unwrap();
     assert_eq!((counted.new, counted.in_progress, counted.successful), (0, 0, 1), "{summary}");

@@ -1,12 +1,11 @@
-//! The observers' negative controls: for each of K1 to K12 (`docs/reference/checks.md`), evidence that it must refuse.
-//! A check that refuses nothing proves nothing.
+//! The negative controls of the observers: for each check K1 to K12, evidence that it must refuse.
 
 mod support;
 
 use performer::model::result::Outcome;
-use performer::{Ending, ItemId, QueuePolicy, Status};
-use support::observers::checker::{Evidence, Final, check};
-use support::observers::ledger::{self, Ledger, Record, RunEnd, Told};
+use performer::{ItemId, QueuePolicy, Status, TransactionOutcome};
+use support::observers::checker::{Evidence, StoreState, check};
+use support::observers::ledger::{self, CallOutcome, Ledger, Record, RunEnd};
 use support::*;
 
 /// Three items and what became of them: successful; an ApplicationException, then successful; a BusinessException.
@@ -16,26 +15,26 @@ async fn story() -> Evidence {
     let (ledger, memory) = Ledger::memory();
     for reference in ["a", "b", "c"] {
         fixture.orchestrator.add_queue_item(QUEUE, named(reference)).await.unwrap();
-        ledger.write(Record::Added { reference: reference.to_owned(), told: Told::Yes });
+        ledger.write(Record::Added { reference: reference.to_owned(), told: CallOutcome::Yes });
     }
     ledger.write(Record::Born { process: "p".to_owned() });
     let job = fixture.orchestrator.start_job(new_job()).await.unwrap();
     let results = [
-        (ok(), RunEnd::Successful, Ending::Successful),
-        (application("down"), RunEnd::ApplicationException, Ending::Retried),
-        (business("wrong"), RunEnd::BusinessException, Ending::BusinessException),
-        (ok(), RunEnd::Successful, Ending::Successful),
+        (ok(), RunEnd::Successful, TransactionOutcome::Successful),
+        (application("down"), RunEnd::ApplicationException, TransactionOutcome::Retried),
+        (business("wrong"), RunEnd::BusinessException, TransactionOutcome::BusinessException),
+        (ok(), RunEnd::Successful, TransactionOutcome::Successful),
     ];
-    for (run, (result, end, ending)) in (0..).zip(results) {
+    for (run, (result, end, outcome)) in (0..).zip(results) {
         let claimed = fixture.take(job).await;
         ledger.started("p", run, &claimed.item);
         ledger.write(Record::Ended { process: "p".to_owned(), run, end });
         fixture.report(claimed.claim, result).await.unwrap();
-        ledger.reported("p", claimed.item.id, ending);
+        ledger.reported("p", claimed.item.id, outcome);
     }
     ledger.write(Record::Died { process: "p".to_owned() });
     let records = memory.lock().unwrap().clone();
-    let store = Final::of(&*fixture.orchestrator, QUEUE).await;
+    let store = StoreState::of(&*fixture.orchestrator, QUEUE).await;
     Evidence { records, store, drained: true, ..Evidence::default() }
 }
 
@@ -63,11 +62,11 @@ async fn an_item_that_was_acknowledged_and_is_gone() {
 #[tokio::test]
 async fn an_add_whose_answer_was_lost_may_be_there_or_not() {
     let mut evidence = story().await;
-    evidence.records.push(Record::Added { reference: "d".to_owned(), told: Told::Unknown });
+    evidence.records.push(Record::Added { reference: "d".to_owned(), told: CallOutcome::Unknown });
     assert_eq!(check(&evidence), Vec::<String>::new());
     for record in &mut evidence.records {
         if let Record::Added { told, .. } = record {
-            *told = Told::Unknown;
+            *told = CallOutcome::Unknown;
         }
     }
     assert_eq!(check(&evidence), Vec::<String>::new());
@@ -117,8 +116,8 @@ async fn a_result_that_nobody_reported() {
     // An acknowledged result that is not the recorded one.
     refuses("K4", |evidence| {
         for record in &mut evidence.records {
-            if let Record::Reported { item: ItemId(3), ending, .. } = record {
-                *ending = "Successful".to_owned();
+            if let Record::Reported { item: ItemId(3), outcome, .. } = record {
+                *outcome = "Successful".to_owned();
             }
         }
     })
@@ -226,7 +225,7 @@ async fn a_store_that_is_damaged_or_counts_wrongly() {
 }
 
 #[tokio::test]
-async fn noise() {
+async fn errors_in_the_log() {
     refuses("K12", |evidence| evidence.noise.push("a panic".to_owned())).await;
 }
 

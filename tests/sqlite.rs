@@ -52,7 +52,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_one_file_is_left() {
     assert_eq!(files(folder.path()), ["queue.db"], "nothing unfinished is left behind");
     let store = connect(&format!("sqlite:{}", path.display())).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
-    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
     assert_eq!(taken.items[0].item.reference.as_deref(), Some("a"));
 }
 
@@ -215,10 +215,10 @@ async fn several_stores_on_one_file_hand_out_each_item_once() {
         robots.push(tokio::spawn(async move {
             let mut done = 0;
             loop {
-                let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+                let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
                 let Some(claimed) = taken.items.into_iter().next() else { return done };
                 let report = Report { claim: claimed.claim, result: ok(), progress: None };
-                let answer = store.report_and_take(vec![report], None).await;
+                let answer = store.report_and_claim(vec![report], None).await;
                 assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
                 done += 1;
             }
@@ -241,7 +241,7 @@ async fn a_job_whose_lock_is_free_is_gone_and_one_whose_lock_is_held_is_not() {
     let path = good_file(folder.path()).await;
     let (one, other) = (open(&path).await, open(&path).await);
     let job = one.start_job(new_job()).await.unwrap();
-    one.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    one.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
     assert_eq!(other.sweep().await.unwrap().jobs.len(), 0, "its process lives");
     drop(one); // as when the process ends: the job is not ended, and its lock is free
     let swept = other.sweep().await.unwrap();
@@ -445,9 +445,9 @@ async fn content_of_two_hundred_kilobytes_is_not_written_again_by_a_claim_and_a_
     let job = store.start_job(new_job()).await.unwrap();
     let log = || fs::metadata(folder.path().join("queue.db-wal")).unwrap().len();
     let before = log();
-    let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+    let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
     let report = Report { claim: taken.items[0].claim, result: ok(), progress: None };
-    store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+    store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     assert!(log() - before < 60_000, "{} bytes", log() - before);
 }
 
@@ -470,7 +470,7 @@ async fn a_full_disk_is_an_error_that_passes() {
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
     store.add_queue_item(QUEUE, named("held")).await.unwrap();
-    let held = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items.remove(0);
+    let held = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items.remove(0);
     let ballast = folder.path().join("ballast");
     fs::write(&ballast, vec![0; 900_000]).unwrap();
     let mut added = 0;
@@ -496,7 +496,7 @@ async fn a_full_disk_is_an_error_that_passes() {
     let version = other.get_queue_item(held.item.id).await.unwrap().version();
     assert!(other.delete_queue_items(vec![version]).await.unwrap().0.is_empty());
     let report = Report { claim: held.claim, result: ok(), progress: None };
-    let late = store.report_and_take(vec![report], None).await.reports.remove(0);
+    let late = store.report_and_claim(vec![report], None).await.reports.remove(0);
     assert!(late.unwrap_err().is_claim_lost());
     assert_eq!(store.get_queue_item(held.item.id).await.unwrap().status, Status::Deleted);
     drop(other);
@@ -523,21 +523,21 @@ async fn a_caller_that_nobody_polls_keeps_no_other_waiting() {
     // Until somebody lets go of the file, everything that comes is in one transaction.
     let busy = raw(&path);
     busy.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut unpolled = std::pin::pin!(store.report_and_take(Vec::new(), Some(take(job, 1))));
+    let mut unpolled = std::pin::pin!(store.report_and_claim(Vec::new(), Some(take(job, 1))));
     std::future::poll_fn(|context| {
         assert!(unpolled.as_mut().poll(context).is_pending());
         std::task::Poll::Ready(())
     })
     .await;
-    let second = store.report_and_take(Vec::new(), Some(take(job, 1)));
+    let second = store.report_and_claim(Vec::new(), Some(take(job, 1)));
     let others = async { tokio::join!(second, store.beat(job)) };
     let release = async { busy.execute_batch("COMMIT").unwrap() };
     let ((second, beat), ()) =
         tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(others, release) }).await.unwrap();
-    assert_eq!(second.taken.unwrap().items[0].item.reference.as_deref(), Some("b"));
+    assert_eq!(second.claimed.unwrap().items[0].item.reference.as_deref(), Some("b"));
     beat.unwrap();
     // And the one that nobody polled finds its own answer.
-    assert_eq!(unpolled.await.taken.unwrap().items[0].item.reference.as_deref(), Some("a"));
+    assert_eq!(unpolled.await.claimed.unwrap().items[0].item.reference.as_deref(), Some("a"));
 }
 
 /// How many rows of a deleted queue's items there are.
@@ -567,7 +567,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too(
         assert_eq!(added.added, 3_000);
     }
     let job = store.start_job(new_job()).await.unwrap();
-    let taken = store.report_and_take(Vec::new(), Some(take(job, 5))).await.taken.unwrap().items;
+    let taken = store.report_and_claim(Vec::new(), Some(take(job, 5))).await.claimed.unwrap().items;
     let before = raw(&path).query_row("SELECT count(*) FROM item", [], |row| row.get::<_, i64>(0)).unwrap();
     store.delete_queue(QUEUE).await.unwrap();
     let mut left = rows_of_deleted(&path);
@@ -595,7 +595,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too(
 }
 
 #[tokio::test]
-async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
+async fn old_jobs_without_items_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(start_of_time()));
     jobs_that_ended_are_removed(&Local::memory_with_clock(clock.clone()), &clock).await;
@@ -615,7 +615,7 @@ async fn the_first_wait_on_a_file_is_not_woken_for_nothing() {
         store.create_queue(NewQueueDefinition::new(name)).await.unwrap();
     }
     let job = store.start_job(new_job()).await.unwrap();
-    let seen = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().seen;
+    let seen = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().seen;
     let waiting = tokio::spawn({
         let store = store.clone();
         async move { store.wait_for_items(QUEUE, seen, Duration::from_secs(600)).await }

@@ -9,7 +9,7 @@ use performer::model::job::NewJob;
 use performer::model::limits::{LimitsEdit, MaxStarts};
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
 use performer::{CommitType, JobKey, PerformerEvent};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub async fn fill_with(orchestrator: &Arc<dyn Administration>, items: Vec<NewQue
 
 /// 64 robots that do nothing.
 pub fn drainer(ahead: usize) -> Performer<Nothing> {
-    Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).answer_signals(false)
+    Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).handle_signals(false)
 }
 
 pub async fn drain(orchestrator: Arc<dyn Administration>, count: usize, ahead: usize) -> Duration {
@@ -166,8 +166,8 @@ pub fn job() -> NewJob {
     }
 }
 
-pub fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+pub fn take(job: JobKey, count: usize) -> ClaimRequest {
+    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 pub fn successful(claim: performer::model::key::Claim) -> Report {
@@ -202,13 +202,13 @@ pub fn single_calls(bench: &Bench) {
         runtime.block_on(async {
             fill(&store, CALLS).await;
         });
-        let answer = runtime.block_on(store.report_and_take(Vec::new(), Some(take(job, CALLS))));
-        let mut claims = answer.taken.expect("taken").items.into_iter();
+        let answer = runtime.block_on(store.report_and_claim(Vec::new(), Some(take(job, CALLS))));
+        let mut claims = answer.claimed.expect("taken").items.into_iter();
         each(CALLS, || {
             let claim = claims.next().expect("a claim").claim;
             runtime.block_on(async {
                 let started = Instant::now();
-                let answer = store.report_and_take(vec![successful(claim)], None).await;
+                let answer = store.report_and_claim(vec![successful(claim)], None).await;
                 answer.reports[0].as_ref().expect("recorded");
                 started.elapsed()
             })
@@ -237,7 +237,7 @@ pub async fn latency(
 ) -> f64 {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
-    let performer = Performer::new(QUEUE, || Nothing).robots(4).answer_signals(false).on_event(
+    let performer = Performer::new(QUEUE, || Nothing).robots(4).handle_signals(false).on_event(
         move |event| match event {
             PerformerEvent::TransactionStarted { .. } => started.send(Instant::now()).expect("a listener"),
             PerformerEvent::TransactionEnded { .. } => ended.send(()).expect("a listener"),
@@ -302,7 +302,7 @@ fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     // An idle performer for three seconds: the time it was on a processor.
     let idle = Duration::from_secs(3);
     let used = runtime.block_on(async {
-        let performer = Performer::new(QUEUE, || Nothing).robots(64).answer_signals(false);
+        let performer = Performer::new(QUEUE, || Nothing).robots(64).handle_signals(false);
         let stop = performer.stop_handle();
         let running = tokio::spawn(performer.run(store));
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -404,7 +404,7 @@ pub fn resident() {
         for _ in 0..PARTS {
             fill(&store, WAITING / PARTS).await;
         }
-        let performer = Performer::new(QUEUE, || Nothing).robots(64).answer_signals(false);
+        let performer = Performer::new(QUEUE, || Nothing).robots(64).handle_signals(false);
         let stop = performer.stop_handle();
         let performer = performer.on_event({
             let done = std::sync::atomic::AtomicUsize::new(0);
@@ -452,7 +452,7 @@ pub fn big_content(bench: &Bench) {
         let store = Local::sqlite(folder.path().join("ours.db")).await.expect("the file");
         let before = bytes_written();
         // One robot: a result and the next claim share a commit, and nothing else does.
-        let performer = Performer::new(QUEUE, || Raw200).answer_signals(false);
+        let performer = Performer::new(QUEUE, || Raw200).handle_signals(false);
         let summary = performer.run_until_empty(Arc::new(store)).await.expect("a summary");
         assert_eq!(summary.successful, ITEMS as u64);
         bytes_written() - before
@@ -497,7 +497,8 @@ pub fn full_files(bench: &Bench) {
         each(200, || {
             runtime.block_on(async {
                 let started = Instant::now();
-                let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.expect("taken");
+                let taken =
+                    store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.expect("taken");
                 let time = started.elapsed();
                 assert_eq!(taken.items.len(), 1);
                 time

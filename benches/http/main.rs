@@ -34,7 +34,7 @@ use axum::response::Response;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{Observed, Report, Take};
+use performer::orchestrator::{ClaimRequest, Observed, Report};
 use performer::prelude::*;
 
 use measure::{Bar, Bench, Unit, median};
@@ -213,7 +213,7 @@ fn robots_reach(url: &str, server: &NoOp) -> f64 {
     server.last_item.store(0, Ordering::Relaxed);
     server.items.store(ITEMS, Ordering::Relaxed);
     let summary = runtime().block_on(async {
-        let performer = Performer::new("Q", Nothing::default).robots(ROBOTS).answer_signals(false);
+        let performer = Performer::new("Q", Nothing::default).robots(ROBOTS).handle_signals(false);
         performer.run_until_empty(connected(url).await).await.unwrap()
     });
     assert_eq!(summary.successful, ITEMS.unsigned_abs());
@@ -250,11 +250,12 @@ impl Ours {
     async fn pairs(&mut self) -> f64 {
         let began = Instant::now();
         for _ in 0..PAIRS {
-            let take = Take { queue: "Q".into(), job: self.job, robot: Some(1), count: 1, reference: None };
-            let taken = self.orchestrator.report_and_take(Vec::new(), Some(take)).await.taken.unwrap();
+            let take =
+                ClaimRequest { queue: "Q".into(), job: self.job, robot: Some(1), count: 1, reference: None };
+            let taken = self.orchestrator.report_and_claim(Vec::new(), Some(take)).await.claimed.unwrap();
             let result = TransactionResult::Successful { output: None };
             let report = Report { claim: taken.items[0].claim, result, progress: None };
-            self.orchestrator.report_and_take(vec![report], None).await.reports.remove(0).unwrap();
+            self.orchestrator.report_and_claim(vec![report], None).await.reports.remove(0).unwrap();
         }
         began.elapsed().as_secs_f64() / f64::from(PAIRS)
     }

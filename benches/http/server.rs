@@ -27,7 +27,7 @@ const SUCCESS: &str = r#"{"transactionResult":{"IsSuccessful":true,"Output":{"bo
 
 pub(crate) fn run(bench: &Bench) {
     if bench.wants("server.add") {
-        let (hello, served) = (Hello::start(), Served::start(0));
+        let (hello, served) = (Hello::start(), TestServer::start(0));
         let content = |n: usize| {
             format!(
                 r#"{{"itemData":{{"Name":"Q","Priority":"Normal","Reference":"INV-{n}","SpecificContent":{{"amount":10.5,"customer":"ACME","currency":"EUR"}}}}}}"#
@@ -47,7 +47,7 @@ pub(crate) fn run(bench: &Bench) {
         );
     }
     if bench.wants("server.pair") {
-        let (hello, served) = (Hello::start(), Served::start(400_000));
+        let (hello, served) = (Hello::start(), TestServer::start(400_000));
         bench.figure(
             "server.pair",
             Unit::PerSecond,
@@ -70,9 +70,9 @@ pub(crate) fn run(bench: &Bench) {
         );
     }
     if bench.wants("server.list") {
-        let small = Served::start(1_000);
+        let small = TestServer::start(1_000);
         let small_page = small.page();
-        let large = Served::start(1_000_000);
+        let large = TestServer::start(1_000_000);
         bench.figure("server.list", Unit::Time, Bar::AtMost(3.0), 5, || small_page, || large.page());
     }
 }
@@ -186,14 +186,14 @@ impl Hello {
 }
 
 /// The server, over a file.
-struct Served {
+struct TestServer {
     address: String,
     token: String,
     runtime: Runtime,
     _folder: tempfile::TempDir,
 }
 
-impl Served {
+impl TestServer {
     fn start(items: usize) -> Self {
         let (runtime, folder) = (two_threads(), tempfile::tempdir().unwrap());
         let path = folder.path().join("q.db");

@@ -1,4 +1,4 @@
-//! `performer access`: who may do what on a server, set on its store.
+//! `performer access`: manages the access to a server, in the server's store.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::output::{self, Done, Problem};
+use super::output::{self, CliError, CommandResult};
 use crate::model::directory::{AUTOMATION, User};
 use crate::model::user::UserType;
 use crate::orchestrator::local::Local;
 use crate::server::{Keeper, Roles};
 
-/// Says who may do what on a server: applications, users, tokens, robots, folders
+/// Manage the applications, users, tokens, robots and folders of a server
 ///
-/// Works on the server's store, also while the server runs; it knows within a second.
+/// The commands change the server's store. A running server notices a change within a second.
 #[derive(Subcommand)]
 pub(super) enum Access {
     List(List),
@@ -29,8 +29,8 @@ pub(super) enum Access {
 }
 
 #[derive(Args)]
-struct Store {
-    /// The store of the server
+struct StoreArgs {
+    /// The URL of the server's store
     #[arg(
         long,
         env = "PERFORMER_STORE",
@@ -41,149 +41,149 @@ struct Store {
     store: String,
 }
 
-impl Store {
-    async fn keeper(&self) -> Result<Keeper, Problem> {
+impl StoreArgs {
+    async fn keeper(&self) -> Result<Keeper, CliError> {
         Ok(Keeper::open(&Local::open(&self.store).await?).await?)
     }
 }
 
 #[derive(Args)]
-struct Given {
-    /// A role; may be given several times. There are Administrator, Automation User and Viewer
+struct RoleArgs {
+    /// A role: Administrator, Automation User or Viewer; can be repeated
     #[arg(long, default_value = AUTOMATION, value_name = "ROLE")]
     role: Vec<String>,
-    /// Only in this folder and those below it; may be given several times
+    /// Grant the roles only in this folder and its subfolders; can be repeated
     #[arg(long, value_name = "FOLDER")]
     folder: Vec<String>,
 }
 
-impl Given {
-    fn roles(&self) -> Roles {
+impl RoleArgs {
+    fn to_roles(&self) -> Roles {
         Roles { roles: self.role.clone(), folders: self.folder.clone() }
     }
 }
 
-/// Lists folders, roles, applications, users, robots and tokens
+/// List the folders, applications, users, robots and tokens
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Adds an application; prints its id and, once, its secret
+/// Add an application, and print its id and its secret, which is shown only once
 #[derive(Args)]
 pub(super) struct AddClient {
-    /// Its name
+    /// The name of the application
     name: String,
-    /// What it may ask for, separated by spaces
+    /// The scopes that it may request, separated by spaces
     #[arg(long, default_value = "OR.Queues OR.Jobs OR.Folders.Read", value_name = "SCOPES")]
     scopes: String,
     #[command(flatten)]
-    given: Given,
+    roles: RoleArgs,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Removes an application; its tokens are worth nothing any more
+/// Remove an application and invalidate its tokens
 #[derive(Args)]
 pub(super) struct RemoveClient {
-    /// Its id
+    /// The id of the application
     id: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Adds a user
+/// Add a user
 #[derive(Args)]
 pub(super) struct AddUser {
     /// The name to log in with
     name: String,
-    /// What it is: User, Robot, DirectoryUser or DirectoryGroup
+    /// The type of the user: User, Robot, DirectoryUser or DirectoryGroup
     #[arg(long = "type", default_value = "User", value_name = "TYPE")]
     user_type: UserType,
-    /// Reads a password from what comes in
+    /// Read a password from stdin
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
-    given: Given,
+    roles: RoleArgs,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Removes a user, with its tokens and robots
+/// Remove a user, with its tokens and robots
 #[derive(Args)]
 pub(super) struct RemoveUser {
-    /// Its name
+    /// The name of the user
     name: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Makes a personal access token; prints it, once
+/// Create a personal access token, and print it; it is shown only once
 #[derive(Args)]
 pub(super) struct AddToken {
-    /// The user it acts as
+    /// The user of the token
     user: String,
-    /// What it is called, to revoke it by
+    /// A name of the token, for its revocation
     #[arg(long, default_value = "token", value_name = "NAME")]
     name: String,
-    /// What it may be used for, separated by spaces
+    /// The scopes of the token, separated by spaces
     #[arg(long, default_value = "OrchestratorApiUserAccess", value_name = "SCOPES")]
     scopes: String,
-    /// After how many days it ends
+    /// The number of days until it expires
     #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
     days: u64,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Takes tokens of a user back
+/// Revoke personal access tokens of a user
 #[derive(Args)]
 pub(super) struct RevokeTokens {
-    /// The user
+    /// The name of the user
     user: String,
-    /// Only the one with this name
+    /// Revoke only the token with this name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Adds a robot that runs as a user; prints its key
+/// Add a robot that runs as a user, and print its key
 #[derive(Args)]
 pub(super) struct AddRobot {
-    /// Its name
+    /// The name of the robot
     name: String,
-    /// The user it runs as
+    /// The user that it runs as
     user: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
-/// Adds a folder
+/// Add a folder
 #[derive(Args)]
 pub(super) struct AddFolder {
-    /// Its full name, as in Shared/Finance; the folders it is in must be there
+    /// The full name of the folder, such as Shared/Finance; its parent must exist
     name: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 impl Access {
-    pub(super) async fn run(self) -> Done {
+    pub(super) async fn run(self) -> CommandResult {
         match self {
             Self::List(list) => list.run().await?,
             Self::AddClient(add) => {
                 let keeper = add.store.keeper().await?;
-                let (id, secret) = keeper.add_client(&add.name, &add.scopes, &add.given.roles()).await?;
+                let (id, secret) = keeper.add_client(&add.name, &add.scopes, &add.roles.to_roles()).await?;
                 output::list(&[("client id", id), ("client secret", format!("{secret}   (shown once)"))])?;
             }
             Self::RemoveClient(remove) => remove.store.keeper().await?.remove_client(&remove.id).await?,
             Self::AddUser(add) => {
                 let password = if add.password_stdin { Some(password()?) } else { None };
                 let keeper = add.store.keeper().await?;
-                let id = keeper.add_user(&add.name, add.user_type, password, &add.given.roles()).await?;
-                output::line(format!("user {:?} has the number {id}", add.name))?;
+                let id = keeper.add_user(&add.name, add.user_type, password, &add.roles.to_roles()).await?;
+                output::line(format!("user {:?} has the id {id}", add.name))?;
             }
             Self::RemoveUser(remove) => remove.store.keeper().await?.remove_user(&remove.name).await?,
             Self::AddToken(add) => {
@@ -202,26 +202,26 @@ impl Access {
             }
             Self::AddFolder(add) => {
                 let id = add.store.keeper().await?.add_folder(&add.name).await?;
-                output::line(format!("folder {:?} has the number {id}", add.name))?;
+                output::line(format!("folder {:?} has the id {id}", add.name))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The first line that comes in.
-fn password() -> Result<String, Problem> {
+/// Reads the password from the first line of stdin.
+fn password() -> Result<String, CliError> {
     let mut text = String::new();
     std::io::stdin().take(4_096).read_to_string(&mut text)?;
     let password = text.lines().next().unwrap_or_default();
     if password.is_empty() {
-        return Err(Problem::usage("--password-stdin: nothing came in"));
+        return Err(CliError::usage("--password-stdin: stdin contains no password"));
     }
     Ok(password.to_owned())
 }
 
 impl List {
-    async fn run(self) -> Result<(), Problem> {
+    async fn run(self) -> Result<(), CliError> {
         let keeper = self.store.keeper().await?;
         let directory = keeper.directory();
         let roles = |user: &User| {
@@ -238,7 +238,7 @@ impl List {
             .folders()
             .map(|folder| vec![folder.id.to_string(), directory.full_name(folder.id), folder.key.to_string()])
             .collect();
-        output::table(&["NUMBER", "NAME", "KEY"], &rows)?;
+        output::table(&["ID", "NAME", "KEY"], &rows)?;
         output::line("\nApplications")?;
         let rows: Vec<Vec<String>> = keeper
             .clients()
@@ -260,18 +260,18 @@ impl List {
                 vec![user.id.to_string(), user.user_name.clone(), user.user_type.to_string(), roles(user)]
             })
             .collect();
-        output::table(&["NUMBER", "NAME", "TYPE", "ROLES"], &rows)?;
+        output::table(&["ID", "NAME", "TYPE", "ROLES"], &rows)?;
         output::line("\nRobots")?;
         let rows: Vec<Vec<String>> = keeper
             .robots()
             .into_iter()
             .map(|robot| vec![robot.id.to_string(), robot.name, robot.key.to_string()])
             .collect();
-        output::table(&["NUMBER", "NAME", "KEY"], &rows)?;
+        output::table(&["ID", "NAME", "KEY"], &rows)?;
         output::line("\nPersonal access tokens")?;
         let named = keeper.tokens().await?.into_iter().filter_map(|(user, token)| {
             Some(vec![user.user_name, token.name?, token.scopes.to_string(), token.expires.to_string()])
         });
-        output::table(&["USER", "NAME", "SCOPES", "ENDS"], &named.collect::<Vec<_>>())
+        output::table(&["USER", "NAME", "SCOPES", "EXPIRES"], &named.collect::<Vec<_>>())
     }
 }

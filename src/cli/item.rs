@@ -1,4 +1,4 @@
-//! `performer item`.
+//! `performer item`: adds, lists, shows and retries items.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Place;
+use super::GlobalArgs;
 use super::import::Import;
-use super::output::{self, Done, Problem};
+use super::output::{self, CliError, CommandResult};
 use super::{time, up_to};
 use crate::model::exception::ExceptionType;
 use crate::model::item::{ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter};
@@ -19,7 +19,7 @@ use crate::model::key::ItemId;
 use crate::model::list::MAX_SKIP;
 use crate::model::status::{ReviewStatus, Status};
 
-/// Adds items, shows them, has them retried
+/// Add, import, list, show and retry items
 #[derive(Subcommand)]
 pub(super) enum Item {
     Add(Add),
@@ -29,90 +29,90 @@ pub(super) enum Item {
     Retry(Retry),
 }
 
-/// Adds one item to a queue
+/// Add an item to a queue
 #[derive(Args)]
 #[command(after_help = "\
-The content is one JSON object, or pairs of names and values; a value is read as JSON where it is JSON:\n  \
+The content is a JSON object, or pairs of names and values; a value is parsed as JSON if it is valid JSON:\n  \
   performer item add Invoices --reference INV-17 --content '{\"amount\": 10.5, \"customer\": \"ACME\"}'\n  \
   performer item add Invoices --reference INV-17 amount=10.5 customer=ACME")]
 pub(super) struct Add {
-    /// The queue
+    /// The name of the queue
     queue: String,
-    /// The content, as name=value
+    /// A member of the content
     #[arg(value_name = "NAME=VALUE", conflicts_with = "content")]
     pairs: Vec<String>,
     /// The content, as a JSON object
     #[arg(long, value_name = "JSON")]
     content: Option<String>,
-    /// Your own name for it
+    /// The reference of the item
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
-    /// High, Normal or Low
+    /// The priority: High, Normal or Low
     #[arg(long, default_value = "Normal", value_name = "PRIORITY")]
     priority: Priority,
-    /// It should be handed out before this time, as in 2026-09-01, 2026/09/01 14:30 or 2026-09-01T14:30:00+02:00; without an
-    /// offset it is UTC
+    /// The time before which the item should be handed out, such as 2026-09-01, 2026/09/01 14:30 or
+    /// 2026-09-01T14:30:00+02:00; UTC if it has no offset
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     due: Option<Timestamp>,
-    /// It is not handed out before this time
+    /// The time before which the item is not handed out
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     defer: Option<Timestamp>,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Lists items
+/// List items
 #[derive(Args)]
 pub(super) struct List {
-    /// Only those of this queue
+    /// List only the items of this queue
     #[arg(long, value_name = "NAME")]
     queue: Option<String>,
-    /// Only those in this state; may be given several times
+    /// List only items with this status; can be repeated
     #[arg(long, value_name = "STATUS")]
     status: Vec<Status>,
-    /// Only those in this state of review; may be given several times
+    /// List only items with this review status; can be repeated
     #[arg(long, value_name = "STATUS")]
     review: Vec<ReviewStatus>,
-    /// Only those with this reference; with a star at its end, with references that begin so
+    /// List only items with this reference, or with this prefix if it ends with *
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
-    /// How many at most
+    /// The maximum number of items
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = up_to(1_000_000))]
     top: usize,
-    /// How many to leave out
+    /// The number of items to skip
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(0..=MAX_SKIP as u64))]
     skip: usize,
-    /// The oldest first, and not the newest
+    /// List the oldest items first
     #[arg(long)]
     oldest: bool,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Shows an item, with all attempts of its chain
+/// Show an item and all attempts of its retry chain
 #[derive(Args)]
 pub(super) struct Show {
-    /// Its number
+    /// The id of the item
     id: i64,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Has failed or abandoned items retried: a copy of each is made that waits
+/// Retry failed or abandoned items; a copy of each is added to its queue
 #[derive(Args)]
 pub(super) struct Retry {
-    /// Their numbers
+    /// The ids of the items
     #[arg(required_unless_present = "all_failed")]
     ids: Vec<i64>,
-    /// All that failed in a queue and were not reviewed yet
+    /// Retry all failed items of a queue that are not reviewed yet
     #[arg(long, value_name = "QUEUE", conflicts_with = "ids")]
     all_failed: Option<String>,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
 impl Item {
-    pub(super) async fn run(self) -> Done {
+    pub(super) async fn run(self) -> CommandResult {
         match self {
             Self::Add(add) => add.run().await,
             Self::Import(import) => import.run().await,
@@ -124,7 +124,7 @@ impl Item {
 }
 
 impl Add {
-    async fn run(self) -> Done {
+    async fn run(self) -> CommandResult {
         let item = match &self.content {
             Some(text) => NewQueueItem::from_json(text),
             None => NewQueueItem::new(pairs(&self.pairs)?),
@@ -139,9 +139,9 @@ impl Add {
         if let Some(defer) = self.defer {
             item = item.defer_date(defer);
         }
-        let added = self.place.connect().await?.add_queue_item(&self.queue, item).await?;
-        if self.place.json {
-            output::json(&shown(&added))?;
+        let added = self.global.connect().await?.add_queue_item(&self.queue, item).await?;
+        if self.global.json {
+            output::json(&to_json(&added))?;
         } else {
             output::line(format!("item {} was added", added.id))?;
         }
@@ -149,26 +149,26 @@ impl Add {
     }
 }
 
-fn pairs(pairs: &[String]) -> Result<BTreeMap<&str, Scalar>, Problem> {
+fn pairs(pairs: &[String]) -> Result<BTreeMap<&str, Scalar>, CliError> {
     let mut members = BTreeMap::new();
     for pair in pairs {
-        let wrong = || Problem::usage(format!("{pair:?} is no pair of a name and a value: write name=value"));
+        let wrong = || CliError::usage(format!("{pair:?} is not of the form name=value"));
         let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
         let value = match Scalar::read(value) {
             Ok(value) if !matches!(value, Scalar::Nested(_)) => value,
             _ => Scalar::from(value),
         };
         if members.insert(name, value).is_some() {
-            return Err(Problem::usage(format!("{name:?} is given twice")));
+            return Err(CliError::usage(format!("{name:?} is given twice")));
         }
     }
     Ok(members)
 }
 
-/// An item as programs read it.
+/// An item in the JSON output.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+struct ItemJson<'a> {
     ancestor_id: Option<i64>,
     creation_time: String,
     defer_date: Option<String>,
@@ -193,12 +193,12 @@ struct Shown<'a> {
     unique_key: String,
 }
 
-fn shown(item: &QueueItem) -> Shown<'_> {
+fn to_json(item: &QueueItem) -> ItemJson<'_> {
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    // Not as a value of `serde_json`, which rounds numbers.
+    // Not a `serde_json::Value`, which would round numbers.
     let members = |json: &str| serde_json::from_str(json).unwrap_or_default();
     let exception = item.processing_exception.as_ref();
-    Shown {
+    ItemJson {
         ancestor_id: item.ancestor_id.map(|id| id.0),
         creation_time: item.creation_time.to_string(),
         defer_date: time(item.defer_date),
@@ -225,8 +225,8 @@ fn shown(item: &QueueItem) -> Shown<'_> {
 }
 
 impl List {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let reference = self.reference.map(|text| match text.strip_suffix('*') {
             Some(start) => ReferenceFilter::StartsWith(start.to_owned()),
             None => ReferenceFilter::Equals(text),
@@ -254,8 +254,8 @@ impl List {
             }
             items.extend(page.items);
         }
-        if self.place.json {
-            output::json(&items.iter().map(shown).collect::<Vec<_>>())?;
+        if self.global.json {
+            output::json(&items.iter().map(to_json).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let row = |item: &QueueItem| {
@@ -278,7 +278,7 @@ impl List {
         output::table(&["ITEM", "STATUS", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)?;
         if count > (self.skip + items.len()) as u64 {
             output::remark(format!(
-                "{} of {count}; go on with --skip {}",
+                "{} of {count} items; list more with --skip {}",
                 items.len(),
                 self.skip + items.len()
             ));
@@ -288,15 +288,15 @@ impl List {
 }
 
 impl Show {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let chain = orchestrator.processing_history(ItemId(self.id)).await?;
-        if self.place.json {
-            output::json(&chain.iter().map(shown).collect::<Vec<_>>())?;
+        if self.global.json {
+            output::json(&chain.iter().map(to_json).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let wanted = chain.iter().find(|item| item.id.0 == self.id);
-        let item = wanted.ok_or_else(|| Problem::failed(format!("item {} does not exist", self.id)))?;
+        let item = wanted.ok_or_else(|| CliError::failed(format!("item {} does not exist", self.id)))?;
         let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
         let exception = item.processing_exception.as_ref();
         output::list(&[
@@ -337,8 +337,8 @@ impl Show {
 }
 
 impl Retry {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let mut versions = Vec::new();
         for id in &self.ids {
             versions.push(orchestrator.get_queue_item(ItemId(*id)).await?.version());
@@ -365,7 +365,7 @@ impl Retry {
             output::remark(format!("item {id} is not retried: {refusal}"));
         }
         let retried = all - failed.len();
-        if self.place.json {
+        if self.global.json {
             output::json(&serde_json::json!({ "retried": retried, "refused": failed.len() }))?;
         } else {
             output::line(format!("{retried} items are retried"))?;

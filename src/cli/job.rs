@@ -1,4 +1,4 @@
-//! `performer job`: the fleet.
+//! `performer job`: lists, shows and stops performers.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::Place;
-use super::output::{self, Done, Problem};
+use super::GlobalArgs;
+use super::output::{self, CliError, CommandResult};
 use super::queue::duration;
 use super::up_to;
 use crate::model::job::{Job, JobFigures, MAX_JOBS_LISTED, StopStrategy};
@@ -16,7 +16,7 @@ use crate::model::key::JobKey;
 use crate::model::robot::{Robot, RobotState};
 use crate::orchestrator::Administration;
 
-/// Shows the performers that run, and stops them
+/// List, show and stop performers
 #[derive(Subcommand)]
 pub(super) enum Jobs {
     List(List),
@@ -25,81 +25,81 @@ pub(super) enum Jobs {
     Kill(Kill),
 }
 
-/// Lists jobs: one is one run of a performer
+/// List the jobs; a job is one run of a performer
 #[derive(Args)]
 pub(super) struct List {
-    /// Those that have ended too
+    /// Include jobs that have ended
     #[arg(long)]
     all: bool,
-    /// Only those of this queue
+    /// List only the jobs of this queue
     #[arg(long, value_name = "NAME")]
     queue: Option<String>,
-    /// At most so many, the newest first
+    /// The maximum number of jobs, newest first
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = up_to(MAX_JOBS_LISTED))]
     limit: usize,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Shows a job: its robots and what they process, or what it did
+/// Show a job, with its robots and their items, or its results
 #[derive(Args)]
 pub(super) struct Show {
-    /// Its key, or the beginning or the end of it
+    /// The key of the job, or a prefix or suffix of it
     key: String,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Asks jobs to stop: what runs is finished, nothing more is taken
+/// Request jobs to stop; running transactions are finished, and no more items are claimed
 #[derive(Args)]
 pub(super) struct Stop {
     #[command(flatten)]
-    which: Which,
+    selection: Selection,
 }
 
-/// Asks jobs to end at once: what runs is interrupted, and given back without using a retry
+/// Request jobs to end at once; running transactions are interrupted, and their items given back without using a retry
 #[derive(Args)]
 pub(super) struct Kill {
     #[command(flatten)]
-    which: Which,
+    selection: Selection,
 }
 
-/// Which jobs, and how long to wait for them.
+/// The jobs to stop, and how long to wait for them.
 #[derive(Args)]
-struct Which {
-    /// Their keys, or the beginnings or ends of them
+struct Selection {
+    /// The keys of the jobs, or prefixes or suffixes of them
     #[arg(required_unless_present = "queue", value_name = "KEY")]
     keys: Vec<String>,
-    /// All jobs that work on this queue
+    /// Select all running jobs of this queue
     #[arg(long, value_name = "NAME", conflicts_with = "keys")]
     queue: Option<String>,
-    /// Waits until they have ended, at most so long, as in 60s
+    /// Wait until the jobs have ended, at most this long, such as 60s
     #[arg(long, value_name = "TIME")]
     wait: Option<String>,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
 impl Jobs {
-    pub(super) async fn run(self) -> Done {
+    pub(super) async fn run(self) -> CommandResult {
         match self {
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
-            Self::Stop(Stop { which }) => which.ask(StopStrategy::SoftStop).await,
-            Self::Kill(Kill { which }) => which.ask(StopStrategy::Kill).await,
+            Self::Stop(Stop { selection }) => selection.request_stop(StopStrategy::SoftStop).await,
+            Self::Kill(Kill { selection }) => selection.request_stop(StopStrategy::Kill).await,
         }
     }
 }
 
-/// Among so many of the newest jobs one is looked for by a part of its key.
-const LOOKED_AT: usize = MAX_JOBS_LISTED;
+/// The number of newest jobs among which a job is searched by a part of its key.
+const MAX_SEARCHED: usize = MAX_JOBS_LISTED;
 
-/// How often it is looked whether a job has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The interval for checks whether a job has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl List {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let wanted = |job: &Job| {
             (self.all || !job.state.is_final())
                 && self
@@ -107,11 +107,11 @@ impl List {
                     .as_ref()
                     .is_none_or(|queue| queue.to_lowercase() == job.about.queue.to_lowercase())
         };
-        let jobs = orchestrator.list_jobs(LOOKED_AT).await?;
+        let jobs = orchestrator.list_jobs(MAX_SEARCHED).await?;
         let jobs: Vec<Job> = jobs.into_iter().filter(wanted).take(self.limit).collect();
         let robots = orchestrator.list_robots().await?;
-        if self.place.json {
-            let all = jobs.iter().map(|job| shown(job, &robots)).collect();
+        if self.global.json {
+            let all = jobs.iter().map(|job| to_json(job, &robots)).collect();
             output::json(&Value::Array(all))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -124,8 +124,8 @@ impl List {
                 job.about.process_id.to_string(),
                 job.about.version.clone(),
                 robots_of(job, &robots),
-                seconds(job.start_time).to_string(),
-                remark_on(job),
+                whole_seconds(job.start_time).to_string(),
+                remarks(job),
             ]
         };
         let heads = ["JOB", "QUEUE", "STATE", "MACHINE", "PROCESS", "VERSION", "ROBOTS", "STARTED", ""];
@@ -135,14 +135,14 @@ impl List {
 }
 
 impl Show {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
-        let job = found(&*orchestrator, &self.key).await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let job = find_job(&*orchestrator, &self.key).await?;
         let robots = orchestrator.list_robots().await?;
         let of_job = |robot: &&Robot| robot.job == job.key;
-        if self.place.json {
-            let mut value = shown(&job, &robots);
-            value["robots"] = robots.iter().filter(of_job).map(robot_shown).collect();
+        if self.global.json {
+            let mut value = to_json(&job, &robots);
+            value["robots"] = robots.iter().filter(of_job).map(robot_json).collect();
             output::json(&value)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -154,12 +154,12 @@ impl Show {
             ("Process", job.about.process_id.to_string()),
             ("Version", job.about.version.clone()),
             ("Robots", job.about.robots.to_string()),
-            ("Lease", format!("{:#}, until {}", length(job.about.lease), seconds(job.held_until))),
+            ("Lease", format!("{:#}, until {}", signed(job.about.lease), whole_seconds(job.held_until))),
             ("Started", job.start_time.to_string()),
         ];
         about.extend(job.end_time.map(|at| ("Ended", at.to_string())));
-        about.extend(job.info.clone().map(|info| ("Because", info)));
-        about.extend(job.figures.as_ref().map(|figures| ("Did", told(figures))));
+        about.extend(job.info.clone().map(|info| ("Reason", info)));
+        about.extend(job.figures.as_ref().map(|figures| ("Results", describe_figures(figures))));
         output::list(&about)?;
         let rows: Vec<_> = robots.iter().filter(of_job).map(robot_row).collect();
         if !rows.is_empty() {
@@ -170,22 +170,22 @@ impl Show {
     }
 }
 
-impl Which {
-    /// Asks, and waits where that is wanted.
-    async fn ask(self, strategy: StopStrategy) -> Done {
+impl Selection {
+    /// Requests the stop, and waits if asked to.
+    async fn request_stop(self, strategy: StopStrategy) -> CommandResult {
         let wait = self.wait.as_deref().map(duration).transpose()?;
-        let orchestrator = self.place.connect().await?;
+        let orchestrator = self.global.connect().await?;
         let jobs = match &self.queue {
             Some(queue) => {
                 let name = orchestrator.get_queue(queue).await?.name.to_lowercase();
-                let mut jobs = orchestrator.list_jobs(LOOKED_AT).await?;
+                let mut jobs = orchestrator.list_jobs(MAX_SEARCHED).await?;
                 jobs.retain(|job| !job.state.is_final() && job.about.queue.to_lowercase() == name);
                 jobs
             }
             None => {
                 let mut jobs = Vec::new();
                 for key in &self.keys {
-                    jobs.push(found(&*orchestrator, key).await?);
+                    jobs.push(find_job(&*orchestrator, key).await?);
                 }
                 jobs
             }
@@ -197,7 +197,7 @@ impl Which {
             Some(wait) => still_running(&*orchestrator, &jobs, wait).await?,
             None => Vec::new(),
         };
-        if self.place.json {
+        if self.global.json {
             let asked: Vec<_> = jobs.iter().map(|job| job.key.to_string()).collect();
             let left: Vec<_> = running.iter().map(ToString::to_string).collect();
             output::json(&json!({ "asked": asked, "stillRunning": left }))?;
@@ -205,75 +205,81 @@ impl Which {
             for job in &jobs {
                 output::line(match wait {
                     None => format!(
-                        "job {} was asked; it hears of it within {:#}",
+                        "job {} will receive the request within {:#}",
                         job.key,
-                        length(job.about.lease / 3)
+                        signed(job.about.lease / 3)
                     ),
                     Some(_) if running.contains(&job.key) => format!("job {} is still running", job.key),
                     Some(_) => format!("job {} has ended", job.key),
                 })?;
             }
             if jobs.is_empty() {
-                output::remark("no job is running there");
+                output::remark("no job of this queue is running");
             }
         }
         Ok(if running.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-/// Those that have not ended when the time is over.
+/// Waits for jobs to end, and returns those still running when the time is over.
 async fn still_running(
     orchestrator: &dyn Administration,
     jobs: &[Job],
     wait: Duration,
-) -> Result<Vec<JobKey>, Problem> {
-    // None: a time so long has no end.
+) -> Result<Vec<JobKey>, CliError> {
+    // `None` if the duration is too long for an instant: then there is no limit.
     let until = tokio::time::Instant::now().checked_add(wait);
     loop {
-        let known = orchestrator.list_jobs(LOOKED_AT).await?;
+        let known = orchestrator.list_jobs(MAX_SEARCHED).await?;
         let runs = |key: &JobKey| known.iter().any(|job| job.key == *key && !job.state.is_final());
         let running: Vec<_> = jobs.iter().map(|job| job.key).filter(runs).collect();
         if running.is_empty() || until.is_some_and(|until| tokio::time::Instant::now() >= until) {
             return Ok(running);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// The one job whose key is this, or begins or ends so.
-async fn found(orchestrator: &dyn Administration, part: &str) -> Result<Job, Problem> {
+/// Finds the one job whose key has this prefix or suffix.
+async fn find_job(orchestrator: &dyn Administration, part: &str) -> Result<Job, CliError> {
     let part = part.to_lowercase();
-    let mut jobs = orchestrator.list_jobs(LOOKED_AT).await?;
+    let mut jobs = orchestrator.list_jobs(MAX_SEARCHED).await?;
     jobs.retain(|job| {
         let key = job.key.to_string();
         key.starts_with(&part) || key.ends_with(&part)
     });
     match (jobs.len(), jobs.pop()) {
         (1, Some(job)) => Ok(job),
-        (_, None) => Err(Problem::failed(format!("no job has the key {part:?}"))),
-        (count, _) => Err(Problem::usage(format!("{count} jobs have a key like {part:?}; say more of it"))),
+        (_, None) => Err(CliError::failed(format!("no job has the key {part:?}"))),
+        (count, _) => {
+            Err(CliError::usage(format!("{count} jobs have a key like {part:?}; give a longer part of it")))
+        }
     }
 }
 
-fn length(duration: Duration) -> SignedDuration {
+fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-/// A time without its fractions.
-fn seconds(at: Timestamp) -> Timestamp {
+/// Truncates a time to whole seconds.
+fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// A job that does not beat is not what it says of itself: whoever sweeps next abandons its items.
+/// The state of a job. If its heartbeat is missing, the stored state is outdated: the next sweep abandons its items.
 fn state_of(job: &Job, robots: &[Robot]) -> String {
     let mut of_job = robots.iter().filter(|robot| robot.job == job.key);
     if of_job.any(|robot| robot.state == RobotState::Disconnected) {
-        return format!("{}, but silent since {}", job.state, seconds(job.held_until - job.about.lease));
+        return format!(
+            "{}, no heartbeat since {}",
+            job.state,
+            whole_seconds(job.held_until - job.about.lease)
+        );
     }
     job.state.to_string()
 }
 
-/// How many of its robots are busy.
+/// The number of busy robots of a job.
 fn robots_of(job: &Job, robots: &[Robot]) -> String {
     let all = job.about.robots;
     if job.state.is_final() {
@@ -282,18 +288,18 @@ fn robots_of(job: &Job, robots: &[Robot]) -> String {
     let of_job = robots.iter().filter(|robot| robot.job == job.key);
     let busy = of_job.clone().filter(|robot| robot.state == RobotState::Busy).count();
     if of_job.clone().any(|robot| robot.state == RobotState::Unknown) {
-        return format!("{all}, taking ahead");
+        return format!("{all}, claiming ahead");
     }
     format!("{busy} of {all} busy")
 }
 
-/// What it did, and why it ended.
-fn remark_on(job: &Job) -> String {
-    let parts = [job.figures.as_ref().map(told), job.info.clone()];
+/// The results of a job, and why it ended.
+fn remarks(job: &Job) -> String {
+    let parts = [job.figures.as_ref().map(describe_figures), job.info.clone()];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn told(figures: &JobFigures) -> String {
+fn describe_figures(figures: &JobFigures) -> String {
     let parts = [
         (figures.successful, "successful"),
         (figures.business_exceptions, "business exceptions"),
@@ -316,18 +322,18 @@ fn robot_row(robot: &Robot) -> Vec<String> {
         robot.state.to_string(),
         robot.item.map(|item| item.to_string()).unwrap_or_default(),
         robot.reference.clone().unwrap_or_default(),
-        seconds(robot.since).to_string(),
+        whole_seconds(robot.since).to_string(),
     ]
 }
 
-fn robot_shown(robot: &Robot) -> Value {
+fn robot_json(robot: &Robot) -> Value {
     json!({
         "number": robot.number, "state": robot.state.to_string(), "item": robot.item.map(|item| item.0),
         "reference": robot.reference, "since": robot.since.to_string(),
     })
 }
 
-fn shown(job: &Job, robots: &[Robot]) -> Value {
+fn to_json(job: &Job, robots: &[Robot]) -> Value {
     let busy = robots.iter().filter(|robot| robot.job == job.key && robot.state == RobotState::Busy).count();
     json!({
         "key": job.key.to_string(), "queue": job.about.queue, "state": job.state.to_string(),

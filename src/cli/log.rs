@@ -1,5 +1,5 @@
-//! The log of the server. A thread of its own writes it, so that no request waits for a full pipe, and no error of the
-//! disk or the pipe ends a task. What cannot be written is dropped and counted.
+//! The log of the server. It is written by its own thread, so that no request waits for a full pipe and no task fails on an
+//! error of the disk or the pipe. Lines that cannot be written are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -9,68 +9,68 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most bytes that wait to be written. What comes then is dropped.
-const MOST_WAITING: usize = 8 * 1024 * 1024;
+/// The maximum number of buffered bytes; further lines are dropped.
+const MAX_BUFFERED: usize = 8 * 1024 * 1024;
 
-/// How long the end of the program waits for what is not written yet.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for buffered lines.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where the log is written. Never fails and never waits.
+/// A writer of the log that never fails and never waits.
 #[derive(Clone)]
 pub(super) struct Log {
     lines: Sender<Message>,
-    waiting: Arc<AtomicUsize>,
+    buffered: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
     remark: fn(&str) -> String,
 }
 
 enum Message {
     Line(Vec<u8>),
-    /// Everything before this is written, or dropped.
-    End(SyncSender<()>),
+    /// Answered when all earlier lines are written or dropped.
+    Flush(SyncSender<()>),
 }
 
 impl Log {
-    /// Starts the thread. `remark` makes a line of a text, in the format of the log.
+    /// Starts the thread. `remark` formats a text as a line of the log.
     ///
     /// # Errors
     ///
-    /// When the thread cannot be started.
+    /// If the thread cannot be started.
     pub(super) fn start(out: impl Write + Send + 'static, remark: fn(&str) -> String) -> io::Result<Self> {
         let (lines, messages) = channel();
-        let log = Self { lines, waiting: Arc::default(), dropped: Arc::default(), remark };
-        let (waiting, dropped) = (log.waiting.clone(), log.dropped.clone());
-        let writer = Writer { out, waiting, dropped, told: 0, is_broken: false, remark };
+        let log = Self { lines, buffered: Arc::default(), dropped: Arc::default(), remark };
+        let (buffered, dropped) = (log.buffered.clone(), log.dropped.clone());
+        let writer = Writer { out, buffered, dropped, reported_drops: 0, line_is_incomplete: false, remark };
         let thread = std::thread::Builder::new().name("performer-log".to_owned());
         thread.spawn(move || writer.run(&messages))?;
         Ok(log)
     }
 
-    /// How many lines were dropped so far.
+    /// The number of lines dropped so far.
     pub(super) fn dropped(&self) -> Arc<AtomicU64> {
         self.dropped.clone()
     }
 
-    /// Writes a text that no subscriber formats.
+    /// Writes a text that does not come from the subscriber.
     pub(super) fn remark(&self, text: &str) {
         self.push((self.remark)(text).into_bytes());
     }
 
-    /// Waits until everything is written, but not for long.
+    /// Waits until all lines are written, for at most [`FINISH_TIMEOUT`].
     pub(super) fn finish(&self) {
         let (ended, end) = sync_channel(1);
-        if self.lines.send(Message::End(ended)).is_ok() {
-            let _ = end.recv_timeout(LAST_LINES); // the pipe may be full, and nobody may read it
+        if self.lines.send(Message::Flush(ended)).is_ok() {
+            let _ = end.recv_timeout(FINISH_TIMEOUT); // the pipe may be full and without a reader
         }
     }
 
     fn push(&self, line: Vec<u8>) {
-        let (length, waiting) = (line.len(), self.waiting.load(Ordering::Relaxed));
-        if waiting.saturating_add(length) > MOST_WAITING {
+        let (length, buffered) = (line.len(), self.buffered.load(Ordering::Relaxed));
+        if buffered.saturating_add(length) > MAX_BUFFERED {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.waiting.fetch_add(length, Ordering::Relaxed);
+        self.buffered.fetch_add(length, Ordering::Relaxed);
         if self.lines.send(Message::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -78,7 +78,7 @@ impl Log {
 }
 
 impl Write for Log {
-    /// The formatter writes each line at once.
+    /// Receives a whole line, because the formatter writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line.to_vec());
         Ok(line.len())
@@ -99,12 +99,12 @@ impl<'a> MakeWriter<'a> for Log {
 
 struct Writer<W> {
     out: W,
-    waiting: Arc<AtomicUsize>,
+    buffered: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
-    /// Of how many dropped lines the log tells.
-    told: u64,
-    /// The last line was not written, or only its beginning.
-    is_broken: bool,
+    /// The number of dropped lines that the log has reported.
+    reported_drops: u64,
+    /// The last line was not written completely.
+    line_is_incomplete: bool,
     remark: fn(&str) -> String,
 }
 
@@ -113,22 +113,22 @@ impl<W: Write> Writer<W> {
         for message in messages {
             match message {
                 Message::Line(line) => {
-                    self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
-                    self.tell_of_the_dropped();
+                    self.buffered.fetch_sub(line.len(), Ordering::Relaxed);
+                    self.report_drops();
                     self.line(&line);
                 }
-                Message::End(ended) => drop(ended.send(())),
+                Message::Flush(ended) => drop(ended.send(())),
             }
         }
     }
 
-    fn tell_of_the_dropped(&mut self) {
+    fn report_drops(&mut self) {
         let dropped = self.dropped.load(Ordering::Relaxed);
-        if dropped > self.told {
-            let text = format!("{} lines of the log were dropped", dropped - self.told);
+        if dropped > self.reported_drops {
+            let text = format!("{} lines of the log were dropped", dropped - self.reported_drops);
             let remark = (self.remark)(&text);
             if self.write(remark.as_bytes()).is_ok() {
-                self.told = dropped;
+                self.reported_drops = dropped;
             }
         }
     }
@@ -140,9 +140,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let begun = if self.is_broken { self.out.write_all(b"\n") } else { Ok(()) };
+        let begun = if self.line_is_incomplete { self.out.write_all(b"\n") } else { Ok(()) };
         let written = begun.and_then(|()| self.out.write_all(line)).and_then(|()| self.out.flush());
-        self.is_broken = written.is_err();
+        self.line_is_incomplete = written.is_err();
         written
     }
 }
@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk that is full, or not.
+    /// A disk that can be full.
     #[derive(Clone, Default)]
     struct Disk {
         written: Arc<Mutex<Vec<u8>>>,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_the_lines_that_did_not_fit_and_is_told_of() {
+    fn lines_dropped_on_a_full_disk_are_reported() {
         let disk = Disk::default();
         let mut log = Log::start(disk.clone(), line).unwrap();
         log.write_all(b"one\n").unwrap();
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(written, "one\n\n2 lines of the log were dropped\nfour\n");
     }
 
-    /// A pipe that nobody reads.
+    /// A pipe without a reader.
     struct Pipe(Receiver<()>);
 
     impl Write for Pipe {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_pipe_that_is_not_read() {
+    fn logging_does_not_wait_for_a_pipe_without_a_reader() {
         let (_open, blocked) = channel();
         let mut log = Log::start(Pipe(blocked), line).unwrap();
         let large = vec![b'x'; 1024 * 1024];

@@ -1,14 +1,14 @@
 //! Floor 4: the command line.
 //!
-//! | file | what it does |
+//! | file | what it contains |
 //! |---|---|
-//! | `serve.rs` | `performer serve`: an Orchestrator in a box |
-//! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | queues, items, files of items, figures: over any URL |
-//! | `job.rs` | the fleet: performers that run, and what they did |
-//! | `access.rs` | who may do what on a server: applications, users, tokens, robots |
-//! | `time.rs` | times as people and files write them |
-//! | `output.rs` | tables, JSON, and what goes where |
-//! | `log.rs` | the log of the server, written without making a request wait |
+//! | `serve.rs` | `performer serve`: runs an Orchestrator server |
+//! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `item import` and `stats`, for any URL |
+//! | `job.rs` | `performer job`: the running performers and their results |
+//! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
+//! | `time.rs` | parses times in arguments and files |
+//! | `output.rs` | prints tables, JSON and errors |
+//! | `log.rs` | writes the log of the server without blocking a request |
 
 mod access;
 mod import;
@@ -27,10 +27,10 @@ use std::sync::Arc;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use self::output::Problem;
+use self::output::CliError;
 use crate::orchestrator::{Administration, connect};
 
-/// Durable queues of transactions for robots in code: look at them, fill them, serve them.
+/// Manage and serve durable queues of transactions
 #[derive(Parser)]
 #[command(
     name = "performer",
@@ -38,23 +38,23 @@ use crate::orchestrator::{Administration, connect};
     max_term_width = 110,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Where the queues are is told by --url or PERFORMER_URL:\n  \
+    after_help = "The location of the queues, in --url or PERFORMER_URL:\n  \
         sqlite:invoices.db                 a file on this machine\n  \
         postgres://user@host/database      a PostgreSQL database\n  \
-        http://127.0.0.1:8095              a performer serve\n  \
+        http://127.0.0.1:8095              a server started with performer serve\n  \
         https://cloud.uipath.com/a/b/orchestrator_   a UiPath Orchestrator\n\
-        Over HTTP the caller is told by UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), the folder by\n\
-        UIPATH_FOLDER_PATH. A secret may stand in a file: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE, and PGPASSFILE\n\
+        Over HTTP, set the credentials with UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), and the folder with\n\
+        UIPATH_FOLDER_PATH. Secrets can be read from files: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE, and PGPASSFILE\n\
         for PostgreSQL.\n\n\
-        Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but for some items that were refused."
+        Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items."
 )]
 struct Command {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum Action {
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -67,55 +67,57 @@ enum What {
     Access(access::Access),
 }
 
-/// Where the queues are, and how answers are shown.
+/// The options of all commands that work on queues.
 #[derive(Args)]
-struct Place {
-    /// Where the queues are, as in sqlite:invoices.db or http://127.0.0.1:8095
+struct GlobalArgs {
+    /// The location of the queues, such as sqlite:invoices.db or http://127.0.0.1:8095
     #[arg(long, env = "PERFORMER_URL", global = true, value_name = "URL", hide_env_values = true)]
     url: Option<String>,
-    /// Answers in JSON, for programs
+    /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
 }
 
-impl Place {
-    async fn connect(&self) -> Result<Arc<dyn Administration>, Problem> {
+impl GlobalArgs {
+    async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
         let url = self.url.as_deref().ok_or_else(|| {
-            Problem::usage(
-                "where are the queues? Say --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
+            CliError::usage(
+                "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
             )
         })?;
         Ok(connect(url).await?)
     }
 }
 
-/// A number from 1 up to a limit.
-fn up_to(most: usize) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most as u64)
+/// A parser of numbers from 1 to a maximum.
+fn up_to(max: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=max as u64)
 }
 
-/// Runs the command that was given.
+/// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     let command = Command::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return output::failed(&Problem::failed(format!("the runtime cannot be started: {error}")));
+            return output::report_error(&CliError::failed(format!(
+                "the runtime cannot be started: {error}"
+            )));
         }
     };
     let done = runtime.block_on(async {
-        match command.what {
-            What::Serve(serve) => serve.run().await,
-            What::Queue(queue) => queue.run().await,
-            What::Item(item) => item.run().await,
-            What::Job(job) => job.run().await,
-            What::Stats(stats) => stats.run().await,
-            What::Access(access) => access.run().await,
+        match command.action {
+            Action::Serve(serve) => serve.run().await,
+            Action::Queue(queue) => queue.run().await,
+            Action::Item(item) => item.run().await,
+            Action::Job(job) => job.run().await,
+            Action::Stats(stats) => stats.run().await,
+            Action::Access(access) => access.run().await,
         }
     });
     match done {
         Ok(code) => code,
-        Err(problem) => output::failed(&problem),
+        Err(problem) => output::report_error(&problem),
     }
 }
 
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_is_put_together_as_it_should_be() {
+    fn the_command_is_consistent() {
         Command::command().debug_assert();
     }
 
@@ -177,15 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn every_level_has_a_help_that_says_something() {
-        fn look(command: &clap::Command, path: &str) {
+    fn every_command_and_argument_has_a_help_text() {
+        fn check(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());
             assert!(command.get_about().is_some(), "{path} has no help");
             for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
                 assert!(argument.get_help().is_some(), "{path}: {} has no help", argument.get_id());
             }
-            command.get_subcommands().for_each(|inner| look(inner, &path));
+            command.get_subcommands().for_each(|inner| check(inner, &path));
         }
-        look(&Command::command(), "");
+        check(&Command::command(), "");
     }
 }

@@ -1,4 +1,4 @@
-//! What is written where: answers to stdout, what went wrong and progress to stderr.
+//! Output: results go to stdout; errors, notes and progress go to stderr.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -9,17 +9,17 @@ use serde::Serialize;
 use crate::model::Refusal;
 use crate::orchestrator::OrchestratorError;
 
-/// Why a command did not do what it was asked to.
+/// The error of a command, with its exit code.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct CliError {
     message: String,
     code: u8,
 }
 
-/// Some items were refused.
+/// The exit code if some items were refused.
 pub(super) const SOME_REFUSED: u8 = 3;
 
-impl Problem {
+impl CliError {
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
     }
@@ -29,56 +29,56 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl From<OrchestratorError> for Problem {
+impl From<OrchestratorError> for CliError {
     fn from(error: OrchestratorError) -> Self {
         let code = error.code().map(|code| format!(" (code {code})")).unwrap_or_default();
         Self::failed(format!("{}{code}", error.with_causes()))
     }
 }
 
-impl From<Refusal> for Problem {
+impl From<Refusal> for CliError {
     fn from(refusal: Refusal) -> Self {
         Self::failed(refusal.to_string())
     }
 }
 
-impl From<io::Error> for Problem {
+impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self::failed(error.to_string())
     }
 }
 
-pub(super) type Done = Result<ExitCode, Problem>;
+pub(super) type CommandResult = Result<ExitCode, CliError>;
 
-/// Tells what went wrong.
-pub(super) fn failed(problem: &Problem) -> ExitCode {
-    let _ = writeln!(io::stderr(), "performer: {}", printable(&problem.message)); // nobody may be listening
-    ExitCode::from(problem.code)
+/// Prints an error to stderr.
+pub(super) fn report_error(error: &CliError) -> ExitCode {
+    let _ = writeln!(io::stderr(), "performer: {}", printable(&error.message)); // stderr may be closed
+    ExitCode::from(error.code)
 }
 
-/// A line of an answer.
-pub(super) fn line(text: impl AsRef<str>) -> Result<(), Problem> {
-    written(writeln!(io::stdout(), "{}", text.as_ref()))
+/// Prints a line of the result.
+pub(super) fn line(text: impl AsRef<str>) -> Result<(), CliError> {
+    ignore_broken_pipe(writeln!(io::stdout(), "{}", text.as_ref()))
 }
 
-/// A remark, beside the answer.
+/// Prints a note to stderr.
 pub(super) fn remark(text: impl AsRef<str>) {
-    let _ = writeln!(io::stderr(), "{}", printable(text.as_ref())); // nobody may be listening
+    let _ = writeln!(io::stderr(), "{}", printable(text.as_ref())); // stderr may be closed
 }
 
-/// An answer for programs.
-pub(super) fn json(value: &impl Serialize) -> Result<(), Problem> {
+/// Prints the result as JSON.
+pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     line(serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
-/// A table: columns as wide as what is in them.
-pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> Result<(), Problem> {
+/// Prints a table whose columns are as wide as their widest cells.
+pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> Result<(), CliError> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let width = |at: usize| {
@@ -94,19 +94,19 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> Result<(), Problem>
     Ok(())
 }
 
-/// Names and values, one a line.
-pub(super) fn list(pairs: &[(&str, String)]) -> Result<(), Problem> {
+/// Prints names and values, one pair per line.
+pub(super) fn list(pairs: &[(&str, String)]) -> Result<(), CliError> {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     pairs.iter().try_for_each(|(name, value)| line(format!("{name:width$}  {}", printable(value))))
 }
 
-/// A text without what would move a terminal's cursor: it may be anybody's.
+/// Replaces control characters, because untrusted text must not control the terminal.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Whoever reads may have heard enough (`| head`): that is no failure.
-fn written(result: io::Result<()>) -> Result<(), Problem> {
+/// Exits with success if the reader has closed stdout, as `| head` does.
+fn ignore_broken_pipe(result: io::Result<()>) -> Result<(), CliError> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),

@@ -1,4 +1,4 @@
-//! `performer queue`.
+//! `performer queue`: creates, shows, pauses and limits queues.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Place;
-use super::output::{self, Done, Problem};
+use super::GlobalArgs;
+use super::output::{self, CliError, CommandResult};
 use crate::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::orchestrator::ErrorKind;
 
-/// Makes queues, shows them, pauses and limits them
+/// Create, show, pause and limit queues
 #[derive(Subcommand)]
 pub(super) enum Queue {
     Create(Create),
@@ -23,114 +23,114 @@ pub(super) enum Queue {
     Limit(Limit),
 }
 
-/// Makes a queue
+/// Create a queue
 #[derive(Args)]
 pub(super) struct Create {
-    /// Its name, at most 50 characters
+    /// The name of the queue, at most 50 characters
     name: String,
-    /// What it is for
+    /// A description of the queue
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// How often an item is retried after an ApplicationException, 0 to 50
+    /// The number of retries after an ApplicationException, 0 to 50
     #[arg(long, default_value_t = 1, value_name = "N")]
     max_retries: u32,
-    /// Abandoned items are retried too
+    /// Retry abandoned items too
     #[arg(long)]
     retry_abandoned: bool,
-    /// Each reference may be in the queue once; this cannot be changed later
+    /// Accept each reference only once; this cannot be changed later
     #[arg(long)]
     unique_reference: bool,
-    /// After how long InProgress an item is abandoned, as in 24h or 90m
+    /// How long an item may be InProgress before it is abandoned, such as 24h or 90m
     #[arg(long, default_value = "24h", value_name = "TIME")]
     abandon_after: String,
-    /// After how many days items that ended are removed, 1 to 180
+    /// The number of days after which finished items are removed, 1 to 180
     #[arg(long, default_value_t = 30, value_name = "DAYS")]
     retention: u32,
-    /// After how many days items that never ended are removed, 1 to 180
+    /// The number of days after which unfinished items are removed, 1 to 180
     #[arg(long, default_value_t = 180, value_name = "DAYS")]
     stale_retention: u32,
-    /// The most items in progress at once, over all performers
+    /// The maximum number of items in progress, over all performers
     #[arg(long, value_name = "N")]
     max_in_progress: Option<u32>,
-    /// The most items started in any window, over all performers, as in 100/1m
+    /// The maximum number of items started in any time window, over all performers, such as 100/1m
     #[arg(long, value_name = "N/TIME")]
     max_starts: Option<String>,
-    /// It is no failure if the queue is there already
+    /// Succeed if the queue exists already
     #[arg(long)]
     if_missing: bool,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Lists queues, and how many items wait in each
+/// List the queues with their numbers of items
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Shows a queue: its settings and its figures
+/// Show the settings and statistics of a queue
 #[derive(Args)]
 pub(super) struct Show {
     /// The name of the queue
     name: String,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Hands nothing more out until the queue is resumed; what is in progress goes on
+/// Stop handing out items of a queue until it is resumed; items in progress are not affected
 #[derive(Args)]
 pub(super) struct Pause {
     /// The name of the queue
     name: String,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Hands items out again
+/// Resume a paused queue
 #[derive(Args)]
 pub(super) struct Resume {
     /// The name of the queue
     name: String,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
-/// Limits what is handed out, over all performers together
+/// Limit the items handed out, over all performers
 #[derive(Args)]
 #[command(after_help = "\
-What is not said stays as it is; `none` lifts a limit:
+Limits that are not given are not changed; `none` removes a limit:
   performer queue limit Invoices --max-in-progress 5
   performer queue limit Invoices --max-starts 100/1m --max-in-progress none")]
 pub(super) struct Limit {
     /// The name of the queue
     name: String,
-    /// The most items in progress at once, those taken ahead included; or none
+    /// The maximum number of items in progress, including those claimed ahead; or none
     #[arg(long, value_name = "N")]
     max_in_progress: Option<String>,
-    /// The most items started in any window of this length, 1s to 24h, as in 100/1m; or none
+    /// The maximum number of items started in any time window of 1s to 24h, such as 100/1m; or none
     #[arg(long, value_name = "N/TIME")]
     max_starts: Option<String>,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
 impl Queue {
-    pub(super) async fn run(self) -> Done {
+    pub(super) async fn run(self) -> CommandResult {
         match self {
             Self::Create(create) => create.run().await,
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
-            Self::Pause(Pause { name, place }) => pause(&name, &place, true).await,
-            Self::Resume(Resume { name, place }) => pause(&name, &place, false).await,
+            Self::Pause(Pause { name, global }) => pause(&name, &global, true).await,
+            Self::Resume(Resume { name, global }) => pause(&name, &global, false).await,
             Self::Limit(limit) => limit.run().await,
         }
     }
 }
 
 impl Create {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let policy = QueuePolicy {
             accept_automatically_retry: self.max_retries > 0,
             max_number_of_retries: self.max_retries,
@@ -141,7 +141,7 @@ impl Create {
             stale_retention_days: self.stale_retention,
         };
         let new = NewQueueDefinition { description: self.description, ..NewQueueDefinition::new(&self.name) };
-        // Read first: what cannot be read makes no queue.
+        // Parsed first, so that an invalid argument creates no queue.
         let max_starts = self.max_starts.as_deref().map(max_starts).transpose()?;
         let limits = LimitsEdit {
             paused: None,
@@ -158,24 +158,25 @@ impl Create {
             }
             made => made?,
         };
-        if self.place.json {
-            output::json(&shown(&queue))?;
+        if self.global.json {
+            output::json(&to_json(&queue))?;
         } else {
-            output::line(format!("queue {:?} has the number {}", queue.name, queue.id))?;
+            output::line(format!("queue {:?} has the id {}", queue.name, queue.id))?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn pause(name: &str, place: &Place, paused: bool) -> Done {
+async fn pause(name: &str, global: &GlobalArgs, paused: bool) -> CommandResult {
     let edit = LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
-    limited(place, name, edit).await
+    edit_limits(global, name, edit).await
 }
 
 impl Limit {
-    async fn run(self) -> Done {
+    async fn run(self) -> CommandResult {
         let count = |text: &str| {
-            let wrong = || Problem::usage(format!("{text:?} is no number of items; write one, or none"));
+            let wrong =
+                || CliError::usage(format!("{text:?} is not a number of items; use a number, or none"));
             text.parse().map_err(|_| wrong())
         };
         let edit = LimitsEdit {
@@ -184,39 +185,39 @@ impl Limit {
             max_starts: self.max_starts.as_deref().map(|text| or_none(text, max_starts)).transpose()?,
         };
         if edit == LimitsEdit::default() {
-            return Err(Problem::usage(
-                "say --max-in-progress or --max-starts; `performer queue show` shows them",
+            return Err(CliError::usage(
+                "no limit was given; use --max-in-progress or --max-starts (`performer queue show` shows them)",
             ));
         }
-        limited(&self.place, &self.name, edit).await
+        edit_limits(&self.global, &self.name, edit).await
     }
 }
 
-/// Changes the limits, and tells what they are now.
-async fn limited(place: &Place, name: &str, edit: LimitsEdit) -> Done {
-    let queue = place.connect().await?.edit_queue_limits(name, edit).await?;
-    if place.json {
-        output::json(&shown(&queue))?;
+/// Changes the limits of a queue and prints them.
+async fn edit_limits(global: &GlobalArgs, name: &str, edit: LimitsEdit) -> CommandResult {
+    let queue = global.connect().await?.edit_queue_limits(name, edit).await?;
+    if global.json {
+        output::json(&to_json(&queue))?;
     } else {
-        output::line(format!("queue {:?}: {}", queue.name, told(&queue.limits)))?;
+        output::line(format!("queue {:?}: {}", queue.name, describe_limits(&queue.limits)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn or_none<T>(text: &str, read: impl FnOnce(&str) -> Result<T, Problem>) -> Result<Option<T>, Problem> {
+fn or_none<T>(text: &str, read: impl FnOnce(&str) -> Result<T, CliError>) -> Result<Option<T>, CliError> {
     if text.eq_ignore_ascii_case("none") { Ok(None) } else { read(text).map(Some) }
 }
 
-/// So many per time, as in 100/1m.
-fn max_starts(text: &str) -> Result<MaxStarts, Problem> {
-    let wrong = || Problem::usage(format!("{text:?} is no number of items per time; write it as in 100/1m"));
+/// Parses a number of items per time, such as 100/1m.
+fn max_starts(text: &str) -> Result<MaxStarts, CliError> {
+    let wrong = || CliError::usage(format!("{text:?} is not a number of items per time, such as 100/1m"));
     let (count, per) = text.split_once('/').ok_or_else(wrong)?;
     let count = count.trim().parse().map_err(|_| wrong())?;
     Ok(MaxStarts { count, per: duration(per.trim())? })
 }
 
-/// The limits in a sentence.
-fn told(limits: &QueueLimits) -> String {
+/// Describes the limits in one line.
+fn describe_limits(limits: &QueueLimits) -> String {
     let mut parts = vec![if limits.paused { "paused" } else { "running" }.to_owned()];
     parts.extend(limits.max_in_progress.map(|most| format!("at most {most} in progress")));
     parts.extend(limits.max_starts.map(|MaxStarts { count, per }| {
@@ -228,14 +229,14 @@ fn told(limits: &QueueLimits) -> String {
     parts.join(", ")
 }
 
-/// A time with its unit.
-pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
-    let wrong = || Problem::usage(format!("{text:?} is no length of time; write it as in 24h, 90m or 45s"));
+/// Parses a duration with a unit.
+pub(super) fn duration(text: &str) -> Result<Duration, CliError> {
+    let wrong = || CliError::usage(format!("{text:?} is not a duration, such as 24h, 90m or 45s"));
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     signed.try_into().map_err(|_| wrong())
 }
 
-fn shown(queue: &QueueDefinition) -> Value {
+fn to_json(queue: &QueueDefinition) -> Value {
     let policy = &queue.policy;
     json!({
         "id": queue.id.0, "key": queue.key.to_string(), "name": queue.name, "description": queue.description,
@@ -251,11 +252,11 @@ fn shown(queue: &QueueDefinition) -> Value {
 }
 
 impl List {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let queues = orchestrator.list_queues().await?;
-        if self.place.json {
-            output::json(&queues.iter().map(shown).collect::<Vec<_>>())?;
+        if self.global.json {
+            output::json(&queues.iter().map(to_json).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut rows = Vec::new();
@@ -276,13 +277,13 @@ impl List {
 }
 
 impl Show {
-    async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let queue = orchestrator.get_queue(&self.name).await?;
         let figures = orchestrator.queue_statistics(&queue.name).await?;
-        if self.place.json {
-            let mut value = shown(&queue);
-            value["statistics"] = super::stats::shown(&figures);
+        if self.global.json {
+            let mut value = to_json(&queue);
+            value["statistics"] = super::stats::to_json(&figures);
             output::json(&value)?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -290,12 +291,12 @@ impl Show {
         let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         output::list(&[
             ("Name", queue.name.clone()),
-            ("Number", queue.id.to_string()),
+            ("Id", queue.id.to_string()),
             ("Key", queue.key.to_string()),
             ("Description", queue.description.clone().unwrap_or_default()),
-            ("Made", queue.creation_time.to_string()),
+            ("Created", queue.creation_time.to_string()),
             ("Retries automatically", yes(policy.accept_automatically_retry)),
-            ("Maximum of retries", policy.max_number_of_retries.to_string()),
+            ("Maximum retries", policy.max_number_of_retries.to_string()),
             ("Retries abandoned items", yes(policy.retry_abandoned_items)),
             ("Unique references", yes(policy.enforce_unique_reference)),
             (
@@ -309,7 +310,7 @@ impl Show {
                     policy.retention_days, policy.stale_retention_days
                 ),
             ),
-            ("Handed out", told(&queue.limits)),
+            ("Limits", describe_limits(&queue.limits)),
         ])?;
         output::line("")?;
         super::stats::table(&[(queue.name, figures)])?;

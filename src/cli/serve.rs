@@ -1,4 +1,4 @@
-//! `performer serve`.
+//! `performer serve`: runs the Orchestrator server.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,31 +15,32 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::log::Log;
-use super::output::{self, Done, Problem};
+use super::output::{self, CliError, CommandResult};
 use super::up_to;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::private_file::read_secret;
-use crate::server::{Fault, FirstClient, Origin, Server, TrustedProxy};
+use crate::server::{Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
 
-/// Serves queues over HTTP, as an Orchestrator does: for the vendor's SDKs, for integrations, for curl, for robots
-/// elsewhere.
+/// Serve queues over HTTP with the API of an Orchestrator
+///
+/// The server works with the vendor's SDKs, with integrations, with curl, and with robots on other machines.
 #[derive(Args)]
 #[command(after_help = "\
-The first start makes a tenant, the folder Shared, and an application that may do everything; its id and secret are\n\
-printed once, or the secret is written to --first-secret-file. Scripts give them by PERFORMER_CLIENT_ID and\n\
-PERFORMER_CLIENT_SECRET, or PERFORMER_CLIENT_SECRET_FILE, which names a file with the secret.\n\n\
-SIGTERM and SIGINT stop it when open requests are finished, a second one at once. SIGHUP reads the certificate and its\n\
-key again.\n\n\
-Testing your own robot: --strict is as hard as the cloud (only robots are handed items, unknown fields are refused);\n\
---rate-limit 100 answers 429 as the cloud does; --fault makes things go wrong. A fault is OPERATION=WHAT@SHARE:\n  \
-  --fault 'StartTransaction=503@10%'        one in ten is answered 503, and nothing is done\n  \
-  --fault 'SetTransactionResult=lost@5%'    done, but the connection closes before the answer\n  \
-  --fault 'AddQueueItem=done:502@1/20'      done, and answered 502 all the same\n  \
-  --fault '*=300ms@50%'                     every second answer comes 300 ms late\n  \
+The first start creates a tenant, the folder Shared, and an application with all permissions. Its id and secret are\n\
+printed once, or the secret is written to --first-secret-file. Scripts can set them with PERFORMER_CLIENT_ID and\n\
+PERFORMER_CLIENT_SECRET, or with PERFORMER_CLIENT_SECRET_FILE, a file that contains the secret.\n\n\
+SIGTERM and SIGINT stop the server after the open requests; a second signal stops it at once. SIGHUP reloads the\n\
+certificate and its key.\n\n\
+To test a robot: --strict is as strict as the cloud (only robots are handed items, unknown fields are refused);\n\
+--rate-limit 100 answers 429 as the cloud does; --fault injects faults. A fault is OPERATION=FAULT@SHARE:\n  \
+  --fault 'StartTransaction=503@10%'        every tenth call is answered 503 and not executed\n  \
+  --fault 'SetTransactionResult=lost@5%'    executed, but the connection is closed before the answer\n  \
+  --fault 'AddQueueItem=done:502@1/20'      executed, but answered 502\n  \
+  --fault '*=300ms@50%'                     every second answer is delayed by 300 ms\n  \
   --fault 'StartTransaction=abandon@5%'     the item is abandoned as soon as it is handed out")]
 pub(super) struct Serve {
-    /// Where the queues are kept: sqlite:FILE, postgres://USER@HOST/DATABASE (the password in PGPASSFILE or PGPASSWORD),
-    /// or memory: for what may be lost
+    /// The store of the queues: sqlite:FILE, postgres://USER@HOST/DATABASE (with the password in PGPASSFILE or PGPASSWORD),
+    /// or memory: for queues that are lost when the server stops
     #[arg(
         long,
         env = "PERFORMER_STORE",
@@ -48,87 +49,119 @@ pub(super) struct Serve {
         hide_env_values = true
     )]
     store: String,
-    /// A new file for the secret of the first application, which is not printed then; only its owner may read it
+    /// Write the secret of the first application to this new file, readable only by its owner, instead of printing it
     #[arg(long, value_name = "FILE")]
     first_secret_file: Option<PathBuf>,
-    /// The clock of this machine is right: what is past its retention is removed at once. Otherwise nothing is until the
-    /// clock has been steady for ten minutes, or for an hour after it jumped or the server was stopped for long
+    /// Trust the clock of this machine, and remove items past their retention at once. Otherwise nothing is removed until the
+    /// clock has been steady for ten minutes, or for an hour after a jump or a long stop of the server
     #[arg(long)]
     trust_clock: bool,
-    /// The address to listen at
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:8095", value_name = "HOST:PORT")]
     listen: String,
-    /// A PEM file with the chain of certificates, for TLS
+    /// The PEM file with the certificate chain for TLS
     #[arg(long, requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// A PEM file with the key of the certificate
+    /// The PEM file with the private key of the certificate
     #[arg(long, requires = "tls_cert", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// A proxy stands before this server and ends TLS; on this machine, unless --trusted-proxy says where
+    /// Expect a reverse proxy that terminates TLS, on this machine unless --trusted-proxy is given
     #[arg(long)]
     behind_proxy: bool,
-    /// Where that proxy is, as in 10.1.2.3 or 10.0.0.0/8; may be given several times. The X-Forwarded-… headers of
-    /// other addresses are ignored
+    /// The address or network of the proxy, such as 10.1.2.3 or 10.0.0.0/8; can be repeated. X-Forwarded-… headers from other
+    /// addresses are ignored
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<TrustedProxy>,
-    /// As hard on clients as the cloud: items for robots alone, bodies with unknown fields refused
+    /// Be as strict as the cloud: hand items only to robots, and refuse bodies with unknown fields
     #[arg(long)]
     strict: bool,
-    /// So many lists of items a minute, as in the cloud (100); more are answered 429
+    /// The maximum number of item lists per minute (100 in the cloud); more are answered 429
     #[arg(long, value_name = "N", value_parser = up_to(1_000_000))]
     rate_limit: Option<usize>,
-    /// Something that goes wrong on purpose (see below); may be given several times
+    /// A fault to inject (see below); can be repeated
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
-    /// Pages of this origin may use the server from a browser: https://HOST, http://HOST:PORT, or * for all; may be given
-    /// several times
+    /// Allow web pages of this origin to call the server: https://HOST, http://HOST:PORT, or * for all; can be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<Origin>,
-    /// The largest body of a request, in MiB; bulk adds may have it, others a sixteenth of it
+    /// The maximum size of a bulk request's body, in MiB; other bodies are limited to a sixteenth of it
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = up_to(512))]
     max_body: usize,
-    /// How much memory bodies and answers may take, in MiB; a caller alone may have half of it, and more is answered 503
-    /// [default: 512, or four times --max-body if that is more]
+    /// The memory for bodies and answers, in MiB; one caller may use half of it, and more is answered 503 [default: 512, or
+    /// four times --max-body if that is more]
     #[arg(long, value_name = "MIB")]
     max_memory: Option<usize>,
-    /// The most requests under way; more are answered 503
+    /// The maximum number of concurrent requests; more are answered 503
     #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = up_to(1_000_000))]
     max_requests: usize,
-    /// The most open connections; one address alone may have about half of them, and more are answered 503 or closed
+    /// The maximum number of connections; one address may have about half of them, and more are answered 503 or closed
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = up_to(1_000_000))]
     max_connections: usize,
-    /// How long a request may take, in seconds
+    /// The time limit for a request, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     request_timeout: u64,
-    /// How long one list may be looked for, in seconds; one that takes longer is answered 400
+    /// The time limit for the search of a list, in seconds; a longer one is answered 400
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     list_timeout: u64,
-    /// What is logged, as in info, debug or performer::server::access=info
+    /// The log filter, such as info, debug or performer::server::access=info
     #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
     log: String,
-    /// Logs in JSON, one object a line
+    /// Log in JSON, one object per line
     #[arg(long)]
     log_json: bool,
 }
 
 impl Serve {
-    pub(super) async fn run(self) -> Done {
+    pub(super) async fn run(self) -> CommandResult {
         let log = self.start_logging()?;
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
             .await
-            .map_err(|error| Problem::usage(format!("--listen {}: {error}", self.listen)))?
+            .map_err(|error| CliError::usage(format!("--listen {}: {error}", self.listen)))?
             .collect();
-        self.check_safety(&addresses)?;
-        // Before anything is made: a first start that fails here would lose the secret that is shown once.
+        self.check_encryption(&addresses)?;
+        // Before anything is created: if a first start failed here afterwards, its secret would be lost.
         let listener = TcpListener::bind(&addresses[..])
             .await
-            .map_err(|error| Problem::failed(format!("cannot listen at {}: {error}", self.listen)))?;
+            .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", self.listen)))?;
         let store = Local::open(&self.store).await?;
         if self.trust_clock {
             store.trust_clock();
         }
-        let mut builder = Server::builder(store)
-            .log_lines_dropped(log.dropped())
+        let mut builder = self.configure(Server::builder(store).log_lines_dropped(log.dropped()));
+        if let Some((id, secret)) = first_client_from_environment()? {
+            if self.first_secret_file.is_some() {
+                return Err(CliError::usage(
+                    "--first-secret-file cannot be used with PERFORMER_CLIENT_SECRET, which sets the secret",
+                ));
+            }
+            builder = builder.first_client(id, secret);
+        }
+        // Before anything is created, for the same reason.
+        let secret_file = match &self.first_secret_file {
+            Some(path) if builder.is_first_start().await? => Some((path.as_path(), new_private_file(path)?)),
+            _ => None,
+        };
+        let opened = builder.open().await;
+        if let (Err(_), Some((path, _))) = (&opened, &secret_file) {
+            let _ = std::fs::remove_file(path); // it is empty, and the next start must be able to create it
+        }
+        let server = opened?;
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr()?);
+        let written =
+            secret_file.map(|(path, file)| write_secret(path, file, server.first_client())).transpose()?;
+        // Before the greeting, because the parent process may send a signal as soon as it has read that.
+        let (stop, force) = signals(&server, &log);
+        self.greet(&url, server.first_client(), written);
+        server.serve_until(listener, stop.cancelled_owned(), force.cancelled_owned()).await?;
+        log.remark("performer: stopped");
+        log.finish();
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Sets the options of the command line.
+    fn configure(&self, builder: ServerBuilder) -> ServerBuilder {
+        let mut builder = builder
             .strict(self.strict)
             .behind_proxy(self.behind_proxy)
             .largest_body(self.max_body * 1024 * 1024)
@@ -154,41 +187,13 @@ impl Serve {
         if let (Some(certificates), Some(key)) = (&self.tls_cert, &self.tls_key) {
             builder = builder.tls(certificates, key);
         }
-        if let Some((id, secret)) = first_from_environment()? {
-            if self.first_secret_file.is_some() {
-                return Err(Problem::usage(
-                    "--first-secret-file is for a secret that is made here, and PERFORMER_CLIENT_SECRET gives one",
-                ));
-            }
-            builder = builder.first_client(id, secret);
-        }
-        // Before anything is made, for the same reason.
-        let secret_file = match &self.first_secret_file {
-            Some(path) if builder.is_first_start().await? => Some((path.as_path(), new_private_file(path)?)),
-            _ => None,
-        };
-        let opened = builder.open().await;
-        if let (Err(_), Some((path, _))) = (&opened, &secret_file) {
-            let _ = std::fs::remove_file(path); // it is empty, and the next start makes it
-        }
-        let server = opened?;
-        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{}", listener.local_addr()?);
-        let written =
-            secret_file.map(|(path, file)| write_secret(path, file, server.first_client())).transpose()?;
-        // Before the greeting: the starting process may send a signal as soon as it has read it.
-        let (stop, at_once) = signals(&server, &log);
-        self.greet(&url, server.first_client(), written);
-        server.serve_until(listener, stop.cancelled_owned(), at_once.cancelled_owned()).await?;
-        log.remark("performer: stopped");
-        log.finish();
-        Ok(ExitCode::SUCCESS)
+        builder
     }
 
-    /// Panics go to the log too: the standard library would wait for a pipe that is full.
-    fn start_logging(&self) -> Result<Log, Problem> {
+    /// Starts the log. Panics are logged too, because the standard library would block on a full pipe.
+    fn start_logging(&self) -> Result<Log, CliError> {
         let filter =
-            EnvFilter::try_new(&self.log).map_err(|error| Problem::usage(format!("--log: {error}")))?;
+            EnvFilter::try_new(&self.log).map_err(|error| CliError::usage(format!("--log: {error}")))?;
         let remark = if self.log_json { json_remark } else { plain_remark };
         let log = Log::start(std::io::stderr(), remark)?;
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
@@ -202,8 +207,8 @@ impl Serve {
         Ok(log)
     }
 
-    /// Tokens and data do not travel in the clear but on this machine.
-    fn check_safety(&self, addresses: &[SocketAddr]) -> Result<(), Problem> {
+    /// Refuses to serve other machines without encryption.
+    fn check_encryption(&self, addresses: &[SocketAddr]) -> Result<(), CliError> {
         let is_here = |address: &SocketAddr| match address.ip() {
             IpAddr::V4(ip) => ip.is_loopback(),
             IpAddr::V6(ip) => ip.is_loopback(),
@@ -212,36 +217,36 @@ impl Serve {
         if addresses.iter().all(is_here) || self.tls_cert.is_some() || has_proxy {
             return Ok(());
         }
-        Err(Problem::usage(format!(
-            "{} is not only this machine: tokens and data would travel in the clear. Give --tls-cert and --tls-key, or \
-             --trusted-proxy ADDRESS when a proxy before this server ends TLS",
+        Err(CliError::usage(format!(
+            "{} can be reached from other machines, and tokens and data would be sent unencrypted; use --tls-cert and \
+             --tls-key, or --trusted-proxy ADDRESS if a proxy terminates TLS",
             self.listen
         )))
     }
 
-    /// Says where it is, and on a first start how to get in. Whoever reads may stop reading: the server goes on.
+    /// Prints the URL and, on the first start, the credentials. The server continues if stdout is closed.
     fn greet(&self, url: &str, first: Option<&FirstClient>, file: Option<&Path>) {
         let mut text = format!("performer serves {} at {url}\n", without_password(&self.store));
         if let Some(FirstClient { id, secret }) = first {
-            // Not as an argument of curl: everybody on this machine sees those.
+            // The secret must not be an argument of curl, which every user of the machine can see.
             let (shown, given) = match (secret, file) {
                 (_, Some(file)) => {
                     (format!("in {}", file.display()), format!("client_secret@{}", quoted(file)))
                 }
                 (Some(secret), None) => (format!("{secret}   (shown once)"), "client_secret@-".to_owned()),
-                (None, None) => ("as it was given".to_owned(), "client_secret@-".to_owned()),
+                (None, None) => ("as given".to_owned(), "client_secret@-".to_owned()),
             };
             let (put, from) = if file.is_some() {
                 ("", "")
             } else {
-                (" with the secret in UIPATH_CLIENT_SECRET", FROM_ENVIRONMENT)
+                (" with the secret in UIPATH_CLIENT_SECRET", SECRET_FROM_ENVIRONMENT)
             };
             let keep = match file {
                 Some(file) => format!("UIPATH_CLIENT_SECRET_FILE={}", quoted(file)),
                 None => "UIPATH_CLIENT_SECRET".to_owned(),
             };
             text.push_str(&format!(
-                "\nThis is its first start. It made the folder Shared and an application that may do everything:\n  \
+                "\nThe first start created the folder Shared and an application with all permissions:\n  \
                  client id      {id}\n  client secret  {shown}\n\n\
                  Try it{put}:\n  \
                  TOKEN=$({from}curl -s {url}/identity_/connect/token -d grant_type=client_credentials -d client_id={id} \
@@ -258,50 +263,50 @@ impl Serve {
     }
 }
 
-/// Gives curl the secret on its standard input.
-const FROM_ENVIRONMENT: &str = "printf %s \"${UIPATH_CLIENT_SECRET:-$PERFORMER_CLIENT_SECRET}\" | ";
+/// A shell command that passes the secret to curl on its standard input.
+const SECRET_FROM_ENVIRONMENT: &str = "printf %s \"${UIPATH_CLIENT_SECRET:-$PERFORMER_CLIENT_SECRET}\" | ";
 
-/// A path as a word of a shell.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
-/// A line of the log that no subscriber formats.
+/// Formats a text as a line of the plain log.
 fn plain_remark(text: &str) -> String {
     format!("{}\n", output::printable(text))
 }
 
-/// A remark as one JSON object, for `--log-json`.
+/// Formats a text as a line of the JSON log.
 fn json_remark(text: &str) -> String {
     format!("{}\n", serde_json::json!({ "target": "performer", "fields": { "message": text } }))
 }
 
-/// A new file that only its owner may read.
-fn new_private_file(path: &Path) -> Result<File, Problem> {
+/// Creates a file that only its owner may read.
+fn new_private_file(path: &Path) -> Result<File, CliError> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
         .open(path)
-        .map_err(|error| Problem::failed(format!("--first-secret-file {}: {error}", path.display())))
+        .map_err(|error| CliError::failed(format!("--first-secret-file {}: {error}", path.display())))
 }
 
-/// Writes the secret that this start made, if it made one.
+/// Writes the secret that this start has created.
 fn write_secret<'a>(
     path: &'a Path,
     mut file: File,
     first: Option<&FirstClient>,
-) -> Result<&'a Path, Problem> {
+) -> Result<&'a Path, CliError> {
     let secret = first.and_then(|first| first.secret.as_deref()).unwrap_or_default();
     let written = file.write_all(secret.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|error| Problem::failed(format!("--first-secret-file {}: {error}", path.display())))?;
+    written.map_err(|error| CliError::failed(format!("--first-secret-file {}: {error}", path.display())))?;
     Ok(path)
 }
 
-/// The address of a store, as everybody may see it.
+/// The URL of a store without its password.
 fn without_password(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
     let is_shown = |pair: &&str| !pair.starts_with("password=");
@@ -318,38 +323,37 @@ fn without_password(url: &str) -> String {
     }
 }
 
-fn first_from_environment() -> Result<Option<(String, String)>, Problem> {
+fn first_client_from_environment() -> Result<Option<(String, String)>, CliError> {
     const FILE: &str = "PERFORMER_CLIENT_SECRET_FILE";
     let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let secret = match (get("PERFORMER_CLIENT_SECRET"), get(FILE)) {
         (Some(_), Some(_)) => {
-            return Err(Problem::usage(format!("set PERFORMER_CLIENT_SECRET or {FILE}, not both")));
+            return Err(CliError::usage(format!("set PERFORMER_CLIENT_SECRET or {FILE}, not both")));
         }
         (None, Some(path)) => {
-            Some(read_secret(FILE, &path).map_err(|error| Problem::usage(error.to_string()))?)
+            Some(read_secret(FILE, &path).map_err(|error| CliError::usage(error.to_string()))?)
         }
         (secret, None) => secret,
     };
     match (get("PERFORMER_CLIENT_ID"), secret) {
         (Some(id), Some(secret)) => Ok(Some((id, secret))),
         (None, None) => Ok(None),
-        _ => Err(Problem::usage(
-            "PERFORMER_CLIENT_ID and PERFORMER_CLIENT_SECRET (or PERFORMER_CLIENT_SECRET_FILE) belong together: set both \
-             or none",
+        _ => Err(CliError::usage(
+            "set both PERFORMER_CLIENT_ID and PERFORMER_CLIENT_SECRET (or PERFORMER_CLIENT_SECRET_FILE), or neither",
         )),
     }
 }
 
-/// Answers signals: the first Ctrl-C or SIGTERM stops the server, the second ends its wait for open requests. SIGHUP reads
-/// the certificate again.
+/// Handles signals: the first SIGINT or SIGTERM stops the server, the second ends its wait for open requests. SIGHUP reloads
+/// the certificate.
 fn signals(server: &Server, log: &Log) -> (CancellationToken, CancellationToken) {
-    let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
-    let (stopped, ended, log) = (stop.clone(), at_once.clone(), log.clone());
-    // Before the task: a signal that comes at once is not lost.
+    let (stop, force) = (CancellationToken::new(), CancellationToken::new());
+    let (stopped, ended, log) = (stop.clone(), force.clone(), log.clone());
+    // Before the task is spawned, so that an early signal is not lost.
     let mut terminations = Terminations::new();
     tokio::spawn(async move {
         terminations.next().await;
-        log.remark("performer: stops when open requests are finished; a second signal ends that");
+        log.remark("performer: stopping after the open requests; a second signal stops at once");
         stopped.cancel();
         terminations.next().await;
         ended.cancel();
@@ -360,10 +364,10 @@ fn signals(server: &Server, log: &Log) -> (CancellationToken, CancellationToken)
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
                 match server.reload_certificates() {
-                    Ok(true) => tracing::info!("the certificate for TLS was read again"),
-                    Ok(false) => tracing::info!("there is no TLS, and nothing to read again"),
+                    Ok(true) => tracing::info!("the TLS certificate was reloaded"),
+                    Ok(false) => tracing::info!("TLS is off; there is no certificate to reload"),
                     Err(error) => {
-                        tracing::error!(%error, "the certificate for TLS that was read before stays in use");
+                        tracing::error!(%error, "the TLS certificate could not be reloaded; the old one stays in use");
                     }
                 }
             }
@@ -371,10 +375,10 @@ fn signals(server: &Server, log: &Log) -> (CancellationToken, CancellationToken)
     }
     #[cfg(not(unix))]
     let _ = server;
-    (stop, at_once)
+    (stop, force)
 }
 
-/// Ctrl-C, and what a service manager sends.
+/// SIGINT and SIGTERM, or Ctrl-C on other systems than Unix.
 struct Terminations {
     #[cfg(unix)]
     terminate: Option<Signal>,

@@ -1,26 +1,26 @@
-//! `performer stats`.
+//! `performer stats`: the number of items by status.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Place;
-use super::output::{self, Done, Problem};
+use super::GlobalArgs;
+use super::output::{self, CliError, CommandResult};
 use crate::model::statistics::QueueStatistics;
 
-/// Shows how many items are in which state, by queue
+/// Show the number of items by queue and status
 #[derive(Args)]
 pub(super) struct Stats {
-    /// Only this queue
+    /// Show only this queue
     queue: Option<String>,
     #[command(flatten)]
-    place: Place,
+    global: GlobalArgs,
 }
 
 impl Stats {
-    pub(super) async fn run(self) -> Done {
-        let orchestrator = self.place.connect().await?;
+    pub(super) async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
         let names = match self.queue {
             Some(name) => vec![orchestrator.get_queue(&name).await?.name],
             None => orchestrator.list_queues().await?.into_iter().map(|queue| queue.name).collect(),
@@ -30,9 +30,9 @@ impl Stats {
             let figures = orchestrator.queue_statistics(&name).await?;
             rows.push((name, figures));
         }
-        if self.place.json {
+        if self.global.json {
             let all: Map<String, Value> =
-                rows.iter().map(|(name, figures)| (name.clone(), shown(figures))).collect();
+                rows.iter().map(|(name, figures)| (name.clone(), to_json(figures))).collect();
             output::json(&Value::Object(all))?;
         } else {
             table(&rows)?;
@@ -41,7 +41,7 @@ impl Stats {
     }
 }
 
-pub(super) fn shown(figures: &QueueStatistics) -> Value {
+pub(super) fn to_json(figures: &QueueStatistics) -> Value {
     json!({
         "new": figures.new, "inProgress": figures.in_progress, "successful": figures.successful,
         "businessExceptions": figures.business_exceptions, "applicationExceptions": figures.application_exceptions,
@@ -50,7 +50,7 @@ pub(super) fn shown(figures: &QueueStatistics) -> Value {
     })
 }
 
-pub(super) fn table(rows: &[(String, QueueStatistics)]) -> Result<(), Problem> {
+pub(super) fn table(rows: &[(String, QueueStatistics)]) -> Result<(), CliError> {
     let heads = [
         "QUEUE",
         "NEW",

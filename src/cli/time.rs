@@ -1,22 +1,21 @@
-//! Times as people and files write them.
+//! Parses times in arguments and files.
 
 use jiff::Timestamp;
 
 use crate::wire::Instant;
 
-/// What a time may look like, for help and messages.
+/// The accepted formats, for messages.
 pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
 
-/// Reads a time.
+/// Parses a time.
 ///
-/// The forms are those of RFC 3339 and of the Orchestrator's upload of items: the year, the month and the day with `-`, `/` or a
-/// space between them; alone (which means midnight), or with hours and minutes, seconds, and an offset. Without an offset
-/// a time is UTC.
+/// The formats are those of RFC 3339 and of the Orchestrator's item upload: year, month and day separated by `-`, `/` or a
+/// space; alone (which means midnight), or followed by hours and minutes, seconds, and an offset. Without an offset a time is
+/// UTC. A time after the last one that can be stored becomes that one, as over HTTP.
 ///
 /// # Errors
 ///
-/// A message for a text in another form, such as 01.09.2026 and 09/01/2026, which mean different days to different
-/// people; and for a day that does not exist. A time too far away to be kept becomes the last that can be, as over HTTP.
+/// A message for a text in another format, such as the ambiguous 01.09.2026 and 09/01/2026, and for a day that does not exist.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let wrong = || format!("{text:?} is not a time; write it as {FORMS}");
@@ -25,13 +24,13 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     }
     let (date, rest) = date(text).ok_or_else(wrong)?;
     let time = rest.trim_start_matches([' ', 'T', 't']).replace(' ', "");
-    // The hour may have one digit there.
+    // The upload format allows an hour with one digit.
     let zero = if time.find(':') == Some(1) { "0" } else { "" };
     let whole = if time.is_empty() { date } else { format!("{date}T{zero}{time}") };
     Instant::parse(&whole).map(|Instant(timestamp)| timestamp).ok_or_else(wrong)
 }
 
-/// The date at the beginning of a text as ISO 8601 writes it, and what follows it.
+/// The date at the beginning of a text in ISO 8601 format, and the rest of the text.
 fn date(text: &str) -> Option<(String, &str)> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let (year, rest) = text.split_at_checked(4).filter(|(year, _)| digits(year) == 4)?;
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_the_upload_is_read() {
+    fn all_formats_of_the_upload_are_accepted() {
         let midnight: Timestamp = "2026-09-01T00:00:00Z".parse().unwrap();
         let minutes: Timestamp = "2026-09-01T14:30:00Z".parse().unwrap();
         let seconds: Timestamp = "2026-09-01T14:30:05Z".parse().unwrap();
@@ -67,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_two_days_or_none_is_refused() {
+    fn ambiguous_and_invalid_times_are_refused() {
         for text in [
             "",
             "tomorrow",
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_day_of_all_is_the_last_time_that_can_be_kept() {
+    fn the_last_day_becomes_the_last_time_that_can_be_stored() {
         use crate::model::stored_time::StoredTime;
         for text in
             ["9999-12-31", "9999/12/31 23:59:59", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999Z"]

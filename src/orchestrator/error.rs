@@ -1,4 +1,4 @@
-//! What can go wrong between a caller and an Orchestrator.
+//! The errors of an Orchestrator.
 
 use std::error::Error;
 use std::fmt;
@@ -7,28 +7,28 @@ use std::time::Duration;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
-/// What kind of failure it was: what the caller can do about it.
+/// The kind of an error, which determines how the caller can handle it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The queue, item or job is not there. Asking again changes nothing.
+    /// The queue, item or job does not exist. A retry fails again.
     NotFound,
-    /// The call itself is wrong. Asking again changes nothing.
+    /// An argument is invalid. A retry fails again.
     Invalid,
-    /// The call is right but does not fit the state of things: a duplicate reference, a stale version.
+    /// The call conflicts with the current state, such as a duplicate reference or a stale version.
     Conflict,
-    /// The claim presented is no longer valid; nothing was changed.
+    /// The claim is no longer valid; nothing was changed.
     ClaimLost,
-    /// The caller is not known, or not allowed to do this.
+    /// The credentials are missing or invalid, or the caller lacks the permission.
     Unauthorized,
-    /// Not now: the store is busy, full or out of reach. Nothing was changed; ask again later.
+    /// The store is busy, full or unreachable. Nothing was changed; retry later.
     Unavailable,
-    /// The outcome is not known: the connection died while a change was under way. A report with a
-    /// claim may be repeated.
+    /// The outcome is not known, because the connection broke during a change. Reports may be repeated; other calls only if
+    /// they are safe to execute twice.
     Unknown,
-    /// This back end cannot do it.
+    /// The back end does not support the operation.
     Unsupported,
-    /// Anything else, such as a damaged file. Asking again changes nothing.
+    /// Any other error, such as a damaged file. A retry fails again.
     Other,
 }
 
@@ -49,8 +49,8 @@ struct Inner {
 }
 
 impl OrchestratorError {
-    /// An error, for decorators and test doubles. The message is a lower-case fragment without a full
-    /// stop, and contains no secret.
+    /// Creates an error, for back ends, decorators and test doubles. The message must be a lower-case fragment without a full stop
+    /// and without secrets.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -63,32 +63,32 @@ impl OrchestratorError {
     }
 
     #[cfg(feature = "uipath")]
-    pub(crate) fn coded(mut self, code: Option<ErrorCode>) -> Self {
+    pub(crate) fn with_code(mut self, code: Option<ErrorCode>) -> Self {
         self.0.code = code;
         self
     }
 
     #[cfg(feature = "uipath")]
-    pub(crate) fn traced(mut self, trace_id: Option<String>) -> Self {
+    pub(crate) fn with_trace_id(mut self, trace_id: Option<String>) -> Self {
         self.0.trace_id = trace_id;
         self
     }
 
     #[cfg(feature = "uipath")]
-    pub(crate) fn retry_in(mut self, delay: Option<Duration>) -> Self {
+    pub(crate) fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
         self.0.retry_after = delay;
         self
     }
 
-    /// The same error, said in other words.
+    /// This error with another kind, and a message made from the current one.
     #[cfg(feature = "uipath")]
-    pub(crate) fn in_words(mut self, kind: ErrorKind, words: impl FnOnce(&str) -> String) -> Self {
+    pub(crate) fn reworded(mut self, kind: ErrorKind, words: impl FnOnce(&str) -> String) -> Self {
         self.0.kind = kind;
         self.0.message = words(&self.0.message);
         self
     }
 
-    pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(std::sync::Arc::new(source));
         self
     }
@@ -107,61 +107,61 @@ impl OrchestratorError {
         Self::not_found(format!("item {id} does not exist"))
     }
 
-    /// What kind of failure it was.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The Orchestrator's numeric code, where there is one.
+    /// The Orchestrator's numeric code, if there is one.
     pub fn code(&self) -> Option<ErrorCode> {
         self.0.code
     }
 
-    /// The Orchestrator's own name for the request that failed, for its operators to look it up.
+    /// The Orchestrator's trace id of the failed request, by which its operators can find it in their logs.
     pub fn trace_id(&self) -> Option<&str> {
         self.0.trace_id.as_deref()
     }
 
-    /// How long to wait before asking again, where the Orchestrator said so.
+    /// How long to wait before a retry, if the Orchestrator has said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// The message with the causes behind it, as in `SQLite refused a statement on a.db: UNIQUE constraint failed`, on one line; for
-    /// people. A cause that the text before it names already is left out.
+    /// The message and its chain of sources in one line, such as `SQLite refused a statement on a.db: UNIQUE constraint failed`.
+    /// A source whose text occurs before is left out.
     pub fn with_causes(&self) -> impl fmt::Display + '_ {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            let said = error.to_string();
-            if !said.is_empty() && !text.contains(&said) {
+            let message = error.to_string();
+            if !message.is_empty() && !text.contains(&message) {
                 text.push_str(": ");
-                text.push_str(&said);
+                text.push_str(&message);
             }
             cause = error.source();
         }
         text
     }
 
-    /// Whether the claim presented is no longer valid.
+    /// Whether the claim is no longer valid.
     pub fn is_claim_lost(&self) -> bool {
         self.kind() == ErrorKind::ClaimLost
     }
 
-    /// Whether the Orchestrator itself says that what was asked for is not there. A bare 404 may be anybody's: a proxy
-    /// answers it while the server behind it is replaced.
+    /// Whether the Orchestrator itself says that the item does not exist. A 404 without its code may come from a proxy, for
+    /// instance while the server behind it is replaced.
     #[cfg(feature = "uipath")]
-    pub(crate) fn is_surely_gone(&self) -> bool {
+    pub(crate) fn is_confirmed_not_found(&self) -> bool {
         self.code() == Some(ErrorCode::ITEM_NOT_FOUND)
     }
 
-    /// Whether what was asked for is not there.
+    /// Whether the queue, item or job does not exist.
     pub fn is_not_found(&self) -> bool {
         self.kind() == ErrorKind::NotFound
     }
 
-    /// Whether the same call may succeed later. True for Unavailable only: after Unknown a call may be
-    /// repeated only if it is safe to do twice.
+    /// Whether a retry may succeed. True for Unavailable only: after Unknown a call may be retried only if it is safe to execute
+    /// twice.
     pub fn is_temporary(&self) -> bool {
         self.kind() == ErrorKind::Unavailable
     }
@@ -206,7 +206,7 @@ impl From<Refusal> for OrchestratorError {
         let kind = if refusal.is_claim_lost() {
             ErrorKind::ClaimLost
         } else {
-            kind_of(code).unwrap_or(ErrorKind::Conflict)
+            kind_for_code(code).unwrap_or(ErrorKind::Conflict)
         };
         let mut error = Self::new(kind, refusal.to_string());
         error.0.code = Some(code);
@@ -214,8 +214,8 @@ impl From<Refusal> for OrchestratorError {
     }
 }
 
-/// What a code says about what the caller can do; `None` for one that says nothing by itself.
-pub(crate) fn kind_of(code: ErrorCode) -> Option<ErrorKind> {
+/// The kind of error that a code stands for; `None` if the code alone does not determine it.
+pub(crate) fn kind_for_code(code: ErrorCode) -> Option<ErrorKind> {
     Some(match code {
         ErrorCode::ITEM_NOT_FOUND => ErrorKind::NotFound,
         ErrorCode::SQL_ACQUIRE_LOCK_FAILURE | ErrorCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
@@ -263,27 +263,27 @@ mod tests {
     }
 
     #[test]
-    fn the_causes_are_told_once_each() {
+    fn each_cause_is_shown_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("db error")]
         struct Outer(#[source] std::io::Error);
 
         let refused = OrchestratorError::new(ErrorKind::Other, "PostgreSQL refused a statement on db");
-        let error = refused.because(Outer(std::io::Error::other("ERROR: no such column")));
+        let error = refused.with_source(Outer(std::io::Error::other("ERROR: no such column")));
         assert_eq!(
             format!("{}", error.with_causes()),
             "PostgreSQL refused a statement on db: db error: ERROR: no such column"
         );
         let message = "cannot open \"a.db\": no such device";
         let error = OrchestratorError::new(ErrorKind::Other, message)
-            .because(std::io::Error::other("no such device"));
+            .with_source(std::io::Error::other("no such device"));
         assert_eq!(format!("{}", error.with_causes()), message);
     }
 
     #[test]
     fn the_source_is_kept_and_the_message_stays_short() {
         let error = OrchestratorError::new(ErrorKind::Other, "cannot open \"a.db\"")
-            .because(std::io::Error::other("no such device"));
+            .with_source(std::io::Error::other("no such device"));
         assert_eq!(error.to_string(), "cannot open \"a.db\"");
         assert_eq!(error.source().unwrap().to_string(), "no such device");
     }

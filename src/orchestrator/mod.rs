@@ -1,8 +1,7 @@
-//! Floor 2: the place where queues live and items are handed out, and its back ends.
+//! Floor 2: the interface to the queues, and its back ends.
 //!
-//! [`Orchestrator`] is what a performer needs; [`Administration`] adds what people need. [`connect`]
-//! chooses the back end by a URL and puts [`Observed`] around it, so that every call of every back end
-//! has one span and one event. T1 to T24 are the transitions of `docs/reference/lifecycle.md`.
+//! [`Orchestrator`] has the operations of a performer; [`Administration`] adds those of people. [`connect`] selects the back
+//! end by a URL and wraps it in [`Observed`], which traces every call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,61 +35,58 @@ pub mod uipath;
 pub use error::{ErrorKind, OrchestratorError};
 pub use observed::Observed;
 
-/// The answer to a call.
+/// The result of a call.
 pub type Result<T, E = OrchestratorError> = std::result::Result<T, E>;
 
-/// What a performer needs: items to take, a place to report to, and a lease that holds what it took.
+/// The operations of a performer: claim items, report results, and renew the lease on the claims.
 ///
-/// A performer registers a job, beats while it lives, claims items in the job's name and reports on
-/// each with the claim it was given. A claim that is no longer valid changes nothing
-/// ([`ErrorKind::ClaimLost`]); the same report twice is fine.
+/// A performer registers a job, sends heartbeats while it runs, claims items for the job and reports on each with its claim. A
+/// report with a claim that is no longer valid changes nothing ([`ErrorKind::ClaimLost`]). Reports are idempotent.
 #[async_trait]
 pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// Registers one run of a performer.
     ///
     /// # Errors
     ///
-    /// NotFound when the queue does not exist; Invalid when the lease is not between 1 second and 24 hours, or the robots
-    /// are not between 1 and 10,000.
+    /// NotFound if the queue does not exist; Invalid if the lease is not between 1 second and 24 hours, or the number of robots
+    /// is not between 1 and 10,000.
     async fn start_job(&self, job: NewJob) -> Result<JobKey>;
 
-    /// T13: moves the job's lease on. Answers what somebody wants of the job: Running, Stopping or
-    /// Terminating.
+    /// T13: renews the job's lease. Returns the state that is requested of the job: Running, Stopping or Terminating.
     ///
     /// # Errors
     ///
-    /// ClaimLost when the job has ended, for instance because it did not beat: its items are gone.
+    /// ClaimLost if the job has ended, for instance because its lease had expired: its claims are lost.
     async fn beat(&self, job: JobKey) -> Result<JobState>;
 
-    /// Ends the job. Its items that are still InProgress are abandoned in the same transaction.
+    /// Ends the job, and abandons its items that are still InProgress in the same transaction.
     ///
     /// # Errors
     ///
-    /// ClaimLost when the job has ended already.
+    /// ClaimLost if the job has ended already.
     async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept>;
 
-    /// T14 and T15: ends jobs that are gone and abandons what nobody works on any more. Anybody may call
-    /// this at any time; a performer does every second.
+    /// T14 and T15: ends jobs whose leases have expired, and abandons their items and those InProgress for too long. It may be
+    /// called at any time by anyone; a performer calls it several times per second.
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is.
+    /// Unavailable if the store is unavailable.
     async fn sweep(&self) -> Result<Swept>;
 
     /// T1: adds one item.
     ///
     /// # Errors
     ///
-    /// NotFound for an unknown queue; Invalid for an item that breaks a limit; Conflict with code 1016
-    /// for a reference that the queue has.
+    /// NotFound for an unknown queue; Invalid for an item that exceeds a limit; Conflict with code 1016 for a duplicate
+    /// reference.
     async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem>;
 
     /// T1: adds many items (orchestrator-api 7.2).
     ///
     /// # Errors
     ///
-    /// NotFound for an unknown queue. Items that cannot be added are no error of the call: see
-    /// [`BulkAdded`].
+    /// NotFound for an unknown queue. Items that cannot be added are not an error of the call: see [`BulkAdded`].
     async fn bulk_add_queue_items(
         &self,
         queue: &str,
@@ -98,232 +94,234 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
         items: Vec<NewQueueItem>,
     ) -> Result<BulkAdded>;
 
-    /// T2: adds an item and takes it at once.
+    /// T2: adds an item and claims it in the same call.
     ///
     /// # Errors
     ///
-    /// As [`add_queue_item`](Self::add_queue_item); ClaimLost when the job has ended; Conflict with code 1302 when the queue
-    /// is paused or a limit of it is reached.
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem>;
+    /// As [`add_queue_item`](Self::add_queue_item); ClaimLost if the job has ended; Conflict with code 1302 if the queue is
+    /// paused or has reached a limit.
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem>;
 
-    /// T4 to T12, and T3: reports on items and takes the next ones, in one durable commit where the back
-    /// end can.
+    /// T4 to T12, and T3: reports on items and claims the next ones, in one durable commit if the back end supports that.
     ///
-    /// The answers stand in the order of the reports. A report that fails does not keep the others from
-    /// being recorded, nor the items from being taken.
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken;
+    /// The answers have the order of the reports. A failed report prevents neither the other reports nor the claim.
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer;
 
-    /// How many calls of [`report_and_take`](Self::report_and_take) it works on at the same time (default: 1). A performer that
-    /// takes ahead makes as many.
-    fn calls_side_by_side(&self) -> usize {
+    /// The number of calls of [`report_and_claim`](Self::report_and_claim) that the back end handles concurrently; a performer
+    /// that claims ahead makes as many. Default: 1.
+    fn max_concurrent_calls(&self) -> usize {
         1
     }
 
-    /// T10: shows how far a transaction is.
+    /// T10: sets the progress text of an item.
     ///
     /// # Errors
     ///
-    /// ClaimLost when the claim is no longer valid; Invalid when the text is too long.
+    /// ClaimLost if the claim is no longer valid; Invalid if the text is too long.
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()>;
 
-    /// Waits until there may be something new to take, about `at_most`. `seen` is what the last take that came back empty
-    /// said. A hint: it may wake for nothing. A back end that must not be asked often waits longer from time to time (the
-    /// real Orchestrator: up to 30 seconds).
+    /// Waits until there may be a new item to claim, for about `at_most`. `seen` is from the last claim that returned no item.
+    /// It may return without a new item. A back end with rate limits waits longer than `at_most` (the real Orchestrator: up to 30
+    /// seconds).
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration);
 }
 
-/// What people need: queues to define, items to look at and to decide about.
+/// The operations of people: define queues, inspect and review items, and manage jobs.
 #[async_trait]
 pub trait Administration: Orchestrator {
-    /// Makes a queue.
+    /// Creates a queue.
     ///
     /// # Errors
     ///
-    /// Conflict with code 1001 when the name is taken; Invalid when a setting is outside its range.
+    /// Conflict with code 1001 if the name is already used; Invalid if a setting is out of range.
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition>;
 
-    /// Gives the queue of this name new settings.
+    /// Changes the settings of a queue.
     ///
     /// # Errors
     ///
     /// NotFound; Conflict with code 1001 or 1855; Invalid.
     async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition>;
 
-    /// Deletes a queue. From then on nothing of it is handed out or found, and claims on its items are lost. That takes the
-    /// same time whatever the queue holds: a store of our own removes what it held in pieces, with each [`sweep`](Orchestrator::sweep).
+    /// Deletes a queue. Afterwards its items are neither handed out nor found, and claims on them are lost. The duration does
+    /// not depend on the number of items: a store removes them in batches, in later [`sweep`](Orchestrator::sweep)s.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn delete_queue(&self, name: &str) -> Result<()>;
 
-    /// Pauses or resumes a queue, or changes the limits that hold over the whole fleet. They hold from this moment on,
-    /// for every performer: what is InProgress goes on.
+    /// Pauses or resumes a queue, or changes its limits, which apply over all performers. The change applies at once; items
+    /// InProgress are not affected.
     ///
     /// # Errors
     ///
-    /// NotFound; Invalid for a limit of 0 or a window that is too short or too long; Unsupported where the Orchestrator has
-    /// no such limits.
+    /// NotFound; Invalid for a limit of 0 or a window that is too short or too long; Unsupported if the Orchestrator has no such
+    /// limits.
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition>;
 
-    /// The queue of this name, whatever the case of its letters.
+    /// Finds a queue by its name, which is case-insensitive.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition>;
 
-    /// All queues, by name.
+    /// Lists all queues in the order of their names.
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is.
+    /// Unavailable if the store is unavailable.
     async fn list_queues(&self) -> Result<Vec<QueueDefinition>>;
 
-    /// How many items of a queue are in which state.
+    /// Counts the items of a queue by status.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics>;
 
-    /// One item.
+    /// Reads an item.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem>;
 
-    /// A page of the items that pass a filter, by id.
+    /// Lists a page of the items that match a filter, in the order of their ids.
     ///
     /// # Errors
     ///
     /// NotFound for an unknown queue; Invalid for a page over 100 items.
     async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage>;
 
-    /// T16: gives an item that waits new values.
+    /// T16: changes the values of an item that is New.
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict when the item does not wait any more.
+    /// NotFound; Conflict if the item is no longer New.
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem>;
 
-    /// T17: deletes items. Those that are refused are answered; the others are deleted.
+    /// T17: deletes items. Returns those that are refused; the others are deleted.
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is. Items that are refused are no error of the call.
+    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
     async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems>;
 
-    /// All attempts of the retry chain an item belongs to, the first one first.
+    /// Lists all attempts of the retry chain of an item, oldest first.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>>;
 
-    /// What happened to all attempts of the retry chain an item belongs to.
+    /// Lists the events of all attempts of the retry chain of an item.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>>;
 
-    /// T18 to T21: reviews items. `Retried` is the manual retry: it makes a copy that carries on. Items
-    /// that are refused are answered; the others are done.
+    /// T18 to T21: sets the review status of items. `Retried` is the manual retry, which adds a copy of the item. Returns the
+    /// items that are refused; the others are changed.
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is. Items that are refused are no error of the call.
+    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems>;
 
-    /// T22: sets or clears who reviews items. Those that are refused are answered; the others are done.
+    /// T22: sets or clears the reviewer of items. Returns the items that are refused; the others are changed.
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is. Items that are refused are no error of the call.
+    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
     async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems>;
 
-    /// Writes a comment on an item.
+    /// Adds a comment to an item.
     ///
     /// # Errors
     ///
-    /// NotFound; Invalid when the text is empty or over 512 code units.
+    /// NotFound; Invalid if the text is empty or longer than 512 code units.
     async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment>;
 
-    /// Changes a comment; with `None` deletes it.
+    /// Changes a comment, or deletes it if `text` is `None`.
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict with code 1007 when somebody else wrote it.
+    /// NotFound; Conflict with code 1007 if another person wrote it.
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()>;
 
-    /// The comments on all attempts of the retry chain an item belongs to, the oldest first.
+    /// Lists the comments on all attempts of the retry chain of an item, oldest first.
     ///
     /// # Errors
     ///
     /// NotFound.
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>>;
 
-    /// T24: blanks the content of an item that is Successful, Retried or Deleted.
+    /// T24: removes the content of an item that is Successful, Retried or Deleted.
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict in any other state.
+    /// NotFound; Conflict for any other status.
     async fn purge_content(&self, id: ItemId) -> Result<()>;
 
-    /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's
-    /// retention. Answers how many were removed; 0 when nothing is left to do.
+    /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's retention. Returns the number
+    /// of removed items; 0 if nothing is left to do.
     ///
-    /// Nothing is removed by a clock that may be ahead: what is past its retention is judged by the time that the store
-    /// kept last and by what has passed in this process, until the time of day has agreed with the monotone clock for
-    /// ten minutes, or for an hour after a jump or a long stop ([`model::clock_guard`](crate::model::clock_guard)).
+    /// A clock that may be ahead removes nothing: until the time of day has agreed with the monotonic clock for ten minutes, or
+    /// for an hour after a jump or a long stop, the current time is the last one that the store has kept plus the time elapsed
+    /// in this process ([`model::clock_guard`](crate::model::clock_guard)).
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is.
+    /// Unavailable if the store is unavailable.
     async fn apply_retention(&self, limit: usize) -> Result<u64>;
 
-    /// All jobs, the newest first, at most `limit`.
+    /// Lists at most `limit` jobs, newest first.
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is; Invalid for a limit over 10,000.
+    /// Unavailable if the store is unavailable; Invalid for a limit over 10,000.
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>>;
 
-    /// The robots of all jobs that have not ended, by job; at most 10,000
+    /// Lists the robots of all running jobs, by job; at most 10,000
     /// ([`MAX_ROBOTS_LISTED`](crate::model::robot::MAX_ROBOTS_LISTED)).
     ///
     /// # Errors
     ///
-    /// Unavailable when the store is; Unsupported where the Orchestrator does not know them.
+    /// Unavailable if the store is unavailable; Unsupported if the Orchestrator does not know them.
     async fn list_robots(&self) -> Result<Vec<Robot>>;
 
-    /// Asks a job to stop; its next beat tells it.
+    /// Requests a job to stop; the answer to its next heartbeat contains the request.
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict with code 1658 or 1659 when it has ended, and with 1658 for a soft stop of a job that is
-    /// being terminated.
+    /// NotFound; Conflict with code 1658 or 1659 if it has ended, and with 1658 for a soft stop of a job that is being
+    /// terminated.
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()>;
 }
 
-/// What a bulk add does when an item cannot be added (orchestrator-api 7.2).
+/// How a bulk add handles an item that cannot be added (orchestrator-api 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CommitType {
-    /// Adds nothing at all.
+    /// Adds no item at all.
     AllOrNothing,
-    /// Keeps what came before it, and adds nothing after it.
+    /// Adds the items before it, and none after it.
     StopOnFirstFailure,
-    /// Adds every other item.
+    /// Adds all other items.
     ProcessAllIndependently,
 }
 
-/// The answer to a bulk add.
+/// The result of a bulk add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "items may have been refused although the call succeeded"]
 pub struct BulkAdded {
-    /// How many items were added.
+    /// The number of items added.
     pub added: u64,
     /// The items that could not be added.
     pub failed: Vec<FailedItem>,
@@ -332,34 +330,34 @@ pub struct BulkAdded {
 /// An item that a bulk add refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedItem {
-    /// Its place in the call, counted from 1; 0 where the Orchestrator does not say which one it was.
+    /// Its position in the call, counted from 1; 0 if the Orchestrator does not say which item it was.
     pub ordinal: usize,
-    /// Why.
+    /// Why it was refused.
     pub refusal: Refusal,
 }
 
-/// Which items to take, and for whom.
+/// A request to claim items.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Take {
+pub struct ClaimRequest {
     /// The queue.
     pub queue: Arc<str>,
-    /// The job that will hold them.
+    /// The job that will hold the claims.
     pub job: JobKey,
-    /// The robot of that job, counted from 1; `None` when the items are taken ahead for all of them.
+    /// The robot of that job, counted from 1; `None` if the items are claimed ahead for all robots.
     pub robot: Option<u32>,
-    /// How many at most, up to [`MAX_TAKE`](crate::model::selection::MAX_TAKE).
+    /// The maximum number of items, up to [`MAX_TAKE`](crate::model::selection::MAX_TAKE).
     pub count: usize,
-    /// Only items with such a reference.
+    /// Claims only items whose reference matches.
     pub reference: Option<ReferenceFilter>,
 }
 
-impl Take {
-    /// A take that is refused is not begun: a store would look for as many items as it names.
+impl ClaimRequest {
+    /// Checks the number of items, before a store searches for that many.
     ///
     /// # Errors
     ///
     /// Invalid for too many items.
-    pub(crate) fn checked(self) -> Result<Self> {
+    pub(crate) fn validated(self) -> Result<Self> {
         validate_count(self.count)?;
         Ok(self)
     }
@@ -368,45 +366,45 @@ impl Take {
 /// A report on one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The right to report.
+    /// The claim on the item.
     pub claim: Claim,
-    /// How it ended.
+    /// The result of the attempt.
     pub result: TransactionResult,
-    /// The last progress text, if it has not been sent yet.
+    /// The last progress text, if it was not sent yet.
     pub progress: Option<String>,
 }
 
-/// The answer to [`Orchestrator::report_and_take`].
+/// The result of [`Orchestrator::report_and_claim`].
 #[derive(Debug)]
-pub struct ReportedAndTaken {
-    /// For each report the Status the item has now, or why the report was not recorded.
+pub struct ReportAndClaimAnswer {
+    /// For each report the new status of the item, or why the report was not recorded.
     pub reports: Vec<Result<Status>>,
-    /// What was taken; nothing when nothing was asked for.
-    pub taken: Result<Taken>,
+    /// The claimed items; empty if no claim was requested.
+    pub claimed: Result<ClaimedItems>,
 }
 
-/// Items taken, in the order in which they are to be processed.
+/// The result of a claim.
 #[derive(Debug, Default)]
-pub struct Taken {
-    /// The items.
+pub struct ClaimedItems {
+    /// The items, in the order in which they are to be processed.
     pub items: Vec<ClaimedItem>,
-    /// What the store had seen when it looked; for [`Orchestrator::wait_for_items`].
+    /// The state of the store at the claim, for [`Orchestrator::wait_for_items`].
     pub seen: Seen,
-    /// More waits, and is held back by a limit of the queue, or because it is paused. When to look again at the latest: a
-    /// queue like this is not empty.
+    /// Set if eligible items were withheld because the queue is paused or has reached a limit: the maximum time until the next
+    /// attempt. Such a queue is not empty.
     pub withheld: Option<Duration>,
 }
 
-/// A moment in the life of a store: what it had seen when it was asked.
+/// A position in the changes of a store, at which a claim returned no item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen(pub(crate) u64);
 
-/// What a sweep found.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Jobs that were gone.
+    /// The jobs that were ended because their leases had expired.
     pub jobs: Vec<JobKey>,
-    /// Items that were abandoned, those that are retried included.
+    /// The number of items that were abandoned, including those that are retried.
     pub abandoned: u64,
 }
 
@@ -414,15 +412,15 @@ pub struct Swept {
 ///
 /// | URL | back end |
 /// |---|---|
-/// | `sqlite:invoices.db`, `sqlite:///var/lib/robots.db` | a file; it is made when it is not there (feature `sqlite`, on by default) |
-/// | `memory:` | this process; gone when it ends |
-/// | `https://cloud.uipath.com/acme/Prod/orchestrator_`, `https://orchestrator.example.com` | a UiPath Orchestrator (feature `uipath`, on by default); [what it takes from the environment](uipath::UipathBuilder::environment) |
-/// | `uipath:` | the one in whose job this program runs: `UIPATH_URL` |
+/// | `sqlite:invoices.db`, `sqlite:///var/lib/robots.db` | a SQLite file, which is created if it does not exist (feature `sqlite`, on by default) |
+/// | `postgres://user@host/database`, `postgresql://…` | a PostgreSQL database (feature `postgres`) |
+/// | `memory:` | the memory of this process |
+/// | `https://cloud.uipath.com/acme/Prod/orchestrator_`, `https://orchestrator.example.com` | a UiPath Orchestrator, or performer's own server (feature `uipath`, on by default), with [settings from the environment](uipath::UipathBuilder::environment) |
+/// | `uipath:` | the Orchestrator in whose job this program runs, at the URL in `UIPATH_URL` |
 ///
 /// # Errors
 ///
-/// Invalid for a URL that cannot be read, Unsupported for a scheme that this build does not have; for a
-/// file those of opening it.
+/// Invalid for an invalid URL, Unsupported for a scheme whose feature is off; otherwise the errors of opening the back end.
 pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
     let (scheme, rest) = split(url)?;
     match scheme.to_ascii_lowercase().as_str() {
@@ -432,10 +430,12 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
         "http" | "https" => connect_uipath(url).await,
         "uipath" if rest.is_empty() => {
             let url = std::env::var("UIPATH_URL");
-            connect_uipath(&url.map_err(|_| invalid("uipath: needs UIPATH_URL, which a job has".to_owned()))?)
-                .await
+            connect_uipath(
+                &url.map_err(|_| invalid("uipath: requires UIPATH_URL, which is set in a job".to_owned()))?,
+            )
+            .await
         }
-        // The rest of the URL is not repeated: it may hold a secret.
+        // The rest of the URL is not quoted, because it may contain a secret.
         scheme => Err(invalid(format!(
             "unknown scheme {scheme:?}; known are sqlite:, postgres:, memory:, https: and uipath:"
         ))),
@@ -453,11 +453,11 @@ async fn connect_uipath(_url: &str) -> Result<Arc<dyn Administration>> {
     Err(OrchestratorError::new(ErrorKind::Unsupported, message))
 }
 
-/// The scheme of a URL, and what is behind the colon.
+/// Splits a URL at its first colon, into its scheme and the rest.
 fn split(url: &str) -> Result<(&str, &str)> {
     url.split_once(':').ok_or_else(|| {
         invalid(format!(
-            "{url:?} is not a URL: write a scheme and a colon first, as in sqlite:invoices.db or memory:"
+            "{url:?} is not a URL; it must start with a scheme, such as sqlite:invoices.db or memory:"
         ))
     })
 }

@@ -1,7 +1,7 @@
-//! A decorator: one span and one event around every call, for every back end.
+//! A decorator that traces the calls of a back end: one span and one event per call.
 //!
-//! It forwards every method of both traits. None of them has a default, so that one left out here does
-//! not compile.
+//! It must forward every method of both traits. The compiler finds a missing one unless the method has a default, which today
+//! only `max_concurrent_calls` has.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
+    Administration, BulkAdded, ClaimRequest, CommitType, Orchestrator, Report, ReportAndClaimAnswer, Result,
+    Seen, Swept,
 };
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
@@ -22,16 +23,15 @@ use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 
-/// An Orchestrator whose calls can be seen: spans and events of the target `performer::orchestrator`.
+/// Wraps an Orchestrator and traces its calls, with the target `performer::orchestrator`.
 ///
-/// Calls that change something have a span at level DEBUG, those of the busy path (take, report, wait) at
-/// TRACE. Each ends with one event that says `ok` or names the error's kind and code. What a caller does
-/// about an error, and whether it is one to worry about, the caller logs.
+/// The frequent calls (claim, report, wait) have spans at level TRACE, all others at DEBUG. Each call ends with one event, which
+/// says `ok` or has the kind and code of the error. The caller logs how it handles an error.
 #[derive(Debug)]
 pub struct Observed<O>(O);
 
 impl<O> Observed<O> {
-    /// Watches the calls of `inner`.
+    /// Wraps `inner`.
     pub fn new(inner: O) -> Self {
         Self(inner)
     }
@@ -53,7 +53,7 @@ fn finished<T>(answer: Result<T>) -> Result<T> {
 
 const TARGET: &str = "performer::orchestrator";
 
-/// `observe!(self.call(arguments), fields…)`: the call inside its span, its answer seen.
+/// `observe!(self.call(arguments), fields…)` makes a call in a span with these fields, and logs its result.
 macro_rules! observe {
     ($self:ident . $call:ident ( $($argument:expr),* ) $(, $($field:tt)+)?) => {{
         let span = debug_span!(target: TARGET, stringify!($call) $(, $($field)+)?);
@@ -98,22 +98,26 @@ impl<O: Orchestrator> Orchestrator for Observed<O> {
         )
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         observe!(self.add_and_start_transaction(take, item), queue = %take.queue, reference = item.reference)
     }
 
-    fn calls_side_by_side(&self) -> usize {
-        self.0.calls_side_by_side()
+    fn max_concurrent_calls(&self) -> usize {
+        self.0.max_concurrent_calls()
     }
 
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         let span =
-            trace_span!(target: TARGET, "report_and_take", reports = reports.len(), take = take.is_some());
+            trace_span!(target: TARGET, "report_and_claim", reports = reports.len(), take = take.is_some());
         let answer = async {
-            let answer = self.0.report_and_take(reports, take).await;
+            let answer = self.0.report_and_claim(reports, take).await;
             let refused = answer.reports.iter().filter(|report| report.is_err()).count();
-            let taken = answer.taken.as_ref().map_or(0, |taken| taken.items.len());
-            tracing::trace!(target: TARGET, refused, taken, error = answer.taken.as_ref().err().map(tracing::field::display), "done");
+            let taken = answer.claimed.as_ref().map_or(0, |taken| taken.items.len());
+            tracing::trace!(target: TARGET, refused, taken, error = answer.claimed.as_ref().err().map(tracing::field::display), "done");
             answer
         };
         answer.instrument(span).await

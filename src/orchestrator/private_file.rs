@@ -1,4 +1,4 @@
-//! Files that are for their owner: databases, keys, secrets.
+//! Files that only their owner may access: databases, keys, secrets.
 
 #[cfg(any(unix, feature = "uipath"))]
 use std::fs;
@@ -7,11 +7,11 @@ use std::path::Path;
 #[cfg(feature = "uipath")]
 use super::{ErrorKind, OrchestratorError, Result};
 
-/// The most bytes of a secret.
+/// The maximum length of a secret, in bytes.
 #[cfg(feature = "uipath")]
 const LONGEST_SECRET: u64 = 64 * 1024;
 
-/// What others may do with a file, in words; `None` when nothing, or when nobody knows.
+/// The access that other users have to a file, as a participle; `None` if they have none or it cannot be determined.
 #[cfg(all(unix, any(feature = "sqlite", feature = "uipath")))]
 fn open_to_others(path: &Path) -> Option<&'static str> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -28,7 +28,7 @@ fn open_to_others(_path: &Path) -> Option<&'static str> {
     None
 }
 
-/// Whether the group of a file, or others, may read or write it.
+/// Whether the group or other users may read or write a file.
 #[cfg(all(unix, feature = "postgres"))]
 pub(crate) fn is_open_to_group_or_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
@@ -40,31 +40,31 @@ pub(crate) fn is_open_to_group_or_others(_path: &Path) -> bool {
     false
 }
 
-/// Warns of a file that others may read or write. `what`: what the file is.
+/// Logs a warning if other users may read or write a file. `what` describes the file.
 #[cfg(any(feature = "sqlite", feature = "uipath"))]
 pub(crate) fn warn_if_open_to_others(path: &Path, what: &'static str) {
     if let Some(may) = open_to_others(path) {
         let path = path.display();
-        tracing::warn!(%path, "{what} may be {may} by every user of this machine; chmod 600 ends that");
+        tracing::warn!(%path, "{what} may be {may} by every user of this machine; restrict it with chmod 600");
     }
 }
 
-/// The secret in the file that a variable names, without the line break at its end.
+/// Reads the secret in the file that an environment variable names, without the line break at its end.
 ///
 /// # Errors
 ///
-/// Invalid, with the name of the variable, for a file that cannot be read, is empty, or is too long.
+/// Invalid, with the name of the variable, if the file cannot be read, is empty, or is too long.
 #[cfg(feature = "uipath")]
 pub(crate) fn read_secret(variable: &str, path: &str) -> Result<String> {
     let failed = |why: &str| {
         OrchestratorError::new(ErrorKind::Invalid, format!("{variable}: the file {path:?} {why}"))
     };
     let path = Path::new(path);
-    let length = fs::metadata(path).map_err(|error| failed("cannot be read").because(error))?.len();
+    let length = fs::metadata(path).map_err(|error| failed("cannot be read").with_source(error))?.len();
     if length > LONGEST_SECRET {
         return Err(failed("is too long for a secret"));
     }
-    let text = fs::read_to_string(path).map_err(|error| failed("cannot be read").because(error))?;
+    let text = fs::read_to_string(path).map_err(|error| failed("cannot be read").with_source(error))?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(failed("is empty"));

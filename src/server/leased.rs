@@ -23,7 +23,7 @@ use crate::model::result::TransactionResult;
 use crate::orchestrator::local::store::{Operation, Query, Taker, Taking, WhichQueue};
 use crate::orchestrator::local::{Local, expect_answer};
 use crate::orchestrator::{
-    Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
+    Administration, ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept,
 };
 use crate::wire::leased::{
     AddAndStart, EditLimits, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest,
@@ -69,10 +69,11 @@ fn told(swept: &Swept) -> SweptDto {
     SweptDto { jobs: swept.jobs.iter().map(|job| guid(*job)).collect(), abandoned: swept.abandoned }
 }
 
-fn take_of(take: TakeDto) -> Result<Take, Failure> {
+fn take_of(take: TakeDto) -> Result<ClaimRequest, Failure> {
     let reference = take.reference.map(Into::into);
     let (job, queue) = (key(take.job), take.queue.into());
-    let mut take = Take { queue, job, robot: take.robot, count: take.count, reference }.checked()?;
+    let mut take =
+        ClaimRequest { queue, job, robot: take.robot, count: take.count, reference }.validated()?;
     take.count = take.count.min(MOST_AT_ONCE);
     Ok(take)
 }
@@ -205,7 +206,7 @@ async fn exchanged(
     if let Some(take) = &take {
         has_a_job(take.job)?;
     }
-    let answered = store.report_and_take(reports, take).await;
+    let answered = store.report_and_claim(reports, take).await;
     let reports = answered.reports.into_iter().map(|report| match report {
         Ok(status) => ReportedDto::Status(status),
         Err(error) => ReportedDto::Error(described(&error)),
@@ -215,7 +216,7 @@ async fn exchanged(
         reports.insert(at, refused); // in the order of the reports
     }
     let folder = Some(folder);
-    match answered.taken {
+    match answered.claimed {
         Err(error) => {
             let took: TookDto<()> = TookDto::Error(described(&error));
             Answer::ok(&ExchangeAnswer { reports, took, seen: 0, withheld: None, run })
@@ -245,7 +246,7 @@ async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
     let back = |claim| Report { claim, result: TransactionResult::GivenBack, progress: None };
     let reports: Vec<Report> = claims.map(back).collect();
     if !reports.is_empty() {
-        store.report_and_take(reports, None).await;
+        store.report_and_claim(reports, None).await;
     }
 }
 

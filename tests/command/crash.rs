@@ -1,4 +1,4 @@
-//! `kill -9` of the server under load: what was acknowledged is there.
+//! `kill -9` of the server under load loses nothing that was acknowledged.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use performer::model::job::{JobState, NewJob};
 use performer::model::result::TransactionResult;
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{Administration as _, Orchestrator as _, Report, Take};
+use performer::orchestrator::{Administration as _, ClaimRequest, Orchestrator as _, Report};
 use performer::{ItemFilter, NewQueueDefinition, NewQueueItem, Page, QueuePolicy, Status, connect};
 
 use super::{CLIENT, SECRET, Server};
@@ -27,11 +27,11 @@ struct Told {
 
 async fn client(url: &str) -> Uipath {
     let client = Uipath::builder(url).client_credentials(CLIENT, SECRET).scope("OrchestratorApiUserAccess");
-    client.folder_path("Shared").hurried(20).connect().await.unwrap()
+    client.folder_path("Shared").sped_up(20).connect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_outlives_the_server() {
+async fn acknowledged_changes_survive_a_kill_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::known(folder.path(), &["--listen", "127.0.0.1:0"]);
     let url = server.url.clone();
@@ -75,9 +75,14 @@ async fn what_was_acknowledged_outlives_the_server() {
             // When nothing is added any more they go on until nothing is left.
             while !stop.load(Ordering::Relaxed) || report.is_some() || idle < 3 {
                 let id = report.as_ref().map(|report| report.claim.item());
-                let take =
-                    Take { queue: "Invoices".into(), job, robot: Some(robot), count: 1, reference: None };
-                let answered = robots.report_and_take(report.iter().cloned().collect(), Some(take)).await;
+                let take = ClaimRequest {
+                    queue: "Invoices".into(),
+                    job,
+                    robot: Some(robot),
+                    count: 1,
+                    reference: None,
+                };
+                let answered = robots.report_and_claim(report.iter().cloned().collect(), Some(take)).await;
                 match (answered.reports.first(), id) {
                     (Some(Ok(status)), Some(id)) => {
                         assert_eq!(*status, Status::Successful);
@@ -89,7 +94,7 @@ async fn what_was_acknowledged_outlives_the_server() {
                     }
                     _ => {}
                 }
-                match answered.taken {
+                match answered.claimed {
                     Ok(taken) => {
                         idle = if taken.items.is_empty() { idle + 1 } else { 0 };
                         for claimed in taken.items {

@@ -1,9 +1,9 @@
-//! What `serve` may be told about its limits, and that the memory of the real process stays within them.
+//! The limits of `performer serve`, and the memory of the real process under them.
 
 use super::{command, run, text};
 
 #[test]
-fn limits_that_make_no_sense_are_refused_before_anything_is_made() {
+fn invalid_limits_are_refused_before_anything_is_created() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, code, expected) in [
         (["--cors-origin", "https://example.com/"], 2, "SCHEME://HOST"),

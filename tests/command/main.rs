@@ -1,16 +1,16 @@
 //! The command as a user runs it: the real program on real files, over real HTTP and TLS, with real signals.
 
-mod clients;
 mod crash;
-mod files;
-mod fleet;
+mod import;
+mod jobs;
 mod limits;
-#[cfg(unix)]
-mod operators;
 #[expect(unreachable_pub, reason = "other tests share it")]
 #[path = "../support/postgres.rs"]
 mod postgres;
-mod served;
+mod queues_and_items;
+mod serve;
+#[cfg(unix)]
+mod server_operation;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;

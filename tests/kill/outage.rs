@@ -13,7 +13,7 @@ use performer::{Administration, CommitType, ErrorKind, NewQueueDefinition, NewQu
 
 use super::cluster::Cluster;
 use super::observers::checker::check;
-use super::observers::ledger::{self, Record, Told};
+use super::observers::ledger::{self, CallOutcome, Record};
 use super::victim::{self, QUEUE, Work, runtime};
 use super::world::{Process, World};
 
@@ -74,9 +74,9 @@ async fn add(work: &Work, store: &dyn Administration, number: usize) {
         (vec![reference], added.map(drop))
     };
     let told = match added {
-        Ok(()) => Told::Yes,
-        Err(error) if error.kind() == ErrorKind::Unknown => Told::Unknown,
-        Err(error) if error.is_temporary() => Told::No,
+        Ok(()) => CallOutcome::Yes,
+        Err(error) if error.kind() == ErrorKind::Unknown => CallOutcome::Unknown,
+        Err(error) if error.is_temporary() => CallOutcome::No,
         Err(error) => panic!("{error:?}"),
     };
     for reference in references {
@@ -216,7 +216,7 @@ impl Load {
         let items = evidence.store.items.len();
         println!(
             "{what} over {items} items, 0 lost, 0 doubled, 0 abandoned; {} adds refused; at work again after at most {slowest:.1?}",
-            of(Told::No)
+            of(CallOutcome::No)
         );
     }
 }

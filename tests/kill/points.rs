@@ -9,7 +9,7 @@ use performer::model::clock::ManualClock;
 use performer::orchestrator::local::Local;
 use performer::{NewQueueDefinition, Orchestrator};
 
-use super::observers::ledger::{Record, Told};
+use super::observers::ledger::{CallOutcome, Record};
 use super::victim::{self, QUEUE, TIMES, Work, runtime};
 use super::world::World;
 
@@ -122,7 +122,7 @@ fn template() -> World {
             let reference = format!("dead-{number}");
             work.asks(&reference);
             store.add_queue_item(QUEUE, victim::item(&reference, "ok", 0)).await.unwrap();
-            world.ledger.write(Record::Added { reference, told: Told::Yes });
+            world.ledger.write(Record::Added { reference, told: CallOutcome::Yes });
         }
     });
     let process = world.spawn("die with jobs", 0, None);

@@ -7,7 +7,7 @@ use performer::model::result::Outcome;
 use performer::{ItemFilter, NewQueueDefinition, Page, QueueItem, Status};
 
 use super::observers::checker::check;
-use super::observers::ledger::{Record, Told};
+use super::observers::ledger::{CallOutcome, Record};
 use super::victim::{self, QUEUE, runtime};
 use super::world::World;
 
@@ -23,7 +23,7 @@ fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> Worl
         for number in 0..items {
             let reference = format!("r-{number}");
             store.add_queue_item(QUEUE, victim::item(&reference, what, milliseconds)).await.unwrap();
-            world.ledger.write(Record::Added { reference, told: Told::Yes });
+            world.ledger.write(Record::Added { reference, told: CallOutcome::Yes });
         }
     });
     world

@@ -9,7 +9,7 @@ use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
 use performer::{
     CommitType, ErrorKind, ItemFilter, ItemVersion, JobKey, JobState, Page, PerformerEvent, QueueItem,
@@ -17,7 +17,7 @@ use performer::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::observers::ledger::{Ledger, Record, RunEnd, Told};
+use super::observers::ledger::{CallOutcome, Ledger, Record, RunEnd};
 
 pub const QUEUE: &str = "Kill";
 /// How often each operation comes by in the program "everything".
@@ -63,11 +63,11 @@ impl Work {
     async fn add(&self, store: &dyn Administration, reference: &str, item: NewQueueItem) {
         self.asks(reference);
         store.add_queue_item(QUEUE, item).await.unwrap();
-        self.ledger.write(Record::Added { reference: reference.to_owned(), told: Told::Yes });
+        self.ledger.write(Record::Added { reference: reference.to_owned(), told: CallOutcome::Yes });
     }
 
     pub fn asks(&self, reference: &str) {
-        self.ledger.write(Record::Added { reference: reference.to_owned(), told: Told::Unknown });
+        self.ledger.write(Record::Added { reference: reference.to_owned(), told: CallOutcome::Unknown });
     }
 
     async fn bulk_add(
@@ -82,7 +82,7 @@ impl Work {
         let bulk = store.bulk_add_queue_items(QUEUE, commit_type, items).await.unwrap();
         assert_eq!(bulk.added, references.len() as u64);
         for reference in references {
-            self.ledger.write(Record::Added { reference: reference.clone(), told: Told::Yes });
+            self.ledger.write(Record::Added { reference: reference.clone(), told: CallOutcome::Yes });
         }
     }
 
@@ -90,15 +90,15 @@ impl Work {
     pub fn performer(&self, robots: u32, ahead: usize) -> Performer<Self> {
         let (work, told) = (self.clone(), self.clone());
         let on_event = move |event: &PerformerEvent| {
-            if let PerformerEvent::TransactionEnded { item, ending, .. } = event {
-                told.ledger.reported(&told.process, *item, *ending);
+            if let PerformerEvent::TransactionEnded { item, outcome, .. } = event {
+                told.ledger.reported(&told.process, *item, *outcome);
             }
         };
         Performer::new(QUEUE, move || work.clone())
             .robots(robots)
             .claim_ahead(ahead)
             .lease(self.lease)
-            .answer_signals(false)
+            .handle_signals(false)
             .on_event(on_event)
     }
 
@@ -231,15 +231,15 @@ fn new_job() -> NewJob {
     }
 }
 
-fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+fn take(job: JobKey, count: usize) -> ClaimRequest {
+    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 /// Leaves jobs behind that hold items, as a process does that dies.
 async fn die_with_jobs(store: &Arc<dyn Administration>) {
     for _ in 0..TIMES {
         let job = store.start_job(new_job()).await.unwrap();
-        let taken = store.report_and_take(Vec::new(), Some(take(job, 2))).await.taken.unwrap();
+        let taken = store.report_and_claim(Vec::new(), Some(take(job, 2))).await.claimed.unwrap();
         assert_eq!(taken.items.len(), 2);
     }
     std::process::abort();
@@ -296,7 +296,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
         work.asks(&reference);
         let ClaimedItem { item: added, claim } =
             store.add_and_start_transaction(take(job, 1), item(&reference, "ok", 0)).await.unwrap();
-        work.ledger.write(Record::Added { reference, told: Told::Yes });
+        work.ledger.write(Record::Added { reference, told: CallOutcome::Yes });
         let mut run = work.run(&added);
         store.beat(job).await.unwrap();
         store.set_transaction_progress(claim, "half".to_owned()).await.unwrap();
@@ -309,7 +309,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
         run.end = end;
         drop(run);
         let report = Report { claim, result, progress: None };
-        store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+        store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     }
     store.end_job(job, JobState::Successful.into()).await.unwrap();
 }

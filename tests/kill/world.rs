@@ -9,7 +9,7 @@ use std::time::Duration;
 use performer::Administration;
 use performer::jiff::Timestamp;
 
-use super::observers::checker::{Evidence, Final, check};
+use super::observers::checker::{Evidence, StoreState, check};
 use super::observers::ledger::{self, Ledger, Record};
 use super::victim::{QUEUE, Work, runtime};
 
@@ -133,7 +133,7 @@ impl World {
         let work = Work::new(self.ledger.clone(), &format!("p{}", self.processes), self.lease);
         let story = runtime.block_on(async {
             let drained = tokio::time::timeout(Duration::from_secs(60), work.drain(&store, 4, 0)).await;
-            (drained.is_ok(), Final::of(&*store, QUEUE).await)
+            (drained.is_ok(), StoreState::of(&*store, QUEUE).await)
         });
         let (drained, mut store_says) = story;
         if !drained {

@@ -34,9 +34,9 @@ async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
     let mut held = Vec::new();
     loop {
         let reports = held.iter().map(success).collect();
-        let answer = store.report_and_take(reports, Some(take(job, 10))).await;
+        let answer = store.report_and_claim(reports, Some(take(job, 10))).await;
         assert!(answer.reports.iter().all(Result::is_ok));
-        held = answer.taken.unwrap().items;
+        held = answer.claimed.unwrap().items;
         if held.is_empty() {
             break;
         }
@@ -59,10 +59,10 @@ async fn claims_whose_ends_others_write_are_put_in_order() {
     let job = filled(&takes, 24 * AT_ONCE).await;
     let mut kept = Vec::new();
     for _ in 0..24 {
-        let taken = takes.report_and_take(Vec::new(), Some(take(job, AT_ONCE))).await.taken;
+        let taken = takes.report_and_claim(Vec::new(), Some(take(job, AT_ONCE))).await.claimed;
         let mut items = taken.unwrap().items;
         kept.extend(items.pop());
-        let reported = reports.report_and_take(items.iter().map(success).collect(), None).await;
+        let reported = reports.report_and_claim(items.iter().map(success).collect(), None).await;
         assert!(reported.reports.iter().all(Result::is_ok));
     }
     // Nobody who took them counted their ends: from time to time the database is asked what is held.
@@ -99,17 +99,17 @@ async fn of_reports_that_are_written_together_each_is_told_whether_it_was() {
     let schema = Schema::new();
     let (here, elsewhere) = (open(&schema.url).await, open(&schema.url).await);
     let job = filled(&here, 6).await;
-    let held = here.report_and_take(Vec::new(), Some(take(job, 6))).await.taken.unwrap().items;
+    let held = here.report_and_claim(Vec::new(), Some(take(job, 6))).await.claimed.unwrap().items;
     // This store believes that all are as it left them.
     for at in [1, 4] {
         let failed = Report { result: support::business("the data is wrong"), ..success(&held[at]) };
-        elsewhere.report_and_take(vec![failed], None).await.reports.pop().unwrap().unwrap();
+        elsewhere.report_and_claim(vec![failed], None).await.reports.pop().unwrap().unwrap();
     }
     let told = |at: usize| {
         let progress = at.is_multiple_of(2).then(|| "almost".to_owned()); // those with and those without are two statements
         Report { progress, ..success(&held[at]) }
     };
-    let answers = here.report_and_take((0..6).map(told).collect(), None).await.reports;
+    let answers = here.report_and_claim((0..6).map(told).collect(), None).await.reports;
     for (at, answer) in answers.into_iter().enumerate() {
         let item = here.get_queue_item(held[at].item.id).await.unwrap();
         if [1, 4].contains(&at) {

@@ -49,8 +49,8 @@ impl Fleet {
     }
 
     async fn take(&self, count: usize) -> Vec<ClaimedItem> {
-        let taken = self.claims.report_and_take(Vec::new(), Some(take(self.job, count))).await;
-        taken.taken.unwrap().items
+        let taken = self.claims.report_and_claim(Vec::new(), Some(take(self.job, count))).await;
+        taken.claimed.unwrap().items
     }
 
     /// The references of what is taken next, in the order in which it is handed out.
@@ -96,7 +96,7 @@ async fn what_returns_comes_before_what_is_new() {
     fleet.add(named("second")).await;
     assert_eq!(first.item.reference.as_deref(), Some("first"));
     let give_back = Report { claim: first.claim, result: given_back(), progress: None };
-    let reported = fleet.others.report_and_take(vec![give_back], None).await;
+    let reported = fleet.others.report_and_claim(vec![give_back], None).await;
     assert!(reported.reports[0].is_ok());
     assert_eq!(fleet.next(5).await, ["first", "second"]);
 }
@@ -200,7 +200,8 @@ async fn a_walk_goes_on_until_it_has_found_enough_of_those_that_are_remembered()
                 fleet.next(count).await,
                 expected.drain(..count.min(expected.len())).collect::<Vec<_>>()
             );
-            let taken = other.report_and_take(Vec::new(), Some(take(job, others))).await.taken.unwrap().items;
+            let taken =
+                other.report_and_claim(Vec::new(), Some(take(job, others))).await.claimed.unwrap().items;
             assert_eq!(taken.len(), others.min(expected.len()));
             expected.drain(..taken.len());
         }
@@ -240,9 +241,9 @@ async fn what_limits_hold_back_comes_next() {
             let reports =
                 ended.map(|item| Report { claim: item.claim, result: ok(), progress: None }).collect();
             let room = (in_progress + most) as usize - 1_500 - held.len();
-            let answer = fleet.claims.report_and_take(reports, Some(take(fleet.job, wanted))).await;
+            let answer = fleet.claims.report_and_claim(reports, Some(take(fleet.job, wanted))).await;
             assert!(answer.reports.iter().all(Result::is_ok));
-            let taken = answer.taken.unwrap().items;
+            let taken = answer.claimed.unwrap().items;
             let references: Vec<_> = taken.iter().map(|item| item.item.reference.clone().unwrap()).collect();
             let allowed = wanted.min(room).min(expected.len());
             assert_eq!(references, expected.drain(..allowed).collect::<Vec<_>>(), "{room} of {wanted}");
@@ -267,7 +268,8 @@ async fn what_several_remember_each_is_handed_out_once_and_in_order() {
             let job = store.start_job(new_job()).await.unwrap();
             let mut claimed: Vec<String> = Vec::new();
             loop {
-                let taken = store.report_and_take(Vec::new(), Some(take(job, 7))).await.taken.unwrap().items;
+                let taken =
+                    store.report_and_claim(Vec::new(), Some(take(job, 7))).await.claimed.unwrap().items;
                 if taken.is_empty() {
                     return claimed;
                 }
@@ -350,7 +352,7 @@ async fn anything_happens(fleet: &Fleet, seed: u64) {
             8 if !held.is_empty() => {
                 let claimed: ClaimedItem = held.swap_remove(random.usize(..held.len()));
                 let report = Report { claim: claimed.claim, result: given_back(), progress: None };
-                let reported = fleet.others.report_and_take(vec![report], None).await;
+                let reported = fleet.others.report_and_claim(vec![report], None).await;
                 assert!(reported.reports[0].is_ok());
                 waiting.0.push(*claimed.item);
             }

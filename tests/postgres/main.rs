@@ -16,12 +16,12 @@ use performer::model::clock::ManualClock;
 use performer::model::item::ClaimedItem;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Administration, Orchestrator, Report, Take};
+use performer::orchestrator::{Administration, ClaimRequest, Orchestrator, Report};
 use performer::prelude::*;
 use performer::{
     ErrorKind, ItemFilter, JobKey, NewQueueDefinition, Page, QueuePolicy, ReferenceFilter, Status,
 };
-use support::cut::{Cut, Proxy};
+use support::cutting_proxy::{Direction, Proxy};
 use support::postgres::Schema;
 use support::{QUEUE, application, named, new_job, ok, start_of_time, take};
 
@@ -80,7 +80,7 @@ async fn cut_everywhere<T>(
         .await
         .unwrap();
     let (mut answered_yes, mut answered_no, mut done_unheard) = (0, 0, 0);
-    for direction in [Cut::ToServer, Cut::ToClient] {
+    for direction in [Direction::ToServer, Direction::ToClient] {
         let mut at = 0;
         loop {
             let what = prepare(&direct).await;
@@ -89,13 +89,13 @@ async fn cut_everywhere<T>(
             act(&cut, &before).await.unwrap();
             proxy.cut_after(direction, at);
             let answer = act(&cut, &what).await;
-            let was_cut = proxy.mend();
+            let was_cut = proxy.restore();
             let there = if is_done(&direct, &what).await { Outcome::Done } else { Outcome::NotDone };
             match &answer {
                 Ok(()) => {
                     assert_eq!(there, Outcome::Done, "{name}: cut at byte {at} {direction:?}");
                     answered_yes += 1;
-                    done_unheard += u32::from(was_cut && direction == Cut::ToClient);
+                    done_unheard += u32::from(was_cut && direction == Direction::ToClient);
                 }
                 Err(error) => {
                     assert_eq!(
@@ -162,13 +162,13 @@ async fn a_report_that_is_cut_anywhere_was_recorded_or_not() {
             let job = store.start_job(new_job()).await.unwrap();
             let reference = unique();
             store.add_queue_item(QUEUE, named(&reference)).await.unwrap();
-            let taken = store.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+            let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
             taken.into_iter().next().unwrap()
         },
         async |store, claimed: &ClaimedItem| {
             let claim = claimed.claim;
             let mut answers = store
-                .report_and_take(vec![Report { claim, result: ok(), progress: None }], None)
+                .report_and_claim(vec![Report { claim, result: ok(), progress: None }], None)
                 .await
                 .reports;
             answers.pop().unwrap().map(drop)
@@ -191,15 +191,15 @@ async fn a_report_with_the_next_take_that_is_cut_anywhere_was_made_or_not() {
             store.add_queue_item(QUEUE, named(&reference)).await.unwrap();
             store.add_queue_item(QUEUE, named(&unique())).await.unwrap();
             // Not the copy of another one, which would not be retried.
-            let this = Take { reference: Some(ReferenceFilter::Equals(reference)), ..take(job, 1) };
-            let taken = store.report_and_take(Vec::new(), Some(this)).await.taken.unwrap().items;
+            let this = ClaimRequest { reference: Some(ReferenceFilter::Equals(reference)), ..take(job, 1) };
+            let taken = store.report_and_claim(Vec::new(), Some(this)).await.claimed.unwrap().items;
             (job, taken.into_iter().next().unwrap())
         },
         async |store, (job, claimed): &(JobKey, ClaimedItem)| {
             let result = application("the world is wrong");
             let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
-            let mut answer = store.report_and_take(vec![report], Some(take(*job, 1))).await;
-            let taken = answer.taken.map(drop);
+            let mut answer = store.report_and_claim(vec![report], Some(take(*job, 1))).await;
+            let taken = answer.claimed.map(drop);
             answer.reports.pop().unwrap().map(drop).and(taken)
         },
         async |store, (_, claimed)| {
@@ -233,9 +233,9 @@ async fn a_server_that_does_not_notice_that_we_are_gone_is_told() {
     loop {
         cut.add_queue_item(QUEUE, named(&unique())).await.unwrap();
         let reference = unique();
-        proxy.cut_silently_after(Cut::ToServer, at);
+        proxy.cut_silently_after(Direction::ToServer, at);
         let answer = cut.add_queue_item(QUEUE, named(&reference)).await;
-        let was_cut = proxy.mend();
+        let was_cut = proxy.restore();
         let there = with_reference(&direct, &reference).await.len();
         assert_eq!(there, usize::from(answer.is_ok()), "{answer:?} at byte {at}");
         undone += usize::from(answer.is_err());
@@ -309,9 +309,9 @@ async fn what_is_kept_for_a_robot_that_does_not_come_others_hear_of() {
     let (looks, works) =
         (here.start_job(new_job()).await.unwrap(), there.start_job(new_job()).await.unwrap());
     for n in 0..40 {
-        let nothing = here.report_and_take(Vec::new(), Some(take(looks, 1))).await.taken.unwrap();
+        let nothing = here.report_and_claim(Vec::new(), Some(take(looks, 1))).await.claimed.unwrap();
         assert_eq!(nothing.items.len(), 0, "it has looked, and goes away");
-        let mut nothing = there.report_and_take(Vec::new(), Some(take(works, 1))).await.taken.unwrap();
+        let mut nothing = there.report_and_claim(Vec::new(), Some(take(works, 1))).await.claimed.unwrap();
         here.add_queue_item(QUEUE, named(&n.to_string())).await.unwrap();
         if n % 2 == 1 {
             here.beat(looks).await.unwrap(); // somebody else comes, in the robot's stead
@@ -319,7 +319,7 @@ async fn what_is_kept_for_a_robot_that_does_not_come_others_hear_of() {
         let taken = async {
             loop {
                 there.wait_for_items(QUEUE, nothing.seen, std::time::Duration::from_secs(60)).await;
-                nothing = there.report_and_take(Vec::new(), Some(take(works, 1))).await.taken.unwrap();
+                nothing = there.report_and_claim(Vec::new(), Some(take(works, 1))).await.claimed.unwrap();
                 if let Some(item) = nothing.items.pop() {
                     break item;
                 }
@@ -339,7 +339,7 @@ async fn what_another_process_adds_wakes_who_waits() {
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
     loop {
-        let taken = here.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
+        let taken = here.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
         if !taken.items.is_empty() {
             break;
         }
@@ -378,10 +378,10 @@ async fn a_connection_that_was_ended_is_opened_anew() {
 #[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_database_are_one_orchestrator() {
-    use support::served::Served;
+    use support::test_server::TestServer;
     let schema = Schema::new();
-    let first = Served::start(open(&schema.url).await).await;
-    let second = Served::start(open(&schema.url).await).await;
+    let first = TestServer::start(open(&schema.url).await).await;
+    let second = TestServer::start(open(&schema.url).await).await;
     let here = first.client().connect().await.unwrap();
     let there = second.client().connect().await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -393,12 +393,12 @@ async fn two_servers_on_one_database_are_one_orchestrator() {
     let mut taken = Vec::new();
     for _ in 0..10 {
         for (client, job) in [(&here, a), (&there, b)] {
-            let items = client.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap().items;
+            let items = client.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
             let claimed = items.into_iter().next().expect("there are as many as are taken");
             // Each is reported at the other server: a claim belongs to the job, and the job to the database.
             let other = if job == a { &there } else { &here };
             let report = Report { claim: claimed.claim, result: ok(), progress: None };
-            other.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+            other.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
             taken.push(claimed.item.reference.unwrap());
         }
     }

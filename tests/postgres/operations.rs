@@ -15,7 +15,7 @@ use performer::{
     Priority, QueueItem, QueuePolicy, ReviewStatus, Status,
 };
 
-use super::support::cut::{Cut, Proxy};
+use super::support::cutting_proxy::{Direction, Proxy};
 use super::support::postgres::Schema;
 use super::support::{
     QUEUE, application, business, named, new_job, ok_with, postponed, start_of_time, sweep_for, take,
@@ -94,7 +94,7 @@ impl Site {
         prepare: impl AsyncFn(&Self) -> T,
         act: impl AsyncFn(&Local, &T) -> Result<()>,
     ) {
-        for direction in [Cut::ToServer, Cut::ToClient] {
+        for direction in [Direction::ToServer, Direction::ToClient] {
             // Not the same bytes of each.
             let mut at = name.len() * 11 % stride();
             loop {
@@ -106,7 +106,7 @@ impl Site {
                 let before = self.contents();
                 self.proxy.cut_after(direction, at);
                 let answer = act(&self.cut, &what).await;
-                let was_cut = self.proxy.mend();
+                let was_cut = self.proxy.restore();
                 let done = self.contents() != before;
                 match &answer {
                     Ok(()) => {
@@ -169,7 +169,7 @@ impl Site {
 
 async fn report(store: &Local, claimed: &ClaimedItem, result: TransactionResult) -> Result<()> {
     let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
-    store.report_and_take(vec![report], None).await.reports.pop().unwrap().map(drop)
+    store.report_and_claim(vec![report], None).await.reports.pop().unwrap().map(drop)
 }
 
 fn person() -> Person {
@@ -212,7 +212,7 @@ async fn adds_and_takes_that_are_cut_were_made_or_not() {
     )
     .await;
     let take_some = async |store: &Local, job: &JobKey| {
-        let taken = store.report_and_take(Vec::new(), Some(take(*job, 2))).await.taken?;
+        let taken = store.report_and_claim(Vec::new(), Some(take(*job, 2))).await.claimed?;
         assert_eq!(taken.items.len(), 2);
         Ok(())
     };
@@ -265,7 +265,7 @@ async fn reports_that_are_cut_were_recorded_or_not() {
 async fn reports_in_close_succession_that_are_cut_were_recorded_or_not() {
     const IN_A_ROW: usize = 6;
     let mut site = Site::new().await;
-    for direction in [Cut::ToServer, Cut::ToClient] {
+    for direction in [Direction::ToServer, Direction::ToClient] {
         let mut at = 0;
         loop {
             let job = site.job().await;
@@ -276,8 +276,8 @@ async fn reports_in_close_succession_that_are_cut_were_recorded_or_not() {
             let (mut reports, mut ended) = (Vec::new(), Vec::new());
             site.proxy.cut_after(direction, at);
             while ended.len() < IN_A_ROW {
-                let answer = site.cut.report_and_take(reports.clone(), Some(take(job, 1))).await;
-                let mut taken = match answer.taken {
+                let answer = site.cut.report_and_claim(reports.clone(), Some(take(job, 1))).await;
+                let mut taken = match answer.claimed {
                     Ok(taken) => taken.items,
                     Err(error) => {
                         // Neither the one nor the other: the same is asked again.
@@ -299,7 +299,7 @@ async fn reports_in_close_succession_that_are_cut_were_recorded_or_not() {
                 reports.push(Report { claim, result, progress: None });
                 site.yes += 1;
             }
-            let was_cut = site.proxy.mend();
+            let was_cut = site.proxy.restore();
             for id in ended {
                 let item = site.direct.get_queue_item(id).await.unwrap();
                 assert_eq!(item.status, Status::Successful, "cut at byte {at} {direction:?}");
@@ -329,7 +329,7 @@ async fn a_store_that_has_become_idle_keeps_nobody_waiting() {
         );
         for _ in 0..4 {
             let taken =
-                site.cut.report_and_take(std::mem::take(&mut reports), Some(take(job, 1))).await.taken;
+                site.cut.report_and_claim(std::mem::take(&mut reports), Some(take(job, 1))).await.claimed;
             let claim = taken.unwrap().items.pop().unwrap().claim;
             reports.push(Report { claim, result: business("the data is wrong"), progress: None });
         }

@@ -96,8 +96,8 @@ async fn claim(url: String, seed: u64, history: History) {
     let mut empty = 0;
     while empty < 3 {
         let count = random.usize(1..=4);
-        let (call, answer) = timed(store.report_and_take(Vec::new(), Some(take(job, count)))).await;
-        let items = answer.taken.unwrap().items;
+        let (call, answer) = timed(store.report_and_claim(Vec::new(), Some(take(job, count)))).await;
+        let items = answer.claimed.unwrap().items;
         empty = if items.is_empty() { empty + 1 } else { 0 };
         let taken =
             items.iter().map(|claimed| Event { call, key: key(&claimed.item), what: What::Taken }).collect();
@@ -109,7 +109,7 @@ async fn claim(url: String, seed: u64, history: History) {
                 _ => ok(),
             };
             let report = Report { claim: claimed.claim, result, progress: None };
-            let (call, mut answer) = timed(store.report_and_take(vec![report], None)).await;
+            let (call, mut answer) = timed(store.report_and_claim(vec![report], None)).await;
             // What this call has left to be taken: others may have done more since.
             let waits = match answer.reports.pop().unwrap().unwrap() {
                 Status::New => vec![*claimed.item],

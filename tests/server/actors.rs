@@ -7,12 +7,12 @@ use performer::model::clock::{Clock as _, ManualClock};
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Take};
+use performer::orchestrator::{ClaimRequest, Report};
 use performer::server::Roles;
 use performer::{Administration as _, ItemId, JobKey, Orchestrator as _};
 use serde_json::{Value, json};
 
-use crate::support::served::CLIENT;
+use crate::support::test_server::CLIENT;
 use crate::support::{new_job, start_of_time};
 use crate::{Api, Got};
 
@@ -174,16 +174,18 @@ async fn performers_are_named_and_nobody_is_not(api: &Api) {
     let performer = Somebody { token: String::new(), id, name: "first-application", client: client_id };
     let everybody = [&performer];
     let new = |reference: &str| performer::NewQueueItem::new(json!({"a": 1})).reference(reference);
-    let take = |job: JobKey| Take { queue: "P".into(), job, robot: Some(0), count: 1, reference: None };
+    let take =
+        |job: JobKey| ClaimRequest { queue: "P".into(), job, robot: Some(0), count: 1, reference: None };
 
     api.queue(&json!({"Name": "P", "RetryAbandonedItems": true, "MaxNumberOfRetries": 1})).await;
     let job = client.start_job(NewJob { queue: "P".to_owned(), ..new_job() }).await.unwrap();
     let added = client.add_queue_item("P", new("a")).await.unwrap();
-    let taken = client.report_and_take(Vec::new(), Some(take(job))).await.taken.unwrap().items.pop().unwrap();
+    let taken =
+        client.report_and_claim(Vec::new(), Some(take(job))).await.claimed.unwrap().items.pop().unwrap();
     client.set_transaction_progress(taken.claim, "half".to_owned()).await.unwrap();
     let result = TransactionResult::Successful { output: None };
     let report = Report { claim: taken.claim, result, progress: None };
-    client.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+    client.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     let by = Some("first-application");
     assert_eq!(
         told(api, added.id.0, &everybody).await,
@@ -197,7 +199,7 @@ async fn performers_are_named_and_nobody_is_not(api: &Api) {
 
     // A performer that is gone ends nothing by itself: the server does, which is no user.
     let lost = client.add_queue_item("P", new("b")).await.unwrap();
-    client.report_and_take(Vec::new(), Some(take(job))).await.taken.unwrap().items.pop().unwrap();
+    client.report_and_claim(Vec::new(), Some(take(job))).await.claimed.unwrap().items.pop().unwrap();
     let mut abandoned = 0;
     for _ in 0..120 {
         api.clock.advance(Duration::from_secs(1));

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::Api;
-use crate::support::served::{CLIENT, SECRET, Served};
+use crate::support::test_server::{CLIENT, SECRET, TestServer};
 
 /// A clock that panics once when it is asked for the monotone time, which only background tasks do while nobody calls.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ async fn a_task_that_panics_is_seen_and_started_again() {
     let clock = Arc::new(Fails::default());
     let store = Local::memory_with_clock(clock.clone());
     let upkeep = |_| Server::builder(store.clone()).first_client(CLIENT, SECRET);
-    let api = Api::on(Served::start_as(store.clone(), upkeep).await).await;
+    let api = Api::on(TestServer::start_as(store.clone(), upkeep).await).await;
     let status = async || api.send(api.request("GET", "/api/Status/Get")).await;
     assert_eq!(status().await.status, 200);
     clock.is_armed.store(true, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::Api;
-use crate::support::served::{CLIENT, SECRET};
+use crate::support::test_server::{CLIENT, SECRET};
 
 /// Data of every kind; answers every list there is.
 async fn lists(api: &Api) -> Vec<String> {

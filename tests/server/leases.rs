@@ -9,12 +9,12 @@ use performer::model::key::JobKey;
 use performer::model::result::TransactionResult;
 use performer::model::status::Status;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{ReportedAndTaken, Take};
+use performer::orchestrator::{ClaimRequest, ReportAndClaimAnswer};
 use performer::server::Server;
 use performer::{Administration as _, NewQueueDefinition, Orchestrator as _};
 use serde_json::{Value, json};
 
-use crate::support::served::Served;
+use crate::support::test_server::TestServer;
 use crate::{Api, start_of_time};
 
 fn job(queue: &str) -> NewJob {
@@ -28,8 +28,8 @@ fn job(queue: &str) -> NewJob {
     }
 }
 
-fn take(job: JobKey, count: usize) -> Option<Take> {
-    Some(Take { queue: "Invoices".into(), job, robot: Some(1), count, reference: None })
+fn take(job: JobKey, count: usize) -> Option<ClaimRequest> {
+    Some(ClaimRequest { queue: "Invoices".into(), job, robot: Some(1), count, reference: None })
 }
 
 /// Whoever works in one folder can neither see nor touch what is held in another, whatever they know of it.
@@ -115,7 +115,7 @@ async fn jobs_and_claims_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let url = format!("sqlite:{}", path.display());
-    let served = Served::start(Local::open(&url).await.unwrap()).await;
+    let served = TestServer::start(Local::open(&url).await.unwrap()).await;
     let address = served.url.strip_prefix("http://").unwrap().to_owned();
     let client = served.client().connect().await.unwrap();
     let api = Api::on(served).await;
@@ -124,7 +124,7 @@ async fn jobs_and_claims_outlive_the_server() {
         api.add("Invoices", reference).await;
     }
     let job = client.start_job(job("Invoices")).await.unwrap();
-    let first = client.report_and_take(Vec::new(), take(job, 1)).await.taken.unwrap().items;
+    let first = client.report_and_claim(Vec::new(), take(job, 1)).await.claimed.unwrap().items;
     // Taken in its name, and the answer was lost: nobody at the client knows.
     let exchange = json!({"id": uuid::Uuid::from_u128(1), "reports": [],
         "take": {"queue": "Invoices", "job": uuid::Uuid::from_bytes(job.to_bytes()), "robot": 1, "count": 1, "reference": null}});
@@ -140,10 +140,10 @@ async fn jobs_and_claims_outlive_the_server() {
             "a performer that lives is not gone: {swept:?}"
         );
     }
-    let served = Served::start_on(store, &address, |server| server).await;
+    let served = TestServer::start_on(store, &address, |server| server).await;
     client.beat(job).await.unwrap();
-    let ReportedAndTaken { reports, taken } = client
-        .report_and_take(
+    let ReportAndClaimAnswer { reports, claimed: taken } = client
+        .report_and_claim(
             vec![performer::orchestrator::Report {
                 claim: first[0].claim,
                 result: TransactionResult::Successful { output: None },
@@ -156,7 +156,7 @@ async fn jobs_and_claims_outlive_the_server() {
     let next = taken.unwrap().items;
     assert_eq!(next[0].item.reference.as_deref(), Some("next"));
     // What nobody knew of went back, and is taken now.
-    let last = client.report_and_take(Vec::new(), take(job, 1)).await.taken.unwrap().items;
+    let last = client.report_and_claim(Vec::new(), take(job, 1)).await.claimed.unwrap().items;
     assert_eq!((last[0].item.id.0, last[0].item.reference.as_deref()), (lost_id, Some("lost")));
     assert_eq!(last[0].item.retry_number, 0, "it counts as no attempt");
     // Its own claims were left alone.
@@ -176,7 +176,7 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
     for n in 0..30 {
         api.add("Invoices", &n.to_string()).await;
     }
-    let client = api.served.client().hurried(100).connect().await.unwrap();
+    let client = api.served.client().sped_up(100).connect().await.unwrap();
     let job = client.start_job(job("Invoices")).await.unwrap();
     let (mut done, mut lost) = (0, 0);
     for round in 0.. {
@@ -185,8 +185,8 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
         }
         assert!(round < 1_000, "{} items are left behind", 30 - done);
         // Whoever asked went away now and then, after the server had handed out.
-        let asked = client.report_and_take(Vec::new(), take(job, 2));
-        let ReportedAndTaken { taken, .. } = if lost < 5 {
+        let asked = client.report_and_claim(Vec::new(), take(job, 2));
+        let ReportAndClaimAnswer { claimed: taken, .. } = if lost < 5 {
             let Ok(answer) = tokio::time::timeout(Duration::from_millis(3), asked).await else {
                 lost += 1;
                 continue;
@@ -201,7 +201,7 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
                 result: TransactionResult::Successful { output: None },
                 progress: None,
             };
-            let reported = client.report_and_take(vec![report], None).await.reports;
+            let reported = client.report_and_claim(vec![report], None).await.reports;
             if reported[0].is_ok() {
                 done += 1;
             }

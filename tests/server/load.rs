@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::Api;
-use crate::support::served::{CLIENT, SECRET, Served};
+use crate::support::test_server::{CLIENT, SECRET, TestServer};
 use crate::support::{QUEUE, start_of_time};
 
 /// A clock by which a millisecond passes with each look.
@@ -41,7 +41,7 @@ async fn a_search_that_takes_too_long_is_refused_and_told_what_to_ask_for() {
     assert_eq!(added.added, 5_000);
     let with_limit = async |limit| {
         let limit = Duration::from_millis(limit);
-        Api::on(Served::start_as(store.clone(), |server| server.list_limit(limit)).await).await
+        Api::on(TestServer::start_as(store.clone(), |server| server.list_limit(limit)).await).await
     };
     let search = "/odata/QueueItems?$filter=contains(Reference,'r4999')&$count=true";
     let patient = with_limit(1_000_000).await;

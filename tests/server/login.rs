@@ -7,7 +7,7 @@ use performer::server::Roles;
 use serde_json::{Value, json};
 
 use crate::Api;
-use crate::support::served::{CLIENT, SECRET};
+use crate::support::test_server::{CLIENT, SECRET};
 
 #[tokio::test]
 async fn a_token_is_given_for_what_the_application_was_registered_for() {

@@ -33,12 +33,12 @@ use performer::orchestrator::local::Local;
 use performer::server::{Roles, ServerBuilder};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::served::{CLIENT, SECRET, Served};
 use support::start_of_time;
+use support::test_server::{CLIENT, SECRET, TestServer};
 
 /// A server over a store in memory, and a token for everything.
 pub(crate) struct Api {
-    pub(crate) served: Served,
+    pub(crate) served: TestServer,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) http: reqwest::Client,
     pub(crate) token: String,
@@ -86,12 +86,12 @@ impl Api {
         clock: Arc<ManualClock>,
         as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let served = Served::start_as(store, as_this).await;
+        let served = TestServer::start_as(store, as_this).await;
         Self { clock, ..Self::on(served).await }
     }
 
     /// On a server whose clock nobody moves.
-    pub(crate) async fn on(served: Served) -> Self {
+    pub(crate) async fn on(served: TestServer) -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         // Another test may have been first.
         _ = rustls::crypto::ring::default_provider().install_default();

@@ -387,7 +387,7 @@ async fn a_number_that_is_too_large_is_refused_by_its_name() {
 
 /// What an operator sets is bounded too.
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let refused = async |builder: performer::server::ServerBuilder| builder.open().await.unwrap_err().kind();
     let server = || Server::builder(Local::memory());
     for builder in [

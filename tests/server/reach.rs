@@ -9,7 +9,7 @@ use performer::orchestrator::local::Local;
 use performer::server::Roles;
 use serde_json::{Value, json};
 
-use crate::support::served::CLIENT;
+use crate::support::test_server::CLIENT;
 use crate::{Api, Got, start_of_time};
 
 const EVERYTHING: &str = "OrchestratorApiUserAccess";

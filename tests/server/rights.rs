@@ -6,7 +6,7 @@ use performer::model::user::UserType;
 use performer::server::{Roles, Server};
 use serde_json::{Value, json};
 
-use crate::support::served::{CLIENT, SECRET};
+use crate::support::test_server::{CLIENT, SECRET};
 use crate::{Api, openapi};
 
 /// A body that gets past the door of any route.

@@ -143,7 +143,7 @@ async fn connections_that_do_not_ask_anything_are_closed() {
 
     let clock = api.clock.clone();
     let tls = performer::orchestrator::local::Local::memory_with_clock(clock);
-    let served = crate::support::served::Served::start_as(tls, |server| {
+    let served = crate::support::test_server::TestServer::start_as(tls, |server| {
         server.tls(file("cert.pem"), file("key.pem")).patience(short, Duration::from_millis(600), short)
     })
     .await;
@@ -295,7 +295,7 @@ async fn small() -> (Api, Certificate, String, String) {
     let figures = plain.somebody("figures", "OR.Monitoring.Read", &["Viewer"], &[]).await;
     let token = plain.token.clone();
     drop(plain);
-    let served = crate::support::served::Served::start_as(store, |server| {
+    let served = crate::support::test_server::TestServer::start_as(store, |server| {
         let server = server.tls(file("cert.pem"), file("key.pem")).largest_body(MIB).memory(4 * MIB);
         server.patience(Duration::from_secs(600), Duration::from_secs(600), stalled)
     })

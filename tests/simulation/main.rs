@@ -6,13 +6,13 @@
 
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
+mod fault_injection;
 #[path = "../support/observers/mod.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod observers;
-mod weather;
 mod world;
 
-use weather::Wrong;
+use fault_injection::StoreBug;
 use world::{Kind, Outcome, run};
 
 fn number(name: &str) -> Option<u64> {
@@ -70,7 +70,7 @@ fn a_seed_is_a_world() {
 /// The negative controls: a store with a mistake is found out, and the world that finds it does so ten times out of ten.
 #[test]
 fn a_mistake_is_found_and_found_again() {
-    for wrong in Wrong::ALL {
+    for wrong in StoreBug::ALL {
         let fails = |seed: &u64| !run(*seed, kind(*seed), Some(*wrong)).violations.is_empty();
         let seed = (1..=60).find(fails).unwrap_or_else(|| panic!("{wrong:?} was not found out"));
         let violations = run(seed, kind(seed), Some(*wrong)).violations;

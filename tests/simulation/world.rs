@@ -15,10 +15,10 @@ use performer::{
 };
 use tokio::time::Instant;
 
-use super::observers::checker::{Evidence, Final, check};
-use super::observers::ledger::{Ledger, Memory, Record, RunEnd, Told};
+use super::fault_injection::{FaultInjector, SharedFaults, StoreBug};
+use super::observers::checker::{Evidence, StoreState, check};
+use super::observers::ledger::{CallOutcome, Ledger, Memory, Record, RunEnd};
 use super::observers::recorder::Recorder;
-use super::weather::{Sky, Weather, Wrong};
 
 pub const QUEUE: &str = "World";
 
@@ -127,8 +127,8 @@ struct Plan {
 struct World {
     plan: Plan,
     kind: Kind,
-    wrong: Option<Wrong>,
-    sky: Arc<Mutex<Sky>>,
+    wrong: Option<StoreBug>,
+    sky: Arc<Mutex<SharedFaults>>,
     ledger: Ledger,
     clock: Arc<SimulatedClock>,
     shared: Option<Arc<Local>>,
@@ -218,9 +218,9 @@ impl World {
     }
 
     /// A process's way to the store.
-    fn weather(&self, store: Arc<dyn Administration>, clock: Arc<SimulatedClock>) -> Arc<Weather> {
+    fn faulty_store(&self, store: Arc<dyn Administration>, clock: Arc<SimulatedClock>) -> Arc<FaultInjector> {
         let inner = Arc::new(Recorder { store, ledger: self.ledger.clone(), clock });
-        Arc::new(Weather {
+        Arc::new(FaultInjector {
             inner,
             sky: self.sky.clone(),
             frozen_until: Mutex::new(Instant::now()),
@@ -235,17 +235,17 @@ impl World {
         let (told, teller) = (self.clone(), process.clone());
         Performer::new(QUEUE, move || Work { world: world.clone(), process: name.clone() })
             .single_threaded()
-            .answer_signals(false)
+            .handle_signals(false)
             .seed(seed)
             .robots(self.plan.robots)
             .claim_ahead(self.plan.ahead)
             .lease(self.plan.lease)
             .grace_period(Duration::from_secs(2))
             .on_event(move |event| {
-                if let PerformerEvent::TransactionEnded { item, ending, .. } = event {
-                    told.ledger.reported(&teller, *item, *ending);
+                if let PerformerEvent::TransactionEnded { item, outcome, .. } = event {
+                    told.ledger.reported(&teller, *item, *outcome);
                     told.count.lock().unwrap().claims_lost +=
-                        u64::from(*ending == performer::Ending::ClaimLost);
+                        u64::from(*outcome == performer::TransactionOutcome::ClaimLost);
                 }
             })
     }
@@ -275,16 +275,16 @@ async fn place(world: Arc<World>, number: usize, over: Instant) {
             (lives, random.u32(0..100) >= crashes, freezes_after, random.u64(..))
         });
         let (store, clock) = world.open();
-        let weather = world.weather(store, clock.clone());
+        let faulty_store = world.faulty_store(store, clock.clone());
         let performer = world.performer(&process, seed);
         let stop = performer.stop_handle();
-        let running = performer.run(weather.clone());
+        let running = performer.run(faulty_store.clone());
         let fate = async {
             let dies = Instant::now() + lives;
             if let Some(after) = freezes_after {
                 tokio::time::sleep(after.min(lives)).await;
                 let how_long = world.plan.lease.mul_f64(world.random(|random| random.f64() * 3.0));
-                *weather.frozen_until.lock().unwrap() = Instant::now() + how_long;
+                *faulty_store.frozen_until.lock().unwrap() = Instant::now() + how_long;
                 world.count.lock().unwrap().freezes += 1;
             }
             if world.plan.jumps && world.random(|random| random.u8(0..4)) == 0 {
@@ -310,7 +310,7 @@ async fn place(world: Arc<World>, number: usize, over: Instant) {
 
 async fn add_items(world: Arc<World>) {
     let (store, clock) = world.open();
-    let weather = world.weather(store, clock.clone());
+    let faulty_store = world.faulty_store(store, clock.clone());
     for number in 0..world.plan.items {
         let reference = format!("r{number}");
         let pause = world.random(|random| Duration::from_millis(random.u64(0..1_500)));
@@ -327,10 +327,10 @@ async fn add_items(world: Arc<World>) {
             }
             item
         });
-        let told = match weather.add_queue_item(QUEUE, item).await {
-            Ok(_) => Told::Yes,
-            Err(error) if error.kind() == ErrorKind::Unknown => Told::Unknown,
-            Err(_) => Told::No,
+        let told = match faulty_store.add_queue_item(QUEUE, item).await {
+            Ok(_) => CallOutcome::Yes,
+            Err(error) if error.kind() == ErrorKind::Unknown => CallOutcome::Unknown,
+            Err(_) => CallOutcome::No,
         };
         world.ledger.write(Record::Added { reference, told });
     }
@@ -377,16 +377,16 @@ fn plan(random: &mut fastrand::Rng) -> Plan {
 }
 
 /// Lets a world happen.
-pub fn run(seed: u64, kind: Kind, wrong: Option<Wrong>) -> Outcome {
+pub fn run(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(happen(seed, kind, wrong))
 }
 
-async fn happen(seed: u64, kind: Kind, wrong: Option<Wrong>) -> Outcome {
+async fn happen(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = plan(&mut random);
-    let sky = Arc::new(Mutex::new(Sky {
+    let sky = Arc::new(Mutex::new(SharedFaults {
         failures: [0, 20, 100][random.usize(0..3)],
         lost: [0, 20, 100][random.usize(0..3)],
         longest_delay: Duration::from_millis([1, 40, 400][random.usize(0..3)]),
@@ -428,14 +428,14 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<Wrong>) -> Outcome {
     conclude(&world, &memory, &*store, drained).await
 }
 
-/// The last process, in calm weather, until nothing is left. Whatever died is found within its lease.
+/// The last process, without faults, until nothing is left. Whatever died is found within its lease.
 async fn drain(world: &Arc<World>) -> bool {
     let process: Arc<str> = "last".into();
     let (store, clock) = world.open();
-    let weather = world.weather(store.clone(), clock);
+    let faulty_store = world.faulty_store(store.clone(), clock);
     for _ in 0..1_000 {
         let performer = world.performer(&process, 1);
-        let _ = performer.run_until_empty(weather.clone()).await;
+        let _ = performer.run_until_empty(faulty_store.clone()).await;
         let left = store.queue_statistics(QUEUE).await.unwrap();
         if left.new == 0 && left.in_progress == 0 {
             return true;
@@ -443,7 +443,7 @@ async fn drain(world: &Arc<World>) -> bool {
         for _ in 0..4 {
             // Somebody must look while it waits, or nobody is ever found to be gone.
             tokio::time::sleep(Duration::from_millis(250)).await;
-            weather.sweep().await.unwrap();
+            faulty_store.sweep().await.unwrap();
         }
     }
     false
@@ -451,7 +451,7 @@ async fn drain(world: &Arc<World>) -> bool {
 
 async fn conclude(world: &World, memory: &Memory, store: &dyn Administration, drained: bool) -> Outcome {
     let records = memory.lock().unwrap().clone();
-    let story = Final::of(store, QUEUE).await;
+    let story = StoreState::of(store, QUEUE).await;
     let mut trace: Vec<String> = vec![format!("{:?} {:?}", world.kind, world.plan)];
     trace.extend(records.iter().map(ToString::to_string));
     trace.extend(story.items.iter().map(|item| format!("{item:?}")));

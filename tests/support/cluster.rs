@@ -1,5 +1,5 @@
-//! PostgreSQL servers of a test's own, which may do with them what it likes: in a temporary folder, on free ports, without
-//! waiting for the disk (what is committed outlives the server's processes, and nothing else is ended here).
+//! PostgreSQL servers for a single test, in a temporary folder and on free ports. They do not wait for the disk, because
+//! committed data must survive only the server's processes.
 
 use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
 
-/// Where it listens, and for whom.
+/// The address and the user.
 const HOST: &str = "127.0.0.1";
 const USER: &str = "performer";
 
 /// A primary, and a standby of it if there is one.
 pub struct Cluster {
-    /// The sockets are here too.
+    /// The folder of the servers, with their sockets.
     pub folder: tempfile::TempDir,
     programs: PathBuf,
-    /// PostgreSQL refuses to run as root: then this user and group run it.
+    /// The user and group that run PostgreSQL if the test runs as root, which PostgreSQL refuses.
     instead_of_root: Option<(u32, u32)>,
-    /// Of the primary, and of the standbys that follow one another.
+    /// The ports of the primary and of the standbys.
     ports: Vec<u16>,
     primary: Server,
     standby: Option<Server>,
@@ -32,8 +32,8 @@ struct Server {
 }
 
 impl Cluster {
-    /// A server that runs, with these files in its folder, of which so many standbys can be made. `None`, loudly, where
-    /// PostgreSQL's server is not installed.
+    /// Starts a server with these files in its folder, of which this many standbys can be made. Returns `None` and prints a
+    /// message if PostgreSQL's server is not installed.
     pub fn start(standbys: usize, files: &[(&str, String)]) -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!(
@@ -62,28 +62,28 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Of the primary.
+    /// The port of the primary.
     pub fn port(&self) -> u16 {
         self.primary.port
     }
 
-    /// Where performers connect to: all servers, whichever is the primary.
+    /// The URL for performers, which lists all servers.
     pub fn url(&self) -> String {
         let hosts: Vec<String> = self.ports.iter().map(|port| format!("{HOST}:{port}")).collect();
         format!("postgres://{USER}@{}/postgres", hosts.join(","))
     }
 
-    /// Ends every process of the primary at once. It has no time to put anything away.
+    /// Stops the primary in immediate mode.
     pub fn stop_at_once(&self) {
         self.complete(self.control(&self.primary).args(["-m", "immediate", "-w", "stop"]));
     }
 
-    /// Starts the primary, and waits until it can be used.
+    /// Starts the primary, and waits until it accepts connections.
     pub fn run_primary(&self) {
         self.run(&self.primary);
     }
 
-    /// A standby that has everything before a commit is answered.
+    /// Adds a synchronous standby.
     pub fn add_standby(&mut self) {
         let next = self.ports.iter().position(|port| *port == self.primary.port).unwrap() + 1;
         let port = self.ports[next];
@@ -98,8 +98,8 @@ impl Cluster {
         self.waits_for_standby();
     }
 
-    /// Kills one of the processes of the primary that serve a connection, whichever is at work. The others are ended by the
-    /// server, which recovers and goes on; since when it runs does not change.
+    /// Kills one of the primary's processes that serve a connection. The server then ends the others and recovers without a
+    /// restart.
     pub fn kill_a_process(&self) {
         const AT_WORK: &str = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' \
                                AND pid <> pg_backend_pid() ORDER BY state = 'idle', state_change DESC LIMIT 1";
@@ -107,7 +107,7 @@ impl Cluster {
         self.complete(Command::new("kill").args(["-KILL", &process.to_string()]));
     }
 
-    /// Asks the primary.
+    /// Runs a query on the primary.
     fn ask<T>(&self, ask: impl AsyncFnOnce(Client) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -118,7 +118,7 @@ impl Cluster {
         })
     }
 
-    /// From now on a commit is answered when the standby has it.
+    /// Makes the replication synchronous.
     fn waits_for_standby(&self) {
         self.ask(async |client| {
             client.execute("ALTER SYSTEM SET synchronous_standby_names = '*'", &[]).await.unwrap();
@@ -133,7 +133,7 @@ impl Cluster {
         });
     }
 
-    /// The primary is gone for good, and the standby takes over.
+    /// Removes the primary and promotes the standby.
     pub fn fail_over(&mut self) {
         self.stop_at_once();
         self.primary = self.standby.take().expect("a standby");
@@ -175,14 +175,14 @@ impl Cluster {
         command
     }
 
-    /// Lets the server have a file or a folder that was made here.
+    /// Gives a file or a folder to the user of the server.
     fn give(&self, path: &Path) {
         if let Some((user, group)) = self.instead_of_root {
             chown(path, Some(user), Some(group)).unwrap();
         }
     }
 
-    /// Runs a command to its end. What it says goes to a file: a server that it starts would keep a pipe open.
+    /// Runs a command to its end. Its output goes to a file, because a server that it starts would keep a pipe open.
     fn complete(&self, command: &mut Command) {
         let mut file = tempfile::tempfile().unwrap();
         let (out, err) = (file.try_clone().unwrap(), file.try_clone().unwrap());
@@ -203,8 +203,7 @@ impl Drop for Cluster {
     }
 }
 
-/// The folder of the server's programs: that of PG_BIN (`scripts/postgres` sets it), the one that the PATH leads to, or a
-/// distribution's.
+/// The folder of the server's programs: from PG_BIN (`scripts/postgres` sets it), from the PATH, or that of a distribution.
 fn programs() -> Option<PathBuf> {
     let named = std::env::var_os("PG_BIN").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -218,7 +217,7 @@ fn programs() -> Option<PathBuf> {
     folders.find(|folder| all.iter().all(|name| folder.join(name).is_file()))
 }
 
-/// Ports that were free a moment ago.
+/// Ports that are free at the moment.
 fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind((HOST, 0)).unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()

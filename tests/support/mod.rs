@@ -1,4 +1,4 @@
-//! What the tests share: a back end with a clock of the test's, and short words for the usual calls.
+//! Shared support of the tests: back ends with a manual clock, and short functions for frequent calls.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -9,7 +9,7 @@
 #[cfg(all(unix, feature = "postgres"))]
 pub mod cluster;
 #[cfg(feature = "postgres")]
-pub mod cut;
+pub mod cutting_proxy;
 pub mod observers;
 #[cfg(all(unix, feature = "postgres"))]
 pub mod pgbouncer;
@@ -17,7 +17,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod scripted;
 #[cfg(feature = "server")]
-pub mod served;
+pub mod test_server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use performer::model::key::Claim;
 use performer::model::result::TransactionResult;
 use performer::model::review::ItemVersion;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{Report, Result, Swept, Take};
+use performer::orchestrator::{ClaimRequest, Report, Result, Swept};
 use performer::{
     Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem,
     Orchestrator, Output, Page, ProcessingException, QueueItem, QueuePolicy, Status,
@@ -39,7 +39,7 @@ use serde_json::json;
 
 pub const QUEUE: &str = "Invoices";
 
-/// A back end under test. Time stands still until the test moves it.
+/// A back end under test. Its time stands still until the test advances it.
 pub struct Fixture {
     pub orchestrator: Arc<dyn Administration>,
     pub clock: Arc<ManualClock>,
@@ -47,7 +47,7 @@ pub struct Fixture {
     #[cfg(feature = "postgres")]
     pub schema: Option<postgres::Schema>,
     #[cfg(feature = "server")]
-    pub served: Option<served::Served>,
+    pub served: Option<test_server::TestServer>,
 }
 
 pub fn start_of_time() -> Timestamp {
@@ -78,14 +78,14 @@ impl Fixture {
         Self { schema: Some(schema), ..Self::over(Arc::new(store), clock, None) }
     }
 
-    /// The client against a server of our own over a SQLite file.
+    /// The HTTP client with performer's own server over a SQLite file.
     #[cfg(feature = "server")]
     pub async fn http() -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let folder = tempfile::tempdir().unwrap();
         let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
-        let served = served::Served::start(store).await;
-        served::reviewers(&served, 7).await;
+        let served = test_server::TestServer::start(store).await;
+        test_server::reviewers(&served, 7).await;
         let client = served.client().connect().await.unwrap();
         Self { served: Some(served), ..Self::over(Arc::new(client), clock, Some(folder)) }
     }
@@ -106,7 +106,7 @@ impl Fixture {
         }
     }
 
-    /// With a queue of this policy.
+    /// Adds the queue with this policy.
     pub async fn with_queue(self, policy: QueuePolicy) -> Self {
         self.orchestrator.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
         self
@@ -124,7 +124,7 @@ impl Fixture {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// Lets time pass with a sweeper at work, which looks each second.
+    /// Advances the time, and sweeps every second.
     pub async fn sweep_for(&self, seconds: u64) -> Swept {
         sweep_for(&*self.orchestrator, &self.clock, seconds).await
     }
@@ -142,8 +142,8 @@ impl Fixture {
     }
 
     pub async fn take_many(&self, job: JobKey, count: usize) -> Vec<ClaimedItem> {
-        let answer = self.orchestrator.report_and_take(Vec::new(), Some(take(job, count))).await;
-        answer.taken.unwrap().items
+        let answer = self.orchestrator.report_and_claim(Vec::new(), Some(take(job, count))).await;
+        answer.claimed.unwrap().items
     }
 
     pub async fn try_take(&self, job: JobKey) -> Option<ClaimedItem> {
@@ -154,7 +154,7 @@ impl Fixture {
         self.try_take(job).await.expect("an item can be taken")
     }
 
-    /// The references in the order in which they are handed out.
+    /// Claims all items, and returns their references in the order of the claims.
     pub async fn take_all(&self, job: JobKey) -> Vec<String> {
         let mut references = Vec::new();
         while let Some(claimed) = self.try_take(job).await {
@@ -165,14 +165,14 @@ impl Fixture {
 
     pub async fn report(&self, claim: Claim, result: TransactionResult) -> Result<Status> {
         let report = Report { claim, result, progress: None };
-        self.orchestrator.report_and_take(vec![report], None).await.reports.pop().unwrap()
+        self.orchestrator.report_and_claim(vec![report], None).await.reports.pop().unwrap()
     }
 
     pub async fn item(&self, id: ItemId) -> QueueItem {
         self.orchestrator.get_queue_item(id).await.unwrap()
     }
 
-    /// All items that pass a filter, page by page.
+    /// All items that match a filter, read page by page.
     pub async fn list(&self, filter: ItemFilter) -> Vec<QueueItem> {
         let mut items = Vec::new();
         loop {
@@ -189,14 +189,14 @@ impl Fixture {
         self.item(id).await.version()
     }
 
-    /// Takes the next item and ends it by this result.
+    /// Claims the next item and reports this result.
     pub async fn perform(&self, job: JobKey, result: TransactionResult) -> QueueItem {
         let claimed = self.take(job).await;
         self.report(claimed.claim, result).await.unwrap();
         self.item(claimed.item.id).await
     }
 
-    /// The counters equal a recount of the rows (lifecycle I18).
+    /// Checks that the counters equal a recount of the rows (invariant I18).
     pub async fn check_statistics(&self) {
         let counted = self.orchestrator.queue_statistics(QUEUE).await.unwrap();
         let items = self.list(ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() }).await;
@@ -212,7 +212,7 @@ impl Fixture {
     }
 }
 
-/// Lets time pass with a sweeper at work, which looks each second. Answers all that it found.
+/// Advances the time and sweeps every second. Returns the sum of the sweeps.
 pub async fn sweep_for(orchestrator: &dyn Administration, clock: &ManualClock, seconds: u64) -> Swept {
     let mut all = orchestrator.sweep().await.unwrap();
     for _ in 0..seconds {
@@ -235,8 +235,8 @@ pub fn new_job() -> NewJob {
     }
 }
 
-pub fn take(job: JobKey, count: usize) -> Take {
-    Take { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+pub fn take(job: JobKey, count: usize) -> ClaimRequest {
+    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
 pub fn named(reference: &str) -> NewQueueItem {
@@ -268,7 +268,7 @@ pub fn postponed(defer_date: Timestamp) -> TransactionResult {
     TransactionResult::Postponed { defer_date, due_date: None }
 }
 
-/// Jobs that ended are removed after 30 days, but for those that items name; on any store. Returns with the store empty of them.
+/// Checks, for any store, that ended jobs are removed after 30 days unless an item refers to them. Removes all of them.
 pub async fn jobs_that_ended_are_removed(store: &Local, clock: &ManualClock) {
     const DAY: u64 = 86_400;
     let days = |days: u64| clock.advance(Duration::from_secs(days * DAY));
@@ -281,9 +281,9 @@ pub async fn jobs_that_ended_are_removed(store: &Local, clock: &ManualClock) {
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let item = store.add_queue_item(QUEUE, named("a")).await.unwrap();
     let took = store.start_job(new_job()).await.unwrap();
-    let taken = store.report_and_take(Vec::new(), Some(take(took, 1))).await.taken.unwrap().items;
+    let taken = store.report_and_claim(Vec::new(), Some(take(took, 1))).await.claimed.unwrap().items;
     let report = Report { claim: taken[0].claim, result: ok(), progress: None };
-    store.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
+    store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     let mut unused = Vec::new();
     for _ in 0..5 {
         unused.push(store.start_job(new_job()).await.unwrap());

@@ -1,4 +1,4 @@
-//! A PgBouncer before the database of the tests, which ends with the test.
+//! A PgBouncer in front of the database of the tests, which ends with the test.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many connections to the database it shares among its clients.
+/// The number of connections to the database that its clients share.
 pub const SERVERS: usize = 3;
 
 pub struct PgBouncer {
@@ -16,7 +16,7 @@ pub struct PgBouncer {
     port: u16,
 }
 
-/// Whether the program is there. Where it is not, what it would show is not shown, and that is said loudly.
+/// Whether the program is missing. If so, prints that the test is skipped.
 pub fn is_missing() -> bool {
     let missing = program().is_none();
     if missing {
@@ -36,7 +36,7 @@ fn program() -> Option<PathBuf> {
 }
 
 impl PgBouncer {
-    /// Before the database of this URL; `mode` is its `pool_mode`.
+    /// Starts it for the database of this URL; `mode` is its `pool_mode`.
     pub async fn start(url: &str, mode: &str) -> Self {
         let program = program().expect("is_missing was asked");
         let server: tokio_postgres::Config =
@@ -86,7 +86,7 @@ impl PgBouncer {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// The way to a schema through it.
+    /// The URL of a schema through it.
     pub fn url(&self, schema: &str) -> String {
         format!("{}?schema={schema}", self.plain_url())
     }

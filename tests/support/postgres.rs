@@ -1,13 +1,13 @@
-//! A schema of its own in the PostgreSQL of `scripts/postgres`, which is gone when the test ends.
+//! A temporary schema in the PostgreSQL of `scripts/postgres`, which is dropped when the test ends.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::NoTls;
 
-/// Where the tests find a database; `scripts/test` sets it.
+/// The variable with the URL of the database; `scripts/test` sets it.
 pub const VARIABLE: &str = "PERFORMER_TEST_POSTGRES";
 
-/// A schema that is dropped with this.
+/// A schema that is dropped with this value.
 pub struct Schema {
     pub url: String,
     server: String,
@@ -15,11 +15,11 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// A schema that nothing is in yet.
+    /// Creates an empty schema.
     ///
     /// # Panics
     ///
-    /// Without a database: a test that says nothing without one would be taken for one that passed.
+    /// If there is no database, because a test that is skipped silently would count as passed.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = std::env::var(VARIABLE).unwrap_or_else(|_| {
@@ -34,7 +34,7 @@ impl Schema {
         &self.name
     }
 
-    /// Asks the database as another program would. On a thread of its own, so that it can be called anywhere.
+    /// Runs SQL as another program would, on its own thread, so that it can be called anywhere.
     pub fn run(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         let (server, sql) = (self.server.clone(), sql.replace("{schema}", &self.name));
         let asking = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A transaction whose input says what to do, and an Orchestrator that fails when it is told to.
+//! A transaction whose input is a script, and an Orchestrator with scripted faults.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use performer::model::clock::Clock;
 use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::key::Claim;
-use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
+use performer::orchestrator::{BulkAdded, ClaimRequest, Report, ReportAndClaimAnswer, Result, Seen, Swept};
 use performer::{
     Administration, BusinessException, CommitType, ErrorKind, Exception, JobEnd, JobKey, JobState,
     NewQueueItem, Orchestrator, OrchestratorError, QueueItem, Transaction, TransactionItem,
@@ -18,7 +18,7 @@ use performer::{
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-/// What the transactions did, in order.
+/// A record of what the transactions did, in order.
 #[derive(Clone, Default)]
 pub struct Journal(Arc<Mutex<Vec<String>>>);
 
@@ -41,23 +41,23 @@ pub struct Script {
     seconds: u64,
 }
 
-/// Does what its item says.
+/// A transaction that follows the script in its item.
 #[derive(Clone, Default)]
-pub struct Scripted {
+pub struct ScriptedTransaction {
     pub journal: Journal,
-    /// What `open` does, by how often it was called: "fail", "panic", anything else succeeds.
+    /// The script of `open`, one step per call: "fail", "panic", anything else succeeds.
     pub opens: Vec<&'static str>,
     pub closes: Vec<&'static str>,
     pub fuse: Fuse,
-    /// Rung by a transaction that has begun to wait.
+    /// Notified by a transaction that has started to wait.
     pub begun: Arc<Notify>,
-    /// Lets a transaction that waits go on.
+    /// Releases a waiting transaction.
     pub go_on: Arc<Notify>,
     pub opened: usize,
     pub closed: usize,
 }
 
-/// Panics when it is dropped, once it is armed and lit.
+/// Panics when it is dropped, if it is armed and lit.
 #[derive(Default)]
 pub struct Fuse {
     pub armed: bool,
@@ -85,7 +85,7 @@ fn scripted_step(steps: &[&str], at: usize, what: &str) -> Result<(), Exception>
 }
 
 #[async_trait]
-impl Transaction for Scripted {
+impl Transaction for ScriptedTransaction {
     type Content = Script;
     type Output = serde_json::Value;
 
@@ -167,7 +167,7 @@ pub fn script_for(reference: &str, what: &str, seconds: u64) -> NewQueueItem {
     NewQueueItem::new(serde_json::json!({ "do": what, "seconds": seconds })).reference(reference)
 }
 
-/// A clock that goes with tokio's, which a test may have paused.
+/// A clock that follows tokio's, which a test may have paused.
 #[derive(Debug)]
 pub struct TokioClock(tokio::time::Instant);
 
@@ -188,24 +188,24 @@ impl Clock for TokioClock {
     }
 }
 
-/// What goes wrong with a call.
+/// The fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing was done.
+pub enum CallFault {
+    /// The call was not executed.
     Unavailable,
-    /// It was done, and nobody heard of it.
+    /// The call was executed, and its answer was lost.
     AnswerLost,
 }
 
-/// An Orchestrator whose calls fail as told, and are counted.
+/// An Orchestrator whose calls fail as scripted, and are counted.
 #[derive(Debug)]
-pub struct Faulty {
+pub struct FaultyOrchestrator {
     pub inner: Arc<dyn Administration>,
-    /// For `report_and_take`, in their order; none left: it works.
-    pub faults: Mutex<Vec<Fault>>,
+    /// The faults of the next calls of `report_and_claim`; later calls succeed.
+    pub faults: Mutex<Vec<CallFault>>,
     pub beats: AtomicUsize,
     pub beaten: Notify,
-    /// Every beat panics, as a back end with a mistake in it may.
+    /// Whether every heartbeat panics, as in a back end with a bug.
     pub beats_panic: AtomicBool,
     /// How many calls it says that it works on, and is working on; each takes a while, there and back, and another one each time.
     pub side_by_side: usize,
@@ -213,15 +213,15 @@ pub struct Faulty {
     pub random: Mutex<fastrand::Rng>,
 }
 
-impl Faulty {
-    pub fn new(inner: Arc<dyn Administration>, faults: &[Fault]) -> Arc<Self> {
+impl FaultyOrchestrator {
+    pub fn new(inner: Arc<dyn Administration>, faults: &[CallFault]) -> Arc<Self> {
         Arc::new(Self::with(inner, faults))
     }
 
-    /// One whose calls fail as told, and overlap.
+    /// One that handles several calls concurrently.
     pub fn overlapping(
         inner: Arc<dyn Administration>,
-        faults: &[Fault],
+        faults: &[CallFault],
         side_by_side: usize,
         seed: u64,
     ) -> Arc<Self> {
@@ -229,7 +229,7 @@ impl Faulty {
         Arc::new(Self { side_by_side, random, ..Self::with(inner, faults) })
     }
 
-    fn with(inner: Arc<dyn Administration>, faults: &[Fault]) -> Self {
+    fn with(inner: Arc<dyn Administration>, faults: &[CallFault]) -> Self {
         let faults = faults.iter().rev().copied().collect();
         Self {
             inner,
@@ -252,7 +252,7 @@ impl Faulty {
 }
 
 #[async_trait]
-impl Orchestrator for Faulty {
+impl Orchestrator for FaultyOrchestrator {
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         self.inner.start_job(job).await
     }
@@ -285,33 +285,40 @@ impl Orchestrator for Faulty {
         self.inner.bulk_add_queue_items(queue, commit_type, items).await
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         self.inner.add_and_start_transaction(take, item).await
     }
 
-    fn calls_side_by_side(&self) -> usize {
+    fn max_concurrent_calls(&self) -> usize {
         self.side_by_side
     }
 
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         let fault = self.faults.lock().unwrap().pop();
         let Some(fault) = fault else {
             let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
             assert!(self.side_by_side == 1 || under_way <= self.side_by_side, "{under_way} calls at once");
             self.on_the_way().await;
-            let answer = self.inner.report_and_take(reports, take).await;
+            let answer = self.inner.report_and_claim(reports, take).await;
             self.on_the_way().await;
             self.under_way.fetch_sub(1, Ordering::SeqCst);
             return answer;
         };
-        let kind = if fault == Fault::Unavailable { ErrorKind::Unavailable } else { ErrorKind::Unknown };
+        let kind = if fault == CallFault::Unavailable { ErrorKind::Unavailable } else { ErrorKind::Unknown };
         let error = OrchestratorError::new(kind, "as the test says");
         let count = reports.len();
-        if fault == Fault::AnswerLost {
+        if fault == CallFault::AnswerLost {
             // The reports were recorded. (What a lost take leaves behind is another matter: none is asked for.)
-            self.inner.report_and_take(reports, None).await;
+            self.inner.report_and_claim(reports, None).await;
         }
-        ReportedAndTaken { reports: (0..count).map(|_| Err(error.clone())).collect(), taken: Err(error) }
+        ReportAndClaimAnswer {
+            reports: (0..count).map(|_| Err(error.clone())).collect(),
+            claimed: Err(error),
+        }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Everything the client can send: each body as it is written down in `golden/`, each request valid against the
-//! vendor's OpenAPI document where that is present.
+//! Every request that the client can send: each body is compared with `golden/`, and each request is validated against the
+//! vendor's OpenAPI document, if that is present.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{CommitType, ErrorKind, Report, Take};
+use performer::orchestrator::{ClaimRequest, CommitType, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{
     ExceptionType, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException, ReferenceFilter,
@@ -19,7 +19,7 @@ use performer::{
 use serde_json::{Value, json};
 
 use crate::scripted::world::{JOB_KEY, World};
-use crate::scripted::{Scripted, Seen};
+use crate::scripted::{RecordedRequest, ScriptedOrchestrator};
 use crate::{client, openapi};
 
 fn at(text: &str) -> Timestamp {
@@ -38,7 +38,7 @@ fn job() -> NewJob {
 }
 
 /// Calls everything there is, with everything that can be said.
-async fn everything(server: &Scripted, orchestrator: &Uipath) {
+async fn everything(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
     let full = || {
         NewQueueItem::new(json!({"amount": 10.5, "customer": "ACME", "when": "2019-12-06T17:00:05.000Z", "paid": false, "note": null}))
             .reference("INV-17")
@@ -64,8 +64,13 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
     }
 
     let job_key = orchestrator.start_job(job()).await.unwrap();
-    let take =
-        |reference| Take { queue: "Invoices".into(), job: job_key, robot: Some(1), count: 1, reference };
+    let take = |reference| ClaimRequest {
+        queue: "Invoices".into(),
+        job: job_key,
+        robot: Some(1),
+        count: 1,
+        reference,
+    };
     let exception = |kind| {
         Some(
             ProcessingException::new(kind, "the reason", at("2026-08-20T10:00:00Z"))
@@ -99,16 +104,16 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
             1 => Some(ReferenceFilter::StartsWith("r".to_owned())),
             _ => None,
         };
-        let taken = orchestrator.report_and_take(Vec::new(), Some(take(filter))).await.taken.unwrap();
+        let taken = orchestrator.report_and_claim(Vec::new(), Some(take(filter))).await.claimed.unwrap();
         let claim = taken.items[0].claim;
         orchestrator.set_transaction_progress(claim, "half of it".to_owned()).await.unwrap();
         let progress = (number == 0).then(|| "all of it".to_owned());
         let report = Report { claim, result: result.clone(), progress };
-        let answers = orchestrator.report_and_take(vec![report.clone()], None).await.reports;
+        let answers = orchestrator.report_and_claim(vec![report.clone()], None).await.reports;
         let status = *answers[0].as_ref().unwrap();
         assert_eq!(status, Status::ALL[[3, 3, 2, 5, 2, 0, 0][number]], "{result:?}");
         // The same report once more is answered without a call.
-        let again = orchestrator.report_and_take(vec![report], None).await.reports;
+        let again = orchestrator.report_and_claim(vec![report], None).await.reports;
         assert_eq!(*again[0].as_ref().unwrap(), status);
     }
     let started = orchestrator.add_and_start_transaction(take(None), bare("started")).await.unwrap();
@@ -118,7 +123,7 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
         result: TransactionResult::Successful { output: None },
         progress: None,
     }];
-    assert!(orchestrator.report_and_take(both, None).await.reports[0].is_ok());
+    assert!(orchestrator.report_and_claim(both, None).await.reports[0].is_ok());
     orchestrator.beat(job_key).await.unwrap();
     orchestrator.sweep().await.unwrap();
     orchestrator.end_job(job_key, performer::JobState::Successful.into()).await.unwrap();
@@ -127,7 +132,7 @@ async fn everything(server: &Scripted, orchestrator: &Uipath) {
     queues(orchestrator).await;
 }
 
-async fn people(server: &Scripted, orchestrator: &Uipath) {
+async fn people(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
     let everything = ItemFilter {
         queue: Some("Invoices".to_owned()),
         status: vec![Status::Failed, Status::Abandoned],
@@ -218,8 +223,8 @@ async fn queues(orchestrator: &Uipath) {
     orchestrator.stop_job(JOB_KEY.parse().unwrap(), StopStrategy::SoftStop).await.unwrap();
 }
 
-async fn all_calls() -> Vec<Seen> {
-    let server = Scripted::start(World::new()).await;
+async fn all_calls() -> Vec<RecordedRequest> {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).job_key(JOB_KEY).connect().await.unwrap();
     everything(&server, &orchestrator).await;
     #[cfg(feature = "robot-logs")]
@@ -308,7 +313,7 @@ async fn every_body_is_the_golden_one() {
     assert_eq!(files - logs_left_out, bodies.len(), "every golden file is of a body that is sent");
 }
 
-fn complaints_about(document: &Value, seen: &Seen) -> Vec<String> {
+fn complaints_about(document: &Value, seen: &RecordedRequest) -> Vec<String> {
     let Some((path, operations)) = openapi::template(document, &seen.path) else {
         return vec![format!("{} {} is not in the document", seen.method, seen.path)];
     };
@@ -350,7 +355,7 @@ async fn every_request_is_valid_against_the_openapi_document() {
     let document = openapi::mended(document);
     let calls = all_calls().await;
     // Not in the document of version 20, and still there on servers.
-    let known: Vec<&Seen> =
+    let known: Vec<&RecordedRequest> =
         calls.iter().filter(|seen| !matches!(seen.operation, "Token" | "Authenticate")).collect();
     let complaints: Vec<String> = known.iter().flat_map(|seen| complaints_about(&document, seen)).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -364,8 +369,12 @@ async fn every_request_is_valid_against_the_openapi_document() {
 
     // The check sees what it is there to see.
     let wrong = |path: &str, body: Value| {
-        let seen = Seen { path: path.to_owned(), body: body.to_string().into(), ..known[0].clone() };
-        complaints_about(&document, &Seen { method: "POST".parse().unwrap(), query: Vec::new(), ..seen })
+        let seen =
+            RecordedRequest { path: path.to_owned(), body: body.to_string().into(), ..known[0].clone() };
+        complaints_about(
+            &document,
+            &RecordedRequest { method: "POST".parse().unwrap(), query: Vec::new(), ..seen },
+        )
     };
     let add = "/odata/Queues/UiPathODataSvc.AddQueueItem";
     assert!(wrong(add, json!({"itemData": {"Name": "Q", "Priority": "Normal", "SpecificContent": {"a": 1}, "DueDate": null}})).is_empty());
@@ -398,8 +407,8 @@ async fn every_call_names_its_folder_and_its_caller() {
 }
 
 #[tokio::test]
-async fn what_the_api_cannot_do_is_refused_with_a_reason() {
-    let server = Scripted::start(World::new()).await;
+async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator: Arc<dyn Administration> = Arc::new(client(&server).connect().await.unwrap());
     let mut refusals = vec![
         orchestrator.apply_retention(1).await.map(|_| ()).unwrap_err(),
@@ -408,7 +417,7 @@ async fn what_the_api_cannot_do_is_refused_with_a_reason() {
     let quick = QueuePolicy { abandon_after: Duration::from_secs(60), ..QueuePolicy::default() };
     refusals.push(orchestrator.create_queue(NewQueueDefinition::new("Q").policy(quick)).await.unwrap_err());
     let job = orchestrator.start_job(job()).await.unwrap();
-    let take = || Take { queue: "Invoices".into(), job, robot: None, count: 1, reference: None };
+    let take = || ClaimRequest { queue: "Invoices".into(), job, robot: None, count: 1, reference: None };
     let item = || NewQueueItem::new(json!({"a": 1}));
     for item in [
         item().priority(Priority::High),
@@ -429,12 +438,12 @@ async fn what_the_api_cannot_do_is_refused_with_a_reason() {
 /// An imported item has a mark in a member that servers of 2020 refuse.
 #[cfg(feature = "cli")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_server_is_sent_no_marks_of_imports() {
+async fn an_old_server_receives_no_import_marks() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rows.csv");
     std::fs::write(&file, "Reference,n\nA,1\n").unwrap();
     for (versions, has_mark) in [("11.0", false), ("15.0, 20.0", true)] {
-        let server = Scripted::start(World::new()).await;
+        let server = ScriptedOrchestrator::start(World::new()).await;
         server.versions(Some(versions));
         let mut import = std::process::Command::new(env!("CARGO_BIN_EXE_performer"));
         import.args(["item", "import", "Invoices", "--url", &server.url]).arg(&file);
@@ -449,8 +458,8 @@ async fn an_old_server_is_sent_no_marks_of_imports() {
 }
 
 #[tokio::test]
-async fn an_old_server_is_sent_nothing_that_it_does_not_know() {
-    let server = Scripted::start(World::new()).await;
+async fn an_old_server_receives_no_unknown_members() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     server.versions(Some("11.0"));
     let orchestrator = client(&server).connect().await.unwrap();
     assert_eq!(orchestrator.api_version(), Some(11));

@@ -1,10 +1,10 @@
-//! The example as a user runs it: a program with an environment.
+//! The example program, run with environment variables as a user would.
 
 use std::path::PathBuf;
 use std::process::Output;
 
 use crate::scripted::world::{CLIENT_SECRET, FOLDER, ROBOT_KEY, World};
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 
 /// Examples are built beside the tests.
 fn program() -> PathBuf {
@@ -44,8 +44,8 @@ async fn without_credentials_it_says_what_is_missing() {
 
 #[tokio::test]
 async fn with_credentials_it_works_until_the_queue_is_empty() {
-    let server = Scripted::start(World::new()).await;
-    server.fault("StartTransaction", At::Call(1), Fault::DoneButAnswered(502, String::new()));
+    let server = ScriptedOrchestrator::start(World::new()).await;
+    server.fault("StartTransaction", Occurrence::Call(1), Fault::DoneButAnswered(502, String::new()));
     let environment = [
         ("UIPATH_URL", server.url.as_str()),
         ("UIPATH_CLIENT_ID", "app"),

@@ -1,5 +1,4 @@
-//! Every operation × every fault × the first call and a later one: nothing is lost, nothing is done twice, and every
-//! run ends.
+//! Every operation under every fault, at the first call and at a later one: nothing is lost or done twice, and every run ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::scripted::world::{Recorded, World};
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 use crate::{client, drain};
 
 /// Codes that a 409 may come with.
@@ -97,7 +96,7 @@ struct Run {
 }
 
 /// A whole day of work with one fault in it.
-async fn run(operation: &'static str, name: String, at: At, fault: Fault) -> Run {
+async fn run(operation: &'static str, name: String, at: Occurrence, fault: Fault) -> Run {
     let name = format!("{operation}: {name}, {at:?}");
     match tokio::time::timeout(Duration::from_secs(60), work(operation, at, fault)).await {
         Ok((complaints, fired)) => Run { name, complaints, fired },
@@ -105,7 +104,7 @@ async fn run(operation: &'static str, name: String, at: At, fault: Fault) -> Run
     }
 }
 
-async fn work(operation: &'static str, at: At, fault: Fault) -> (Vec<String>, bool) {
+async fn work(operation: &'static str, at: Occurrence, fault: Fault) -> (Vec<String>, bool) {
     let mut world = World::new();
     // Tokens live for so short a time that there is a second one.
     world.token_lives_for = json!(if operation == "Token" { 60 } else { 3600 });
@@ -115,7 +114,7 @@ async fn work(operation: &'static str, at: At, fault: Fault) -> (Vec<String>, bo
     {
         world.add(reference, json!({"do": told}));
     }
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let passes_by_itself = passes_by_itself(operation, at, &fault);
     server.fault(operation, at, fault);
     let mut complaints = Vec::new();
@@ -199,7 +198,7 @@ async fn work(operation: &'static str, at: At, fault: Fault) -> (Vec<String>, bo
 }
 
 /// How long until what waits is due, by the server's clock.
-fn until_postponed_items_are_due(server: &Scripted) -> Duration {
+fn until_postponed_items_are_due(server: &ScriptedOrchestrator) -> Duration {
     let world = server.world();
     let waiting = world.items.iter().filter(|item| item["Status"] == "New");
     let dates = waiting.filter_map(|item| item["DeferDate"].as_str()?.parse::<jiff::Timestamp>().ok());
@@ -208,11 +207,11 @@ fn until_postponed_items_are_due(server: &Scripted) -> Duration {
 }
 
 /// Faults that no performer ends for: the same call would have succeeded a moment later.
-pub(crate) fn passes_by_itself(operation: &str, at: At, fault: &Fault) -> bool {
+pub(crate) fn passes_by_itself(operation: &str, at: Occurrence, fault: &Fault) -> bool {
     // An identity server that says 401 means the credentials, and not their token.
     let temporary =
         |status: u16| matches!(status, 408 | 429 | 500..=599) || status == 401 && operation != "Token";
-    at != At::Always
+    at != Occurrence::Always
         && match fault {
             Fault::Refused(status, _, body) => temporary(*status) || body.contains(":1010,"),
             Fault::DoneButAnswered(status, _) => temporary(*status),
@@ -221,7 +220,7 @@ pub(crate) fn passes_by_itself(operation: &str, at: At, fault: &Fault) -> bool {
 }
 
 fn check_added(
-    server: &Scripted,
+    server: &ScriptedOrchestrator,
     reference: &str,
     answer: Result<(), ErrorKind>,
     complaints: &mut Vec<String>,
@@ -242,7 +241,7 @@ pub(crate) fn said_well(message: &str) -> bool {
 }
 
 /// What the server handed out and recorded, against what the transactions did.
-fn check(server: &Scripted, done: &[(i64, String)], faulted: Option<&str>) -> Vec<String> {
+fn check(server: &ScriptedOrchestrator, done: &[(i64, String)], faulted: Option<&str>) -> Vec<String> {
     let world = server.world();
     let mut complaints = Vec::new();
     let mut processed: HashMap<i64, u32> = HashMap::new();
@@ -309,16 +308,16 @@ fn check(server: &Scripted, done: &[(i64, String)], faulted: Option<&str>) -> Ve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_and_nothing_is_done_twice_whatever_breaks() {
+async fn nothing_is_lost_or_done_twice_under_every_fault() {
     let mut cases = Vec::new();
     for operation in OPERATIONS {
         for (name, fault) in faults() {
-            for at in [At::Call(0), At::Call(2)] {
+            for at in [Occurrence::Call(0), Occurrence::Call(2)] {
                 cases.push((operation, name.clone(), at, fault.clone()));
             }
         }
-        cases.push((operation, "401 always".to_owned(), At::Always, Fault::error(401, 0)));
-        cases.push((operation, "403 always".to_owned(), At::Always, Fault::error(403, 0)));
+        cases.push((operation, "401 always".to_owned(), Occurrence::Always, Fault::error(401, 0)));
+        cases.push((operation, "403 always".to_owned(), Occurrence::Always, Fault::error(403, 0)));
     }
     let count = cases.len();
     assert!(count >= 300, "{count}");
@@ -365,12 +364,12 @@ async fn nothing_is_lost_and_nothing_is_done_twice_whatever_breaks() {
 
 /// The checker sees what it is there to see.
 #[tokio::test]
-async fn a_loss_and_a_double_are_seen() {
+async fn the_check_detects_a_lost_and_a_doubled_item() {
     let mut world = World::new();
     let id = world.add("a", json!({"do": "succeed"}));
     world.handed_out.insert(id, 1);
     world.items[0].insert("Status".to_owned(), json!("InProgress"));
-    let server = Scripted::start(world).await;
+    let server = ScriptedOrchestrator::start(world).await;
     let done = |times: usize| vec![(id, "succeed".to_owned()); times];
     assert_eq!(check(&server, &done(1), None), [format!("items are lost: [{id}]")]);
     assert!(check(&server, &done(2), Some("reason"))[0].contains("handed out 1 times and processed 2 times"));

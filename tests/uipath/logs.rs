@@ -1,4 +1,4 @@
-//! Robot logs: shipped in batches, never in anybody's way.
+//! Robot logs: they are sent in batches, and logging never waits.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::client;
 use crate::scripted::world::{JOB_KEY, World};
-use crate::scripted::{At, Fault, Scripted};
+use crate::scripted::{Fault, Occurrence, ScriptedOrchestrator};
 
 #[tokio::test]
-async fn lines_are_shipped_with_their_level_and_the_fields_of_their_spans() {
-    let server = Scripted::start(World::new()).await;
+async fn lines_are_sent_with_their_level_and_the_fields_of_their_spans() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).job_key(JOB_KEY).connect().await.unwrap();
     let (layer, shipping) = orchestrator.robot_logs("PostInvoices");
     let subscriber = tracing_subscriber::registry().with(layer);
@@ -44,10 +44,10 @@ async fn lines_are_shipped_with_their_level_and_the_fields_of_their_spans() {
 }
 
 #[tokio::test]
-async fn lines_that_are_not_taken_are_dropped_and_counted() {
-    let server = Scripted::start(World::new()).await;
+async fn lines_that_are_not_accepted_are_dropped_and_counted() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).connect().await.unwrap();
-    server.fault("SubmitLogs", At::Always, Fault::Refused(408, vec![], String::new()));
+    server.fault("SubmitLogs", Occurrence::Always, Fault::Refused(408, vec![], String::new()));
     let (layer, shipping) = orchestrator.robot_logs("P");
     let subscriber = tracing_subscriber::registry().with(layer.lowest_level(LogLevel::Error));
     tracing::subscriber::with_default(subscriber, || {
@@ -62,10 +62,10 @@ async fn lines_that_are_not_taken_are_dropped_and_counted() {
 
 /// A burst larger than the buffer: the program goes on at once, and what did not fit is counted.
 #[tokio::test]
-async fn whoever_logs_does_not_wait() {
-    let server = Scripted::start(World::new()).await;
+async fn logging_does_not_wait() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
     let orchestrator = client(&server).connect().await.unwrap();
-    server.fault("SubmitLogs", At::Call(0), Fault::Slow);
+    server.fault("SubmitLogs", Occurrence::Call(0), Fault::Slow);
     let (layer, shipping) = orchestrator.robot_logs("P");
     let subscriber = tracing_subscriber::registry().with(layer);
     // Nothing is awaited here, so nothing can be shipped meanwhile.

@@ -1,20 +1,20 @@
-//! The client for the real Orchestrator, against a scripted one over real HTTP.
+//! The client for a UiPath Orchestrator, against a scripted one over real HTTP.
 
 #[path = "../support/openapi.rs"]
 mod openapi;
 #[path = "../support/uipath/mod.rs"]
 mod scripted;
 
+mod administration;
+mod authentication;
 mod calls;
 mod example;
 mod faults;
-mod identity;
 #[cfg(feature = "robot-logs")]
 mod logs;
-mod people;
-mod settling;
-mod texts;
-mod trap;
+mod lost_answers;
+mod robot_trap;
+mod unreadable;
 
 use std::sync::Arc;
 
@@ -22,22 +22,22 @@ use async_trait::async_trait;
 use performer::orchestrator::uipath::{Uipath, UipathBuilder};
 use performer::prelude::*;
 use performer::{JobSummary, PerformerError};
-use scripted::Scripted;
+use scripted::ScriptedOrchestrator;
 use scripted::world::{CLIENT_SECRET, FOLDER, ROBOT_KEY};
 use serde_json::Value;
 
 /// A client in a hurry: delays are a hundredth of what they are for users. Time-outs are not, for machines that are busy.
-fn client(server: &Scripted) -> UipathBuilder {
+fn client(server: &ScriptedOrchestrator) -> UipathBuilder {
     Uipath::builder(&server.url)
         .client_credentials("app", CLIENT_SECRET)
         .folder_path(FOLDER)
         .robot_key(ROBOT_KEY)
-        .hurried(100)
+        .sped_up(100)
         .request_timeout(std::time::Duration::from_secs(1))
         .total_timeout(std::time::Duration::from_secs(4))
 }
 
-async fn connected(server: &Scripted) -> Arc<Uipath> {
+async fn connected(server: &ScriptedOrchestrator) -> Arc<Uipath> {
     Arc::new(client(server).connect().await.unwrap())
 }
 
@@ -80,7 +80,7 @@ async fn drain(
     let summary = Performer::new("Invoices", move || AsTold { done: of_robots.clone() })
         .robots(robots)
         .poll_interval(std::time::Duration::from_millis(20))
-        .answer_signals(false)
+        .handle_signals(false)
         .run_until_empty(orchestrator)
         .await;
     let done = std::mem::take(&mut *done.lock().unwrap());

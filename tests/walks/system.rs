@@ -10,7 +10,7 @@ use performer::model::job::NewJob;
 use performer::model::key::Claim;
 use performer::model::result::TransactionResult;
 use performer::orchestrator::local::Local;
-use performer::orchestrator::{OrchestratorError, Report, Take, Taken};
+use performer::orchestrator::{ClaimRequest, ClaimedItems, OrchestratorError, Report};
 use performer::{
     Administration, CommitType, ExceptionType, ItemEdit, ItemFilter, ItemId, ItemVersion, JobKey, JobState,
     NewQueueDefinition, Orchestrator, Output, Page, Person, ProcessingException, QueueItem, ReferenceFilter,
@@ -136,7 +136,7 @@ impl<S: Store> System<S> {
         }
     }
 
-    fn took(&mut self, taken: Result<Taken, OrchestratorError>) -> Vec<String> {
+    fn took(&mut self, taken: Result<ClaimedItems, OrchestratorError>) -> Vec<String> {
         match taken {
             Err(error) => vec![refused(&error)],
             Ok(taken) if taken.items.is_empty() => vec!["took nothing".to_owned()],
@@ -147,9 +147,9 @@ impl<S: Store> System<S> {
         }
     }
 
-    fn take(&self, job: usize, count: usize, reference: Option<u8>, robot: u32) -> Take {
+    fn take(&self, job: usize, count: usize, reference: Option<u8>, robot: u32) -> ClaimRequest {
         let reference = reference.and_then(model::reference).map(ReferenceFilter::Equals);
-        Take { queue: QUEUE.into(), job: self.jobs[job], robot: Some(robot), count, reference }
+        ClaimRequest { queue: QUEUE.into(), job: self.jobs[job], robot: Some(robot), count, reference }
     }
 
     fn report(&self, claim: usize, how: How, progress: bool) -> Report {
@@ -297,22 +297,22 @@ impl<S: Store> System<S> {
             Step::Take { job, count, reference, robot } => {
                 let Some(job) = self.job(*job) else { return Vec::new() };
                 let take = self.take(job, *count, *reference, *robot);
-                let taken = now(self.store.report_and_take(Vec::new(), Some(take))).taken;
+                let taken = now(self.store.report_and_claim(Vec::new(), Some(take))).claimed;
                 self.took(taken)
             }
             Step::Report { claim, how, progress } => {
                 let Some(claim) = self.claim(*claim) else { return Vec::new() };
                 let report = self.report(claim, *how, *progress);
-                vec![Self::reported(now(self.store.report_and_take(vec![report], None)).reports)]
+                vec![Self::reported(now(self.store.report_and_claim(vec![report], None)).reports)]
             }
             Step::ReportAndTake { claim, how, job } => {
                 let (Some(claim), Some(job)) = (self.claim(*claim), self.job(*job)) else {
                     return Vec::new();
                 };
                 let (report, take) = (self.report(claim, *how, false), self.take(job, 1, None, 1));
-                let answer = now(self.store.report_and_take(vec![report], Some(take)));
+                let answer = now(self.store.report_and_claim(vec![report], Some(take)));
                 let mut answers = vec![Self::reported(answer.reports)];
-                answers.extend(self.took(answer.taken));
+                answers.extend(self.took(answer.claimed));
                 answers
             }
             Step::Progress { claim } => {

@@ -1,4 +1,4 @@
-//! What is looked at before anything is added: every row of the file, and, if it is asked for, the references of the queue.
+//! Checks every row of a file before anything is added and, on request, whether the queue has its reference.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join_all;
 use indicatif::ProgressBar;
 
-use super::super::output::{self, Problem};
+use super::super::output::{self, CliError};
 use super::rows::{Content, Layout};
 use super::source::Source;
 use crate::model::item::{ItemFilter, Page, ReferenceFilter};
@@ -14,31 +14,31 @@ use crate::model::queue::QueueDefinition;
 use crate::model::status::Status;
 use crate::orchestrator::{Administration, OrchestratorError};
 
-/// How many refused rows are told one by one.
-const MOST_TOLD: u64 = 20;
+/// The maximum number of refused rows that are reported individually.
+const MAX_REPORTED: u64 = 20;
 
-/// How many references are looked for at the same time.
-const AT_ONCE: usize = 16;
+/// The number of references looked up concurrently.
+const CONCURRENT_LOOKUPS: usize = 16;
 
-/// The rows that were refused, and why.
-pub(super) struct Refused<'a> {
+/// Reports and counts the refused rows.
+pub(super) struct RefusedRows<'a> {
     bar: &'a ProgressBar,
     count: u64,
 }
 
-impl<'a> Refused<'a> {
+impl<'a> RefusedRows<'a> {
     pub(super) fn new(bar: &'a ProgressBar) -> Self {
         Self { bar, count: 0 }
     }
 
-    /// Tells why a row is refused, for the first ones. Line 0 is one that is not known.
-    pub(super) fn tell(&mut self, line: u64, why: &str) {
+    /// Reports why a row is refused, for the first ones, and counts it. Line 0 stands for an unknown line.
+    pub(super) fn report(&mut self, line: u64, why: &str) {
         self.count += 1;
-        if self.count <= MOST_TOLD {
+        if self.count <= MAX_REPORTED {
             let line = if line == 0 { "a row".to_owned() } else { format!("line {line}") };
             self.bar.suspend(|| output::remark(format!("{line}: {why}")));
-        } else if self.count == MOST_TOLD + 1 {
-            self.bar.suspend(|| output::remark("more rows are refused; they are counted"));
+        } else if self.count == MAX_REPORTED + 1 {
+            self.bar.suspend(|| output::remark("further refused rows are only counted"));
         }
     }
 
@@ -51,22 +51,22 @@ impl<'a> Refused<'a> {
     }
 }
 
-/// What was found in a file.
+/// The result of the check of a file.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
-    /// How many rows there are, those without anything in them included.
+pub(super) struct CheckedFile {
+    /// The number of rows, including empty ones.
     pub(super) rows: u64,
-    /// How many of them can be added.
-    pub(super) good: u64,
-    /// How many have nothing in them.
+    /// The number of rows that can be added.
+    pub(super) valid: u64,
+    /// The number of empty rows.
     pub(super) empty: u64,
-    /// The rows that are not added, counted from 0.
+    /// The indices of the refused rows, counted from 0.
     pub(super) refused: HashSet<u64>,
     /// The digest of the file.
     pub(super) digest: String,
 }
 
-/// Looks at every row of a file.
+/// Checks every row of a file. `lookup_in`: where to look up its references.
 ///
 /// # Errors
 ///
@@ -75,15 +75,15 @@ pub(super) async fn check(
     source: &Source,
     layout: &Layout,
     queue: &QueueDefinition,
-    asked: Option<&dyn Administration>,
-    refused: &mut Refused<'_>,
-) -> Result<Checked, Problem> {
+    lookup_in: Option<&dyn Administration>,
+    refused: &mut RefusedRows<'_>,
+) -> Result<CheckedFile, CliError> {
     let mut rows = layout.rows(source, refused.bar)?;
-    let mut checked = Checked::default();
+    let mut checked = CheckedFile::default();
     let is_unique = queue.policy.enforce_unique_reference;
-    // The line of each reference, where each may be there once.
+    // The line of each reference, if references must be unique.
     let mut references: HashMap<Box<str>, u64> = HashMap::new();
-    let mut to_ask: Vec<(u64, u64, String)> = Vec::new();
+    let mut lookups: Vec<(u64, u64, String)> = Vec::new();
     let mut row = 0_u64;
     while let Some(next) = rows.next()? {
         let item = match next.content {
@@ -91,11 +91,7 @@ pub(super) async fn check(
                 checked.empty += 1;
                 None
             }
-            Content::Wrong(why) => Some(Err(why)),
-            Content::Item(item) => {
-                let fits = item.validate(queue).map(|_| ()).map_err(|refusal| refusal.to_string());
-                Some(fits.map(|()| item.reference.filter(|_| is_unique)))
-            }
+            content => Some(validated(content, queue).map(|reference| reference.filter(|_| is_unique))),
         };
         let item = item.map(|item| {
             let Some(reference) = item? else { return Ok(()) };
@@ -105,8 +101,8 @@ pub(super) async fn check(
                 }
                 Entry::Vacant(free) => {
                     free.insert(next.line);
-                    if asked.is_some() {
-                        to_ask.push((row, next.line, reference));
+                    if lookup_in.is_some() {
+                        lookups.push((row, next.line, reference));
                     }
                     Ok(())
                 }
@@ -114,35 +110,47 @@ pub(super) async fn check(
         });
         match item {
             None => {}
-            Some(Ok(())) => checked.good += 1,
+            Some(Ok(())) => checked.valid += 1,
             Some(Err(why)) => {
                 checked.refused.insert(row);
-                refused.tell(next.line, &why);
+                refused.report(next.line, &why);
             }
         }
-        if let Some(orchestrator) = asked
-            && to_ask.len() == AT_ONCE
+        if let Some(orchestrator) = lookup_in
+            && lookups.len() == CONCURRENT_LOOKUPS
         {
-            ask(orchestrator, queue, &mut to_ask, &mut checked, refused).await?;
+            look_up(orchestrator, queue, &mut lookups, &mut checked, refused).await?;
         }
         row += 1;
     }
-    if let Some(orchestrator) = asked {
-        ask(orchestrator, queue, &mut to_ask, &mut checked, refused).await?;
+    if let Some(orchestrator) = lookup_in {
+        look_up(orchestrator, queue, &mut lookups, &mut checked, refused).await?;
     }
     checked.rows = row;
     checked.digest = rows.digest();
     Ok(checked)
 }
 
-/// Looks for references in the queue.
-async fn ask(
+/// The reference of a row that is a valid item.
+fn validated(content: Content, queue: &QueueDefinition) -> Result<Option<String>, String> {
+    match content {
+        Content::Empty => Ok(None),
+        Content::Invalid(why) => Err(why),
+        Content::Item(item) => {
+            item.validate(queue).map_err(|refusal| refusal.to_string())?;
+            Ok(item.reference)
+        }
+    }
+}
+
+/// Looks up references in the queue, and refuses the rows whose references exist.
+async fn look_up(
     orchestrator: &dyn Administration,
     queue: &QueueDefinition,
-    to_ask: &mut Vec<(u64, u64, String)>,
-    checked: &mut Checked,
-    refused: &mut Refused<'_>,
-) -> Result<(), Problem> {
+    lookups: &mut Vec<(u64, u64, String)>,
+    checked: &mut CheckedFile,
+    refused: &mut RefusedRows<'_>,
+) -> Result<(), CliError> {
     let status: Vec<Status> =
         Status::ALL.iter().copied().filter(|status| status.counts_for_reference()).collect();
     let has = |reference: String| {
@@ -157,12 +165,12 @@ async fn ask(
             Ok::<bool, OrchestratorError>(!page.items.is_empty())
         }
     };
-    let answers = join_all(to_ask.iter().map(|(.., reference)| has(reference.clone()))).await;
-    for ((row, line, reference), answer) in to_ask.drain(..).zip(answers) {
+    let answers = join_all(lookups.iter().map(|(.., reference)| has(reference.clone()))).await;
+    for ((row, line, reference), answer) in lookups.drain(..).zip(answers) {
         if answer? {
             checked.refused.insert(row);
-            checked.good -= 1;
-            refused.tell(line, &format!("the queue has the reference {reference:?} already"));
+            checked.valid -= 1;
+            refused.report(line, &format!("the queue has the reference {reference:?} already"));
         }
     }
     Ok(())

@@ -1,21 +1,21 @@
-//! The columns of a file of CSV: what they are called, what they hold, and one type for each.
+//! The columns of a CSV file: their names, their fields, and one type for each.
 
 use serde_json::{Map, Value, json};
 
-use super::super::output::Problem;
+use super::super::output::CliError;
 use super::csv::Record;
-use super::fields::{Field, Fields, Named};
+use super::fields::{Field, FieldColumns, Fields};
 use super::numbers;
 use crate::model::content::SpecificContent;
 
-/// What the user said about types.
+/// The options for types.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Types {
-    /// All columns hold texts.
+pub(super) struct TypeOptions {
+    /// Read all columns as text.
     pub(super) texts: bool,
-    /// These columns hold texts.
+    /// The columns to read as text.
     pub(super) text: Vec<String>,
-    /// These columns hold numbers.
+    /// The columns to read as numbers.
     pub(super) number: Vec<String>,
 }
 
@@ -34,13 +34,13 @@ struct Column {
     rule: Rule,
 }
 
-/// How the cells of a column become values.
+/// How the cells of a column are converted to values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// What all of its cells are, as far as they were seen. A cell without anything in it is null.
-    Seen { any: bool, numbers: bool, booleans: bool },
-    /// What the user or the schema says.
-    Said(Type, Empty),
+    /// By the type that all cells seen so far have. An empty cell is null.
+    Inferred { any: bool, numbers: bool, booleans: bool },
+    /// By the type that an option or the schema gives.
+    Fixed(Type, EmptyCell),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,36 +50,38 @@ enum Type {
     Boolean,
 }
 
-/// What a cell without anything in it is.
+/// The value of an empty cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Empty {
+enum EmptyCell {
     Null,
     Text,
-    /// The member is left out: a schema allows neither null nor a text.
+    /// The member is omitted, because the schema allows neither null nor a string.
     Absent,
 }
 
-/// A row of a file.
+/// The values of a row.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct RowValues {
     pub(super) content: Map<String, Value>,
     pub(super) fields: Fields,
 }
 
 impl Columns {
-    /// The columns that a first row names.
+    /// The columns of a header.
     ///
     /// # Errors
     ///
-    /// When a column has no name, two have the same or one that content cannot have; when the user names one that is not there.
+    /// If a column has no name, a duplicate name or a name that content cannot have; if an option names a column that does not
+    /// exist.
     pub(super) fn new(
-        heads: &Record,
-        named: &Named,
-        types: &Types,
+        header: &Record,
+        field_columns: &FieldColumns,
+        types: &TypeOptions,
         schema: Option<&Value>,
-    ) -> Result<Self, Problem> {
-        let failed = |why: String| Problem::failed(format!("line {}: {why}; nothing was added", heads.line));
-        let names: Vec<&str> = heads.cells.iter().map(|cell| cell.trim()).collect();
+    ) -> Result<Self, CliError> {
+        let failed =
+            |why: String| CliError::failed(format!("line {}: {why}; nothing was added", header.line));
+        let names: Vec<&str> = header.cells.iter().map(|cell| cell.trim()).collect();
         for (at, name) in names.iter().enumerate() {
             if name.is_empty() {
                 return Err(failed(format!("column {} has no name", at + 1)));
@@ -93,65 +95,64 @@ impl Columns {
             }
         }
         let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
-        let wanted = named.given.iter().map(|(_, name)| name).chain(&named.content);
+        let wanted = field_columns.given.iter().map(|(_, name)| name).chain(&field_columns.content);
         for wanted in wanted.chain(&types.text).chain(&types.number) {
             if !names.iter().any(|name| is(name, wanted)) {
-                return Err(Problem::usage(format!(
-                    "there is no column {wanted:?}; there are {}",
+                return Err(CliError::usage(format!(
+                    "there is no column {wanted:?}; the columns are {}",
                     names.join(", ")
                 )));
             }
         }
-        let places = named.places(names.iter().copied()).map_err(failed)?;
+        let places = field_columns.places(names.iter().copied()).map_err(failed)?;
         let mut columns = Vec::with_capacity(names.len());
         for (at, name) in names.iter().enumerate() {
             let field = places.iter().find(|(_, place)| *place == at).map(|(field, _)| *field);
-            let is_content = field.is_none_or(|field| named.stays(field));
+            let is_content = field.is_none_or(|field| field_columns.is_kept(field));
             if is_content {
                 SpecificContent::new(&json!({ *name: null }))
                     .map_err(|refusal| failed(refusal.to_string()))?;
             }
             let among = |list: &[String]| list.iter().any(|wanted| is(name, wanted));
-            let rule =
-                match (among(&types.text), among(&types.number)) {
-                    (true, true) => {
-                        return Err(Problem::usage(format!("{name:?} is both in --text and in --number")));
-                    }
-                    (true, false) => Rule::Said(Type::Text, Empty::Text),
-                    (false, true) => Rule::Said(Type::Number, Empty::Null),
-                    (false, false) if types.texts => Rule::Said(Type::Text, Empty::Text),
-                    (false, false) => schema
-                        .and_then(|schema| by_schema(schema, name))
-                        .unwrap_or(Rule::Seen { any: false, numbers: true, booleans: true }),
-                };
+            let rule = match (among(&types.text), among(&types.number)) {
+                (true, true) => {
+                    return Err(CliError::usage(format!("{name:?} is both in --text and in --number")));
+                }
+                (true, false) => Rule::Fixed(Type::Text, EmptyCell::Text),
+                (false, true) => Rule::Fixed(Type::Number, EmptyCell::Null),
+                (false, false) if types.texts => Rule::Fixed(Type::Text, EmptyCell::Text),
+                (false, false) => schema
+                    .and_then(|schema| rule_from_schema(schema, name))
+                    .unwrap_or(Rule::Inferred { any: false, numbers: true, booleans: true }),
+            };
             columns.push(Column { name: (*name).to_owned(), field, is_content, rule });
         }
-        Ok(Self { columns, needs_reference: named.needs_reference() })
+        Ok(Self { columns, needs_reference: field_columns.needs_reference() })
     }
 
-    /// Looks at a row, to learn what its columns hold. A row that will be refused says nothing.
-    pub(super) fn see(&mut self, record: &Record) {
+    /// Infers the types of the columns from a row. Rows that will be refused are ignored.
+    pub(super) fn infer(&mut self, record: &Record) {
         if self.shape(record).is_err() {
             return;
         }
         for (column, cell) in self.columns.iter_mut().zip(&record.cells) {
             let cell = cell.trim();
-            if let Rule::Seen { any, numbers, booleans } = &mut column.rule
+            if let Rule::Inferred { any, numbers, booleans } = &mut column.rule
                 && !cell.is_empty()
             {
                 *any = true;
-                *numbers = *numbers && numbers::plain(cell).is_some();
+                *numbers = *numbers && numbers::parse_plain(cell).is_some();
                 *booleans = *booleans && matches!(cell, "true" | "false");
             }
         }
     }
 
-    /// Whether nothing is written in a row.
+    /// Whether all cells of a row are empty.
     pub(super) fn is_empty(record: &Record) -> bool {
         record.cells.iter().all(|cell| cell.trim().is_empty())
     }
 
-    /// Whether a row has a cell for each column, and nothing besides.
+    /// Checks that a row has a cell for each column, and no other non-empty cell.
     fn shape(&self, record: &Record) -> Result<(), String> {
         let (cells, columns) = (record.cells.len(), self.columns.len());
         let is_over = |cell: &String| !cell.trim().is_empty();
@@ -162,15 +163,15 @@ impl Columns {
         Ok(())
     }
 
-    /// What a row holds.
+    /// The values of a row.
     ///
     /// # Errors
     ///
-    /// A message for a row with too many or too few cells, without a reference where the user named its column, or with a cell
-    /// that is not what its column holds.
-    pub(super) fn row(&self, record: &Record) -> Result<Row, String> {
+    /// A message for a row with too many or too few cells, without a reference where an option names its column, or with a cell
+    /// of the wrong type.
+    pub(super) fn row(&self, record: &Record) -> Result<RowValues, String> {
         self.shape(record)?;
-        let mut row = Row { content: Map::new(), fields: Fields::default() };
+        let mut row = RowValues { content: Map::new(), fields: Fields::default() };
         for (column, cell) in self.columns.iter().zip(&record.cells) {
             if let Some(field) = column.field {
                 row.fields.set(field, cell);
@@ -191,24 +192,24 @@ impl Columns {
 impl Rule {
     fn value(self, cell: &str) -> Result<Option<Value>, String> {
         let (kind, empty) = match self {
-            Self::Seen { any: true, numbers: true, .. } => (Type::Number, Empty::Null),
-            Self::Seen { any: true, booleans: true, .. } => (Type::Boolean, Empty::Null),
-            Self::Seen { .. } => (Type::Text, Empty::Null),
-            Self::Said(kind, empty) => (kind, empty),
+            Rule::Inferred { any: true, numbers: true, .. } => (Type::Number, EmptyCell::Null),
+            Rule::Inferred { any: true, booleans: true, .. } => (Type::Boolean, EmptyCell::Null),
+            Rule::Inferred { .. } => (Type::Text, EmptyCell::Null),
+            Rule::Fixed(kind, empty) => (kind, empty),
         };
         let trimmed = cell.trim();
-        // Spaces are a text like any other, and no number.
+        // Spaces are a text, but an empty number.
         let is_empty = if kind == Type::Text { cell.is_empty() } else { trimmed.is_empty() };
         if is_empty {
             return Ok(match empty {
-                Empty::Null => Some(Value::Null),
-                Empty::Text => Some(Value::from("")),
-                Empty::Absent => None,
+                EmptyCell::Null => Some(Value::Null),
+                EmptyCell::Text => Some(Value::from("")),
+                EmptyCell::Absent => None,
             });
         }
         Ok(Some(match kind {
             Type::Text => Value::from(cell),
-            Type::Number => Value::Number(numbers::any(trimmed)?),
+            Type::Number => Value::Number(numbers::parse_any(trimmed)?),
             Type::Boolean if trimmed.eq_ignore_ascii_case("true") => Value::Bool(true),
             Type::Boolean if trimmed.eq_ignore_ascii_case("false") => Value::Bool(false),
             Type::Boolean => return Err(format!("{cell:?} is neither true nor false")),
@@ -216,12 +217,12 @@ impl Rule {
     }
 }
 
-/// How deep references in a schema are followed.
-const MOST_STEPS: usize = 16;
+/// The maximum depth to which references in a schema are followed.
+const MAX_DEPTH: usize = 16;
 
-/// The rule for a member, if a schema gives it one type.
-fn by_schema(schema: &Value, name: &str) -> Option<Rule> {
-    let types = types(schema, property(schema, schema, name, MOST_STEPS)?, MOST_STEPS);
+/// The rule for a member, if the schema gives it one type.
+fn rule_from_schema(schema: &Value, name: &str) -> Option<Rule> {
+    let types = types(schema, property(schema, schema, name, MAX_DEPTH)?, MAX_DEPTH);
     let is = |name: &str| types.contains(&name);
     let kind = match (is("string"), is("number") || is("integer"), is("boolean")) {
         (true, false, false) => Type::Text,
@@ -230,25 +231,25 @@ fn by_schema(schema: &Value, name: &str) -> Option<Rule> {
         _ => return None,
     };
     let empty = match kind {
-        _ if is("null") => Empty::Null,
-        Type::Text => Empty::Text,
-        Type::Number | Type::Boolean => Empty::Absent,
+        _ if is("null") => EmptyCell::Null,
+        Type::Text => EmptyCell::Text,
+        Type::Number | Type::Boolean => EmptyCell::Absent,
     };
-    Some(Rule::Said(kind, empty))
+    Some(Rule::Fixed(kind, empty))
 }
 
-/// What a schema says about a member.
+/// The schema of a member.
 fn property<'a>(root: &'a Value, schema: &'a Value, name: &str, steps: usize) -> Option<&'a Value> {
     let steps = steps.checked_sub(1)?;
     if let Some(property) = schema.get("properties").and_then(|properties| properties.get(name)) {
         return Some(property);
     }
     let parts = schema.get("allOf").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let target = target(root, schema);
+    let target = referenced(root, schema);
     target.into_iter().chain(parts).find_map(|part| property(root, part, name, steps))
 }
 
-/// The types that a schema allows; none when it does not say.
+/// The types that a schema allows; none if it does not restrict them.
 fn types<'a>(root: &'a Value, schema: &'a Value, steps: usize) -> Vec<&'a str> {
     let Some(steps) = steps.checked_sub(1) else { return Vec::new() };
     let of_value = |value: &Value| match value {
@@ -265,7 +266,7 @@ fn types<'a>(root: &'a Value, schema: &'a Value, steps: usize) -> Vec<&'a str> {
         Some(Value::Array(names)) => return names.iter().filter_map(Value::as_str).collect(),
         _ => {}
     }
-    if let Some(target) = target(root, schema) {
+    if let Some(target) = referenced(root, schema) {
         return types(root, target, steps);
     }
     if let Some(values) = list("enum") {
@@ -282,8 +283,8 @@ fn types<'a>(root: &'a Value, schema: &'a Value, steps: usize) -> Vec<&'a str> {
     parts.iter().map(|part| types(root, part, steps)).find(|types| !types.is_empty()).unwrap_or_default()
 }
 
-/// The part of a schema that it refers to.
-fn target<'a>(root: &'a Value, schema: &Value) -> Option<&'a Value> {
+/// The target of a schema's `$ref`.
+fn referenced<'a>(root: &'a Value, schema: &Value) -> Option<&'a Value> {
     root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
 }
 
@@ -296,9 +297,13 @@ mod tests {
     }
 
     /// The values of one column.
-    fn values(types: &Types, schema: Option<&Value>, cells: &[&str]) -> Vec<Result<Option<Value>, String>> {
-        let mut columns = Columns::new(&record(&["a"]), &Named::default(), types, schema).unwrap();
-        cells.iter().for_each(|cell| columns.see(&record(&[cell])));
+    fn values(
+        types: &TypeOptions,
+        schema: Option<&Value>,
+        cells: &[&str],
+    ) -> Vec<Result<Option<Value>, String>> {
+        let mut columns = Columns::new(&record(&["a"]), &FieldColumns::default(), types, schema).unwrap();
+        cells.iter().for_each(|cell| columns.infer(&record(&[cell])));
         cells
             .iter()
             .map(|cell| columns.row(&record(&[cell])).map(|row| row.content.get("a").cloned()))
@@ -306,7 +311,10 @@ mod tests {
     }
 
     fn seen(cells: &[&str]) -> Vec<Value> {
-        values(&Types::default(), None, cells).into_iter().map(|value| value.unwrap().unwrap()).collect()
+        values(&TypeOptions::default(), None, cells)
+            .into_iter()
+            .map(|value| value.unwrap().unwrap())
+            .collect()
     }
 
     #[test]
@@ -324,30 +332,33 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_says_about_types_decides() {
-        let said = |types: Types, cells: &[&str]| values(&types, None, cells);
-        let text = Types { text: vec!["A".to_owned()], ..Types::default() };
+    fn type_options_take_precedence() {
+        let said = |types: TypeOptions, cells: &[&str]| values(&types, None, cells);
+        let text = TypeOptions { text: vec!["A".to_owned()], ..TypeOptions::default() };
         assert_eq!(said(text.clone(), &["1", ""]), [Ok(Some(json!("1"))), Ok(Some(json!("")))]);
-        let number = Types { number: vec!["a".to_owned()], ..Types::default() };
+        let number = TypeOptions { number: vec!["a".to_owned()], ..TypeOptions::default() };
         let mixed = said(number.clone(), &["007", "", "x"]);
         assert_eq!(mixed[..2], [Ok(Some(json!(7))), Ok(Some(Value::Null))]);
         assert!(mixed[2].as_ref().unwrap_err().contains("column \"a\": \"x\" is not a number"), "{mixed:?}");
-        assert_eq!(said(Types { texts: true, ..Types::default() }, &["1"]), [Ok(Some(json!("1")))]);
-        let both = Types { text: text.text, ..number };
-        assert!(Columns::new(&record(&["a"]), &Named::default(), &both, None).is_err());
-        let missing = Types { text: vec!["b".to_owned()], ..Types::default() };
-        let problem = Columns::new(&record(&["a"]), &Named::default(), &missing, None).unwrap_err();
+        assert_eq!(
+            said(TypeOptions { texts: true, ..TypeOptions::default() }, &["1"]),
+            [Ok(Some(json!("1")))]
+        );
+        let both = TypeOptions { text: text.text, ..number };
+        assert!(Columns::new(&record(&["a"]), &FieldColumns::default(), &both, None).is_err());
+        let missing = TypeOptions { text: vec!["b".to_owned()], ..TypeOptions::default() };
+        let problem = Columns::new(&record(&["a"]), &FieldColumns::default(), &missing, None).unwrap_err();
         assert!(problem.to_string().contains("no column \"b\""), "{problem}");
     }
 
     #[test]
-    fn the_schema_decides_where_it_gives_one_type() {
+    fn the_schema_gives_the_type() {
         let of = |property: Value, cell: &str| {
             let schema = json!({
                 "$defs": {"amount": {"type": "number"}},
                 "allOf": [{"properties": {"a": property}}],
             });
-            values(&Types::default(), Some(&schema), &[cell]).remove(0)
+            values(&TypeOptions::default(), Some(&schema), &[cell]).remove(0)
         };
         assert_eq!(of(json!({"type": "string"}), "1"), Ok(Some(json!("1"))));
         assert_eq!(of(json!({"type": "string"}), ""), Ok(Some(json!(""))));
@@ -368,16 +379,18 @@ mod tests {
     }
 
     #[test]
-    fn names_are_there_once_and_fit() {
-        let problem = |heads: &[&str]| {
-            let made = Columns::new(&record(heads), &Named::default(), &Types::default(), None);
+    fn column_names_are_unique_and_valid() {
+        let problem = |header: &[&str]| {
+            let made = Columns::new(&record(header), &FieldColumns::default(), &TypeOptions::default(), None);
             made.map(|_| ()).unwrap_err().to_string()
         };
         assert!(problem(&["a", "b", " a "]).contains("two columns \"a\", the columns 1 and 3"));
         assert!(problem(&["a", " "]).contains("column 2 has no name"));
         assert!(problem(&["a", "Net.amount"]).contains("\"Net.amount\" contains '.'"));
         assert!(problem(&["Deadline", "DueDate"]).contains("same field"));
-        let columns = Columns::new(&record(&["a", "b"]), &Named::default(), &Types::default(), None).unwrap();
+        let columns =
+            Columns::new(&record(&["a", "b"]), &FieldColumns::default(), &TypeOptions::default(), None)
+                .unwrap();
         assert!(columns.row(&record(&["1"])).unwrap_err().contains("1 cell, and there are 2 columns"));
         assert!(columns.row(&record(&["1", "2", "3"])).is_err());
         assert!(columns.row(&record(&["1", "2", " "])).is_ok(), "nothing is lost");

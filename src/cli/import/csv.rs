@@ -1,18 +1,18 @@
-//! Rows of CSV (RFC 4180), with the lines they begin in.
+//! Reads the rows of CSV (RFC 4180), with their line numbers.
 //!
-//! It is read here and not by the crate `csv`, which cannot tell that a quotation mark is never closed, nor that text
-//! follows a closed one, and counts lines by LF alone.
+//! The crate `csv` is not used, because it does not detect a quotation mark that is never closed, nor text after a closed
+//! one, and counts only LF as a line end.
 
-use super::source::{Fault, Line, Lines, MOST_ROW};
+use super::source::{Line, Lines, MAX_ROW_BYTES, ReadError};
 
-/// How the rows of a file are written.
+/// The dialect of a CSV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialect {
-    /// What separates the cells.
+    /// The character between cells.
     pub(super) delimiter: char,
-    /// Whether a cell may stand in quotation marks; else they are text.
+    /// Whether quotation marks enclose cells; otherwise they are text.
     pub(super) quotes: bool,
-    /// Whether the first line is `sep=` and the delimiter, and no row.
+    /// Whether the first line is `sep=` with the delimiter, and not a row.
     pub(super) has_sep_line: bool,
 }
 
@@ -24,49 +24,51 @@ pub(super) struct Record {
     pub(super) cells: Vec<String>,
 }
 
-/// The rows of a file, the one with the names of the columns included.
+/// The rows of a file, including the header.
 pub(super) struct Records<'a> {
     lines: Lines<'a>,
     dialect: Dialect,
-    most: usize,
+    max_bytes: usize,
 }
 
-/// Where in a cell the reader is.
+/// The state of the reader within a cell.
 #[derive(Clone, Copy)]
-enum At {
-    /// Before its first character that is not a space.
+enum CellState {
+    /// Before the first character that is not a space.
     Start,
-    /// In a cell without quotation marks.
+    /// In an unquoted cell.
     Plain,
-    /// Between quotation marks, the first of them in this line.
+    /// In a quoted cell whose opening quotation mark is in this line.
     Quoted(u64),
-    /// Behind the second one.
+    /// After the closing quotation mark of that cell.
     Closed(u64),
 }
 
 impl<'a> Records<'a> {
+    /// Starts to read, and skips the line with `sep=`.
+    ///
     /// # Errors
     ///
-    /// When the line with `sep=` cannot be read.
-    pub(super) fn new(mut lines: Lines<'a>, dialect: Dialect) -> Result<Self, Fault> {
+    /// If the line with `sep=` cannot be read.
+    pub(super) fn new(mut lines: Lines<'a>, dialect: Dialect) -> Result<Self, ReadError> {
         if dialect.has_sep_line {
             lines.next()?;
         }
-        Ok(Self { lines, dialect, most: MOST_ROW })
+        Ok(Self { lines, dialect, max_bytes: MAX_ROW_BYTES })
     }
 
-    /// With rows of at most so many bytes.
-    pub(super) fn at_most(mut self, most: usize) -> Self {
-        self.most = most;
+    /// Limits the length of a row.
+    pub(super) fn with_max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
         self
     }
 
-    /// The row with the names of the columns: the first one in which something is written.
+    /// Reads the header, which is the first row that is not empty.
     ///
     /// # Errors
     ///
     /// As [`next`](Self::next).
-    pub(super) fn heads(&mut self) -> Result<Option<Record>, Fault> {
+    pub(super) fn header(&mut self) -> Result<Option<Record>, ReadError> {
         while let Some(record) = self.next()? {
             if record.cells.len() > 1 || !record.cells[0].trim().is_empty() {
                 return Ok(Some(record));
@@ -75,28 +77,28 @@ impl<'a> Records<'a> {
         Ok(None)
     }
 
-    /// The next row. A line without anything in it is a row with one empty cell.
+    /// Reads the next row. An empty line is a row with one empty cell.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, a quotation mark is not closed, or text follows a closed one.
-    pub(super) fn next(&mut self) -> Result<Option<Record>, Fault> {
+    /// If the file cannot be read, a quotation mark is not closed, or text follows a closed one.
+    pub(super) fn next(&mut self) -> Result<Option<Record>, ReadError> {
         let Some(mut line) = self.lines.next()? else { return Ok(None) };
         let mut record = Record { line: line.number, cells: Vec::new() };
-        let (mut cell, mut at, mut length) = (String::new(), At::Start, 0);
+        let (mut cell, mut at, mut length) = (String::new(), CellState::Start, 0);
         loop {
             self.read(&line, &mut record.cells, &mut cell, &mut at)?;
-            let At::Quoted(began) = at else { break };
+            let CellState::Quoted(began) = at else { break };
             cell.push_str(line.end);
             length += line.text.len();
-            let open = |why: &str| Fault {
+            let open = |why: &str| ReadError {
                 line: began,
                 why: format!(
-                    "the quotation mark that begins a cell here {why}; --no-quotes takes quotation marks as text"
+                    "the quotation mark that begins a cell here {why}; use --no-quotes to treat quotation marks as text"
                 ),
             };
-            if length > self.most {
-                return Err(open(&format!("is not closed within {} MiB", self.most >> 20)));
+            if length > self.max_bytes {
+                return Err(open(&format!("is not closed within {} MiB", self.max_bytes >> 20)));
             }
             line = self.lines.next()?.ok_or_else(|| open("is never closed"))?;
         }
@@ -104,59 +106,59 @@ impl<'a> Records<'a> {
         Ok(Some(record))
     }
 
-    /// Reads a line, which may begin and end within quotation marks. The cell that the line ends with stays in `cell`.
+    /// Reads a line, which may begin and end within a quoted cell. The last cell of the line stays in `cell`.
     fn read(
         &self,
         line: &Line,
         cells: &mut Vec<String>,
         cell: &mut String,
-        at: &mut At,
-    ) -> Result<(), Fault> {
+        at: &mut CellState,
+    ) -> Result<(), ReadError> {
         let Dialect { delimiter, quotes, .. } = self.dialect;
         for c in line.text.chars() {
             *at = match *at {
-                At::Quoted(began) => {
+                CellState::Quoted(began) => {
                     if c == '"' {
-                        At::Closed(began)
+                        CellState::Closed(began)
                     } else {
                         cell.push(c);
-                        At::Quoted(began)
+                        CellState::Quoted(began)
                     }
                 }
-                At::Closed(began) if c == '"' => {
+                CellState::Closed(began) if c == '"' => {
                     cell.push('"');
-                    At::Quoted(began)
+                    CellState::Quoted(began)
                 }
                 _ if c == delimiter => {
                     cells.push(std::mem::take(cell));
-                    At::Start
+                    CellState::Start
                 }
-                At::Start if c == '"' && quotes => {
+                CellState::Start if c == '"' && quotes => {
                     cell.clear();
-                    At::Quoted(line.number)
+                    CellState::Quoted(line.number)
                 }
-                At::Start if c == ' ' => {
+                CellState::Start if c == ' ' => {
                     cell.push(c);
-                    At::Start
+                    CellState::Start
                 }
-                At::Closed(began) if c == ' ' || c == '\t' => At::Closed(began),
-                At::Closed(began) => {
+                CellState::Closed(began) if c == ' ' || c == '\t' => CellState::Closed(began),
+                CellState::Closed(began) => {
                     let why = format!(
                         "text follows the end of a cell in quotation marks that began in line {began}; a quotation mark \
-                         within a cell is written twice, and --no-quotes takes quotation marks as text"
+                         within a cell is written twice; use --no-quotes to treat quotation marks as text"
                     );
-                    return Err(Fault { line: line.number, why });
+                    return Err(ReadError { line: line.number, why });
                 }
-                At::Start | At::Plain => {
+                CellState::Start | CellState::Plain => {
                     cell.push(c);
-                    At::Plain
+                    CellState::Plain
                 }
             };
         }
         Ok(())
     }
 
-    /// The digest of what was read; at the end of the rows, that of the file.
+    /// The digest of the bytes read so far, which at the end is that of the file.
     pub(super) fn digest(&self) -> String {
         self.lines.digest()
     }
@@ -172,7 +174,7 @@ pub(super) mod tests {
     pub(in super::super) const COMMAS: Dialect =
         Dialect { delimiter: ',', quotes: true, has_sep_line: false };
 
-    fn read(text: &str, dialect: Dialect) -> Result<Vec<(u64, Vec<String>)>, Fault> {
+    fn read(text: &str, dialect: Dialect) -> Result<Vec<(u64, Vec<String>)>, ReadError> {
         let source = source(text.as_bytes(), None);
         let mut records = Records::new(source.lines(&ProgressBar::hidden()).unwrap(), dialect).unwrap();
         std::iter::from_fn(|| records.next().transpose())
@@ -180,7 +182,7 @@ pub(super) mod tests {
             .collect()
     }
 
-    fn rows(expected: &[(u64, &[&str])]) -> Result<Vec<(u64, Vec<String>)>, Fault> {
+    fn rows(expected: &[(u64, &[&str])]) -> Result<Vec<(u64, Vec<String>)>, ReadError> {
         Ok(expected
             .iter()
             .map(|(line, cells)| (*line, cells.iter().map(|&cell| cell.to_owned()).collect()))
@@ -214,7 +216,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_quotation_mark_that_is_not_closed_is_found_where_it_began() {
+    fn an_unclosed_quotation_mark_is_reported_where_it_began() {
         let fault = read("a,b\r\n1,x\r\n2,\"y\r\n3,z\r\n", COMMAS).unwrap_err();
         assert_eq!(fault.line, 3);
         assert!(fault.why.contains("never closed"), "{fault:?}");
@@ -226,6 +228,6 @@ pub(super) mod tests {
         let source =
             source(&[b"a,\"".to_vec(), vec![b'\n'; 3], vec![b'x'; 100], vec![b'\n'; 3]].concat(), None);
         let records = Records::new(source.lines(&ProgressBar::hidden()).unwrap(), COMMAS).unwrap();
-        assert!(records.at_most(50).next().unwrap_err().why.contains("not closed within"));
+        assert!(records.with_max_bytes(50).next().unwrap_err().why.contains("not closed within"));
     }
 }

@@ -1,71 +1,73 @@
-//! How a file of CSV is written: what separates its cells.
+//! Detects the delimiter of a CSV file.
 
 use indicatif::ProgressBar;
 
-use super::super::output::Problem;
+use super::super::output::CliError;
 use super::csv::{Dialect, Records};
 use super::source::Source;
 
-/// What separates cells in the world. The first of several that fit equally well is not taken: that would be a guess.
+/// The delimiters that are tried. If several fit equally well, none is chosen.
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
-/// How many rows are looked at.
-const SAMPLE: usize = 200;
+/// The maximum number of rows that are examined.
+const SAMPLED_ROWS: usize = 200;
 
-/// The most bytes of a row that is looked at: a wrong delimiter may open a quotation mark that nothing closes.
-const MOST_SAMPLED: usize = 64 * 1024;
+/// The maximum length of an examined row: with a wrong delimiter a quotation mark may never be closed.
+const MAX_SAMPLED_BYTES: usize = 64 * 1024;
 
-/// What a file would be with one delimiter.
-struct Trial {
+/// The result of reading a file with one delimiter.
+struct Candidate {
     delimiter: char,
     columns: usize,
-    /// Whether every row that was looked at has as many cells as there are columns.
+    /// Whether every examined row has as many cells as there are columns.
     fits: bool,
-    /// How many of them do.
+    /// The number of rows that have.
     fitting: usize,
 }
 
-/// Finds out how a file is written. A first line `sep=;` names its delimiter, as Excel has it; else it is the one with which the
-/// rows have as many cells as there are columns.
+/// Detects the dialect of a file. A first line such as `sep=;` names the delimiter, as in files for Excel; otherwise it is the
+/// one with which the rows have as many cells as there are columns.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, or two delimiters fit.
+/// If the file cannot be read, or two delimiters fit.
 pub(super) fn detect(
     source: &Source,
     given: Option<char>,
     quotes: bool,
     is_tsv: bool,
-) -> Result<Dialect, Problem> {
+) -> Result<Dialect, CliError> {
     let bar = ProgressBar::hidden();
     let first = source.lines(&bar)?.next()?.map(|line| line.text).unwrap_or_default();
-    let named = sep(&first);
+    let named = sep_line_delimiter(&first);
     let dialect = |delimiter| Dialect { delimiter, quotes, has_sep_line: named.is_some() };
     if let Some(delimiter) = given.or(named) {
         return Ok(dialect(delimiter));
     }
-    let mut trials = Vec::new();
+    let mut candidates = Vec::new();
     for delimiter in DELIMITERS {
-        trials.extend(trial(source, dialect(delimiter))?);
+        candidates.extend(try_delimiter(source, dialect(delimiter))?);
     }
-    if is_tsv && let Some(tab) = trials.iter().find(|trial| trial.delimiter == '\t') {
+    if is_tsv && let Some(tab) = candidates.iter().find(|candidate| candidate.delimiter == '\t') {
         return Ok(dialect(tab.delimiter));
     }
-    let rank = |trial: &Trial| (trial.fits, if trial.fits { 0 } else { trial.fitting }, trial.columns);
-    let best = trials.iter().map(rank).max();
-    let mut fitting = trials.iter().filter(|trial| Some(rank(trial)) == best);
+    let rank = |candidate: &Candidate| {
+        (candidate.fits, if candidate.fits { 0 } else { candidate.fitting }, candidate.columns)
+    };
+    let best = candidates.iter().map(rank).max();
+    let mut fitting = candidates.iter().filter(|candidate| Some(rank(candidate)) == best);
     match (fitting.next(), fitting.next()) {
         (None, _) => Ok(dialect(if is_tsv { '\t' } else { ',' })),
         (Some(one), None) => Ok(dialect(one.delimiter)),
-        (Some(one), Some(other)) => Err(Problem::usage(format!(
-            "the columns may be separated by {:?} or by {:?}; say which with --delimiter",
+        (Some(one), Some(other)) => Err(CliError::usage(format!(
+            "the columns may be separated by {:?} or by {:?}; choose one with --delimiter",
             one.delimiter, other.delimiter
         ))),
     }
 }
 
-/// The delimiter that a first line names, as in `sep=;`. Programs that write such a file may put it in quotation marks.
-fn sep(first: &str) -> Option<char> {
+/// The delimiter in a first line such as `sep=;`, which some programs put in quotation marks.
+fn sep_line_delimiter(first: &str) -> Option<char> {
     let first = first.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(first);
     let (name, delimiter) = first.split_at_checked(4)?;
     let mut delimiter = delimiter.chars();
@@ -75,15 +77,15 @@ fn sep(first: &str) -> Option<char> {
     }
 }
 
-/// Reads some rows with a delimiter; `None` when there is one column only.
-fn trial(source: &Source, dialect: Dialect) -> Result<Option<Trial>, Problem> {
+/// Reads some rows with a delimiter. `None` if there is only one column.
+fn try_delimiter(source: &Source, dialect: Dialect) -> Result<Option<Candidate>, CliError> {
     let bar = ProgressBar::hidden();
-    let mut records = Records::new(source.lines(&bar)?, dialect)?.at_most(MOST_SAMPLED);
-    // What cannot be read with this delimiter may be read with another.
-    let Ok(Some(heads)) = records.heads() else { return Ok(None) };
-    let columns = heads.cells.len();
+    let mut records = Records::new(source.lines(&bar)?, dialect)?.with_max_bytes(MAX_SAMPLED_BYTES);
+    // A file that cannot be read with this delimiter may be readable with another.
+    let Ok(Some(header)) = records.header() else { return Ok(None) };
+    let columns = header.cells.len();
     let (mut fits, mut fitting) = (true, 0);
-    for _ in 0..SAMPLE {
+    for _ in 0..SAMPLED_ROWS {
         match records.next() {
             Ok(None) => break,
             Ok(Some(record)) if record.cells.iter().all(|cell| cell.trim().is_empty()) => {}
@@ -95,20 +97,20 @@ fn trial(source: &Source, dialect: Dialect) -> Result<Option<Trial>, Problem> {
             }
         }
     }
-    Ok((columns > 1).then_some(Trial { delimiter: dialect.delimiter, columns, fits, fitting }))
+    Ok((columns > 1).then_some(Candidate { delimiter: dialect.delimiter, columns, fits, fitting }))
 }
 
-/// Reads the name of a delimiter on the command line.
+/// Parses the argument of `--delimiter`.
 ///
 /// # Errors
 ///
-/// A message for what cannot separate cells.
-pub(super) fn named(text: &str) -> Result<char, String> {
+/// A message for a character that cannot be a delimiter.
+pub(super) fn parse_delimiter(text: &str) -> Result<char, String> {
     let mut chars = text.chars();
     let delimiter = match (text.to_ascii_lowercase().as_str(), chars.next(), chars.next()) {
         ("tab" | "\\t", ..) => '\t',
         (_, Some(one), None) => one,
-        _ => return Err("it is one character, or the word tab".to_owned()),
+        _ => return Err("must be one character, or the word tab".to_owned()),
     };
     if delimiter.is_alphanumeric() || matches!(delimiter, '"' | '\n' | '\r' | ' ') {
         return Err(format!("{delimiter:?} cannot separate cells"));
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delimiter_is_the_one_with_which_the_rows_fit() {
+    fn the_delimiter_is_detected_from_the_rows() {
         for (text, expected) in [
             ("A;B\nx;1", ';'),
             ("A\tB\nx\t1\n", '\t'),
@@ -150,26 +152,26 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_may_name_it() {
+    fn a_sep_line_gives_the_delimiter() {
         for text in ["sep=;\nA;B,C\n", "\"sep=;\"\r\nA;B\r\n", "SEP=;\nA,B\n1,2\n"] {
             let found = detect(&source(text.as_bytes(), None), None, true, false).unwrap();
             assert_eq!(found, Dialect { delimiter: ';', quotes: true, has_sep_line: true }, "{text:?}");
         }
         assert_eq!(delimiter("sep=\t\nA\tB\n"), Ok('\t'));
-        assert_eq!(sep("sep"), None);
-        assert_eq!(sep("sep=ab"), None);
+        assert_eq!(sep_line_delimiter("sep"), None);
+        assert_eq!(sep_line_delimiter("sep=ab"), None);
         let given = detect(&source(b"sep=;\nA|B;C\n", None), Some('|'), true, false).unwrap();
         assert_eq!((given.delimiter, given.has_sep_line), ('|', true));
     }
 
     #[test]
-    fn a_delimiter_has_a_name() {
+    fn delimiter_arguments_are_parsed() {
         assert_eq!(
-            (named(";"), named("tab"), named("\\t"), named("\t")),
+            (parse_delimiter(";"), parse_delimiter("tab"), parse_delimiter("\\t"), parse_delimiter("\t")),
             (Ok(';'), Ok('\t'), Ok('\t'), Ok('\t'))
         );
         for wrong in ["", ";;", "a", "\"", "\n"] {
-            assert!(named(wrong).is_err(), "{wrong:?}");
+            assert!(parse_delimiter(wrong).is_err(), "{wrong:?}");
         }
     }
 }

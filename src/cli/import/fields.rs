@@ -1,6 +1,6 @@
-//! What of a row is the content of an item, and what are fields of the item.
+//! Separates the fields of an item from its content.
 //!
-//! The names are those of the API (`DueDate`, `DeferDate`), and those of the Orchestrator's upload of items in CSV (`Deadline`,
+//! The columns of fields have the names of the API (`DueDate`, `DeferDate`) or of the Orchestrator's CSV upload (`Deadline`,
 //! `Postpone`).
 
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use super::super::time;
 use super::json::Member;
 use crate::model::item::{NewQueueItem, Priority};
 
-/// A field of an item that a column may hold.
+/// A field of an item that a column may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Reference,
@@ -22,7 +22,7 @@ pub(super) enum Field {
 impl Field {
     const ALL: [Self; 5] = [Self::Reference, Self::Priority, Self::Due, Self::Defer, Self::Progress];
 
-    /// The names of its column, in any case of letters.
+    /// The names of its column, which are case-insensitive.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Reference => &["Reference"],
@@ -34,21 +34,21 @@ impl Field {
     }
 }
 
-/// Which columns hold fields.
+/// The options that assign columns to fields.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Named {
-    /// The columns that the user named; they stay in the content too.
+pub(super) struct FieldColumns {
+    /// The columns given by options; they are also kept in the content.
     pub(super) given: Vec<(Field, String)>,
-    /// Columns that are content, whatever their names.
+    /// Columns that are content although they have the names of fields.
     pub(super) content: Vec<String>,
 }
 
-impl Named {
-    /// Which of some columns hold which fields, by their places.
+impl FieldColumns {
+    /// The fields of some columns, with the indices of the columns.
     ///
     /// # Errors
     ///
-    /// When two columns hold the same field.
+    /// If two columns contain the same field.
     pub(super) fn places<'a>(
         &self,
         columns: impl Iterator<Item = &'a str>,
@@ -81,21 +81,21 @@ impl Named {
         Ok(places.into_iter().map(|(field, at, _)| (field, at)).collect())
     }
 
-    /// Whether the column of a field stays in the content.
-    pub(super) fn stays(&self, field: Field) -> bool {
+    /// Whether the column of a field is kept in the content.
+    pub(super) fn is_kept(&self, field: Field) -> bool {
         self.given.iter().any(|(of, _)| *of == field)
     }
 
-    /// Whether the user named the column with the reference: then every row has to have one.
+    /// Whether an option names the column with the reference: then every row must have one.
     pub(super) fn needs_reference(&self) -> bool {
-        self.stays(Field::Reference)
+        self.is_kept(Field::Reference)
     }
 
-    /// Takes the fields out of a row of JSON.
+    /// Splits a row of JSON into content and fields.
     ///
     /// # Errors
     ///
-    /// As [`places`](Self::places); when a field is no text and no number.
+    /// As [`places`](Self::places); if a field is neither a string nor a number.
     pub(super) fn take(&self, row: Vec<Member>) -> Result<(Map<String, Value>, Fields), String> {
         let places = self.places(row.iter().map(|member| member.name.as_str()))?;
         let mut fields = Fields::default();
@@ -110,7 +110,7 @@ impl Named {
                     _ => return Err(format!("{name:?} is neither a text nor a number")),
                 }
             }
-            if field.is_none_or(|field| self.stays(field)) {
+            if field.is_none_or(|field| self.is_kept(field)) {
                 content.insert(name, value);
             }
         }
@@ -118,16 +118,16 @@ impl Named {
     }
 }
 
-/// How the numbers of priorities count.
+/// The meaning of numeric priorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Priorities {
+pub(super) enum PriorityNumbers {
     /// As in the API: 0 High, 1 Normal, 2 Low.
     Api,
     /// As in the Orchestrator's upload of items in CSV: 1 Low, 2 Normal, 3 High.
     Upload,
 }
 
-impl Priorities {
+impl PriorityNumbers {
     fn read(self, text: &str) -> Result<Priority, String> {
         match (self, text) {
             (Self::Upload, "1") => Ok(Priority::Low),
@@ -141,7 +141,7 @@ impl Priorities {
     }
 }
 
-/// The fields of an item, as they are written.
+/// The fields of an item, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     reference: Option<String>,
@@ -152,7 +152,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Sets a field, if something is written there.
+    /// Sets a field; an empty text unsets it.
     pub(super) fn set(&mut self, field: Field, text: &str) {
         let text = text.trim();
         let text = (!text.is_empty()).then(|| text.to_owned());
@@ -169,15 +169,15 @@ impl Fields {
         self.reference.is_some()
     }
 
-    /// The item that these fields and a content are.
+    /// Makes an item from these fields and its content.
     ///
     /// # Errors
     ///
-    /// A message for a priority or a time that cannot be read.
+    /// A message for an invalid priority or time.
     pub(super) fn item(
         self,
         content: Map<String, Value>,
-        numbers: Priorities,
+        numbers: PriorityNumbers,
     ) -> Result<NewQueueItem, String> {
         let mut item = NewQueueItem::new(Value::Object(content));
         item.reference = self.reference;
@@ -211,8 +211,8 @@ mod tests {
         map(value).into_iter().map(|(name, value)| Member { number: number(&value), name, value }).collect()
     }
 
-    fn named(given: &[(Field, &str)], content: &[&str]) -> Named {
-        Named {
+    fn named(given: &[(Field, &str)], content: &[&str]) -> FieldColumns {
+        FieldColumns {
             given: given.iter().map(|(field, name)| (*field, (*name).to_owned())).collect(),
             content: content.iter().map(|&name| name.to_owned()).collect(),
         }
@@ -224,9 +224,9 @@ mod tests {
             let row = members(
                 json!({"reference": "R-1", "Priority": "low", due: "2026-09-01", defer: "2026/08/01 12:30", "n": 1}),
             );
-            let (content, fields) = Named::default().take(row).unwrap();
+            let (content, fields) = FieldColumns::default().take(row).unwrap();
             assert_eq!(content, map(json!({"n": 1})));
-            let item = fields.item(content, Priorities::Api).unwrap();
+            let item = fields.item(content, PriorityNumbers::Api).unwrap();
             assert_eq!((item.reference.as_deref(), item.priority), (Some("R-1"), Priority::Low));
             let at = |text: &str| Some(text.parse::<jiff::Timestamp>().unwrap().into());
             assert_eq!(item.due_date, at("2026-09-01T00:00:00Z"));
@@ -235,15 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_stays_and_what_is_data_is_no_field() {
+    fn columns_given_by_options_are_kept_and_data_columns_are_content() {
         let row = members(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"}));
         let (content, fields) = named(&[(Field::Reference, "id")], &["deadline"]).take(row).unwrap();
         assert_eq!(content, map(json!({"Id": 7, "Reference": "x", "Deadline": "Friday"})));
         assert_eq!(fields.reference.as_deref(), Some("7"));
-        let two = Named::default().take(members(json!({"Deadline": "2026-09-01", "DueDate": "2026-09-01"})));
+        let two =
+            FieldColumns::default().take(members(json!({"Deadline": "2026-09-01", "DueDate": "2026-09-01"})));
         assert!(two.unwrap_err().contains("same field"));
         assert!(
-            Named::default()
+            FieldColumns::default()
                 .take(members(json!({"Reference": true})))
                 .unwrap_err()
                 .contains("neither a text")
@@ -251,8 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_priorities_count_as_where_they_come_from() {
-        let read = |numbers: Priorities, text| numbers.read(text).ok();
+    fn numeric_priorities_depend_on_the_format() {
+        let read = |numbers: PriorityNumbers, text| numbers.read(text).ok();
         for (text, api, upload) in [
             ("0", Some(Priority::High), None),
             ("1", Some(Priority::Normal), Some(Priority::Low)),
@@ -262,7 +263,7 @@ mod tests {
             ("urgent", None, None),
         ] {
             assert_eq!(
-                (read(Priorities::Api, text), read(Priorities::Upload, text)),
+                (read(PriorityNumbers::Api, text), read(PriorityNumbers::Upload, text)),
                 (api, upload),
                 "{text}"
             );

@@ -1,4 +1,4 @@
-//! Rows of JSON: an object a line, or an array of objects.
+//! Reads rows of JSON: one object per line, or an array of objects.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,39 +8,42 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::numbers;
-use super::source::{Fault, Lines, MOST_ROW};
+use super::source::{Lines, MAX_ROW_BYTES, ReadError};
 use crate::model::json::mended_text;
 
-/// A row, and the line in which it begins.
-pub(super) type Row = (u64, Result<Vec<Member>, String>);
+/// The number of the line in which a row begins, and the row.
+pub(super) type NumberedRow = (u64, Result<Vec<Member>, String>);
 
 /// A member of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) value: Value,
-    /// A number as it is written.
+    /// The text of a number.
     pub(super) number: Option<String>,
 }
 
-/// The next row of a file with an object a line; lines without anything in them are none.
+/// Reads the next row of a file with one object per line, and skips empty lines.
 ///
 /// # Errors
 ///
 /// When the file cannot be read.
-pub(super) fn next_line(lines: &mut Lines<'_>) -> Result<Option<Row>, Fault> {
+pub(super) fn next_line(lines: &mut Lines<'_>) -> Result<Option<NumberedRow>, ReadError> {
     while let Some(line) = lines.next()? {
         if !line.text.trim().is_empty() {
-            return Ok(Some((line.number, object(&line.text).map_err(|error| told(&error, line.number)))));
+            return Ok(Some((
+                line.number,
+                object(&line.text).map_err(|error| located_message(&error, line.number)),
+            )));
         }
     }
     Ok(None)
 }
 
-/// The elements of an array, one after the other: it may be larger than memory.
-pub(super) struct Elements<'a> {
+/// Reads the elements of an array one by one, because it may be larger than the memory.
+pub(super) struct ArrayElements<'a> {
     lines: Lines<'a>,
-    /// The line that is read, its number, and how far.
+    /// The current line, its number, and the position in it.
     text: String,
     number: u64,
     at: usize,
@@ -55,22 +58,22 @@ enum State {
     Over,
 }
 
-impl<'a> Elements<'a> {
+impl<'a> ArrayElements<'a> {
     pub(super) fn new(lines: Lines<'a>) -> Self {
         Self { lines, text: String::new(), number: 0, at: 0, state: State::Before }
     }
 
-    /// The next element. One that is no object is refused; what is no JSON is a fault of the file.
+    /// Reads the next element. An element that is not an object is refused; invalid JSON is an error of the file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or is no array in JSON.
-    pub(super) fn next(&mut self) -> Result<Option<Row>, Fault> {
+    /// If the file cannot be read, or is not an array in JSON.
+    pub(super) fn next(&mut self) -> Result<Option<NumberedRow>, ReadError> {
         if self.state == State::Before {
             let opens = self.peek()? == Some('[');
             if !opens {
-                return Err(self.fault(
-                    "the file is not an array of objects in JSON; an object a line is --format jsonl",
+                return Err(self.error(
+                    "the file is not a JSON array of objects; for one object per line use --format jsonl",
                 ));
             }
             self.at += 1;
@@ -83,26 +86,29 @@ impl<'a> Elements<'a> {
         if self.state == State::Over {
             return match self.peek()? {
                 None => Ok(None),
-                Some(_) => Err(self.fault("something follows the end of the array")),
+                Some(_) => Err(self.error("something follows the end of the array")),
             };
         }
         self.state = State::Next;
         self.peek()?;
-        let began = self.number;
+        let first_line = self.number;
         let text = self.element()?;
         match object(&text) {
-            Ok(row) => Ok(Some((began, Ok(row)))),
-            Err(error) if error.is_data() => Ok(Some((began, Err(told(&error, began))))),
+            Ok(row) => Ok(Some((first_line, Ok(row)))),
+            Err(error) if error.is_data() => Ok(Some((first_line, Err(located_message(&error, first_line))))),
             Err(error) => {
-                let line = began + (error.line() as u64).saturating_sub(1);
-                Err(Fault { line, why: format!("the file is not JSON: {}", told(&error, began)) })
+                let line = first_line + (error.line() as u64).saturating_sub(1);
+                Err(ReadError {
+                    line,
+                    why: format!("the file is not JSON: {}", located_message(&error, first_line)),
+                })
             }
         }
     }
 
-    /// The text of an element, up to the comma or bracket behind it.
-    fn element(&mut self) -> Result<String, Fault> {
-        let began = self.number;
+    /// The text of an element, up to the comma or bracket after it.
+    fn element(&mut self) -> Result<String, ReadError> {
+        let first_line = self.number;
         let mut element = String::new();
         let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
         loop {
@@ -128,21 +134,21 @@ impl<'a> Elements<'a> {
             }
             element.push_str(&self.text[from..]);
             element.push('\n');
-            if element.len() > MOST_ROW {
-                let why = format!("the element that begins here is longer than {} MiB", MOST_ROW >> 20);
-                return Err(Fault { line: began, why });
+            if element.len() > MAX_ROW_BYTES {
+                let why = format!("the element that begins here is longer than {} MiB", MAX_ROW_BYTES >> 20);
+                return Err(ReadError { line: first_line, why });
             }
             if !self.line()? {
-                return Err(Fault {
-                    line: began,
+                return Err(ReadError {
+                    line: first_line,
                     why: "the array is not closed behind the element that begins here".to_owned(),
                 });
             }
         }
     }
 
-    /// The next character that is no space.
-    fn peek(&mut self) -> Result<Option<char>, Fault> {
+    /// The next character that is not a space.
+    fn peek(&mut self) -> Result<Option<char>, ReadError> {
         loop {
             let rest = &self.text[self.at..];
             let trimmed = rest.trim_start();
@@ -156,39 +162,38 @@ impl<'a> Elements<'a> {
         }
     }
 
-    fn line(&mut self) -> Result<bool, Fault> {
+    fn line(&mut self) -> Result<bool, ReadError> {
         let Some(line) = self.lines.next()? else { return Ok(false) };
         (self.text, self.number, self.at) = (line.text, line.number, 0);
         Ok(true)
     }
 
-    fn fault(&self, why: &str) -> Fault {
-        Fault { line: self.number.max(1), why: why.to_owned() }
+    fn error(&self, why: &str) -> ReadError {
+        ReadError { line: self.number.max(1), why: why.to_owned() }
     }
 
-    /// The digest of what was read; at the end, that of the file.
+    /// The digest of the bytes read so far, which at the end is that of the file.
     pub(super) fn digest(&self) -> String {
         self.lines.digest()
     }
 }
 
-/// What is wrong with an element that begins in a line of the file, in the lines of the file.
-fn told(error: &serde_json::Error, began: u64) -> String {
-    let what = what(error);
+/// The message of an error in an element, with its line in the file.
+fn located_message(error: &serde_json::Error, first_line: u64) -> String {
+    let what = message_of(error);
     if error.line() == 0 {
         return what;
     }
-    let line = began + (error.line() as u64).saturating_sub(1);
+    let line = first_line + (error.line() as u64).saturating_sub(1);
     format!("{what} (line {line}, column {})", error.column())
 }
 
-/// What is wrong, without the place.
-fn what(error: &serde_json::Error) -> String {
+/// The message of an error without its position.
+fn message_of(error: &serde_json::Error) -> String {
     error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-/// Reads an object, in which each name may be there once: of two members with one name the first would be lost. So would digits of a
-/// number that JSON values here cannot hold.
+/// Parses an object. Duplicate names are refused, because the first value would be lost; so are numbers that would lose digits.
 fn object(text: &str) -> Result<Vec<Member>, serde_json::Error> {
     serde_json::from_str::<Object>(&mended_text(text)).map(|object| object.0)
 }
@@ -215,10 +220,10 @@ impl<'de> Deserialize<'de> for Object {
                         return Err(A::Error::custom(format_args!("the name {name:?} is there twice")));
                     }
                     let value: Value =
-                        serde_json::from_str(raw.get()).map_err(|error| wrong(&what(&error)))?;
+                        serde_json::from_str(raw.get()).map_err(|error| wrong(&message_of(&error)))?;
                     let number = value.is_number().then(|| raw.get().to_owned());
                     if let Some(number) = &number {
-                        numbers::any(number)
+                        numbers::parse_any(number)
                             .map_err(|why| wrong(&format_args!("{why}; write it as a text")))?;
                     }
                     object.push(Member { name, value, number });
@@ -239,19 +244,19 @@ mod tests {
     use super::super::source::tests::source;
     use super::*;
 
-    fn lines(text: &str) -> Result<Vec<Row>, Fault> {
+    fn lines(text: &str) -> Result<Vec<NumberedRow>, ReadError> {
         let source = source(text.as_bytes(), None);
         let mut lines = source.lines(&ProgressBar::hidden()).unwrap();
         std::iter::from_fn(|| next_line(&mut lines).transpose()).collect()
     }
 
-    fn elements(text: &str) -> Result<Vec<Row>, Fault> {
+    fn elements(text: &str) -> Result<Vec<NumberedRow>, ReadError> {
         let source = source(text.as_bytes(), None);
-        let mut elements = Elements::new(source.lines(&ProgressBar::hidden()).unwrap());
+        let mut elements = ArrayElements::new(source.lines(&ProgressBar::hidden()).unwrap());
         std::iter::from_fn(|| elements.next().transpose()).collect()
     }
 
-    fn row(line: u64, value: &Value) -> Row {
+    fn row(line: u64, value: &Value) -> NumberedRow {
         let member = |(name, value): (&String, &Value)| Member {
             name: name.clone(),
             value: value.clone(),
@@ -301,9 +306,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_is_found_with_its_line() {
+    fn invalid_arrays_are_reported_with_their_line() {
         for (text, line, part) in [
-            ("", 1, "not an array"),
+            ("", 1, "not a JSON array"),
             ("\n{\"a\":1}", 2, "--format jsonl"),
             ("[{}", 1, "not closed"),
             ("[{},\n{\"a\":\"x]", 2, "not closed"),

@@ -1,28 +1,28 @@
-//! Numbers in cells of CSV: only those of which no digit is lost.
+//! Numbers in cells of CSV, if they can be represented without losing a digit.
 
 use serde_json::Number;
 
-/// The number that a cell is, if it is written as JSON writes numbers, without an exponent: 007, +1, .5 and 1e5 are
-/// more often names of something.
-pub(super) fn plain(cell: &str) -> Option<Number> {
+/// Parses a number in JSON syntax without an exponent. 007, +1, .5 and 1e5 are refused, because they are more often
+/// identifiers.
+pub(super) fn parse_plain(cell: &str) -> Option<Number> {
     let (_, digits, fraction, exponent) = parts(cell)?;
     let is_padded = digits.len() > 1 && digits.starts_with('0');
     let is_plain = !digits.is_empty() && !is_padded && fraction != Some("") && exponent.is_none();
     (is_plain && !cell.starts_with('+')).then(|| exact(cell))?
 }
 
-/// The number in a cell of a column that holds numbers: also with a plus sign, zeros in front, an exponent, or no digit on one
-/// side of the point.
+/// Parses a number in a column of numbers: also with a plus sign, leading zeros, an exponent, or no digit on one side of the
+/// point.
 ///
 /// # Errors
 ///
-/// A message for a text that is no number, and for one that would lose digits.
-pub(super) fn any(cell: &str) -> Result<Number, String> {
+/// A message for a text that is not a number, and for one that would lose digits.
+pub(super) fn parse_any(cell: &str) -> Result<Number, String> {
     parts(cell).ok_or_else(|| format!("{cell:?} is not a number"))?;
     exact(cell).ok_or_else(|| format!("{cell:?} would lose digits as a number"))
 }
 
-/// Sign, digits before the point, digits behind it, and exponent.
+/// Splits a number into its sign, the digits before and after the point, and the exponent.
 fn parts(text: &str) -> Option<(&str, &str, Option<&str>, Option<&str>)> {
     let sign_of = |text: &str| usize::from(text.starts_with(['+', '-']));
     let (sign, rest) = text.split_at(sign_of(text));
@@ -42,7 +42,7 @@ fn parts(text: &str) -> Option<(&str, &str, Option<&str>, Option<&str>)> {
         .then_some((sign, digits, fraction, exponent))
 }
 
-/// The JSON number with this value, if there is one that keeps every digit.
+/// The JSON number with exactly this value, if there is one.
 fn exact(text: &str) -> Option<Number> {
     if let Ok(number) = text.parse::<i64>() {
         return Some(number.into());
@@ -54,12 +54,12 @@ fn exact(text: &str) -> Option<Number> {
         return None;
     }
     let number: f64 = text.parse().ok()?;
-    // Written with an exponent, a number has as few digits as tell it from all others.
+    // The exponent format prints the fewest digits that identify the number.
     let kept = significant(&format!("{number:e}"))? == significant(text)?;
     if kept { Number::from_f64(number) } else { None }
 }
 
-/// The digits from the first to the last that is not zero, and the power of ten of the last one.
+/// The significant digits, and the power of ten of the last one.
 fn significant(text: &str) -> Option<(String, i64)> {
     let (_, digits, fraction, exponent) = parts(text)?;
     let fraction = fraction.unwrap_or_default();
@@ -93,12 +93,12 @@ mod tests {
             ("18446744073709551615", Value::from(u64::MAX)),
             ("-9223372036854775808", Value::from(i64::MIN)),
         ] {
-            assert_eq!(plain(cell).map(Value::Number), Some(expected), "{cell}");
+            assert_eq!(parse_plain(cell).map(Value::Number), Some(expected), "{cell}");
         }
     }
 
     #[test]
-    fn what_is_a_name_or_would_lose_digits_is_no_plain_number() {
+    fn identifiers_and_inexact_numbers_are_refused() {
         for cell in [
             "",
             "007",
@@ -125,12 +125,12 @@ mod tests {
             "1.2.3",
             "１２",
         ] {
-            assert_eq!(plain(cell), None, "{cell}");
+            assert_eq!(parse_plain(cell), None, "{cell}");
         }
     }
 
     #[test]
-    fn in_a_column_of_numbers_more_is_one() {
+    fn a_column_of_numbers_accepts_more_formats() {
         for (cell, expected) in [
             ("007", Value::from(7)),
             ("+1", Value::from(1)),
@@ -139,13 +139,13 @@ mod tests {
             ("1.5e-7", Value::from(1.5e-7)),
             ("1E5", Value::from(1e5)),
         ] {
-            assert_eq!(any(cell).map(Value::Number), Ok(expected), "{cell}");
+            assert_eq!(parse_any(cell).map(Value::Number), Ok(expected), "{cell}");
         }
         for cell in ["n/a", "1,5", "NaN", "e5", "1e", "--1"] {
-            assert!(any(cell).unwrap_err().contains("is not a number"), "{cell}");
+            assert!(parse_any(cell).unwrap_err().contains("is not a number"), "{cell}");
         }
         for cell in ["100000000000000000000000000001", "1234567890123456.78", "1e999", "1e-999"] {
-            assert!(any(cell).unwrap_err().contains("would lose digits"), "{cell}");
+            assert!(parse_any(cell).unwrap_err().contains("would lose digits"), "{cell}");
         }
     }
 }

@@ -1,86 +1,85 @@
-//! Marks on imported items, by which an import that broke off goes on.
+//! Marks on imported items, by which an interrupted import can be resumed.
 //!
-//! Each item carries as its `ParentOperationId` which file it is from (its name and a digest of its bytes), which import
-//! added it, and which row it was. Rows are added in order and in calls of [`CALL`] rows; the next call is made when the one before was
-//! answered. So what an import that broke off has done is: all calls before the last one that left something, and of that one the
-//! rows whose marks are there. Rows of earlier calls are never added again, even when their items were removed since.
+//! The `ParentOperationId` of each item contains the file (a digest of its name and its bytes), the import and the row. Rows
+//! are added in order, in batches of [`BATCH`] rows; each batch waits for the answer to the one before. So an interrupted
+//! import has added all batches before the last one with an item in the queue, and of that one the rows whose marks exist.
+//! Rows of earlier batches are never added again, even if their items were removed.
 //!
-//! What this cannot know: an item without its mark (an Orchestrator of 2020 or older keeps none, and answers an error when it is
-//! asked for one); an import whose items were all removed; and an import that begins to go on twice at the same moment.
+//! Not detected are items without their marks (an Orchestrator of 2020 or older does not store them, and refuses to search for
+//! them), an import whose items were all removed, and two resumed imports that start at the same moment.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::super::output::Problem;
+use super::super::output::CliError;
 use crate::model::clock::{Clock as _, SystemClock};
 use crate::model::item::{ItemFilter, Page};
 use crate::model::key::ItemId;
 use crate::model::query::{Comparison, Condition, Field, Order, TextMatch, Value};
 use crate::orchestrator::Administration;
 
-/// How many rows are added in one call. A back end adds so many in one transaction.
-pub(super) const CALL: u64 = 1_000;
+/// The number of rows added in one call. A back end adds that many in one transaction.
+pub(super) const BATCH: u64 = 1_000;
 
-/// How many hexadecimal digits the row has in a mark, and the time of the import.
+/// The numbers of hexadecimal digits of the row and of the time of the import in a mark.
 const ROW_DIGITS: usize = 8;
 const TIME_DIGITS: usize = 11;
 
-/// How often it is looked whether an earlier import still adds.
-const LOOKS: usize = 10;
+/// The maximum number of checks whether an earlier import is still adding items.
+const MAX_CHECKS: usize = 10;
 
-/// An import of a file: what its marks begin with. All behind the first word are digits of a fixed number, so marks are in the
-/// order of their rows wherever texts are compared.
+/// The prefix of the marks of an import. It is followed by a fixed number of digits, so marks sort in the order of their rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Marks(String);
+pub(super) struct RowMarks(String);
 
-/// What an import that broke off has done.
+/// The rows that an interrupted import has added.
 #[derive(Debug, Default)]
-pub(super) struct Done {
-    /// All rows before this one are done.
+pub(super) struct AddedRows {
+    /// All rows before this one were added.
     before: u64,
-    /// And these.
+    /// The other rows that were added.
     rows: HashSet<u64>,
 }
 
-impl Done {
+impl AddedRows {
     /// Whether a row, counted from 0, is not to be added again.
     pub(super) fn has(&self, row: u64) -> bool {
         row < self.before || self.rows.contains(&row)
     }
 }
 
-/// What tells the rows of a file from those of any other.
+/// Identifies the rows of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     /// The name of the file.
     pub(super) name: String,
-    /// The digest of its bytes, and how they were made rows: read otherwise, its rows may be others.
+    /// The digest of its bytes and the options with which they were read, which determine the rows.
     pub(super) rows: String,
 }
 
-impl Identity {
-    /// What marks of items of a file with this name begin with.
-    fn of_name(&self) -> String {
-        format!("import:{}", digits_of(&self.name, 4))
+impl FileIdentity {
+    /// The prefix of the marks of files with this name.
+    fn name_prefix(&self) -> String {
+        format!("import:{}", hash_digits(&self.name, 4))
     }
 
-    /// What marks of items of these rows begin with.
-    fn of_rows(&self) -> String {
-        format!("{}{}", self.of_name(), digits_of(&self.rows, 8))
+    /// The prefix of the marks of these rows.
+    fn rows_prefix(&self) -> String {
+        format!("{}{}", self.name_prefix(), hash_digits(&self.rows, 8))
     }
 }
 
 /// The hexadecimal digits of the first bytes of a digest.
-fn digits_of(text: &str, bytes: usize) -> String {
+fn hash_digits(text: &str, bytes: usize) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     digest.as_ref().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl Marks {
-    /// Those of an import that begins now.
-    pub(super) fn new(file: &Identity) -> Self {
+impl RowMarks {
+    /// The marks of an import that starts now.
+    pub(super) fn new(file: &FileIdentity) -> Self {
         let now = SystemClock::new().now().as_millisecond().max(0);
-        Self(format!("{}{now:0TIME_DIGITS$x}", file.of_rows()))
+        Self(format!("{}{now:0TIME_DIGITS$x}", file.rows_prefix()))
     }
 
     /// The mark of a row, counted from 0.
@@ -89,39 +88,39 @@ impl Marks {
     }
 }
 
-/// Where imports that broke off are looked for.
-pub(super) struct Earlier<'a> {
+/// The search for earlier imports.
+pub(super) struct EarlierImports<'a> {
     pub(super) orchestrator: &'a dyn Administration,
     pub(super) queue: &'a str,
 }
 
-impl Earlier<'_> {
-    /// The last import of a file, and what it has done; `None` when the queue has no item of a file with this name.
+impl EarlierImports<'_> {
+    /// Finds the last import of a file, and the rows that it added. `None` if the queue has no item of a file with this name.
     ///
     /// # Errors
     ///
-    /// When the queue has items of a file with this name and none of these rows, because the file was changed then; when the import
-    /// still adds; when the back end cannot be asked.
+    /// If the queue has items of a file with this name but none of these rows, because the file was changed; if the import is
+    /// still adding items; if the back end cannot be queried.
     pub(super) async fn find(
         &self,
-        file: &Identity,
+        file: &FileIdentity,
         rows: u64,
         all_at_once: bool,
-    ) -> Result<Option<(Marks, Done)>, Problem> {
-        let Some(last) = self.last(&file.of_rows()).await? else {
-            if self.last(&file.of_name()).await?.is_some() {
-                return Err(Problem::failed(format!(
-                    "queue {:?} has items of a file {:?} that had other contents, or was read with another --format, --encoding or \
-                     --delimiter, or with or without --all-or-nothing: what was added of this one is not known; nothing was added. A new file is imported without \
-                     --resume",
+    ) -> Result<Option<(RowMarks, AddedRows)>, CliError> {
+        let Some(last) = self.last_mark(&file.rows_prefix()).await? else {
+            if self.last_mark(&file.name_prefix()).await?.is_some() {
+                return Err(CliError::failed(format!(
+                    "queue {:?} has items of a file {:?} that had other contents or was read with another --format, --encoding, \
+                     --delimiter or --all-or-nothing, so the rows to skip are not known; nothing was added. Import a new file \
+                     without --resume",
                     self.queue, file.name
                 )));
             }
             return Ok(None);
         };
-        let marks = Marks(last[..last.len() - ROW_DIGITS].to_owned());
+        let marks = RowMarks(last[..last.len() - ROW_DIGITS].to_owned());
         let mut row = self.row(&last)?;
-        // The call under way when an import was killed may still be done by a server.
+        // A server may still execute the call that was in flight when an import was killed.
         let mut seen = self.count(&marks, 0, rows).await?;
         for look in 0.. {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -129,36 +128,36 @@ impl Earlier<'_> {
             if now == seen {
                 break;
             }
-            if look == LOOKS {
-                return Err(Problem::failed(
-                    "an import of this file still adds items; wait until it has ended. Nothing was added",
+            if look == MAX_CHECKS {
+                return Err(CliError::failed(
+                    "an import of this file is still adding items; wait until it has ended. Nothing was added",
                 ));
             }
             seen = now;
-            if let Some(last) = self.last(&marks.0).await? {
+            if let Some(last) = self.last_mark(&marks.0).await? {
                 row = self.row(&last)?;
             }
         }
         if all_at_once {
-            return Ok(Some((marks, Done { before: rows, rows: HashSet::new() })));
+            return Ok(Some((marks, AddedRows { before: rows, rows: HashSet::new() })));
         }
-        let before = row - row % CALL;
-        let there = self.there(&marks, before, (before + CALL).min(rows)).await?;
-        Ok(Some((marks, Done { before, rows: there })))
+        let before = row - row % BATCH;
+        let there = self.existing_rows(&marks, before, (before + BATCH).min(rows)).await?;
+        Ok(Some((marks, AddedRows { before, rows: there })))
     }
 
-    fn row(&self, mark: &str) -> Result<u64, Problem> {
+    fn row(&self, mark: &str) -> Result<u64, CliError> {
         let digits = mark.len().checked_sub(ROW_DIGITS).and_then(|at| mark.get(at..));
         digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| {
-            Problem::failed(format!(
+            CliError::failed(format!(
                 "queue {:?} has an item with the mark {mark:?}, which no import wrote",
                 self.queue
             ))
         })
     }
 
-    /// The rows from one to before another whose items are there.
-    async fn there(&self, marks: &Marks, from: u64, to: u64) -> Result<HashSet<u64>, Problem> {
+    /// The rows in a range whose items exist.
+    async fn existing_rows(&self, marks: &RowMarks, from: u64, to: u64) -> Result<HashSet<u64>, CliError> {
         let mut rows = HashSet::new();
         let mut ranges = vec![(from, to)];
         while let Some((from, to)) = ranges.pop() {
@@ -173,8 +172,8 @@ impl Earlier<'_> {
         Ok(rows)
     }
 
-    /// How many rows from one to before another are there. Copies for retries have the marks of what they copy, and do not count.
-    async fn count(&self, marks: &Marks, from: u64, to: u64) -> Result<u64, Problem> {
+    /// The number of rows in a range whose items exist. Retry copies have the marks of their originals and do not count.
+    async fn count(&self, marks: &RowMarks, from: u64, to: u64) -> Result<u64, CliError> {
         let none = |field| Condition::Compare(field, Comparison::Equal, Value::Number(0));
         let conditions = vec![
             compared(Comparison::GreaterOrEqual, marks.of(from)),
@@ -182,24 +181,24 @@ impl Earlier<'_> {
             none(Field::RetryNumber),
             none(Field::ManualRetryNumber),
         ];
-        self.page(Condition::All(conditions), Vec::new()).await.map(|(_, count)| count)
+        self.first_item(Condition::All(conditions), Vec::new()).await.map(|(_, count)| count)
     }
 
-    /// The last mark that begins with a text.
-    async fn last(&self, start: &str) -> Result<Option<String>, Problem> {
+    /// The last mark with a prefix.
+    async fn last_mark(&self, start: &str) -> Result<Option<String>, CliError> {
         let begins = Condition::Text(Field::ParentOperationId, TextMatch::StartsWith, start.to_owned());
         let order = Order { field: Field::ParentOperationId, descending: true };
-        let Some((id, mark)) = self.page(begins, vec![order]).await?.0 else { return Ok(None) };
+        let Some((id, mark)) = self.first_item(begins, vec![order]).await?.0 else { return Ok(None) };
         match mark {
             Some(mark) => Ok(Some(mark)),
-            None => self.spelled(id, start).await.map(Some),
+            None => self.reconstruct_mark(id, start).await.map(Some),
         }
     }
 
-    /// The mark of an item, from a back end that finds items by their marks and does not hand the marks out: digit by digit.
-    async fn spelled(&self, id: ItemId, start: &str) -> Result<String, Problem> {
-        let nothing = Identity { name: String::new(), rows: String::new() };
-        let length = Marks::new(&nothing).of(0).len();
+    /// Reconstructs the mark of an item digit by digit, for a back end that can filter by marks but does not return them.
+    async fn reconstruct_mark(&self, id: ItemId, start: &str) -> Result<String, CliError> {
+        let nothing = FileIdentity { name: String::new(), rows: String::new() };
+        let length = RowMarks::new(&nothing).of(0).len();
         let mut mark = start.to_owned();
         while mark.len() < length {
             let (mut least, mut over) = (0_u8, 16);
@@ -208,19 +207,19 @@ impl Earlier<'_> {
                 let at_least = format!("{mark}{middle:x}");
                 let is_it = Condition::Compare(Field::Id, Comparison::Equal, Value::Number(id.0));
                 let both = Condition::All(vec![is_it, compared(Comparison::GreaterOrEqual, at_least)]);
-                if self.page(both, Vec::new()).await?.1 > 0 { least = middle } else { over = middle }
+                if self.first_item(both, Vec::new()).await?.1 > 0 { least = middle } else { over = middle }
             }
             mark = format!("{mark}{least:x}");
         }
         Ok(mark)
     }
 
-    /// The first item of a list with its mark, and how long the list is.
-    async fn page(
+    /// The first item of a list with its mark, and the length of the list.
+    async fn first_item(
         &self,
         condition: Condition,
         order: Vec<Order>,
-    ) -> Result<(Option<(ItemId, Option<String>)>, u64), Problem> {
+    ) -> Result<(Option<(ItemId, Option<String>)>, u64), CliError> {
         let filter = ItemFilter {
             queue: Some(self.queue.to_owned()),
             condition: Some(condition),
@@ -244,11 +243,11 @@ mod tests {
     use crate::model::queue::NewQueueDefinition;
     use crate::orchestrator::{CommitType, connect};
 
-    fn file(name: &str, rows: &str) -> Identity {
-        Identity { name: name.to_owned(), rows: rows.to_owned() }
+    fn file(name: &str, rows: &str) -> FileIdentity {
+        FileIdentity { name: name.to_owned(), rows: rows.to_owned() }
     }
 
-    async fn add(orchestrator: &dyn Administration, marks: &Marks, rows: impl Iterator<Item = u64>) {
+    async fn add(orchestrator: &dyn Administration, marks: &RowMarks, rows: impl Iterator<Item = u64>) {
         let item = |row| {
             let mut item = NewQueueItem::new(serde_json::json!({ "n": row }));
             item.origin.parent_operation_id = Some(marks.of(row));
@@ -260,25 +259,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_the_last_call_each_row_is_looked_for() {
+    async fn the_rows_of_the_last_batch_are_searched() {
         let orchestrator = connect("memory:").await.unwrap();
         orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
-        let earlier = Earlier { orchestrator: &*orchestrator, queue: "Q" };
+        let earlier = EarlierImports { orchestrator: &*orchestrator, queue: "Q" };
         let find = async |name: &str, rows: &str| earlier.find(&file(name, rows), 2_500, false).await;
         assert!(find("a.csv", "some").await.unwrap().is_none());
 
         // An import of the same file before this one has nothing to do with it.
-        let before = Marks(file("a.csv", "some").of_rows() + "00000000001");
+        let before = RowMarks(file("a.csv", "some").rows_prefix() + "00000000001");
         add(&*orchestrator, &before, 0..2_500).await;
-        let marks = Marks::new(&file("a.csv", "some"));
+        let marks = RowMarks::new(&file("a.csv", "some"));
         // Row 7 was refused, or is gone; of the last call rows are missing because a server added some of it.
         add(&*orchestrator, &marks, (0..1_000).filter(|row| *row != 7)).await;
         add(&*orchestrator, &marks, (2_000..2_100).filter(|row| row % 10 != 3)).await;
-        let (found, done) = find("a.csv", "some").await.unwrap().unwrap();
+        let (found, added_rows) = find("a.csv", "some").await.unwrap().unwrap();
         assert_eq!(found, marks);
         for row in 0..2_500 {
             let expected = row < 2_000 || row < 2_100 && row % 10 != 3;
-            assert_eq!(done.has(row), expected, "{row}");
+            assert_eq!(added_rows.has(row), expected, "{row}");
         }
         assert!(find("b.csv", "some").await.unwrap().is_none());
         let changed = find("a.csv", "others").await.unwrap_err();
@@ -288,15 +287,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_mark_is_found_where_it_is_not_handed_out() {
+    async fn a_mark_is_reconstructed_if_it_is_not_returned() {
         let orchestrator = connect("memory:").await.unwrap();
         orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
-        let marks = Marks::new(&file("a.csv", "some"));
+        let marks = RowMarks::new(&file("a.csv", "some"));
         add(&*orchestrator, &marks, [0, 4_711].into_iter()).await;
-        let earlier = Earlier { orchestrator: &*orchestrator, queue: "Q" };
+        let earlier = EarlierImports { orchestrator: &*orchestrator, queue: "Q" };
         let all = ItemFilter { queue: Some("Q".to_owned()), ..ItemFilter::default() };
         let items = orchestrator.list_queue_items(all, Page::default()).await.unwrap().items;
-        let spelled = earlier.spelled(items[1].id, "import:").await.unwrap();
+        let spelled = earlier.reconstruct_mark(items[1].id, "import:").await.unwrap();
         assert_eq!(spelled, marks.of(4_711));
         assert_eq!(earlier.row(&spelled).unwrap(), 4_711);
     }

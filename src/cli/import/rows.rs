@@ -1,25 +1,25 @@
-//! The rows of a file as items, whatever its format.
+//! The rows of a file as items, for all formats.
 
 use indicatif::ProgressBar;
 
-use super::super::output::Problem;
+use super::super::output::CliError;
 use super::columns::Columns;
 use super::csv::{Dialect, Records};
-use super::fields::{Named, Priorities};
-use super::json::{self, Elements, Member};
-use super::source::{Fault, Lines, Source};
+use super::fields::{FieldColumns, PriorityNumbers};
+use super::json::{self, ArrayElements, Member};
+use super::source::{Lines, ReadError, Source};
 use crate::model::item::NewQueueItem;
 
 /// How the rows of a file are read.
 #[derive(Debug)]
 pub(super) enum Layout {
     Csv { dialect: Dialect, columns: Columns },
-    Lines(Named),
-    Array(Named),
+    Lines(FieldColumns),
+    Array(FieldColumns),
 }
 
 /// A row of a file.
-pub(super) struct Row {
+pub(super) struct ImportRow {
     /// The line in which it begins, counted from 1.
     pub(super) line: u64,
     pub(super) content: Content,
@@ -27,22 +27,22 @@ pub(super) struct Row {
 
 pub(super) enum Content {
     Item(Box<NewQueueItem>),
-    /// Nothing is written in it.
+    /// The row is empty.
     Empty,
-    /// It is no item, and why.
-    Wrong(String),
+    /// The row is not an item, and why.
+    Invalid(String),
 }
 
-/// The rows of a file, without the one that names the columns.
+/// The rows of a file, without the header.
 pub(super) enum Rows<'a> {
     Csv(Records<'a>, &'a Columns),
-    Lines(Lines<'a>, &'a Named),
-    Array(Elements<'a>, &'a Named),
+    Lines(Lines<'a>, &'a FieldColumns),
+    Array(ArrayElements<'a>, &'a FieldColumns),
 }
 
 impl Layout {
-    /// What decides which rows a file has.
-    pub(super) fn named(&self) -> String {
+    /// A text that identifies the options by which a file is split into rows.
+    pub(super) fn fingerprint(&self) -> String {
         match self {
             Self::Csv { dialect: Dialect { delimiter, quotes, has_sep_line }, .. } => {
                 format!("csv {delimiter} {quotes} {has_sep_line}")
@@ -57,48 +57,50 @@ impl Layout {
     /// # Errors
     ///
     /// When the file cannot be read.
-    pub(super) fn rows<'a>(&'a self, source: &'a Source, bar: &ProgressBar) -> Result<Rows<'a>, Problem> {
+    pub(super) fn rows<'a>(&'a self, source: &'a Source, bar: &ProgressBar) -> Result<Rows<'a>, CliError> {
         let lines = source.lines(bar)?;
         Ok(match self {
             Self::Csv { dialect, columns } => {
                 let mut records = Records::new(lines, *dialect)?;
-                records.heads()?;
+                records.header()?;
                 Rows::Csv(records, columns)
             }
-            Self::Lines(named) => Rows::Lines(lines, named),
-            Self::Array(named) => Rows::Array(Elements::new(lines), named),
+            Self::Lines(field_columns) => Rows::Lines(lines, field_columns),
+            Self::Array(field_columns) => Rows::Array(ArrayElements::new(lines), field_columns),
         })
     }
 }
 
 impl Rows<'_> {
+    /// The next row, or `None` at the end of the file.
+    ///
     /// # Errors
     ///
-    /// When the file cannot be read on.
-    pub(super) fn next(&mut self) -> Result<Option<Row>, Fault> {
+    /// If the file cannot be read further.
+    pub(super) fn next(&mut self) -> Result<Option<ImportRow>, ReadError> {
         let (line, item) = match self {
             Self::Csv(records, columns) => {
                 let Some(record) = records.next()? else { return Ok(None) };
                 if Columns::is_empty(&record) {
-                    return Ok(Some(Row { line: record.line, content: Content::Empty }));
+                    return Ok(Some(ImportRow { line: record.line, content: Content::Empty }));
                 }
                 let row = columns.row(&record);
-                (record.line, row.and_then(|row| row.fields.item(row.content, Priorities::Upload)))
+                (record.line, row.and_then(|row| row.fields.item(row.content, PriorityNumbers::Upload)))
             }
-            Self::Lines(lines, named) => {
+            Self::Lines(lines, field_columns) => {
                 let Some((line, row)) = json::next_line(lines)? else { return Ok(None) };
-                (line, row.and_then(|row| of_json(named, row)))
+                (line, row.and_then(|row| item_from_json(field_columns, row)))
             }
-            Self::Array(elements, named) => {
+            Self::Array(elements, field_columns) => {
                 let Some((line, row)) = elements.next()? else { return Ok(None) };
-                (line, row.and_then(|row| of_json(named, row)))
+                (line, row.and_then(|row| item_from_json(field_columns, row)))
             }
         };
-        let content = item.map_or_else(Content::Wrong, |item| Content::Item(Box::new(item)));
-        Ok(Some(Row { line, content }))
+        let content = item.map_or_else(Content::Invalid, |item| Content::Item(Box::new(item)));
+        Ok(Some(ImportRow { line, content }))
     }
 
-    /// The digest of what was read; at the end of the rows, that of the file.
+    /// The digest of the bytes read so far, which at the end is that of the file.
     pub(super) fn digest(&self) -> String {
         match self {
             Self::Csv(records, _) => records.digest(),
@@ -108,10 +110,10 @@ impl Rows<'_> {
     }
 }
 
-fn of_json(named: &Named, row: Vec<Member>) -> Result<NewQueueItem, String> {
-    let (content, fields) = named.take(row)?;
-    if named.needs_reference() && !fields.has_reference() {
+fn item_from_json(field_columns: &FieldColumns, row: Vec<Member>) -> Result<NewQueueItem, String> {
+    let (content, fields) = field_columns.take(row)?;
+    if field_columns.needs_reference() && !fields.has_reference() {
         return Err("the row has no reference".to_owned());
     }
-    fields.item(content, Priorities::Api)
+    fields.item(content, PriorityNumbers::Api)
 }

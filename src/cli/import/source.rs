@@ -1,6 +1,6 @@
-//! The bytes of a file, and the lines of text that they are.
+//! Reads a file as lines of text, in any encoding.
 //!
-//! A file is read several times: before anything is added, all of it has been looked at. So what comes from a pipe is copied to a
+//! A file is read several times, because all of it is checked before anything is added. So the input from a pipe is copied to a
 //! temporary file first.
 
 use std::fs::File;
@@ -10,76 +10,76 @@ use std::path::Path;
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use indicatif::ProgressBar;
 
-use super::super::output::Problem;
+use super::super::output::CliError;
 
-/// The longest line, and the longest row of CSV, in bytes of UTF-8. An item may have 256,000 code units; what is larger than
-/// this is a file of another kind, or a quotation mark that is not closed.
-pub(super) const MOST_ROW: usize = 16 * 1024 * 1024;
+/// The maximum length of a line or a row of CSV, in bytes of UTF-8. An item may have 256,000 code units; a longer row shows a
+/// file of another kind, or a quotation mark that is not closed.
+pub(super) const MAX_ROW_BYTES: usize = 16 * 1024 * 1024;
 
-/// How much is read at once.
-const AT_ONCE: usize = 64 * 1024;
+/// The number of bytes read at once.
+const READ_SIZE: usize = 64 * 1024;
 
-/// A file that can be read from its beginning as often as needed.
+/// A file that can be read from its beginning repeatedly.
 #[derive(Debug)]
 pub(super) struct Source {
     file: File,
     encoding: &'static Encoding,
-    /// How many bytes of it mark its encoding.
-    mark: u64,
-    /// The name of the file, without its folder; `-` for the standard input.
+    /// The length of its byte order mark, in bytes.
+    bom_length: u64,
+    /// The name of the file, without its folder; `-` for stdin.
     name: String,
     size: u64,
 }
 
-/// Why a file cannot be read on, and where.
+/// Why a file cannot be read further, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ReadError {
     /// Counted from 1.
     pub(super) line: u64,
     pub(super) why: String,
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
+impl From<ReadError> for CliError {
+    fn from(fault: ReadError) -> Self {
         Self::failed(format!("line {}: {}; nothing was added", fault.line, fault.why))
     }
 }
 
 impl Source {
-    /// Opens a file; `-` is the standard input. Without an encoding the first bytes decide: those of a byte order mark; the
-    /// zeros of UTF-16; else it is UTF-8.
+    /// Opens a file; `-` is stdin. The encoding is that of a byte order mark, then the given one, then UTF-16 if the first bytes
+    /// show it, then UTF-8.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened or read, or is UTF-32.
-    pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, Problem> {
-        let failed = |error: io::Error| Problem::failed(format!("{}: {error}", path.display()));
+    pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, CliError> {
+        let failed = |error: io::Error| CliError::failed(format!("{}: {error}", path.display()));
         let is_pipe = path == Path::new("-");
         let file = if is_pipe {
-            copied(io::stdin().lock()).map_err(failed)?
+            copied_to_temp_file(io::stdin().lock()).map_err(failed)?
         } else {
             let file = File::open(path).map_err(failed)?;
             let kind = file.metadata().map_err(failed)?;
             if kind.is_dir() {
-                return Err(Problem::failed(format!("{} is a folder", path.display())));
+                return Err(CliError::failed(format!("{} is a folder", path.display())));
             }
-            if kind.is_file() { file } else { copied(file).map_err(failed)? }
+            if kind.is_file() { file } else { copied_to_temp_file(file).map_err(failed)? }
         };
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let size = file.metadata().map_err(failed)?.len();
-        let mut source = Self { file, encoding: UTF_8, mark: 0, name, size };
-        source.sniff(encoding).map_err(failed)?;
+        let mut source = Self { file, encoding: UTF_8, bom_length: 0, name, size };
+        source.detect_encoding(encoding).map_err(failed)?;
         Ok(source)
     }
 
-    fn sniff(&mut self, given: Option<&'static Encoding>) -> io::Result<()> {
+    fn detect_encoding(&mut self, given: Option<&'static Encoding>) -> io::Result<()> {
         let mut first = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
         (&self.file).take(4).read_to_end(&mut first)?;
         if matches!(first[..], [0xff, 0xfe, 0, 0] | [0, 0, 0xfe, 0xff]) {
             return Err(io::Error::other("UTF-32 is not supported; save the file as UTF-8"));
         }
-        (self.encoding, self.mark) = match (Encoding::for_bom(&first), given, &first[..]) {
+        (self.encoding, self.bom_length) = match (Encoding::for_bom(&first), given, &first[..]) {
             (Some((encoding, length)), ..) => (encoding, length as u64),
             (None, Some(given), _) => (given, 0),
             (None, None, [1..=255, 0, ..]) => (UTF_16LE, 0),
@@ -94,33 +94,33 @@ impl Source {
         &self.name
     }
 
-    /// The name of its encoding.
+    /// The name of the encoding.
     pub(super) fn encoding(&self) -> &'static str {
         self.encoding.name()
     }
 
-    /// How many bytes it has.
+    /// The size in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Reads it from its beginning.
+    /// The lines of the file, from its beginning.
     ///
     /// # Errors
     ///
     /// When the file cannot be read.
-    pub(super) fn lines(&self, bar: &ProgressBar) -> Result<Lines<'_>, Problem> {
+    pub(super) fn lines(&self, bar: &ProgressBar) -> Result<Lines<'_>, CliError> {
         let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.mark))?;
-        bar.set_position(self.mark);
+        file.seek(SeekFrom::Start(self.bom_length))?;
+        bar.set_position(self.bom_length);
         Ok(Lines {
             file,
             decoder: self.encoding.new_decoder_without_bom_handling(),
             encoding: self.encoding,
             digest: ring::digest::Context::new(&ring::digest::SHA256),
             bar: bar.clone(),
-            bytes: self.mark,
-            raw: vec![0; AT_ONCE],
+            bytes: self.bom_length,
+            raw: vec![0; READ_SIZE],
             text: String::new(),
             start: 0,
             line: 0,
@@ -130,8 +130,8 @@ impl Source {
     }
 }
 
-/// A copy of what comes from a pipe, in a file without a name.
-fn copied(mut from: impl io::Read) -> io::Result<File> {
+/// Copies the input from a pipe to an anonymous temporary file.
+fn copied_to_temp_file(mut from: impl io::Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(&mut from, &mut file)?;
     Ok(file)
@@ -142,9 +142,9 @@ fn copied(mut from: impl io::Read) -> io::Result<File> {
 pub(super) struct Line {
     /// Counted from 1. Lines end with LF, CR LF or CR, as editors count them.
     pub(super) number: u64,
-    /// Without its end.
+    /// Without the line end.
     pub(super) text: String,
-    /// How it ends; empty at the end of the file.
+    /// The line end; empty at the end of the file.
     pub(super) end: &'static str,
 }
 
@@ -155,16 +155,16 @@ pub(super) struct Lines<'a> {
     encoding: &'static Encoding,
     digest: ring::digest::Context,
     bar: ProgressBar,
-    /// How many bytes were decoded.
+    /// The number of bytes decoded.
     bytes: u64,
     raw: Vec<u8>,
-    /// What is decoded; handed out up to `start`.
+    /// The decoded text; the part before `start` was returned.
     text: String,
     start: usize,
-    /// The number of the line that was handed out last.
+    /// The number of the line that was returned last.
     line: u64,
     ended: bool,
-    /// Why nothing can be decoded behind `text`.
+    /// Why nothing can be decoded after `text`.
     broken: Option<String>,
 }
 
@@ -173,8 +173,8 @@ impl Lines<'_> {
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read or decoded, or a line is longer than [`MOST_ROW`].
-    pub(super) fn next(&mut self) -> Result<Option<Line>, Fault> {
+    /// If the file cannot be read or decoded, or a line is longer than [`MAX_ROW_BYTES`].
+    pub(super) fn next(&mut self) -> Result<Option<Line>, ReadError> {
         let mut searched = self.start;
         loop {
             let found =
@@ -183,7 +183,7 @@ impl Lines<'_> {
             if let Some(found) = found {
                 let end = searched + found;
                 let rest = &self.text[end..];
-                // Whether CR is followed by LF is known when something is there behind it.
+                // Whether CR is followed by LF is known only when the next byte is there.
                 if rest.len() > 1 || at_end || rest.starts_with('\n') {
                     let mark = if rest.starts_with("\r\n") {
                         "\r\n"
@@ -192,43 +192,43 @@ impl Lines<'_> {
                     } else {
                         "\r"
                     };
-                    return Ok(Some(self.hand_out(end, mark)));
+                    return Ok(Some(self.take_line(end, mark)));
                 }
                 searched = end;
             } else {
                 if let Some(why) = &self.broken {
-                    return Err(self.fault(why.clone()));
+                    return Err(self.error(why.clone()));
                 }
                 if at_end {
                     let is_over = self.start == self.text.len();
-                    return Ok((!is_over).then(|| self.hand_out(self.text.len(), "")));
+                    return Ok((!is_over).then(|| self.take_line(self.text.len(), "")));
                 }
                 searched = self.text.len();
             }
-            if self.text.len() - self.start > MOST_ROW {
-                return Err(self.fault(format!("the line is longer than {} MiB", MOST_ROW >> 20)));
+            if self.text.len() - self.start > MAX_ROW_BYTES {
+                return Err(self.error(format!("the line is longer than {} MiB", MAX_ROW_BYTES >> 20)));
             }
             searched -= self.start;
             self.text.drain(..self.start);
             self.start = 0;
-            self.fill();
+            self.read_more();
         }
     }
 
-    fn hand_out(&mut self, end: usize, mark: &'static str) -> Line {
+    fn take_line(&mut self, end: usize, mark: &'static str) -> Line {
         let text = self.text[self.start..end].to_owned();
         self.start = end + mark.len();
         self.line += 1;
         Line { number: self.line, text, end: mark }
     }
 
-    /// A fault in the line that comes next.
-    fn fault(&self, why: String) -> Fault {
-        Fault { line: self.line + 1, why }
+    /// An error in the next line.
+    fn error(&self, why: String) -> ReadError {
+        ReadError { line: self.line + 1, why }
     }
 
-    /// Reads and decodes some more.
-    fn fill(&mut self) {
+    /// Reads and decodes the next bytes.
+    fn read_more(&mut self) {
         let read = loop {
             match self.file.read(&mut self.raw) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -244,9 +244,9 @@ impl Lines<'_> {
         self.bar.inc(read as u64);
         self.ended = read == 0;
         let before = self.text.len();
-        // For every encoding and whatever came before, that much is enough; the number cannot overflow for so few bytes.
+        // Enough for every encoding and every decoder state; the length cannot overflow for so few bytes.
         self.text
-            .reserve(self.decoder.max_utf8_buffer_length_without_replacement(read).unwrap_or(4 * AT_ONCE));
+            .reserve(self.decoder.max_utf8_buffer_length_without_replacement(read).unwrap_or(4 * READ_SIZE));
         let (result, used) =
             self.decoder.decode_to_string_without_replacement(raw, &mut self.text, self.ended);
         self.bytes += used as u64;
@@ -263,7 +263,7 @@ impl Lines<'_> {
         } else if self.encoding.name().starts_with("windows-")
             && let Some(at) = self.text[before..].find(|c| ('\u{80}'..='\u{9f}').contains(&c))
         {
-            // The standard decodes bytes that these encodings do not assign to control characters nobody writes.
+            // The standard decodes bytes that these encodings do not assign to control characters, which no text contains.
             let byte = self.text[before + at..].chars().next().map_or(0, u32::from);
             self.text.truncate(before + at);
             self.broken = Some(self.undecodable(&format!("the byte {byte:02X} is")));
@@ -273,14 +273,14 @@ impl Lines<'_> {
     fn undecodable(&self, what: &str) -> String {
         let name = self.encoding.name();
         let remedy = if self.encoding == UTF_8 {
-            "say which encoding the file has, as in --encoding windows-1252"
+            "give the encoding of the file, such as --encoding windows-1252"
         } else {
-            "say with --encoding which encoding the file has"
+            "give the encoding of the file with --encoding"
         };
         format!("{what} not {name} (near byte {}); {remedy}", self.bytes)
     }
 
-    /// The digest of all that was read, in hexadecimal digits.
+    /// The digest of the bytes read so far, in hexadecimal.
     pub(super) fn digest(&self) -> String {
         self.digest.clone().finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -299,7 +299,7 @@ pub(super) mod tests {
         Source::open(file.path(), encoding).unwrap()
     }
 
-    fn read(bytes: &[u8], encoding: Option<&'static Encoding>) -> Result<Vec<Line>, Fault> {
+    fn read(bytes: &[u8], encoding: Option<&'static Encoding>) -> Result<Vec<Line>, ReadError> {
         let source = source(bytes, encoding);
         let mut lines = source.lines(&ProgressBar::hidden()).unwrap();
         std::iter::from_fn(|| lines.next().transpose()).collect()
@@ -310,7 +310,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn lines_end_as_any_system_ends_them() {
+    fn all_line_ends_are_recognised() {
         let lines = read(b"a\r\nb\nc\rd\r\r\n\ne", None).unwrap();
         let expected = [
             line(1, "a", "\r\n"),
@@ -327,8 +327,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_end_of_line_that_is_read_in_two_parts_is_one() {
-        for before in AT_ONCE - 3..AT_ONCE + 3 {
+    fn a_line_end_across_two_reads_is_recognised() {
+        for before in READ_SIZE - 3..READ_SIZE + 3 {
             let text = format!("{}\r\nb", "x".repeat(before));
             let lines = read(text.as_bytes(), None).unwrap();
             assert_eq!(lines.len(), 2, "{before}");
@@ -337,7 +337,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell_the_encoding() {
+    fn the_encoding_is_detected_from_the_first_bytes() {
         let utf_16 = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
             text.encode_utf16().flat_map(bytes).collect()
         };
@@ -364,7 +364,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_found_in_its_line() {
+    fn undecodable_bytes_are_reported_with_their_line() {
         let fault = read(b"a\r\nb\r\nZo\xeb,x\n", None).unwrap_err();
         assert_eq!(fault.line, 3, "{fault:?}");
         assert!(
@@ -378,13 +378,13 @@ pub(super) mod tests {
         assert!(fault.line == 2 && fault.why.contains("UTF-16LE"), "{fault:?}");
         let fault = read(b"a\nb\x81", Encoding::for_label(b"windows-1252")).unwrap_err();
         assert!(fault.line == 2 && fault.why.contains("the byte 81 is not windows-1252"), "{fault:?}");
-        let late = [vec![b'x'; AT_ONCE + 10], b"\n\n\xff".to_vec()].concat();
+        let late = [vec![b'x'; READ_SIZE + 10], b"\n\n\xff".to_vec()].concat();
         assert_eq!(read(&late, None).unwrap_err().line, 3);
     }
 
     #[test]
-    fn a_line_without_an_end_is_given_up() {
-        let fault = read(&vec![b'x'; MOST_ROW + AT_ONCE + 1], None).unwrap_err();
+    fn an_endless_line_is_refused() {
+        let fault = read(&vec![b'x'; MAX_ROW_BYTES + READ_SIZE + 1], None).unwrap_err();
         assert!(fault.line == 1 && fault.why.contains("longer than 16 MiB"), "{fault:?}");
     }
 }

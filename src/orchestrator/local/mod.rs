@@ -30,8 +30,8 @@ use self::removal::PIECES_OF_A_SWEEP;
 use self::store::{Answer, Asked, Operation, Operations, Query, Took, WhichQueue, Within};
 use self::sweep::{LiveJobs, Sweep, Sweeps};
 use super::{
-    Administration, BulkAdded, CommitType, Orchestrator, Report, ReportedAndTaken, Result, Seen, Swept, Take,
-    Taken,
+    Administration, BulkAdded, ClaimRequest, ClaimedItems, CommitType, Orchestrator, Report,
+    ReportAndClaimAnswer, Result, Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::history::ItemEvent;
@@ -247,7 +247,7 @@ impl Local {
         let batch = Batch::on_threads(boxed(writers), boxed(readers), &clock, enough);
         let batch = batch.map_err(|error| {
             let message = "cannot start the threads of the store";
-            super::OrchestratorError::new(super::ErrorKind::Unavailable, message).because(error)
+            super::OrchestratorError::new(super::ErrorKind::Unavailable, message).with_source(error)
         })?;
         Ok(Self::new(batch, clock))
     }
@@ -347,18 +347,22 @@ impl Orchestrator for Local {
         expect_answer!(self.one(operation).await, BulkAdded)
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         let (take, item) = (take.into(), Box::new(item));
         expect_answer!(self.one(Operation::AddAndStart { take, item }).await, Claimed)
     }
 
-    fn calls_side_by_side(&self) -> usize {
+    fn max_concurrent_calls(&self) -> usize {
         self.batch.writers()
     }
 
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
         let seen = self.batch.seen();
-        let (take, refused) = match take.map(Take::checked).transpose() {
+        let (take, refused) = match take.map(ClaimRequest::validated).transpose() {
             Ok(take) => (take, None),
             Err(error) => (None, Some(error)),
         };
@@ -368,16 +372,16 @@ impl Orchestrator for Local {
         operations.extend(take.map(|take| self.asked(Operation::Take(take.into()))));
         let mut answers = self.batch.all(operations).await;
         let taken = if taking { answers.pop() } else { None };
-        let took = |answer: Result<Answer>| -> Result<Taken> {
+        let took = |answer: Result<Answer>| -> Result<ClaimedItems> {
             let took: Took = expect_answer!(answer, Taken)?;
-            Ok(Taken { items: took.items.into_vec(), seen, withheld: took.withheld })
+            Ok(ClaimedItems { items: took.items.into_vec(), seen, withheld: took.withheld })
         };
         let taken = match (taken, refused) {
             (Some(answer), _) => took(answer),
-            (None, refused) => refused.map_or_else(|| Ok(Taken::default()), Err),
+            (None, refused) => refused.map_or_else(|| Ok(ClaimedItems::default()), Err),
         };
         let reports = answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect();
-        ReportedAndTaken { reports, taken }
+        ReportAndClaimAnswer { reports, claimed: taken }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -122,7 +122,7 @@ impl Patience {
     fn explain(&self, answer: Result<Answer>) -> Result<Answer> {
         match (answer, self.limit) {
             (Err(error), Some(limit)) if error.kind() == ErrorKind::Unavailable && self.has_run_out() => {
-                Err(too_costly(limit).because(error))
+                Err(too_costly(limit).with_source(error))
             }
             (answer, _) => answer,
         }

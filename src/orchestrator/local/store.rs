@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::super::{BulkAdded, CommitType, Report, Result, Swept, Take};
+use super::super::{BulkAdded, ClaimRequest, CommitType, Report, Result, Swept};
 use super::clock::StoreClock;
 use super::removal::Expired;
 use super::sweep::LiveJobs;
@@ -127,9 +127,9 @@ pub(crate) struct Taker {
     pub(crate) executor: Option<JobKey>,
 }
 
-impl From<Take> for Taking {
-    fn from(take: Take) -> Self {
-        let Take { queue, job, robot, count, reference } = take;
+impl From<ClaimRequest> for Taking {
+    fn from(take: ClaimRequest) -> Self {
+        let ClaimRequest { queue, job, robot, count, reference } = take;
         let taker = Taker { job, user: None, robot, robot_id: None, executor: None };
         Self { queue, count, reference, taker }
     }

@@ -37,7 +37,7 @@ impl UnreadableRow {
         store: impl fmt::Display,
     ) -> OrchestratorError {
         let message = format!("a row of {store} cannot be read");
-        OrchestratorError::new(ErrorKind::Other, message).because(Self(Arc::new(cause)))
+        OrchestratorError::new(ErrorKind::Other, message).with_source(Self(Arc::new(cause)))
     }
 }
 

@@ -1,11 +1,10 @@
-//! Adding items (orchestrator-api 7). AddQueueItem is not idempotent; in a queue that takes each reference once it
-//! can be made so, by looking for the reference. Elsewhere a lost answer is an error that says so.
+//! Adding items (orchestrator-api 7). AddQueueItem is not idempotent. In a queue with unique references a lost answer is
+//! resolved by searching for the reference; in other queues it is an error of the kind Unknown.
 
 use super::super::{BulkAdded, CommitType, ErrorKind, FailedItem, OrchestratorError, Result};
 use super::Inner;
-use super::call::{Call, encoded};
-use super::queue::{About, Queue};
-use super::request::Failed;
+use super::call::{Call, CallError, encoded};
+use super::queue::{Queue, QueueInfo};
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::item::{ItemFilter, NewQueueItem, QueueItem, ReferenceFilter};
@@ -20,59 +19,65 @@ use crate::wire::transaction::{
 };
 use crate::wire::{Scalars, filter};
 
-/// How many items one call may add, where they need not be added together.
-const MOST_AT_ONCE: usize = 1_000;
+/// The maximum number of items in one call, if they need not be added together.
+const MAX_ITEMS_PER_CALL: usize = 1_000;
 
-/// How many references one filter may name; the API takes 100 expressions (orchestrator-api 4.1).
-const MOST_REFERENCES: usize = 50;
+/// The maximum number of references in one filter; the API allows 100 expressions (orchestrator-api 4.1).
+const MAX_REFERENCES: usize = 50;
 
-/// The longest filter of references, as it stands in the URL: some servers take 2 KB in all.
-const LONGEST_FILTER: usize = 1_500;
+/// The maximum length of the references of one filter in the URL; some servers accept URLs of 2 KB.
+const MAX_FILTER_LENGTH: usize = 1_500;
 
-/// The most pages of items that have one of those references.
-const MOST_PAGES: usize = 20;
+/// The maximum number of pages of items with those references.
+const MAX_PAGES: usize = 20;
 
-/// How often a call whose answer was lost is looked into and made again.
-const MOST_ATTEMPTS: usize = 4;
+/// The maximum number of attempts for a call whose answers are lost.
+const MAX_ATTEMPTS: usize = 4;
+
+/// An item to add: its index in the caller's list, the item, and its content as JSON.
+type ToAdd<'a> = (usize, &'a NewQueueItem, &'a str);
 
 impl Inner {
     pub(super) async fn add(&self, queue: &Queue, item: NewQueueItem) -> Result<QueueItem> {
-        let about = self.about(queue).await?;
-        let content = item.validate(&as_definition(queue, about))?;
-        let data = self.data(Some(&queue.name), &item, content.as_json());
+        let info = self.queue_info(queue).await?;
+        let content = item.validate(&as_definition(queue, info))?;
+        let data = self.item_data(Some(&queue.name), &item, content.as_json());
         let call = Call::post(
             "AddQueueItem",
             "/odata/Queues/UiPathODataSvc.AddQueueItem",
             &AddQueueItemRequest { item_data: data },
         );
-        let mut doubt: Option<OrchestratorError> = None;
+        let mut unknown_outcome: Option<OrchestratorError> = None;
         let mut delays = self.http.delays();
-        for _ in 0..MOST_ATTEMPTS {
-            if let Some(doubt) = &doubt {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(unknown_outcome) = &unknown_outcome {
                 tokio::time::sleep(delays.next()).await;
-                self.is_still_unique(queue, doubt).await?;
+                self.check_still_unique(queue, unknown_outcome).await?;
             }
-            match (self.http.json::<QueueItemDto>(call.clone()).await, &doubt) {
+            match (self.http.json::<QueueItemDto>(call.clone()).await, &unknown_outcome) {
                 (Ok(added), _) => {
-                    queue.something_came();
+                    queue.items_added();
                     return readable(added);
                 }
-                (Err(Failed { error, doubtful: true }), _) => {
-                    if !about.enforce_unique_reference {
+                (Err(CallError { error, maybe_executed: true }), _) => {
+                    if !info.enforce_unique_reference {
                         return Err(error);
                     }
-                    doubt = Some(error);
+                    unknown_outcome = Some(error);
                 }
-                (Err(Failed { error, .. }), None) => return Err(error),
-                // The second of two may be refused because of the first.
-                (Err(Failed { error, .. }), Some(doubt)) => {
+                (Err(CallError { error, .. }), None) => return Err(error),
+                // A repeated call may be refused because the first one was executed.
+                (Err(CallError { error, .. }), Some(unknown_outcome)) => {
                     let is_duplicate = error.code() == Some(ErrorCode::DUPLICATE_REFERENCE);
                     let Some(reference) = item.reference.as_deref().filter(|_| is_duplicate) else {
-                        return Err(doubt.clone());
+                        return Err(unknown_outcome.clone());
                     };
-                    let there = self.with_references(about, &[reference]).await.map_err(|_| doubt.clone())?;
-                    let Some(holder) = there.into_iter().next() else { return Err(doubt.clone()) };
-                    return if is_the_same(&holder, &item, content.as_json()) {
+                    let there = self
+                        .find_by_references(info, &[reference])
+                        .await
+                        .map_err(|_| unknown_outcome.clone())?;
+                    let Some(holder) = there.into_iter().next() else { return Err(unknown_outcome.clone()) };
+                    return if is_same_item(&holder, &item, content.as_json()) {
                         readable(holder)
                     } else {
                         Err(error)
@@ -80,17 +85,17 @@ impl Inner {
                 }
             }
         }
-        Err(doubt.unwrap_or_else(|| {
+        Err(unknown_outcome.unwrap_or_else(|| {
             OrchestratorError::new(ErrorKind::Unknown, "whether the item was added is not known")
         }))
     }
 
-    /// A repetition is safe while the queue takes each reference once; it may have been made anew in the meantime.
-    async fn is_still_unique(&self, queue: &Queue, doubt: &OrchestratorError) -> Result<()> {
-        queue.state().about = None;
-        match self.about(queue).await {
-            Ok(about) if about.enforce_unique_reference => Ok(()),
-            _ => Err(doubt.clone()),
+    /// Checks that the queue still has unique references, which makes a retry safe; it may have been replaced meanwhile.
+    async fn check_still_unique(&self, queue: &Queue, unknown_outcome: &OrchestratorError) -> Result<()> {
+        queue.state().info = None;
+        match self.queue_info(queue).await {
+            Ok(info) if info.enforce_unique_reference => Ok(()),
+            _ => Err(unknown_outcome.clone()),
         }
     }
 
@@ -100,21 +105,22 @@ impl Inner {
         commit_type: CommitType,
         items: &[NewQueueItem],
     ) -> Result<BulkAdded> {
-        let about = self.about(queue).await?;
+        let info = self.queue_info(queue).await?;
         let mut all = BulkAdded::default();
-        let size = if commit_type == CommitType::AllOrNothing { items.len().max(1) } else { MOST_AT_ONCE };
+        let size =
+            if commit_type == CommitType::AllOrNothing { items.len().max(1) } else { MAX_ITEMS_PER_CALL };
         for (chunk, before) in items.chunks(size).zip((0..).step_by(size)) {
-            let added = match self.add_chunk(queue, about, commit_type, chunk).await {
+            let added = match self.add_chunk(queue, info, commit_type, chunk).await {
                 Ok(added) => added,
                 Err(error) if all.added == 0 => return Err(error),
                 Err(error) if error.kind() == ErrorKind::Unknown => {
-                    queue.something_came();
+                    queue.items_added();
                     let added = all.added;
-                    return Err(error.in_words(ErrorKind::Unknown, |said| {
+                    return Err(error.reworded(ErrorKind::Unknown, |said| {
                         format!("{added} items were added, and then: {said}")
                     }));
                 }
-                // Nothing of the rest was added; what was added before stays.
+                // Nothing of this chunk was added; the earlier chunks stay.
                 Err(error) => {
                     let code = error.code().unwrap_or(ErrorCode::SERVICE_UNAVAILABLE);
                     all.failed.extend((before..items.len()).map(|at| FailedItem {
@@ -135,7 +141,7 @@ impl Inner {
             }
         }
         if all.added > 0 {
-            queue.something_came();
+            queue.items_added();
         }
         Ok(all)
     }
@@ -144,106 +150,79 @@ impl Inner {
     async fn add_chunk(
         &self,
         queue: &Queue,
-        about: About,
+        info: QueueInfo,
         commit_type: CommitType,
         items: &[NewQueueItem],
     ) -> Result<BulkAdded> {
-        // Of all or nothing the server tells all that is wrong; what it would have to say is not taken from it.
-        let checks_references = about.enforce_unique_reference && commit_type != CommitType::AllOrNothing;
-        let definition = as_definition(queue, About { enforce_unique_reference: checks_references, ..about });
-        let mut checked = Vec::with_capacity(items.len());
-        let mut refused = Vec::new();
-        for (at, item) in items.iter().enumerate() {
-            match item.validate(&definition) {
-                Ok(content) => checked.push((at, item, content.as_json())),
-                Err(refusal) => {
-                    refused.push(FailedItem { ordinal: at + 1, refusal });
-                    if commit_type == CommitType::StopOnFirstFailure {
-                        break;
-                    }
-                }
-            }
-        }
+        // With AllOrNothing the server reports all errors, so duplicate references are left to it.
+        let enforce_unique_reference =
+            info.enforce_unique_reference && commit_type != CommitType::AllOrNothing;
+        let definition = as_definition(queue, QueueInfo { enforce_unique_reference, ..info });
+        let (mut to_add, refused) = validate_all(items, &definition, commit_type);
         if commit_type == CommitType::AllOrNothing && !refused.is_empty() {
             return Ok(BulkAdded { added: 0, failed: refused });
         }
         let mut done = 0;
-        let mut to_add = checked;
-        let mut doubt: Option<OrchestratorError> = None;
+        let mut unknown_outcome: Option<OrchestratorError> = None;
         let mut delays = self.http.delays();
-        for _ in 0..MOST_ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             if to_add.is_empty() {
                 return Ok(BulkAdded { added: done, failed: refused });
             }
-            if let Some(doubt) = &doubt {
+            if let Some(unknown_outcome) = &unknown_outcome {
                 tokio::time::sleep(delays.next()).await;
-                self.is_still_unique(queue, doubt).await?;
+                self.check_still_unique(queue, unknown_outcome).await?;
             }
             match self.bulk(queue, commit_type, &to_add).await {
                 Ok(answer) => {
-                    let told = failures(answer, commit_type, &to_add);
-                    let mut failed = told.map_err(|error| doubt.clone().unwrap_or(error))?;
-                    if let Some(doubt) = &doubt {
-                        let stopped_at = failed.iter().map(|failed| failed.ordinal).min();
-                        failed = self.not_ours(about, failed, items).await.map_err(|_| doubt.clone())?;
-                        // It stopped at one that the lost call had added: what comes behind it is still to be added.
-                        if commit_type == CommitType::StopOnFirstFailure
-                            && failed.is_empty()
-                            && let Some(stopped_at) = stopped_at
-                        {
+                    let told = failed_items(answer, commit_type, &to_add);
+                    let mut failed = told.map_err(|error| unknown_outcome.clone().unwrap_or(error))?;
+                    if let Some(unknown_outcome) = &unknown_outcome {
+                        let stopped_at = first_failed(commit_type, &failed);
+                        failed = self
+                            .without_own_duplicates(info, failed, items)
+                            .await
+                            .map_err(|_| unknown_outcome.clone())?;
+                        // It stopped at an item that the lost call had added: the items after it are still to be added.
+                        if let Some(stopped_at) = stopped_at.filter(|_| failed.is_empty()) {
                             let before = to_add.len();
                             to_add.retain(|(at, ..)| at + 1 > stopped_at);
                             done += (before - to_add.len()) as u64;
                             continue;
                         }
                     }
-                    let first = failed.iter().map(|failed| failed.ordinal).min();
-                    done += match (commit_type, first) {
-                        (_, None) => to_add.len(),
-                        (CommitType::AllOrNothing, Some(_)) => 0,
-                        (CommitType::StopOnFirstFailure, Some(first)) => {
-                            to_add.iter().filter(|(at, ..)| at + 1 < first).count()
-                        }
-                        (CommitType::ProcessAllIndependently, Some(_)) => {
-                            to_add.len().saturating_sub(failed.len())
-                        }
-                    } as u64;
-                    if commit_type == CommitType::StopOnFirstFailure
-                        && let Some(first) = first
-                    {
-                        refused.retain(|refused| refused.ordinal < first); // nobody came to look at those
-                    }
-                    refused.extend(failed);
-                    refused.sort_by_key(|failed| failed.ordinal);
-                    return Ok(BulkAdded { added: done, failed: refused });
+                    done += count_added(commit_type, &to_add, &failed);
+                    return Ok(BulkAdded { added: done, failed: merged(commit_type, refused, failed) });
                 }
-                Err(Failed { error, doubtful: true }) => {
-                    if !about.enforce_unique_reference {
+                Err(CallError { error, maybe_executed: true }) => {
+                    if !info.enforce_unique_reference {
                         return Err(error);
                     }
-                    let references: Vec<&str> =
-                        to_add.iter().filter_map(|(_, item, _)| item.reference.as_deref()).collect();
-                    let there = self.with_references(about, &references).await.map_err(|_| error.clone())?;
-                    doubt = Some(error);
-                    let before = to_add.len();
-                    to_add.retain(|(_, item, content)| {
-                        !there.iter().any(|there| is_the_same(there, item, content))
-                    });
-                    done += (before - to_add.len()) as u64;
+                    done += self.remove_added(info, &mut to_add).await.map_err(|_| error.clone())?;
+                    unknown_outcome = Some(error);
                 }
-                Err(failed) => return Err(doubt.unwrap_or(failed.error)),
+                Err(failed) => return Err(unknown_outcome.unwrap_or(failed.error)),
             }
         }
-        Err(doubt.unwrap_or_else(|| {
+        Err(unknown_outcome.unwrap_or_else(|| {
             OrchestratorError::new(ErrorKind::Unknown, "whether all items were added is not known")
         }))
     }
 
-    /// Of the items that were refused, those that were not refused because of themselves: the call before this one added
-    /// them, and its answer was lost.
-    async fn not_ours(
+    /// Removes from a list the items that a call with an unknown outcome has added, and returns their number.
+    async fn remove_added(&self, info: QueueInfo, to_add: &mut Vec<ToAdd<'_>>) -> Result<u64> {
+        let references: Vec<&str> =
+            to_add.iter().filter_map(|(_, item, _)| item.reference.as_deref()).collect();
+        let there = self.find_by_references(info, &references).await?;
+        let before = to_add.len();
+        to_add.retain(|(_, item, content)| !there.iter().any(|there| is_same_item(there, item, content)));
+        Ok((before - to_add.len()) as u64)
+    }
+
+    /// Removes the refused items that an earlier attempt of this call added: they were refused as duplicates of themselves.
+    async fn without_own_duplicates(
         &self,
-        about: About,
+        info: QueueInfo,
         failed: Vec<FailedItem>,
         items: &[NewQueueItem],
     ) -> Result<Vec<FailedItem>> {
@@ -254,24 +233,24 @@ impl Inner {
             .filter(is_duplicate)
             .filter_map(|failed| item(failed)?.reference.as_deref())
             .collect();
-        let there = self.with_references(about, &references).await?;
-        let is_ours = |failed: &FailedItem| {
+        let there = self.find_by_references(info, &references).await?;
+        let is_own = |failed: &FailedItem| {
             let item = item(failed).filter(|_| is_duplicate(&failed));
             let content = item
-                .and_then(|item| item.validate(&as_definition(&Queue::new(""), about)).ok().zip(Some(item)));
+                .and_then(|item| item.validate(&as_definition(&Queue::new(""), info)).ok().zip(Some(item)));
             content.is_some_and(|(content, item)| {
-                there.iter().any(|there| is_the_same(there, item, content.as_json()))
+                there.iter().any(|there| is_same_item(there, item, content.as_json()))
             })
         };
-        Ok(failed.into_iter().filter(|failed| !is_ours(failed)).collect())
+        Ok(failed.into_iter().filter(|failed| !is_own(failed)).collect())
     }
 
     async fn bulk(
         &self,
         queue: &Queue,
         commit_type: CommitType,
-        items: &[(usize, &NewQueueItem, &str)],
-    ) -> Result<BulkAddResponse, Failed> {
+        items: &[ToAdd<'_>],
+    ) -> Result<BulkAddResponse, CallError> {
         let commit_type = match commit_type {
             CommitType::AllOrNothing => CommitTypeName::AllOrNothing,
             CommitType::StopOnFirstFailure => CommitTypeName::StopOnFirstFailure,
@@ -280,57 +259,109 @@ impl Inner {
         let body = BulkAddQueueItemsRequest {
             queue_name: queue.name.clone(),
             commit_type: commit_type.into(),
-            queue_items: items.iter().map(|(_, item, content)| self.data(None, item, content)).collect(),
+            queue_items: items.iter().map(|(_, item, content)| self.item_data(None, item, content)).collect(),
         };
         self.http
             .json(Call::post("BulkAddQueueItems", "/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &body))
             .await
     }
 
-    /// An item as this server takes it.
-    fn data(&self, queue: Option<&str>, item: &NewQueueItem, content: &str) -> QueueItemDataDto {
+    /// The DTO of a new item, with the members that this server supports.
+    fn item_data(&self, queue: Option<&str>, item: &NewQueueItem, content: &str) -> QueueItemDataDto {
         let mut data = QueueItemDataDto::new(queue, item, content);
-        data.parent_operation_id = data.parent_operation_id.filter(|_| self.http.knows_operations());
+        data.parent_operation_id = data.parent_operation_id.filter(|_| self.http.supports_operation_ids());
         data
     }
 
-    /// The items that hold these references.
-    async fn with_references(&self, about: About, references: &[&str]) -> Result<Vec<QueueItemDto>> {
+    /// Finds the items with these references.
+    async fn find_by_references(&self, info: QueueInfo, references: &[&str]) -> Result<Vec<QueueItemDto>> {
         let mut found = Vec::new();
         let mut rest = references;
         while !rest.is_empty() {
-            // As many as fit into a URL that every server takes.
+            // As many as fit into a URL that every server accepts.
             let mut length = 0;
-            let fitting = rest.iter().take(MOST_REFERENCES).take_while(|reference| {
+            let fitting = rest.iter().take(MAX_REFERENCES).take_while(|reference| {
                 length += encoded(reference).len() + "Reference%20eq%20%27%27%20or%20".len();
-                length <= LONGEST_FILTER
+                length <= MAX_FILTER_LENGTH
             });
             let (some, others) = rest.split_at(fitting.count().max(1));
             rest = others;
             let each: Vec<String> =
                 some.iter().map(|reference| format!("Reference eq {}", filter::quoted(reference))).collect();
-            let wanted = format!("QueueDefinitionId eq {} and ({})", about.id, each.join(" or "));
+            let wanted = format!("QueueDefinitionId eq {} and ({})", info.id, each.join(" or "));
             let call = Call::get("GetQueueItems", "/odata/QueueItems")
                 .query("$filter", &wanted)
                 .query("$orderby", "Id desc");
-            found.extend(self.http.rows::<QueueItemDto>(call, MOST_PAGES).await?);
+            found.extend(self.http.rows::<QueueItemDto>(call, MAX_PAGES).await?);
         }
         found.retain(|item| item.status.known().is_none_or(Status::counts_for_reference));
         Ok(found)
     }
 
-    /// Which `$filter` a list of items needs.
+    /// The `$filter` for a list of items.
     pub(super) async fn filter(&self, wanted: &ItemFilter) -> Result<Option<String>> {
         let queue = match &wanted.queue {
-            Some(name) => Some(self.about(&self.queue(name)).await?.id),
+            Some(name) => Some(self.queue_info(&self.queue(name)).await?.id),
             None => None,
         };
         Ok(filter::of_items(wanted, queue))
     }
 }
 
-/// Whether an item that is there is the one that was to be added.
-fn is_the_same(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> bool {
+/// Validates items before a call. Returns those to add, and those that are refused.
+fn validate_all<'a>(
+    items: &'a [NewQueueItem],
+    definition: &QueueDefinition,
+    commit_type: CommitType,
+) -> (Vec<ToAdd<'a>>, Vec<FailedItem>) {
+    let mut valid = Vec::with_capacity(items.len());
+    let mut refused = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        match item.validate(definition) {
+            Ok(content) => valid.push((at, item, content.as_json())),
+            Err(refusal) => {
+                refused.push(FailedItem { ordinal: at + 1, refusal });
+                if commit_type == CommitType::StopOnFirstFailure {
+                    break;
+                }
+            }
+        }
+    }
+    (valid, refused)
+}
+
+/// The number of items that a call has added, given those that failed.
+fn count_added(commit_type: CommitType, items: &[ToAdd<'_>], failed: &[FailedItem]) -> u64 {
+    let first = failed.iter().map(|failed| failed.ordinal).min();
+    let added = match (commit_type, first) {
+        (_, None) => items.len(),
+        (CommitType::AllOrNothing, Some(_)) => 0,
+        (CommitType::StopOnFirstFailure, Some(first)) => {
+            items.iter().filter(|(at, ..)| at + 1 < first).count()
+        }
+        (CommitType::ProcessAllIndependently, Some(_)) => items.len().saturating_sub(failed.len()),
+    };
+    added as u64
+}
+
+/// The ordinal of the item at which a call with StopOnFirstFailure has stopped.
+fn first_failed(commit_type: CommitType, failed: &[FailedItem]) -> Option<usize> {
+    let first = failed.iter().map(|failed| failed.ordinal).min();
+    first.filter(|_| commit_type == CommitType::StopOnFirstFailure)
+}
+
+/// The items refused by the client and those that failed in the server, in their order.
+fn merged(commit_type: CommitType, mut refused: Vec<FailedItem>, failed: Vec<FailedItem>) -> Vec<FailedItem> {
+    if let Some(first) = first_failed(commit_type, &failed) {
+        refused.retain(|refused| refused.ordinal < first); // the server stopped before those
+    }
+    refused.extend(failed);
+    refused.sort_by_key(|failed| failed.ordinal);
+    refused
+}
+
+/// Whether an existing item is the one that was to be added.
+fn is_same_item(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> bool {
     let same_reference = ReferenceFilter::Equals(item.reference.clone().unwrap_or_default())
         .matches(there.reference.as_deref());
     let theirs =
@@ -340,11 +371,11 @@ fn is_the_same(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> bool
         && there.priority.as_ref().and_then(crate::wire::Named::known) == Some(item.priority)
 }
 
-/// The items that failed, in the places of the caller. An item is named by its place, or not at all.
-fn failures(
+/// The items that failed, with their ordinals in the caller's list; 0 where the server does not name the item.
+fn failed_items(
     answer: BulkAddResponse,
     commit_type: CommitType,
-    items: &[(usize, &NewQueueItem, &str)],
+    items: &[ToAdd<'_>],
 ) -> Result<Vec<FailedItem>> {
     let said = answer.message.unwrap_or_default();
     let named = answer.failed_items.unwrap_or_default();
@@ -369,23 +400,24 @@ fn failures(
         })
         .collect();
     if commit_type == CommitType::StopOnFirstFailure && failed.iter().any(|failed| failed.ordinal == 0) {
-        let message =
-            format!("some items were added and others not, and the Orchestrator does not say which: {said}");
+        let message = format!(
+            "some items were added and others were not, and the Orchestrator does not say which: {said}"
+        );
         return Err(OrchestratorError::new(ErrorKind::Unknown, message));
     }
     Ok(failed)
 }
 
-/// What the rules about a new item look at.
-pub(super) fn as_definition(queue: &Queue, about: About) -> QueueDefinition {
+/// A definition with the properties that the rules for new items use.
+pub(super) fn as_definition(queue: &Queue, info: QueueInfo) -> QueueDefinition {
     let policy =
-        QueuePolicy { enforce_unique_reference: about.enforce_unique_reference, ..QueuePolicy::default() };
+        QueuePolicy { enforce_unique_reference: info.enforce_unique_reference, ..QueuePolicy::default() };
     QueueDefinition {
         schemas: Schemas::default(),
         notes: QueueNotes::default(),
         limits: crate::model::limits::QueueLimits::default(),
         folders: Vec::new(),
-        id: about.id,
+        id: info.id,
         key: QueueKey::from_bytes([0; 16]),
         name: queue.name.clone(),
         description: None,

@@ -1,4 +1,4 @@
-//! Where an Orchestrator is, and which folder of it (orchestrator-api 1.1 and 2).
+//! The address of an Orchestrator, and the folder in it (orchestrator-api 1.1 and 2).
 
 use std::fmt;
 
@@ -7,38 +7,38 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 
-/// The folder that queues are looked for in.
+/// The folder of the queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Folder {
-    /// Its full name, `/` between the levels.
+    /// By its full name, with `/` between the levels.
     Path(String),
-    /// Its number.
+    /// By its id.
     Id(i64),
-    /// Its GUID.
+    /// By its GUID.
     Key(uuid::Uuid),
 }
 
 /// The addresses of one tenant.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// Everything hangs below it; ends without a slash.
+    /// The base URL of the API, without a trailing slash.
     pub(super) base: String,
-    /// Where tokens come from.
+    /// The URL of the token endpoint.
     pub(super) identity: String,
-    /// Whether it is a standalone installation, which knows user names and passwords.
+    /// Whether it is a standalone installation, which has user names and passwords.
     pub(super) is_standalone: bool,
     /// The host, for messages.
     pub(super) host: String,
 }
 
-/// Shown without anything that could be a secret.
+/// Shows nothing that could be a secret.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.base)
     }
 }
 
-/// What a URL says beside the address.
+/// The options in the query of a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub(super) folder: Option<Folder>,
@@ -47,15 +47,15 @@ pub(super) struct Options {
     pub(super) robot_key: Option<String>,
 }
 
-/// User and password in front of a host.
+/// The user name and password in a URL.
 pub(super) type Login = Option<(String, String)>;
 
-/// Takes a URL apart.
+/// Parses a URL.
 ///
-/// | form | what it is |
+/// | form | installation |
 /// |---|---|
 /// | `https://cloud.uipath.com/acme/Prod/orchestrator_` | Automation Cloud, Automation Suite |
-/// | `https://cloud.uipath.com/acme/Prod` | the same, as jobs are told it |
+/// | `https://cloud.uipath.com/acme/Prod` | Automation Cloud, in the form that jobs receive |
 /// | `https://orchestrator.example.com` | a standalone installation |
 pub(super) fn parse(text: &str, allow_plain_http: bool) -> Result<(Address, Options, Login)> {
     let mut url = Url::parse(text).map_err(|error| invalid(format!("the URL cannot be read: {error}")))?;
@@ -82,7 +82,7 @@ pub(super) fn parse(text: &str, allow_plain_http: bool) -> Result<(Address, Opti
     let options = options(&url)?;
     let origin = url.origin().ascii_serialization();
     let mut segments: Vec<&str> = url.path().split('/').filter(|segment| !segment.is_empty()).collect();
-    // Jobs are told the tenant's address, without the service behind it.
+    // Jobs receive the address of the tenant, without the name of the service.
     if segments.len() == 2 {
         segments.push("orchestrator_");
     }
@@ -111,7 +111,7 @@ fn options(url: &Url) -> Result<Options> {
             "tenant" => options.tenant = Some(value),
             "scope" => options.scope = Some(value),
             "robot_key" => options.robot_key = Some(value),
-            // Neither name nor value is repeated: it may be a secret that somebody put there.
+            // Neither name nor value is quoted: either may be a misplaced secret.
             _ => {
                 let known = "folder, folder_id, folder_key, tenant, scope, robot_key";
                 return Err(invalid(format!("the URL has an unknown option; known are {known}")));
@@ -130,7 +130,7 @@ pub(super) fn guid(what: &str, text: &str) -> Result<uuid::Uuid> {
 }
 
 impl Folder {
-    /// The one header that names it. A path that is not plain ASCII travels encoded.
+    /// Adds the one header that names the folder. A path that is not printable ASCII is encoded.
     pub(super) fn header(&self, headers: &mut HeaderMap) {
         let (name, value) = match self {
             Self::Id(id) => ("x-uipath-organizationunitid", id.to_string()),
@@ -151,7 +151,7 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-/// What `%41` stands for; what is no such thing stays.
+/// Decodes percent-encoded bytes; an invalid sequence stays as it is.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

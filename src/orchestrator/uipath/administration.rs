@@ -1,4 +1,4 @@
-//! What people ask for, and what the API has no call for.
+//! The `Administration` of a UiPath Orchestrator. Operations that its API does not have are Unsupported.
 
 use async_trait::async_trait;
 
@@ -33,13 +33,11 @@ impl Administration for Uipath {
     }
 
     async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             self.inner.edit_leased_limits(name, edit).await?;
             return self.inner.read_queue(name).await;
         }
-        unsupported(
-            "the Orchestrator knows neither paused queues nor limits of a queue; it limits the robots of a process",
-        )
+        unsupported("the Orchestrator cannot pause or limit a queue; it limits the robots of a process")
     }
 
     async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
@@ -50,7 +48,7 @@ impl Administration for Uipath {
         self.inner.all_queues().await
     }
 
-    /// Nine calls that count against the limit of 100 a minute (orchestrator-api 3).
+    /// Makes nine calls, which count against the limit of 100 per minute (orchestrator-api 3).
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         self.inner.statistics(queue).await
     }
@@ -59,7 +57,7 @@ impl Administration for Uipath {
         self.inner.item(id).await
     }
 
-    /// Whether capital and small letters of references differ is decided by the Orchestrator's database.
+    /// Whether references are case-sensitive depends on the Orchestrator's database.
     async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
         self.inner.items(&filter, page).await
     }
@@ -105,31 +103,29 @@ impl Administration for Uipath {
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_retention(limit).await;
         }
         unsupported("the Orchestrator removes items past their retention by itself")
     }
 
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_jobs(limit).await;
         }
-        unsupported(
-            "the Orchestrator's jobs are runs of its own processes; it does not know those of performers",
-        )
+        unsupported("the Orchestrator lists runs of its own processes, not those of performers")
     }
 
     async fn list_robots(&self) -> Result<Vec<Robot>> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_robots().await;
         }
-        unsupported("the Orchestrator does not know the robots of performers")
+        unsupported("the Orchestrator has no list of the robots of performers")
     }
 
-    /// Stops a job of the Orchestrator: the one a performer was started as.
+    /// Stops a job of the Orchestrator, such as the one that a performer runs in.
     async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.stop_leased_job(job, strategy).await;
         }
         let http = &self.inner.http;

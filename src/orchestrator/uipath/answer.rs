@@ -1,4 +1,4 @@
-//! What an answer that is no success means (orchestrator-api 5): by its code, then its status, then its text.
+//! Errors from answers that are no success (orchestrator-api 5): by their code, then their status, then their text.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-use super::super::error::kind_of;
+use super::super::error::kind_for_code;
 use super::super::{ErrorKind, OrchestratorError};
-use super::pace::Pace;
+use super::timing::Timing;
 use crate::model::code::ErrorCode;
 use crate::wire::failure::Failure;
 
-/// The error that an answer is.
+/// Makes the error for an answer.
 pub(super) fn error(
-    what: &str,
+    operation: &str,
     host: &str,
     status: StatusCode,
     failure: &Failure,
@@ -28,17 +28,20 @@ pub(super) fn error(
     };
     let number = failure.code.map(|code| format!(", code {code}")).unwrap_or_default();
     let hint = hint(status, failure).map(|hint| format!("; {hint}")).unwrap_or_default();
-    let message = format!("{what}: {host} answered {}{number}: {said}{hint}", status.as_u16());
-    OrchestratorError::new(kind, message).coded(failure.code).traced(failure.trace_id.clone()).retry_in(wait)
+    let message = format!("{operation}: {host} answered {}{number}: {said}{hint}", status.as_u16());
+    OrchestratorError::new(kind, message)
+        .with_code(failure.code)
+        .with_trace_id(failure.trace_id.clone())
+        .with_retry_after(wait)
 }
 
 fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
     if failure.claim_lost {
         return ErrorKind::ClaimLost;
     }
-    // 1000 says no more than that something is wrong; and nobody who is not known is told more.
-    let says_something = failure.code.filter(|code| *code != ErrorCode::INVALID_REQUEST);
-    if let Some(kind) = says_something.and_then(kind_of)
+    // 1000 is generic, and a 401 is decided by its status alone.
+    let specific_code = failure.code.filter(|code| *code != ErrorCode::INVALID_REQUEST);
+    if let Some(kind) = specific_code.and_then(kind_for_code)
         && status != StatusCode::UNAUTHORIZED
     {
         return kind;
@@ -55,7 +58,7 @@ fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
     }
 }
 
-/// What to do about it, where that is known.
+/// A remedy to append to the message, if there is one.
 fn hint(status: StatusCode, failure: &Failure) -> Option<&'static str> {
     match failure.code {
         Some(ErrorCode::REQUIRED_ORGANIZATION_UNIT) => {
@@ -73,12 +76,12 @@ fn hint(status: StatusCode, failure: &Failure) -> Option<&'static str> {
     }
 }
 
-/// How long the server wants to be left alone: seconds, a date, or a member of the body.
+/// The delay that the server asks for: in seconds, as a date, or in a member of the body.
 pub(super) fn retry_after(
     headers: &HeaderMap,
     failure: &Failure,
     now: Timestamp,
-    pace: &Pace,
+    timing: &Timing,
 ) -> Option<Duration> {
     let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
     let of_header =
@@ -86,10 +89,10 @@ pub(super) fn retry_after(
     of_header
         .or(failure.retry_after)
         .filter(|seconds| !seconds.is_nan())
-        .map(|seconds| pace.asked_for(seconds))
+        .map(|seconds| timing.bounded_retry_after(seconds))
 }
 
-/// Seconds until an HTTP date, by the server's own clock where it tells it: ours may be hours off.
+/// Seconds until an HTTP date, by the server's clock if the answer has a date: the clock of this machine may be wrong.
 #[expect(clippy::cast_precision_loss, reason = "seconds to wait")]
 fn seconds_until(text: &str, headers: &HeaderMap, now: Timestamp) -> Option<f64> {
     let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_who_what_and_what_to_do() {
+    fn error_messages_have_host_operation_and_remedy() {
         let error = of(403, r#"{"message":"","errorCode":0,"traceId":"00-1"}"#);
         assert_eq!(
             error.to_string(),
@@ -169,7 +172,7 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(reqwest::header::DATE, date.parse().unwrap());
             }
-            let seconds = retry_after(&headers, &Failure::read(body.as_bytes()), now, &Pace::default())?;
+            let seconds = retry_after(&headers, &Failure::read(body.as_bytes()), now, &Timing::default())?;
             Some(seconds.as_secs())
         };
         let hours_off = Some("Fri, 06 Nov 2026 05:49:00 GMT");

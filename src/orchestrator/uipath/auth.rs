@@ -1,4 +1,4 @@
-//! Who the caller is: tokens, got once for many callers and renewed before they expire (orchestrator-api 1).
+//! Access tokens: shared by all calls, and renewed before they expire (orchestrator-api 1).
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -15,18 +15,18 @@ use super::address::Address;
 use super::request::{Answer, Http, Outgoing};
 use crate::wire::identity::{AuthenticateRequest, AuthenticateResponse, TokenResponse};
 
-/// What a caller shows for itself.
+/// The credentials of the caller.
 #[derive(Clone)]
 pub(super) enum Credentials {
     /// A confidential external application.
     Client { id: String, secret: SecretString, scope: String },
-    /// A personal access token, or the token of a running job. Nobody here can renew it.
+    /// A personal access token, or the token of a running job. It cannot be renewed.
     Token(SecretString),
     /// A user of a standalone installation.
     User { tenant: String, name: String, password: SecretString },
 }
 
-/// Names, and no secret.
+/// Shows names, but no secret.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -41,19 +41,19 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The scope that is asked for where nobody says another: queues, and the state of the job a performer runs in.
+/// The default scope: queues, and the state of the job that the performer runs in.
 pub(super) const DEFAULT_SCOPE: &str = "OR.Queues OR.Jobs.Read";
 
-/// A caller, and the token it has at the moment.
+/// The caller's credentials and current token.
 pub(super) struct Identity {
     credentials: Credentials,
     token: RwLock<Option<Token>>,
-    /// Whoever renews; and how it went wrong the last time.
-    renewing: Mutex<Option<Refused>>,
+    /// Held by the one task that renews the token; contains the last failure.
+    renewing: Mutex<Option<FailedRenewal>>,
 }
 
-/// A renewal that failed: whoever waited for it shares its error, and nobody asks again before it is time.
-struct Refused {
+/// A failed renewal. Its error is returned to all callers that waited for it, and to all others until the retry delay is over.
+struct FailedRenewal {
     error: OrchestratorError,
     at: Instant,
     until: Instant,
@@ -62,13 +62,13 @@ struct Refused {
 #[derive(Clone)]
 struct Token {
     header: HeaderValue,
-    /// Rises with every renewal.
+    /// Incremented by every renewal.
     generation: u64,
     renew_at: Instant,
     expires_at: Instant,
 }
 
-/// A token to be sent, and which one it is.
+/// The header with a token, and the generation of the token.
 pub(super) struct Authorization {
     pub(super) header: HeaderValue,
     pub(super) generation: u64,
@@ -92,7 +92,7 @@ impl Identity {
         Ok(Self { credentials, token: RwLock::new(token), renewing: Mutex::new(None) })
     }
 
-    /// Who this is, without its secret.
+    /// A name that identifies the caller and contains no secret.
     pub(super) fn name(&self) -> String {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         match &self.credentials {
@@ -106,14 +106,14 @@ impl Identity {
         }
     }
 
-    /// The token of the moment; a new one where there is none, or where four fifths of its life are over.
+    /// The current token. Renews it if there is none, or after four fifths of its lifetime.
     pub(super) async fn authorization(&self, http: &Http) -> Result<Authorization> {
         let Some(token) = self.current() else { return self.renew(http, 0).await };
         let now = Instant::now();
         if now < token.renew_at {
             return Ok(token.authorization());
         }
-        // One caller renews; the others go on with the old token while it is good.
+        // One caller renews; the others use the old token while it is valid.
         match self.renewing.try_lock() {
             Err(_) if now < token.expires_at => return Ok(token.authorization()),
             guard => drop(guard),
@@ -124,7 +124,7 @@ impl Identity {
         }
     }
 
-    /// A token newer than this one; one renewal for everybody who asks at the same time.
+    /// Returns a token newer than generation `old`. Concurrent callers share one renewal.
     pub(super) async fn renew(&self, http: &Http, old: u64) -> Result<Authorization> {
         let asked = Instant::now();
         let mut last = self.renewing.lock().await;
@@ -141,12 +141,12 @@ impl Identity {
             Err(error) => {
                 let at = Instant::now();
                 let until = at + error.retry_after().unwrap_or_default();
-                *last = Some(Refused { error: error.clone(), at, until });
+                *last = Some(FailedRenewal { error: error.clone(), at, until });
                 return Err(error);
             }
         };
         *last = None;
-        let (now, life) = (Instant::now(), Duration::from_secs(seconds) / http.pace.hurry);
+        let (now, life) = (Instant::now(), Duration::from_secs(seconds) / http.timing.speedup);
         let token = Token {
             header: bearer(&token)?,
             generation: old + 1,
@@ -167,7 +167,7 @@ impl Identity {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         let body = Some(body.into_bytes());
-        let outgoing = Outgoing { method: Method::POST, url: &url, headers, body, is_secret: true };
+        let outgoing = Outgoing { method: Method::POST, url, headers, body, is_secret: true };
         http.exchange_repeatedly("the token request", outgoing, |answer| self.read(answer))
             .await
             .map_err(refused)
@@ -194,7 +194,8 @@ impl Identity {
                 Ok((format!("{}/api/Account/Authenticate", address.base), body, "application/json"))
             }
             Credentials::Token(_) => {
-                let message = "the access token is refused, and nobody here can renew it: it has expired or was revoked";
+                let message =
+                    "the access token was refused and cannot be renewed: it has expired or was revoked";
                 Err(OrchestratorError::new(ErrorKind::Unauthorized, message))
             }
         }
@@ -217,22 +218,22 @@ impl Token {
 fn bearer(token: &SecretString) -> Result<HeaderValue> {
     let header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret().trim()));
     let mut header = header.map_err(|_| {
-        OrchestratorError::new(ErrorKind::Invalid, "the access token has characters that no token has")
+        OrchestratorError::new(ErrorKind::Invalid, "the access token contains invalid characters")
     })?;
     header.set_sensitive(true);
     Ok(header)
 }
 
-/// Whatever an identity server refuses, it refuses the caller.
+/// Every permanent refusal by an identity server is about the credentials.
 fn refused(error: OrchestratorError) -> OrchestratorError {
     if error.is_temporary() {
         return error
-            .in_words(ErrorKind::Unavailable, |message| format!("no token can be had now: {message}"));
+            .reworded(ErrorKind::Unavailable, |message| format!("no token can be obtained: {message}"));
     }
-    error.in_words(ErrorKind::Unauthorized, |message| format!("the credentials are refused: {message}"))
+    error.reworded(ErrorKind::Unauthorized, |message| format!("the credentials were refused: {message}"))
 }
 
-/// The fields of a form, encoded.
+/// Encodes the fields of a form.
 fn form(fields: &[(&str, &str)]) -> String {
     let mut url = reqwest::Url::parse("http://form").expect("a constant URL");
     url.query_pairs_mut().extend_pairs(fields);

@@ -1,4 +1,4 @@
-//! How to get to an Orchestrator: in code, from a URL, from the environment.
+//! The settings of a client: from code, from a URL, and from the environment.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,31 +11,31 @@ use super::super::{ErrorKind, OrchestratorError, Result, private_file};
 use super::address::{self, Folder, invalid};
 use super::auth::{Credentials, DEFAULT_SCOPE, Identity};
 use super::call::Call;
-use super::pace::Pace;
 use super::request::Http;
+use super::timing::Timing;
 use super::{Inner, Shared, Uipath};
 use crate::wire::json;
 
-/// The longest time limit: a longer one is this. (Instants have an end.)
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The maximum of all time limits; a longer one could overflow an instant.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What it takes to get to an Orchestrator. Made by [`Uipath::builder`].
+/// The settings of a client for an Orchestrator. Made by [`Uipath::builder`].
 ///
-/// What is set here wins over the URL, and the URL over the [`environment`](Self::environment).
+/// Settings made here take precedence over the URL, and the URL over the [`environment`](Self::environment).
 #[must_use = "nothing happens before connect()"]
 pub struct UipathBuilder {
     url: SecretString,
-    /// What was set in code; wins over the URL.
+    /// From code; takes precedence over the URL.
     set: Settings,
-    /// What the environment says; the URL wins over it.
+    /// From the environment; the URL takes precedence.
     environment: Settings,
     robot_is_shared: bool,
     process: u32,
     allow_plain_http: bool,
-    pace: Pace,
+    timing: Timing,
 }
 
-/// Who calls, and where.
+/// The caller and the folder.
 #[derive(Default)]
 struct Settings {
     credentials: Option<Credentials>,
@@ -46,7 +46,7 @@ struct Settings {
     job_key: Option<String>,
 }
 
-/// Without the URL, which may have a password in it.
+/// Does not show the URL, which may contain a password.
 impl fmt::Debug for UipathBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let credentials = self.set.credentials.as_ref().or(self.environment.credentials.as_ref());
@@ -63,37 +63,37 @@ impl UipathBuilder {
             robot_is_shared: false,
             process: 0,
             allow_plain_http: false,
-            pace: Pace::default(),
+            timing: Timing::default(),
         }
     }
 
-    /// As a confidential external application (OAuth client credentials).
+    /// Connects as a confidential external application (OAuth client credentials).
     pub fn client_credentials(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         let secret = SecretString::from(secret.into());
         self.set.credentials = Some(Credentials::Client { id: id.into(), secret, scope: String::new() });
         self
     }
 
-    /// The scopes such an application asks for, separated by spaces. Default: `OR.Queues OR.Jobs.Read`.
+    /// The scopes that an external application requests, separated by spaces. Default: `OR.Queues OR.Jobs.Read`.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.set.scope = Some(scope.into());
         self
     }
 
-    /// With a personal access token, or the access token of a running job. Nobody here can renew it.
+    /// Connects with a personal access token, or with the access token of a running job. It cannot be renewed.
     pub fn access_token(mut self, token: impl Into<String>) -> Self {
         self.set.credentials = Some(Credentials::Token(token.into().into()));
         self
     }
 
-    /// As a user of a standalone installation.
+    /// Connects as a user of a standalone installation.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         let password = SecretString::from(password.into());
         self.set.credentials = Some(Credentials::User { tenant: String::new(), name: name.into(), password });
         self
     }
 
-    /// The tenant, where the URL does not name it. Default for users of a standalone installation: `Default`.
+    /// The tenant, if the URL does not name it. Default for users of a standalone installation: `Default`.
     pub fn tenant(mut self, name: impl Into<String>) -> Self {
         self.set.tenant = Some(name.into());
         self
@@ -105,7 +105,7 @@ impl UipathBuilder {
         self
     }
 
-    /// The folder of the queues, by its number.
+    /// The folder of the queues, by its id.
     pub fn folder_id(mut self, id: i64) -> Self {
         self.set.folder = Some(Folder::Id(id));
         self
@@ -115,21 +115,21 @@ impl UipathBuilder {
     ///
     /// # Errors
     ///
-    /// Invalid when this is no GUID.
+    /// Invalid if it is not a GUID.
     pub fn folder_key(mut self, key: &str) -> Result<Self> {
         self.set.folder = Some(Folder::Key(address::guid("the folder's key", key)?));
         Ok(self)
     }
 
-    /// The key of the robot in whose name items are taken. Every process needs a robot of its own: by it items are
-    /// found again whose answer was lost.
+    /// The key of the robot that claims the items. Every process needs its own robot: items whose answers were lost are
+    /// recovered by it.
     pub fn robot_key(mut self, key: impl Into<String>) -> Self {
         self.set.robot_key = Some(key.into());
         self
     }
 
-    /// Other processes use the same robot key. Then an item whose answer was lost on the way cannot be told from theirs
-    /// and is left to be abandoned, unless the program runs in a job of the Orchestrator.
+    /// Declares that other processes use the same robot key. Then an item whose answer was lost cannot be distinguished from
+    /// theirs and will be abandoned, unless the program runs in a job of the Orchestrator.
     pub fn robot_is_shared(mut self) -> Self {
         self.robot_is_shared = true;
         self
@@ -141,81 +141,81 @@ impl UipathBuilder {
         self
     }
 
-    /// Talks http to a host that is not this machine. Tokens and data then travel in the clear.
+    /// Allows http: for hosts other than this machine. Tokens and data are then sent unencrypted.
     pub fn allow_plain_http(mut self) -> Self {
         self.allow_plain_http = true;
         self
     }
 
-    /// How long it may take to reach the server. At most a day. Default: 10 seconds.
+    /// The time limit for a connection to the server. At most a day. Default: 10 seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.pace.connect = limit.min(LONGEST);
+        self.timing.connect = limit.min(MAX_TIMEOUT);
         self
     }
 
-    /// How long one request and its whole answer may take. At most a day. Default: 30 seconds.
+    /// The time limit for one request and its whole answer. At most a day. Default: 30 seconds.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.pace.request = limit.min(LONGEST);
+        self.timing.request = limit.min(MAX_TIMEOUT);
         self
     }
 
-    /// How long a call may take with all its repetitions and waits. At most a day. Default: 90 seconds.
+    /// The time limit for a call with all its retries and waits. At most a day. Default: 90 seconds.
     pub fn total_timeout(mut self, limit: Duration) -> Self {
-        self.pace.total = limit.min(LONGEST);
+        self.timing.total = limit.min(MAX_TIMEOUT);
         self
     }
 
-    /// The longest wait between two looks at an empty queue. At most a day. Default: 30 seconds.
+    /// The longest interval between two polls of an empty queue. At most a day. Default: 30 seconds.
     pub fn longest_poll(mut self, limit: Duration) -> Self {
-        self.pace.longest_poll = limit.min(LONGEST);
+        self.timing.longest_poll = limit.min(MAX_TIMEOUT);
         self
     }
 
-    /// Everything with time in it, this many times as fast. For tests.
+    /// Divides all time limits and delays by a factor. For tests.
     #[doc(hidden)]
-    pub fn hurried(mut self, times: u32) -> Self {
-        self.pace = self.pace.hurried(times);
+    pub fn sped_up(mut self, times: u32) -> Self {
+        self.timing = self.timing.sped_up(times);
         self
     }
 
-    /// Knows nothing of the items of other clients, as if it were in another process. For tests.
+    /// Shares no claims with clients of other process numbers, as if it were in another process. For tests.
     #[doc(hidden)]
     pub fn in_process(mut self, process: u32) -> Self {
         self.process = process;
         self
     }
 
-    /// Takes from the environment what neither the code nor the URL says.
+    /// Reads from the environment the settings that neither the code nor the URL contains.
     ///
-    /// | variable | what |
+    /// | variable | setting |
     /// |---|---|
     /// | `UIPATH_CLIENT_ID`, `UIPATH_CLIENT_SECRET`, `UIPATH_SCOPE` | an external application |
     /// | `UIPATH_PAT` | a personal access token |
-    /// | `UIPATH_ACCESS_TOKEN` | the token of a running job; wins over the others when `UIPATH_JOB_KEY` is set, and is not used for another host than that of `UIPATH_URL` |
+    /// | `UIPATH_ACCESS_TOKEN` | the token of a running job; takes precedence over the others if `UIPATH_JOB_KEY` is set, and is used only for the host of `UIPATH_URL` |
     /// | `UIPATH_USERNAME`, `UIPATH_PASSWORD` | a user of a standalone installation |
     /// | `UIPATH_TENANT_NAME` | the tenant, for standalone installations |
-    /// | `UIPATH_FOLDER_KEY`, `UIPATH_FOLDER_PATH`, `UIPATH_FOLDER_ID` | the folder; the first that is set |
-    /// | `UIPATH_ROBOT_KEY`, `UIPATH_JOB_KEY` | the robot and the job we run as |
+    /// | `UIPATH_FOLDER_KEY`, `UIPATH_FOLDER_PATH`, `UIPATH_FOLDER_ID` | the folder; the first one that is set |
+    /// | `UIPATH_ROBOT_KEY`, `UIPATH_JOB_KEY` | the robot and the job that the program runs as |
     /// | `UIPATH_CLIENT_SECRET_FILE`, `UIPATH_PAT_FILE`, `UIPATH_PASSWORD_FILE` | files with the secrets, instead of the variables without `_FILE` |
     ///
     /// # Errors
     ///
-    /// Invalid when a variable does not have the form it should have, or a file with a secret cannot be read.
+    /// Invalid if a variable has the wrong format, or a file with a secret cannot be read.
     pub fn environment(self) -> Result<Self> {
         self.variables(|name| std::env::var(name).ok())
     }
 
-    /// As [`environment`](Self::environment), from elsewhere.
+    /// Reads the variables of [`environment`](Self::environment) with a function. For tests.
     ///
     /// # Errors
     ///
-    /// The same.
+    /// As [`environment`](Self::environment).
     #[doc(hidden)]
     pub fn variables(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let get = |name: &str| {
             variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
         };
-        // The token of a job is for the Orchestrator whose job it is, and for nobody else.
+        // The token of a job must be sent only to the Orchestrator of that job.
         let is_elsewhere = get("UIPATH_URL").is_some_and(|url| host(&url) != host(self.url.expose_secret()));
         let mut from_files = Vec::new();
         for name in SECRETS.into_iter().filter(|name| get(name).is_none()) {
@@ -247,13 +247,12 @@ impl UipathBuilder {
         Ok(self)
     }
 
-    /// Connects: gets a token where one is needed, and makes one call to see that the address, the caller and the folder
-    /// are right.
+    /// Connects: obtains a token if one is needed, and makes one call to verify the address, the credentials and the folder.
     ///
     /// # Errors
     ///
-    /// Invalid for a wrong URL or setting; Unauthorized when there are no credentials, they are refused, or the folder is
-    /// not there for the caller; Unavailable when the Orchestrator is out of reach.
+    /// Invalid for an invalid URL or setting; Unauthorized if there are no credentials, they are refused, or the caller has no
+    /// access to the folder; Unavailable if the Orchestrator cannot be reached.
     pub async fn connect(self) -> Result<Uipath> {
         let url = self.url.expose_secret();
         let (address, options, login) = address::parse(url, self.allow_plain_http)?;
@@ -279,7 +278,7 @@ impl UipathBuilder {
         let robot_key = robot_key.map(|key| address::guid("the robot's key", &key)).transpose()?;
         let job_key = set.job_key.or(environment.job_key);
         let job_key = job_key.map(|key| address::guid("the job's key", &key)).transpose()?;
-        // The job is in the folder of its process, the queue wherever it was said to be.
+        // The own job is in the folder of the environment, which may differ from the folder of the queues.
         let of_job = environment.folder.clone();
         let folder = set.folder.or(options.folder).or(environment.folder);
         let of_job =
@@ -288,7 +287,7 @@ impl UipathBuilder {
         let identity = Identity::new(credentials)?;
         let (base, caller, process) = (&address.base, identity.name(), self.process);
         let name = format!("{base} {caller} {folder:?} {tenant:?} {robot_key:?} {job_key:?} {process}");
-        let http = Http::new(address, identity, self.pace, headers, of_job)?;
+        let http = Http::new(address, identity, self.timing, headers, of_job)?;
         let call = Call::get("GetQueueDefinitions", "/odata/QueueDefinitions").query("$top", "1");
         http.call(call, |answer| json::rows(&answer.body)).await?;
         let robot_key = robot_key.map(|key| key.to_string());
@@ -298,7 +297,7 @@ impl UipathBuilder {
     }
 }
 
-/// Secrets that may stand in a file, which is named by the variable with `_FILE` behind it.
+/// Secrets that may be read from a file, which is named by the variable with the suffix `_FILE`.
 const SECRETS: [&str; 3] = ["UIPATH_CLIENT_SECRET", "UIPATH_PAT", "UIPATH_PASSWORD"];
 
 fn credentials(get: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
@@ -311,7 +310,7 @@ fn credentials(get: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
         let (name, password) = (get("UIPATH_USERNAME")?, get("UIPATH_PASSWORD")?);
         Some(Credentials::User { tenant: String::new(), name, password: password.into() })
     };
-    // In a job the robot's token is the one to which items are handed out.
+    // In a job, items are handed out only to the token of the robot.
     let of_job = if get("UIPATH_JOB_KEY").is_some() { token("UIPATH_ACCESS_TOKEN") } else { None };
     of_job
         .or_else(client)
@@ -347,7 +346,7 @@ fn headers(
         headers.insert(HeaderName::from_static(name), value);
         Ok::<(), OrchestratorError>(())
     };
-    // Elsewhere the address says it.
+    // In the cloud the address contains the tenant.
     if let Some(tenant) = tenant.filter(|_| is_standalone) {
         insert("x-uipath-tenantname", tenant)?;
     }
@@ -371,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_a_job_wins_in_a_job_and_an_application_elsewhere() {
+    fn a_job_token_takes_precedence_only_in_a_job() {
         let application = [
             ("UIPATH_CLIENT_ID", "app"),
             ("UIPATH_CLIENT_SECRET", "canary"),
@@ -404,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_may_stand_in_a_file() {
+    fn secrets_are_read_from_files() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);

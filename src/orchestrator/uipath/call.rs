@@ -1,74 +1,83 @@
-//! A call of an operation, and whether it may be made twice.
+//! A call of an API operation, and whether it may be retried.
 
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 
+use super::super::OrchestratorError;
 use crate::model::review::Person;
 use crate::wire::leased::author_header;
 
-/// A call of an operation.
+/// A call of an API operation.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    /// The operation, as the vendor names it.
-    pub(super) what: &'static str,
+    /// The vendor's name of the operation.
+    pub(super) operation: &'static str,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) body: Option<Vec<u8>>,
     pub(super) may_repeat: bool,
-    pub(super) by_the_heart: bool,
-    pub(super) of_the_job: bool,
-    /// In whose name a comment is written, on performer's own server.
+    pub(super) on_heartbeat_thread: bool,
+    pub(super) about_own_job: bool,
+    /// The author of a comment, for performer's own server.
     pub(super) author: Option<HeaderValue>,
-    /// Not sent after this, and its answer not waited for: what it says would no longer be true.
+    /// When the body expires: the call is neither sent nor waited for after this.
     pub(super) until: Option<Instant>,
 }
 
 impl Call {
-    /// A read: repeated after anything that may pass.
-    pub(super) fn get(what: &'static str, path: impl Into<String>) -> Self {
+    /// A read, which is retried after every temporary failure.
+    pub(super) fn get(operation: &'static str, path: impl Into<String>) -> Self {
         Self {
-            what,
+            operation,
             method: Method::GET,
             path: path.into(),
             body: None,
             may_repeat: true,
-            by_the_heart: false,
-            of_the_job: false,
+            on_heartbeat_thread: false,
+            about_own_job: false,
             author: None,
             until: None,
         }
     }
 
-    /// A write that is not repeated once it may have been executed.
-    pub(super) fn post(what: &'static str, path: impl Into<String>, body: &impl serde::Serialize) -> Self {
+    /// A write that is not retried once it may have been executed.
+    pub(super) fn post(
+        operation: &'static str,
+        path: impl Into<String>,
+        body: &impl serde::Serialize,
+    ) -> Self {
         let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { method: Method::POST, body: Some(body), may_repeat: false, ..Self::get(what, path) }
+        Self { method: Method::POST, body: Some(body), may_repeat: false, ..Self::get(operation, path) }
     }
 
-    /// A write that does the same when it is done twice.
-    pub(super) fn put(what: &'static str, path: impl Into<String>, body: &impl serde::Serialize) -> Self {
-        Self { method: Method::PUT, may_repeat: true, ..Self::post(what, path, body) }
+    /// An idempotent write.
+    pub(super) fn put(
+        operation: &'static str,
+        path: impl Into<String>,
+        body: &impl serde::Serialize,
+    ) -> Self {
+        Self { method: Method::PUT, may_repeat: true, ..Self::post(operation, path, body) }
     }
 
-    /// A deletion: the second time there is nothing left.
-    pub(super) fn delete(what: &'static str, path: impl Into<String>) -> Self {
-        Self { method: Method::DELETE, ..Self::get(what, path) }
+    /// A deletion, which is idempotent.
+    pub(super) fn delete(operation: &'static str, path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, ..Self::get(operation, path) }
     }
 
-    /// Doing it twice does no harm.
+    /// Marks the call as idempotent.
     pub(super) fn repeatable(mut self) -> Self {
         self.may_repeat = true;
         self
     }
 
-    /// The call says something that is true only until then.
+    /// Sets when the body expires.
     pub(super) fn until(mut self, until: Option<Instant>) -> Self {
         self.until = until;
         self
     }
 
-    /// A query option; the value is encoded.
+    /// Adds a query option and encodes its value.
     pub(super) fn query(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.path.push(if self.path.contains('?') { '&' } else { '?' });
         self.path.push_str(name);
@@ -77,27 +86,46 @@ impl Call {
         self
     }
 
-    /// In somebody's name, where somebody is named.
-    pub(super) fn by(mut self, person: &Person) -> Self {
-        let is_somebody = *person != Person::default();
-        self.author = if is_somebody { HeaderValue::from_str(&author_header(person)).ok() } else { None };
+    /// Sets the author of a comment, unless the person is empty.
+    pub(super) fn on_behalf_of(mut self, person: &Person) -> Self {
+        let is_named = *person != Person::default();
+        self.author = if is_named { HeaderValue::from_str(&author_header(person)).ok() } else { None };
         self
     }
 
-    /// About the job we run in, which may be in another folder than the queue.
-    pub(super) fn of_the_job(mut self) -> Self {
-        self.of_the_job = true;
+    /// Marks a call about the own job, which may be in another folder than the queue.
+    pub(super) fn about_own_job(mut self) -> Self {
+        self.about_own_job = true;
         self
     }
 
-    /// Made on the thread of a performer's heart.
-    pub(super) fn by_the_heart(mut self) -> Self {
-        self.by_the_heart = true;
+    /// Marks a call from the heartbeat thread of a performer.
+    pub(super) fn on_heartbeat_thread(mut self) -> Self {
+        self.on_heartbeat_thread = true;
         self
     }
 }
 
-/// A value of a query: spaces and quotes as strict proxies want them (orchestrator-api 4.1).
+/// The error of a call.
+#[derive(Debug)]
+pub(super) struct CallError {
+    pub(super) error: OrchestratorError,
+    /// Whether the call may have been executed nevertheless.
+    pub(super) maybe_executed: bool,
+}
+
+impl From<CallError> for OrchestratorError {
+    fn from(failed: CallError) -> Self {
+        failed.error
+    }
+}
+
+/// The error of a call that was certainly not executed.
+pub(super) fn not_executed(error: OrchestratorError) -> CallError {
+    CallError { error, maybe_executed: false }
+}
+
+/// Encodes the value of a query option; spaces and quotes are escaped for strict proxies (orchestrator-api 4.1).
 pub(super) fn encoded(value: &str) -> String {
     let mut url = reqwest::Url::parse("http://query").expect("a constant URL");
     url.query_pairs_mut().append_pair("", value);

@@ -1,11 +1,10 @@
-//! Queues, their settings and their retention (orchestrator-api 6 and 11).
+//! Queue definitions and their retention (orchestrator-api 6 and 11).
 
 use std::collections::HashMap;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::Inner;
-use super::call::Call;
-use super::request::Failed;
+use super::call::{Call, CallError};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::wire::Named;
 use crate::wire::queue::{
@@ -14,21 +13,21 @@ use crate::wire::queue::{
 
 const PATH: &str = "/odata/QueueDefinitions";
 
-/// The most pages of queues, or of their retentions, that are read.
-const MOST_PAGES: usize = 100;
+/// The maximum number of pages of queues, or of their retentions.
+const MAX_PAGES: usize = 100;
 
 impl Inner {
     pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         queue.validate()?;
-        self.can_have(&queue.policy)?;
-        let dto = QueueDefinitionDto::default().with(&queue, self.http.version(), self.is_leased());
+        self.check_supported(&queue.policy)?;
+        let dto = QueueDefinitionDto::default().with(&queue, self.http.version(), self.supports_leases());
         let made =
             match self.http.json::<QueueDefinitionDto>(Call::post("PostQueueDefinition", PATH, &dto)).await {
                 Ok(made) => made,
-                Err(Failed { error, doubtful: true }) => {
-                    // Made or not: a queue of this name with these settings is what was wanted.
+                Err(CallError { error, maybe_executed: true }) => {
+                    // Whether the call was executed or not: an existing queue with this name and these settings is a success.
                     let there = self.queue_dto(&queue.name).await.map_err(|_| error.clone())?;
-                    if there.clone().with(&queue, self.http.version(), self.is_leased()) != there {
+                    if there.clone().with(&queue, self.http.version(), self.supports_leases()) != there {
                         return Err(error);
                     }
                     there
@@ -45,12 +44,12 @@ impl Inner {
         name: &str,
         queue: NewQueueDefinition,
     ) -> Result<QueueDefinition> {
-        self.can_have(&queue.policy)?;
+        self.check_supported(&queue.policy)?;
         let there = self.queue_dto(name).await?;
         let id = there.id.unwrap_or_default();
         let retention = self.retention(id).await?;
         queue.validate_change_of(&definition(there.clone(), retention)?)?;
-        let dto = there.with(&queue, self.http.version(), self.is_leased());
+        let dto = there.with(&queue, self.http.version(), self.supports_leases());
         self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
         self.set_retention(id, wanted(&queue.policy)).await?;
         self.forget_queue(name);
@@ -62,7 +61,7 @@ impl Inner {
         self.forget_queue(name);
         match self.http.done(Call::delete("DeleteQueueDefinition", format!("{PATH}({id})"))).await {
             Ok(()) => Ok(()),
-            Err(Failed { error, doubtful: true }) if error.is_not_found() => Ok(()),
+            Err(CallError { error, maybe_executed: true }) if error.is_not_found() => Ok(()),
             Err(failed) => Err(failed.error),
         }
     }
@@ -75,7 +74,7 @@ impl Inner {
 
     pub(super) async fn all_queues(&self) -> Result<Vec<QueueDefinition>> {
         let call = Call::get("GetQueueDefinitions", PATH).query("$orderby", "Name");
-        let queues: Vec<QueueDefinitionDto> = self.http.rows(call, MOST_PAGES).await?;
+        let queues: Vec<QueueDefinitionDto> = self.http.rows(call, MAX_PAGES).await?;
         let retentions = self.retentions().await?;
         let of = |queue: &QueueDefinitionDto| {
             retentions.get(&queue.id.unwrap_or_default()).copied().unwrap_or_default()
@@ -87,16 +86,19 @@ impl Inner {
             .collect()
     }
 
-    /// What the API cannot keep is refused, and not dropped in silence.
-    fn can_have(&self, policy: &QueuePolicy) -> Result<()> {
+    /// Refuses settings that the API does not have, instead of dropping them silently.
+    fn check_supported(&self, policy: &QueuePolicy) -> Result<()> {
         let unsupported = |message: String| Err(OrchestratorError::new(ErrorKind::Unsupported, message));
-        if policy.abandon_after != QueuePolicy::default().abandon_after && !self.is_leased() {
-            return unsupported("the Orchestrator abandons items after its own time, about 24 hours; a queue cannot have another".to_owned());
+        if policy.abandon_after != QueuePolicy::default().abandon_after && !self.supports_leases() {
+            return unsupported(
+                "the Orchestrator abandons items after about 24 hours; a queue cannot set another time"
+                    .to_owned(),
+            );
         }
         match self.http.version() {
             Some(version) if version < RETRY_ABANDONED_ITEMS_SINCE && policy.retry_abandoned_items => {
                 unsupported(format!(
-                    "this Orchestrator (version {version} of the API) does not know RetryAbandonedItems; it came with version {RETRY_ABANDONED_ITEMS_SINCE}"
+                    "this Orchestrator (version {version} of the API) does not support RetryAbandonedItems, which requires version {RETRY_ABANDONED_ITEMS_SINCE}"
                 ))
             }
             _ => Ok(()),
@@ -107,39 +109,39 @@ impl Inner {
         let mut retention = Retention::default();
         for kind in [RetentionType::Final, RetentionType::Stale] {
             if let Some(dto) = self.retention_of(queue, kind).await? {
-                note(&mut retention, kind, &dto);
+                set_days(&mut retention, kind, &dto);
             }
         }
         Ok(retention)
     }
 
-    /// `None` on servers of before the feature, and for callers that may not look.
+    /// `None` on servers without this feature, and for callers without the permission.
     async fn retention_of(&self, queue: i64, kind: RetentionType) -> Result<Option<QueueRetentionDto>> {
         let call = Call::get("GetQueueRetention", format!("/odata/QueueRetention({queue})"))
             .query("retentionType", kind.name());
         match self.http.json(call).await {
             Ok(dto) => Ok(Some(dto)),
-            Err(Failed { error, .. }) if is_missing(&error) => Ok(None),
+            Err(CallError { error, .. }) if is_missing(&error) => Ok(None),
             Err(failed) => Err(failed.error),
         }
     }
 
     async fn retentions(&self) -> Result<HashMap<i64, Retention>> {
         let call = Call::get("ListQueueRetention", "/odata/QueueRetention");
-        let rows: Vec<QueueRetentionDto> = match self.http.rows(call, MOST_PAGES).await {
+        let rows: Vec<QueueRetentionDto> = match self.http.rows(call, MAX_PAGES).await {
             Ok(rows) => rows,
-            Err(Failed { error, .. }) if is_missing(&error) => Vec::new(),
+            Err(CallError { error, .. }) if is_missing(&error) => Vec::new(),
             Err(failed) => return Err(failed.error),
         };
         let mut retentions: HashMap<i64, Retention> = HashMap::new();
         for dto in rows {
             let kind = dto.retention_type.as_ref().and_then(Named::known).unwrap_or(RetentionType::Final);
-            note(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
+            set_days(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
         }
         Ok(retentions)
     }
 
-    /// Changes after how many days items go, and nothing else: what is archived stays archived.
+    /// Changes the number of days until items are removed, but not whether they are archived.
     async fn set_retention(&self, queue: i64, wanted: Retention) -> Result<()> {
         let usual = Retention::default();
         for (kind, days, usual) in [
@@ -154,7 +156,7 @@ impl Inner {
                 None if days == usual => continue,
                 None => {
                     let message =
-                        format!("the retention of {kind} items cannot be read, and so it cannot be changed");
+                        format!("the retention of {kind} items cannot be read, so it cannot be changed");
                     return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
                 }
             };
@@ -169,7 +171,7 @@ fn wanted(policy: &QueuePolicy) -> Retention {
     Retention { final_days: policy.retention_days, stale_days: policy.stale_retention_days }
 }
 
-fn note(retention: &mut Retention, kind: RetentionType, dto: &QueueRetentionDto) {
+fn set_days(retention: &mut Retention, kind: RetentionType, dto: &QueueRetentionDto) {
     let Some(days) = dto.period else { return };
     match kind {
         RetentionType::Final => retention.final_days = days,

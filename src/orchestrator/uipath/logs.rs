@@ -1,7 +1,7 @@
-//! Robot logs (orchestrator-api 16): a layer for `tracing` that ships what a program logs to the Orchestrator.
+//! Robot logs (orchestrator-api 16): a layer for `tracing` that sends the logs of a program to the Orchestrator.
 //!
-//! Whoever logs never waits: a line goes into a bounded buffer, or is dropped and counted. One task ships the buffer
-//! in batches. What is logged by shipping itself is left out, or it would ship its own trouble for ever.
+//! Logging never waits: a line goes into a bounded buffer, or is dropped and counted. One task sends the buffer in batches.
+//! Lines logged by that task itself are left out, because they would cause further calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,26 +25,26 @@ use crate::model::log::LogLevel;
 use crate::wire::Instant;
 use crate::wire::log::{LogEntry, RESERVED, level_name};
 
-/// How many lines wait at most.
+/// The maximum number of buffered lines.
 const BUFFER: usize = 10_000;
-/// How many lines one call ships.
+/// The maximum number of lines in one call.
 const BATCH: usize = 200;
-/// How long a line waits for others.
+/// How long the first line of a batch waits for others.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The longest line, in bytes; what is longer is cut.
-const LONGEST: usize = 10_000;
+/// The maximum length of a line, in bytes; longer ones are truncated.
+const MAX_LINE: usize = 10_000;
 
 tokio::task_local! {
-    /// Set in the task that ships: what is logged there is not shipped, or it would ship its own trouble for ever.
+    /// Set in the sending task, whose own lines are not sent.
     static SHIPPING: ();
 }
 
-/// A layer that ships logs. Made by [`Uipath::robot_logs`].
+/// A layer that sends logs to the Orchestrator. Made by [`Uipath::robot_logs`].
 pub struct RobotLogs {
     lines: mpsc::Sender<String>,
     dropped: Arc<AtomicU64>,
     underway: Arc<AtomicU64>,
-    lowest: LogLevel,
+    min_level: LogLevel,
     process: String,
     machine: String,
     job: Option<String>,
@@ -55,28 +55,28 @@ impl fmt::Debug for RobotLogs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RobotLogs")
             .field("process", &self.process)
-            .field("lowest", &self.lowest)
+            .field("min_level", &self.min_level)
             .finish_non_exhaustive()
     }
 }
 
-/// The shipping of logs; [`finish`](Self::finish) it before the program ends.
+/// The task that sends the logs. Call [`finish`](Self::finish) before the program ends.
 #[derive(Debug)]
 pub struct LogShipping {
     finish: tokio_util::sync::CancellationToken,
     task: JoinHandle<()>,
     dropped: Arc<AtomicU64>,
-    /// Lines that wait, or are being shipped.
+    /// The number of lines that are buffered or being sent.
     underway: Arc<AtomicU64>,
 }
 
 impl LogShipping {
-    /// How many lines were dropped: because there were too many at once, or because the Orchestrator did not take them.
+    /// The number of dropped lines: the buffer was full, or the Orchestrator did not accept them.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Ships what is left, for at most ten seconds. Answers how many lines were dropped in all.
+    /// Sends the remaining lines, for at most ten seconds. Returns the total number of dropped lines.
     pub async fn finish(self) -> u64 {
         self.finish.cancel();
         let stop = self.task.abort_handle();
@@ -88,11 +88,11 @@ impl LogShipping {
 }
 
 impl Uipath {
-    /// A layer for `tracing_subscriber` that ships this program's logs as robot logs (scope `OR.Monitoring`, permission
-    /// Logs.Create), and the shipping itself. Must be called within a tokio runtime.
+    /// Returns a layer for `tracing_subscriber` that sends this program's logs as robot logs (scope `OR.Monitoring`, permission
+    /// Logs.Create), and a handle of the sending task. Must be called within a tokio runtime.
     ///
-    /// Lines at INFO and above are shipped, with the fields of the event and of the spans around it: the transaction's
-    /// item, reference and robot. An ERROR with a field `fatal = true` is Critical.
+    /// Lines at INFO and above are sent, with the fields of the event and of the spans around it, such as the transaction's
+    /// item, reference and robot. An ERROR with a field `fatal = true` is sent as Critical.
     pub fn robot_logs(&self, process: impl Into<String>) -> (RobotLogs, LogShipping) {
         let (lines, waiting) = mpsc::channel(BUFFER);
         let (dropped, underway) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -101,7 +101,7 @@ impl Uipath {
             lines,
             dropped: dropped.clone(),
             underway: underway.clone(),
-            lowest: LogLevel::Info,
+            min_level: LogLevel::Info,
             process: process.into(),
             machine: gethostname::gethostname().to_string_lossy().into_owned(),
             job: self.inner.job_key.map(|key| key.to_string()),
@@ -114,10 +114,10 @@ impl Uipath {
 }
 
 impl RobotLogs {
-    /// Ships lines from this level on. Default: Info.
+    /// The lowest level that is sent. Default: Info.
     #[must_use]
     pub fn lowest_level(mut self, level: LogLevel) -> Self {
-        self.lowest = level;
+        self.min_level = level;
         self
     }
 
@@ -136,8 +136,8 @@ impl RobotLogs {
     }
 }
 
-/// Whether a line comes from what ships lines: the task itself, or what drives connections in tasks of its own.
-fn is_our_own(target: &str) -> bool {
+/// Whether a line was logged by sending lines: by the task itself, or by a library that drives its connections.
+fn is_from_shipping(target: &str) -> bool {
     let crate_name = target.split("::").next().unwrap_or_default();
     SHIPPING.try_with(|()| ()).is_ok()
         || matches!(
@@ -164,7 +164,8 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for RobotLogs {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if is_our_own(event.metadata().target()) || level_of(*event.metadata().level()) < self.lowest {
+        if is_from_shipping(event.metadata().target()) || level_of(*event.metadata().level()) < self.min_level
+        {
             return;
         }
         let mut fields = Fields::default();
@@ -217,8 +218,8 @@ impl Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = format!("{value:?}");
-        if text.len() > LONGEST {
-            let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        if text.len() > MAX_LINE {
+            let end = (0..=MAX_LINE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
             text.truncate(end);
             text.push('…');
         }
@@ -246,7 +247,7 @@ impl Visit for Fields {
     }
 }
 
-/// Ships lines until there are no more.
+/// Sends lines until the layer is dropped or the task is told to finish.
 async fn ship(
     inner: Arc<Inner>,
     mut waiting: mpsc::Receiver<String>,
@@ -255,7 +256,7 @@ async fn ship(
     finish: tokio_util::sync::CancellationToken,
 ) {
     let mut lines = Vec::new();
-    let interval = INTERVAL / inner.http.pace.hurry;
+    let interval = INTERVAL / inner.http.timing.speedup;
     loop {
         let is_last = tokio::select! {
             biased;
@@ -263,7 +264,7 @@ async fn ship(
             () = finish.cancelled() => true,
         };
         if !is_last && lines.len() < BATCH {
-            // Others come soon after the first.
+            // Waits for more lines to fill the batch.
             let more =
                 async { while lines.len() < BATCH && waiting.recv_many(&mut lines, BATCH).await > 0 {} };
             tokio::select! {
@@ -274,14 +275,14 @@ async fn ship(
         }
         if !lines.is_empty() {
             let batch = std::mem::take(&mut lines);
-            // A line twice is better than a line less.
+            // A duplicate line is better than a lost one.
             let call = Call::post("SubmitLogs", "/api/Logs/SubmitLogs", &batch).repeatable();
             let shipped = inner.http.done(call).await;
             underway.fetch_sub(batch.len() as u64, Ordering::Relaxed);
             if let Err(failed) = shipped {
                 let before = dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 if before == 0 {
-                    tracing::warn!(error = %failed.error, lines = batch.len(), "robot logs are not taken; lines are dropped and counted");
+                    tracing::warn!(error = %failed.error, lines = batch.len(), "robot logs were not accepted; lines are dropped and counted");
                 }
             }
         }

@@ -1,22 +1,23 @@
-//! The real UiPath Orchestrator, over HTTP (orchestrator-api 1 to 13, 15 and 22).
+//! The client for a UiPath Orchestrator, over HTTP (orchestrator-api 1 to 13, 15 and 22).
 //!
-//! | file | what it does |
+//! | file | what it contains |
 //! |---|---|
-//! | `builder.rs`, `address.rs` | where it is, which folder, who calls |
-//! | `auth.rs` | tokens: got once for many callers, renewed before they expire |
-//! | `call.rs`, `request.rs`, `tls.rs`, `pace.rs` | one call: sent, repeated where that is safe, ended in time |
-//! | `answer.rs` | what an answer that is no success means |
-//! | `book.rs` | the claims this process holds: the fence is here |
-//! | `queue.rs` | one queue: when to look at it again, what may have got lost |
-//! | `take.rs`, `lost.rs`, `ours.rs` | taking items, and finding those whose answer was lost; what is ours |
-//! | `report.rs` | reporting, and settling reports whose answer was lost |
+//! | `builder.rs`, `address.rs` | settings: the address, the folder, the credentials |
+//! | `auth.rs` | access tokens: shared by all calls, renewed before they expire |
+//! | `call.rs`, `request.rs`, `tls.rs`, `timing.rs` | one call: its request, its retries where they are safe, its time limits |
+//! | `answer.rs` | errors from answers that are no success |
+//! | `claim_registry.rs` | the claims that this process holds, which fence its reports |
+//! | `queue.rs` | the state of one queue: when to poll it, which claims were not answered |
+//! | `claim.rs`, `recovery.rs`, `ownership.rs` | claiming items; recovering items whose answers were lost; recognising own items |
+//! | `report.rs` | reporting results; finding out whether a report whose answer was lost was recorded |
+//! | `unreadable.rs` | items that were handed out by an answer that cannot be read |
 //! | `add.rs` | adding items |
-//! | `administration.rs`, `people.rs`, `definitions.rs` | reviews, comments, histories; queues |
-//! | `leased.rs` | performer's own server: it knows leases and claims |
+//! | `administration.rs`, `items.rs`, `definitions.rs` | administration: items, reviews and comments; queues |
+//! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
 //! | `logs.rs` | robot logs (feature `robot-logs`) |
 //!
-//! What it promises is less than what a store promises. The Orchestrator knows no leases: when this process dies, its
-//! items stay InProgress until the Orchestrator abandons them, after about 24 hours.
+//! The guarantees are weaker than those of a store. The Orchestrator has no leases: when this process dies, its items stay
+//! InProgress until the Orchestrator abandons them, after about 24 hours.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,13 +30,13 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use self::add::as_definition;
-use self::book::Book;
-use self::ours::Ours;
+use self::claim_registry::ClaimRegistry;
+use self::ownership::OwnIdentity;
 use self::queue::Queue;
 use self::request::Http;
 use super::{
-    BulkAdded, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report, ReportedAndTaken, Result,
-    Seen, Swept, Take, Taken,
+    BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report,
+    ReportAndClaimAnswer, Result, Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
@@ -50,21 +51,21 @@ mod address;
 mod administration;
 mod answer;
 mod auth;
-mod book;
 mod builder;
 mod call;
+mod claim;
+mod claim_registry;
 mod definitions;
-mod leased;
+mod items;
+mod lease_protocol;
 #[cfg(feature = "robot-logs")]
 mod logs;
-mod lost;
-mod ours;
-mod pace;
-mod people;
+mod ownership;
 mod queue;
+mod recovery;
 mod report;
 mod request;
-mod take;
+mod timing;
 mod tls;
 mod unreadable;
 
@@ -72,7 +73,7 @@ pub use builder::UipathBuilder;
 #[cfg(feature = "robot-logs")]
 pub use logs::{LogShipping, RobotLogs};
 
-/// The real Orchestrator.
+/// A client for a UiPath Orchestrator.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), performer::OrchestratorError> {
@@ -87,7 +88,7 @@ pub use logs::{LogShipping, RobotLogs};
 /// # Ok(()) }
 /// ```
 ///
-/// [`connect`](crate::connect) does the same from a URL and the environment.
+/// [`connect`](crate::connect) makes one from a URL and the environment.
 #[derive(Clone, Debug)]
 pub struct Uipath {
     inner: Arc<Inner>,
@@ -95,41 +96,41 @@ pub struct Uipath {
 
 struct Inner {
     http: Http,
-    /// In whose name items are taken.
+    /// The key of the robot that claims items.
     robot_key: Option<String>,
-    /// The Orchestrator's job that this program runs in, and its number once it is known.
+    /// The key of the Orchestrator's job that this program runs in, and the job's id once it is known.
     job_key: Option<uuid::Uuid>,
     job_id: AtomicI64,
-    /// Whether the job's state may be read at all.
+    /// Whether the state of that job cannot be read.
     job_is_hidden: AtomicBool,
-    /// How often that was refused.
+    /// The number of refusals to read it.
     job_refusals: AtomicU32,
-    /// What all clients of this process share that take items in one name.
+    /// The state shared by all clients of this process that claim items with the same identity.
     shared: Arc<Shared>,
     postponing_works: AtomicBool,
-    /// What is known of claims, where the server knows leases.
-    leases: leased::Leases,
+    /// The claims, if the server has the lease protocol.
+    leases: lease_protocol::LeaseTracker,
     keys: Mutex<KeyMaker>,
     random: Mutex<fastrand::Rng>,
     clock: SystemClock,
 }
 
-/// The claims and queues of one robot in one folder. Two clients of a process that take in the same name must know of
-/// each other's items.
+/// The claims and queues of one robot in one folder. Clients of one process with the same identity must share them, to
+/// recognise each other's items.
 #[derive(Default)]
 struct Shared {
-    book: Mutex<Book>,
+    registry: Mutex<ClaimRegistry>,
     queues: Mutex<HashMap<String, Arc<Queue>>>,
-    /// What items that are handed to us carry, once one was.
-    ours: Mutex<Ours>,
-    /// The robot's number tells nothing: others use the robot too.
+    /// The robot and job that own items carry; learned from the first item that is claimed.
+    own_identity: Mutex<OwnIdentity>,
+    /// Whether other processes use the same robot, so that its id does not identify own items.
     robot_is_shared: AtomicBool,
-    /// What time it was at the server at some moment here.
-    server_clock: Mutex<Option<ours::ServerClock>>,
+    /// The server's clock, relative to the monotonic clock of this process.
+    server_clock: Mutex<Option<ownership::ServerClock>>,
 }
 
 impl Shared {
-    /// What there is for this name already.
+    /// Returns the shared state of an identity, and creates it if no client uses it yet.
     fn of(name: String) -> Arc<Self> {
         static ALL: Mutex<Vec<(String, Weak<Shared>)>> = Mutex::new(Vec::new());
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +146,7 @@ impl Shared {
     }
 }
 
-/// Where it is and who calls; neither keys nor the content of items.
+/// Shows the address and the caller, but neither keys nor the content of items.
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
@@ -157,26 +158,26 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// How long a job waits for calls that are under way when it ends, and as long again for what it gives back.
-const LAST_CALLS: Duration = Duration::from_secs(10);
+/// How long the end of a job waits for the recovery of lost items, and as long again to give recovered items back.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many reports of one call are under way at once.
-const REPORTS_AT_ONCE: usize = 32;
+/// The maximum number of concurrent requests for the reports of one call.
+const CONCURRENT_REPORTS: usize = 32;
 
 impl Uipath {
-    /// How to get to an Orchestrator.
+    /// Starts the configuration of a client for the Orchestrator at a URL.
     ///
-    /// | URL | what it is |
+    /// | URL | installation |
     /// |---|---|
     /// | `https://cloud.uipath.com/acme/Prod/orchestrator_` | Automation Cloud; Automation Suite with its own host |
     /// | `https://orchestrator.example.com` | a standalone installation |
     ///
-    /// Options behind it: `?folder=Shared/Finance`, `folder_id=`, `folder_key=`, `tenant=`, `scope=`, `robot_key=`.
+    /// Query options: `?folder=Shared/Finance`, `folder_id=`, `folder_key=`, `tenant=`, `scope=`, `robot_key=`.
     pub fn builder(url: &str) -> UipathBuilder {
         UipathBuilder::new(url)
     }
 
-    /// The server's version of its API, as it told it (20 is the cloud of September 2025).
+    /// The API version that the server has announced (20 is the cloud of September 2025); `None` before the first answer.
     pub fn api_version(&self) -> Option<u32> {
         self.inner.http.version()
     }
@@ -200,44 +201,44 @@ impl Inner {
             job_refusals: AtomicU32::new(0),
             shared,
             postponing_works: AtomicBool::new(false),
-            leases: leased::Leases::default(),
+            leases: lease_protocol::LeaseTracker::default(),
             keys: Mutex::new(KeyMaker::new()),
             random: Mutex::new(fastrand::Rng::new()),
             clock: SystemClock::default(),
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.shared.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registry(&self) -> MutexGuard<'_, ClaimRegistry> {
+        self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The queue of this name, whether the server has it or not.
+    /// The state of the queue with this name, which may not exist on the server.
     fn queue(&self, name: &str) -> Arc<Queue> {
         let mut queues = self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner);
         queues.entry(folded(name)).or_insert_with(|| Arc::new(Queue::new(name))).clone()
     }
 
-    /// The queue a job takes from.
+    /// The state of the queue that a job claims from.
     fn queue_of(&self, job: JobKey, name: &str) -> Result<Arc<Queue>> {
-        let of_job = self.book().job(job)?;
+        let of_job = self.registry().job(job)?;
         Ok(if of_job.name == name { of_job } else { self.queue(name) })
     }
 
-    /// What is remembered of a queue's definition is asked for anew.
+    /// Drops the cached definition of a queue.
     fn forget_queue(&self, name: &str) {
-        self.queue(name).state().about = None;
+        self.queue(name).state().info = None;
     }
 
-    /// Something was done by which any queue may have got an item.
-    fn something_may_have_come(&self) {
+    /// Wakes the waiting robots of all queues, after a call that may have added an item to any of them.
+    fn notify_all_queues(&self) {
         let queues: Vec<Arc<Queue>> =
             self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for queue in queues {
-            queue.something_came();
+            queue.items_added();
         }
     }
 
@@ -245,25 +246,25 @@ impl Inner {
         self.postponing_works.load(Ordering::Relaxed)
     }
 
-    fn postponing_has_worked(&self) {
+    fn confirm_postponing(&self) {
         self.postponing_works.store(true, Ordering::Relaxed);
     }
 
-    /// Gives back what was found and never handed to a robot, when the last job of a queue ends.
-    async fn give_back_what_was_found(self: &Arc<Self>, job: JobKey, queue: &Arc<Queue>) {
+    /// Gives back the recovered items that no robot has received, when the last job of a queue ends.
+    async fn give_back_recovered(self: &Arc<Self>, job: JobKey, queue: &Arc<Queue>) {
         loop {
-            let Some(item) = queue.state().found.pop_front() else { return };
+            let Some(item) = queue.state().recovered.pop_front() else { return };
             let id = item.id;
             let given_back = match item.into_item() {
                 Ok(item) => {
-                    let claim = self.book().hold(&item, job, queue.clone());
+                    let claim = self.registry().hold(&item, job, queue.clone());
                     let report = Report { claim, result: TransactionResult::GivenBack, progress: None };
                     self.report(&report).await.map(drop)
                 }
                 Err(error) => Err(OrchestratorError::new(ErrorKind::Other, error.to_string())),
             };
             if let Err(error) = given_back {
-                tracing::error!(item = id, %error, "an item that no robot was told of could not be given back");
+                tracing::error!(item = id, %error, "a recovered item could not be given back");
             }
         }
     }
@@ -271,65 +272,65 @@ impl Inner {
 
 #[async_trait]
 impl Orchestrator for Uipath {
-    /// Looks whether the queue is there and whether this caller is handed items at all; otherwise a job is this
-    /// process's own affair. The lease is ours alone: the Orchestrator has none.
+    /// Checks that the queue exists and that this caller is handed items. The job itself is known to this process only, and
+    /// its lease has no effect: the Orchestrator has no leases.
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
         let inner = &self.inner;
-        if inner.is_leased() {
+        if inner.supports_leases() {
             return inner.start_leased_job(job).await;
         }
         let queue = inner.queue(&job.queue);
-        queue.state().about = None;
-        inner.about(&queue).await?;
+        queue.state().info = None;
+        inner.queue_info(&queue).await?;
         inner.own_job(false).await?;
-        inner.note_what_others_hold(&queue).await?;
-        inner.find_out_whether_items_are_handed_out(&queue).await?;
+        inner.record_foreign_attempts(&queue).await?;
+        inner.check_items_are_handed_out(&queue).await?;
         let key = inner.keys.lock().unwrap_or_else(PoisonError::into_inner).job(inner.now());
-        inner.book().start_job(key, queue);
+        inner.registry().start_job(key, queue);
         Ok(key)
     }
 
     /// Asks for the state of the Orchestrator's job, where this program runs in one.
     async fn beat(&self, job: JobKey) -> Result<JobState> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_beat(job).await;
         }
-        self.inner.book().job(job)?;
+        self.inner.registry().job(job)?;
         let state = self.inner.own_job(true).await?.and_then(|job| job.state?.known());
         Ok(match state {
             Some(JobState::Stopping) => JobState::Stopping,
-            // Somebody ended it: whoever goes on works for nobody.
+            // The job has ended in the Orchestrator, so the work must be interrupted.
             Some(state) if state == JobState::Terminating || state.is_final() => JobState::Terminating,
             _ => JobState::Running,
         })
     }
 
-    /// Its items that are still InProgress stay so until the Orchestrator abandons them; they are counted.
+    /// Items that are still InProgress stay so until the Orchestrator abandons them; they are counted as abandoned.
     async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
         let inner = &self.inner;
-        if inner.is_leased() {
+        if inner.supports_leases() {
             return inner.end_leased_job(job, end).await;
         }
         let JobEnd { state, info, .. } = end;
-        let queue = inner.book().job(job)?;
-        tracing::debug!(%job, %state, info, "the job ends");
-        // Takes that nobody waits for any more may still bring something; what is not found in time is told below.
-        let _ = tokio::time::timeout(LAST_CALLS, inner.look_for_the_last_time(&queue)).await;
-        let (left, is_last) = inner.book().end_job(job);
+        let queue = inner.registry().job(job)?;
+        tracing::debug!(%job, %state, info, "the job is ending");
+        // Claims whose callers are gone may still have been executed. Items not recovered in time are logged below.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, inner.recover_before_end(&queue)).await;
+        let (left, is_last) = inner.registry().end_job(job);
         if is_last {
             let given_back =
-                tokio::time::timeout(LAST_CALLS, inner.give_back_what_was_found(job, &queue)).await;
+                tokio::time::timeout(SHUTDOWN_TIMEOUT, inner.give_back_recovered(job, &queue)).await;
             let (found, lost) = {
                 let state = queue.state();
-                (state.found.len(), state.suspicions.len())
+                (state.recovered.len(), state.unanswered_claims.len())
             };
             if given_back.is_err() || found + lost > 0 {
                 tracing::error!(
                     found,
                     lost,
-                    "items that no robot was told of may stay InProgress until the Orchestrator abandons them: the answers \
-                     that handed them out were lost, and there was no time to settle it"
+                    "items may stay InProgress until the Orchestrator abandons them: the answers to their claims were lost, \
+                     and they could not be recovered in time"
                 );
             }
         }
@@ -339,9 +340,9 @@ impl Orchestrator for Uipath {
         Ok(Swept { jobs: Vec::new(), abandoned: left.len() as u64 })
     }
 
-    /// The Orchestrator sweeps by itself: what is InProgress for about 24 hours is abandoned there.
+    /// Does nothing without the lease protocol: the Orchestrator itself abandons items after about 24 hours InProgress.
     async fn sweep(&self) -> Result<Swept> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_sweep().await;
         }
         Ok(Swept::default())
@@ -360,21 +361,25 @@ impl Orchestrator for Uipath {
         self.inner.add_many(&self.inner.queue(queue), commit_type, &items).await
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
-        if self.inner.is_leased() {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
+        if self.inner.supports_leases() {
             let queue = self.inner.queue(&take.queue);
-            let definition = as_definition(&queue, self.inner.about(&queue).await?);
+            let definition = as_definition(&queue, self.inner.queue_info(&queue).await?);
             let content = item.validate(&definition)?.as_json().to_owned();
             return self.inner.add_and_start_leased(take, &item, &content).await;
         }
         let queue = self.inner.queue_of(take.job, &take.queue)?;
-        let definition = as_definition(&queue, self.inner.about(&queue).await?);
+        let definition = as_definition(&queue, self.inner.queue_info(&queue).await?);
         self.inner.create_and_start(&take, &item, &definition).await
     }
 
-    /// One call for each report, then one for each item: the API has no batches.
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
-        if self.inner.is_leased() {
+    /// Makes one request for each report, then one for each item, because the API has no batches.
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
+        if self.inner.supports_leases() {
             return self.inner.exchange(reports, take).await;
         }
         let reports = match &reports[..] {
@@ -383,23 +388,24 @@ impl Orchestrator for Uipath {
             _ => self.report_many(reports).await,
         };
         let taken = match take {
-            Some(take) => self.inner.take(&take).await,
-            None => Ok(Taken::default()),
+            Some(take) => self.inner.claim(&take).await,
+            None => Ok(ClaimedItems::default()),
         };
-        ReportedAndTaken { reports, taken }
+        ReportAndClaimAnswer { reports, claimed: taken }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_progress(claim, progress).await;
         }
         self.inner.progress(claim, progress).await
     }
 
-    /// One of all waiting robots of this process looks, after `at_most` at first, then less and less often, up to the
-    /// longest poll (30 seconds); the others are woken by what it finds. Limits are per tenant.
+    /// One of the waiting robots of this process polls the queue: first after `at_most`, then at growing intervals up to the
+    /// longest poll (30 seconds). It wakes the others when it claims an item. Rate limits are per tenant, so the robots must
+    /// not all poll.
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
-        if self.inner.is_leased() {
+        if self.inner.supports_leases() {
             return self.inner.leased_wait(queue, seen, at_most).await;
         }
         let queue = self.inner.queue(queue);
@@ -409,16 +415,16 @@ impl Orchestrator for Uipath {
         if queue.state().changes != seen.0 {
             return;
         }
-        let my_turn = async {
+        let poll_is_due = async {
             let _poller = queue.poller.lock().await;
             loop {
-                let longest = self.inner.http.pace.longest_poll;
+                let longest = self.inner.http.timing.longest_poll;
                 let at = {
                     let mut random = self.inner.random.lock().unwrap_or_else(PoisonError::into_inner);
-                    queue.state().next_look(at_most, longest, &mut random)
+                    queue.state().next_poll(at_most, longest, &mut random)
                 };
                 if at <= tokio::time::Instant::now() {
-                    queue.state().look_is_taken();
+                    queue.state().poll_started();
                     return;
                 }
                 tokio::time::sleep_until(at).await;
@@ -427,25 +433,25 @@ impl Orchestrator for Uipath {
         tokio::select! {
             biased;
             () = changed => {}
-            () = my_turn => {}
+            () = poll_is_due => {}
         }
     }
 }
 
 impl Uipath {
     async fn report_many(&self, reports: Vec<Report>) -> Vec<Result<Status>> {
-        let nobody_answered = || Err(OrchestratorError::new(ErrorKind::Unknown, "the report was broken off"));
-        let mut answers: Vec<Result<Status>> = reports.iter().map(|_| nobody_answered()).collect();
+        let aborted = || Err(OrchestratorError::new(ErrorKind::Unknown, "the report was aborted"));
+        let mut answers: Vec<Result<Status>> = reports.iter().map(|_| aborted()).collect();
         let mut reports = reports.into_iter().enumerate();
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         loop {
-            while under_way.len() < REPORTS_AT_ONCE
+            while in_flight.len() < CONCURRENT_REPORTS
                 && let Some((place, report)) = reports.next()
             {
                 let inner = self.inner.clone();
-                under_way.spawn(async move { (place, inner.report(&report).await) });
+                in_flight.spawn(async move { (place, inner.report(&report).await) });
             }
-            match under_way.join_next().await {
+            match in_flight.join_next().await {
                 Some(Ok((place, answer))) => answers[place] = answer,
                 Some(Err(_)) => {}
                 None => return answers,

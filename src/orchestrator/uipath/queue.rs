@@ -1,4 +1,4 @@
-//! One queue as this process knows it: when to look at it again, and what may have got lost on the way.
+//! The state of one queue in this process: when to poll it, and which claims were not answered.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant as Moment;
 
-use super::pace::Pace;
+use super::timing::Timing;
 use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::QueueId;
 use crate::wire::Instant;
 use crate::wire::item::{HeldRow, QueueItemDto};
 
-/// What is asked of a queue's definition again and again.
+/// The cached part of a queue's definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct About {
+pub(super) struct QueueInfo {
     pub(super) id: QueueId,
     pub(super) enforce_unique_reference: bool,
 }
@@ -23,46 +23,46 @@ pub(super) struct About {
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) name: String,
-    state: Mutex<State>,
-    /// Something may have come into the queue.
+    state: Mutex<QueueState>,
+    /// Notified when an item may have been added to the queue.
     pub(super) changed: Notify,
-    /// Whoever looks at the queue while it is empty: one of all robots of the process.
+    /// Held by the one robot of the process that polls the queue while it is empty.
     pub(super) poller: tokio::sync::Mutex<()>,
-    /// Held for reading by takes that are under way, for writing by whoever judges what got lost.
-    pub(super) taking: tokio::sync::RwLock<()>,
-    /// Whoever looks for what got lost.
-    pub(super) looking: tokio::sync::Mutex<()>,
+    /// Held for reading by claims in flight, for writing by a recovery while it evaluates its search.
+    pub(super) claiming: tokio::sync::RwLock<()>,
+    /// Held by the one task that runs a recovery.
+    pub(super) recovering: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) about: Option<About>,
-    /// Takes whose answer was lost.
-    pub(super) suspicions: Vec<Suspicion>,
-    /// Items that are ours and that nobody was told of: the next takes get them.
-    pub(super) found: VecDeque<QueueItemDto>,
-    /// Attempts that are not ours, whatever they say of themselves: items, and when they were started.
-    pub(super) foreign: HashMap<i64, Option<Instant>>,
-    /// How often in a row the queue was empty.
-    pub(super) empty_in_a_row: u32,
-    /// The trap was explained.
-    pub(super) warned: bool,
-    /// Rises when this process puts something into the queue.
+pub(super) struct QueueState {
+    pub(super) info: Option<QueueInfo>,
+    /// Claims whose answers were lost.
+    pub(super) unanswered_claims: Vec<UnansweredClaim>,
+    /// Recovered items, which the next claims receive.
+    pub(super) recovered: VecDeque<QueueItemDto>,
+    /// Attempts of others, even if they look like own ones: the items, and when they were started.
+    pub(super) foreign_attempts: HashMap<i64, Option<Instant>>,
+    /// The number of consecutive empty answers.
+    pub(super) consecutive_empty: u32,
+    /// The warning about the robot trap was logged.
+    pub(super) trap_warned: bool,
+    /// Incremented when this process adds an item to the queue.
     pub(super) changes: u64,
-    /// When to look for lost items again after a look that failed.
-    look_not_before: Option<Moment>,
-    /// When the first of the takes was sent that are not looked for any more.
-    dropped_since: Option<Moment>,
-    next_look: Option<Moment>,
+    /// When to run the next recovery after one that failed.
+    recovery_not_before: Option<Moment>,
+    /// When the earliest of the claims was sent whose recovery was given up.
+    first_dropped_sent: Option<Moment>,
+    next_poll: Option<Moment>,
     delays: Option<Delays>,
 }
 
-/// A take whose answer was lost.
+/// A claim whose answer was lost.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Suspicion {
+pub(super) struct UnansweredClaim {
     sent: Moment,
     since: Moment,
-    looks: usize,
+    attempts: usize,
 }
 
 impl Queue {
@@ -72,150 +72,154 @@ impl Queue {
             state: Mutex::default(),
             changed: Notify::new(),
             poller: tokio::sync::Mutex::default(),
-            taking: tokio::sync::RwLock::default(),
-            looking: tokio::sync::Mutex::default(),
+            claiming: tokio::sync::RwLock::default(),
+            recovering: tokio::sync::Mutex::default(),
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was put into the queue from here.
-    pub(super) fn something_came(&self) {
+    /// Records that this process has added items to the queue, and wakes the robots.
+    pub(super) fn items_added(&self) {
         let mut state = self.state();
         state.changes += 1;
-        state.is_not_empty();
+        state.reset_polling();
         drop(state);
         self.changed.notify_waiters();
     }
 }
 
-impl State {
-    /// An answer was lost: it may have been an item.
-    pub(super) fn suspect(&mut self, sent: Moment) {
-        self.suspicions.push(Suspicion { sent, since: Moment::now(), looks: 0 });
+impl QueueState {
+    /// Records a claim whose answer was lost.
+    pub(super) fn record_unanswered(&mut self, sent: Moment) {
+        self.unanswered_claims.push(UnansweredClaim { sent, since: Moment::now(), attempts: 0 });
     }
 
-    /// When the first of the takes was sent whose answer was lost.
-    pub(super) fn earliest_suspicion(&self) -> Option<Moment> {
-        self.suspicions.iter().map(|suspicion| suspicion.sent).min()
+    /// When the earliest unanswered claim was sent.
+    pub(super) fn earliest_unanswered(&self) -> Option<Moment> {
+        self.unanswered_claims.iter().map(|unanswered| unanswered.sent).min()
     }
 
-    /// Notes attempts that are not ours.
-    pub(super) fn leave_to_others<'a>(&mut self, items: impl IntoIterator<Item = &'a HeldRow>) {
-        self.foreign.extend(items.into_iter().map(|item| (item.id, item.start_processing)));
+    /// Records attempts of others.
+    pub(super) fn record_foreign<'a>(&mut self, items: impl IntoIterator<Item = &'a HeldRow>) {
+        self.foreign_attempts.extend(items.into_iter().map(|item| (item.id, item.start_processing)));
     }
 
-    /// Whether an attempt is somebody else's, or waits here for its robot.
+    /// Whether an attempt is foreign, or recovered already.
     pub(super) fn knows(&self, item: &HeldRow) -> bool {
-        let of_others = self.foreign.get(&item.id).is_some_and(|start| {
+        let of_others = self.foreign_attempts.get(&item.id).is_some_and(|start| {
             start.zip(item.start_processing).is_none_or(|(then, now)| then.is_about(now))
         });
-        of_others || self.found.iter().any(|found| found.id == item.id)
+        of_others || self.recovered.iter().any(|found| found.id == item.id)
     }
 
-    /// An item was found that got lost: of the takes that may have brought it, the last one that was sent before it was
-    /// started. `server_time` tells when that was by the server's clock.
-    pub(super) fn explain(
+    /// Removes the unanswered claim that a recovered item belongs to: the last one sent before the item was started.
+    /// `server_time` converts an instant to the server's time.
+    pub(super) fn resolve_unanswered(
         &mut self,
         start: Option<Instant>,
         server_time: impl Fn(Moment) -> Option<jiff::Timestamp>,
     ) {
-        let fits = |suspicion: &&(usize, Suspicion)| {
-            start.zip(server_time(suspicion.1.sent)).is_none_or(|(start, sent)| start.0 >= sent)
+        let fits = |unanswered: &&(usize, UnansweredClaim)| {
+            start.zip(server_time(unanswered.1.sent)).is_none_or(|(start, sent)| start.0 >= sent)
         };
-        let all: Vec<(usize, Suspicion)> = self.suspicions.iter().copied().enumerate().collect();
-        let latest = all.iter().filter(fits).max_by_key(|(_, suspicion)| suspicion.sent);
-        let earliest = || all.iter().min_by_key(|(_, suspicion)| suspicion.sent);
+        let all: Vec<(usize, UnansweredClaim)> = self.unanswered_claims.iter().copied().enumerate().collect();
+        let latest = all.iter().filter(fits).max_by_key(|(_, unanswered)| unanswered.sent);
+        let earliest = || all.iter().min_by_key(|(_, unanswered)| unanswered.sent);
         if let Some((at, _)) = latest.or_else(earliest) {
-            self.suspicions.remove(*at);
+            self.unanswered_claims.remove(*at);
         }
     }
 
-    /// Whether it is time to look for what got lost.
-    pub(super) fn is_look_due(&self, pace: &Pace) -> bool {
+    /// Whether a recovery is due.
+    pub(super) fn is_recovery_due(&self, timing: &Timing) -> bool {
         let now = Moment::now();
-        self.look_not_before.is_none_or(|at| now >= at)
-            && self.suspicions.iter().any(|suspicion| suspicion.is_due(pace, now))
+        self.recovery_not_before.is_none_or(|at| now >= at)
+            && self.unanswered_claims.iter().any(|unanswered| unanswered.is_due(timing, now))
     }
 
-    /// A look could not be taken; the next one is tried after a while, and nothing is forgotten until then.
-    pub(super) fn could_not_look(&mut self, pace: &Pace) {
-        self.look_not_before = Some(Moment::now() + pace.retry.cap);
+    /// Delays the next recovery after one that failed.
+    pub(super) fn delay_recovery(&mut self, timing: &Timing) {
+        self.recovery_not_before = Some(Moment::now() + timing.retry.cap);
     }
 
-    /// It cannot be told which items are ours: suspicions for which there was twice the time are dropped; answers how many.
-    pub(super) fn cannot_tell(&mut self, pace: &Pace) -> usize {
-        self.could_not_look(pace);
+    /// While own items cannot be recognised: drops the unanswered claims that are twice as old as the last recovery delay, and
+    /// returns their number.
+    pub(super) fn expire_unanswered(&mut self, timing: &Timing) -> usize {
+        self.delay_recovery(timing);
         let now = Moment::now();
-        let longest = pace.looks[pace.looks.len() - 1] * 2;
-        self.drop_suspicions(|suspicion| now.duration_since(suspicion.since) >= longest)
+        let longest = timing.recovery_delays[timing.recovery_delays.len() - 1] * 2;
+        self.drop_unanswered(|unanswered| now.duration_since(unanswered.since) >= longest)
     }
 
-    /// When the first of the takes was sent that are not looked for any more.
+    /// When the earliest of the claims was sent whose recovery was given up.
     pub(super) fn earliest_dropped(&self) -> Option<Moment> {
-        self.dropped_since
+        self.first_dropped_sent
     }
 
-    fn drop_suspicions(&mut self, is_over: impl Fn(&Suspicion) -> bool) -> usize {
-        let before = self.suspicions.len();
-        let sent =
-            self.suspicions.iter().filter(|suspicion| is_over(suspicion)).map(|suspicion| suspicion.sent);
-        self.dropped_since = sent.chain(self.dropped_since).min();
-        self.suspicions.retain(|suspicion| !is_over(suspicion));
-        before - self.suspicions.len()
+    fn drop_unanswered(&mut self, is_over: impl Fn(&UnansweredClaim) -> bool) -> usize {
+        let before = self.unanswered_claims.len();
+        let sent = self
+            .unanswered_claims
+            .iter()
+            .filter(|unanswered| is_over(unanswered))
+            .map(|unanswered| unanswered.sent);
+        self.first_dropped_sent = sent.chain(self.first_dropped_sent).min();
+        self.unanswered_claims.retain(|unanswered| !is_over(unanswered));
+        before - self.unanswered_claims.len()
     }
 
-    /// A look has been taken. Suspicions that have been looked into for the last time are dropped; answers how many.
-    pub(super) fn looked(&mut self, pace: &Pace) -> usize {
+    /// Records a recovery. Drops the unanswered claims for which it was the last attempt, and returns their number.
+    pub(super) fn recovery_attempted(&mut self, timing: &Timing) -> usize {
         let now = Moment::now();
-        for suspicion in &mut self.suspicions {
-            while suspicion.is_due(pace, now) {
-                suspicion.looks += 1;
+        for unanswered in &mut self.unanswered_claims {
+            while unanswered.is_due(timing, now) {
+                unanswered.attempts += 1;
             }
         }
-        self.drop_suspicions(|suspicion| suspicion.looks >= pace.looks.len())
+        self.drop_unanswered(|unanswered| unanswered.attempts >= timing.recovery_delays.len())
     }
 
-    /// The queue had nothing: the next look is later than the one before.
-    pub(super) fn is_empty_again(&mut self) {
-        self.empty_in_a_row = self.empty_in_a_row.saturating_add(1);
-        if self.next_look.is_some_and(|at| at <= Moment::now()) {
-            self.next_look = None;
+    /// Records an empty answer, after which the next poll comes later.
+    pub(super) fn record_empty(&mut self) {
+        self.consecutive_empty = self.consecutive_empty.saturating_add(1);
+        if self.next_poll.is_some_and(|at| at <= Moment::now()) {
+            self.next_poll = None;
         }
     }
 
-    /// The queue had something, or got something.
-    pub(super) fn is_not_empty(&mut self) {
-        self.empty_in_a_row = 0;
+    /// Resets the polling delays, because the queue had or has received an item.
+    pub(super) fn reset_polling(&mut self) {
+        self.consecutive_empty = 0;
         self.delays = None;
-        self.next_look = None;
+        self.next_poll = None;
     }
 
-    /// When to look again: first after `first`, then later and later.
-    pub(super) fn next_look(
+    /// When to poll next: first after `first`, then at growing intervals up to `longest`.
+    pub(super) fn next_poll(
         &mut self,
         first: Duration,
         longest: Duration,
         random: &mut fastrand::Rng,
     ) -> Moment {
-        *self.next_look.get_or_insert_with(|| {
+        *self.next_poll.get_or_insert_with(|| {
             let policy = BackoffPolicy { first, cap: longest.max(first) };
             let delays = self.delays.get_or_insert_with(|| Delays::new(policy, random.fork()));
             Moment::now() + delays.next()
         })
     }
 
-    /// Whoever waited looks now; the others wait for what it finds.
-    pub(super) fn look_is_taken(&mut self) {
-        self.next_look = None;
+    /// Records that the waiting robot polls now.
+    pub(super) fn poll_started(&mut self) {
+        self.next_poll = None;
     }
 }
 
-impl Suspicion {
-    fn is_due(&self, pace: &Pace, now: Moment) -> bool {
-        pace.looks.get(self.looks).is_some_and(|after| now >= self.since + *after)
+impl UnansweredClaim {
+    fn is_due(&self, timing: &Timing, now: Moment) -> bool {
+        timing.recovery_delays.get(self.attempts).is_some_and(|after| now >= self.since + *after)
     }
 }
 
@@ -224,39 +228,39 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn looks_at_an_empty_queue_become_rare_and_start_anew() {
+    async fn polling_slows_down_while_the_queue_is_empty_and_is_reset() {
         let queue = Queue::new("Q");
         let mut random = fastrand::Rng::with_seed(1);
         let mut wait = || {
             let mut state = queue.state();
-            state.is_empty_again();
-            state.look_is_taken();
-            state.next_look(Duration::from_secs(1), Duration::from_secs(30), &mut random) - Moment::now()
+            state.record_empty();
+            state.poll_started();
+            state.next_poll(Duration::from_secs(1), Duration::from_secs(30), &mut random) - Moment::now()
         };
         let waits: Vec<Duration> = (0..10).map(|_| wait()).collect();
         assert!(waits[0] <= Duration::from_millis(1_250), "{waits:?}");
         assert!(waits[9] >= Duration::from_secs(22) && waits[9] <= Duration::from_secs(30), "{waits:?}");
-        queue.something_came();
+        queue.items_added();
         assert!(wait() <= Duration::from_millis(1_250));
-        let same = queue.state().next_look(Duration::from_secs(1), Duration::from_secs(30), &mut random);
+        let same = queue.state().next_poll(Duration::from_secs(1), Duration::from_secs(30), &mut random);
         assert_eq!(
-            queue.state().next_look(Duration::from_secs(1), Duration::from_secs(30), &mut random),
+            queue.state().next_poll(Duration::from_secs(1), Duration::from_secs(30), &mut random),
             same
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_suspicion_is_looked_into_five_times_and_dropped() {
-        let (queue, pace) = (Queue::new("Q"), Pace::default());
-        queue.state().suspect(Moment::now());
-        let mut looks = Vec::new();
+    async fn an_unanswered_claim_is_recovered_five_times_and_dropped() {
+        let (queue, timing) = (Queue::new("Q"), Timing::default());
+        queue.state().record_unanswered(Moment::now());
+        let mut attempts = Vec::new();
         for second in 0..200 {
-            if queue.state().is_look_due(&pace) {
-                looks.push((second, queue.state().looked(&pace)));
+            if queue.state().is_recovery_due(&timing) {
+                attempts.push((second, queue.state().recovery_attempted(&timing)));
             }
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(looks, [(0, 0), (2, 0), (10, 0), (30, 0), (60, 1)]);
-        assert!(queue.state().suspicions.is_empty());
+        assert_eq!(attempts, [(0, 0), (2, 0), (10, 0), (30, 0), (60, 1)]);
+        assert!(queue.state().unanswered_claims.is_empty());
     }
 }

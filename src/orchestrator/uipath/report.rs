@@ -1,17 +1,16 @@
-//! Reporting results and progress, and settling those whose answer was lost (orchestrator-api 9).
+//! Reporting results and progress, and finding out whether a report whose answer was lost was recorded (orchestrator-api 9).
 //!
-//! SetTransactionResult is not idempotent. One that may have been executed is settled by reading the item: final with
-//! our `OperationId` means that it was recorded; InProgress since we started it, that it was not; anything else, that
-//! the claim is lost. A server that refuses a report is asked in the same way, because it may refuse the second of two.
+//! SetTransactionResult is not idempotent. After one that may have been executed the item is read: if it is final and has the
+//! `OperationId` of the claim, the report was recorded; if it is InProgress in the same attempt, it was not; otherwise the
+//! claim is lost. The item is also read when the server refuses a report, because it may be the repetition of a recorded one.
 
 use tokio::time::Instant as Moment;
 
 use super::super::{ErrorKind, OrchestratorError, Report, Result};
 use super::Inner;
-use super::book::{Held, lost};
-use super::call::Call;
-use super::request::Failed;
-use super::take::get_item;
+use super::call::{Call, CallError};
+use super::claim::get_item;
+use super::claim_registry::{HeldClaim, claim_lost};
 use crate::model::item::validate_progress;
 use crate::model::key::Claim;
 use crate::model::lifecycle::validate_postponement;
@@ -22,43 +21,44 @@ use crate::wire::transaction::{
     SetTransactionProgressRequest, SetTransactionResultRequest, TransactionResultDto,
 };
 
-/// How often a report that a server refuses although the item is ours is made again.
-const MOST_REFUSALS: u32 = 15;
+/// The number of refusals after which a report is given up although the claim still holds.
+const MAX_REFUSALS: u32 = 15;
 
-/// What the item says about a report.
-enum Found {
-    /// The report was recorded; the item is in this state.
+/// What became of a report, according to the item.
+enum ReportState {
+    /// The report was recorded; the item has this status.
     Recorded(Status),
-    /// It was not, and the claim still holds.
-    StillOurs,
-    /// The item was to go back into the queue, and the server recorded this end of the attempt instead.
-    Ended(Status),
-    /// The claim holds no more.
-    Lost(String),
+    /// The report was not recorded, and the claim still holds.
+    StillHeld,
+    /// The item was to go back into the queue, but the server has ended the attempt with this status instead.
+    EndedInstead(Status),
+    /// The claim is no longer valid, and why.
+    ClaimLost(String),
 }
 
 impl Inner {
     pub(super) async fn report(&self, report: &Report) -> Result<Status> {
         let (claim, result) = (report.claim, &report.result);
-        let held = self.book().held(claim).cloned();
-        let Some(held) = held else { return self.book().answer_again(claim, result) };
-        if held.doubtful {
-            match self.find_out(&held, result).await? {
-                Found::StillOurs => {}
-                found => return self.settle(&held, result, found),
+        let held = self.registry().held(claim).cloned();
+        let Some(held) = held else { return self.registry().repeat_answer(claim, result) };
+        if held.in_doubt {
+            match self.check_report(&held, result).await? {
+                ReportState::StillHeld => {}
+                found => return self.finish_report(&held, result, found),
             }
         }
         let (earliest, latest) = self.server_time();
         if let TransactionResult::Postponed { defer_date, .. } = result {
             validate_postponement(*defer_date, earliest)?;
         }
-        let ahead = latest.checked_add(self.http.pace.ahead).unwrap_or(latest);
-        let mut dto = TransactionResultDto::new(result, report.progress.as_deref(), held.due_date, ahead);
-        // A postponement is over before its date: read later, it would make the item Successful.
+        let put_back_until = latest.checked_add(self.http.timing.postpone_margin).unwrap_or(latest);
+        let mut dto =
+            TransactionResultDto::new(result, report.progress.as_deref(), held.due_date, put_back_until);
+        // A postponement must be read before its date: after it, the server would make the item Successful.
         let until = dto.defer_date.filter(|_| result.outcome().is_none());
         let until =
             until.and_then(|date| Moment::now().checked_add(date.0.duration_since(latest).unsigned_abs()));
-        if self.http.knows_operations() {
+        if self.http.supports_operation_ids() {
             dto.operation_id = Some(held.operation_id());
         }
         let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", claim.item());
@@ -66,67 +66,72 @@ impl Inner {
         match self.http.done(Call::post("SetTransactionResult", path, &body).until(until)).await {
             Ok(()) => {
                 let status = self.status_after(&held, result).await?;
-                self.settle(&held, result, Found::Recorded(status))
+                self.finish_report(&held, result, ReportState::Recorded(status))
             }
-            Err(Failed { error, doubtful: true }) => {
-                if let Some(held) = self.book().held_mut(claim) {
-                    held.doubtful = true;
+            Err(CallError { error, maybe_executed: true }) => {
+                if let Some(held) = self.registry().held_mut(claim) {
+                    held.in_doubt = true;
                 }
-                match self.find_out(&held, result).await? {
-                    Found::StillOurs => Err(error),
-                    found => self.settle(&held, result, found),
+                match self.check_report(&held, result).await? {
+                    ReportState::StillHeld => Err(error),
+                    found => self.finish_report(&held, result, found),
                 }
             }
-            Err(Failed { error, .. })
+            Err(CallError { error, .. })
                 if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::Invalid) =>
             {
-                self.was_refused(&held, result, error).await
+                self.resolve_refusal(&held, result, error).await
             }
-            Err(Failed { error, .. }) => Err(error),
+            Err(CallError { error, .. }) => Err(error),
         }
     }
 
-    /// The server said no: because the claim is lost, because it has the report already, or for a reason of its own.
-    async fn was_refused(
+    /// Handles a refused report: the claim is lost, the report was recorded before, or the server has another reason.
+    async fn resolve_refusal(
         &self,
-        held: &Held,
+        held: &HeldClaim,
         result: &TransactionResult,
         error: OrchestratorError,
     ) -> Result<Status> {
-        match self.find_out(held, result).await? {
-            Found::StillOurs if error.kind() == ErrorKind::Invalid => Err(error),
-            Found::StillOurs => {
+        match self.check_report(held, result).await? {
+            ReportState::StillHeld if error.kind() == ErrorKind::Invalid => Err(error),
+            ReportState::StillHeld => {
                 if self.is_refused_for_good(held) {
                     return Err(error);
                 }
                 let why =
-                    |message: &str| format!("{message}; the item is still ours, so it is reported again");
-                Err(error.in_words(ErrorKind::Unavailable, why))
+                    |message: &str| format!("{message}; the claim still holds, so the report is retried");
+                Err(error.reworded(ErrorKind::Unavailable, why))
             }
-            found => self.settle(held, result, found),
+            found => self.finish_report(held, result, found),
         }
     }
 
-    /// Counts one more refusal. What is refused this often, over half a minute and more, will not be taken any more.
-    fn is_refused_for_good(&self, held: &Held) -> bool {
-        self.book().held_mut(held.claim).is_some_and(|held| {
+    /// Counts a refusal. Returns true once the report has been refused too often, which takes at least half a minute.
+    fn is_refused_for_good(&self, held: &HeldClaim) -> bool {
+        self.registry().held_mut(held.claim).is_some_and(|held| {
             held.refusals += 1;
-            held.refusals >= MOST_REFUSALS
+            held.refusals >= MAX_REFUSALS
         })
     }
 
-    fn settle(&self, held: &Held, result: &TransactionResult, found: Found) -> Result<Status> {
+    fn finish_report(
+        &self,
+        held: &HeldClaim,
+        result: &TransactionResult,
+        found: ReportState,
+    ) -> Result<Status> {
         let claim = held.claim;
         match found {
-            Found::Recorded(status) => {
-                self.book().settle(claim, result, status);
+            ReportState::Recorded(status) => {
+                self.registry().record_result(claim, result, status);
                 if matches!(status, Status::New | Status::Retried) {
-                    held.queue.something_came();
+                    held.queue.items_added();
                 }
                 Ok(status)
             }
-            Found::Ended(status) => {
-                self.book().settle(claim, result, status);
+            ReportState::EndedInstead(status) => {
+                self.registry().record_result(claim, result, status);
                 let message = format!(
                     "item {} was to go back into the queue, and this Orchestrator recorded it as {status} instead: it \
                      cannot be postponed from here",
@@ -134,25 +139,25 @@ impl Inner {
                 );
                 Err(OrchestratorError::new(ErrorKind::Unsupported, message))
             }
-            Found::Lost(reason) => {
-                self.book().forget(claim);
-                Err(lost(reason))
+            ReportState::ClaimLost(reason) => {
+                self.registry().release(claim);
+                Err(claim_lost(reason))
             }
-            Found::StillOurs => {
+            ReportState::StillHeld => {
                 Err(OrchestratorError::new(ErrorKind::Unknown, "the report was not recorded yet"))
             }
         }
     }
 
-    /// The state an item is in after a report that was recorded. The answer does not tell; where it cannot be told from
-    /// the report either, the item is asked.
-    async fn status_after(&self, held: &Held, result: &TransactionResult) -> Result<Status> {
+    /// The status of an item after a recorded report. The answer does not contain it; where the report does not determine it
+    /// either, the item is read.
+    async fn status_after(&self, held: &HeldClaim, result: &TransactionResult) -> Result<Status> {
         match result {
             TransactionResult::Successful { .. } => Ok(Status::Successful),
             TransactionResult::Failed { .. } if result.outcome() != Some(Outcome::ApplicationException) => {
                 Ok(Status::Failed)
             }
-            // Whether there is a retry is decided by the queue.
+            // The policy of the queue decides whether there is a retry.
             TransactionResult::Failed { .. } => {
                 match self.http.json::<QueueItemDto>(get_item(held.claim.item().0)).await {
                     Ok(item) => {
@@ -162,21 +167,21 @@ impl Inner {
                 }
             }
             TransactionResult::Postponed { .. } | TransactionResult::GivenBack => {
-                self.went_back(held, result).await
+                self.check_given_back(held, result).await
             }
         }
     }
 
-    /// That a result with a DeferDate and no exception postpones is documented only for the vendor's activity
-    /// (orchestrator-api 13.2): so the first one of a process is looked at, and a server that records an end instead
-    /// faults the job.
-    async fn went_back(&self, held: &Held, result: &TransactionResult) -> Result<Status> {
+    /// Checks that an item really went back into the queue. That a result with a DeferDate and no exception postpones an item is
+    /// documented only for the vendor's activity (orchestrator-api 13.2), so the first one of a process is verified, and a
+    /// server that ends the attempt instead faults the job.
+    async fn check_given_back(&self, held: &HeldClaim, result: &TransactionResult) -> Result<Status> {
         if self.postponing_works() {
             return Ok(Status::New);
         }
         let item: QueueItemDto = match self.http.json(get_item(held.claim.item().0)).await {
             Ok(item) => item,
-            Err(_) => return Ok(Status::New), // the next one will be looked at
+            Err(_) => return Ok(Status::New), // the next one will be verified
         };
         match item.status.known() {
             Some(status @ (Status::Successful | Status::Failed | Status::Retried))
@@ -185,71 +190,75 @@ impl Inner {
                     .as_ref()
                     .map_or(is_same_attempt(&item, held), |id| *id == held.operation_id()) =>
             {
-                self.settle(held, result, Found::Ended(status))
+                self.finish_report(held, result, ReportState::EndedInstead(status))
             }
-            // Unless it was handed out here once more in the meantime.
+            // Unless this process has claimed it again meanwhile.
             Some(Status::InProgress)
-                if is_same_attempt(&item, held) && !self.book().was_handed_out_again(held.claim) =>
+                if is_same_attempt(&item, held) && !self.registry().was_handed_out_again(held.claim) =>
             {
-                if let Some(held) = self.book().held_mut(held.claim) {
-                    held.doubtful = true;
+                if let Some(held) = self.registry().held_mut(held.claim) {
+                    held.in_doubt = true;
                 }
-                let message =
-                    format!("item {} did not go back into the queue, and nobody said why", held.claim.item());
+                let message = format!(
+                    "item {} did not go back into the queue, for an unknown reason",
+                    held.claim.item()
+                );
                 let kind = if self.is_refused_for_good(held) { ErrorKind::Other } else { ErrorKind::Unknown };
                 Err(OrchestratorError::new(kind, message))
             }
             Some(Status::New | Status::InProgress) => {
-                self.postponing_has_worked();
+                self.confirm_postponing();
                 Ok(Status::New)
             }
-            // Somebody has been quicker, or it is a state that says nothing: the next one will be looked at.
+            // Another change was faster, or the status is inconclusive: the next one will be verified.
             _ => Ok(Status::New),
         }
     }
 
-    /// Reads the item to learn what became of a report.
-    async fn find_out(&self, held: &Held, result: &TransactionResult) -> Result<Found> {
+    /// Reads the item to find out what became of a report.
+    async fn check_report(&self, held: &HeldClaim, result: &TransactionResult) -> Result<ReportState> {
         let item: QueueItemDto = match self.http.json(get_item(held.claim.item().0)).await {
             Ok(item) => item,
-            Err(Failed { error, .. }) if error.is_surely_gone() => {
-                return Ok(Found::Lost(format!("item {} is gone", held.claim.item())));
+            Err(CallError { error, .. }) if error.is_confirmed_not_found() => {
+                return Ok(ReportState::ClaimLost(format!("item {} is gone", held.claim.item())));
             }
-            // A 404 of somebody in between is no reason to give up what was done, unless it stays.
-            Err(Failed { error, .. }) if error.is_not_found() && self.is_refused_for_good(held) => {
+            // A 404 may come from a proxy: it is retried, and decides only if it persists.
+            Err(CallError { error, .. }) if error.is_not_found() && self.is_refused_for_good(held) => {
                 return Err(error
-                    .in_words(ErrorKind::Other, |said| format!("the item cannot be read any more: {said}")));
+                    .reworded(ErrorKind::Other, |said| format!("the item can no longer be read: {said}")));
             }
-            Err(Failed { error, .. }) if error.is_temporary() || error.is_not_found() => {
-                let why = |message: &str| format!("what became of the report is not known: {message}");
-                return Err(error.in_words(ErrorKind::Unknown, why));
+            Err(CallError { error, .. }) if error.is_temporary() || error.is_not_found() => {
+                let why = |message: &str| format!("whether the report was recorded is not known: {message}");
+                return Err(error.reworded(ErrorKind::Unknown, why));
             }
             Err(failed) => return Err(failed.error),
         };
         let status =
             item.status().map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))?;
-        if self.book().was_handed_out_again(held.claim) {
-            // So it went back, and with it the claim; whatever it is now, it is by the next one.
+        if self.registry().was_handed_out_again(held.claim) {
+            // So it went back into the queue, and its current state belongs to the later claim.
             return Ok(match result.outcome() {
-                None => Found::Recorded(Status::New),
-                Some(_) => Found::Lost(format!("item {} was handed out once more", held.claim.item())),
+                None => ReportState::Recorded(Status::New),
+                Some(_) => ReportState::ClaimLost(format!("item {} was handed out again", held.claim.item())),
             });
         }
-        Ok(judge(&item, status, held, result))
+        Ok(report_state(&item, status, held, result))
     }
 
-    /// Shows how far a transaction is. What is lost on the way is not sent again: the next one says more.
+    /// Sets the progress text of an item. It is not retried after a lost answer, because the next text replaces it.
     pub(super) async fn progress(&self, claim: Claim, progress: String) -> Result<()> {
         validate_progress(&progress)?;
-        if self.book().held(claim).is_none() {
-            return Err(lost(format!("item {} is not held by this claim any more", claim.item())));
+        if self.registry().held(claim).is_none() {
+            return Err(claim_lost(format!("item {} is not held by this claim any more", claim.item())));
         }
         let path = format!("/odata/QueueItems({})/UiPathODataSvc.SetTransactionProgress", claim.item());
         let call = Call::post("SetTransactionProgress", path, &SetTransactionProgressRequest { progress });
         match self.http.done(call).await {
             Ok(()) => Ok(()),
-            Err(Failed { error, .. }) if error.kind() == ErrorKind::Conflict || error.is_surely_gone() => {
-                Err(error.in_words(ErrorKind::ClaimLost, |message| {
+            Err(CallError { error, .. })
+                if error.kind() == ErrorKind::Conflict || error.is_confirmed_not_found() =>
+            {
+                Err(error.reworded(ErrorKind::ClaimLost, |message| {
                     format!("the item is not in progress: {message}")
                 }))
             }
@@ -258,41 +267,48 @@ impl Inner {
     }
 }
 
-/// What an item says about a report that may have been made.
-fn judge(item: &QueueItemDto, status: Status, held: &Held, result: &TransactionResult) -> Found {
+/// Determines from an item what became of a report that may have been executed.
+fn report_state(
+    item: &QueueItemDto,
+    status: Status,
+    held: &HeldClaim,
+    result: &TransactionResult,
+) -> ReportState {
     let ours = item.operation_id.as_ref().map(|id| *id == held.operation_id());
     let same_attempt = is_same_attempt(item, held);
     match (status, result.outcome()) {
-        (Status::InProgress, _) if same_attempt => Found::StillOurs,
-        (Status::InProgress, _) => Found::Lost(format!("item {} was taken by another robot", item.id)),
-        (Status::New, None) if is_postponed_as(item, result) => Found::Recorded(Status::New),
-        (Status::Abandoned, _) => Found::Lost(format!("item {} was abandoned", item.id)),
-        (Status::Successful | Status::Failed | Status::Retried, None) if ours == Some(true) => {
-            Found::Ended(status)
+        (Status::InProgress, _) if same_attempt => ReportState::StillHeld,
+        (Status::InProgress, _) => {
+            ReportState::ClaimLost(format!("item {} was taken by another robot", item.id))
         }
-        (_, Some(_)) if ours == Some(true) => Found::Recorded(status),
-        // Servers that keep no OperationId: the same end of the same attempt is taken for ours.
+        (Status::New, None) if is_postponed_as(item, result) => ReportState::Recorded(Status::New),
+        (Status::Abandoned, _) => ReportState::ClaimLost(format!("item {} was abandoned", item.id)),
+        (Status::Successful | Status::Failed | Status::Retried, None) if ours == Some(true) => {
+            ReportState::EndedInstead(status)
+        }
+        (_, Some(_)) if ours == Some(true) => ReportState::Recorded(status),
+        // Servers that do not store the OperationId: the same result of the same attempt counts as this report.
         (Status::Successful | Status::Failed | Status::Retried, Some(outcome))
             if ours.is_none() && same_attempt && is_same_end(item, status, outcome, result) =>
         {
-            Found::Recorded(status)
+            ReportState::Recorded(status)
         }
-        _ => Found::Lost(format!("item {} is {status} and not by this claim", item.id)),
+        _ => ReportState::ClaimLost(format!("item {} is {status} and not by this claim", item.id)),
     }
 }
 
-/// Whether an item is still in the attempt that was handed out here.
-fn is_same_attempt(item: &QueueItemDto, held: &Held) -> bool {
+/// Whether an item is still in the attempt that this process has claimed.
+fn is_same_attempt(item: &QueueItemDto, held: &HeldClaim) -> bool {
     item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_about(then))
 }
 
 fn is_postponed_as(item: &QueueItemDto, result: &TransactionResult) -> bool {
     match result {
-        // Not earlier; later where the date was too near to be sent.
+        // Not earlier; later if the date was too close to be sent.
         TransactionResult::Postponed { defer_date, .. } => item
             .defer_date
             .is_some_and(|at| at.0.duration_since(*defer_date) >= jiff::SignedDuration::from_secs(-1)),
-        // It went back, and nobody else could have put it there: only who holds an item can.
+        // It went back, and only the holder of the claim can do that.
         _ => true,
     }
 }
@@ -314,32 +330,32 @@ mod tests {
 
     use super::*;
     use crate::model::exception::{ExceptionType, ProcessingException};
-    use crate::orchestrator::uipath::book::Book;
+    use crate::orchestrator::uipath::claim_registry::ClaimRegistry;
     use crate::orchestrator::uipath::queue::Queue;
     use crate::wire::Instant;
     use crate::wire::item::tests::OF_2020;
 
-    fn held_item() -> (QueueItemDto, Held) {
+    fn held_item() -> (QueueItemDto, HeldClaim) {
         let item: QueueItemDto = serde_json::from_str(OF_2020).unwrap();
-        let mut book = Book::default();
+        let mut registry = ClaimRegistry::default();
         let job = crate::model::key::JobKey::from_bytes([7; 16]);
-        let claim = book.hold(&item.clone().into_item().unwrap(), job, Arc::new(Queue::new("Q")));
-        (item, book.held(claim).unwrap().clone())
+        let claim = registry.hold(&item.clone().into_item().unwrap(), job, Arc::new(Queue::new("Q")));
+        (item, registry.held(claim).unwrap().clone())
     }
 
-    fn judged(change: impl FnOnce(&mut QueueItemDto, &Held), result: &TransactionResult) -> String {
+    fn judged(change: impl FnOnce(&mut QueueItemDto, &HeldClaim), result: &TransactionResult) -> String {
         let (mut item, held) = held_item();
         change(&mut item, &held);
-        match judge(&item, item.status().unwrap(), &held, result) {
-            Found::Recorded(status) => format!("recorded {status}"),
-            Found::StillOurs => "still ours".to_owned(),
-            Found::Ended(status) => format!("ended {status}"),
-            Found::Lost(_) => "lost".to_owned(),
+        match report_state(&item, item.status().unwrap(), &held, result) {
+            ReportState::Recorded(status) => format!("recorded {status}"),
+            ReportState::StillHeld => "still ours".to_owned(),
+            ReportState::EndedInstead(status) => format!("ended {status}"),
+            ReportState::ClaimLost(_) => "lost".to_owned(),
         }
     }
 
     #[tokio::test]
-    async fn an_item_tells_what_became_of_a_report() {
+    async fn the_state_of_a_report_is_determined_from_the_item() {
         let success = TransactionResult::Successful { output: None };
         let exception =
             ProcessingException::new(ExceptionType::ApplicationException, "down", Timestamp::UNIX_EPOCH);
@@ -348,11 +364,12 @@ mod tests {
         let postponed = TransactionResult::Postponed { defer_date: later, due_date: None };
 
         assert_eq!(judged(|_, _| {}, &success), "still ours");
-        let taken_again = |item: &mut QueueItemDto, _: &Held| item.start_processing = Some(Instant(later));
+        let taken_again =
+            |item: &mut QueueItemDto, _: &HeldClaim| item.start_processing = Some(Instant(later));
         assert_eq!(judged(taken_again, &success), "lost");
 
         let ended = |status: Status, operation: Option<bool>, reason: &'static str| {
-            move |item: &mut QueueItemDto, held: &Held| {
+            move |item: &mut QueueItemDto, held: &HeldClaim| {
                 item.status = status.into();
                 item.operation_id =
                     operation.map(|ours| if ours { held.operation_id() } else { "other".to_owned() });
@@ -372,7 +389,7 @@ mod tests {
         assert_eq!(judged(ended(Status::Deleted, None, ""), &success), "lost");
 
         let back = |at: Timestamp| {
-            move |item: &mut QueueItemDto, _: &Held| {
+            move |item: &mut QueueItemDto, _: &HeldClaim| {
                 item.status = Status::New.into();
                 item.defer_date = Some(Instant(at));
             }
@@ -392,12 +409,16 @@ mod tests {
             "ended Failed"
         );
         assert_eq!(judged(ended(Status::Successful, Some(false), ""), &postponed), "lost");
-        assert_eq!(judged(ended(Status::Successful, None, ""), &postponed), "lost", "it may be anybody's");
+        assert_eq!(
+            judged(ended(Status::Successful, None, ""), &postponed),
+            "lost",
+            "another caller may have done it"
+        );
         assert_eq!(judged(back(later), &success), "lost");
     }
 
     #[tokio::test]
-    async fn a_claim_has_a_name_that_fits() {
+    async fn operation_ids_fit_the_api() {
         let (_, held) = held_item();
         assert!(
             held.operation_id().starts_with("performer/07070707-")

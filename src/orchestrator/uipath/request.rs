@@ -1,9 +1,8 @@
-//! One call: sent, repeated where that is safe, and ended in time.
+//! One call: its request, its retries where they are safe, and its time limits.
 //!
-//! Which calls may be repeated after what is the heart of it: whatever was certainly not executed may be sent again
-//! (no connection, 429, 401 with a new token); a read may be sent again after anything; a write that may have been
-//! executed (408, 5xx, a time-out, a broken or unreadable answer) is never sent again from here: the caller settles it
-//! by looking.
+//! A call that was certainly not executed is retried (no connection, 429, 401 with a new token). A read is retried after every
+//! temporary failure. A write that may have been executed (408, 5xx, a time-out, a broken or unreadable answer) is never
+//! retried here: the caller must find out what happened.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -22,8 +21,8 @@ use super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::answer;
 use super::auth::Identity;
-use super::call::Call;
-use super::pace::Pace;
+use super::call::{Call, CallError, not_executed};
+use super::timing::Timing;
 use super::tls;
 use crate::backoff::Delays;
 use crate::model::clock::{Clock, SystemClock};
@@ -31,42 +30,43 @@ use crate::model::item::PAGE_LIMIT;
 use crate::wire::failure::Failure;
 use crate::wire::{Collection, json, leased};
 
-/// Everything that calls share.
+/// The state that all calls share.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// For the calls of robots and people.
+    /// For most calls.
     client: Client,
-    /// Keeps no connections: for calls from the thread of a performer's heart, whose runtime ends before others do,
-    /// and for tokens, which anybody may have to get.
+    /// Without a connection pool: for calls from a heartbeat thread, whose runtime ends before others do, and for tokens, which
+    /// are fetched from any runtime.
     unpooled: Client,
     pub(super) address: Address,
     pub(super) identity: Identity,
-    pub(super) pace: Pace,
-    /// Folder, tenant, job.
+    pub(super) timing: Timing,
+    /// The headers for folder, tenant and job.
     headers: HeaderMap,
-    /// The same, in the folder of the job we run in.
+    /// These headers with the folder of the own job.
     headers_of_job: HeaderMap,
-    /// Until when an operation is to be left alone: limits are counted for each (orchestrator-api 3).
-    quiet_until: Mutex<HashMap<&'static str, Instant>>,
-    /// The server's version of the API; 0 while it is not known.
+    /// Until when each operation must not be called: rate limits are counted per operation (orchestrator-api 3).
+    blocked_until: Mutex<HashMap<&'static str, Instant>>,
+    /// The API version of the server; 0 while it is not known.
     version: AtomicU32,
-    /// The server is performer's own: it knows leases.
+    /// Whether the server is performer's own and has the lease protocol.
     leases: AtomicBool,
     random: Mutex<fastrand::Rng>,
     clock: SystemClock,
 }
 
-/// A request as it goes out.
-pub(super) struct Outgoing<'a> {
+/// An HTTP request.
+#[derive(Clone)]
+pub(super) struct Outgoing {
     pub(super) method: Method,
-    pub(super) url: &'a str,
+    pub(super) url: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Vec<u8>>,
-    /// A request for a token goes to somebody else, and its answer is quoted nowhere.
+    /// A request for a token, whose answer must not be quoted in any message.
     pub(super) is_secret: bool,
 }
 
-/// A success.
+/// An answer with a status of success.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -74,48 +74,33 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What it says, if that can be read.
+    /// The body as JSON, if it can be read.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
         json::answer(&self.body).ok()
     }
 
-    /// An answer that says nothing: empty, or JSON that nobody needs. A web page is no such answer, whatever its
-    /// status: somebody else answered.
+    /// Accepts an empty body or any JSON. A web page is not accepted, whatever its status, because it comes from another server.
     pub(super) fn nothing(&self) -> Option<()> {
         let empty = self.body.iter().all(u8::is_ascii_whitespace);
         (empty || self.json::<serde::de::IgnoredAny>().is_some()).then_some(())
     }
 }
 
-/// A call that failed.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) error: OrchestratorError,
-    /// Whether it may have been executed all the same.
-    pub(super) doubtful: bool,
-}
-
-impl From<Failed> for OrchestratorError {
-    fn from(failed: Failed) -> Self {
-        failed.error
-    }
-}
-
-/// What can go wrong with one request.
-enum Trouble {
-    /// It did not leave this machine, or reached nobody.
+/// The error of one request.
+enum RequestError {
+    /// It was not sent, or the connection failed.
     NotSent(OrchestratorError),
-    /// The server said no.
+    /// The server refused it.
     Refused { error: OrchestratorError, status: StatusCode, wait: Option<Duration> },
-    /// It was sent, and nobody knows what became of it.
-    Doubtful(OrchestratorError),
+    /// It was sent, and its outcome is not known.
+    OutcomeUnknown(OrchestratorError),
 }
 
 impl Http {
     pub(super) fn new(
         address: Address,
         identity: Identity,
-        pace: Pace,
+        timing: Timing,
         headers: HeaderMap,
         headers_of_job: HeaderMap,
     ) -> Result<Self> {
@@ -127,16 +112,16 @@ impl Http {
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
                 .user_agent(concat!("performer/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(pace.connect)
+                .connect_timeout(timing.connect)
                 .pool_idle_timeout(Duration::from_secs(30))
                 .tcp_nodelay(true);
-            // What does not leave the machine, or is sent in the clear on purpose, goes to no proxy.
+            // Unencrypted requests, most of them to this machine, must not go through a proxy.
             if is_plain { builder.no_proxy() } else { builder }
         };
         let build = |builder: reqwest::ClientBuilder| {
             builder.build().map_err(|error| {
                 OrchestratorError::new(ErrorKind::Other, "the HTTP client cannot be made")
-                    .because(error.without_url())
+                    .with_source(error.without_url())
             })
         };
         Ok(Self {
@@ -144,10 +129,10 @@ impl Http {
             unpooled: build(builder().pool_max_idle_per_host(0))?,
             address,
             identity,
-            pace,
+            timing,
             headers,
             headers_of_job,
-            quiet_until: Mutex::default(),
+            blocked_until: Mutex::default(),
             version: AtomicU32::new(0),
             leases: AtomicBool::new(false),
             random: Mutex::new(fastrand::Rng::new()),
@@ -155,40 +140,44 @@ impl Http {
         })
     }
 
-    /// The server's version of the API, where it has told it.
+    /// The API version of the server, once it has announced it.
     pub(super) fn version(&self) -> Option<u32> {
         Some(self.version.load(Ordering::Relaxed)).filter(|version| *version > 0)
     }
 
-    /// Whether the server is sent an `OperationId` and a `ParentOperationId`. When they came is not documented; the version
-    /// of 2020 (11) does not have them, that of 2025 (20) has.
-    pub(super) fn knows_operations(&self) -> bool {
+    /// Whether the server accepts `OperationId` and `ParentOperationId`. When they were introduced is not documented; the version
+    /// of 2020 (11) does not have them, that of 2025 (20) does.
+    pub(super) fn supports_operation_ids(&self) -> bool {
         self.version().is_none_or(|version| version >= 16)
     }
 
-    /// Whether the server is performer's own, and knows leases.
-    pub(super) fn knows_leases(&self) -> bool {
+    /// Whether the server is performer's own and has the lease protocol.
+    pub(super) fn supports_leases(&self) -> bool {
         self.leases.load(Ordering::Relaxed)
     }
 
-    /// Growing delays between repetitions.
+    /// The growing delays between retries.
     pub(super) fn delays(&self) -> Delays {
         let random = self.random.lock().unwrap_or_else(PoisonError::into_inner).fork();
-        Delays::new(self.pace.retry, random)
+        Delays::new(self.timing.retry, random)
     }
 
-    /// A call whose answer is JSON.
-    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failed> {
+    /// Makes a call whose answer is JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
         self.call(call, Answer::json).await
     }
 
-    /// A call whose answer says nothing.
-    pub(super) async fn done(&self, call: Call) -> Result<(), Failed> {
+    /// Makes a call whose answer has no content.
+    pub(super) async fn done(&self, call: Call) -> Result<(), CallError> {
         self.call(call, Answer::nothing).await
     }
 
-    /// Every row of a list, page by page. `most` pages at most: a server that passes over `$skip` would have no end.
-    pub(super) async fn rows<T: DeserializeOwned>(&self, call: Call, most: usize) -> Result<Vec<T>, Failed> {
+    /// Reads all rows of a list, page by page. At most `most` pages, because a server that ignores `$skip` would never end.
+    pub(super) async fn rows<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        most: usize,
+    ) -> Result<Vec<T>, CallError> {
         let mut rows = Vec::new();
         for page in 0..most {
             let page: Collection<T> = self.json(paged(&call, page)).await?;
@@ -201,8 +190,8 @@ impl Http {
         Ok(rows)
     }
 
-    /// Every row of a list as text, for a list of which some rows may not be readable.
-    pub(super) async fn row_texts(&self, call: Call, most: usize) -> Result<Vec<Box<str>>, Failed> {
+    /// Reads all rows of a list as text, for lists in which some rows may be unreadable.
+    pub(super) async fn row_texts(&self, call: Call, most: usize) -> Result<Vec<Box<str>>, CallError> {
         let mut rows = Vec::new();
         for page in 0..most {
             let page = self.call(paged(&call, page), |answer| json::rows(&answer.body)).await?;
@@ -215,46 +204,39 @@ impl Http {
         Ok(rows)
     }
 
-    /// A call. `read` makes something of its answer, or cannot.
-    pub(super) async fn call<T>(&self, call: Call, read: impl Fn(&Answer) -> Option<T>) -> Result<T, Failed> {
-        let deadline = Instant::now() + self.pace.total;
-        let deadline = call.until.map_or(deadline, |until| until.min(deadline));
-        let url = format!("{}{}", self.address.base, call.path);
+    /// Makes a call. `read` decodes its answer, or returns `None` if it cannot.
+    pub(super) async fn call<T>(
+        &self,
+        call: Call,
+        read: impl Fn(&Answer) -> Option<T>,
+    ) -> Result<T, CallError> {
+        let deadline = self.deadline(&call);
         let mut delays = None;
         let mut attempts = 0;
         let mut renewed = false;
-        let mut was_doubtful = false;
+        let mut any_maybe_executed = false;
         loop {
-            self.wait_until_it_may_be_sent(call.what, deadline).await?;
+            self.wait_until_unblocked(call.operation, deadline).await?;
             let authorization = self.identity.authorization(self).await.map_err(not_executed)?;
             if call.until.is_some_and(|until| Instant::now() >= until) {
-                let message = format!("{}: there was no token in time", call.what);
-                return Err(not_executed(OrchestratorError::new(ErrorKind::Unavailable, message)));
+                let message = format!("{}: no token was obtained in time", call.operation);
+                return Err(not_executed(unavailable(message)));
             }
-            let mut headers = if call.of_the_job { &self.headers_of_job } else { &self.headers }.clone();
-            headers.insert(AUTHORIZATION, authorization.header);
-            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-            if let Some(author) = &call.author {
-                headers.insert(HeaderName::from_static(leased::AUTHOR_HEADER), author.clone());
-            }
-            if call.body.is_some() {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            }
-            let (method, body) = (call.method.clone(), call.body.clone());
-            let outgoing = Outgoing { method, url: &url, headers, body, is_secret: false };
-            let client = if call.by_the_heart { &self.unpooled } else { &self.client };
+            let outgoing = self.outgoing(&call, authorization.header);
+            let client = if call.on_heartbeat_thread { &self.unpooled } else { &self.client };
             attempts += 1;
-            let trouble = match self.exchange(client, call.what, outgoing, deadline).await {
-                Ok(answer) => match read(&answer) {
-                    Some(read) => return Ok(read),
-                    None => Trouble::Doubtful(self.unreadable(call.what, &answer, false)),
-                },
-                Err(trouble) => trouble,
+            let answer = self.exchange(client, call.operation, outgoing, deadline).await;
+            let failure = match answer.map(|answer| read(&answer).ok_or(answer)) {
+                Ok(Ok(read)) => return Ok(read),
+                Ok(Err(answer)) => {
+                    RequestError::OutcomeUnknown(self.unreadable(call.operation, &answer, false))
+                }
+                Err(failure) => failure,
             };
-            let (error, doubtful, wait) = match trouble {
-                Trouble::NotSent(error) => (error, false, None),
-                Trouble::Doubtful(error) => (error, true, None),
-                Trouble::Refused { status: StatusCode::UNAUTHORIZED, error, .. } => {
+            let (error, maybe_executed, wait) = match failure {
+                RequestError::NotSent(error) => (error, false, None),
+                RequestError::OutcomeUnknown(error) => (error, true, None),
+                RequestError::Refused { status: StatusCode::UNAUTHORIZED, error, .. } => {
                     if renewed {
                         return Err(not_executed(error));
                     }
@@ -262,94 +244,107 @@ impl Http {
                     self.identity.renew(self, authorization.generation).await.map_err(not_executed)?;
                     continue;
                 }
-                Trouble::Refused { status, error, wait } => {
+                RequestError::Refused { status, error, wait } => {
                     if status == StatusCode::TOO_MANY_REQUESTS {
-                        self.leave_alone(call.what, wait);
+                        self.block_operation(call.operation, wait);
                     }
                     if !error.is_temporary() {
-                        return Err(Failed { error, doubtful: was_doubtful });
+                        return Err(CallError { error, maybe_executed: any_maybe_executed });
                     }
                     (error, may_have_been_executed(status), wait)
                 }
             };
-            if doubtful && !call.may_repeat {
-                let error = error.in_words(ErrorKind::Unknown, |message| {
-                    format!("{message}; whether it was executed is not known")
-                });
-                return Err(Failed { error, doubtful });
+            if maybe_executed && !call.may_repeat {
+                return Err(CallError { error: outcome_unknown(error), maybe_executed });
             }
-            was_doubtful |= doubtful;
+            any_maybe_executed |= maybe_executed;
             let wait = wait.unwrap_or_else(|| delays.get_or_insert_with(|| self.delays()).next());
-            if attempts >= self.pace.attempts || Instant::now() + wait >= deadline {
-                return Err(Failed { error: error.retry_in(Some(wait)), doubtful: was_doubtful });
+            if attempts >= self.timing.attempts || Instant::now() + wait >= deadline {
+                let error = error.with_retry_after(Some(wait));
+                return Err(CallError { error, maybe_executed: any_maybe_executed });
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// A request that carries no token, repeated after anything that may pass.
+    /// When a call and all its retries must have ended.
+    fn deadline(&self, call: &Call) -> Instant {
+        let deadline = Instant::now() + self.timing.total;
+        call.until.map_or(deadline, |until| until.min(deadline))
+    }
+
+    /// The request for a call.
+    fn outgoing(&self, call: &Call, authorization: HeaderValue) -> Outgoing {
+        let mut headers = if call.about_own_job { &self.headers_of_job } else { &self.headers }.clone();
+        headers.insert(AUTHORIZATION, authorization);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(author) = &call.author {
+            headers.insert(HeaderName::from_static(leased::AUTHOR_HEADER), author.clone());
+        }
+        if call.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let url = format!("{}{}", self.address.base, call.path);
+        Outgoing { method: call.method.clone(), url, headers, body: call.body.clone(), is_secret: false }
+    }
+
+    /// Sends a request without a token, and retries it after every temporary failure.
     pub(super) async fn exchange_repeatedly<T>(
         &self,
-        what: &'static str,
-        outgoing: Outgoing<'_>,
+        operation: &'static str,
+        outgoing: Outgoing,
         read: impl Fn(&Answer) -> Option<T>,
     ) -> Result<T> {
-        let deadline = Instant::now() + self.pace.total;
+        let deadline = Instant::now() + self.timing.total;
         let mut delays = self.delays();
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let again = Outgoing {
-                method: outgoing.method.clone(),
-                url: outgoing.url,
-                headers: outgoing.headers.clone(),
-                body: outgoing.body.clone(),
-                is_secret: outgoing.is_secret,
-            };
-            let (error, wait) = match self.exchange(&self.unpooled, what, again, deadline).await {
-                Ok(answer) => match read(&answer) {
-                    Some(read) => return Ok(read),
-                    None => (self.unreadable(what, &answer, true), None),
-                },
-                Err(Trouble::NotSent(error) | Trouble::Doubtful(error)) => (error, None),
-                Err(Trouble::Refused { error, wait, .. }) if error.is_temporary() => (error, wait),
-                Err(Trouble::Refused { error, .. }) => return Err(error),
-            };
+            let (error, wait) =
+                match self.exchange(&self.unpooled, operation, outgoing.clone(), deadline).await {
+                    Ok(answer) => match read(&answer) {
+                        Some(read) => return Ok(read),
+                        None => (self.unreadable(operation, &answer, true), None),
+                    },
+                    Err(RequestError::NotSent(error) | RequestError::OutcomeUnknown(error)) => (error, None),
+                    Err(RequestError::Refused { error, wait, .. }) if error.is_temporary() => (error, wait),
+                    Err(RequestError::Refused { error, .. }) => return Err(error),
+                };
             let wait = wait.unwrap_or_else(|| delays.next());
-            if attempts >= self.pace.attempts || Instant::now() + wait >= deadline {
-                return Err(error.retry_in(Some(wait)));
+            if attempts >= self.timing.attempts || Instant::now() + wait >= deadline {
+                return Err(error.with_retry_after(Some(wait)));
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// One request and its answer, whole.
+    /// Sends one request and reads its whole answer.
     async fn exchange(
         &self,
         client: &Client,
-        what: &'static str,
-        outgoing: Outgoing<'_>,
+        operation: &'static str,
+        outgoing: Outgoing,
         deadline: Instant,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         let (host, is_secret) = (&self.address.host, outgoing.is_secret);
         let mut request = client.request(outgoing.method, outgoing.url).headers(outgoing.headers);
         if let Some(body) = outgoing.body {
             request = request.body(body);
         }
-        let until = deadline.min(Instant::now() + self.pace.request);
+        let until = deadline.min(Instant::now() + self.timing.request);
         let exchange = async {
-            let mut response = request.send().await.map_err(|error| broken(what, host, error))?;
+            let mut response = request.send().await.map_err(|error| broken(operation, host, error))?;
             if !is_secret {
                 self.note_version(response.headers());
             }
             let (status, headers) = (response.status(), response.headers().clone());
             let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
             let mut body = Vec::with_capacity(announced.unwrap_or(0).min(64 * 1024));
-            while let Some(chunk) = response.chunk().await.map_err(|error| broken(what, host, error))? {
-                let largest = self.pace.largest_answer;
+            while let Some(chunk) = response.chunk().await.map_err(|error| broken(operation, host, error))? {
+                let largest = self.timing.max_answer_bytes;
                 if body.len() + chunk.len() > largest {
-                    let message = format!("{what}: {host} answered with more than {largest} bytes");
-                    return Err(Trouble::Doubtful(unavailable(message)));
+                    let message = format!("{operation}: {host} answered with more than {largest} bytes");
+                    return Err(RequestError::OutcomeUnknown(unavailable(message)));
                 }
                 body.extend_from_slice(&chunk);
             }
@@ -357,7 +352,9 @@ impl Http {
         };
         let answered = tokio::time::timeout_at(until, exchange).await;
         let (status, headers, body) = answered.unwrap_or_else(|_| {
-            Err(Trouble::Doubtful(unavailable(format!("{what}: {host} did not answer in time"))))
+            Err(RequestError::OutcomeUnknown(unavailable(format!(
+                "{operation}: {host} did not answer in time"
+            ))))
         })?;
         if status.is_success() {
             return Ok(Answer { status, body });
@@ -373,17 +370,21 @@ impl Http {
                 to.as_deref().unwrap_or("elsewhere")
             );
         }
-        let wait = answer::retry_after(&headers, &failure, self.clock.now(), &self.pace);
-        let error = answer::error(what, host, status, &failure, wait);
-        Err(Trouble::Refused { error, status, wait })
+        let wait = answer::retry_after(&headers, &failure, self.clock.now(), &self.timing);
+        let error = answer::error(operation, host, status, &failure, wait);
+        Err(RequestError::Refused { error, status, wait })
     }
 
-    /// An answer nobody can use. Of what it says only the title of a web page is repeated.
-    fn unreadable(&self, what: &str, answer: &Answer, is_secret: bool) -> OrchestratorError {
+    /// The error for an answer that cannot be decoded. Only the title of a web page is quoted.
+    fn unreadable(&self, operation: &str, answer: &Answer, is_secret: bool) -> OrchestratorError {
         let said = if is_secret { String::new() } else { Failure::read(&answer.body).message };
         let said = if said.starts_with("a web page") { said } else { "nothing that can be read".to_owned() };
         let said: String = said.chars().take(120).collect();
-        unavailable(format!("{what}: {} answered {} with {said}", self.address.host, answer.status.as_u16()))
+        unavailable(format!(
+            "{operation}: {} answered {} with {said}",
+            self.address.host,
+            answer.status.as_u16()
+        ))
     }
 
     fn note_version(&self, headers: &HeaderMap) {
@@ -397,22 +398,28 @@ impl Http {
         }
     }
 
-    /// The server asked for a pause: nothing of this kind is sent before it is over.
-    fn leave_alone(&self, what: &'static str, wait: Option<Duration>) {
+    /// Blocks an operation for as long as the server has asked for.
+    fn block_operation(&self, operation: &'static str, wait: Option<Duration>) {
         let until = Instant::now() + wait.unwrap_or_default();
-        let mut quiet = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = quiet.entry(what).or_insert(until);
+        let mut quiet = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = quiet.entry(operation).or_insert(until);
         *entry = until.max(*entry);
     }
 
-    async fn wait_until_it_may_be_sent(&self, what: &'static str, deadline: Instant) -> Result<(), Failed> {
+    async fn wait_until_unblocked(
+        &self,
+        operation: &'static str,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
         loop {
-            let until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner).get(what).copied();
+            let until =
+                self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner).get(operation).copied();
             let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
             if until >= deadline {
                 let wait = until.duration_since(Instant::now());
-                let message = format!("{what}: {} wants to be left alone for {wait:.0?}", self.address.host);
-                return Err(not_executed(unavailable(message).retry_in(Some(wait))));
+                let message =
+                    format!("{operation}: {} asks not to be called for {wait:.0?}", self.address.host);
+                return Err(not_executed(unavailable(message).with_retry_after(Some(wait))));
             }
             tokio::time::sleep_until(until).await;
         }
@@ -425,21 +432,22 @@ fn paged(call: &Call, page: usize) -> Call {
     call.clone().query("$top", PAGE_LIMIT.to_string()).query("$skip", skip)
 }
 
-/// Whether a request that was answered like this may have been executed all the same.
+/// Whether a request with this status may have been executed nevertheless.
 fn may_have_been_executed(status: StatusCode) -> bool {
     status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
 }
 
-fn not_executed(error: OrchestratorError) -> Failed {
-    Failed { error, doubtful: false }
+/// The error of a write that may have been executed.
+fn outcome_unknown(error: OrchestratorError) -> OrchestratorError {
+    error.reworded(ErrorKind::Unknown, |message| format!("{message}; whether it was executed is not known"))
 }
 
 fn unavailable(message: String) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unavailable, message)
 }
 
-/// A request or an answer that broke on its way. The cause without the URL.
-fn broken(what: &str, host: &str, error: reqwest::Error) -> Trouble {
+/// The error for a broken request or answer, without the URL.
+fn broken(operation: &str, host: &str, error: reqwest::Error) -> RequestError {
     let error = error.without_url();
     let (not_sent, wrong) = (error.is_connect(), error.is_builder());
     let mut cause = error.source();
@@ -449,11 +457,14 @@ fn broken(what: &str, host: &str, error: reqwest::Error) -> Trouble {
         cause = deeper.source();
     }
     if wrong {
-        return Trouble::NotSent(OrchestratorError::new(ErrorKind::Invalid, format!("{what}: {text}")));
+        return RequestError::NotSent(OrchestratorError::new(
+            ErrorKind::Invalid,
+            format!("{operation}: {text}"),
+        ));
     }
     let action = if not_sent { "cannot be reached" } else { "broke off" };
-    let failed = unavailable(format!("{what}: {host} {action}: {text}")).because(error);
-    if not_sent { Trouble::NotSent(failed) } else { Trouble::Doubtful(failed) }
+    let failed = unavailable(format!("{operation}: {host} {action}: {text}")).with_source(error);
+    if not_sent { RequestError::NotSent(failed) } else { RequestError::OutcomeUnknown(failed) }
 }
 
 /// The newest of the versions in `11.0, 20.0`.
@@ -473,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_is_no_confirmation() {
+    fn a_web_page_is_not_a_confirmation() {
         let nothing = |body: &str| Answer { status: StatusCode::OK, body: body.into() }.nothing().is_some();
         assert!(nothing("") && nothing(" \n") && nothing("{}") && nothing("null"));
         assert!(!nothing("<html>Sign in</html>") && !nothing("OK") && !nothing("{\"a\":"));

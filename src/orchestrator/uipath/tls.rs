@@ -1,4 +1,4 @@
-//! TLS, with the ring provider and the authorities of the operating system.
+//! The TLS configuration: the ring provider and the certificate authorities of the operating system.
 
 use std::sync::Arc;
 
@@ -9,11 +9,14 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 
-/// TLS 1.2 and 1.3. A server that is talked to in the clear trusts nobody: it needs no authorities, and the machine
-/// may have none.
+/// TLS 1.2 and 1.3. For an http: address no certificate authorities are loaded, because the machine may have none.
 pub(super) fn configuration(address: &Address) -> Result<ClientConfig> {
     let failed = |error: rustls::Error| {
-        OrchestratorError::new(ErrorKind::Other, "TLS cannot be set up: the certificates of the system's authorities are missing, or cannot be read").because(error)
+        OrchestratorError::new(
+            ErrorKind::Other,
+            "TLS cannot be set up: the system's certificate authorities are missing or cannot be read",
+        )
+        .with_source(error)
     };
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,15 +1,15 @@
 //! Items that were handed out by an answer that cannot be read.
 //!
-//! The Orchestrator has such an item InProgress, and would keep it so for a day. Its number can nearly always be found in
-//! the text of the answer. So the item is read once more by itself; where that cannot be read either, a failure is
-//! reported for it. It is a BusinessException: what this program cannot read today it cannot read at a retry.
+//! The Orchestrator has such an item InProgress and keeps it for a day. Its id can nearly always be found in the text of the
+//! answer, so the item is read again on its own. If that cannot be read either, a BusinessException is reported for it,
+//! because a retry would be unreadable too.
 
 use super::super::{ErrorKind, OrchestratorError};
 use super::Inner;
-use super::call::Call;
+use super::call::{Call, CallError};
+use super::claim::get_item;
 use super::queue::Queue;
-use super::request::{Answer, Failed};
-use super::take::get_item;
+use super::request::Answer;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
@@ -17,73 +17,78 @@ use crate::wire::item::{HeldRow, QueueItemDto};
 use crate::wire::json;
 use crate::wire::transaction::{SetTransactionResultRequest, TransactionResultDto};
 
-/// An item that was answered, as far as it can be read.
-pub(super) enum Read {
-    Whole(Box<QueueItemDto>),
-    /// The number alone, and why.
-    NumberAlone(i64, String),
+/// An answer with an item, as far as it can be read.
+pub(super) enum ItemAnswer {
+    Complete(Box<QueueItemDto>),
+    /// Only the id, and why the rest cannot be read.
+    IdOnly(i64, String),
 }
 
-impl Read {
-    /// `None` for an answer that is about no item.
+impl ItemAnswer {
+    /// `None` for an answer without an item.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
         let why = match json::answer::<QueueItemDto>(&answer.body) {
             Ok(item) => match item.status() {
-                Ok(_) => return Some(Self::Whole(Box::new(item))),
-                Err(error) => return Some(Self::NumberAlone(item.id, error.to_string())),
+                Ok(_) => return Some(Self::Complete(Box::new(item))),
+                Err(error) => return Some(Self::IdOnly(item.id, error.to_string())),
             },
-            // Where, and not what: the content of an item is in no log.
+            // Only the position: the content of an item must not be logged.
             Err(error) => {
-                let what = if error.is_data() { "a value is not what it should be" } else { "it is no JSON" };
+                let what = if error.is_data() { "a value has the wrong type" } else { "it is not JSON" };
                 format!("{what}, at line {} column {}", error.line(), error.column())
             }
         };
-        Some(Self::NumberAlone(json::id_in(&answer.body)?, why))
+        Some(Self::IdOnly(json::id_in(&answer.body)?, why))
     }
 }
 
-/// What became of an item that was handed out by an answer that cannot be read.
-pub(super) enum Settled {
-    /// It can be read by itself, and is ours.
+/// The outcome for an item that was handed out by an unreadable answer.
+pub(super) enum UnreadableOutcome {
+    /// It can be read on its own, and belongs to this process.
     Item(Box<QueueItemDto>),
-    /// It cannot, and a failure was reported.
+    /// It cannot be read, and a failure was reported.
     Failed,
 }
 
-/// How often the failure is reported while nobody says whether it was recorded.
-const MOST_ATTEMPTS: usize = 3;
+/// The maximum number of attempts to report the failure.
+const MAX_ATTEMPTS: usize = 3;
 
 impl Inner {
-    /// Reads the item by itself, or reports a failure for it. The caller holds `queue.taking`.
+    /// Reads the item on its own, or reports a failure for it. The caller holds `queue.claiming`.
     ///
     /// # Errors
     ///
-    /// Doubtful where the number may have been another one's: whatever was handed out is lost then, and is looked for.
-    pub(super) async fn settle_unreadable(
+    /// `maybe_executed` if the id may belong to another item: then the item that was handed out is lost and must be recovered.
+    pub(super) async fn resolve_unreadable(
         &self,
         queue: &Queue,
         id: i64,
         why: &str,
-    ) -> Result<Settled, Failed> {
-        let doubtful = |error: OrchestratorError| Failed { error, doubtful: true };
-        match self.http.call(get_item(id), Read::of).await.map_err(|failed| doubtful(failed.error))? {
-            Read::Whole(item) => {
+    ) -> Result<UnreadableOutcome, CallError> {
+        let maybe_executed = |error: OrchestratorError| CallError { error, maybe_executed: true };
+        match self
+            .http
+            .call(get_item(id), ItemAnswer::of)
+            .await
+            .map_err(|failed| maybe_executed(failed.error))?
+        {
+            ItemAnswer::Complete(item) => {
                 let row = HeldRow::from(&*item);
-                let is_known = queue.state().knows(&row) || self.book().knows(&row);
+                let is_known = queue.state().knows(&row) || self.registry().knows(&row);
                 if is_known || item.status.known() != Some(Status::InProgress) {
                     let message =
-                        format!("StartTransaction: an answer that names item {id} and cannot be read");
-                    return Err(doubtful(OrchestratorError::new(ErrorKind::Unknown, message)));
+                        format!("StartTransaction: the answer, which names item {id}, cannot be read");
+                    return Err(maybe_executed(OrchestratorError::new(ErrorKind::Unknown, message)));
                 }
                 tracing::warn!(
                     item = id,
                     why,
                     "the answer that handed an item out cannot be read; the item itself can"
                 );
-                Ok(Settled::Item(item))
+                Ok(UnreadableOutcome::Item(item))
             }
-            Read::NumberAlone(..) => {
-                self.book().expect(id); // nobody else here takes it for a lost one
+            ItemAnswer::IdOnly(..) => {
+                self.registry().expect(id); // so that a recovery does not take it for a lost item
                 match self.report_unreadable(id, why).await {
                     Ok(()) => {
                         tracing::error!(
@@ -99,7 +104,7 @@ impl Inner {
                         );
                     }
                 }
-                Ok(Settled::Failed)
+                Ok(UnreadableOutcome::Failed)
             }
         }
     }
@@ -114,16 +119,16 @@ impl Inner {
         };
         let path = format!("/odata/Queues({id})/UiPathODataSvc.SetTransactionResult");
         let call = Call::post("SetTransactionResult", path, &body);
-        let (mut delays, mut doubt) = (self.http.delays(), None);
-        for _ in 0..MOST_ATTEMPTS {
+        let (mut delays, mut unknown_outcome) = (self.http.delays(), None);
+        for _ in 0..MAX_ATTEMPTS {
             match self.http.done(call.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(Failed { error, doubtful: true }) => doubt = Some(error),
-                // The second of two is refused because of the first.
-                Err(failed) => return if doubt.is_some() { Ok(()) } else { Err(failed.error) },
+                Err(CallError { error, maybe_executed: true }) => unknown_outcome = Some(error),
+                // A repeated report is refused because the first one was recorded.
+                Err(failed) => return if unknown_outcome.is_some() { Ok(()) } else { Err(failed.error) },
             }
             tokio::time::sleep(delays.next()).await;
         }
-        doubt.map_or(Ok(()), Err)
+        unknown_outcome.map_or(Ok(()), Err)
     }
 }

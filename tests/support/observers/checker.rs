@@ -1,4 +1,4 @@
-//! K1 to K12 of `docs/reference/checks.md`: whether what a store says in the end can have been, given what the outside world saw.
+//! The checks K1 to K12: whether the final state of a store is possible, given the records in the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,36 +8,36 @@ use performer::model::result::Outcome;
 use performer::model::statistics::QueueStatistics;
 use performer::{ItemFilter, ItemId, Page, QueueItem, QueuePolicy, ReviewStatus, Status};
 
-use super::ledger::{Record, RunEnd, Told};
+use super::ledger::{CallOutcome, Record, RunEnd};
 
-/// What a store says when everything is over.
+/// The final state of a store.
 #[derive(Clone, Debug, Default)]
-pub struct Final {
+pub struct StoreState {
     pub items: Vec<QueueItem>,
     pub events: BTreeMap<ItemId, Vec<ItemEvent>>,
     pub statistics: QueueStatistics,
     pub policy: QueuePolicy,
-    /// What is wrong with the file, by SQLite's own check.
+    /// The errors found by SQLite's integrity check.
     pub damage: Vec<String>,
 }
 
-/// Everything that is known.
+/// All evidence for the checks.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     pub records: Vec<Record>,
-    pub store: Final,
-    /// The queue was drained after the last fault: nothing may be left to do.
+    pub store: StoreState,
+    /// Whether the queue was drained after the last fault, so that no item may be left.
     pub drained: bool,
-    /// How often people retried items by hand.
+    /// The number of manual retries.
     pub manual_retries: usize,
-    /// When a process was gone, the latest its items may have been abandoned, and when the last of them was.
+    /// For each ended process, the latest time at which its items must have been abandoned, and when the last one was.
     pub recoveries: Vec<(Timestamp, Timestamp)>,
-    /// Panics and errors in the logs that nobody expected.
+    /// Unexpected panics and errors in the logs.
     pub noise: Vec<String>,
 }
 
-impl Final {
-    /// Reads everything that a store says about a queue.
+impl StoreState {
+    /// Reads the final state of a queue from a store.
     pub async fn of(store: &dyn performer::Administration, queue: &str) -> Self {
         let mut items: Vec<QueueItem> = Vec::new();
         let filter = ItemFilter { queue: Some(queue.to_owned()), ..ItemFilter::default() };
@@ -66,7 +66,7 @@ impl Final {
     }
 }
 
-/// One run of a handler, as the ledger tells it. Positions are lines of the ledger.
+/// One run of a handler, from the ledger. Positions are lines of the ledger.
 #[derive(Debug)]
 struct Run<'a> {
     process: &'a str,
@@ -148,7 +148,7 @@ fn lost(evidence: &Evidence) -> Vec<String> {
     let there: BTreeSet<&str> =
         evidence.store.items.iter().filter_map(|item| item.reference.as_deref()).collect();
     let added = evidence.records.iter().filter_map(|record| match record {
-        Record::Added { reference, told: Told::Yes } => Some(reference),
+        Record::Added { reference, told: CallOutcome::Yes } => Some(reference),
         _ => None,
     });
     added
@@ -157,19 +157,20 @@ fn lost(evidence: &Evidence) -> Vec<String> {
         .collect()
 }
 
-/// Every item in the store was asked for by somebody who was not told that it was not added, and is there once. (Each
-/// reference is asked for once.)
+/// Every item in the store was added by a call that was not refused, and exists once. (Each reference is added once.)
 fn invented(evidence: &Evidence) -> Vec<String> {
     let mut asked: BTreeSet<&str> = evidence
         .records
         .iter()
         .filter_map(|record| match record {
-            Record::Added { reference, told: Told::Yes | Told::Unknown } => Some(reference.as_str()),
+            Record::Added { reference, told: CallOutcome::Yes | CallOutcome::Unknown } => {
+                Some(reference.as_str())
+            }
             _ => None,
         })
         .collect();
     for record in &evidence.records {
-        if let Record::Added { reference, told: Told::No } = record {
+        if let Record::Added { reference, told: CallOutcome::No } = record {
             asked.remove(reference.as_str());
         }
     }
@@ -183,13 +184,13 @@ fn invented(evidence: &Evidence) -> Vec<String> {
     wrong.map(|(reference, count)| format!("{reference:?} is there {count} times")).collect()
 }
 
-/// At most one result is recorded an attempt, and at most one attempt of a chain succeeds.
+/// At most one result is recorded per attempt, and at most one attempt of a chain succeeds.
 fn doubled(evidence: &Evidence) -> Vec<String> {
     let mut violations = Vec::new();
     let mut recorded: BTreeMap<ItemId, usize> = BTreeMap::new();
     for record in &evidence.records {
-        if let Record::Reported { item, ending, .. } = record
-            && outcome_of(ending).is_some()
+        if let Record::Reported { item, outcome, .. } = record
+            && outcome_of(outcome).is_some()
         {
             *recorded.entry(*item).or_default() += 1;
         }
@@ -214,8 +215,8 @@ fn doubled(evidence: &Evidence) -> Vec<String> {
     violations
 }
 
-fn outcome_of(ending: &str) -> Option<Outcome> {
-    match ending {
+fn outcome_of(outcome: &str) -> Option<Outcome> {
+    match outcome {
         "Successful" => Some(Outcome::Successful),
         "BusinessException" => Some(Outcome::BusinessException),
         "ApplicationException" | "Retried" => Some(Outcome::ApplicationException),
@@ -245,19 +246,19 @@ fn stale_writes(evidence: &Evidence, runs: &[Run<'_>]) -> Vec<String> {
     let items: BTreeMap<ItemId, &QueueItem> =
         evidence.store.items.iter().map(|item| (item.id, item)).collect();
     for record in &evidence.records {
-        let Record::Reported { item, ending, .. } = record else { continue };
+        let Record::Reported { item, outcome, .. } = record else { continue };
         let Some(stored) = items.get(item).map(|item| item.outcome) else { continue }; // retention, or K1's business
-        if let Some(told) = outcome_of(ending)
+        if let Some(told) = outcome_of(outcome)
             && stored != Some(told)
         {
-            violations.push(format!("item {item} was acknowledged as {ending}, and is {stored:?}"));
+            violations.push(format!("item {item} was acknowledged as {outcome}, and is {stored:?}"));
         }
     }
     violations
 }
 
 /// Two runs of one chain overlap only if the first one had lost its claim.
-fn overlaps(store: &Final, runs: &[Run<'_>]) -> Vec<String> {
+fn overlaps(store: &StoreState, runs: &[Run<'_>]) -> Vec<String> {
     let voided = |id: ItemId| {
         let item = store.items.iter().find(|item| item.id == id);
         item.is_some_and(|item| item.outcome == Some(Outcome::Abandoned) || item.status == Status::Deleted)
@@ -283,7 +284,7 @@ fn overlaps(store: &Final, runs: &[Run<'_>]) -> Vec<String> {
     violations
 }
 
-/// Nothing was handed out while something stood ahead of it.
+/// No item was handed out before an eligible item that precedes it.
 fn inversions(records: &[Record]) -> Vec<String> {
     let found = records.iter().filter(|record| matches!(record, Record::OutOfOrder { .. }));
     found.map(ToString::to_string).collect()
@@ -297,7 +298,7 @@ fn early(runs: &[Run<'_>]) -> Vec<String> {
         .collect()
 }
 
-/// No chain runs more often than its retries, its losses and its postponements explain.
+/// No chain runs more often than its retries, lost claims and postponements explain.
 fn attempts(evidence: &Evidence, runs: &[Run<'_>]) -> Vec<String> {
     let mut violations = Vec::new();
     let most = evidence.store.policy.max_number_of_retries as usize;
@@ -327,8 +328,8 @@ fn attempts(evidence: &Evidence, runs: &[Run<'_>]) -> Vec<String> {
     violations
 }
 
-/// The events of each item are a way through the states that ends where the item is.
-fn events(store: &Final) -> Vec<String> {
+/// The events of each item are a valid sequence of transitions that ends in its final state.
+fn events(store: &StoreState) -> Vec<String> {
     let mut violations = Vec::new();
     for item in &store.items {
         let events = store.events.get(&item.id).map(Vec::as_slice).unwrap_or_default();
@@ -350,7 +351,7 @@ fn events(store: &Final) -> Vec<String> {
     violations
 }
 
-/// After the last fault everything ends, and what a dead process held was free in time.
+/// After the last fault all items are finished, and the items of ended processes were abandoned in time.
 fn liveness(evidence: &Evidence) -> Vec<String> {
     let mut violations = Vec::new();
     if evidence.drained {
@@ -375,8 +376,8 @@ fn liveness(evidence: &Evidence) -> Vec<String> {
     violations
 }
 
-/// The file is whole, the counters equal a recount, and every row is one that can be.
-fn structure(store: &Final) -> Vec<String> {
+/// The file is intact, the counters equal a recount, and every row is valid.
+fn structure(store: &StoreState) -> Vec<String> {
     let mut violations = store.damage.clone();
     for status in Status::ALL {
         let counted = store.statistics.with_status(*status);

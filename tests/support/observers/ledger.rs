@@ -12,14 +12,14 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use performer::jiff::Timestamp;
-use performer::{Ending, ItemId, QueueItem};
+use performer::{ItemId, QueueItem, TransactionOutcome};
 
-/// What a caller was told about a call.
+/// The outcome of a call, as its caller knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum CallOutcome {
     Yes,
     No,
-    /// The answer was lost: it may have happened or not. Never to be taken for a No.
+    /// The answer was lost: the call may have been executed or not.
     Unknown,
 }
 
@@ -30,20 +30,20 @@ pub enum RunEnd {
     BusinessException,
     ApplicationException,
     Postponed,
-    /// Dropped where it awaited.
+    /// Dropped at an await point.
     Interrupted,
 }
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// Somebody asked to add an item with this reference, and was told this.
-    Added { reference: String, told: Told },
-    /// A process began; its runs carry its name.
+    /// An item with this reference was to be added, with this outcome.
+    Added { reference: String, told: CallOutcome },
+    /// A process started; its runs carry its name.
     Born { process: String },
-    /// A process is gone: what it ran, it runs no more.
+    /// A process has ended, and with it all of its runs.
     Died { process: String },
-    /// A handler began to run.
+    /// A handler started.
     Started {
         process: String,
         run: u64,
@@ -56,13 +56,13 @@ pub enum Record {
     },
     /// A handler ended.
     Ended { process: String, run: u64, end: RunEnd },
-    /// A performer was told that a result is recorded, or that it is not.
-    Reported { process: String, item: ItemId, ending: String },
-    /// A take was answered although these items were ahead of what it got.
+    /// A performer learned whether a result was recorded.
+    Reported { process: String, item: ItemId, outcome: String },
+    /// A claim returned an item although these items come before it.
     OutOfOrder { item: ItemId, ahead: Vec<ItemId> },
 }
 
-/// Where records go.
+/// The place where records are written.
 #[derive(Clone, Debug)]
 pub enum Ledger {
     File(Arc<File>),
@@ -92,7 +92,7 @@ impl Ledger {
         }
     }
 
-    /// A handler begins with an item.
+    /// Records that a handler starts to process an item.
     pub fn started(&self, process: &str, run: u64, item: &QueueItem) {
         self.write(Record::Started {
             process: process.to_owned(),
@@ -106,8 +106,8 @@ impl Ledger {
         });
     }
 
-    pub fn reported(&self, process: &str, item: ItemId, ending: Ending) {
-        self.write(Record::Reported { process: process.to_owned(), item, ending: format!("{ending:?}") });
+    pub fn reported(&self, process: &str, item: ItemId, outcome: TransactionOutcome) {
+        self.write(Record::Reported { process: process.to_owned(), item, outcome: format!("{outcome:?}") });
     }
 }
 
@@ -116,7 +116,7 @@ pub fn read(path: &Path) -> Vec<Record> {
     records(&std::fs::read_to_string(path).unwrap_or_default())
 }
 
-/// The records of a file that is written at this moment: the last line may not be all there.
+/// The records of a file that is still being written: its last line may be incomplete.
 pub fn read_so_far(path: &Path) -> Vec<Record> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     records(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
@@ -140,7 +140,7 @@ impl fmt::Display for Record {
                 )
             }
             Self::Ended { process, run, end } => write!(f, "ended {process} {run} {end:?}"),
-            Self::Reported { process, item, ending } => write!(f, "reported {process} {item} {ending}"),
+            Self::Reported { process, item, outcome } => write!(f, "reported {process} {item} {outcome}"),
             Self::OutOfOrder { item, ahead } => write!(f, "out-of-order {item} {ahead:?}"),
         }
     }
@@ -155,9 +155,9 @@ impl FromStr for Record {
         let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok()).ok_or(());
         let item = |at: usize| words.get(at).and_then(|word| word.parse().ok()).map(ItemId).ok_or(());
         let told = |at: usize| match words.get(at).copied() {
-            Some("Yes") => Ok(Told::Yes),
-            Some("No") => Ok(Told::No),
-            Some("Unknown") => Ok(Told::Unknown),
+            Some("Yes") => Ok(CallOutcome::Yes),
+            Some("No") => Ok(CallOutcome::No),
+            Some("Unknown") => Ok(CallOutcome::Unknown),
             _ => Err(()),
         };
         Ok(match words[0] {
@@ -189,7 +189,7 @@ impl FromStr for Record {
                 let end = ends.into_iter().find(|end| format!("{end:?}") == word).ok_or(())?;
                 Self::Ended { process: text(1)?, run: number(2)?, end }
             }
-            "reported" => Self::Reported { process: text(1)?, item: item(2)?, ending: text(3)? },
+            "reported" => Self::Reported { process: text(1)?, item: item(2)?, outcome: text(3)? },
             _ => return Err(()),
         })
     }

@@ -1,13 +1,13 @@
-//! The observers: what the outside world saw, and whether the store's story agrees with it.
+//! The observers: they record what happens outside the store, and check whether the final state of the store agrees with it.
 //!
-//! | file | what it is |
+//! | file | what it contains |
 //! |---|---|
-//! | `ledger.rs` | every run of a handler, every answer to a caller, in one order, in a place no crash takes back |
-//! | `checker.rs` | the checks K1 to K12, over a ledger and what the store says in the end |
-//! | `recorder.rs` | an Orchestrator that writes what is asked and answered into a ledger |
+//! | `ledger.rs` | the record of all runs of handlers and all answers to callers, in one order, which survives crashes |
+//! | `checker.rs` | the checks K1 to K12 of a ledger and the final state of a store |
+//! | `recorder.rs` | an Orchestrator that records its calls in a ledger |
 //!
-//! Every test of crashes, of faults and of time feeds the same checks, so that no test has an idea of its own of what is
-//! right. `tests/observers.rs` shows for each check evidence that it must refuse.
+//! All tests of crashes, faults and time use these checks, so that correctness is defined once. `tests/observers.rs` shows
+//! for each check evidence that it must refuse.
 
 pub mod checker;
 pub mod ledger;

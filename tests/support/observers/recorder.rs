@@ -1,4 +1,4 @@
-//! An Orchestrator that looks over the shoulder of whoever calls it, and writes into a ledger what it sees.
+//! An Orchestrator that records the calls to another one in a ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::key::Claim;
 use performer::model::selection::SelectionKey;
-use performer::orchestrator::{BulkAdded, Report, ReportedAndTaken, Result, Seen, Swept, Take};
+use performer::orchestrator::{BulkAdded, ClaimRequest, Report, ReportAndClaimAnswer, Result, Seen, Swept};
 use performer::{
     Administration, CommitType, ItemFilter, ItemId, JobEnd, JobKey, JobState, NewQueueItem, Orchestrator,
     Page, QueueItem, Status,
@@ -17,8 +17,8 @@ use performer::{
 
 use super::ledger::{Ledger, Record};
 
-/// Records takes that are out of order. Only for a store that is called in place: nothing may come between the look at
-/// what waits and the take.
+/// Records claims that are out of order. Only for a store that is called in place, because nothing may happen between reading
+/// the eligible items and the claim.
 #[derive(Debug)]
 pub struct Recorder {
     pub store: Arc<dyn Administration>,
@@ -27,7 +27,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// What waits and may be handed out, in the order of the model.
+    /// The eligible items, in the order of the model.
     async fn eligible(&self, queue: &str) -> Vec<(SelectionKey, ItemId)> {
         let now = self.clock.now();
         let mut waiting = Vec::new();
@@ -82,16 +82,20 @@ impl Orchestrator for Recorder {
         self.store.bulk_add_queue_items(queue, commit_type, items).await
     }
 
-    async fn add_and_start_transaction(&self, take: Take, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
         self.store.add_and_start_transaction(take, item).await
     }
 
-    async fn report_and_take(&self, reports: Vec<Report>, take: Option<Take>) -> ReportedAndTaken {
-        let Some(take) = take else { return self.store.report_and_take(reports, None).await };
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
+        let Some(take) = take else { return self.store.report_and_claim(reports, None).await };
         // Reports come first, and may make copies; then the take, alone, so that what it had before it can be seen.
-        let reports = self.store.report_and_take(reports, None).await.reports;
+        let reports = self.store.report_and_claim(reports, None).await.reports;
         let eligible = self.eligible(&take.queue).await;
-        let taken = self.store.report_and_take(Vec::new(), Some(take)).await.taken;
+        let taken = self.store.report_and_claim(Vec::new(), Some(take)).await.claimed;
         if let Ok(taken) = &taken {
             for (at, item) in taken.items.iter().enumerate() {
                 let place = eligible.iter().position(|(_, id)| *id == item.item.id);
@@ -102,7 +106,7 @@ impl Orchestrator for Recorder {
                 }
             }
         }
-        ReportedAndTaken { reports, taken }
+        ReportAndClaimAnswer { reports, claimed: taken }
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -1,7 +1,7 @@
-//! A scripted Orchestrator: real HTTP, answers as `docs/reference` tells them, and faults where a script puts them.
+//! A scripted Orchestrator over real HTTP, with the answers of docs/reference/orchestrator-api.md and scripted faults.
 //!
-//! Each operation has the vendor's name. A script says: at the n-th call of this operation, that happens, before or
-//! after the work was done. So "the server did it and the answer was lost" is a line of a script, and no luck.
+//! Operations have the vendor's names. A script assigns a fault to the n-th call of an operation, before or after its
+//! execution, so that a lost answer after an executed call is reproducible.
 #![allow(
     clippy::allow_attributes,
     clippy::needless_pass_by_value,
@@ -24,12 +24,12 @@ pub mod world;
 
 pub use world::World;
 
-/// What happens to a call.
+/// The fault of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// An answer with this status, headers and body; the work is not done.
+    /// An answer with this status, headers and body, without execution.
     Refused(u16, Vec<(&'static str, String)>, String),
-    /// The work is done, and the answer says otherwise.
+    /// An answer of failure after execution.
     DoneButAnswered(u16, String),
     /// No answer at all, until the client gives up.
     Hangs { done: bool },
@@ -37,11 +37,11 @@ pub enum Fault {
     BreaksOff { done: bool },
     /// Half of the JSON.
     Truncated { done: bool },
-    /// A page of somebody in between, with status 200.
+    /// A web page of a proxy, with status 200.
     SignInPage { done: bool },
     /// An answer that never ends.
     Huge { done: bool },
-    /// Done, after a while.
+    /// Executed after a delay.
     Slow,
 }
 
@@ -61,16 +61,16 @@ impl Fault {
     }
 }
 
-/// At which calls of an operation, counted from 0.
+/// The calls of an operation that have a fault, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum At {
+pub enum Occurrence {
     Call(usize),
     Always,
 }
 
-/// A call as it came in.
+/// A request as it was received.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub operation: &'static str,
     pub method: Method,
     pub path: String,
@@ -81,7 +81,7 @@ pub struct Seen {
     pub at: tokio::time::Instant,
 }
 
-impl Seen {
+impl RecordedRequest {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -93,17 +93,17 @@ impl Seen {
 
 #[derive(Default)]
 struct Script {
-    faults: Vec<(&'static str, At, Fault)>,
+    faults: Vec<(&'static str, Occurrence, Fault)>,
     counts: HashMap<&'static str, usize>,
-    seen: Vec<Seen>,
+    seen: Vec<RecordedRequest>,
     fired: usize,
     versions: Option<&'static str>,
     replaced: Vec<(&'static str, &'static str)>,
     cut: Option<(&'static str, &'static [u8])>,
 }
 
-/// A running server; it ends with this value.
-pub struct Scripted {
+/// A server that runs until this value is dropped.
+pub struct ScriptedOrchestrator {
     pub url: String,
     shared: Arc<Shared>,
     server: tokio::task::AbortHandle,
@@ -114,13 +114,13 @@ struct Shared {
     script: Mutex<Script>,
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedOrchestrator {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-impl Scripted {
+impl ScriptedOrchestrator {
     pub async fn start(world: World) -> Self {
         let script = Mutex::new(Script { versions: Some("15.0, 20.0"), ..Script::default() });
         let shared = Arc::new(Shared { world: Mutex::new(world), script });
@@ -131,22 +131,22 @@ impl Scripted {
         Self { url, shared, server }
     }
 
-    /// Puts a fault into the script.
-    pub fn fault(&self, operation: &'static str, at: At, fault: Fault) {
+    /// Adds a fault to the script.
+    pub fn fault(&self, operation: &'static str, at: Occurrence, fault: Fault) {
         self.shared.script.lock().unwrap().faults.push((operation, at, fault));
     }
 
-    /// What the header `api-supported-versions` says from now on.
+    /// Sets the header `api-supported-versions`.
     pub fn versions(&self, versions: Option<&'static str>) {
         self.shared.script.lock().unwrap().versions = versions;
     }
 
-    /// Puts something else in place of a text in every answer: what the world, whose items are `Value`s, cannot hold.
+    /// Replaces a text in every answer, for values that the `Value`s of the world cannot represent.
     pub fn replace(&self, text: &'static str, with: &'static str) {
         self.shared.script.lock().unwrap().replaced.push((text, with));
     }
 
-    /// Puts bytes that may be no text in place of a text, in every answer without a fault.
+    /// Replaces a text by bytes, which may be invalid UTF-8, in every answer without a fault.
     pub fn cut_bytes(&self, text: &'static str, bytes: &'static [u8]) {
         self.shared.script.lock().unwrap().cut = Some((text, bytes));
     }
@@ -155,19 +155,80 @@ impl Scripted {
         self.shared.world.lock().unwrap()
     }
 
-    /// How many calls met a fault.
+    /// The number of calls that had a fault.
     pub fn fired(&self) -> usize {
         self.shared.script.lock().unwrap().fired
     }
 
-    /// Every call so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    /// All requests so far.
+    pub fn seen(&self) -> Vec<RecordedRequest> {
         self.shared.script.lock().unwrap().seen.clone()
     }
 
-    /// The calls of one operation.
-    pub fn seen_of(&self, operation: &str) -> Vec<Seen> {
+    /// The requests of one operation.
+    pub fn seen_of(&self, operation: &str) -> Vec<RecordedRequest> {
         self.seen().into_iter().filter(|seen| seen.operation == operation).collect()
+    }
+}
+
+/// Records a request, and finds its fault in the script. Also returns the API versions to announce.
+fn record(shared: &Shared, seen: &RecordedRequest) -> (Option<Fault>, Option<&'static str>) {
+    let mut script = shared.script.lock().unwrap();
+    script.seen.push(seen.clone());
+    let count = script.counts.entry(seen.operation).or_default();
+    let call = *count;
+    *count += 1;
+    let planned = script.faults.iter().find(|(name, at, _)| {
+        (*name == seen.operation || *name == "*")
+            && (*at == Occurrence::Always || *at == Occurrence::Call(call))
+    });
+    let planned = planned.map(|(.., fault)| fault.clone());
+    script.fired += usize::from(planned.is_some());
+    (planned, script.versions)
+}
+
+/// The answer to a request with a fault.
+async fn faulty(fault: Fault, answered: world::Answer) -> Response {
+    match fault {
+        Fault::Slow => {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            plain(answered)
+        }
+        Fault::Refused(status, headers, body) => {
+            let mut response = plain(world::Answer { status, body });
+            for (name, value) in headers {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            response
+        }
+        Fault::DoneButAnswered(status, body) => plain(world::Answer { status, body }),
+        Fault::Hangs { .. } => std::future::pending().await,
+        Fault::BreaksOff { .. } => {
+            let half = answered.body[..answered.body.len() / 2].to_owned();
+            let pieces: [Result<Bytes, std::io::Error>; 2] =
+                [Ok(half.into()), Err(std::io::Error::other("the cable was pulled"))];
+            Response::new(Body::from_stream(stream::iter(pieces)))
+        }
+        Fault::Truncated { .. } => {
+            let text = if answered.body.is_empty() {
+                "{\"Id\": 1"
+            } else {
+                &answered.body[..answered.body.len() / 2]
+            };
+            let text = if text.is_empty() { "{" } else { text };
+            plain(world::Answer { status: 200, body: text.to_owned() })
+        }
+        Fault::SignInPage { .. } => {
+            let mut response =
+                plain(world::Answer { status: 200, body: "<html><title>Sign in</title></html>".to_owned() });
+            response.headers_mut().insert("content-type", "text/html".parse().unwrap());
+            response
+        }
+        Fault::Huge { .. } => {
+            let endless =
+                stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 64 * 1024])));
+            Response::new(Body::from_stream(endless))
+        }
     }
 }
 
@@ -182,7 +243,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         .map(|(name, value)| (percent_decoded(name), percent_decoded(value)))
         .collect();
     let operation = world::operation(&parts.method, &path);
-    let seen = Seen {
+    let seen = RecordedRequest {
         operation,
         method: parts.method,
         path,
@@ -192,19 +253,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         body,
         at: tokio::time::Instant::now(),
     };
-    let (fault, versions) = {
-        let mut script = shared.script.lock().unwrap();
-        script.seen.push(seen.clone());
-        let count = script.counts.entry(operation).or_default();
-        let call = *count;
-        *count += 1;
-        let planned = script.faults.iter().find(|(name, at, _)| {
-            (*name == operation || *name == "*") && (*at == At::Always || *at == At::Call(call))
-        });
-        let planned = planned.map(|(.., fault)| fault.clone());
-        script.fired += usize::from(planned.is_some());
-        (planned, script.versions)
-    };
+    let (fault, versions) = record(&shared, &seen);
     let mut answered = if fault.as_ref().is_none_or(Fault::is_done) {
         shared.world.lock().unwrap().answer(&seen)
     } else {
@@ -226,45 +275,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             }
             response
         }
-        Some(Fault::Slow) => {
-            tokio::time::sleep(Duration::from_millis(60)).await;
-            plain(answered)
-        }
-        Some(Fault::Refused(status, headers, body)) => {
-            let mut response = plain(world::Answer { status, body });
-            for (name, value) in headers {
-                response.headers_mut().insert(name, value.parse().unwrap());
-            }
-            response
-        }
-        Some(Fault::DoneButAnswered(status, body)) => plain(world::Answer { status, body }),
-        Some(Fault::Hangs { .. }) => std::future::pending().await,
-        Some(Fault::BreaksOff { .. }) => {
-            let half = answered.body[..answered.body.len() / 2].to_owned();
-            let pieces: [Result<Bytes, std::io::Error>; 2] =
-                [Ok(half.into()), Err(std::io::Error::other("the cable was pulled"))];
-            Response::new(Body::from_stream(stream::iter(pieces)))
-        }
-        Some(Fault::Truncated { .. }) => {
-            let text = if answered.body.is_empty() {
-                "{\"Id\": 1"
-            } else {
-                &answered.body[..answered.body.len() / 2]
-            };
-            let text = if text.is_empty() { "{" } else { text };
-            plain(world::Answer { status: 200, body: text.to_owned() })
-        }
-        Some(Fault::SignInPage { .. }) => {
-            let mut response =
-                plain(world::Answer { status: 200, body: "<html><title>Sign in</title></html>".to_owned() });
-            response.headers_mut().insert("content-type", "text/html".parse().unwrap());
-            response
-        }
-        Some(Fault::Huge { .. }) => {
-            let endless =
-                stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 64 * 1024])));
-            Response::new(Body::from_stream(endless))
-        }
+        Some(fault) => faulty(fault, answered).await,
     };
     if let Some(versions) = versions {
         response.headers_mut().insert("api-supported-versions", versions.parse().unwrap());

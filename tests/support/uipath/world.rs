@@ -1,5 +1,4 @@
-//! What the scripted Orchestrator knows: queues, items, and the rules of orchestrator-api 6 to 13, written
-//! down once more and apart from the code they test.
+//! The state of the scripted Orchestrator: queues, items, and an independent implementation of orchestrator-api 6 to 13.
 
 use std::collections::HashMap;
 
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use performer::model::clock::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
-use super::Seen;
+use super::RecordedRequest;
 
 /// A status and a body.
 #[derive(Clone, Debug)]
@@ -34,7 +33,7 @@ impl Answer {
     }
 }
 
-/// One result that was recorded.
+/// A recorded result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     pub item: i64,
@@ -50,24 +49,24 @@ pub struct World {
     pub events: Vec<Value>,
     pub retention: HashMap<(i64, String), Value>,
     pub logs: Vec<Value>,
-    /// How often each item was handed out.
+    /// The number of times that each item was handed out.
     pub handed_out: HashMap<i64, u32>,
     pub recorded: Vec<Recorded>,
-    /// Which robots there are: their keys and numbers. Others are handed nothing, unless `anybody` may take.
+    /// The keys and ids of the robots. Other callers are handed nothing, unless `anybody` is set.
     pub robots: HashMap<String, i64>,
     pub anybody: bool,
-    /// What the processing status says waits; `None` for the truth.
+    /// The number of waiting items in the processing status; `None` for the real number.
     pub claims_to_have: Option<i64>,
     /// The state of the Orchestrator's job 77.
     pub job_state: &'static str,
     pub tokens_issued: u32,
-    /// Tokens of before are not taken any more.
+    /// The first token that is still accepted.
     pub tokens_from: u32,
     pub token_lives_for: Value,
     next_id: i64,
 }
 
-/// The only folder there is.
+/// The only folder.
 pub const FOLDER: &str = "Shared";
 pub const JOB_KEY: &str = "7b1f9a54-2a0c-4a57-9a3e-6f1f6b0f5a77";
 pub const ROBOT_KEY: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
@@ -137,7 +136,7 @@ fn number_in(path: &str) -> i64 {
 }
 
 impl World {
-    /// A queue that retries once, with the robot of the tests.
+    /// A world with a queue that retries once, and the robot of the tests.
     pub fn new() -> Self {
         let mut world = Self { token_lives_for: json!(3600), job_state: "Running", ..Self::default() };
         world.robots.insert(ROBOT_KEY.to_owned(), ROBOT_ID);
@@ -160,7 +159,7 @@ impl World {
         queue
     }
 
-    /// Puts an item into the first queue.
+    /// Adds an item to the first queue.
     pub fn add(&mut self, reference: &str, content: Value) -> i64 {
         let data = json!({"Reference": reference, "Priority": "Normal", "SpecificContent": content});
         self.new_item(100, data.as_object().unwrap())
@@ -233,30 +232,38 @@ impl World {
         format!("canary-token-{}", self.tokens_issued)
     }
 
-    pub fn answer(&mut self, seen: &Seen) -> Answer {
-        if !matches!(seen.operation, "Token" | "Authenticate") {
-            let token =
-                seen.header("authorization").and_then(|text| text.strip_prefix("Bearer canary-token-"));
-            let number = token.and_then(|number| number.parse::<u32>().ok());
-            if !number.is_some_and(|number| number >= self.tokens_from && number <= self.tokens_issued) {
-                return Answer::error(401, 0, "You are not authenticated!");
-            }
-            let folder = [
-                "x-uipath-folderpath",
-                "x-uipath-folderpath-encoded",
-                "x-uipath-organizationunitid",
-                "x-uipath-folderkey",
-            ];
-            if folder.iter().all(|name| seen.header(name).is_none()) && !seen.path.contains("/api/") {
-                return Answer::error(400, 1101, "A folder is required for this action.");
-            }
-            if seen.header("x-uipath-folderpath").is_some_and(|path| path != FOLDER) {
-                return Answer::error(
-                    403,
-                    1100,
-                    "Folder does not exist or the user does not have access to the folder.",
-                );
-            }
+    /// The answer to a request without a valid token or folder.
+    fn refusal(&self, seen: &RecordedRequest) -> Option<Answer> {
+        if matches!(seen.operation, "Token" | "Authenticate") {
+            return None;
+        }
+        let token = seen.header("authorization").and_then(|text| text.strip_prefix("Bearer canary-token-"));
+        let number = token.and_then(|number| number.parse::<u32>().ok());
+        if !number.is_some_and(|number| number >= self.tokens_from && number <= self.tokens_issued) {
+            return Some(Answer::error(401, 0, "You are not authenticated!"));
+        }
+        let folder = [
+            "x-uipath-folderpath",
+            "x-uipath-folderpath-encoded",
+            "x-uipath-organizationunitid",
+            "x-uipath-folderkey",
+        ];
+        if folder.iter().all(|name| seen.header(name).is_none()) && !seen.path.contains("/api/") {
+            return Some(Answer::error(400, 1101, "A folder is required for this action."));
+        }
+        if seen.header("x-uipath-folderpath").is_some_and(|path| path != FOLDER) {
+            return Some(Answer::error(
+                403,
+                1100,
+                "Folder does not exist or the user does not have access to the folder.",
+            ));
+        }
+        None
+    }
+
+    pub fn answer(&mut self, seen: &RecordedRequest) -> Answer {
+        if let Some(refusal) = self.refusal(seen) {
+            return refusal;
         }
         match seen.operation {
             "Token" => self.issue(seen),
@@ -300,6 +307,13 @@ impl World {
                 Answer::json(201, &Value::Object(comment))
             }
             "GetQueueItemComment" | "PutQueueItemComment" | "DeleteQueueItemComment" => self.comment(seen),
+            _ => self.answer_queues(seen),
+        }
+    }
+
+    /// The operations on queue definitions and their retention.
+    fn answer_queues(&mut self, seen: &RecordedRequest) -> Answer {
+        match seen.operation {
             "GetQueueDefinitions" => {
                 let queues: Vec<Value> = self.queues.iter().cloned().map(Value::Object).collect();
                 collection(queues, seen)
@@ -344,6 +358,13 @@ impl World {
                 Answer::empty(200)
             }
             "ListQueueRetention" => collection(self.retention.values().cloned().collect(), seen),
+            _ => self.answer_others(seen),
+        }
+    }
+
+    /// The operations on jobs, logs and statistics.
+    fn answer_others(&mut self, seen: &RecordedRequest) -> Answer {
+        match seen.operation {
             "RetrieveQueuesProcessingStatus" => {
                 let rows = self.queues.iter().map(|queue| {
                     let of = |status: &str| {
@@ -373,7 +394,7 @@ impl World {
         }
     }
 
-    fn issue(&mut self, seen: &Seen) -> Answer {
+    fn issue(&mut self, seen: &RecordedRequest) -> Answer {
         let form = String::from_utf8_lossy(&seen.body).into_owned();
         if !form.contains(&format!("client_secret={CLIENT_SECRET}")) {
             return Answer::json(400, &json!({"error": "invalid_client"}));
@@ -385,7 +406,7 @@ impl World {
         )
     }
 
-    fn authenticate(&mut self, seen: &Seen) -> Answer {
+    fn authenticate(&mut self, seen: &RecordedRequest) -> Answer {
         if seen.json()["password"] != CLIENT_SECRET {
             return Answer::error(401, 1000, "Invalid credentials, failed to login.");
         }
@@ -396,8 +417,8 @@ impl World {
         )
     }
 
-    /// By orchestrator-api 8 the take form gives items only to robots.
-    fn start(&mut self, seen: &Seen) -> Answer {
+    /// orchestrator-api 8: the take form gives items only to robots.
+    fn start(&mut self, seen: &RecordedRequest) -> Answer {
         let body = seen.json();
         let data = &body["transactionData"];
         let Some(queue) = self.queue_named(&data["Name"]).map(|queue| queue["Id"].as_i64().unwrap()) else {
@@ -438,7 +459,7 @@ impl World {
 
     /// By orchestrator-api 9.1 and 13.2 final items are locked; a future DeferDate without an exception postpones, whatever
     /// `IsSuccessful` says, and a date that has passed is ignored.
-    fn result(&mut self, seen: &Seen) -> Answer {
+    fn result(&mut self, seen: &RecordedRequest) -> Answer {
         let (id, body) = (number_in(&seen.path), seen.json());
         let result = &body["transactionResult"];
         let Some(at) = self.at(id) else { return no_item() };
@@ -482,7 +503,7 @@ impl World {
         Answer::empty(200)
     }
 
-    /// A retry copy (orchestrator-api 13.3): a new row, the same key, behind everything that waits.
+    /// orchestrator-api 13.3: a retry is a new row with the same key, after all waiting items.
     fn copy(&mut self, item: &Map<String, Value>, values: Value) {
         self.new_item(item["QueueDefinitionId"].as_i64().unwrap(), item);
         let id = json!({"Key": item["Key"], "Progress": null, "DeferDate": null});
@@ -491,7 +512,7 @@ impl World {
         self.items[at].extend(values.as_object().unwrap().clone());
     }
 
-    fn progress(&mut self, seen: &Seen) -> Answer {
+    fn progress(&mut self, seen: &RecordedRequest) -> Answer {
         let id = number_in(&seen.path);
         let Some(at) = self.at(id) else { return no_item() };
         if self.items[at]["Status"] != "InProgress" {
@@ -501,8 +522,8 @@ impl World {
         Answer::empty(200)
     }
 
-    /// AddQueueItem (orchestrator-api 7.1).
-    fn add_one(&mut self, seen: &Seen) -> Answer {
+    /// orchestrator-api 7.1.
+    fn add_one(&mut self, seen: &RecordedRequest) -> Answer {
         let body = seen.json();
         let data = &body["itemData"];
         match self.add_checked(&data["Name"], data) {
@@ -529,8 +550,8 @@ impl World {
         Ok(self.new_item(queue, data.as_object().unwrap()))
     }
 
-    /// BulkAddQueueItems (orchestrator-api 7.2).
-    fn add_many(&mut self, seen: &Seen) -> Answer {
+    /// orchestrator-api 7.2.
+    fn add_many(&mut self, seen: &RecordedRequest) -> Answer {
         let body = seen.json();
         let (before, mut failed) = (self.items.len(), Vec::new());
         for (at, data) in body["queueItems"].as_array().unwrap().iter().enumerate() {
@@ -556,8 +577,8 @@ impl World {
         )
     }
 
-    /// Bulk operations on items (orchestrator-api 10 and 13.6).
-    fn bulk(&mut self, seen: &Seen) -> Answer {
+    /// orchestrator-api 10 and 13.6.
+    fn bulk(&mut self, seen: &RecordedRequest) -> Answer {
         let body = seen.json();
         let mut failed = Vec::new();
         for named in body["queueItems"].as_array().unwrap() {
@@ -591,7 +612,7 @@ impl World {
         Answer::json(200, &Value::Object(item))
     }
 
-    fn put(&mut self, seen: &Seen) -> Answer {
+    fn put(&mut self, seen: &RecordedRequest) -> Answer {
         let (id, body) = (number_in(&seen.path), seen.json());
         if self.at(id).is_none() {
             return no_item();
@@ -604,7 +625,7 @@ impl World {
         Answer::empty(200)
     }
 
-    fn comment(&mut self, seen: &Seen) -> Answer {
+    fn comment(&mut self, seen: &RecordedRequest) -> Answer {
         let id = number_in(&seen.path);
         let Some(at) = self.comments.iter().position(|comment| comment["Id"] == id) else { return no_item() };
         match seen.operation {
@@ -620,7 +641,7 @@ impl World {
         }
     }
 
-    fn list(&self, seen: &Seen) -> Answer {
+    fn list(&self, seen: &RecordedRequest) -> Answer {
         collection(self.items.iter().cloned().map(Value::Object).collect(), seen)
     }
 }
@@ -650,8 +671,8 @@ fn without_annotations(value: &Value) -> Value {
     )
 }
 
-/// The options of a list (orchestrator-api 4.1): `$filter`, `$orderby`, `$skip`, `$top` and `$count`, as far as the client uses them.
-fn collection(rows: Vec<Value>, seen: &Seen) -> Answer {
+/// orchestrator-api 4.2: `$filter`, `$orderby`, `$skip`, `$top` and `$count`, as far as the client uses them.
+fn collection(rows: Vec<Value>, seen: &RecordedRequest) -> Answer {
     let option = |name: &str| seen.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let top: usize = option("$top").map_or(100, |top| top.parse().unwrap());
     if top > 100 {
@@ -676,7 +697,7 @@ fn collection(rows: Vec<Value>, seen: &Seen) -> Answer {
     Answer::json(200, &body)
 }
 
-/// Whether a row passes a filter of the forms the client writes.
+/// Whether a row matches a filter, for the filters that the client uses.
 fn passes(row: &Value, filter: &str) -> bool {
     outside(filter, " and ").iter().all(|condition| {
         let condition = condition.trim();
@@ -711,7 +732,7 @@ fn unquoted(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |text| text.replace("''", "'"))
 }
 
-/// Splits a text where a word stands outside of quotes and brackets.
+/// Splits a text at a word outside of quotes and brackets.
 fn outside<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     let (mut parts, mut start, mut depth, mut quoted) = (Vec::new(), 0, 0, false);
     for (at, character) in text.char_indices() {

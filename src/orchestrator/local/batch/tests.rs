@@ -16,7 +16,7 @@ use crate::model::key::{Claim, ItemId, JobKey, QueueId};
 use crate::model::queue::NewQueueDefinition;
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
-use crate::orchestrator::{Administration, Report, Take};
+use crate::orchestrator::{Administration, ClaimRequest, Report};
 
 /// How a commit goes.
 #[derive(Clone, Copy, Debug)]
@@ -138,8 +138,8 @@ fn new_job() -> NewJob {
 
 /// How many items a job takes, of at most two.
 async fn take(local: &Local, job: JobKey) -> Result<usize> {
-    let take = Take { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
-    local.report_and_take(Vec::new(), Some(take)).await.taken.map(|taken| taken.items.len())
+    let take = ClaimRequest { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
+    local.report_and_claim(Vec::new(), Some(take)).await.claimed.map(|taken| taken.items.len())
 }
 
 #[tokio::test]
@@ -220,8 +220,8 @@ async fn what_was_not_made_is_not_undone_when_that_is_known() {
         *were_made.lock().unwrap() = None;
         forecast(&[Weather::Undone]);
         assert_eq!(take(&local, job).await.unwrap_err().kind(), ErrorKind::Unknown);
-        let taking = Take { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
-        let taken = local.report_and_take(Vec::new(), Some(taking)).await.taken.unwrap().items;
+        let taking = ClaimRequest { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
+        let taken = local.report_and_claim(Vec::new(), Some(taking)).await.claimed.unwrap().items;
         assert_eq!(
             (taken[0].claim.item, taken[0].claim.token),
             (ItemId(1), 2),
@@ -234,7 +234,7 @@ async fn what_was_not_made_is_not_undone_when_that_is_known() {
         assert_eq!(take(&local, job).await.unwrap(), 0, "it has its item still");
         let result = TransactionResult::Successful { output: None };
         let report = Report { claim: taken[0].claim, result, progress: None };
-        let recorded = local.report_and_take(vec![report], None).await.reports.pop().unwrap();
+        let recorded = local.report_and_claim(vec![report], None).await.reports.pop().unwrap();
         assert_eq!(recorded.unwrap(), Status::Successful);
     }
 }

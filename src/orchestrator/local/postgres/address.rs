@@ -145,7 +145,7 @@ impl Address {
             invalid(
                 "this is no address of PostgreSQL; write postgres://user@host/database, and the password in PGPASSFILE or PGPASSWORD".to_owned(),
             )
-            .because(error)
+            .with_source(error)
         })?;
         // Where a password should not stand in an address.
         if config.get_password().is_none()

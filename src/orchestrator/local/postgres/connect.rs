@@ -118,7 +118,7 @@ impl Address {
         }
         let unknown = |error: std::io::Error| {
             let message = format!("the host {name} of {self} is not known");
-            OrchestratorError::new(ErrorKind::Unavailable, message).because(error)
+            OrchestratorError::new(ErrorKind::Unavailable, message).with_source(error)
         };
         let found = tokio::time::timeout(limit, tokio::net::lookup_host((name, port))).await;
         let found = found.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(unknown)?;

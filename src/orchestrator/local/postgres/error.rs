@@ -21,7 +21,7 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
         } else {
             (ErrorKind::Other, format!("{database} was not understood"))
         };
-        return OrchestratorError::new(kind, message).because(error);
+        return OrchestratorError::new(kind, message).with_source(error);
     };
     let state = refused.code();
     let (kind, message) = match state {
@@ -69,7 +69,7 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
         }
         _ => (ErrorKind::Other, format!("PostgreSQL refused a statement on {database}")),
     };
-    OrchestratorError::new(kind, message).because(error)
+    OrchestratorError::new(kind, message).with_source(error)
 }
 
 /// Why there is no connection.
@@ -82,7 +82,7 @@ pub(super) fn shut(error: Error, database: impl fmt::Display) -> OrchestratorErr
     } else {
         return explain(error, database);
     };
-    OrchestratorError::new(kind, message).because(error)
+    OrchestratorError::new(kind, message).with_source(error)
 }
 
 /// What was wrong with TLS, if it was that: it is not known to the server, or somebody is not trusted.

@@ -107,7 +107,7 @@ impl Local {
         };
         let thread = std::thread::Builder::new().name("performer-lent".to_owned()).spawn(work);
         thread.map_err(|error| {
-            OrchestratorError::new(ErrorKind::Unavailable, "cannot start a thread").because(error)
+            OrchestratorError::new(ErrorKind::Unavailable, "cannot start a thread").with_source(error)
         })?;
         while let Some(request) = asked.recv().await {
             request.run_on(transaction).await;

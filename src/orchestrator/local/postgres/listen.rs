@@ -34,7 +34,7 @@ impl Listener {
         let stop = CancellationToken::new();
         let failed = |error: std::io::Error| {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start the thread that listens")
-                .because(error)
+                .with_source(error)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (tells, writing, stopped) = (told.clone(), own.clone(), stop.clone());

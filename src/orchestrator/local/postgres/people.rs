@@ -166,8 +166,9 @@ fn unless_default<T: Serialize + Default + PartialEq>(value: &T) -> Result<Optio
 }
 
 pub(super) fn as_json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| OrchestratorError::new(ErrorKind::Other, "a value cannot be written").because(error))
+    serde_json::to_string(value).map_err(|error| {
+        OrchestratorError::new(ErrorKind::Other, "a value cannot be written").with_source(error)
+    })
 }
 
 pub(super) fn write_folders(

@@ -92,7 +92,7 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| {
             OrchestratorError::new(ErrorKind::Unavailable, "cannot start a connection's runtime")
-                .because(error)
+                .with_source(error)
         })?;
         Ok(Self {
             address,

@@ -70,7 +70,7 @@ impl Postgres {
         }
         let message =
             format!("the connection to {} was lost while a commit was under way", self.session.address());
-        Err(OrchestratorError::new(ErrorKind::Unknown, message).because(lost))
+        Err(OrchestratorError::new(ErrorKind::Unknown, message).with_source(lost))
     }
 
     /// What a commit did of which nobody knew is done, or undone, before anything else is.

@@ -16,7 +16,7 @@ use super::address::Trust;
 
 /// TLS 1.2 and 1.3, for those who trust like this.
 pub(super) fn connector(trust: &Trust) -> Result<MakeRustlsConnect> {
-    let failed = |error: Error| other("TLS cannot be set up".to_owned()).because(error);
+    let failed = |error: Error| other("TLS cannot be set up".to_owned()).with_source(error);
     let provider = Arc::new(default_provider());
     let inner: Option<Arc<dyn ServerCertVerifier>> = match trust {
         Trust::NoTls | Trust::Anybody => None,

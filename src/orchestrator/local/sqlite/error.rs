@@ -49,7 +49,7 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError 
         }
         _ => (ErrorKind::Other, format!("SQLite refused a statement on {shown}")),
     };
-    OrchestratorError::new(kind, message).because(error)
+    OrchestratorError::new(kind, message).with_source(error)
 }
 
 /// The same for a store that is in use: that its file cannot be opened passes (out of file descriptors, a disk
@@ -57,7 +57,7 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError 
 pub(super) fn explain_running(error: rusqlite::Error, path: &Path) -> OrchestratorError {
     if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) {
         let message = format!("{} cannot be opened at this moment", path.display());
-        return OrchestratorError::new(ErrorKind::Unavailable, message).because(error);
+        return OrchestratorError::new(ErrorKind::Unavailable, message).with_source(error);
     }
     explain(error, path)
 }
@@ -66,7 +66,7 @@ pub(super) fn explain_running(error: rusqlite::Error, path: &Path) -> Orchestrat
 pub(super) fn explain_commit(error: rusqlite::Error, path: &Path) -> OrchestratorError {
     if breaks_the_connection(&error) {
         let message = format!("writing {} failed while a commit was under way", path.display());
-        return OrchestratorError::new(ErrorKind::Unknown, message).because(error);
+        return OrchestratorError::new(ErrorKind::Unknown, message).with_source(error);
     }
     explain(error, path)
 }
@@ -82,5 +82,5 @@ pub(super) fn breaks_the_connection(error: &rusqlite::Error) -> bool {
 
 /// An error of the file system.
 pub(super) fn file_error(path: &Path, what: &str, error: std::io::Error) -> OrchestratorError {
-    OrchestratorError::new(ErrorKind::Other, format!("{} {what}: {error}", path.display())).because(error)
+    OrchestratorError::new(ErrorKind::Other, format!("{} {what}: {error}", path.display())).with_source(error)
 }

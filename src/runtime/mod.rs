@@ -1,0 +1,40 @@
+//! Floor 3: the runtime. Claims items, hands them to a [`Transaction`] and reports the outcome of each.
+//!
+//! | file | what it contains |
+//! |---|---|
+//! | `performer.rs` | [`Performer`]: the settings of a run, and its start |
+//! | `supervisor.rs` | one run: starts the robots, waits for them, enforces the grace period, ends the job |
+//! | `transaction.rs` | the trait that users implement |
+//! | `item.rs`, `progress.rs` | the item as a transaction sees it, and its progress texts |
+//! | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
+//! | `catch_panic.rs` | runs user code and turns its panics into errors |
+//! | `outcome.rs` | turns what a transaction returned into the result that is reported |
+//! | `item_source.rs`, `prefetch.rs` | how a robot claims and reports: with calls of its own, or through a shared buffer |
+//! | `job.rs` | what the robots of a job share: the circuit breaker, the summary, the handling of errors |
+//! | `heartbeat.rs`, `watchdog.rs` | the heartbeat task, which also sweeps; detection of transactions that block a thread |
+//! | `stop.rs` | stop and kill, by a handle or by signals |
+//! | `event.rs`, `summary.rs` | events during a run, and the summary after it |
+
+mod catch_panic;
+mod event;
+mod heartbeat;
+mod item;
+mod item_source;
+mod job;
+mod outcome;
+mod performer;
+mod prefetch;
+mod progress;
+mod robot;
+mod stop;
+mod summary;
+mod supervisor;
+mod transaction;
+mod watchdog;
+
+pub use event::{PerformerEvent, TransactionOutcome};
+pub use item::TransactionItem;
+pub use performer::{Performer, PerformerError};
+pub use stop::StopHandle;
+pub use summary::JobSummary;
+pub use transaction::Transaction;

@@ -1,0 +1,229 @@
+//! One robot: opens its applications, then claims, processes and reports one item after another.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracing::Instrument;
+
+use super::catch_panic::{self, UserFuture, drop_quietly, log};
+use super::event::PerformerEvent;
+use super::item::TransactionItem;
+use super::item_source::{ItemSource, ReceivedItem};
+use super::job::{FinishedTransaction, RunningJob};
+use super::outcome::{self, ReportedResult, RunOutcome};
+use super::transaction::Transaction;
+use crate::crash_point::crash_point;
+use crate::exception::Exception;
+use crate::model::result::Outcome;
+use crate::orchestrator::Report;
+
+pub(super) struct Robot<T> {
+    job: Arc<RunningJob>,
+    number: u32,
+    make: Arc<dyn Fn() -> T + Send + Sync>,
+    item_source: ItemSource,
+    transaction: T,
+    /// A panic may have left the transaction's value inconsistent; it is replaced before the next item.
+    poisoned: bool,
+}
+
+/// The next step of a robot. These are REFramework's states: Initialization, Get Transaction Data, Process Transaction
+/// (with its report), End Process.
+#[expect(clippy::large_enum_variant, reason = "one value per robot; a box would cost an allocation per item")]
+enum Step {
+    Open,
+    Claim,
+    Process(ReceivedItem),
+    Report(FinishedTransaction),
+    Reopen,
+    Close,
+    Done,
+}
+
+impl<T: Transaction> Robot<T> {
+    pub(super) fn new(
+        job: Arc<RunningJob>,
+        number: u32,
+        make: Arc<dyn Fn() -> T + Send + Sync>,
+        item_source: ItemSource,
+    ) -> Result<Self, String> {
+        let transaction = catch_panic::call(|| make())?;
+        Ok(Self { job, number, make, item_source, transaction, poisoned: false })
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut step = Step::Open;
+        loop {
+            step = match step {
+                Step::Open => self.open().await,
+                Step::Claim => self.item_source.claim().await.map_or(Step::Close, Step::Process),
+                Step::Process(received) => Step::Report(self.process(received).await),
+                Step::Report(finished) => self.report(finished).await,
+                Step::Reopen => self.reopen().await,
+                Step::Close => {
+                    self.close().await;
+                    Step::Done
+                }
+                Step::Done => break,
+            };
+        }
+        drop_quietly(self.transaction);
+    }
+
+    async fn open(&mut self) -> Step {
+        if self.job.stop.is_stop_requested() {
+            return Step::Done; // nothing is open
+        }
+        let mut opening = self.transaction.open_applications();
+        let opened = until_killed(&self.job, self.number, &mut opening).await;
+        drop_quietly(opening);
+        match opened {
+            Some(Ok(Ok(()))) => Step::Claim,
+            None => Step::Close,
+            Some(Ok(Err(exception))) => self.not_opened(&exception.to_string()),
+            Some(Err(panic)) => self.not_opened(&format!("panicked: {panic}")),
+        }
+    }
+
+    fn not_opened(&self, reason: &str) -> Step {
+        self.job.fault(format!("robot {} could not open its applications: {reason}", self.number));
+        Step::Close
+    }
+
+    async fn process(&mut self, received: ReceivedItem) -> FinishedTransaction {
+        let job = &self.job;
+        let item = TransactionItem::new(job.queue.clone(), received, self.number, job.stop.clone());
+        let span = tracing::info_span!(
+            "transaction",
+            queue = %job.queue,
+            item = %item.id(),
+            key = %item.key(),
+            reference = item.reference(),
+            retry_number = item.retry_number(),
+            robot = self.number,
+        );
+        let watchdog = &job.watchdogs[self.number as usize - 1];
+        watchdog.start_item(item.id());
+        job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
+        let ended = perform(&mut self.transaction, &item, job, self.number).instrument(span.clone()).await;
+        self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
+        let reported = reported(ended, &item);
+        watchdog.end_item();
+        job.count_outcome(reported.result.outcome());
+        FinishedTransaction {
+            report: Report {
+                claim: item.claim(),
+                result: reported.result,
+                progress: item.unsent_progress().take(),
+            },
+            fallback: reported.fallback,
+            remark: reported.remark,
+            span,
+            duration: item.duration(),
+        }
+    }
+
+    /// After an ApplicationException the applications are reopened before the next claim; otherwise the report and the next
+    /// claim are one call.
+    async fn report(&mut self, finished: FinishedTransaction) -> Step {
+        if finished.report.result.outcome() == Some(Outcome::ApplicationException) {
+            self.item_source.report(finished).await;
+            return Step::Reopen;
+        }
+        self.item_source.report_and_claim(finished).await.map_or(Step::Claim, Step::Process)
+    }
+
+    async fn reopen(&mut self) -> Step {
+        self.close().await;
+        if self.poisoned && !self.job.stop.is_stop_requested() {
+            match catch_panic::call(|| (self.make)()) {
+                Ok(fresh) => drop_quietly(std::mem::replace(&mut self.transaction, fresh)),
+                Err(panic) => {
+                    self.job.fault(format!(
+                        "robot {} could not be created again: panicked: {panic}",
+                        self.number
+                    ));
+                    return Step::Done;
+                }
+            }
+            self.poisoned = false;
+        }
+        Step::Open
+    }
+
+    async fn close(&mut self) {
+        let mut closing = self.transaction.close_applications();
+        let closed = until_killed(&self.job, self.number, &mut closing).await;
+        drop_quietly(closing);
+        let reason = match closed {
+            Some(Ok(Ok(()))) | None => return,
+            Some(Ok(Err(exception))) => exception.to_string(),
+            Some(Err(panic)) => format!("panicked: {panic}"),
+        };
+        log!(warn, robot = self.number, reason, "the applications could not be closed");
+    }
+}
+
+/// Runs user code that opens or closes applications. `None` if the performer was killed meanwhile.
+async fn until_killed<O>(
+    job: &RunningJob,
+    robot: u32,
+    future: &mut UserFuture<'_, Result<O, Exception>>,
+) -> Option<Result<Result<O, Exception>, String>> {
+    let watchdog = &job.watchdogs[robot as usize - 1];
+    tokio::select! {
+        biased;
+        ended = catch_panic::run(future, watchdog) => Some(ended),
+        () = job.stop.kill_requested() => None,
+    }
+}
+
+async fn perform<T: Transaction>(
+    transaction: &mut T,
+    item: &TransactionItem,
+    job: &RunningJob,
+    robot: u32,
+) -> RunOutcome<T::Output> {
+    if job.stop.is_kill_requested() {
+        return RunOutcome::Interrupted; // claimed in the same call as the last report; it must not start
+    }
+    let content = match catch_panic::call(|| item.specific_content().parse::<T::Content>()) {
+        Ok(Ok(content)) => content,
+        Ok(Err(error)) => return RunOutcome::ContentMismatch(error.to_string()),
+        Err(panic) => return RunOutcome::Panicked(panic),
+    };
+    crash_point!("claim.after_reply");
+    let mut running = transaction.process(content, item);
+    let ended = tokio::select! {
+        biased;
+        ended = catch_panic::run(&mut running, &job.watchdogs[robot as usize - 1]) => match ended {
+            Ok(returned) => RunOutcome::Returned(returned),
+            Err(panic) => RunOutcome::Panicked(panic),
+        },
+        () = job.stop.kill_requested() => RunOutcome::Interrupted,
+        limit = time_limit(job) => RunOutcome::TimedOut(limit),
+        () = item.unsent_progress().send_all(&*job.orchestrator, item.claim()) => unreachable!("it never returns"),
+    };
+    drop_quietly(running);
+    crash_point!("process.after_return");
+    ended
+}
+
+async fn time_limit(job: &RunningJob) -> std::time::Duration {
+    match job.settings.time_limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Serializing the output runs user code, which may panic. The work is done by then, so the item is Successful.
+fn reported<O: Serialize>(ended: RunOutcome<O>, item: &TransactionItem) -> ReportedResult {
+    let now = item.store_time();
+    catch_panic::call(|| outcome::reported_result(ended, now)).unwrap_or_else(|panic| {
+        let omitted = serde_json::json!({ "OutputOmitted": format!("writing the output panicked: {panic}") });
+        outcome::reported_result(RunOutcome::Returned(Ok(omitted)), now)
+    })
+}

@@ -1,0 +1,151 @@
+//! The summary of a run.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::event::TransactionOutcome;
+use crate::model::job::{JobFigures, JobState};
+use crate::model::key::JobKey;
+
+/// The summary of one run of a performer: how its job ended, and the outcomes of its items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobSummary {
+    /// The job. If it lost its lease and registered again, the last registration.
+    pub job: JobKey,
+    /// Successful, Stopped or Faulted.
+    pub state: JobState,
+    /// Why it was Faulted.
+    pub fault: Option<String>,
+    /// Items that are Successful.
+    pub successful: u64,
+    /// Items that are Failed because their data was wrong.
+    pub business_exceptions: u64,
+    /// Items that are Failed because an application or the environment failed and no retry was left.
+    pub application_exceptions: u64,
+    /// Items that failed and of which a copy was added for the retry.
+    pub retried: u64,
+    /// Items deferred to a later time.
+    pub postponed: u64,
+    /// Items given back because the performer stopped, including those in the buffer of `claim_ahead`.
+    pub given_back: u64,
+    /// Items whose claim was lost while they were processed or waited in the buffer; the reports on them changed nothing.
+    pub claims_lost: u64,
+    /// Items whose result could not be recorded.
+    pub not_recorded: u64,
+    /// Items that this job abandoned: those of transactions that ignored the kill, and those whose results could not be
+    /// recorded. They are retried only if the queue has `RetryAbandonedItems`.
+    pub abandoned: u64,
+    /// Items that this performer's sweeps abandoned: those of disconnected jobs, and those InProgress for too long.
+    pub abandoned_of_others: u64,
+    /// How long the job ran.
+    pub duration: Duration,
+    /// The total processing time of all its robots.
+    pub busy: Duration,
+}
+
+impl JobSummary {
+    pub(super) fn new(job: JobKey) -> Self {
+        Self {
+            job,
+            state: JobState::Running,
+            fault: None,
+            successful: 0,
+            business_exceptions: 0,
+            application_exceptions: 0,
+            retried: 0,
+            postponed: 0,
+            given_back: 0,
+            claims_lost: 0,
+            not_recorded: 0,
+            abandoned: 0,
+            abandoned_of_others: 0,
+            duration: Duration::ZERO,
+            busy: Duration::ZERO,
+        }
+    }
+
+    /// The number of items that were claimed.
+    pub fn transactions(&self) -> u64 {
+        self.successful
+            + self.business_exceptions
+            + self.application_exceptions
+            + self.retried
+            + self.postponed
+            + self.given_back
+            + self.claims_lost
+            + self.not_recorded
+    }
+
+    /// Transactions per second, over the whole job.
+    pub fn items_per_second(&self) -> f64 {
+        let seconds = self.duration.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        if seconds > 0.0 { self.transactions() as f64 / seconds } else { 0.0 }
+    }
+
+    /// The figures that the store keeps.
+    pub(super) fn figures(&self) -> JobFigures {
+        JobFigures {
+            successful: self.successful,
+            business_exceptions: self.business_exceptions,
+            application_exceptions: self.application_exceptions,
+            retried: self.retried,
+            postponed: self.postponed,
+            given_back: self.given_back,
+            claims_lost: self.claims_lost,
+            not_recorded: self.not_recorded,
+            abandoned_of_others: self.abandoned_of_others,
+            busy: self.busy,
+        }
+    }
+
+    pub(super) fn count(&mut self, outcome: TransactionOutcome, busy: Duration) {
+        *match outcome {
+            TransactionOutcome::Successful => &mut self.successful,
+            TransactionOutcome::BusinessException => &mut self.business_exceptions,
+            TransactionOutcome::ApplicationException => &mut self.application_exceptions,
+            TransactionOutcome::Retried => &mut self.retried,
+            TransactionOutcome::Postponed => &mut self.postponed,
+            TransactionOutcome::GivenBack => &mut self.given_back,
+            TransactionOutcome::ClaimLost => &mut self.claims_lost,
+            TransactionOutcome::NotRecorded => &mut self.not_recorded,
+        } += 1;
+        self.busy += busy;
+    }
+}
+
+/// One line for a log. It says what to do with abandoned items, because they are not processed until they are retried.
+impl fmt::Display for JobSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            state, successful, business_exceptions, application_exceptions, retried, postponed, ..
+        } = self;
+        write!(
+            f,
+            "{state}: {successful} successful, {business_exceptions} business exceptions, \
+             {application_exceptions} application exceptions, {retried} retried, {postponed} postponed"
+        )?;
+        for (count, what) in [
+            (self.given_back, "given back"),
+            (self.claims_lost, "claims lost"),
+            (self.not_recorded, "not recorded"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        let abandoned = self.abandoned + self.abandoned_of_others;
+        if abandoned > 0 {
+            write!(
+                f,
+                "; {abandoned} ABANDONED: no robot processes them; unless the queue has RetryAbandonedItems, \
+                 review them and retry them by hand (review status Retried)"
+            )?;
+        }
+        if let Some(fault) = &self.fault {
+            write!(f, "; {fault}")?;
+        }
+        Ok(())
+    }
+}

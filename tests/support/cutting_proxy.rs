@@ -1,0 +1,113 @@
+//! A proxy to a database that can cut connections after any number of bytes, in either direction.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// The direction in which bytes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    ToServer,
+    ToClient,
+}
+
+#[derive(Default)]
+struct State {
+    /// The direction, and the number of bytes after which to cut.
+    cut: Option<(Direction, usize)>,
+    was_cut: bool,
+    /// Whether the server does not notice that its client is gone.
+    silently: bool,
+}
+
+/// Forwards connections until one is to be cut.
+pub struct Proxy {
+    url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Proxy {
+    /// Starts a proxy for the database of this URL.
+    pub fn start(url: &str) -> Self {
+        let (before, rest) = url.split_once('@').expect("a URL with a user");
+        let (server, behind) = rest.split_once('/').expect("a URL with a database");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let (shared, server) = (state.clone(), server.to_owned());
+        std::thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let server = TcpStream::connect(&server).unwrap();
+                for stream in [&client, &server] {
+                    stream.set_nodelay(true).unwrap();
+                }
+                for (from, to, direction) in
+                    [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)]
+                {
+                    let (from, to, shared) =
+                        (from.try_clone().unwrap(), to.try_clone().unwrap(), shared.clone());
+                    std::thread::spawn(move || pass_on(from, to, direction, &shared));
+                }
+            }
+        });
+        Self { url: format!("{before}@{address}/{behind}"), state }
+    }
+
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Cuts the connection once, in both directions, after this many bytes in one.
+    pub fn cut_after(&self, direction: Direction, bytes: usize) {
+        *self.state.lock().unwrap() =
+            State { cut: Some((direction, bytes)), was_cut: false, silently: false };
+    }
+
+    /// Cuts the connection in such a way that the server does not notice it, as if a cable was pulled.
+    pub fn cut_silently_after(&self, direction: Direction, bytes: usize) {
+        *self.state.lock().unwrap() = State { cut: Some((direction, bytes)), was_cut: false, silently: true };
+    }
+
+    /// Stops cutting. Returns whether a connection was cut.
+    pub fn restore(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.cut = None;
+        state.was_cut
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, direction: Direction, state: &Mutex<State>) {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        let (mut passed, mut ends) = (count, false);
+        {
+            let mut state = state.lock().unwrap();
+            if let Some((cut, left)) = &mut state.cut
+                && *cut == direction
+            {
+                if *left < count {
+                    (passed, ends) = (*left, true);
+                    (state.cut, state.was_cut) = (None, true);
+                } else {
+                    *left -= count;
+                }
+            }
+        }
+        if to.write_all(&buffer[..passed]).is_err() || ends {
+            break;
+        }
+    }
+    // A client that is cut off hears nothing more; a server is told that its client is gone.
+    if state.lock().unwrap().silently {
+        let (client, server) = if direction == Direction::ToServer { (from, to) } else { (to, from) };
+        let _ = client.shutdown(Shutdown::Both);
+        std::mem::forget(server); // open until the test ends
+        return;
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
