@@ -97,7 +97,7 @@ async fn sslmode_means_what_it_means_to_libpq() {
         ("server.key", key.serialize_pem()),
         ("pg_hba.conf", rules.to_owned()),
     ];
-    let Some(cluster) = Cluster::start(0, &files) else { return };
+    let cluster = Cluster::start(0, &files);
     ask(&cluster, "ALTER SYSTEM SET ssl = on").await;
     ask(&cluster, "CREATE ROLE only_tls LOGIN SUPERUSER; CREATE ROLE only_plain LOGIN SUPERUSER").await;
     let reloaded = async |ssl: &str| {
@@ -182,7 +182,7 @@ async fn a_silent_host_leaves_time_for_the_next() {
 /// a queue's items begin is worth nothing then.
 #[tokio::test]
 async fn reused_sequence_numbers_after_a_crash_are_detected() {
-    let Some(cluster) = Cluster::start(0, &[]) else { return };
+    let cluster = Cluster::start(0, &[]);
     let store = Local::postgres(&cluster.url()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
@@ -212,7 +212,7 @@ async fn reused_sequence_numbers_after_a_crash_are_detected() {
 /// database in such an encoding is refused when it is opened.
 #[tokio::test]
 async fn a_database_that_is_not_utf8_is_refused_when_it_is_opened() {
-    let Some(cluster) = Cluster::start(0, &[]) else { return };
+    let cluster = Cluster::start(0, &[]);
     for (name, encoding) in
         [("latin", "LATIN1"), ("polish", "LATIN2"), ("plain", "SQL_ASCII"), ("good", "UTF8")]
     {

@@ -13,7 +13,7 @@ use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{ErrorKind, ItemFilter, NewQueueDefinition, Page, QueuePolicy, Status};
 use support::cutting_proxy::Proxy;
-use support::pgbouncer::{self, PgBouncer, SERVERS};
+use support::pgbouncer::{PgBouncer, SERVERS};
 use support::postgres::Schema;
 use support::{QUEUE, application, named, new_job, ok, take};
 
@@ -22,14 +22,11 @@ const WORK: &str = "PERFORMER_TEST_POOLED";
 
 const ITEMS: usize = 200;
 
-/// A schema, and a pool of this mode before its database. `None`, loudly, where PgBouncer is not installed.
-async fn pooled(mode: &str) -> Option<(Schema, PgBouncer)> {
-    if pgbouncer::is_missing() {
-        return None;
-    }
+/// A schema, and a pool of this mode before its database.
+async fn pooled(mode: &str) -> (Schema, PgBouncer) {
     let schema = Schema::new();
     let pool = PgBouncer::start(&schema.url, mode).await;
-    Some((schema, pool))
+    (schema, pool)
 }
 
 async fn client(pool: &PgBouncer) -> Client {
@@ -94,7 +91,7 @@ fn another_process() {
 /// the statements of all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_share_connections_do_not_interfere() {
-    let Some((schema, pool)) = pooled("transaction").await else { return };
+    let (schema, pool) = pooled("transaction").await;
     let url = pool.url(schema.name());
     let first = Local::postgres(&url).await.unwrap();
     let policy =
@@ -135,7 +132,7 @@ async fn processes_that_share_connections_do_not_interfere() {
 /// Another program, which knows nothing of pools, left statements on every connection. They have the names that ours would have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_statements_of_others_are_not_reused() {
-    let Some((schema, pool)) = pooled("transaction").await else { return };
+    let (schema, pool) = pooled("transaction").await;
     let left: String = (0..300).map(|n| format!("PREPARE s{n} AS SELECT 'wrong';")).collect();
     let mut held = Vec::new();
     for _ in 0..SERVERS {
@@ -177,7 +174,7 @@ async fn a_direct_connection_is_recognised() {
 /// Nothing is heard of others there; they are looked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_performer_behind_a_pool_polls() {
-    let Some((schema, pool)) = pooled("transaction").await else { return };
+    let (schema, pool) = pooled("transaction").await;
     let here = Local::postgres(&pool.url(schema.name())).await.unwrap();
     let there = Local::postgres(&schema.url).await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -196,7 +193,7 @@ async fn a_performer_behind_a_pool_polls() {
 /// The connections of the pool are ended by an administrator: whoever asks next gets others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_the_pool_that_are_ended_are_replaced() {
-    let Some((schema, pool)) = pooled("transaction").await else { return };
+    let (schema, pool) = pooled("transaction").await;
     let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..3 {
@@ -217,7 +214,7 @@ async fn connections_of_the_pool_that_are_ended_are_replaced() {
 /// The user's own connection is one of the pool's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection() {
-    let Some((schema, pool)) = pooled("transaction").await else { return };
+    let (schema, pool) = pooled("transaction").await;
     let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let mut users = client(&pool).await;
@@ -242,7 +239,7 @@ async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection(
 /// A pool that keeps a connection for each client is a proxy too: the same is done, and does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_pool_is_accepted() {
-    let Some((schema, pool)) = pooled("session").await else { return };
+    let (schema, pool) = pooled("session").await;
     let store = Arc::new(Local::postgres(&pool.url(schema.name())).await.unwrap());
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..20 {
@@ -259,7 +256,7 @@ async fn an_unsuitable_pool_is_refused() {
         ("statement", "", "takes no transactions; let it pool transactions or sessions"),
         ("transaction", "&options=-c%20geqo%3Doff", "startup parameter: options; take it out of the address"),
     ] {
-        let Some((schema, pool)) = pooled(mode).await else { return };
+        let (schema, pool) = pooled(mode).await;
         let refused = Local::postgres(&format!("{}{options}", pool.url(schema.name()))).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
         assert!(refused.to_string().contains(reason), "{refused}");

@@ -16,18 +16,6 @@ pub struct PgBouncer {
     port: u16,
 }
 
-/// Whether the program is missing. If so, prints that the test is skipped.
-pub fn is_missing() -> bool {
-    let missing = program().is_none();
-    if missing {
-        eprintln!(
-            "\n*** SKIPPED: pgbouncer is not installed, so nothing here shows that a pool works. Install it with your \
-             package manager, or run scripts/test. ***\n"
-        );
-    }
-    missing
-}
-
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where distributions put it, and where the path of a user often does not lead.
@@ -37,8 +25,15 @@ fn program() -> Option<PathBuf> {
 
 impl PgBouncer {
     /// Starts it for the database of this URL; `mode` is its `pool_mode`.
+    ///
+    /// # Panics
+    ///
+    /// Without PgBouncer: a test that did nothing would count as one that passed.
     pub async fn start(url: &str, mode: &str) -> Self {
-        let program = program().expect("is_missing was asked");
+        let program = program().expect(
+            "pgbouncer is not installed, so nothing shows that a pool works; install it with your package manager, or run \
+             scripts/test",
+        );
         let server: tokio_postgres::Config =
             url.split('?').next().unwrap().parse().expect("a URL of a database");
         let tokio_postgres::config::Host::Tcp(host) = &server.get_hosts()[0] else { panic!("a host") };
