@@ -13,10 +13,11 @@ use crate::model::permission::{Action, Area, Permission};
 use crate::model::query::{Comparison, Condition, Field, Value as Wanted};
 use crate::model::review::{Comment, Person};
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Answer as Stored, Query};
+use crate::orchestrator::local::comments::COMMENTS_AT_ONCE;
+use crate::orchestrator::local::store::{Answer as Stored, CommentsOn, Query};
+use crate::orchestrator::local::{Local, expect_answer};
 use crate::wire::asked::CommentRequest;
-use crate::wire::odata::{self, Expression, Literal, Paging, set};
+use crate::wire::odata::{self, Paging, set};
 use crate::wire::{leased, served};
 
 type Reply = Result<Answer, Failure>;
@@ -45,22 +46,30 @@ async fn comment_with_id(call: &Call) -> Result<Comment, Failure> {
 }
 
 pub(super) async fn list_comments(call: &Call) -> Reply {
-    let comments: Vec<Comment> = match item_of_filter(call)? {
-        Some(id) => {
-            let mut comments = match call.store()?.comments(id).await {
-                Ok(comments) => comments,
-                Err(error) if error.is_not_found() => Vec::new(),
-                Err(error) => return Err(error.into()),
-            };
-            comments.retain(|comment| comment.item_id == id);
-            comments
+    let options = call.options()?;
+    let paging = Paging::new(&options, &set::COMMENTS, MOST_ROWS)?;
+    let said = paging.filter().map(|filter| odata::said_of_items(filter, ITEM)).transpose()?.flatten();
+    let on = said.as_ref().and_then(odata::ids).map_or(CommentsOn::Any, CommentsOn::These);
+    comments_page(call, &call.store_of_all(), paging, on).await
+}
+
+/// A page of comments, which the store answers in parts.
+async fn comments_page(call: &Call, store: &Local, mut paging: Paging<'_>, on: CommentsOn) -> Reply {
+    let mut memory = call.room(COMMENTS_AT_ONCE * ENTITY)?;
+    let mut after = i64::MIN;
+    while !paging.is_complete() {
+        let (folders, on, limit) = (call.all_folders(), on.clone(), COMMENTS_AT_ONCE);
+        let query = Query::CommentsOf { folders, on, after, limit };
+        let comments: Vec<Comment> = expect_answer!(store.read(query).await, Comments)?;
+        comments.iter().try_for_each(|comment| paging.add(served::comment(comment)))?;
+        hold(&mut memory, COMMENTS_AT_ONCE + paging.kept())?;
+        match comments.last() {
+            Some(last) if comments.len() == limit => after = last.id,
+            _ => break,
         }
-        None => {
-            let query = Query::CommentsOf(call.all_folders());
-            expect_answer!(call.store_of_all().read(query).await, Comments)?
-        }
-    };
-    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
+    }
+    let (page, count) = paging.finish()?;
+    call.collection(COMMENTS, page, count)
 }
 
 pub(super) async fn get_comment(call: &Call) -> Reply {
@@ -89,29 +98,9 @@ pub(super) async fn delete_comment(call: &Call) -> Reply {
 
 pub(super) async fn comments_history(call: &Call) -> Reply {
     let id = ItemId(call.argument_as("queueItemId")?);
-    let comments = call.store()?.comments(id).await?;
-    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
-}
-
-/// The item that a filter is about, if it says so: comments and events are kept by item.
-fn item_of_filter(call: &Call) -> Result<Option<ItemId>, Failure> {
-    fn find(expression: &Expression) -> Option<ItemId> {
-        match expression {
-            Expression::Compare(operand, Comparison::Equal, wanted)
-                if operand.path.eq_ignore_ascii_case(ITEM) =>
-            {
-                match wanted {
-                    Literal::Number(id) => Some(ItemId(*id)),
-                    Literal::Text(text) => text.trim().parse().ok().map(ItemId),
-                    _ => None,
-                }
-            }
-            Expression::All(parts) => parts.iter().find_map(find),
-            _ => None,
-        }
-    }
-    let found = call.options()?.filter.as_ref().and_then(find);
-    Ok(if call.folder().is_ok() { found } else { None })
+    let options = call.options()?;
+    let paging = Paging::new(&options, &set::COMMENTS, MOST_ROWS)?;
+    comments_page(call, &call.store()?, paging, CommentsOn::AttemptsOf(id)).await
 }
 
 /// The events of an attempt.
@@ -193,10 +182,10 @@ async fn items_behind(
     }
 }
 
-/// About how many bytes an event takes while a page is put together.
+/// About how many bytes an event or a comment takes while a page is put together.
 const ENTITY: usize = 2 * 1024;
 
-/// Counts so many events as the caller's.
+/// Counts so many events or comments as the caller's.
 fn hold(memory: &mut Held, entities: usize) -> Result<(), Failure> {
     let more = (entities * ENTITY).saturating_sub(memory.bytes());
     if memory.grow(more) { Ok(()) } else { Err(Failure::unavailable()) }

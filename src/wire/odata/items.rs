@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::expression::{Expression, Letters, Literal, Operand, no_such_value};
 use super::{OrderBy, unknown_property};
 use crate::model::Refusal;
-use crate::model::key::ItemKey;
+use crate::model::key::{ItemId, ItemKey};
 use crate::model::query::{Comparison, Condition, Field, Kind, Order, Value};
 use crate::model::stored_time::stored;
 
@@ -83,6 +83,14 @@ pub(crate) fn said_of_items(expression: &Expression, property: &str) -> Result<O
         }
         Expression::Not(_) | Expression::Compare(..) | Expression::In(..) | Expression::Text(..) => None,
     })
+}
+
+/// The ids of which an item must have one, if a condition says that.
+pub(crate) fn ids(condition: &Condition) -> Option<Vec<ItemId>> {
+    match condition {
+        Condition::All(parts) => parts.iter().find_map(ids),
+        other => Some(other.one_of(Field::Id)?.into_iter().map(ItemId).collect()),
+    }
 }
 
 /// What a list of items is sorted by.
@@ -291,6 +299,19 @@ mod tests {
             assert_eq!(said, Ok(expected), "{filter}");
         }
         assert!(said_of_items(&Expression::parse("ItemId eq 'x'").unwrap(), "ItemId").is_err());
+    }
+
+    #[test]
+    fn the_ids_that_are_named_are_found() {
+        let named = |filter: &str| {
+            let said = said_of_items(&Expression::parse(filter).unwrap(), "ItemId").unwrap();
+            said.and_then(|said| ids(&said)).map(|ids| ids.into_iter().map(|id| id.0).collect::<Vec<_>>())
+        };
+        assert_eq!(named("ItemId eq 7"), Some(vec![7]));
+        assert_eq!(named("ItemId gt 1 and ItemId in (1,2) and Text eq 'x'"), Some(vec![1, 2]));
+        for all in ["ItemId gt 1", "ItemId eq 1 or ItemId gt 2", "ItemId ne 1", "Text eq 'x'"] {
+            assert_eq!(named(all), None, "{all}");
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ use super::served::Object;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
-pub(crate) use expression::{Expression, Literal};
-pub(crate) use items::{Links, condition, order, said_of_items};
+pub(crate) use expression::Expression;
+pub(crate) use items::{Links, condition, ids, order, said_of_items};
 pub(crate) use paging::Paging;
 pub(crate) use set::Set;
 
