@@ -401,3 +401,40 @@ async fn what_there_is_not_is_a_404_of_the_one_shape() {
         assert!(got.status == 404 && got.is_an_error(), "{path}: {} {}", got.status, got.text);
     }
 }
+
+/// The seeds of the fuzz target `bodies`, without the fuzzer: every route that takes a body has one of its name, which is
+/// read, and none is answered as the server's mistake.
+#[tokio::test]
+async fn the_seeds_of_the_fuzzer_are_bodies_of_every_route() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Q"})).await;
+    api.add("Q", "r").await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/bodies");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    let routes = Server::routes();
+    for (name, method, path, _) in &routes {
+        if right(name, method, "").is_some() {
+            assert!(names.contains(name), "{name} {path} has no seed in fuzz/seeds/bodies");
+        }
+    }
+    for seed in names {
+        let text = std::fs::read_to_string(format!("{folder}/{seed}")).unwrap();
+        let (name, body) = text.split_once('\n').unwrap();
+        let route = routes.iter().find(|(route, ..)| route == name);
+        let (_, method, path, _) = route.unwrap_or_else(|| panic!("{seed}: there is no route {name}"));
+        // By its number: one of them gives the folder another name.
+        let request =
+            api.request(method, path).bearer_auth(&api.token).header("X-UIPATH-OrganizationUnitId", 1);
+        let got = api.send(request.header("content-type", "application/json").body(body.to_owned())).await;
+        assert!(got.status < 500, "{seed}: {} {}", got.status, got.text);
+        let message = got.body["message"].as_str().unwrap_or_default();
+        let is_read = !["The request is invalid", "must not be null", "is not known"]
+            .iter()
+            .any(|unread| message.contains(unread));
+        assert!(is_read || seed != name, "{seed} is not read: {}", got.text);
+    }
+}
