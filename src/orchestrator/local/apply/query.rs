@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::super::super::{OrchestratorError, Result};
-use super::super::removal::JOBS_KEPT_FOR;
 use super::super::rows::{List, ListComments, Row, Rows};
 use super::super::store::{Answer, CommentsOn, Query, WhichQueue, Within};
 use super::super::sweep::LiveJobs;
@@ -14,6 +11,7 @@ use super::directory;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
 use crate::model::job::{Job, validate_limit};
+use crate::model::kept_for::KeptFor;
 use crate::model::key::{Claim, FolderId, ItemId, QueueId};
 use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
@@ -75,7 +73,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
         Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
         Query::NamedTokens => Ok(Answer::Tokens(rows.named_tokens(None)?)),
         Query::EndedJobs { now, after, limit } => {
-            let before = rows.reading_at(now)?.checked_sub(JOBS_KEPT_FOR).unwrap_or(Timestamp::UNIX_EPOCH);
+            let before = KeptFor::ENDED_JOB.begin(rows.reading_at(now)?);
             Ok(Answer::EndedJobs(rows.ended_jobs(before, after, limit)?))
         }
         Query::History(id) => {
