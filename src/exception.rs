@@ -101,7 +101,7 @@ impl Postpone {
     pub(crate) fn defer_date(&self, now: Timestamp) -> Timestamp {
         match self.when {
             When::At(at) => at,
-            When::After(delay) => stored_time::after(now, delay),
+            When::After(delay) => stored_time::stored(stored_time::after(now, delay)),
         }
     }
 

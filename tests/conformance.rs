@@ -1598,6 +1598,29 @@ async fn comments_belong_to_their_authors(f: Fixture) {
     assert!(o.edit_comment(999, ada, None).await.unwrap_err().is_not_found());
 }
 
+/// More comments than any call answers together, on two attempts of one item.
+async fn many_comments_are_all_there_once(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let job = f.job().await;
+    let (a, other) = (f.add_named("a").await, f.add_named("b").await);
+    f.perform(job, application("down")).await;
+    let o = &f.orchestrator;
+    let chain = o.processing_history(a.id).await.unwrap();
+    let mut written = Vec::new();
+    for n in 0..21 {
+        let adding = (0..50).map(|m| {
+            let id = if m == 7 { other.id } else { chain[m % 2].id };
+            o.add_comment(id, Person::default(), format!("{n}-{m}"))
+        });
+        let added = futures_util::future::try_join_all(adding).await.unwrap();
+        written.extend(added.into_iter().filter(|comment| comment.item_id != other.id));
+    }
+    written.sort_by_key(|comment| comment.id);
+    let found = o.comments(chain[1].id).await.unwrap();
+    assert_eq!((found.len(), found == written), (21 * 49, true));
+    assert_eq!(o.comments(other.id).await.unwrap().len(), 21);
+}
+
 async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
@@ -1963,6 +1986,7 @@ every_backend!(
     lists_come_in_pages,
     every_transition_has_one_event,
     comments_belong_to_their_authors,
+    many_comments_are_all_there_once,
     waiting_ends_when_something_is_added_or_given_back,
     an_add_wakes_those_who_wait_for_its_queue_alone,
     a_paused_queue_hands_nothing_out_until_it_is_resumed,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::stored_time::stored;
+use super::stored_time::{after, stored};
 
 /// Tells the time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -65,11 +65,11 @@ impl SteadyTime {
     pub fn tell(&mut self, read: Timestamp, elapsed: Duration) -> Timestamp {
         let passed = elapsed.saturating_sub(self.at);
         self.at = self.at.max(elapsed);
-        let expected = later(self.told, passed);
+        let expected = after(self.told, passed);
         let ahead = Duration::try_from(read.duration_since(expected)).unwrap_or_default();
         self.told = if read <= expected {
             self.jump = None;
-            read.max(later(self.told, passed / SLOWED_BY))
+            read.max(after(self.told, passed / SLOWED_BY))
         } else if ahead <= FOLLOWED_AT_ONCE || self.has_lasted(ahead, elapsed) {
             self.jump = None;
             read
@@ -84,11 +84,6 @@ impl SteadyTime {
         let Jump { since, .. } = *self.jump.insert(jump.unwrap_or(Jump { ahead, since: elapsed }));
         elapsed.saturating_sub(since) >= BELIEVED_AFTER
     }
-}
-
-/// The time so long after another; the last there is where the calendar ends before.
-pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// The machine's clock: its time of day, made steady by [`SteadyTime`].

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock::later;
+use super::stored_time::after;
 
 /// How long a process must have run before its time of day is believed, when it is little ahead of the kept time.
 pub const BELIEVED_AFTER: Duration = Duration::from_secs(10 * 60);
@@ -73,7 +73,7 @@ impl ClockGuard {
         }
         let (seen, at) = self.seen;
         let passed = elapsed.saturating_sub(at);
-        let moved = now.duration_since(later(seen, passed)).unsigned_abs();
+        let moved = now.duration_since(after(seen, passed)).unsigned_abs();
         if moved > TOLERANCE + passed / 100 {
             (self.seen, self.agree_since) = ((now, elapsed), (now, elapsed));
             (self.is_trusted, self.is_told) = (false, false);
@@ -85,12 +85,12 @@ impl ClockGuard {
     /// Judges the time of day. `kept` is the time that the store kept last, if it has one.
     pub fn judge(&mut self, now: Timestamp, elapsed: Duration, kept: Option<Timestamp>) -> Judgement {
         self.observe(now, elapsed);
-        let by_then = |(believed, at): (Timestamp, Duration)| later(believed, elapsed.saturating_sub(at));
+        let by_then = |(believed, at): (Timestamp, Duration)| after(believed, elapsed.saturating_sub(at));
         // It was believed before this process read it: since then at least nothing less has passed.
         let kept_here = kept.map(|kept| (kept, elapsed));
         self.believed = self.believed.into_iter().chain(kept_here).max_by_key(|believed| by_then(*believed));
         let expected = self.believed.map(by_then);
-        let is_near = expected.is_some_and(|expected| now <= later(expected, FAR_AHEAD));
+        let is_near = expected.is_some_and(|expected| now <= after(expected, FAR_AHEAD));
         let needed = if is_near { BELIEVED_AFTER } else { FAR_AHEAD_BELIEVED_AFTER };
         let agreed_for = elapsed.saturating_sub(self.agree_since.1);
         if self.is_trusted || agreed_for >= needed {

@@ -10,7 +10,7 @@ use super::code::ErrorCode;
 use super::enumeration::enumeration;
 use super::key::{FolderId, JobKey};
 use super::refusal::Refusal;
-use super::stored_time;
+use super::stored_time::{after, stored};
 
 enumeration! {
     /// The state of a job.
@@ -266,7 +266,7 @@ impl Job {
         about: NewJob,
         now: Timestamp,
     ) -> Self {
-        let (state, held_until) = (JobState::Running, stored_time::after(now, about.lease));
+        let (state, held_until) = (JobState::Running, stored(after(now, about.lease)));
         Self {
             key,
             about,
@@ -288,7 +288,7 @@ impl Job {
     /// A lost claim when the job has ended, by itself or because it did not beat.
     pub fn beat(&mut self, now: Timestamp) -> Result<JobState, Refusal> {
         self.alive()?;
-        self.held_until = self.held_until.max(stored_time::after(now, self.about.lease));
+        self.held_until = self.held_until.max(stored(after(now, self.about.lease)));
         Ok(self.state)
     }
 

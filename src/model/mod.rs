@@ -25,6 +25,7 @@
 //! | [`clock`] | the only reader of the time of day |
 //! | [`stored_time`] | the instants that a store can keep |
 //! | [`clock_guard`] | whether the time may be believed before something is destroyed because of its age |
+//! | [`kept_for`] | how long jobs and tokens are kept that have ended |
 //! | [`directory`], [`permission`] | tenants, folders, users, roles: who may do what |
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
@@ -41,6 +42,7 @@ pub mod exception;
 pub mod history;
 pub mod item;
 pub mod job;
+pub mod kept_for;
 pub mod key;
 pub mod lifecycle;
 pub mod limits;

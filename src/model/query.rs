@@ -375,7 +375,7 @@ impl Condition {
     }
 
     /// The numbers of which a field must be one, if that is all it says.
-    fn one_of(&self, of: Field) -> Option<Vec<i64>> {
+    pub(crate) fn one_of(&self, of: Field) -> Option<Vec<i64>> {
         match self {
             Self::Compare(field, Comparison::Equal, Value::Number(number)) if *field == of => {
                 Some(vec![*number])

@@ -61,9 +61,10 @@ pub fn stored(at: Timestamp) -> Timestamp {
     StoredTime::from(at).timestamp()
 }
 
-/// The time so long after `at`, as a store keeps it; [`StoredTime::LAST`] where the calendar ends before.
+/// The time so long after `at`; [`StoredTime::LAST`] where the calendar ends before. It is as fine as both are: what is
+/// kept of it is [`stored`].
 pub fn after(at: Timestamp, delay: Duration) -> Timestamp {
-    at.checked_add(delay).map_or(StoredTime::LAST, StoredTime::from).timestamp()
+    at.checked_add(delay).unwrap_or(StoredTime::LAST.timestamp())
 }
 
 #[cfg(test)]
@@ -97,5 +98,8 @@ mod tests {
     fn a_delay_may_be_longer_than_the_calendar() {
         assert_eq!(after(Timestamp::UNIX_EPOCH, Duration::MAX), StoredTime::LAST.0);
         assert_eq!(after(Timestamp::UNIX_EPOCH, Duration::from_secs(1)).as_second(), 1);
+        // A clock that is read more often than once a microsecond goes on too.
+        assert_eq!(after(Timestamp::UNIX_EPOCH, Duration::from_nanos(1)).as_nanosecond(), 1);
+        assert_eq!(after(Timestamp::MAX, Duration::ZERO), Timestamp::MAX, "never back");
     }
 }

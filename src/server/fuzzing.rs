@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::listen::Peer;
 use super::{Inner, Server, door};
+use crate::model::key::FolderId;
 use crate::model::permission::Scopes;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{Administration as _, Orchestrator as _};
@@ -73,7 +74,8 @@ impl Door {
             .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
             .header(header::CONTENT_TYPE, "application/json")
-            .header("x-uipath-folderpath", "Shared")
+            // By its number: a body may give the folder another name.
+            .header("x-uipath-organizationunitid", FolderId::SHARED.0)
             .body(Body::from(body))
             .expect("a request");
         let here = Peer([127, 0, 0, 1].into());

@@ -1,7 +1,6 @@
 //! Items: read, edited, deleted, reviewed (orchestrator-api 10).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -276,9 +275,4 @@ pub(super) async fn reviewers(call: &Call) -> Reply {
     let (directory, folder) = (call.directory()?, call.folder()?);
     let may = directory.users().filter(|user| may_review(call, user, folder));
     call.page(&set::REVIEWERS, may.map(|user| served::simple_user(directory, user)).collect())
-}
-
-/// All folders of a call, for those who go through everything.
-pub(super) fn folders(call: &Call) -> Arc<[FolderId]> {
-    call.all_folders()
 }

@@ -5,26 +5,30 @@ use serde_json::Value;
 
 use super::call::{Answer, Call, MOST_ROWS};
 use super::failure::Failure;
-use super::{items, strict};
+use super::room::Held;
+use super::strict;
 use crate::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
 use crate::model::key::ItemId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::model::query::{Comparison, Condition, Field, Value as Wanted};
 use crate::model::review::{Comment, Person};
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Answer as Stored, Query};
+use crate::orchestrator::local::comments::COMMENTS_AT_ONCE;
+use crate::orchestrator::local::store::{Answer as Stored, CommentsOn, Query};
+use crate::orchestrator::local::{Local, expect_answer};
 use crate::wire::asked::CommentRequest;
-use crate::wire::odata::{Expression, Literal, set};
+use crate::wire::odata::{self, Paging, set};
 use crate::wire::{leased, served};
 
 type Reply = Result<Answer, Failure>;
 
 const COMMENTS: &str = "QueueItemComments";
-/// The most events that are skipped when all events are listed: each has to be put together.
-const MOST_SKIPPED: usize = 10_000;
-
 const EVENTS: &str = "QueueItemEvents";
+/// Where both name their item.
+const ITEM: &str = "QueueItemId";
+
+/// About how many events are looked at for one page: each has to be put together.
+const MOST_LOOKED_AT: usize = 10_000;
 
 fn person(call: &Call) -> Result<Person, Failure> {
     let user = &call.caller()?.user;
@@ -42,22 +46,30 @@ async fn comment_with_id(call: &Call) -> Result<Comment, Failure> {
 }
 
 pub(super) async fn list_comments(call: &Call) -> Reply {
-    let comments: Vec<Comment> = match item_of_filter(call)? {
-        Some(id) => {
-            let mut comments = match call.store()?.comments(id).await {
-                Ok(comments) => comments,
-                Err(error) if error.is_not_found() => Vec::new(),
-                Err(error) => return Err(error.into()),
-            };
-            comments.retain(|comment| comment.item_id == id);
-            comments
+    let options = call.options()?;
+    let paging = Paging::new(&options, &set::COMMENTS, MOST_ROWS)?;
+    let said = paging.filter().map(|filter| odata::said_of_items(filter, ITEM)).transpose()?.flatten();
+    let on = said.as_ref().and_then(odata::ids).map_or(CommentsOn::Any, CommentsOn::These);
+    comments_page(call, &call.store_of_all(), paging, on).await
+}
+
+/// A page of comments, which the store answers in parts.
+async fn comments_page(call: &Call, store: &Local, mut paging: Paging<'_>, on: CommentsOn) -> Reply {
+    let mut memory = call.room(COMMENTS_AT_ONCE * ENTITY)?;
+    let mut after = i64::MIN;
+    while !paging.is_complete() {
+        let (folders, on, limit) = (call.all_folders(), on.clone(), COMMENTS_AT_ONCE);
+        let query = Query::CommentsOf { folders, on, after, limit };
+        let comments: Vec<Comment> = expect_answer!(store.read(query).await, Comments)?;
+        comments.iter().try_for_each(|comment| paging.add(served::comment(comment)))?;
+        hold(&mut memory, COMMENTS_AT_ONCE + paging.kept())?;
+        match comments.last() {
+            Some(last) if comments.len() == limit => after = last.id,
+            _ => break,
         }
-        None => {
-            let query = Query::CommentsOf(call.all_folders());
-            expect_answer!(call.store_of_all().read(query).await, Comments)?
-        }
-    };
-    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
+    }
+    let (page, count) = paging.finish()?;
+    call.collection(COMMENTS, page, count)
 }
 
 pub(super) async fn get_comment(call: &Call) -> Reply {
@@ -86,29 +98,9 @@ pub(super) async fn delete_comment(call: &Call) -> Reply {
 
 pub(super) async fn comments_history(call: &Call) -> Reply {
     let id = ItemId(call.argument_as("queueItemId")?);
-    let comments = call.store()?.comments(id).await?;
-    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
-}
-
-/// The item that a filter is about, if it says so: comments and events are kept by item.
-fn item_of_filter(call: &Call) -> Result<Option<ItemId>, Failure> {
-    fn find(expression: &Expression) -> Option<ItemId> {
-        match expression {
-            Expression::Compare(operand, Comparison::Equal, wanted)
-                if operand.path.eq_ignore_ascii_case("QueueItemId") =>
-            {
-                match wanted {
-                    Literal::Number(id) => Some(ItemId(*id)),
-                    Literal::Text(text) => text.trim().parse().ok().map(ItemId),
-                    _ => None,
-                }
-            }
-            Expression::All(parts) => parts.iter().find_map(find),
-            _ => None,
-        }
-    }
-    let found = call.options()?.filter.as_ref().and_then(find);
-    Ok(if call.folder().is_ok() { found } else { None })
+    let options = call.options()?;
+    let paging = Paging::new(&options, &set::COMMENTS, MOST_ROWS)?;
+    comments_page(call, &call.store()?, paging, CommentsOn::AttemptsOf(id)).await
 }
 
 /// The events of an attempt.
@@ -125,50 +117,78 @@ async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, Failure>
         .collect())
 }
 
-/// Events are made from what items remember. So a list of them needs a filter that names the item, or no filter and
-/// no order at all: then it goes along the items.
+/// Events are made from what items remember, so a list of them goes along the items: those that the filter names by
+/// QueueItemId, or all of the call's folders. It ends where the page is complete.
 pub(super) async fn list_events(call: &Call) -> Reply {
     let options = call.options()?;
-    if let Some(id) = item_of_filter(call)? {
-        let events = match call.store()?.get_queue_item(id).await {
-            Ok(item) => events_of(call, &item).await?,
-            Err(error) if error.is_not_found() => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        return call.page(&set::EVENTS, events);
-    }
-    if options.filter.is_some() || !options.order.is_empty() || options.count {
-        return Err(Failure::invalid(
-            "Invalid OData query options: events are filtered, sorted and counted by item: begin with QueueItemId eq …, in a folder.",
-        ));
-    }
-    let top = options.page_size(MOST_ROWS)?;
-    if options.skip > MOST_SKIPPED {
-        return Err(Failure::invalid(
-            "Invalid OData query options: not so many events are skipped; begin with QueueItemId eq …, in a folder.",
-        ));
-    }
-    let wanted = options.skip.saturating_add(top);
-    let (mut events, mut after) = (Vec::new(), 0);
-    while events.len() < wanted {
-        let condition = Condition::Compare(Field::Id, Comparison::Greater, Wanted::Number(after));
-        let filter = Box::new(ItemFilter { condition: Some(condition), ..ItemFilter::default() });
-        let page = Page { top: PAGE_LIMIT, ..Page::default() };
-        let query = Query::ItemsOf { folders: items::folders(call), filter, page, count: false };
-        let Stored::Page(page, _) = call.store_of_all().read(query).await? else {
-            return Err(Failure::internal("a page was expected"));
-        };
-        let Some(last) = page.last() else { break };
-        after = last.id.0;
-        for item in &page {
-            if events.len() < wanted {
-                events.extend(events_of(call, item).await?);
+    let mut paging = Paging::new(&options, &set::EVENTS, MOST_ROWS)?;
+    let said = paging.filter().map(|filter| odata::said_of_items(filter, ITEM)).transpose()?.flatten();
+    let mut memory = call.room(0)?;
+    let (mut looked_at, mut after) = (0, None);
+    while !paging.is_complete() {
+        // Where all events are needed, and there are more items than events may be looked at, nobody has to look at any.
+        let counts = paging.needs_all() && said.is_none() && after.is_none();
+        let (items, count) = items_behind(call, after, said.as_ref(), counts).await?;
+        if count.is_some_and(|count| count > MOST_LOOKED_AT as u64) {
+            return Err(too_many_events());
+        }
+        for item in &items {
+            if paging.is_complete() {
+                break;
             }
+            if looked_at >= MOST_LOOKED_AT {
+                return Err(too_many_events());
+            }
+            let events = match events_of(call, item).await {
+                // The item or its queue was removed since the item was listed.
+                Err(gone) if matches!(gone.status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => continue,
+                events => events?,
+            };
+            looked_at += events.len();
+            events.into_iter().try_for_each(|event| paging.add(event))?;
+            hold(&mut memory, paging.kept())?;
+        }
+        after = items.last().map(|item| item.id);
+        if items.len() < PAGE_LIMIT {
+            break;
         }
     }
-    let page = events.into_iter().skip(options.skip).take(top);
-    let page: Result<Vec<Value>, _> = page.map(|event| options.selected(event)).collect();
-    call.collection(EVENTS, page?, None)
+    let (page, count) = paging.finish()?;
+    call.collection(EVENTS, page, count)
+}
+
+fn too_many_events() -> Failure {
+    Failure::invalid(format!(
+        "Invalid OData query options: more than {MOST_LOOKED_AT} events would have to be looked at: narrow $filter by \
+         QueueItemId, as in QueueItemId eq 7, QueueItemId in (7,8), or QueueItemId gt 7 and QueueItemId le 2000."
+    ))
+}
+
+/// The next items of the call's folders, of which this is said; and how many there are, where that is asked for.
+async fn items_behind(
+    call: &Call,
+    after: Option<ItemId>,
+    said: Option<&Condition>,
+    count: bool,
+) -> Result<(Vec<QueueItem>, Option<u64>), Failure> {
+    let behind = |id: ItemId| Condition::Compare(Field::Id, Comparison::Greater, Wanted::Number(id.0));
+    let all: Vec<Condition> = after.map(behind).into_iter().chain(said.cloned()).collect();
+    let condition = (!all.is_empty()).then_some(Condition::All(all));
+    let filter = Box::new(ItemFilter { condition, ..ItemFilter::default() });
+    let query = Query::ItemsOf { folders: call.all_folders(), filter, page: Page::default(), count };
+    match call.store_of_all().read(query).await? {
+        Stored::Page(items, count) => Ok((items, count)),
+        _ => Err(Failure::internal("a page was expected")),
+    }
+}
+
+/// About how many bytes an event or a comment takes while a page is put together.
+const ENTITY: usize = 2 * 1024;
+
+/// Counts so many events or comments as the caller's.
+fn hold(memory: &mut Held, entities: usize) -> Result<(), Failure> {
+    let more = (entities * ENTITY).saturating_sub(memory.bytes());
+    if memory.grow(more) { Ok(()) } else { Err(Failure::unavailable()) }
 }
 
 pub(super) async fn get_event(call: &Call) -> Reply {

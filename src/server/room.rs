@@ -150,6 +150,11 @@ impl Held {
         has
     }
 
+    /// How many bytes are held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether the owner may hold so many bytes more at present.
     pub(super) fn could_grow(&self, more: usize) -> bool {
         !self.is_refused || self.room.has(&self.room.used(), self.owner, more)

@@ -49,7 +49,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for AnyCase<D> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, names, Reader { inner: visitor, names })
+        self.0.deserialize_struct(name, names, Object(Reader { inner: visitor, names }))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -187,7 +187,23 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<A> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.inner.struct_variant(names, Reader { inner: visitor, names })
+        self.inner.struct_variant(names, Object(Reader { inner: visitor, names }))
+    }
+}
+
+/// A struct is an object. A list of values in the order of its members, which serde reads too, is none: nobody sends it on
+/// purpose, and it would mean something else with the next version.
+struct Object<V>(Reader<V>);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Object<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(access)
     }
 }
 
@@ -350,6 +366,22 @@ mod tests {
         assert!(read::<Item>(r#"{"Nam":"n"}"#).unwrap_err().to_string().contains("missing field `Name`"));
         assert!(read::<Item>(r#"{"name":7}"#).unwrap_err().to_string().contains("line 1 column"));
         assert!(read::<Part>(r#""two""#).is_err());
+    }
+
+    #[test]
+    fn a_list_is_no_struct() {
+        #[derive(Debug, Deserialize)]
+        struct Nothing {}
+        for list in ["[]", "[1]"] {
+            assert!(
+                read::<Nothing>(list).unwrap_err().to_string().contains("invalid type: sequence"),
+                "{list}"
+            );
+        }
+        assert!(read::<Nothing>("{}").is_ok());
+        assert!(read::<Item>(r#"["n",null,null]"#).is_err());
+        assert!(read::<Part>(r#"{"struct":[3]}"#).is_err());
+        assert!(read::<Item>(r#"{"name":"n","parts":[{"struct":[null]}]}"#).is_err());
     }
 
     #[test]

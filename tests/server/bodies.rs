@@ -146,10 +146,10 @@ async fn half_a_character_is_read_wherever_it_is() {
     assert_eq!(api.raw("POST", "/odata/QueueItemComments", comment).await.body["Text"], "\u{fffd}");
     // Every other body too: what is right stays right when a text in it was cut.
     for (name, method, path, _) in Server::routes() {
-        let Some(right) = bad::right(&name) else { continue };
         if path.starts_with("/api/performer/") {
             continue; // a member that is not known is refused there
         }
+        let Some(right) = bad::right(&name, &method, "") else { continue };
         let mut body = right.clone();
         body["unknown \u{fffd}"] = json!("cut \u{fffd}");
         let body = body.to_string().replace('\u{fffd}', r"\ud83d");
@@ -164,7 +164,7 @@ async fn half_a_character_is_read_wherever_it_is() {
 
 /// The body with other names, but for those in maps.
 fn renamed(body: &Value, rename: &impl Fn(&str) -> String) -> Value {
-    let is_map = |name: &str| ["SpecificContent", "Output", "Analytics"].contains(&name);
+    let is_map = |name: &str| ["SpecificContent", "Output", "output", "Analytics"].contains(&name);
     match body {
         Value::Object(members) => Value::Object(
             members
@@ -186,43 +186,38 @@ fn turned(name: &str) -> String {
     (if is_small { first.to_uppercase() } else { first.to_lowercase() }) + rest
 }
 
-type Rename = dyn Fn(&str) -> String;
-
 /// Every body of every route, with its names in other cases, does what it does with the documented ones.
 #[tokio::test]
 async fn names_of_members_have_any_case() {
     let mut cases = 0;
     for (name, method, path, _) in Server::routes() {
-        let Some(right) = bad::right(&name) else { continue };
-        let plain = bad::prepared().await;
-        let expected = plain.call(&method, &path, &right).await;
-        let after = bad::everything(&plain).await;
-        let renames: [(&str, &Rename); 2] = [("capital", &str::to_uppercase), ("turned", &turned)];
-        for (case, rename) in renames {
-            let other = bad::prepared().await;
-            let got = other.call(&method, &path, &renamed(&right, &rename)).await;
-            assert_eq!(
-                (got.status, got.code()),
-                (expected.status, expected.code()),
-                "{name} {case}: {}",
-                got.text
-            );
-            assert_eq!(
-                bad::comparable(&bad::everything(&other).await),
-                bad::comparable(&after),
-                "{name} {case}"
-            );
-            cases += 1;
+        let right = |job: &str| bad::right(&name, &method, job);
+        if right("").is_none_or(|body| body == json!({})) {
+            continue; // there are no names in it
         }
+        let path = bad::path_of(&name, &path);
+        let plain = bad::prepared().await;
+        let right_here = right(&bad::job(&plain).await).unwrap();
+        let expected = plain.call(&method, &path, &right_here).await;
+        let after = bad::everything(&plain).await;
+        let other = bad::prepared().await;
+        let right_there = right(&bad::job(&other).await).unwrap();
+        // Some names in capitals, some with another first letter: a server for each would take long.
+        let mixed =
+            |name: &str| if name.len().is_multiple_of(2) { name.to_uppercase() } else { turned(name) };
+        let got = other.call(&method, &path, &renamed(&right_there, &mixed)).await;
+        assert_eq!((got.status, got.code()), (expected.status, expected.code()), "{name}: {}", got.text);
+        assert_eq!(bad::comparable(&bad::everything(&other).await), bad::comparable(&after), "{name}");
+        cases += 1;
         // Twice, in two cases: which one counts is not guessed.
-        let mut twice = right.to_string();
-        let first = right.as_object().unwrap().keys().next().unwrap();
-        twice.insert_str(1, &format!("{:?}:{},", turned(first), right[first]));
+        let mut twice = right_here.to_string();
+        let first = right_here.as_object().unwrap().keys().next().unwrap();
+        twice.insert_str(1, &format!("{:?}:{},", turned(first), right_here[first]));
         let got = plain.raw(&method, &path, twice).await;
         assert_eq!(got.status, 400, "{name}: {}", got.text);
         assert!(got.text.contains("duplicate field"), "{name}: {}", got.text);
     }
-    assert!(cases > 40, "{cases}");
+    assert!(cases > 37, "{cases}");
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 //! `$filter` and its like on every list (orchestrator-api 4.1).
 
-use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::Api;
+use performer::model::clock::ManualClock;
+use performer::orchestrator::local::Local;
+use serde_json::{Value, json};
+
 use crate::support::test_server::{CLIENT, SECRET};
+use crate::{Api, start_of_time};
 
 /// Data of every kind; answers every list there is.
 async fn lists(api: &Api) -> Vec<String> {
@@ -24,6 +29,7 @@ async fn lists(api: &Api) -> Vec<String> {
         format!("/odata/QueueDefinitions/{odata}.GetQueuesAcrossFolders"),
         "/odata/QueueItemComments".to_owned(),
         format!("/odata/QueueItemComments/{odata}.GetQueueItemCommentsHistory(queueItemId={})", item["Id"]),
+        "/odata/QueueItemEvents".to_owned(),
         format!("/odata/QueueItemEvents/{odata}.GetQueueItemEventsHistory(queueItemId={})", item["Id"]),
         format!("/odata/QueueItems({})/UiPathODataSvc.GetItemProcessingHistory", item["Id"]),
         format!("/odata/QueueItems/{odata}.GetReviewers"),
@@ -160,5 +166,139 @@ async fn every_list_knows_its_properties() {
         let got = empty.get(&format!("{path}?$filter=Nope eq 1")).await;
         assert_eq!((got.status, got.code()), (400, 1000), "{path}: {}", got.text);
         assert!(got.body["message"].as_str().unwrap().contains("Nope"), "{}", got.text);
+    }
+}
+
+/// Items and what happened to them, as a list of events says it.
+async fn events(api: &Api, folder: Option<&str>, query: &str) -> (Vec<String>, Value) {
+    let got = api
+        .call_as(&api.token, folder, "GET", &format!("/odata/QueueItemEvents?{query}"), &Value::Null)
+        .await;
+    assert_eq!(got.status, 200, "{query}: {}", got.text);
+    let event = |row: &Value| format!("{} {}", row["QueueItemId"], row["Status"].as_str().unwrap_or("-"));
+    (got.body["value"].as_array().unwrap().iter().map(event).collect(), got.body["@odata.count"].clone())
+}
+
+/// Three items in Shared and one in Finance, and what happened to them minute by minute.
+async fn with_events(store: Local, clock: Arc<ManualClock>) -> Api {
+    let api = Api::over(store, clock, |server| server).await;
+    api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 0})).await;
+    api.post("/odata/Folders", &json!({"DisplayName": "Finance"})).await;
+    let minute = || api.clock.advance(Duration::from_secs(60));
+    for reference in ["a", "b", "c"] {
+        api.add("Invoices", reference).await;
+        minute();
+    }
+    let failed =
+        json!({"IsSuccessful": false, "ProcessingException": {"Reason": "r", "Type": "BusinessException"}});
+    for result in [json!({"IsSuccessful": true}), failed] {
+        let taken = api.take("Invoices").await.unwrap();
+        minute();
+        api.result(&taken, &result).await;
+        minute();
+    }
+    let of_finance = json!({"Name": "Finance's"});
+    let made = api.call_as(&api.token, Some("Finance"), "POST", "/odata/QueueDefinitions", &of_finance).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let item = json!({"itemData": {"Name": "Finance's", "SpecificContent": {}}});
+    let add = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+    assert_eq!(api.call_as(&api.token, Some("Finance"), "POST", add, &item).await.status, 201);
+    api
+}
+
+#[tokio::test]
+async fn events_of_all_items_are_filtered_sorted_counted_and_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = || Arc::new(ManualClock::new(start_of_time()));
+    let (of_memory, of_file) = (clock(), clock());
+    let file = Local::sqlite_with_clock(folder.path().join("q.db"), of_file.clone()).await.unwrap();
+    let (one, two, three) =
+        (["1 New", "1 InProgress", "1 Successful"], ["2 New", "2 InProgress", "2 Failed"], ["3 New"]);
+    let all = [&one[..], &two, &three].concat();
+    let of = |parts: &[&[&'static str]]| parts.concat();
+    let at = |minutes: i64| (start_of_time() + jiff::SignedDuration::from_mins(minutes)).to_string();
+    for api in [
+        with_events(Local::memory_with_clock(of_memory.clone()), of_memory).await,
+        with_events(file, of_file).await,
+    ] {
+        for (filter, expected) in [
+            ("QueueItemId ge 0".to_owned(), all.clone()),
+            ("QueueItemId eq 1".to_owned(), of(&[&one])),
+            ("QueueItemId in (1,'3',99)".to_owned(), of(&[&one, &three])),
+            ("QueueItemId eq 1 or 3 eq QueueItemId".to_owned(), of(&[&one, &three])),
+            ("QueueItemId gt 1 and QueueItemId lt 2.5".to_owned(), of(&[&two])),
+            ("not (QueueItemId eq 2)".to_owned(), of(&[&one, &three])),
+            ("QueueItemId ne 1 and (Status eq 'New' or QueueItemId eq 2)".to_owned(), of(&[&two, &three])),
+            ("QueueItemId eq 4".to_owned(), Vec::new()),
+            ("Action eq 'Create'".to_owned(), vec!["1 New", "2 New", "3 New"]),
+            ("Action eq '3' and Status gt 'InProgress'".to_owned(), vec!["1 Successful", "2 Failed"]),
+            (
+                "QueueItemId in (1,2) and Status in ('InProgress',2)".to_owned(),
+                vec!["1 InProgress", "2 InProgress", "2 Failed"],
+            ),
+            (
+                format!("Timestamp gt {} and Timestamp le {}", at(1), at(4)),
+                vec!["1 InProgress", "1 Successful", "3 New"],
+            ),
+            ("contains(UserName,'x') and QueueItemId eq 1".to_owned(), Vec::new()),
+        ] {
+            let filter = format!("$filter={}", filter.replace('+', "%2B"));
+            assert_eq!(events(&api, Some("Shared"), &filter).await.0, expected, "{filter}");
+            let (rows, count) = events(&api, Some("Shared"), &format!("{filter}&$count=true&$top=1")).await;
+            assert_eq!((rows.len(), count), (expected.len().min(1), json!(expected.len())), "{filter}");
+        }
+        for (query, expected) in [
+            ("$skip=2&$top=3", vec!["1 Successful", "2 New", "2 InProgress"]),
+            ("$orderby=Timestamp desc&$top=2", vec!["2 Failed", "2 InProgress"]),
+            ("$orderby=Status desc,QueueItemId&$skip=1&$top=2", vec!["2 Failed", "1 InProgress"]),
+            ("$orderby=QueueItemId desc&$filter=Status eq 0", vec!["3 New", "2 New", "1 New"]),
+            ("$select=Status,QueueItemId&$filter=QueueItemId eq 3", vec!["3 New"]),
+        ] {
+            assert_eq!(events(&api, Some("Shared"), query).await.0, expected, "{query}");
+        }
+        assert_eq!(events(&api, Some("Finance"), "$orderby=Id").await.0, ["4 New"]);
+        let everywhere = events(&api, None, "$filter=QueueItemId in (3,4)&$count=true").await;
+        assert_eq!(everywhere, (vec!["3 New".to_owned(), "4 New".to_owned()], json!(2)));
+        for wrong in
+            ["$filter=QueueItemId eq 'x'", "$filter=Status eq 'Done'", "$orderby=Data/x", "$top=1001"]
+        {
+            for folder in [Some("Shared"), None] {
+                let path = format!("/odata/QueueItemEvents?{wrong}");
+                let got = api.call_as(&api.token, folder, "GET", &path, &Value::Null).await;
+                assert_eq!((got.status, got.code()), (400, 1000), "{wrong}: {}", got.text);
+            }
+        }
+    }
+}
+
+/// Events are put together item by item, so it is bounded how many are looked at; who names items gets theirs.
+#[tokio::test]
+async fn too_many_events_are_refused_with_what_to_ask_for() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let items: Vec<Value> = (0..5_001).map(|n| json!({"Reference": n.to_string()})).collect();
+    let bulk = json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": items});
+    for _ in 0..2 {
+        let added = api.post("/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &bulk).await;
+        assert_eq!(added.body["Success"], true, "{}", added.text);
+    }
+    for query in ["$orderby=Timestamp", "$count=true", "$filter=Action eq 'Delete'", "$skip=10001"] {
+        let got = api.get(&format!("/odata/QueueItemEvents?{query}")).await;
+        assert_eq!((got.status, got.code()), (400, 1000), "{query}: {}", got.text);
+        let message = got.body["message"].as_str().unwrap();
+        assert!(message.contains("10000 events") && message.contains("QueueItemId"), "{query}: {message}");
+    }
+    for (query, first, count) in [
+        ("$top=2", "1 New", Value::Null),
+        ("$filter=QueueItemId gt 10000&$orderby=Timestamp,Id&$count=true", "10001 New", json!(2)),
+        (
+            "$filter=QueueItemId gt 5000 and QueueItemId le 5100 and Action eq 'Create'&$count=true",
+            "5001 New",
+            json!(100),
+        ),
+        ("$filter=QueueItemId in (9000,10002)&$orderby=QueueItemId desc", "10002 New", Value::Null),
+    ] {
+        let (rows, counted) = events(&api, Some("Shared"), query).await;
+        assert_eq!((rows[0].as_str(), counted), (first, count), "{query}");
     }
 }

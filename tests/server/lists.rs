@@ -1,8 +1,12 @@
 //! Lists: filtered, sorted, cut, expanded; and pages of many items.
 
+use std::sync::Arc;
+
+use performer::model::clock::ManualClock;
+use performer::orchestrator::local::Local;
 use serde_json::{Value, json};
 
-use crate::Api;
+use crate::{Api, start_of_time};
 
 async fn references(api: &Api, query: &str) -> Vec<String> {
     let got = api.get(&format!("/odata/QueueItems?{query}")).await;
@@ -156,11 +160,8 @@ async fn what_looks_like_an_injection_is_a_text() {
 #[tokio::test]
 async fn pages_go_through_everything_once() {
     let folder = tempfile::tempdir().unwrap();
-    let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
-    let store =
-        performer::orchestrator::local::Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
-            .await
-            .unwrap();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
     let api = Api::over(store, clock, |server| server).await;
     let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 0})).await;
     api.queue(&json!({"Name": "Other"})).await;
@@ -318,4 +319,101 @@ async fn folders_share_queues_and_names_are_their_own() {
     );
     let full = api.send(api.request("DELETE", "/odata/Folders(1)").bearer_auth(&api.token)).await;
     assert_eq!(full.status, 409);
+}
+
+/// More comments than a store answers together, on items of two queues here and one elsewhere.
+async fn comments_are_paged(store: Local, clock: Arc<ManualClock>) {
+    let api = Api::over(store, clock, |server| server).await;
+    api.post("/odata/Folders", &json!({"DisplayName": "Finance"})).await;
+    let mut items = Vec::new();
+    for (name, folder) in [("A", "Shared"), ("B", "Shared"), ("C", "Finance")] {
+        let here = async |path: &str, body: Value| {
+            let got = api.call_as(&api.token, Some(folder), "POST", path, &body).await;
+            assert_eq!(got.status, 201, "{path}: {}", got.text);
+            got.body["Id"].as_i64().unwrap()
+        };
+        here("/odata/QueueDefinitions", json!({"Name": name})).await;
+        let item = json!({"itemData": {"Name": name, "SpecificContent": {}}});
+        items.push((here("/odata/Queues/UiPathODataSvc.AddQueueItem", item).await, folder));
+    }
+    let mut ids = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..26 {
+        let adding = (0..60).map(|n| {
+            let (id, folder) = items[n % 3];
+            let body = json!({"QueueItemId": id, "Text": format!("{round} of {}", n % 5)});
+            let api = &api;
+            async move {
+                let path = "/odata/QueueItemComments";
+                let got = api.call_as(&api.token, Some(folder), "POST", path, &body).await;
+                (n % 3, got.body["Id"].as_i64().unwrap())
+            }
+        });
+        for (of, id) in futures_util::future::join_all(adding).await {
+            ids[of].push(id);
+        }
+    }
+    let sorted = |which: &[usize]| {
+        let mut all: Vec<i64> = which.iter().flat_map(|of| ids[*of].iter().copied()).collect();
+        all.sort_unstable();
+        all
+    };
+    let found = async |folder: Option<&str>, path: &str, query: &str| {
+        let path = format!("/odata/QueueItemComments{path}?{query}");
+        let got = api.call_as(&api.token, folder, "GET", &path, &Value::Null).await;
+        assert_eq!(got.status, 200, "{path}: {}", got.text);
+        let rows = got.body["value"].as_array().unwrap();
+        let ids: Vec<i64> = rows.iter().map(|row| row["Id"].as_i64().unwrap()).collect();
+        (ids, got.body["@odata.count"].clone())
+    };
+    let (here, everywhere) = (sorted(&[0, 1]), sorted(&[0, 1, 2]));
+    for (folder, expected) in [(Some("Shared"), &here), (Some("Finance"), &sorted(&[2])), (None, &everywhere)]
+    {
+        let mut pages = Vec::new();
+        for page in 0..expected.len() / 100 + 1 {
+            pages.extend(found(folder, "", &format!("$top=100&$skip={}", page * 100)).await.0);
+        }
+        assert_eq!(&pages, expected, "in {folder:?}");
+    }
+    let last = |all: &[i64], n: usize| -> Vec<i64> { all.iter().rev().take(n).copied().collect() };
+    let latest = found(None, "", "$orderby=Id desc&$top=3&$count=true").await;
+    assert_eq!(latest, (last(&everywhere, 3), json!(everywhere.len())));
+    let of_item = format!("$filter=QueueItemId eq {}&$orderby=Id desc&$top=5&$count=true", items[1].0);
+    assert_eq!(found(Some("Shared"), "", &of_item).await, (last(&sorted(&[1]), 5), json!(520)));
+    let of_two = format!("$filter=QueueItemId in ({},{})&$count=true&$top=0", items[0].0, items[2].0);
+    assert_eq!(found(Some("Shared"), "", &of_two).await.1, json!(520), "the other one is elsewhere");
+    assert_eq!(found(None, "", &of_two).await.1, json!(1_040));
+    let by_text = "$filter=startswith(Text,'25 of') and endswith(Text,'4')&$count=true";
+    assert_eq!(found(Some("Shared"), "", by_text).await.1, json!(8));
+    let history =
+        format!("/UiPath.Server.Configuration.OData.GetQueueItemCommentsHistory(queueItemId={})", items[0].0);
+    let mine = sorted(&[0]);
+    assert_eq!(found(Some("Shared"), &history, "$skip=510").await.0, mine[510..]);
+    let got = api
+        .call_as(
+            &api.token,
+            Some("Finance"),
+            "GET",
+            &format!("/odata/QueueItemComments{history}"),
+            &Value::Null,
+        )
+        .await;
+    assert_eq!(got.status, 404, "{}", got.text);
+}
+
+#[tokio::test]
+async fn comments_are_paged_in_memory_and_in_a_file() {
+    let clock = || Arc::new(ManualClock::new(start_of_time()));
+    let (folder, of_memory, of_file) = (tempfile::tempdir().unwrap(), clock(), clock());
+    comments_are_paged(Local::memory_with_clock(of_memory.clone()), of_memory).await;
+    let file = Local::sqlite_with_clock(folder.path().join("q.db"), of_file.clone()).await.unwrap();
+    comments_are_paged(file, of_file).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn comments_are_paged_in_postgres() {
+    let schema = crate::support::postgres::Schema::new();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    comments_are_paged(store, clock).await;
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use self::item::{Item, view};
 use super::super::{ErrorKind, OrchestratorError, Result};
-use super::rows::{Copy, List, NewRow, NextItems, Row, Rows, Written};
+use super::rows::{Copy, List, ListComments, NewRow, NextItems, Row, Rows, Written};
 use super::store::{Asked, Upkeep};
 use super::unreadable::PassedOver;
 use crate::model::clock::Clock;
@@ -458,12 +458,14 @@ impl Rows for Memory {
         Ok(())
     }
 
-    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
-        Ok(self.comments.values().filter(|comment| comment.item_id == id).cloned().collect())
-    }
-
-    fn all_comments(&mut self) -> Result<Vec<Comment>> {
-        Ok(self.comments.values().cloned().collect())
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
+        let items: Option<BTreeSet<ItemId>> = ask.items.map(|items| items.iter().copied().collect());
+        let is_asked_for = |comment: &&Comment| {
+            items.as_ref().is_none_or(|items| items.contains(&comment.item_id))
+                && self.items.get(&comment.item_id).is_some_and(|item| ask.queues.contains(&item.queue))
+        };
+        let behind = self.comments.range((Bound::Excluded(ask.after), Bound::Unbounded));
+        Ok(behind.map(|(_, comment)| comment).filter(is_asked_for).take(ask.limit).cloned().collect())
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {

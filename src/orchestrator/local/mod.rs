@@ -5,6 +5,7 @@
 //! | `batch.rs` | group commit: what waits becomes one transaction |
 //! | `changes.rs` | who waits for items, and how they hear that there may be some |
 //! | `clock.rs` | the store's clock, and whether it may be believed before something is destroyed because of its age |
+//! | `comments.rs` | the comments of an item, which a store answers in pages |
 //! | `inbox.rs` | callers hand their operations over together |
 //! | `readers.rs` | the threads that read, and how callers share them |
 //! | `owed.rs` | what is to be undone, because nobody heard of it |
@@ -50,6 +51,7 @@ mod apply;
 mod batch;
 mod changes;
 mod clock;
+pub(crate) mod comments;
 mod inbox;
 mod memory;
 mod owed;
@@ -469,7 +471,7 @@ impl Administration for Local {
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
-        expect_answer!(self.read(Query::Comments(id)).await, Comments)
+        self.all_comments(id).await
     }
 
     async fn purge_content(&self, id: ItemId) -> Result<()> {

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::batch::{stopped, unless_panicking};
-use super::store::{Answer, Query, Store, Within};
+use super::store::{Answer, CommentsOn, Query, Store, Within};
 use crate::model::clock::Clock;
 use crate::model::item::{ItemFilter, Page};
 use crate::model::query::{Field, Order};
@@ -43,13 +43,16 @@ impl Lane {
     pub(super) fn of(query: &Query) -> Self {
         match query {
             Query::Items(filter, page) | Query::ItemsOf { filter, page, .. } => Self::of_list(filter, *page),
-            Query::CommentsOf(_) | Query::Ended { .. } | Query::EndedJobs { .. } => Self::Search,
+            // Whether any comment there is is on an item of these folders is known when it is looked at.
+            Query::CommentsOf { on: CommentsOn::Any, .. } | Query::Ended { .. } | Query::EndedJobs { .. } => {
+                Self::Search
+            }
             Query::Queues
             | Query::QueuesOf(_)
             | Query::KeysOf(_)
             | Query::History(_)
             | Query::Events(_)
-            | Query::Comments(_)
+            | Query::CommentsOf { .. }
             | Query::Jobs { .. }
             | Query::Robots { .. }
             | Query::NamedTokens => Self::List,

@@ -4,8 +4,6 @@
 //! A queue that is deleted cannot be found from that commit on, nor anything in it. What it held is a list of removals in the
 //! store, which any process goes on with, and after a restart too.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::super::Result;
@@ -47,12 +45,6 @@ pub(crate) trait Removal {
     /// Removes jobs that have ended.
     fn remove_jobs(&mut self, jobs: &[JobKey]) -> Result<u64>;
 }
-
-/// For how long a job is kept that has ended; longer while an item names it as the one that took it.
-pub(crate) const JOBS_KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
-
-/// For how long a token is kept that has ended. It is of no use any more; but a clock that is wrong for a while destroys none.
-pub(crate) const TOKENS_KEPT_FOR: Duration = Duration::from_secs(86_400);
 
 /// So many jobs are looked at together: to know which of them items name takes a walk along all items.
 const JOBS_LOOKED_AT: usize = 10_000;
@@ -105,8 +97,8 @@ impl Local {
         }
     }
 
-    /// Removes jobs that ended 30 days ago, and that no item names as the one that took it, and tokens that ended a day ago; in
-    /// pieces of `limit`. `go_on` is asked between the pieces. A server does so by itself.
+    /// Removes jobs and tokens that ended longer ago than [`KeptFor`](crate::model::kept_for::KeptFor) says, but no job that an
+    /// item names as the one that took it; in pieces of `limit`. `go_on` is asked between the pieces. A server does so by itself.
     #[doc(hidden)]
     pub async fn remove_ended(&self, limit: usize, go_on: impl AsyncFn()) -> Result<Ended> {
         let (mut removed, mut after) = (Ended::default(), JobNumber(i64::MIN));

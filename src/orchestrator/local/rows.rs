@@ -160,8 +160,8 @@ pub(crate) trait Rows: Upkeep + Removal + Tokens {
     fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment>;
     fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
     fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;
-    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>>;
-    fn all_comments(&mut self) -> Result<Vec<Comment>>;
+    /// Comments by id.
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>>;
 
     /// A job of this process is seen to be gone when the process is; one of a caller over HTTP is not.
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()>;
@@ -231,6 +231,19 @@ pub(crate) struct NewRow<'a> {
     pub(crate) created_by: Option<i64>,
     /// The store's time: whether the item is deferred.
     pub(crate) now: Timestamp,
+}
+
+/// Which comments are asked for.
+#[derive(Debug)]
+pub(crate) struct ListComments<'a> {
+    /// On items of these queues.
+    pub(crate) queues: &'a [QueueId],
+    /// On these items alone.
+    pub(crate) items: Option<&'a [ItemId]>,
+    /// From behind this one on.
+    pub(crate) after: i64,
+    /// So many at the most.
+    pub(crate) limit: usize,
 }
 
 /// A retry copy as it is inserted; everything not named here is the original's.

@@ -347,8 +347,13 @@ pub(crate) enum Query {
     KeysOf(Vec<ItemId>),
     /// One comment.
     Comment(i64),
-    /// The comments on items of queues in any of these folders.
-    CommentsOf(Arc<[FolderId]>),
+    /// Comments on items of queues in any of these folders: the first ones by id, from behind one on.
+    CommentsOf {
+        folders: Arc<[FolderId]>,
+        on: CommentsOn,
+        after: i64,
+        limit: usize,
+    },
     /// How attempts of a queue ended since a time.
     Ended {
         queue: Option<QueueId>,
@@ -364,7 +369,6 @@ pub(crate) enum Query {
     NamedTokens,
     History(ItemId),
     Events(ItemId),
-    Comments(ItemId),
     Jobs {
         limit: usize,
     },
@@ -384,6 +388,16 @@ pub(crate) enum Query {
     Robots {
         now: Timestamp,
     },
+}
+
+/// Which items comments are on.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
+#[derive(Clone, Debug)]
+pub(crate) enum CommentsOn {
+    Any,
+    These(Vec<ItemId>),
+    /// All attempts of an item, which is in the folder.
+    AttemptsOf(ItemId),
 }
 
 /// The answer to an operation or a query.

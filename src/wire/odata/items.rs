@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::expression::{Expression, Letters, Literal, Operand, no_such_value};
 use super::{OrderBy, unknown_property};
 use crate::model::Refusal;
-use crate::model::key::ItemKey;
+use crate::model::key::{ItemId, ItemKey};
 use crate::model::query::{Comparison, Condition, Field, Kind, Order, Value};
 use crate::model::stored_time::stored;
 
@@ -53,6 +53,43 @@ pub(crate) fn condition(expression: &Expression, links: &Links) -> Result<Condit
             Letters::AsTheyAre | Letters::Folded => Condition::Text(field, *matching, text.clone()),
         }),
         _ => Err(no_such_value(operand)),
+    }
+}
+
+/// What an expression on entities that belong to items says of these items: `property` is where the entities name their
+/// item. Entities of other items do not fulfil the expression; those of these may or may not. `None`: it says nothing.
+///
+/// # Errors
+///
+/// Code 1000 for a value that is no number.
+pub(crate) fn said_of_items(expression: &Expression, property: &str) -> Result<Option<Condition>, Refusal> {
+    let is_item = |operand: &Operand| operand.path.eq_ignore_ascii_case(property);
+    let each = |parts: &[Expression]| -> Result<Vec<Option<Condition>>, Refusal> {
+        parts.iter().map(|part| said_of_items(part, property)).collect()
+    };
+    Ok(match expression {
+        Expression::All(parts) => {
+            let said: Vec<Condition> = each(parts)?.into_iter().flatten().collect();
+            (!said.is_empty()).then_some(Condition::All(said))
+        }
+        // An alternative that says nothing may be fulfilled whatever the item.
+        Expression::Any(parts) => each(parts)?.into_iter().collect::<Option<_>>().map(Condition::Any),
+        Expression::Compare(operand, comparison, literal) if is_item(operand) => {
+            Some(compare(operand, Field::Id, *comparison, literal)?)
+        }
+        Expression::In(operand, literals) if is_item(operand) => {
+            let each = literals.iter().map(|literal| compare(operand, Field::Id, Comparison::Equal, literal));
+            Some(Condition::Any(each.collect::<Result<_, _>>()?))
+        }
+        Expression::Not(_) | Expression::Compare(..) | Expression::In(..) | Expression::Text(..) => None,
+    })
+}
+
+/// The ids of which an item must have one, if a condition says that.
+pub(crate) fn ids(condition: &Condition) -> Option<Vec<ItemId>> {
+    match condition {
+        Condition::All(parts) => parts.iter().find_map(ids),
+        other => Some(other.one_of(Field::Id)?.into_iter().map(ItemId).collect()),
     }
 }
 
@@ -239,6 +276,41 @@ mod tests {
             ),
         ] {
             assert_eq!(of(filter), Ok(expected), "{filter}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_items_is_found() {
+        let is = |comparison, number| Condition::Compare(Field::Id, comparison, Value::Number(number));
+        let equals = |number| is(Comparison::Equal, number);
+        for (filter, expected) in [
+            ("ItemId eq 1", Some(equals(1))),
+            ("2 lt itemid", Some(is(Comparison::Greater, 2))),
+            ("ItemId eq '3' and Text ne 'x'", Some(Condition::All(vec![equals(3)]))),
+            ("ItemId in (1,2)", Some(Condition::Any(vec![equals(1), equals(2)]))),
+            ("ItemId eq 1 or (Id eq 9 and ItemId eq 2)", {
+                Some(Condition::Any(vec![equals(1), Condition::All(vec![equals(2)])]))
+            }),
+            ("ItemId eq 1 or Id eq 2", None),
+            ("not (ItemId eq 1)", None),
+            ("Id eq 1 and contains(Text,'ItemId')", None),
+        ] {
+            let said = said_of_items(&Expression::parse(filter).unwrap(), "ItemId");
+            assert_eq!(said, Ok(expected), "{filter}");
+        }
+        assert!(said_of_items(&Expression::parse("ItemId eq 'x'").unwrap(), "ItemId").is_err());
+    }
+
+    #[test]
+    fn the_ids_that_are_named_are_found() {
+        let named = |filter: &str| {
+            let said = said_of_items(&Expression::parse(filter).unwrap(), "ItemId").unwrap();
+            said.and_then(|said| ids(&said)).map(|ids| ids.into_iter().map(|id| id.0).collect::<Vec<_>>())
+        };
+        assert_eq!(named("ItemId eq 7"), Some(vec![7]));
+        assert_eq!(named("ItemId gt 1 and ItemId in (1,2) and Text eq 'x'"), Some(vec![1, 2]));
+        for all in ["ItemId gt 1", "ItemId eq 1 or ItemId gt 2", "ItemId ne 1", "Text eq 'x'"] {
+            assert_eq!(named(all), None, "{all}");
         }
     }
 

@@ -7,10 +7,12 @@
 //! | `items.rs` | an expression and an order as a condition on items, for a store to answer |
 //! | `set.rs` | what the entities of every other list have |
 //! | `typed.rs` | an expression as it is asked of them |
-//! | `mod.rs` | all options of a call, and what they make of a list of JSON objects |
+//! | `paging.rs` | the page of such a list that the options of a call ask for |
+//! | `mod.rs` | all options of a call |
 
 mod expression;
 mod items;
+mod paging;
 pub(crate) mod set;
 mod token;
 mod typed;
@@ -23,8 +25,9 @@ use super::served::Object;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
-pub(crate) use expression::{Expression, Literal};
-pub(crate) use items::{Links, condition, order};
+pub(crate) use expression::Expression;
+pub(crate) use items::{Links, condition, ids, order, said_of_items};
+pub(crate) use paging::Paging;
 pub(crate) use set::Set;
 
 /// The longest `$filter`, in bytes.
@@ -122,31 +125,11 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that the set does not have, or that is compared with what it cannot be; also where the
-    /// list is empty.
-    pub(crate) fn page(&self, set: &Set, mut list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
-        let top = self.page_size(limit)?;
-        self.order.iter().try_for_each(|order| set.check_order(&order.property))?;
-        // Properties of our own, which not every entity has, are looked for in each.
-        let is_known = |name: &&String| *name == "*" || name.starts_with("Performer") || set.has(name);
-        if let Some(unknown) = self.select.iter().find(|name| !is_known(name)) {
-            return Err(unknown_property(unknown));
-        }
-        let filter = self.filter.clone().map(|filter| set.typed(filter)).transpose()?;
-        if let Some(filter) = filter.map(Expression::with_folded_names) {
-            let mut kept = Vec::with_capacity(list.len());
-            for object in list {
-                if filter.holds(&object)? {
-                    kept.push(object);
-                }
-            }
-            list = kept;
-        }
-        list.sort_by(|a, b| self.compare(set, a, b));
-        let count = self.count.then_some(list.len() as u64);
-        let page = list.into_iter().skip(self.skip).take(top);
-        let page: Result<Vec<Value>, Refusal> = page.map(|object| self.selected(object)).collect();
-        Ok((page?, count))
+    /// Those of [`Paging`].
+    pub(crate) fn page(&self, set: &Set, list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
+        let mut paging = Paging::new(self, set, limit)?;
+        list.into_iter().try_for_each(|object| paging.add(object))?;
+        paging.finish()
     }
 
     fn compare(&self, set: &Set, a: &Value, b: &Value) -> Ordering {

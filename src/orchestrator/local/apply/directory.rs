@@ -1,13 +1,13 @@
 //! Who may do what: the directory, changed by the rules of [`model::directory`](crate::model::directory).
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::super::removal::TOKENS_KEPT_FOR;
 use super::super::rows::Rows;
 use super::super::store::Answer;
 use super::{Applied, Apply, Stop};
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::directory::{Change, Directory, MOST_LOGINS, MOST_NAMED_TOKENS, Token, TokensOf};
+use crate::model::kept_for::KeptFor;
 
 impl<R: Rows> Apply<'_, R> {
     /// All changes or none. Where there is no directory yet, `new` is it.
@@ -74,9 +74,8 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     pub(super) fn remove_ended_tokens(&mut self, limit: usize) -> Applied {
-        let by = self.judge_clock()?.believed().and_then(|by| by.checked_sub(TOKENS_KEPT_FOR).ok());
-        let Some(before) = by else { return Ok(Answer::Removed(0)) };
-        Ok(Answer::Removed(self.rows.remove_ended_tokens(before, limit)?))
+        let Some(now) = self.judge_clock()?.believed() else { return Ok(Answer::Removed(0)) };
+        Ok(Answer::Removed(self.rows.remove_ended_tokens(KeptFor::ENDED_TOKEN.begin(now), limit)?))
     }
 }
 

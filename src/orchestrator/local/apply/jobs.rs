@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::super::super::Swept;
-use super::super::removal::JOBS_KEPT_FOR;
 use super::super::rows::Rows;
 use super::super::store::{Answer, Suspect};
 use super::{Applied, Apply};
@@ -12,6 +11,7 @@ use crate::model::Refusal;
 use crate::model::clock::Clock as _;
 use crate::model::code::ErrorCode;
 use crate::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
+use crate::model::kept_for::KeptFor;
 use crate::model::key::{ItemId, JobKey, JobNumber};
 use crate::model::lifecycle::{self, Event};
 
@@ -125,12 +125,11 @@ impl<R: Rows> Apply<'_, R> {
     /// Removes those of these jobs that ended long ago, by a time that may be believed. The caller has found that no item
     /// names them, which stays so: a job that has ended takes no more items.
     pub(super) fn remove_jobs(&mut self, keys: &[JobKey]) -> Applied {
-        let by = self.judge_clock()?.believed().and_then(|by| by.checked_sub(JOBS_KEPT_FOR).ok());
-        let Some(before) = by else { return Ok(Answer::Removed(0)) };
+        let Some(now) = self.judge_clock()?.believed() else { return Ok(Answer::Removed(0)) };
         let mut old = Vec::with_capacity(keys.len());
         for key in keys {
-            let job = self.rows.job(*key)?;
-            old.extend(job.and_then(|job| job.end_time).filter(|end| *end < before).map(|_| *key));
+            let ended = self.rows.job(*key)?.and_then(|job| job.end_time);
+            old.extend(ended.filter(|ended| KeptFor::ENDED_JOB.is_over(*ended, now)).map(|_| *key));
         }
         Ok(Answer::Removed(self.rows.remove_jobs(&old)?))
     }

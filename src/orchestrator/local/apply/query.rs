@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::super::super::{OrchestratorError, Result};
-use super::super::removal::JOBS_KEPT_FOR;
-use super::super::rows::{List, Row, Rows};
-use super::super::store::{Answer, Query, WhichQueue, Within};
+use super::super::rows::{List, ListComments, Row, Rows};
+use super::super::store::{Answer, CommentsOn, Query, WhichQueue, Within};
 use super::super::sweep::LiveJobs;
 use super::super::unreadable::is_unreadable;
 use super::directory;
 use crate::model::history::events;
 use crate::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
 use crate::model::job::{Job, validate_limit};
+use crate::model::kept_for::KeptFor;
 use crate::model::key::{Claim, FolderId, ItemId, QueueId};
 use crate::model::query::{Condition, Field, Order};
 use crate::model::queue::QueueDefinition;
@@ -60,21 +58,22 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
             }
             Ok(Answer::Keys(keys))
         }
-        Query::CommentsOf(folders) => {
+        Query::CommentsOf { folders, on, after, limit } => {
             let queues: Vec<QueueId> = queues_in(rows, &folders)?.into_iter().map(|queue| queue.id).collect();
-            let mut comments = Vec::new();
-            for comment in rows.all_comments()? {
-                let row = readable_row(rows, comment.item_id)?;
-                comments.extend(row.filter(|row| queues.contains(&row.queue)).map(|_| comment));
-            }
-            Ok(Answer::Comments(comments))
+            let items = match on {
+                CommentsOn::Any => None,
+                CommentsOn::These(items) => Some(items),
+                CommentsOn::AttemptsOf(id) => Some(chain(rows, here, id)?),
+            };
+            let ask = ListComments { queues: &queues, items: items.as_deref(), after, limit };
+            Ok(Answer::Comments(rows.list_comments(&ask)?))
         }
         Query::Ended { queue, since } => Ok(Answer::Ended(rows.ended_since(queue, since)?)),
         Query::Directory { known } => Ok(Answer::Directory(directory::read(rows, known)?)),
         Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
         Query::NamedTokens => Ok(Answer::Tokens(rows.named_tokens(None)?)),
         Query::EndedJobs { now, after, limit } => {
-            let before = rows.reading_at(now)?.checked_sub(JOBS_KEPT_FOR).unwrap_or(Timestamp::UNIX_EPOCH);
+            let before = KeptFor::ENDED_JOB.begin(rows.reading_at(now)?);
             Ok(Answer::EndedJobs(rows.ended_jobs(before, after, limit)?))
         }
         Query::History(id) => {
@@ -90,14 +89,6 @@ pub(super) fn answer<R: Rows>(rows: &mut R, within: Within, query: Query) -> Res
                 }
             }
             Ok(Answer::Events(all))
-        }
-        Query::Comments(id) => {
-            let mut all = Vec::new();
-            for id in chain(rows, here, id)? {
-                all.extend(rows.comments_on(id)?);
-            }
-            all.sort_by_key(|comment| comment.id);
-            Ok(Answer::Comments(all))
         }
         Query::Jobs { limit } => {
             validate_limit(limit)?;

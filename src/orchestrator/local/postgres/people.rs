@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::rows::ListComments;
 use super::columns::{bytes, get, text, unreadable, uuid};
 use super::session::{Question, Session, Value};
 use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
@@ -262,13 +263,21 @@ pub(super) fn comment(session: &mut Session, id: i64) -> Result<Option<Comment>>
     row.as_ref().map(read_comment).transpose()
 }
 
-pub(super) fn comments_on(session: &mut Session, id: ItemId) -> Result<Vec<Comment>> {
-    let sql = format!("{COMMENT} WHERE item_id = $1 ORDER BY id");
-    session.query(&sql, &[&id.0])?.iter().map(read_comment).collect()
-}
-
-pub(super) fn all_comments(session: &mut Session) -> Result<Vec<Comment>> {
-    session.query(&format!("{COMMENT} ORDER BY id"), &[])?.iter().map(read_comment).collect()
+pub(super) fn list_comments(session: &mut Session, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
+    let queues: Vec<i64> = ask.queues.iter().map(|id| id.0).collect();
+    let items: Option<Vec<i64>> = ask.items.map(|items| items.iter().map(|id| id.0).collect());
+    let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX);
+    let of_items = if items.is_some() { "AND item_id = ANY ($4::bigint[])" } else { "" };
+    let sql = format!(
+        "{COMMENT} WHERE id > $1 {of_items} AND (SELECT item.queue_id FROM item WHERE item.id = item_comment.item_id) \
+         = ANY ($2::bigint[]) ORDER BY id LIMIT $3"
+    );
+    // Planned with the values in hand: of a few items the comments are found by item, else by id.
+    let rows = match &items {
+        Some(items) => session.query_once(&sql, &[&ask.after, &queues, &limit, items])?,
+        None => session.query_once(&sql, &[&ask.after, &queues, &limit])?,
+    };
+    rows.iter().map(read_comment).collect()
 }
 
 pub(super) fn write_comment(session: &mut Session, id: i64, words: Option<&str>) -> Result<()> {

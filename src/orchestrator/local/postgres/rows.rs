@@ -9,7 +9,7 @@ use super::super::super::{OrchestratorError, Result};
 use super::super::batch::Changed;
 use super::super::changes::Wakes;
 use super::super::readers::Patience;
-use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
+use super::super::rows::{Copy, List, ListComments, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
 use super::super::unreadable::{PassedOver, is_unreadable};
 use super::columns::{get, signed, text};
@@ -430,12 +430,8 @@ impl Rows for Postgres {
         people::write_comment(&mut self.session, comment, new)
     }
 
-    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
-        people::comments_on(&mut self.session, id)
-    }
-
-    fn all_comments(&mut self) -> Result<Vec<Comment>> {
-        people::all_comments(&mut self.session)
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
+        people::list_comments(&mut self.session, ask)
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {

@@ -8,7 +8,9 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::super::rows::ListComments;
 use super::columns::{micros, time, unreadable};
 use super::prepared;
 use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
@@ -278,14 +280,23 @@ pub(super) fn comment(connection: &Connection, id: i64) -> Sql<Option<Comment>> 
     prepared(connection, &format!("{COMMENT} WHERE id = ?1"))?.query_row([id], read_comment).optional()
 }
 
-pub(super) fn comments_on(connection: &Connection, id: ItemId) -> Sql<Vec<Comment>> {
-    let sql = format!("{COMMENT} WHERE item_id = ?1 ORDER BY id");
-    prepared(connection, &sql)?.query_map([id.0], read_comment)?.collect()
-}
-
-pub(super) fn all_comments(connection: &Connection) -> Sql<Vec<Comment>> {
-    let sql = format!("{COMMENT} ORDER BY id");
-    prepared(connection, &sql)?.query_map([], read_comment)?.collect()
+pub(super) fn list_comments(connection: &Connection, ask: &ListComments<'_>) -> Sql<Vec<Comment>> {
+    let ListComments { queues, items, after, limit } = *ask;
+    // As JSON: there may be more than a statement has variables for.
+    let numbers = |ids: &mut dyn Iterator<Item = i64>| Value::from(ids.collect::<Vec<_>>()).to_string();
+    let queues = numbers(&mut queues.iter().map(|id| id.0));
+    let items = items.map(|items| numbers(&mut items.iter().map(|id| id.0)));
+    let of_items = if items.is_some() { "AND item_id IN (SELECT value FROM json_each(?4))" } else { "" };
+    let sql = format!(
+        "{COMMENT} WHERE id > ?1 {of_items} AND (SELECT item.queue_id FROM item WHERE item.id = item_comment.item_id) \
+         IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = prepared(connection, &sql)?;
+    match items {
+        Some(items) => statement.query_map(params![after, queues, limit, items], read_comment)?.collect(),
+        None => statement.query_map(params![after, queues, limit], read_comment)?.collect(),
+    }
 }
 
 pub(super) fn write_comment(connection: &Connection, id: i64, text: Option<&str>) -> Sql<()> {

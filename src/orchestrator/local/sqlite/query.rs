@@ -56,6 +56,18 @@ pub(super) fn condition(condition: &Condition, values: &mut Vec<Bound>) -> Strin
         Condition::All(all) => joined(all, " AND ", "1", values),
         Condition::Any(any) => joined(any, " OR ", "0", values),
         Condition::Not(inner) => format!("NOT {}", self::condition(inner, values)),
+        // An id is never null; and said without a function around it, it is where a walk by id begins or ends.
+        Condition::Compare(field @ Field::Id, comparison, value @ Value::Number(_)) => {
+            let sign = match comparison {
+                Comparison::Equal => "=",
+                Comparison::NotEqual => "<>",
+                Comparison::Less => "<",
+                Comparison::LessOrEqual => "<=",
+                Comparison::Greater => ">",
+                Comparison::GreaterOrEqual => ">=",
+            };
+            format!("({} {sign} {})", column(*field), bind(value, values))
+        }
         Condition::Compare(field, comparison, value) => {
             compare(column(*field), *comparison, &bind(value, values))
         }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
 use super::super::readers::Patience;
-use super::super::rows::{Copy, List, NewRow, NextItems, Row, Rows, TakenRow, Written};
+use super::super::rows::{Copy, List, ListComments, NewRow, NextItems, Row, Rows, TakenRow, Written};
 use super::super::store::{Asked, Upkeep};
 use super::super::unreadable::{PassedOver, is_unreadable};
 use super::columns::{
@@ -417,12 +417,8 @@ impl Rows for Sqlite {
         self.run(|c| people::write_comment(c, comment, text))
     }
 
-    fn comments_on(&mut self, id: ItemId) -> Result<Vec<Comment>> {
-        self.run(|c| people::comments_on(c, id))
-    }
-
-    fn all_comments(&mut self) -> Result<Vec<Comment>> {
-        self.run(people::all_comments)
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
+        self.run(|c| people::list_comments(c, ask))
     }
 
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()> {
