@@ -279,7 +279,7 @@ fn rows_are_reported_with_the_line_numbers_of_an_editor() {
     assert!(said.contains("line 3: the name \"n\" is there twice") && said.contains("line 4:"), "{said}");
     for (name, file, says) in [
         ("twice.csv", "a,b,a\n1,2,3\n", "two columns \"a\", the columns 1 and 3"),
-        ("empty.csv", "", "no line with the names"),
+        ("empty.csv", "", "no header line"),
         ("point.csv", "Net.amount\n1\n", "contains '.'"),
         ("same.csv", "Deadline,DueDate\n2031-01-01,2031-01-01\n", "the same field"),
     ] {

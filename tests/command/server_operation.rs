@@ -256,7 +256,7 @@ fn the_store_and_the_secret_are_taken_from_the_environment() {
     for (wrong, why) in [
         (&[("PERFORMER_CLIENT_SECRET_FILE", "missing")][..], "missing"),
         (&[("PERFORMER_CLIENT_SECRET_FILE", "secret"), ("PERFORMER_CLIENT_SECRET", SECRET)], "not both"),
-        (&[], "belong together"),
+        (&[], "or neither"),
     ] {
         let refused = serve(wrong).output().unwrap();
         assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
@@ -365,7 +365,7 @@ fn a_hangup_without_tls_is_ignored() {
     let mut server = Logging::start(folder.path(), &["--log", "info"], Stdio::piped());
     let log = read_log(server.child.stderr.take().unwrap());
     server.signal("-HUP");
-    wait_for(&log, "there is no TLS");
+    wait_for(&log, "TLS is off");
     server.ask(1);
 }
 
