@@ -10,7 +10,7 @@ use super::output::{self, CliError, CommandResult};
 use crate::model::directory::{AUTOMATION, User};
 use crate::model::user::UserType;
 use crate::orchestrator::local::Local;
-use crate::server::{Keeper, Roles};
+use crate::server::{AccessAdmin, Roles};
 
 /// Manage the applications, users, tokens, robots and folders of a server
 ///
@@ -42,8 +42,8 @@ struct StoreArgs {
 }
 
 impl StoreArgs {
-    async fn keeper(&self) -> Result<Keeper, CliError> {
-        Ok(Keeper::open(&Local::open(&self.store).await?).await?)
+    async fn keeper(&self) -> Result<AccessAdmin, CliError> {
+        Ok(AccessAdmin::open(&Local::open(&self.store).await?).await?)
     }
 }
 

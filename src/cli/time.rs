@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::wire::Instant;
+use crate::wire::ApiTime;
 
 /// The accepted formats, for messages.
 pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
@@ -19,7 +19,7 @@ pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or w
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let wrong = || format!("{text:?} is not a time; write it as {FORMS}");
-    if let Some(Instant(timestamp)) = Instant::parse(text) {
+    if let Some(ApiTime(timestamp)) = ApiTime::parse(text) {
         return Ok(timestamp);
     }
     let (date, rest) = date(text).ok_or_else(wrong)?;
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     // The upload format allows an hour with one digit.
     let zero = if time.find(':') == Some(1) { "0" } else { "" };
     let whole = if time.is_empty() { date } else { format!("{date}T{zero}{time}") };
-    Instant::parse(&whole).map(|Instant(timestamp)| timestamp).ok_or_else(wrong)
+    ApiTime::parse(&whole).map(|ApiTime(timestamp)| timestamp).ok_or_else(wrong)
 }
 
 /// The date at the beginning of a text in ISO 8601 format, and the rest of the text.

@@ -17,7 +17,7 @@ use crate::wire::transaction::{
     AddQueueItemRequest, BulkAddQueueItemsRequest, BulkAddResponse, CommitTypeName, FailedQueueItemDto,
     QueueItemDataDto,
 };
-use crate::wire::{Scalars, filter};
+use crate::wire::{ContentMap, filter};
 
 /// The maximum number of items in one call, if they need not be added together.
 const MAX_ITEMS_PER_CALL: usize = 1_000;
@@ -367,8 +367,8 @@ fn is_same_item(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> boo
     let theirs =
         there.specific_content.clone().unwrap_or_default().with_texts_of(there.specific_data.as_deref());
     same_reference
-        && Scalars::of_json(&theirs) == Scalars::of_json(content)
-        && there.priority.as_ref().and_then(crate::wire::Named::known) == Some(item.priority)
+        && ContentMap::of_json(&theirs) == ContentMap::of_json(content)
+        && there.priority.as_ref().and_then(crate::wire::EnumValue::known) == Some(item.priority)
 }
 
 /// The items that failed, with their ordinals in the caller's list; 0 where the server does not name the item.

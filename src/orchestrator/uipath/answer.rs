@@ -10,14 +10,14 @@ use super::super::error::kind_for_code;
 use super::super::{ErrorKind, OrchestratorError};
 use super::timing::Timing;
 use crate::model::code::ErrorCode;
-use crate::wire::failure::Failure;
+use crate::wire::error_response::ErrorResponse;
 
 /// Makes the error for an answer.
 pub(super) fn error(
     operation: &str,
     host: &str,
     status: StatusCode,
-    failure: &Failure,
+    failure: &ErrorResponse,
     wait: Option<Duration>,
 ) -> OrchestratorError {
     let kind = kind(status, failure);
@@ -35,7 +35,7 @@ pub(super) fn error(
         .with_retry_after(wait)
 }
 
-fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
+fn kind(status: StatusCode, failure: &ErrorResponse) -> ErrorKind {
     if failure.claim_lost {
         return ErrorKind::ClaimLost;
     }
@@ -59,7 +59,7 @@ fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
 }
 
 /// A remedy to append to the message, if there is one.
-fn hint(status: StatusCode, failure: &Failure) -> Option<&'static str> {
+fn hint(status: StatusCode, failure: &ErrorResponse) -> Option<&'static str> {
     match failure.code {
         Some(ErrorCode::REQUIRED_ORGANIZATION_UNIT) => {
             return Some("name a folder: ?folder=Shared in the URL, or UIPATH_FOLDER_PATH");
@@ -79,7 +79,7 @@ fn hint(status: StatusCode, failure: &Failure) -> Option<&'static str> {
 /// The delay that the server asks for: in seconds, as a date, or in a member of the body.
 pub(super) fn retry_after(
     headers: &HeaderMap,
-    failure: &Failure,
+    failure: &ErrorResponse,
     now: Timestamp,
     timing: &Timing,
 ) -> Option<Duration> {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn of(status: u16, body: &str) -> OrchestratorError {
-        let failure = Failure::read(body.as_bytes());
+        let failure = ErrorResponse::read(body.as_bytes());
         error("StartTransaction", "o.example.com", StatusCode::from_u16(status).unwrap(), &failure, None)
     }
 
@@ -172,7 +172,7 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(reqwest::header::DATE, date.parse().unwrap());
             }
-            let seconds = retry_after(&headers, &Failure::read(body.as_bytes()), now, &Timing::default())?;
+            let seconds = retry_after(&headers, &ErrorResponse::read(body.as_bytes()), now, &Timing::default())?;
             Some(seconds.as_secs())
         };
         let hours_off = Some("Fri, 06 Nov 2026 05:49:00 GMT");

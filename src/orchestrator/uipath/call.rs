@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::super::OrchestratorError;
 use crate::model::review::Person;
-use crate::wire::leased::author_header;
+use crate::wire::lease_protocol::encode_author;
 
 /// A call of an API operation.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl Call {
     /// Sets the author of a comment, unless the person is empty.
     pub(super) fn on_behalf_of(mut self, person: &Person) -> Self {
         let is_named = *person != Person::default();
-        self.author = if is_named { HeaderValue::from_str(&author_header(person)).ok() } else { None };
+        self.author = if is_named { HeaderValue::from_str(&encode_author(person)).ok() } else { None };
         self
     }
 

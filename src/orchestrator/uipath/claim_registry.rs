@@ -14,7 +14,7 @@ use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
 use crate::wire;
-use crate::wire::item::HeldRow;
+use crate::wire::item::ItemOwner;
 
 /// A claim on an item, held by a robot of this process.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct HeldClaim {
     pub(super) claim: Claim,
     pub(super) queue: Arc<Queue>,
     /// By the server's clock.
-    pub(super) start_processing: Option<wire::Instant>,
+    pub(super) start_processing: Option<wire::ApiTime>,
     pub(super) due_date: Option<Timestamp>,
     /// A report may have been recorded although its answer was lost: the item must be read before the next report.
     pub(super) in_doubt: bool,
@@ -42,7 +42,7 @@ impl HeldClaim {
 struct RecordedResult {
     result: ResultKind,
     status: Status,
-    start_processing: Option<wire::Instant>,
+    start_processing: Option<wire::ApiTime>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl ClaimRegistry {
         let held = HeldClaim {
             claim,
             queue,
-            start_processing: item.start_processing.map(wire::Instant),
+            start_processing: item.start_processing.map(wire::ApiTime),
             due_date: item.due_date,
             in_doubt: false,
             refusals: 0,
@@ -131,10 +131,10 @@ impl ClaimRegistry {
     }
 
     /// Whether this process has received this attempt. Lists may still show an attempt as InProgress after its report.
-    pub(super) fn knows(&self, item: &HeldRow) -> bool {
+    pub(super) fn knows(&self, item: &ItemOwner) -> bool {
         let of_recorded = self.recorded.get(&item.id).is_some_and(|(_, recorded)| {
             let starts = recorded.start_processing.zip(item.start_processing);
-            starts.is_none_or(|(then, now)| then.is_about(now))
+            starts.is_none_or(|(then, now)| then.is_close_to(now))
         });
         self.held.contains_key(&item.id)
             || self.left_behind.contains(&item.id)

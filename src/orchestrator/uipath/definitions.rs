@@ -6,7 +6,7 @@ use super::super::{ErrorKind, OrchestratorError, Result};
 use super::Inner;
 use super::call::{Call, CallError};
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
-use crate::wire::Named;
+use crate::wire::EnumValue;
 use crate::wire::queue::{
     QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionType,
 };
@@ -20,14 +20,14 @@ impl Inner {
     pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         queue.validate()?;
         self.check_supported(&queue.policy)?;
-        let dto = QueueDefinitionDto::default().with(&queue, self.http.version(), self.supports_leases());
+        let dto = QueueDefinitionDto::default().with_settings(&queue, self.http.version(), self.supports_leases());
         let made =
             match self.http.json::<QueueDefinitionDto>(Call::post("PostQueueDefinition", PATH, &dto)).await {
                 Ok(made) => made,
                 Err(CallError { error, maybe_executed: true }) => {
                     // Whether the call was executed or not: an existing queue with this name and these settings is a success.
                     let there = self.queue_dto(&queue.name).await.map_err(|_| error.clone())?;
-                    if there.clone().with(&queue, self.http.version(), self.supports_leases()) != there {
+                    if there.clone().with_settings(&queue, self.http.version(), self.supports_leases()) != there {
                         return Err(error);
                     }
                     there
@@ -49,7 +49,7 @@ impl Inner {
         let id = there.id.unwrap_or_default();
         let retention = self.retention(id).await?;
         queue.validate_change_of(&definition(there.clone(), retention)?)?;
-        let dto = there.with(&queue, self.http.version(), self.supports_leases());
+        let dto = there.with_settings(&queue, self.http.version(), self.supports_leases());
         self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
         self.set_retention(id, wanted(&queue.policy)).await?;
         self.forget_queue(name);
@@ -135,7 +135,7 @@ impl Inner {
         };
         let mut retentions: HashMap<i64, Retention> = HashMap::new();
         for dto in rows {
-            let kind = dto.retention_type.as_ref().and_then(Named::known).unwrap_or(RetentionType::Final);
+            let kind = dto.retention_type.as_ref().and_then(EnumValue::known).unwrap_or(RetentionType::Final);
             set_days(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
         }
         Ok(retentions)

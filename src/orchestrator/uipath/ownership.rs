@@ -11,7 +11,7 @@ use super::super::Result;
 use super::Inner;
 use super::call::{Call, CallError};
 use crate::wire::Collection;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::item::{ItemOwner, QueueItemDto};
 use crate::wire::job::JobDto;
 
 /// The tolerance for the estimate of the server's clock, which is off by up to the duration of a request.
@@ -57,7 +57,7 @@ impl Inner {
     }
 
     /// Whether an item InProgress is an own one: by its job where both are known, otherwise by its robot.
-    pub(super) fn is_own(&self, item: &HeldRow) -> bool {
+    pub(super) fn is_own(&self, item: &ItemOwner) -> bool {
         if let (Some(ours), Some(of_item)) = (self.job_key, item.executor_job_key) {
             return ours == of_item;
         }

@@ -10,8 +10,8 @@ use tokio::time::Instant as Moment;
 use super::timing::Timing;
 use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::QueueId;
-use crate::wire::Instant;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::ApiTime;
+use crate::wire::item::{ItemOwner, QueueItemDto};
 
 /// The cached part of a queue's definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) struct QueueState {
     /// Recovered items, which the next claims receive.
     pub(super) recovered: VecDeque<QueueItemDto>,
     /// Attempts of others, even if they look like own ones: the items, and when they were started.
-    pub(super) foreign_attempts: HashMap<i64, Option<Instant>>,
+    pub(super) foreign_attempts: HashMap<i64, Option<ApiTime>>,
     /// The number of consecutive empty answers.
     pub(super) consecutive_empty: u32,
     /// The warning about the robot trap was logged.
@@ -103,14 +103,14 @@ impl QueueState {
     }
 
     /// Records attempts of others.
-    pub(super) fn record_foreign<'a>(&mut self, items: impl IntoIterator<Item = &'a HeldRow>) {
+    pub(super) fn record_foreign<'a>(&mut self, items: impl IntoIterator<Item = &'a ItemOwner>) {
         self.foreign_attempts.extend(items.into_iter().map(|item| (item.id, item.start_processing)));
     }
 
     /// Whether an attempt is foreign, or recovered already.
-    pub(super) fn knows(&self, item: &HeldRow) -> bool {
+    pub(super) fn knows(&self, item: &ItemOwner) -> bool {
         let of_others = self.foreign_attempts.get(&item.id).is_some_and(|start| {
-            start.zip(item.start_processing).is_none_or(|(then, now)| then.is_about(now))
+            start.zip(item.start_processing).is_none_or(|(then, now)| then.is_close_to(now))
         });
         of_others || self.recovered.iter().any(|found| found.id == item.id)
     }
@@ -119,7 +119,7 @@ impl QueueState {
     /// `server_time` converts an instant to the server's time.
     pub(super) fn resolve_unanswered(
         &mut self,
-        start: Option<Instant>,
+        start: Option<ApiTime>,
         server_time: impl Fn(Moment) -> Option<jiff::Timestamp>,
     ) {
         let fits = |unanswered: &&(usize, UnansweredClaim)| {

@@ -17,7 +17,7 @@ use super::claim::get_item;
 use super::queue::{Queue, QueueState};
 use super::unreadable::ItemAnswer;
 use crate::model::status::Status;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::item::{ItemOwner, QueueItemDto};
 use crate::wire::json;
 
 impl Inner {
@@ -28,7 +28,7 @@ impl Inner {
         let _no_claims = queue.claiming.write().await;
         let (mut state, registry) = (queue.state(), self.registry());
         let pending = state.earliest_unanswered().and_then(|sent| self.server_time_at(sent));
-        let of_others: Vec<HeldRow> = rows
+        let of_others: Vec<ItemOwner> = rows
             .into_iter()
             .filter(|row| !registry.knows(row) && !state.knows(row))
             .filter(|row| pending.zip(row.start_processing).is_none_or(|(pending, start)| start.0 < pending))
@@ -131,14 +131,14 @@ impl Inner {
                 "items are InProgress for this robot that this process did not claim: another process uses the same robot \
                  key. Lost items can no longer be recovered by it; give every process its own robot"
             );
-            let rows: Vec<HeldRow> = recent.iter().chain(&older).map(HeldRow::from).collect();
+            let rows: Vec<ItemOwner> = recent.iter().chain(&older).map(ItemOwner::from).collect();
             state.record_foreign(&rows);
             return lost;
         }
         if !older.is_empty() {
             let ids: Vec<i64> = older.iter().map(|item| item.id).collect();
             tracing::error!(%queue, items = ?ids, "these items were handed out too late to be recovered; they stay InProgress");
-            let rows: Vec<HeldRow> = older.iter().map(HeldRow::from).collect();
+            let rows: Vec<ItemOwner> = older.iter().map(ItemOwner::from).collect();
             state.record_foreign(&rows);
         }
         lost.extend(recent);
@@ -175,15 +175,15 @@ impl Inner {
     }
 
     /// Lists the items InProgress of a queue. Rows that cannot be read are skipped.
-    async fn in_progress(&self, queue: &Queue) -> Result<Vec<HeldRow>> {
+    async fn in_progress(&self, queue: &Queue) -> Result<Vec<ItemOwner>> {
         let info = self.queue_info(queue).await?;
         let wanted = format!("QueueDefinitionId eq {} and Status eq 'InProgress'", info.id);
         let call = Call::get("GetQueueItems", "/odata/QueueItems")
             .query("$filter", &wanted)
             .query("$orderby", "Id desc");
         let rows = self.http.row_texts(call, MAX_PAGES).await?;
-        let mut rows: Vec<HeldRow> =
-            rows.iter().filter_map(|row| json::answer(row.as_bytes()).ok()).collect();
+        let mut rows: Vec<ItemOwner> =
+            rows.iter().filter_map(|row| json::response(row.as_bytes()).ok()).collect();
         rows.dedup_by_key(|row| row.id);
         Ok(rows)
     }

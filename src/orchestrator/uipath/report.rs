@@ -299,7 +299,7 @@ fn report_state(
 
 /// Whether an item is still in the attempt that this process has claimed.
 fn is_same_attempt(item: &QueueItemDto, held: &HeldClaim) -> bool {
-    item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_about(then))
+    item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_close_to(then))
 }
 
 fn is_postponed_as(item: &QueueItemDto, result: &TransactionResult) -> bool {
@@ -332,7 +332,7 @@ mod tests {
     use crate::model::exception::{ExceptionType, ProcessingException};
     use crate::orchestrator::uipath::claim_registry::ClaimRegistry;
     use crate::orchestrator::uipath::queue::Queue;
-    use crate::wire::Instant;
+    use crate::wire::ApiTime;
     use crate::wire::item::tests::OF_2020;
 
     fn held_item() -> (QueueItemDto, HeldClaim) {
@@ -365,7 +365,7 @@ mod tests {
 
         assert_eq!(judged(|_, _| {}, &success), "still ours");
         let taken_again =
-            |item: &mut QueueItemDto, _: &HeldClaim| item.start_processing = Some(Instant(later));
+            |item: &mut QueueItemDto, _: &HeldClaim| item.start_processing = Some(ApiTime(later));
         assert_eq!(judged(taken_again, &success), "lost");
 
         let ended = |status: Status, operation: Option<bool>, reason: &'static str| {
@@ -391,7 +391,7 @@ mod tests {
         let back = |at: Timestamp| {
             move |item: &mut QueueItemDto, _: &HeldClaim| {
                 item.status = Status::New.into();
-                item.defer_date = Some(Instant(at));
+                item.defer_date = Some(ApiTime(at));
             }
         };
         assert_eq!(judged(back(later), &postponed), "recorded New");

@@ -27,8 +27,8 @@ use super::tls;
 use crate::backoff::Delays;
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::PAGE_LIMIT;
-use crate::wire::failure::Failure;
-use crate::wire::{Collection, json, leased};
+use crate::wire::error_response::ErrorResponse;
+use crate::wire::{Collection, json, lease_protocol};
 
 /// The state that all calls share.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The body as JSON, if it can be read.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
-        json::answer(&self.body).ok()
+        json::response(&self.body).ok()
     }
 
     /// Accepts an empty body or any JSON. A web page is not accepted, whatever its status, because it comes from another server.
@@ -279,7 +279,7 @@ impl Http {
         headers.insert(AUTHORIZATION, authorization);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(author) = &call.author {
-            headers.insert(HeaderName::from_static(leased::AUTHOR_HEADER), author.clone());
+            headers.insert(HeaderName::from_static(lease_protocol::AUTHOR_HEADER), author.clone());
         }
         if call.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -359,7 +359,7 @@ impl Http {
         if status.is_success() {
             return Ok(Answer { status, body });
         }
-        let mut failure = Failure::read(&body);
+        let mut failure = ErrorResponse::read(&body);
         if status.is_redirection() {
             let to = headers.get(reqwest::header::LOCATION).and_then(|to| to.to_str().ok());
             let to = to
@@ -377,7 +377,7 @@ impl Http {
 
     /// The error for an answer that cannot be decoded. Only the title of a web page is quoted.
     fn unreadable(&self, operation: &str, answer: &Answer, is_secret: bool) -> OrchestratorError {
-        let said = if is_secret { String::new() } else { Failure::read(&answer.body).message };
+        let said = if is_secret { String::new() } else { ErrorResponse::read(&answer.body).message };
         let said = if said.starts_with("a web page") { said } else { "nothing that can be read".to_owned() };
         let said: String = said.chars().take(120).collect();
         unavailable(format!(
@@ -393,7 +393,7 @@ impl Http {
         {
             self.version.store(version, Ordering::Relaxed);
         }
-        if headers.get(leased::HEADER).is_some_and(|value| value == leased::VERSION) {
+        if headers.get(lease_protocol::HEADER).is_some_and(|value| value == lease_protocol::VERSION) {
             self.leases.store(true, Ordering::Relaxed);
         }
     }

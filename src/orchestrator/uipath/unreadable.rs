@@ -13,7 +13,7 @@ use super::request::Answer;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::item::{ItemOwner, QueueItemDto};
 use crate::wire::json;
 use crate::wire::transaction::{SetTransactionResultRequest, TransactionResultDto};
 
@@ -27,7 +27,7 @@ pub(super) enum ItemAnswer {
 impl ItemAnswer {
     /// `None` for an answer without an item.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
-        let why = match json::answer::<QueueItemDto>(&answer.body) {
+        let why = match json::response::<QueueItemDto>(&answer.body) {
             Ok(item) => match item.status() {
                 Ok(_) => return Some(Self::Complete(Box::new(item))),
                 Err(error) => return Some(Self::IdOnly(item.id, error.to_string())),
@@ -73,7 +73,7 @@ impl Inner {
             .map_err(|failed| maybe_executed(failed.error))?
         {
             ItemAnswer::Complete(item) => {
-                let row = HeldRow::from(&*item);
+                let row = ItemOwner::from(&*item);
                 let is_known = queue.state().knows(&row) || self.registry().knows(&row);
                 if is_known || item.status.known() != Some(Status::InProgress) {
                     let message =

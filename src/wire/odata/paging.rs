@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use super::expression::Expression;
-use super::set::Set;
-use super::{Options, Page, unknown_property};
+use super::entity_set::EntitySet;
+use super::{QueryOptions, Page, unknown_property};
 use crate::model::Refusal;
 
 /// A page in the making.
 #[derive(Debug)]
 pub(crate) struct Paging<'a> {
-    options: &'a Options,
-    set: &'a Set,
+    options: &'a QueryOptions,
+    set: &'a EntitySet,
     filter: Option<Expression>,
     top: usize,
     /// How many entities fulfilled the filter.
@@ -26,7 +26,7 @@ impl<'a> Paging<'a> {
     ///
     /// Code 1000 for a property that the set does not have, or that is compared with what it cannot be; also where there
     /// is no entity.
-    pub(crate) fn new(options: &'a Options, set: &'a Set, limit: usize) -> Result<Self, Refusal> {
+    pub(crate) fn new(options: &'a QueryOptions, set: &'a EntitySet, limit: usize) -> Result<Self, Refusal> {
         let top = options.page_size(limit)?;
         options.order.iter().try_for_each(|order| set.check_order(&order.property))?;
         // Properties of our own, which not every entity has, are looked for in each.
@@ -34,7 +34,7 @@ impl<'a> Paging<'a> {
         if let Some(unknown) = options.select.iter().find(|name| !is_known(name)) {
             return Err(unknown_property(unknown));
         }
-        let filter = options.filter.clone().map(|filter| set.typed(filter)).transpose()?;
+        let filter = options.filter.clone().map(|filter| set.type_checked(filter)).transpose()?;
         let filter = filter.map(Expression::with_folded_names);
         Ok(Self { options, set, filter, top, found: 0, kept: Vec::new() })
     }
@@ -116,12 +116,12 @@ impl<'a> Paging<'a> {
 mod tests {
     use serde_json::json;
 
-    use super::super::set::ROLES;
+    use super::super::entity_set::ROLES;
     use super::*;
 
     /// The ids of a page of 100 roles, how many were kept at the most, and how many were looked at.
     fn page(query: &[(&str, &str)]) -> (Vec<i64>, Option<u64>, usize, usize) {
-        let options = Options::read(query.iter().copied()).unwrap();
+        let options = QueryOptions::read(query.iter().copied()).unwrap();
         let mut paging = Paging::new(&options, &ROLES, 10).unwrap();
         let (mut most, mut looked_at) = (0, 0);
         for n in 0..100 {
