@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_times_of_a_certificate_are_read() {
+    fn the_validity_of_a_certificate_is_read() {
         for (from, until, read) in [
             ((2020, 1, 2), (2024, 12, 31), ("2020-01-02T00:00:00Z", "2024-12-31T00:00:00Z")),
             ((1999, 6, 1), (2099, 1, 1), ("1999-06-01T00:00:00Z", "2099-01-01T00:00:00Z")),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_changed_is_no_certificate_and_no_panic() {
+    fn malformed_certificates_are_refused_without_a_panic() {
         let whole = made((2020, 1, 1), (2030, 1, 1));
         for length in 0..whole.len().min(200) {
             validity(&whole[..length]);

@@ -4,24 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cors::Origin;
-use super::link::Patience;
+use super::connection_monitor::ClientTimeouts;
 use super::proxies::TrustedProxy;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// The most bytes of all bodies and answers, unless another number is given.
-const MEMORY: usize = 512 * 1024 * 1024;
+const DEFAULT_MEMORY: usize = 512 * 1024 * 1024;
 /// So many of the largest bodies have to fit into it: a caller has at most half.
-const BODIES_IN_MEMORY: usize = 4;
+const MIN_BODIES_IN_MEMORY: usize = 4;
 
 /// The most connections and requests that a server can be set to.
-const MOST_CONNECTIONS: usize = 1_000_000;
-const MOST_REQUESTS: usize = 1_000_000;
+const MAX_CONNECTIONS: usize = 1_000_000;
+const MAX_REQUESTS: usize = 1_000_000;
 /// The largest body that a server can be set to take, in bytes.
-const LARGEST_BODY: usize = 512 * 1024 * 1024;
+const MAX_BODY: usize = 512 * 1024 * 1024;
 /// The longest time that a request can be given.
-const LONGEST_REQUEST: Duration = Duration::from_secs(3_600);
+const MAX_REQUEST_LIMIT: Duration = Duration::from_secs(3_600);
 /// The most lists of items a minute that a rate limit can be set to.
-pub(super) const MOST_LISTS: usize = 1_000_000;
+pub(super) const MAX_LISTS_PER_MINUTE: usize = 1_000_000;
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -30,17 +30,17 @@ pub(super) struct Config {
     pub(super) behind_proxy: bool,
     pub(super) trusted_proxies: Vec<TrustedProxy>,
     pub(super) tls: Option<(PathBuf, PathBuf)>,
-    pub(super) most_connections: usize,
-    pub(super) most_requests: usize,
-    pub(super) largest_body: usize,
-    pub(super) largest_bulk: usize,
+    pub(super) max_connections: usize,
+    pub(super) max_requests: usize,
+    pub(super) max_body: usize,
+    pub(super) max_bulk_body: usize,
     pub(super) request_limit: Duration,
     pub(super) list_limit: Duration,
     /// In bytes; `None` for what suits the largest body.
     pub(super) memory: Option<usize>,
-    pub(super) patience: Patience,
+    pub(super) timeouts: ClientTimeouts,
     pub(super) origins: Vec<Origin>,
-    pub(super) upkeep: bool,
+    pub(super) maintenance: bool,
 }
 
 impl Config {
@@ -53,12 +53,12 @@ impl Config {
             let message = format!("{what} are {value}; it should be between 1 and {most}");
             Err(OrchestratorError::new(ErrorKind::Invalid, message))
         };
-        within("the most connections", self.most_connections, MOST_CONNECTIONS)?;
-        within("the most requests", self.most_requests, MOST_REQUESTS)?;
-        within("the bytes of the largest body", self.largest_bulk, LARGEST_BODY)?;
-        if self.request_limit.is_zero() || self.request_limit > LONGEST_REQUEST {
+        within("the most connections", self.max_connections, MAX_CONNECTIONS)?;
+        within("the most requests", self.max_requests, MAX_REQUESTS)?;
+        within("the bytes of the largest body", self.max_bulk_body, MAX_BODY)?;
+        if self.request_limit.is_zero() || self.request_limit > MAX_REQUEST_LIMIT {
             let message = format!(
-                "a request may take {:?}; it should be more than nothing and at most {LONGEST_REQUEST:?}",
+                "a request may take {:?}; it should be more than nothing and at most {MAX_REQUEST_LIMIT:?}",
                 self.request_limit
             );
             return Err(OrchestratorError::new(ErrorKind::Invalid, message));
@@ -72,16 +72,16 @@ impl Config {
 
     /// The most bytes of all bodies and answers.
     pub(super) fn memory(&self) -> Result<usize> {
-        let least = self.largest_bulk.saturating_mul(BODIES_IN_MEMORY);
-        let memory = self.memory.unwrap_or(MEMORY.max(least));
+        let least = self.max_bulk_body.saturating_mul(MIN_BODIES_IN_MEMORY);
+        let memory = self.memory.unwrap_or(DEFAULT_MEMORY.max(least));
         if memory >= least {
             return Ok(memory);
         }
         Err(OrchestratorError::new(
             ErrorKind::Invalid,
             format!(
-                "{memory} bytes of memory for bodies and answers are too few: with bodies of {} bytes it takes {least}",
-                self.largest_bulk
+                "{memory} bytes of memory for bodies and responses are too few: with bodies of {} bytes it takes {least}",
+                self.max_bulk_body
             ),
         ))
     }
@@ -99,16 +99,16 @@ impl Default for Config {
             behind_proxy: false,
             trusted_proxies: Vec::new(),
             tls: None,
-            most_connections: 10_000,
-            most_requests: 2_000,
-            largest_body: 4 * 1024 * 1024,
-            largest_bulk: 64 * 1024 * 1024,
+            max_connections: 10_000,
+            max_requests: 2_000,
+            max_body: 4 * 1024 * 1024,
+            max_bulk_body: 64 * 1024 * 1024,
             request_limit: Duration::from_secs(30),
             list_limit: Duration::from_secs(10),
             memory: None,
-            patience: Patience::default(),
+            timeouts: ClientTimeouts::default(),
             origins: Vec::new(),
-            upkeep: true,
+            maintenance: true,
         }
     }
 }

@@ -7,14 +7,14 @@ use std::str::FromStr;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::wire::leased;
+use crate::wire::lease_protocol;
 
 /// The methods that there are.
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 /// For how long a browser may remember what it was allowed, in seconds.
-const REMEMBERED: &str = "600";
+const PREFLIGHT_MAX_AGE: &str = "600";
 /// The headers that a page may send, and all that begin with [`VENDOR`].
-const ALLOWED: [&str; 9] = [
+const ALLOWED_HEADERS: [&str; 9] = [
     "authorization",
     "content-type",
     "accept",
@@ -23,11 +23,11 @@ const ALLOWED: [&str; 9] = [
     "odata-maxversion",
     "traceparent",
     "x-requested-with",
-    leased::AUTHOR_HEADER,
+    lease_protocol::AUTHOR_HEADER,
 ];
-const VENDOR: &str = "x-uipath-";
+const VENDOR_PREFIX: &str = "x-uipath-";
 /// The headers of an answer that a page may read, besides those that it always may.
-const EXPOSED: &str = "Location, Retry-After, Allow, WWW-Authenticate, OData-Version, api-supported-versions, \
+const EXPOSED_HEADERS: &str = "Location, Retry-After, Allow, WWW-Authenticate, OData-Version, api-supported-versions, \
                        X-RateLimit-Remaining, X-Correlation-Id, performer-leases";
 
 /// An origin whose pages may use a server from a browser: `https://app.example.com`, `http://localhost:5173`, or `*` for
@@ -81,7 +81,7 @@ pub(super) fn is_preflight(head: &Parts) -> bool {
 }
 
 /// What a request says about the page that makes it, kept until its answer.
-pub(super) struct Page {
+pub(super) struct CorsRequest {
     /// What is answered as the allowed origin.
     allowed: Option<HeaderValue>,
     /// Whether the answer would be another one for another origin.
@@ -90,7 +90,7 @@ pub(super) struct Page {
     preflight: Option<String>,
 }
 
-impl Page {
+impl CorsRequest {
     /// The page of a request; `None` where pages of other origins may do nothing.
     pub(super) fn of(origins: &[Origin], head: &Parts) -> Option<Self> {
         let varies = match origins {
@@ -113,7 +113,7 @@ impl Page {
     }
 
     /// Tells the browser what the page may do and read.
-    pub(super) fn put(self, headers: &mut HeaderMap) {
+    pub(super) fn add_headers(self, headers: &mut HeaderMap) {
         if self.varies {
             let by = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
             headers.append(header::VARY, HeaderValue::from_static(by));
@@ -125,11 +125,11 @@ impl Page {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         let Some(allowed) = self.preflight else {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
             return;
         };
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE));
         if let Ok(allowed) = HeaderValue::from_str(&allowed) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         }
@@ -138,10 +138,10 @@ impl Page {
 
 /// Of the headers that a page asks for, those that it may send. The standard has no pattern for X-UIPATH-*.
 fn allowed_headers(headers: &HeaderMap) -> String {
-    let asked = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    let asked = asked.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let names = asked.filter_map(|name| HeaderName::from_str(name.trim()).ok());
-    let allowed = names.filter(|name| ALLOWED.contains(&name.as_str()) || name.as_str().starts_with(VENDOR));
+    let requested = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let requested = requested.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let names = requested.filter_map(|name| HeaderName::from_str(name.trim()).ok());
+    let allowed = names.filter(|name| ALLOWED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with(VENDOR_PREFIX));
     allowed.map(|name| name.as_str().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
@@ -158,14 +158,14 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut answer = HeaderMap::new();
-        if let Some(page) = Page::of(&origins, &request.body(()).unwrap().into_parts().0) {
+        if let Some(page) = CorsRequest::of(&origins, &request.body(()).unwrap().into_parts().0) {
             page.put(&mut answer);
         }
         answer
     }
 
     #[test]
-    fn an_origin_has_a_scheme_and_a_host_and_nothing_else() {
+    fn an_origin_is_a_scheme_and_a_host() {
         for origin in [
             "https://app.example.com",
             "http://localhost:5173",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_origins_that_were_named_are_told_yes() {
+    fn only_configured_origins_are_allowed() {
         let named = ["https://a.example", "http://localhost:1"];
         let yes = answer(&named, "GET", &[("origin", "http://localhost:1")]);
         assert_eq!(yes["access-control-allow-origin"], "http://localhost:1");
@@ -208,22 +208,22 @@ mod tests {
     }
 
     #[test]
-    fn every_origin_and_credentials_never_go_together() {
+    fn a_wildcard_origin_allows_no_credentials() {
         let any = answer(&["https://a", "*"], "GET", &[("origin", "https://b")]);
         assert_eq!(any["access-control-allow-origin"], "*");
         assert!(!any.contains_key("access-control-allow-credentials"));
     }
 
     #[test]
-    fn a_preflight_is_told_the_methods_and_the_headers() {
-        let asked = "authorization, X-UIPATH-FolderPath,x-uipath-jobkey,content-type, cookie, x-evil";
+    fn a_preflight_lists_methods_and_headers() {
+        let requested = "authorization, X-UIPATH-FolderPath,x-uipath-jobkey,content-type, cookie, x-evil";
         let yes = answer(
             &["https://a"],
             "OPTIONS",
             &[
                 ("origin", "https://a"),
                 ("access-control-request-method", "PUT"),
-                ("access-control-request-headers", asked),
+                ("access-control-request-headers", requested),
             ],
         );
         assert_eq!(
@@ -231,6 +231,6 @@ mod tests {
             "authorization, x-uipath-folderpath, x-uipath-jobkey, content-type"
         );
         assert_eq!(yes["access-control-allow-methods"], METHODS);
-        assert_eq!(yes["access-control-max-age"], REMEMBERED);
+        assert_eq!(yes["access-control-max-age"], PREFLIGHT_MAX_AGE);
     }
 }

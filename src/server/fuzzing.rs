@@ -10,27 +10,27 @@ use axum::http::header;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::runtime::Runtime;
 
-use super::listen::Peer;
-use super::{Inner, Server, door};
+use super::listener::Peer;
+use super::{Inner, Server, handler};
 use crate::model::permission::Scopes;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{Administration as _, Orchestrator as _};
 use crate::{NewQueueDefinition, NewQueueItem};
 
 /// A server over a store, with a queue in it, an item, and a caller who may do everything.
-pub struct Door {
+pub struct FuzzServer {
     runtime: Runtime,
     server: Arc<Inner>,
     token: String,
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for FuzzServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").finish_non_exhaustive()
+        f.debug_struct("FuzzServer").finish_non_exhaustive()
     }
 }
 
-impl Door {
+impl FuzzServer {
     /// # Panics
     ///
     /// When the server cannot be made.
@@ -42,7 +42,7 @@ impl Door {
             let item = NewQueueItem::new(serde_json::json!({"a": 1})).reference("r");
             store.add_queue_item("Q", item).await.expect("an item");
             let server =
-                Server::builder(store).first_client("fuzz", "a secret of the fuzzer").without_upkeep();
+                Server::builder(store).first_client("fuzz", "a secret of the fuzzer").without_maintenance();
             let inner = server.open().await.expect("a server").inner;
             inner.stopping.send_replace(true); // whoever waits is answered at once
             let user = inner.access.directory().client("fuzz").expect("the first client").user;
@@ -54,19 +54,19 @@ impl Door {
     }
 
     /// The status that a body is answered with; `None` for a route that there is not, or that takes none.
-    pub fn ask(&mut self, route: &str, body: &[u8]) -> Option<u16> {
+    pub fn post(&mut self, route: &str, body: &[u8]) -> Option<u16> {
         let mut routes = Server::routes().into_iter();
         let (_, method, path, _) = routes.find(|(name, method, ..)| name == route && method != "GET")?;
-        Some(self.answered(&method, &path, body.to_vec()))
+        Some(self.status_of(&method, &path, body.to_vec()))
     }
 
     /// The status that a list with this `$filter` is answered with.
     pub fn filter(&mut self, filter: &str) -> u16 {
         let filter = utf8_percent_encode(filter, NON_ALPHANUMERIC);
-        self.answered("GET", &format!("/odata/QueueItems?$top=10&$filter={filter}"), Vec::new())
+        self.status_of("GET", &format!("/odata/QueueItems?$top=10&$filter={filter}"), Vec::new())
     }
 
-    fn answered(&mut self, method: &str, uri: &str, body: Vec<u8>) -> u16 {
+    fn status_of(&mut self, method: &str, uri: &str, body: Vec<u8>) -> u16 {
         let request = Request::builder()
             .method(method)
             .uri(uri)
@@ -77,6 +77,6 @@ impl Door {
             .body(Body::from(body))
             .expect("a request");
         let here = Peer([127, 0, 0, 1].into());
-        self.runtime.block_on(door::answer(&self.server, here, request)).status().as_u16()
+        self.runtime.block_on(handler::handle(&self.server, here, request)).status().as_u16()
     }
 }

@@ -1,75 +1,75 @@
 //! Floor 3: an Orchestrator in a box. The queue part of the vendor's API over any of our stores.
 //!
-//! A request comes in at `listen.rs`, passes `door.rs`, and goes along `route.rs` to the file of its resource. The files
+//! A request comes in at `listener.rs`, passes `handler.rs`, and goes along `router.rs` to the file of its resource. The files
 //! of resources translate: they read what was asked, ask the store, and write what is answered. They know no rules.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listen.rs`, `places.rs` | connections: how many there may be and whose, an orderly end |
+//! | `listener.rs`, `connection_limit.rs` | connections: how many there may be and whose, an orderly end |
 //! | `tls.rs`, `certificate.rs` | certificates, read again when they were renewed; until when they are good |
-//! | `connection.rs`, `link.rs` | one connection: HTTP over it, and an end to every wait |
-//! | `door.rs` | one request: its log, its metrics, its way through the rest |
-//! | `head.rs`, `authorize.rs`, `body.rs`, `respond.rs` | what the head says; who calls, where, may they; the body as it comes; what answers look like |
-//! | `room.rs`, `exchanges.rs` | memory for bodies and answers, with a share for each caller; answers that are kept for a while |
+//! | `connection.rs`, `connection_monitor.rs` | one connection: HTTP over it, and an end to every wait |
+//! | `handler.rs` | one request: its log, its metrics, its way through the rest |
+//! | `request_head.rs`, `authorization.rs`, `request_body.rs`, `response.rs` | what the head says; who calls, where, may they; the body as it comes; what answers look like |
+//! | `memory_budget.rs`, `idempotency_cache.rs` | memory for bodies and answers, with a share for each caller; answers that are kept for a while |
 //! | `cors.rs` | pages of other origins |
-//! | `route.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
-//! | `call.rs`, `failure.rs` | one call and its answer; why it fails |
-//! | `access.rs`, `secret.rs`, `identity.rs` | who calls: tokens, secrets, logging in |
-//! | `passwords.rs` | how many passwords are compared, and for whom |
+//! | `router.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
+//! | `call.rs`, `api_error.rs` | one call and its answer; why it fails |
+//! | `access.rs`, `secret.rs`, `login.rs` | who calls: tokens, secrets, logging in |
+//! | `password_limit.rs` | how many passwords are compared, and for whom |
 //! | `proxies.rs` | which proxies are believed, and where a request behind them comes from |
-//! | `queues.rs`, `transactions.rs`, `items.rs`, `notes.rs`, `records.rs` | queues, adding and starting and ending, items, comments and events, figures and retention |
+//! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues, adding and starting and ending, items, comments and events, figures and retention |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health and `$metadata` |
-//! | `leased.rs` | for performers over HTTP: jobs, leases, claims, many at once |
-//! | `strict.rs`, `weather.rs`, `limits.rs` | switches for those who test clients: strict bodies, faults, rate limits |
-//! | `keeper.rs` | who may do what, as an operator sets it |
+//! | `lease_protocol.rs` | for performers over HTTP: jobs, leases, claims, many at once |
+//! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | switches for those who test clients: strict bodies, faults, rate limits |
+//! | `access_admin.rs` | who may do what, as an operator sets it |
 //! | `config.rs` | how a server behaves |
-//! | `metrics.rs`, `upkeep.rs`, `background.rs` | what is counted; what is done by itself; how that is supervised |
+//! | `metrics.rs`, `maintenance.rs`, `background.rs` | what is counted; what is done by itself; how that is supervised |
 //! | `fuzzing.rs` | the door without a connection, for the fuzz targets |
 //!
 //! What the vendor leaves open is decided in `docs/reference/choices.md`.
 
 mod access;
-mod authorize;
+mod authorization;
 mod background;
-mod body;
+mod request_body;
 mod call;
 mod certificate;
 mod config;
 mod connection;
 mod cors;
-mod door;
-mod exchanges;
-mod failure;
+mod handler;
+mod idempotency_cache;
+mod api_error;
 mod folders;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod head;
-mod identity;
+mod request_head;
+mod login;
 mod items;
-mod keeper;
-mod leased;
-mod limits;
-mod link;
-mod listen;
+mod access_admin;
+mod lease_protocol;
+mod rate_limit;
+mod connection_monitor;
+mod listener;
 mod metrics;
-mod notes;
-mod passwords;
-mod places;
+mod comments;
+mod password_limit;
+mod connection_limit;
 mod proxies;
 mod queues;
-mod records;
-mod respond;
-mod room;
-mod route;
+mod statistics;
+mod response;
+mod memory_budget;
+mod router;
 mod routes;
 mod secret;
 mod status;
 mod strict;
 mod tls;
 mod transactions;
-mod upkeep;
+mod maintenance;
 mod users;
-mod weather;
+mod fault_injection;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -83,19 +83,19 @@ use uuid::Uuid;
 
 use self::access::{Access, new_user};
 use self::background::Tasks;
-use self::config::{Config, MOST_LISTS};
-use self::exchanges::Exchanges;
-use self::failure::Failure;
-use self::leased::JobOwners;
-use self::limits::RateLimit;
-use self::link::Patience;
+use self::config::{Config, MAX_LISTS_PER_MINUTE};
+use self::idempotency_cache::IdempotencyCache;
+use self::api_error::ApiError;
+use self::lease_protocol::JobOwnerCache;
+use self::rate_limit::RateLimit;
+use self::connection_monitor::ClientTimeouts;
 use self::metrics::Metrics;
 use self::proxies::Proxies;
-use self::records::Figures;
-use self::room::Room;
-use self::route::Routes;
+use self::statistics::StatisticsCache;
+use self::memory_budget::MemoryBudget;
+use self::router::Router;
 use self::tls::Tls;
-use self::weather::Weather;
+use self::fault_injection::FaultInjector;
 use crate::model::clock::Clock;
 use crate::model::directory::{ADMINISTRATOR, Change, Directory};
 use crate::model::key::FolderId;
@@ -105,12 +105,12 @@ use crate::orchestrator::local::Local;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 pub use cors::Origin;
-pub use keeper::{Keeper, Roles};
+pub use access_admin::{AccessAdmin, Roles};
 pub use proxies::TrustedProxy;
-pub use weather::Fault;
+pub use fault_injection::Fault;
 
 /// How many tokens are given out at a time.
-const MOST_LOGINS: usize = 256;
+const MAX_CONCURRENT_LOGINS: usize = 256;
 /// An Orchestrator in a box, over a store.
 ///
 /// ```no_run
@@ -155,16 +155,16 @@ struct Inner {
     clock: Arc<dyn Clock>,
     config: Config,
     access: Access,
-    routes: Routes,
-    weather: Weather,
+    routes: Router,
+    faults: FaultInjector,
     rate_limit: Option<RateLimit>,
     metrics: Metrics,
     tasks: Tasks,
-    figures: Figures,
-    exchanges: Exchanges,
-    owners: JobOwners,
+    statistics: StatisticsCache,
+    idempotency: IdempotencyCache,
+    job_owners: JobOwnerCache,
     /// Another one after each start.
-    run: Uuid,
+    run_id: Uuid,
     tls: Option<Tls>,
     /// Requests of those who are known, under way.
     requests: Semaphore,
@@ -172,7 +172,7 @@ struct Inner {
     logins: Semaphore,
     proxies: Proxies,
     /// Memory for bodies and answers.
-    room: Arc<Room>,
+    memory: Arc<MemoryBudget>,
     /// True when nothing new is taken.
     stopping: watch::Sender<bool>,
 }
@@ -187,7 +187,7 @@ impl Inner {
     }
 
     /// Whether everybody who may take items gets some, or robots alone (orchestrator-api 8).
-    fn hands_out_to_everybody(&self) -> bool {
+    fn serves_any_caller(&self) -> bool {
         !self.config.strict
     }
 
@@ -205,14 +205,14 @@ pub struct ServerBuilder {
     config: Config,
     faults: Vec<Fault>,
     rate_limit: Option<usize>,
-    first: Option<(String, Given)>,
+    first: Option<(String, SecretText)>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
 /// A secret from outside.
-struct Given(String);
+struct SecretText(String);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -222,7 +222,7 @@ impl ServerBuilder {
     /// The application that the first start makes, where the store has no users yet. Default: one with an id and a secret
     /// of its own making, told by [`Server::first_client`]. A secret from outside has at least 8 bytes.
     pub fn first_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.first = Some((id.into(), Given(secret.into())));
+        self.first = Some((id.into(), SecretText(secret.into())));
         self
     }
 
@@ -235,7 +235,7 @@ impl ServerBuilder {
 
     /// The rate limit of the cloud: so many lists of items a minute, up to 1,000,000. Default: none.
     pub fn rate_limit(mut self, a_minute: usize) -> Self {
-        self.rate_limit = Some(a_minute.min(MOST_LISTS));
+        self.rate_limit = Some(a_minute.min(MAX_LISTS_PER_MINUTE));
         self
     }
 
@@ -270,19 +270,19 @@ impl ServerBuilder {
     /// so about half of all when it is alone; a part is kept for addresses that have none. A proxy that is trusted
     /// has no share. Of those that are too many a few are answered once, 503 or the server's health; others are closed.
     pub fn most_connections(mut self, most: usize) -> Self {
-        self.config.most_connections = most.max(1);
+        self.config.max_connections = most.max(1);
         self
     }
 
     /// How many requests may be under way, up to 1,000,000. More are answered 503. Default: 2,000.
     pub fn most_requests(mut self, most: usize) -> Self {
-        self.config.most_requests = most.max(1);
+        self.config.max_requests = most.max(1);
         self
     }
 
     /// The largest body of a bulk add, in bytes, up to 512 MiB. Others may have a sixteenth of it. Default: 64 MiB.
     pub fn largest_body(mut self, bytes: usize) -> Self {
-        (self.config.largest_bulk, self.config.largest_body) = (bytes, (bytes / 16).max(1_024));
+        (self.config.max_bulk_body, self.config.max_body) = (bytes, (bytes / 16).max(1_024));
         self
     }
 
@@ -322,15 +322,15 @@ impl ServerBuilder {
     /// How long clients are waited for: for a head, for the next request, and when they take nothing of what is sent. For
     /// tests that do not wait as long.
     #[doc(hidden)]
-    pub fn patience(mut self, head: Duration, idle: Duration, stalled: Duration) -> Self {
-        self.config.patience = Patience { head, idle, stalled };
+    pub fn client_timeouts(mut self, head: Duration, idle: Duration, stalled: Duration) -> Self {
+        self.config.timeouts = ClientTimeouts { head, idle, stalled };
         self
     }
 
     /// Does nothing by itself: no sweeps, no retention. For tests with a clock of their own.
     #[doc(hidden)]
-    pub fn without_upkeep(mut self) -> Self {
-        self.config.upkeep = false;
+    pub fn without_maintenance(mut self) -> Self {
+        self.config.maintenance = false;
         self
     }
 
@@ -341,7 +341,7 @@ impl ServerBuilder {
     ///
     /// Those of the store.
     pub async fn is_first_start(&self) -> Result<bool> {
-        let access = Access::open(&self.store, self.store.clock()).await.map_err(told)?;
+        let access = Access::open(&self.store, self.store.clock()).await.map_err(orchestrator_error)?;
         Ok(access.is_none())
     }
 
@@ -360,35 +360,35 @@ impl ServerBuilder {
             Some((certificates, key)) => Some(Tls::open(certificates, key, clock.now())?),
             None => None,
         };
-        let (access, first) = match Access::open(&self.store, clock.clone()).await.map_err(told)? {
+        let (access, first) = match Access::open(&self.store, clock.clone()).await.map_err(orchestrator_error)? {
             Some(access) => (access, None),
             None => {
-                let first = self.make_directory().await.map_err(told)?;
-                let access = Access::open(&self.store, clock.clone()).await.map_err(told)?;
+                let first = self.create_directory().await.map_err(orchestrator_error)?;
+                let access = Access::open(&self.store, clock.clone()).await.map_err(orchestrator_error)?;
                 let missing = || OrchestratorError::new(ErrorKind::Other, "the new directory is not there");
                 (access.ok_or_else(missing)?, Some(first))
             }
         };
         let metrics = Metrics::new();
         if let Some(counted) = self.log_lines_dropped {
-            metrics.count_dropped_lines(counted);
+            metrics.set_dropped_lines(counted);
         }
         let inner = Inner {
             tls,
             clock,
             access,
-            routes: Routes::new(routes::ROUTES),
-            weather: Weather::new(self.faults),
+            routes: Router::new(routes::ROUTES),
+            faults: FaultInjector::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),
-            room: Room::new(memory, metrics.memory()),
+            memory: MemoryBudget::new(memory, metrics.memory()),
             metrics,
             tasks: Tasks::default(),
-            figures: Figures::default(),
-            exchanges: Exchanges::new(memory),
-            owners: JobOwners::default(),
-            run: secret::new_key().map_err(told)?,
-            requests: Semaphore::new(self.config.most_requests),
-            logins: Semaphore::new(MOST_LOGINS),
+            statistics: StatisticsCache::default(),
+            idempotency: IdempotencyCache::new(memory),
+            job_owners: JobOwnerCache::default(),
+            run_id: secret::new_key().map_err(orchestrator_error)?,
+            requests: Semaphore::new(self.config.max_requests),
+            logins: Semaphore::new(MAX_CONCURRENT_LOGINS),
             proxies: Proxies::new(self.config.behind_proxy, &self.config.trusted_proxies),
             stopping: watch::Sender::new(false),
             store: self.store,
@@ -398,18 +398,18 @@ impl ServerBuilder {
     }
 
     /// The directory of the first start: the application that may do everything.
-    async fn make_directory(&self) -> std::result::Result<FirstClient, Failure> {
-        let (id, secret, kept) = match &self.first {
-            Some((id, Given(secret))) => {
+    async fn create_directory(&self) -> std::result::Result<FirstClient, ApiError> {
+        let (id, secret, stored_hash) = match &self.first {
+            Some((id, SecretText(secret))) => {
                 let given = secret.clone();
-                let kept = tokio::task::spawn_blocking(move || secret::kept_slowly(&given)).await;
-                let kept = kept.map_err(|_| Failure::internal("a secret could not be hashed"))??;
-                (id.clone(), None, kept)
+                let stored_hash = tokio::task::spawn_blocking(move || secret::hash_chosen(&given)).await;
+                let stored_hash = stored_hash.map_err(|_| ApiError::internal("a secret could not be hashed"))??;
+                (id.clone(), None, stored_hash)
             }
             None => {
                 let secret = secret::new_secret()?;
-                let kept = secret::kept(&secret);
-                (secret::new_key()?.to_string(), Some(secret), kept)
+                let stored_hash = secret::hash_generated(&secret);
+                (secret::new_key()?.to_string(), Some(secret), stored_hash)
             }
         };
         let template = Directory::new(secret::new_key()?, secret::new_key()?);
@@ -419,17 +419,17 @@ impl ServerBuilder {
         let add = Change::AddClient {
             id: id.clone(),
             name: "The first application".to_owned(),
-            secret: kept,
+            secret: stored_hash,
             scopes: Scopes::all(),
             user: Box::new(user),
         };
-        Access::make(&self.store, template, vec![add]).await?;
+        Access::create_directory(&self.store, template, vec![add]).await?;
         Ok(FirstClient { id, secret })
     }
 }
 
 /// A failure in the words of the back ends.
-fn told(failure: Failure) -> OrchestratorError {
+fn orchestrator_error(failure: ApiError) -> OrchestratorError {
     let kind = match failure.status.as_u16() {
         400..=499 => ErrorKind::Invalid,
         503 => ErrorKind::Unavailable,
@@ -471,7 +471,7 @@ impl Server {
     /// The names of all routes with their methods and paths, for those who check that each is told of.
     #[doc(hidden)]
     pub fn routes() -> Vec<(String, String, String, String)> {
-        let path = |route: &route::Route| {
+        let path = |route: &router::Route| {
             let key = if route.keyed { "(1)" } else { "" };
             let action = match route.action {
                 "" => String::new(),
@@ -481,12 +481,12 @@ impl Server {
             let root = if route.entity.starts_with("api/") { "" } else { "odata/" };
             format!("/{root}{}{key}{action}", route.entity)
         };
-        let needs = |route: &route::Route| match route.needs {
-            route::Needs::Public => "public".to_owned(),
-            route::Needs::Token { area, write, place, permissions } => {
+        let needs = |route: &router::Route| match route.needs {
+            router::RouteAccess::Public => "public".to_owned(),
+            router::RouteAccess::Token { area, write, folder_scope, permissions } => {
                 let permissions: Vec<String> = permissions.iter().map(ToString::to_string).collect();
                 let access = if write { "Write" } else { "Read" };
-                format!("OR.{area}.{access} {place:?} {}", permissions.join(","))
+                format!("OR.{area}.{access} {folder_scope:?} {}", permissions.join(","))
             }
         };
         let all = routes::ROUTES.iter();

@@ -36,7 +36,7 @@ impl FromStr for TrustedProxy {
 
 impl TrustedProxy {
     /// A proxy on this machine.
-    fn here() -> [Self; 2] {
+    fn loopback() -> [Self; 2] {
         let four = IpNet::new_assert(IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
         [Self(four.trunc()), Self(IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)))]
     }
@@ -54,7 +54,7 @@ pub(super) struct Proxies {
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(super) struct ClientAddress {
     /// The address of the client, as far as the proxies that are trusted can tell.
     pub(super) address: IpAddr,
     /// Whether it came through a proxy that is trusted: its other headers are believed too.
@@ -65,7 +65,7 @@ impl Proxies {
     /// Those that are trusted; where none is named and there is one, those of this machine.
     pub(super) fn new(behind_proxy: bool, named: &[TrustedProxy]) -> Self {
         let trusted = match named {
-            [] if behind_proxy => TrustedProxy::here().to_vec(),
+            [] if behind_proxy => TrustedProxy::loopback().to_vec(),
             named => named.to_vec(),
         };
         Self { expected: !trusted.is_empty(), trusted, warned: AtomicBool::new(false) }
@@ -78,7 +78,7 @@ impl Proxies {
 
     /// Where a request of this peer comes from. Each proxy adds whom it heard from at the end of `X-Forwarded-For`, so the
     /// list is read from its end for as long as the proxies are trusted; what stands before that anybody may have written.
-    pub(super) fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
+    pub(super) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         if !self.trusts(peer) {
             if self.expected
                 && headers.contains_key(FORWARDED_FOR)
@@ -86,23 +86,23 @@ impl Proxies {
             {
                 tracing::warn!(%peer, "the X-Forwarded headers of a proxy that is not trusted are ignored; if it is yours, give --trusted-proxy {peer}");
             }
-            return Origin { address: peer, through_proxy: false };
+            return ClientAddress { address: peer, through_proxy: false };
         }
         let mut address = peer;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
         for text in lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')) {
-            let Some(before) = read(text.trim()) else { break };
+            let Some(before) = parse_address(text.trim()) else { break };
             address = before;
             if !self.trusts(before) {
                 break;
             }
         }
-        Origin { address, through_proxy: true }
+        ClientAddress { address, through_proxy: true }
     }
 }
 
 /// An address, with a port or without.
-fn read(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     let address = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     address.map(|address: IpAddr| address.to_canonical())
 }
@@ -129,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_says_where_a_request_comes_from() {
+    fn forwarded_headers_are_read_from_trusted_proxies_only() {
         let proxies = proxies(&["10.0.0.0/8", "2001:db8::1"]);
         let origin = |peer: &str, lines: &[&str]| {
-            let Origin { address, through_proxy } = proxies.origin(ip(peer), &headers(lines));
+            let ClientAddress { address, through_proxy } = proxies.client_address(ip(peer), &headers(lines));
             (address.to_string(), through_proxy)
         };
         let of = |address: &str, through_proxy| (address.to_owned(), through_proxy);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_the_proxy_is_on_this_machine() {
+    fn loopback_is_the_default_proxy() {
         let behind = Proxies::new(true, &[]);
         for (peer, trusted) in
             [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("10.0.0.1", false), ("::2", false)]
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_or_a_network_is_read() {
+    fn proxies_are_parsed_as_addresses_or_networks() {
         for text in ["10.1.2.3", "10.0.0.0/8", "::1", "fd00::/8", "0.0.0.0/0", "::ffff:10.0.0.1"] {
             assert!(text.parse::<TrustedProxy>().is_ok(), "{text}");
         }

@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_structs_have_any_case_and_names_in_maps_stay() {
+    fn struct_names_are_case_insensitive_and_map_names_are_unchanged() {
         let item = || Item {
             name: "n".to_owned(),
             specific_content: Some(Map(BTreeMap::from([(
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_struct_is_read_as_it_is() {
+    fn other_types_are_read_unchanged() {
         assert_eq!(read::<Value>(r#"{"A":1,"a":[2,"é\n"]}"#).unwrap(), json!({"A": 1, "a": [2, "é\n"]}));
         assert!(read::<BTreeMap<i32, bool>>(r#"{"1":true}"#).unwrap()[&1]);
         #[derive(Deserialize)]

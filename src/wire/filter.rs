@@ -30,8 +30,8 @@ pub(crate) fn of_items(filter: &ItemFilter, queue: Option<QueueId>) -> Option<St
         }),
         filter.exception_type.map(|kind| format!("ProcessingExceptionType eq {}", quoted(kind.name()))),
         filter.key.map(|key| format!("Key eq {key}")),
-        filter.created_from.map(|from| format!("CreationTime ge {}", super::Instant(from))),
-        filter.created_before.map(|before| format!("CreationTime lt {}", super::Instant(before))),
+        filter.created_from.map(|from| format!("CreationTime ge {}", super::ApiTime(from))),
+        filter.created_before.map(|before| format!("CreationTime lt {}", super::ApiTime(before))),
         filter.condition.as_ref().map(condition),
     ];
     let conditions: Vec<String> = conditions.into_iter().flatten().collect();
@@ -97,7 +97,7 @@ fn literal(field: Field, value: &Value) -> String {
         Value::Number(number) if field.is_enumeration() => quoted(&number.to_string()),
         Value::Number(number) => number.to_string(),
         Value::Text(text) => quoted(text),
-        Value::Time(at) => super::Instant(*at).to_string(),
+        Value::Time(at) => super::ApiTime(*at).to_string(),
         Value::Key(key) => key.to_string(),
     }
 }
@@ -119,7 +119,7 @@ mod tests {
     use crate::model::status::{ReviewStatus, Status};
 
     #[test]
-    fn every_condition_is_written_in_the_dialect_of_the_contract() {
+    fn every_condition_is_written_as_documented() {
         assert_eq!(of_items(&ItemFilter::default(), None), None);
         let filter = ItemFilter {
             status: vec![Status::Failed, Status::Abandoned],

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_comes_back_as_it_was() {
+    fn a_path_survives_encoding_and_decoding() {
         for path in ["Shared", "Shared/Löhne", "漢字/🦀", ""] {
             assert_eq!(decode(&encode(path)).as_deref(), Some(path));
         }

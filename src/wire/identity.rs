@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_is_between_a_minute_and_a_day_whatever_the_server_says() {
+    fn lifetimes_are_clamped_to_a_minute_and_a_day() {
         for (expires, seconds) in [
             ("3600", 3_600),
             ("\"1800\"", 1_800),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_answer_has_its_token_in_an_envelope() {
+    fn the_older_response_wraps_the_token() {
         let json = r#"{"result":"t","targetUrl":null,"success":true,"error":null,"__abp":true}"#;
         let answer: AuthenticateResponse = serde_json::from_str(json).unwrap();
         assert_eq!(answer.into_token().unwrap().0.expose_secret(), "t");

@@ -24,7 +24,7 @@ use crate::model::json::{behind_text, mended};
 /// Where it is no JSON, or not of this shape.
 #[cfg(feature = "server")]
 pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = mended(without_bom(body));
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let read = T::deserialize(super::any_case::AnyCase(&mut reader))?;
     reader.end()?;
@@ -37,11 +37,11 @@ pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json:
 ///
 /// Those of [`request`].
 #[cfg(feature = "server")]
-pub(crate) fn request_with<T: DeserializeOwned>(
+pub(crate) fn request_reporting_unknown<T: DeserializeOwned>(
     body: &[u8],
     mut unknown: impl FnMut(String),
 ) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = mended(without_bom(body));
     let mut reader = serde_json::Deserializer::from_slice(&body);
     // A question mark stands for a value that may be missing.
     let mut told = |path: serde_ignored::Path<'_>| unknown(path.to_string().replace("?.", ""));
@@ -52,14 +52,14 @@ pub(crate) fn request_with<T: DeserializeOwned>(
 
 /// What there is to say about a body that cannot be read.
 #[cfg(feature = "server")]
-pub(crate) fn said(error: &serde_json::Error, body: &[u8]) -> String {
-    crate::model::json::syntax_error(error, without_mark(body))
+pub(crate) fn error_text(error: &serde_json::Error, body: &[u8]) -> String {
+    crate::model::json::syntax_error(error, without_bom(body))
 }
 
 /// The text of a body, for a look at its [`Part`]s.
 #[cfg(feature = "server")]
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
-    match mended(without_mark(body)) {
+    match mended(without_bom(body)) {
         Cow::Borrowed(body) => String::from_utf8_lossy(body),
         Cow::Owned(body) => Cow::Owned(String::from_utf8_lossy(&body).into_owned()),
     }
@@ -96,8 +96,8 @@ impl<'a> Part<'a> {
 /// # Errors
 ///
 /// Where it is no JSON, or not of this shape.
-pub(crate) fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+pub(crate) fn response<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let body = mended(without_bom(body));
     serde_json::from_slice(&body).or_else(|error| match String::from_utf8_lossy(&body) {
         Cow::Owned(lossy) => serde_json::from_str(&lossy),
         Cow::Borrowed(_) => Err(error),
@@ -105,17 +105,17 @@ pub(crate) fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::
 }
 
 /// Some editors and servers begin a text with it.
-pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+pub(crate) fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// The rows of a page, each by itself: one that cannot be read takes no other one with it. `None` for what is no page.
 pub(crate) fn rows(page: &[u8]) -> Option<Vec<Box<str>>> {
-    if let Ok(page) = answer::<Collection<Box<RawValue>>>(page) {
+    if let Ok(page) = response::<Collection<Box<RawValue>>>(page) {
         return Some(page.value.into_iter().map(Into::into).collect());
     }
     // Something in it is no JSON. Brackets and quotes still tell where a row ends.
-    let page = String::from_utf8_lossy(without_mark(page));
+    let page = String::from_utf8_lossy(without_bom(page));
     let begin = page.find("\"value\"")? + "\"value\"".len();
     let list = page[begin..].trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
     let (mut rows, mut depth, mut start) = (Vec::new(), 0_usize, 0);
@@ -152,10 +152,10 @@ pub(crate) fn id_in(answer: &[u8]) -> Option<i64> {
     struct Entity {
         id: i64,
     }
-    if let Ok(Entity { id }) = self::answer(answer) {
+    if let Ok(Entity { id }) = response(answer) {
         return Some(id);
     }
-    let (mut depth, mut rest) = (0_usize, without_mark(answer));
+    let (mut depth, mut rest) = (0_usize, without_bom(answer));
     loop {
         rest = match rest {
             [] => return None,
@@ -195,8 +195,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_whatever_its_texts_were_cut_to() {
-        let read = |body: &[u8]| answer::<Value>(body);
+    fn a_response_with_truncated_texts_is_parsed() {
+        let read = |body: &[u8]| response::<Value>(body);
         assert_eq!(read(b"\xef\xbb\xbf{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
         assert_eq!(read(b"{\"cut \\udc00\":1}").unwrap()["cut \u{fffd}"], 1);
         assert_eq!(read(b"{\"a\":\"cut \xf0\x9f\"}").unwrap()["a"], "cut \u{fffd}");
@@ -205,7 +205,7 @@ mod tests {
 
     #[cfg(feature = "server")]
     #[test]
-    fn a_request_is_no_guess() {
+    fn a_request_with_invalid_utf8_is_refused() {
         let read = |body: &[u8]| request::<Value>(body);
         assert_eq!(read(b"\xef\xbb\xbf{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
         for bad in [&b"{\"a\":\"cut \xf0\x9f\"}"[..], b"{} {}", b"{", b""] {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_that_cannot_be_read_takes_no_other_one_with_it() {
+    fn an_invalid_row_does_not_affect_the_others() {
         let all = |page: &str| {
             rows(page.as_bytes()).map(|rows| rows.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_what_cannot_be_read_is_found() {
+    fn the_id_of_an_unparsable_response_is_found() {
         for (found, json) in [
             (Some(7), r#"{"Key":5,"Id":7}"#),
             (Some(7), r#"{"SpecificContent":{"Id":1,"a":"\x"},"Id" : 7,"Key":"#),

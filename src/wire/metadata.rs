@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_property_is_named_once() {
+    fn each_property_is_listed_once() {
         let text = document(&["QueueItems", "Users"]);
         assert_eq!(text.matches("<EntitySet ").count(), 2);
         for name in ["Id", "Status", "CreatorJobKey", "RowVersion"] {

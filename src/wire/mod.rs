@@ -9,54 +9,54 @@
 //! |---|---|
 //! | `json` | the one reader of bodies and answers: half characters, names in any case |
 //! | `any_case` | names of members in any case |
-//! | `instant` | dates, as they are written and as they may come |
-//! | `named` | enumerations: a name in any case, a number, or something newer |
-//! | `scalars` | SpecificContent and Output |
+//! | `api_time` | dates, as they are written and as they may come |
+//! | `enum_value` | enumerations: a name in any case, a number, or something newer |
+//! | `content_map` | SpecificContent and Output |
 //! | `item`, `transaction` | items, and what is asked for them |
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
 //! | `job`, `log` | jobs of robots, and their logs |
-//! | `leased` | what only performer's own server understands: leases, claims, batches |
+//! | `lease_protocol` | what only performer's own server understands: leases, claims, batches |
 //! | `identity` | tokens |
-//! | `failure` | every shape an error may have |
+//! | `error_response` | every shape an error may have |
 //! | `filter` | `$filter`, written |
 //! | `odata` | query options, read |
 //! | `folder_path` | folders in headers |
 //! | `metadata` | `$metadata` |
-//! | `asked`, `served` | what only a server reads, and what it answers |
+//! | `requests`, `responses` | what only a server reads, and what it answers |
 
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
 mod any_case;
 #[cfg(feature = "server")]
-pub(crate) mod asked;
-pub(crate) mod failure;
+pub(crate) mod requests;
+pub(crate) mod error_response;
 pub(crate) mod filter;
 pub(crate) mod folder_path;
 pub(crate) mod identity;
-pub(crate) mod instant;
+pub(crate) mod api_time;
 pub(crate) mod item;
 pub(crate) mod job;
 pub(crate) mod json;
-pub(crate) mod leased;
+pub(crate) mod lease_protocol;
 #[cfg(feature = "robot-logs")]
 pub(crate) mod log;
 #[cfg(feature = "server")]
 pub(crate) mod metadata;
-pub(crate) mod named;
+pub(crate) mod enum_value;
 #[cfg(feature = "server")]
 pub(crate) mod odata;
 pub(crate) mod queue;
 pub(crate) mod review;
-pub(crate) mod scalars;
+pub(crate) mod content_map;
 #[cfg(feature = "server")]
-pub(crate) mod served;
+pub(crate) mod responses;
 pub(crate) mod transaction;
 
-pub(crate) use instant::Instant;
-pub(crate) use named::Named;
-pub(crate) use scalars::Scalars;
+pub(crate) use api_time::ApiTime;
+pub(crate) use enum_value::EnumValue;
+pub(crate) use content_map::ContentMap;
 
 /// A collection (orchestrator-api 4.2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,8 +77,8 @@ pub(crate) fn round_trip<T>(json: &str) -> T
 where
     T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
 {
-    let value: T = json::answer(json.as_bytes()).unwrap();
-    let again: T = json::answer(&serde_json::to_vec(&value).unwrap()).unwrap();
+    let value: T = json::response(json.as_bytes()).unwrap();
+    let again: T = json::response(&serde_json::to_vec(&value).unwrap()).unwrap();
     assert_eq!(value, again, "what is written is read as what it was");
     value
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collection_has_annotations_that_nobody_needs() {
+    fn annotations_of_a_collection_are_ignored() {
         let page: Collection<i64> =
             round_trip(r#"{"@odata.context":"https://x/odata/$metadata#Q","@odata.count":2,"value":[1,2]}"#);
         assert_eq!((page.count, page.value.len()), (Some(2), 2));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Instant, Named, Unreadable, leased};
+use super::{ApiTime, EnumValue, Unreadable, lease_protocol};
 use crate::model::enumeration::enumeration;
 use crate::model::key::{QueueId, QueueKey};
 use crate::model::limits::QueueLimits;
@@ -27,7 +27,7 @@ pub(crate) struct QueueDefinitionDto {
     pub(crate) retry_abandoned_items: Option<bool>,
     pub(crate) enforce_unique_reference: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) creation_time: Option<Instant>,
+    pub(crate) creation_time: Option<ApiTime>,
     /// Everything else: schemas, SLA, the process it belongs to, tags.
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
@@ -42,10 +42,10 @@ const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "F
 impl QueueDefinitionDto {
     /// Gives the queue new settings, without what a server of this version does not know: it would refuse them all
     /// (orchestrator-api 4.3).
-    pub(crate) fn with(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
+    pub(crate) fn with_settings(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
         if is_ours {
             let seconds = queue.policy.abandon_after.as_secs();
-            self.other.insert(leased::ABANDON_AFTER.to_owned(), seconds.into());
+            self.other.insert(lease_protocol::ABANDON_AFTER.to_owned(), seconds.into());
         }
         self.name.clone_from(&queue.name);
         self.description.clone_from(&queue.description);
@@ -74,7 +74,7 @@ impl QueueDefinitionDto {
             knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
         self.other.retain(|key, _| {
             !key.contains("@odata.")
-                && key != leased::LIMITS
+                && key != lease_protocol::LIMITS
                 && (knows(14) || !SINCE_14.contains(&key.as_str()))
         });
         self
@@ -95,7 +95,7 @@ impl QueueDefinitionDto {
             stale_retention_days: retention.stale_days,
             abandon_after: self
                 .other
-                .get(leased::ABANDON_AFTER)
+                .get(lease_protocol::ABANDON_AFTER)
                 .and_then(Value::as_u64)
                 .map_or(QueuePolicy::default().abandon_after, std::time::Duration::from_secs),
         };
@@ -109,7 +109,7 @@ impl QueueDefinitionDto {
         let minutes = |name: &str| {
             self.other.get(name).and_then(Value::as_u64).and_then(|minutes| u32::try_from(minutes).ok())
         };
-        let limits = self.other.get(leased::LIMITS).cloned().map(serde_json::from_value).transpose();
+        let limits = self.other.get(lease_protocol::LIMITS).cloned().map(serde_json::from_value).transpose();
         let limits =
             limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
         let limits: QueueLimits = limits.unwrap_or_default();
@@ -176,12 +176,12 @@ enumeration! {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueRetentionDto {
     pub(crate) queue_definition_id: i64,
-    pub(crate) action: Option<Named<RetentionAction>>,
+    pub(crate) action: Option<EnumValue<RetentionAction>>,
     pub(crate) period: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bucket_id: Option<i64>,
     #[serde(rename = "Type")]
-    pub(crate) retention_type: Option<Named<RetentionType>>,
+    pub(crate) retention_type: Option<EnumValue<RetentionType>>,
 }
 
 /// How a queue is doing; some minutes old (orchestrator-api 11).
@@ -205,18 +205,18 @@ mod tests {
         "Encrypted":false,"Tags@odata.type":"#Collection"}"##;
 
     #[test]
-    fn a_queue_is_written_back_as_it_was_but_for_what_changed() {
+    fn an_edited_queue_keeps_unknown_members() {
         let queue: QueueDefinitionDto = round_trip(QUEUE);
         let mut settings = NewQueueDefinition::new("Invoices").description("paid");
         settings.policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
         settings.policy.max_number_of_retries = 5;
-        let new = serde_json::to_value(queue.clone().with(&settings, Some(20), false)).unwrap();
+        let new = serde_json::to_value(queue.clone().with_settings(&settings, Some(20), false)).unwrap();
         assert_eq!((&new["MaxNumberOfRetries"], &new["SlaInMinutes"]), (&Value::from(5), &Value::from(60)));
         assert_eq!((&new["Description"], &new["Tags"][0]["Name"]), (&Value::from("paid"), &Value::from("a")));
         assert!(new.as_object().unwrap().keys().all(|key| !key.contains('@')));
 
         let keys = |version| {
-            let dto = queue.clone().with(&settings, version, false);
+            let dto = queue.clone().with_settings(&settings, version, false);
             let keys: Vec<String> =
                 serde_json::to_value(dto).unwrap().as_object().unwrap().keys().cloned().collect();
             keys
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_number_of_retries_is_no_zero() {
+    fn a_missing_number_of_retries_is_an_error() {
         let queue: QueueDefinitionDto = round_trip(QUEUE);
         let definition = queue.clone().into_definition(Retention::default()).unwrap();
         assert_eq!((definition.id, definition.policy.max_number_of_retries), (QueueId(7), 3));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn retention_and_status_are_read() {
+    fn retention_and_status_are_parsed() {
         let retention: QueueRetentionDto = round_trip(
             r#"{"QueueDefinitionId":7,"Action":"Delete","Period":30,"BucketId":null,"Type":"Final"}"#,
         );

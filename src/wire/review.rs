@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::item::RowVersion;
-use super::{Instant, Named};
+use super::{ApiTime, EnumValue};
 use crate::model::history::{EventAction, ItemEvent};
 use crate::model::key::ItemId;
 use crate::model::review::{Comment, ItemVersion, Person};
@@ -29,7 +29,7 @@ impl From<&ItemVersion> for VersionedItem {
 pub(crate) struct BulkItemsRequest {
     /// Of SetItemReviewStatus alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<Named<ReviewStatus>>,
+    pub(crate) status: Option<EnumValue<ReviewStatus>>,
     /// Of SetItemReviewer alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_id: Option<i64>,
@@ -55,7 +55,7 @@ pub(crate) struct QueueItemCommentDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) creation_time: Option<Instant>,
+    pub(crate) creation_time: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,10 +86,10 @@ impl QueueItemCommentDto {
 pub(crate) struct QueueItemEventDto {
     pub(crate) id: Option<i64>,
     pub(crate) queue_item_id: i64,
-    pub(crate) timestamp: Instant,
-    pub(crate) action: Named<EventAction>,
-    pub(crate) status: Option<Named<Status>>,
-    pub(crate) review_status: Option<Named<ReviewStatus>>,
+    pub(crate) timestamp: ApiTime,
+    pub(crate) action: EnumValue<EventAction>,
+    pub(crate) status: Option<EnumValue<Status>>,
+    pub(crate) review_status: Option<EnumValue<ReviewStatus>>,
     pub(crate) user_id: Option<i64>,
 }
 
@@ -101,7 +101,7 @@ impl QueueItemEventDto {
             timestamp: self.timestamp.0,
             action: self.action.known()?,
             status: self.status?.known()?,
-            review_status: self.review_status.as_ref().and_then(Named::known).unwrap_or(ReviewStatus::None),
+            review_status: self.review_status.as_ref().and_then(EnumValue::known).unwrap_or(ReviewStatus::None),
             user_id: self.user_id,
         })
     }
@@ -129,7 +129,7 @@ mod tests {
             r#"{"Id":2,"QueueItemId":9,"Timestamp":"2018-03-07T16:02:59.09Z","Action":"Create","Data":null,"Status":"New","ReviewStatus":"None"}"#,
         );
         assert_eq!(event.clone().into_event().unwrap().action, EventAction::Create);
-        let newer = QueueItemEventDto { action: Named::Unknown("Moved".to_owned()), ..event };
+        let newer = QueueItemEventDto { action: EnumValue::Unknown("Moved".to_owned()), ..event };
         assert_eq!(newer.into_event(), None);
     }
 }

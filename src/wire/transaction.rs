@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::item::ProcessingExceptionDto;
-use super::{Instant, Named, Scalars};
+use super::{ApiTime, EnumValue, ContentMap};
 #[cfg(feature = "server")]
 use crate::model::Refusal;
 #[cfg(feature = "server")]
@@ -30,16 +30,16 @@ pub(crate) struct AddQueueItemRequest {
 pub(crate) struct QueueItemDataDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    pub(crate) priority: Option<Named<Priority>>,
-    pub(crate) specific_content: Option<Scalars>,
-    pub(crate) defer_date: Option<Instant>,
-    pub(crate) due_date: Option<Instant>,
+    pub(crate) priority: Option<EnumValue<Priority>>,
+    pub(crate) specific_content: Option<ContentMap>,
+    pub(crate) defer_date: Option<ApiTime>,
+    pub(crate) due_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) risk_sla_date: Option<Instant>,
+    pub(crate) risk_sla_date: Option<ApiTime>,
     pub(crate) reference: Option<String>,
     pub(crate) progress: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) source: Option<Named<Source>>,
+    pub(crate) source: Option<EnumValue<Source>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_operation_id: Option<String>,
 }
@@ -50,10 +50,10 @@ impl QueueItemDataDto {
         Self {
             name: queue.map(str::to_owned),
             priority: Some(item.priority.into()),
-            specific_content: Some(Scalars::of_json(content)),
-            defer_date: item.defer_date.map(Instant::from),
-            due_date: item.due_date.map(Instant::from),
-            risk_sla_date: item.risk_sla_date.map(Instant::from),
+            specific_content: Some(ContentMap::of_json(content)),
+            defer_date: item.defer_date.map(ApiTime::from),
+            due_date: item.due_date.map(ApiTime::from),
+            risk_sla_date: item.risk_sla_date.map(ApiTime::from),
             reference: item.reference.clone(),
             progress: item.progress.clone(),
             source: item.origin.source.map(Into::into),
@@ -73,8 +73,8 @@ impl QueueItemDataDto {
         item.reference = self.reference.filter(|reference| !reference.is_empty());
         // UiPath's own activities always say it; Normal is what they say by default.
         item.priority =
-            self.priority.map_or(Ok(Priority::Normal), |priority| known("Priority", &priority))?;
-        let source = self.source.map(|source| known("Source", &source)).transpose()?;
+            self.priority.map_or(Ok(Priority::Normal), |priority| known_value("Priority", &priority))?;
+        let source = self.source.map(|source| known_value("Source", &source)).transpose()?;
         item.origin = Origin { creator_job, parent_operation_id: self.parent_operation_id, source };
         item.progress = self.progress;
         item.due_date = self.due_date.map(|at| at.0.into());
@@ -90,7 +90,7 @@ impl QueueItemDataDto {
 ///
 /// Code 1009.
 #[cfg(feature = "server")]
-pub(crate) fn known<E: Copy + std::fmt::Display>(what: &str, value: &Named<E>) -> Result<E, Refusal> {
+pub(crate) fn known_value<E: Copy + std::fmt::Display>(what: &str, value: &EnumValue<E>) -> Result<E, Refusal> {
     value.known().ok_or_else(|| {
         let shown: String = value.to_string().chars().take(60).collect();
         Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("{what} cannot be {shown:?}"))
@@ -114,7 +114,7 @@ enumeration! {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkAddQueueItemsRequest {
     pub(crate) queue_name: String,
-    pub(crate) commit_type: Named<CommitTypeName>,
+    pub(crate) commit_type: EnumValue<CommitTypeName>,
     pub(crate) queue_items: Vec<QueueItemDataDto>,
 }
 
@@ -162,22 +162,22 @@ pub(crate) struct TransactionDataDto {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) robot_identifier: Option<String>,
-    pub(crate) specific_content: Option<Scalars>,
+    pub(crate) specific_content: Option<ContentMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) defer_date: Option<Instant>,
+    pub(crate) defer_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) due_date: Option<Instant>,
+    pub(crate) due_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reference_filter_option: Option<Named<ReferenceFilterOption>>,
+    pub(crate) reference_filter_option: Option<EnumValue<ReferenceFilterOption>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_operation_id: Option<String>,
 }
 
 impl TransactionDataDto {
     /// The next item of a queue.
-    pub(crate) fn take(queue: &str, robot: Option<&str>, reference: Option<&ReferenceFilter>) -> Self {
+    pub(crate) fn next_item(queue: &str, robot: Option<&str>, reference: Option<&ReferenceFilter>) -> Self {
         let (reference, option) = match reference {
             Some(ReferenceFilter::Equals(text)) => (Some(text.clone()), Some(ReferenceFilterOption::Equals)),
             Some(ReferenceFilter::StartsWith(text)) => {
@@ -192,20 +192,20 @@ impl TransactionDataDto {
             defer_date: None,
             due_date: None,
             reference,
-            reference_filter_option: option.map(Named::Known),
+            reference_filter_option: option.map(EnumValue::Known),
             parent_operation_id: None,
         }
     }
 
     /// A new item, started at once.
-    pub(crate) fn create(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
+    pub(crate) fn new_item(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
         Self {
-            specific_content: Some(Scalars::of_json(content)),
-            defer_date: item.defer_date.map(Instant::from),
-            due_date: item.due_date.map(Instant::from),
+            specific_content: Some(ContentMap::of_json(content)),
+            defer_date: item.defer_date.map(ApiTime::from),
+            due_date: item.due_date.map(ApiTime::from),
             reference: item.reference.clone(),
             parent_operation_id: item.origin.parent_operation_id.clone(),
-            ..Self::take(queue, robot, None)
+            ..Self::next_item(queue, robot, None)
         }
     }
 }
@@ -227,13 +227,13 @@ pub(crate) struct TransactionResultDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) processing_exception: Option<ProcessingExceptionDto>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) defer_date: Option<Instant>,
+    pub(crate) defer_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) due_date: Option<Instant>,
+    pub(crate) due_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) output: Option<Scalars>,
+    pub(crate) output: Option<ContentMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) analytics: Option<Scalars>,
+    pub(crate) analytics: Option<ContentMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,21 +265,21 @@ impl TransactionResultDto {
         match result {
             TransactionResult::Successful { output } => {
                 dto.is_successful = true;
-                dto.output = output.as_ref().map(|output| Scalars::of_json(output.as_json()));
+                dto.output = output.as_ref().map(|output| ContentMap::of_json(output.as_json()));
             }
             TransactionResult::Failed { exception, defer_date } => {
                 dto.processing_exception = exception.as_ref().map(ProcessingExceptionDto::from);
-                dto.defer_date = defer_date.map(Instant);
+                dto.defer_date = defer_date.map(ApiTime);
             }
             TransactionResult::Postponed { defer_date, due_date: new } => {
                 dto.is_successful = true;
-                dto.defer_date = Some(Instant(ahead.max(*defer_date)));
-                dto.due_date = new.or(due_date).map(Instant);
+                dto.defer_date = Some(ApiTime(ahead.max(*defer_date)));
+                dto.due_date = new.or(due_date).map(ApiTime);
             }
             TransactionResult::GivenBack => {
                 dto.is_successful = true;
-                dto.defer_date = Some(Instant(ahead));
-                dto.due_date = due_date.map(Instant);
+                dto.defer_date = Some(ApiTime(ahead));
+                dto.due_date = due_date.map(ApiTime);
             }
         }
         dto
@@ -359,16 +359,16 @@ mod tests {
     }
 
     #[test]
-    fn a_take_asks_for_the_next_item_and_a_creation_for_its_own() {
+    fn the_next_item_and_a_new_item_are_requested_differently() {
         let filter = ReferenceFilter::Equals("a".to_owned());
-        let take = serde_json::to_value(TransactionDataDto::take("Q", Some("r"), Some(&filter))).unwrap();
+        let take = serde_json::to_value(TransactionDataDto::next_item("Q", Some("r"), Some(&filter))).unwrap();
         assert_eq!(
             take,
             json!({"Name": "Q", "RobotIdentifier": "r", "SpecificContent": null, "Reference": "a", "ReferenceFilterOption": "Equals"})
         );
         let item = NewQueueItem::new(json!({"a": 1})).reference("x");
         let create =
-            serde_json::to_value(TransactionDataDto::create("Q", None, &item, r#"{"a":1}"#)).unwrap();
+            serde_json::to_value(TransactionDataDto::new_item("Q", None, &item, r#"{"a":1}"#)).unwrap();
         assert_eq!(create, json!({"Name": "Q", "SpecificContent": {"a": 1}, "Reference": "x"}));
     }
 }

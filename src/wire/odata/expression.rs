@@ -20,18 +20,18 @@ use std::cmp::Ordering;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::Instant;
-use super::token::{Token, is_path, tokens};
+use super::super::ApiTime;
+use super::lexer::{Token, is_path, tokens};
 use super::{invalid, property, quoted};
 use crate::model::Refusal;
 use crate::model::query::{Case, Comparison, TextMatch};
 
 /// The most comparisons in one filter (orchestrator-api 4.1).
-const MOST_EXPRESSIONS: usize = 100;
+const MAX_EXPRESSIONS: usize = 100;
 /// How deep brackets may be nested.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 /// The most values in one list.
-const MOST_VALUES: usize = 100;
+const MAX_VALUES: usize = 100;
 
 /// Properties that are names.
 const NAMES: [&str; 8] = [
@@ -60,12 +60,12 @@ pub(crate) enum Expression {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operand {
     pub(crate) path: String,
-    pub(crate) letters: Letters,
+    pub(crate) letters: LetterCase,
 }
 
 /// What is done to the letters of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Letters {
+pub(crate) enum LetterCase {
     AsTheyAre,
     /// Of `tolower` and `toupper`.
     In(Case),
@@ -81,7 +81,7 @@ pub(crate) enum Literal {
     Number(i64),
     Decimal(f64),
     Text(String),
-    Time(Instant),
+    Time(ApiTime),
     Guid(Uuid),
 }
 
@@ -105,16 +105,16 @@ impl Expression {
     /// # Errors
     ///
     /// The first of `each`.
-    pub(super) fn rewritten(
+    pub(super) fn map_comparisons(
         self,
         each: &mut dyn FnMut(Self) -> Result<Self, Refusal>,
     ) -> Result<Self, Refusal> {
         let mut all =
-            |parts: Vec<Self>| parts.into_iter().map(|part| part.rewritten(each)).collect::<Result<_, _>>();
+            |parts: Vec<Self>| parts.into_iter().map(|part| part.map_comparisons(each)).collect::<Result<_, _>>();
         match self {
             Self::All(parts) => Ok(Self::All(all(parts)?)),
             Self::Any(parts) => Ok(Self::Any(all(parts)?)),
-            Self::Not(part) => Ok(Self::Not(Box::new(part.rewritten(each)?))),
+            Self::Not(part) => Ok(Self::Not(Box::new(part.map_comparisons(each)?))),
             one => each(one),
         }
     }
@@ -124,16 +124,16 @@ impl Expression {
         let fold = |operand: Operand| {
             let last = operand.path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
             let is_name = NAMES.contains(&last.as_str());
-            if is_name { Operand { letters: Letters::Folded, ..operand } } else { operand }
+            if is_name { Operand { letters: LetterCase::Folded, ..operand } } else { operand }
         };
         let text = |operand: &Operand, text: String| {
-            if operand.letters == Letters::Folded { text.to_lowercase() } else { text }
+            if operand.letters == LetterCase::Folded { text.to_lowercase() } else { text }
         };
         let literal = |operand: &Operand, value: Literal| match value {
             Literal::Text(value) => Literal::Text(text(operand, value)),
             other => other,
         };
-        let folded = self.rewritten(&mut |one| {
+        let folded = self.map_comparisons(&mut |one| {
             Ok(match one {
                 Self::Compare(operand, comparison, value) => {
                     let operand = fold(operand);
@@ -202,7 +202,7 @@ impl Expression {
     }
 }
 
-impl Letters {
+impl LetterCase {
     fn of(self, text: &str) -> String {
         match self {
             Self::AsTheyAre => text.to_owned(),
@@ -231,7 +231,7 @@ fn compare(
             value.as_f64().and_then(|value| value.partial_cmp(wanted))
         }
         (Value::String(value), Literal::Text(wanted)) => Some(operand.letters.of(value).as_str().cmp(wanted)),
-        (Value::String(value), Literal::Time(wanted)) => match Instant::parse(value) {
+        (Value::String(value), Literal::Time(wanted)) => match ApiTime::parse(value) {
             Some(value) => Some(value.cmp(wanted)),
             None => return Err(no_such_value(operand)),
         },
@@ -321,8 +321,8 @@ impl Parser {
 
     fn unary(&mut self) -> Result<Expression, Refusal> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(invalid(format!("$filter is nested deeper than {DEEPEST} levels")));
+        if self.depth > MAX_DEPTH {
+            return Err(invalid(format!("$filter is nested deeper than {MAX_DEPTH} levels")));
         }
         let expression = if self.keyword("not") {
             Expression::Not(Box::new(self.unary()?))
@@ -333,8 +333,8 @@ impl Parser {
             inner
         } else {
             self.expressions += 1;
-            if self.expressions > MOST_EXPRESSIONS {
-                return Err(invalid(format!("$filter has more than {MOST_EXPRESSIONS} expressions")));
+            if self.expressions > MAX_EXPRESSIONS {
+                return Err(invalid(format!("$filter has more than {MAX_EXPRESSIONS} expressions")));
             }
             self.comparison()?
         };
@@ -366,8 +366,8 @@ impl Parser {
                 let mut literals = Vec::new();
                 loop {
                     literals.push(self.needed_literal()?);
-                    if literals.len() > MOST_VALUES {
-                        return Err(invalid(format!("a list has more than {MOST_VALUES} values")));
+                    if literals.len() > MAX_VALUES {
+                        return Err(invalid(format!("a list has more than {MAX_VALUES} values")));
                     }
                     match self.needed()? {
                         Token::Comma => {}
@@ -448,7 +448,7 @@ impl Parser {
             return match inner {
                 Token::Text(None, text) => Ok(Term::Literal(Literal::Text(case.of(&text)))),
                 Token::Word(path) if is_path(&path) => {
-                    Ok(Term::Operand(Operand { path, letters: Letters::In(case) }))
+                    Ok(Term::Operand(Operand { path, letters: LetterCase::In(case) }))
                 }
                 other => Err(unexpected(&other)),
             };
@@ -458,7 +458,7 @@ impl Parser {
         }
         match token {
             Token::Word(word) if is_path(word) => {
-                Ok(Term::Operand(Operand { path: word.clone(), letters: Letters::AsTheyAre }))
+                Ok(Term::Operand(Operand { path: word.clone(), letters: LetterCase::AsTheyAre }))
             }
             _ => Err(unexpected(token)),
         }
@@ -491,7 +491,7 @@ fn literal(token: &Token) -> Result<Option<Literal>, Refusal> {
     let wrong = || invalid(format!("{} is no {word}", quoted(text)));
     Ok(Some(match word.as_str() {
         "guid" => Literal::Guid(Uuid::parse_str(text).map_err(|_| wrong())?),
-        "datetime" | "datetimeoffset" => Literal::Time(Instant::parse(text).ok_or_else(wrong)?),
+        "datetime" | "datetimeoffset" => Literal::Time(ApiTime::parse(text).ok_or_else(wrong)?),
         // The value of an enumeration, with the name of its type before it.
         kind if kind.contains('.') => Literal::Text(text.clone()),
         _ => return Err(invalid(format!("there are no values of the kind {}", quoted(&word)))),
@@ -524,13 +524,13 @@ fn bare_literal(word: &str) -> Option<Literal> {
 }
 
 /// A date, with or without a time of day.
-fn date(word: &str) -> Option<Instant> {
+fn date(word: &str) -> Option<ApiTime> {
     let date = word.as_bytes();
     let begins_as_one = date.len() >= 10 && date[4] == b'-' && date[7] == b'-';
     if !begins_as_one {
         return None;
     }
-    if date.len() == 10 { Instant::parse(&format!("{word}T00:00:00Z")) } else { Instant::parse(word) }
+    if date.len() == 10 { ApiTime::parse(&format!("{word}T00:00:00Z")) } else { ApiTime::parse(word) }
 }
 
 /// The comparison that says the same with its sides changed.
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dialect_of_the_contract_is_read() {
+    fn the_documented_grammar_is_parsed() {
         for filter in [
             "Id eq 7",
             "ID EQ 7",
@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_refused() {
+    fn invalid_expressions_are_refused() {
         for filter in [
             "",
             "Id",
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_whatever_the_case_of_their_letters() {
+    fn names_are_compared_without_regard_to_case() {
         let object = json!({"Name": "Ärger", "Reference": "Ä"});
         let holds =
             |filter: &str| Expression::parse(filter).unwrap().with_folded_names().holds(&object).unwrap();
@@ -676,16 +676,16 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_bounded() {
+    fn expressions_have_limits() {
         let comparisons = |count: usize| vec!["Id eq 7"; count].join(" and ");
-        assert_eq!(holds(&comparisons(MOST_EXPRESSIONS)), Ok(true));
-        assert!(holds(&comparisons(MOST_EXPRESSIONS + 1)).unwrap_err().contains("more than 100"));
+        assert_eq!(holds(&comparisons(MAX_EXPRESSIONS)), Ok(true));
+        assert!(holds(&comparisons(MAX_EXPRESSIONS + 1)).unwrap_err().contains("more than 100"));
         let nested = |depth: usize| format!("{}Id eq 7{}", "(".repeat(depth), ")".repeat(depth));
-        assert_eq!(holds(&nested(DEEPEST - 1)), Ok(true));
-        assert!(holds(&nested(DEEPEST)).unwrap_err().contains("deeper"));
+        assert_eq!(holds(&nested(MAX_DEPTH - 1)), Ok(true));
+        assert!(holds(&nested(MAX_DEPTH)).unwrap_err().contains("deeper"));
         assert!(holds(&nested(100_000)).is_err() && holds(&"not ".repeat(100_000)).is_err());
         let list = |count: usize| format!("Id in ({})", vec!["7"; count].join(","));
-        assert_eq!(holds(&list(MOST_VALUES)), Ok(true));
-        assert!(holds(&list(MOST_VALUES + 1)).is_err());
+        assert_eq!(holds(&list(MAX_VALUES)), Ok(true));
+        assert!(holds(&list(MAX_VALUES + 1)).is_err());
     }
 }

@@ -2,41 +2,41 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `token.rs` | words, texts and brackets of an expression |
+//! | `lexer.rs` | words, texts and brackets of an expression |
 //! | `expression.rs` | `$filter`: the grammar, its limits, and its answer for one JSON object |
-//! | `items.rs` | an expression and an order as a condition on items, for a store to answer |
-//! | `set.rs` | what the entities of every other list have |
-//! | `typed.rs` | an expression as it is asked of them |
+//! | `item_query.rs` | an expression and an order as a condition on items, for a store to answer |
+//! | `entity_set.rs` | what the entities of every other list have |
+//! | `type_check.rs` | an expression as it is asked of them |
 //! | `mod.rs` | all options of a call, and what they make of a list of JSON objects |
 
 mod expression;
-mod items;
-pub(crate) mod set;
-mod token;
-mod typed;
+mod item_query;
+pub(crate) mod entity_set;
+mod lexer;
+mod type_check;
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::served::Object;
+use super::responses::JsonObject;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
 pub(crate) use expression::{Expression, Literal};
-pub(crate) use items::{Links, condition, order};
-pub(crate) use set::Set;
+pub(crate) use item_query::{ReferencedNames, condition, order};
+pub(crate) use entity_set::EntitySet;
 
 /// The longest `$filter`, in bytes.
-const LONGEST_FILTER: usize = 8_192;
+const MAX_FILTER_LENGTH: usize = 8_192;
 /// The most expressions in `$orderby` (orchestrator-api 4.1).
-const MOST_ORDERS: usize = 5;
+const MAX_ORDERS: usize = 5;
 /// The most names in `$select` and `$expand`.
-const MOST_NAMES: usize = 100;
+const MAX_NAMES: usize = 100;
 
 /// The options of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Options {
+pub(crate) struct QueryOptions {
     pub(crate) filter: Option<Expression>,
     pub(crate) order: Vec<OrderBy>,
     pub(crate) top: Option<usize>,
@@ -54,9 +54,9 @@ pub(crate) struct OrderBy {
 }
 
 /// A page of a list, and how long the list is, if that was asked for.
-pub(crate) type Page = (Vec<Value>, Option<u64>);
+pub(crate) type ListPage = (Vec<Value>, Option<u64>);
 
-impl Options {
+impl QueryOptions {
     /// Reads the options of a call, decoded. What does not begin with a dollar sign is none.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Options {
     ///
     /// Code 1000 for a property that the set does not have, or that is compared with what it cannot be; also where the
     /// list is empty.
-    pub(crate) fn page(&self, set: &Set, mut list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
+    pub(crate) fn page(&self, set: &EntitySet, mut list: Vec<Value>, limit: usize) -> Result<ListPage, Refusal> {
         let top = self.page_size(limit)?;
         self.order.iter().try_for_each(|order| set.check_order(&order.property))?;
         // Properties of our own, which not every entity has, are looked for in each.
@@ -132,7 +132,7 @@ impl Options {
         if let Some(unknown) = self.select.iter().find(|name| !is_known(name)) {
             return Err(unknown_property(unknown));
         }
-        let filter = self.filter.clone().map(|filter| set.typed(filter)).transpose()?;
+        let filter = self.filter.clone().map(|filter| set.type_checked(filter)).transpose()?;
         if let Some(filter) = filter.map(Expression::with_folded_names) {
             let mut kept = Vec::with_capacity(list.len());
             for object in list {
@@ -149,7 +149,7 @@ impl Options {
         Ok((page?, count))
     }
 
-    fn compare(&self, set: &Set, a: &Value, b: &Value) -> Ordering {
+    fn compare(&self, set: &EntitySet, a: &Value, b: &Value) -> Ordering {
         for order in &self.order {
             let (Ok(a), Ok(b)) = (property(a, &order.property), property(b, &order.property)) else {
                 continue;
@@ -180,7 +180,7 @@ impl Options {
     /// # Errors
     ///
     /// As [`selected`](Self::selected).
-    pub(crate) fn selected_of(&self, object: Object) -> Result<Object, Refusal> {
+    pub(crate) fn selected_of(&self, object: JsonObject) -> Result<JsonObject, Refusal> {
         let kept = self.names_selected(|| object.names())?;
         Ok(match kept {
             Some(kept) => object.with_only(&kept),
@@ -227,8 +227,8 @@ fn filter(text: &str) -> Result<Option<Expression>, Refusal> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    if text.len() > LONGEST_FILTER {
-        return Err(invalid(format!("$filter has {} bytes, the limit is {LONGEST_FILTER}", text.len())));
+    if text.len() > MAX_FILTER_LENGTH {
+        return Err(invalid(format!("$filter has {} bytes, the limit is {MAX_FILTER_LENGTH}", text.len())));
     }
     Expression::parse(text).map(Some)
 }
@@ -238,7 +238,7 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
     for part in text.split(',') {
         let mut words = part.split_ascii_whitespace();
         let property = words.next().ok_or_else(|| invalid("$orderby: a property is missing".to_owned()))?;
-        if !token::is_path(property) {
+        if !lexer::is_path(property) {
             return Err(invalid(format!("$orderby: {} is no property", quoted(property))));
         }
         let descending = match words.next() {
@@ -254,9 +254,9 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
         }
         orders.push(OrderBy { property: property.to_owned(), descending });
     }
-    if orders.len() > MOST_ORDERS {
+    if orders.len() > MAX_ORDERS {
         return Err(invalid(format!(
-            "$orderby has {} expressions, the limit is {MOST_ORDERS}",
+            "$orderby has {} expressions, the limit is {MAX_ORDERS}",
             orders.len()
         )));
     }
@@ -265,10 +265,10 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
 
 fn names(option: &str, text: &str) -> Result<Vec<String>, Refusal> {
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-    if names.len() > MOST_NAMES {
-        return Err(invalid(format!("{option} has {} names, the limit is {MOST_NAMES}", names.len())));
+    if names.len() > MAX_NAMES {
+        return Err(invalid(format!("{option} has {} names, the limit is {MAX_NAMES}", names.len())));
     }
-    match names.iter().find(|name| !token::is_path(name) && (*name != "*" || option != "$select")) {
+    match names.iter().find(|name| !lexer::is_path(name) && (*name != "*" || option != "$select")) {
         Some(wrong) => Err(invalid(format!("{option}: {} is no property", quoted(wrong)))),
         None => Ok(names),
     }
@@ -299,8 +299,8 @@ fn invalid(why: impl std::fmt::Display) -> Refusal {
 
 /// A text of a caller's in a message: short, and without anything that is not printed.
 fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut short: String = text.chars().take(LONGEST).collect();
+    const MAX_LENGTH: usize = 60;
+    let mut short: String = text.chars().take(MAX_LENGTH).collect();
     if short.len() < text.len() {
         short.push('…');
     }
@@ -313,15 +313,15 @@ mod tests {
 
     use super::*;
 
-    fn read(query: &[(&str, &str)]) -> Result<Options, String> {
-        Options::read(query.iter().copied()).map_err(|refusal| {
+    fn read(query: &[(&str, &str)]) -> Result<QueryOptions, String> {
+        QueryOptions::read(query.iter().copied()).map_err(|refusal| {
             assert_eq!(refusal.code(), ErrorCode::INVALID_REQUEST);
             refusal.to_string()
         })
     }
 
     #[test]
-    fn options_are_read_in_any_case_and_others_passed_over() {
+    fn option_names_are_case_insensitive_and_others_are_ignored() {
         let options = read(&[
             ("$Top", "5"),
             ("$skip", "2"),
@@ -368,12 +368,12 @@ mod tests {
             );
         }
         assert!(read(&[("$top", "1"), ("$Top", "2")]).is_err());
-        let long = format!("Id eq {}", " ".repeat(LONGEST_FILTER));
+        let long = format!("Id eq {}", " ".repeat(MAX_FILTER_LENGTH));
         assert!(read(&[("$filter", &long)]).is_err());
     }
 
     #[test]
-    fn a_list_of_objects_is_filtered_sorted_cut_and_reduced() {
+    fn a_list_is_filtered_sorted_paged_and_projected() {
         let list: Vec<Value> = (0..10)
             .map(|n| json!({"Id": n, "Name": format!("q{}", n % 3), "DisplayName": null, "IsStatic": n > 4}))
             .collect();
@@ -386,14 +386,14 @@ mod tests {
             ("$select", "ID"),
         ])
         .unwrap();
-        let (page, count) = options.page(&set::ROLES, list.clone(), 1_000).unwrap();
+        let (page, count) = options.page(&entity_set::ROLES, list.clone(), 1_000).unwrap();
         assert_eq!((json!(page), count), (json!([{"Id": 5}, {"Id": 8}]), Some(6)));
         for (name, value) in
             [("$filter", "Cat eq 1"), ("$orderby", "Cat"), ("$select", "Cat"), ("$filter", "Id/x eq 1")]
         {
             for list in [list.clone(), Vec::new()] {
                 assert!(
-                    read(&[(name, value)]).unwrap().page(&set::ROLES, list, 1_000).is_err(),
+                    read(&[(name, value)]).unwrap().page(&entity_set::ROLES, list, 1_000).is_err(),
                     "{name}={value}"
                 );
             }

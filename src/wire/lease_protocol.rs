@@ -1,0 +1,451 @@
+//! What only performer's own server understands: jobs that beat, claims, and many reports and takes in one call. It tells
+//! that it does by a header, and whoever does not know of it sees an Orchestrator like any other (orchestrator-api 15.3,
+//! choices 6).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ApiTime;
+use super::item::{ProcessingExceptionDto, QueueItemDto};
+use super::content_map::ContentMap;
+use super::transaction::QueueItemDataDto;
+#[cfg(feature = "server")]
+use crate::model::content::Output;
+#[cfg(feature = "server")]
+use crate::model::exception::ExceptionType;
+#[cfg(feature = "server")]
+use crate::model::exception::ProcessingException;
+use crate::model::item::ReferenceFilter;
+use crate::model::job::{Job, JobFigures, JobOwner, JobState, NewJob, StopStrategy};
+use crate::model::key::{Claim, FolderId, ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
+use crate::model::result::TransactionResult;
+use crate::model::review::Person;
+use crate::model::robot::{Robot, RobotState};
+use crate::model::status::Status;
+
+/// The header by which a server tells that it understands this, and its value.
+pub(crate) const HEADER: &str = "performer-leases";
+/// The version of these shapes.
+pub(crate) const VERSION: &str = "1";
+/// The header by which an administrator writes a comment in somebody's name: the number, a comma, and the name as
+/// folder paths are encoded.
+pub(crate) const AUTHOR_HEADER: &str = "performer-author";
+/// The member of a queue that says what of it may be handed out, where that is not everything.
+pub(crate) const LIMITS: &str = "PerformerLimits";
+/// The member of a queue that says after how many seconds an item is abandoned.
+pub(crate) const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
+
+/// A job to be registered.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StartJobRequest {
+    pub(crate) queue: String,
+    pub(crate) machine: String,
+    pub(crate) process_id: u32,
+    pub(crate) version: String,
+    pub(crate) robots: u32,
+    /// Milliseconds.
+    pub(crate) lease: u64,
+}
+
+impl From<NewJob> for StartJobRequest {
+    fn from(job: NewJob) -> Self {
+        let NewJob { queue, machine, process_id, version, robots, lease } = job;
+        let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        Self { queue, machine, process_id, version, robots, lease }
+    }
+}
+
+impl From<StartJobRequest> for NewJob {
+    fn from(job: StartJobRequest) -> Self {
+        let StartJobRequest { queue, machine, process_id, version, robots, lease } = job;
+        Self { queue, machine, process_id, version, robots, lease: Duration::from_millis(lease) }
+    }
+}
+
+/// The body of a call that says nothing.
+#[cfg(feature = "server")]
+#[derive(Default, Deserialize)]
+pub(crate) struct EmptyRequest {}
+
+/// A job by its key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct JobReference {
+    pub(crate) job: uuid::Uuid,
+}
+
+/// The end of a job.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EndJobRequest {
+    pub(crate) job: uuid::Uuid,
+    pub(crate) state: JobState,
+    pub(crate) info: Option<String>,
+    #[serde(default)]
+    pub(crate) figures: Option<JobFigures>,
+}
+
+/// A wish that a job stops.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LeaseStopJobRequest {
+    pub(crate) job: uuid::Uuid,
+    pub(crate) strategy: StopStrategy,
+}
+
+/// The state of a job.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct JobStateResponse {
+    pub(crate) state: JobState,
+}
+
+/// What a sweep found.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SweepResponse {
+    pub(crate) jobs: Vec<uuid::Uuid>,
+    pub(crate) abandoned: u64,
+}
+
+/// A job as it is listed.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListedJob {
+    job: uuid::Uuid,
+    about: StartJobRequest,
+    state: JobState,
+    start_time: ApiTime,
+    held_until: ApiTime,
+    end_time: Option<ApiTime>,
+    info: Option<String>,
+    #[serde(default)]
+    figures: Option<JobFigures>,
+}
+
+impl From<Job> for ListedJob {
+    fn from(job: Job) -> Self {
+        Self {
+            job: guid(job.key),
+            about: job.about.into(),
+            state: job.state,
+            start_time: ApiTime(job.start_time),
+            held_until: ApiTime(job.held_until),
+            end_time: job.end_time.map(ApiTime),
+            info: job.info,
+            figures: job.figures,
+        }
+    }
+}
+
+impl From<ListedJob> for Job {
+    fn from(job: ListedJob) -> Self {
+        Self {
+            key: key(job.job),
+            about: job.about.into(),
+            folder: FolderId::SHARED, // which the server knows
+            owner: JobOwner::Unknown, // and this too
+            state: job.state,
+            start_time: job.start_time.0,
+            held_until: job.held_until.0,
+            end_time: job.end_time.map(|at| at.0),
+            info: job.info,
+            figures: job.figures,
+        }
+    }
+}
+
+/// A robot as it is listed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ListedRobot {
+    job: uuid::Uuid,
+    number: u32,
+    state: RobotState,
+    item: Option<i64>,
+    reference: Option<String>,
+    since: ApiTime,
+}
+
+impl From<Robot> for ListedRobot {
+    fn from(robot: Robot) -> Self {
+        let Robot { job, number, state, item, reference, since } = robot;
+        let (job, item) = (guid(job), item.map(|item| item.0));
+        Self { job, number, state, item, reference, since: ApiTime(since) }
+    }
+}
+
+impl From<ListedRobot> for Robot {
+    fn from(robot: ListedRobot) -> Self {
+        let ListedRobot { job, number, state, item, reference, since } = robot;
+        Self { job: key(job), number, state, item: item.map(ItemId), reference, since: since.0 }
+    }
+}
+
+/// New limits of a queue.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EditLimitsRequest {
+    pub(crate) queue: String,
+    pub(crate) edit: LimitsEdit,
+}
+
+/// The right to report on one attempt.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ClaimDto {
+    item: i64,
+    pub(crate) job: uuid::Uuid,
+    token: u64,
+}
+
+impl From<Claim> for ClaimDto {
+    fn from(claim: Claim) -> Self {
+        Self { item: claim.item.0, job: guid(claim.job), token: claim.token }
+    }
+}
+
+impl From<ClaimDto> for Claim {
+    fn from(claim: ClaimDto) -> Self {
+        Self { item: ItemId(claim.item), job: key(claim.job), token: claim.token }
+    }
+}
+
+pub(crate) fn guid(key: JobKey) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(key.to_bytes())
+}
+
+pub(crate) fn key(guid: uuid::Uuid) -> JobKey {
+    JobKey::from_bytes(guid.into_bytes())
+}
+
+/// Which items are taken, and for whom.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ClaimRequestDto {
+    pub(crate) queue: String,
+    pub(crate) job: uuid::Uuid,
+    pub(crate) robot: Option<u32>,
+    pub(crate) count: usize,
+    pub(crate) reference: Option<ReferenceDto>,
+}
+
+/// How references are compared.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ReferenceDto {
+    Equals(String),
+    StartsWith(String),
+}
+
+impl From<ReferenceFilter> for ReferenceDto {
+    fn from(filter: ReferenceFilter) -> Self {
+        match filter {
+            ReferenceFilter::Equals(text) => Self::Equals(text),
+            ReferenceFilter::StartsWith(text) => Self::StartsWith(text),
+        }
+    }
+}
+
+impl From<ReferenceDto> for ReferenceFilter {
+    fn from(filter: ReferenceDto) -> Self {
+        match filter {
+            ReferenceDto::Equals(text) => Self::Equals(text),
+            ReferenceDto::StartsWith(text) => Self::StartsWith(text),
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum AttemptResultDto {
+    Successful { output: Option<ContentMap> },
+    Failed { exception: Option<ProcessingExceptionDto>, defer_date: Option<ApiTime> },
+    Postponed { defer_date: ApiTime, due_date: Option<ApiTime> },
+    GivenBack,
+}
+
+impl From<&TransactionResult> for AttemptResultDto {
+    fn from(result: &TransactionResult) -> Self {
+        match result {
+            TransactionResult::Successful { output } => {
+                Self::Successful { output: output.as_ref().map(|output| ContentMap::of_json(output.as_json())) }
+            }
+            TransactionResult::Failed { exception, defer_date } => Self::Failed {
+                exception: exception.as_ref().map(Into::into),
+                defer_date: defer_date.map(ApiTime),
+            },
+            TransactionResult::Postponed { defer_date, due_date } => {
+                Self::Postponed { defer_date: ApiTime(*defer_date), due_date: due_date.map(ApiTime) }
+            }
+            TransactionResult::GivenBack => Self::GivenBack,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl AttemptResultDto {
+    /// The result, at this time.
+    ///
+    /// # Errors
+    ///
+    /// Those of an output that is not taken.
+    pub(crate) fn into_result(
+        self,
+        now: jiff::Timestamp,
+    ) -> Result<TransactionResult, crate::model::Refusal> {
+        Ok(match self {
+            Self::Successful { output } => {
+                let output = output.map(|output| Output::from_json(output.as_json()));
+                TransactionResult::Successful { output: output.transpose()? }
+            }
+            Self::Failed { exception, defer_date } => TransactionResult::Failed {
+                exception: exception.map(|dto| {
+                    let kind = dto.exception_type.as_ref().and_then(super::EnumValue::known);
+                    let kind = kind.unwrap_or(ExceptionType::ApplicationException);
+                    let at = dto.creation_time.map_or(now, |at| at.0);
+                    ProcessingException::new(kind, dto.reason.unwrap_or_default(), at)
+                        .details(dto.details)
+                        .image(dto.associated_image_file_path)
+                }),
+                defer_date: defer_date.map(|at| at.0),
+            },
+            Self::Postponed { defer_date, due_date } => {
+                TransactionResult::Postponed { defer_date: defer_date.0, due_date: due_date.map(|at| at.0) }
+            }
+            Self::GivenBack => TransactionResult::GivenBack,
+        })
+    }
+}
+
+/// A report on one attempt.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReportDto {
+    pub(crate) claim: ClaimDto,
+    pub(crate) result: AttemptResultDto,
+    pub(crate) progress: Option<String>,
+}
+
+/// Reports, and a take.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ExchangeRequest {
+    /// The same for a call that is made again because its answer was lost.
+    pub(crate) id: uuid::Uuid,
+    /// Exchanges whose answers came: nobody will ask for them again.
+    #[serde(default)]
+    pub(crate) heard: Vec<uuid::Uuid>,
+    pub(crate) reports: Vec<ReportDto>,
+    pub(crate) take: Option<ClaimRequestDto>,
+}
+
+/// An error of one of several things that were asked for together.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorDto {
+    pub(crate) kind: String,
+    pub(crate) code: Option<u16>,
+    pub(crate) message: String,
+}
+
+/// What became of a report.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ReportResultDto {
+    Status(Status),
+    Error(ErrorDto),
+}
+
+/// An item that was taken.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ClaimedItemDto<I> {
+    pub(crate) item: I,
+    pub(crate) claim: ClaimDto,
+}
+
+/// What was taken, or why nothing was.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ClaimResultDto<I> {
+    Items(Vec<ClaimedItemDto<I>>),
+    Error(ErrorDto),
+}
+
+/// The answer to reports and a take.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ExchangeResponse<I> {
+    pub(crate) reports: Vec<ReportResultDto>,
+    pub(crate) took: ClaimResultDto<I>,
+    /// What the store had seen when it looked.
+    pub(crate) seen: u64,
+    /// More is held back by the queue's limits: when to look again, in milliseconds.
+    #[serde(default)]
+    pub(crate) withheld: Option<u64>,
+    /// Another one after each start of the server, which has forgotten then what it answered.
+    pub(crate) run: uuid::Uuid,
+}
+
+/// Asks what a job holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct HeldClaimsRequest {
+    pub(crate) job: uuid::Uuid,
+    /// Calls that may be on their way still: those that are not made yet are not to be made any more.
+    pub(crate) void: Vec<uuid::Uuid>,
+}
+
+/// What a job holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct HeldClaimsResponse {
+    pub(crate) claims: Vec<ClaimDto>,
+}
+
+/// As the client reads it.
+pub(crate) type QueueItemsExchange = ExchangeResponse<QueueItemDto>;
+
+/// An item that is added and started at once.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AddAndStartRequest {
+    /// As of an [`ExchangeRequest`].
+    pub(crate) id: uuid::Uuid,
+    pub(crate) take: ClaimRequestDto,
+    pub(crate) item: QueueItemDataDto,
+}
+
+/// A progress text of whoever holds a claim.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ProgressRequest {
+    pub(crate) claim: ClaimDto,
+    pub(crate) progress: String,
+}
+
+/// A wait for something to take.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitRequest {
+    pub(crate) queue: String,
+    pub(crate) seen: u64,
+    /// Milliseconds.
+    pub(crate) at_most: u64,
+}
+
+/// How many at most.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LimitRequest {
+    pub(crate) limit: usize,
+}
+
+/// How many were removed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RetentionResponse {
+    pub(crate) removed: u64,
+}
+
+/// Somebody in whose name a comment is written, as a header carries it.
+pub(crate) fn encode_author(person: &Person) -> String {
+    let id = person.user_id.map(|id| id.to_string()).unwrap_or_default();
+    let name = person.user_name.as_deref().map(super::folder_path::encode).unwrap_or_default();
+    format!("{id},{name}")
+}
+
+/// The same, read.
+#[cfg(feature = "server")]
+pub(crate) fn decode_author(header: &str) -> Option<Person> {
+    let (id, name) = header.split_once(',')?;
+    let user_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
+    let user_name = if name.is_empty() { None } else { Some(super::folder_path::decode(name)?) };
+    Some(Person { user_id, user_name })
+}

@@ -1,0 +1,265 @@
+//! Bodies that only a server reads: what is written by people and their tools (orchestrator-api 6, 9 to 11).
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::item::{ProcessingExceptionDto, RowVersion};
+use super::enum_value::EnumValue;
+use super::queue::{RetentionAction, RetentionType};
+use super::transaction::{TransactionResultDto, known_value};
+use crate::model::Refusal;
+use crate::model::content::{Analytics, Output};
+use crate::model::exception::{ExceptionType, ProcessingException, validate_exception_text};
+use crate::model::key::ItemId;
+use crate::model::result::StatedResult;
+use crate::model::review::ItemVersion;
+use crate::model::stored_time::stored;
+
+mod queue;
+
+pub(crate) use queue::{QueueRequest, days_of};
+
+/// Whether a body says anything about the content of an item, if only that there is none.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ContentPresence {
+    #[serde(default, deserialize_with = "is_present")]
+    pub(crate) specific_content: bool,
+}
+
+fn is_present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+/// The items of a bulk operation, and what is to be done to them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BulkRequest {
+    pub(crate) status: Option<Value>,
+    pub(crate) user_id: Option<i64>,
+    queue_items: Vec<VersionedItemRequest>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct VersionedItemRequest {
+    id: i64,
+    row_version: Option<Value>,
+}
+
+impl BulkRequest {
+    /// The items. One without a version, or with one that is none, was never seen as it is.
+    pub(crate) fn items(&self) -> Vec<ItemVersion> {
+        let version = |item: &VersionedItemRequest| {
+            let version =
+                item.row_version.clone().and_then(|text| serde_json::from_value::<RowVersion>(text).ok());
+            version.map_or(u64::MAX, |version| version.0)
+        };
+        self.queue_items
+            .iter()
+            .map(|item| ItemVersion { id: ItemId(item.id), row_version: version(item) })
+            .collect()
+    }
+}
+
+/// A comment.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CommentRequest {
+    pub(crate) text: String,
+    pub(crate) queue_item_id: Option<i64>,
+}
+
+/// Queues that are put into folders and taken out of others.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ShareRequest {
+    pub(crate) queue_ids: Vec<i64>,
+    pub(crate) to_add_folder_ids: Option<Vec<i64>>,
+    pub(crate) to_remove_folder_ids: Option<Vec<i64>>,
+}
+
+/// The retention of a queue.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RetentionRequest {
+    pub(crate) action: Option<EnumValue<RetentionAction>>,
+    pub(crate) period: Option<i64>,
+    #[serde(rename = "Type")]
+    pub(crate) retention_type: Option<EnumValue<RetentionType>>,
+}
+
+/// A folder.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct FolderRequest {
+    pub(crate) display_name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) parent_id: Option<i64>,
+}
+
+/// Users who are given roles in folders.
+#[derive(Deserialize)]
+pub(crate) struct AssignUsersRequest {
+    pub(crate) assignments: Assignments,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Assignments {
+    pub(crate) user_ids: Vec<i64>,
+    pub(crate) roles_per_folder: Vec<RolesPerFolder>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RolesPerFolder {
+    pub(crate) folder_id: i64,
+    pub(crate) role_ids: Vec<i64>,
+}
+
+/// A user who is taken out of a folder.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RemoveUserRequest {
+    pub(crate) user_id: i64,
+}
+
+/// A user. No Debug: it may have a password in it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UserRequest {
+    pub(crate) user_name: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) surname: Option<String>,
+    pub(crate) email_address: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) is_active: Option<bool>,
+    #[serde(rename = "Type")]
+    pub(crate) user_type: Option<EnumValue<crate::model::user::UserType>>,
+    pub(crate) roles_list: Option<Vec<String>>,
+}
+
+/// The roles that a user is given in the tenant.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AssignRolesRequest {
+    pub(crate) role_ids: Vec<i64>,
+}
+
+/// A role.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RoleRequest {
+    pub(crate) name: String,
+    pub(crate) permissions: Option<Vec<PermissionRequest>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PermissionRequest {
+    pub(crate) name: String,
+    pub(crate) is_granted: Option<bool>,
+}
+
+/// Who logs in the old way. No Debug: it has a password in it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LoginRequest {
+    pub(crate) username_or_email_address: String,
+    pub(crate) password: String,
+}
+
+/// A result as a caller states it, and what the transaction left.
+pub(crate) struct ParsedResult {
+    pub(crate) stated: StatedResult,
+    pub(crate) output: Option<Output>,
+    pub(crate) analytics: Option<Analytics>,
+}
+
+impl TransactionResultDto {
+    /// What is reported. `now` is when an exception happened whose time is not said; what a DeferDate means is for the
+    /// store to decide, by its own clock.
+    ///
+    /// # Errors
+    ///
+    /// 1009 and 1868 to 1870 for output, analytics and exceptions that are not taken.
+    pub(crate) fn parsed(&self, now: jiff::Timestamp) -> Result<ParsedResult, Refusal> {
+        let output = self.output.as_ref().map(|map| Output::from_json(map.as_json())).transpose()?;
+        let analytics = self.analytics.as_ref().map(|map| Analytics::from_json(map.as_json())).transpose()?;
+        let stated = match &self.processing_exception {
+            // An exception of a success is not kept; but a success with one is never a postponement.
+            Some(_) if self.is_successful => StatedResult { is_successful: true, ..StatedResult::default() },
+            exception => StatedResult {
+                is_successful: self.is_successful,
+                exception: exception.as_ref().map(|dto| exception_of(dto, now)).transpose()?,
+                defer_date: self.defer_date.map(|at| stored(at.0)),
+                due_date: self.due_date.map(|at| stored(at.0)),
+            },
+        };
+        Ok(ParsedResult { stated, output, analytics })
+    }
+}
+
+fn exception_of(dto: &ProcessingExceptionDto, now: jiff::Timestamp) -> Result<ProcessingException, Refusal> {
+    let kind = dto.exception_type.as_ref();
+    let kind =
+        kind.map_or(Ok(ExceptionType::ApplicationException), |kind| known_value("ProcessingException.Type", kind))?;
+    let texts = [&dto.reason, &dto.details, &dto.associated_image_file_path];
+    texts.into_iter().flatten().try_for_each(|text| validate_exception_text(text))?;
+    let at = dto.creation_time.map_or(now, |at| stored(at.0));
+    Ok(ProcessingException::new(kind, dto.reason.clone().unwrap_or_default(), at)
+        .details(dto.details.clone())
+        .image(dto.associated_image_file_path.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_without_a_version_matches_no_version() {
+        let body: BulkRequest = serde_json::from_str(
+            r#"{"queueItems":[{"Id":1,"RowVersion":"AAAAAAAAKZc="},{"Id":2},{"Id":3,"RowVersion":"?"},{"Id":4,"RowVersion":7}]}"#,
+        )
+        .unwrap();
+        let versions: Vec<u64> = body.items().iter().map(|item| item.row_version).collect();
+        assert_eq!(versions, [0x2997, u64::MAX, u64::MAX, u64::MAX]);
+    }
+
+    #[test]
+    fn every_form_of_a_result_is_parsed() {
+        let now = "2026-09-01T00:00:00Z".parse().unwrap();
+        let read = |json: &str| {
+            serde_json::from_str::<TransactionResultDto>(json).unwrap().parsed(now).map(|read| read.stated)
+        };
+        let (defer_date, due_date) = (Some(now), "2027-01-01T00:00:00Z".parse().ok());
+        assert_eq!(
+            read(
+                r#"{"IsSuccessful":true,"DeferDate":"2026-09-01T00:00:00Z","DueDate":"2027-01-01T00:00:00Z"}"#
+            ),
+            Ok(StatedResult { is_successful: true, exception: None, defer_date, due_date })
+        );
+        // No field of the document is required.
+        assert_eq!(read("{}"), Ok(StatedResult::default()));
+        assert_eq!(
+            read(r#"{"DeferDate":"2026-09-01T00:00:00.0000009Z"}"#),
+            Ok(StatedResult { defer_date, ..StatedResult::default() })
+        );
+        assert_eq!(
+            read(
+                r#"{"IsSuccessful":true,"DeferDate":"2027-01-01T00:00:00Z","ProcessingException":{"Type":"Other"}}"#
+            ),
+            Ok(StatedResult { is_successful: true, ..StatedResult::default() })
+        );
+        let failed = read(r#"{"IsSuccessful":false,"ProcessingException":{"Reason":"r"}}"#).unwrap();
+        assert_eq!(failed.exception.unwrap().exception_type, ExceptionType::ApplicationException);
+        assert!(read(r#"{"IsSuccessful":false,"ProcessingException":{"Type":"Other"}}"#).is_err());
+        let long = format!(
+            r#"{{"IsSuccessful":false,"ProcessingException":{{"Reason":"{}"}}}}"#,
+            "x".repeat(102_401)
+        );
+        assert_eq!(read(&long).unwrap_err().code().number(), 1870);
+        assert!(read(r#"{"IsSuccessful":true,"Output":{"a":[1]}}"#).is_err());
+    }
+}
