@@ -1,4 +1,4 @@
-//! Who calls, and what they may do: the directory as this server knows it, tokens, and attempts to log in.
+//! Authentication: the cached directory of users, tokens, and login attempts.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,26 +19,26 @@ use crate::model::user::UserType;
 use crate::orchestrator::local::store::{Operation, Query};
 use crate::orchestrator::local::{Local, expect_answer};
 
-/// How long the token of an application is good.
+/// The lifetime of an application's access token.
 pub(super) const ACCESS_TOKEN_SECONDS: u64 = 3_600;
-/// How long the token of a user who logged in with a password is good.
+/// The lifetime of the token of a user who logged in with a password.
 pub(super) const USER_TOKEN_SECONDS: u64 = 1_800;
-/// How often the directory and each token are looked at again: a token that was revoked elsewhere is good for no longer than
-/// this.
+/// How often the directory and cached tokens are refreshed: a token that another process revoked stays valid for at most
+/// this time.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How many times somebody may be wrong, and for how long that is remembered.
+/// Failed logins of one name from one address before it is blocked, and for how long failures count.
 const MAX_FAILURES: u32 = 10;
-/// How many times one address may be wrong, under whatever names.
+/// Failed logins of one address, under all names, before it is blocked.
 const MAX_FAILURES_PER_ADDRESS: u32 = 100;
 const FAILURE_WINDOW: Duration = Duration::from_secs(300);
-/// The most names whose failures are remembered.
+/// The maximum number of names, or of addresses, whose failures are counted.
 const MAX_FAILURE_ENTRIES: usize = 10_000;
 
-/// How many wrong secrets of one address are told at `warn` in five minutes; the others are told at `debug`.
+/// How many failed logins of one address are logged at `warn` within [`FAILURE_WINDOW`]; the others are logged at `debug`.
 const MAX_WARNINGS_PER_ADDRESS: u32 = 20;
 
-/// A caller whose token is good.
+/// A caller with a valid token.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) user: Arc<User>,
@@ -48,7 +48,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Whether the caller may do something in a folder, or in the tenant itself.
+    /// Whether the caller has a permission in a folder, or, for `None`, in the tenant.
     pub(super) fn may(&self, folder: Option<FolderId>, permission: Permission) -> bool {
         self.directory.allows(&self.user, folder, permission)
     }
@@ -58,27 +58,27 @@ impl Caller {
     }
 }
 
-/// The directory, and what is kept in memory beside it.
+/// The directory of the store, with caches of callers and failed logins.
 pub(super) struct Access {
     store: Local,
     clock: Arc<dyn Clock>,
     known: RwLock<DirectorySnapshot>,
     failures: Mutex<LoginFailures>,
     passwords: PasswordLimit,
-    /// What a password is compared with when there is no such user: it takes as long.
+    /// Compared with the password of an unknown user, so that the response takes as long as for a known one.
     unknown_user_hash: String,
-    /// What a secret is compared with when there is no such application: the digest of one that was made here.
+    /// Compared with the secret of an unknown application.
     unknown_client_hash: String,
 }
 
-/// The most callers that are remembered.
+/// The maximum number of cached callers.
 const MAX_CACHED_CALLERS: usize = 10_000;
 
-/// The directory as it was read last, and whom tokens stand for that were shown lately.
+/// The directory as it was last read, with the callers whose tokens were resolved against it.
 struct DirectorySnapshot {
     version: u64,
     directory: Arc<Directory>,
-    /// By digest of their tokens, with when these were looked up.
+    /// By digest of the token, with the time of the lookup.
     callers: Mutex<HashMap<String, (Caller, Duration)>>,
 }
 
@@ -91,14 +91,14 @@ impl DirectorySnapshot {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whom a token stands for, if it was looked up a moment ago; whether it has expired or not.
+    /// The cached caller of a token, if the lookup is recent. The token may have expired.
     fn caller(&self, digest: &str, now: Duration) -> Option<Caller> {
         let callers = self.callers();
         let (caller, looked_up) = callers.get(digest)?;
         is_recent(*looked_up, now).then(|| caller.clone())
     }
 
-    /// Whom a token stands for that was looked up now. None: its user is not there, or may do nothing.
+    /// Caches and returns the caller of a token. `None`: its user does not exist or is inactive.
     fn remember(&self, digest: &str, token: &Token, now: Duration) -> Option<Caller> {
         let user = self.directory.user(token.user).filter(|user| user.is_active)?;
         let caller = Caller {
@@ -112,7 +112,7 @@ impl DirectorySnapshot {
             callers.retain(|_, (_, looked_up)| is_recent(*looked_up, now));
         }
         if callers.len() >= MAX_CACHED_CALLERS {
-            callers.clear(); // they are looked up again
+            callers.clear(); // they will be looked up again
         }
         callers.insert(digest.to_owned(), (caller.clone(), now));
         Some(caller)
@@ -123,13 +123,13 @@ impl DirectorySnapshot {
     }
 }
 
-/// A token that was taken back elsewhere is good for no longer than this allows.
+/// Whether a lookup may still be used, see [`REFRESH_INTERVAL`].
 fn is_recent(looked_up: Duration, now: Duration) -> bool {
     now.saturating_sub(looked_up) < REFRESH_INTERVAL
 }
 
 impl Access {
-    /// Opens the directory of a store. `None`: it has none yet.
+    /// Opens the directory of a store; `None` if it has none yet.
     pub(super) async fn open(store: &Local, clock: Arc<dyn Clock>) -> Result<Option<Self>, ApiError> {
         let Some((version, directory)) = read_directory(store, 0).await? else { return Ok(None) };
         Ok(Some(Self {
@@ -143,18 +143,22 @@ impl Access {
         }))
     }
 
-    /// Makes the directory of a new store.
-    pub(super) async fn create_directory(store: &Local, new: Directory, changes: Vec<Change>) -> Result<(), ApiError> {
+    /// Creates the directory of a new store.
+    pub(super) async fn create_directory(
+        store: &Local,
+        new: Directory,
+        changes: Vec<Change>,
+    ) -> Result<(), ApiError> {
         store.one(Operation::Directory { new: Some(Box::new(new)), changes }).await?;
         Ok(())
     }
 
-    /// The directory as it was known last.
+    /// The cached directory.
     pub(super) fn directory(&self) -> Arc<Directory> {
         self.known().directory.clone()
     }
 
-    /// Looks whether the directory was changed, here or elsewhere.
+    /// Reads the directory again if it has changed.
     pub(super) async fn refresh(&self) -> Result<(), ApiError> {
         let known = self.known().version;
         if let Some((version, directory)) = read_directory(&self.store, known).await? {
@@ -170,13 +174,13 @@ impl Access {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the directory. Answers the number of what was made or changed.
+    /// Changes the directory. Returns the id of the entity that was created or changed.
     pub(super) async fn change(&self, change: Change) -> Result<i64, ApiError> {
         let numbers = self.change_all(vec![change]).await?;
-        numbers.last().copied().ok_or_else(|| ApiError::internal("a change was not answered"))
+        numbers.last().copied().ok_or_else(|| ApiError::internal("a change of the directory returned no id"))
     }
 
-    /// Changes the directory: all of it or nothing.
+    /// Makes several changes of the directory, all or none of them.
     pub(super) async fn change_all(&self, changes: Vec<Change>) -> Result<Vec<i64>, ApiError> {
         let numbers = self.store.one(Operation::Directory { new: None, changes }).await;
         let numbers = expect_answer!(numbers, Numbers)?;
@@ -184,7 +188,7 @@ impl Access {
         Ok(numbers)
     }
 
-    /// Whose token this is.
+    /// The caller with this token; `None` if the token is not valid.
     pub(super) async fn caller(&self, token: &str) -> Result<Option<Caller>, ApiError> {
         let (digest, now) = (secret::digest_of(token), self.clock.elapsed());
         let mut caller = self.known().caller(&digest, now);
@@ -204,11 +208,11 @@ impl Access {
         if caller.is_some() {
             return Ok(caller);
         }
-        self.refresh().await?; // its user may have been made elsewhere a moment ago
+        self.refresh().await?; // another process may just have created the user
         Ok(self.known().remember(digest, &token, now))
     }
 
-    /// Gives out a token.
+    /// Issues a token.
     pub(super) async fn issue(
         &self,
         user: i64,
@@ -227,7 +231,7 @@ impl Access {
         Ok(text)
     }
 
-    /// Takes tokens back. Answers how many there were.
+    /// Revokes tokens. Returns their number.
     pub(super) async fn revoke(&self, of: TokensOf) -> Result<u64, ApiError> {
         let removed = self.store.one(Operation::RemoveTokens(of)).await;
         let removed = expect_answer!(removed, Removed)?;
@@ -240,8 +244,8 @@ impl Access {
         Ok(expect_answer!(self.store.read(Query::NamedTokens).await, Tokens)?)
     }
 
-    /// An application that shows its secret. The answer does not tell which of the two was wrong. An id that is not known is
-    /// answered like one whose secret was made here, so it costs a digest and no place among those who wait.
+    /// Authenticates an application by its id and secret. The result does not say which of the two was wrong. An unknown id
+    /// is treated like one with a generated secret, so that it costs one digest and no slot of [`PasswordLimit`].
     pub(super) async fn authenticate_client(
         &self,
         from: IpAddr,
@@ -259,7 +263,7 @@ impl Access {
             .map(|client| (client.user, client.scopes.clone())))
     }
 
-    /// A user who shows a password.
+    /// Authenticates a user by name and password.
     pub(super) async fn authenticate_user(
         &self,
         from: IpAddr,
@@ -270,16 +274,17 @@ impl Access {
         self.refresh().await?;
         let directory = self.directory();
         let user = directory.user_named(name);
-        let stored_hash = user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.unknown_user_hash.clone());
+        let stored_hash =
+            user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.unknown_user_hash.clone());
         let may = |user: &User| user.password.is_some() && user.is_active && user.user_type.has_password();
         let known = user.is_some_and(may);
         let right = self.verify_secret(from, name, password, stored_hash, known).await?;
         Ok(user.filter(|_| right).map(|user| user.id))
     }
 
-    /// Compares a secret with what is kept of it; `known`: there is somebody whose secret it may be. A secret that was made
-    /// here cannot be guessed, so it may be tried any number of times; one that a person chose is compared slowly, and
-    /// after some failures its name has to wait.
+    /// Compares a secret with the stored hash. `known`: whether the user or application exists. Generated secrets cannot be
+    /// guessed and may be tried any number of times. Secrets that people chose have a slow hash, and several failures
+    /// block their name for a while.
     async fn verify_secret(
         &self,
         from: IpAddr,
@@ -298,7 +303,8 @@ impl Access {
                 drop(permit);
                 right
             });
-            let matches = comparison.await.map_err(|_| ApiError::internal("a password could not be comparison"))?;
+            let matches =
+                comparison.await.map_err(|_| ApiError::internal("a password could not be comparison"))?;
             let right = known && matches;
             self.record_login(from, name, right);
             right
@@ -323,10 +329,11 @@ impl Access {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody may try to log in: not after many failures under this name from this address, or under many
-    /// names.
+    /// Refuses a login after too many failures of this name from this address, or of this address under all names.
     fn check_login_allowed(&self, from: IpAddr, name: &str) -> Result<(), ApiError> {
-        self.failures().check_login_allowed(from, name, self.clock.elapsed()).map_err(ApiError::too_many_requests)
+        self.failures()
+            .check_login_allowed(from, name, self.clock.elapsed())
+            .map_err(ApiError::too_many_requests)
     }
 
     fn record_login(&self, from: IpAddr, name: &str, right: bool) {
@@ -338,20 +345,20 @@ impl Access {
     }
 }
 
-/// How much of a name is looked at, in characters.
+/// The part of a name that is compared and logged, in characters.
 const MAX_NAME_LENGTH: usize = 100;
 
-/// How often somebody was wrong, and until when that counts.
+/// Counts of failed logins, and until when each counts.
 #[derive(Default)]
 struct LoginFailures {
     names: HashMap<(IpAddr, String), (u32, Duration)>,
     addresses: HashMap<IpAddr, (u32, Duration)>,
-    /// What was told in the log. It refuses nobody.
+    /// Failures by address for the log; they block nobody.
     warnings: HashMap<IpAddr, (u32, Duration)>,
 }
 
 impl LoginFailures {
-    /// An error says for how many seconds there may be no other try.
+    /// The error is the number of seconds until the next attempt is allowed.
     fn check_login_allowed(&self, from: IpAddr, name: &str, now: Duration) -> Result<(), u64> {
         let from = client_network(from);
         let of_name = self.names.get(&key(from, name)).map(|counted| (MAX_FAILURES, *counted));
@@ -370,7 +377,7 @@ impl LoginFailures {
         count_failure(&mut self.addresses, from, now);
     }
 
-    /// Whether one more failure of an address is told at `warn`: a log is not to be filled from outside.
+    /// Counts a failure of an address and returns whether it is logged at `warn`, so that clients cannot fill the log.
     fn should_warn(&mut self, from: IpAddr, now: Duration) -> bool {
         let from = client_network(from);
         count_failure(&mut self.warnings, from, now);
@@ -385,7 +392,7 @@ impl LoginFailures {
 fn count_failure<K: Eq + Hash + Clone>(counts: &mut HashMap<K, (u32, Duration)>, of: K, now: Duration) {
     if counts.len() >= MAX_FAILURE_ENTRIES && !counts.contains_key(&of) {
         counts.retain(|_, (_, until)| *until > now);
-        // Nobody is refused because others were wrong: the oldest is forgotten.
+        // The oldest entry is dropped: a full table must not block other callers.
         let oldest = counts.iter().min_by_key(|(_, (_, until))| *until).map(|(key, _)| key.clone());
         if let Some(oldest) = oldest.filter(|_| counts.len() >= MAX_FAILURE_ENTRIES) {
             counts.remove(&oldest);
@@ -398,7 +405,7 @@ fn count_failure<K: Eq + Hash + Clone>(counts: &mut HashMap<K, (u32, Duration)>,
     (*count, *until) = (*count + 1, now + FAILURE_WINDOW);
 }
 
-/// One address of IPv4, or the network of IPv6 that somebody has for themselves.
+/// The unit in which clients are counted: an IPv4 address, or an IPv6 /64 network.
 pub(super) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => IpAddr::V6((u128::from(six) & (u128::MAX << 64)).into()),
@@ -410,19 +417,19 @@ fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
     (from, name.chars().take(MAX_NAME_LENGTH).collect::<String>().to_lowercase())
 }
 
-/// The directory, if it is newer than this version.
+/// Reads the directory if it is newer than this version.
 async fn read_directory(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, ApiError> {
     let read = async || expect_answer!(store.read(Query::Directory { known }).await, Directory);
     let found = read().await?;
     if found.as_ref().is_some_and(|(_, directory)| directory.has_tokens()) {
-        // A program of an older version wrote it. With any change, or none, its tokens are kept by themselves.
+        // An older version kept tokens in the directory. Any change, even an empty one, moves them to their own table.
         store.one(Operation::Directory { new: None, changes: Vec::new() }).await?;
         return Ok(read().await?);
     }
     Ok(found)
 }
 
-/// A user without roles yet, with a key of its own.
+/// A new user with a random key and no roles.
 pub(super) fn new_user(name: &str, user_type: UserType) -> Result<NewUser, ApiError> {
     Ok(NewUser::new(secret::new_key()?, name, user_type))
 }
@@ -467,15 +474,20 @@ mod tests {
         assert_eq!(failures.check_login_allowed(six("2001:db8:0:1::1"), "y", NOW), Ok(()));
     }
 
-    /// Whoever fills the memory with names shuts nobody out.
+    /// The table is full of other names, and a new one can still log in.
     #[test]
     fn a_full_table_of_failures_blocks_nobody() {
         let mut failures = LoginFailures::default();
         for n in 0..u32::try_from(MAX_FAILURE_ENTRIES).unwrap() + 200 {
             failures.count(from(n), "flood", NOW + Duration::from_millis(n.into()));
         }
-        assert!(failures.names.len() <= MAX_FAILURE_ENTRIES && failures.addresses.len() <= MAX_FAILURE_ENTRIES);
-        assert!((0..MAX_WARNINGS_PER_ADDRESS).all(|_| failures.should_warn(from(1), NOW)) && !failures.should_warn(from(1), NOW));
+        assert!(
+            failures.names.len() <= MAX_FAILURE_ENTRIES && failures.addresses.len() <= MAX_FAILURE_ENTRIES
+        );
+        assert!(
+            (0..MAX_WARNINGS_PER_ADDRESS).all(|_| failures.should_warn(from(1), NOW))
+                && !failures.should_warn(from(1), NOW)
+        );
         assert!(failures.should_warn(from(2), NOW) && failures.should_warn(from(1), NOW + FAILURE_WINDOW));
         assert_eq!(failures.check_login_allowed(from(9_999_999), "ann", NOW), Ok(()));
     }

@@ -1,17 +1,21 @@
-//! Who calls, and where: the token, its scopes, the folder that the headers name, and the permissions there.
+//! Authenticates a request and checks its access: the token, its scopes, the folder in the headers, and the permissions there.
 
 use axum::http::{HeaderMap, header};
 
 use super::Inner;
 use super::access::Caller;
-use super::call::FolderSelection;
 use super::api_error::ApiError;
-use super::router::{RouteAccess, FolderScope, Route};
+use super::call::FolderSelection;
+use super::router::{FolderScope, Route, RouteAccess};
 use crate::model::key::FolderId;
 use crate::model::permission::Permission;
 use crate::wire::folder_path;
 
-/// Who calls, and where: refused unless the route's needs are met.
+/// The caller and folders of a request.
+///
+/// # Errors
+///
+/// 401 without a valid token, 403 without the access that the route needs, 400 without a folder.
 pub(super) async fn authorize(
     server: &Inner,
     route: &Route,
@@ -21,7 +25,7 @@ pub(super) async fn authorize(
         return Ok((None, FolderSelection::None));
     };
     let caller = authenticate(server, headers).await?;
-    // What needs no more than somebody's token is there for every scope.
+    // Routes of the area Default need a token of any scope.
     if area != "Default" && !caller.scopes.cover(area, write) {
         return Err(ApiError::forbidden());
     }
@@ -58,6 +62,7 @@ pub(super) async fn authorize(
     Ok((Some(caller), folders))
 }
 
+/// The caller of the bearer token in the headers.
 pub(super) async fn authenticate(server: &Inner, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value
@@ -67,7 +72,7 @@ pub(super) async fn authenticate(server: &Inner, headers: &HeaderMap) -> Result<
     server.access.caller(token.trim()).await?.ok_or_else(ApiError::not_authenticated)
 }
 
-/// The folder that the headers name (orchestrator-api 2). Several names must mean the same folder.
+/// The folder in the headers (orchestrator-api 2). Several headers must name the same folder.
 fn named_folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, ApiError> {
     let text = |name: &str| match headers.get(name) {
         None => Ok::<_, ApiError>(None),
@@ -90,7 +95,7 @@ fn named_folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>
     }
     if let Some(encoded) = text("x-uipath-folderpath-encoded")? {
         let path = folder_path::decode(encoded);
-        // There is no current folder for a relative path to begin at; from the root of a tree means from the top.
+        // There is no current folder, so relative and absolute paths both start at the top.
         let path = path.as_deref().map(|path| path.strip_prefix('/').unwrap_or(path));
         found.push(path.and_then(|path| directory.folder_named(path)).map(|folder| folder.id));
     }

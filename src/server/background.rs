@@ -1,4 +1,4 @@
-//! Tasks that run in the background of a server: supervised, started again after a panic, counted, and seen in its status.
+//! Supervision of background tasks: they are restarted after a panic, counted in the metrics, and reported by the health check.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,30 +9,30 @@ use tokio::time::Instant;
 
 use super::Inner;
 
-/// How long after its panic a task is started again: at first, and at most when it goes on to panic.
+/// The delay before a task is restarted after a panic: it starts at the first and doubles up to the second value.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// A task that ran for so long begins with the first delay again.
+/// After running this long, a task starts with the first delay again.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// A task in the background.
+/// A background task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Looks whether the directory was changed elsewhere.
+    /// Refreshes the directory.
     Directory,
-    /// Ends jobs that are gone, and abandons what they held.
+    /// Ends jobs whose lease is over, and abandons their items.
     Sweep,
-    /// Removes what is left of queues that were deleted.
+    /// Removes the items of deleted queues.
     Removal,
-    /// Removes what is past its retention.
+    /// Removes items past their retention.
     Retention,
     /// Accepts connections.
     Accept,
 }
 
 impl Task {
-    /// What it is called in logs, metrics and the status.
+    /// Its name in logs, metrics and the health check.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Directory => "directory",
@@ -43,7 +43,7 @@ impl Task {
         }
     }
 
-    /// A task that says nothing for so long does not work. Longer than a store that cannot be reached keeps it.
+    /// A task that has not reported for this long counts as failing. Longer than the timeouts of an unreachable store.
     fn max_silence(self) -> Duration {
         match self {
             Self::Directory | Self::Sweep | Self::Removal | Self::Accept => Duration::from_secs(180),
@@ -52,18 +52,18 @@ impl Task {
     }
 }
 
-/// The tasks of a server that were started, and how they are.
+/// The state of the tasks that were started.
 #[derive(Default)]
 pub(super) struct Tasks(Mutex<Vec<TaskState>>);
 
 struct TaskState {
     task: Task,
-    /// When it was heard last. None: it ended by a panic, and was not started again yet.
+    /// When it last reported; `None` between a panic and the restart.
     last_seen: Option<Instant>,
 }
 
 impl Tasks {
-    /// The task works.
+    /// Records that a task is alive.
     pub(super) fn report_alive(&self, task: Task) {
         self.set(task, Some(Instant::now()));
     }
@@ -76,10 +76,11 @@ impl Tasks {
         }
     }
 
-    /// The names of tasks that do not work.
+    /// The names of tasks that do not run or do not report.
     pub(super) fn failing(&self) -> Vec<&'static str> {
-        let works =
-            |state: &&TaskState| state.last_seen.is_some_and(|last_seen| last_seen.elapsed() <= state.task.max_silence());
+        let works = |state: &&TaskState| {
+            state.last_seen.is_some_and(|last_seen| last_seen.elapsed() <= state.task.max_silence())
+        };
         self.states().iter().filter(|state| !works(state)).map(|state| state.task.name()).collect()
     }
 
@@ -88,7 +89,7 @@ impl Tasks {
     }
 }
 
-/// Runs a task for ever: after a panic it is started again.
+/// Runs a task forever and restarts it after a panic.
 pub(super) async fn supervise<F: Future<Output = ()>>(server: &Inner, task: Task, run: impl Fn() -> F) {
     let mut delay = FIRST_DELAY;
     loop {
@@ -102,10 +103,10 @@ pub(super) async fn supervise<F: Future<Output = ()>>(server: &Inner, task: Task
         }
         let why =
             ended.map_or_else(|panic| crate::exception::panic_text(&*panic), |()| "it ended".to_owned());
-        // What writes the log may be what panicked.
+        // The log writer may be what panicked.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let (task, again_in_s) = (task.name(), delay.as_secs());
-            tracing::error!(task, why, again_in_s, "a background task panicked; it is started again");
+            tracing::error!(task, why, again_in_s, "a background task panicked and will be restarted");
         }));
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(MAX_DELAY);

@@ -1,4 +1,4 @@
-//! One call: who makes it, where, and with what; and its answer.
+//! One API call: its caller, folders, arguments and body; and its response.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
 use crate::orchestrator::local::Local;
 use crate::wire::json;
-use crate::wire::odata::{ReferencedNames, QueryOptions, EntitySet};
-use crate::wire::responses::{self, JsonObject, CollectionResponse};
+use crate::wire::odata::{EntitySet, QueryOptions, ReferencedNames};
+use crate::wire::responses::{self, CollectionResponse, JsonObject};
 
-/// A call that has passed the door.
+/// A call that is authorized and whose body has been read.
 pub(super) struct Call {
     pub(super) server: Arc<Inner>,
-    /// `None` for what is public.
+    /// `None` for public routes.
     pub(super) caller: Option<Caller>,
     pub(super) folders: FolderSelection,
     pub(super) key: Option<String>,
@@ -34,23 +34,23 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
-    /// On whose account the call takes memory.
+    /// The owner of the memory that the call uses.
     pub(super) owner: BudgetOwner,
-    /// The address of the API as the caller wrote it, for links.
+    /// The base URL of the API as the caller sees it, for links.
     pub(super) base: String,
 }
 
-/// Where a call takes place.
+/// The folders of a call.
 #[derive(Clone, Debug)]
 pub(super) enum FolderSelection {
-    /// In the tenant.
+    /// The route belongs to the tenant.
     None,
     One(FolderId),
-    /// In all of these: the caller named none.
+    /// The caller named no folder: all folders where it has the permissions.
     Several(Arc<[FolderId]>),
 }
 
-/// What is answered.
+/// The response to a call.
 #[derive(Debug)]
 pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
@@ -59,17 +59,17 @@ pub(super) struct ApiResponse {
     pub(super) location: Option<String>,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub(super) enum ResponseBody {
-    /// Made for this answer.
+    /// Created for this response; its memory is not tracked yet.
     New(Vec<u8>),
-    /// Counted already, because others have it too.
+    /// Its memory is tracked already, because other calls share it.
     Tracked(Bytes),
 }
 
 impl ResponseBody {
-    /// How many bytes of it are not counted yet.
+    /// The number of bytes that are not tracked yet.
     pub(super) fn untracked_bytes(&self) -> usize {
         match self {
             Self::New(bytes) => bytes.len(),
@@ -77,7 +77,7 @@ impl ResponseBody {
         }
     }
 
-    /// Bytes that are counted until they are sent.
+    /// The bytes, tracked until they are sent.
     pub(super) fn tracked(self, reservation: Reservation) -> Bytes {
         match self {
             Self::New(bytes) => reservation.attach_to(bytes),
@@ -92,17 +92,18 @@ impl From<Vec<u8>> for ResponseBody {
     }
 }
 
-pub(super) const JSON_CONTENT_TYPE: &str = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
+pub(super) const JSON_CONTENT_TYPE: &str =
+    "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
 
 impl ApiResponse {
-    /// A status without a body.
+    /// A response without a body.
     pub(super) fn empty(status: StatusCode) -> Self {
         Self { status, body: None, content_type: JSON_CONTENT_TYPE, location: None }
     }
 
-    /// A body.
+    /// A response with a JSON body.
     pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
-        // Room for an item: growing step by step would copy it again and again.
+        // Large enough for an item, so that the buffer does not grow repeatedly.
         let mut json = Vec::with_capacity(2_048);
         serde_json::to_writer(&mut json, body).map_err(|error| ApiError::internal(error.to_string()))?;
         Ok(Self { status, body: Some(json.into()), content_type: JSON_CONTENT_TYPE, location: None })
@@ -114,7 +115,7 @@ impl ApiResponse {
 }
 
 impl Call {
-    /// The caller; every route that is not public has one.
+    /// The caller; only public routes have none.
     pub(super) fn caller(&self) -> Result<&Caller, ApiError> {
         self.caller.as_ref().ok_or_else(ApiError::not_authenticated)
     }
@@ -123,7 +124,7 @@ impl Call {
         Ok(&self.caller()?.directory)
     }
 
-    /// The folder of the call.
+    /// The folder of a call to a single folder.
     pub(super) fn folder(&self) -> Result<FolderId, ApiError> {
         match &self.folders {
             FolderSelection::One(folder) => Ok(*folder),
@@ -140,35 +141,35 @@ impl Call {
         }
     }
 
-    /// The store as the caller sees it in the folder.
+    /// The store, scoped to the caller and the folder of the call.
     pub(super) fn store(&self) -> Result<Local, ApiError> {
         Ok(self.store_in(self.folder()?))
     }
 
-    /// The store as the caller sees it in some folder.
+    /// The store, scoped to the caller and a folder.
     pub(super) fn store_in(&self, folder: FolderId) -> Local {
         let store = self.server.store.within(folder, self.caller.as_ref().map(|caller| caller.user.id));
         store.with_list_limit(self.server.config.list_limit)
     }
 
-    /// The store, for questions that name their folders themselves: asked in the caller's name, so that callers take turns.
+    /// The store for queries that name their folders themselves. Scoped to the caller, so that callers get their turns.
     pub(super) fn store_for_caller(&self) -> Local {
         self.store_in(FolderId::SHARED)
     }
 
-    /// Refuses a caller who lacks a permission in a folder.
+    /// Refuses a caller without a permission in a folder, or, for `None`, in the tenant.
     pub(super) fn require(&self, folder: Option<FolderId>, permission: Permission) -> Result<(), ApiError> {
         if self.caller()?.may(folder, permission) { Ok(()) } else { Err(ApiError::forbidden()) }
     }
 
-    /// The number in brackets behind the entity.
+    /// The numeric key of the entity, as in `QueueItems(5)`.
     pub(super) fn id(&self) -> Result<i64, ApiError> {
         let key = self.key.as_deref().unwrap_or_default();
         let key = key.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')).unwrap_or(key);
         key.trim().parse().map_err(|_| ApiError::invalid("The key in brackets must be a whole number."))
     }
 
-    /// An argument of the action, or one of the query by the same name.
+    /// An argument of the action, or the query parameter of that name.
     pub(super) fn argument(&self, name: &str) -> Result<&str, ApiError> {
         self.optional_argument(name).ok_or_else(|| {
             let code = crate::model::code::ErrorCode::PARAMETER_MISSING.number();
@@ -182,22 +183,24 @@ impl Call {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The same as a number, a GUID or another type.
+    /// A required argument, parsed.
     pub(super) fn argument_as<T: std::str::FromStr>(&self, name: &str) -> Result<T, ApiError> {
-        self.argument(name)?.parse().map_err(|_| ApiError::invalid_argument(format!("Invalid argument '{name}'.")))
+        self.argument(name)?
+            .parse()
+            .map_err(|_| ApiError::invalid_argument(format!("Invalid argument '{name}'.")))
     }
 
-    /// The query options.
+    /// The OData query options.
     pub(super) fn options(&self) -> Result<QueryOptions, ApiError> {
         let pairs = self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         Ok(QueryOptions::read(pairs)?)
     }
 
-    /// The body.
+    /// The body, parsed. In strict mode it may have only the members of `shape`.
     ///
     /// # Errors
     ///
-    /// 415 for what says that it is no JSON, 400 for what cannot be read.
+    /// 415 for a content type other than JSON, 400 for a body that cannot be parsed.
     pub(super) fn body<T: DeserializeOwned>(&self, shape: &BodyShape) -> Result<T, ApiError> {
         let text = self.json(shape.name)?;
         let body = json::request(text).map_err(|error| unreadable_body(&json::error_text(&error, text)))?;
@@ -207,12 +210,12 @@ impl Call {
         Ok(body)
     }
 
-    /// The body of a route of our own: a field that there is not is a mistake of the client, or one of a newer client whose
-    /// wish would be passed over.
+    /// The body of a route that is not the vendor's, parsed. Unknown fields are refused: they are a mistake, or a newer
+    /// client relies on them.
     ///
     /// # Errors
     ///
-    /// Those of [`Call::body`], and 400 with the path of an unknown field.
+    /// The errors of [`Call::body`], and 400 with the path of an unknown field.
     pub(super) fn own_body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let text = self.json("body")?;
         let mut unknown = None;
@@ -229,12 +232,12 @@ impl Call {
         }
     }
 
-    /// The same where the body may be left out.
+    /// Like [`Call::own_body`], with the default value for an empty body.
     pub(super) fn own_body_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
         if self.body.is_empty() { Ok(T::default()) } else { self.own_body() }
     }
 
-    /// The bytes of the body, which is said to be JSON.
+    /// The bytes of the body, after a check of its content type.
     fn json(&self, name: &str) -> Result<&[u8], ApiError> {
         if let Some(kind) = self.headers.get("content-type") {
             let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
@@ -250,7 +253,7 @@ impl Call {
         if json::without_bom(&self.body).is_empty() { Err(null_body(name)) } else { Ok(&self.body) }
     }
 
-    /// Refuses a list in a body that is longer than any that is needed.
+    /// Refuses a list in a body that is too long.
     pub(super) fn check_length(name: &str, length: usize, most: usize) -> Result<(), ApiError> {
         if length <= most {
             return Ok(());
@@ -259,40 +262,45 @@ impl Call {
         Err(ApiError::invalid_argument(message))
     }
 
-    /// Memory for so many bytes.
+    /// Reserves memory.
     ///
     /// # Errors
     ///
-    /// 503 when that is more than the caller's share.
+    /// 503 if the caller's share does not suffice.
     pub(super) fn reserve_memory(&self, bytes: usize) -> Result<Reservation, ApiError> {
         self.server.memory.reserve(self.owner, bytes).ok_or_else(ApiError::unavailable)
     }
 
-    /// The job that the caller says it is.
+    /// The key of the caller's job, from the headers.
     pub(super) fn job_key(&self) -> Option<JobKey> {
         self.headers.get("x-uipath-jobkey")?.to_str().ok()?.parse().ok()
     }
 
-    /// The description of the data of an answer.
+    /// The `@odata.context` of a response.
     pub(super) fn context(&self, entity: &str) -> String {
         responses::context(&self.base, entity)
     }
 
-    /// An entity with its context.
+    /// A response with one entity.
     pub(super) fn entity(&self, entity: &str, object: impl Serialize) -> Result<ApiResponse, ApiError> {
         let object = JsonObject::of(&object).map_err(|error| ApiError::internal(error.to_string()))?;
         let object = self.options()?.selected_of(object)?;
         ApiResponse::ok(&responses::with_context(&self.context(&format!("{entity}/$entity")), &object))
     }
 
-    /// An entity that was made, and where it is.
-    pub(super) fn created(&self, entity: &str, id: i64, object: impl Serialize) -> Result<ApiResponse, ApiError> {
+    /// A 201 response with a new entity and its location.
+    pub(super) fn created(
+        &self,
+        entity: &str,
+        id: i64,
+        object: impl Serialize,
+    ) -> Result<ApiResponse, ApiError> {
         let body = responses::with_context(&self.context(&format!("{entity}/$entity")), &object);
         let location = Some(format!("{}/odata/{entity}({id})", self.base));
         Ok(ApiResponse { location, ..ApiResponse::json(StatusCode::CREATED, &body)? })
     }
 
-    /// The page of a list of objects that the call asks for.
+    /// A response with the page of a list that the query options select.
     pub(super) fn page(&self, set: &EntitySet, list: Vec<Value>) -> Result<ApiResponse, ApiError> {
         let (value, count) = self.options()?.page(set, list, MAX_ROWS)?;
         self.collection(set.name, value, count)
@@ -307,8 +315,11 @@ impl Call {
         ApiResponse::ok(&CollectionResponse { context: self.context(entity), count, value })
     }
 
-    /// The names of what items refer to, in the folders of the call.
-    pub(super) fn referenced_names(&self, queues: Vec<(QueueId, String)>) -> Result<ReferencedNames, ApiError> {
+    /// The names of the queues, robots and users that items refer to by id.
+    pub(super) fn referenced_names(
+        &self,
+        queues: Vec<(QueueId, String)>,
+    ) -> Result<ReferencedNames, ApiError> {
         let directory = self.directory()?;
         Ok(ReferencedNames {
             queues: queues.into_iter().map(|(id, name)| (id.0, name)).collect(),
@@ -318,14 +329,14 @@ impl Call {
     }
 }
 
-/// The most rows of a page (orchestrator-api 4.1); of items it is fewer.
+/// The maximum number of rows in a page (orchestrator-api 4.1); pages of items have fewer.
 pub(super) const MAX_ROWS: usize = 1_000;
 
 fn null_body(body: &str) -> ApiError {
     ApiError::invalid(format!("{body} must not be null"))
 }
 
-/// Where a body cannot be read. What it says is the caller's own.
+/// The error for a body that cannot be parsed. The message may quote the body, which came from the caller.
 fn unreadable_body(error: &str) -> ApiError {
     let mut message: String = error.chars().filter(|c| !c.is_control()).take(300).collect();
     if !message.ends_with('.') {

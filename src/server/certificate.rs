@@ -1,4 +1,4 @@
-//! Until when a certificate is good: the two times in it, and nothing else of it (X.509 in DER, RFC 5280, section 4.1).
+//! Reads the validity period of a certificate, and nothing else (X.509 in DER, RFC 5280, section 4.1).
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -9,7 +9,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// From when until when a certificate is good. `None` when it cannot be read.
+/// The start and end of the validity of a certificate; `None` if it cannot be parsed.
 pub(super) fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let mut certificate = Der(Der(certificate).expect(SEQUENCE)?);
     let mut signed = Der(certificate.expect(SEQUENCE)?);
@@ -23,11 +23,11 @@ pub(super) fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     Some((time(validity.next()?)?, time(validity.next()?)?))
 }
 
-/// Values of DER, one after the other.
+/// A sequence of DER values.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
-    /// The next value: its tag, and what is in it.
+    /// The tag and content of the next value.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, mut rest) = rest.split_first()?;

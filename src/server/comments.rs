@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::call::{ApiResponse, Call, MAX_ROWS};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call, MAX_ROWS};
 use super::memory_budget::Reservation;
 use super::strict;
 use crate::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
@@ -32,10 +32,13 @@ const MOST_LOOKED_AT: usize = 10_000;
 
 fn comment_author(call: &Call) -> Result<Person, ApiError> {
     let user = &call.caller()?.user;
-    // Administrators write in anybody's name: performers over HTTP do, for the people who use them.
-    if let Some(author) = call.headers.get(lease_protocol::AUTHOR_HEADER).and_then(|value| value.to_str().ok()) {
+    // An administrator may write comments on behalf of others: the client does so for its users.
+    if let Some(author) =
+        call.headers.get(lease_protocol::AUTHOR_HEADER).and_then(|value| value.to_str().ok())
+    {
         call.require(None, Permission(Area::Settings, Action::Edit))?;
-        let invalid = || ApiError::invalid_argument(format!("Invalid argument '{}'.", lease_protocol::AUTHOR_HEADER));
+        let invalid =
+            || ApiError::invalid_argument(format!("Invalid argument '{}'.", lease_protocol::AUTHOR_HEADER));
         return lease_protocol::decode_author(author).ok_or_else(invalid);
     }
     Ok(Person { user_id: Some(user.id), user_name: Some(user.user_name.clone()) })
@@ -103,12 +106,14 @@ pub(super) async fn comments_history(call: &Call) -> HandlerResult {
     comments_page(call, &call.store()?, paging, CommentsOn::AttemptsOf(id)).await
 }
 
-/// The events of an attempt.
+/// The events of one attempt.
 async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, ApiError> {
     let directory = call.directory()?;
-    let queue = super::queues::in_call_folders(call).await?.into_iter().find(|queue| queue.id == item.queue_id);
-    let folder =
-        queue.map(|queue| super::queues::display_folder(call, &queue)).ok_or_else(ApiError::no_such_folder)?;
+    let queue =
+        super::queues::in_call_folders(call).await?.into_iter().find(|queue| queue.id == item.queue_id);
+    let folder = queue
+        .map(|queue| super::queues::display_folder(call, &queue))
+        .ok_or_else(ApiError::no_such_folder)?;
     let events = call.store_in(folder).item_events(item.id).await?;
     let own = events.iter().filter(|event| event.item_id == item.id);
     Ok(own
@@ -117,8 +122,8 @@ async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, ApiError
         .collect())
 }
 
-/// Events are made from what items remember, so a list of them goes along the items: those that the filter names by
-/// QueueItemId, or all of the call's folders. It ends where the page is complete.
+/// Events are derived from items, so a list of them goes through the items: those that the filter names by QueueItemId, or all
+/// of the call's folders. It ends when the page is complete.
 pub(super) async fn list_events(call: &Call) -> HandlerResult {
     let options = call.options()?;
     let mut paging = Paging::new(&options, &entity_set::EVENTS, MAX_ROWS)?;
@@ -201,7 +206,7 @@ pub(super) async fn get_event(call: &Call) -> HandlerResult {
     call.entity(EVENTS, event)
 }
 
-/// The events of the whole chain.
+/// The events of all attempts of an item.
 pub(super) async fn events_history(call: &Call) -> HandlerResult {
     let id = ItemId(call.argument_as("queueItemId")?);
     let mut events = Vec::new();

@@ -1,5 +1,5 @@
-//! One connection: HTTP over it, with an end to every wait. hyper ends some of them (the time a head may take from the
-//! last answer on, pings that are not answered); the others are seen from outside of it, at the socket (`connection_monitor.rs`).
+//! HTTP over one connection, with a timeout for every wait. hyper has timeouts for the head of the next request and for
+//! pings; `connection_monitor.rs` observes the socket for the others.
 
 use std::io;
 use std::pin::pin;
@@ -17,18 +17,21 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::Inner;
-use super::handler::{self, DropConnection, OverflowConnection, UnreadBody};
-use super::connection_monitor::{ActiveRequest, ConnectionAction, ConnectionMonitor, HttpVersion, MonitoredBody, MonitoredStream};
-use super::listener::Peer;
 use super::connection_limit::{ConnectionSlot, SlotKind};
+use super::connection_monitor::{
+    ActiveRequest, ClientTimeouts, ConnectionAction, ConnectionMonitor, HttpVersion, MonitoredBody,
+    MonitoredStream,
+};
+use super::handler::{self, DropConnection, OverflowConnection, UnreadBody};
+use super::listener::Peer;
 use super::memory_budget::BudgetOwner;
 use super::tls::H2;
 
-/// How long an HTTP/2 client may take to answer a ping.
+/// The timeout for the response to an HTTP/2 ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection beside the places may last.
+/// The lifetime of a connection over the limit.
 const OVERFLOW_LIFETIME: Duration = Duration::from_secs(5);
-/// The most bytes of a head.
+/// The maximum size of a head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// Serves a connection until it ends.
@@ -42,13 +45,14 @@ pub(super) async fn serve(
     let _ = stream.set_nodelay(true);
     let timeouts = server.config.timeouts;
     let is_overflow = slot.kind() == SlotKind::Overflow;
-    let monitor = Arc::new(ConnectionMonitor::new(server.memory.reservation(BudgetOwner::of_network(peer.0))));
+    let monitor =
+        Arc::new(ConnectionMonitor::new(server.memory.reservation(BudgetOwner::of_network(peer.0))));
     let stream = MonitoredStream::new(stream, monitor.clone());
     let served = async {
         let Some(tls) = tls else {
             return run(stream, peer, is_overflow, server, HttpVersion::Http1, monitor).await;
         };
-        // A handshake that fails is the other side's business.
+        // A failed handshake is not an error of the server.
         if let Ok(Ok(stream)) = tokio::time::timeout(timeouts.head, tls.accept(stream)).await {
             monitor.handshake_done();
             let agreed = stream.get_ref().1.alpn_protocol();
@@ -64,6 +68,7 @@ pub(super) async fn serve(
     drop(slot);
 }
 
+/// Serves HTTP over a stream until it ends, the client stalls, or the server shuts down.
 async fn run(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
@@ -85,7 +90,7 @@ async fn run(
             async move {
                 let response = handler::handle(&server, peer, request.map(Body::new)).await;
                 if response.extensions().get::<DropConnection>().is_some() {
-                    let error = "the answer is lost on purpose";
+                    let error = "an injected fault drops the response";
                     return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
                 }
                 if response.extensions().get::<UnreadBody>().is_some() {
@@ -97,7 +102,34 @@ async fn run(
             }
         }
     });
-    // One version and no other: what finds out by itself waits for ever for a first byte.
+    let builder = http_builder(version, timeouts, is_overflow);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
+    let every = timeouts.head.min(timeouts.idle).min(timeouts.stalled) / 4;
+    let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
+    let mut stopping_since: Option<Instant> = None;
+    loop {
+        let action = tokio::select! {
+            biased;
+            // An error only means that the client closed the connection.
+            _ = connection.as_mut() => return,
+            _ = stop.as_mut(), if stopping_since.is_none() => ConnectionAction::ShutDown,
+            now = ticks.tick() => monitor.action(version, timeouts, stopping_since, now),
+        };
+        match action {
+            ConnectionAction::Keep => {}
+            ConnectionAction::ShutDown if stopping_since.is_some() => {}
+            ConnectionAction::ShutDown => {
+                stopping_since = Some(Instant::now());
+                connection.as_mut().graceful_shutdown();
+            }
+            ConnectionAction::Close => return,
+        }
+    }
+}
+
+fn http_builder(version: HttpVersion, timeouts: ClientTimeouts, is_overflow: bool) -> Builder<TokioExecutor> {
+    // The version is fixed: automatic detection would wait for the first byte without a timeout.
     let builder = Builder::new(TokioExecutor::new());
     let mut builder = match version {
         HttpVersion::Http1 => builder.http1_only(),
@@ -116,27 +148,5 @@ async fn run(
         .max_concurrent_streams(256)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(PING_TIMEOUT);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut stop = pin!(stopping.wait_for(|stopping| *stopping));
-    let every = timeouts.head.min(timeouts.idle).min(timeouts.stalled) / 4;
-    let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
-    let mut stopping_since: Option<Instant> = None;
-    loop {
-        let action = tokio::select! {
-            biased;
-            // It ends in an error when the other side goes away, which is no news.
-            _ = connection.as_mut() => return,
-            _ = stop.as_mut(), if stopping_since.is_none() => ConnectionAction::ShutDown,
-            now = ticks.tick() => monitor.action(version, timeouts, stopping_since, now),
-        };
-        match action {
-            ConnectionAction::Keep => {}
-            ConnectionAction::ShutDown if stopping_since.is_some() => {}
-            ConnectionAction::ShutDown => {
-                stopping_since = Some(Instant::now());
-                connection.as_mut().graceful_shutdown();
-            }
-            ConnectionAction::Close => return,
-        }
-    }
+    builder
 }

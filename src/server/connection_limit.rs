@@ -1,4 +1,4 @@
-//! How many connections there may be, and who gets them: a share for each network, and some for those who have none.
+//! The limit of open connections, with a share for each network and a reserve for networks without a connection.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,14 +8,14 @@ use tokio::sync::Notify;
 
 use super::access::client_network;
 
-/// The part of the places that only networks without a connection get: one in so many.
+/// 1/16 of the slots is reserved for networks without a connection.
 const NEWCOMER_SHARE: usize = 16;
 
-/// How many connections there may be beside the places: each is answered once, so that a health check gets through and
-/// other clients are told to come again.
+/// The maximum number of connections over the limit. Each gets one response, so that health checks work and other clients
+/// learn when to retry.
 const MAX_OVERFLOW: usize = 16;
 
-/// All places.
+/// The limit, and the slots in use.
 #[derive(Debug)]
 pub(super) struct ConnectionLimit {
     max: usize,
@@ -30,12 +30,12 @@ struct SlotUsage {
     by_network: HashMap<IpAddr, usize>,
 }
 
-/// What a connection gets.
+/// The kind of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlotKind {
-    /// A place of its own, as long as it is used.
+    /// Within the limit, for the lifetime of the connection.
     Regular,
-    /// One answer.
+    /// Over the limit, for one response.
     Overflow,
 }
 
@@ -48,7 +48,7 @@ impl ConnectionLimit {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is a place for somebody, of either kind.
+    /// Waits until a slot of either kind is free.
     pub(super) async fn wait_for_slot(&self) {
         loop {
             let freed = self.freed.notified();
@@ -62,8 +62,9 @@ impl ConnectionLimit {
         }
     }
 
-    /// A place for a connection; `None` when it has to be closed. A network may have as many connections as are still free:
-    /// one alone about half of all, two a third each. Where a proxy stands for all clients there are no shares.
+    /// A slot for a connection; `None` if the connection has to be closed. A network may hold as many slots as are still
+    /// free: about half of all if it is the only one, a third each for two. Proxies are exempt, as they stand for many
+    /// clients.
     pub(super) fn acquire(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<ConnectionSlot> {
         let network = client_network(address);
         let mut usage = self.usage();
@@ -85,7 +86,7 @@ impl ConnectionLimit {
     }
 }
 
-/// The place of one connection, until this is dropped.
+/// The slot of one connection; freed on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     limit: Arc<ConnectionLimit>,
@@ -127,62 +128,66 @@ mod tests {
         [10, 0, 0, n].into()
     }
 
-    fn whole(places: &Arc<ConnectionLimit>, address: IpAddr, max: usize) -> Vec<ConnectionSlot> {
-        let entered = (0..max).map_while(|_| places.acquire(address, false));
-        entered.take_while(|place| place.kind() == SlotKind::Regular).collect()
+    fn regular_slots(limit: &Arc<ConnectionLimit>, address: IpAddr, max: usize) -> Vec<ConnectionSlot> {
+        let slots = (0..max).map_while(|_| limit.acquire(address, false));
+        slots.take_while(|slot| slot.kind() == SlotKind::Regular).collect()
     }
 
     #[test]
     fn one_network_cannot_use_all_slots() {
-        let places = ConnectionLimit::new(160);
-        let first = whole(&places, four(1), 1_000);
+        let limit = ConnectionLimit::new(160);
+        let first = regular_slots(&limit, four(1), 1_000);
         assert_eq!(first.len(), 75);
-        let second = whole(&places, four(2), 1_000);
+        let second = regular_slots(&limit, four(2), 1_000);
         assert!((35..=40).contains(&second.len()), "{}", second.len());
-        let others: Vec<Vec<ConnectionSlot>> = (3..=200).map(|n| whole(&places, four(n), 1)).collect();
+        let others: Vec<Vec<ConnectionSlot>> = (3..=200).map(|n| regular_slots(&limit, four(n), 1)).collect();
         let entered = others.iter().filter(|entered| !entered.is_empty()).count();
-        assert_eq!(first.len() + second.len() + entered, 160, "a newcomer gets the last of them");
+        assert_eq!(first.len() + second.len() + entered, 160, "new networks get the last slots");
     }
 
     #[test]
     fn an_ipv6_network_is_a_64() {
-        let places = ConnectionLimit::new(100);
+        let limit = ConnectionLimit::new(100);
         let of = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 7, 0, 0, 0, n]);
-        let all: Vec<ConnectionSlot> = (0..100).filter_map(|n| places.acquire(of(n), false)).collect();
-        let wholes = all.iter().filter(|place| place.kind() == SlotKind::Regular).count();
-        assert!(wholes < 50, "{wholes}");
-        let mapped = places.acquire("::ffff:10.0.0.1".parse().unwrap(), false);
-        assert_eq!(mapped.map(|place| place.network), Some(four(1)));
+        let all: Vec<ConnectionSlot> = (0..100).filter_map(|n| limit.acquire(of(n), false)).collect();
+        let regular = all.iter().filter(|slot| slot.kind() == SlotKind::Regular).count();
+        assert!(regular < 50, "{regular}");
+        let mapped = limit.acquire("::ffff:10.0.0.1".parse().unwrap(), false);
+        assert_eq!(mapped.map(|slot| slot.network), Some(four(1)));
     }
 
     #[test]
     fn connections_over_the_limit_are_answered_once_or_closed() {
-        let places = ConnectionLimit::new(1);
-        let only = places.acquire(four(1), false).unwrap();
-        let overflow: Vec<ConnectionSlot> = (0..MAX_OVERFLOW).map(|_| places.acquire(four(1), false).unwrap()).collect();
-        assert!(only.kind() == SlotKind::Regular && overflow.iter().all(|place| place.kind() == SlotKind::Overflow));
-        assert!(places.acquire(four(2), false).is_none());
+        let limit = ConnectionLimit::new(1);
+        let only = limit.acquire(four(1), false).unwrap();
+        let overflow: Vec<ConnectionSlot> =
+            (0..MAX_OVERFLOW).map(|_| limit.acquire(four(1), false).unwrap()).collect();
+        assert!(
+            only.kind() == SlotKind::Regular && overflow.iter().all(|slot| slot.kind() == SlotKind::Overflow)
+        );
+        assert!(limit.acquire(four(2), false).is_none());
         drop(only);
-        assert_eq!(places.acquire(four(2), false).map(|place| place.kind()), Some(SlotKind::Regular));
+        assert_eq!(limit.acquire(four(2), false).map(|slot| slot.kind()), Some(SlotKind::Regular));
         drop(overflow);
-        assert!(places.usage().by_network.is_empty() && places.usage().slots == 0);
+        assert!(limit.usage().by_network.is_empty() && limit.usage().slots == 0);
     }
 
     #[test]
     fn proxies_are_exempt_from_shares() {
-        let places = ConnectionLimit::new(100);
-        let all: Vec<ConnectionSlot> = (0..100).filter_map(|_| places.acquire(four(1), true)).collect();
-        assert!(all.iter().all(|place| place.kind() == SlotKind::Regular));
+        let limit = ConnectionLimit::new(100);
+        let all: Vec<ConnectionSlot> = (0..100).filter_map(|_| limit.acquire(four(1), true)).collect();
+        assert!(all.iter().all(|slot| slot.kind() == SlotKind::Regular));
     }
 
     #[tokio::test]
     async fn a_freed_slot_wakes_the_waiter() {
-        let places = ConnectionLimit::new(1);
-        let mut all: Vec<ConnectionSlot> = (0..=MAX_OVERFLOW).filter_map(|_| places.acquire(four(1), false)).collect();
+        let limit = ConnectionLimit::new(1);
+        let mut all: Vec<ConnectionSlot> =
+            (0..=MAX_OVERFLOW).filter_map(|_| limit.acquire(four(1), false)).collect();
         assert_eq!(all.len(), 1 + MAX_OVERFLOW);
         let waiting = tokio::spawn({
-            let places = places.clone();
-            async move { places.wait_for_slot().await }
+            let limit = limit.clone();
+            async move { limit.wait_for_slot().await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

@@ -1,4 +1,4 @@
-//! What is seen of a connection from outside of hyper: whether requests come, and whether answers go.
+//! Observes a connection at its socket, outside of hyper: whether requests arrive and whether the client reads responses.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,25 +14,25 @@ use tokio::time::{Instant, Sleep};
 
 use super::memory_budget::Reservation;
 
-/// How long a connection that was told to end may go on when nothing is under way.
+/// How long an idle connection may stay open after a graceful shutdown was requested.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-/// A head of so many bytes is not counted.
+/// A head up to this size, in bytes, is not counted as memory.
 const UNCOUNTED_HEAD: usize = 8 * 1024;
-/// How many bytes of answers a client has to take so that it is not called stalled, unless it takes one to its end.
+/// The number of bytes that a client has to read within the timeout to count as making progress, unless it reads a response
+/// to its end.
 const PROGRESS_STEP: usize = 256 * 1024;
-/// How long, and for how many bytes, what a client still sends is read when the answer came before its request was over:
-/// a connection with bytes that were not read is reset, and the client may not see its answer.
+/// How long, and up to how many bytes, input is read and discarded after an early response. Closing a socket with unread
+/// input resets the connection, and the client might lose the response.
 const DISCARD_LIMIT: (Duration, usize) = (Duration::from_secs(5), 64 * 1024 * 1024);
 
-/// How long a server waits for its clients.
+/// The timeouts for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientTimeouts {
-    /// For the TLS handshake, for a head from its first byte to its last, and with HTTP/2 for the first request.
+    /// For the TLS handshake, for a head from its first to its last byte, and for the first request with HTTP/2.
     pub(super) head: Duration,
-    /// For the next request. Longer than clients keep a connection for which they have no use, so that no request meets
-    /// the moment in which it is closed.
+    /// For the next request. Longer than clients keep idle connections, so that a request does not race with the close.
     pub(super) idle: Duration,
-    /// For a client that takes nothing of what is sent to it.
+    /// For a client that does not read its response.
     pub(super) stalled: Duration,
 }
 
@@ -53,39 +53,39 @@ pub(super) enum HttpVersion {
     Http2,
 }
 
-/// What becomes of a connection.
+/// What to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionAction {
     Keep,
-    /// It has been of no use for so long that it is ended in order.
+    /// It has been idle for too long: shut it down gracefully.
     ShutDown,
-    /// The client does not do its part: it is closed.
+    /// The client has stalled: close it.
     Close,
 }
 
-/// What is known of a connection from outside of hyper.
+/// The observed state of a connection.
 pub(super) struct ConnectionMonitor(Mutex<MonitorState>);
 
 struct MonitorState {
-    /// Since when it has been there, its TLS handshake done.
+    /// When it was accepted, or its TLS handshake was completed.
     since: Instant,
     requests: u64,
-    /// Requests that are not answered yet.
+    /// Requests without a response so far.
     active: usize,
-    /// Since when there has been neither a request nor an answer.
+    /// When the last request or response ended.
     idle_since: Instant,
-    /// Since when a head has been coming, and how many bytes of it came.
+    /// When the first byte of the current head arrived, and its bytes so far.
     head_since: Option<Instant>,
     head_bytes: usize,
     head_reservation: Reservation,
-    /// Since when the socket has taken nothing.
+    /// Since when the socket has accepted no bytes.
     blocked_since: Option<Instant>,
-    /// Answers that are not sent to their end yet.
+    /// Responses that are not completely sent.
     unsent: usize,
-    /// When the first of them was made, another one was sent to its end, or the last step was; and the bytes sent since.
+    /// When the client last made progress in reading responses, and the bytes sent since then.
     progress_at: Instant,
     progress_bytes: usize,
-    /// Whether what the client still sends is read before the connection is closed.
+    /// Whether input is read and discarded before the connection is closed.
     discards_input: bool,
 }
 
@@ -119,7 +119,7 @@ impl ConnectionMonitor {
         state.head_reservation.set(0);
     }
 
-    /// What becomes of the connection. `ending` is when it was told to end.
+    /// What to do with the connection now. `stopping_since` is when its shutdown was requested.
     pub(super) fn action(
         &self,
         version: HttpVersion,
@@ -130,12 +130,12 @@ impl ConnectionMonitor {
         self.state().action(version, timeouts, stopping_since, now)
     }
 
-    /// What the client still sends is read before the connection is closed.
+    /// Reads and discards input before the connection is closed.
     pub(super) fn discard_input(&self) {
         self.state().discards_input = true;
     }
 
-    /// Bytes came. An error when they are a large head for which there is no memory.
+    /// Records received bytes. An error if no memory for a large head.
     fn bytes_received(&self, bytes: usize) -> io::Result<()> {
         let mut state = self.state();
         if bytes == 0 || state.active > 0 {
@@ -144,12 +144,12 @@ impl ConnectionMonitor {
         state.head_since.get_or_insert_with(Instant::now);
         state.head_bytes += bytes;
         if state.head_bytes > UNCOUNTED_HEAD && !state.head_reservation.grow(bytes) {
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "there is no memory for a large head"));
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no memory for a large head"));
         }
         Ok(())
     }
 
-    /// The socket took bytes, or none.
+    /// Records whether the socket accepted bytes.
     fn socket_wrote(&self, any: bool) {
         let mut state = self.state();
         if any {
@@ -161,12 +161,18 @@ impl ConnectionMonitor {
 }
 
 impl MonitorState {
-    /// The client took something.
+    /// Records that the client made progress.
     fn record_progress(&mut self) {
         (self.progress_at, self.progress_bytes) = (Instant::now(), 0);
     }
 
-    fn action(&self, version: HttpVersion, timeouts: ClientTimeouts, stopping_since: Option<Instant>, now: Instant) -> ConnectionAction {
+    fn action(
+        &self,
+        version: HttpVersion,
+        timeouts: ClientTimeouts,
+        stopping_since: Option<Instant>,
+        now: Instant,
+    ) -> ConnectionAction {
         let longer = |since: Option<Instant>, than: Duration| since.is_some_and(|since| since + than < now);
         let unsent_since = (self.unsent > 0).then_some(self.progress_at);
         if longer(self.blocked_since, timeouts.stalled) || longer(unsent_since, timeouts.stalled) {
@@ -179,16 +185,18 @@ impl MonitorState {
             return ConnectionAction::Close;
         }
         match version {
-            // What comes of HTTP/2 need not be a head; hyper sees to the time between requests of HTTP/1.
+            // Input of HTTP/2 need not be a head; for HTTP/1 hyper has the timeout between requests.
             HttpVersion::Http1 if longer(self.head_since, timeouts.head) => ConnectionAction::Close,
-            HttpVersion::Http2 if self.requests == 0 && longer(Some(self.since), timeouts.head) => ConnectionAction::ShutDown,
+            HttpVersion::Http2 if self.requests == 0 && longer(Some(self.since), timeouts.head) => {
+                ConnectionAction::ShutDown
+            }
             HttpVersion::Http2 if longer(Some(self.idle_since), timeouts.idle) => ConnectionAction::ShutDown,
             _ => ConnectionAction::Keep,
         }
     }
 }
 
-/// A request that is under way, until this is dropped.
+/// Counts a request as active until it is dropped.
 pub(super) struct ActiveRequest(Arc<ConnectionMonitor>);
 
 impl ActiveRequest {
@@ -211,7 +219,7 @@ impl Drop for ActiveRequest {
     }
 }
 
-/// The body of an answer, until it is sent.
+/// The body of a response, which records progress while it is sent.
 pub(super) struct MonitoredBody {
     rest: Bytes,
     monitor: Option<Arc<ConnectionMonitor>>,
@@ -242,7 +250,7 @@ impl Drop for MonitoredBody {
     }
 }
 
-/// hyper advances it as the bytes go into the socket, or with HTTP/2 as the client gives room for them.
+/// hyper advances it as the socket, or with HTTP/2 the flow control window of the client, accepts the bytes.
 impl Buf for MonitoredBody {
     fn remaining(&self) -> usize {
         self.rest.len()
@@ -264,7 +272,7 @@ impl Buf for MonitoredBody {
     }
 }
 
-/// The socket, watched.
+/// The socket, observed.
 pub(super) struct MonitoredStream {
     stream: TcpStream,
     monitor: Arc<ConnectionMonitor>,
@@ -314,7 +322,7 @@ impl AsyncWrite for MonitoredStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx) // a socket has nothing to flush
+        Pin::new(&mut self.stream).poll_flush(cx) // a socket has no buffer to flush
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -325,8 +333,9 @@ impl AsyncWrite for MonitoredStream {
                 return Poll::Ready(Ok(()));
             }
         }
-        let (until, left) =
-            stream.discarding.get_or_insert_with(|| (Box::pin(tokio::time::sleep(DISCARD_LIMIT.0)), DISCARD_LIMIT.1));
+        let (until, left) = stream
+            .discarding
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(DISCARD_LIMIT.0)), DISCARD_LIMIT.1));
         let mut scratch = [0; 8 * 1024];
         while until.as_mut().poll(cx).is_pending() && *left > 0 {
             let mut buffer = ReadBuf::new(&mut scratch);
@@ -345,14 +354,14 @@ impl AsyncWrite for MonitoredStream {
 mod tests {
     use prometheus_client::metrics::gauge::Gauge;
 
-    use super::super::memory_budget::{Owner, Room};
+    use super::super::memory_budget::{BudgetOwner, MemoryBudget};
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn monitor() -> Arc<ConnectionMonitor> {
-        let room = MemoryBudget::new(1024 * 1024, Gauge::default());
-        Arc::new(ConnectionMonitor::new(room.account(Owner::of_network([10, 0, 0, 1].into()))))
+        let budget = MemoryBudget::new(1024 * 1024, Gauge::default());
+        Arc::new(ConnectionMonitor::new(budget.reservation(BudgetOwner::of_network([10, 0, 0, 1].into()))))
     }
 
     fn after(monitor: &ConnectionMonitor, version: HttpVersion, time: Duration) -> ConnectionAction {
@@ -374,9 +383,13 @@ mod tests {
             "the request has its own limit"
         );
         drop(active);
-        let told =
-            monitor.action(HttpVersion::Http2, ClientTimeouts::default(), Some(Instant::now()), Instant::now() + 6 * SECOND);
-        assert_eq!(told, ConnectionAction::Close, "it does not go although it was told");
+        let action = monitor.action(
+            HttpVersion::Http2,
+            ClientTimeouts::default(),
+            Some(Instant::now()),
+            Instant::now() + 6 * SECOND,
+        );
+        assert_eq!(action, ConnectionAction::Close, "it stays open after a shutdown request");
     }
 
     #[tokio::test(start_paused = true)]
@@ -402,15 +415,27 @@ mod tests {
         let mut large = MonitoredBody::new(vec![0; 1024 * 1024].into(), monitor.clone());
         tokio::time::advance(20 * SECOND).await;
         large.advance(PROGRESS_STEP - 1);
-        assert_eq!(after(&monitor, HttpVersion::Http2, 11 * SECOND), ConnectionAction::Close, "a little is not enough");
+        assert_eq!(
+            after(&monitor, HttpVersion::Http2, 11 * SECOND),
+            ConnectionAction::Close,
+            "a little is not enough"
+        );
         large.advance(1);
-        assert_eq!(after(&monitor, HttpVersion::Http2, 29 * SECOND), ConnectionAction::Keep, "it may take its time");
+        assert_eq!(
+            after(&monitor, HttpVersion::Http2, 29 * SECOND),
+            ConnectionAction::Keep,
+            "it made progress"
+        );
         drop(large);
         assert_eq!(monitor.state().unsent, 0);
         let active = ActiveRequest::new(monitor.clone());
         assert_eq!(after(&monitor, HttpVersion::Http1, 31 * SECOND), ConnectionAction::Keep);
         monitor.socket_wrote(false);
-        assert_eq!(after(&monitor, HttpVersion::Http1, 31 * SECOND), ConnectionAction::Close, "the socket takes nothing");
+        assert_eq!(
+            after(&monitor, HttpVersion::Http1, 31 * SECOND),
+            ConnectionAction::Close,
+            "the socket accepts no bytes"
+        );
         monitor.socket_wrote(true);
         assert_eq!(after(&monitor, HttpVersion::Http1, 31 * SECOND), ConnectionAction::Keep);
         drop(active);
@@ -419,16 +444,17 @@ mod tests {
     #[test]
     fn large_heads_are_counted_until_they_are_complete() {
         let gauge = Gauge::default();
-        let room = MemoryBudget::new(8 * 60_000 * 4, gauge.clone());
-        let network = Owner::of_network([10, 0, 0, 1].into());
-        let links: Vec<Arc<ConnectionMonitor>> = (0..10).map(|_| Arc::new(ConnectionMonitor::new(room.account(network)))).collect();
-        let refused = links.iter().filter(|monitor| monitor.bytes_received(60_000).is_err()).count();
+        let budget = MemoryBudget::new(8 * 60_000 * 4, gauge.clone());
+        let network = BudgetOwner::of_network([10, 0, 0, 1].into());
+        let monitors: Vec<Arc<ConnectionMonitor>> =
+            (0..10).map(|_| Arc::new(ConnectionMonitor::new(budget.reservation(network)))).collect();
+        let refused = monitors.iter().filter(|monitor| monitor.bytes_received(60_000).is_err()).count();
         assert_eq!((refused, gauge.get()), (8, 120_000));
-        for monitor in &links {
+        for monitor in &monitors {
             drop(ActiveRequest::new(monitor.clone()));
         }
         assert_eq!(gauge.get(), 0);
-        links[0].bytes_received(5_000).unwrap();
+        monitors[0].bytes_received(5_000).unwrap();
         assert_eq!(gauge.get(), 0, "heads of a usual size are not counted");
     }
 }

@@ -1,6 +1,6 @@
-//! Faults on purpose: for those who test their own robots and integrations.
+//! Injected faults, for tests of robots and integrations.
 //!
-//! A fault is written as `operation=what@how often`, as in `StartTransaction=503@10%`, `*=500ms@50%`,
+//! A fault is written as `operation=fault@share`, as in `StartTransaction=503@10%`, `*=500ms@50%`,
 //! `SetTransactionResult=lost@1/20`, `StartTransaction=abandon@5%`.
 
 use std::str::FromStr;
@@ -19,18 +19,18 @@ pub struct Fault {
     share: f64,
 }
 
-/// What happens.
+/// What the fault does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum FaultKind {
-    /// This status, and nothing is done.
+    /// Responds with this status without executing the call.
     Status(u16),
-    /// The answer comes later.
+    /// Delays the call.
     Delay(Duration),
-    /// It is done, and the answer is lost: the connection is closed.
+    /// Executes the call and closes the connection without a response.
     DropResponse,
-    /// It is done, and answered by this status all the same.
+    /// Executes the call and responds with this status.
     ReplaceStatus(u16),
-    /// The item that was handed out is abandoned at once.
+    /// Abandons the item that was just handed out.
     Abandon,
 }
 
@@ -40,18 +40,18 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, Refusal> {
         let wrong = |why: &str| {
             let message = format!(
-                "{text:?} is no fault: {why}; write operation=what@share, where what is a status (503), a delay (200ms, 2s), \
+                "{text:?} is not a fault: {why}; use operation=fault@share, where fault is a status (503), a delay (200ms, 2s), \
                  lost, done:502 or abandon, and share is 10% or 1/20"
             );
             Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
         };
-        let (operation, rest) = text.split_once('=').ok_or_else(|| wrong("it has no ="))?;
+        let (operation, rest) = text.split_once('=').ok_or_else(|| wrong("the = is missing"))?;
         let (what, share) = rest.split_once('@').unwrap_or((rest, "100%"));
         let operation = operation.trim();
         let known = operation == "*"
             || super::routes::ROUTES.iter().any(|route| route.name.eq_ignore_ascii_case(operation));
         if !known {
-            return Err(wrong("there is no such operation"));
+            return Err(wrong("unknown operation"));
         }
         let status = |text: &str| text.parse::<u16>().ok().filter(|status| (400..=599).contains(status));
         let what = match what.trim() {
@@ -63,11 +63,11 @@ impl FromStr for Fault {
                 } else if let Some(status) = status(what) {
                     FaultKind::Status(status)
                 } else {
-                    FaultKind::Delay(parse_delay(what).ok_or_else(|| wrong("it is not known what is to happen"))?)
+                    FaultKind::Delay(parse_delay(what).ok_or_else(|| wrong("unknown fault"))?)
                 }
             }
         };
-        let share = parse_share(share.trim()).ok_or_else(|| wrong("its share is none"))?;
+        let share = parse_share(share.trim()).ok_or_else(|| wrong("invalid share"))?;
         Ok(Self { operation: operation.to_ascii_lowercase(), what, share })
     }
 }
@@ -90,21 +90,21 @@ fn parse_share(text: &str) -> Option<f64> {
     (share > 0.0 && share <= 1.0).then_some(share)
 }
 
-/// All faults of a server.
+/// The faults of a server.
 #[derive(Debug, Default)]
 pub(super) struct FaultInjector {
     faults: Vec<Fault>,
-    /// Seeds and counts, so that the same calls in the same order meet the same faults.
+    /// Counts calls and seeds the random numbers, so that the same sequence of calls meets the same faults.
     calls: AtomicU64,
 }
 
-/// What becomes of one call.
+/// The faults of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CallFaults {
     pub(super) delay: Duration,
-    /// Answered by this, and nothing is done.
+    /// Respond with this status without executing the call.
     pub(super) status: Option<u16>,
-    /// Answered by this after it was done.
+    /// Respond with this status after executing the call.
     pub(super) replaced_status: Option<u16>,
     pub(super) drop_response: bool,
 }
@@ -128,7 +128,7 @@ impl FaultInjector {
         })
     }
 
-    /// What happens to a call of this operation.
+    /// Draws the faults of a call of this operation.
     pub(super) fn for_call(&self, operation: &str) -> CallFaults {
         let mut faults = CallFaults::default();
         if self.faults.is_empty() {
@@ -146,7 +146,7 @@ impl FaultInjector {
         faults
     }
 
-    /// Whether an item that was just handed out is abandoned.
+    /// Draws whether an item that was just handed out is abandoned.
     pub(super) fn abandons_item(&self) -> bool {
         let can = self.faults.iter().any(|fault| fault.what == FaultKind::Abandon);
         can && self.matching("StartTransaction").any(|fault| fault.what == FaultKind::Abandon)
@@ -186,8 +186,10 @@ mod tests {
 
     #[test]
     fn faults_hit_their_share_of_calls() {
-        let injector =
-            FaultInjector::new(vec!["StartTransaction=503@25%".parse().unwrap(), "*=10ms@100%".parse().unwrap()]);
+        let injector = FaultInjector::new(vec![
+            "StartTransaction=503@25%".parse().unwrap(),
+            "*=10ms@100%".parse().unwrap(),
+        ]);
         let all: Vec<CallFaults> = (0..4_000).map(|_| injector.for_call("StartTransaction")).collect();
         let hit = all.iter().filter(|faults| faults.status == Some(503)).count();
         assert!((800..1_200).contains(&hit), "{hit}");

@@ -1,29 +1,29 @@
-//! Folders, and who has roles in them.
+//! Folders, and the roles of users in them.
 
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::{secret, strict};
 use crate::model::code::ErrorCode;
 use crate::model::directory::{Change, Folder, Role, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
-use crate::wire::requests::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
 use crate::wire::odata::entity_set;
+use crate::wire::requests::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
 use crate::wire::responses;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
 const ENTITY: &str = "Folders";
 
-/// The most users × folders of one call.
+/// The maximum number of users × folders in one call.
 const MAX_ASSIGNMENTS: usize = 1_000;
 
-/// Whether the caller may see a folder: every one with Units.View, else those where it has a role.
+/// Whether the caller may see a folder: all folders with Units.View, otherwise those where it has a role.
 fn can_see(call: &Call, folder: FolderId) -> Result<bool, ApiError> {
     let caller = call.caller()?;
     Ok(caller.may(None, Permission(Area::Units, Action::View))
@@ -31,7 +31,7 @@ fn can_see(call: &Call, folder: FolderId) -> Result<bool, ApiError> {
         || caller.is_assigned(folder))
 }
 
-/// Refuses whoever may do this neither to all folders nor to this one.
+/// Refuses a caller who has the permission neither for all folders nor for this one.
 fn require(call: &Call, folder: Option<FolderId>, action: Action) -> Result<(), ApiError> {
     let caller = call.caller()?;
     let everywhere = caller.may(None, Permission(Area::Units, action));
@@ -93,7 +93,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
     let id = call.server.access.change(change).await?;
     let directory = call.server.access.directory();
     let folder =
-        directory.folder(FolderId(id)).ok_or_else(|| ApiError::internal("a new folder is not there"))?;
+        directory.folder(FolderId(id)).ok_or_else(|| ApiError::internal("the new folder is missing"))?;
     call.created(ENTITY, id, responses::folder(&directory, folder))
 }
 
@@ -127,7 +127,9 @@ pub(super) async fn assign_users(call: &Call) -> HandlerResult {
         Call::check_length("RoleIds", folder.role_ids.len(), MAX_ASSIGNMENTS)?;
     }
     if folders.len().saturating_mul(users.len()) > MAX_ASSIGNMENTS {
-        return Err(ApiError::invalid_argument(format!("There are more than {MAX_ASSIGNMENTS} assignments.")));
+        return Err(ApiError::invalid_argument(format!(
+            "There are more than {MAX_ASSIGNMENTS} assignments."
+        )));
     }
     let mut changes = Vec::new();
     for folder in folders {
@@ -144,7 +146,7 @@ pub(super) async fn assign_users(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// Nobody gives away what they do not have.
+/// Refuses roles with permissions that the caller does not have itself.
 pub(super) fn check_roles(
     call: &Call,
     folder: Option<FolderId>,
@@ -162,7 +164,7 @@ pub(super) fn check_roles(
     Ok(())
 }
 
-/// Nobody changes the roles of a user who may do more.
+/// Like [`check_roles`], for the roles of a user who is to be changed: 403 with the code for a user who is not editable.
 pub(super) fn check_roles_of_user(
     call: &Call,
     folder: Option<FolderId>,
@@ -174,7 +176,7 @@ pub(super) fn check_roles_of_user(
     })
 }
 
-/// Nobody takes roles in a folder from those who may do more there.
+/// Refuses a change of a user's roles in a folder if the user has more permissions there than the caller.
 fn check_outranks_in_folder(call: &Call, folder: FolderId, user: i64) -> Result<(), ApiError> {
     let user = call.directory()?.user(user);
     let roles = user.and_then(|user| user.folder_roles.get(&folder.0));
@@ -191,12 +193,13 @@ pub(super) async fn remove_user(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// Who has roles in a folder.
+/// The users with roles in a folder.
 pub(super) async fn users(call: &Call) -> HandlerResult {
     let id = visible_folder(call, FolderId(call.argument_as("key")?))?.id;
     require(call, Some(id), Action::View)?;
     let directory = call.directory()?;
-    let inherited: bool = call.optional_argument("includeInherited").unwrap_or("true").eq_ignore_ascii_case("true");
+    let inherited: bool =
+        call.optional_argument("includeInherited").unwrap_or("true").eq_ignore_ascii_case("true");
     let shown = |user: &User| {
         let own = user.folder_roles.get(&id.0);
         if own.is_none() && !(inherited && directory.is_assigned(user, id)) {
@@ -208,7 +211,7 @@ pub(super) async fn users(call: &Call) -> HandlerResult {
     call.page(&entity_set::USERS_OF_FOLDERS, directory.users().filter_map(shown).collect())
 }
 
-/// The folders of the caller, as pages of the old kind (`/api`): `skip`, `take` and `searchText`.
+/// The folders of the caller, in the older style of pages (`/api`): `skip`, `take` and `searchText`.
 pub(super) async fn of_current_user(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
     let wanted = call.optional_argument("searchText").unwrap_or_default().to_lowercase();
@@ -217,8 +220,10 @@ pub(super) async fn of_current_user(call: &Call) -> HandlerResult {
         Some(_) => call.argument_as(name),
     };
     let (skip, take) = (number("skip", 0)?, number("take", 100)?.min(1_000));
-    let found: Vec<&Folder> =
-        visible_folders(call)?.into_iter().filter(|folder| folder.name.to_lowercase().contains(&wanted)).collect();
+    let found: Vec<&Folder> = visible_folders(call)?
+        .into_iter()
+        .filter(|folder| folder.name.to_lowercase().contains(&wanted))
+        .collect();
     let page = found.iter().skip(skip).take(take);
     ApiResponse::ok(&responses::folders_navigated(directory, page.copied(), found.len()))
 }

@@ -1,4 +1,4 @@
-//! One request: read, judged, answered, logged.
+//! Handles one request: routing, authentication, body, limits, injected faults, response, metrics and access log.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -13,50 +13,51 @@ use futures_util::FutureExt as _;
 
 use super::Inner;
 use super::access::Caller;
+use super::api_error::ApiError;
 use super::authorization::{authenticate, authorize};
-use super::request_body::RequestBody;
 use super::call::{ApiResponse, Call};
 use super::cors::CorsRequest;
-use super::api_error::ApiError;
-use super::request_head;
-use super::login::{self, TokenGrant};
-use super::rate_limit::RateLimitStatus;
+use super::fault_injection::CallFaults;
 use super::listener::Peer;
-use super::proxies::ClientAddress;
-use super::response::{TraceId, build_response, error_response, json_response};
+use super::login::{self, TokenGrant};
 use super::memory_budget::{BudgetOwner, Reservation};
-use super::router::{Route, RequestPath};
+use super::proxies::ClientAddress;
+use super::rate_limit::RateLimitStatus;
+use super::request_body::RequestBody;
+use super::request_head;
+use super::response::{TraceId, build_response, error_response, json_response};
+use super::router::{RequestPath, Route};
 use super::routes::METRICS;
 use crate::wire::responses::token_error;
 
-/// The largest body of somebody who is not known yet, in bytes.
+/// The maximum body of a caller who is not authenticated, in bytes.
 const MAX_LOGIN_BODY: usize = 16 * 1024;
 
-/// How much memory a call takes beside its body and its answer, in bytes.
+/// The memory of a call besides its body and response, in bytes.
 const CALL_OVERHEAD: usize = 1024;
 
-/// An answer of so few bytes is sent even when its caller has no memory left.
+/// Responses up to this size, in bytes, are sent even if the caller's share of memory is used up.
 const SMALL_RESPONSE: usize = 4 * 1024;
 
-/// What is answered however many requests are under way: it is light, or it is there to wait.
+/// Operations that do not count as concurrent requests: they are cheap, or they only wait.
 const UNLIMITED_OPERATIONS: [&str; 4] = ["Status", "Version", "Beat", "Wait"];
 
-/// Where anybody may ask whether the server is well.
+/// The health check, which needs no token.
 const HEALTH_PATH: &str = "/api/Status/Get";
 
-/// A response that is not to be sent: the connection is closed instead.
+/// Marks a response that an injected fault drops: the connection is closed instead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DropConnection;
 
-/// A response to a request whose body was not read to its end: the connection cannot be used again.
+/// Marks a response to a request whose body was not read to its end: the connection cannot be reused.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnreadBody;
 
-/// A request on a connection beside those that there may be: only whether the server is well is answered.
+/// Marks a request on a connection over the limit: only the health check is served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OverflowConnection;
 
-/// One request, from its head to its answer.
+/// Handles a request and returns its response.
 pub(super) async fn handle(server: &Arc<Inner>, peer: Peer, request: Request) -> Response<Bytes> {
     let started = server.elapsed();
     let trace = TraceId::new();
@@ -92,14 +93,14 @@ pub(super) async fn handle(server: &Arc<Inner>, peer: Peer, request: Request) ->
     let status = response.status().as_u16();
     server.metrics.record_request(log_fields.operation, status, took);
     let (operation, user, trace) = (log_fields.operation, log_fields.user, trace.id.as_str());
-    // A panic of what writes the log does not cost the answer.
+    // A panic in the log writer must not lose the response.
     let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
         if let Some(cause) = cause {
             tracing::error!(%method, path, status, operation, trace, cause, "a request failed");
         }
         tracing::info!(target: "performer::server::access", %method, path, status, operation, user, %from, took_us = took.as_micros(), trace);
     }));
-    // HTTP/2 ends the stream alone.
+    // With HTTP/2 only the stream ends.
     if !body.discard_rest().await && version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response.extensions_mut().insert(UnreadBody);
@@ -107,13 +108,13 @@ pub(super) async fn handle(server: &Arc<Inner>, peer: Peer, request: Request) ->
     response
 }
 
-/// What the log tells about a request.
+/// The fields of the access log that are found out while a request is handled.
 struct AccessLogFields {
     operation: &'static str,
     user: Option<i64>,
 }
 
-/// What HEAD is answered: what GET is, and its length instead of its body.
+/// Turns the response to GET into the one to HEAD: the length instead of the body.
 fn strip_body(response: &mut Response<Bytes>) {
     let length = std::mem::take(response.body_mut()).len();
     if response.status() != StatusCode::NO_CONTENT {
@@ -121,6 +122,7 @@ fn strip_body(response: &mut Response<Bytes>) {
     }
 }
 
+/// Serves the token endpoint, the metrics, and all routes.
 async fn dispatch(
     server: &Arc<Inner>,
     head: Parts,
@@ -147,7 +149,7 @@ async fn dispatch(
     if path == "/metrics" {
         log_fields.operation = "Metrics";
         if !request_head::is_read_only(&head.method) {
-            return Err(wrong_method("Metrics are asked for by GET.", "GET, HEAD"));
+            return Err(wrong_method("The metrics support GET and HEAD only.", "GET, HEAD"));
         }
         let caller = authenticate(server, &head.headers).await?;
         let (scope, permission) = METRICS;
@@ -168,7 +170,7 @@ async fn dispatch(
     call_route(server, route, target, head, body, client, log_fields).await
 }
 
-/// Logs in.
+/// Serves the token endpoint.
 async fn log_in(
     server: &Arc<Inner>,
     head: &Parts,
@@ -176,7 +178,7 @@ async fn log_in(
     from: IpAddr,
 ) -> Result<Response<Bytes>, ApiError> {
     if head.method != Method::POST {
-        return Err(wrong_method("Tokens are asked for by POST.", "POST"));
+        return Err(wrong_method("The token endpoint supports POST only.", "POST"));
     }
     let mut reservation = server.memory.reservation(BudgetOwner::of_network(from));
     let body = body.read(MAX_LOGIN_BODY, server.config.request_limit, &mut reservation).await?;
@@ -192,11 +194,11 @@ fn wrong_method(message: &str, allow: &str) -> ApiError {
     failure
 }
 
-/// A call of a route.
+/// Calls a route: authorization, body, limits, injected faults, and the handler of the route.
 async fn call_route(
     server: &Arc<Inner>,
     route: &'static Route,
-    target: RequestPath,
+    path: RequestPath,
     head: Parts,
     body: &mut RequestBody,
     client: ClientAddress,
@@ -204,52 +206,35 @@ async fn call_route(
 ) -> Result<Response<Bytes>, ApiError> {
     let from = client.address;
     let limit = server.config.request_limit;
-    // Who calls is known before anything is kept for them.
+    // The caller is authenticated before memory is reserved for it.
     let (mut caller, mut folders) = authorize(server, route, &head.headers).await?;
     log_fields.user = caller.as_ref().map(|caller| caller.user.id);
     let owner = log_fields.user.map_or_else(|| BudgetOwner::of_network(from), BudgetOwner::User);
-    let is_light = UNLIMITED_OPERATIONS.contains(&route.name);
+    let is_light = is_light(route);
     let mut reservation = reserve_memory(server, owner, is_light, &head)?;
-    let largest = match (&caller, route.name) {
-        _ if is_light => SMALL_RESPONSE,
-        (None, _) => MAX_LOGIN_BODY,
-        (Some(_), "BulkAddQueueItems" | "Exchange") => server.config.max_bulk_body,
-        _ => server.config.max_body,
-    };
-    let body = body.read(largest, limit, &mut reservation).await?;
-    // A body may take its time, and in the meantime the caller may have lost what it is asking by.
+    let body = body.read(max_body(server, route, caller.as_ref()), limit, &mut reservation).await?;
+    // Reading the body may take long, and the caller may have lost the permission in the meantime.
     if caller.as_ref().is_some_and(|caller| !Arc::ptr_eq(&caller.directory, &server.access.directory())) {
         (caller, folders) = authorize(server, route, &head.headers).await?;
     }
     let _permit = request_permit(server, caller.as_ref(), is_light)?;
-    let rate_limit = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
-    if let Some(RateLimitStatus::RetryAfter(seconds)) = rate_limit {
-        return Err(ApiError::too_many_requests(seconds));
-    }
-    let faults = server.faults.for_call(route.name);
-    if faults.delay > Duration::ZERO {
-        tokio::time::sleep(faults.delay).await;
-    }
-    if let Some(status) = faults.status {
-        return Err(injected_error(status));
-    }
+    let rate_limit = check_rate_limit(server, route)?;
+    let faults = inject_faults(server, route).await?;
     let is_read_only = request_head::is_read_only(&head.method);
     let call = Call {
         server: server.clone(),
         caller,
         folders,
-        key: target.key,
-        arguments: target.arguments,
+        key: path.key,
+        arguments: path.arguments,
         query: request_head::query(&head.uri)?,
-        base: request_head::base(server, client, &head.headers, &head.uri, &target.prefix),
+        base: request_head::base(server, client, &head.headers, &head.uri, &path.prefix),
         headers: head.headers,
         body,
         from,
         owner,
     };
-    let result = tokio::time::timeout(limit, (route.handler)(&call)).await;
-    let too_long = |_| if is_read_only { ApiError::unavailable() } else { ApiError::outcome_unknown() };
-    let answer = result.map_err(too_long)??;
+    let answer = run_handler(route, &call, limit, is_read_only).await?;
     if let Some(status) = faults.replaced_status {
         return Err(injected_error(status));
     }
@@ -264,17 +249,69 @@ async fn call_route(
     Ok(response)
 }
 
-/// Memory for a call and its head. What is light is answered whatever else the caller holds.
-fn reserve_memory(server: &Arc<Inner>, owner: BudgetOwner, is_light: bool, head: &Parts) -> Result<Reservation, ApiError> {
+/// The maximum body of a call, in bytes.
+fn max_body(server: &Inner, route: &Route, caller: Option<&Caller>) -> usize {
+    match (caller, route.name) {
+        _ if is_light(route) => SMALL_RESPONSE,
+        (None, _) => MAX_LOGIN_BODY,
+        (Some(_), "BulkAddQueueItems" | "Exchange") => server.config.max_bulk_body,
+        _ => server.config.max_body,
+    }
+}
+
+/// Counts a call against the rate limit, and refuses it over the limit.
+fn check_rate_limit(server: &Inner, route: &Route) -> Result<Option<RateLimitStatus>, ApiError> {
+    let status = server.rate_limit.as_ref().and_then(|limit| limit.count(route.name, server.elapsed()));
+    match status {
+        Some(RateLimitStatus::RetryAfter(seconds)) => Err(ApiError::too_many_requests(seconds)),
+        status => Ok(status),
+    }
+}
+
+/// Draws the faults of a call, and injects those that come before it is executed.
+async fn inject_faults(server: &Inner, route: &Route) -> Result<CallFaults, ApiError> {
+    let faults = server.faults.for_call(route.name);
+    if faults.delay > Duration::ZERO {
+        tokio::time::sleep(faults.delay).await;
+    }
+    faults.status.map_or(Ok(faults), |status| Err(injected_error(status)))
+}
+
+/// Runs the handler of a route within the time limit.
+async fn run_handler(
+    route: &Route,
+    call: &Call,
+    limit: Duration,
+    is_read_only: bool,
+) -> Result<ApiResponse, ApiError> {
+    let result = tokio::time::timeout(limit, (route.handler)(call)).await;
+    let too_long = |_| if is_read_only { ApiError::unavailable() } else { ApiError::outcome_unknown() };
+    result.map_err(too_long)?
+}
+
+fn is_light(route: &Route) -> bool {
+    UNLIMITED_OPERATIONS.contains(&route.name)
+}
+
+/// Reserves memory for a call and its head. Cheap operations are not limited by the caller's share.
+fn reserve_memory(
+    server: &Arc<Inner>,
+    owner: BudgetOwner,
+    is_light: bool,
+    head: &Parts,
+) -> Result<Reservation, ApiError> {
     let mut reservation = server.memory.reservation(owner);
     if is_light {
         return Ok(reservation.without_limit());
     }
-    if reservation.grow(CALL_OVERHEAD + request_head::size(head)) { Ok(reservation) } else { Err(ApiError::unavailable()) }
+    if reservation.grow(CALL_OVERHEAD + request_head::size(head)) {
+        Ok(reservation)
+    } else {
+        Err(ApiError::unavailable())
+    }
 }
 
-/// A place among the requests that are under way. A login counts where it costs something: see `password_limit.rs` and
-/// `login.rs`.
+/// A permit for a concurrent request. Logins have limits of their own, see `password_limit.rs` and `login.rs`.
 fn request_permit<'a>(
     server: &'a Inner,
     caller: Option<&Caller>,
@@ -286,13 +323,19 @@ fn request_permit<'a>(
     server.requests.try_acquire().map(Some).map_err(|_| ApiError::unavailable())
 }
 
-/// The answer of a route as it is sent. What was only read can be read again, so that is refused when there is no memory
-/// for it until it is sent, unless it is little; what was done is told in any case.
-fn into_response(answer: ApiResponse, reservation: &Reservation, is_read_only: bool) -> Result<Response<Bytes>, ApiError> {
+/// The HTTP response to a call. The response to a read is refused without memory for it, unless it is small, because the
+/// caller can repeat the read; the response to a change is always sent.
+fn into_response(
+    answer: ApiResponse,
+    reservation: &Reservation,
+    is_read_only: bool,
+) -> Result<Response<Bytes>, ApiError> {
     let needs_memory = |bytes: usize| is_read_only && bytes > SMALL_RESPONSE;
     let body = match answer.body {
         None => Bytes::new(),
-        Some(body) if needs_memory(body.untracked_bytes()) && !reservation.can_grow(body.untracked_bytes()) => {
+        Some(body)
+            if needs_memory(body.untracked_bytes()) && !reservation.can_grow(body.untracked_bytes()) =>
+        {
             return Err(ApiError::unavailable());
         }
         Some(body) => body.tracked(reservation.sibling()),
@@ -304,10 +347,10 @@ fn into_response(answer: ApiResponse, reservation: &Reservation, is_read_only: b
     Ok(response)
 }
 
-/// A failure that somebody asked for.
+/// The error of an injected fault.
 fn injected_error(status: u16) -> ApiError {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let mut failure = ApiError::new(status, 0, "This fault was asked for when the server was started.");
+    let mut failure = ApiError::new(status, 0, "This fault was injected by an option of the server.");
     if matches!(status.as_u16(), 429 | 503) {
         failure.retry_after = Some(1);
     }

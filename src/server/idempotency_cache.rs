@@ -1,4 +1,5 @@
-//! Calls that were answered a short while ago, kept by their names so that one whose answer was lost is not made twice.
+//! Responses of recent calls, kept by call id: a call that a client repeats because its response was lost is not executed
+//! twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,22 +11,23 @@ use uuid::Uuid;
 
 use crate::model::key::FolderId;
 
-/// How long an answer is kept: longer than a client goes on asking.
+/// How long a response is kept: longer than a client repeats a call.
 const CACHE_LIFETIME: Duration = Duration::from_secs(120);
-/// The most calls of one user that are remembered. Clients say which answers they have heard, so there are few.
+/// The maximum number of cached calls per user. Clients acknowledge responses, so there are few.
 const MAX_CALLS_PER_USER: usize = 2_000;
-/// The part of the server's memory for kept answers of one user: one in so many.
+/// The cached responses of one user may use 1/16 of the server's memory.
 const USER_SHARE: usize = 16;
-/// The same for those of all users.
+/// The cached responses of all users may use 1/4 of the server's memory.
 const TOTAL_SHARE: usize = 4;
 
-/// What a call is answered whose own answer is not kept any more. The client cannot read it, and asks what its job holds.
+/// The response to a repeated call whose own response was evicted. The client cannot parse it, and asks for the claims that
+/// its job holds.
 pub(super) const EVICTED: &[u8] = b"null";
 
-/// The calls of each user. Nobody else's are forgotten for them, unless all together need too much memory.
+/// The cached calls by user. One user's calls evict those of another only if all together need too much memory.
 pub(super) struct IdempotencyCache {
     calls: Mutex<HashMap<i64, VecDeque<CachedCall>>>,
-    /// The most bytes of the answers of one user, and of all.
+    /// The maximum bytes of cached responses of one user, and of all users.
     user_limit: usize,
     total_limit: usize,
 }
@@ -42,7 +44,7 @@ impl CachedCall {
         self.response.get().map_or(0, Bytes::len)
     }
 
-    /// Keeps the name and not the answer. A call that is under way is left alone.
+    /// Drops the response and keeps the id. A call that is still being executed is not touched.
     fn evict(&mut self) {
         if self.response.initialized() {
             self.response = Arc::new(OnceCell::new_with(Some(Bytes::from_static(EVICTED))));
@@ -51,7 +53,7 @@ impl CachedCall {
 }
 
 impl IdempotencyCache {
-    /// For a server that has so many bytes of memory for bodies and answers.
+    /// A cache for a server with this much memory for bodies and responses, in bytes.
     pub(super) fn new(memory: usize) -> Self {
         Self { calls: Mutex::default(), user_limit: memory / USER_SHARE, total_limit: memory / TOTAL_SHARE }
     }
@@ -60,7 +62,7 @@ impl IdempotencyCache {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the answer to this call is, or comes. Those that were heard are forgotten.
+    /// The cell with the response to a call, which is empty until the call was executed. Drops acknowledged calls.
     pub(super) fn entry(
         &self,
         user: i64,
@@ -72,9 +74,8 @@ impl IdempotencyCache {
         let mut all = self.calls();
         let cached = all.entry(user).or_default();
         cached.retain(|call| call.folder != folder || !acknowledged.contains(&call.id));
-        // From the end: nearly always it is a new one, and a repetition comes soon.
-        if let Some(found) = cached.iter().rev().find(|call| call.id == id && call.folder == folder)
-        {
+        // Searched from the end: most calls are new, and a repetition follows soon.
+        if let Some(found) = cached.iter().rev().find(|call| call.id == id && call.folder == folder) {
             return found.response.clone();
         }
         expire(cached, now);
@@ -95,7 +96,7 @@ impl IdempotencyCache {
         response
     }
 
-    /// Forgets what is old, also of users who do not call any more, and what is too much for all users together.
+    /// Drops expired calls of all users, and evicts the oldest responses over the total limit.
     pub(super) fn sweep(&self, now: Duration) {
         let mut all = self.calls();
         all.retain(|_, cached| {
@@ -135,62 +136,66 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn answered(exchanges: &IdempotencyCache, user: i64, folder: i64, id: u128, bytes: usize, now: Duration) {
-        let response = exchanges.entry(user, FolderId(folder), Uuid::from_u128(id), &[], now);
+    fn add_response(cache: &IdempotencyCache, user: i64, folder: i64, id: u128, bytes: usize, now: Duration) {
+        let response = cache.entry(user, FolderId(folder), Uuid::from_u128(id), &[], now);
         assert!(response.set(vec![b'x'; bytes].into()).is_ok(), "it is a new call");
     }
 
-    fn bytes(exchanges: &IdempotencyCache) -> usize {
-        exchanges.calls().values().flatten().map(CachedCall::bytes).sum()
+    fn bytes(cache: &IdempotencyCache) -> usize {
+        cache.calls().values().flatten().map(CachedCall::bytes).sum()
     }
 
     #[test]
     fn a_call_is_cached_until_it_is_acknowledged() {
-        let exchanges = IdempotencyCache::new(16_000);
-        answered(&exchanges, 1, 1, 7, 10, at(0));
-        let of = |user, folder, acknowledged: &[Uuid]| {
-            exchanges.entry(user, FolderId(folder), Uuid::from_u128(7), acknowledged, at(1)).get().map(Bytes::len)
+        let cache = IdempotencyCache::new(16_000);
+        add_response(&cache, 1, 1, 7, 10, at(0));
+        let cached = |user, folder, acknowledged: &[Uuid]| {
+            cache.entry(user, FolderId(folder), Uuid::from_u128(7), acknowledged, at(1)).get().map(Bytes::len)
         };
-        assert_eq!(of(1, 1, &[]), Some(10));
-        assert_eq!((of(2, 1, &[]), of(1, 2, &[])), (None, None), "names are those of a user in a folder");
+        assert_eq!(cached(1, 1, &[]), Some(10));
+        assert_eq!(
+            (cached(2, 1, &[]), cached(1, 2, &[])),
+            (None, None),
+            "ids are scoped to a user and a folder"
+        );
         let acknowledged = [Uuid::from_u128(7)];
-        exchanges.entry(1, FOLDER, Uuid::from_u128(8), &acknowledged, at(1));
-        assert_eq!(of(1, 1, &[]), None);
+        cache.entry(1, FOLDER, Uuid::from_u128(8), &acknowledged, at(1));
+        assert_eq!(cached(1, 1, &[]), None);
     }
 
     #[test]
     fn the_limit_of_a_user_spans_folders() {
-        let exchanges = IdempotencyCache::new(16_000);
+        let cache = IdempotencyCache::new(16_000);
         for n in 0..100 {
-            answered(&exchanges, 1, n, n.unsigned_abs().into(), 600, at(0));
+            add_response(&cache, 1, n, n.unsigned_abs().into(), 600, at(0));
         }
-        assert!(bytes(&exchanges) <= 1_000 + 600 + 100 * EVICTED.len(), "{}", bytes(&exchanges));
-        let first = exchanges.entry(1, FolderId(0), Uuid::from_u128(0), &[], at(1));
-        assert_eq!(first.get().map(|response| &response[..]), Some(EVICTED), "it is not made twice");
+        assert!(bytes(&cache) <= 1_000 + 600 + 100 * EVICTED.len(), "{}", bytes(&cache));
+        let first = cache.entry(1, FolderId(0), Uuid::from_u128(0), &[], at(1));
+        assert_eq!(first.get().map(|response| &response[..]), Some(EVICTED), "it is not executed twice");
     }
 
     #[test]
     fn responses_are_evicted_over_the_total_limit_and_expire() {
-        let exchanges = IdempotencyCache::new(16_000);
+        let cache = IdempotencyCache::new(16_000);
         for user in 0..50 {
-            answered(&exchanges, user, 1, 1, 900, at(user.unsigned_abs()));
+            add_response(&cache, user, 1, 1, 900, at(user.unsigned_abs()));
         }
-        exchanges.sweep(at(50));
-        assert!(bytes(&exchanges) <= 4_000 + 50 * EVICTED.len(), "{}", bytes(&exchanges));
-        let newest = exchanges.entry(49, FOLDER, Uuid::from_u128(1), &[], at(50));
-        assert_eq!(newest.get().map(Bytes::len), Some(900), "the oldest are forgotten first");
-        exchanges.sweep(at(200));
-        assert!(exchanges.calls().is_empty());
+        cache.sweep(at(50));
+        assert!(bytes(&cache) <= 4_000 + 50 * EVICTED.len(), "{}", bytes(&cache));
+        let newest = cache.entry(49, FOLDER, Uuid::from_u128(1), &[], at(50));
+        assert_eq!(newest.get().map(Bytes::len), Some(900), "the oldest are evicted first");
+        cache.sweep(at(200));
+        assert!(cache.calls().is_empty());
     }
 
     #[test]
     fn a_running_call_is_not_evicted() {
-        let exchanges = IdempotencyCache::new(16);
-        let under_way = exchanges.entry(1, FOLDER, Uuid::from_u128(1), &[], at(0));
-        answered(&exchanges, 1, 1, 2, 900, at(0));
-        exchanges.sweep(at(1));
-        answered(&exchanges, 1, 1, 3, 900, at(1));
-        let again = exchanges.entry(1, FOLDER, Uuid::from_u128(1), &[], at(1));
-        assert!(Arc::ptr_eq(&under_way, &again));
+        let cache = IdempotencyCache::new(16);
+        let running = cache.entry(1, FOLDER, Uuid::from_u128(1), &[], at(0));
+        add_response(&cache, 1, 1, 2, 900, at(0));
+        cache.sweep(at(1));
+        add_response(&cache, 1, 1, 3, 900, at(1));
+        let again = cache.entry(1, FOLDER, Uuid::from_u128(1), &[], at(1));
+        assert!(Arc::ptr_eq(&running, &again));
     }
 }

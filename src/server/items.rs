@@ -1,12 +1,12 @@
-//! Items: read, edited, deleted, reviewed (orchestrator-api 10).
+//! Reading, editing, deleting and reviewing items (orchestrator-api 10).
 
 use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{ApiResponse, Call, FolderSelection};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call, FolderSelection};
 use super::{queues, strict};
 use crate::model::code::ErrorCode;
 use crate::model::content::SpecificContent;
@@ -22,9 +22,9 @@ use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query};
 use crate::wire::ContentMap;
-use crate::wire::requests::{BulkRequest, ContentPresence};
 use crate::wire::odata::{self, QueryOptions, entity_set};
-use crate::wire::responses::{self, ItemContext, JsonObject, ItemResponse, QueueResponse};
+use crate::wire::requests::{BulkRequest, ContentPresence};
+use crate::wire::responses::{self, ItemContext, ItemResponse, JsonObject, QueueResponse};
 use crate::wire::transaction::{QueueItemDataDto, known_value};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
@@ -40,7 +40,8 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     let page = Page { skip: options.skip, top: options.page_size(PAGE_LIMIT)?, descending: false };
     let query =
         Query::ItemsOf { folders: call.all_folders(), filter: Box::new(filter), page, count: options.count };
-    let page = tokio::time::timeout(call.server.config.query_limit(), call.store_for_caller().read(query)).await;
+    let page =
+        tokio::time::timeout(call.server.config.query_limit(), call.store_for_caller().read(query)).await;
     let page = page.map_err(|_| ApiError::unavailable())?;
     let (items, count) = match page? {
         crate::orchestrator::local::store::Answer::Page(items, count) => (items, count),
@@ -57,18 +58,19 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     call.collection(ENTITY, selected, count)
 }
 
-/// Which items are asked for, and in which order.
+/// The filter and order of a list of items.
 async fn item_filter(call: &Call, options: &QueryOptions) -> Result<ItemFilter, ApiError> {
     let mut filter = ItemFilter { order: odata::order(&options.order)?, ..ItemFilter::default() };
     if let Some(expression) = &options.filter {
-        // Names of queues are only needed where somebody asks for them.
-        let queues = queues::in_call_folders(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
+        // The names of queues are needed only for filters.
+        let queues =
+            queues::in_call_folders(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
         filter.condition = Some(odata::condition(expression, &call.referenced_names(queues)?)?);
     }
     Ok(filter)
 }
 
-/// Items with what is asked to be expanded, and the keys of the attempts before them.
+/// The rows of items, with the expanded entities and the keys of earlier attempts.
 async fn item_rows<'a>(
     call: &'a Call,
     options: &QueryOptions,
@@ -85,7 +87,8 @@ async fn item_rows<'a>(
             expect_answer!(call.store_for_caller().read(Query::KeysOf(ancestors)).await, Keys)?;
         keys.into_iter().collect()
     };
-    let needs_queues = options.expands("QueueDefinition") || matches!(call.folders, FolderSelection::Several(_));
+    let needs_queues =
+        options.expands("QueueDefinition") || matches!(call.folders, FolderSelection::Several(_));
     let queues: HashMap<QueueId, QueueDefinition> = if needs_queues {
         queues::in_call_folders(call).await?.into_iter().map(|queue| (queue.id, queue)).collect()
     } else {
@@ -117,7 +120,10 @@ async fn item_rows<'a>(
                     queue.map(|queue| json!(QueueResponse::new(queue, folder, None))),
                 ),
                 robot: expanded("Robot", robot.map(|robot| responses::robot(robot, directory))),
-                reviewer: expanded("ReviewerUser", reviewer.map(|user| responses::simple_user(directory, user))),
+                reviewer: expanded(
+                    "ReviewerUser",
+                    reviewer.map(|user| responses::simple_user(directory, user)),
+                ),
                 ancestor: key(item.ancestor_id),
                 manual_ancestor: key(item.manual_ancestor_id),
             },
@@ -126,7 +132,7 @@ async fn item_rows<'a>(
     Ok(items.iter().map(show).collect())
 }
 
-/// An item member by member, with its content as it is kept.
+/// An item as a JSON object, with its content as it is stored.
 fn object(item: &ItemResponse<'_>) -> Result<JsonObject, ApiError> {
     JsonObject::of(item).map_err(|error| ApiError::internal(error.to_string()))
 }
@@ -144,14 +150,14 @@ pub(super) async fn get(call: &Call) -> HandlerResult {
     single_item(call, item).await
 }
 
-/// PUT: new values for an item that waits; or, for one that nobody needs any more, nothing in place of its content.
+/// PUT: edits an item that waits; or removes the content of an item that has ended.
 pub(super) async fn edit(call: &Call) -> HandlerResult {
     let id = ItemId(call.id()?);
     let body: QueueItemDataDto = call.body(&strict::EDIT_ITEM)?;
     let store = call.store()?;
     let item = store.get_queue_item(id).await?;
     let content = body.specific_content;
-    // What is not said is no wish that it be gone.
+    // Only an explicit empty content removes it; an absent member does not.
     let presence: ContentPresence = call.body(&strict::EDIT_ITEM)?;
     let is_blank = presence.specific_content && content.as_ref().is_none_or(ContentMap::is_empty);
     if item.status.is_purgeable() && is_blank {
@@ -174,7 +180,7 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// The last attempt of a chain.
+/// The last attempt of an item's chain of retries.
 pub(super) async fn last_retry(call: &Call) -> HandlerResult {
     last_attempt(call, ItemId(call.id()?)).await
 }
@@ -243,7 +249,7 @@ pub(super) async fn unset_reviewer(call: &Call) -> HandlerResult {
     bulk_response(call, &failed)
 }
 
-/// The most items of one bulk operation.
+/// The maximum number of items in one bulk operation.
 const MAX_AT_ONCE: usize = 15_000;
 
 fn item_versions(body: &BulkRequest) -> Result<Vec<crate::model::review::ItemVersion>, ApiError> {
@@ -262,7 +268,7 @@ fn bulk_response(call: &Call, failed: &FailedItems) -> HandlerResult {
     ApiResponse::ok(&responses::with_context(&call.context(kind), &responses::bulk(&ids, message.as_deref())))
 }
 
-/// Who may review (orchestrator-api 13.6).
+/// Whether a user may review items in a folder (orchestrator-api 13.6).
 fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
     call.directory().is_ok_and(|directory| {
         [Action::View, Action::Edit]

@@ -1,5 +1,5 @@
-//! For performers over HTTP: jobs that beat, claims, many reports and takes in one call (`wire/lease_protocol.rs`). What a
-//! performer takes this way is held by a lease, as on a store of its own.
+//! The lease protocol for performers over HTTP: jobs with heartbeats, claims, and calls with many reports and claims
+//! (`wire/lease_protocol.rs`). Items that are claimed this way are held by the lease of a job, as with a local store.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::api_error::ApiError;
 use super::call::{ApiResponse, Call, ResponseBody};
 use super::idempotency_cache::EVICTED;
-use super::api_error::ApiError;
 use super::queues;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
+use crate::model::item::ClaimedItem;
 use crate::model::job::{JobEnd, JobOwner};
 use crate::model::key::{Claim, FolderId, JobKey};
 use crate::model::result::TransactionResult;
@@ -26,18 +27,20 @@ use crate::orchestrator::{
     Administration, ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept,
 };
 use crate::wire::lease_protocol::{
-    AddAndStartRequest, EditLimitsRequest, EndJobRequest, ErrorDto, ExchangeResponse, ExchangeRequest, HeldClaimsResponse, HeldClaimsRequest,
-    LimitRequest, ListedJob, EmptyRequest, JobReference, ProgressRequest, RetentionResponse, ReportDto, ReportResultDto, ListedRobot, StartJobRequest,
-    JobStateResponse, LeaseStopJobRequest, SweepResponse, ClaimRequestDto, ClaimedItemDto, ClaimResultDto, WaitRequest, guid, key,
+    AddAndStartRequest, ClaimRequestDto, ClaimResultDto, ClaimedItemDto, EditLimitsRequest, EmptyRequest,
+    EndJobRequest, ErrorDto, ExchangeRequest, ExchangeResponse, HeldClaimsRequest, HeldClaimsResponse,
+    JobReference, JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot,
+    ProgressRequest, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, SweepResponse,
+    WaitRequest, guid, key,
 };
 use crate::wire::responses::{ItemContext, ItemResponse};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// The most reports and names of calls of one call. Of items no more are handed out.
+/// The maximum number of reports, acknowledgements and items in one call.
 const MAX_AT_ONCE: usize = 10_000;
 
-/// How long a wait may be held open: shorter than proxies wait.
+/// The maximum duration of a wait: shorter than the timeouts of proxies.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn start_job(call: &Call) -> HandlerResult {
@@ -78,18 +81,18 @@ fn claim_request(take: ClaimRequestDto) -> Result<ClaimRequest, ApiError> {
     Ok(take)
 }
 
-/// Nobody takes without a job here: what nobody beats for is taken by StartTransaction.
+/// Refuses a claim without a job: callers without heartbeats use StartTransaction.
 fn require_job(job: JobKey) -> Result<(), ApiError> {
     if job == JobKey::CALLER { Err(ApiError::not_found("The job does not exist.")) } else { Ok(()) }
 }
 
-/// Who started which job. That never changes, so it is read once: every report asks for it.
+/// A cache of the owners of jobs. Every report needs the owner of its job, which never changes.
 #[derive(Default)]
 pub(super) struct JobOwnerCache(Mutex<HashMap<JobKey, JobOwner>>);
 
-/// The most jobs for which one call reports: each may have to be looked up.
+/// The maximum number of jobs in the reports of one call: each may have to be looked up.
 const MAX_REPORTED_JOBS: usize = 100;
-/// The most jobs whose owners are remembered.
+/// The maximum number of cached owners.
 const MAX_CACHED_OWNERS: usize = 10_000;
 
 impl JobOwnerCache {
@@ -97,7 +100,7 @@ impl JobOwnerCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The jobs of other users that are reported for.
+    /// Those jobs of the reports that belong to other users.
     async fn jobs_of_others(&self, call: &Call, reports: &[ReportDto]) -> Result<Vec<JobKey>, ApiError> {
         let jobs: BTreeSet<JobKey> = reports.iter().map(|report| key(report.claim.job)).collect();
         Call::check_length("jobs of reports", jobs.len(), MAX_REPORTED_JOBS)?;
@@ -110,7 +113,7 @@ impl JobOwnerCache {
         Ok(others)
     }
 
-    /// Whether a job was started by somebody else than the caller. One that is not there was not.
+    /// Whether another user than the caller started a job. `false` for a job that does not exist.
     async fn is_owned_by_other(&self, call: &Call, job: JobKey) -> Result<bool, ApiError> {
         let user = call.caller()?.user.id;
         let known = self.known().get(&job).copied();
@@ -130,7 +133,7 @@ impl JobOwnerCache {
     }
 }
 
-/// Reports and takes. One that is made again while the first is under way waits for it.
+/// Reports results and claims items. A repeated call waits for the first one.
 pub(super) async fn exchange(call: &Call) -> HandlerResult {
     let body: ExchangeRequest = call.own_body()?;
     Call::check_length("reports", body.reports.len(), MAX_AT_ONCE)?;
@@ -139,44 +142,47 @@ pub(super) async fn exchange(call: &Call) -> HandlerResult {
     let (folder, run) = (call.folder()?, call.server.run_id);
     let (store, now) = (call.store()?, call.server.now());
     if body.take.is_none() {
-        return run_exchange(&store, folder, run, now, body, &others).await; // reports may be made twice
+        return run_exchange(&store, folder, run, now, body, &others).await; // reports are idempotent
     }
     let (id, heard) = (body.id, body.heard.clone());
     let items = body.take.as_ref().map_or(0, |take| take.count.min(MAX_AT_ONCE));
-    let most = MAX_CONTENT_BYTES.min(call.server.memory.max_expected());
-    let expected = items.saturating_mul(EXPECTED_ITEM_BYTES).min(most);
-    run_once(call, id, &heard, expected, async move { run_exchange(&store, folder, run, now, body, &others).await })
-        .await
+    let max = MAX_CONTENT_BYTES.min(call.server.memory.max_expected());
+    let expected = items.saturating_mul(EXPECTED_ITEM_BYTES).min(max);
+    run_once(call, id, &heard, expected, async move {
+        run_exchange(&store, folder, run, now, body, &others).await
+    })
+    .await
 }
 
-/// Does something once for all calls of this name. It is finished although the caller may go away: what was taken is
-/// answered when it comes back. Memory for the expected bytes of the answer is there before anything is done.
+/// Executes a call once per id. It is completed even if the caller disconnects: the caller gets the response when it repeats
+/// the call. Memory for the expected size of the response is reserved first.
 async fn run_once(
     call: &Call,
     id: Uuid,
     heard: &[Uuid],
     expected: usize,
-    make: impl Future<Output = HandlerResult> + Send + 'static,
+    execute: impl Future<Output = HandlerResult> + Send + 'static,
 ) -> HandlerResult {
     let user = call.caller()?.user.id;
-    let kept = call.server.idempotency.entry(user, call.folder()?, id, heard, call.server.elapsed());
-    let reservation = call.reserve_memory(if kept.initialized() { 0 } else { expected })?;
-    let making = tokio::spawn(async move {
-        let answer = kept.get_or_try_init(|| async {
-            let made = make.await?.body;
-            Ok::<_, ApiError>(made.map_or_else(Bytes::new, |made| made.tracked(reservation)))
+    let response = call.server.idempotency.entry(user, call.folder()?, id, heard, call.server.elapsed());
+    let reservation = call.reserve_memory(if response.initialized() { 0 } else { expected })?;
+    let task = tokio::spawn(async move {
+        let body = response.get_or_try_init(|| async {
+            let body = execute.await?.body;
+            Ok::<_, ApiError>(body.map_or_else(Bytes::new, |body| body.tracked(reservation)))
         });
-        answer.await.cloned()
+        body.await.cloned()
     });
-    let body = making.await.map_err(|error| ApiError::internal(error.to_string()))??;
+    let body = task.await.map_err(|error| ApiError::internal(error.to_string()))??;
     Ok(ApiResponse { body: Some(ResponseBody::Tracked(body)), ..ApiResponse::empty(StatusCode::OK) })
 }
 
-/// The most bytes of content in one answer: more is left for the next one.
+/// The maximum content of items in one response, in bytes: further items are left for the next call.
 const MAX_CONTENT_BYTES: usize = 16 * 1024 * 1024;
-/// How many bytes of it an item is expected to have, before it is known.
+/// The expected content of one item, in bytes, for the reservation.
 const EXPECTED_ITEM_BYTES: usize = 64 * 1024;
 
+/// Reports results and claims items in one commit, and builds the response.
 async fn run_exchange(
     store: &Local,
     folder: FolderId,
@@ -190,7 +196,7 @@ async fn run_exchange(
     for (at, report) in body.reports.into_iter().enumerate() {
         let claim = Claim::from(report.claim);
         if others.contains(&claim.job()) {
-            // As for what is in another folder.
+            // The same error as for an item in another folder.
             let message = format!("item {} does not exist", claim.item);
             let refusal = Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, message);
             refused.push((at, ReportResultDto::Error(error_dto(&refusal.into()))));
@@ -213,7 +219,7 @@ async fn run_exchange(
     });
     let mut reports: Vec<ReportResultDto> = reports.collect();
     for (at, result) in refused {
-        reports.insert(at, result); // in the order of the reports
+        reports.insert(at, result); // results are in the order of the reports
     }
     let folder = Some(folder);
     match answered.claimed {
@@ -222,13 +228,7 @@ async fn run_exchange(
             ApiResponse::ok(&ExchangeResponse { reports, took, seen: 0, withheld: None, run })
         }
         Ok(mut taken) => {
-            let mut bytes = 0;
-            let fits = taken.items.iter().take_while(|claimed| {
-                let before = bytes;
-                bytes += claimed.item.specific_content.as_json().len();
-                before == 0 || bytes <= MAX_CONTENT_BYTES
-            });
-            let fitting = fits.count();
+            let fitting = count_fitting(&taken.items);
             give_back(store, taken.items.drain(fitting..).map(|claimed| claimed.claim)).await;
             let items = taken.items.iter().map(|claimed| ClaimedItemDto {
                 item: ItemResponse::new(&claimed.item, ItemContext { folder, ..ItemContext::default() }),
@@ -241,7 +241,18 @@ async fn run_exchange(
     }
 }
 
-/// As if they had not been taken.
+/// How many of the items fit into one response; at least one.
+fn count_fitting(items: &[ClaimedItem]) -> usize {
+    let mut bytes = 0;
+    let fits = items.iter().take_while(|claimed| {
+        let before = bytes;
+        bytes += claimed.item.specific_content.as_json().len();
+        before == 0 || bytes <= MAX_CONTENT_BYTES
+    });
+    fits.count()
+}
+
+/// Gives claims back as if the items had not been claimed.
 async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
     let back = |claim| Report { claim, result: TransactionResult::GivenBack, progress: None };
     let reports: Vec<Report> = claims.map(back).collect();
@@ -250,25 +261,25 @@ async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
     }
 }
 
-/// What a job holds, for one that does not know because answers were lost.
+/// The claims that a job holds, for a client that lost responses.
 pub(super) async fn held_claims(call: &Call) -> HandlerResult {
     let body: HeldClaimsRequest = call.own_body()?;
     Call::check_length("void", body.void.len(), MAX_AT_ONCE)?;
     let (user, folder) = (call.caller()?.user.id, call.folder()?);
     for id in body.void {
-        // One that is under way is waited for; one that is still to come finds an answer that is of no use to anybody.
-        let kept = call.server.idempotency.entry(user, folder, id, &[], call.server.elapsed());
-        kept.get_or_init(async || Bytes::from_static(EVICTED)).await;
+        // Waits for a call that is being executed. A call that arrives later finds this response and is not executed.
+        let response = call.server.idempotency.entry(user, folder, id, &[], call.server.elapsed());
+        response.get_or_init(async || Bytes::from_static(EVICTED)).await;
     }
     let claims = expect_answer!(call.store()?.read(Query::Held(key(body.job))).await, Claims)?;
     ApiResponse::ok(&HeldClaimsResponse { claims: claims.into_iter().map(Into::into).collect() })
 }
 
-/// An error in the words of the trait. What only operators may see is not told.
+/// An error of the store for the client. Internal messages are not shown.
 fn error_dto(error: &OrchestratorError) -> ErrorDto {
     let message = match error.kind() {
         ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Other => {
-            "the server could not do this".to_owned()
+            "an internal error occurred in the server".to_owned()
         }
         _ => error.to_string(),
     };
@@ -282,12 +293,16 @@ pub(super) async fn add_and_start(call: &Call) -> HandlerResult {
     let taker = Taker { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
     let take = Taking { queue: take.queue, count: 1, reference: None, taker };
     let item = Box::new(body.item.into_item(call.job_key())?);
-    let (store, around) = (call.store()?, ItemContext { folder: Some(call.folder()?), ..ItemContext::default() });
-    let make = async move {
+    let (store, item_context) =
+        (call.store()?, ItemContext { folder: Some(call.folder()?), ..ItemContext::default() });
+    let execute = async move {
         let claimed = expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?;
-        ApiResponse::ok(&ClaimedItemDto { item: ItemResponse::new(&claimed.item, around), claim: claimed.claim.into() })
+        ApiResponse::ok(&ClaimedItemDto {
+            item: ItemResponse::new(&claimed.item, item_context),
+            claim: claimed.claim.into(),
+        })
     };
-    run_once(call, body.id, &[], EXPECTED_ITEM_BYTES, make).await
+    run_once(call, body.id, &[], EXPECTED_ITEM_BYTES, execute).await
 }
 
 pub(super) async fn progress(call: &Call) -> HandlerResult {
@@ -314,14 +329,14 @@ pub(super) async fn wait(call: &Call) -> HandlerResult {
     ApiResponse::ok(&json!({}))
 }
 
-/// The jobs that were started in the folder.
+/// The jobs of the folder.
 pub(super) async fn jobs(call: &Call) -> HandlerResult {
     let body: LimitRequest = call.own_body()?;
     let jobs = call.store()?.list_jobs(body.limit).await?;
     ApiResponse::ok(&jobs.into_iter().map(ListedJob::from).collect::<Vec<_>>())
 }
 
-/// The robots of those that have not ended.
+/// The robots of the jobs that have not ended.
 pub(super) async fn robots(call: &Call) -> HandlerResult {
     let EmptyRequest {} = call.own_body_or_default()?;
     let robots = call.store()?.list_robots().await?;

@@ -1,4 +1,4 @@
-//! Connections: accepted up to a number, with TLS or without, with an end to every wait, and ended in order.
+//! Accepts connections up to a limit, with or without TLS, and shuts them down gracefully.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -15,18 +15,18 @@ use super::tls::Tls;
 use super::{Inner, Server, connection, maintenance};
 use crate::orchestrator::Result;
 
-/// How long requests that are under way may go on when the server stops.
+/// How long active requests may take when the server shuts down.
 const GRACE_PERIOD: Duration = Duration::from_secs(30);
-/// How often the log tells that there are too many connections.
+/// How often the log warns about too many connections.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Who is at the other end of a connection.
+/// The address of the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
 impl Server {
-    /// Serves until `stop` is over. Then it takes nothing new, finishes what is under way (for at most 30 seconds), and
-    /// returns.
+    /// Serves until `stop` completes. Then it accepts no more connections, finishes active requests for at most 30 seconds,
+    /// and returns.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Server {
         self.serve_until(listener, stop, std::future::pending()).await
     }
 
-    /// As [`serve`](Self::serve); when `at_once` is over, what is still under way is not waited for any longer.
+    /// Like [`serve`](Self::serve), but stops waiting for active requests when `at_once` completes.
     ///
     /// # Errors
     ///
@@ -49,14 +49,14 @@ impl Server {
         let maintenance = maintenance::start(&self.inner);
         let limit = ConnectionLimit::new(self.inner.config.max_connections);
         let mut warned = None;
-        // Every connection has one end of it, so it is closed when the last one is.
+        // Every connection holds a sender, so the channel closes with the last connection.
         let (open, mut all_closed) = mpsc::channel::<()>(1);
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                // A panic of what writes the log does not end the server.
+                // A panic in the log writer must not end the server.
                 accepted = AssertUnwindSafe(accept(&self.inner, &listener, &limit, &mut warned)).catch_unwind() => accepted,
             };
             let accepted = accepted.unwrap_or_else(|_| {
@@ -74,12 +74,12 @@ impl Server {
         }
         drop(open);
         drop(listener);
-        tracing::info!("the server stops: nothing new is taken");
-        self.inner.stopping.send_replace(true); // whoever waits for items is answered at once, and connections end
+        tracing::info!("shutting down: no new connections are accepted");
+        self.inner.stopping.send_replace(true); // ends waiting calls and idle connections
         tokio::select! {
             biased;
             _ = all_closed.recv() => {}
-            () = at_once => tracing::warn!("some requests were not finished; they are not waited for"),
+            () = at_once => tracing::warn!("some requests were not finished and are no longer waited for"),
             () = tokio::time::sleep(GRACE_PERIOD) => {
                 tracing::warn!("some requests were not finished within {GRACE_PERIOD:?}");
             }
@@ -89,7 +89,7 @@ impl Server {
     }
 }
 
-/// The next connection, as soon as there is a place for one.
+/// Accepts the next connection once there is a slot for it.
 async fn accept(
     server: &Inner,
     listener: &TcpListener,
@@ -100,8 +100,8 @@ async fn accept(
     let (stream, peer) = match listener.accept().await {
         Ok((stream, address)) => (stream, Peer(address.ip())),
         Err(error) => {
-            // Out of file descriptors, mostly: it passes when others are closed.
-            tracing::warn!(%error, "a connection could not be accepted");
+            // Usually the process is out of file descriptors, until other connections are closed.
+            tracing::warn!(%error, "failed to accept a connection");
             tokio::time::sleep(Duration::from_millis(100)).await;
             return None;
         }
@@ -112,7 +112,7 @@ async fn accept(
         let now = server.elapsed();
         if warned.is_none_or(|last| last + WARNING_INTERVAL <= now) {
             *warned = Some(now);
-            tracing::warn!(from = %peer.0, max = server.config.max_connections, "there are too many connections");
+            tracing::warn!(from = %peer.0, max = server.config.max_connections, "too many connections");
         }
     }
     slot.map(|slot| (stream, peer, slot))

@@ -1,4 +1,4 @@
-//! Logging in: the token endpoint in the forms that clients use, and the old way (orchestrator-api 1.1, 1.2 and 1.4).
+//! The OAuth token endpoint, and the older login by user name and password (orchestrator-api 1.1, 1.2 and 1.4).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use super::Inner;
 use super::access::{ACCESS_TOKEN_SECONDS, USER_TOKEN_SECONDS};
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::strict;
 use crate::model::permission::Scopes;
 use crate::wire::requests::LoginRequest;
 use crate::wire::responses;
 
-/// Whether a path is the token endpoint, with an organisation and a tenant before it or without.
+/// Whether a path is the token endpoint, with or without an organisation and a tenant before it.
 pub(super) fn is_token_endpoint(path: &str) -> bool {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let Some(at) = segments.len().checked_sub(3) else { return false };
@@ -28,13 +28,14 @@ pub(super) fn is_token_endpoint(path: &str) -> bool {
         && segments[at + 2].eq_ignore_ascii_case("token")
 }
 
-/// What is answered: OAuth has errors of its own shape.
+/// The result of a token request. Errors have the format of OAuth.
 pub(super) enum TokenGrant {
     Issued(Value),
+    /// The error code and its description.
     Refused(&'static str, &'static str),
 }
 
-/// `grant_type=client_credentials`, with the secret in the body or in the header.
+/// Issues a token for `grant_type=client_credentials`, with the secret in the body or in the header.
 pub(super) async fn issue_token(
     server: &Inner,
     from: IpAddr,
@@ -60,7 +61,8 @@ pub(super) async fn issue_token(
         }
         None => return Ok(TokenGrant::Refused("invalid_request", "grant_type is missing")),
     }
-    let credentials = basic_credentials(headers).or_else(|| Some((field("client_id")?, field("client_secret")?)));
+    let credentials =
+        basic_credentials(headers).or_else(|| Some((field("client_id")?, field("client_secret")?)));
     let Some((id, secret)) = credentials else {
         return Ok(TokenGrant::Refused("invalid_request", "client_id or client_secret is missing"));
     };
@@ -89,7 +91,7 @@ pub(super) async fn issue_token(
     Ok(TokenGrant::Issued(responses::token_response(&token, ACCESS_TOKEN_SECONDS, &scope)))
 }
 
-/// `Authorization: Basic`.
+/// The credentials of `Authorization: Basic`.
 fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -105,7 +107,9 @@ fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
 pub(super) async fn authenticate(call: &Call) -> Result<ApiResponse, ApiError> {
     let body: LoginRequest = call.body(&strict::UNCHECKED)?;
     let access = &call.server.access;
-    let Some(user) = access.authenticate_user(call.from, &body.username_or_email_address, &body.password).await? else {
+    let Some(user) =
+        access.authenticate_user(call.from, &body.username_or_email_address, &body.password).await?
+    else {
         let message = "Invalid credentials, failed to login.";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, 1000, message));
     };

@@ -1,5 +1,5 @@
-//! What a server does by itself: it looks whether the directory was changed elsewhere, sweeps, and removes what is left of
-//! deleted queues and what is past its retention, a little at a time.
+//! Background maintenance: refreshes the directory, sweeps lost jobs, and removes the items of deleted queues and items past
+//! their retention in small batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::orchestrator::{Orchestrator, OrchestratorError};
 const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How many items are removed in one transaction: others wait no longer than for it.
+/// How many items are removed in one transaction. Small, because other writers wait for it.
 const REMOVAL_BATCH: usize = 200;
-/// How long others have the store to themselves in between.
+/// The pause between batches, for other writers.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How many items are removed until it is told how far it is.
+/// How many removed items are reported by one line of the log.
 const LOG_EVERY: u64 = 10_000;
 
-/// Starts it; it goes on until it is aborted.
+/// Starts the maintenance tasks; they run until aborted.
 pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
     let server = server.clone();
     tokio::spawn(async move {
@@ -46,7 +46,7 @@ async fn refresh_directory(server: &Inner) {
         ticks.tick().await;
         server.idempotency.sweep(server.elapsed());
         if let Err(failure) = server.access.refresh().await {
-            tracing::warn!(cause = failure.cause, "the directory could not be read");
+            tracing::warn!(cause = failure.cause, "failed to read the directory");
         }
         server.tasks.report_alive(Task::Directory);
     }
@@ -58,16 +58,20 @@ async fn sweep_jobs(server: &Inner) {
         ticks.tick().await;
         match server.store.sweep().await {
             Ok(swept) if swept.abandoned > 0 => {
-                tracing::warn!(items = swept.abandoned, jobs = swept.jobs.len(), "items were abandoned");
+                tracing::warn!(
+                    items = swept.abandoned,
+                    jobs = swept.jobs.len(),
+                    "abandoned the items of lost jobs"
+                );
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the store could not be swept"),
+            Err(error) => tracing::warn!(%error, "failed to sweep the store"),
         }
         server.tasks.report_alive(Task::Sweep);
     }
 }
 
-/// Removes what is left of queues that were deleted.
+/// Removes the items of deleted queues.
 async fn remove_deleted_queues(server: &Inner) {
     let mut ticks = ticks(DELETED_QUEUES_INTERVAL);
     loop {
@@ -82,7 +86,7 @@ async fn remove_deleted_queues(server: &Inner) {
             Ok::<_, OrchestratorError>(())
         };
         if let Err(error) = removed.await {
-            tracing::warn!(%error, "what is left of deleted queues could not be removed");
+            tracing::warn!(%error, "failed to remove the items of deleted queues");
         }
         server.tasks.report_alive(Task::Removal);
     }
@@ -96,7 +100,7 @@ async fn apply_retention(server: &Inner) {
         loop {
             server.tasks.report_alive(Task::Retention);
             let removed = server.store.remove_expired(REMOVAL_BATCH).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "retention could not be applied");
+                tracing::warn!(%error, "failed to apply the retention");
                 0
             });
             unlogged += removed;
@@ -111,8 +115,8 @@ async fn apply_retention(server: &Inner) {
         }
         match server.store.remove_ended(REMOVAL_BATCH, async || tokio::time::sleep(PAUSE).await).await {
             Ok(Ended { jobs: 0, tokens: 0 }) => {}
-            Ok(Ended { jobs, tokens }) => tracing::info!(jobs, tokens, "what ended long ago was removed"),
-            Err(error) => tracing::warn!(%error, "what ended long ago could not be removed"),
+            Ok(Ended { jobs, tokens }) => tracing::info!(jobs, tokens, "removed old jobs and expired tokens"),
+            Err(error) => tracing::warn!(%error, "failed to remove old jobs and expired tokens"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Memory for bodies, answers and large heads: one budget for the whole server, counted in bytes from the moment they
-//! come or are made until they are dropped, with a share for each caller.
+//! The memory budget for request bodies, responses and large heads: one for the whole server, in bytes, counted from their
+//! arrival or creation until they are dropped, with a share for each caller.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,24 +10,24 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::access::client_network;
 
-/// What a caller may hold even while others hold all the rest, in bytes.
+/// The bytes that a caller with a token may always hold, even while others hold all the rest.
 const GUARANTEED_BYTES: usize = 1024 * 1024;
 
-/// The part of the budget for callers that are not known yet, and what may be used above the budget so that each
-/// caller has at least [`ALWAYS`]: one in so many.
+/// 1/8 of the budget is for callers without a token, and 1/8 above the budget may be used so that every caller gets
+/// [`GUARANTEED_BYTES`].
 const RESERVED_SHARE: usize = 8;
 
-/// On whose account bytes are held.
+/// The owner of reserved bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BudgetOwner {
-    /// A caller with a token: the number of the user.
+    /// A caller with a token: the id of the user.
     User(i64),
-    /// One without: the network the connection comes from.
+    /// A caller without a token: the network of the client.
     Network(IpAddr),
 }
 
 impl BudgetOwner {
-    /// A caller without a token.
+    /// The owner for a caller without a token.
     pub(super) fn of_network(address: IpAddr) -> Self {
         Self::Network(client_network(address))
     }
@@ -44,28 +44,28 @@ pub(super) struct MemoryBudget {
 #[derive(Debug, Default)]
 struct BudgetUsage {
     all: usize,
-    /// What networks hold, of it.
+    /// The part of it that networks hold.
     unknown: usize,
     by_owner: HashMap<BudgetOwner, usize>,
 }
 
 impl MemoryBudget {
-    /// A budget of so many bytes; `gauge` always shows what is held.
+    /// A budget of `max_bytes`. `gauge` shows the reserved bytes.
     pub(super) fn new(max_bytes: usize, gauge: Gauge) -> Arc<Self> {
         Arc::new(Self { max_bytes, usage: Mutex::default(), gauge })
     }
 
-    /// Nothing yet, on somebody's account.
+    /// An empty reservation for an owner.
     pub(super) fn reservation(self: &Arc<Self>, owner: BudgetOwner) -> Reservation {
         Reservation { budget: self.clone(), owner, bytes: 0, is_limited: true }
     }
 
-    /// The most bytes that are expected of one answer, so that a caller alone can always have it.
+    /// The maximum expected size of a response: small enough that a caller alone can always reserve it.
     pub(super) fn max_expected(&self) -> usize {
         self.max_bytes / RESERVED_SHARE
     }
 
-    /// So many bytes, or `None` when they are more than the owner's share.
+    /// Reserves bytes; `None` if they exceed the owner's share.
     pub(super) fn reserve(self: &Arc<Self>, owner: BudgetOwner, bytes: usize) -> Option<Reservation> {
         let mut held = self.reservation(owner);
         held.grow(bytes).then_some(held)
@@ -75,14 +75,17 @@ impl MemoryBudget {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an owner may have more. An owner may hold as much as is free afterwards; so one alone has at most half of
-    /// the budget, two have a third each, and something is left for one more.
+    /// Whether an owner may reserve more. An owner may hold as much as stays free: one alone at most half of the budget, two a
+    /// third each, so that something is left for another one.
     fn fits(&self, usage: &BudgetUsage, owner: BudgetOwner, more: usize) -> bool {
         let own = usage.by_owner.get(&owner).copied().unwrap_or(0).saturating_add(more);
         let all = usage.all.saturating_add(more);
         let within_share = own <= self.max_bytes.saturating_sub(all);
         match owner {
-            BudgetOwner::User(_) => within_share || own <= GUARANTEED_BYTES && all <= self.max_bytes + self.max_bytes / RESERVED_SHARE,
+            BudgetOwner::User(_) => {
+                within_share
+                    || own <= GUARANTEED_BYTES && all <= self.max_bytes + self.max_bytes / RESERVED_SHARE
+            }
             BudgetOwner::Network(_) => {
                 let unknown = usage.unknown.saturating_add(more);
                 within_share && own <= (self.max_bytes / RESERVED_SHARE).saturating_sub(unknown)
@@ -118,24 +121,24 @@ impl MemoryBudget {
     }
 }
 
-/// Bytes that are held, until this is dropped.
+/// Reserved bytes; released on drop.
 #[derive(Debug)]
 pub(super) struct Reservation {
     budget: Arc<MemoryBudget>,
     owner: BudgetOwner,
     bytes: usize,
-    /// What is more than the owner's share is refused.
+    /// Whether the owner's share limits it.
     is_limited: bool,
 }
 
 impl Reservation {
-    /// Counts what it holds, and refuses nothing: for calls that are light, and on which others depend.
+    /// Removes the limit, for cheap calls that others depend on. The bytes are still counted.
     pub(super) fn without_limit(mut self) -> Self {
         self.is_limited = false;
         self
     }
 
-    /// Holds so many bytes more. `false`: they are more than the owner's share, and nothing changed.
+    /// Reserves more bytes. `false`: they exceed the owner's share, and nothing changed.
     #[must_use]
     pub(super) fn grow(&mut self, more: usize) -> bool {
         if more == 0 {
@@ -150,17 +153,17 @@ impl Reservation {
         fits
     }
 
-    /// How many bytes are held.
+    /// The number of reserved bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether the owner may hold so many bytes more at present.
+    /// Whether the owner may reserve more bytes at present.
     pub(super) fn can_grow(&self, more: usize) -> bool {
         !self.is_limited || self.budget.fits(&self.budget.usage(), self.owner, more)
     }
 
-    /// Holds exactly so many bytes, whatever the share: for what exists already and must not be thrown away.
+    /// Sets the reserved bytes regardless of the share, for data that exists already and must not be dropped.
     pub(super) fn set(&mut self, bytes: usize) {
         if bytes == self.bytes {
             return;
@@ -174,12 +177,12 @@ impl Reservation {
         self.bytes = bytes;
     }
 
-    /// The same budget and owner, with nothing held.
+    /// An empty reservation of the same budget and owner.
     pub(super) fn sibling(&self) -> Self {
         self.budget.reservation(self.owner)
     }
 
-    /// Bytes that are counted until the last reference to them is dropped: until they are sent.
+    /// Attaches the reservation to bytes: it is released when the last reference to them is dropped.
     pub(super) fn attach_to(mut self, bytes: Vec<u8>) -> Bytes {
         self.set(bytes.capacity());
         Bytes::from_owner(TrackedBytes { bytes, _reservation: self })
@@ -229,21 +232,23 @@ mod tests {
 
     #[test]
     fn one_caller_can_reserve_the_expected_response() {
-        for most in [4 * MIB, 16 * MIB, 512 * MIB] {
+        for max_bytes in [4 * MIB, 16 * MIB, 512 * MIB] {
             let (budget, _) = budget(max_bytes);
-            assert!(budget.reserve(BudgetOwner::User(1), budget.max_expected()).is_some(), "{most}");
+            assert!(budget.reserve(BudgetOwner::User(1), budget.max_expected()).is_some(), "{max_bytes}");
         }
     }
 
     #[test]
     fn one_owner_cannot_reserve_everything() {
         let (budget, gauge) = budget(64 * MIB);
-        let hog: Vec<Reservation> = std::iter::from_fn(|| budget.reserve(BudgetOwner::User(1), MIB)).collect();
-        assert_eq!(hog.len(), 32);
-        let second: Vec<Reservation> = std::iter::from_fn(|| budget.reserve(BudgetOwner::User(2), MIB)).collect();
+        let first: Vec<Reservation> =
+            std::iter::from_fn(|| budget.reserve(BudgetOwner::User(1), MIB)).collect();
+        assert_eq!(first.len(), 32);
+        let second: Vec<Reservation> =
+            std::iter::from_fn(|| budget.reserve(BudgetOwner::User(2), MIB)).collect();
         assert_eq!(second.len(), 16);
         assert!(budget.reserve(BudgetOwner::User(3), 8 * MIB).is_some());
-        drop((hog, second));
+        drop((first, second));
         assert_eq!(gauge.get(), 0);
         assert!(budget.usage().by_owner.is_empty(), "nothing is kept of owners who hold nothing");
     }
@@ -251,7 +256,8 @@ mod tests {
     #[test]
     fn every_user_has_guaranteed_bytes_up_to_a_hard_limit() {
         let (budget, gauge) = budget(64 * MIB);
-        let all: Vec<Reservation> = (0..1_000).filter_map(|user| budget.reserve(BudgetOwner::User(user), MIB)).collect();
+        let all: Vec<Reservation> =
+            (0..1_000).filter_map(|user| budget.reserve(BudgetOwner::User(user), MIB)).collect();
         assert_eq!(all.len(), 72);
         assert_eq!(gauge.get(), i64::try_from(72 * MIB).unwrap());
         assert!(budget.reserve(BudgetOwner::User(0), 1).is_none());
@@ -261,12 +267,12 @@ mod tests {
     fn callers_without_a_token_share_a_small_part() {
         let (budget, _) = budget(64 * MIB);
         let network = |n: u8| BudgetOwner::Network([10, 0, 0, n].into());
-        let mut held = Vec::new();
+        let mut reservations = Vec::new();
         for n in 0..255 {
-            held.extend(std::iter::from_fn(|| budget.reserve(client_network(n), 64 * 1024)));
+            reservations.extend(std::iter::from_fn(|| budget.reserve(network(n), 64 * 1024)));
         }
         let usage = budget.usage().all;
-        assert!((7 * MIB..=8 * MIB).contains(&usage), "{used}");
+        assert!((7 * MIB..=8 * MIB).contains(&usage), "{usage}");
         assert!(budget.reserve(BudgetOwner::User(1), 20 * MIB).is_some(), "known callers have the rest");
     }
 
@@ -284,12 +290,12 @@ mod tests {
     #[test]
     fn a_refused_reservation_changes_nothing() {
         let (budget, gauge) = budget(64 * MIB);
-        let mut held = budget.reserve(BudgetOwner::User(1), MIB).unwrap();
-        assert!(!held.can_grow(40 * MIB) && !held.grow(40 * MIB));
+        let mut reservation = budget.reserve(BudgetOwner::User(1), MIB).unwrap();
+        assert!(!reservation.can_grow(40 * MIB) && !reservation.grow(40 * MIB));
         assert_eq!(gauge.get(), i64::try_from(MIB).unwrap());
-        held.set(3 * MIB);
+        reservation.set(3 * MIB);
         assert_eq!(gauge.get(), i64::try_from(3 * MIB).unwrap());
-        held.set(0);
+        reservation.set(0);
         assert_eq!(gauge.get(), 0);
     }
 }

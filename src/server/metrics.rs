@@ -1,4 +1,4 @@
-//! What the server counts, as Prometheus reads it.
+//! The metrics of the server, in the format of Prometheus.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -35,7 +35,7 @@ pub(super) struct Metrics {
     connections: Gauge,
     restarts: Family<TaskLabel, Counter>,
     dropped: Counter,
-    /// Where lines of the log that were dropped are counted.
+    /// The counter of dropped log lines, which the program owns.
     dropped_elsewhere: OnceLock<Arc<AtomicU64>>,
     refused: Counter,
     memory: Gauge,
@@ -86,32 +86,32 @@ impl Metrics {
         self.durations.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
     }
 
-    /// A background task panicked, and is started again.
+    /// Counts the restart of a background task.
     pub(super) fn record_restart(&self, task: &'static str) {
         self.restarts.get_or_create(&TaskLabel { task }).inc();
     }
 
-    /// One more request, until this is dropped.
+    /// Counts an active request until the guard is dropped.
     pub(super) fn in_flight(&self) -> GaugeGuard {
         GaugeGuard::new(&self.in_flight)
     }
 
-    /// One more connection, until this is dropped.
+    /// Counts an open connection until the guard is dropped.
     pub(super) fn connection(&self) -> GaugeGuard {
         GaugeGuard::new(&self.connections)
     }
 
-    /// Lines of the log that were dropped are counted here.
+    /// Sets the counter of dropped log lines.
     pub(super) fn set_dropped_lines(&self, counted: Arc<AtomicU64>) {
-        let _ = self.dropped_elsewhere.set(counted); // it is set once, when the server is made
+        let _ = self.dropped_elsewhere.set(counted); // set once, when the server is opened
     }
 
-    /// A connection was not taken like others.
+    /// Counts a connection over the limit.
     pub(super) fn record_refused_connection(&self) {
         self.refused.inc();
     }
 
-    /// What shows the memory that is held.
+    /// The gauge of reserved memory.
     pub(super) fn memory(&self) -> Gauge {
         self.memory.clone()
     }
@@ -121,7 +121,7 @@ impl Metrics {
             self.dropped.inner().store(counted.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         let mut text = String::new();
-        let _ = encode(&mut text, &self.registry); // a String takes everything
+        let _ = encode(&mut text, &self.registry); // writing to a String cannot fail
         text
     }
 }

@@ -1,7 +1,6 @@
-//! Comparing passwords takes tens of milliseconds and some memory, on purpose. So few are compared at a time, and those who
-//! wait are counted by network: a network has a share of the places and no more, and some places and half of the work are
-//! kept for networks from which somebody has logged in lately. Whoever comes from elsewhere in large numbers keeps nobody
-//! out who works here.
+//! Limits concurrent comparisons of passwords, which take tens of milliseconds and some memory by design. Those who wait are
+//! counted by network: one network gets a limited number of slots, and some slots and half of the comparisons are reserved
+//! for networks with a recent login. So many attempts from unknown networks do not lock out known users.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,20 +11,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api_error::ApiError;
 
-/// The most that wait or are compared, from networks that are not known.
+/// The maximum number of attempts that wait or are compared, from unknown networks.
 const MAX_WAITING_UNKNOWN: usize = 192;
-/// The most of one network.
+/// The maximum of one network.
 const MAX_WAITING_PER_NETWORK: usize = 64;
-/// For how long a network is known after a login.
+/// How long a network is known after a login.
 const KNOWN_FOR: Duration = Duration::from_secs(7 * 86_400);
-/// The most networks that are known.
+/// The maximum number of known networks.
 const MAX_KNOWN_NETWORKS: usize = 10_000;
 
-/// Who waits for a comparison.
+/// The limit of concurrent comparisons.
 pub(super) struct PasswordLimit {
-    /// One at a time for all.
+    /// One permit for all networks.
     shared: Arc<Semaphore>,
-    /// One more at a time for networks that are known.
+    /// One more permit for known networks.
     reserved: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -34,18 +33,18 @@ pub(super) struct PasswordLimit {
 struct Waiting {
     unknown: usize,
     by_network: HashMap<IpAddr, usize>,
-    /// Until when a network is known.
+    /// Known networks, and until when they are known.
     known: HashMap<IpAddr, Duration>,
 }
 
-/// A place among those who wait, until this is dropped.
+/// A slot of an attempt that waits or is compared; freed on drop.
 pub(super) struct WaitingSlot {
     network: IpAddr,
     is_known: bool,
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// The right to compare one password, until this is dropped.
+/// A permit to compare one password; released on drop.
 pub(super) struct PasswordPermit {
     _slot: WaitingSlot,
     _permit: OwnedSemaphorePermit,
@@ -67,10 +66,10 @@ impl PasswordLimit {
     ///
     /// # Errors
     ///
-    /// 503 when too many wait, of its network or of all that are not known.
+    /// 503 if too many attempts of its network, or of unknown networks, wait.
     pub(super) async fn acquire(&self, from: IpAddr, now: Duration) -> Result<PasswordPermit, ApiError> {
         let slot = self.slot(from, now)?;
-        let closed = |_| ApiError::internal("nothing is compared any more");
+        let closed = |_| ApiError::internal("the semaphore of password comparisons is closed");
         let permit = if slot.is_known {
             tokio::select! {
                 biased;
@@ -97,7 +96,7 @@ impl PasswordLimit {
         Ok(WaitingSlot { network, is_known, waiting: self.waiting.clone() })
     }
 
-    /// Somebody from this address has logged in, with whatever kind of secret.
+    /// Records a successful login from this address, with any kind of secret.
     pub(super) fn logged_in(&self, from: IpAddr, now: Duration) {
         let network = site_network(from);
         let mut waiting = lock(&self.waiting);
@@ -122,7 +121,7 @@ impl Drop for WaitingSlot {
     }
 }
 
-/// What counts as one network: 256 addresses of IPv4 (/24), the network of one site with IPv6 (/48).
+/// The network of one site: IPv4 /24, IPv6 /48.
 fn site_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(four) => IpAddr::V4((u32::from(four) & (u32::MAX << 8)).into()),
@@ -143,33 +142,34 @@ mod tests {
     #[test]
     fn a_network_has_a_limited_number_of_slots() {
         let passwords = PasswordLimit::default();
-        let mut places: Vec<WaitingSlot> =
+        let mut slots: Vec<WaitingSlot> =
             (0..64).map(|host| passwords.slot(from(1, host), NOW).ok().unwrap()).collect();
         let refused = passwords.slot(from(1, 99), NOW).err().unwrap();
         assert_eq!((refused.status.as_u16(), refused.retry_after), (503, Some(1)));
         assert!(passwords.slot(from(2, 99), NOW).is_ok(), "another network");
-        places.pop();
-        places.push(passwords.slot(from(1, 99), NOW).ok().unwrap());
-        drop(places);
+        slots.pop();
+        slots.push(passwords.slot(from(1, 99), NOW).ok().unwrap());
+        drop(slots);
         assert!(lock(&passwords.waiting).by_network.is_empty(), "nothing is left behind");
         // The same with IPv6: 65,536 networks of /64 are one site.
         let six = |n: u16| format!("2001:db8:7:{n:x}::1").parse().unwrap();
-        let _places: Vec<WaitingSlot> = (0..64).map(|n| passwords.slot(six(n), NOW).ok().unwrap()).collect();
+        let _slots: Vec<WaitingSlot> = (0..64).map(|n| passwords.slot(six(n), NOW).ok().unwrap()).collect();
         assert!(passwords.slot(six(9_999), NOW).is_err());
         assert!(passwords.slot("2001:db8:8::1".parse().unwrap(), NOW).is_ok());
     }
 
-    /// Two hundred networks of strangers: those who work here get in all the same, and at once.
+    /// Attempts from two hundred unknown networks do not delay a known one.
     #[tokio::test]
     async fn unknown_networks_do_not_block_known_ones() {
         let passwords = PasswordLimit::default();
         passwords.logged_in(from(250, 1), NOW);
         let _compared = passwords.acquire(from(0, 1), NOW).await.ok().unwrap();
-        let places: Vec<_> = (1..200).map(|network| passwords.slot(from(network, 1), NOW)).collect();
-        assert_eq!(places.iter().filter(|slot| slot.is_ok()).count(), MAX_WAITING_UNKNOWN - 1);
-        assert!(passwords.acquire(from(201, 1), NOW).await.is_err(), "a stranger more");
-        let turn = tokio::time::timeout(Duration::from_secs(5), passwords.acquire(from(250, 77), NOW)).await;
-        assert!(turn.unwrap().is_ok(), "the same network as before");
+        let slots: Vec<_> = (1..200).map(|network| passwords.slot(from(network, 1), NOW)).collect();
+        assert_eq!(slots.iter().filter(|slot| slot.is_ok()).count(), MAX_WAITING_UNKNOWN - 1);
+        assert!(passwords.acquire(from(201, 1), NOW).await.is_err(), "over the limit of unknown networks");
+        let permit =
+            tokio::time::timeout(Duration::from_secs(5), passwords.acquire(from(250, 77), NOW)).await;
+        assert!(permit.unwrap().is_ok(), "the same network as before");
         assert!(passwords.slot(from(250, 77), NOW + KNOWN_FOR).is_err(), "it is known for a week");
     }
 

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{ApiResponse, Call, FolderSelection};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call, FolderSelection};
 use super::strict;
 use crate::model::key::{FolderId, QueueId};
 use crate::model::permission::{Action, Area, Permission};
@@ -13,15 +13,15 @@ use crate::model::schema::SchemaOf;
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, Reach, WhichQueue};
-use crate::wire::requests::{QueueRequest, ShareRequest};
 use crate::wire::odata::entity_set;
+use crate::wire::requests::{QueueRequest, ShareRequest};
 use crate::wire::responses::{self, QueueResponse};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
 const ENTITY: &str = "QueueDefinitions";
 
-/// The most queues, and the most folders, of one call that shares them.
+/// The maximum number of queues, and of folders, in one call of ShareToFolders.
 const MAX_SHARED: usize = 1_000;
 
 /// The queues of the call's folders.
@@ -30,7 +30,7 @@ pub(super) async fn in_call_folders(call: &Call) -> Result<Vec<QueueDefinition>,
     Ok(expect_answer!(call.store_for_caller().read(Query::QueuesOf(folders)).await, Queues)?)
 }
 
-/// A queue of the folder, by its number.
+/// A queue of the folder by its id.
 pub(super) async fn by_id(call: &Call, id: i64) -> Result<QueueDefinition, ApiError> {
     find(call, WhichQueue::Numbered(QueueId(id))).await
 }
@@ -39,7 +39,7 @@ async fn find(call: &Call, which: WhichQueue) -> Result<QueueDefinition, ApiErro
     Ok(expect_answer!(call.store()?.read(Query::Queue(which)).await, Queue)?)
 }
 
-/// The folder in which a queue is shown: the call's, or the first one of the call's that it is in.
+/// The folder that a queue is shown with: the call's, or the first of the call's folders that contains it.
 pub(super) fn display_folder(call: &Call, queue: &QueueDefinition) -> FolderId {
     match &call.folders {
         FolderSelection::One(folder) => *folder,
@@ -98,7 +98,7 @@ async fn change(call: &Call, id: i64) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// A queue is one in all its folders, so it goes from all of them, and the right to that is needed in each.
+/// A queue is deleted from all its folders, so the permission is needed in each.
 pub(super) async fn delete(call: &Call) -> HandlerResult {
     let which = WhichQueue::Numbered(QueueId(call.id()?));
     let reach = reach(call, Permission(Area::Queues, Action::Delete))?;
@@ -106,7 +106,7 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// CreateQueue: a queue with its retention.
+/// CreateQueue: creates a queue with its retention.
 pub(super) async fn create_with_retention(call: &Call) -> HandlerResult {
     let body: QueueRequest = call.body(&strict::QUEUE)?;
     let mut new = body.clone().into_new(None)?;
@@ -115,7 +115,7 @@ pub(super) async fn create_with_retention(call: &Call) -> HandlerResult {
     call.created(ENTITY, queue.id.0, responses::queue_with_retention(&queue, call.folder()?))
 }
 
-/// EditQueue. The number stands in the body.
+/// EditQueue: the id is in the body.
 pub(super) async fn edit_with_retention(call: &Call) -> HandlerResult {
     let body: QueueRequest = call.body(&strict::QUEUE)?;
     let id = body.id.ok_or_else(|| ApiError::invalid_argument("Invalid argument 'Id'."))?;
@@ -130,8 +130,10 @@ pub(super) async fn get_with_retention(call: &Call) -> HandlerResult {
 
 pub(super) async fn list_with_retention(call: &Call) -> HandlerResult {
     let queues = in_call_folders(call).await?;
-    let rows =
-        queues.iter().map(|queue| responses::queue_with_retention(queue, display_folder(call, queue))).collect();
+    let rows = queues
+        .iter()
+        .map(|queue| responses::queue_with_retention(queue, display_folder(call, queue)))
+        .collect();
     call.page(&entity_set::QUEUES_WITH_RETENTION, rows)
 }
 
@@ -152,7 +154,7 @@ pub(super) async fn schema(call: &Call) -> HandlerResult {
 const VIEW: Permission = Permission(Area::Queues, Action::View);
 pub(super) const EDIT: Permission = Permission(Area::Queues, Action::Edit);
 
-/// Where the caller may do something to queues: what is done to one is done to it in all its folders.
+/// The folders where the caller has a permission, for changes of a queue, which affect all its folders.
 pub(super) fn reach(call: &Call, permission: Permission) -> Result<Reach, ApiError> {
     Ok(Some(folders_with(call, permission)?.into()))
 }
@@ -164,7 +166,7 @@ fn folders_with(call: &Call, permission: Permission) -> Result<Vec<FolderId>, Ap
     Ok(all.filter(|folder| caller.may(Some(*folder), permission)).collect())
 }
 
-/// A queue that the caller sees in some folder.
+/// A queue in any folder where the caller has a permission.
 async fn find_in_any_folder(
     call: &Call,
     id: i64,
@@ -213,7 +215,7 @@ pub(super) async fn across_folders(call: &Call) -> HandlerResult {
     call.page(&entity_set::QUEUES, queues.iter().map(show).collect())
 }
 
-/// Needs the right to edit a queue where it is, and to make one where it is to be.
+/// Needs the permission to edit the queue where it is, and to create queues in the new folders.
 pub(super) async fn share(call: &Call) -> HandlerResult {
     const CREATE: Permission = Permission(Area::Queues, Action::Create);
     let body: ShareRequest = call.body(&strict::SHARE)?;

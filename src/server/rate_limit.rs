@@ -1,14 +1,14 @@
-//! The rate limits of the cloud, imitated (orchestrator-api 3): 100 reads a minute, told by `Retry-After` and
-//! `X-RateLimit-Remaining`.
+//! Imitates the rate limits of the cloud (orchestrator-api 3): a number of lists of items per minute, reported by
+//! `Retry-After` and `X-RateLimit-Remaining`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Over how long calls are counted.
+/// The time over which calls are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// From so few calls on the header says that there is none left.
+/// With fewer remaining calls than this the header says 0, as the cloud does.
 const REPORTED_AS_ZERO: usize = 10;
 
 /// The calls of the last minute, by operation.
@@ -18,12 +18,12 @@ pub(super) struct RateLimit {
     calls: Mutex<HashMap<&'static str, VecDeque<Duration>>>,
 }
 
-/// What a call is told.
+/// The result of counting a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RateLimitStatus {
-    /// How many calls are left.
+    /// The call is allowed, and this many calls remain.
     Remaining(usize),
-    /// Seconds to wait.
+    /// The call is refused for this many seconds.
     RetryAfter(u64),
 }
 
@@ -32,7 +32,7 @@ impl RateLimit {
         Self { max, calls: Mutex::default() }
     }
 
-    /// Counts a call, if it is of an operation that is limited.
+    /// Counts a call; `None` for an operation without a limit.
     pub(super) fn count(&self, operation: &'static str, now: Duration) -> Option<RateLimitStatus> {
         if operation != "GetQueueItems" {
             return None;
@@ -62,10 +62,10 @@ mod tests {
         let limit = RateLimit::new(20);
         let at = Duration::from_millis;
         assert_eq!(limit.count("AddQueueItem", at(0)), None);
-        let told: Vec<_> = (0..20).map(|n| limit.count("GetQueueItems", at(n * 100)).unwrap()).collect();
-        assert_eq!(told[0], RateLimitStatus::Remaining(19));
+        let results: Vec<_> = (0..20).map(|n| limit.count("GetQueueItems", at(n * 100)).unwrap()).collect();
+        assert_eq!(results[0], RateLimitStatus::Remaining(19));
         assert_eq!(
-            (told[9], told[10], told[19]),
+            (results[9], results[10], results[19]),
             (RateLimitStatus::Remaining(10), RateLimitStatus::Remaining(0), RateLimitStatus::Remaining(0))
         );
         assert_eq!(limit.count("GetQueueItems", at(2_000)), Some(RateLimitStatus::RetryAfter(58)));
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(
             limit.count("GetQueueItems", at(60_001)),
             Some(RateLimitStatus::RetryAfter(1)),
-            "only the first one is over"
+            "only the first call has expired"
         );
     }
 }

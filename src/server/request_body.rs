@@ -1,5 +1,4 @@
-//! The body of a request: read as it comes, within limits of bytes, time and memory; and what is left of it when a
-//! request was answered without it.
+//! The body of a request: read within limits of size, time and memory, or discarded if the response did not need it.
 
 use std::time::Duration;
 
@@ -12,19 +11,19 @@ use hyper::body::Body as _;
 use super::api_error::ApiError;
 use super::memory_budget::Reservation;
 
-/// The least memory that a body of several pieces gets, in bytes.
+/// The initial buffer of a body that arrives in several pieces, in bytes.
 const MIN_BUFFER: usize = 64 * 1024;
 
-/// How much of a body that is not needed is read, in bytes, so that the connection can be used again.
+/// How much of an unneeded body is read and discarded, in bytes, so that the connection can be reused.
 const MAX_DISCARDED: u64 = 256 * 1024;
-/// How long such a rest may take to come.
+/// The timeout for discarding it.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A body on its way.
+/// A body that has not been read yet.
 pub(super) struct RequestBody {
     body: Body,
     declared: Option<u64>,
-    /// The client waits for "100 Continue" before it sends the body, which asking for the body makes hyper send.
+    /// The client waits for "100 Continue", which hyper sends when the body is first polled.
     awaits_continue: bool,
 }
 
@@ -38,16 +37,16 @@ impl RequestBody {
         Self { body, declared, awaits_continue }
     }
 
-    /// Whether there is nothing, or nothing more, to read.
+    /// Whether the body was read to its end or is empty.
     pub(super) fn is_complete(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    /// The whole body. What it needs of memory is added to `held` as the bytes come.
+    /// Reads the whole body. `reservation` grows as the bytes arrive.
     ///
     /// # Errors
     ///
-    /// 413 for more than `largest` bytes, 408 when it does not come within `limit`, 503 when there is no memory for it.
+    /// 413 for more than `max` bytes, 408 if it does not arrive within `limit`, 503 without memory for it.
     pub(super) async fn read(
         &mut self,
         max: usize,
@@ -61,12 +60,14 @@ impl RequestBody {
         if declared.is_some_and(|bytes| bytes > max) {
             return Err(too_large(max));
         }
-        // What there is no memory for now is refused before it is sent.
+        // Without memory for its declared length, the body is refused before the client sends it.
         if declared.is_some_and(|bytes| !reservation.can_grow(bytes)) {
             return Err(ApiError::unavailable());
         }
         let read = tokio::time::timeout(limit, self.collect(max, declared, reservation)).await;
-        read.map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, 0, "The request took too long to come."))?
+        read.map_err(|_| {
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, 0, "The request body did not arrive in time.")
+        })?
     }
 
     async fn collect(
@@ -76,12 +77,12 @@ impl RequestBody {
         reservation: &mut Reservation,
     ) -> Result<Bytes, ApiError> {
         let mut first = Bytes::new();
-        // Pieces are copied together: a piece of one byte that is kept by itself costs many times its size.
+        // Pieces are copied into one buffer: a one-byte piece costs many times its size.
         let mut whole: Vec<u8> = Vec::new();
         while let Some(frame) = self.body.frame().await {
             self.awaits_continue = false;
             let frame = frame.map_err(|_| ApiError::invalid("The body could not be read."))?;
-            let Ok(piece) = frame.into_data() else { continue }; // trailers mean nothing here
+            let Ok(piece) = frame.into_data() else { continue }; // trailers are ignored
             let length = first.len().max(whole.len());
             if piece.len() > max.saturating_sub(length) {
                 return Err(too_large(max));
@@ -95,8 +96,8 @@ impl RequestBody {
             }
             let needed = length + piece.len();
             if needed > whole.capacity() {
-                let limit_of_growth = declared.unwrap_or(max).max(needed);
-                let capacity = needed.max(2 * whole.capacity()).max(MIN_BUFFER).min(limit_of_growth);
+                let max_capacity = declared.unwrap_or(max).max(needed);
+                let capacity = needed.max(2 * whole.capacity()).max(MIN_BUFFER).min(max_capacity);
                 if !reservation.grow(capacity - whole.capacity()) {
                     return Err(ApiError::unavailable());
                 }
@@ -111,13 +112,13 @@ impl RequestBody {
         Ok(if whole.is_empty() { first } else { whole.into() })
     }
 
-    /// Reads what is left of the body and throws it away, when it is little and comes soon. `false`: it is not over, and
-    /// the connection cannot be used for another request.
+    /// Reads and discards the rest of the body if it is small and arrives quickly. `false`: the body is not complete, and
+    /// the connection cannot be reused.
     pub(super) async fn discard_rest(mut self) -> bool {
         if self.is_complete() {
             return true;
         }
-        // A client that waits may never send its body.
+        // A client that waits for "100 Continue" may never send its body.
         if self.awaits_continue || self.body.size_hint().lower() > MAX_DISCARDED {
             return false;
         }
@@ -148,15 +149,15 @@ mod tests {
     use futures_util::{StreamExt as _, stream};
     use prometheus_client::metrics::gauge::Gauge;
 
-    use super::super::memory_budget::{BudgetOwner, Room};
+    use super::super::memory_budget::{BudgetOwner, MemoryBudget};
     use super::*;
 
     const MIB: usize = 1024 * 1024;
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn budget(limit_of_growth: usize) -> (Arc<MemoryBudget>, Gauge) {
+    fn budget(max: usize) -> (Arc<MemoryBudget>, Gauge) {
         let gauge = Gauge::default();
-        (MemoryBudget::new(limit_of_growth, gauge.clone()), gauge)
+        (MemoryBudget::new(max, gauge.clone()), gauge)
     }
 
     fn request_body(body: Body) -> RequestBody {
@@ -173,11 +174,15 @@ mod tests {
         let (budget, gauge) = budget(64 * MIB);
         for (count, size) in [(0, 1), (1, 1), (1, MIB), (2, 1), (100_000, 1), (300, 4_096)] {
             let mut reservation = budget.reservation(BudgetOwner::User(1));
-            let body = request_body(pieces(count, size)).read(4 * MIB, LIMIT, &mut reservation).await.unwrap();
+            let body =
+                request_body(pieces(count, size)).read(4 * MIB, LIMIT, &mut reservation).await.unwrap();
             assert_eq!(body.len(), count * size);
             assert!(body.iter().all(|byte| *byte == b'x'));
-            let reservation = usize::try_from(gauge.get()).unwrap();
-            assert!(reservation >= body.len() && reservation <= 2 * body.len() + MIN_BUFFER, "{count} × {size}: {reservation}");
+            let reserved = usize::try_from(gauge.get()).unwrap();
+            assert!(
+                reserved >= body.len() && reserved <= 2 * body.len() + MIN_BUFFER,
+                "{count} × {size}: {reserved}"
+            );
         }
         assert_eq!(gauge.get(), 0);
     }
@@ -189,10 +194,13 @@ mod tests {
         let declared = request_body(Body::from(vec![0; 1_001])).read(1_000, LIMIT, &mut reservation).await;
         assert_eq!(declared.unwrap_err().status, 413);
         for (count, size) in [(1, 1_001), (2, 501), (1_001, 1)] {
-            let came = request_body(pieces(count, size)).read(1_000, LIMIT, &mut reservation).await;
-            assert_eq!(came.unwrap_err().status, 413, "{count} × {size}");
+            let result = request_body(pieces(count, size)).read(1_000, LIMIT, &mut reservation).await;
+            assert_eq!(result.unwrap_err().status, 413, "{count} × {size}");
         }
-        assert_eq!(request_body(pieces(1_000, 1)).read(1_000, LIMIT, &mut reservation).await.unwrap().len(), 1_000);
+        assert_eq!(
+            request_body(pieces(1_000, 1)).read(1_000, LIMIT, &mut reservation).await.unwrap().len(),
+            1_000
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The head of a request: one meaning or a refusal, and what it says about the address and the body.
+//! Validates the head of a request, and reads its query and base URL.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
@@ -8,10 +8,10 @@ use super::api_error::ApiError;
 use super::proxies::ClientAddress;
 use crate::wire::lease_protocol;
 
-/// The longest address, in bytes.
+/// The maximum length of a URI, in bytes.
 const MAX_URI_LENGTH: usize = 16 * 1024;
 
-/// The headers that have one value at most: of two values this server and a proxy before it might believe different ones.
+/// Headers that may occur only once: this server and a proxy before it might use different ones of two values.
 const SINGLE_VALUED: [&str; 14] = [
     "authorization",
     "host",
@@ -29,17 +29,17 @@ const SINGLE_VALUED: [&str; 14] = [
     "access-control-request-method",
 ];
 
-/// Refuses a head that could be understood in two ways, or that describes a body that cannot be read.
+/// Refuses an ambiguous head, and one that announces a body that cannot be read.
 ///
 /// # Errors
 ///
-/// 400 for a header that is repeated and for a host that is missing, repeated or malformed, 414 for a long address, 415 for
-/// a character set or an encoding that is not served, 501 for a transfer coding that is not.
+/// 400 for a repeated header and for a missing or malformed host, 414 for a long URI, 415 for an unsupported charset or
+/// content encoding, 501 for an unsupported transfer coding.
 pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
     if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_URI_LENGTH) {
-        return Err(ApiError::new(StatusCode::URI_TOO_LONG, 0, "The address is too long."));
+        return Err(ApiError::new(StatusCode::URI_TOO_LONG, 0, "The URI is too long."));
     }
-    // A map that has as many values as names has none twice, which is nearly always so.
+    // As many values as names: no header is repeated, which is the usual case.
     if head.headers.len() != head.headers.keys_len() {
         let repeated = SINGLE_VALUED.iter().find(|name| head.headers.get_all(**name).iter().nth(1).is_some());
         if let Some(name) = repeated {
@@ -60,18 +60,18 @@ fn check_host(head: &Parts) -> Result<(), ApiError> {
     if !host.is_some_and(|host| host.is_empty() || is_host(host)) {
         return Err(ApiError::invalid("The header host is not the name of a host."));
     }
-    // With HTTP/1.1 a whole address in the first line goes before the header (RFC 9112, section 3.2.2); with HTTP/2 the
-    // two must be the same (RFC 9113, section 8.3.1).
+    // With HTTP/1.1 an absolute URI in the first line takes precedence over the header (RFC 9112, section 3.2.2); with
+    // HTTP/2 the two must be equal (RFC 9113, section 8.3.1).
     let other = head.uri.authority().map(|authority| authority.as_str()).zip(host);
     if head.version == Version::HTTP_2
         && other.is_some_and(|(authority, host)| !authority.eq_ignore_ascii_case(host))
     {
-        return Err(ApiError::invalid("The header host is another one than the authority of the request."));
+        return Err(ApiError::invalid("The header host differs from the authority of the request."));
     }
     Ok(())
 }
 
-/// A body is plain JSON or a form in UTF-8.
+/// Refuses a body that is encoded, or whose charset is not UTF-8.
 fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
     if text(header::TRANSFER_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("chunked")) {
@@ -95,20 +95,20 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The charset of a media type that is none in which bodies are read.
+/// The charset of a media type, if it is not supported.
 fn unserved_charset(kind: &str) -> Option<&str> {
     let parameters = kind.split(';').skip(1);
     let charsets = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     });
-    // ASCII is a part of UTF-8.
+    // ASCII is a subset of UTF-8.
     let is_served =
         |charset: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known));
     charsets.into_iter().find(|charset| !is_served(charset))
 }
 
-/// How much memory a head takes, in bytes; 0 for one of a usual size, which is counted nowhere.
+/// The memory of a head in bytes; 0 for a head of the usual size, which is not counted.
 pub(super) fn size(head: &Parts) -> usize {
     const USUAL: usize = 8 * 1024;
     let headers = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
@@ -116,12 +116,12 @@ pub(super) fn size(head: &Parts) -> usize {
     if bytes > USUAL { bytes } else { 0 }
 }
 
-/// Whether a method only reads.
+/// Whether a method changes nothing.
 pub(super) fn is_read_only(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// The pairs of the query, decoded.
+/// The decoded pairs of the query.
 pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
     const MAX_PAIRS: usize = 100;
     let text = uri.query().unwrap_or_default();
@@ -133,18 +133,24 @@ pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
     Ok(pairs)
 }
 
-/// A name or an address of a host, with a port or without.
+/// Whether a text is a host name or address, with or without a port.
 fn is_host(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= 255
         && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))
 }
 
-/// The address of the API as the caller sees it.
-pub(super) fn base(server: &Inner, client: ClientAddress, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String {
+/// The base URL of the API as the caller sees it.
+pub(super) fn base(
+    server: &Inner,
+    client: ClientAddress,
+    headers: &HeaderMap,
+    uri: &Uri,
+    prefix: &str,
+) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let forwarded = |name: &str| text(name).filter(|_| client.through_proxy);
-    // HTTP/2 has no header for it.
+    // With HTTP/2 the host is in the URI.
     let own = uri.authority().map(|authority| authority.as_str()).or_else(|| text("host"));
     let host = forwarded("x-forwarded-host").or(own).filter(|host| is_host(host)).unwrap_or("localhost");
     let https =

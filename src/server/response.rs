@@ -1,19 +1,19 @@
-//! What an answer looks like: its headers, errors in the one shape, and the name by which the log knows it.
+//! Builds HTTP responses: common headers, the body of errors, and the trace id.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
-use super::call::JSON_CONTENT_TYPE;
 use super::api_error::ApiError;
+use super::call::JSON_CONTENT_TYPE;
 use super::status::API_VERSION;
 use crate::wire::lease_protocol;
 use crate::wire::responses::ErrorBody;
 
-/// How many headers an answer has room for, so that it does not grow step by step.
+/// The initial capacity for headers, so that the map does not grow repeatedly.
 const HEADER_CAPACITY: usize = 12;
 
-/// The name of a request, for its caller and for the log (W3C trace context).
+/// The id of a request, for the caller and the log (W3C trace context).
 pub(super) struct TraceId {
     pub(super) id: String,
 }
@@ -30,10 +30,12 @@ impl TraceId {
         headers.insert(HeaderName::from_static("odata-version"), HeaderValue::from_static("4.0"));
         let versions = HeaderValue::from_static(API_VERSION);
         headers.insert(HeaderName::from_static("api-supported-versions"), versions);
-        // In strict mode a performer is a robot like any other client.
+        // In strict mode performers use the vendor's API only.
         if advertise_leases {
-            headers
-                .insert(HeaderName::from_static(lease_protocol::HEADER), HeaderValue::from_static(lease_protocol::VERSION));
+            headers.insert(
+                HeaderName::from_static(lease_protocol::HEADER),
+                HeaderValue::from_static(lease_protocol::VERSION),
+            );
         }
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             headers.insert(HeaderName::from_static("x-correlation-id"), id);
@@ -41,7 +43,7 @@ impl TraceId {
     }
 }
 
-/// An error in the one shape of the API.
+/// An error response in the format of the API.
 pub(super) fn error_response(failure: &ApiError, trace: &TraceId) -> Response<Bytes> {
     let body = ErrorBody {
         message: &failure.message,
@@ -69,13 +71,13 @@ pub(super) fn error_response(failure: &ApiError, trace: &TraceId) -> Response<By
     response
 }
 
-/// An answer that no route makes: what logs in, and what went wrong with that.
+/// A JSON response of the token endpoint.
 pub(super) fn json_response(status: StatusCode, body: &Value) -> Result<Response<Bytes>, ApiError> {
     let body = serde_json::to_vec(body).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(build_response(status, JSON_CONTENT_TYPE, body.into()))
 }
 
-/// A status with a body.
+/// A response with a status and a body.
 pub(super) fn build_response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Bytes> {
     let is_empty = body.is_empty();
     let mut response = Response::new(body);

@@ -1,5 +1,4 @@
-//! Where a call goes, and what it needs. A route cannot be written down without saying what it needs; what is not
-//! written down is not there.
+//! Finds the route of a request. Every route declares the access it needs, and only declared routes exist.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -8,31 +7,31 @@ use std::pin::Pin;
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use crate::model::permission::Permission;
 
-/// What a route does.
+/// The handler of a route.
 pub(super) type Handler =
     for<'a> fn(&'a Call) -> Pin<Box<dyn Future<Output = Result<ApiResponse, ApiError>> + Send + 'a>>;
 
-/// What a caller needs for a route.
+/// The access that a route needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RouteAccess {
-    /// Nothing at all: anybody may.
+    /// No token.
     Public,
-    /// A token whose scopes cover this, and permissions where the call takes place.
+    /// A token with a scope for this area, and permissions in the folder or tenant.
     Token { area: &'static str, write: bool, folder_scope: FolderScope, permissions: &'static [Permission] },
 }
 
-/// Where a call takes place.
+/// The folders that a route works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FolderScope {
-    /// In the folder that the call names.
+    /// The folder in the headers, which is required.
     Folder,
-    /// In the folder that the call names, or in all folders where the caller has the permissions.
+    /// The folder in the headers, or else all folders where the caller has the permissions.
     AnyFolder,
-    /// In the tenant.
+    /// The tenant.
     Tenant,
 }
 
@@ -41,9 +40,9 @@ pub(super) struct Route {
     pub(super) method: Method,
     /// `QueueItems` under `/odata`; `api/Status` under `/`.
     pub(super) entity: &'static str,
-    /// Whether a key stands behind the entity, in brackets.
+    /// Whether the path has a key, as in `QueueItems(5)`.
     pub(super) keyed: bool,
-    /// The action behind it, if there is one.
+    /// The action, or an empty text.
     pub(super) action: &'static str,
     /// The operation's name, for logs, metrics and faults.
     pub(super) name: &'static str,
@@ -51,21 +50,21 @@ pub(super) struct Route {
     pub(super) handler: Handler,
 }
 
-/// All routes.
+/// All routes by path.
 pub(super) struct Router {
     by_path: HashMap<(String, bool, String), Vec<&'static Route>>,
 }
 
-/// A path, read.
+/// A parsed path.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestPath {
     pub(super) entity: String,
-    /// What stands in brackets behind the entity.
+    /// The key in brackets after the entity.
     pub(super) key: Option<String>,
     pub(super) action: String,
-    /// What stands in brackets behind the action: names and values.
+    /// The arguments in brackets after the action: names and values.
     pub(super) arguments: Vec<(String, String)>,
-    /// What stands before `odata` or `api`: nothing, or `/{org}/{tenant}/orchestrator_`.
+    /// The part before `odata` or `api`: empty, or `/{org}/{tenant}/orchestrator_`.
     pub(super) prefix: String,
 }
 
@@ -82,15 +81,15 @@ impl Router {
         Self { by_path }
     }
 
-    /// The route of a call.
+    /// The route for a method and a path.
     ///
     /// # Errors
     ///
-    /// 404 when there is none, 405 when there is one for other methods.
+    /// 404 for an unknown path, 405 for an unsupported method.
     pub(super) fn find(&self, method: &Method, target: &RequestPath) -> Result<&'static Route, ApiError> {
         let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
         let routes = self.by_path.get(&path).ok_or_else(ApiError::no_route)?;
-        // HEAD is there wherever GET is, and does the same (RFC 9110, section 9.3.2).
+        // HEAD is supported wherever GET is (RFC 9110, section 9.3.2).
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
         routes.iter().find(|route| route.method == *wanted).copied().ok_or_else(|| {
             let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
@@ -109,7 +108,7 @@ impl Router {
 }
 
 impl RequestPath {
-    /// Reads a path. `None`: it is none of this API.
+    /// Parses a path; `None` if it does not belong to the API.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let is = |at: usize, name: &str| {
@@ -144,7 +143,7 @@ impl RequestPath {
             ..Self::default()
         };
         if let Some(last) = last {
-            // A name of this length or less in any case, cut where it may be cut.
+            // Compared in any case; `get` refuses a cut within a character.
             let namespace = NAMESPACES.iter().find(|namespace| {
                 last.get(..namespace.len()).is_some_and(|found| found.eq_ignore_ascii_case(namespace))
             })?;
@@ -156,13 +155,13 @@ impl RequestPath {
     }
 }
 
-/// A segment without its percent signs; not what is no text, and nothing that is not printed.
+/// Decodes a segment; `None` for invalid UTF-8, control characters and slashes.
 fn decode_segment(segment: &str) -> Option<String> {
     let text = percent_decode_str(segment).decode_utf8().ok()?;
     (!text.is_empty() && !text.chars().any(|c| c.is_control() || c == '/')).then(|| text.into_owned())
 }
 
-/// `QueueItems(5)` is `QueueItems` and `5`.
+/// Splits `QueueItems(5)` into `QueueItems` and `5`.
 fn split_brackets(text: &str) -> Option<(&str, Option<&str>)> {
     let is_name = |name: &str| {
         let name = name.strip_prefix('$').unwrap_or(name);
@@ -177,7 +176,7 @@ fn split_brackets(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// `daysNo=1,name='a,b'` is two names with their values, without quotes.
+/// Parses `daysNo=1,name='a,b'` into names and values without quotes.
 fn parse_arguments(text: &str) -> Option<Vec<(String, String)>> {
     let mut arguments = Vec::new();
     let mut rest = text.trim();
@@ -239,7 +238,7 @@ mod tests {
             ),
             ("/api/Status/Get", found("api/status", None, "get", "")),
         ] {
-            assert_eq!(read(path), expected, "{path}");
+            assert_eq!(parse(path), expected, "{path}");
         }
         let target = RequestPath::parse("/odata/X/UiPathODataSvc.Y(daysNo=0, name='a,b=c',id=6f1c)").unwrap();
         let arguments: Vec<(&str, &str)> =
@@ -282,7 +281,7 @@ mod tests {
             "/odata/../api/Status/Get",
             "/odata/QueueItems;x=1",
         ] {
-            assert_eq!(read(path), None, "{path}");
+            assert_eq!(parse(path), None, "{path}");
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Every route, with what it needs: the scopes and permissions are those of the vendor's document (orchestrator-api 6, 9
-//! to 11).
+//! The table of all routes with the access each needs: scopes and permissions as in the vendor's document
+//! (orchestrator-api 6, 9 to 11).
 
 use axum::http::Method;
 
-use super::router::{RouteAccess, FolderScope, Route};
-use super::{comments, folders, items, lease_protocol, login, queues, statistics, status, transactions, users};
+use super::router::{FolderScope, Route, RouteAccess};
+use super::{
+    comments, folders, items, lease_protocol, login, queues, statistics, status, transactions, users,
+};
 use crate::model::permission::{Action, Area, Permission};
 
 const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
@@ -27,7 +29,7 @@ const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
-/// What `/metrics` needs in the tenant: figures of all callers are for those who look after the server.
+/// The scope and permission for `/metrics`, which shows the activity of all callers.
 pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::Settings, Action::View));
 
 const GET: Method = Method::GET;
@@ -35,17 +37,25 @@ const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 const DEL: Method = Method::DELETE;
 
-const fn read(area: &'static str, folder_scope: FolderScope, permissions: &'static [Permission]) -> RouteAccess {
+const fn read(
+    area: &'static str,
+    folder_scope: FolderScope,
+    permissions: &'static [Permission],
+) -> RouteAccess {
     RouteAccess::Token { area, write: false, folder_scope, permissions }
 }
 
-const fn write(area: &'static str, folder_scope: FolderScope, permissions: &'static [Permission]) -> RouteAccess {
+const fn write(
+    area: &'static str,
+    folder_scope: FolderScope,
+    permissions: &'static [Permission],
+) -> RouteAccess {
     RouteAccess::Token { area, write: true, folder_scope, permissions }
 }
 
-/// Where a key stands in brackets.
+/// A path with a key.
 const ONE: bool = true;
-/// The whole set.
+/// A path without a key.
 const ALL: bool = false;
 
 macro_rules! routes {
@@ -88,7 +98,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "QueueDefinitions" ALL "GetQueue" "GetQueue": read("Queues", Folder, &[QUEUES_VIEW]) => queues::get_with_retention;
     GET "QueueDefinitions" ALL "ListQueues" "ListQueues": read("Queues", AnyFolder, &[QUEUES_VIEW]) => queues::list_with_retention;
 
-    // Adding, starting, ending
+    // Adding, starting and ending items
     POST "Queues" ALL "AddQueueItem" "AddQueueItem": write("Queues", Folder, &[QUEUES_VIEW, CREATE]) => transactions::add;
     POST "Queues" ALL "BulkAddQueueItems" "BulkAddQueueItems": write("Queues", Folder, &[QUEUES_VIEW, CREATE]) => transactions::bulk_add;
     POST "Queues" ALL "StartTransaction" "StartTransaction": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => transactions::start;
@@ -120,7 +130,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "QueueItemEvents" ONE "" "GetQueueItemEvent": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::get_event;
     GET "QueueItemEvents" ALL "GetQueueItemEventsHistory" "GetQueueItemEventsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::events_history;
 
-    // Figures and retention
+    // Statistics and retention
     GET "QueueProcessingRecords" ALL "RetrieveLastDaysProcessingRecords" "RetrieveLastDaysProcessingRecords": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => statistics::last_days;
     GET "QueueProcessingRecords" ALL "RetrieveQueuesProcessingStatus" "RetrieveQueuesProcessingStatus": read("Queues", AnyFolder, &[QUEUES_VIEW]) => statistics::processing_status;
     GET "QueueRetention" ALL "" "ListQueueRetention": read("Queues", AnyFolder, &[QUEUES_VIEW]) => statistics::list_retention;
@@ -128,7 +138,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::set_retention;
     DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::reset_retention;
 
-    // For performers over HTTP
+    // The lease protocol for performers over HTTP
     POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;
     POST "api/performer" ALL "beat" "Beat": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::beat;
     POST "api/performer" ALL "endjob" "EndJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::end_job;
@@ -144,7 +154,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => lease_protocol::stop_job;
     POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => lease_protocol::retention;
 
-    // Folders: who may not see all of them sees those where they have a role, so each handler looks for itself.
+    // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;
     GET "Folders" ONE "" "GetFolder": read("Folders", Tenant, &[]) => folders::get;
     GET "Folders" ALL "GetByKey" "GetFolderByKey": read("Folders", Tenant, &[]) => folders::get_by_key;

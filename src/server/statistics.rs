@@ -1,4 +1,4 @@
-//! Figures of queues, and how long their items are kept (orchestrator-api 11).
+//! Statistics of queues, and the retention of their items (orchestrator-api 11).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::{queues, strict};
 use crate::model::key::QueueId;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
@@ -17,18 +17,18 @@ use crate::model::statistics::{Ended, QueueStatistics};
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
 use crate::wire::ApiTime;
-use crate::wire::requests::{RetentionRequest, days_of};
 use crate::wire::odata::entity_set;
 use crate::wire::queue::RetentionType;
+use crate::wire::requests::{RetentionRequest, days_of};
 use crate::wire::responses;
 use crate::wire::transaction::known_value;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// Figures over all attempts take a walk along all of them. So they are a minute old, as the vendor's are.
+/// Statistics over all attempts need a scan, so they are cached for a minute. The vendor's are not current either.
 const CACHE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The last figures over all attempts, and when they were made.
+/// The last statistics over all attempts, and when they were read.
 #[derive(Default)]
 pub(super) struct StatisticsCache(Mutex<Option<(Duration, std::sync::Arc<[Ended]>)>>);
 
@@ -55,7 +55,7 @@ async fn statistics(call: &Call, queue: &QueueDefinition) -> Result<QueueStatist
     Ok(expect_answer!(call.store_in(folder).read(query).await, Statistics)?)
 }
 
-/// What waits and what runs is told as it is; the rest is up to a minute old.
+/// Numbers of waiting and running items are current; the rest is up to a minute old.
 pub(super) async fn processing_status(call: &Call) -> HandlerResult {
     let ended = call.server.statistics.all(call).await?;
     let mut rows = Vec::new();
@@ -66,7 +66,7 @@ pub(super) async fn processing_status(call: &Call) -> HandlerResult {
     call.page(&entity_set::STATUSES_OF_QUEUES, rows)
 }
 
-/// The last hour by minutes, the last day by hours, or more days by days.
+/// The last hour by minute, the last day by hour, or several days by day.
 pub(super) async fn last_days(call: &Call) -> HandlerResult {
     let days: i64 = call.argument_as("daysNo")?;
     if !(0..=366).contains(&days) {
@@ -131,7 +131,7 @@ pub(super) async fn set_retention(call: &Call) -> HandlerResult {
     Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-/// The default again.
+/// Resets the retention to the default.
 pub(super) async fn reset_retention(call: &Call) -> HandlerResult {
     let kind = retention_type(call)?;
     let mut default = QueuePolicy::default();

@@ -1,23 +1,23 @@
-//! What tells of the server itself: its health, its version, the description of its data.
+//! Health, version and `$metadata` of the server.
 
 use axum::http::StatusCode;
 
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::routes::ROUTES;
 use crate::wire::responses;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// The version of the API that is spoken.
+/// The version of the API that the server implements.
 pub(super) const API_VERSION: &str = "20.0";
 
-/// Healthy when the store answers and all background tasks work.
+/// The health check: the store answers and all background tasks run.
 pub(super) async fn health(call: &Call) -> HandlerResult {
     call.server.access.refresh().await?;
     let silent = call.server.tasks.failing();
     if !silent.is_empty() {
-        let message = format!("Background tasks of the server do not work: {}.", silent.join(", "));
+        let message = format!("Background tasks of the server are not running: {}.", silent.join(", "));
         return Err(ApiError { message, ..ApiError::unavailable() });
     }
     Ok(ApiResponse::empty(StatusCode::OK))
@@ -27,7 +27,7 @@ pub(super) async fn version(_call: &Call) -> HandlerResult {
     ApiResponse::ok(&responses::version(API_VERSION))
 }
 
-/// The entity sets, and the properties of those that are filtered.
+/// The entity sets and their properties.
 pub(super) async fn metadata(_call: &Call) -> HandlerResult {
     let mut sets: Vec<&str> = ROUTES
         .iter()

@@ -1,18 +1,18 @@
-//! What the bodies of requests may hold, for the strict mode: an old Orchestrator reads a body with a field it does not
-//! know as null (orchestrator-api 4.3).
+//! The known members of request bodies, for strict mode: an old Orchestrator treats a body with an unknown field as null
+//! (orchestrator-api 4.3).
 
 use crate::wire::json::{self, Part};
 
-/// The members of an object, and what is in those that are objects or lists of them.
+/// The members of an object, and the shapes of nested objects.
 pub(super) struct BodyShape {
-    /// What the parameter is called, in the error.
+    /// The name of the parameter in the error message.
     pub(super) name: &'static str,
     pub(super) members: &'static [&'static str],
     pub(super) inner: &'static [(&'static str, &'static BodyShape)],
 }
 
 impl BodyShape {
-    /// Whether a body that can be read has only what there is, in any case. Annotations are passed over.
+    /// Whether a body has only known members, compared in any case. Annotations are ignored.
     pub(super) fn accepts(&self, body: &[u8]) -> bool {
         self.has_only_known(Part(&json::text(body)))
     }
@@ -80,7 +80,8 @@ const TRANSACTION: BodyShape = flat(
         "ParentOperationId",
     ],
 );
-pub(super) const START_TRANSACTION: BodyShape = nested("transactionData", &[], &[("transactionData", &TRANSACTION)]);
+pub(super) const START_TRANSACTION: BodyShape =
+    nested("transactionData", &[], &[("transactionData", &TRANSACTION)]);
 const EXCEPTION: BodyShape =
     flat("ProcessingException", &["Reason", "Details", "Type", "AssociatedImageFilePath", "CreationTime"]);
 const RESULT: BodyShape = nested(
@@ -152,7 +153,7 @@ pub(super) const FOLDER: BodyShape = flat(
         "Id",
     ],
 );
-/// What is made for administrators is not checked more closely than it is read.
+/// Bodies of administration, whose members are not checked.
 pub(super) const UNCHECKED: BodyShape = BodyShape { name: "body", members: &[], inner: &[] };
 
 #[cfg(test)]
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_found_at_every_level() {
-        let fits = |shape: &BodyShape, body: &str| shape.accepts(body.as_bytes());
+        let accepts = |shape: &BodyShape, body: &str| shape.accepts(body.as_bytes());
         for (shape, body) in [
             (
                 &ADD_ITEM,

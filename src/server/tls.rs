@@ -1,4 +1,4 @@
-//! TLS: the certificate and its key, read from files at the start and again when they were renewed.
+//! TLS: the certificate and its key, loaded from files and reloaded on request.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,13 +13,13 @@ use super::certificate;
 use crate::orchestrator::private_file::warn_if_open_to_others;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
-/// What TLS calls HTTP/2.
+/// The ALPN name of HTTP/2.
 pub(super) const H2: &[u8] = b"h2";
 
-/// A certificate that ends within this time is warned of.
+/// A certificate that expires within this time causes a warning.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 86_400);
 
-/// The certificate of a server, as it was read last.
+/// The certificate of a server, as last loaded.
 pub(super) struct Tls {
     certificates: PathBuf,
     key: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Tls {
         Ok(Self { certificates: certificates.to_owned(), key: key.to_owned(), acceptor })
     }
 
-    /// Reads the files again, for connections from now on. When they cannot be used, the old certificate stays.
+    /// Reloads the files for new connections. If they cannot be used, the old certificate stays in use.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Tls {
     }
 }
 
-/// TLS as the files say.
+/// Builds the TLS configuration from the files.
 fn acceptor(certificates: &Path, key: &Path, now: Timestamp) -> Result<TlsAcceptor> {
     let tls_error = |path: &Path, why: String| {
         OrchestratorError::new(ErrorKind::Other, format!("{} cannot be used for TLS: {why}", path.display()))

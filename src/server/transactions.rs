@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::strict;
 use crate::model::item::{NewQueueItem, QueueItem, ReferenceFilter, validate_reference};
 use crate::model::key::{ItemId, JobKey};
@@ -21,13 +21,13 @@ use crate::wire::transaction::{
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// The most items of one bulk add.
+/// The maximum number of items in one bulk add.
 const MAX_AT_ONCE: usize = 15_000;
 
 fn item_response(call: &Call, of: &str, item: &QueueItem, status: StatusCode) -> HandlerResult {
     let context = Some(call.context(&format!("{of}/$entity")));
-    let around = ItemContext { context, folder: Some(call.folder()?), ..ItemContext::default() };
-    ApiResponse::json(status, &ItemResponse::new(item, around))
+    let item_context = ItemContext { context, folder: Some(call.folder()?), ..ItemContext::default() };
+    ApiResponse::json(status, &ItemResponse::new(item, item_context))
 }
 
 pub(super) async fn add(call: &Call) -> HandlerResult {
@@ -73,7 +73,7 @@ pub(super) async fn bulk_add(call: &Call) -> HandlerResult {
     ApiResponse::ok(&responses::with_context(&call.context(kind), &body))
 }
 
-/// Without content the next item, with content a new one.
+/// Starts the next item of the queue, or, with content, a new item.
 pub(super) async fn start(call: &Call) -> HandlerResult {
     let body: StartTransactionRequest = call.body(&strict::START_TRANSACTION)?;
     let data = body.transaction_data;
@@ -117,7 +117,7 @@ fn new_item(call: &Call, data: TransactionDataDto) -> Result<NewQueueItem, ApiEr
     Ok(data.into_item(call.job_key())?)
 }
 
-/// A reference without an option is the whole one.
+/// The filter by reference; without an option the whole reference must match.
 fn reference_filter(data: &TransactionDataDto) -> Result<Option<ReferenceFilter>, ApiError> {
     let Some(reference) = data.reference.clone().filter(|reference| !reference.is_empty()) else {
         return Ok(None);
@@ -135,7 +135,7 @@ fn is_robot(call: &Call) -> Result<bool, ApiError> {
     Ok(matches!(call.caller()?.user.user_type, UserType::Robot | UserType::DirectoryRobot))
 }
 
-/// Who takes an item: the robot whose key is shown, else the caller's own.
+/// The claimant of an item: the robot with the given key, or else the robot of the caller.
 fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, ApiError> {
     let caller = call.caller()?;
     let robot = match robot.map(str::trim).filter(|key| !key.is_empty()) {

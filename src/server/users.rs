@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::call::{ApiResponse, Call};
 use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::folders::{check_roles, check_roles_of_user};
 use super::{access, secret, strict};
 use crate::model::code::ErrorCode;
@@ -14,8 +14,8 @@ use crate::model::directory::{Change, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::model::user::UserType;
-use crate::wire::requests::{AssignRolesRequest, RoleRequest, UserRequest};
 use crate::wire::odata::entity_set;
+use crate::wire::requests::{AssignRolesRequest, RoleRequest, UserRequest};
 use crate::wire::responses;
 use crate::wire::transaction::known_value;
 
@@ -24,7 +24,7 @@ type HandlerResult = Result<ApiResponse, ApiError>;
 const USERS: &str = "Users";
 const ROLES: &str = "Roles";
 
-/// The most roles of one user, and the most permissions in the body of one role.
+/// The maximum number of roles of a user, and of permissions in the body of a role.
 const MAX_ROLES: usize = 1_000;
 
 pub(super) async fn list(call: &Call) -> HandlerResult {
@@ -32,7 +32,7 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     call.page(&entity_set::USERS, directory.users().map(|user| responses::user(directory, user)).collect())
 }
 
-/// Oneself, or anybody for whoever may see users.
+/// The caller itself, or any user with Users.View.
 pub(super) async fn get(call: &Call) -> HandlerResult {
     let (caller, id) = (call.caller()?, call.id()?);
     if id != caller.user.id {
@@ -72,7 +72,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
     (user.name, user.surname, user.email_address) = (body.name, body.surname, body.email_address);
     let id = call.server.access.change(Change::AddUser(Box::new(user))).await?;
     let directory = call.server.access.directory();
-    let user = directory.user(id).ok_or_else(|| ApiError::internal("a new user is not there"))?;
+    let user = directory.user(id).ok_or_else(|| ApiError::internal("the new user is missing"))?;
     call.created(USERS, id, responses::user(&directory, user))
 }
 
@@ -93,7 +93,7 @@ async fn hash_password(password: String) -> Result<String, ApiError> {
     hashed.await.map_err(|_| ApiError::internal("a password could not be hashed"))?
 }
 
-/// Nobody takes power over a user who may do more than they, in the tenant or in a folder.
+/// Refuses a change of a user who has more permissions than the caller, in the tenant or in a folder.
 fn check_outranks(call: &Call, id: i64) -> Result<(), ApiError> {
     let directory = call.directory()?;
     let user = directory.user(id).ok_or_else(|| ApiError::not_found(format!("User {id} does not exist.")))?;
@@ -102,7 +102,7 @@ fn check_outranks(call: &Call, id: i64) -> Result<(), ApiError> {
     in_folders.try_for_each(|(folder, roles)| check_roles_of_user(call, Some(FolderId(*folder)), roles))
 }
 
-/// Whoever logs in as a user may use every scope, so a password is set by those alone who may.
+/// Refuses to set a password unless the caller has all scopes: a login with a password grants all scopes.
 fn check_may_set_password(call: &Call, of: UserType) -> Result<(), ApiError> {
     if !of.has_password() {
         let message = format!("A user of the type {of} has no password.");
@@ -111,7 +111,7 @@ fn check_may_set_password(call: &Call, of: UserType) -> Result<(), ApiError> {
     if call.caller()?.scopes.are_all() { Ok(()) } else { Err(ApiError::forbidden()) }
 }
 
-/// What a user is called and is does not change; a change that is not made is refused, and not passed over.
+/// Refuses a change of the user name or type, which cannot be changed.
 fn check_unchangeable(body: &UserRequest, existing: &User) -> Result<(), ApiError> {
     if body.user_name.as_ref().is_some_and(|name| *name != existing.user_name) {
         let code = ErrorCode::CANNOT_UPDATE_USERNAME;
@@ -154,7 +154,7 @@ pub(super) async fn delete(call: &Call) -> HandlerResult {
     let id = call.id()?;
     check_outranks(call, id)?;
     if id == call.caller()?.user.id {
-        return Err(ApiError::new(StatusCode::CONFLICT, 1013, "Nobody deletes themselves."));
+        return Err(ApiError::new(StatusCode::CONFLICT, 1013, "Users cannot delete themselves."));
     }
     call.server.access.change(Change::RemoveUser(id)).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
@@ -192,14 +192,14 @@ fn permissions(body: &RoleRequest) -> Result<BTreeSet<Permission>, ApiError> {
     Ok(granted.map(|given| given.name.parse()).collect::<Result<_, _>>()?)
 }
 
-/// Nobody makes a role that may do more than they.
+/// Refuses permissions that the caller does not have itself.
 fn check_has_permissions(call: &Call, permissions: &BTreeSet<Permission>) -> Result<(), ApiError> {
     let caller = call.caller()?;
     let own = caller.directory.permissions(&caller.user, None);
     if permissions.is_subset(&own) { Ok(()) } else { Err(ApiError::forbidden()) }
 }
 
-/// Nobody takes from others what they do not have.
+/// Refuses a change of a role with more permissions than the caller has.
 fn check_outranks_role(call: &Call, id: i64) -> Result<(), ApiError> {
     let role = call.directory()?.role(id);
     let role = role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?;
@@ -212,7 +212,7 @@ pub(super) async fn create_role(call: &Call) -> HandlerResult {
     check_has_permissions(call, &permissions)?;
     let id = call.server.access.change(Change::AddRole { name: body.name, permissions }).await?;
     let directory = call.server.access.directory();
-    let role = directory.role(id).ok_or_else(|| ApiError::internal("a new role is not there"))?;
+    let role = directory.role(id).ok_or_else(|| ApiError::internal("the new role is missing"))?;
     call.created(ROLES, id, responses::role(role))
 }
 

@@ -1,5 +1,5 @@
-//! Dates (orchestrator-api 4.3): written in UTC with at most seven digits behind the second; read with any offset,
-//! or with none, which means UTC.
+//! Dates (orchestrator-api 4.3): written in UTC with at most seven fractional digits; read with any offset. No offset means
+//! UTC.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::stored_time::StoredTime;
 
-/// A moment, as the API writes it.
+/// A time in the format of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ApiTime(pub(crate) Timestamp);
 
 impl ApiTime {
-    /// Reads what servers write: `2026-09-01T00:00:00Z`, with an offset, without a zone, with up to nine digits.
+    /// Parses the formats of servers: `2026-09-01T00:00:00Z`, with an offset, without a zone, with up to nine fractional digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(timestamp) = text.parse::<Timestamp>() {
             return Some(Self(timestamp));
         }
-        // Without a zone; or too far away for a time of day in UTC, as the last moment of the year 9999 is.
+        // Without a zone, or outside the range of Timestamp, as the end of the year 9999 is.
         let civil: DateTime = text.parse().or_else(|_| text.trim_end_matches(['Z', 'z']).parse()).ok()?;
         let far = if civil.year() > 0 { StoredTime::LAST } else { StoredTime::FIRST };
         Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).map_or(far.timestamp(), |zoned| zoned.timestamp())))
     }
 
-    /// Whether a server that sees this text in an open map may take it for a date (orchestrator-api 4.3).
+    /// Whether a server may treat this text in an open map as a date (orchestrator-api 4.3).
     pub(crate) fn looks_like_date(text: &str) -> bool {
         let bytes = text.as_bytes();
         bytes.len() >= 16
@@ -35,8 +35,8 @@ impl ApiTime {
             && matches!(bytes[10], b'T' | b't' | b' ')
     }
 
-    /// Whether two records of the same moment agree. Lists have milliseconds or fewer, other answers have more, and
-    /// databases round in their own ways.
+    /// Whether two values may record the same time. Lists have at most milliseconds, other responses more digits, and
+    /// databases round differently.
     pub(crate) fn is_close_to(self, other: Self) -> bool {
         self.0.duration_since(other.0).abs() <= jiff::SignedDuration::from_millis(50)
     }
@@ -56,7 +56,7 @@ impl From<Timestamp> for ApiTime {
 
 impl fmt::Display for ApiTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A server knows the years 1 to 9999 and refuses others.
+        // Servers accept only the years 1 to 9999.
         let at = self.0.max(StoredTime::FIRST.timestamp());
         let hundred_nanoseconds = at.as_nanosecond().div_euclid(100) * 100;
         let whole = Timestamp::from_nanosecond(hundred_nanoseconds).unwrap_or(at);

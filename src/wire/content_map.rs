@@ -7,28 +7,28 @@ use serde_json::value::RawValue;
 use super::ApiTime;
 use crate::model::json::{self, Kind, Members};
 
-/// An open map, as JSON text: its numbers have all the digits that they were written with. Annotations
-/// (`"When@odata.type": "#String"`) are dropped when it is read; when it is written, texts that a server might take for
-/// dates get one, so that they come back as they were.
+/// An open map as JSON text, so that numbers keep all their digits. Annotations (`"When@odata.type": "#String"`) are dropped
+/// when it is read. When it is written, texts that a server might treat as dates get one, so that the server does not
+/// rewrite them.
 #[derive(Clone, Debug)]
 pub(crate) struct ContentMap(Box<str>);
 
-/// The deepest nesting that is read. An Orchestrator has none.
+/// The maximum nesting that is accepted. Maps of an Orchestrator have none.
 const MAX_DEPTH: usize = 100;
 
 impl ContentMap {
-    /// The map that a JSON text holds; empty for anything else.
+    /// Parses a JSON object; an empty map for anything else.
     pub(crate) fn of_json(text: &str) -> Self {
         if Members::read(text).is_ok() { Self(text.into()) } else { Self::default() }
     }
 
-    /// The JSON text as it came.
+    /// The JSON text as received.
     #[cfg(any(test, feature = "server"))]
     pub(crate) fn as_json(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no member.
+    /// Whether the map has no members.
     pub(crate) fn is_empty(&self) -> bool {
         self.members().is_none_or(|members| members.iter().next().is_none())
     }
@@ -37,8 +37,8 @@ impl ContentMap {
         Members::read(&self.0).ok()
     }
 
-    /// The JSON text as we write it, with dates as they were where a server rewrote them: it keeps the same content as a
-    /// text too, `{"DynamicProperties":{…}}`.
+    /// The normalised JSON text, with original dates where a server rewrote them. Servers also return the original content as
+    /// a text, `{"DynamicProperties":{…}}`.
     pub(crate) fn with_texts_of(&self, original: Option<&str>) -> String {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -53,7 +53,8 @@ impl ContentMap {
             members.replace(|name, value| {
                 let text = json::text_of(value.get())?;
                 let original = kept.dynamic_properties.get(name)?;
-                (ApiTime::looks_like_date(&text) && Kind::of(original.get()) == Kind::Text).then_some(original)
+                (ApiTime::looks_like_date(&text) && Kind::of(original.get()) == Kind::Text)
+                    .then_some(original)
             });
         }
         members.to_json()
@@ -66,7 +67,7 @@ impl Default for ContentMap {
     }
 }
 
-/// The same members, whatever their order, their escapes and the form of their numbers.
+/// Compares members regardless of their order, escapes and number formats.
 impl PartialEq for ContentMap {
     fn eq(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.members(), other.members()) else { return false };

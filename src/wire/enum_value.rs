@@ -1,12 +1,11 @@
-//! Enumerations on the wire (orchestrator-api 12.2): names in any case, or numbers; what is newer than this version
-//! is kept as it came.
+//! Enumerations in JSON (orchestrator-api 12.2): case-insensitive names or numbers. Unknown values are kept as text.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value of an enumeration, or something that this version does not know.
+/// A value of an enumeration, or the text of an unknown value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EnumValue<E> {
     Known(E),

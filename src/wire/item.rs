@@ -1,10 +1,10 @@
-//! Items as they are read (orchestrator-api 12.1).
+//! Items in responses (orchestrator-api 12.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ApiTime, EnumValue, ContentMap, Unreadable};
+use super::{ApiTime, ContentMap, EnumValue, Unreadable};
 use crate::model::content::{Output, SpecificContent};
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::item::{Priority, QueueItem};
@@ -12,7 +12,7 @@ use crate::model::key::{ItemId, ItemKey, QueueId};
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
 
-/// Eight bytes in base64 that rise with every change.
+/// The version of an item: eight bytes in base64 that increase with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowVersion(pub(crate) u64);
 
@@ -32,7 +32,7 @@ impl<'de> Deserialize<'de> for RowVersion {
     }
 }
 
-/// Why an item failed.
+/// The exception of a failed item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ProcessingExceptionDto {
@@ -56,7 +56,7 @@ impl From<&ProcessingException> for ProcessingExceptionDto {
     }
 }
 
-/// As much of an item as tells whose it is. Whatever else is odd about it does not matter.
+/// The members of an item that identify who holds it. Parsed alone, so that other invalid members do not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ItemOwner {
@@ -114,7 +114,7 @@ pub(crate) struct QueueItemDto {
 }
 
 impl QueueItemDto {
-    /// The Status, if this version knows it.
+    /// The Status; an error if this version does not know it.
     pub(crate) fn status(&self) -> Result<Status, Unreadable> {
         self.status.known().ok_or_else(|| {
             Unreadable(format!(
@@ -125,11 +125,11 @@ impl QueueItemDto {
         })
     }
 
-    /// The item in our words. Priorities and review states that are newer than this version do not keep a robot from
-    /// its work; an unknown Status does.
+    /// Converts the item. Unknown priorities and review states are replaced by defaults; an unknown Status is an error.
     pub(crate) fn into_item(self) -> Result<QueueItem, Unreadable> {
         let status = self.status()?;
-        let review_status = self.review_status.as_ref().and_then(EnumValue::known).unwrap_or(ReviewStatus::None);
+        let review_status =
+            self.review_status.as_ref().and_then(EnumValue::known).unwrap_or(ReviewStatus::None);
         let exception_type = self.exception_type();
         let outcome = outcome(status, exception_type);
         let key = ItemKey::from_bytes(self.key.into_bytes());
@@ -195,7 +195,7 @@ impl QueueItemDto {
     }
 }
 
-/// How an attempt ended, as far as its Status and the type of its exception tell.
+/// The outcome of an attempt, derived from its Status and the type of its exception.
 fn outcome(status: Status, exception_type: Option<ExceptionType>) -> Option<Outcome> {
     let by_type = exception_type.map(|kind| match kind {
         ExceptionType::ApplicationException => Outcome::ApplicationException,
@@ -211,7 +211,7 @@ fn outcome(status: Status, exception_type: Option<ExceptionType>) -> Option<Outc
     }
 }
 
-/// Old servers give attempts no key of their own: the chain's key with the attempt's number in it.
+/// A unique key for an attempt on old servers, which have none: the key of the chain combined with the id.
 fn own_key(key: ItemKey, id: i64) -> ItemKey {
     let mut bytes = key.to_bytes();
     for (byte, of_id) in bytes[8..].iter_mut().zip(id.to_be_bytes()) {

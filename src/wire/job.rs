@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::EnumValue;
 use crate::model::job::{JobState, StopStrategy};
 
-/// A job, as far as a performer that runs inside of it cares.
+/// A job, with the members that a performer inside it needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct JobDto {
     pub(crate) id: i64,
     pub(crate) key: Option<uuid::Uuid>,
     pub(crate) state: Option<EnumValue<JobState>>,
-    /// With `$expand=Robot` alone.
+    /// Only with `$expand=Robot`.
     pub(crate) robot: Option<RobotDto>,
 }
 

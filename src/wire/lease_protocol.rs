@@ -1,5 +1,5 @@
-//! What only performer's own server understands: jobs that beat, claims, and many reports and takes in one call. It tells
-//! that it does by a header, and whoever does not know of it sees an Orchestrator like any other (orchestrator-api 15.3,
+//! The lease protocol between performers and performer's own server: jobs with heartbeats, claims, and calls with many reports
+//! and claims. The server announces it by a header; clients that do not know it use the vendor's API (orchestrator-api 15.3,
 //! choices 6).
 
 use std::time::Duration;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ApiTime;
-use super::item::{ProcessingExceptionDto, QueueItemDto};
 use super::content_map::ContentMap;
+use super::item::{ProcessingExceptionDto, QueueItemDto};
 use super::transaction::QueueItemDataDto;
 #[cfg(feature = "server")]
 use crate::model::content::Output;
@@ -25,19 +25,18 @@ use crate::model::review::Person;
 use crate::model::robot::{Robot, RobotState};
 use crate::model::status::Status;
 
-/// The header by which a server tells that it understands this, and its value.
+/// The response header that announces the protocol. Its value is [`VERSION`].
 pub(crate) const HEADER: &str = "performer-leases";
-/// The version of these shapes.
+/// The version of the protocol.
 pub(crate) const VERSION: &str = "1";
-/// The header by which an administrator writes a comment in somebody's name: the number, a comma, and the name as
-/// folder paths are encoded.
+/// The request header for a comment on behalf of another user: the id, a comma, and the name, encoded like a folder path.
 pub(crate) const AUTHOR_HEADER: &str = "performer-author";
-/// The member of a queue that says what of it may be handed out, where that is not everything.
+/// The member of a queue with its limits for handing out items, if it has any.
 pub(crate) const LIMITS: &str = "PerformerLimits";
-/// The member of a queue that says after how many seconds an item is abandoned.
+/// The member of a queue with the seconds after which an item is abandoned.
 pub(crate) const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
 
-/// A job to be registered.
+/// Registers a job.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StartJobRequest {
@@ -46,7 +45,7 @@ pub(crate) struct StartJobRequest {
     pub(crate) process_id: u32,
     pub(crate) version: String,
     pub(crate) robots: u32,
-    /// Milliseconds.
+    /// In milliseconds.
     pub(crate) lease: u64,
 }
 
@@ -65,18 +64,18 @@ impl From<StartJobRequest> for NewJob {
     }
 }
 
-/// The body of a call that says nothing.
+/// The body of a call without arguments.
 #[cfg(feature = "server")]
 #[derive(Default, Deserialize)]
 pub(crate) struct EmptyRequest {}
 
-/// A job by its key.
+/// A reference to a job by its key.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct JobReference {
     pub(crate) job: uuid::Uuid,
 }
 
-/// The end of a job.
+/// Ends a job.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct EndJobRequest {
     pub(crate) job: uuid::Uuid,
@@ -86,7 +85,7 @@ pub(crate) struct EndJobRequest {
     pub(crate) figures: Option<JobFigures>,
 }
 
-/// A wish that a job stops.
+/// Requests that a job stops.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct LeaseStopJobRequest {
     pub(crate) job: uuid::Uuid,
@@ -99,14 +98,14 @@ pub(crate) struct JobStateResponse {
     pub(crate) state: JobState,
 }
 
-/// What a sweep found.
+/// The result of a sweep.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SweepResponse {
     pub(crate) jobs: Vec<uuid::Uuid>,
     pub(crate) abandoned: u64,
 }
 
-/// A job as it is listed.
+/// A job in a list.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListedJob {
@@ -141,8 +140,8 @@ impl From<ListedJob> for Job {
         Self {
             key: key(job.job),
             about: job.about.into(),
-            folder: FolderId::SHARED, // which the server knows
-            owner: JobOwner::Unknown, // and this too
+            folder: FolderId::SHARED, // known only to the server
+            owner: JobOwner::Unknown, // known only to the server
             state: job.state,
             start_time: job.start_time.0,
             held_until: job.held_until.0,
@@ -153,7 +152,7 @@ impl From<ListedJob> for Job {
     }
 }
 
-/// A robot as it is listed.
+/// A robot of a job in a list.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ListedRobot {
     job: uuid::Uuid,
@@ -179,7 +178,7 @@ impl From<ListedRobot> for Robot {
     }
 }
 
-/// New limits of a queue.
+/// Changes the limits of a queue.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct EditLimitsRequest {
     pub(crate) queue: String,
@@ -214,7 +213,7 @@ pub(crate) fn key(guid: uuid::Uuid) -> JobKey {
     JobKey::from_bytes(guid.into_bytes())
 }
 
-/// Which items are taken, and for whom.
+/// A request to claim items.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ClaimRequestDto {
     pub(crate) queue: String,
@@ -224,7 +223,7 @@ pub(crate) struct ClaimRequestDto {
     pub(crate) reference: Option<ReferenceDto>,
 }
 
-/// How references are compared.
+/// A filter by reference.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum ReferenceDto {
@@ -250,7 +249,7 @@ impl From<ReferenceDto> for ReferenceFilter {
     }
 }
 
-/// How a transaction ended.
+/// The result of a transaction.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum AttemptResultDto {
@@ -263,9 +262,9 @@ pub(crate) enum AttemptResultDto {
 impl From<&TransactionResult> for AttemptResultDto {
     fn from(result: &TransactionResult) -> Self {
         match result {
-            TransactionResult::Successful { output } => {
-                Self::Successful { output: output.as_ref().map(|output| ContentMap::of_json(output.as_json())) }
-            }
+            TransactionResult::Successful { output } => Self::Successful {
+                output: output.as_ref().map(|output| ContentMap::of_json(output.as_json())),
+            },
             TransactionResult::Failed { exception, defer_date } => Self::Failed {
                 exception: exception.as_ref().map(Into::into),
                 defer_date: defer_date.map(ApiTime),
@@ -280,11 +279,11 @@ impl From<&TransactionResult> for AttemptResultDto {
 
 #[cfg(feature = "server")]
 impl AttemptResultDto {
-    /// The result, at this time.
+    /// Converts the result. `now` is the time of an exception without one.
     ///
     /// # Errors
     ///
-    /// Those of an output that is not taken.
+    /// For an invalid output.
     pub(crate) fn into_result(
         self,
         now: jiff::Timestamp,
@@ -321,19 +320,19 @@ pub(crate) struct ReportDto {
     pub(crate) progress: Option<String>,
 }
 
-/// Reports, and a take.
+/// Reports results and claims items.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ExchangeRequest {
-    /// The same for a call that is made again because its answer was lost.
+    /// Identifies the call. A repetition after a lost response has the same id.
     pub(crate) id: uuid::Uuid,
-    /// Exchanges whose answers came: nobody will ask for them again.
+    /// The ids of calls whose responses have arrived: they will not be repeated.
     #[serde(default)]
     pub(crate) heard: Vec<uuid::Uuid>,
     pub(crate) reports: Vec<ReportDto>,
     pub(crate) take: Option<ClaimRequestDto>,
 }
 
-/// An error of one of several things that were asked for together.
+/// The error of one part of a call.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorDto {
@@ -342,7 +341,7 @@ pub(crate) struct ErrorDto {
     pub(crate) message: String,
 }
 
-/// What became of a report.
+/// The result of a report.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum ReportResultDto {
@@ -350,14 +349,14 @@ pub(crate) enum ReportResultDto {
     Error(ErrorDto),
 }
 
-/// An item that was taken.
+/// A claimed item.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ClaimedItemDto<I> {
     pub(crate) item: I,
     pub(crate) claim: ClaimDto,
 }
 
-/// What was taken, or why nothing was.
+/// The claimed items, or the error.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum ClaimResultDto<I> {
@@ -365,83 +364,83 @@ pub(crate) enum ClaimResultDto<I> {
     Error(ErrorDto),
 }
 
-/// The answer to reports and a take.
+/// The response to an [`ExchangeRequest`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ExchangeResponse<I> {
     pub(crate) reports: Vec<ReportResultDto>,
     pub(crate) took: ClaimResultDto<I>,
-    /// What the store had seen when it looked.
+    /// The state of the queue that the claim saw; a wait for items starts from it.
     pub(crate) seen: u64,
-    /// More is held back by the queue's limits: when to look again, in milliseconds.
+    /// Further items are withheld by the limits of the queue for this many milliseconds.
     #[serde(default)]
     pub(crate) withheld: Option<u64>,
-    /// Another one after each start of the server, which has forgotten then what it answered.
+    /// Identifies the run of the server. After a restart the cached responses are lost.
     pub(crate) run: uuid::Uuid,
 }
 
-/// Asks what a job holds.
+/// Requests the claims that a job holds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct HeldClaimsRequest {
     pub(crate) job: uuid::Uuid,
-    /// Calls that may be on their way still: those that are not made yet are not to be made any more.
+    /// The ids of calls that may still arrive: they are not to be executed any more.
     pub(crate) void: Vec<uuid::Uuid>,
 }
 
-/// What a job holds.
+/// The claims that a job holds.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct HeldClaimsResponse {
     pub(crate) claims: Vec<ClaimDto>,
 }
 
-/// As the client reads it.
+/// The response as the client parses it.
 pub(crate) type QueueItemsExchange = ExchangeResponse<QueueItemDto>;
 
-/// An item that is added and started at once.
+/// Adds an item and starts it in one call.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct AddAndStartRequest {
-    /// As of an [`ExchangeRequest`].
+    /// Like the id of an [`ExchangeRequest`].
     pub(crate) id: uuid::Uuid,
     pub(crate) take: ClaimRequestDto,
     pub(crate) item: QueueItemDataDto,
 }
 
-/// A progress text of whoever holds a claim.
+/// Sets the progress of a claimed item.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ProgressRequest {
     pub(crate) claim: ClaimDto,
     pub(crate) progress: String,
 }
 
-/// A wait for something to take.
+/// Waits for items of a queue.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitRequest {
     pub(crate) queue: String,
     pub(crate) seen: u64,
-    /// Milliseconds.
+    /// In milliseconds.
     pub(crate) at_most: u64,
 }
 
-/// How many at most.
+/// The maximum number of rows.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct LimitRequest {
     pub(crate) limit: usize,
 }
 
-/// How many were removed.
+/// The number of removed items.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RetentionResponse {
     pub(crate) removed: u64,
 }
 
-/// Somebody in whose name a comment is written, as a header carries it.
+/// Encodes the author of a comment for [`AUTHOR_HEADER`].
 pub(crate) fn encode_author(person: &Person) -> String {
     let id = person.user_id.map(|id| id.to_string()).unwrap_or_default();
     let name = person.user_name.as_deref().map(super::folder_path::encode).unwrap_or_default();
     format!("{id},{name}")
 }
 
-/// The same, read.
+/// Decodes the author in [`AUTHOR_HEADER`]; `None` if it is invalid.
 #[cfg(feature = "server")]
 pub(crate) fn decode_author(header: &str) -> Option<Person> {
     let (id, name) = header.split_once(',')?;

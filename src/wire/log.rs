@@ -18,16 +18,16 @@ pub(crate) struct LogEntry<'a> {
     pub(crate) machine_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job_id: Option<&'a str>,
-    /// What the program adds. Its names never hide the ones above.
+    /// Further fields of the program; [`RESERVED`] names are excluded.
     #[serde(flatten)]
     pub(crate) fields: &'a Map<String, Value>,
 }
 
-/// The names above, which a field of the program may not take.
+/// The names of the members above, which fields of the program must not use.
 pub(crate) const RESERVED: [&str; 7] =
     ["message", "level", "timeStamp", "processName", "logType", "machineName", "jobId"];
 
-/// A level as the API spells it when it is written.
+/// The name of a level in log entries.
 pub(crate) fn level_name(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Trace => "Trace",

@@ -1,4 +1,4 @@
-//! Queue definitions, their retention, and how they are doing (orchestrator-api 6 and 11).
+//! Queue definitions, their retention, and their processing status (orchestrator-api 6 and 11).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use crate::model::limits::QueueLimits;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy};
 use crate::model::schema::Schemas;
 
-/// A queue. What this version does not know is kept, so that a queue is written back as it was but for what changed.
+/// A queue. Unknown members are kept, so that an edited queue is written back with only the intended changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueDefinitionDto {
@@ -28,7 +28,7 @@ pub(crate) struct QueueDefinitionDto {
     pub(crate) enforce_unique_reference: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) creation_time: Option<ApiTime>,
-    /// Everything else: schemas, SLA, the process it belongs to, tags.
+    /// All other members: schemas, SLA, the process of the queue, tags.
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }
@@ -36,13 +36,18 @@ pub(crate) struct QueueDefinitionDto {
 /// The first version of the API that knows RetryAbandonedItems (orchestrator-api 6).
 pub(crate) const RETRY_ABANDONED_ITEMS_SINCE: u32 = 18;
 
-/// Fields that came with version 14 of the API (orchestrator-api 6).
+/// Members that were introduced by version 14 of the API (orchestrator-api 6).
 const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
 
 impl QueueDefinitionDto {
-    /// Gives the queue new settings, without what a server of this version does not know: it would refuse them all
-    /// (orchestrator-api 4.3).
-    pub(crate) fn with_settings(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
+    /// Applies new settings, and leaves out members that a server of this version does not know: it would refuse the whole
+    /// body (orchestrator-api 4.3).
+    pub(crate) fn with_settings(
+        mut self,
+        queue: &NewQueueDefinition,
+        server: Option<u32>,
+        is_ours: bool,
+    ) -> Self {
         if is_ours {
             let seconds = queue.policy.abandon_after.as_secs();
             self.other.insert(lease_protocol::ABANDON_AFTER.to_owned(), seconds.into());
@@ -52,7 +57,7 @@ impl QueueDefinitionDto {
         self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
         self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
         self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
-        // What is not said about them stays as it is.
+        // Absent members stay unchanged.
         let NewQueueDefinition { schemas, notes, .. } = queue;
         let mut say = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -80,15 +85,15 @@ impl QueueDefinitionDto {
         self
     }
 
-    /// The queue in our words. The settings of retries must be there: a missing number is no zero.
+    /// Converts the queue. The retry settings are required: a missing number must not be read as zero.
     pub(crate) fn into_definition(self, retention: Retention) -> Result<QueueDefinition, Unreadable> {
-        let missing = |what: &str| Unreadable(format!("queue {:?} came without {what}", self.name));
+        let missing = |what: &str| Unreadable(format!("queue {:?} has no {what}", self.name));
         let policy = QueuePolicy {
             accept_automatically_retry: self
                 .accept_automatically_retry
                 .ok_or_else(|| missing("AcceptAutomaticallyRetry"))?,
             max_number_of_retries: self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?,
-            // Servers that do not know the setting do not retry abandoned items.
+            // Servers without the setting do not retry abandoned items.
             retry_abandoned_items: self.retry_abandoned_items.unwrap_or(false),
             enforce_unique_reference: self.enforce_unique_reference.unwrap_or(false),
             retention_days: retention.final_days,
@@ -135,7 +140,7 @@ impl QueueDefinitionDto {
     }
 }
 
-/// After how many days items are removed.
+/// The numbers of days after which items are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
     pub(crate) final_days: u32,
@@ -150,23 +155,23 @@ impl Default for Retention {
 }
 
 enumeration! {
-    /// What happens to items after their time. The numbers are ours.
+    /// What happens to items past their retention. The numbers are not the vendor's.
     pub(crate) RetentionAction {
-        /// They are removed.
+        /// Items are removed.
         Delete = 0,
-        /// They are moved into a bucket.
+        /// Items are moved into a bucket.
         Archive = 1,
-        /// They stay.
+        /// Items are kept.
         None = 2,
     }
 }
 
 enumeration! {
-    /// Which items a retention is about. The numbers are ours.
+    /// Which items a retention applies to. The numbers are not the vendor's.
     pub(crate) RetentionType {
-        /// Those that have ended.
+        /// Items that have ended.
         Final = 0,
-        /// Those that were never finished.
+        /// Items that were never finished.
         Stale = 1,
     }
 }
@@ -184,7 +189,7 @@ pub(crate) struct QueueRetentionDto {
     pub(crate) retention_type: Option<EnumValue<RetentionType>>,
 }
 
-/// How a queue is doing; some minutes old (orchestrator-api 11).
+/// The processing status of a queue, which may be some minutes old (orchestrator-api 11).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueProcessingStatusDto {

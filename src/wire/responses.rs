@@ -1,5 +1,5 @@
-//! What a server answers (orchestrator-api 4.2, 5.1, 6 and 10 to 12): the field set of version 20 of the API, with
-//! explicit nulls.
+//! Responses that only the server writes (orchestrator-api 4.2, 5.1, 6 and 10 to 12): the members of version 20 of the API,
+//! with explicit nulls.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub(crate) use access::{
     user, user_of_folder, version,
 };
 
-/// What describes the data of a collection or an entity.
+/// The value of `@odata.context`.
 pub(crate) fn context(base: &str, of: &str) -> String {
     format!("{base}/odata/$metadata#{of}")
 }
@@ -46,12 +46,12 @@ pub(crate) struct CollectionResponse<T> {
     pub(crate) value: Vec<T>,
 }
 
-/// An entity or the answer of an action, as an object with its context.
+/// An entity or the response of an action, as an object with its `@odata.context`.
 pub(crate) fn with_context(context: &str, object: &impl Serialize) -> JsonObject {
     JsonObject::of(object).unwrap_or_default().beginning_with("@odata.context", &context)
 }
 
-/// An error.
+/// The body of an error response.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorBody<'a> {
@@ -59,34 +59,34 @@ pub(crate) struct ErrorBody<'a> {
     pub(crate) error_code: u16,
     pub(crate) trace_id: &'a str,
     pub(crate) resource_ids: Option<Vec<i64>>,
-    /// Only performers over HTTP present claims.
+    /// Only the lease protocol has claims.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) claim_lost: bool,
 }
 
-/// An error of a token endpoint (OAuth).
+/// The error response of a token endpoint (OAuth).
 pub(crate) fn token_error(error: &str, description: &str) -> Value {
     json!({ "error": error, "error_description": description })
 }
 
-/// The answer of a token endpoint.
+/// The response of a token endpoint.
 pub(crate) fn token_response(token: &str, seconds: u64, scope: &str) -> Value {
     json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer", "scope": scope })
 }
 
-/// The answer to the old way of logging in.
+/// The response to the older login by user name.
 pub(crate) fn authenticate_response(token: &str) -> Value {
     json!({
         "result": token, "targetUrl": null, "success": true, "error": null, "unAuthorizedRequest": false, "__abp": true,
     })
 }
 
-/// JSON that is written as it is kept.
+/// JSON text that is written unchanged.
 fn raw(json: &str) -> Option<&RawValue> {
     serde_json::from_str(json).ok()
 }
 
-/// What is written as its text.
+/// Serializes a value by its `Display`.
 struct AsText<T>(T);
 
 impl<T: fmt::Display> Serialize for AsText<T> {
@@ -95,7 +95,7 @@ impl<T: fmt::Display> Serialize for AsText<T> {
     }
 }
 
-/// The JSON text of a map, in the wrapper that it has there.
+/// The JSON text of a map in the vendor's wrapper.
 struct DynamicProperties<'a>(&'a str);
 
 impl fmt::Display for DynamicProperties<'_> {
@@ -160,15 +160,15 @@ pub(crate) struct ItemResponse<'a> {
     analytics: Option<&'a RawValue>,
 }
 
-/// What is written with an item besides its own fields.
+/// The members of an item's response that do not come from the item.
 #[derive(Default)]
 pub(crate) struct ItemContext<'a> {
-    /// Describes the data of a single item.
+    /// The `@odata.context` of a single item.
     pub(crate) context: Option<String>,
     pub(crate) folder: Option<FolderId>,
     /// The full name of the folder, in lists.
     pub(crate) folder_name: Option<&'a str>,
-    /// What was asked to be expanded; null where there is none.
+    /// Expanded entities; null where there is none.
     pub(crate) queue: Option<Value>,
     pub(crate) robot: Option<Value>,
     pub(crate) reviewer: Option<Value>,
@@ -178,16 +178,16 @@ pub(crate) struct ItemContext<'a> {
 }
 
 impl<'a> ItemResponse<'a> {
-    pub(crate) fn new(item: &'a QueueItem, around: ItemContext<'a>) -> Self {
+    pub(crate) fn new(item: &'a QueueItem, item_context: ItemContext<'a>) -> Self {
         let content = item.specific_content.as_json();
         let output = item.output.as_ref().map(|output| output.as_json());
         let analytics = item.analytics.as_ref().map(|analytics| analytics.as_json());
         Self {
-            context: around.context,
+            context: item_context.context,
             queue_definition_id: item.queue_id.0,
-            queue_definition: around.queue,
-            robot: around.robot,
-            reviewer_user: around.reviewer,
+            queue_definition: item_context.queue,
+            robot: item_context.robot,
+            reviewer_user: item_context.reviewer,
             output_data: output.map(|output| AsText(DynamicProperties(output))),
             analytics_data: analytics.map(|analytics| AsText(DynamicProperties(analytics))),
             status: item.status.name(),
@@ -205,10 +205,10 @@ impl<'a> ItemResponse<'a> {
             end_processing: item.end_processing.map(ApiTime),
             seconds_in_previous_attempts: item.seconds_in_previous_attempts,
             ancestor_id: item.ancestor_id.map(|id| id.0),
-            ancestor_unique_key: around.ancestor,
+            ancestor_unique_key: item_context.ancestor,
             retry_number: item.retry_number,
             manual_ancestor_id: item.manual_ancestor_id.map(|id| id.0),
-            manual_ancestor_unique_key: around.manual_ancestor,
+            manual_ancestor_unique_key: item_context.manual_ancestor,
             manual_retry_number: item.manual_retry_number,
             specific_data: AsText(DynamicProperties(content)),
             creation_time: ApiTime(item.creation_time),
@@ -221,8 +221,8 @@ impl<'a> ItemResponse<'a> {
             operation_id: item.operation_id.as_deref(),
             encrypted: false,
             has_video_recorded: false,
-            organization_unit_id: around.folder.map_or(0, |folder| folder.0),
-            organization_unit_fully_qualified_name: around.folder_name,
+            organization_unit_id: item_context.folder.map_or(0, |folder| folder.0),
+            organization_unit_fully_qualified_name: item_context.folder_name,
             id: item.id.0,
             processing_exception: item.processing_exception.as_ref().map(Into::into),
             error: None,
@@ -259,10 +259,10 @@ pub(crate) struct QueueResponse<'a> {
     organization_unit_fully_qualified_name: Option<&'a str>,
     tags: &'a [Tag],
     id: i64,
-    /// Where it is not the vendor's own time.
+    /// Only if it differs from the vendor's fixed time.
     #[serde(rename = "PerformerAbandonAfterSeconds", skip_serializing_if = "Option::is_none")]
     abandon_after: Option<u64>,
-    /// Where there are any.
+    /// Only if there are any.
     #[serde(rename = "PerformerLimits", skip_serializing_if = "Option::is_none")]
     limits: Option<&'a QueueLimits>,
 }
@@ -312,7 +312,7 @@ pub(crate) fn retention(queue: &QueueDefinition, kind: RetentionType) -> Value {
     })
 }
 
-/// A queue with its retention, as GetQueue and its like answer (not in the document of version 20).
+/// A queue with its retention, for GetQueue and related operations (not in the vendor's document of version 20).
 pub(crate) fn queue_with_retention(queue: &QueueDefinition, folder: FolderId) -> Value {
     let mut object = json!(QueueResponse::new(queue, folder, None));
     object["RetentionAction"] = RetentionAction::Delete.name().into();
@@ -324,7 +324,7 @@ pub(crate) fn queue_with_retention(queue: &QueueDefinition, folder: FolderId) ->
     object
 }
 
-/// The answer to a bulk operation on items.
+/// The response to a bulk operation on items.
 pub(crate) fn bulk(failed: &[ItemId], message: Option<&str>) -> Value {
     let ids: Vec<i64> = failed.iter().map(|id| id.0).collect();
     json!({ "Success": ids.is_empty(), "Message": message, "FailedItems": ids })
@@ -338,7 +338,7 @@ pub(crate) fn comment(comment: &Comment) -> Value {
     })
 }
 
-/// An event of an item's history. Its number is made of the item's and of its place: items have at most a thousand each.
+/// An event of an item's history. Its id is derived from the item's id and the position of the event, see [`MAX_EVENTS`].
 pub(crate) fn event(event: &ItemEvent, place: usize, reviewer: Option<i64>, directory: &Directory) -> Value {
     let name = |id: Option<i64>| id.and_then(|id| directory.user(id)).map(|user| user.user_name.as_str());
     let client = event.user_id.and_then(|id| directory.clients().find(|client| client.user == id));
@@ -350,7 +350,7 @@ pub(crate) fn event(event: &ItemEvent, place: usize, reviewer: Option<i64>, dire
     })
 }
 
-/// The most events of one item that have a number of their own.
+/// The maximum number of events of one item with distinct ids.
 pub(crate) const MAX_EVENTS: i64 = 1_000;
 
 fn event_id(item: ItemId, place: usize) -> i64 {
@@ -358,7 +358,7 @@ fn event_id(item: ItemId, place: usize) -> i64 {
     item.0.saturating_mul(MAX_EVENTS).saturating_add(place)
 }
 
-/// How a queue is doing.
+/// The processing status of a queue.
 pub(crate) fn processing_status(
     queue: &QueueDefinition,
     statistics: &QueueStatistics,
@@ -389,7 +389,7 @@ pub(crate) fn processing_status(
     })
 }
 
-/// How the attempts of one stretch of time ended.
+/// The outcomes of the attempts in one interval.
 pub(crate) fn processing_record(
     queue: &QueueDefinition,
     statistics: &QueueStatistics,
@@ -410,7 +410,7 @@ pub(crate) fn processing_record(
     })
 }
 
-/// Numbers and microseconds by the way in which attempts ended. Those that were abandoned are nobody's result.
+/// Counts and microseconds of attempts by outcome. Abandoned attempts are not counted.
 #[derive(Default)]
 struct AttemptTotals {
     successful: (i64, i64),
@@ -447,7 +447,7 @@ fn seconds(microseconds: i64) -> f64 {
     microseconds as f64 / 1e6
 }
 
-/// The name of a code, as failed items of a bulk add tell it.
+/// The name of a code, for failed items of a bulk add.
 pub(crate) fn code_name(code: ErrorCode) -> String {
     match code.name() {
         "" => code.to_string(),

@@ -1,4 +1,4 @@
-//! What people do with items: bulk operations, comments, events (orchestrator-api 10 and 11).
+//! Reviews of items: bulk operations, comments, events (orchestrator-api 10 and 11).
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::model::key::ItemId;
 use crate::model::review::{Comment, ItemVersion, Person};
 use crate::model::status::{ReviewStatus, Status};
 
-/// An item as the caller last saw it.
+/// An item with the version that the caller last saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct VersionedItem {
@@ -27,16 +27,16 @@ impl From<&ItemVersion> for VersionedItem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkItemsRequest {
-    /// Of SetItemReviewStatus alone.
+    /// Only for SetItemReviewStatus.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<EnumValue<ReviewStatus>>,
-    /// Of SetItemReviewer alone.
+    /// Only for SetItemReviewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_id: Option<i64>,
     pub(crate) queue_items: Vec<VersionedItem>,
 }
 
-/// The answer to a bulk operation: HTTP says 200 also when some failed.
+/// The response to a bulk operation. The HTTP status is 200 even if some items failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BulkItemsResponse {
@@ -63,12 +63,12 @@ pub(crate) struct QueueItemCommentDto {
 }
 
 impl QueueItemCommentDto {
-    /// A comment to be written.
+    /// A new comment.
     pub(crate) fn new(item: ItemId, text: String) -> Self {
         Self { text, queue_item_id: item.0, id: None, creation_time: None, user_id: None, user_name: None }
     }
 
-    /// The comment in our words.
+    /// Converts the comment.
     pub(crate) fn into_comment(self) -> Comment {
         Comment {
             id: self.id.unwrap_or_default(),
@@ -94,14 +94,18 @@ pub(crate) struct QueueItemEventDto {
 }
 
 impl QueueItemEventDto {
-    /// The event in our words; `None` for one that this version does not know.
+    /// Converts the event; `None` for an unknown action or status.
     pub(crate) fn into_event(self) -> Option<ItemEvent> {
         Some(ItemEvent {
             item_id: ItemId(self.queue_item_id),
             timestamp: self.timestamp.0,
             action: self.action.known()?,
             status: self.status?.known()?,
-            review_status: self.review_status.as_ref().and_then(EnumValue::known).unwrap_or(ReviewStatus::None),
+            review_status: self
+                .review_status
+                .as_ref()
+                .and_then(EnumValue::known)
+                .unwrap_or(ReviewStatus::None),
             user_id: self.user_id,
         })
     }

@@ -1,12 +1,11 @@
-//! What is asked for items: adding, starting, progress, results, edits (orchestrator-api 7 to 10).
+//! Requests to add, start, edit and end items, and to set their progress (orchestrator-api 7 to 10).
 
 use serde::{Deserialize, Serialize};
 
 use super::item::ProcessingExceptionDto;
-use super::{ApiTime, EnumValue, ContentMap};
+use super::{ApiTime, ContentMap, EnumValue};
 #[cfg(feature = "server")]
 use crate::model::Refusal;
-#[cfg(feature = "server")]
 #[cfg(feature = "server")]
 use crate::model::code::ErrorCode;
 use crate::model::enumeration::enumeration;
@@ -24,7 +23,7 @@ pub(crate) struct AddQueueItemRequest {
     pub(crate) item_data: QueueItemDataDto,
 }
 
-/// An item to be added, or the new values of one. The priority is always sent: without it a server takes High.
+/// A new item, or the new values of an item. The priority is always sent, because servers use High without it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueItemDataDto {
@@ -45,7 +44,7 @@ pub(crate) struct QueueItemDataDto {
 }
 
 impl QueueItemDataDto {
-    /// An item for a queue; `None` where the queue is named elsewhere. Its content has been checked.
+    /// A new item for a queue; `None` if the queue is named elsewhere in the body. `content` is valid JSON.
     pub(crate) fn new(queue: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
         Self {
             name: queue.map(str::to_owned),
@@ -61,17 +60,17 @@ impl QueueItemDataDto {
         }
     }
 
-    /// The item that somebody wants to add.
+    /// Converts the body to a new item.
     ///
     /// # Errors
     ///
-    /// Code 1009 for a value that there is not.
+    /// Code 1009 for an unknown enumeration value.
     #[cfg(feature = "server")]
     pub(crate) fn into_item(self, creator_job: Option<JobKey>) -> Result<NewQueueItem, Refusal> {
         let mut item = NewQueueItem::from_json(self.specific_content.unwrap_or_default().as_json());
-        // Tools that have none often say so by an empty text; it means the same where items are taken.
+        // Some tools send an empty text for no reference; StartTransaction treats it in the same way.
         item.reference = self.reference.filter(|reference| !reference.is_empty());
-        // UiPath's own activities always say it; Normal is what they say by default.
+        // UiPath's activities always send the priority, Normal by default.
         item.priority =
             self.priority.map_or(Ok(Priority::Normal), |priority| known_value("Priority", &priority))?;
         let source = self.source.map(|source| known_value("Source", &source)).transpose()?;
@@ -84,13 +83,16 @@ impl QueueItemDataDto {
     }
 }
 
-/// A value of an enumeration that this version knows.
+/// A known value of an enumeration.
 ///
 /// # Errors
 ///
 /// Code 1009.
 #[cfg(feature = "server")]
-pub(crate) fn known_value<E: Copy + std::fmt::Display>(what: &str, value: &EnumValue<E>) -> Result<E, Refusal> {
+pub(crate) fn known_value<E: Copy + std::fmt::Display>(
+    what: &str,
+    value: &EnumValue<E>,
+) -> Result<E, Refusal> {
     value.known().ok_or_else(|| {
         let shown: String = value.to_string().chars().take(60).collect();
         Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("{what} cannot be {shown:?}"))
@@ -98,13 +100,13 @@ pub(crate) fn known_value<E: Copy + std::fmt::Display>(what: &str, value: &EnumV
 }
 
 enumeration! {
-    /// What a bulk add does when an item cannot be added. The numbers are ours.
+    /// What a bulk add does when an item cannot be added. The numbers are not the vendor's.
     pub(crate) CommitTypeName {
-        /// Undoes everything.
+        /// Adds no item.
         AllOrNothing = 0,
-        /// Keeps what came before.
+        /// Adds the items before it.
         StopOnFirstFailure = 1,
-        /// Keeps every good one.
+        /// Adds all valid items.
         ProcessAllIndependently = 2,
     }
 }
@@ -118,7 +120,7 @@ pub(crate) struct BulkAddQueueItemsRequest {
     pub(crate) queue_items: Vec<QueueItemDataDto>,
 }
 
-/// The answer to BulkAddQueueItems: HTTP says 200 also when items failed.
+/// The response to BulkAddQueueItems. The HTTP status is 200 even if items failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BulkAddResponse {
@@ -131,7 +133,7 @@ pub(crate) struct BulkAddResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FailedQueueItemDto {
-    /// Counted from 1; null when it is not known which item it was.
+    /// Counted from 1; null if it is unknown which item failed.
     pub(crate) ordinal: Option<usize>,
     /// The name of a code, not its number.
     pub(crate) error_code: Option<String>,
@@ -146,16 +148,16 @@ pub(crate) struct StartTransactionRequest {
 }
 
 enumeration! {
-    /// How a reference is compared. The numbers are ours.
+    /// How a reference is compared. The numbers are not the vendor's.
     pub(crate) ReferenceFilterOption {
-        /// It is this text.
+        /// It equals this text.
         Equals = 0,
         /// It starts with this text.
         StartsWith = 1,
     }
 }
 
-/// Which item to start: without content the next one, with content a new one.
+/// The item to start: the next one of the queue, or, with content, a new one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TransactionDataDto {
@@ -176,7 +178,7 @@ pub(crate) struct TransactionDataDto {
 }
 
 impl TransactionDataDto {
-    /// The next item of a queue.
+    /// Starts the next item of a queue.
     pub(crate) fn next_item(queue: &str, robot: Option<&str>, reference: Option<&ReferenceFilter>) -> Self {
         let (reference, option) = match reference {
             Some(ReferenceFilter::Equals(text)) => (Some(text.clone()), Some(ReferenceFilterOption::Equals)),
@@ -197,7 +199,7 @@ impl TransactionDataDto {
         }
     }
 
-    /// A new item, started at once.
+    /// Adds a new item and starts it.
     pub(crate) fn new_item(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
         Self {
             specific_content: Some(ContentMap::of_json(content)),
@@ -217,11 +219,11 @@ pub(crate) struct SetTransactionResultRequest {
     pub(crate) transaction_result: TransactionResultDto,
 }
 
-/// How a transaction ended.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TransactionResultDto {
-    /// False where it is left out: the document requires no field.
+    /// False if it is absent: the vendor's document requires no member.
     #[serde(default)]
     pub(crate) is_successful: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,11 +243,11 @@ pub(crate) struct TransactionResultDto {
 }
 
 impl TransactionResultDto {
-    /// A result. To give an item back is to postpone it until `ahead`: the API knows no other way (orchestrator-api 22).
-    /// What has no due date of its own keeps the one the item has.
+    /// Builds the body. An item is given back by postponing it until `ahead`, as the API has no other way
+    /// (orchestrator-api 22). A result without a due date keeps the one of the item.
     ///
-    /// A postponement says `IsSuccessful: true`, as the vendor's activity does, and a date that has passed when the
-    /// server reads it makes the item Successful. So no item is postponed to a time before `ahead`.
+    /// A postponement has `IsSuccessful: true`, as the vendor's activity sends, and a date that has passed when the server
+    /// reads it makes the item Successful. So no item is postponed to a time before `ahead`.
     pub(crate) fn new(
         result: &TransactionResult,
         progress: Option<&str>,
@@ -361,7 +363,8 @@ mod tests {
     #[test]
     fn the_next_item_and_a_new_item_are_requested_differently() {
         let filter = ReferenceFilter::Equals("a".to_owned());
-        let take = serde_json::to_value(TransactionDataDto::next_item("Q", Some("r"), Some(&filter))).unwrap();
+        let take =
+            serde_json::to_value(TransactionDataDto::next_item("Q", Some("r"), Some(&filter))).unwrap();
         assert_eq!(
             take,
             json!({"Name": "Q", "RobotIdentifier": "r", "SpecificContent": null, "Reference": "a", "ReferenceFilterOption": "Equals"})

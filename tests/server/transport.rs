@@ -188,9 +188,10 @@ async fn connections_that_do_not_ask_anything_are_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_no_answer_is_closed() {
     let stalled = Duration::from_millis(400);
-    let api =
-        Api::start_as(|server| server.client_timeouts(Duration::from_secs(600), Duration::from_secs(600), stalled))
-            .await;
+    let api = Api::start_as(|server| {
+        server.client_timeouts(Duration::from_secs(600), Duration::from_secs(600), stalled)
+    })
+    .await;
     let mut stream = TcpStream::connect(api.served.url.strip_prefix("http://").unwrap()).await.unwrap();
     let requests = "GET /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000);
     let written = async {

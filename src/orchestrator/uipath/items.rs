@@ -20,7 +20,7 @@ use crate::wire::filter::order;
 use crate::wire::item::QueueItemDto;
 use crate::wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentDto, QueueItemEventDto};
 use crate::wire::transaction::QueueItemDataDto;
-use crate::wire::{Collection, ApiTime, ContentMap};
+use crate::wire::{ApiTime, Collection, ContentMap};
 
 /// The maximum number of items in one bulk call.
 const MAX_ITEMS_PER_CALL: usize = 1_000;

@@ -26,9 +26,11 @@ use crate::model::result::TransactionResult;
 use crate::model::robot::Robot;
 use crate::wire::item::QueueItemDto;
 use crate::wire::lease_protocol::{
-    AddAndStartRequest, ClaimDto, EditLimitsRequest, EndJobRequest, ErrorDto, ExchangeRequest, QueueItemsExchange, HeldClaimsResponse, HeldClaimsRequest,
-    LimitRequest, ListedJob, JobReference, ProgressRequest, RetentionResponse, ReportDto, ReportResultDto, ListedRobot, StartJobRequest,
-    JobStateResponse, LeaseStopJobRequest, SweepResponse, ClaimRequestDto, ClaimedItemDto, ClaimResultDto, WaitRequest, guid, key,
+    AddAndStartRequest, ClaimDto, ClaimRequestDto, ClaimResultDto, ClaimedItemDto, EditLimitsRequest,
+    EndJobRequest, ErrorDto, ExchangeRequest, HeldClaimsRequest, HeldClaimsResponse, JobReference,
+    JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot, ProgressRequest,
+    QueueItemsExchange, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, SweepResponse,
+    WaitRequest, guid, key,
 };
 use crate::wire::transaction::QueueItemDataDto;
 
@@ -372,7 +374,11 @@ fn swept_of(swept: SweepResponse) -> Swept {
     Swept { jobs: swept.jobs.into_iter().map(key).collect(), abandoned: swept.abandoned }
 }
 
-fn claimed(taken: ClaimedItemDto<QueueItemDto>, job: Option<JobKey>, robot: Option<u32>) -> Result<ClaimedItem> {
+fn claimed(
+    taken: ClaimedItemDto<QueueItemDto>,
+    job: Option<JobKey>,
+    robot: Option<u32>,
+) -> Result<ClaimedItem> {
     let claim: ClaimDto = taken.claim;
     let item = taken.item.into_item();
     let mut item = item.map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))?;

@@ -1,20 +1,20 @@
-//! What the lists of JSON objects are made of: the properties of each set, and the values that these may have.
+//! The entity sets: their properties and the types of these.
 
 use super::unknown_property;
 use crate::model::Refusal;
 
-/// A set of entities: its name, and what its entities have.
+/// An entity set: its name and properties.
 #[derive(Debug)]
 pub(crate) struct EntitySet {
     pub(crate) name: &'static str,
     properties: &'static [Property],
-    /// Properties that only some answers have.
+    /// Properties that only some responses have.
     more: &'static [Property],
 }
 
 pub(super) type Property = (&'static str, PropertyType);
 
-/// What kind of values a property has; null is one of each.
+/// The type of a property. All types include null.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PropertyType {
     Number,
@@ -22,11 +22,11 @@ pub(super) enum PropertyType {
     Flag,
     Time,
     Guid,
-    /// One of these names; its number is its place (orchestrator-api 12.2).
+    /// An enumeration; the number of a value is its position (orchestrator-api 12.2).
     Choice(&'static [&'static str]),
-    /// An object with properties of its own.
+    /// A nested object.
     Part(&'static [Property]),
-    /// A list or an object that is compared with nothing but null.
+    /// A list or an object that can be compared only with null.
     Whole,
 }
 
@@ -64,7 +64,7 @@ const QUEUE: &[Property] = &[
 
 pub(crate) const QUEUES: EntitySet = EntitySet { name: "QueueDefinitions", properties: QUEUE, more: &[] };
 
-/// Queues as ListQueues answers them.
+/// Queues in the response of ListQueues.
 pub(crate) const QUEUES_WITH_RETENTION: EntitySet = EntitySet {
     more: &[
         ("RetentionAction", Choice(&["Delete", "Archive", "None"])),
@@ -319,11 +319,11 @@ pub(crate) const USERS_OF_FOLDERS: EntitySet = EntitySet {
 };
 
 impl EntitySet {
-    /// What the property at a path is, whatever the case of its letters.
+    /// The type of the property at a case-insensitive path.
     ///
     /// # Errors
     ///
-    /// Code 1000 for one that there is not, with its name.
+    /// Code 1000 with the name of an unknown property.
     pub(super) fn kind(&self, path: &str) -> Result<PropertyType, Refusal> {
         fn named<'a>(properties: impl IntoIterator<Item = &'a Property>, name: &str) -> Option<&'a Property> {
             properties.into_iter().find(|property| property.0.eq_ignore_ascii_case(name))
@@ -339,16 +339,16 @@ impl EntitySet {
         Ok(kind)
     }
 
-    /// Whether entities of the set have a property of this name.
+    /// Whether entities of the set have a property at this path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.kind(path).is_ok()
     }
 
-    /// Whether the set can be sorted by a property.
+    /// Refuses to sort by a property without an order.
     ///
     /// # Errors
     ///
-    /// Code 1000 for one that there is not, or that has no order.
+    /// Code 1000 for an unknown property, or one without an order.
     pub(super) fn check_order(&self, path: &str) -> Result<(), Refusal> {
         match self.kind(path)? {
             Part(_) | Whole => Err(unknown_property(path)),

@@ -1,4 +1,4 @@
-//! An expression on items, as a condition that a store answers.
+//! Converts a filter and an order of items to a query of the store.
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -10,7 +10,7 @@ use crate::model::key::{ItemId, ItemKey};
 use crate::model::query::{Comparison, Condition, Field, Kind, Order, Value};
 use crate::model::stored_time::stored;
 
-/// What items refer to by number, and what it is called: for conditions on those names.
+/// The ids and names of entities that items refer to, for conditions on these names.
 #[derive(Debug, Default)]
 pub(crate) struct ReferencedNames {
     pub(crate) queues: Vec<(i64, String)>,
@@ -18,11 +18,11 @@ pub(crate) struct ReferencedNames {
     pub(crate) users: Vec<(i64, String)>,
 }
 
-/// Makes a condition of an expression.
+/// Converts an expression to a condition.
 ///
 /// # Errors
 ///
-/// Code 1000 for a property that items do not have, or that is compared with what it cannot be.
+/// Code 1000 for an unknown property, or one that is compared with a value of another type.
 pub(crate) fn condition(expression: &Expression, links: &ReferencedNames) -> Result<Condition, Refusal> {
     let each = |parts: &[Expression]| -> Result<Vec<Condition>, Refusal> {
         parts.iter().map(|part| condition(part, links)).collect()
@@ -97,7 +97,7 @@ pub(crate) fn ids(condition: &Condition) -> Option<Vec<ItemId>> {
 ///
 /// # Errors
 ///
-/// Code 1000 for a property that items do not have.
+/// Code 1000 for an unknown property.
 pub(crate) fn order(orders: &[OrderBy]) -> Result<Vec<Order>, Refusal> {
     let field = |name: &str| Field::named(name).ok_or_else(|| unknown_property(name));
     orders.iter().map(|by| Ok(Order { field: field(&by.property)?, descending: by.descending })).collect()
@@ -115,7 +115,7 @@ fn compare(
         (_, Literal::Null) => exactly(Value::Null),
         (Kind::Number, Literal::Number(number)) => exactly(Value::Number(*number)),
         (Kind::Number, Literal::Decimal(number)) => Ok(between(field, comparison, *number)),
-        // Enumerations come as names or as numbers, in quotes.
+        // Enumerations are quoted names or numbers.
         (Kind::Number, Literal::Text(text)) => {
             let number = if field.is_enumeration() { field.number_of(text) } else { text.parse().ok() };
             exactly(Value::Number(number.ok_or_else(wrong)?))
@@ -135,7 +135,7 @@ fn compare(
     }
 }
 
-/// A whole number compared with one that is none.
+/// Compares an integer field with a decimal number.
 fn between(field: Field, comparison: Comparison, number: f64) -> Condition {
     #[expect(clippy::cast_possible_truncation, reason = "a number that is too large ends at the largest one")]
     let below = number.floor() as i64;
@@ -147,7 +147,7 @@ fn between(field: Field, comparison: Comparison, number: f64) -> Condition {
     around(field, comparison, Value::Number(below))
 }
 
-/// A time compared with one that may be finer than those that are kept.
+/// Compares a time field with a time that may be more precise than stored times.
 fn at_time(field: Field, comparison: Comparison, at: Timestamp) -> Condition {
     let below = stored(at);
     if below == at {
@@ -157,7 +157,7 @@ fn at_time(field: Field, comparison: Comparison, at: Timestamp) -> Condition {
     around(field, comparison, Value::Time(below))
 }
 
-/// Compared with something between this value and the next one.
+/// Compares a field with something between `below` and the next value.
 fn around(field: Field, comparison: Comparison, below: Value) -> Condition {
     match comparison {
         Comparison::Equal => Condition::Any(Vec::new()),
@@ -171,7 +171,7 @@ fn around(field: Field, comparison: Comparison, below: Value) -> Condition {
     }
 }
 
-/// The names that a path leads to, and the field by which items refer to them.
+/// The names that a path refers to, and the field with their ids.
 fn link<'a>(operand: &Operand, links: &'a ReferencedNames) -> Option<(Field, &'a [(i64, String)])> {
     let is = |path: &str| operand.path.eq_ignore_ascii_case(path);
     if is("QueueDefinition/Name") || is("QueueDefinitionName") {
@@ -185,14 +185,14 @@ fn link<'a>(operand: &Operand, links: &'a ReferencedNames) -> Option<(Field, &'a
     }
 }
 
-/// A condition on a name: the numbers of those whose names fulfil it.
+/// Converts a condition on a name to one on the ids of the matching entities.
 fn linked(
     expression: &Expression,
     operand: &Operand,
     field: Field,
     names: &[(i64, String)],
 ) -> Result<Condition, Refusal> {
-    // Asked of an object that has the name where the path looks for it.
+    // Evaluated for an object with the name at the path of the operand.
     let holds = |expression: &Expression, name: Json| {
         let object = match operand.path.split_once('/') {
             Some((first, second)) => json!({ first: { second: name } }),

@@ -1,19 +1,20 @@
-//! Query options as they come from anybody (orchestrator-api 4.1): read, bounded, and never trusted.
+//! Parses and applies the OData query options of a request (orchestrator-api 4.1). The options are untrusted input, so
+//! everything has a limit.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `lexer.rs` | words, texts and brackets of an expression |
-//! | `expression.rs` | `$filter`: the grammar, its limits, and its answer for one JSON object |
-//! | `item_query.rs` | an expression and an order as a condition on items, for a store to answer |
-//! | `entity_set.rs` | what the entities of every other list have |
-//! | `type_check.rs` | an expression as it is asked of them |
-//! | `paging.rs` | the page of such a list that the options of a call ask for |
-//! | `mod.rs` | all options of a call |
+//! | `lexer.rs` | splits an expression into tokens |
+//! | `expression.rs` | `$filter`: the grammar, its limits, and the evaluation for one JSON object |
+//! | `item_query.rs` | converts a filter and an order of items to a query of the store |
+//! | `entity_set.rs` | the entity sets and the types of their properties |
+//! | `type_check.rs` | checks and converts a filter for an entity set |
+//! | `paging.rs` | builds one page of a list, entity by entity |
+//! | `mod.rs` | all query options |
 
+pub(crate) mod entity_set;
 mod expression;
 mod item_query;
 mod paging;
-pub(crate) mod entity_set;
 mod lexer;
 mod type_check;
 
@@ -30,14 +31,14 @@ pub(crate) use item_query::{ReferencedNames, condition, ids, order, said_of_item
 pub(crate) use paging::Paging;
 pub(crate) use entity_set::EntitySet;
 
-/// The longest `$filter`, in bytes.
+/// The maximum length of `$filter`, in bytes.
 const MAX_FILTER_LENGTH: usize = 8_192;
-/// The most expressions in `$orderby` (orchestrator-api 4.1).
+/// The maximum number of expressions in `$orderby` (orchestrator-api 4.1).
 const MAX_ORDERS: usize = 5;
-/// The most names in `$select` and `$expand`.
+/// The maximum number of names in `$select` and `$expand`.
 const MAX_NAMES: usize = 100;
 
-/// The options of a call.
+/// The query options of a request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct QueryOptions {
     pub(crate) filter: Option<Expression>,
@@ -49,22 +50,22 @@ pub(crate) struct QueryOptions {
     pub(crate) expand: Vec<String>,
 }
 
-/// What a list is sorted by.
+/// One criterion of `$orderby`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderBy {
     pub(crate) property: String,
     pub(crate) descending: bool,
 }
 
-/// A page of a list, and how long the list is, if that was asked for.
+/// A page of a list, and the total number of rows if `$count` was requested.
 pub(crate) type ListPage = (Vec<Value>, Option<u64>);
 
 impl QueryOptions {
-    /// Reads the options of a call, decoded. What does not begin with a dollar sign is none.
+    /// Parses the decoded pairs of a query. Names without a leading dollar sign are not options.
     ///
     /// # Errors
     ///
-    /// Code 1000 for an option that there is not, that comes twice, or that cannot be read.
+    /// Code 1000 for an unknown, repeated or invalid option.
     pub(crate) fn read<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Refusal> {
         let mut options = Self::default();
         let mut seen: Vec<String> = Vec::new();
@@ -89,11 +90,11 @@ impl QueryOptions {
         Ok(options)
     }
 
-    /// Refuses a page over the limit; without one, the page is as long as the limit.
+    /// The page size: `$top`, or the limit by default.
     ///
     /// # Errors
     ///
-    /// Code 1000.
+    /// Code 1000 for a `$top` over the limit.
     pub(crate) fn page_size(&self, limit: usize) -> Result<usize, Refusal> {
         match self.top {
             Some(top) if top > limit => {
@@ -103,11 +104,11 @@ impl QueryOptions {
         }
     }
 
-    /// Refuses what a call does not take.
+    /// Refuses `$expand` of other names.
     ///
     /// # Errors
     ///
-    /// Code 1000 for an expansion of something else than these.
+    /// Code 1000 for a name that cannot be expanded.
     pub(crate) fn expands_only(&self, known: &[&str]) -> Result<(), Refusal> {
         let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
         match self.expand.iter().find(|name| !is_known(name)) {
@@ -116,12 +117,12 @@ impl QueryOptions {
         }
     }
 
-    /// Whether something is to be expanded.
+    /// Whether a name is to be expanded.
     pub(crate) fn expands(&self, name: &str) -> bool {
         self.expand.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
     }
 
-    /// The page of a list of objects of a set that these options ask for.
+    /// Filters, sorts and pages a list of objects of an entity set.
     ///
     /// # Errors
     ///
@@ -145,11 +146,11 @@ impl QueryOptions {
         Ordering::Equal
     }
 
-    /// The properties of an object that are asked for.
+    /// Applies `$select` to an object.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that it does not have.
+    /// Code 1000 for an unknown property.
     pub(crate) fn selected(&self, object: Value) -> Result<Value, Refusal> {
         let Value::Object(mut members) = object else { return Ok(object) };
         if let Some(kept) = self.names_selected(|| members.keys().map(String::as_str))? {
@@ -158,11 +159,11 @@ impl QueryOptions {
         Ok(Value::Object(members))
     }
 
-    /// The same of an object whose values are JSON text.
+    /// Applies `$select` to an object whose values are JSON text.
     ///
     /// # Errors
     ///
-    /// As [`selected`](Self::selected).
+    /// Code 1000 for an unknown property.
     pub(crate) fn selected_of(&self, object: JsonObject) -> Result<JsonObject, Refusal> {
         let kept = self.names_selected(|| object.names())?;
         Ok(match kept {
@@ -171,7 +172,7 @@ impl QueryOptions {
         })
     }
 
-    /// The names of the properties that are asked for, each once; `None` for all.
+    /// The selected names, each once; `None` for all.
     fn names_selected<'a, I: Iterator<Item = &'a str>>(
         &self,
         names: impl Fn() -> I,
@@ -191,7 +192,7 @@ impl QueryOptions {
     }
 }
 
-/// A member of an object, or of one in it, by its path in any case.
+/// A property of an object by its case-insensitive path.
 fn property<'a>(object: &'a Value, path: &str) -> Result<&'a Value, Refusal> {
     let mut value = object;
     for name in path.split('/') {
@@ -222,7 +223,7 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
         let mut words = part.split_ascii_whitespace();
         let property = words.next().ok_or_else(|| invalid("$orderby: a property is missing".to_owned()))?;
         if !lexer::is_path(property) {
-            return Err(invalid(format!("$orderby: {} is no property", quoted(property))));
+            return Err(invalid(format!("$orderby: {} is not a property", quoted(property))));
         }
         let descending = match words.next() {
             None => false,
@@ -238,10 +239,7 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
         orders.push(OrderBy { property: property.to_owned(), descending });
     }
     if orders.len() > MAX_ORDERS {
-        return Err(invalid(format!(
-            "$orderby has {} expressions, the limit is {MAX_ORDERS}",
-            orders.len()
-        )));
+        return Err(invalid(format!("$orderby has {} expressions, the limit is {MAX_ORDERS}", orders.len())));
     }
     Ok(orders)
 }
@@ -252,7 +250,7 @@ fn names(option: &str, text: &str) -> Result<Vec<String>, Refusal> {
         return Err(invalid(format!("{option} has {} names, the limit is {MAX_NAMES}", names.len())));
     }
     match names.iter().find(|name| !lexer::is_path(name) && (*name != "*" || option != "$select")) {
-        Some(wrong) => Err(invalid(format!("{option}: {} is no property", quoted(wrong)))),
+        Some(wrong) => Err(invalid(format!("{option}: {} is not a property", quoted(wrong)))),
         None => Ok(names),
     }
 }
@@ -273,14 +271,14 @@ fn boolean(option: &str, text: &str) -> Result<bool, Refusal> {
 }
 
 fn unknown_property(name: &str) -> Refusal {
-    invalid(format!("there is no property {}", quoted(name)))
+    invalid(format!("there is not a property {}", quoted(name)))
 }
 
 fn invalid(why: impl std::fmt::Display) -> Refusal {
     Refusal::new(ErrorCode::INVALID_REQUEST, format!("Invalid OData query options: {why}"))
 }
 
-/// A text of a caller's in a message: short, and without anything that is not printed.
+/// Quotes a text of the caller in a message: shortened, with control characters escaped.
 fn quoted(text: &str) -> String {
     const MAX_LENGTH: usize = 60;
     let mut short: String = text.chars().take(MAX_LENGTH).collect();

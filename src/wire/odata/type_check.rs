@@ -1,5 +1,4 @@
-//! An expression as it is asked of the entities of a set: checked before any row is looked at, and its values read in the
-//! forms that clients use.
+//! Checks a filter for an entity set before it is evaluated, and converts its literals to the types of the properties.
 
 use std::cmp::Ordering;
 
@@ -7,14 +6,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::ApiTime;
-use super::expression::{Expression, LetterCase, Literal, Operand, no_such_value};
-use super::entity_set::PropertyType::{self, Choice, Flag, Guid, Number, Text, Time};
 use super::entity_set::EntitySet;
+use super::entity_set::PropertyType::{self, Choice, Flag, Guid, Number, Text, Time};
+use super::expression::{Expression, LetterCase, Literal, Operand, no_such_value};
 use crate::model::Refusal;
 use crate::model::query::Comparison;
 
 impl EntitySet {
-    /// The order of two values of a property; null comes first.
+    /// Compares two values of a property; null comes first.
     pub(super) fn order(&self, path: &str, a: &Value, b: &Value) -> Ordering {
         match (a, b) {
             (Value::Null, Value::Null) => Ordering::Equal,
@@ -33,17 +32,17 @@ impl EntitySet {
         }
     }
 
-    /// An expression as it is asked of the entities of this set: every property is there, and compared with what it can be.
+    /// Checks that every property exists and is compared with a value of its type, and converts the literals.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that there is not, or that is compared with a value that it cannot have.
+    /// Code 1000 for an unknown property, or one that is compared with a value of another type.
     pub(super) fn type_checked(&self, expression: Expression) -> Result<Expression, Refusal> {
         expression.map_comparisons(&mut |one| match one {
             Expression::Compare(operand, comparison, literal) => {
                 let kind = self.kind(&operand.path)?;
                 let literal = value_of(&operand, kind, literal)?;
-                // Before and behind a value of an enumeration by its number, not by its name.
+                // Enumerations are ordered by number, not by name.
                 let (Choice(names), false) =
                     (kind, matches!(comparison, Comparison::Equal | Comparison::NotEqual))
                 else {
@@ -84,7 +83,7 @@ fn position_of(names: &[&str], name: &str) -> Option<usize> {
     names.iter().position(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// A value as a property of a kind has it.
+/// Converts a literal to the type of a property.
 fn value_of(operand: &Operand, kind: PropertyType, literal: Literal) -> Result<Literal, Refusal> {
     let wrong = || no_such_value(operand);
     if operand.letters != LetterCase::AsTheyAre && !matches!(kind, Text) {
@@ -92,7 +91,7 @@ fn value_of(operand: &Operand, kind: PropertyType, literal: Literal) -> Result<L
     }
     match (kind, literal) {
         (_, Literal::Null) => Ok(Literal::Null),
-        // Enumerations come as names or as numbers, in quotes or without.
+        // Enumerations are names or numbers, with or without quotes.
         (Choice(names), Literal::Text(text)) => {
             let at = position_of(names, &text).or_else(|| text.trim().parse().ok());
             let name = at.and_then(|at| names.get(at)).ok_or_else(wrong)?;
@@ -113,7 +112,7 @@ fn value_of(operand: &Operand, kind: PropertyType, literal: Literal) -> Result<L
         }
         (Time, Literal::Text(text)) => ApiTime::parse(&text).map(Literal::Time).ok_or_else(wrong),
         (Guid, Literal::Text(text)) => Uuid::parse_str(&text).map(Literal::Guid).map_err(|_| wrong()),
-        // A text that looks like a GUID is written without quotes by some.
+        // Some clients write a text that looks like a GUID without quotes.
         (Text, Literal::Guid(guid)) => Ok(Literal::Text(guid.to_string())),
         _ => Err(wrong()),
     }

@@ -1,4 +1,4 @@
-//! Objects that are put together member by member, with their values as JSON text: numbers keep their digits.
+//! JSON objects whose values are kept as text, so that numbers keep their digits.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A JSON object, with its members in the order in which they were written.
+/// A JSON object with its members in their written order.
 #[derive(Debug, Default)]
 pub(crate) struct JsonObject(Vec<(String, Box<RawValue>)>);
 
 impl JsonObject {
-    /// A value as an object.
+    /// Converts a value to an object.
     ///
     /// # Errors
     ///
-    /// When it is written as something else, or cannot be written.
+    /// If it does not serialize as an object.
     pub(crate) fn of(value: &impl Serialize) -> Result<Self, serde_json::Error> {
         serde_json::from_str(&serde_json::to_string(value)?)
     }
@@ -24,7 +24,7 @@ impl JsonObject {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The object with these members alone, in this order.
+    /// Keeps only these members, in this order.
     pub(crate) fn with_only(mut self, names: &[String]) -> Self {
         let place = |member: &(String, _)| names.iter().position(|name| *name == member.0);
         self.0.retain(|member| place(member).is_some());
@@ -32,7 +32,7 @@ impl JsonObject {
         self
     }
 
-    /// A member that comes before all others.
+    /// Inserts a member before all others.
     pub(super) fn beginning_with(mut self, name: &str, value: &impl Serialize) -> Self {
         if let Ok(value) = serde_json::value::to_raw_value(value) {
             self.0.insert(0, (name.to_owned(), value));
