@@ -16,8 +16,8 @@ use crate::orchestrator::Administration;
 use crate::orchestrator::local::comments::COMMENTS_AT_ONCE;
 use crate::orchestrator::local::store::{Answer as StoreAnswer, CommentsOn, Query};
 use crate::orchestrator::local::{Local, expect_answer};
-use crate::wire::requests::CommentRequest;
 use crate::wire::odata::{self, Paging, entity_set};
+use crate::wire::requests::CommentRequest;
 use crate::wire::{lease_protocol, responses};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
@@ -58,7 +58,7 @@ pub(super) async fn list_comments(call: &Call) -> HandlerResult {
 
 /// A page of comments, which the store answers in parts.
 async fn comments_page(call: &Call, store: &Local, mut paging: Paging<'_>, on: CommentsOn) -> HandlerResult {
-    let mut memory = call.room(COMMENTS_AT_ONCE * ENTITY)?;
+    let mut memory = call.reserve_memory(COMMENTS_AT_ONCE * ENTITY)?;
     let mut after = i64::MIN;
     while !paging.is_complete() {
         let (folders, on, limit) = (call.all_folders(), on.clone(), COMMENTS_AT_ONCE);
@@ -128,7 +128,7 @@ pub(super) async fn list_events(call: &Call) -> HandlerResult {
     let options = call.options()?;
     let mut paging = Paging::new(&options, &entity_set::EVENTS, MAX_ROWS)?;
     let said = paging.filter().map(|filter| odata::said_of_items(filter, ITEM)).transpose()?.flatten();
-    let mut memory = call.room(0)?;
+    let mut memory = call.reserve_memory(0)?;
     let (mut looked_at, mut after) = (0, None);
     while !paging.is_complete() {
         // Where all events are needed, and there are more items than events may be looked at, nobody has to look at any.

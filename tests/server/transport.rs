@@ -144,7 +144,11 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     let clock = api.clock.clone();
     let tls = performer::orchestrator::local::Local::memory_with_clock(clock);
     let served = crate::support::test_server::TestServer::start_as(tls, |server| {
-        server.tls(file("cert.pem"), file("key.pem")).client_timeouts(short, Duration::from_millis(600), short)
+        server.tls(file("cert.pem"), file("key.pem")).client_timeouts(
+            short,
+            Duration::from_millis(600),
+            short,
+        )
     })
     .await;
     for begin in [Vec::new(), b"PRI * HTTP/2.0\r\n".to_vec(), preface(65_535)] {

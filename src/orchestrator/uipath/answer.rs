@@ -172,7 +172,8 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(reqwest::header::DATE, date.parse().unwrap());
             }
-            let seconds = retry_after(&headers, &ErrorResponse::read(body.as_bytes()), now, &Timing::default())?;
+            let seconds =
+                retry_after(&headers, &ErrorResponse::read(body.as_bytes()), now, &Timing::default())?;
             Some(seconds.as_secs())
         };
         let hours_off = Some("Fri, 06 Nov 2026 05:49:00 GMT");

@@ -20,14 +20,17 @@ impl Inner {
     pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         queue.validate()?;
         self.check_supported(&queue.policy)?;
-        let dto = QueueDefinitionDto::default().with_settings(&queue, self.http.version(), self.supports_leases());
+        let dto =
+            QueueDefinitionDto::default().with_settings(&queue, self.http.version(), self.supports_leases());
         let made =
             match self.http.json::<QueueDefinitionDto>(Call::post("PostQueueDefinition", PATH, &dto)).await {
                 Ok(made) => made,
                 Err(CallError { error, maybe_executed: true }) => {
                     // Whether the call was executed or not: an existing queue with this name and these settings is a success.
                     let there = self.queue_dto(&queue.name).await.map_err(|_| error.clone())?;
-                    if there.clone().with_settings(&queue, self.http.version(), self.supports_leases()) != there {
+                    if there.clone().with_settings(&queue, self.http.version(), self.supports_leases())
+                        != there
+                    {
                         return Err(error);
                     }
                     there

@@ -143,7 +143,8 @@ impl Inner {
     pub(super) async fn start_leased_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
         // If the answer is lost, the job that it registered ends when its lease expires.
-        let started: JobReference = self.http.json(call("StartJob", &StartJobRequest::from(job)).repeatable()).await?;
+        let started: JobReference =
+            self.http.json(call("StartJob", &StartJobRequest::from(job)).repeatable()).await?;
         Ok(key(started.job))
     }
 
@@ -301,10 +302,12 @@ impl Inner {
     ) -> Result<ClaimedItem> {
         let (job, robot) = (take.job, take.robot);
         let id = self.new_name();
-        let body = AddAndStartRequest { id, item: QueueItemDataDto::new(None, item, content), take: take_dto(take) };
+        let body =
+            AddAndStartRequest { id, item: QueueItemDataDto::new(None, item, content), take: take_dto(take) };
         let _taking = self.leases.claiming.read().await;
         let unconfirmed = UnconfirmedClaim { leases: &self.leases, job: Some(job), id };
-        let taken = self.http.json::<ClaimedItemDto<QueueItemDto>>(call("AddAndStart", &body).repeatable()).await;
+        let taken =
+            self.http.json::<ClaimedItemDto<QueueItemDto>>(call("AddAndStart", &body).repeatable()).await;
         let answered = match taken {
             Ok(taken) => claimed(taken, Some(job), robot),
             // A refused call was not executed.
@@ -367,7 +370,13 @@ impl Inner {
 
 fn take_dto(take: ClaimRequest) -> ClaimRequestDto {
     let ClaimRequest { queue, job, robot, count, reference } = take;
-    ClaimRequestDto { queue: queue.to_string(), job: guid(job), robot, count, reference: reference.map(Into::into) }
+    ClaimRequestDto {
+        queue: queue.to_string(),
+        job: guid(job),
+        robot,
+        count,
+        reference: reference.map(Into::into),
+    }
 }
 
 fn swept_of(swept: SweepResponse) -> Swept {

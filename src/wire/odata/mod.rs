@@ -14,8 +14,8 @@
 pub(crate) mod entity_set;
 mod expression;
 mod item_query;
-mod paging;
 mod lexer;
+mod paging;
 mod type_check;
 
 use std::cmp::Ordering;
@@ -26,10 +26,10 @@ use super::responses::JsonObject;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
+pub(crate) use entity_set::EntitySet;
 pub(crate) use expression::Expression;
 pub(crate) use item_query::{ReferencedNames, condition, ids, order, said_of_items};
 pub(crate) use paging::Paging;
-pub(crate) use entity_set::EntitySet;
 
 /// The maximum length of `$filter`, in bytes.
 const MAX_FILTER_LENGTH: usize = 8_192;

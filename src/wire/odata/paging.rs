@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::expression::Expression;
 use super::entity_set::EntitySet;
-use super::{QueryOptions, Page, unknown_property};
+use super::expression::Expression;
+use super::{ListPage, QueryOptions, unknown_property};
 use crate::model::Refusal;
 
 /// A page in the making.
@@ -100,7 +100,7 @@ impl<'a> Paging<'a> {
     /// # Errors
     ///
     /// Code 1000 for a property in `$select` that an entity does not have.
-    pub(crate) fn finish(mut self) -> Result<Page, Refusal> {
+    pub(crate) fn finish(mut self) -> Result<ListPage, Refusal> {
         let mut left_out = 0;
         if !self.options.order.is_empty() {
             self.sort();
