@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{ErrorKind, ItemFilter, NewQueueDefinition, Page, QueuePolicy, Status};
@@ -53,7 +53,7 @@ async fn everywhere(pool: &PgBouncer, sql: &str) -> Vec<String> {
 }
 
 /// Takes and reports, one by one, until nothing is there. Every tenth fails once.
-async fn work(store: &Local) -> usize {
+async fn work(store: &Store) -> usize {
     let job = store.start_job(new_job()).await.unwrap();
     let mut done = 0;
     loop {
@@ -79,7 +79,7 @@ fn another_process() {
     let Ok(url) = std::env::var(WORK) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Local::postgres(&url).await.unwrap();
+        let store = Store::postgres(&url).await.unwrap();
         for n in 0..ITEMS / 4 {
             store.add_queue_item(QUEUE, named(&format!("{}-{n:03}", std::process::id()))).await.unwrap();
         }
@@ -93,7 +93,7 @@ fn another_process() {
 async fn processes_that_share_connections_do_not_interfere() {
     let (schema, pool) = pooled("transaction").await;
     let url = pool.url(schema.name());
-    let first = Local::postgres(&url).await.unwrap();
+    let first = Store::postgres(&url).await.unwrap();
     let policy =
         QueuePolicy { max_number_of_retries: 1, enforce_unique_reference: true, ..QueuePolicy::default() };
     first.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
@@ -103,7 +103,7 @@ async fn processes_that_share_connections_do_not_interfere() {
         other.args(["--exact", "another_process", "--ignored", "--nocapture"]).env(WORK, &url);
         others.push(other.stdout(Stdio::null()).spawn().unwrap());
     }
-    let second = Local::postgres(&url).await.unwrap();
+    let second = Store::postgres(&url).await.unwrap();
     for n in 0..ITEMS / 4 {
         first.add_queue_item(QUEUE, named(&format!("a-{n:03}"))).await.unwrap();
         second.add_queue_item(QUEUE, named(&format!("b-{n:03}"))).await.unwrap();
@@ -143,7 +143,7 @@ async fn prepared_statements_of_others_are_not_reused() {
     for client in &held {
         client.batch_execute("COMMIT").await.unwrap();
     }
-    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    let store = Store::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..20 {
         store.add_queue_item(QUEUE, named(&format!("{n:02}"))).await.unwrap();
@@ -160,7 +160,7 @@ async fn prepared_statements_of_others_are_not_reused() {
 async fn a_direct_connection_is_recognised() {
     let schema = Schema::new();
     for url in [schema.url.clone(), Proxy::start(&schema.url).url()] {
-        let _store = Local::postgres(&url).await.unwrap();
+        let _store = Store::postgres(&url).await.unwrap();
         let listens = "SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN \"performer_{schema}\"'";
         let looking = async {
             while schema.run(listens).is_empty() {
@@ -175,8 +175,8 @@ async fn a_direct_connection_is_recognised() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_performer_behind_a_pool_polls() {
     let (schema, pool) = pooled("transaction").await;
-    let here = Local::postgres(&pool.url(schema.name())).await.unwrap();
-    let there = Local::postgres(&schema.url).await.unwrap();
+    let here = Store::postgres(&pool.url(schema.name())).await.unwrap();
+    let there = Store::postgres(&schema.url).await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
     let mut taken = here.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
@@ -194,7 +194,7 @@ async fn a_performer_behind_a_pool_polls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_the_pool_that_are_ended_are_replaced() {
     let (schema, pool) = pooled("transaction").await;
-    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    let store = Store::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..3 {
         for process in everywhere(&pool, "SELECT pg_backend_pid()::text").await {
@@ -215,7 +215,7 @@ async fn connections_of_the_pool_that_are_ended_are_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection() {
     let (schema, pool) = pooled("transaction").await;
-    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    let store = Store::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let mut users = client(&pool).await;
     for commits in [false, true] {
@@ -240,7 +240,7 @@ async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_pool_is_accepted() {
     let (schema, pool) = pooled("session").await;
-    let store = Arc::new(Local::postgres(&pool.url(schema.name())).await.unwrap());
+    let store = Arc::new(Store::postgres(&pool.url(schema.name())).await.unwrap());
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..20 {
         store.add_queue_item(QUEUE, named(&format!("{n:02}"))).await.unwrap();
@@ -257,7 +257,7 @@ async fn an_unsuitable_pool_is_refused() {
         ("transaction", "&options=-c%20geqo%3Doff", "startup parameter: options; take it out of the address"),
     ] {
         let (schema, pool) = pooled(mode).await;
-        let refused = Local::postgres(&format!("{}{options}", pool.url(schema.name()))).await.unwrap_err();
+        let refused = Store::postgres(&format!("{}{options}", pool.url(schema.name()))).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
         assert!(refused.to_string().contains(reason), "{refused}");
     }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::output::{self, CliError, CommandResult};
 use crate::model::directory::{AUTOMATION, User};
 use crate::model::user::UserType;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::server::{AccessAdmin, Roles};
 
 /// Manage the applications, users, tokens, robots and folders of a server
@@ -43,7 +43,7 @@ struct StoreArgs {
 
 impl StoreArgs {
     async fn keeper(&self) -> Result<AccessAdmin, CliError> {
-        Ok(AccessAdmin::open(&Local::open(&self.store).await?).await?)
+        Ok(AccessAdmin::open(&Store::open(&self.store).await?).await?)
     }
 }
 

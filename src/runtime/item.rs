@@ -51,7 +51,7 @@ impl TransactionItem {
     }
 
     /// The right to report on this attempt, for code that reports in its own database transaction
-    /// ([`Local::complete_in`](crate::orchestrator::local::Local::complete_in)).
+    /// ([`Store::complete_in`](crate::orchestrator::store::Store::complete_in)).
     pub fn claim(&self) -> Claim {
         self.claim
     }

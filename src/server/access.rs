@@ -16,8 +16,8 @@ use crate::model::directory::{Change, Directory, NewUser, Token, TokensOf, User}
 use crate::model::key::FolderId;
 use crate::model::permission::{Permission, Scopes};
 use crate::model::user::UserType;
-use crate::orchestrator::local::store::{Operation, Query};
-use crate::orchestrator::local::{Local, expect_answer};
+use crate::orchestrator::store::backend::{Operation, Query};
+use crate::orchestrator::store::{Store, expect_answer};
 
 /// The lifetime of an application's access token.
 pub(super) const ACCESS_TOKEN_SECONDS: u64 = 3_600;
@@ -60,7 +60,7 @@ impl Caller {
 
 /// The directory of the store, with caches of callers and failed logins.
 pub(super) struct Access {
-    store: Local,
+    store: Store,
     clock: Arc<dyn Clock>,
     known: RwLock<DirectorySnapshot>,
     failures: Mutex<LoginFailures>,
@@ -130,7 +130,7 @@ fn is_recent(looked_up: Duration, now: Duration) -> bool {
 
 impl Access {
     /// Opens the directory of a store; `None` if it has none yet.
-    pub(super) async fn open(store: &Local, clock: Arc<dyn Clock>) -> Result<Option<Self>, ApiError> {
+    pub(super) async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<Option<Self>, ApiError> {
         let Some((version, directory)) = read_directory(store, 0).await? else { return Ok(None) };
         Ok(Some(Self {
             store: store.clone(),
@@ -145,7 +145,7 @@ impl Access {
 
     /// Creates the directory of a new store.
     pub(super) async fn create_directory(
-        store: &Local,
+        store: &Store,
         new: Directory,
         changes: Vec<Change>,
     ) -> Result<(), ApiError> {
@@ -418,7 +418,7 @@ fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
 }
 
 /// Reads the directory if it is newer than this version.
-async fn read_directory(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, ApiError> {
+async fn read_directory(store: &Store, known: u64) -> Result<Option<(u64, Directory)>, ApiError> {
     let read = async || expect_answer!(store.read(Query::Directory { known }).await, Directory);
     let found = read().await?;
     if found.as_ref().is_some_and(|(_, directory)| directory.has_tokens()) {

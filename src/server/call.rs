@@ -17,7 +17,7 @@ use super::strict::BodyShape;
 use crate::model::directory::Directory;
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::wire::json;
 use crate::wire::odata::{EntitySet, QueryOptions, ReferencedNames};
 use crate::wire::responses::{self, CollectionResponse, JsonObject};
@@ -142,18 +142,18 @@ impl Call {
     }
 
     /// The store, scoped to the caller and the folder of the call.
-    pub(super) fn store(&self) -> Result<Local, ApiError> {
+    pub(super) fn store(&self) -> Result<Store, ApiError> {
         Ok(self.store_in(self.folder()?))
     }
 
     /// The store, scoped to the caller and a folder.
-    pub(super) fn store_in(&self, folder: FolderId) -> Local {
-        let store = self.server.store.within(folder, self.caller.as_ref().map(|caller| caller.user.id));
+    pub(super) fn store_in(&self, folder: FolderId) -> Store {
+        let store = self.server.store.in_scope(folder, self.caller.as_ref().map(|caller| caller.user.id));
         store.with_list_limit(self.server.config.list_limit)
     }
 
     /// The store for queries that name their folders themselves. Scoped to the caller, so that callers get their turns.
-    pub(super) fn store_for_caller(&self) -> Local {
+    pub(super) fn store_for_caller(&self) -> Store {
         self.store_in(FolderId::SHARED)
     }
 

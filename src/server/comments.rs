@@ -13,9 +13,9 @@ use crate::model::permission::{Action, Area, Permission};
 use crate::model::query::{Comparison, Condition, Field, Value as Wanted};
 use crate::model::review::{Comment, Person};
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::comments::COMMENTS_AT_ONCE;
-use crate::orchestrator::local::store::{Answer as StoreAnswer, CommentsOn, Query};
-use crate::orchestrator::local::{Local, expect_answer};
+use crate::orchestrator::store::comments::COMMENTS_AT_ONCE;
+use crate::orchestrator::store::backend::{Answer as StoreAnswer, CommentsOn, Query};
+use crate::orchestrator::store::{Store, expect_answer};
 use crate::wire::odata::{self, Paging, entity_set};
 use crate::wire::requests::CommentRequest;
 use crate::wire::{lease_protocol, responses};
@@ -57,7 +57,7 @@ pub(super) async fn list_comments(call: &Call) -> HandlerResult {
 }
 
 /// A page of comments, which the store answers in parts.
-async fn comments_page(call: &Call, store: &Local, mut paging: Paging<'_>, on: CommentsOn) -> HandlerResult {
+async fn comments_page(call: &Call, store: &Store, mut paging: Paging<'_>, on: CommentsOn) -> HandlerResult {
     let mut memory = call.reserve_memory(COMMENTS_AT_ONCE * ENTITY)?;
     let mut after = i64::MIN;
     while !paging.is_complete() {

@@ -14,7 +14,7 @@ use super::listener::Peer;
 use super::{Inner, Server, handler};
 use crate::model::key::FolderId;
 use crate::model::permission::Scopes;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::orchestrator::{Administration as _, Orchestrator as _};
 use crate::{NewQueueDefinition, NewQueueItem};
 
@@ -35,7 +35,7 @@ impl FuzzServer {
     /// # Panics
     ///
     /// If the server cannot be opened.
-    pub fn new(open: impl AsyncFnOnce() -> Local) -> Self {
+    pub fn new(open: impl AsyncFnOnce() -> Store) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (server, token) = runtime.block_on(async {
             let store = open().await;

@@ -19,8 +19,8 @@ use crate::model::queue::QueueDefinition;
 use crate::model::review::FailedItems;
 use crate::model::status::ReviewStatus;
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Query};
+use crate::orchestrator::store::expect_answer;
+use crate::orchestrator::store::backend::{Operation, Query};
 use crate::wire::ContentMap;
 use crate::wire::odata::{self, QueryOptions, entity_set};
 use crate::wire::requests::{BulkRequest, ContentPresence};
@@ -44,7 +44,7 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
         tokio::time::timeout(call.server.config.query_limit(), call.store_for_caller().read(query)).await;
     let page = page.map_err(|_| ApiError::unavailable())?;
     let (items, count) = match page? {
-        crate::orchestrator::local::store::Answer::Page(items, count) => (items, count),
+        crate::orchestrator::store::backend::Answer::Page(items, count) => (items, count),
         other => return Err(ApiError::internal(format!("a page was expected, not {other:?}"))),
     };
     let rows = item_rows(call, &options, &items, true).await?;

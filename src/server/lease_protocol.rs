@@ -21,8 +21,8 @@ use crate::model::item::ClaimedItem;
 use crate::model::job::{JobEnd, JobOwner};
 use crate::model::key::{Claim, FolderId, JobKey};
 use crate::model::result::TransactionResult;
-use crate::orchestrator::local::store::{Operation, Query, Taker, Taking, WhichQueue};
-use crate::orchestrator::local::{Local, expect_answer};
+use crate::orchestrator::store::backend::{Operation, Query, Claimant, ClaimOperation, QueueSelector};
+use crate::orchestrator::store::{Store, expect_answer};
 use crate::orchestrator::{
     Administration, ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept,
 };
@@ -184,7 +184,7 @@ const EXPECTED_ITEM_BYTES: usize = 64 * 1024;
 
 /// Reports results and claims items in one commit, and builds the response.
 async fn run_exchange(
-    store: &Local,
+    store: &Store,
     folder: FolderId,
     run: Uuid,
     now: Timestamp,
@@ -253,7 +253,7 @@ fn count_fitting(items: &[ClaimedItem]) -> usize {
 }
 
 /// Gives claims back as if the items had not been claimed.
-async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
+async fn give_back(store: &Store, claims: impl Iterator<Item = Claim>) {
     let back = |claim| Report { claim, result: TransactionResult::GivenBack, progress: None };
     let reports: Vec<Report> = claims.map(back).collect();
     if !reports.is_empty() {
@@ -290,13 +290,13 @@ pub(super) async fn add_and_start(call: &Call) -> HandlerResult {
     let body: AddAndStartRequest = call.own_body()?;
     let take = claim_request(body.take)?;
     require_job(take.job)?;
-    let taker = Taker { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
-    let take = Taking { queue: take.queue, count: 1, reference: None, taker };
+    let claimant = Claimant { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
+    let take = ClaimOperation { queue: take.queue, count: 1, reference: None, claimant };
     let item = Box::new(body.item.into_item(call.job_key())?);
     let (store, item_context) =
         (call.store()?, ItemContext { folder: Some(call.folder()?), ..ItemContext::default() });
     let execute = async move {
-        let claimed = expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?;
+        let claimed = expect_answer!(store.one(Operation::AddAndStart { claim: take, item }).await, Claimed)?;
         ApiResponse::ok(&ClaimedItemDto {
             item: ItemResponse::new(&claimed.item, item_context),
             claim: claimed.claim.into(),
@@ -345,7 +345,7 @@ pub(super) async fn robots(call: &Call) -> HandlerResult {
 
 pub(super) async fn edit_limits(call: &Call) -> HandlerResult {
     let body: EditLimitsRequest = call.own_body()?;
-    let (which, reach) = (WhichQueue::Named(body.queue), queues::reach(call, queues::EDIT)?);
+    let (which, reach) = (QueueSelector::Name(body.queue), queues::reach(call, queues::EDIT)?);
     call.store()?.one(Operation::EditLimits { which, edit: body.edit, reach }).await?;
     ApiResponse::ok(&json!({}))
 }

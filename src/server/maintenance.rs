@@ -11,7 +11,7 @@ use super::Inner;
 use super::access::REFRESH_INTERVAL;
 use super::background::{Task, supervise};
 use crate::model::job::SWEEP_INTERVAL;
-use crate::orchestrator::local::Ended;
+use crate::orchestrator::store::RemovedEnded;
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 
 const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
@@ -114,8 +114,8 @@ async fn apply_retention(server: &Inner) {
             tokio::time::sleep(PAUSE).await;
         }
         match server.store.remove_ended(REMOVAL_BATCH, async || tokio::time::sleep(PAUSE).await).await {
-            Ok(Ended { jobs: 0, tokens: 0 }) => {}
-            Ok(Ended { jobs, tokens }) => tracing::info!(jobs, tokens, "removed old jobs and expired tokens"),
+            Ok(RemovedEnded { jobs: 0, tokens: 0 }) => {}
+            Ok(RemovedEnded { jobs, tokens }) => tracing::info!(jobs, tokens, "removed old jobs and expired tokens"),
             Err(error) => tracing::warn!(%error, "failed to remove old jobs and expired tokens"),
         }
     }

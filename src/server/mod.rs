@@ -101,7 +101,7 @@ use crate::model::directory::{ADMINISTRATOR, Change, Directory};
 use crate::model::key::FolderId;
 use crate::model::permission::Scopes;
 use crate::model::user::UserType;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 pub use access_admin::{AccessAdmin, Roles};
@@ -116,10 +116,10 @@ const MAX_CONCURRENT_LOGINS: usize = 256;
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use performer::orchestrator::local::Local;
+/// use performer::orchestrator::store::Store;
 /// use performer::server::Server;
 ///
-/// let server = Server::builder(Local::sqlite("orchestrator.db").await?).open().await?;
+/// let server = Server::builder(Store::sqlite("orchestrator.db").await?).open().await?;
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8095").await?;
 /// server.serve(listener, async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await?;
 /// # Ok(()) }
@@ -152,7 +152,7 @@ impl fmt::Debug for FirstClient {
 }
 
 struct Inner {
-    store: Local,
+    store: Store,
     clock: Arc<dyn Clock>,
     config: Config,
     access: Access,
@@ -203,7 +203,7 @@ impl Inner {
 #[must_use = "nothing happens before open()"]
 #[derive(Debug)]
 pub struct ServerBuilder {
-    store: Local,
+    store: Store,
     config: Config,
     faults: Vec<Fault>,
     rate_limit: Option<usize>,
@@ -448,7 +448,7 @@ fn orchestrator_error(failure: ApiError) -> OrchestratorError {
 
 impl Server {
     /// Configures a server over a store.
-    pub fn builder(store: Local) -> ServerBuilder {
+    pub fn builder(store: Store) -> ServerBuilder {
         ServerBuilder {
             store,
             config: Config::default(),

@@ -11,8 +11,8 @@ use crate::model::permission::{Action, Area, Permission};
 use crate::model::queue::QueueDefinition;
 use crate::model::schema::SchemaOf;
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Query, Reach, WhichQueue};
+use crate::orchestrator::store::expect_answer;
+use crate::orchestrator::store::backend::{Operation, Query, Reach, QueueSelector};
 use crate::wire::odata::entity_set;
 use crate::wire::requests::{QueueRequest, ShareRequest};
 use crate::wire::responses::{self, QueueResponse};
@@ -32,10 +32,10 @@ pub(super) async fn in_call_folders(call: &Call) -> Result<Vec<QueueDefinition>,
 
 /// A queue of the folder by its id.
 pub(super) async fn by_id(call: &Call, id: i64) -> Result<QueueDefinition, ApiError> {
-    find(call, WhichQueue::Numbered(QueueId(id))).await
+    find(call, QueueSelector::Id(QueueId(id))).await
 }
 
-async fn find(call: &Call, which: WhichQueue) -> Result<QueueDefinition, ApiError> {
+async fn find(call: &Call, which: QueueSelector) -> Result<QueueDefinition, ApiError> {
     Ok(expect_answer!(call.store()?.read(Query::Queue(which)).await, Queue)?)
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn get(call: &Call) -> HandlerResult {
 }
 
 pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
-    let queue = find(call, WhichQueue::Keyed(call.argument_as("identifier")?)).await?;
+    let queue = find(call, QueueSelector::Key(call.argument_as("identifier")?)).await?;
     call.entity(ENTITY, json!(QueueResponse::new(&queue, call.folder()?, None)))
 }
 
@@ -92,7 +92,7 @@ async fn change(call: &Call, id: i64) -> Result<(), ApiError> {
     let existing = by_id(call, id).await?;
     let mut new = body.clone().into_new(Some(&existing))?;
     body.retention_into(&mut new.policy, false)?;
-    let (which, reach) = (WhichQueue::Numbered(existing.id), reach(call, EDIT)?);
+    let (which, reach) = (QueueSelector::Id(existing.id), reach(call, EDIT)?);
     let operation = Operation::UpdateQueue { which, queue: Box::new(new), reach };
     call.store()?.one(operation).await?;
     Ok(())
@@ -100,7 +100,7 @@ async fn change(call: &Call, id: i64) -> Result<(), ApiError> {
 
 /// A queue is deleted from all its folders, so the permission is needed in each.
 pub(super) async fn delete(call: &Call) -> HandlerResult {
-    let which = WhichQueue::Numbered(QueueId(call.id()?));
+    let which = QueueSelector::Id(QueueId(call.id()?));
     let reach = reach(call, Permission(Area::Queues, Action::Delete))?;
     call.store()?.one(Operation::DeleteQueue { which, reach }).await?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
@@ -173,7 +173,7 @@ async fn find_in_any_folder(
     permission: Permission,
 ) -> Result<(QueueDefinition, FolderId), ApiError> {
     for folder in folders_with(call, permission)? {
-        let which = WhichQueue::Numbered(QueueId(id));
+        let which = QueueSelector::Id(QueueId(id));
         match expect_answer!(call.store_in(folder).read(Query::Queue(which)).await, Queue) {
             Ok(queue) => return Ok((queue, folder)),
             Err(error) if error.is_not_found() => {}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use performer::model::clock::ManualClock;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use serde_json::{Value, json};
 
 use crate::support::test_server::{CLIENT, SECRET};
@@ -180,7 +180,7 @@ async fn events(api: &Api, folder: Option<&str>, query: &str) -> (Vec<String>, V
 }
 
 /// Three items in Shared and one in Finance, and what happened to them minute by minute.
-async fn with_events(store: Local, clock: Arc<ManualClock>) -> Api {
+async fn with_events(store: Store, clock: Arc<ManualClock>) -> Api {
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 0})).await;
     api.post("/odata/Folders", &json!({"DisplayName": "Finance"})).await;
@@ -211,14 +211,14 @@ async fn events_of_all_items_are_filtered_sorted_counted_and_cut() {
     let folder = tempfile::tempdir().unwrap();
     let clock = || Arc::new(ManualClock::new(start_of_time()));
     let (of_memory, of_file) = (clock(), clock());
-    let file = Local::sqlite_with_clock(folder.path().join("q.db"), of_file.clone()).await.unwrap();
+    let file = Store::sqlite_with_clock(folder.path().join("q.db"), of_file.clone()).await.unwrap();
     let (one, two, three) =
         (["1 New", "1 InProgress", "1 Successful"], ["2 New", "2 InProgress", "2 Failed"], ["3 New"]);
     let all = [&one[..], &two, &three].concat();
     let of = |parts: &[&[&'static str]]| parts.concat();
     let at = |minutes: i64| (start_of_time() + jiff::SignedDuration::from_mins(minutes)).to_string();
     for api in [
-        with_events(Local::memory_with_clock(of_memory.clone()), of_memory).await,
+        with_events(Store::memory_with_clock(of_memory.clone()), of_memory).await,
         with_events(file, of_file).await,
     ] {
         for (filter, expected) in [

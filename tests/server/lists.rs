@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use performer::model::clock::ManualClock;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use serde_json::{Value, json};
 
 use crate::{Api, start_of_time};
@@ -161,7 +161,7 @@ async fn what_looks_like_an_injection_is_a_text() {
 async fn pages_go_through_everything_once() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
+    let store = Store::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
     let api = Api::over(store, clock, |server| server).await;
     let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 0})).await;
     api.queue(&json!({"Name": "Other"})).await;
@@ -322,7 +322,7 @@ async fn folders_share_queues_and_names_are_their_own() {
 }
 
 /// More comments than a store answers together, on items of two queues here and one elsewhere.
-async fn comments_are_paged(store: Local, clock: Arc<ManualClock>) {
+async fn comments_are_paged(store: Store, clock: Arc<ManualClock>) {
     let api = Api::over(store, clock, |server| server).await;
     api.post("/odata/Folders", &json!({"DisplayName": "Finance"})).await;
     let mut items = Vec::new();
@@ -404,8 +404,8 @@ async fn comments_are_paged(store: Local, clock: Arc<ManualClock>) {
 async fn comments_are_paged_in_memory_and_in_a_file() {
     let clock = || Arc::new(ManualClock::new(start_of_time()));
     let (folder, of_memory, of_file) = (tempfile::tempdir().unwrap(), clock(), clock());
-    comments_are_paged(Local::memory_with_clock(of_memory.clone()), of_memory).await;
-    let file = Local::sqlite_with_clock(folder.path().join("q.db"), of_file.clone()).await.unwrap();
+    comments_are_paged(Store::memory_with_clock(of_memory.clone()), of_memory).await;
+    let file = Store::sqlite_with_clock(folder.path().join("q.db"), of_file.clone()).await.unwrap();
     comments_are_paged(file, of_file).await;
 }
 
@@ -414,6 +414,6 @@ async fn comments_are_paged_in_memory_and_in_a_file() {
 async fn comments_are_paged_in_postgres() {
     let schema = crate::support::postgres::Schema::new();
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    let store = Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
     comments_are_paged(store, clock).await;
 }

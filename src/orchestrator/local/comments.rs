@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::super::Result;
 use super::store::{CommentsOn, Query};
-use super::{Local, expect_answer};
+use super::{Store, expect_answer};
 use crate::model::key::ItemId;
 use crate::model::review::Comment;
 
 /// So many comments are asked of a store together.
 pub(crate) const COMMENTS_AT_ONCE: usize = 500;
 
-impl Local {
+impl Store {
     /// The comments on all attempts of an item, by id.
     pub(super) async fn all_comments(&self, id: ItemId) -> Result<Vec<Comment>> {
         let folders = Arc::new([self.within.folder]);
