@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{NewQueueDefinition, NewQueueItem, QueuePolicy};
@@ -26,7 +26,7 @@ struct Invoice {
 
 /// Books invoices. Each robot has a connection of its own.
 struct BookInvoices {
-    queues: Local,
+    queues: Store,
     database: Client,
     turns: u64,
 }
@@ -64,7 +64,7 @@ async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).or_else(|| std::env::var("PERFORMER_TEST_POSTGRES").ok());
     let url = url.ok_or("say where the database is: postgres://user@host/database")?;
-    let queues = Local::postgres(&url).await?;
+    let queues = Store::postgres(&url).await?;
     if queues.get_queue("Ledger").await.is_err() {
         let policy = QueuePolicy { max_number_of_retries: 10, ..QueuePolicy::default() };
         queues.create_queue(NewQueueDefinition::new("Ledger").policy(policy)).await?;

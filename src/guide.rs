@@ -86,15 +86,15 @@ pub mod testing {}
 )]
 pub mod running {}
 
-#[doc = page!("sqlite.md", "[`connect`](crate::connect), [`Local`](crate::orchestrator::local::Local).")]
+#[doc = page!("sqlite.md", "[`connect`](crate::connect), [`Store`](crate::orchestrator::store::Store).")]
 pub mod sqlite {}
 
-#[doc = page!("postgresql.md", "[`connect`](crate::connect), [`Local`](crate::orchestrator::local::Local).")]
+#[doc = page!("postgresql.md", "[`connect`](crate::connect), [`Store`](crate::orchestrator::store::Store).")]
 #[cfg_attr(
     feature = "postgres",
-    doc = "With the feature `postgres`: [`add_queue_item_in`](crate::orchestrator::local::Local::add_queue_item_in), \
-           [`complete_in`](crate::orchestrator::local::Local::complete_in), \
-           [`report_in`](crate::orchestrator::local::Local::report_in)."
+    doc = "With the feature `postgres`: [`add_queue_item_in`](crate::orchestrator::store::Store::add_queue_item_in), \
+           [`complete_in`](crate::orchestrator::store::Store::complete_in), \
+           [`report_in`](crate::orchestrator::store::Store::report_in)."
 )]
 pub mod postgresql {}
 

@@ -72,9 +72,9 @@ pub use model::robot::{Robot, RobotState};
 pub use model::statistics::QueueStatistics;
 pub use model::status::{ReviewStatus, Status};
 /// The transactions in which items can be added and completed: see
-/// [`Local::complete_in`](orchestrator::local::Local::complete_in).
+/// [`Store::complete_in`](orchestrator::store::Store::complete_in).
 #[cfg(feature = "postgres")]
-pub use orchestrator::local::tokio_postgres;
+pub use orchestrator::store::tokio_postgres;
 pub use orchestrator::{Administration, CommitType, ErrorKind, Orchestrator, OrchestratorError, connect};
 pub use performer::{
     Ending, JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, Transaction, TransactionItem,

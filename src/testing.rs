@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 use crate::model::item::{ItemFilter, NewQueueItem, Page, QueueItem};
 use crate::model::queue::{NewQueueDefinition, QueuePolicy};
 use crate::model::status::Status;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::orchestrator::{Administration, Orchestrator};
 use crate::performer::{JobSummary, Performer, PerformerError, Transaction};
 
@@ -67,7 +67,7 @@ pub async fn perform_with<T: Transaction>(
     item: NewQueueItem,
 ) -> Tested {
     const QUEUE: &str = "Test";
-    let orchestrator = Arc::new(Local::memory());
+    let orchestrator = Arc::new(Store::memory());
     let queue = NewQueueDefinition::new(QUEUE).policy(policy);
     orchestrator.create_queue(queue).await.expect("the policy is valid");
     orchestrator.add_queue_item(QUEUE, item).await.expect("the item can be added");

@@ -105,12 +105,12 @@ fn what_is_delicate_is_touched_in_one_place() {
             let allowed = places.iter().any(|place| file.starts_with(place));
             assert!(allowed || !code.contains(what), "{file} touches {what}; only {places:?} may");
         };
-        only_in("rusqlite", &["orchestrator/local/sqlite"]);
+        only_in("rusqlite", &["orchestrator/store/sqlite"]);
         // It is handed on, for users who bring a transaction of their own.
         let handed_on = |line: &&str| line.starts_with("pub use ") && line.ends_with("tokio_postgres;");
         let named = code.lines().filter(|line| !handed_on(line)).any(|line| line.contains("tokio_postgres"));
-        assert!(!named || file.starts_with("orchestrator/local/postgres"), "{file} touches tokio_postgres");
-        let stores = ["orchestrator/local/sqlite", "orchestrator/local/postgres"];
+        assert!(!named || file.starts_with("orchestrator/store/postgres"), "{file} touches tokio_postgres");
+        let stores = ["orchestrator/store/sqlite", "orchestrator/store/postgres"];
         only_in("SELECT ", &stores);
         only_in("UPDATE ", &stores);
         only_in("reqwest", &["orchestrator/uipath"]);
@@ -121,8 +121,8 @@ fn what_is_delicate_is_touched_in_one_place() {
         only_in("Timestamp::now", &["model/clock.rs"]);
         only_in("SystemTime", &["model/clock.rs"]);
         only_in("std::time::Instant", &["model/clock.rs"]);
-        only_in("lifecycle::transition", &["orchestrator/local/apply", "model/lifecycle.rs"]);
-        only_in("thread::sleep", &["orchestrator/local/sqlite/file.rs"]);
+        only_in("lifecycle::transition", &["orchestrator/store/apply", "model/lifecycle.rs"]);
+        only_in("thread::sleep", &["orchestrator/store/sqlite/file.rs"]);
         only_in("todo!", &[]);
         only_in("unimplemented!", &[]);
     }
@@ -274,8 +274,8 @@ fn the_guide_is_whole() {
 #[test]
 fn a_violation_is_seen() {
     assert!(rooms_named("use crate::{model::key, performer};").contains("performer"));
-    assert!(rooms_named("use crate::orchestrator::local;").contains("orchestrator"));
+    assert!(rooms_named("use crate::orchestrator::store;").contains("orchestrator"));
     assert!(code("let a = 1; // SELECT \n/// tokio").find("SELECT").is_none());
     assert!(code("x\n#[cfg(test)]\nmod tests {\n SystemTime }").find("SystemTime").is_none());
-    assert_eq!(room("orchestrator/local/apply.rs"), ("orchestrator", 2));
+    assert_eq!(room("orchestrator/store/apply.rs"), ("orchestrator", 2));
 }

@@ -7,7 +7,7 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration as _, Orchestrator as _};
 use performer::tokio_postgres::{self, NoTls};
 use performer::{ErrorKind, NewQueueDefinition};
@@ -52,7 +52,7 @@ async fn check(cluster: &Cluster, user: &str, host: &str, sslmode: &str, leads: 
     let name = format!("{user} {host} {sslmode} {leads:?}");
     let port = cluster.port();
     let url = format!("postgres://{user}@{host}:{port}/postgres?application_name=tested&{sslmode}");
-    match (Local::postgres(&url).await, leads) {
+    match (Store::postgres(&url).await, leads) {
         (Ok(store), Leads::ToTls | Leads::ToPlain) => {
             let with_tls = matches!(leads, Leads::ToTls);
             let listens = format!(
@@ -166,13 +166,13 @@ async fn a_host_that_is_silent_leaves_time_for_the_next() {
     let others = format!("{},{gone}", silent.local_addr().unwrap());
     let (user, server) = schema.url.split_once('@').unwrap();
     let url = format!("{user}@{others},{server}&connect_timeout=1");
-    let opening = tokio::time::timeout(Duration::from_secs(5), Local::postgres(&url));
+    let opening = tokio::time::timeout(Duration::from_secs(5), Store::postgres(&url));
     let store = opening.await.expect("it does not wait for ever").unwrap();
     // The other connections of the store know where to go.
     let asking = tokio::time::timeout(Duration::from_millis(900), store.list_queues());
     asking.await.expect("at once").unwrap();
     let url = format!("{user}@{others}/postgres?connect_timeout=1");
-    let opening = tokio::time::timeout(Duration::from_secs(5), Local::postgres(&url));
+    let opening = tokio::time::timeout(Duration::from_secs(5), Store::postgres(&url));
     let refused = opening.await.expect("as long as was said").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
     assert!(refused.to_string().contains("cannot be reached: Connection refused"), "{refused}");
@@ -183,7 +183,7 @@ async fn a_host_that_is_silent_leaves_time_for_the_next() {
 #[tokio::test]
 async fn after_a_crash_numbers_that_are_drawn_again_are_found() {
     let Some(cluster) = Cluster::start(0, &[]) else { return };
-    let store = Local::postgres(&cluster.url()).await.unwrap();
+    let store = Store::postgres(&cluster.url()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
     for at in 0..600 {
@@ -219,7 +219,7 @@ async fn a_database_that_is_not_utf8_is_refused_when_it_is_opened() {
         let how = format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
         ask(&cluster, &format!("CREATE DATABASE {name} {how}")).await;
         let url = format!("postgres://performer@127.0.0.1:{}/{name}", cluster.port());
-        match Local::postgres(&url).await {
+        match Store::postgres(&url).await {
             Ok(_) => assert_eq!(encoding, "UTF8"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");

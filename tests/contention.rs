@@ -12,15 +12,15 @@ use performer::jiff::Timestamp;
 use performer::model::clock::{Clock, ManualClock, SystemClock};
 use performer::model::item::ReferenceFilter;
 use performer::model::key::Claim;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration, Orchestrator, Report, Take};
 use performer::tokio_postgres::{self, NoTls};
 use performer::{CommitType, ErrorKind, ItemFilter, JobKey, JobState, NewQueueDefinition, Page, Status};
 use support::postgres::Schema;
 use support::{QUEUE, jobs_that_ended_are_removed, named, new_job, ok, start_of_time, take};
 
-async fn store(schema: &Schema) -> Local {
-    let store = Local::postgres(&schema.url).await.unwrap();
+async fn store(schema: &Schema) -> Store {
+    let store = Store::postgres(&schema.url).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     store
 }
@@ -124,7 +124,7 @@ async fn a_report_in_a_deadlock_is_recorded_behind_the_other() {
 async fn the_level_of_isolation_is_the_stores() {
     let schema = Schema::new();
     let url = format!("{}&options=-c%20default_transaction_isolation%3Dserializable", schema.url);
-    let store = Local::postgres(&url).await.unwrap();
+    let store = Store::postgres(&url).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     schema.run(
         "CREATE FUNCTION {schema}.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -155,7 +155,7 @@ async fn until_waiting(schema: &Schema, count: usize) {
 }
 
 /// A job, and so many items that it has taken.
-async fn taken(store: &Local, count: usize) -> (JobKey, Vec<Claim>) {
+async fn taken(store: &Store, count: usize) -> (JobKey, Vec<Claim>) {
     for n in 0..count {
         store.add_queue_item(QUEUE, named(&format!("taken {n}"))).await.unwrap();
     }
@@ -165,7 +165,7 @@ async fn taken(store: &Local, count: usize) -> (JobKey, Vec<Claim>) {
 }
 
 /// So many calls at the same time; each succeeds.
-async fn add_at_once(store: &Local, count: u32) {
+async fn add_at_once(store: &Store, count: u32) {
     let adding: Vec<_> = (0..count)
         .map(|n| {
             let store = store.clone();
@@ -177,7 +177,7 @@ async fn add_at_once(store: &Local, count: u32) {
     }
 }
 
-async fn report(store: Local, claim: Claim) -> performer::orchestrator::Result<Status> {
+async fn report(store: Store, claim: Claim) -> performer::orchestrator::Result<Status> {
     let report = Report { claim, result: ok(), progress: None };
     store.report_and_take(vec![report], None).await.reports.pop().unwrap()
 }
@@ -220,7 +220,7 @@ async fn a_call_that_has_to_wait_keeps_no_other_one_waiting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_is_recorded_behind_a_progress_in_the_same_transaction() {
     let schema = Schema::new();
-    let store = Local::postgres(&format!("{}&writers=1", schema.url)).await.unwrap();
+    let store = Store::postgres(&format!("{}&writers=1", schema.url)).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let (_, claims) = taken(&store, 3).await;
     let report = |at: usize| report(store.clone(), claims[at]);
@@ -288,7 +288,7 @@ async fn where_there_is_room_for_one_connection_that_writes_one_does_everything(
     ));
     let url = schema.url.replacen(&user_of(&schema.url), &format!("{role}:x"), 1);
     // One that writes, and one that listens.
-    let store = Local::postgres(&url).await.unwrap();
+    let store = Store::postgres(&url).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let heard = format!("SELECT 1 FROM pg_stat_activity WHERE usename = '{role}'");
     while schema.run(&heard).len() < 2 {
@@ -367,7 +367,7 @@ async fn who_waited_for_a_lock_knows_what_time_it_is() {
 async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
     let schema = Schema::new();
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    let store = Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
     jobs_that_ended_are_removed(&store, &clock).await;
 }
 
@@ -398,7 +398,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces() {
     let mut left = count();
     assert_eq!(left, 3_005 + 3_000 + 5, "items, their places, and what was taken");
     assert_eq!(store.end_job(job, JobState::Stopped.into()).await.unwrap().abandoned, 0);
-    let another = Local::postgres(&schema.url).await.unwrap();
+    let another = Store::postgres(&schema.url).await.unwrap();
     let mut sweeps = 0;
     while left > 0 {
         if sweeps % 2 == 0 { &store } else { &another }.sweep().await.unwrap();
@@ -419,7 +419,7 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_process_adds_wakes_those_who_wait_for_its_queue_alone() {
     let schema = Schema::new();
-    let (here, there) = (store(&schema).await, Local::postgres(&schema.url).await.unwrap());
+    let (here, there) = (store(&schema).await, Store::postgres(&schema.url).await.unwrap());
     here.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
     let look = async |queue: &str| {

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{ErrorCode, ErrorKind, LimitsEdit, NewQueueDefinition, Output, QueuePolicy, Status};
@@ -14,9 +14,9 @@ use support::postgres::Schema;
 use support::{QUEUE, application, named, new_job, ok, take};
 
 /// A store, and a connection of the user's to its database.
-async fn both() -> (Schema, Local, Client) {
+async fn both() -> (Schema, Store, Client) {
     let schema = Schema::new();
-    let store = Local::postgres(&schema.url).await.unwrap();
+    let store = Store::postgres(&schema.url).await.unwrap();
     let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let client = connected(&schema.url).await;
@@ -107,7 +107,7 @@ async fn an_item_is_completed_with_what_its_handler_writes_or_not_at_all() {
 
 /// Books each item in the database that the queue is in.
 struct Book {
-    store: Local,
+    store: Store,
     client: Client,
     /// Fails after the commit, every other time: as if the answer to it had been lost.
     fails: bool,
@@ -155,7 +155,7 @@ async fn an_outcome_is_recorded_exactly_once() {
 #[tokio::test]
 async fn a_store_elsewhere_takes_no_part() {
     let (_schema, store, mut client) = both().await;
-    let memory = Local::memory();
+    let memory = Store::memory();
     let transaction = client.transaction().await.unwrap();
     let refused = memory.add_queue_item_in(&transaction, QUEUE, named("x")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{ItemFilter, Page, ReferenceFilter};
 use support::QUEUE;
@@ -36,7 +36,7 @@ async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
         .finish();
     let _default = tracing::subscriber::set_default(subscriber);
 
-    let o: Arc<dyn Administration> = Arc::new(Local::memory_with_clock(Arc::new(TokioClock::new())));
+    let o: Arc<dyn Administration> = Arc::new(Store::memory_with_clock(Arc::new(TokioClock::new())));
     o.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for (reference, what) in [("INV-1", "business"), ("INV-2", "application")] {
         o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_log_that_panics_costs_its_lines_and_no_item() {
         .finish();
     let _default = tracing::subscriber::set_default(subscriber);
 
-    let o: Arc<dyn Administration> = Arc::new(Local::memory_with_clock(Arc::new(TokioClock::new())));
+    let o: Arc<dyn Administration> = Arc::new(Store::memory_with_clock(Arc::new(TokioClock::new())));
     o.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for (reference, what) in [("INV-1", "business"), ("INV-2", "application"), ("INV-3", "ok")] {
         o.add_queue_item(QUEUE, script(reference, what)).await.unwrap();

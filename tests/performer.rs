@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use performer::model::result::Outcome;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{
     CommitType, Ending, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
@@ -23,7 +23,7 @@ use support::*;
 use tokio::time::Instant;
 
 async fn paused(policy: QueuePolicy) -> Arc<dyn Administration> {
-    let orchestrator = Arc::new(Local::memory_with_clock(Arc::new(TokioClock::new())));
+    let orchestrator = Arc::new(Store::memory_with_clock(Arc::new(TokioClock::new())));
     orchestrator.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     orchestrator
 }
@@ -655,7 +655,7 @@ async fn a_transaction_that_ignores_the_kill_is_stuck_and_its_item_is_abandoned(
             Ok(())
         }
     }
-    let o: Arc<dyn Administration> = Arc::new(Local::memory());
+    let o: Arc<dyn Administration> = Arc::new(Store::memory());
     o.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     add_all(&o, &[("a", "-")]).await;
     let (release, blocked) = std::sync::mpsc::channel();
@@ -692,7 +692,7 @@ async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
             Ok(())
         }
     }
-    let inner: Arc<dyn Administration> = Arc::new(Local::memory());
+    let inner: Arc<dyn Administration> = Arc::new(Store::memory());
     inner.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     add_all(&inner, &[("a", "-"), ("b", "-"), ("c", "-")]).await;
     let faulty = Faulty::new(inner.clone(), &[]);
@@ -707,7 +707,7 @@ async fn a_transaction_that_blocks_its_thread_does_not_stop_the_beats() {
 #[tokio::test(start_paused = true)]
 async fn a_job_that_lost_its_lease_is_told_so_registers_again_and_goes_on() {
     let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
-    let o: Arc<dyn Administration> = Arc::new(Local::memory_with_clock(clock.clone()));
+    let o: Arc<dyn Administration> = Arc::new(Store::memory_with_clock(clock.clone()));
     o.create_queue(
         NewQueueDefinition::new(QUEUE).policy(QueuePolicy { retry_abandoned_items: true, ..retries(1) }),
     )
@@ -881,7 +881,7 @@ async fn an_idle_performer_is_woken_by_new_items() {
 async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
-    let other = Local::sqlite(&path).await.unwrap();
+    let other = Store::sqlite(&path).await.unwrap();
     other.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let performer = Performer::new(QUEUE, Scripted::default)
         .answer_signals(false)
@@ -894,7 +894,7 @@ async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
         }
         _ => {}
     });
-    let running = tokio::spawn(performer.run(Arc::new(Local::sqlite(&path).await.unwrap())));
+    let running = tokio::spawn(performer.run(Arc::new(Store::sqlite(&path).await.unwrap())));
     heard.recv().await;
     for round in 0..5 {
         other.add_queue_item(QUEUE, script(&round.to_string(), "ok")).await.unwrap();

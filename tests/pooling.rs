@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{ErrorKind, ItemFilter, NewQueueDefinition, Page, QueuePolicy, Status};
@@ -56,7 +56,7 @@ async fn everywhere(pool: &PgBouncer, sql: &str) -> Vec<String> {
 }
 
 /// Takes and reports, one by one, until nothing is there. Every tenth fails once.
-async fn work(store: &Local) -> usize {
+async fn work(store: &Store) -> usize {
     let job = store.start_job(new_job()).await.unwrap();
     let mut done = 0;
     loop {
@@ -82,7 +82,7 @@ fn another_process() {
     let Ok(url) = std::env::var(WORK) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Local::postgres(&url).await.unwrap();
+        let store = Store::postgres(&url).await.unwrap();
         for n in 0..ITEMS / 4 {
             store.add_queue_item(QUEUE, named(&format!("{}-{n:03}", std::process::id()))).await.unwrap();
         }
@@ -96,7 +96,7 @@ fn another_process() {
 async fn processes_that_share_connections_do_not_meet_in_them() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
     let url = pool.url(schema.name());
-    let first = Local::postgres(&url).await.unwrap();
+    let first = Store::postgres(&url).await.unwrap();
     let policy =
         QueuePolicy { max_number_of_retries: 1, enforce_unique_reference: true, ..QueuePolicy::default() };
     first.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
@@ -106,7 +106,7 @@ async fn processes_that_share_connections_do_not_meet_in_them() {
         other.args(["--exact", "another_process", "--ignored", "--nocapture"]).env(WORK, &url);
         others.push(other.stdout(Stdio::null()).spawn().unwrap());
     }
-    let second = Local::postgres(&url).await.unwrap();
+    let second = Store::postgres(&url).await.unwrap();
     for n in 0..ITEMS / 4 {
         first.add_queue_item(QUEUE, named(&format!("a-{n:03}"))).await.unwrap();
         second.add_queue_item(QUEUE, named(&format!("b-{n:03}"))).await.unwrap();
@@ -146,7 +146,7 @@ async fn statements_that_somebody_left_are_not_taken_for_ours() {
     for client in &held {
         client.batch_execute("COMMIT").await.unwrap();
     }
-    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    let store = Store::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..20 {
         store.add_queue_item(QUEUE, named(&format!("{n:02}"))).await.unwrap();
@@ -163,7 +163,7 @@ async fn statements_that_somebody_left_are_not_taken_for_ours() {
 async fn a_connection_of_its_own_is_known() {
     let schema = Schema::new();
     for url in [schema.url.clone(), Proxy::start(&schema.url).url()] {
-        let _store = Local::postgres(&url).await.unwrap();
+        let _store = Store::postgres(&url).await.unwrap();
         let listens = "SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN \"performer_{schema}\"'";
         let looking = async {
             while schema.run(listens).is_empty() {
@@ -178,8 +178,8 @@ async fn a_connection_of_its_own_is_known() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_behind_a_pool_looks_by_itself() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
-    let here = Local::postgres(&pool.url(schema.name())).await.unwrap();
-    let there = Local::postgres(&schema.url).await.unwrap();
+    let here = Store::postgres(&pool.url(schema.name())).await.unwrap();
+    let there = Store::postgres(&schema.url).await.unwrap();
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
     let mut taken = here.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
@@ -197,7 +197,7 @@ async fn whoever_waits_behind_a_pool_looks_by_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_the_pool_that_are_ended_are_replaced() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
-    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    let store = Store::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..3 {
         for process in everywhere(&pool, "SELECT pg_backend_pid()::text").await {
@@ -218,7 +218,7 @@ async fn connections_of_the_pool_that_are_ended_are_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection() {
     let Some((schema, pool)) = pooled("transaction").await else { return };
-    let store = Local::postgres(&pool.url(schema.name())).await.unwrap();
+    let store = Store::postgres(&pool.url(schema.name())).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let mut users = client(&pool).await;
     for commits in [false, true] {
@@ -243,7 +243,7 @@ async fn an_item_is_added_and_completed_in_a_transaction_of_a_pooled_connection(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_pool_does() {
     let Some((schema, pool)) = pooled("session").await else { return };
-    let store = Arc::new(Local::postgres(&pool.url(schema.name())).await.unwrap());
+    let store = Arc::new(Store::postgres(&pool.url(schema.name())).await.unwrap());
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for n in 0..20 {
         store.add_queue_item(QUEUE, named(&format!("{n:02}"))).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_pool_that_cannot_do_is_refused() {
         ("transaction", "&options=-c%20geqo%3Doff", "startup parameter: options; take it out of the address"),
     ] {
         let Some((schema, pool)) = pooled(mode).await else { return };
-        let refused = Local::postgres(&format!("{}{options}", pool.url(schema.name()))).await.unwrap_err();
+        let refused = Store::postgres(&format!("{}{options}", pool.url(schema.name()))).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
         assert!(refused.to_string().contains(reason), "{refused}");
     }

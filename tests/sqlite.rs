@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use performer::model::clock::{Clock, ManualClock, SystemClock};
 use performer::orchestrator::Report;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::{
     Administration, CommitType, ErrorKind, JobState, NewQueueDefinition, NewQueueItem, Orchestrator,
     QueuePolicy, Status, connect,
@@ -20,7 +20,7 @@ use serde_json::json;
 use support::*;
 
 async fn open(path: &Path) -> Arc<dyn Administration> {
-    Arc::new(Local::sqlite(path).await.unwrap())
+    Arc::new(Store::sqlite(path).await.unwrap())
 }
 
 fn raw(path: &Path) -> Connection {
@@ -98,7 +98,7 @@ async fn a_url_says_what_is_wrong_with_it() {
 async fn many_who_make_the_file_at_once_share_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
-    let opening: Vec<_> = (0..16).map(|_| tokio::spawn(Local::sqlite(path.clone()))).collect();
+    let opening: Vec<_> = (0..16).map(|_| tokio::spawn(Store::sqlite(path.clone()))).collect();
     let mut stores = Vec::new();
     for opened in opening {
         stores.push(opened.await.unwrap().unwrap());
@@ -135,13 +135,13 @@ async fn a_file_that_is_not_ours_is_refused_and_not_touched() {
     for (name, bytes, part) in cases {
         let path = folder.path().join(format!("{name}.case"));
         fs::write(&path, &bytes).unwrap();
-        let error = Local::sqlite(&path).await.unwrap_err();
+        let error = Store::sqlite(&path).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
         let text = error.to_string();
         assert!(text.contains(part) && text.contains(&format!("{name}.case")), "{text}");
         assert_eq!(fs::read(&path).unwrap(), bytes, "{name} was touched");
     }
-    let error = Local::sqlite(folder.path()).await.unwrap_err().to_string();
+    let error = Store::sqlite(folder.path()).await.unwrap_err().to_string();
     assert!(error.contains("is not a file"), "{error}");
 }
 
@@ -159,7 +159,7 @@ async fn a_file_with_flipped_bits_is_refused_or_works_and_never_panics() {
             bytes[at] ^= 1 << (random % 8);
         }
         fs::write(&path, bytes).unwrap();
-        if let Ok(store) = Local::sqlite(&path).await {
+        if let Ok(store) = Store::sqlite(&path).await {
             // What can still be read may be read; what cannot is an error, not a lie.
             let read =
                 store.list_queue_items(performer::ItemFilter::default(), performer::Page::default()).await;
@@ -180,7 +180,7 @@ async fn a_read_only_file_is_refused() {
     let mut permissions = fs::metadata(&path).unwrap().permissions();
     permissions.set_readonly(true);
     fs::set_permissions(&path, permissions).unwrap();
-    let error = Local::sqlite(&path).await.unwrap_err().to_string();
+    let error = Store::sqlite(&path).await.unwrap_err().to_string();
     assert!(error.ends_with("queue.db is read-only; performer must be able to write to it"), "{error}");
 }
 
@@ -256,8 +256,8 @@ async fn without_lock_files_the_lease_decides() {
     let path = good_file(folder.path()).await;
     fs::write(folder.path().join("queue.db-jobs"), "a file where the folder would be").unwrap();
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    let one = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
-    let other = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let one = Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let other = Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let job = one.start_job(new_job()).await.unwrap();
     drop(one);
     assert_eq!(sweep_for(&other, &clock, 30).await.jobs.len(), 0);
@@ -272,8 +272,8 @@ async fn processes_that_disagree_on_the_time_do_not_abandon_each_other_s_items()
     let path = good_file(folder.path()).await;
     let hour = Duration::from_secs(3_600);
     let clocks = [start_of_time() + hour, start_of_time()].map(|time| Arc::new(ManualClock::new(time)));
-    let ahead = Local::sqlite_with_clock(&path, clocks[0].clone()).await.unwrap();
-    let behind = Local::sqlite_with_clock(&path, clocks[1].clone()).await.unwrap();
+    let ahead = Store::sqlite_with_clock(&path, clocks[0].clone()).await.unwrap();
+    let behind = Store::sqlite_with_clock(&path, clocks[1].clone()).await.unwrap();
     let first = ahead.start_job(new_job()).await.unwrap();
     let second = behind.start_job(new_job()).await.unwrap();
     for second_of_time in 1..100 {
@@ -354,7 +354,7 @@ async fn a_process_that_starts_with_a_clock_that_is_ahead_removes_nothing() {
     let path = folder.path().join("queue.db");
     let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3_600));
     let at = |time| Arc::new(ManualClock::new(time));
-    let open = async |clock: &Arc<ManualClock>| Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let open = async |clock: &Arc<ManualClock>| Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let clock = at(start_of_time());
     let store = open(&clock).await;
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -598,9 +598,9 @@ async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too(
 async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    jobs_that_ended_are_removed(&Local::memory_with_clock(clock.clone()), &clock).await;
+    jobs_that_ended_are_removed(&Store::memory_with_clock(clock.clone()), &clock).await;
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+    let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
     jobs_that_ended_are_removed(&store, &clock).await;
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use performer::model::item::ReferenceFilter;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Report, Take};
 use performer::{
     Administration, ErrorKind, ItemFilter, ItemId, NewQueueDefinition, Page, QueuePolicy, Status,
@@ -24,7 +24,7 @@ struct Damaged {
 impl Damaged {
     async fn sqlite(folder: &std::path::Path) -> Self {
         let path = folder.join("queue.db");
-        let store = Arc::new(Local::sqlite(&path).await.unwrap());
+        let store = Arc::new(Store::sqlite(&path).await.unwrap());
         let url = format!("sqlite:{}", path.display());
         let execute = move |sql: &str| {
             let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
@@ -36,7 +36,7 @@ impl Damaged {
 
     #[cfg(feature = "postgres")]
     async fn postgres(schema: Arc<postgres::Schema>) -> Self {
-        let store = Arc::new(Local::postgres(&schema.url).await.unwrap());
+        let store = Arc::new(Store::postgres(&schema.url).await.unwrap());
         Self { store, url: schema.url.clone(), execute: Box::new(move |sql| drop(schema.run(sql))) }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use performer::model::job::NewJob;
 use performer::model::limits::{LimitsEdit, MaxStarts};
 use performer::model::result::TransactionResult;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Report, Take};
 use performer::prelude::*;
 use performer::{CommitType, JobKey, PerformerEvent};
@@ -55,7 +55,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn sqlite(folder: &Path) -> Arc<dyn Administration> {
-    let store = Local::sqlite(folder.join("ours.db")).await.expect("a file");
+    let store = Store::sqlite(folder.join("ours.db")).await.expect("a file");
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("a queue");
     Arc::new(store)
 }
@@ -117,7 +117,7 @@ pub fn drains(bench: &Bench) {
         || rate(COUNT, runtime.block_on(limits::channel(content_text(), COUNT, 64))),
         || {
             runtime.block_on(async {
-                let store: Arc<dyn Administration> = Arc::new(Local::memory());
+                let store: Arc<dyn Administration> = Arc::new(Store::memory());
                 store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("a queue");
                 fill(&store, COUNT).await;
                 rate(COUNT, drain(store, COUNT, 0).await)
@@ -355,7 +355,7 @@ pub fn latency_from_another_process(
 /// In the other process: adds an item for each line it is sent.
 pub fn add_from_another_process(arguments: &[String]) {
     let runtime = runtime();
-    let store = runtime.block_on(Local::open(&arguments[0])).expect("the store");
+    let store = runtime.block_on(Store::open(&arguments[0])).expect("the store");
     for line in std::io::stdin().lines() {
         line.expect("an order");
         runtime.block_on(store.add_queue_item(QUEUE, NewQueueItem::new(content()))).expect("added");
@@ -449,7 +449,7 @@ pub fn big_content(bench: &Bench) {
         }
         // Closed and opened again, so that the adds have been put away from the log.
         drop(store);
-        let store = Local::sqlite(folder.path().join("ours.db")).await.expect("the file");
+        let store = Store::sqlite(folder.path().join("ours.db")).await.expect("the file");
         let before = bytes_written();
         // One robot: a result and the next claim share a commit, and nothing else does.
         let performer = Performer::new(QUEUE, || Raw200).answer_signals(false);
@@ -507,7 +507,7 @@ pub fn full_files(bench: &Bench) {
     let mut open_times = Vec::new();
     let mut open = |folder: &Path| {
         let started = Instant::now();
-        let store = runtime.block_on(Local::sqlite(folder.join("ours.db"))).expect("the file");
+        let store = runtime.block_on(Store::sqlite(folder.join("ours.db"))).expect("the file");
         open_times.push(started.elapsed().as_secs_f64());
         let store: Arc<dyn Administration> = Arc::new(store);
         let job = runtime.block_on(store.start_job(job())).expect("a job");
@@ -519,7 +519,7 @@ pub fn full_files(bench: &Bench) {
     let opening = median(&mut open_times);
     let (small_store, small_job) = {
         let store: Arc<dyn Administration> =
-            Arc::new(runtime.block_on(Local::sqlite(small.path().join("ours.db"))).expect("the file"));
+            Arc::new(runtime.block_on(Store::sqlite(small.path().join("ours.db"))).expect("the file"));
         let job = runtime.block_on(store.start_job(job())).expect("a job");
         (store, job)
     };

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use tokio::runtime::Runtime;
 
@@ -49,7 +49,7 @@ impl Drop for Schema {
 }
 
 async fn open(schema: &Schema) -> Arc<dyn Administration> {
-    let store = Local::postgres(&schema.url).await.expect("a database");
+    let store = Store::postgres(&schema.url).await.expect("a database");
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.expect("a queue");
     Arc::new(store)
 }
@@ -145,7 +145,7 @@ impl Worker {
 /// In such a process.
 pub fn one_of_many(arguments: &[String]) {
     let runtime = runtime();
-    let store = runtime.block_on(Local::open(&arguments[0])).expect("the store");
+    let store = runtime.block_on(Store::open(&arguments[0])).expect("the store");
     println!("ready");
     std::io::stdin().lines().next().expect("an order").expect("a line");
     let performer = super::ours::drainer(0);

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration as _, Orchestrator as _};
 use performer::server::Server;
 use performer::{CommitType, ItemFilter, NewQueueDefinition, NewQueueItem, Page};
@@ -198,7 +198,7 @@ impl Served {
         let (runtime, folder) = (two_threads(), tempfile::tempdir().unwrap());
         let path = folder.path().join("q.db");
         let (address, token) = runtime.block_on(async {
-            let store = Local::sqlite(path).await.unwrap();
+            let store = Store::sqlite(path).await.unwrap();
             fill(&store, items).await;
             let server = Server::builder(store).first_client(CLIENT, SECRET).open().await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -240,7 +240,7 @@ impl Served {
     }
 }
 
-async fn fill(store: &Local, items: usize) {
+async fn fill(store: &Store, items: usize) {
     store.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
     let item = |n: usize| {
         let content = serde_json::json!({"amount": 10.5, "customer": "ACME", "currency": "EUR"});

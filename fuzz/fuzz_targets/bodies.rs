@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::server::fuzzing::Door;
 
 /// After so many bodies the store is a new one: what they add would fill the memory.
@@ -17,7 +17,7 @@ thread_local! {
 }
 
 fn door() -> Door {
-    Door::new(async || Local::memory())
+    Door::new(async || Store::memory())
 }
 
 fuzz_target!(|input: &[u8]| -> Corpus {

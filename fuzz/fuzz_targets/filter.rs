@@ -6,14 +6,14 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::server::fuzzing::Door;
 
 thread_local! {
     static DOOR: RefCell<Door> = RefCell::new(Door::new(async || {
         // The folder stays until the machine tidies up: a fuzzer is ended from outside.
         let folder = tempfile::tempdir().expect("a folder").keep();
-        Local::sqlite(folder.join("fuzz.db")).await.expect("a store")
+        Store::sqlite(folder.join("fuzz.db")).await.expect("a store")
     }));
 }
 

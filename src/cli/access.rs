@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::output::{self, Done, Problem};
 use crate::model::directory::{AUTOMATION, User};
 use crate::model::user::UserType;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::server::{Keeper, Roles};
 
 /// Says who may do what on a server: applications, users, tokens, robots, folders
@@ -29,7 +29,7 @@ pub(super) enum Access {
 }
 
 #[derive(Args)]
-struct Store {
+struct StoreArgs {
     /// The store of the server
     #[arg(
         long,
@@ -41,9 +41,9 @@ struct Store {
     store: String,
 }
 
-impl Store {
+impl StoreArgs {
     async fn keeper(&self) -> Result<Keeper, Problem> {
-        Ok(Keeper::open(&Local::open(&self.store).await?).await?)
+        Ok(Keeper::open(&Store::open(&self.store).await?).await?)
     }
 }
 
@@ -67,7 +67,7 @@ impl Given {
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Adds an application; prints its id and, once, its secret
@@ -81,7 +81,7 @@ pub(super) struct AddClient {
     #[command(flatten)]
     given: Given,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Removes an application; its tokens are worth nothing any more
@@ -90,7 +90,7 @@ pub(super) struct RemoveClient {
     /// Its id
     id: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Adds a user
@@ -107,7 +107,7 @@ pub(super) struct AddUser {
     #[command(flatten)]
     given: Given,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Removes a user, with its tokens and robots
@@ -116,7 +116,7 @@ pub(super) struct RemoveUser {
     /// Its name
     name: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Makes a personal access token; prints it, once
@@ -134,7 +134,7 @@ pub(super) struct AddToken {
     #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
     days: u64,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Takes tokens of a user back
@@ -146,7 +146,7 @@ pub(super) struct RevokeTokens {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Adds a robot that runs as a user; prints its key
@@ -157,7 +157,7 @@ pub(super) struct AddRobot {
     /// The user it runs as
     user: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 /// Adds a folder
@@ -166,7 +166,7 @@ pub(super) struct AddFolder {
     /// Its full name, as in Shared/Finance; the folders it is in must be there
     name: String,
     #[command(flatten)]
-    store: Store,
+    store: StoreArgs,
 }
 
 impl Access {

@@ -17,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 use super::log::Log;
 use super::output::{self, Done, Problem};
 use super::up_to;
-use crate::orchestrator::local::Local;
 use crate::orchestrator::private_file::read_secret;
+use crate::orchestrator::store::Store;
 use crate::server::{Fault, FirstClient, Origin, Server, TrustedProxy};
 
 /// Serves queues over HTTP, as an Orchestrator does: for the vendor's SDKs, for integrations, for curl, for robots
@@ -123,7 +123,7 @@ impl Serve {
         let listener = TcpListener::bind(&addresses[..])
             .await
             .map_err(|error| Problem::failed(format!("cannot listen at {}: {error}", self.listen)))?;
-        let store = Local::open(&self.store).await?;
+        let store = Store::open(&self.store).await?;
         if self.trust_clock {
             store.trust_clock();
         }

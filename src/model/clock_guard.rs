@@ -105,7 +105,7 @@ impl ClockGuard {
     }
 
     /// Whether it was told already that something is held back because of the clock; from now on it was.
-    pub fn was_told(&mut self) -> bool {
+    pub fn was_reported(&mut self) -> bool {
         std::mem::replace(&mut self.is_told, true)
     }
 }
@@ -278,10 +278,10 @@ mod tests {
     fn what_is_held_back_is_told_once_for_each_jump() {
         let mut process = Process::started(start(), None);
         process.judge();
-        assert!(!process.guard.was_told() && process.guard.was_told());
+        assert!(!process.guard.was_reported() && process.guard.was_reported());
         process.set_ahead(DAY);
         process.judge();
-        assert!(!process.guard.was_told() && process.guard.was_told());
+        assert!(!process.guard.was_reported() && process.guard.was_reported());
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub const MIN_LEASE: Duration = Duration::from_secs(1);
 /// How often a performer or a server looks for jobs whose lease is over. Twice this is what such a job gets beyond its lease.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-// A sweeper judges by leases only where it looks at least three times a lease (`orchestrator/local/sweep.rs`).
+// A sweeper judges by leases only where it looks at least three times a lease (`orchestrator/store/sweep.rs`).
 const _: () = assert!(SWEEP_INTERVAL.as_millis() * 3 < MIN_LEASE.as_millis());
 
 /// The longest lease: the limit of an item's time InProgress, by default.

@@ -26,10 +26,10 @@ use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 
 mod error;
-pub mod local;
 mod observed;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))]
 pub(crate) mod private_file;
+pub mod store;
 #[cfg(feature = "uipath")]
 pub mod uipath;
 
@@ -427,7 +427,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Administration>> {
     let (scheme, rest) = split(url)?;
     match scheme.to_ascii_lowercase().as_str() {
         "memory" | "sqlite" | "postgres" | "postgresql" => {
-            Ok(Arc::new(Observed::new(local::Local::open(url).await?)))
+            Ok(Arc::new(Observed::new(store::Store::open(url).await?)))
         }
         "http" | "https" => connect_uipath(url).await,
         "uipath" if rest.is_empty() => {

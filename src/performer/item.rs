@@ -51,7 +51,7 @@ impl TransactionItem {
     }
 
     /// The right to report on this attempt, for those who do so themselves: in a transaction of their own
-    /// ([`Local::complete_in`](crate::orchestrator::local::Local::complete_in)).
+    /// ([`Store::complete_in`](crate::orchestrator::store::Store::complete_in)).
     pub fn claim(&self) -> Claim {
         self.claim
     }

@@ -16,8 +16,8 @@ use crate::model::directory::{Change, Directory, NewUser, Token, TokensOf, User}
 use crate::model::key::FolderId;
 use crate::model::permission::{Permission, Scopes};
 use crate::model::user::UserType;
-use crate::orchestrator::local::store::{Operation, Query};
-use crate::orchestrator::local::{Local, expect_answer};
+use crate::orchestrator::store::backend::{Operation, Query};
+use crate::orchestrator::store::{Store, expect_answer};
 
 /// How long the token of an application is good.
 pub(super) const ACCESS_TOKEN_SECONDS: u64 = 3_600;
@@ -60,7 +60,7 @@ impl Caller {
 
 /// The directory, and what is kept in memory beside it.
 pub(super) struct Access {
-    store: Local,
+    store: Store,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
     failures: Mutex<Failures>,
@@ -130,7 +130,7 @@ fn is_recent(looked_up: Duration, now: Duration) -> bool {
 
 impl Access {
     /// Opens the directory of a store. `None`: it has none yet.
-    pub(super) async fn open(store: &Local, clock: Arc<dyn Clock>) -> Result<Option<Self>, Failure> {
+    pub(super) async fn open(store: &Store, clock: Arc<dyn Clock>) -> Result<Option<Self>, Failure> {
         let Some((version, directory)) = read(store, 0).await? else { return Ok(None) };
         Ok(Some(Self {
             store: store.clone(),
@@ -144,7 +144,7 @@ impl Access {
     }
 
     /// Makes the directory of a new store.
-    pub(super) async fn make(store: &Local, new: Directory, changes: Vec<Change>) -> Result<(), Failure> {
+    pub(super) async fn make(store: &Store, new: Directory, changes: Vec<Change>) -> Result<(), Failure> {
         store.one(Operation::Directory { new: Some(Box::new(new)), changes }).await?;
         Ok(())
     }
@@ -411,7 +411,7 @@ fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
 }
 
 /// The directory, if it is newer than this version.
-async fn read(store: &Local, known: u64) -> Result<Option<(u64, Directory)>, Failure> {
+async fn read(store: &Store, known: u64) -> Result<Option<(u64, Directory)>, Failure> {
     let read = async || expect_answer!(store.read(Query::Directory { known }).await, Directory);
     let found = read().await?;
     if found.as_ref().is_some_and(|(_, directory)| directory.has_tokens()) {

@@ -17,7 +17,7 @@ use super::strict::Shape;
 use crate::model::directory::Directory;
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::wire::json;
 use crate::wire::odata::{Links, Options, Set};
 use crate::wire::served::{self, Object, ServedCollection};
@@ -141,18 +141,18 @@ impl Call {
     }
 
     /// The store as the caller sees it in the folder.
-    pub(super) fn store(&self) -> Result<Local, Failure> {
+    pub(super) fn store(&self) -> Result<Store, Failure> {
         Ok(self.store_in(self.folder()?))
     }
 
     /// The store as the caller sees it in some folder.
-    pub(super) fn store_in(&self, folder: FolderId) -> Local {
-        let store = self.server.store.within(folder, self.caller.as_ref().map(|caller| caller.user.id));
+    pub(super) fn store_in(&self, folder: FolderId) -> Store {
+        let store = self.server.store.in_scope(folder, self.caller.as_ref().map(|caller| caller.user.id));
         store.with_list_limit(self.server.config.list_limit)
     }
 
     /// The store, for questions that name their folders themselves: asked in the caller's name, so that callers take turns.
-    pub(super) fn store_of_all(&self) -> Local {
+    pub(super) fn store_of_all(&self) -> Store {
         self.store_in(FolderId::SHARED)
     }
 

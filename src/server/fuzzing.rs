@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::listen::Peer;
 use super::{Inner, Server, door};
 use crate::model::permission::Scopes;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::orchestrator::{Administration as _, Orchestrator as _};
 use crate::{NewQueueDefinition, NewQueueItem};
 
@@ -34,7 +34,7 @@ impl Door {
     /// # Panics
     ///
     /// When the server cannot be made.
-    pub fn new(open: impl AsyncFnOnce() -> Local) -> Self {
+    pub fn new(open: impl AsyncFnOnce() -> Store) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (server, token) = runtime.block_on(async {
             let store = open().await;

@@ -20,8 +20,8 @@ use crate::model::queue::QueueDefinition;
 use crate::model::review::FailedItems;
 use crate::model::status::ReviewStatus;
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Query};
+use crate::orchestrator::store::backend::{Operation, Query};
+use crate::orchestrator::store::expect_answer;
 use crate::wire::Scalars;
 use crate::wire::asked::{BulkRequest, SaysContent};
 use crate::wire::odata::{self, Options, set};
@@ -44,7 +44,7 @@ pub(super) async fn list(call: &Call) -> Reply {
     let page = tokio::time::timeout(call.server.config.query_limit(), call.store_of_all().read(query)).await;
     let page = page.map_err(|_| Failure::unavailable())?;
     let (items, count) = match page? {
-        crate::orchestrator::local::store::Answer::Page(items, count) => (items, count),
+        crate::orchestrator::store::backend::Answer::Page(items, count) => (items, count),
         other => return Err(Failure::internal(format!("a page was expected, not {other:?}"))),
     };
     let shown = shown(call, &options, &items, true).await?;

@@ -17,7 +17,7 @@ use crate::model::directory::{
 use crate::model::key::FolderId;
 use crate::model::permission::Scopes;
 use crate::model::user::UserType;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// Keeps the directory of a store.
@@ -47,7 +47,7 @@ impl Keeper {
     /// # Errors
     ///
     /// NotFound when no server was ever started on it; those of the store.
-    pub async fn open(store: &Local) -> Result<Self> {
+    pub async fn open(store: &Store) -> Result<Self> {
         let clock = store.clock();
         let missing = || {
             let message = "this store has no directory yet: start performer serve on it once";

@@ -20,8 +20,8 @@ use crate::model::code::ErrorCode;
 use crate::model::job::{JobEnd, JobOwner};
 use crate::model::key::{Claim, FolderId, JobKey};
 use crate::model::result::TransactionResult;
-use crate::orchestrator::local::store::{Operation, Query, Taker, Taking, WhichQueue};
-use crate::orchestrator::local::{Local, expect_answer};
+use crate::orchestrator::store::backend::{ClaimOperation, Claimant, Operation, Query, QueueSelector};
+use crate::orchestrator::store::{Store, expect_answer};
 use crate::orchestrator::{
     Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
 };
@@ -177,7 +177,7 @@ const LARGEST_CONTENT: usize = 16 * 1024 * 1024;
 const EXPECTED_CONTENT: usize = 64 * 1024;
 
 async fn exchanged(
-    store: &Local,
+    store: &Store,
     folder: FolderId,
     run: Uuid,
     now: Timestamp,
@@ -241,7 +241,7 @@ async fn exchanged(
 }
 
 /// As if they had not been taken.
-async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
+async fn give_back(store: &Store, claims: impl Iterator<Item = Claim>) {
     let back = |claim| Report { claim, result: TransactionResult::GivenBack, progress: None };
     let reports: Vec<Report> = claims.map(back).collect();
     if !reports.is_empty() {
@@ -278,12 +278,12 @@ pub(super) async fn add_and_start(call: &Call) -> Reply {
     let body: AddAndStart = call.own_body()?;
     let take = take_of(body.take)?;
     has_a_job(take.job)?;
-    let taker = Taker { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
-    let take = Taking { queue: take.queue, count: 1, reference: None, taker };
+    let claimant = Claimant { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
+    let take = ClaimOperation { queue: take.queue, count: 1, reference: None, claimant };
     let item = Box::new(body.item.into_item(call.job_key())?);
     let (store, around) = (call.store()?, Around { folder: Some(call.folder()?), ..Around::default() });
     let make = async move {
-        let claimed = expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?;
+        let claimed = expect_answer!(store.one(Operation::AddAndStart { claim: take, item }).await, Claimed)?;
         Answer::ok(&TakenDto { item: ServedItem::new(&claimed.item, around), claim: claimed.claim.into() })
     };
     once(call, body.id, &[], EXPECTED_CONTENT, make).await
@@ -329,7 +329,7 @@ pub(super) async fn robots(call: &Call) -> Reply {
 
 pub(super) async fn edit_limits(call: &Call) -> Reply {
     let body: EditLimits = call.own_body()?;
-    let (which, reach) = (WhichQueue::Named(body.queue), queues::reach(call, queues::EDIT)?);
+    let (which, reach) = (QueueSelector::Name(body.queue), queues::reach(call, queues::EDIT)?);
     call.store()?.one(Operation::EditLimits { which, edit: body.edit, reach }).await?;
     Answer::ok(&json!({}))
 }

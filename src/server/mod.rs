@@ -101,7 +101,7 @@ use crate::model::directory::{ADMINISTRATOR, Change, Directory};
 use crate::model::key::FolderId;
 use crate::model::permission::Scopes;
 use crate::model::user::UserType;
-use crate::orchestrator::local::Local;
+use crate::orchestrator::store::Store;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 pub use cors::Origin;
@@ -115,10 +115,10 @@ const MOST_LOGINS: usize = 256;
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use performer::orchestrator::local::Local;
+/// use performer::orchestrator::store::Store;
 /// use performer::server::Server;
 ///
-/// let server = Server::builder(Local::sqlite("orchestrator.db").await?).open().await?;
+/// let server = Server::builder(Store::sqlite("orchestrator.db").await?).open().await?;
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:8095").await?;
 /// server.serve(listener, async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await?;
 /// # Ok(()) }
@@ -151,7 +151,7 @@ impl fmt::Debug for FirstClient {
 }
 
 struct Inner {
-    store: Local,
+    store: Store,
     clock: Arc<dyn Clock>,
     config: Config,
     access: Access,
@@ -201,7 +201,7 @@ impl Inner {
 #[must_use = "nothing happens before open()"]
 #[derive(Debug)]
 pub struct ServerBuilder {
-    store: Local,
+    store: Store,
     config: Config,
     faults: Vec<Fault>,
     rate_limit: Option<usize>,
@@ -441,7 +441,7 @@ fn told(failure: Failure) -> OrchestratorError {
 
 impl Server {
     /// A server over a store.
-    pub fn builder(store: Local) -> ServerBuilder {
+    pub fn builder(store: Store) -> ServerBuilder {
         ServerBuilder {
             store,
             config: Config::default(),

@@ -11,8 +11,8 @@ use crate::model::permission::{Action, Area, Permission};
 use crate::model::queue::QueueDefinition;
 use crate::model::schema::SchemaOf;
 use crate::orchestrator::Administration;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Query, Reach, WhichQueue};
+use crate::orchestrator::store::backend::{Operation, Query, QueueSelector, Reach};
+use crate::orchestrator::store::expect_answer;
 use crate::wire::asked::{QueueRequest, ShareRequest};
 use crate::wire::odata::set;
 use crate::wire::served::{self, ServedQueue};
@@ -32,10 +32,10 @@ pub(super) async fn of_call(call: &Call) -> Result<Vec<QueueDefinition>, Failure
 
 /// A queue of the folder, by its number.
 pub(super) async fn with_id(call: &Call, id: i64) -> Result<QueueDefinition, Failure> {
-    which(call, WhichQueue::Numbered(QueueId(id))).await
+    which(call, QueueSelector::Id(QueueId(id))).await
 }
 
-async fn which(call: &Call, which: WhichQueue) -> Result<QueueDefinition, Failure> {
+async fn which(call: &Call, which: QueueSelector) -> Result<QueueDefinition, Failure> {
     Ok(expect_answer!(call.store()?.read(Query::Queue(which)).await, Queue)?)
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn get(call: &Call) -> Reply {
 }
 
 pub(super) async fn get_by_key(call: &Call) -> Reply {
-    let queue = which(call, WhichQueue::Keyed(call.argument_as("identifier")?)).await?;
+    let queue = which(call, QueueSelector::Key(call.argument_as("identifier")?)).await?;
     call.entity(ENTITY, json!(ServedQueue::new(&queue, call.folder()?, None)))
 }
 
@@ -92,7 +92,7 @@ async fn change(call: &Call, id: i64) -> Result<(), Failure> {
     let there = with_id(call, id).await?;
     let mut new = body.clone().into_new(Some(&there))?;
     body.retention_into(&mut new.policy, false)?;
-    let (which, reach) = (WhichQueue::Numbered(there.id), reach(call, EDIT)?);
+    let (which, reach) = (QueueSelector::Id(there.id), reach(call, EDIT)?);
     let operation = Operation::UpdateQueue { which, queue: Box::new(new), reach };
     call.store()?.one(operation).await?;
     Ok(())
@@ -100,7 +100,7 @@ async fn change(call: &Call, id: i64) -> Result<(), Failure> {
 
 /// A queue is one in all its folders, so it goes from all of them, and the right to that is needed in each.
 pub(super) async fn delete(call: &Call) -> Reply {
-    let which = WhichQueue::Numbered(QueueId(call.id()?));
+    let which = QueueSelector::Id(QueueId(call.id()?));
     let reach = reach(call, Permission(Area::Queues, Action::Delete))?;
     call.store()?.one(Operation::DeleteQueue { which, reach }).await?;
     Ok(Answer::empty(StatusCode::NO_CONTENT))
@@ -171,7 +171,7 @@ async fn seen_anywhere(
     permission: Permission,
 ) -> Result<(QueueDefinition, FolderId), Failure> {
     for folder in folders_with(call, permission)? {
-        let which = WhichQueue::Numbered(QueueId(id));
+        let which = QueueSelector::Id(QueueId(id));
         match expect_answer!(call.store_in(folder).read(Query::Queue(which)).await, Queue) {
             Ok(queue) => return Ok((queue, folder)),
             Err(error) if error.is_not_found() => {}

@@ -14,8 +14,8 @@ use super::{queues, strict};
 use crate::model::key::QueueId;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::model::statistics::{Ended, QueueStatistics};
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
+use crate::orchestrator::store::backend::{Operation, Query, QueueSelector};
+use crate::orchestrator::store::expect_answer;
 use crate::wire::Instant;
 use crate::wire::asked::{RetentionRequest, days_of};
 use crate::wire::odata::set;
@@ -51,7 +51,7 @@ impl Figures {
 
 async fn statistics(call: &Call, queue: &QueueDefinition) -> Result<QueueStatistics, Failure> {
     let folder = queues::shown_in(call, queue);
-    let query = Query::Statistics(WhichQueue::Numbered(queue.id));
+    let query = Query::Statistics(QueueSelector::Id(queue.id));
     Ok(expect_answer!(call.store_in(folder).read(query).await, Statistics)?)
 }
 
@@ -152,7 +152,7 @@ async fn write(call: &Call, change: impl FnOnce(&mut QueuePolicy)) -> Result<(),
     let QueueDefinition { name, description, mut policy, schemas, notes, .. } = queue;
     change(&mut policy);
     let new = NewQueueDefinition { name, description, policy, schemas, notes };
-    let which = WhichQueue::Numbered(QueueId(call.id()?));
+    let which = QueueSelector::Id(QueueId(call.id()?));
     let reach = queues::reach(call, queues::EDIT)?;
     call.store()?.one(Operation::UpdateQueue { which, queue: Box::new(new), reach }).await?;
     Ok(())

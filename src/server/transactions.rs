@@ -9,8 +9,8 @@ use super::strict;
 use crate::model::item::{NewQueueItem, QueueItem, ReferenceFilter, validate_reference};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::user::UserType;
-use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Operation, Settlement, Taker, Taking};
+use crate::orchestrator::store::backend::{ClaimOperation, Claimant, Operation, UnclaimedReport};
+use crate::orchestrator::store::expect_answer;
 use crate::orchestrator::{CommitType, Orchestrator};
 use crate::wire::served::{self, Around, ServedItem};
 use crate::wire::transaction::{
@@ -78,20 +78,20 @@ pub(super) async fn start(call: &Call) -> Reply {
     let body: StartTransactionRequest = call.body(&strict::START)?;
     let data = body.transaction_data;
     let queue = named(Some(&data.name), "Name")?.to_owned();
-    let taker = taker(call, data.robot_identifier.as_deref())?;
+    let claimant = claimant(call, data.robot_identifier.as_deref())?;
     let creates = data.specific_content.as_ref().is_some_and(|content| !content.is_empty());
     let store = call.store()?;
     let started = if creates {
         let item = Box::new(new_item(call, data)?);
-        let take = Taking { queue: queue.into(), count: 1, reference: None, taker };
-        Some(expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?)
+        let take = ClaimOperation { queue: queue.into(), count: 1, reference: None, claimant };
+        Some(expect_answer!(store.one(Operation::AddAndStart { claim: take, item }).await, Claimed)?)
     } else {
         let reference = reference_filter(&data)?;
         if !call.server.hands_out_to_everybody() && !is_robot(call)? {
             return Ok(Answer::empty(StatusCode::NO_CONTENT));
         }
-        let take = Taking { queue: queue.into(), count: 1, reference, taker };
-        let taken = expect_answer!(store.one(Operation::Take(take)).await, Taken)?;
+        let take = ClaimOperation { queue: queue.into(), count: 1, reference, claimant };
+        let taken = expect_answer!(store.one(Operation::Claim(take)).await, ClaimedBatch)?;
         taken.items.into_iter().next()
     };
     let Some(started) = started else { return Ok(Answer::empty(StatusCode::NO_CONTENT)) };
@@ -136,7 +136,7 @@ fn is_robot(call: &Call) -> Result<bool, Failure> {
 }
 
 /// Who takes an item: the robot whose key is shown, else the caller's own.
-fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, Failure> {
+fn claimant(call: &Call, robot: Option<&str>) -> Result<Claimant, Failure> {
     let caller = call.caller()?;
     let robot = match robot.map(str::trim).filter(|key| !key.is_empty()) {
         Some(key) => {
@@ -147,7 +147,7 @@ fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, Failure> {
         }
         None => caller.directory.robots().find(|robot| robot.user == caller.user.id),
     };
-    Ok(Taker {
+    Ok(Claimant {
         job: JobKey::CALLER,
         user: None,
         robot: None,
@@ -160,7 +160,7 @@ pub(super) async fn set_result(call: &Call) -> Reply {
     let body: SetTransactionResultRequest = call.body(&strict::SET_RESULT)?;
     let data = body.transaction_result;
     let reported = data.reported(call.server.now())?;
-    let settlement = Settlement {
+    let settlement = UnclaimedReport {
         item: ItemId(call.id()?),
         stated: reported.stated,
         output: reported.output,
@@ -168,7 +168,7 @@ pub(super) async fn set_result(call: &Call) -> Reply {
         progress: data.progress,
         operation_id: data.operation_id,
     };
-    call.store()?.one(Operation::Settle(Box::new(settlement))).await?;
+    call.store()?.one(Operation::ReportUnclaimed(Box::new(settlement))).await?;
     Ok(Answer::empty(StatusCode::OK))
 }
 

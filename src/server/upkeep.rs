@@ -11,7 +11,7 @@ use super::Inner;
 use super::access::BETWEEN_LOOKS;
 use super::background::{Task, supervised};
 use crate::model::job::SWEEP_INTERVAL;
-use crate::orchestrator::local::Ended;
+use crate::orchestrator::store::RemovedEnded;
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 
 const BETWEEN_CLEARINGS: Duration = Duration::from_secs(1);
@@ -110,8 +110,10 @@ async fn remove(server: &Inner) {
             tokio::time::sleep(PAUSE).await;
         }
         match server.store.remove_ended(REMOVED_AT_ONCE, async || tokio::time::sleep(PAUSE).await).await {
-            Ok(Ended { jobs: 0, tokens: 0 }) => {}
-            Ok(Ended { jobs, tokens }) => tracing::info!(jobs, tokens, "what ended long ago was removed"),
+            Ok(RemovedEnded { jobs: 0, tokens: 0 }) => {}
+            Ok(RemovedEnded { jobs, tokens }) => {
+                tracing::info!(jobs, tokens, "what ended long ago was removed");
+            }
             Err(error) => tracing::warn!(%error, "what ended long ago could not be removed"),
         }
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use performer::model::schema::Schemas;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{NewQueueDefinition, PerformerError};
 use serde_json::{Value, json};
@@ -209,7 +209,7 @@ fn a_column_has_one_type() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schema_of_the_queue_decides() {
     let files = Files::new();
-    let store = Local::sqlite(files.path().join("queues.db")).await.unwrap();
+    let store = Store::sqlite(files.path().join("queues.db")).await.unwrap();
     let schema = json!({
         "type": "object",
         "properties": {
@@ -499,7 +499,7 @@ fn an_import_into_postgres_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_that_was_killed_goes_on() {
     let files = Files::new();
-    let store = Local::sqlite(files.path().join("queues.db")).await.unwrap();
+    let store = Store::sqlite(files.path().join("queues.db")).await.unwrap();
     files.write("rows.csv", rows(8_000));
     let mut import = files.of(&["item", "import", "Q", "rows.csv"]).spawn().unwrap();
     while store.queue_statistics("Q").await.unwrap().new < 2_000 {
@@ -538,7 +538,7 @@ async fn the_cause_of_an_error_is_told() {
     assert!(text(&refused.stderr).contains("refused a statement"), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("the test says no item"), "{}", text(&refused.stderr));
 
-    let store = Arc::new(Local::sqlite(files.path().join("queues.db")).await.unwrap());
+    let store = Arc::new(Store::sqlite(files.path().join("queues.db")).await.unwrap());
     let performer = Performer::new("Q", || Idle).answer_signals(false);
     let Err(PerformerError::Faulted(summary)) = performer.run_until_empty(store.clone()).await else {
         panic!("it cannot take");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{JobState, JobSummary, PerformerError};
 
@@ -31,7 +31,7 @@ impl Transaction for Patient {
 
 /// A performer in this process, with two robots of which one is busy.
 async fn busy(
-    store: &Local,
+    store: &Store,
     until_stop: bool,
 ) -> tokio::task::JoinHandle<Result<JobSummary, PerformerError>> {
     let begun = Arc::new(AtomicBool::new(false));
@@ -53,7 +53,7 @@ async fn performers_are_seen_and_stopped() {
         command.env("PERFORMER_URL", "sqlite:fleet.db");
         command
     };
-    let store = Local::sqlite(folder.path().join("fleet.db")).await.unwrap();
+    let store = Store::sqlite(folder.path().join("fleet.db")).await.unwrap();
     done(of(&["queue", "create", "Invoices"]));
     assert_eq!(json(of(&["job", "list", "--json"])), serde_json::json!([]));
 

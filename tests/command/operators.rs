@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use performer::jiff::Timestamp;
 use performer::model::clock::ManualClock;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::{Administration as _, NewQueueDefinition, NewQueueItem, Orchestrator as _};
 
 use super::{CLIENT, SECRET, Server, command, done, json, run, text};
@@ -278,7 +278,7 @@ async fn old_items_are_removed_when_the_clock_is_believed_and_that_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orchestrator.db");
     let open = async |now: Timestamp| {
-        Local::sqlite_with_clock(&path, Arc::new(ManualClock::new(now))).await.unwrap()
+        Store::sqlite_with_clock(&path, Arc::new(ManualClock::new(now))).await.unwrap()
     };
     let long_ago: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
     let store = open(long_ago).await;

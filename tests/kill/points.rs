@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use performer::jiff::Timestamp;
 use performer::model::clock::ManualClock;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::{NewQueueDefinition, Orchestrator};
 
 use super::observers::ledger::{Record, Told};
@@ -106,7 +106,7 @@ fn template() -> World {
     let work = Work::new(world.ledger.clone(), "p0", world.lease);
     runtime.block_on(async {
         let clock = Arc::new(ManualClock::new(long_ago));
-        let store = Arc::new(Local::sqlite_with_clock(world.file(), clock.clone()).await.unwrap());
+        let store = Arc::new(Store::sqlite_with_clock(world.file(), clock.clone()).await.unwrap());
         let store: Arc<dyn performer::Administration> = store;
         store.create_queue(NewQueueDefinition::new(QUEUE).policy(victim::policy())).await.unwrap();
         for number in 0..TIMES {
@@ -117,7 +117,7 @@ fn template() -> World {
         work.drain(&store, 1, 0).await;
     });
     runtime.block_on(async {
-        let store = Local::sqlite(world.file()).await.unwrap();
+        let store = Store::sqlite(world.file()).await.unwrap();
         for number in 0..2 * TIMES {
             let reference = format!("dead-{number}");
             work.asks(&reference);

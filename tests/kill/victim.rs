@@ -8,7 +8,7 @@ use std::time::Duration;
 use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Report, Take};
 use performer::prelude::*;
 use performer::{
@@ -191,9 +191,9 @@ pub fn runtime() -> tokio::runtime::Runtime {
 pub async fn open(store: &str) -> performer::orchestrator::Result<Arc<dyn Administration>> {
     #[cfg(feature = "postgres")]
     if store.starts_with("postgres:") {
-        return Ok(Arc::new(Local::postgres(store).await?));
+        return Ok(Arc::new(Store::postgres(store).await?));
     }
-    let store = Local::sqlite(store).await?;
+    let store = Store::sqlite(store).await?;
     store.trust_clock(); // retention is to remove what is old at once
     Ok(Arc::new(store))
 }

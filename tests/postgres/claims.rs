@@ -13,7 +13,7 @@ fn claims(schema: &Schema) -> i64 {
     number(schema, "SELECT count(*) FROM {schema}.item_claim")
 }
 
-async fn filled(store: &Local, count: usize) -> JobKey {
+async fn filled(store: &Store, count: usize) -> JobKey {
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..count).map(|at| named(&at.to_string())).collect();
     let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();

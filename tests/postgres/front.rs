@@ -14,8 +14,8 @@ use super::*;
 /// A fleet of two: what one does, the other does not see but in the database.
 struct Fleet {
     schema: Schema,
-    claims: Local,
-    others: Local,
+    claims: Store,
+    others: Store,
     job: JobKey,
     clock: Arc<ManualClock>,
 }
@@ -24,7 +24,7 @@ impl Fleet {
     /// Many items have been taken already, so that claims begin far from the beginning.
     async fn new() -> Self {
         let (schema, clock) = (Schema::new(), clock());
-        let open = async || Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+        let open = async || Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
         let (claims, others) = (open().await, open().await);
         claims.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
         let job = claims.start_job(new_job()).await.unwrap();
@@ -191,7 +191,7 @@ async fn of_more_than_are_remembered_the_first_come_first() {
 #[tokio::test]
 async fn a_walk_goes_on_until_it_has_found_enough_of_those_that_are_remembered() {
     let fleet = Fleet::new().await;
-    let other = Local::postgres_with_clock(&fleet.schema.url, fleet.clock.clone()).await.unwrap();
+    let other = Store::postgres_with_clock(&fleet.schema.url, fleet.clock.clone()).await.unwrap();
     let job = other.start_job(new_job()).await.unwrap();
     for others in [17, 60, 120] {
         let mut expected = fleet.remembered(700).await;
@@ -262,7 +262,7 @@ async fn what_several_remember_each_is_handed_out_once_and_in_order() {
     let expected = fleet.burst(COUNT).await;
     let mut claiming = tokio::task::JoinSet::new();
     for _ in 0..4 {
-        let store = Local::postgres_with_clock(&fleet.schema.url, fleet.clock.clone()).await.unwrap();
+        let store = Store::postgres_with_clock(&fleet.schema.url, fleet.clock.clone()).await.unwrap();
         claiming.spawn(async move {
             let job = store.start_job(new_job()).await.unwrap();
             let mut claimed: Vec<String> = Vec::new();

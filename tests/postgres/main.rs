@@ -15,7 +15,7 @@ use std::sync::Arc;
 use performer::model::clock::ManualClock;
 use performer::model::item::ClaimedItem;
 use performer::model::result::TransactionResult;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration, Orchestrator, Report, Take};
 use performer::prelude::*;
 use performer::{
@@ -42,8 +42,8 @@ fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(start_of_time()))
 }
 
-async fn open(url: &str) -> Local {
-    Local::postgres_with_clock(url, clock()).await.unwrap()
+async fn open(url: &str) -> Store {
+    Store::postgres_with_clock(url, clock()).await.unwrap()
 }
 
 /// What a call came to, and what is there when the connection is back.
@@ -64,9 +64,9 @@ fn stride(by_default: usize) -> usize {
 /// not; and nobody has to say that it does not know, because the database knows.
 async fn cut_everywhere<T>(
     name: &str,
-    prepare: impl AsyncFn(&Local) -> T,
-    act: impl AsyncFn(&Local, &T) -> performer::orchestrator::Result<()>,
-    is_done: impl AsyncFn(&Local, &T) -> bool,
+    prepare: impl AsyncFn(&Store) -> T,
+    act: impl AsyncFn(&Store, &T) -> performer::orchestrator::Result<()>,
+    is_done: impl AsyncFn(&Store, &T) -> bool,
 ) {
     let schema = Schema::new();
     let proxy = Proxy::start(&schema.url);
@@ -130,7 +130,7 @@ fn given_back() -> TransactionResult {
     TransactionResult::GivenBack
 }
 
-async fn with_reference(store: &Local, reference: &str) -> Vec<performer::QueueItem> {
+async fn with_reference(store: &Store, reference: &str) -> Vec<performer::QueueItem> {
     let reference = Some(ReferenceFilter::Equals(reference.to_owned()));
     store
         .list_queue_items(ItemFilter { reference, ..ItemFilter::default() }, Page::default())
@@ -274,7 +274,7 @@ async fn a_schema_of_a_newer_version_is_left_alone() {
     let schema = Schema::new();
     open(&schema.url).await;
     schema.run("UPDATE {schema}.schema_version SET version = 1000, oldest = 1000");
-    let error = Local::postgres(&schema.url).await.unwrap_err();
+    let error = Store::postgres(&schema.url).await.unwrap_err();
     assert!(error.to_string().contains("upgrade this program"), "{error}");
 }
 

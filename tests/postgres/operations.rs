@@ -8,7 +8,7 @@ use performer::model::item::ClaimedItem;
 use performer::model::job::StopStrategy;
 use performer::model::limits::LimitsEdit;
 use performer::model::result::TransactionResult;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration, CommitType, Orchestrator, Report, Result};
 use performer::{
     ErrorKind, FailedItems, ItemEdit, ItemId, JobKey, JobState, NewQueueDefinition, NewQueueItem, Person,
@@ -37,8 +37,8 @@ struct Site {
     schema: Schema,
     proxy: Proxy,
     clock: Arc<ManualClock>,
-    direct: Local,
-    cut: Local,
+    direct: Store,
+    cut: Store,
     tables: String,
     cuts: usize,
     yes: usize,
@@ -51,7 +51,7 @@ impl Site {
         let schema = Schema::new();
         let proxy = Proxy::start(&schema.url);
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        let open = async |url: &str| Local::postgres_with_clock(url, clock.clone()).await.unwrap();
+        let open = async |url: &str| Store::postgres_with_clock(url, clock.clone()).await.unwrap();
         let (direct, cut) = (open(&schema.url).await, open(&proxy.url()).await);
         let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
         direct.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
@@ -92,7 +92,7 @@ impl Site {
         &mut self,
         name: &str,
         prepare: impl AsyncFn(&Self) -> T,
-        act: impl AsyncFn(&Local, &T) -> Result<()>,
+        act: impl AsyncFn(&Store, &T) -> Result<()>,
     ) {
         for direction in [Cut::ToServer, Cut::ToClient] {
             // Not the same bytes of each.
@@ -167,7 +167,7 @@ impl Site {
     }
 }
 
-async fn report(store: &Local, claimed: &ClaimedItem, result: TransactionResult) -> Result<()> {
+async fn report(store: &Store, claimed: &ClaimedItem, result: TransactionResult) -> Result<()> {
     let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
     store.report_and_take(vec![report], None).await.reports.pop().unwrap().map(drop)
 }
@@ -211,7 +211,7 @@ async fn adds_and_takes_that_are_cut_were_made_or_not() {
         async |store, job| store.add_and_start_transaction(take(*job, 1), named(&unique())).await.map(drop),
     )
     .await;
-    let take_some = async |store: &Local, job: &JobKey| {
+    let take_some = async |store: &Store, job: &JobKey| {
         let taken = store.report_and_take(Vec::new(), Some(take(*job, 2))).await.taken?;
         assert_eq!(taken.items.len(), 2);
         Ok(())

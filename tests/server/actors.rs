@@ -6,7 +6,7 @@ use std::time::Duration;
 use performer::model::clock::{Clock as _, ManualClock};
 use performer::model::job::NewJob;
 use performer::model::result::TransactionResult;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Report, Take};
 use performer::server::Roles;
 use performer::{Administration as _, ItemId, JobKey, Orchestrator as _};
@@ -239,7 +239,7 @@ async fn progress_without_end_leaves_a_bounded_history(api: &Api) {
     assert_eq!(item["Progress"], (TIMES - 1).to_string(), "what is reported last is kept");
 }
 
-async fn all(store: Local, clock: Arc<ManualClock>) {
+async fn all(store: Store, clock: Arc<ManualClock>) {
     let api = Api::over(store, clock, |server| server).await;
     everybody_is_named(&api).await;
     performers_are_named_and_nobody_is_not(&api).await;
@@ -254,19 +254,19 @@ fn clock() -> Arc<ManualClock> {
 #[tokio::test]
 async fn events_name_who_did_it_in_memory() {
     let clock = clock();
-    all(Local::memory_with_clock(clock.clone()), clock).await;
+    all(Store::memory_with_clock(clock.clone()), clock).await;
 }
 
 #[tokio::test]
 async fn events_name_who_did_it_in_sqlite() {
     let (clock, folder) = (clock(), tempfile::tempdir().unwrap());
     let path = folder.path().join("queue.db");
-    all(Local::sqlite_with_clock(path, clock.clone()).await.unwrap(), clock).await;
+    all(Store::sqlite_with_clock(path, clock.clone()).await.unwrap(), clock).await;
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn events_name_who_did_it_in_postgres() {
     let (clock, schema) = (clock(), crate::support::postgres::Schema::new());
-    all(Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap(), clock).await;
+    all(Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap(), clock).await;
 }

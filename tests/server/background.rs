@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use performer::jiff::Timestamp;
 use performer::model::clock::{Clock, SystemClock};
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::server::Server;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -39,7 +39,7 @@ impl Clock for Fails {
 #[tokio::test]
 async fn a_task_that_panics_is_seen_and_started_again() {
     let clock = Arc::new(Fails::default());
-    let store = Local::memory_with_clock(clock.clone());
+    let store = Store::memory_with_clock(clock.clone());
     let upkeep = |_| Server::builder(store.clone()).first_client(CLIENT, SECRET);
     let api = Api::on(Served::start_as(store.clone(), upkeep).await).await;
     let status = async || api.send(api.request("GET", "/api/Status/Get")).await;

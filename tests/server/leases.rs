@@ -8,7 +8,7 @@ use performer::model::job::{JobState, MIN_LEASE, NewJob};
 use performer::model::key::JobKey;
 use performer::model::result::TransactionResult;
 use performer::model::status::Status;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{ReportedAndTaken, Take};
 use performer::server::Server;
 use performer::{Administration as _, NewQueueDefinition, Orchestrator as _};
@@ -115,7 +115,7 @@ async fn jobs_and_claims_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let url = format!("sqlite:{}", path.display());
-    let served = Served::start(Local::open(&url).await.unwrap()).await;
+    let served = Served::start(Store::open(&url).await.unwrap()).await;
     let address = served.url.strip_prefix("http://").unwrap().to_owned();
     let client = served.client().connect().await.unwrap();
     let api = Api::on(served).await;
@@ -132,7 +132,7 @@ async fn jobs_and_claims_outlive_the_server() {
     let lost_id = lost["took"]["items"][0]["item"]["Id"].as_i64().unwrap();
     api.served.stop().await;
 
-    let store = Local::open(&url).await.unwrap();
+    let store = Store::open(&url).await.unwrap();
     for _ in 0..3 {
         let swept = store.sweep().await.unwrap();
         assert!(
@@ -170,7 +170,7 @@ async fn jobs_and_claims_outlive_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_behind_when_answers_are_lost() {
     let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
-    let store = Local::memory_with_clock(clock.clone());
+    let store = Store::memory_with_clock(clock.clone());
     let api = Api::over(store, clock, |server| server.fault("Exchange=lost@40%".parse().unwrap())).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     for n in 0..30 {
@@ -218,7 +218,7 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
 /// The shortest lease that is accepted is kept: a job that does not beat is ended soon after it, by the server alone.
 #[tokio::test]
 async fn the_shortest_lease_is_swept_by_the_server() {
-    let store = Local::memory_with_clock(Arc::new(SystemClock::new()));
+    let store = Store::memory_with_clock(Arc::new(SystemClock::new()));
     let server = Server::builder(store.clone()).first_client("id", "a long secret").open().await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let serving = tokio::spawn(server.serve(listener, std::future::pending()));

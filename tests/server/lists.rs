@@ -158,7 +158,7 @@ async fn pages_go_through_everything_once() {
     let folder = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let store =
-        performer::orchestrator::local::Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
+        performer::orchestrator::store::Store::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
             .await
             .unwrap();
     let api = Api::over(store, clock, |server| server).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use performer::model::clock::{Clock, ManualClock};
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Administration, CommitType, Orchestrator};
 use performer::{NewQueueDefinition, NewQueueItem};
 use rusqlite::Connection;
@@ -34,7 +34,7 @@ impl Clock for Hasty {
 #[tokio::test]
 async fn a_search_that_takes_too_long_is_refused_and_told_what_to_ask_for() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Local::sqlite_with_clock(folder.path().join("a.db"), Arc::<Hasty>::default()).await.unwrap();
+    let store = Store::sqlite_with_clock(folder.path().join("a.db"), Arc::<Hasty>::default()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..5_000).map(|n| NewQueueItem::new(json!({ "n": n })).reference(format!("r{n}")));
     let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items.collect()).await.unwrap();
@@ -65,7 +65,7 @@ fn raw(path: &Path) -> Connection {
 /// A server over a file with a clock that stands still.
 async fn over_file(path: &Path) -> Api {
     let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::sqlite_with_clock(path, clock.clone()).await.unwrap();
+    let store = Store::sqlite_with_clock(path, clock.clone()).await.unwrap();
     Api::over(store, clock, |server| server).await
 }
 

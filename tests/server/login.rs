@@ -139,7 +139,7 @@ async fn no_secret_is_anywhere_in_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.db");
     let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
-    let store = performer::orchestrator::local::Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let store = performer::orchestrator::store::Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let api = Api::over(store, clock, |server| server).await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     let (_, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();

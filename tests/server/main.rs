@@ -29,7 +29,7 @@ mod wires;
 use std::sync::Arc;
 
 use performer::model::clock::ManualClock;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::server::{Roles, ServerBuilder};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -78,11 +78,11 @@ impl Api {
 
     pub(crate) async fn start_as(as_this: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self::over(Local::memory_with_clock(clock.clone()), clock, as_this).await
+        Self::over(Store::memory_with_clock(clock.clone()), clock, as_this).await
     }
 
     pub(crate) async fn over(
-        store: Local,
+        store: Store,
         clock: Arc<ManualClock>,
         as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {

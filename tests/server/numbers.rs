@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use performer::model::clock::ManualClock;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::server::Server;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -233,7 +233,7 @@ impl Walk {
 }
 
 /// `only_bodies`: no store sees the numbers of addresses and headers.
-async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: bool) {
+async fn walk(store: Store, clock: std::sync::Arc<ManualClock>, only_bodies: bool) {
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "one").await;
@@ -313,7 +313,7 @@ async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: boo
 async fn no_number_is_too_much_for_a_server_on_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
+    let store = Store::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
     walk(store, clock, false).await;
 }
 
@@ -322,7 +322,7 @@ async fn no_number_is_too_much_for_a_server_on_a_file() {
 async fn no_number_is_too_much_for_a_server_on_a_database() {
     let schema = crate::support::postgres::Schema::new();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    let store = Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
     walk(store, clock, true).await;
 }
 
@@ -389,7 +389,7 @@ async fn a_number_that_is_too_large_is_refused_by_its_name() {
 #[tokio::test]
 async fn settings_that_make_no_sense_are_refused() {
     let refused = async |builder: performer::server::ServerBuilder| builder.open().await.unwrap_err().kind();
-    let server = || Server::builder(Local::memory());
+    let server = || Server::builder(Store::memory());
     for builder in [
         server().most_connections(usize::MAX),
         server().most_requests(usize::MAX),

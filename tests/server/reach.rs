@@ -5,7 +5,7 @@ use performer::Orchestrator as _;
 use performer::model::clock::ManualClock;
 use performer::model::job::NewJob;
 use performer::model::user::UserType;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::server::Roles;
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ fn take(job: &Value, name: u128) -> Value {
         "take": {"queue": "Invoices", "job": job, "robot": 1, "count": 1, "reference": null}})
 }
 
-async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<ManualClock>) {
+async fn jobs_are_for_who_started_them(store: Store, clock: std::sync::Arc<ManualClock>) {
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     for reference in ["a", "b", "c"] {
@@ -186,7 +186,7 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
 #[tokio::test]
 async fn a_job_is_for_who_started_it_in_memory() {
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    jobs_are_for_who_started_them(Local::memory_with_clock(clock.clone()), clock).await;
+    jobs_are_for_who_started_them(Store::memory_with_clock(clock.clone()), clock).await;
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_job_is_for_who_started_it_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let store = Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     jobs_are_for_who_started_them(store, clock).await;
 }
 
@@ -203,7 +203,7 @@ async fn a_job_is_for_who_started_it_in_a_file() {
 async fn a_job_is_for_who_started_it_in_a_database() {
     let schema = crate::support::postgres::Schema::new();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    let store = Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
     jobs_are_for_who_started_them(store, clock).await;
 }
 
@@ -218,7 +218,7 @@ async fn a_job_of_an_older_program_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    let store = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
+    let store = Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let job = api.post("/api/Performer/StartJob", &start()).await.body["job"].clone();

@@ -24,7 +24,7 @@ async fn of_many_who_add_one_reference_exactly_one_is_answered_201() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let store =
-        performer::orchestrator::local::Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
+        performer::orchestrator::store::Store::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
             .await
             .unwrap();
     let api = Arc::new(Api::over(store, clock, |server| server).await);

@@ -142,7 +142,7 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     slow(true, b"GET ").await;
 
     let clock = api.clock.clone();
-    let tls = performer::orchestrator::local::Local::memory_with_clock(clock);
+    let tls = performer::orchestrator::store::Store::memory_with_clock(clock);
     let served = crate::support::served::Served::start_as(tls, |server| {
         server.tls(file("cert.pem"), file("key.pem")).patience(short, Duration::from_millis(600), short)
     })
@@ -282,7 +282,7 @@ async fn small() -> (Api, Certificate, String, String) {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
-    let store = performer::orchestrator::local::Local::memory_with_clock(clock.clone());
+    let store = performer::orchestrator::store::Store::memory_with_clock(clock.clone());
     let stalled = Duration::from_secs(3);
     let plain = Api::over(store.clone(), clock, |server| server).await;
     plain.queue(&json!({"Name": "Invoices"})).await;

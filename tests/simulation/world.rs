@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use performer::jiff::Timestamp;
 use performer::model::clock::{Clock, SteadyTime};
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::{
     Administration, BusinessException, ErrorKind, Exception, ItemFilter, ItemVersion, NewQueueDefinition,
     NewQueueItem, Orchestrator, Page, Performer, PerformerEvent, Priority, QueuePolicy, ReviewStatus, Status,
@@ -131,7 +131,7 @@ struct World {
     sky: Arc<Mutex<Sky>>,
     ledger: Ledger,
     clock: Arc<SimulatedClock>,
-    shared: Option<Arc<Local>>,
+    shared: Option<Arc<Store>>,
     folder: Option<tempfile::TempDir>,
     opened: AtomicU64,
     seed: u64,
@@ -254,7 +254,7 @@ impl World {
 /// Opens a file in place. Without the feature there are only worlds in memory.
 fn open_file(folder: &tempfile::TempDir, clock: Arc<SimulatedClock>, seed: u64) -> Arc<dyn Administration> {
     #[cfg(feature = "sqlite")]
-    return Arc::new(Local::simulated_sqlite(&folder.path().join("queue.db"), clock, seed).unwrap());
+    return Arc::new(Store::simulated_sqlite(&folder.path().join("queue.db"), clock, seed).unwrap());
     #[cfg(not(feature = "sqlite"))]
     unreachable!("{folder:?} {clock:?} {seed}");
 }
@@ -397,7 +397,7 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<Wrong>) -> Outcome {
     let (ledger, memory) = Ledger::memory();
     let clock = SimulatedClock::new(Instant::now());
     let world = Arc::new(World {
-        shared: (kind == Kind::Memory).then(|| Arc::new(Local::simulated_memory(clock.clone(), seed))),
+        shared: (kind == Kind::Memory).then(|| Arc::new(Store::simulated_memory(clock.clone(), seed))),
         folder: (kind == Kind::Sqlite).then(quick_folder),
         plan,
         kind,

@@ -29,7 +29,7 @@ use performer::model::job::NewJob;
 use performer::model::key::Claim;
 use performer::model::result::TransactionResult;
 use performer::model::review::ItemVersion;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{Report, Result, Swept, Take};
 use performer::{
     Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem,
@@ -57,14 +57,14 @@ pub fn start_of_time() -> Timestamp {
 impl Fixture {
     pub async fn memory() -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self::over(Arc::new(Local::memory_with_clock(clock.clone())), clock, None)
+        Self::over(Arc::new(Store::memory_with_clock(clock.clone())), clock, None)
     }
 
     #[cfg(feature = "sqlite")]
     pub async fn sqlite() -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let folder = tempfile::tempdir().unwrap();
-        let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+        let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
         Self::over(Arc::new(store), clock, Some(folder))
     }
 
@@ -74,7 +74,7 @@ impl Fixture {
         let schema = postgres::Schema::new();
         // Calls are written side by side however few there are.
         let url = format!("{}&batch=1", schema.url);
-        let store = Local::postgres_with_clock(&url, clock.clone()).await.unwrap();
+        let store = Store::postgres_with_clock(&url, clock.clone()).await.unwrap();
         Self { schema: Some(schema), ..Self::over(Arc::new(store), clock, None) }
     }
 
@@ -83,7 +83,7 @@ impl Fixture {
     pub async fn http() -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let folder = tempfile::tempdir().unwrap();
-        let store = Local::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+        let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
         let served = served::Served::start(store).await;
         served::reviewers(&served, 7).await;
         let client = served.client().connect().await.unwrap();
@@ -269,7 +269,7 @@ pub fn postponed(defer_date: Timestamp) -> TransactionResult {
 }
 
 /// Jobs that ended are removed after 30 days, but for those that items name; on any store. Returns with the store empty of them.
-pub async fn jobs_that_ended_are_removed(store: &Local, clock: &ManualClock) {
+pub async fn jobs_that_ended_are_removed(store: &Store, clock: &ManualClock) {
     const DAY: u64 = 86_400;
     let days = |days: u64| clock.advance(Duration::from_secs(days * DAY));
     let (removed, limit) = (async |limit| store.remove_ended(limit, async || {}).await.unwrap().jobs, 2);

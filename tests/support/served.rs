@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use performer::model::clock::ManualClock;
 use performer::model::user::UserType;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::uipath::{Uipath, UipathBuilder};
 use performer::server::{Keeper, Roles, Server, ServerBuilder};
 use tokio::net::TcpListener;
@@ -18,23 +18,23 @@ pub const SECRET: &str = "canary-of-the-first-client";
 /// A server that runs until this is dropped.
 pub struct Served {
     pub url: String,
-    pub store: Local,
+    pub store: Store,
     pub keeper: Keeper,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Served {
-    pub async fn start(store: Local) -> Self {
+    pub async fn start(store: Store) -> Self {
         Self::start_as(store, |server| server).await
     }
 
-    pub async fn start_as(store: Local, as_this: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+    pub async fn start_as(store: Store, as_this: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         Self::start_on(store, "127.0.0.1:0", as_this).await
     }
 
     pub async fn start_on(
-        store: Local,
+        store: Store,
         address: &str,
         as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
@@ -87,6 +87,6 @@ pub async fn reviewers(served: &Served, up_to: i64) {
 }
 
 /// A store in memory with this clock.
-pub fn memory(clock: Arc<ManualClock>) -> Local {
-    Local::memory_with_clock(clock)
+pub fn memory(clock: Arc<ManualClock>) -> Store {
+    Store::memory_with_clock(clock)
 }

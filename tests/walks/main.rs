@@ -13,12 +13,12 @@ mod model;
 mod postgres;
 mod system;
 
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use proptest::test_runner::{Config, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use self::model::Model;
-use self::system::{Store, System};
+use self::system::{StoreUnderTest, System};
 
 const STEPS: usize = 100;
 
@@ -28,7 +28,7 @@ fn walks() -> u32 {
     asked.unwrap_or(if cfg!(debug_assertions) { 60 } else { 2_000 })
 }
 
-fn walk<S: Store>(walks: u32) {
+fn walk<S: StoreUnderTest>(walks: u32) {
     let config =
         Config { cases: walks, max_shrink_iters: 20_000, failure_persistence: None, ..Config::default() };
     let steps = Model::sequential_strategy(STEPS);
@@ -45,11 +45,11 @@ fn walk<S: Store>(walks: u32) {
 #[derive(Debug)]
 struct InMemory;
 
-impl Store for InMemory {
+impl StoreUnderTest for InMemory {
     fn open(
         clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Local, Option<Box<dyn std::any::Any>>) {
-        (Local::simulated_memory(clock, 1), None)
+    ) -> (Store, Option<Box<dyn std::any::Any>>) {
+        (Store::simulated_memory(clock, 1), None)
     }
 }
 
@@ -64,12 +64,12 @@ fn memory_walks_as_the_model() {
 struct InAFile;
 
 #[cfg(feature = "sqlite")]
-impl Store for InAFile {
+impl StoreUnderTest for InAFile {
     fn open(
         clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Local, Option<Box<dyn std::any::Any>>) {
+    ) -> (Store, Option<Box<dyn std::any::Any>>) {
         let folder = system::quick_folder();
-        (Local::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(Box::new(folder)))
+        (Store::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(Box::new(folder)))
     }
 }
 
@@ -85,12 +85,12 @@ fn sqlite_walks_as_the_model() {
 struct InADatabase;
 
 #[cfg(feature = "postgres")]
-impl Store for InADatabase {
+impl StoreUnderTest for InADatabase {
     fn open(
         clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Local, Option<Box<dyn std::any::Any>>) {
+    ) -> (Store, Option<Box<dyn std::any::Any>>) {
         let schema = postgres::Schema::new();
-        (Local::simulated_postgres(&schema.url, clock, 1).unwrap(), Some(Box::new(schema)))
+        (Store::simulated_postgres(&schema.url, clock, 1).unwrap(), Some(Box::new(schema)))
     }
 }
 

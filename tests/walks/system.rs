@@ -9,7 +9,7 @@ use performer::model::clock::ManualClock;
 use performer::model::job::NewJob;
 use performer::model::key::Claim;
 use performer::model::result::TransactionResult;
-use performer::orchestrator::local::Local;
+use performer::orchestrator::store::Store;
 use performer::orchestrator::{OrchestratorError, Report, Take, Taken};
 use performer::{
     Administration, CommitType, ExceptionType, ItemEdit, ItemFilter, ItemId, ItemVersion, JobKey, JobState,
@@ -23,9 +23,9 @@ use super::model::{self, How, LEASE, Model, Step};
 const QUEUE: &str = "Walks";
 
 /// A kind of store.
-pub trait Store: std::fmt::Debug + 'static {
+pub trait StoreUnderTest: std::fmt::Debug + 'static {
     /// A store, and what goes when it goes.
-    fn open(clock: Arc<ManualClock>) -> (Local, Option<Box<dyn std::any::Any>>);
+    fn open(clock: Arc<ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>);
 }
 
 /// A folder in memory, where there is one: nothing here is about the disk.
@@ -61,7 +61,7 @@ impl Wrong {
 
 #[derive(Debug)]
 pub struct System<S> {
-    store: Local,
+    store: Store,
     clock: Arc<ManualClock>,
     _kept: Option<Box<dyn std::any::Any>>,
     jobs: Vec<JobKey>,
@@ -93,7 +93,7 @@ fn done<T>(answer: Result<T, OrchestratorError>) -> Vec<String> {
     vec![answer.map_or_else(|error| refused(&error), |_| "done".to_owned())]
 }
 
-impl<S: Store> System<S> {
+impl<S: StoreUnderTest> System<S> {
     fn new(model: &Model) -> Self {
         let clock = Arc::new(ManualClock::new(model::start_of_time()));
         let (store, kept) = S::open(clock.clone());
@@ -373,7 +373,7 @@ impl<S: Store> System<S> {
 }
 
 /// The comparison: every visible field of every item, and what is told about it.
-impl<S: Store> System<S> {
+impl<S: StoreUnderTest> System<S> {
     fn all_items(&self) -> Vec<QueueItem> {
         let mut items = Vec::new();
         loop {
@@ -471,7 +471,7 @@ impl<S: Store> System<S> {
     }
 }
 
-impl<S: Store> StateMachineTest for System<S> {
+impl<S: StoreUnderTest> StateMachineTest for System<S> {
     type SystemUnderTest = Self;
     type Reference = Model;
 
