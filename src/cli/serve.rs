@@ -17,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 use super::log::Log;
 use super::output::{self, CliError, CommandResult};
 use super::up_to;
-use crate::orchestrator::store::Store;
 use crate::orchestrator::private_file::read_secret;
+use crate::orchestrator::store::Store;
 use crate::server::{Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
 
 /// Serve queues over HTTP with the API of an Orchestrator

@@ -25,10 +25,10 @@ use crate::model::statistics::QueueStatistics;
 use crate::model::status::{ReviewStatus, Status};
 
 mod error;
-pub mod store;
 mod observed;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))]
 pub(crate) mod private_file;
+pub mod store;
 #[cfg(feature = "uipath")]
 pub mod uipath;
 

@@ -9,8 +9,8 @@ use super::strict;
 use crate::model::item::{NewQueueItem, QueueItem, ReferenceFilter, validate_reference};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::user::UserType;
+use crate::orchestrator::store::backend::{ClaimOperation, Claimant, Operation, UnclaimedReport};
 use crate::orchestrator::store::expect_answer;
-use crate::orchestrator::store::backend::{Operation, UnclaimedReport, Claimant, ClaimOperation};
 use crate::orchestrator::{CommitType, Orchestrator};
 use crate::wire::responses::{self, ItemContext, ItemResponse};
 use crate::wire::transaction::{

@@ -1,22 +1,30 @@
-//! Applies operations to rows: asks the rules what an event does, and writes the answer.
+//! Applies operations to rows: asks the rules what an event does, and writes the result.
 //!
-//! Reports, adds and everything else come first, in the order in which they arrived; then the takes, those
-//! of one queue together. All operations of a batch were under way at the same time, so this order is as
-//! good as any, and a report's retry copy can be taken in the same commit.
+//! Everything but claims is applied in the order of arrival; then the claims, those of one queue together. All
+//! operations of a batch were in progress at the same time, so this order is as good as any, and the retry copy of a
+//! report can be claimed in the same commit.
 //!
-//! A batch's transaction is in `apply/commit.rs`, adding in `apply/add.rs`, taking in `apply/take.rs`, reporting in
-//! `apply/report.rs`, jobs are in `apply/jobs.rs`, what people do in `apply/people.rs`, what is done because of its age in
-//! `apply/retention.rs`, who may do what in `apply/directory.rs`, queries in `apply/query.rs`.
+//! | file | what is in it |
+//! |---|---|
+//! | `apply/commit.rs` | the transaction of a batch: retries, and what to do if one operation cannot be applied |
+//! | `apply/add.rs` | adding items |
+//! | `apply/claim.rs` | claiming items |
+//! | `apply/report.rs` | results and progress |
+//! | `apply/jobs.rs` | jobs |
+//! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
+//! | `apply/retention.rs` | what depends on age: retention, overdue items |
+//! | `apply/directory.rs` | the directory of users and folders, and access tokens |
+//! | `apply/query.rs` | queries |
 
 mod add;
+mod administration;
+mod claim;
 mod commit;
 mod directory;
 mod jobs;
-mod administration;
 mod query;
 mod report;
 mod retention;
-mod claim;
 
 pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
 
@@ -27,10 +35,10 @@ use jiff::Timestamp;
 
 use self::report::{AssumedEnd, AttemptReport};
 use super::super::{OrchestratorError, Result};
-use super::notifier::WakeSet;
+use super::backend::{Answer, Operation, QueueSelector, Request, Scope};
 use super::clock::StoreClock;
-use super::rows::{RetryCopy, ItemRow, Rows, StateUpdate};
-use super::backend::{Answer, Request, Operation, QueueSelector, Scope};
+use super::notifier::WakeSet;
+use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
 use super::unreadable_rows::is_unreadable;
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -44,11 +52,11 @@ use crate::model::queue::{QueueDefinition, QueuePolicy};
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::Status;
 
-/// Why an operation did not happen.
+/// Why an operation was not applied.
 enum ApplyError {
-    /// The rules said no: this operation changed nothing, the others go on.
+    /// The rules refused it: it changed nothing, and the others go on.
     Refused(OrchestratorError),
-    /// The store failed: nothing of the whole batch is kept.
+    /// The back end failed: nothing of the batch is kept.
     Failed(OrchestratorError),
 }
 
@@ -58,7 +66,7 @@ impl From<Refusal> for ApplyError {
     }
 }
 
-/// An error of the rows is a failure of the store; refusals are made where the rules are asked.
+/// An error of the rows is a failure of the back end; refusals are made where the rules are asked.
 impl From<OrchestratorError> for ApplyError {
     fn from(error: OrchestratorError) -> Self {
         Self::Failed(error)
@@ -71,18 +79,18 @@ struct Apply<'a, R> {
     rows: &'a mut R,
     clock: &'a StoreClock,
     now: Timestamp,
-    /// Where the operation is asked for that is being applied, and by whom.
+    /// The scope of the operation that is being applied.
     scope: Scope,
     statistics: BTreeMap<QueueId, QueueStatistics>,
-    /// Of which queues there may be something new to take.
+    /// The queues of which items may have become claimable.
     wakes: WakeSet,
-    /// What has been looked up in this batch already.
+    /// What this batch has looked up.
     lookups: LookupCache,
-    /// Reports whose rows are believed to be as this process left them, and not written yet.
+    /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
 }
 
-/// Queues and jobs that a batch has looked up. Nobody else changes them while its transaction is open.
+/// Queues and live jobs that a batch has looked up. Nobody else changes them while its transaction is open.
 #[derive(Default)]
 struct LookupCache {
     queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
@@ -90,14 +98,14 @@ struct LookupCache {
 }
 
 impl<R: Rows> Apply<'_, R> {
-    /// Applies operations, and those that come in the meantime. Takes wait until everything else is applied, so that
-    /// the order is walked once for all of them.
+    /// Applies operations, and those that arrive meanwhile. Claims wait until everything else is applied, so that the
+    /// ready items of a queue are read once for all of them.
     fn apply_all(
         mut self,
         mut operations: Vec<Request>,
         more: &mut dyn FnMut() -> Vec<Request>,
     ) -> Result<(Vec<Result<Answer>>, WakeSet)> {
-        // As many as the robots of a performer, often; growing step by step would copy everything each time.
+        // Often as many as a performer has robots; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
         let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
         loop {
@@ -106,7 +114,7 @@ impl<R: Rows> Apply<'_, R> {
                 self.scope = scope;
                 if let Operation::Claim(claim) = operation {
                     claims.push((answers.len(), scope, claim));
-                    answers.push(Ok(Answer::Done)); // until it is taken
+                    answers.push(Ok(Answer::Done)); // until it is claimed
                     continue;
                 }
                 let operation = match operation {
@@ -179,9 +187,11 @@ impl<R: Rows> Apply<'_, R> {
             Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
             Operation::Review { to, items } => self.each(items, |this, item| this.review(to, item)),
             Operation::SetReviewer { reviewer, items } => {
-                // Whoever knows users has asked whether this one may review.
+                // The server has checked whether this user may review.
                 let event = |row_version| Event::SetReviewer { reviewer, permitted: true, row_version };
-                self.each(items, |this, item| this.apply_event_here(item.id, event(item.row_version)).map(drop))
+                self.each(items, |this, item| {
+                    this.apply_event_here(item.id, event(item.row_version)).map(drop)
+                })
             }
             Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
             Operation::EditComment { comment, author, text } => {
@@ -198,21 +208,21 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    // What all of them share
+    // Used by all operations
 
-    /// The same for an item of the folder.
+    /// As [`apply_event`](Self::apply_event), for an item of the folder.
     fn apply_event_here(&mut self, id: ItemId, event: Event) -> Applied<Status> {
         self.row_here(id)?;
         self.apply_event(id, event)
     }
 
-    /// Asks the rules what an event does to an item, and writes it.
+    /// Applies an event to an item: asks the rules, and writes the change.
     fn apply_event(&mut self, id: ItemId, event: Event) -> Applied<Status> {
         let row = self.row(id)?;
         self.apply_event_to(id, &row, event)
     }
 
-    /// The same for an item whose row was read in this transaction.
+    /// As [`apply_event`](Self::apply_event), for an item whose row was read in this transaction.
     fn apply_event_to(&mut self, id: ItemId, row: &ItemRow, event: Event) -> Applied<Status> {
         let policy = self.policy(row.queue)?;
         match lifecycle::transition(&row.state, event, &policy, self.now)? {
@@ -226,13 +236,19 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// Writes a change with everything that belongs to it.
-    fn write_change(&mut self, id: ItemId, before: &ItemRow, change: &Change, written: &StateUpdate<'_>) -> Applied<()> {
+    /// Writes a change and everything that belongs to it.
+    fn write_change(
+        &mut self,
+        id: ItemId,
+        before: &ItemRow,
+        change: &Change,
+        written: &StateUpdate<'_>,
+    ) -> Applied<()> {
         assert!(self.rows.write(id, before, written)?, "item {id} was read in this transaction");
         self.record_change(id, before, change)
     }
 
-    /// What belongs to a change once its row is written.
+    /// What belongs to a change whose row is written: events, counters, the retry copy, and whom to wake.
     fn record_change(&mut self, id: ItemId, before: &ItemRow, change: &Change) -> Applied<()> {
         let queue = before.queue;
         for event in &change.recorded {
@@ -269,7 +285,7 @@ impl<R: Rows> Apply<'_, R> {
             if delta != QueueStatistics::default() {
                 self.rows.add_statistics(queue, &delta)?;
             }
-            // Of a queue with a limit others may take now what they were not given before.
+            // In a queue with a limit, items that were withheld may be claimable now.
             if delta.in_progress < 0 && self.has_room_again(queue)? {
                 self.wake_waiters(queue);
             }
@@ -285,7 +301,7 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// There may be something to take of a queue, although nothing was added.
+    /// Items of a queue may be claimable although none was added.
     fn wake_waiters(&mut self, queue: QueueId) {
         self.wakes.add(queue);
         self.rows.note_claimable(queue);
@@ -308,7 +324,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(queue)
     }
 
-    /// A queue of the folder that is changed in all its folders: `reach` are those where the caller may do that.
+    /// A queue of the folder, to be changed in all its folders; `reach` are the folders in which the caller may do so.
     fn queue_to_change(
         &mut self,
         which: &QueueSelector,
@@ -337,7 +353,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(queue)
     }
 
-    /// Checks that a job may take items.
+    /// Checks that a job may claim items.
     fn check_alive(&mut self, key: JobKey) -> Applied<()> {
         let alive = (key, self.scope);
         if key != JobKey::CALLER && !self.lookups.jobs_alive.contains(&alive) {
@@ -348,14 +364,14 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// The policy of an item's queue. Of a deleted queue nothing is found.
+    /// The policy of an item's queue. A deleted queue is not found.
     fn policy(&mut self, queue: QueueId) -> Applied<QueuePolicy> {
         let queue = self.queue_by_id(queue)?;
         let gone = || ApplyError::Refused(OrchestratorError::not_found("the queue of the item was deleted"));
         Ok(queue.ok_or_else(gone)?.policy.clone())
     }
 
-    /// What became of one item among many. A row that cannot be read is reported and passed over: the others go on.
+    /// The result for one item among many. A row that cannot be read is reported and skipped, and the others go on.
     fn unless_unreadable<T>(&mut self, id: ItemId, applied: Applied<T>) -> Applied<Option<T>> {
         match applied {
             Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
@@ -371,7 +387,7 @@ impl<R: Rows> Apply<'_, R> {
         row.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))
     }
 
-    /// The row of an item of the folder. One of another folder is not there.
+    /// The row of an item of the folder. An item of another folder does not exist.
     fn row_here(&mut self, id: ItemId) -> Applied<ItemRow> {
         let row = self.row(id)?;
         let queue = self.queue_by_id(row.queue)?;
@@ -384,19 +400,21 @@ impl<R: Rows> Apply<'_, R> {
         item.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))
     }
 
-    /// A job that the caller may use: it has started it.
+    /// A job that the caller may use because it started it.
     fn own_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
         self.known_job(key, job.filter(|job| job.owner.admits(self.scope.user)))
     }
 
-    /// A job that the caller may know of: it was started in the caller's folder.
+    /// A job that the caller may see because it was started in the caller's folder.
     fn known_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
         let scope = self.scope;
         let job = job.filter(|job| scope.user.is_none() || job.folder == scope.folder);
-        job.ok_or_else(|| ApplyError::Refused(OrchestratorError::not_found(format!("job {key} does not exist"))))
+        job.ok_or_else(|| {
+            ApplyError::Refused(OrchestratorError::not_found(format!("job {key} does not exist")))
+        })
     }
 
-    /// Whether the caller may know of the items of a queue, wherever they were taken. Whoever opens the store itself may.
+    /// Whether the caller may see the items of a queue. A caller that opened the store itself may see all.
     fn may_reach(&self, queue: Option<&QueueDefinition>) -> bool {
         let here = |queue: &QueueDefinition| queue.folders.contains(&self.scope.folder);
         self.scope.user.is_none() || queue.is_some_and(here)

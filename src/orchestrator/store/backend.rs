@@ -1,4 +1,4 @@
-//! What a store is asked to do: a batch of operations in one durable transaction, and queries.
+//! The trait of a back end: a batch of operations in one durable transaction, and queries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,20 +31,20 @@ use crate::model::status::{ReviewStatus, Status};
 
 /// Keeps queues, items and jobs.
 ///
-/// The batch is the unit: [`commit`](Self::commit) makes one durable transaction of all its operations and
-/// answers each. An operation that is refused changes nothing and does not disturb the others. When the transaction fails
-/// for a reason that passes, every operation is answered with that error; for any other reason it is applied again in
-/// parts, and only the operation that cannot be applied is answered with it.
+/// The batch is the unit: [`commit`](Self::commit) applies all its operations in one durable transaction and answers
+/// each. An operation that is refused changes nothing and does not affect the others. If the transaction fails for a
+/// transient reason, every operation is answered with that error; for any other reason the operations are applied again
+/// in parts, and only the operation that cannot be applied is answered with the error.
 ///
-/// Callable synchronously: a store hides no thread and never waits for a runtime, so that a simulation
-/// can call it in place. [`GroupCommit`](super::group_commit::Batch) puts it on a thread where that is better.
+/// Synchronous: a back end has no threads and never waits for a runtime, so that a simulation can call it directly.
+/// [`GroupCommit`](super::group_commit::GroupCommit) runs it on a thread if that is better.
 pub(crate) trait Backend: WriterHooks {
-    /// Applies operations in one transaction. The clock is read when the transaction has begun: until then another
-    /// process may hold the store, and may have acted at a later time.
+    /// Applies operations in one transaction. The clock is read after the transaction has begun: before that, another
+    /// process may have held the store and acted at a later time.
     ///
-    /// When everything is applied, `more` is asked what has come in the meantime, until it says nothing; so a
-    /// transaction holds as much as there is at the moment when it is committed. The answers are in the order of
-    /// all operations.
+    /// After everything is applied, `more` is called for requests that have arrived meanwhile, until it returns none.
+    /// So a transaction takes everything that is there at the moment of its commit. The answers are in the order of all
+    /// operations.
     fn commit(
         &mut self,
         operations: Vec<Request>,
@@ -53,18 +53,18 @@ pub(crate) trait Backend: WriterHooks {
         effects: &mut CommitEffects,
     ) -> Vec<Result<Answer>>;
 
-    /// Undoes a transaction that a panic left open; a store that cannot undo refuses to go on.
+    /// Undoes a transaction that a panic left open. A back end that cannot undo it refuses all further calls.
     fn abort(&mut self);
 
     /// Answers a query from one consistent state.
     fn read(&mut self, scope: Scope, query: Query) -> Result<Answer>;
 }
 
-/// The operations of one caller: a robot has a report and a take. Made in place, because memory that one thread takes
-/// and another gives back makes both wait.
+/// The requests of one caller: a robot has a report and a claim. Stored inline: memory that is allocated on one thread
+/// and freed on another makes both threads wait.
 pub(crate) type Requests = SmallVec<[Request; 2]>;
 
-/// Where something is asked for, and by whom. What is in another folder is not there.
+/// The folder of a request, and the user who makes it. Items and queues of other folders do not exist in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
     pub(crate) folder: FolderId,
@@ -72,31 +72,30 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Where everything is that nobody serves.
+    /// The scope of a caller that opened the store itself.
     pub(crate) const SHARED: Self = Self { folder: FolderId::SHARED, user: None };
 }
 
-/// One change, and in whose name.
+/// One operation, and the scope it is applied in.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) scope: Scope,
     pub(crate) operation: Operation,
 }
 
-/// A queue by its name in the folder, or by its number.
+/// A queue of the folder.
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "some is for the server alone"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum QueueSelector {
     Name(String),
     Id(QueueId),
-    /// By its key.
     Key(QueueKey),
 }
 
-/// The folders where a caller may change queues; `None`: all of them.
+/// The folders in which the caller may change queues; `None`: all of them.
 pub(crate) type Reach = Option<Arc<[FolderId]>>;
 
-/// Which items to take, and who takes them.
+/// Which items to claim, and for whom.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimOperation {
     pub(crate) queue: Arc<str>,
@@ -105,25 +104,26 @@ pub(crate) struct ClaimOperation {
     pub(crate) claimant: Claimant,
 }
 
-/// What was taken.
+/// Items that were claimed.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimedBatch {
     pub(crate) items: SmallVec<[ClaimedItem; 1]>,
-    /// More waits, and is held back by a limit of the queue, or because it is paused: when to look again, at the latest.
+    /// More items wait, but a limit of the queue withholds them, or the queue is paused: try again after this time at
+    /// the latest.
     pub(crate) withheld: Option<Duration>,
 }
 
-/// Who takes items.
+/// Who claims items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claimant {
     pub(crate) job: JobKey,
-    /// The user in whose name it is asked for, once it is applied.
+    /// The user of the request; set when the claim is applied.
     pub(crate) user: Option<i64>,
-    /// The robot of a job of ours.
+    /// The robot of one of our performers' jobs.
     pub(crate) robot: Option<u32>,
     /// The robot of a caller over HTTP.
     pub(crate) robot_id: Option<i64>,
-    /// The job that such a caller says it is.
+    /// The job that a caller over HTTP names as its own.
     pub(crate) executor: Option<JobKey>,
 }
 
@@ -135,12 +135,12 @@ impl From<ClaimRequest> for ClaimOperation {
     }
 }
 
-/// The result of a caller over HTTP, who has no claim to show (orchestrator-api 9.1).
+/// The result that a caller over HTTP reports without a claim (orchestrator-api 9.1).
 #[derive(Clone, Debug)]
 pub(crate) struct UnclaimedReport {
     pub(crate) item: ItemId,
     pub(crate) stated: StatedResult,
-    /// What the transaction left, however it ended.
+    /// Stored whatever the outcome.
     pub(crate) output: Option<Output>,
     pub(crate) analytics: Option<Analytics>,
     pub(crate) progress: Option<String>,
@@ -157,7 +157,7 @@ pub(crate) enum Operation {
         job: JobKey,
         end: JobEnd,
     },
-    /// Ends those of these jobs that are gone; `planned` is the clock's `elapsed` when they were suspected.
+    /// Ends those of these jobs that have stopped. `planned`: the monotone time at which they were suspected.
     Sweep {
         suspects: Vec<Suspect>,
         overdue: bool,
@@ -183,7 +183,7 @@ pub(crate) enum Operation {
         progress: String,
     },
     ReportUnclaimed(Box<UnclaimedReport>),
-    /// The progress of an item, by a caller over HTTP.
+    /// Progress of an item, reported over HTTP without a claim.
     ProgressOf {
         id: ItemId,
         progress: String,
@@ -203,13 +203,13 @@ pub(crate) enum Operation {
         edit: LimitsEdit,
         reach: Reach,
     },
-    /// Puts queues into folders and takes them out of others.
+    /// Adds queues to folders and removes them from others.
     ShareQueues {
         queues: Vec<QueueId>,
         add: Vec<FolderId>,
         remove: Vec<FolderId>,
     },
-    /// Changes the directory; makes this one first, where there is none.
+    /// Changes the directory. `new`: the directory to start with if there is none.
     Directory {
         new: Option<Box<Directory>>,
         changes: Vec<Change>,
@@ -219,9 +219,9 @@ pub(crate) enum Operation {
         edit: ItemEdit,
     },
     Delete(Vec<ItemVersion>),
-    /// One item, whatever its version.
+    /// Deletes one item, whatever its row version.
     DeleteOne(ItemId),
-    /// An item is abandoned, as if whoever holds it had gone.
+    /// Abandons an item, as if its holder's job were lost.
     Abandon(ItemId),
     Review {
         to: ReviewStatus,
@@ -242,24 +242,24 @@ pub(crate) enum Operation {
         text: Option<String>,
     },
     Purge(ItemId),
-    /// A piece of the removal of items past their retention, from where the last one ended.
+    /// Removes a chunk of the items past their retention; `after` is where the previous chunk ended.
     ApplyRetention {
         limit: usize,
         after: Option<(QueueId, ItemId)>,
     },
-    /// Removes about so many rows of queues that were deleted.
+    /// Removes about `limit` rows of deleted queues.
     RemoveDeleted {
         limit: usize,
     },
-    /// Removes those of these jobs that ended long ago, whatever items say of them.
+    /// Removes those of these jobs that ended before the retention of jobs. No check whether items name them.
     RemoveJobs(Vec<JobKey>),
-    /// Gives out a token. Older ones of the application or user make room for it.
+    /// Adds a token. Removes the oldest login tokens of the application or user if there are too many.
     AddToken {
         digest: String,
         token: Token,
     },
     RemoveTokens(TokensOf),
-    /// Removes about so many tokens that ended long ago.
+    /// Removes about `limit` tokens that expired before the retention of tokens.
     RemoveEndedTokens {
         limit: usize,
     },
@@ -270,7 +270,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// How much there is to do: one for each item.
+    /// How much work it is: one for each item.
     pub(crate) fn work(&self) -> usize {
         match self {
             Self::Claim(claim) => claim.count.max(1),
@@ -282,7 +282,7 @@ impl Operation {
         }
     }
 
-    /// Whether it makes, changes or deletes queues: nobody else may have looked one up then.
+    /// Whether it creates, changes or deletes queues. Then no other transaction may rely on a queue it has looked up.
     pub(crate) fn changes_queues(&self) -> bool {
         matches!(
             self,
@@ -297,7 +297,7 @@ impl Operation {
 
 #[cfg(feature = "crash-points")]
 impl Operation {
-    /// What it is called in the names of crash points.
+    /// Its name in crash points.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::StartJob(_) => "start_job",
@@ -328,7 +328,7 @@ impl Operation {
 #[derive(Debug)]
 pub(crate) enum Query {
     Queue(QueueSelector),
-    /// The queues in the folder.
+    /// The queues of the folder.
     Queues,
     /// The queues in any of these folders.
     QueuesOf(Arc<[FolderId]>),
@@ -336,30 +336,30 @@ pub(crate) enum Query {
     Item(ItemId),
     ItemKeyed(ItemKey),
     Items(Box<ItemFilter>, Page),
-    /// Items of the queues in any of these folders; whether they are counted.
+    /// Items of the queues in any of these folders; `count`: whether to count all that match.
     ItemsOf {
         folders: Arc<[FolderId]>,
         filter: Box<ItemFilter>,
         page: Page,
         count: bool,
     },
-    /// The keys that attempts have of their own.
+    /// The unique keys of attempts.
     KeysOf(Vec<ItemId>),
     /// One comment.
     Comment(i64),
-    /// Comments on items of queues in any of these folders: the first ones by id, from behind one on.
+    /// Comments on items of queues in any of these folders, by id, from behind one on.
     CommentsOf {
         folders: Arc<[FolderId]>,
         on: CommentsOn,
         after: i64,
         limit: usize,
     },
-    /// How attempts of a queue ended since a time.
+    /// How attempts ended since a time; `queue` is `None` for all queues.
     Ended {
         queue: Option<QueueId>,
         since: Timestamp,
     },
-    /// The directory, if it is newer than this version.
+    /// The directory, if its version is not `known`.
     Directory {
         known: u64,
     },
@@ -372,19 +372,20 @@ pub(crate) enum Query {
     Jobs {
         limit: usize,
     },
-    /// Jobs that ended long before a time, from behind one on; whether an item names each of them.
+    /// Jobs that ended before the retention of jobs, in the order of their numbers, from behind `after` on; and whether
+    /// an item names each of them.
     EndedJobs {
         now: Timestamp,
         after: JobNumber,
         limit: usize,
     },
-    /// What a sweeper looks at.
+    /// What a sweep looks at.
     LiveJobs,
-    /// What a job holds, for who started it.
+    /// The claims of a job, for the user who started it.
     Held(JobKey),
-    /// Who started a job, if it is there.
+    /// The user who started a job, if the job exists.
     OwnerOf(JobKey),
-    /// The robots of jobs that have not ended, as of a time.
+    /// The robots of jobs that have not ended, at a time.
     Robots {
         now: Timestamp,
     },
@@ -419,7 +420,7 @@ pub(crate) enum Answer {
     Directory(Option<(u64, Directory)>),
     Token(Option<Token>),
     Tokens(Vec<Token>),
-    /// Of tokens.
+    /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),
     Ended(Vec<Ended>),
@@ -428,7 +429,7 @@ pub(crate) enum Answer {
     Comment(Comment),
     Removed(u64),
     RetentionProgress(RetentionProgress),
-    /// Whether more may have to be removed.
+    /// Whether there may be more to remove.
     MoreIsLeft(bool),
     Queues(Vec<QueueDefinition>),
     Statistics(QueueStatistics),
@@ -443,16 +444,17 @@ pub(crate) enum Answer {
     Robots(Vec<Robot>),
 }
 
-/// A job that seems to be gone.
+/// A job that has probably stopped.
 #[derive(Clone, Debug)]
 pub(crate) struct Suspect {
     pub(crate) job: JobKey,
-    /// The end of its lease when it was suspected: a beat since then clears it.
+    /// The end of its lease when it was suspected. A beat since then clears the suspicion.
     pub(crate) held_until: Timestamp,
 }
 
-/// The one kind of answer an operation has; any other is a mistake in this crate. A `Result`: it does not leave the function
-/// in which it stands, or a loop over folders would end at the first where something is not there.
+/// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and
+/// never returns from the function that uses it: a loop over folders must not end at the first one in which something
+/// does not exist.
 macro_rules! expect_answer {
     ($answer:expr, $variant:ident) => {
         match $answer {

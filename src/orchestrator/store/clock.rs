@@ -1,4 +1,4 @@
-//! The clock of a store, with the guard before what is destroyed because of its age.
+//! The clock of a store, with a guard for what depends on age.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::model::clock::Clock;
 use crate::model::clock_guard::{ClockGuard, Judgement};
 
-/// A clock, and what this process knows of whether it may be believed.
+/// A clock, and what this process knows about whether it can be believed.
 #[derive(Debug)]
 pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
@@ -21,22 +21,23 @@ impl StoreClock {
         Self { clock, guard }
     }
 
-    /// The operator says that the time of day is right.
+    /// The operator declares the time of day to be right.
     pub(super) fn trust(&self) {
         self.guard().trust();
     }
 
-    /// Notices the time of a transaction.
+    /// Records the time of a transaction.
     pub(super) fn observe(&self, now: Timestamp) {
         self.guard().observe(now, self.elapsed());
     }
 
-    /// Judges the time of a transaction, given the time that the store kept last.
+    /// Judges the time of a transaction; `kept` is the time that the store kept last.
     pub(super) fn judge(&self, now: Timestamp, kept: Option<Timestamp>) -> Judgement {
         self.guard().judge(now, self.elapsed(), kept)
     }
 
-    /// Whether it was told already, since the last jump, that something is held back because of the clock.
+    /// Whether it was reported, since the last jump, that something is held back because of the clock. Reports it from
+    /// now on.
     pub(super) fn was_reported(&self) -> bool {
         self.guard().was_reported()
     }

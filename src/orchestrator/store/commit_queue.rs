@@ -1,19 +1,20 @@
-//! Where callers leave their operations for a store on threads of its own, and how they hear of the answers.
+//! The queue of requests that wait for a writer thread, and the delivery of answers.
 //!
-//! The store takes along everything that waits. Where it has several writers, one alone does it for as long as there is
-//! little to do: two transactions of half as much cost more than one. Another one is woken when enough waits for a transaction
-//! of its own, or when somebody has waited for a while. Then each takes its share at the most of all that waits or is under
-//! way. What only one transaction does at a time (taking from a queue with limits) only one writer does.
+//! A writer takes everything that waits as one batch. If there are several writers, only one works while there is
+//! little to do: two transactions of half the size cost more than one. Another writer is woken when enough work waits
+//! for a transaction of its own, or when a caller has waited for a while. Then each takes at most its share of all work
+//! that waits or is in progress. Work that transactions can only do one after the other (claims on a queue with limits)
+//! is left to one writer.
 //!
-//! Of the robots that report and take, the store wakes one, which tells the others: waking a task from another thread costs
-//! the store as much as a statement, waking it from a task beside it next to nothing. Should that one not come to it at once
-//! (its thread is blocked, nobody polls it), the store tells the others after all. Everybody else, the heart of a job above
-//! all, hears from the store itself.
+//! Of the robots that report and claim, the writer wakes only one, which forwards the answers to the others: waking a
+//! task from another thread costs the writer as much as a statement, waking it from a task beside it costs very little.
+//! If that robot is not polled soon (its thread is blocked), the writer delivers the answers after all. All other
+//! callers, above all heartbeats, are answered by the writer itself.
 //!
-//! Any caller may go away at any time. Answers travel as values whose `Drop` tells those who have not been told, and
-//! undoes what nobody heard: items go back into the queue, jobs end. So does what was done, perhaps, in a commit of which
-//! nobody knows what became of it. What is to be undone comes first in the next commit, before a job may take the same
-//! items again, and is tried until a commit succeeds.
+//! A caller may go away at any time. Answers travel as values whose `Drop` forwards what was not forwarded and undoes
+//! what was not delivered: items are given back, jobs end. The same holds for a commit whose outcome is unknown.
+//! Compensations come first in the next commit, before the same job can claim the same items again, and are repeated
+//! until a commit succeeds.
 
 #[cfg(test)]
 mod tests;
@@ -25,83 +26,83 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::Result;
-use super::group_commit::Message;
+use super::backend::{Answer, Operation, Request, Requests};
 use super::compensation::{Compensation, compensations_for};
-use super::backend::{Answer, Request, Operation, Requests};
+use super::group_commit::Message;
 
-/// After so long somebody who waits is helped by another writer, if there is one: what the first is at takes a while.
+/// How long a caller waits before another writer is woken to help: the first one is probably busy for a while.
 const HELP_DELAY: Duration = Duration::from_millis(25);
 
-/// Where no other process writes, this part of what is enough is.
+/// If no other process writes, the threshold for another transaction is divided by this.
 const ALONE_DIVISOR: usize = 4;
 
 pub(super) struct CommitQueue(Mutex<QueueState>);
 
 struct QueueState {
     calls: Vec<QueuedCall>,
-    /// How much work that is.
+    /// Work units of `calls`.
     queued_work: usize,
-    /// What is to be undone.
+    /// What to undo with the next commit.
     compensations: Vec<Compensation>,
-    /// Some of that has not been tried yet.
+    /// Some of it has not been tried yet.
     has_new_compensations: bool,
     writers: Vec<WriterState>,
-    /// So much work is worth a transaction beside another one, and beside those of other processes.
+    /// How much work is worth another transaction, if other processes write too.
     threshold: usize,
-    /// Somebody has waited for a while.
+    /// A caller has waited for [`HELP_DELAY`].
     help_wanted: bool,
     conditions: CommitConditions,
 }
 
-/// What a writer knows that has committed.
+/// What a writer knows after a commit.
 #[derive(Clone, Copy, Default)]
 pub(super) struct CommitConditions {
-    /// What is asked for now only one transaction does at a time: another writer would wait for it.
+    /// The work at hand can only be done by one transaction at a time: another writer would block.
     pub(super) serialized: bool,
     /// Other processes write at the same time.
     pub(super) other_writers: bool,
 }
 
-/// A thread of the store that writes.
+/// A writer thread, as the queue sees it.
 struct WriterState {
-    /// None: it is to end, or has ended.
+    /// `None`: it is told to end, or has ended.
     sender: Option<Sender<Message>>,
-    /// It waits for work.
+    /// It waits for a message.
     is_idle: bool,
-    /// It has committed, and is about to look whether there is more.
+    /// It has committed and will call [`begin`](CommitQueue::begin) soon.
     polls_soon: bool,
-    /// It keeps something for whoever comes next.
+    /// It keeps a transaction open for the next call.
     keeps_transaction: bool,
-    /// It cannot reach the store.
+    /// It cannot reach the database.
     is_unreachable: bool,
-    /// How much work its transaction has.
+    /// Work units of its transaction.
     work_in_progress: usize,
 }
 
-/// One caller's operations, and where it waits.
+/// The requests of one call.
 struct QueuedCall {
     operations: Requests,
     caller: Caller,
 }
 
-/// Who waits for so many answers.
+/// Where the answers of a call go.
 struct Caller {
     count: usize,
-    /// How much work its operations are: one for each item.
+    /// Work units of its requests: one for each item.
     work: usize,
     reply: oneshot::Sender<Delivery>,
-    /// A robot: it may hear from another one.
+    /// A robot: another robot may forward the answers to it.
     is_robot: bool,
 }
 
-/// What a caller is told.
+/// What a caller receives.
 enum Delivery {
     Own(CallAnswers),
-    /// Its answers, and those that it tells the others.
+    /// Its own answers, and those it has to forward to other callers.
     WithForwarding(CallAnswers, ForwardHandle),
 }
 
-/// What becomes one transaction, and who waits for it.
+/// The next batch: its operations, and what to undo first.
 pub(super) struct PendingBatch {
     pub(super) operations: Vec<Request>,
     pub(super) callers: Callers,
@@ -111,18 +112,18 @@ pub(super) struct PendingBatch {
 /// Callers in the order of their operations.
 pub(super) struct Callers(Vec<Caller>);
 
-/// What one caller tells the others; until it does, the store can do so.
+/// The answers that one caller has to forward; until it does, the writer can deliver them instead.
 #[derive(Clone)]
 pub(super) struct ForwardHandle(Arc<Mutex<Option<Forwarding>>>);
 
-/// The answers of a commit to the callers that one of them tells. Dropped, wherever that happens, they are told.
+/// Answers of a commit to callers, delivered when this is dropped.
 struct Forwarding {
     answers: std::vec::IntoIter<Result<Answer>>,
     callers: std::vec::IntoIter<Caller>,
     commit_queue: Arc<CommitQueue>,
 }
 
-/// The answers to one caller. What is never heard is undone.
+/// The answers to one caller. Dropped before it accepted them, they are undone.
 struct CallAnswers {
     undelivered: Vec<Result<Answer>>,
     commit_queue: Arc<CommitQueue>,
@@ -152,12 +153,12 @@ impl CommitQueue {
         Arc::new(Self(Mutex::new(state)))
     }
 
-    /// Lets go of the store's writers, which end when they have answered everything.
+    /// Tells the writers to end when they have answered everything.
     pub(super) fn close(&self) {
         self.state().writers.iter_mut().for_each(|writer| writer.sender = None);
     }
 
-    /// One of the store's writers has ended, however it did: when it was the last, nobody waits for an answer any longer.
+    /// A writer has ended, for whatever reason. After the last one all waiting calls fail.
     pub(super) fn ended(&self, writer: usize) {
         let mut state = self.state();
         let ended = &mut state.writers[writer];
@@ -176,16 +177,18 @@ impl CommitQueue {
         }
     }
 
-    /// One of the writers has nothing to do, and waits. False: it has. `keeps`: it keeps something for whoever comes next.
+    /// A writer has nothing to do and is about to wait. False: it has work. `keeps_transaction`: it keeps a transaction
+    /// open for the next call.
     pub(super) fn go_idle(&self, writer: usize, keeps_transaction: bool) -> bool {
         let mut state = self.state();
         let idle_now = !state.has_work() || state.is_left_to_others(writer);
         let writer = &mut state.writers[writer];
-        (writer.is_idle, writer.polls_soon, writer.keeps_transaction, writer.work_in_progress) = (idle_now, false, keeps_transaction, 0);
+        (writer.is_idle, writer.polls_soon, writer.keeps_transaction, writer.work_in_progress) =
+            (idle_now, false, keeps_transaction, 0);
         idle_now
     }
 
-    /// One of the writers cannot reach the store, and the others share what comes; or it can again.
+    /// Whether a writer can reach the database. If not, the others take over its share.
     pub(super) fn set_unreachable(&self, writer: usize, is_unreachable: bool) {
         let mut state = self.state();
         let writer = &mut state.writers[writer];
@@ -193,14 +196,14 @@ impl CommitQueue {
         state.wake();
     }
 
-    /// A writer has committed, and will look whether there is more.
+    /// A writer has committed and will look for more work.
     pub(super) fn committed(&self, writer: usize, conditions: CommitConditions) {
         let mut state = self.state();
         state.writers[writer].polls_soon = true;
         state.conditions = conditions;
     }
 
-    /// Operations that belong together: one commit. `None`: the store's threads have ended.
+    /// Applies requests in one commit. `None`: the writers have ended.
     pub(super) async fn all(&self, operations: Requests) -> Option<Vec<Result<Answer>>> {
         let (reply, mut delivered) = oneshot::channel();
         let has_helpers = {
@@ -228,40 +231,48 @@ impl CommitQueue {
         })
     }
 
-    /// What waits, about so much work; and everything that is owed.
+    /// The next batch of at most about `max_work` units, with all compensations.
     pub(super) fn begin(&self, writer: usize, max_work: usize) -> PendingBatch {
         let mut state = self.state();
         let begins = &mut state.writers[writer];
         (begins.is_idle, begins.polls_soon, begins.work_in_progress) = (false, false, 0);
         if state.is_left_to_others(writer) {
-            return PendingBatch { operations: Vec::new(), callers: Callers(Vec::new()), compensations: Vec::new() };
+            return PendingBatch {
+                operations: Vec::new(),
+                callers: Callers(Vec::new()),
+                compensations: Vec::new(),
+            };
         }
         state.has_new_compensations = false;
         let compensations = std::mem::take(&mut state.compensations);
         let begun = PendingBatch { compensations, ..state.take_batch(writer, max_work) };
-        state.wake(); // what is left is another one's share
+        state.wake(); // the rest is left to other writers
         begun
     }
 
-    /// What has come in the meantime: about so much work.
+    /// Requests that have arrived since [`begin`](Self::begin), of at most about `max_work` units.
     pub(super) fn join(&self, writer: usize, max_work: usize) -> PendingBatch {
         self.state().take_batch(writer, max_work)
     }
 
-    /// Whether something is to be undone.
+    /// Whether there are compensations.
     pub(super) fn has_compensations(&self) -> bool {
         !self.state().compensations.is_empty()
     }
 
-    /// Undoes this with the next commit. Answers whether there is anybody for whom that would be made.
+    /// Adds compensations to the next commit. Returns whether callers wait, for whom a commit is made anyway.
     pub(super) fn add_compensations(&self, compensations: Vec<Compensation>) -> bool {
         let mut state = self.state();
         state.compensations.extend(compensations);
         !state.calls.is_empty()
     }
 
-    /// Tells the callers. What one of the robots is to tell the others is answered.
-    pub(super) fn answer(self: &Arc<Self>, callers: Callers, answers: Vec<Result<Answer>>) -> Option<ForwardHandle> {
+    /// Delivers the answers. Returns the handle of those that a robot was asked to forward.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        callers: Callers,
+        answers: Vec<Result<Answer>>,
+    ) -> Option<ForwardHandle> {
         let mut answers = answers.into_iter();
         let (mut rest, mut robots) = (Vec::with_capacity(answers.len()), Vec::with_capacity(callers.0.len()));
         for caller in callers.0 {
@@ -284,7 +295,7 @@ impl CommitQueue {
             let rest = ForwardHandle(Arc::new(Mutex::new(Some(others))));
             match reply.send(Delivery::WithForwarding(own, rest.clone())) {
                 Ok(()) => return Some(rest),
-                Err(undelivered) => drop(undelivered), // it is gone; the next one
+                Err(undelivered) => drop(undelivered), // the caller has gone away; try the next one
             }
             others = rest.take()?;
         }
@@ -307,13 +318,13 @@ impl CommitQueue {
 }
 
 impl QueueState {
-    /// Whether anybody answers.
+    /// Whether any writer is left.
     fn is_open(&self) -> bool {
         self.writers.iter().any(|writer| writer.sender.is_some())
     }
 
     fn push(&mut self, operations: Requests, reply: oneshot::Sender<Delivery>) {
-        // Callers over HTTP are many too, and no heart waits among those who add and settle.
+        // Calls over HTTP are numerous too, and none of those that add and report is a heartbeat.
         let is_of_robot = |asked: &Request| match asked.operation {
             Operation::Report(_) | Operation::Claim(_) => true,
             Operation::Add { .. } | Operation::ReportUnclaimed(_) => asked.scope.user.is_some(),
@@ -331,23 +342,23 @@ impl QueueState {
         !self.calls.is_empty() || self.has_new_compensations
     }
 
-    /// Whether what waits is left to a writer that is at something else.
+    /// Whether the waiting work is left to a writer that is busy.
     fn is_left_to_others(&self, writer: usize) -> bool {
         let mut others = self.writers.iter().enumerate().filter(|(number, _)| *number != writer);
         others.any(|(_, other)| other.work_in_progress > 0) && !self.is_worth_another_writer()
     }
 
-    /// Whether what waits is worth a transaction beside another one.
+    /// Whether the waiting work is worth another transaction.
     fn is_worth_another_writer(&self) -> bool {
         self.help_wanted || !self.conditions.serialized && self.queued_work >= self.threshold()
     }
 
-    /// So much work is worth a transaction beside another one: less of it where nobody else has the database at work.
+    /// How much work is worth another transaction: less if no other process uses the database.
     fn threshold(&self) -> usize {
         if self.conditions.other_writers { self.threshold } else { self.threshold.div_ceil(ALONE_DIVISOR) }
     }
 
-    /// Somebody has waited for a while.
+    /// A caller has waited for a while.
     fn request_help(&mut self) {
         self.help_wanted = !self.calls.is_empty();
         if self.help_wanted {
@@ -355,12 +366,13 @@ impl QueueState {
         }
     }
 
-    /// Wakes a writer, if one is idle and should do what waits. Whichever is done with something else looks by itself, and if
-    /// it is about to, that will do.
+    /// Wakes an idle writer if there is work for it. A writer that is busy looks for more work by itself; if one is
+    /// about to look, none is woken.
     fn wake(&mut self) {
         let is_up = |writer: &WriterState| writer.is_available() && !writer.is_idle;
         let polls_soon = self.writers.iter().any(|writer| writer.polls_soon);
-        if !self.has_work() || polls_soon || self.writers.iter().any(is_up) && !self.is_worth_another_writer() {
+        if !self.has_work() || polls_soon || self.writers.iter().any(is_up) && !self.is_worth_another_writer()
+        {
             return;
         }
         let keeping = self.writers.iter().position(|writer| writer.is_idle && writer.keeps_transaction);
@@ -371,7 +383,7 @@ impl QueueState {
         }
     }
 
-    /// What waits: at most about so much work, and a writer's share.
+    /// The next calls: of at most about `max_work` units, and at most the writer's share.
     fn take_batch(&mut self, writer: usize, max_work: usize) -> PendingBatch {
         let room = max_work.min(self.share().saturating_sub(self.writers[writer].work_in_progress));
         let (mut count, mut work) = (0, 0);
@@ -393,7 +405,7 @@ impl QueueState {
         PendingBatch { operations, callers: Callers(callers), compensations: Vec::new() }
     }
 
-    /// How much work one transaction has at the most, so that all writers have the same to do.
+    /// The most work of one transaction, so that all writers get the same.
     fn share(&self) -> usize {
         let available = self.writers.iter().filter(|writer| writer.is_available()).count();
         let work_in_progress: usize = self.writers.iter().map(|writer| writer.work_in_progress).sum();
@@ -411,22 +423,22 @@ impl WriterState {
 
     fn send(&self, message: Message) {
         if let Some(sender) = &self.sender {
-            let _ = sender.send(message); // a thread that has ended is about to say so
+            let _ = sender.send(message); // a thread that has ended reports that itself
         }
     }
 }
 
 impl Callers {
-    /// Others have joined, behind these.
+    /// Appends callers that have joined.
     pub(super) fn join(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 }
 
 impl ForwardHandle {
-    /// Tells those who have not been told.
+    /// Delivers the answers that have not been delivered.
     pub(super) fn deliver(&self) {
-        drop(self.take()); // not while it is locked
+        drop(self.take()); // dropped after the lock is released
     }
 
     pub(super) fn is_delivered(&self) -> bool {
@@ -439,7 +451,7 @@ impl ForwardHandle {
 }
 
 impl Forwarding {
-    /// The next caller, and the answers to it.
+    /// The next caller, and its answers.
     fn next(&mut self) -> Option<(oneshot::Sender<Delivery>, CallAnswers)> {
         let Caller { count, reply, .. } = self.callers.next()?;
         let undelivered = self.answers.by_ref().take(count).collect();

@@ -1,24 +1,25 @@
-//! What is to be undone, because nobody heard of it, or knows that it was done.
+//! What to undo because its caller never received the answer, or because the outcome of its commit is unknown.
 
 use super::super::Report;
-use super::backend::{Answer, Request, Operation, Scope};
+use super::backend::{Answer, Operation, Request, Scope};
 use crate::model::job::{JobEnd, JobState};
 use crate::model::key::{Claim, JobKey};
 use crate::model::result::TransactionResult;
 
-/// What is to be undone, because nobody knows that it was done.
+/// One change to undo.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Compensation {
     GiveBack(Claim),
     EndJob(JobKey),
 }
 
-/// Items taken for a caller who went away in the meantime go back into the queue, and a job that nobody
-/// knows of ends.
+/// The compensations for an answer that was not delivered: claimed items are given back, a started job ends.
 pub(super) fn compensations_for(unheard: Answer) -> Vec<Compensation> {
     match unheard {
         Answer::Job(job) => vec![Compensation::EndJob(job)],
-        Answer::ClaimedBatch(took) => took.items.into_iter().map(|item| Compensation::GiveBack(item.claim)).collect(),
+        Answer::ClaimedBatch(took) => {
+            took.items.into_iter().map(|item| Compensation::GiveBack(item.claim)).collect()
+        }
         Answer::Claimed(item) => vec![Compensation::GiveBack(item.claim)],
         _ => Vec::new(),
     }

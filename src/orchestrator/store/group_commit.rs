@@ -1,11 +1,12 @@
-//! Group commit, written once for every store.
+//! Group commit, written once for all back ends.
 //!
-//! Everything that waits becomes one batch, and so does what comes until it is committed: one durable transaction,
-//! however many robots report and claim in it. Nothing waits for a timer: when the store is idle, a single call commits at once.
+//! The requests that wait become one batch, together with those that arrive until it is committed: one durable
+//! transaction for the reports and claims of many robots. There is no timer: a single call on an idle store is
+//! committed at once.
 //!
-//! A store that touches a disk works on threads of its own: one that writes, or several where several transactions can
-//! write at the same time, and some that read (`readers.rs`). A store in memory is called in place; so is any store in a
-//! simulation, where a thread of its own could not be controlled.
+//! A back end that uses a disk or a network runs on threads: one that writes, or several if several transactions can
+//! write at the same time, and some that read (`readers.rs`). A store in memory is called directly on the caller's
+//! task; so is any store in a simulation, which could not control threads.
 
 #[cfg(test)]
 mod tests;
@@ -20,28 +21,28 @@ use std::time::Duration;
 use smallvec::smallvec;
 
 use super::super::{ErrorKind, OrchestratorError, Result, Seen};
-use super::notifier::{Notifier, WakeSet};
+use super::backend::{Answer, Backend, CommitEffects, Query, Request, Requests, Scope};
 use super::clock::StoreClock;
-use super::commit_queue::{PendingBatch, CommitQueue, ForwardHandle, CommitConditions};
+use super::commit_queue::{CommitConditions, CommitQueue, ForwardHandle, PendingBatch};
 use super::compensation::{self, Compensation};
+use super::notifier::{Notifier, WakeSet};
 use super::readers::Readers;
-use super::backend::{Answer, Request, CommitEffects, Requests, Query, Backend, Scope};
 use crate::model::clock::Clock;
 use crate::model::key::QueueId;
 
-/// The most operations in one transaction, a take of many items counted as that many; what is left over is the next batch.
+/// The most operations of one transaction; a claim of many items counts as many. The rest is left for the next batch.
 const MAX_OPERATIONS: usize = 4_096;
 
-/// How often an idle store is asked whether another process has changed it, while somebody waits.
+/// How often an idle store looks for changes of other processes while a caller waits for items.
 const EXTERNAL_POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How soon it is tried again to undo what is owed, when nobody else asks for anything.
+/// How long to wait before compensations are repeated if there are no other requests.
 const COMPENSATION_RETRY: Duration = Duration::from_millis(500);
 
-/// How long a robot has to tell the others what they were answered, before the store does so itself.
+/// How long a robot has to forward the answers to others before the writer delivers them itself.
 const FORWARD_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// A store, and the way to it.
+/// A back end, and how it is called.
 pub(crate) struct GroupCommit {
     execution: Execution,
     notifier: Notifier,
@@ -58,23 +59,23 @@ struct InPlaceBackend {
     in_doubt: Vec<InDoubt>,
 }
 
-/// What a commit did, perhaps, of which nobody knows.
+/// The compensations of a commit whose outcome is unknown.
 type InDoubt = Vec<Compensation>;
 
-/// The threads of a store. Dropping this ends them and waits for it, so that the file is closed (its
-/// write-ahead log put away) when the last user of the store is gone.
+/// The threads of a store. Dropping this ends them and waits for them, so that the file is closed (and its write-ahead
+/// log removed) when the last user of the store is gone.
 struct Threads {
     commit_queue: Arc<CommitQueue>,
     readers: Readers,
-    /// The store tells by itself what other processes do, and is not asked.
+    /// The back end reports changes of other processes, so that nobody has to poll.
     reports_changes: bool,
     writing: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // The readers first: two connections that close at once each see the other, and neither puts the log
-        // away. The writers last, because only one that may write can.
+        // Readers first: of two connections that close at once each sees the other, and neither removes the log.
+        // Writers last: only a connection that may write can remove it.
         self.readers.close();
         self.commit_queue.close();
         self.writing.drain(..).for_each(join);
@@ -82,17 +83,17 @@ impl Drop for Threads {
 }
 
 fn join(thread: JoinHandle<()>) {
-    let _ = thread.join(); // its panics have been answered as errors
+    let _ = thread.join(); // a panic has been answered as an error
 }
 
 pub(super) enum Message {
-    /// Something is in the inbox.
+    /// Requests wait in the commit queue.
     Work,
-    /// Somebody waits for changes: look for those of other processes from now on.
+    /// A caller waits for items: poll for changes of other processes from now on.
     WaiterAdded,
 }
 
-/// What a store calls, on any thread, when another process has changed it.
+/// Called by a back end, on any thread, when another process has changed the store.
 pub(crate) type ChangeCallback = Box<dyn Fn(WakeSet) + Send + Sync>;
 
 impl fmt::Debug for GroupCommit {
@@ -102,15 +103,15 @@ impl fmt::Debug for GroupCommit {
 }
 
 impl GroupCommit {
-    /// A store that is called in place.
+    /// A back end that is called directly.
     pub(crate) fn in_place(store: Box<dyn Backend>, clock: Arc<StoreClock>) -> Self {
         let notifier = Notifier::new(&*clock);
         let backend = Mutex::new(InPlaceBackend { store, compensations: Vec::new(), in_doubt: Vec::new() });
         Self { execution: Execution::InPlace { backend, clock }, notifier }
     }
 
-    /// A store on threads, some that write and those that read. They end when this is dropped. Of the writers the first does
-    /// what it can, and another one begins beside it when `enough` operations wait.
+    /// A back end on threads, with writers and readers. Dropping the value ends them. The first writer does all work
+    /// until `threshold` work units wait; then another one begins.
     #[cfg_attr(
         not(any(feature = "sqlite", feature = "postgres")),
         expect(dead_code, reason = "memory is called in place")
@@ -129,7 +130,8 @@ impl GroupCommit {
             .first_mut()
             .is_some_and(|first| first.on_external_change(Box::new(move |wakes| others.notify(&wakes))));
         let readers = Readers::start(readers, &(clock.clone() as Arc<dyn Clock>))?;
-        let mut threads = Threads { commit_queue: commit_queue.clone(), readers, reports_changes, writing: Vec::new() };
+        let mut threads =
+            Threads { commit_queue: commit_queue.clone(), readers, reports_changes, writing: Vec::new() };
         for (number, (store, messages)) in writers.into_iter().zip(messages).enumerate() {
             let writer = Writer {
                 number,
@@ -157,13 +159,13 @@ impl GroupCommit {
         }
     }
 
-    /// One operation.
+    /// Applies one request.
     pub(crate) async fn one(&self, asked: Request) -> Result<Answer> {
         let mut answers = self.all(smallvec![asked]).await;
         answers.pop().unwrap_or_else(|| Err(thread_ended()))
     }
 
-    /// Operations that belong together: one commit.
+    /// Applies requests in one commit.
     pub(crate) async fn all(&self, operations: Requests) -> Vec<Result<Answer>> {
         let count = operations.len();
         match &self.execution {
@@ -173,7 +175,8 @@ impl GroupCommit {
                 let store = &mut **store;
                 compensations.extend(resolve_in_doubt(store, in_doubt));
                 let (operations, clock) = (operations.into_vec(), &**clock);
-                let (answers, wakes) = commit(store, compensations, in_doubt, operations, &mut Vec::new, clock);
+                let (answers, wakes) =
+                    commit(store, compensations, in_doubt, operations, &mut Vec::new, clock);
                 self.notifier.notify(&wakes);
                 answers
             }
@@ -184,7 +187,7 @@ impl GroupCommit {
         }
     }
 
-    /// Answers a query. `limit`: how long it may take on a thread, where it may have to look at more than it answers.
+    /// Answers a query. `limit`: its time limit on a thread, if it may scan more than it returns.
     pub(crate) async fn read(&self, scope: Scope, query: Query, limit: Option<Duration>) -> Result<Answer> {
         match &self.execution {
             Execution::InPlace { backend, .. } => {
@@ -195,12 +198,12 @@ impl GroupCommit {
         }
     }
 
-    /// What the store has seen so far. Asked before a take, so that nothing can happen in between unseen.
+    /// The number of the last change. To be read before a claim, so that no change in between is missed.
     pub(crate) fn seen(&self) -> Seen {
         Seen(self.notifier.seen())
     }
 
-    /// Waits for a change of a queue after `seen`, at most `at_most`.
+    /// Waits for a change of a queue after `seen`, for at most `at_most`.
     pub(crate) async fn wait(&self, queue: QueueId, seen: Seen, at_most: Duration) {
         let waiting = self.notifier.waiter(queue);
         if let Execution::Threads(Threads { commit_queue, reports_changes: false, .. }) = &self.execution {
@@ -211,19 +214,19 @@ impl GroupCommit {
 }
 
 struct Writer {
-    /// Which of the writers it is.
+    /// Index of this writer.
     number: usize,
     commit_queue: Arc<CommitQueue>,
-    /// What a robot was asked to tell the others, last.
+    /// The answers that a robot was asked to forward after the last commit.
     forwarding: Option<ForwardHandle>,
-    /// In the order of the commits.
+    /// Commits whose outcome is unknown, in their order.
     in_doubt: Vec<InDoubt>,
-    /// It cannot reach the store, and leaves what comes to the others.
+    /// It cannot reach the database, and leaves the work to the others.
     is_unreachable: bool,
     store: Box<dyn Backend>,
     clock: Arc<StoreClock>,
     notifier: Notifier,
-    /// It looks what other processes do, because the store does not tell.
+    /// It polls for changes of other processes.
     polls: bool,
     last_poll: Duration,
 }
@@ -239,11 +242,11 @@ impl Writer {
         while self.wait_for_work(messages) {
             while self.commit() {}
         }
-        while self.commit() {} // what was left unheard
+        while self.commit() {} // undoes what was not delivered
     }
 
-    /// Waits until there is something in the inbox; in between, while somebody waits for items, a look at what other
-    /// processes did. False: the store is being closed.
+    /// Waits for a message; meanwhile polls for changes of other processes if a caller waits for items. False: the
+    /// store is being closed.
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
             let kept = self.store.keep_open_for();
@@ -255,7 +258,10 @@ impl Writer {
                 messages.recv_timeout(FORWARD_TIMEOUT)
             } else if let Some(kept) = kept {
                 messages.recv_timeout(kept)
-            } else if self.is_unreachable || self.commit_queue.has_compensations() || !self.in_doubt.is_empty() {
+            } else if self.is_unreachable
+                || self.commit_queue.has_compensations()
+                || !self.in_doubt.is_empty()
+            {
                 match messages.recv_timeout(COMPENSATION_RETRY) {
                     Err(RecvTimeoutError::Timeout) => return true,
                     message => message,
@@ -283,7 +289,7 @@ impl Writer {
         }
     }
 
-    /// Whether to look what other processes did.
+    /// Whether to poll for changes of other processes.
     fn should_poll(&self) -> bool {
         self.polls && self.notifier.has_waiters()
     }
@@ -295,11 +301,11 @@ impl Writer {
         }
     }
 
-    /// Everything that is in the inbox, or its share of that, in one transaction. Answers whether there may be more.
+    /// Commits the next batch. Returns whether there may be more work.
     fn commit(&mut self) -> bool {
         if self.number > 0 || !self.in_doubt.is_empty() {
-            self.commit_queue.set_unreachable(self.number, true); // it may take a while, and the others do not wait for it
-            // The first one answers, whatever the answer is.
+            self.commit_queue.set_unreachable(self.number, true); // connecting may take long, and the others do not wait for it
+            // The first writer answers in any case, if need be with the error.
             self.is_unreachable = self.number > 0 && !self.store.is_reachable();
             if self.is_unreachable {
                 return false;
@@ -307,7 +313,8 @@ impl Writer {
             self.commit_queue.add_compensations(resolve_in_doubt(&mut *self.store, &mut self.in_doubt));
             self.commit_queue.set_unreachable(self.number, false);
         }
-        let PendingBatch { operations, mut callers, mut compensations } = self.commit_queue.begin(self.number, MAX_OPERATIONS);
+        let PendingBatch { operations, mut callers, mut compensations } =
+            self.commit_queue.begin(self.number, MAX_OPERATIONS);
         if operations.is_empty() && compensations.is_empty() {
             return false;
         }
@@ -327,14 +334,15 @@ impl Writer {
         self.commit_queue.committed(self.number, conditions);
         wakes.extend(self.store.take_released());
         self.notifier.notify(&wakes);
-        let worth_another = compensations.is_empty() && self.in_doubt.is_empty() || self.commit_queue.add_compensations(compensations);
+        let worth_another = compensations.is_empty() && self.in_doubt.is_empty()
+            || self.commit_queue.add_compensations(compensations);
         let rest = self.commit_queue.answer(callers, answers);
-        // Those of the commit before have been told long ago, nearly always.
+        // The answers of the commit before have nearly always been forwarded by now.
         if let Some(before) = std::mem::replace(&mut self.forwarding, rest) {
             before.deliver();
         }
         self.store.prepare_next();
-        // A store that is never idle is never waited for; somebody may wait for items of another queue.
+        // A busy store never waits for messages, but a caller may wait for items of another queue.
         if self.should_poll() && self.clock.elapsed() >= self.last_poll + EXTERNAL_POLL_INTERVAL {
             self.poll_other_processes();
         }
@@ -342,8 +350,8 @@ impl Writer {
     }
 }
 
-/// What is to be undone of a commit of which nobody knew: nothing, if it was not made. Another writer may have given the same
-/// items to the same job since, and what it gave is not to be told from what this one would have given.
+/// The compensations of commits whose outcome is known by now: none if a commit was not made. In that case another
+/// writer may have given the same items to the same job, and the two claims cannot be told apart.
 fn resolve_in_doubt(store: &mut dyn Backend, in_doubt: &mut Vec<InDoubt>) -> Vec<Compensation> {
     let mut made = Vec::new();
     while !in_doubt.is_empty()
@@ -355,8 +363,8 @@ fn resolve_in_doubt(store: &mut dyn Backend, in_doubt: &mut Vec<InDoubt>) -> Vec
     made
 }
 
-/// Commits, and undoes first what is `owed`; what could not be undone is owed still, and what nobody knows of is in doubt.
-/// Answers each operation, and of which queues there may be something new to take.
+/// Commits, with the `compensations` first. Those that failed for a transient reason stay; those of a commit whose
+/// outcome is unknown go to `in_doubt`. Returns the answers, and the queues of which items may have become claimable.
 fn commit(
     store: &mut dyn Backend,
     compensations: &mut Vec<Compensation>,
@@ -381,21 +389,25 @@ fn commit(
         answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect::<Vec<_>>());
     if !compensations.is_empty() {
         let mut undone = answers.drain(..compensations.len());
-        compensations.retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| is_transient(&error))));
+        compensations
+            .retain(|_| undone.next().is_some_and(|answer| answer.is_err_and(|error| is_transient(&error))));
     }
     let in_doubt_now = effects.in_doubt.into_iter();
-    in_doubt
-        .extend(in_doubt_now.map(|answers| answers.into_iter().flat_map(compensation::compensations_for).collect::<InDoubt>()));
+    in_doubt.extend(
+        in_doubt_now.map(|answers| {
+            answers.into_iter().flat_map(compensation::compensations_for).collect::<InDoubt>()
+        }),
+    );
     (answers, effects.wakes)
 }
 
-/// Whether nothing was decided: of what is refused nothing is left to undo.
+/// Whether the error leaves the request undecided. What is refused needs no compensation.
 fn is_transient(error: &OrchestratorError) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown)
 }
 
-/// A violated assertion is an error of this batch, not the end of the user's program. Its transaction is
-/// never committed.
+/// Calls `act`. A violated assertion becomes an error of this batch and does not end the user's program; its
+/// transaction is never committed.
 pub(super) fn catch_panic<T>(act: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act)).map_err(|panic| {
         let text = crate::exception::panic_text(&*panic);

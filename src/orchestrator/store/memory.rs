@@ -1,7 +1,8 @@
-//! Queues in memory: the store for tests, for simulations, and for work that may be lost.
+//! Queues in memory: for tests, for simulations, and for work that may be lost.
 
 mod item;
 mod list;
+mod queue;
 mod ready_items;
 mod removal;
 #[cfg(test)]
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::item::{StoredItem, to_queue_item};
+use self::queue::StoredQueue;
 use super::super::{ErrorKind, OrchestratorError, Result};
-use super::rows::{RetryCopy, ListRequest, ListComments, NewRow, NextItems, ItemRow, Rows, StateUpdate};
 use super::backend::{Request, WriterHooks};
+use super::rows::{ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::unreadable_rows::SkippedItems;
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
@@ -31,11 +33,11 @@ use crate::model::limits::Starts;
 use crate::model::queue::{QueueDefinition, folded};
 use crate::model::review::{Comment, Person};
 use crate::model::robot::Held;
-use crate::model::selection::{SelectionKey, is_eligible};
+use crate::model::selection::is_eligible;
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::Status;
 
-/// Everything in sorted maps, so that the same calls give the same answers in the same order.
+/// All state in sorted maps, so that the same calls give the same answers in the same order.
 pub(crate) struct Memory {
     keys: KeyMaker,
     queues: BTreeMap<QueueId, StoredQueue>,
@@ -44,7 +46,7 @@ pub(crate) struct Memory {
     references: BTreeMap<(QueueId, Arc<str>), ItemId>,
     comments: BTreeMap<i64, Comment>,
     jobs: BTreeMap<JobKey, Job>,
-    /// Queues whose items are to be removed, and up to which of them that is done.
+    /// Deleted queues whose items are to be removed, and the last item that was scanned.
     removals: BTreeMap<QueueId, ItemId>,
     tokens: BTreeMap<String, Token>,
     directory: Option<(u64, String)>,
@@ -54,15 +56,6 @@ pub(crate) struct Memory {
     in_transaction: bool,
     damaged: bool,
     skipped_items: SkippedItems,
-}
-
-struct StoredQueue {
-    definition: Arc<QueueDefinition>,
-    deleted: bool,
-    ready: BTreeSet<SelectionKey>,
-    deferred: BTreeSet<(Timestamp, ItemId)>,
-    statistics: QueueStatistics,
-    starts: Starts,
 }
 
 impl Memory {
@@ -130,7 +123,7 @@ impl Rows for Memory {
     }
 
     fn abort(&mut self) {
-        self.damaged |= self.in_transaction; // some of its changes were made, and nothing here undoes them
+        self.damaged |= self.in_transaction; // some of its changes were made, and nothing undoes them here
     }
 
     fn begin_reading(&mut self) -> Result<()> {
@@ -282,7 +275,11 @@ impl Rows for Memory {
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
-        Ok(self.items.get(&id).map(|item| ItemRow { queue: item.queue, state: item.state, actors: item.actors }))
+        Ok(self.items.get(&id).map(|item| ItemRow {
+            queue: item.queue,
+            state: item.state,
+            actors: item.actors,
+        }))
     }
 
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
@@ -293,15 +290,18 @@ impl Rows for Memory {
         self.promote(ask.queue, ask.now);
         let Some(queue) = self.queues.get(&ask.queue) else { return Ok(Vec::new()) };
         let ready = queue.ready.iter().filter_map(|key| self.items.get_key_value(&key.id()));
-        // One that came of age while the clock was ahead waits again.
+        // One that came due while the clock was ahead waits again.
         let matching = ready
             .filter(|(_, item)| is_eligible(&item.state, ask.now))
             .filter(|(_, item)| ask.reference.is_none_or(|filter| filter.matches(item.reference.as_deref())));
-        Ok(matching.take(ask.count).map(|(id, item)| (item.state, Box::new(to_queue_item(*id, item)))).collect())
+        Ok(matching
+            .take(ask.count)
+            .map(|(id, item)| (item.state, Box::new(to_queue_item(*id, item))))
+            .collect())
     }
 
     fn cached_row(&mut self, _id: ItemId) -> Option<ItemRow> {
-        None // asking costs nothing here
+        None // reading the row costs nothing here
     }
 
     fn write(&mut self, id: ItemId, before: &ItemRow, written: &StateUpdate<'_>) -> Result<bool> {
@@ -494,6 +494,6 @@ impl Rows for Memory {
     }
 
     fn process_is_gone(&mut self, _job: JobKey) -> bool {
-        false // a job in memory lives in this process
+        false // a job in memory belongs to this process
     }
 }

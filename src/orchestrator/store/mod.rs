@@ -1,60 +1,57 @@
-//! The rules over a store: batching, leases and sweeping are written here once, for every store.
+//! The stores: everything that is the same for memory, SQLite and PostgreSQL. Batching, leases and sweeps are written
+//! here once.
 //!
-//! | file | what it does |
+//! | file | what is in it |
 //! |---|---|
-//! | `batch.rs` | group commit: what waits becomes one transaction |
-//! | `changes.rs` | who waits for items, and how they hear that there may be some |
-//! | `clock.rs` | the store's clock, and whether it may be believed before something is destroyed because of its age |
-//! | `comments.rs` | the comments of an item, which a store answers in pages |
-//! | `inbox.rs` | callers hand their operations over together |
+//! | `administration.rs` | the trait `Administration` for a store |
+//! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
+//! | `comments.rs` | the comments of an item, which a back end answers in pages |
+//! | `commit_queue.rs` | the queue of requests that wait for a writer, and the delivery of answers |
+//! | `compensation.rs` | what to undo when a caller went away before it received its answer |
+//! | `notifier.rs` | wakes callers that wait for items of a queue |
 //! | `readers.rs` | the threads that read, and how callers share them |
-//! | `owed.rs` | what is to be undone, because nobody heard of it |
-//! | `store.rs` | the trait of a store: operations, queries, answers |
-//! | `apply.rs` | operations, applied by the rules of [`model::lifecycle`](crate::model::lifecycle) |
-//! | `rows.rs` | what `apply.rs` needs of a store that is asked row by row |
-//! | `removal.rs` | what is of no use any more, removed in pieces |
-//! | `memory.rs`, `sqlite/`, `postgres/` | such stores |
-//! | `served.rs` | a store as callers of a server see it |
-//! | `simulated.rs` | stores for simulations |
-//! | `sweep.rs` | which jobs seem to be gone |
-//! | `tokens.rs` | tokens, one row each |
-//! | `unreadable.rs` | rows that do not hold what the schema says |
-//! | `upkeep.rs` | what a writer asks of its store besides commits |
+//! | `backend.rs` | the trait `Backend`: operations, queries and answers |
+//! | `writer_hooks.rs` | what a writer thread asks of its back end besides commits |
+//! | `apply.rs` | applies operations by the rules of [`model::lifecycle`](crate::model::lifecycle) |
+//! | `rows.rs` | the trait `Rows`: what `apply.rs` reads and writes, row by row |
+//! | `tokens.rs` | the part of `Rows` that is about access tokens |
+//! | `removal.rs` | removes what is no longer needed, in chunks |
+//! | `sweep.rs` | which jobs have probably stopped |
+//! | `clock.rs` | the store's clock, with a guard for what depends on age |
+//! | `unreadable_rows.rs` | rows that do not match the schema |
+//! | `scope.rs` | a store limited to a folder and a user, for the server |
+//! | `simulation.rs` | stores with deterministic keys, for simulations |
+//! | `memory.rs`, `sqlite/`, `postgres/` | the three back ends |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::apply::MAX_OVERDUE_PER_SWEEP;
-use self::group_commit::GroupCommit;
+use self::backend::{Answer, ClaimedBatch, Operation, Query, QueueSelector, Request, Requests, Scope};
 use self::clock::StoreClock;
+use self::group_commit::GroupCommit;
 use self::removal::CHUNKS_PER_SWEEP;
-use self::backend::{Answer, Request, Operation, Requests, Query, ClaimedBatch, QueueSelector, Scope};
-use self::sweep::{LiveJobs, SweepPlan, SweepHistory};
+use self::sweep::{LiveJobs, SweepHistory, SweepPlan};
 use super::{
-    Administration, BulkAdded, ClaimRequest, ClaimedItems, CommitType, Orchestrator, Report,
-    ReportAndClaimAnswer, Result, Seen, Swept,
+    BulkAdded, ClaimRequest, ClaimedItems, CommitType, Orchestrator, Report, ReportAndClaimAnswer, Result, Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
-use crate::model::history::ItemEvent;
-use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
-use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
-use crate::model::limits::LimitsEdit;
-use crate::model::queue::{NewQueueDefinition, QueueDefinition};
-use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
-use crate::model::robot::Robot;
-use crate::model::statistics::QueueStatistics;
-use crate::model::status::ReviewStatus;
+use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
+use crate::model::job::{JobEnd, JobState, NewJob};
+use crate::model::key::{Claim, JobKey};
 use async_trait::async_trait;
 
+mod administration;
 mod apply;
-mod group_commit;
-mod notifier;
+pub(crate) mod backend;
+pub(crate) use backend::expect_answer;
 mod clock;
 pub(crate) mod comments;
 mod commit_queue;
-mod memory;
 mod compensation;
+mod group_commit;
+mod memory;
+mod notifier;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -69,41 +66,39 @@ mod scope;
 mod simulation;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-pub(crate) mod backend;
-pub(crate) use backend::expect_answer;
 mod sweep;
 mod tokens;
 mod unreadable_rows;
 mod writer_hooks;
 
-/// When to look again for a queue that was not found.
+/// How long to wait before a queue that was not found is looked up again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// An Orchestrator on this machine: the rules over a store of its own.
+/// An Orchestrator over a store of its own: in memory, in a SQLite file or in a PostgreSQL database.
 #[derive(Clone, Debug)]
 pub struct Store {
     group_commit: Arc<GroupCommit>,
     clock: Arc<StoreClock>,
     sweeps: Arc<Mutex<SweepHistory>>,
     scope: Scope,
-    /// How long a list may be looked for; no limit for those who open the store itself.
+    /// Time limit of a list query. `None`: no limit, as for callers that opened the store themselves.
     list_limit: Option<Duration>,
-    /// Of a store in a database: where transactions of others may be.
+    /// The address of a store in a database, for transactions of the caller.
     #[cfg(feature = "postgres")]
     database: Option<postgres::Database>,
 }
 
 impl Store {
-    /// Queues in the memory of this process, for tests and for work that may be lost.
+    /// Queues in the memory of this process. Nothing outlives the process: for tests, and for work that may be lost.
     pub fn memory() -> Self {
         Self::memory_with_clock(Arc::new(SystemClock::new()))
     }
 
-    /// The store at a URL: `sqlite:` and a path, `postgres://…`, or `memory:`.
+    /// Opens the store at a URL: `sqlite:` and a path, `postgres://…`, or `memory:`.
     ///
     /// # Errors
     ///
-    /// Invalid for a URL that is none of these; as [`sqlite`](Self::sqlite).
+    /// Invalid for any other URL; otherwise as [`sqlite`](Self::sqlite) and [`postgres`](Self::postgres).
     pub async fn open(url: &str) -> Result<Self> {
         let (scheme, rest) = super::split(url)?;
         match scheme.to_ascii_lowercase().as_str() {
@@ -155,25 +150,25 @@ impl Store {
         Err(super::OrchestratorError::new(super::ErrorKind::Unsupported, message))
     }
 
-    /// The same, with a clock of the caller's.
+    /// As [`memory`](Self::memory), with the caller's clock.
     pub fn memory_with_clock(clock: Arc<dyn Clock>) -> Self {
         Self::in_place(Box::new(memory::Memory::new()), clock)
     }
 
-    /// Queues in a SQLite file; it is made when it is not there. Several processes may use one file.
+    /// Queues in a SQLite file, which is created if it does not exist. Several processes may use one file.
     ///
-    /// Durable: what was acknowledged is on disk (`synchronous=FULL`, write-ahead log).
+    /// Durable: an acknowledged change is on disk (`synchronous=FULL`, write-ahead log).
     ///
     /// # Errors
     ///
-    /// Other, with a sentence that names the file, when it is not a file of performer's, is damaged, was
-    /// written by a newer version or cannot be written. Such a file is not touched.
+    /// Other, with a message that names the file, if the file is not performer's, is damaged, was written by a newer
+    /// version or cannot be written. Such a file is not changed.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(path: impl Into<std::path::PathBuf>) -> Result<Self> {
         Self::sqlite_with_clock(path, Arc::new(SystemClock::new())).await
     }
 
-    /// The same, with a clock of the caller's.
+    /// As [`sqlite`](Self::sqlite), with the caller's clock.
     ///
     /// # Errors
     ///
@@ -189,24 +184,30 @@ impl Store {
         Self::on_threads(vec![writer], readers, clock, usize::MAX)
     }
 
-    /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is made when it is not
-    /// there, or brought up to date.
+    /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is created, or
+    /// migrated to the newest version.
     ///
-    /// The URL is libpq's: `postgres://user@host:5432/database?sslmode=verify-full`; `?schema=` names the
-    /// schema of the tables (default: `performer`), `?writers=` how many transactions are written at the same time (default: 2;
-    /// 1 to 16), `?batch=` how many operations have to wait before one is begun beside another (default: 128). Without a password there, `PGPASSWORD` is used, or the file that `PGPASSFILE` names (`~/.pgpass`). The database's clock decides, its settings say how durable a commit is.
+    /// The URL is libpq's: `postgres://user@host:5432/database?sslmode=verify-full`. Options of our own:
+    ///
+    /// * `schema`: the schema of the tables (default `performer`);
+    /// * `writers`: how many transactions write at the same time (default 2; 1 to 16);
+    /// * `batch`: how many operations have to wait before a transaction is begun beside another one (default 128; 1 to
+    ///   4096).
+    ///
+    /// Without a password in the URL, `PGPASSWORD` is used, or the file that `PGPASSFILE` names (default `~/.pgpass`).
+    /// The database's clock decides, and its settings say how durable a commit is.
     ///
     /// # Errors
     ///
-    /// Invalid for a URL that cannot be read; Unauthorized for a user or password that the database refuses; Unavailable
-    /// when it cannot be reached or is a standby; Unsupported when it is too old; Other when its schema is newer than
-    /// this program.
+    /// Invalid for a URL that cannot be parsed; Unauthorized if the database refuses the user or the password;
+    /// Unavailable if the database cannot be reached or is a standby; Unsupported if it is too old; Other if its schema
+    /// is newer than this program.
     #[cfg(feature = "postgres")]
     pub async fn postgres(url: &str) -> Result<Self> {
         Self::open_postgres_with(url, Arc::new(SystemClock::new()), true).await
     }
 
-    /// The same, with a clock of the caller's that decides instead of the database's. For tests.
+    /// As [`postgres`](Self::postgres), with the caller's clock instead of the database's. For tests.
     ///
     /// # Errors
     ///
@@ -225,7 +226,7 @@ impl Store {
         Ok(Self { database: Some(database), ..Self::on_threads(writers, readers, clock, threshold)? })
     }
 
-    /// Opens a store. That may wait for others; a thread of its own keeps the runtime free.
+    /// Opens a store on a thread of its own: opening may block, and must not block the runtime.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     async fn opened<S: Send + 'static>(open: impl FnOnce() -> Result<S> + Send + 'static) -> Result<S> {
         let (answer, opened) = tokio::sync::oneshot::channel();
@@ -234,17 +235,17 @@ impl Store {
         opened.await.map_err(|_| super::OrchestratorError::new(super::ErrorKind::Other, gone))?
     }
 
-    /// A store on threads of its own.
+    /// A store with threads that write and threads that read.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     fn on_threads<B: backend::Backend + 'static>(
-        writers: Vec<S>,
-        readers: Vec<S>,
+        writers: Vec<B>,
+        readers: Vec<B>,
         clock: Arc<dyn Clock>,
         threshold: usize,
     ) -> Result<Self> {
         let clock = Arc::new(StoreClock::new(clock));
-        let boxed = |stores: Vec<S>| {
-            stores.into_iter().map(|store| -> Box<dyn Backend> { Box::new(store) }).collect()
+        let boxed = |stores: Vec<B>| {
+            stores.into_iter().map(|store| -> Box<dyn backend::Backend> { Box::new(store) }).collect()
         };
         let group_commit = GroupCommit::on_threads(boxed(writers), boxed(readers), &clock, threshold);
         let group_commit = group_commit.map_err(|error| {
@@ -270,9 +271,10 @@ impl Store {
         }
     }
 
-    /// The operator says that the time of day is right: what is past its retention is removed at once, also in the first
-    /// minutes of this process and when the store kept a time long ago ([`model::clock_guard`](crate::model::clock_guard)).
-    /// It holds until the time of day moves away from the monotone clock.
+    /// Declares the time of day to be right: what is past its retention is removed at once, also in the first minutes
+    /// of this process and if the last time kept in the store is long ago
+    /// ([`model::clock_guard`](crate::model::clock_guard)). Holds until the time of day moves away from the monotone
+    /// clock.
     pub fn trust_clock(&self) {
         self.clock.trust();
     }
@@ -324,12 +326,13 @@ impl Orchestrator for Store {
         }
         let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
         if !suspects && !overdue {
-            return Ok(Swept::default()); // a look, and nobody's write is disturbed
+            return Ok(Swept::default()); // only read so far: nobody's write was delayed
         }
         let SweepPlan { suspects, overdue } = sweep;
         let operation = Operation::Sweep { suspects, overdue, planned: self.clock.elapsed() };
         let answer = self.one(operation).await;
-        let has_more = matches!(&answer, Ok(Answer::Swept(swept)) if swept.abandoned >= MAX_OVERDUE_PER_SWEEP);
+        let has_more =
+            matches!(&answer, Ok(Answer::Swept(swept)) if swept.abandoned >= MAX_OVERDUE_PER_SWEEP);
         self.sweeps().record(answer.is_ok(), overdue && !has_more, began);
         expect_answer!(answer, Swept)
     }
@@ -393,108 +396,8 @@ impl Orchestrator for Store {
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
         match self.read(Query::Queue(named(queue))).await {
             Ok(Answer::Queue(queue)) => self.group_commit.wait(queue.id, seen, at_most).await,
-            // It is not there, or the store is out of reach: the next take says so.
+            // The queue does not exist, or the store cannot be reached: the next claim reports it.
             _ => tokio::time::sleep(at_most.min(LOOK_AGAIN)).await,
         }
-    }
-}
-
-#[async_trait]
-impl Administration for Store {
-    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
-        expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue)
-    }
-
-    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
-        let (which, queue) = (named(name), Box::new(queue));
-        expect_answer!(self.one(Operation::UpdateQueue { which, queue, reach: None }).await, Queue)
-    }
-
-    async fn delete_queue(&self, name: &str) -> Result<()> {
-        done(self.one(Operation::DeleteQueue { which: named(name), reach: None }).await)
-    }
-
-    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
-        expect_answer!(self.one(Operation::EditLimits { which: named(name), edit, reach: None }).await, Queue)
-    }
-
-    async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
-        expect_answer!(self.read(Query::Queue(named(name))).await, Queue)
-    }
-
-    async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {
-        expect_answer!(self.read(Query::Queues).await, Queues)
-    }
-
-    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
-        expect_answer!(self.read(Query::Statistics(named(queue))).await, Statistics)
-    }
-
-    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
-        expect_answer!(self.read(Query::Item(id)).await, Item).map(|item: Box<QueueItem>| *item)
-    }
-
-    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
-        expect_answer!(self.read(Query::Items(Box::new(filter), page)).await, Items)
-    }
-
-    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
-        expect_answer!(self.one(Operation::Edit { id, edit }).await, Item).map(|item: Box<QueueItem>| *item)
-    }
-
-    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        self.in_chunks(items, Operation::Delete).await
-    }
-
-    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
-        expect_answer!(self.read(Query::History(id)).await, History)
-    }
-
-    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>> {
-        expect_answer!(self.read(Query::Events(id)).await, Events)
-    }
-
-    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        self.in_chunks(items, |items| Operation::Review { to, items }).await
-    }
-
-    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
-        self.in_chunks(items, |items| Operation::SetReviewer { reviewer, items }).await
-    }
-
-    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
-        expect_answer!(self.one(Operation::AddComment { id, author, text }).await, Comment)
-    }
-
-    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
-        done(self.one(Operation::EditComment { comment, author, text }).await)
-    }
-
-    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
-        self.all_comments(id).await
-    }
-
-    async fn purge_content(&self, id: ItemId) -> Result<()> {
-        done(self.one(Operation::Purge(id)).await)
-    }
-
-    async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        let removed = self.remove_expired(limit).await?;
-        if removed > 0 {
-            tracing::info!(items = removed, "items past their retention were removed");
-        }
-        Ok(removed)
-    }
-
-    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
-        expect_answer!(self.read(Query::Jobs { limit }).await, Jobs)
-    }
-
-    async fn list_robots(&self) -> Result<Vec<Robot>> {
-        expect_answer!(self.read(Query::Robots { now: self.clock.now() }).await, Robots)
-    }
-
-    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
-        done(self.one(Operation::StopJob { job, strategy }).await)
     }
 }

@@ -1,4 +1,4 @@
-//! Callers that wait for items of a queue, and how they are woken when there may be some.
+//! Wakes callers that wait for items of a queue.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,11 @@ use tokio::sync::Notify;
 use crate::model::clock::Clock;
 use crate::model::key::QueueId;
 
-/// The most queues whose last change is remembered. What is forgotten counts as changed: a wait may end early, never late.
+/// The most queues whose last change is remembered. A forgotten queue counts as changed: a wait may end early, never
+/// late.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Of which queues there may be something new to take.
+/// The queues of which items may have become claimable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WakeSet {
     any: bool,
@@ -21,12 +22,12 @@ pub(crate) struct WakeSet {
 }
 
 impl WakeSet {
-    /// Perhaps of any queue: it is not known of which.
+    /// It is not known which queues.
     pub(crate) fn any() -> Self {
         Self { any: true, ..Self::default() }
     }
 
-    /// Of one queue.
+    /// One queue.
     #[cfg_attr(
         not(any(feature = "postgres", test)),
         expect(dead_code, reason = "for what other processes tell")
@@ -37,9 +38,9 @@ impl WakeSet {
         wakes
     }
 
-    /// Of this queue too.
+    /// Adds a queue.
     pub(crate) fn add(&mut self, queue: QueueId) {
-        // Nearly always it is the last one again.
+        // It is nearly always the last one again.
         if !self.queues.iter().rev().any(|known| *known == queue) {
             self.queues.push(queue);
         }
@@ -61,7 +62,7 @@ impl WakeSet {
     }
 }
 
-/// Counts the commits after which there may be something new to take, and knows of which queue.
+/// Counts the commits after which items may have become claimable, by queue.
 #[derive(Clone)]
 pub(super) struct Notifier(Arc<NotifierInner>);
 
@@ -83,13 +84,13 @@ struct QueueChanges {
     /// The number of its last change.
     changed: u64,
     waiting: usize,
-    /// Wakes those who wait in the order in which they came, so that a simulation is the same each time.
+    /// Wakes waiters in the order in which they arrived, so that a simulation is deterministic.
     wakeup: Arc<Notify>,
 }
 
 impl Notifier {
-    /// Changes are counted from the present on, in microseconds: what another process has seen, or this one before it was
-    /// started anew, is not taken for something that was seen here.
+    /// Changes are numbered from the present time in microseconds: a number from another process, or from before a
+    /// restart, is not taken for one of this process.
     pub(super) fn new(clock: &dyn Clock) -> Self {
         let count = u64::try_from(clock.now().as_microsecond()).unwrap_or(1);
         let state = Mutex::new(ChangeLog { count, any: count, queues: BTreeMap::new() });
@@ -122,17 +123,17 @@ impl Notifier {
         woken.iter().for_each(|wakeup| wakeup.notify_waiters());
     }
 
-    /// The number of the last change, for [`after`](Self::after).
+    /// The number of the last change, for [`Waiter::wait_for_change`].
     pub(super) fn seen(&self) -> u64 {
         self.state().count
     }
 
-    /// Whether a caller waits, for whatever queue.
+    /// Whether any caller waits, for whatever queue.
     pub(super) fn has_waiters(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// A caller waits for items of a queue, until this is dropped.
+    /// Registers a caller that waits for items of a queue, until the value is dropped.
     pub(super) fn waiter(&self, queue: QueueId) -> Waiter<'_> {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
@@ -163,7 +164,7 @@ impl ChangeLog {
     }
 }
 
-/// Waits for items of a queue.
+/// A registered wait for items of a queue.
 pub(super) struct Waiter<'a> {
     notifier: &'a Notifier,
     queue: QueueId,
@@ -171,11 +172,11 @@ pub(super) struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    /// Until a change of the queue after `seen`.
+    /// Waits for a change of the queue after `seen`.
     pub(super) async fn wait_for_change(&self, seen: u64) {
         let wakeup = self.wakeup.notified();
         tokio::pin!(wakeup);
-        wakeup.as_mut().enable(); // before the look: a change between the two is not missed
+        wakeup.as_mut().enable(); // before the check: a change between the two is not missed
         let has_changed = self.notifier.state().has_changed(self.queue, seen);
         if !has_changed {
             wakeup.await;
@@ -212,7 +213,7 @@ mod tests {
         after()
     }
 
-    /// Polls a future once each time this is called.
+    /// A function that polls a future once each time it is called.
     fn poll_once<'f>(future: impl Future<Output = ()> + 'f) -> impl FnMut() -> bool + 'f {
         let mut future = Box::pin(future);
         move || {
@@ -226,7 +227,8 @@ mod tests {
         let notifier = notifier();
         let seen = notifier.seen();
         let (one, other) = (notifier.waiter(ONE), notifier.waiter(OTHER));
-        let (mut of_one, mut of_other) = (poll_once(one.wait_for_change(seen)), poll_once(other.wait_for_change(seen)));
+        let (mut of_one, mut of_other) =
+            (poll_once(one.wait_for_change(seen)), poll_once(other.wait_for_change(seen)));
         assert!(!of_one() && !of_other());
         notifier.notify(&WakeSet::default());
         assert!(!of_one(), "nothing has changed");
@@ -247,7 +249,7 @@ mod tests {
         assert!(ends(&notifier.waiter(ONE), 0), "or in one that ran before");
     }
 
-    /// However many queues there are: what is forgotten counts as changed.
+    /// With however many queues: a forgotten queue counts as changed.
     #[test]
     fn a_forgotten_change_is_not_lost() {
         let notifier = notifier();

@@ -1,8 +1,8 @@
 //! The threads that read, and how callers share them.
 //!
-//! Queries stand in lanes by what they cost, so that what is found at once never waits behind a list, nor a page that an
-//! index finds behind a search. Within a lane callers take turns, and a caller has one query under way: however many searches
-//! one caller asks for, another one's is next. What a caller over HTTP searches for may take a limited time.
+//! Queries wait in lanes by their cost: a quick query never waits behind a list, nor a page found by an index behind a
+//! search. Within a lane callers take turns, and a caller has one query in progress: however many searches one caller
+//! starts, the next turn is another caller's. A search of a caller over HTTP has a time limit.
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
+use super::backend::{Answer, Backend, CommentsOn, Query, Scope};
 use super::group_commit::{catch_panic, thread_ended};
-use super::backend::{Answer, CommentsOn, Query, Backend, Scope};
 use crate::model::clock::Clock;
 use crate::model::item::{ItemFilter, Page};
 use crate::model::query::{Field, Order};
@@ -29,14 +29,14 @@ pub(super) enum Lane {
     Quick,
     /// A page that an index finds.
     ListRequest,
-    /// More may have to be looked at than what is answered.
+    /// May scan more than it returns.
     Search,
 }
 
-/// The lane of each thread that reads. Two search, so that one long search does not keep all other callers waiting.
+/// The lane of each reader thread. Two search, so that one long search does not block all other callers.
 pub(super) const LANES: [Lane; 4] = [Lane::Quick, Lane::ListRequest, Lane::Search, Lane::Search];
 
-/// The most rows that may be skipped on the way to a page that counts as found by an index.
+/// The most rows that may be skipped before a page that counts as found by an index.
 const MAX_SKIPPED: usize = 10_000;
 
 impl Lane {
@@ -79,11 +79,15 @@ impl Lane {
             let (_, _, rest) = condition.clone().split();
             rest.is_none_or(|rest| matches!(rest.split_reference(), (Some(_), None)))
         });
-        if is_by_id && is_plain && is_found && page.skip <= MAX_SKIPPED { Self::ListRequest } else { Self::Search }
+        if is_by_id && is_plain && is_found && page.skip <= MAX_SKIPPED {
+            Self::ListRequest
+        } else {
+            Self::Search
+        }
     }
 }
 
-/// For how long an answer is worth looking for: until its caller has gone away, or its time is up.
+/// How long a query may run: until its caller has gone away, or its time is up.
 #[derive(Clone, Debug)]
 pub(crate) struct QueryDeadline {
     gone: Arc<AtomicBool>,
@@ -108,7 +112,7 @@ impl QueryDeadline {
         self.limit
     }
 
-    /// Whether to stop looking.
+    /// Whether to stop.
     #[cfg_attr(
         not(any(feature = "sqlite", test)),
         expect(dead_code, reason = "for a store that looks in this process")
@@ -121,7 +125,7 @@ impl QueryDeadline {
         self.until.is_some_and(|until| self.clock.elapsed() >= until)
     }
 
-    /// The answer; in place of one that was given up because its time was up, what to do about it.
+    /// The answer; if it failed because the time was up, an error that says what to do.
     fn explain(&self, answer: Result<Answer>) -> Result<Answer> {
         match (answer, self.limit) {
             (Err(error), Some(limit)) if error.kind() == ErrorKind::Unavailable && self.has_run_out() => {
@@ -132,7 +136,7 @@ impl QueryDeadline {
     }
 }
 
-/// Asked again, the query would cost the same: the caller has to ask for less.
+/// The same query would take as long again: the caller has to ask for less.
 fn too_costly(limit: Duration) -> OrchestratorError {
     let message = format!(
         "the list was not found within {limit:?}; ask for less of it: name the queue, a Status or a whole Reference, skip \
@@ -141,7 +145,7 @@ fn too_costly(limit: Duration) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Invalid, message)
 }
 
-/// Set when the caller of a query goes away.
+/// Marks the query when its caller goes away.
 struct CallerGuard(Arc<AtomicBool>);
 
 impl Drop for CallerGuard {
@@ -158,7 +162,7 @@ struct ReadCall {
     gone: Arc<AtomicBool>,
 }
 
-/// The threads that read, until this is dropped.
+/// The reader threads, until this is dropped.
 pub(super) struct Readers {
     quick: Arc<LaneQueue>,
     list: Arc<LaneQueue>,
@@ -167,7 +171,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts a thread for each store, in the lanes of [`LANES`]. Of several in one lane the first does what it can alone.
+    /// Starts a thread for each back end, in the lanes of [`LANES`]. Of several threads in one lane the first does all
+    /// work that it can do alone.
     pub(super) fn start(stores: Vec<Box<dyn Backend>>, clock: &Arc<dyn Clock>) -> std::io::Result<Self> {
         let (quick, list, search) = Default::default();
         let mut readers = Self { quick, list, search, threads: Vec::with_capacity(stores.len()) };
@@ -188,13 +193,8 @@ impl Readers {
         }
     }
 
-    /// Answers a query. `limit`: how long it may take, where it may have to look at more than it answers.
-    pub(super) async fn answer(
-        &self,
-        scope: Scope,
-        query: Query,
-        limit: Option<Duration>,
-    ) -> Result<Answer> {
+    /// Answers a query. `limit`: its time limit, if it may scan more than it returns.
+    pub(super) async fn answer(&self, scope: Scope, query: Query, limit: Option<Duration>) -> Result<Answer> {
         let lane = Lane::of(&query);
         let is_list = matches!(query, Query::Items(..) | Query::ItemsOf { .. });
         let limit = limit.filter(|_| is_list || lane == Lane::Search);
@@ -205,14 +205,14 @@ impl Readers {
         answer.await.unwrap_or_else(|_| Err(thread_ended()))
     }
 
-    /// Ends the threads, and waits for it.
+    /// Ends the threads, and waits for them.
     pub(super) fn close(&mut self) {
         for queue in [&self.quick, &self.list, &self.search] {
             queue.turns().closed = true;
             queue.changed.notify_all();
         }
         for thread in self.threads.drain(..) {
-            let _ = thread.join(); // its panics have been answered as errors
+            let _ = thread.join(); // a panic has been answered as an error
         }
     }
 }
@@ -223,7 +223,7 @@ impl Drop for Readers {
     }
 }
 
-/// Answers the queries of a lane, while so many other threads of the lane are at work.
+/// Answers the queries of a lane. `before`: how many other threads of the lane have to be busy first.
 fn read_all(mut store: Box<dyn Backend>, queue: &LaneQueue, before: usize, clock: &Arc<dyn Clock>) {
     while let Some(call) = queue.next(before) {
         let ReadCall { scope, query, limit, reply, gone } = call;
@@ -233,7 +233,7 @@ fn read_all(mut store: Box<dyn Backend>, queue: &LaneQueue, before: usize, clock
             store.read(scope, query)
         });
         queue.finished(scope.user);
-        let _ = reply.send(deadline.explain(answer.unwrap_or_else(Err))); // its caller may have gone away
+        let _ = reply.send(deadline.explain(answer.unwrap_or_else(Err))); // the caller may have gone away
     }
 }
 
@@ -248,7 +248,7 @@ struct LaneQueue {
 #[derive(Default)]
 struct TurnQueue {
     callers: VecDeque<(Option<i64>, VecDeque<ReadCall>)>,
-    /// Whose queries are under way.
+    /// The callers of the queries in progress.
     under_way: Vec<Option<i64>>,
     closed: bool,
 }
@@ -259,7 +259,7 @@ impl LaneQueue {
         self.changed.notify_all();
     }
 
-    /// The next query, for a thread before which so many others are to be at work. None: the lane is closed.
+    /// The next query, for a thread that waits until `before` others are busy. `None`: the lane is closed.
     fn next(&self, before: usize) -> Option<ReadCall> {
         let mut turns = self.turns();
         while !turns.closed {
@@ -267,7 +267,7 @@ impl LaneQueue {
                 && let Some(next) = turns.next()
             {
                 drop(turns);
-                self.changed.notify_all(); // another thread may have been waiting until this one is at work
+                self.changed.notify_all(); // another thread may have waited for this one to become busy
                 return Some(next);
             }
             turns = self.changed.wait(turns).unwrap_or_else(PoisonError::into_inner);
@@ -298,7 +298,7 @@ impl TurnQueue {
         }
     }
 
-    /// The next query of the first caller that has none under way; its next turn is behind all others.
+    /// The next query of the first caller that has none in progress; that caller's next turn is the last.
     fn next(&mut self) -> Option<ReadCall> {
         for (_, calls) in &mut self.callers {
             calls.retain(|call| !call.reply.is_closed()); // its caller has gone away

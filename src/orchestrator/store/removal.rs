@@ -1,8 +1,8 @@
-//! What is of no use any more, removed in pieces: each is a transaction of its own, so that others wait for one piece and not
-//! for the whole.
+//! Removes what is no longer needed, in chunks: each is a transaction of its own, so that others wait for one chunk
+//! only.
 //!
-//! A queue that is deleted cannot be found from that commit on, nor anything in it. What it held is a list of removals in the
-//! store, which any process goes on with, and after a restart too.
+//! A queue that is deleted is hidden with that commit, and so are its items. What is left to remove is a list in the
+//! store, which any process works on, and continues after a restart.
 
 use jiff::Timestamp;
 
@@ -13,28 +13,28 @@ use crate::model::clock::Clock as _;
 use crate::model::key::{ItemId, JobKey, JobNumber, QueueId};
 use crate::model::review::{FailedItems, ItemVersion};
 
-/// About how many rows a piece removes. Of one item there may be several.
+/// About how many rows a chunk removes. An item may have several.
 pub(crate) const CHUNK_ROWS: usize = 500;
 
-/// How many ids of items a piece looks at on its way to those that it removes.
+/// The most item ids that a chunk scans for items to remove.
 pub(crate) const MAX_IDS_SCANNED: i64 = 20_000;
 
-/// How many pieces a sweep removes: it comes again soon, and beats wait for it.
+/// How many chunks a sweep removes: the next sweep comes soon, and beats wait for this one.
 pub(super) const CHUNKS_PER_SWEEP: usize = 4;
 
-/// What a store does about queues that were deleted, inside the one transaction that is open at a time.
+/// What a back end does about deleted queues and ended jobs, inside the one transaction that is open.
 pub(crate) trait Removal {
-    /// A queue was deleted: what it held is to be removed.
+    /// Schedules the removal of everything in a deleted queue.
     fn schedule_removal(&mut self, queue: QueueId) -> Result<()>;
 
     /// Whether anything is to be removed.
     fn has_removals(&mut self) -> Result<bool>;
 
-    /// Removes about `limit` rows, or looks at [`MAX_IDS_SCANNED`] ids. Answers whether more may have to be removed.
+    /// Removes about `limit` rows, or scans [`MAX_IDS_SCANNED`] ids. Returns whether there may be more to remove.
     fn remove_chunk(&mut self, limit: usize) -> Result<bool>;
 
-    /// Jobs that ended before a time, so many at the most, in the order of their numbers, from behind one on; and whether an
-    /// item names each of them as the one that took it.
+    /// At most `limit` jobs that ended before a time, in the order of their numbers, from behind `after` on; and
+    /// whether an item names each of them as the one that claimed it.
     fn ended_jobs(
         &mut self,
         before: Timestamp,
@@ -42,18 +42,18 @@ pub(crate) trait Removal {
         limit: usize,
     ) -> Result<Vec<(JobKey, bool)>>;
 
-    /// Removes jobs that have ended.
+    /// Removes jobs that have ended. Returns how many there were.
     fn remove_jobs(&mut self, jobs: &[JobKey]) -> Result<u64>;
 }
 
-/// So many jobs are looked at together: to know which of them items name takes a walk along all items.
+/// How many jobs are checked together: finding those that items name takes a scan of all items.
 const JOBS_PER_SCAN: usize = 10_000;
 
-/// A piece of the removal of items past their retention.
+/// A chunk of the removal of items past their retention.
 #[derive(Debug)]
 pub(crate) struct RetentionProgress {
     pub(crate) removed: usize,
-    /// Where the next piece begins. None: everything has been looked at.
+    /// Where the next chunk begins. `None`: all queues have been scanned.
     pub(crate) next: Option<(QueueId, ItemId)>,
 }
 
@@ -66,13 +66,13 @@ pub struct RemovedEnded {
 }
 
 impl Store {
-    /// Whether anything is left of queues that were deleted.
+    /// Whether rows of deleted queues are left.
     #[cfg(feature = "server")]
     pub(crate) async fn has_removals(&self) -> Result<bool> {
         Ok(expect_answer!(self.read(Query::LiveJobs).await, LiveJobs)?.has_removals)
     }
 
-    /// Removes what is left of queues that were deleted, at most so many pieces of it. Answers whether more is left.
+    /// Removes rows of deleted queues, at most so many chunks. Returns whether more are left.
     pub(crate) async fn remove_deleted(&self, chunks: usize) -> Result<bool> {
         for _ in 0..chunks {
             let operation = Operation::RemoveDeleted { limit: CHUNK_ROWS };
@@ -83,7 +83,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Removes items that are past their queue's retention, about `limit` of them. Answers how many there were.
+    /// Removes about `limit` items that are past their queue's retention. Returns how many.
     pub(crate) async fn remove_expired(&self, limit: usize) -> Result<u64> {
         let (mut removed, mut after) = (0, None);
         loop {
@@ -98,12 +98,13 @@ impl Store {
     }
 
     /// Removes jobs and tokens that ended longer ago than [`KeptFor`](crate::model::kept_for::KeptFor) says, but no job that an
-    /// item names as the one that took it; in pieces of `limit`. `go_on` is asked between the pieces. A server does so by itself.
+    /// item names as the one that claimed it, in chunks of `limit`. `pause` is awaited between the chunks. A server does this by
+    /// itself.
     #[doc(hidden)]
     pub async fn remove_ended(&self, limit: usize, pause: impl AsyncFn()) -> Result<RemovedEnded> {
         let (mut removed, mut after) = (RemovedEnded::default(), JobNumber(i64::MIN));
         loop {
-            // Looked for by a thread that reads. What it finds stays so: a job that has ended takes no more items.
+            // Found by a reader thread. What it finds stays true: a job that has ended claims no more items.
             let query = Query::EndedJobs { now: self.clock.now(), after, limit: JOBS_PER_SCAN };
             let ended = expect_answer!(self.read(query).await, EndedJobs)?;
             let Some((last, _)) = ended.last() else { break };
@@ -130,7 +131,7 @@ impl Store {
         }
     }
 
-    /// Does something to each of many items, so many at a time. Others have their turn in between.
+    /// Applies an operation to many items, in chunks, so that others get their turn in between.
     pub(super) async fn in_chunks(
         &self,
         items: Vec<ItemVersion>,

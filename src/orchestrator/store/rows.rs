@@ -1,15 +1,16 @@
-//! A store seen row by row: what [`apply`](super::apply) needs to apply the rules.
+//! The trait `Rows`: what [`apply`](super::apply) reads and writes to apply the rules, row by row.
 //!
-//! For stores where one more statement costs a microsecond (memory, SQLite). No method here knows a rule;
-//! each reads or writes what it is told.
+//! All three back ends implement it. In memory and in SQLite a statement costs microseconds; PostgreSQL prefetches and
+//! queues statements to save round trips, for which some methods announce what comes next. No method knows a rule: each
+//! reads or writes what it is told.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::super::{OrchestratorError, Result};
+use super::backend::{Claimant, Request, WriterHooks};
 use super::removal::Removal;
-use super::backend::{Request, Claimant, WriterHooks};
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
 use crate::model::clock::Clock;
@@ -26,41 +27,41 @@ use crate::model::review::{Comment, Person};
 use crate::model::robot::Held;
 use crate::model::statistics::{Ended, QueueStatistics};
 
-/// Rows, inside the one transaction that is open at a time.
+/// Rows, inside the one transaction that is open.
 pub(crate) trait Rows: WriterHooks + Removal + Tokens {
-    /// Whether others write at the same time, and may be in the way so that a transaction is undone through no fault of its own.
+    /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
-    /// Whether a transaction failed because others were in its way; if so, waits a little for them. `tries`: how often it was
-    /// tried before.
+    /// Whether a transaction failed because of a conflict; if so, waits a little. `tries`: how often it was tried
+    /// before.
     fn wait_after_conflict(&mut self, _failed: &OrchestratorError, _tries: u32) -> bool {
         false
     }
-    /// Opens the transaction; nobody else writes until it ends. `operations`: what it will do first. Where each question is
-    /// a way to a server and back, what these need is asked for now.
+    /// Begins a transaction. Nobody else changes what it reads until it ends. `operations`: what it will apply first; a
+    /// back end over a network loads what they need in the same round trip.
     fn begin(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()>;
-    /// The time of the open transaction: the caller's, unless the store has a clock of its own.
+    /// The time of the open transaction: the caller's, unless the back end has a clock of its own.
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()
     }
-    /// The transaction leaves something to take of a queue although it added nothing: other processes are to hear of it.
+    /// The transaction makes items of a queue claimable without adding any: other processes are notified.
     fn note_claimable(&mut self, _queue: QueueId) {}
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
-    /// Undoes the transaction. Never fails: what cannot be undone is reopened.
+    /// Undoes the transaction. Never fails: a connection that cannot undo is reopened.
     fn rollback(&mut self);
-    /// Items whose rows could not be read.
+    /// Items that were skipped because their rows cannot be read.
     fn skipped_items(&mut self) -> &mut SkippedItems;
     /// Undoes a transaction that a panic left open.
     fn abort(&mut self) {
         self.rollback();
     }
-    /// Opens a transaction that only reads, from one consistent state.
+    /// Begins a read-only transaction on one consistent state.
     fn begin_reading(&mut self) -> Result<()>;
-    /// The time in a transaction that only reads: the caller's, unless the store has a clock of its own.
+    /// The time in a read-only transaction: the caller's, unless the back end has a clock of its own.
     fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
         Ok(now)
     }
-    /// The time that was kept last because it was believed. None: a store that does not outlive its process keeps none.
+    /// The last time that was believed and kept. `None` for a store that does not outlive its process.
     fn kept_time(&mut self) -> Result<Option<Timestamp>> {
         Ok(None)
     }
@@ -70,10 +71,10 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     }
     /// Makes the keys of queues and jobs.
     fn keys(&mut self) -> &mut KeyMaker;
-    /// Makes the key of the next item that will be inserted: greater than that of every item before it.
+    /// Makes the key of the next item to insert: greater than that of every item before it.
     fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey>;
 
-    /// The transaction is about to change queues: where others write at the same time, they have to wait.
+    /// Announces that the transaction changes queues: other writers have to wait for it.
     fn lock_queues(&mut self) -> Result<()> {
         Ok(())
     }
@@ -83,13 +84,13 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     fn queues(&mut self) -> Result<Vec<QueueDefinition>>;
     /// Puts a queue into these folders and no others.
     fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()>;
-    /// Inserts a queue; its id is given by the store.
+    /// Inserts a queue and returns the id that the store gave it.
     fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId>;
     fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()>;
-    /// The queue cannot be found any more, nor anything in it. What it held stays until it is removed in pieces.
+    /// Hides a queue and all its items. Its rows are removed later, in chunks.
     fn delete_queue(&mut self, id: QueueId) -> Result<()>;
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics>;
-    /// The starts of a queue with limits. Nobody else starts anything of it until the transaction ends.
+    /// The recent starts of a queue with limits. No other transaction starts items of it until this one ends.
     fn starts(&mut self, queue: QueueId) -> Result<Starts>;
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()>;
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
@@ -99,28 +100,27 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId>;
     fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>>;
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>>;
-    /// The first `count` items of a queue that may be handed out now, in the order of the model.
+    /// The first `count` items of a queue that may be claimed now, in the order of the model.
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>>;
-    /// The row as this process left it when it took the item, if it remembers: what it is, unless somebody
-    /// else has changed it since. Only for a guarded write, which finds out.
+    /// The row as this process wrote it when it claimed the item, if it is cached. Another process may have changed it
+    /// since: only for a guarded write, which detects that.
     fn cached_row(&mut self, id: ItemId) -> Option<ItemRow>;
-    /// Writes what changed of an item's state, if the row is still at the version of `before`. False: it is not,
-    /// and nothing was written.
+    /// Writes the new state of an item if its row is still at the version of `before`. False: it is not, and nothing
+    /// was written.
     fn write(&mut self, id: ItemId, before: &ItemRow, after: &StateUpdate<'_>) -> Result<bool>;
-    /// Writes the takes of items, all from one answer of [`next_items`](Self::next_items) and in its order.
+    /// Writes claims of items, all from one answer of [`next_items`](Self::next_items) and in its order.
     fn write_claimed(&mut self, queue: QueueId, claimed: &[ClaimedRow], now: Timestamp) -> Result<()> {
-        for ClaimedRow { id, before, after, claimant } in taken {
+        for ClaimedRow { id, before, after, claimant } in claimed {
             let before = ItemRow { queue, state: *before, actors: Actors::default() };
             let written = StateUpdate { taken_by: Some(*claimant), ..StateUpdate::state(after, now) };
             assert!(self.write(*id, &before, &written)?, "item {id} was read in this transaction");
         }
         Ok(())
     }
-    /// What will be asked for when the next ends are written: both can go together. `limited`: before it the
-    /// [`starts`](Self::starts) of the queue are read, and perhaps fewer are asked for.
+    /// Announces which items are claimed after the next ends are written, so that both can share a round trip.
+    /// `limited`: the [`starts`](Self::starts) of the queue are read first, and fewer items may be claimed.
     fn announce_claim(&mut self, _next: &NextItems<'_>, _limited: bool) {}
-    /// Writes the ends of attempts, and the exceptions that they are told with; each is guarded as in
-    /// [`write`](Self::write).
+    /// Writes the ends of attempts, with their exceptions; each guarded as in [`write`](Self::write).
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
         let rows = ended.iter().map(|(id, queue, before, written)| {
             (*id, ItemRow { queue: *queue, state: **before, actors: Actors::default() }, written)
@@ -131,23 +131,23 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
     fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>>;
     fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool>;
-    /// All rows of the retry chain an item belongs to, by id.
+    /// All rows of the retry chain of an item, by id.
     fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>>;
-    /// What a job holds, of queues that were deleted too.
+    /// The items that a job holds, those of deleted queues included.
     fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>>;
-    /// What a job holds of queues that there are, with what people want to know of it; the oldest first.
+    /// The items that a job holds, without those of deleted queues, with what people want to see; the oldest first.
     fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>>;
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
-    /// The item with this key of its own.
+    /// The item with this unique key.
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
-    /// Items of these queues, and how many there are in all if that is asked for.
+    /// A page of items, and how many match in all if that was asked for.
     fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)>;
     /// How attempts ended since a time, by minute.
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>>;
-    /// The directory, if there is one of another version than this.
+    /// The directory and its version, if the version is not `known`.
     fn directory(&mut self, known: u64) -> Result<Option<(u64, String)>>;
     fn write_directory(&mut self, version: u64, text: &str) -> Result<()>;
-    /// First attempts of a queue created before a time, the oldest first: where retention looks.
+    /// First attempts of a queue created before a time, the oldest first, for retention.
     fn roots_created_before(
         &mut self,
         queue: QueueId,
@@ -163,27 +163,28 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     /// Comments by id.
     fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>>;
 
-    /// A job of this process is seen to be gone when the process is; one of a caller over HTTP is not.
+    /// Inserts a job. `of_this_process`: its lock file shows when the process has ended; not so for a job of a caller
+    /// over HTTP.
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()>;
-    /// A job as it is until the transaction ends, unless this one changes it.
+    /// A job. Nobody else changes it until the transaction ends.
     fn job(&mut self, key: JobKey) -> Result<Option<Job>>;
-    /// A job for which items are taken: nobody else ends it until the transaction ends.
+    /// A job that claims items. Nobody else ends it until the transaction ends.
     fn claiming_job(&mut self, key: JobKey) -> Result<Option<Job>> {
         self.job(key)
     }
-    /// A job that is to end: whoever takes items for it has done so, or finds it ended.
+    /// A job that is to end. A concurrent claim for it is either committed before or finds it ended.
     fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {
         self.job(key)
     }
     fn write_job(&mut self, job: &Job) -> Result<()>;
     fn live_jobs(&mut self) -> Result<Vec<Job>>;
-    /// Those of one folder, or all; the latest first.
+    /// The jobs of one folder, or all; the latest first.
     fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
-    /// Whether the process of a job is known to be gone. False when nobody can tell.
+    /// Whether the process of a job is known to have ended. False if that cannot be known.
     fn process_is_gone(&mut self, job: JobKey) -> bool;
 }
 
-/// The part of an item's row that the rules look at, and who did what it remembers.
+/// The part of an item's row that the rules need, and who acted on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ItemRow {
     pub(crate) queue: QueueId,
@@ -192,14 +193,14 @@ pub(crate) struct ItemRow {
 }
 
 impl ItemRow {
-    /// As it is once a change is written, but for the end of an attempt: nobody asks who ended it without reading it.
+    /// The row after an update. Without `ended_by`, which nobody needs from the cache.
     pub(crate) fn after(&self, written: &StateUpdate<'_>) -> Self {
         let taken_by = written.taken_by.map_or(self.actors.taken_by, |claimant| claimant.user);
         Self { queue: self.queue, state: *written.state, actors: Actors { taken_by, ..self.actors } }
     }
 }
 
-/// Which items may be handed out.
+/// Which items may be claimed.
 #[derive(Debug)]
 pub(crate) struct NextItems<'a> {
     pub(crate) queue: QueueId,
@@ -217,7 +218,7 @@ pub(crate) struct ListRequest<'a> {
     pub(crate) count: bool,
 }
 
-/// A new item as it is inserted.
+/// A new item to insert.
 #[derive(Debug)]
 pub(crate) struct NewRow<'a> {
     pub(crate) queue: QueueId,
@@ -229,24 +230,24 @@ pub(crate) struct NewRow<'a> {
     pub(crate) progress: Option<&'a str>,
     pub(crate) origin: &'a Origin,
     pub(crate) created_by: Option<i64>,
-    /// The store's time: whether the item is deferred.
+    /// The store's time: decides whether the item is deferred.
     pub(crate) now: Timestamp,
 }
 
-/// Which comments are asked for.
+/// Which comments to list.
 #[derive(Debug)]
 pub(crate) struct ListComments<'a> {
     /// On items of these queues.
     pub(crate) queues: &'a [QueueId],
-    /// On these items alone.
+    /// Only on these items.
     pub(crate) items: Option<&'a [ItemId]>,
-    /// From behind this one on.
+    /// Only those with a greater id.
     pub(crate) after: i64,
-    /// So many at the most.
+    /// The maximum number.
     pub(crate) limit: usize,
 }
 
-/// A retry copy as it is inserted; everything not named here is the original's.
+/// A retry copy to insert; everything not named here is copied from the original.
 #[derive(Debug)]
 pub(crate) struct RetryCopy<'a> {
     pub(crate) original: ItemId,
@@ -258,7 +259,7 @@ pub(crate) struct RetryCopy<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// An item that is taken.
+/// A claimed item.
 #[derive(Debug)]
 pub(crate) struct ClaimedRow {
     pub(crate) id: ItemId,
@@ -273,7 +274,7 @@ pub(crate) struct StateUpdate<'a> {
     pub(crate) state: &'a ItemState,
     pub(crate) now: Timestamp,
     pub(crate) taken_by: Option<Claimant>,
-    /// The user who ended the attempt, where it ends.
+    /// The user who ended the attempt, if it ends.
     pub(crate) ended_by: Option<i64>,
     pub(crate) output: Option<&'a Output>,
     pub(crate) analytics: Option<&'a Analytics>,

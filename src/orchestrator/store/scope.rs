@@ -1,4 +1,4 @@
-//! A store as callers of a server see it.
+//! A store limited to a folder and a user, as the server uses it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crate::model::clock::Clock;
 use crate::model::key::FolderId;
 
 impl Store {
-    /// The same store as a user sees it in a folder: the queues and items of others are not there.
+    /// This store in the scope of a user in a folder: queues and items of other folders do not exist in it.
     pub(crate) fn in_scope(&self, folder: FolderId, user: Option<i64>) -> Self {
         Self { scope: Scope { folder, user }, ..self.clone() }
     }
 
-    /// The same store, whose lists are given up after a while, and refused as Invalid.
+    /// This store with a time limit for lists: one that takes longer is refused as Invalid.
     pub(crate) fn with_list_limit(self, limit: Duration) -> Self {
         Self { list_limit: Some(limit), ..self }
     }

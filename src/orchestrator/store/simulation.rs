@@ -1,9 +1,9 @@
-//! Stores that are called in place, with keys from a seed: for simulations, which must be the same each time.
+//! Stores that are called directly, with keys from a seed, for deterministic simulations.
 
 use std::sync::Arc;
 
-use super::group_commit::GroupCommit;
 use super::clock::StoreClock;
+use super::group_commit::GroupCommit;
 #[cfg(feature = "postgres")]
 use super::postgres;
 #[cfg(feature = "sqlite")]
@@ -15,13 +15,13 @@ use crate::model::key::KeyMaker;
 use crate::orchestrator::Result;
 
 impl Store {
-    /// Queues in memory.
+    /// As [`memory`](Self::memory), with keys from a seed.
     #[doc(hidden)]
     pub fn simulated_memory(clock: Arc<dyn Clock>, seed: u64) -> Self {
         Self::in_place(Box::new(memory::Memory::with_keys(KeyMaker::with_seed(seed))), clock)
     }
 
-    /// Queues in a file.
+    /// As [`sqlite`](Self::sqlite), with keys from a seed.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Store {
         Ok(Self::in_place(Box::new(sqlite::open_one(path, KeyMaker::with_seed(seed))?), clock))
     }
 
-    /// Queues in a database.
+    /// As [`postgres`](Self::postgres), with keys from a seed.
     ///
     /// # Errors
     ///
@@ -43,8 +43,8 @@ impl Store {
         Ok(Self::in_place(Box::new(postgres::open_one(url, KeyMaker::with_seed(seed))?), clock))
     }
 
-    /// A store that is called in place.
-    pub(super) fn in_place(store: Box<dyn Backend>, clock: Arc<dyn Clock>) -> Self {
+    /// A back end that is called directly.
+    pub(super) fn in_place(store: Box<dyn super::backend::Backend>, clock: Arc<dyn Clock>) -> Self {
         let clock = Arc::new(StoreClock::new(clock));
         Self::new(GroupCommit::in_place(store, clock.clone()), clock)
     }

@@ -1,12 +1,12 @@
-//! Which jobs seem to be gone.
+//! Which jobs have probably stopped.
 //!
-//! A lease is written in the time of day, and that is not enough to judge by: somebody may set it, two processes
-//! may have started before and after, everybody may have been frozen together, or the store may have been out of
-//! reach for all. So a sweeper believes that a job is silent only when it has itself looked regularly, for a whole
-//! lease by its own monotone clock, and seen no beat. Then the transaction that ends the job looks again.
+//! A lease ends at a time of day, and that alone proves nothing: somebody may have set the clock, two processes may
+//! have started before and after that, all may have been suspended together, or the store may have been out of reach
+//! for all. So a sweeper suspects a job only after it has checked regularly, for a whole lease by its own monotone
+//! clock, and seen no beat. The transaction that ends the job checks again.
 //!
-//! A sweeper that has just started therefore waits a lease before it judges; on one host the lock files tell it
-//! at once who is gone.
+//! A sweeper that has just started therefore waits for one lease before it suspects anybody; on one host the lock files
+//! show at once which processes have ended.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,16 +18,15 @@ use super::backend::Suspect;
 use crate::model::job::Job;
 use crate::model::key::JobKey;
 
-/// How often a sweeper looks for items that are InProgress for too long (choices 6: at least
-/// each minute).
+/// How often a sweep looks for items that are InProgress for too long (choices 6: at least each minute).
 const OVERDUE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a sweeper looks at.
+/// What a sweep looks at.
 #[derive(Debug)]
 pub(crate) struct LiveJobs {
-    /// The jobs that have not ended, and whether the process of each is known to be gone.
+    /// The jobs that have not ended, and whether the process of each is known to have ended.
     pub(crate) jobs: Vec<(Job, bool)>,
-    /// Something is left of queues that were deleted.
+    /// Rows of deleted queues are left.
     pub(crate) has_removals: bool,
 }
 
@@ -39,7 +38,7 @@ pub(super) struct SweepHistory {
     overdue_from: Duration,
 }
 
-/// The last beat of a job, and since when it has been the last one.
+/// The last beat of a job, and the monotone time since when it is the last one.
 #[derive(Clone, Copy, Debug)]
 struct LastBeat {
     held_until: Timestamp,
@@ -54,7 +53,7 @@ pub(super) struct SweepPlan {
 }
 
 impl SweepHistory {
-    /// Looks at the jobs that live. `elapsed` is the monotone time of the look.
+    /// Plans a sweep. `elapsed`: the monotone time.
     pub(super) fn plan(&mut self, jobs: Result<Vec<(Job, bool)>>, elapsed: Duration) -> Result<SweepPlan> {
         let jobs = jobs.inspect_err(|_| self.last_beats.clear())?;
         let since_last_plan = elapsed.saturating_sub(std::mem::replace(&mut self.last_plan, elapsed));
@@ -62,7 +61,7 @@ impl SweepHistory {
         let mut suspects = Vec::new();
         for (job, gone) in jobs {
             let (held_until, lease) = (job.held_until, job.about.lease);
-            // Not looked at for a while: this process was away, and so may others have been.
+            // After a pause this process was suspended, and others may have been too.
             let is_regular = since_last_plan <= lease / 3;
             let since = match before.get(&job.key) {
                 Some(beat) if beat.held_until == held_until && is_regular => beat.since,
@@ -76,7 +75,7 @@ impl SweepHistory {
         Ok(SweepPlan { suspects, overdue: elapsed >= self.overdue_from })
     }
 
-    /// What became of the sweep: after one that failed every job has a whole lease again.
+    /// Records the result of a sweep. After one that failed, every job has a whole lease again.
     pub(super) fn record(&mut self, done: bool, overdue: bool, elapsed: Duration) {
         if !done {
             self.last_beats.clear();

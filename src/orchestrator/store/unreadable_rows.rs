@@ -1,7 +1,7 @@
-//! Rows that do not hold what the schema says: a file was damaged or edited by another program.
+//! Rows that do not match the schema, because the file was damaged or edited by another program.
 //!
-//! One such row must not stop a queue. Claims, lists, sweeps and retention pass over it and report it once; whoever asks
-//! for that very item is answered with the error.
+//! Such a row must not stop a queue. Claims, lists, sweeps and retention skip it and report it once; a request for that
+//! very item is answered with the error.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -17,7 +17,7 @@ use crate::model::key::ItemId;
 /// The most items that are remembered as reported; after that nothing more is logged.
 const MAX_REPORTED: usize = 1_000;
 
-/// Why a row cannot be read. The source of the error that a caller sees.
+/// Why a row cannot be read; the source of the error that a caller sees.
 #[derive(Clone, Debug)]
 pub(super) struct UnreadableRow(Arc<dyn Error + Send + Sync>);
 
@@ -31,7 +31,7 @@ impl Error for UnreadableRow {}
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl UnreadableRow {
-    /// An error for a caller. `store` names the file or database.
+    /// The error for a caller. `store` names the file or database.
     pub(super) fn error(
         cause: impl Error + Send + Sync + 'static,
         store: impl fmt::Display,
@@ -41,19 +41,19 @@ impl UnreadableRow {
     }
 }
 
-/// Whether an error is that of a row that cannot be read. Nothing else of the transaction is affected by it.
+/// Whether an error means that a row cannot be read. The rest of the transaction is not affected.
 pub(super) fn is_unreadable(error: &OrchestratorError) -> bool {
     error.source().is_some_and(|source| source.is::<UnreadableRow>())
 }
 
-/// Items that were passed over, so that each is reported once a connection.
+/// Items that were skipped, so that each is reported once a connection.
 #[derive(Debug, Default)]
 pub(crate) struct SkippedItems(HashSet<ItemId>);
 
 impl SkippedItems {
     pub(super) fn report(&mut self, item: ItemId, error: &dyn fmt::Display) {
         if self.0.len() < MAX_REPORTED && self.0.insert(item) {
-            // In a transaction: a panic of what writes the log would undo it.
+            // Inside a transaction, which a panic of the log's writer would undo.
             let _ = catch_panic(|| {
                 tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
             });

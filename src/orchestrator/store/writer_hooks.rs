@@ -1,25 +1,25 @@
-//! What a writer asks of its store besides commits, and what a commit does besides answering.
+//! What a writer thread asks of its back end besides commits, and what a commit does besides answering.
 
 use std::time::Duration;
 
 use super::super::Result;
+use super::backend::Answer;
 use super::group_commit::ChangeCallback;
 use super::notifier::WakeSet;
 use super::readers::QueryDeadline;
-use super::backend::Answer;
 
 /// What a commit does besides answering.
 #[derive(Default)]
 pub(crate) struct CommitEffects {
-    /// Of which queues there may be something new to take.
+    /// The queues of which items may have become claimable.
     pub(crate) wakes: WakeSet,
-    /// For each transaction of which it is not known whether it was committed: what would have been answered.
+    /// For each transaction whose outcome is unknown: what it would have answered.
     pub(crate) in_doubt: Vec<Vec<Answer>>,
 }
 
-/// What a writer asks of its store besides commits.
+/// What a writer thread asks of its back end besides commits.
 pub(crate) trait WriterHooks: Send {
-    /// Whether the first commit of which nobody knew, and of which this was not asked yet, may have been made. Asked before
+    /// Whether the oldest commit with unknown outcome was, or may have been, made. Each is asked for once, before
     /// anything else is done.
     ///
     /// # Errors
@@ -29,12 +29,13 @@ pub(crate) trait WriterHooks: Send {
         Ok(true)
     }
 
-    /// Of which queues others may take something now that was kept from them, since this was asked last.
+    /// The queues whose items have become claimable because they are no longer kept for a robot, since the last call.
     fn take_released(&mut self) -> WakeSet {
         WakeSet::default()
     }
 
-    /// Whether the last commit did what only one transaction does at a time: another one would have waited for it.
+    /// Whether the last commit did work that only one transaction can do at a time, so that another one would have
+    /// blocked.
     fn is_serialized(&self) -> bool {
         false
     }
@@ -44,33 +45,34 @@ pub(crate) trait WriterHooks: Send {
         false
     }
 
-    /// Whether transactions can be begun now.
+    /// Whether a transaction can be begun now.
     fn is_reachable(&mut self) -> bool {
         true
     }
 
-    /// Everybody has been answered, and works on that: what can be done before anybody comes again, and does not take long.
+    /// Called after all callers were answered: short work that prepares the next commit.
     fn prepare_next(&mut self) {}
 
-    /// How long the store keeps something open for whoever comes next, if it does. When nobody came it wants to
-    /// [`close_kept`](Self::close_kept).
+    /// How long a transaction is kept open for the next call, if one is. If no call arrives in this time,
+    /// [`close_kept`](Self::close_kept) is called.
     fn keep_open_for(&self) -> Option<Duration> {
         None
     }
 
-    /// Nobody came for a while. Answers of which queues others may take something now that they were not given before.
+    /// No call arrived. Returns the queues of which items have become claimable by that.
     fn close_kept(&mut self) -> WakeSet {
         WakeSet::default()
     }
 
-    /// The next query need not be answered any more when this is over: then it fails as Unavailable.
+    /// Sets the deadline of the next query, which then fails as Unavailable.
     fn set_query_deadline(&mut self, _patience: QueryDeadline) {}
 
-    /// Calls this whenever another process has changed the store. False: it does not, and wants to be asked.
+    /// Sets the function to call whenever another process has changed the store. False: the back end does not report
+    /// changes and has to be polled.
     fn on_external_change(&mut self, _callback: ChangeCallback) -> bool {
         false
     }
 
-    /// Whether another process has changed the store since this was asked last.
+    /// Whether another process has changed the store since the last call.
     fn has_external_change(&mut self) -> bool;
 }

@@ -1,10 +1,10 @@
-//! Adding (lifecycle T1, T2).
+//! Adding items (lifecycle T1, T2).
 
 use std::collections::HashSet;
 
 use super::super::super::{BulkAdded, CommitType, FailedItem};
-use super::super::rows::{NewRow, Rows};
 use super::super::backend::{Answer, ClaimOperation};
+use super::super::rows::{NewRow, Rows};
 use super::{Applied, Apply, ApplyError, refusal_of};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -78,7 +78,7 @@ impl<R: Rows> Apply<'_, R> {
     pub(super) fn add_and_start(&mut self, claim: &ClaimOperation, item: &NewQueueItem) -> Applied {
         let queue = self.queue(&claim.queue)?;
         self.check_alive(claim.claimant.job)?;
-        // Started at once, whatever its DeferDate says: that date is for a retry or for nobody.
+        // Claimed at once, whatever its DeferDate: that date would only defer a retry.
         let mut item = item.clone();
         item.defer_date = None;
         let content = self.check_new(&queue, &item)?;
@@ -92,7 +92,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Claimed(ClaimedItem { item, claim }))
     }
 
-    /// Whoever adds and starts is not made to wait: where nothing may be started now, nothing is added.
+    /// A caller that adds and claims is not made to wait: if nothing may be started now, nothing is added.
     fn may_start(&mut self, queue: &QueueDefinition) -> Applied<Starts> {
         let (allowance, starts) = self.allowance(queue)?;
         if allowance.count > 0 {

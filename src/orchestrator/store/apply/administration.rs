@@ -1,8 +1,8 @@
-//! What people do: queues, edits, deletes and reviews (lifecycle T16 to T22, T24), comments.
+//! What people change: queues, items, reviews (lifecycle T16 to T22, T24) and comments.
 
 use super::super::super::OrchestratorError;
-use super::super::rows::{Rows, StateUpdate};
 use super::super::backend::{Answer, QueueSelector};
+use super::super::rows::{Rows, StateUpdate};
 use super::super::unreadable_rows::is_unreadable;
 use super::{Applied, Apply, ApplyError, refusal_of};
 use crate::model::Refusal;
@@ -51,11 +51,11 @@ impl<R: Rows> Apply<'_, R> {
         let NewQueueDefinition { name, description, policy, schemas, notes } = new;
         let queue = QueueDefinition { name, description, policy, schemas, notes, ..(*queue).clone() };
         self.rows.update_queue(&queue)?;
-        self.wake_waiters(queue.id); // callers wait for it by its name
+        self.wake_waiters(queue.id); // callers wait for the queue by its name
         Ok(Answer::Queue(queue))
     }
 
-    /// Changes what may be handed out. Whoever waits looks again: there may be more now.
+    /// Changes the limits of a queue. Waiting callers try again: more may be claimable now.
     pub(super) fn edit_limits(
         &mut self,
         which: &QueueSelector,
@@ -79,7 +79,7 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// Puts queues into folders, and takes them out of others. A queue that is in no folder could be found by nobody.
+    /// Adds queues to folders and removes them from others. A queue in no folder could not be found by anybody.
     pub(super) fn share_queues(
         &mut self,
         queues: &[QueueId],
@@ -106,12 +106,13 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    /// Costs the same whatever the queue holds. Claims on its items are lost from now on, as if they were not there.
+    /// Takes the same time however many items the queue has. Claims on its items are lost from now on, as if the items
+    /// did not exist.
     pub(super) fn delete_queue(&mut self, which: &QueueSelector, reach: Option<&[FolderId]>) -> Applied {
         let queue = self.queue_to_change(which, reach)?;
         self.rows.delete_queue(queue.id)?;
         self.rows.schedule_removal(queue.id)?;
-        self.wake_waiters(queue.id); // callers that wait for it hear that it is gone
+        self.wake_waiters(queue.id); // waiting callers learn that it is gone
         Ok(Answer::Done)
     }
 
@@ -132,8 +133,10 @@ impl<R: Rows> Apply<'_, R> {
         };
         let policy = self.policy(row.queue)?;
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
-            let written =
-                StateUpdate { progress: edit.progress.as_deref(), ..StateUpdate::state(&change.after, self.now) };
+            let written = StateUpdate {
+                progress: edit.progress.as_deref(),
+                ..StateUpdate::state(&change.after, self.now)
+            };
             self.write_change(id, &row, &change, &written)?;
             if let Some(content) = &edit.specific_content {
                 self.rows.set_content(id, content)?;
@@ -155,7 +158,7 @@ impl<R: Rows> Apply<'_, R> {
         self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
     }
 
-    /// Does something to each item; collects those that are refused.
+    /// Calls `act` for each item and collects the refusals.
     pub(super) fn each(
         &mut self,
         items: Vec<ItemVersion>,
@@ -183,10 +186,14 @@ impl<R: Rows> Apply<'_, R> {
 
     pub(super) fn edit_comment(&mut self, id: i64, person: &Person, text: Option<&str>) -> Applied {
         let Some(comment) = self.rows.comment(id)? else {
-            return Err(ApplyError::Refused(OrchestratorError::not_found(format!("comment {id} does not exist"))));
+            return Err(ApplyError::Refused(OrchestratorError::not_found(format!(
+                "comment {id} does not exist"
+            ))));
         };
         if self.row_here(comment.item_id).is_err() {
-            return Err(ApplyError::Refused(OrchestratorError::not_found(format!("comment {id} does not exist"))));
+            return Err(ApplyError::Refused(OrchestratorError::not_found(format!(
+                "comment {id} does not exist"
+            ))));
         }
         validate_comment_author(&comment, person)?;
         text.map_or(Ok(()), validate_comment)?;

@@ -1,4 +1,4 @@
-//! Taking (lifecycle T3).
+//! Claiming items (lifecycle T3).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::super::super::Result;
-use super::super::rows::{NextItems, ItemRow, Rows, ClaimedRow, StateUpdate};
-use super::super::backend::{Answer, Claimant, ClaimOperation, ClaimedBatch, Scope};
+use super::super::backend::{Answer, ClaimOperation, Claimant, ClaimedBatch, Scope};
+use super::super::rows::{ClaimedRow, ItemRow, NextItems, Rows, StateUpdate};
 use super::{Applied, Apply, ApplyError, answer_of};
 use crate::crash_point::crash_point;
 use crate::model::history::Actors;
@@ -17,22 +17,23 @@ use crate::model::lifecycle::{self, Event, ItemState, Transition};
 use crate::model::limits::{Allowance, Starts};
 use crate::model::queue::QueueDefinition;
 
-/// What of a queue may be handed out now.
+/// The items of a queue that may be claimed now.
 struct AvailableItems {
     queue: Arc<QueueDefinition>,
     items: Vec<(ItemState, Box<QueueItem>)>,
-    /// Of a queue with limits: what was started lately.
+    /// The recent starts, of a queue with limits.
     starts: Option<Starts>,
-    /// More waits, and is held back.
+    /// More items wait, and a limit withholds them.
     withheld: Option<Duration>,
 }
 
-/// When to look again for what is held back: others end what they have, or somebody resumes the queue.
+/// When to try again for withheld items: others end their attempts, or somebody resumes the queue.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl<R: Rows> Apply<'_, R> {
-    /// All takes of a batch; those of one queue and filter together, so that the order is walked once. Queues in one
-    /// order in every process: two that take from two queues with limits do not wait for each other.
+    /// Applies all claims of a batch; those with one queue and filter together, so that the ready items are read once.
+    /// Every process takes the queues in the same order, so that two that claim from two queues with limits do not wait
+    /// for each other.
     pub(super) fn claim_items(
         &mut self,
         claims: Vec<(usize, Scope, ClaimOperation)>,
@@ -79,7 +80,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// Where all takes are of one queue, it is known what will be asked for when the reports are written.
+    /// If all claims are on one queue, announces before the reports are written which items will be claimed.
     pub(super) fn announce_claims(&mut self, claims: &[(usize, Scope, ClaimOperation)]) {
         let Some((_, scope, first)) = claims.first() else { return };
         let is_alike = |(_, of, claim): &(usize, Scope, ClaimOperation)| {
@@ -96,7 +97,7 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// What of a queue may be handed out now.
+    /// The items of a queue that may be claimed now.
     fn available_items(
         &mut self,
         folder: FolderId,
@@ -111,7 +112,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(AvailableItems { queue, items, starts: None, withheld: None });
         }
         let (allowance, starts) = self.allowance(&queue)?;
-        // One more than is given, to know whether anything is held back.
+        // One more than is given out, to know whether a limit withholds any.
         let count = count.min(allowance.count.saturating_add(1));
         let mut items = self.rows.next_items(&NextItems { count, ..ask })?;
         let withheld = (items.len() > allowance.count).then(|| allowance.again.unwrap_or(LOOK_AGAIN));
@@ -119,7 +120,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(AvailableItems { queue, items, starts: Some(starts), withheld })
     }
 
-    /// How many items of a queue with limits may be started now. Until the transaction ends nobody else starts any.
+    /// How many items of a queue with limits may be started now. Nobody else starts any until the transaction ends.
     pub(super) fn allowance(&mut self, queue: &QueueDefinition) -> Applied<(Allowance, Starts)> {
         let starts = self.rows.starts(queue.id)?;
         let pending = self.statistics.get(&queue.id).map_or(0, |delta| delta.in_progress);
@@ -142,7 +143,8 @@ impl<R: Rows> Apply<'_, R> {
         }
     }
 
-    /// Takes as many items as a caller wants. What is to be written is collected, for all callers of the batch.
+    /// Claims as many items as a caller wants. The rows are collected, to be written for all callers of the batch
+    /// together.
     fn claim_for(
         &mut self,
         queue: &QueueDefinition,
@@ -153,7 +155,7 @@ impl<R: Rows> Apply<'_, R> {
         if items.len() == 0 {
             return Ok(SmallVec::new());
         }
-        let claimant = Claimant { user: self.scope.user, ..take.claimant };
+        let claimant = Claimant { user: self.scope.user, ..claim.claimant };
         self.check_alive(claimant.job)?;
         let mut claimed = SmallVec::with_capacity(claim.count.min(items.len()));
         while claimed.len() < claim.count {
@@ -162,7 +164,7 @@ impl<R: Rows> Apply<'_, R> {
             let after = match lifecycle::transition(&before, event, &queue.policy, self.now) {
                 Ok(Transition::Change(change)) => change.after,
                 Ok(other) => unreachable!("a take changes the item, it is not {other:?}"),
-                Err(_) => continue, // the rules know better than the index
+                Err(_) => continue, // the rules decide, not the index
             };
             self.statistics.entry(queue.id).or_default().moved(&before, &after);
             item.status = after.status;
@@ -177,7 +179,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(claimed)
     }
 
-    /// Takes one item.
+    /// Claims one item.
     pub(super) fn claim_one(
         &mut self,
         id: ItemId,

@@ -1,19 +1,19 @@
-//! A batch in one transaction; again if others were in its way, and in parts if one of its operations cannot be applied.
+//! The transaction of a batch: repeated after a conflict, and split if one of its operations cannot be applied.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::backend::{Answer, Backend, CommitEffects, Query, Request, Scope};
+use super::super::clock::StoreClock;
 use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
-use super::super::clock::StoreClock;
 use super::super::rows::Rows;
-use super::super::backend::{Answer, Request, CommitEffects, Query, Backend, Scope};
 use super::{Apply, LookupCache, query};
 use crate::crash_point::crash_point;
 use crate::model::clock::Clock;
 
-/// How often a transaction is tried again that others were in the way of, and for how long.
+/// How often, and for how long, a transaction is repeated after conflicts.
 const MAX_ATTEMPTS: u32 = 6;
 const RETRY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -33,10 +33,11 @@ impl<R: Rows> Backend for R {
                 all.extend_from_slice(&joining);
                 joining
             };
-            let FailedTransaction { error, may_be_one_operation } = match attempt(self, operations, &mut joining, clock, effects) {
-                Ok(answers) => return answers,
-                Err(failed) => failed,
-            };
+            let FailedTransaction { error, may_be_one_operation } =
+                match attempt(self, operations, &mut joining, clock, effects) {
+                    Ok(answers) => return answers,
+                    Err(failed) => failed,
+                };
             let again = R::CAN_CONFLICT && tries < MAX_ATTEMPTS && clock.elapsed() < began + RETRY_LIMIT;
             if again && self.wait_after_conflict(&error, tries) {
                 (operations, tries) = (all, tries + 1);
@@ -61,8 +62,8 @@ impl<R: Rows> Backend for R {
     }
 }
 
-/// Applies operations that failed together in two transactions, and the half that fails in two again, until the
-/// operation that cannot be applied stands alone: the callers of the others are answered as if it had never been there.
+/// Applies operations that failed together in two transactions, and a half that fails in two again, until the operation
+/// that cannot be applied is alone. The callers of the others are answered as if it had never been there.
 fn in_halves<R: Rows>(
     rows: &mut R,
     mut operations: Vec<Request>,
@@ -78,12 +79,12 @@ fn in_halves<R: Rows>(
 /// A transaction that failed.
 struct FailedTransaction {
     error: OrchestratorError,
-    /// The reason does not pass, and may lie in one of the operations.
+    /// The reason is permanent, and may be one of the operations.
     may_be_one_operation: bool,
 }
 
 impl FailedTransaction {
-    /// Nothing has been applied yet, or the store as a whole is in trouble.
+    /// Nothing was applied yet, or the store as a whole cannot be used.
     fn of_store(error: OrchestratorError) -> Self {
         Self { error, may_be_one_operation: false }
     }
@@ -95,7 +96,7 @@ impl FailedTransaction {
     }
 }
 
-/// One transaction. A violated assertion is an error of this transaction, which is undone.
+/// Runs one transaction. A violated assertion is an error of this transaction, which is undone.
 fn attempt<R: Rows>(
     rows: &mut R,
     operations: Vec<Request>,
@@ -134,7 +135,7 @@ fn run_transaction<R: Rows>(
     let error = match apply.apply_all(operations, more) {
         Ok((answers, wakes)) => {
             crash_point!("commit.before_commit");
-            // A panic in it says nothing about the transaction, which may be on the disk.
+            // After a panic in the commit the transaction may or may not be on disk.
             let in_doubt =
                 |panic: OrchestratorError| Err(OrchestratorError::new(ErrorKind::Unknown, panic.to_string()));
             let Err(error) = catch_panic(|| rows.commit()).unwrap_or_else(in_doubt) else {

@@ -1,8 +1,8 @@
-//! Who may do what: the directory, changed by the rules of [`model::directory`](crate::model::directory).
+//! The directory of folders, users and roles, changed by the rules of [`model::directory`](crate::model::directory),
+//! and access tokens.
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::rows::Rows;
-use super::super::backend::Answer;
 use super::{Applied, Apply, ApplyError};
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
@@ -10,7 +10,7 @@ use crate::model::directory::{Change, Directory, MOST_LOGINS, MOST_NAMED_TOKENS,
 use crate::model::kept_for::KeptFor;
 
 impl<R: Rows> Apply<'_, R> {
-    /// All changes or none. Where there is no directory yet, `new` is it.
+    /// Applies all changes or none. If there is no directory yet, `new` is the one to start with.
     pub(super) fn change_directory(&mut self, new: Option<Box<Directory>>, changes: Vec<Change>) -> Applied {
         let (version, mut directory) = match (read(self.rows, 0)?, new) {
             (Some(there), _) => there,
@@ -37,7 +37,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Numbers(numbers))
     }
 
-    /// Answers the digests of those that made room for it.
+    /// Adds a token. Answers with the digests of the tokens that were removed to make room for it.
     pub(super) fn add_token(&mut self, digest: &str, token: &Token) -> Applied {
         if token.name.is_some() && self.rows.named_tokens(Some(token.user))?.len() >= MOST_NAMED_TOKENS {
             let message = format!("the user has {MOST_NAMED_TOKENS} tokens already; revoke some first");
@@ -51,7 +51,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Digests(superfluous))
     }
 
-    /// Tokens of a directory that an older version wrote are kept by themselves from now on.
+    /// An older version wrote the tokens inside the directory: moves them to their own rows.
     fn move_tokens(&mut self, directory: &mut Directory) -> Applied<()> {
         for (digest, token) in directory.take_tokens() {
             self.rows.insert_token(&digest, &token)?;
@@ -59,7 +59,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// The directory has another version then: servers that know the tokens look them up again.
+    /// Writes the directory with a new version, so that servers that cached the tokens look them up again.
     pub(super) fn revoke_tokens(&mut self, of: &TokensOf) -> Applied {
         let Some((version, mut directory)) = read(self.rows, 0)? else { return Ok(Answer::Removed(0)) };
         self.move_tokens(&mut directory)?;
@@ -79,14 +79,14 @@ impl<R: Rows> Apply<'_, R> {
     }
 }
 
-/// The directory and its version, if there is one of another version than this.
+/// The directory and its version, if the version is not `known`.
 pub(super) fn read<R: Rows>(rows: &mut R, known: u64) -> Result<Option<(u64, Directory)>> {
     let Some((version, text)) = rows.directory(known)? else { return Ok(None) };
     let directory = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
     Ok(Some((version, directory)))
 }
 
-/// Without the text of the error: it may quote what it could not read.
+/// Without the text of the error, which may quote a secret.
 fn unreadable(error: &serde_json::Error) -> OrchestratorError {
     let message = format!("the directory of the store cannot be read (line {})", error.line());
     OrchestratorError::new(ErrorKind::Other, message)

@@ -1,10 +1,9 @@
-//! Jobs: they beat, are lost, and their items are abandoned (lifecycle T13, T14, T15).
+//! Jobs: beats, lost jobs, and their abandoned items (lifecycle T13, T14, T15).
 
 use std::time::Duration;
 
 use super::super::super::Swept;
 use super::super::rows::Rows;
-use super::super::backend::{Answer, Suspect};
 use super::{Applied, Apply};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -55,7 +54,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    /// Ends jobs that are gone. What made them suspect is looked at again, here where nobody else can beat.
+    /// Ends jobs that have stopped. Each suspicion is checked again here, where nobody else can beat.
     pub(super) fn sweep(&mut self, suspects: Vec<Suspect>, overdue: bool, planned: Duration) -> Applied {
         let mut gone = Vec::new();
         let waited = self.clock.elapsed().saturating_sub(planned);
@@ -63,7 +62,7 @@ impl<R: Rows> Apply<'_, R> {
             let Some(mut job) = self.rows.ending_job(suspect.job)?.filter(|job| !job.state.is_final()) else {
                 continue;
             };
-            // Whoever had to wait for the store judges nobody by his silence: the others could not beat either.
+            // If this sweep had to wait for the store, missing beats prove nothing: the others could not beat either.
             let silent = job.held_until == suspect.held_until && waited < job.about.lease / 3;
             let info = if self.rows.process_is_gone(job.key) {
                 "its process is gone"
@@ -104,7 +103,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(abandoned)
     }
 
-    /// Abandons an item that a job held. False: it goes with its queue, which was deleted.
+    /// Abandons an item that a job held. False: its queue was deleted, and it will be removed.
     fn abandon_of(&mut self, id: ItemId, job: JobNumber) -> Applied<bool> {
         let row = self.row(id)?;
         if self.queue_by_id(row.queue)?.is_none() {
@@ -114,7 +113,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(true)
     }
 
-    /// As if whoever holds an item had gone.
+    /// Abandons an item as if its holder's job were lost.
     pub(super) fn abandon(&mut self, id: ItemId) -> Applied {
         let row = self.row_here(id)?;
         let job = lifecycle::whoever_holds(&row.state)?.job;
@@ -122,8 +121,8 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::Done)
     }
 
-    /// Removes those of these jobs that ended long ago, by a time that may be believed. The caller has found that no item
-    /// names them, which stays so: a job that has ended takes no more items.
+    /// Removes those of these jobs that ended long ago, by a time that can be believed. The caller has found that no
+    /// item names them, and that stays so: a job that has ended claims no more items.
     pub(super) fn remove_jobs(&mut self, keys: &[JobKey]) -> Applied {
         let Some(now) = self.judge_clock()?.believed() else { return Ok(Answer::Removed(0)) };
         let mut old = Vec::with_capacity(keys.len());

@@ -1,10 +1,10 @@
-//! Answers queries from rows.
+//! Answers queries.
 
 use std::sync::Arc;
 
 use super::super::super::{OrchestratorError, Result};
-use super::super::rows::{ListRequest, ListComments, ItemRow, Rows};
 use super::super::backend::{Answer, CommentsOn, Query, QueueSelector, Scope};
+use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
 use super::directory;
@@ -92,7 +92,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
         }
         Query::Jobs { limit } => {
             validate_limit(limit)?;
-            // Whoever opens the store itself sees all of them.
+            // A caller that opened the store itself sees all of them.
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))
         }
@@ -148,7 +148,7 @@ fn queues_in<R: Rows>(rows: &mut R, folders: &[FolderId]) -> Result<Vec<QueueDef
     Ok(queues)
 }
 
-/// A queue of a folder. The inner error: it is not there, or not in this folder.
+/// A queue of a folder. The inner error: it does not exist, or not in this folder.
 pub(super) fn which<R: Rows>(
     rows: &mut R,
     folder: FolderId,
@@ -167,7 +167,7 @@ pub(super) fn which<R: Rows>(
     Ok(found.filter(|queue| queue.folders.contains(&folder)).ok_or(missing))
 }
 
-/// The row of one item among many. One that cannot be read is reported and passed over.
+/// The row of one item among many. One that cannot be read is reported and skipped.
 fn readable_row<R: Rows>(rows: &mut R, id: ItemId) -> Result<Option<ItemRow>> {
     match rows.row(id) {
         Err(error) if is_unreadable(&error) => {
@@ -209,12 +209,12 @@ fn list<R: Rows>(
             named
         }
     };
-    // By id is the order in which they are anyway.
+    // Back ends list by id anyway.
     if let [Order { field: Field::Id, descending }, ..] = filter.order[..] {
         page.descending = descending;
         filter.order.clear();
     }
-    // What is said about the queue and the status is said in a way that a store finds quickly.
+    // Conditions on the queue and the status become parts of the filter that a back end finds quickly.
     if let Some(condition) = filter.condition.take() {
         let (of_queues, statuses, rest) = condition.split();
         if let Some(of_queues) = of_queues {
@@ -228,7 +228,7 @@ fn list<R: Rows>(
             }
         }
         filter.condition = rest;
-        // A whole reference is found by an index.
+        // An index finds a whole reference.
         if filter.reference.is_none()
             && let Some((reference, rest)) = filter.condition.take().map(Condition::split_reference)
         {
@@ -247,7 +247,7 @@ fn list<R: Rows>(
     if !only_states {
         return rows.list(&ListRequest { queues: &queues, filter: &filter, page, count });
     }
-    // How many there are stands in the counters of the queues; and where there are none, nobody needs to look.
+    // The counters of the queues say how many items match; queues without any need not be searched.
     let statuses: &[Status] = if filter.status.is_empty() { Status::ALL } else { &filter.status };
     let mut all = 0;
     let mut with_some = Vec::with_capacity(queues.len());

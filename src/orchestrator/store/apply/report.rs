@@ -1,10 +1,10 @@
-//! Reporting, and the progress until then: T4 to T12 of `docs/reference/lifecycle.md`.
+//! Results and progress: T4 to T12 of `docs/reference/lifecycle.md`.
 
 use jiff::Timestamp;
 
 use super::super::super::{OrchestratorError, Report, Result};
+use super::super::backend::{Answer, Scope, UnclaimedReport};
 use super::super::rows::{ItemRow, Rows, StateUpdate};
-use super::super::backend::{Answer, UnclaimedReport, Scope};
 use super::{Applied, Apply, ApplyError, answer_of};
 use crate::crash_point::crash_point;
 use crate::model::Refusal;
@@ -19,19 +19,19 @@ use crate::model::result::{Outcome, TransactionResult};
 use crate::model::schema::SchemaOf;
 use crate::model::status::Status;
 
-/// The end of an attempt as somebody tells it.
+/// A report of the end of an attempt.
 pub(super) enum AttemptReport {
-    /// By a performer, who shows a claim.
+    /// By a performer, with its claim.
     Report(Report),
-    /// By a caller over HTTP, who has none: for whoever holds the item (orchestrator-api 9.1). With what was stated,
-    /// judged by the time of the transaction.
+    /// By a caller over HTTP, without a claim: for whoever holds the item (orchestrator-api 9.1). With the result that
+    /// follows from what was stated, at the time of the transaction.
     Unclaimed(Box<UnclaimedReport>, TransactionResult),
 }
 
-/// The same, whoever tells it.
+/// The parts of a report, of either kind.
 struct AttemptEnd<'a> {
     item: ItemId,
-    /// `None`: for whoever holds it.
+    /// `None`: whoever holds the item.
     claim: Option<Holder>,
     result: &'a TransactionResult,
     output: Option<&'a Output>,
@@ -79,7 +79,7 @@ impl<'a> AttemptEnd<'a> {
         self.operation_id.map_or(Ok(()), |name| validate_operation_id("OperationId", name))
     }
 
-    /// What is written with a state that this leads to.
+    /// The update that writes this end with the state `after`.
     fn written(&self, after: &'a ItemState, now: Timestamp, by: Option<i64>) -> StateUpdate<'a> {
         StateUpdate {
             ended_by: by,
@@ -91,7 +91,7 @@ impl<'a> AttemptEnd<'a> {
         }
     }
 
-    /// The exception that it is told with, as it is kept.
+    /// The exception to store.
     fn exception(&self) -> Option<ProcessingException> {
         match self.result {
             TransactionResult::Failed { exception, .. } => {
@@ -101,7 +101,7 @@ impl<'a> AttemptEnd<'a> {
         }
     }
 
-    /// Of an item that is not there, or not for this caller.
+    /// The refusal if the item does not exist, or not for this caller.
     fn not_there(&self) -> ApplyError {
         let id = self.item;
         match self.claim {
@@ -113,21 +113,26 @@ impl<'a> AttemptEnd<'a> {
     }
 }
 
-/// The end of an attempt of an item whose row is believed to be as this process left it when it took the item.
+/// The end of an attempt, computed from the cached row of its item.
 pub(super) struct AssumedEnd {
-    /// The place of its answer.
+    /// Index of its answer.
     at: usize,
     report: AttemptReport,
     row: ItemRow,
     change: Change,
     exception: Option<ProcessingException>,
-    /// Who reports, and where.
+    /// The scope of the report.
     scope: Scope,
 }
 
 impl<R: Rows> Apply<'_, R> {
-    /// Ends an attempt. Where the row need not be read, which is nearly always so, it is kept to be written together with others.
-    pub(super) fn end_or_assume(&mut self, report: AttemptReport, answers: &mut Vec<Result<Answer>>) -> Result<()> {
+    /// Ends an attempt. In nearly all cases the row need not be read, and the end is kept to be written together with
+    /// others.
+    pub(super) fn end_or_assume(
+        &mut self,
+        report: AttemptReport,
+        answers: &mut Vec<Result<Answer>>,
+    ) -> Result<()> {
         let end = report.end();
         if matches!(end.result, TransactionResult::Successful { .. } | TransactionResult::Failed { .. })
             && end.validate().is_ok()
@@ -148,7 +153,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// What an end comes to, if nobody has changed the row. None: it is to be looked at more closely.
+    /// The change that the end makes if nobody has changed the row. `None`: the row has to be read.
     fn assume(&mut self, end: &AttemptEnd<'_>, row: &ItemRow) -> Result<Option<Change>> {
         let queue = match self.queue_by_id(row.queue) {
             Ok(Some(queue)) => queue,
@@ -161,15 +166,17 @@ impl<R: Rows> Apply<'_, R> {
         }
         let Some(holder) = end.claim.or(row.state.holder) else { return Ok(None) };
         match lifecycle::transition(&row.state, event_of(end.result, holder), &queue.policy, self.now) {
-            // What was asked for is not written with an end.
-            Ok(Transition::Change(change)) if requested_values(&change.after) == requested_values(&row.state) => {
+            // An end is written without these columns, so they must not change.
+            Ok(Transition::Change(change))
+                if requested_values(&change.after) == requested_values(&row.state) =>
+            {
                 Ok(Some(change))
             }
             _ => Ok(None),
         }
     }
 
-    /// Writes what was believed; a row that somebody else has changed is read, and reported on as it is.
+    /// Writes the assumed ends. If another process has changed a row, it is read and the report applied to it.
     pub(super) fn write_assumed(&mut self, answers: &mut [Result<Answer>]) -> Result<()> {
         if self.assumed.is_empty() {
             return Ok(());
@@ -205,24 +212,25 @@ impl<R: Rows> Apply<'_, R> {
     fn end(&mut self, end: &AttemptEnd<'_>) -> Applied {
         end.validate()?;
         let id = end.item;
-        // Nearly always the row is as this process left it, and need not be read; the guarded write finds out.
+        // In nearly all cases the row is as this process wrote it and need not be read; the guarded write detects the
+        // others.
         if let Some(row) = self.rows.cached_row(id) {
             match self.end_at(end, &row) {
                 Ok(Some(status)) => return Ok(Answer::Status(status)),
-                Ok(None) | Err(ApplyError::Refused(_)) => {} // somebody may have been at it: read it
+                Ok(None) | Err(ApplyError::Refused(_)) => {} // another process may have changed it: read it
                 Err(failed) => return Err(failed),
             }
         }
-        // An item that is not there any more (retention took its chain) is a claim that is lost.
+        // A claim on an item that does not exist any more (retention removed its chain) is lost.
         let row = self.rows.row(id)?.ok_or_else(|| end.not_there())?;
         let status = self.end_at(end, &row)?;
         status.map(Answer::Status).ok_or_else(|| unreachable!("item {id} was read in this transaction"))
     }
 
-    /// Ends the attempt of an item whose row is this, or was. `None`: it is not any more, and nothing was written.
+    /// Ends the attempt of an item whose row is, or was, `row`. `None`: it has changed, and nothing was written.
     fn end_at(&mut self, end: &AttemptEnd<'_>, row: &ItemRow) -> Applied<Option<Status>> {
         let id = end.item;
-        // With a queue that was deleted its items are gone, although their rows may still have to be removed.
+        // The items of a deleted queue do not exist, although their rows may not be removed yet.
         let queue = self.queue_by_id(row.queue)?.filter(|queue| self.reaches(end, queue));
         let queue = queue.ok_or_else(|| end.not_there())?;
         let holder = match end.claim {
@@ -258,7 +266,8 @@ impl<R: Rows> Apply<'_, R> {
         let policy = self.policy(row.queue)?;
         let event = Event::Progress { claim: Some(claim.holder()) };
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
-            let written = StateUpdate { progress: Some(progress), ..StateUpdate::state(&change.after, self.now) };
+            let written =
+                StateUpdate { progress: Some(progress), ..StateUpdate::state(&change.after, self.now) };
             self.write_change(claim.item, &row, &change, &written)?;
         }
         Ok(Answer::Done)
@@ -271,13 +280,14 @@ impl<R: Rows> Apply<'_, R> {
         let policy = self.policy(row.queue)?;
         let event = Event::Progress { claim: None };
         if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
-            let written = StateUpdate { progress: Some(progress), ..StateUpdate::state(&change.after, self.now) };
+            let written =
+                StateUpdate { progress: Some(progress), ..StateUpdate::state(&change.after, self.now) };
             self.write_change(id, &row, &change, &written)?;
         }
         Ok(Answer::Done)
     }
 
-    /// Whether whoever ends an attempt may know of it. Without a claim it is looked for in the folder.
+    /// Whether the caller may see the item. Without a claim it has to be in the folder.
     fn reaches(&self, end: &AttemptEnd<'_>, queue: &QueueDefinition) -> bool {
         match end.claim {
             Some(_) => self.may_reach(Some(queue)),
@@ -286,12 +296,12 @@ impl<R: Rows> Apply<'_, R> {
     }
 }
 
-/// What of a state stands with what was asked for, and not with what became of it.
+/// The columns that were set when the item was requested, and not by its attempts.
 fn requested_values(state: &ItemState) -> (Priority, Option<Timestamp>, Option<Timestamp>, bool) {
     (state.priority, state.due_date, state.defer_date, state.holds_reference)
 }
 
-/// What a transaction leaves has to look as the queue says.
+/// Checks output and analytics against the schemas of the queue.
 fn check_schemas(
     queue: &QueueDefinition,
     output: Option<&Output>,

@@ -1,14 +1,14 @@
-//! What is done because of its age: T23 of `docs/reference/lifecycle.md`, and T15 of items that are InProgress for too long.
-//! The age is judged by a time that the [guard](crate::model::clock_guard) of the clock believes.
+//! What depends on age: T23 of `docs/reference/lifecycle.md`, and T15 for items that are InProgress for too long. The
+//! age is judged by a time that the [clock guard](crate::model::clock_guard) believes.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::backend::Answer;
 use super::super::group_commit::catch_panic;
 use super::super::removal::RetentionProgress;
 use super::super::rows::Rows;
-use super::super::backend::Answer;
 use super::{Applied, Apply, ApplyError};
 use crate::crash_point::crash_point;
 use crate::model::clock_guard::Judgement;
@@ -16,14 +16,14 @@ use crate::model::key::{ItemId, QueueId};
 use crate::model::lifecycle::{self, Event, Transition};
 use crate::model::queue::{QueueDefinition, QueuePolicy};
 
-/// How many chains one transaction looks at.
+/// The most chains that one transaction scans.
 const MAX_CHAINS_SCANNED: usize = 1_000;
 
-/// How many overdue items are abandoned in one transaction.
+/// The most overdue items that one sweep abandons.
 pub(crate) const MAX_OVERDUE_PER_SWEEP: u64 = 1_000;
 
 impl<R: Rows> Apply<'_, R> {
-    /// Judges the time of the transaction, before anything is destroyed because of its age.
+    /// Judges the time of the transaction, before anything is removed because of its age.
     pub(super) fn judge_clock(&mut self) -> Applied<Judgement> {
         let kept = self.rows.kept_time()?;
         let judgement = self.clock.judge(self.now, kept);
@@ -33,23 +33,24 @@ impl<R: Rows> Apply<'_, R> {
         Ok(judgement)
     }
 
-    /// Tells once for each jump of the clock that something is held back because of it.
+    /// Reports, once for each jump of the clock, that something is held back because of it.
     fn report_held_back(&self, what: &'static str, judgement: &Judgement) {
         if let Some(wait) = judgement.wait.filter(|_| !self.clock.was_reported()) {
             let (now, believed) = (self.now, judgement.believed().map(tracing::field::display));
-            // In a transaction: a panic of what writes the log would undo it.
+            // Inside a transaction, which a panic of the log's writer would undo.
             let _ = catch_panic(|| {
                 tracing::warn!(%now, believed, wait_s = wait.as_secs(), "held back, because the clock may be ahead: {what}");
             });
         }
     }
 
-    /// Looks at [`MAX_CHAINS_SCANNED`] chains at the most, because others wait for it: most of what is old may have to be kept.
+    /// Scans at most [`MAX_CHAINS_SCANNED`] chains, because others wait for it: most of the old ones may have to be
+    /// kept.
     pub(super) fn apply_retention(&mut self, limit: usize, from: Option<(QueueId, ItemId)>) -> Applied {
         let judgement = self.judge_clock()?;
         let (mut removed, mut scanned) = (0, 0);
         let queues = self.rows.queues()?;
-        // In the order of their names; where the last one was deleted meanwhile, from the beginning.
+        // By name; from the beginning if the last queue was deleted meanwhile.
         let first = from.and_then(|(last, _)| queues.iter().position(|queue| queue.id == last));
         for queue in queues.into_iter().skip(first.unwrap_or(0)) {
             if !self.may_reach(Some(&queue)) {
@@ -65,7 +66,10 @@ impl<R: Rows> Apply<'_, R> {
             loop {
                 let room = limit.saturating_sub(removed).min(MAX_CHAINS_SCANNED - scanned);
                 if room == 0 {
-                    return Ok(Answer::RetentionProgress(RetentionProgress { removed, next: Some((queue.id, after)) }));
+                    return Ok(Answer::RetentionProgress(RetentionProgress {
+                        removed,
+                        next: Some((queue.id, after)),
+                    }));
                 }
                 let roots = self.rows.roots_created_before(queue.id, before, after, room)?;
                 if roots.is_empty() {
@@ -83,13 +87,13 @@ impl<R: Rows> Apply<'_, R> {
         Ok(Answer::RetentionProgress(RetentionProgress { removed, next: None }))
     }
 
-    /// Whether retention would look at anything at this time.
+    /// Whether retention would scan any chain at this time.
     fn has_roots(&mut self, queue: &QueueDefinition, now: Timestamp) -> Applied<bool> {
         let Some(before) = created_before(&queue.policy, now) else { return Ok(false) };
         Ok(!self.rows.roots_created_before(queue.id, before, ItemId(0), 1)?.is_empty())
     }
 
-    /// T23: a chain goes as a whole or not at all. `by`: the time by which its age is judged.
+    /// T23: removes a chain as a whole or not at all. `by`: the time by which its age is judged.
     fn remove_chain(&mut self, root: ItemId, policy: &QueuePolicy, by: Timestamp) -> Applied<usize> {
         let mut rows = Vec::new();
         for id in self.rows.chain(root)? {
@@ -112,7 +116,7 @@ impl<R: Rows> Apply<'_, R> {
         Ok(rows.len())
     }
 
-    /// T15: abandons what is InProgress for longer than its queue allows.
+    /// T15: abandons items that are InProgress for longer than their queue allows.
     pub(super) fn abandon_overdue(&mut self) -> Applied<u64> {
         let judgement = self.judge_clock()?;
         let shortest = self.rows.queues()?.iter().map(|queue| queue.policy.abandon_after).min();
@@ -122,12 +126,12 @@ impl<R: Rows> Apply<'_, R> {
         held.sort_unstable();
         for id in held {
             if abandoned >= MAX_OVERDUE_PER_SWEEP {
-                break; // the next sweep goes on: others wait no longer than for these
+                break; // the next sweep continues; others wait for these only
             }
             let checked = self.abandon_if_overdue(id, &judgement);
             match self.unless_unreadable(id, checked) {
                 Ok(is_overdue) => abandoned += u64::from(is_overdue == Some(true)),
-                Err(ApplyError::Refused(_)) => {} // its queue is gone
+                Err(ApplyError::Refused(_)) => {} // its queue was deleted
                 Err(failed) => return Err(failed),
             }
         }
@@ -138,7 +142,7 @@ impl<R: Rows> Apply<'_, R> {
         let row = self.row(id)?;
         let policy = self.policy(row.queue)?;
         if !lifecycle::is_overdue(&row.state, &policy, self.now) {
-            return Ok(false); // its queue is more patient
+            return Ok(false); // its queue allows more time
         }
         let started = row.state.start_processing.unwrap_or(Timestamp::MAX);
         let by = judgement.believed_for(started);
@@ -151,7 +155,7 @@ impl<R: Rows> Apply<'_, R> {
     }
 }
 
-/// Before this time something must have been created to be past a queue's retention.
+/// Items created after this time are within a queue's retention.
 fn created_before(policy: &QueuePolicy, now: Timestamp) -> Option<Timestamp> {
     let days = policy.retention_days.min(policy.stale_retention_days);
     now.checked_sub(Duration::from_secs(u64::from(days) * 86_400)).ok()

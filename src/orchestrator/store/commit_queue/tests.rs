@@ -1,4 +1,4 @@
-//! How the writers of a store divide what is asked for.
+//! How writers share the work.
 
 use std::sync::mpsc::{Receiver, channel};
 
@@ -8,12 +8,12 @@ use super::super::backend::Scope;
 use super::*;
 use crate::model::key::JobKey;
 
-/// So many operations are worth a transaction of their own, where nobody else writes.
+/// The threshold for another transaction, if no other process writes.
 const THRESHOLD: usize = 32;
 
 const ALONE: CommitConditions = CommitConditions { serialized: false, other_writers: false };
 
-/// An inbox with two writers, both of whom wait.
+/// A queue with two writers, both idle.
 fn two_writers() -> (Arc<CommitQueue>, [Receiver<Message>; 2]) {
     let ((first, first_messages), (second, second_messages)) = (channel(), channel());
     let commit_queue = CommitQueue::new(vec![first, second], 4 * THRESHOLD);
@@ -21,7 +21,7 @@ fn two_writers() -> (Arc<CommitQueue>, [Receiver<Message>; 2]) {
     (commit_queue, [first_messages, second_messages])
 }
 
-/// So many callers with two operations each. Nobody waits for the answers.
+/// Adds calls with two requests each. Nobody waits for the answers.
 fn push_calls(commit_queue: &CommitQueue, callers: usize) {
     for n in 0..callers {
         let beat = |n: usize| Request { scope: Scope::SHARED, operation: Operation::Beat(job(n)) };
@@ -76,7 +76,7 @@ fn each_writer_takes_its_share() {
     assert_eq!(commit_queue.begin(0, usize::MAX).operations.len(), 64);
     assert!(commit_queue.join(0, usize::MAX).operations.is_empty(), "the rest is another one's");
     assert_eq!(commit_queue.begin(1, usize::MAX).operations.len(), 64);
-    // Whoever is quicker does no more than half of what there is.
+    // The faster writer does no more than half of the work.
     push_calls(&commit_queue, 48);
     assert_eq!(commit_queue.begin(0, usize::MAX).operations.len(), 80);
     assert_eq!(commit_queue.begin(1, usize::MAX).operations.len(), 0);
@@ -158,7 +158,7 @@ fn new_compensations_wake_a_writer() {
     let (commit_queue, [first, _second]) = two_writers();
     commit_queue.undo(std::iter::once(Ok(Answer::Job(job(1)))));
     assert!(is_woken(&first));
-    // It has just looked, and is about to wait.
+    // The writer has just looked for work and is about to wait.
     assert_eq!(commit_queue.begin(0, usize::MAX).compensations.len(), 1);
     commit_queue.undo(std::iter::once(Ok(Answer::Job(job(2)))));
     assert!(!commit_queue.go_idle(0, false));

@@ -1,13 +1,13 @@
-//! What a store does about commits of which nobody knows whether they were made.
+//! Commits whose outcome is unknown.
 
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
+use super::super::backend::{ClaimedBatch, Operation, WriterHooks};
 use super::super::memory::Memory;
 use super::super::readers::LANES;
-use super::super::backend::{Operation, ClaimedBatch, WriterHooks};
-use super::super::{Store, Orchestrator};
+use super::super::{Orchestrator, Store};
 use super::*;
 use crate::model::clock::ManualClock;
 use crate::model::item::{ClaimedItem, NewQueueItem};
@@ -18,37 +18,40 @@ use crate::model::result::TransactionResult;
 use crate::model::status::Status;
 use crate::orchestrator::{Administration, ClaimRequest, Report};
 
-/// How a commit goes.
+/// What happens to a commit.
 #[derive(Clone, Copy, Debug)]
 enum CommitFault {
-    /// It is made, and the answer is lost.
+    /// It is made, and its answer is lost.
     Unknown,
-    /// It is not made, and that is known only later.
+    /// It is not made, which becomes known only later.
     Undone,
-    /// It is not made.
+    /// It fails, and is not made.
     Unavailable,
 }
 
 type WereCommitted = Arc<Mutex<Option<VecDeque<bool>>>>;
 
-/// A store in memory whose commits go as it is told.
+/// A store in memory whose commits fail as the test says.
 struct FaultyBackend {
     store: Memory,
     faults: Arc<Mutex<VecDeque<CommitFault>>>,
-    /// Whether the commits of which nobody knew were made, in their order; those that are not named were. None: nobody knows
-    /// yet.
+    /// Whether the commits with unknown outcome were made, in their order; those that are not listed were. `None`: not
+    /// known yet.
     were_committed: WereCommitted,
 }
 
 impl FaultyBackend {
-    /// What a take of the first item would have been answered, had it been made: what the same job is answered when it takes
-    /// that item later.
+    /// The answer that a claim of the first item would have had. The same job gets the same answer when it claims that
+    /// item later.
     fn would_claim(&mut self, asked: &Request) -> Option<Answer> {
         let Operation::Claim(claim) = &asked.operation else { return None };
         let read = Backend::read(&mut self.store, asked.scope, Query::Item(ItemId(1))).unwrap();
         let Answer::Item(item) = read else { unreachable!("an item was asked for") };
         let claim = Claim { item: item.id, job: claim.claimant.job, token: item.row_version + 1 };
-        Some(Answer::ClaimedBatch(ClaimedBatch { items: smallvec![ClaimedItem { item, claim }], withheld: None }))
+        Some(Answer::ClaimedBatch(ClaimedBatch {
+            items: smallvec![ClaimedItem { item, claim }],
+            withheld: None,
+        }))
     }
 }
 
@@ -85,7 +88,9 @@ impl Backend for FaultyBackend {
                 lost(ErrorKind::Unknown, count)
             }
             Some(CommitFault::Undone) => {
-                effects.in_doubt.push(operations.iter().filter_map(|asked| self.would_claim(asked)).collect());
+                effects
+                    .in_doubt
+                    .push(operations.iter().filter_map(|asked| self.would_claim(asked)).collect());
                 let count = operations.len();
                 lost(ErrorKind::Unknown, count)
             }
@@ -99,19 +104,22 @@ impl Backend for FaultyBackend {
     }
 }
 
-/// A queue with one item, a job, and the weather to come.
+/// A queue with one item, a job, and a function that sets the faults to come.
 async fn prepared(on_threads: bool) -> (Store, JobKey, impl Fn(&[CommitFault])) {
     let (store, job, faults, _) = prepared_with_outcomes(on_threads).await;
     (store, job, faults)
 }
 
-/// The same, and whether the commits of which nobody knew were made: they may have been, unless the test says so.
+/// As [`prepared`], with the outcomes of commits: each was made unless the test says otherwise.
 async fn prepared_with_outcomes(on_threads: bool) -> (Store, JobKey, impl Fn(&[CommitFault]), WereCommitted) {
     let clock = Arc::new(StoreClock::new(Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))));
     let faults = Arc::new(Mutex::new(VecDeque::new()));
     let were_committed = Arc::new(Mutex::new(Some(VecDeque::new())));
-    let store =
-        Box::new(FaultyBackend { store: Memory::new(), faults: faults.clone(), were_committed: were_committed.clone() });
+    let store = Box::new(FaultyBackend {
+        store: Memory::new(),
+        faults: faults.clone(),
+        were_committed: were_committed.clone(),
+    });
     let group_commit = if on_threads {
         let readers = LANES.iter().map(|_| -> Box<dyn Backend> { Box::new(Memory::new()) }).collect();
         GroupCommit::on_threads(vec![store], readers, &clock, 1).unwrap()
@@ -136,7 +144,7 @@ fn new_job() -> NewJob {
     }
 }
 
-/// How many items a job takes, of at most two.
+/// How many items a job claims, of at most two.
 async fn claim(store: &Store, job: JobKey) -> Result<usize> {
     let take = ClaimRequest { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
     store.report_and_claim(Vec::new(), Some(take)).await.claimed.map(|taken| taken.items.len())
@@ -148,7 +156,7 @@ async fn items_claimed_in_doubt_are_given_back_before_the_next_claim() {
         let (store, job, faults) = prepared(on_threads).await;
         faults(&[CommitFault::Unknown]);
         assert_eq!(claim(&store, job).await.unwrap_err().kind(), ErrorKind::Unknown);
-        // It is free for the same job, and nobody has it twice.
+        // The item is free for the same job, and is not held twice.
         assert_eq!(claim(&store, job).await.unwrap(), 1);
         assert_eq!(claim(&store, job).await.unwrap(), 0);
     }
@@ -158,7 +166,7 @@ async fn items_claimed_in_doubt_are_given_back_before_the_next_claim() {
 async fn compensations_are_repeated_until_a_commit_succeeds() {
     for on_threads in [false, true] {
         let (store, job, faults) = prepared(on_threads).await;
-        // Taken; not given back; given back and taken again, of which nobody knows; and once more.
+        // Claimed; not given back; given back and claimed again, with unknown outcome; and once more.
         faults(&[CommitFault::Unknown, CommitFault::Unavailable, CommitFault::Unknown, CommitFault::Unknown]);
         let mut failed = 0;
         let taken = loop {
@@ -167,7 +175,7 @@ async fn compensations_are_repeated_until_a_commit_succeeds() {
                 Err(_) => failed += 1,
             }
         };
-        // A store on a thread may have met one of these by itself, while this test was not given a turn.
+        // A store on a thread may have met one of these faults by itself before this test continued.
         assert!(failed == 4 || on_threads && failed < 4, "{failed} calls failed");
         assert_eq!(taken, 1);
         assert_eq!(claim(&store, job).await.unwrap(), 0);
@@ -181,7 +189,7 @@ async fn a_later_claim_is_not_compensated() {
         faults(&[CommitFault::Unknown]);
         assert!(claim(&store, job).await.is_err());
         assert_eq!(claim(&store, job).await.unwrap(), 1);
-        // Nothing is owed any longer: the claim that the job has now stays its own.
+        // No compensation is left: the job keeps its present claim.
         for _ in 0..3 {
             store.beat(job).await.unwrap();
         }
@@ -195,7 +203,7 @@ async fn an_idle_store_compensates_commits_in_doubt() {
     let seen = store.group_commit.seen();
     faults(&[CommitFault::Unknown, CommitFault::Unavailable]);
     assert!(claim(&store, job).await.is_err());
-    // Nobody asks for anything: the item comes back, and whoever waits hears of it.
+    // Without any request the item is given back, and waiting callers are woken.
     store.group_commit.wait(QueueId(1), seen, Duration::from_secs(60)).await;
     assert_ne!(store.group_commit.seen().0, seen.0);
     assert_eq!(claim(&store, job).await.unwrap(), 1);
@@ -211,8 +219,8 @@ async fn a_job_whose_start_was_not_answered_ends() {
     assert_eq!(robots.iter().map(|robot| robot.job).collect::<Vec<_>>(), [job]);
 }
 
-/// Another writer may hand out the same item to the same job before it is known what became of a commit. What was not made
-/// is not undone then: nobody could tell the two claims apart.
+/// Another writer may give the same item to the same job before the outcome of a commit is known. A commit that was not
+/// made is not compensated then: the two claims could not be told apart.
 #[tokio::test]
 async fn a_commit_that_was_not_made_is_not_compensated() {
     for on_threads in [false, true] {
@@ -239,7 +247,7 @@ async fn a_commit_that_was_not_made_is_not_compensated() {
     }
 }
 
-/// It may become known what became of one commit when nobody knows yet of the next.
+/// The outcome of one commit may become known before that of the next.
 #[tokio::test]
 async fn commits_in_doubt_are_resolved_separately() {
     for on_threads in [false, true] {
@@ -256,7 +264,7 @@ async fn commits_in_doubt_are_resolved_separately() {
             assert_eq!(claim(&store, job).await.unwrap(), 0, "it is held, by whom nobody knows");
             *were_committed.lock().unwrap() = Some(outcomes.into());
             store.beat(job).await.unwrap();
-            assert_eq!(claim(&store, job).await.unwrap(), 1, "{fates:?}: what was taken was given back");
+            assert_eq!(claim(&store, job).await.unwrap(), 1, "{outcomes:?}: what was taken was given back");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An item in memory: what is kept of it, how people see it, which filters it passes.
+//! An item in memory: its parts, its public form, and which filters it matches.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::model::key::{ItemId, ItemKey, JobKey, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::robot::Held;
 
-/// An item and everything that is kept with it.
+/// An item and everything stored with it.
 pub(super) struct StoredItem {
     pub(super) queue: QueueId,
     pub(super) unique_key: ItemKey,
     pub(super) key: ItemKey,
     pub(super) root: ItemId,
-    pub(super) copies: Vec<ItemId>, // of a root: the whole chain behind it
+    pub(super) copies: Vec<ItemId>, // of a root: the other attempts of its chain
     pub(super) state: ItemState,
     pub(super) reference: Option<Arc<str>>,
     pub(super) content: SpecificContent,
@@ -39,14 +39,14 @@ pub(super) struct StoredItem {
 }
 
 impl StoredItem {
-    /// As whoever holds it has it.
+    /// The item as a job's holding.
     pub(super) fn held(&self, id: ItemId) -> Held {
         let reference = self.reference.as_deref().map(str::to_owned);
         Held { item: id, reference, robot: self.robot, since: self.state.start_processing }
     }
 }
 
-/// The item as people see it.
+/// The item's public form.
 pub(super) fn to_queue_item(id: ItemId, item: &StoredItem) -> QueueItem {
     let state = &item.state;
     QueueItem {
@@ -87,7 +87,7 @@ pub(super) fn to_queue_item(id: ItemId, item: &StoredItem) -> QueueItem {
     }
 }
 
-/// Whether a filter lets the item pass.
+/// Whether an item matches a filter.
 pub(super) fn passes(id: ItemId, item: &StoredItem, filter: &ItemFilter) -> bool {
     let state = &item.state;
     (filter.status.is_empty() || filter.status.contains(&state.status))

@@ -1,4 +1,4 @@
-//! Lists of items in memory, and how attempts ended.
+//! Lists of items in memory, and statistics on how attempts ended.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,11 @@ use crate::model::lifecycle::ItemState;
 use crate::model::query;
 use crate::model::statistics::Ended;
 
-/// A page, and how many items pass in all if that is asked for.
-pub(super) fn list(items: &BTreeMap<ItemId, StoredItem>, ask: &ListRequest<'_>) -> (Vec<QueueItem>, Option<u64>) {
+/// A page, and how many items match in all if that was asked for.
+pub(super) fn list(
+    items: &BTreeMap<ItemId, StoredItem>,
+    ask: &ListRequest<'_>,
+) -> (Vec<QueueItem>, Option<u64>) {
     let ListRequest { queues, filter, page, count } = ask;
     let of_queues = items.iter().filter(|(_, item)| queues.contains(&item.queue));
     let matching: Vec<_> = of_queues.filter(|(id, item)| passes(**id, item, filter)).collect();

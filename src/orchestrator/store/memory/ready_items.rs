@@ -1,4 +1,4 @@
-//! What waits in memory, what is held, and which references count: kept in order with every change.
+//! The indexes of a store in memory: ready and deferred items, held items, references. Updated with every change.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::model::selection::{SelectionKey, is_deferred};
 use crate::model::status::Status;
 
 impl Memory {
-    /// Another item, in its place.
+    /// Inserts an item and indexes it.
     pub(super) fn insert(&mut self, item: StoredItem, now: Timestamp) -> ItemId {
         self.last_item += 1;
         let id = ItemId(self.last_item);
@@ -69,7 +69,7 @@ impl Memory {
         }
     }
 
-    /// Items whose DeferDate has come join those that are ready.
+    /// Moves items whose DeferDate has come to the ready ones.
     pub(super) fn promote(&mut self, queue: QueueId, now: Timestamp) {
         let Some(queue) = self.queues.get_mut(&queue) else { return };
         while let Some((defer_date, id)) = queue.deferred.first().copied()

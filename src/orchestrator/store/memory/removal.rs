@@ -1,4 +1,4 @@
-//! What is left of queues that were deleted, removed in pieces.
+//! Removes the items of deleted queues, in chunks; and ended jobs.
 
 use std::collections::HashSet;
 use std::ops::Bound;

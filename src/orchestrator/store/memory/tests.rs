@@ -1,4 +1,4 @@
-//! What only a panic in the middle can show.
+//! What happens after a panic inside a transaction.
 
 use super::*;
 use crate::model::clock::SystemClock;

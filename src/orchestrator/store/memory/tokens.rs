@@ -1,4 +1,4 @@
-//! Tokens in memory.
+//! Access tokens in memory.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! Where a database is: the URL, as libpq reads it, and options of ours.
+//! The address of a database: the URL, as libpq reads it, and our own options.
 //!
 //! `postgres://user@host:port/database?sslmode=verify-full&schema=performer&writers=2&batch=128`
 
@@ -14,46 +14,47 @@ use tokio_postgres::{Client, Config};
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::{error, pass_file, pooler};
 
-/// The schema that the tables are in, unless the URL says another.
+/// The default schema of the tables.
 const SCHEMA: &str = "performer";
 
-/// How many transactions write at the same time, unless the URL says another number; and the most it may say.
+/// The default and the largest number of transactions that write at the same time.
 const WRITERS: usize = 2;
 const MAX_WRITERS: usize = 16;
 
-/// So many operations have to wait before a transaction is begun beside another one, unless the URL says another number; and the
-/// most it may say. A robot reports and takes, which is two. Measured on two cores: two processes with 64 robots each do half as much
-/// again by one transaction each as by two of half the size; one process alone does a tenth more by two.
+/// The default and the largest number of operations that have to wait before a transaction is begun beside another one.
+/// A robot reports and claims, which is two operations. Measured on two cores: two processes with 64 robots each do
+/// half as much again with one transaction each as with two of half the size; one process alone does a tenth more with
+/// two.
 const BATCH: usize = 128;
 const MAX_BATCH: usize = 4_096;
 
-/// The longest name of PostgreSQL, in bytes.
+/// The longest name in PostgreSQL, in bytes.
 const MAX_NAME_LENGTH: usize = 63;
 
-/// How long it may take to reach one host, unless the URL says so (`connect_timeout`). Short, because of several hosts the
-/// first may be the one that is gone.
+/// The default time limit for reaching one host (`connect_timeout`). Short, because the first of several hosts may be
+/// the one that is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long it may take until a host has let us in, unless the URL says so (`connect_timeout`): where there is another one,
-/// it is asked sooner.
+/// The default time limit for connecting to a host, login included (`connect_timeout`); shorter if there are other
+/// hosts to try.
 const LIMIT: Duration = Duration::from_secs(10);
 const LIMIT_OF_SEVERAL: Duration = Duration::from_secs(3);
 
-/// After so long without an answer to what was sent, the host is taken to be gone, unless the URL says otherwise
+/// After so long without an acknowledgement the host counts as gone, unless the URL says otherwise
 /// (`tcp_user_timeout`). Without it a host that vanishes (power, network) is waited for as long as for a statement.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// When nothing was sent for so long, the host is asked whether it is there, and how often (`keepalives_idle` and the like).
+/// When idle connections are probed, how often, and how many times (`keepalives_idle` and the like).
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 
-/// How the certificate of a server is looked at (libpq's `sslmode`).
+/// How the certificate of a server is checked (libpq's `sslmode`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// There is no TLS at all.
+    /// No TLS.
     NoTls,
-    /// What is sent is encrypted at best, whoever is at the other end: `allow`, `prefer`, and `require` without `sslrootcert`.
+    /// At best encrypted, without a check of the certificate: `allow`, `prefer`, and `require` without `sslrootcert`.
     Anybody,
-    /// The certificate must come from a known authority; `named`: and be the host's.
+    /// The certificate must be signed by a known authority. `checks_name`: and be for the host's name.
     Authorities { root: Option<PathBuf>, checks_name: bool },
 }
 
@@ -65,11 +66,11 @@ pub(super) struct Address {
     writers: usize,
     batch: usize,
     trust: Trust,
-    /// With TLS and without: what is tried at each host, in this order.
+    /// Whether to use TLS: the modes to try at each host, in this order.
     tries: &'static [SslMode],
-    /// How long a host may take.
+    /// Time limit for each host.
     limit: Duration,
-    /// Which host let us in the last time.
+    /// Index of the host that was connected to last.
     last_host: Arc<AtomicUsize>,
 }
 
@@ -87,11 +88,11 @@ impl fmt::Debug for Address {
 }
 
 impl Address {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
     ///
-    /// Invalid. The URL is not repeated: it may hold a password.
+    /// Invalid. The message does not repeat the URL, which may contain a password.
     pub(super) fn parse(url: &str) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut schema, mut sslmode, mut roots) = (SCHEMA.to_owned(), None, None);
@@ -105,7 +106,7 @@ impl Address {
                 "batch" => batch = number(name, value, MAX_BATCH)?,
                 "sslmode" => sslmode = Some(value),
                 "sslrootcert" => roots = Some(value),
-                // Each host is asked whether it can be written to; `primary` is that.
+                // Each host is asked whether it is writable, which is what `primary` means.
                 "target_session_attrs" if value == "primary" => {}
                 _ => rest.push(pair),
             }
@@ -116,8 +117,8 @@ impl Address {
                 "schema {schema:?} is no name: it has 1 to {MAX_NAME_LENGTH} small letters, digits and underscores"
             )));
         }
-        // Whoever names authorities wants them asked: libpq does so too with `require`, and of the system's, who vouch for
-        // anybody, it takes nothing less than the host's name.
+        // Authorities that are named are checked, as in libpq also with `require`; and with those of the system, who
+        // vouch for anybody, the host's name has to be checked too.
         let of_system = roots == Some("system");
         let root = roots.filter(|_| !of_system).map(PathBuf::from);
         let sslmode = sslmode.unwrap_or(if of_system { "verify-full" } else { "prefer" });
@@ -147,7 +148,7 @@ impl Address {
             )
             .with_source(error)
         })?;
-        // Where a password should not stand in an address.
+        // A password need not be in the URL.
         if config.get_password().is_none()
             && let Some(password) = std::env::var("PGPASSWORD").ok().or_else(|| pass_file::password(&config))
         {
@@ -169,7 +170,7 @@ impl Address {
             let (idle, interval, retries) = KEEPALIVE;
             config.keepalives_idle(idle).keepalives_interval(interval).keepalives_retries(retries);
         }
-        // Of several hosts the one that can be written to.
+        // Of several hosts the one that is writable.
         if several {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
@@ -185,12 +186,12 @@ impl Address {
         self.writers
     }
 
-    /// How many operations have to wait before one of them begins beside another.
+    /// How many operations have to wait before a transaction is begun beside another one.
     pub(super) fn batch(&self) -> usize {
         self.batch
     }
 
-    /// The schema as statements name it. It has no character that would have to be escaped.
+    /// The schema, quoted for statements. It contains no character that has to be escaped.
     pub(super) fn quoted_schema(&self) -> String {
         format!("\"{}\"", self.schema)
     }
@@ -215,20 +216,20 @@ impl Address {
         self.limit
     }
 
-    /// Where those who add tell those who wait.
+    /// The notification channel of the schema.
     pub(super) fn channel(&self) -> String {
         format!("performer_{}", self.schema)
     }
 
-    /// A connection, whose other half runs on the runtime that this is called on.
+    /// Connects. The connection is driven by the runtime that this is called on.
     pub(super) async fn connect(&self) -> Result<Client> {
         let (client, connection) = self.open().await?;
         tokio::spawn(connection);
         Ok(client)
     }
 
-    /// A connection that listens: `heard` is called for each notification, with the process that it comes from and what it
-    /// says, until the connection ends.
+    /// Listens until the connection ends. Calls `heard` for each notification, with the process that sent it and its
+    /// payload, and once with `None` when it begins to listen.
     pub(super) async fn listen(&self, heard: impl Fn(Option<(i32, &str)>) + Send + Sync) -> Result<()> {
         let (client, mut connection) = self.open().await?;
         let failed = |error| error::explain(error, self);
@@ -248,7 +249,7 @@ impl Address {
                 return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
             }
             client.batch_execute(&sql).await.map_err(failed)?;
-            heard(None); // what happened before is looked for once
+            heard(None); // to look once for what happened before
             std::future::pending::<Result<()>>().await
         };
         tokio::select! {
@@ -258,7 +259,7 @@ impl Address {
     }
 }
 
-/// An option that is a number, from 1 to this.
+/// An option that is a number from 1 to `most`.
 fn number(name: &str, text: &str, most: usize) -> Result<usize> {
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| invalid(format!("{name} {text:?} is no number from 1 to {most}")))

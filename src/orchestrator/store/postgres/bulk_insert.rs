@@ -1,4 +1,4 @@
-//! New items, column by column: many are inserted by one statement.
+//! New items, collected column by column, to insert many with one statement.
 
 use jiff::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::model::key::{ItemId, JobKey};
 use crate::model::selection::{is_deferred, rank};
 
-/// So many are inserted at the latest, so that they do not fill the memory.
+/// So many are inserted at the latest, to limit the memory.
 const MAX_ROWS: usize = 2_000;
 
 #[derive(Default)]
@@ -32,15 +32,15 @@ pub(super) struct BulkInsert {
     parent_operation_id: Vec<Option<String>>,
     source: Vec<Option<i16>>,
     created_by: Vec<Option<i64>>,
-    /// Its place among those that are ready; none where it is entered by itself.
+    /// Its rank in `item_ready`; none if it is inserted there separately.
     rank: Vec<Option<i16>>,
     due_at: Vec<i64>,
 }
 
-/// So many and more are copied into the tables, which costs the server less, and a way there and back more.
+/// From so many items on, COPY is used: it costs the server less, and one more round trip.
 const COPY_THRESHOLD: usize = 100;
 
-/// Both tables in one statement: an item is never in one of them alone.
+/// Both tables in one statement, so that an item is never in only one of them.
 const SQL: &str = "WITH added AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::timestamptz[], \
      $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::boolean[], $9::uuid[], $10::text[], $11::text[], \
      $12::uuid[], $13::text[], $14::smallint[], $15::smallint[], $16::bigint[], $17::bigint[]) \
@@ -62,7 +62,8 @@ impl BulkInsert {
         self.id.len() >= MAX_ROWS
     }
 
-    /// One more. Answers whether it will be among those that are ready; where not, it is to be placed by itself.
+    /// Adds an item. Returns whether it will also be inserted into `item_ready`; if not, the caller has to insert it
+    /// where it waits.
     pub(super) fn push(&mut self, id: ItemId, row: &NewRow<'_>) -> bool {
         let (state, origin) = (row.state, row.origin);
         let is_plain = row.progress.is_none() && !is_deferred(state, row.now);
@@ -86,7 +87,7 @@ impl BulkInsert {
         is_plain
     }
 
-    /// Inserts all of them: before the next statement, or now where they are many.
+    /// Inserts all of them: with the next statement, or now if they are many.
     pub(super) fn insert(&mut self, session: &mut Session) -> Result<()> {
         let all = std::mem::take(self);
         if all.id.len() >= COPY_THRESHOLD && session.copies() {

@@ -1,8 +1,8 @@
-//! Inside the user's own transaction: an item is added, or ended, together with what the user writes, or not at all.
+//! Adding and reporting inside the caller's own transaction: atomically with what the caller writes.
 //!
-//! The store is called in place and knows no runtime but its own; the transaction belongs to the caller's. So the store
-//! works on a thread of its own, with a session that sends each statement to the caller's task, which runs it. What it does
-//! is what it does for everybody: the same rules, the same statements. Its own begin and end are a savepoint.
+//! A back end is synchronous and uses its own runtime; the transaction belongs to the caller's. So the back end works
+//! on a thread of its own, with a session that sends each statement to the caller's task, which runs it. It applies the
+//! same rules with the same statements as always. In place of begin and commit it uses a savepoint.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
 use super::super::super::{ErrorKind, OrchestratorError, Report, Result};
-use super::super::backend::{Answer, CommitEffects, Operation, Backend as _};
+use super::super::backend::{Answer, Backend as _, CommitEffects, Operation};
 use super::super::{Store, expect_answer};
 use super::pooler::{Prepared, TypedStatement};
 use super::session::{SqlResult, Values};
@@ -26,11 +26,12 @@ use crate::model::result::TransactionResult;
 use crate::model::status::Status;
 
 impl Store {
-    /// Adds an item in a transaction of the caller's, on the database that this store is in: it is there when the
-    /// transaction is committed, and never was when it is not. Performers hear of it with the commit.
+    /// Adds an item in a transaction of the caller's, on the database of this store: the item exists if and only if the
+    /// transaction is committed. Waiting performers are notified by the commit.
     ///
-    /// The transaction should be short, and READ COMMITTED, as it is by default. Until it ends nobody else adds to a queue that
-    /// enforces unique references. Do not go on with it when this future was dropped before its end.
+    /// Keep the transaction short, and READ COMMITTED, which is the default. Until it ends, nobody else can add to a
+    /// queue that enforces unique references. If this future was dropped before its end, do not continue with the
+    /// transaction.
     ///
     /// ```no_run
     /// # use performer::{NewQueueItem, orchestrator::store::Store, tokio_postgres::Client};
@@ -46,8 +47,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`add_queue_item`](crate::Orchestrator::add_queue_item): after a refusal the transaction can go on as if nothing
-    /// had been asked. Unsupported on a store that is not in a database; Other when the transaction is on another one.
+    /// As [`add_queue_item`](crate::Orchestrator::add_queue_item); after a refusal the transaction is as it was before.
+    /// Unsupported on a store that is not in a database; Other if the transaction is on another database.
     pub async fn add_queue_item_in(
         &self,
         transaction: &Transaction<'_>,
@@ -58,17 +59,17 @@ impl Store {
         expect_answer!(self.one_in(transaction, operation).await, Item).map(|item: Box<QueueItem>| *item)
     }
 
-    /// Reports that an item was successful in a transaction of the caller's, with what the handler of the item writes itself:
-    /// an outcome that is recorded exactly once, where the data is in the same database.
+    /// Reports success in a transaction of the caller's, together with what the handler of the item writes: if the data
+    /// is in the same database, the outcome is recorded exactly once.
     ///
-    /// The handler then returns the same output. What the performer reports is known already, and nothing is changed; if the
-    /// process dies before that, the item is Successful all the same. When the commit itself fails, return that error: if it
-    /// was made after all, the item is Successful and stays so.
+    /// The handler then returns the same output; the performer's own report finds the result recorded and changes
+    /// nothing. If the process dies before that, the item is Successful all the same. If the commit itself fails,
+    /// return that error: if it was made after all, the item is Successful and stays so.
     ///
     /// # Errors
     ///
-    /// ClaimLost when the item was abandoned in the meantime: roll the transaction back, somebody else may be at work on it.
-    /// Otherwise as [`add_queue_item_in`](Self::add_queue_item_in).
+    /// ClaimLost if the item was abandoned in the meantime: roll the transaction back, because another robot may be
+    /// working on the item. Otherwise as [`add_queue_item_in`](Self::add_queue_item_in).
     pub async fn complete_in(
         &self,
         transaction: &Transaction<'_>,
@@ -79,7 +80,7 @@ impl Store {
         self.report_in(transaction, Report { claim, result, progress: None }).await
     }
 
-    /// The same for any result.
+    /// As [`complete_in`](Self::complete_in), for any result.
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ impl Store {
                 }
                 Err(error) => vec![Err(error)],
             };
-            drop(answer.send(answers.pop())); // nobody may be listening any more
+            drop(answer.send(answers.pop())); // the caller may have gone away
         };
         let thread = std::thread::Builder::new().name("performer-lent".to_owned()).spawn(work);
         thread.map_err(|error| {
@@ -123,20 +124,20 @@ impl Database {
     }
 }
 
-/// Where the statements of a session go.
+/// Runs the statements of a session.
 #[derive(Clone)]
 pub(super) enum Executor {
-    /// To a connection of its own. `pooled`: a proxy may give each transaction another one.
+    /// On a connection of its own. `pooled`: a pooler may give each transaction another one.
     Own { client: Arc<Client>, pooled: bool },
-    /// To the transaction of somebody else.
+    /// In the transaction of the caller.
     Caller(CallerTransaction),
 }
 
-/// The way to somebody else's transaction.
+/// Sends statements to the task that owns the transaction.
 #[derive(Clone)]
 pub(super) struct CallerTransaction(mpsc::UnboundedSender<StatementCall>);
 
-/// A statement, and where its answer goes.
+/// A statement, and where its reply goes.
 struct StatementCall {
     kind: CallKind,
     reply: oneshot::Sender<SqlResult<Reply>>,
@@ -175,7 +176,7 @@ impl StatementCall {
     }
 }
 
-/// A value as the database reads it: it can travel where the value itself, which is borrowed, cannot.
+/// An encoded value: unlike the borrowed value itself it can be sent to another thread.
 #[derive(Debug)]
 pub(super) struct EncodedValue(std::result::Result<Option<BytesMut>, String>);
 
@@ -211,14 +212,14 @@ impl ToSql for EncodedValue {
     }
 
     fn accepts(_of: &Type) -> bool {
-        true // it was made for it
+        true // it was encoded for this type
     }
 
     to_sql_checked!();
 }
 
 impl CallerTransaction {
-    /// Waits for ever where nobody is there any more: see [`Executor::gone`].
+    /// Never returns after the caller has gone away: see [`Executor::gone`].
     async fn ask(&self, kind: CallKind) -> SqlResult<Reply> {
         let (reply, replied) = oneshot::channel();
         if self.0.send(StatementCall { kind, reply }).is_ok()
@@ -230,7 +231,7 @@ impl CallerTransaction {
     }
 }
 
-/// The one kind of reply that a request has.
+/// The one kind of reply that a statement has.
 macro_rules! expect_reply {
     ($reply:expr, $variant:pat => $value:expr) => {
         match $reply {
@@ -253,7 +254,7 @@ impl Executor {
         matches!(self, Self::Own { pooled: true, .. })
     }
 
-    /// Ends when whoever lent the transaction has gone away.
+    /// Completes when the caller has gone away.
     pub(super) fn gone(&self) -> impl Future<Output = ()> + use<> {
         let caller = match self {
             Self::Own { .. } => None,
@@ -270,7 +271,9 @@ impl Executor {
     pub(super) async fn prepare(&self, sql: &str) -> SqlResult<Prepared> {
         match self {
             Self::Own { client, pooled: false } => client.prepare(sql).await.map(Prepared::Kept),
-            Self::Own { client, pooled: true } => TypedStatement::learn(client, sql).await.map(Prepared::Typed),
+            Self::Own { client, pooled: true } => {
+                TypedStatement::learn(client, sql).await.map(Prepared::Typed)
+            }
             Self::Caller(caller) => {
                 let reply = caller.ask(CallKind::Prepare(sql.to_owned())).await;
                 expect_reply!(reply, Reply::Statement(statement) => Prepared::Kept(statement))
@@ -294,9 +297,10 @@ impl Executor {
 
     pub(super) async fn query_once(&self, sql: &str, values: Values<'_>) -> SqlResult<Vec<Row>> {
         match self {
-            // In one message: outside a transaction there is no other way through a proxy.
+            // In one message: outside a transaction a pooler allows no other way.
             Self::Own { client, .. } if values.is_empty() => client.query_typed(sql, &[]).await,
-            // Its rows hold a statement that is prepared; a proxy would have given the connection away before it is closed.
+            // Its rows keep the prepared statement open; a pooler would have given the connection away before it is
+            // closed.
             Self::Own { client, pooled: false } => client.query(sql, values).await,
             Self::Own { .. } | Self::Caller(_) => self.query(&self.prepare(sql).await?, values).await,
         }
@@ -316,7 +320,7 @@ impl Executor {
         }
     }
 
-    /// Whether rows can be copied into a table: on a connection of our own.
+    /// Whether COPY can be used: on a connection of our own.
     pub(super) fn copies(&self) -> bool {
         matches!(self, Self::Own { pooled: false, .. })
     }

@@ -1,7 +1,7 @@
-//! What a process took, as it left it: its reports need not read it again.
+//! The rows of items that this process claimed, as it wrote them: its reports need not read them again.
 //!
-//! The connections of a store that write know this together, because an item may be taken by one and reported on by another.
-//! What a transaction does about it the others know when it is committed, and before anybody is told.
+//! Shared by all writers of a store, because an item may be claimed by one and reported on by another. The changes of a
+//! transaction become visible to the others when it is committed, and before callers are answered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,22 +12,22 @@ use super::claim_rows::{self, ClaimRows};
 use super::session::Session;
 use crate::model::key::{ItemId, JobNumber};
 
-/// The most items whose rows are remembered; the others are read when they are reported on.
+/// The most items whose rows are cached; the others are read when they are reported on.
 const MAX_CACHED_ITEMS: usize = 100_000;
 
-/// What is taken, as one connection knows it.
+/// The cache, as one writer sees it.
 #[derive(Default)]
 pub(super) struct ClaimCache {
     shared: Arc<Mutex<SharedCache>>,
-    /// What the open transaction does, in this order.
+    /// What the open transaction changes, in this order.
     done: Vec<CacheChange>,
-    /// The rows that name the items it did something about; none: nothing names them any more.
+    /// The claim rows of the items that the open transaction changes; `None`: it is not held any more.
     claims: HashMap<ItemId, Option<i64>>,
     /// Jobs that the open transaction ends.
     jobs_ended: Vec<JobNumber>,
-    /// Rows of claims that the open transaction removes.
+    /// Claim rows that the open transaction removes.
     removed: Vec<(JobNumber, i64)>,
-    /// The open transaction is the one that tidies the claims up.
+    /// The open transaction is the one that compacts claim rows.
     tidies: bool,
 }
 
@@ -35,20 +35,20 @@ pub(super) struct ClaimCache {
 struct SharedCache {
     items: HashMap<ItemId, CachedItem>,
     claims: ClaimRows,
-    /// Some transaction tidies the claims up: two would be in each other's way.
+    /// Some transaction compacts claim rows: two would block each other.
     is_tidying: bool,
 }
 
-/// An item that was taken.
+/// A claimed item.
 struct CachedItem {
-    /// Its row as it was left, until it is reported on. Somebody else may have changed it since.
+    /// Its row, until it is reported on. Another process may have changed it since.
     row: Option<ItemRow>,
     /// The row of `item_claim` that names it.
     claim: i64,
 }
 
 enum CacheChange {
-    /// Items are named by a row.
+    /// A row of `item_claim` names items.
     Named {
         number: i64,
         job: JobNumber,
@@ -59,12 +59,12 @@ enum CacheChange {
         row: ItemRow,
         claim: i64,
     },
-    /// It is held still, and its row is another one.
+    /// It is still held, with another row.
     ChangeCallback {
         id: ItemId,
         row: ItemRow,
     },
-    /// It is not as it was left when this row named it. `ended`: and held no longer.
+    /// It is not as it was when this row named it. `ended`: and is not held any more.
     Gone {
         id: ItemId,
         claim: i64,
@@ -73,19 +73,19 @@ enum CacheChange {
 }
 
 impl ClaimCache {
-    /// The same, for another connection.
+    /// The same cache for another writer.
     pub(super) fn for_another_writer(&self) -> Self {
         let mut another = Self::default();
         another.shared = self.shared.clone();
         another
     }
 
-    /// The row of an item as it was left: once, because whoever reports a second time is told what is there by then.
+    /// The cached row of an item. Removed from the cache: a second report has to read what is there by then.
     pub(super) fn cached_row(&self, id: ItemId) -> Option<ItemRow> {
         self.shared().items.get_mut(&id)?.row.take()
     }
 
-    /// The number of a row that names so many items of a job.
+    /// Makes the number of a new row of `item_claim` that names `items` items of a job.
     pub(super) fn new_claim_row(&mut self, job: JobNumber, items: usize) -> i64 {
         let number = self.shared().claims.number();
         self.done.push(CacheChange::Named { number, job, items });
@@ -97,7 +97,7 @@ impl ClaimCache {
         self.done.push(CacheChange::Claimed { id, row, claim });
     }
 
-    /// Whether the open transaction has taken anything.
+    /// Whether the open transaction has claimed anything.
     pub(super) fn has_claimed(&self) -> bool {
         self.done.iter().any(|done| matches!(done, CacheChange::Claimed { .. }))
     }
@@ -108,8 +108,8 @@ impl ClaimCache {
     }
 
     pub(super) fn gone(&mut self, id: ItemId, ended: bool) {
-        self.cached_row(id); // what comes later in this transaction reads it
-        // When this transaction is made, another one may take the item at once, and be known sooner than this one.
+        self.cached_row(id); // a later report in this transaction reads the row
+        // As soon as this transaction is committed, another one may claim the item, and become visible before this one.
         let known = || self.shared().items.get(&id).map(|item| item.claim);
         let claim = self.claims.get(&id).copied().unwrap_or_else(known);
         if ended {
@@ -120,12 +120,12 @@ impl ClaimCache {
         }
     }
 
-    /// A job ends, and holds nothing when the open transaction is made.
+    /// A job ends with the open transaction, and holds nothing afterwards.
     pub(super) fn job_ended(&mut self, job: JobNumber) {
         self.jobs_ended.push(job);
     }
 
-    /// What is to be done about the rows of claims before a commit.
+    /// Removes and compacts claim rows, before a commit.
     pub(super) fn tidy_up(&mut self, session: &mut Session) -> Result<()> {
         let mut jobs_to_compact = std::mem::take(&mut self.jobs_ended);
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +135,7 @@ impl ClaimCache {
             self.tidies = !self.removed.is_empty() || !jobs_to_compact.is_empty();
             shared.is_tidying = self.tidies;
         }
-        jobs_to_compact.sort_unstable_by_key(|job| job.0); // the same for everybody: nobody waits for one who waits for him
+        jobs_to_compact.sort_unstable_by_key(|job| job.0); // one order for everybody, to avoid deadlocks
         jobs_to_compact.dedup();
         let numbered: Vec<_> = jobs_to_compact.into_iter().map(|job| (job, shared.claims.number())).collect();
         drop(shared);
@@ -173,7 +173,7 @@ impl ClaimCache {
     }
 }
 
-/// Whoever goes away tidies nothing up.
+/// A writer that goes away compacts nothing.
 impl Drop for ClaimCache {
     fn drop(&mut self) {
         self.undone();
@@ -186,7 +186,7 @@ impl SharedCache {
             CacheChange::Named { number, job, items } => self.claims.open(number, job, items),
             CacheChange::Claimed { id, row, claim } => {
                 if self.items.len() >= MAX_CACHED_ITEMS {
-                    self.items.clear(); // items that were taken and never reported on
+                    self.items.clear(); // items that were claimed and never reported on
                 }
                 self.items.insert(id, CachedItem { row: Some(row), claim });
             }
@@ -224,7 +224,7 @@ mod tests {
         ItemRow { queue: QueueId(1), state, actors: Actors::default() }
     }
 
-    /// Takes items, in a transaction of its own. Answers the row that names them.
+    /// Claims items in a transaction of its own. Returns the claim row.
     fn take(taken: &mut ClaimCache, items: &[i64]) -> i64 {
         let claim = taken.new_claim_row(JOB, items.len());
         items.iter().for_each(|id| taken.claimed(ItemId(*id), row(), claim));
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(ended(&one), [claim]);
     }
 
-    /// One gives an item back, and the other takes it again and is known first: what it holds is not counted as ended.
+    /// One gives an item back, the other claims it again and commits first: what it holds does not count as ended.
     #[test]
     fn an_item_claimed_again_is_not_ended_by_its_former_claim() {
         let mut one = ClaimCache::default();

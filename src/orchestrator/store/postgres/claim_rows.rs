@@ -1,9 +1,9 @@
 //! Which items a job holds: the rows of `item_claim`.
 //!
-//! No index of `item_state` tells, because each result would have to change it. Each take names its items in a row, in the
-//! same transaction. The process that took them counts their ends, and removes the row with the last of them. What it cannot
-//! count (another process wrote the end, a commit failed) is put in order from time to time, and when the job ends: then the
-//! database is asked which of the items are held still.
+//! There is no such index on `item_state`, because each result would have to update it. Instead each claim inserts a
+//! row that names its items, in the same transaction. The process that claimed them counts their ends and removes the
+//! row with the last of them. What it cannot count (another process wrote the end, a commit failed) is compacted from
+//! time to time, and when the job ends: then the database is asked which of the named items are still held.
 
 use std::collections::HashMap;
 
@@ -17,21 +17,21 @@ use super::session::Session;
 use crate::model::key::{ItemId, JobKey, JobNumber};
 use crate::model::robot::Held;
 
-/// Rows are removed so many at a time.
+/// How many rows are removed together.
 const REMOVE_BATCH: usize = 32;
 
-/// Rows are put in order when those that are counted name so many items: more than are held at once, nearly always. It costs
-/// about a microsecond an item.
+/// Rows are compacted if they name so many items: nearly always more than are held at once. Costs about a microsecond
+/// an item.
 const MAX_NAMED: usize = 16_384;
 
-/// One row instead of all those of a job, or none. What others take at the same time is in rows that this does not see.
+/// Replaces all rows of a job by one or none. Does not see rows that other transactions insert at the same time.
 const COMPACT: &str = "WITH gone AS (DELETE FROM item_claim WHERE job = $1 RETURNING items), \
      held AS (SELECT DISTINCT item_state.item_id FROM gone, unnest(gone.items) AS named (item_id) \
      JOIN item_state ON item_state.item_id = named.item_id \
      WHERE item_state.status = 1 AND item_state.holder = $1) \
      INSERT INTO item_claim (job, number, items) SELECT $1, $2::bigint, array_agg(item_id) FROM held HAVING count(*) > 0";
 
-/// What is held, of all that is named.
+/// The held items among all that are named.
 macro_rules! held {
     () => {
         "FROM item_claim CROSS JOIN unnest(item_claim.items) AS named (item_id) \
@@ -40,9 +40,10 @@ macro_rules! held {
     };
 }
 
-/// The claims of this process, as far as it counts them.
+/// The claim rows of this process, as far as it counts them.
 pub(super) struct ClaimRows {
-    /// The number of the next row. Several processes take for the same job when they serve callers over HTTP.
+    /// The number of the next row. Starts at random: several processes claim for the same job if they serve callers
+    /// over HTTP.
     next: i64,
     open: HashMap<i64, OpenClaimRow>,
     /// How many items the open rows name.
@@ -65,14 +66,14 @@ impl Default for ClaimRows {
 }
 
 impl ClaimRows {
-    /// The number of another row.
+    /// Makes the number of a new row.
     pub(super) fn number(&mut self) -> i64 {
         let number = self.next;
         self.next = number.checked_add(1).unwrap_or(0);
         number
     }
 
-    /// There is a row of this number that names so many items.
+    /// Counts a row that names `named` items.
     pub(super) fn open(&mut self, number: i64, job: JobNumber, named: usize) {
         self.named += named;
         self.open.insert(number, OpenClaimRow { job, named, left: named });
@@ -96,17 +97,17 @@ impl ClaimRows {
         self.ended.iter().map(|(_, number)| *number).collect()
     }
 
-    /// Rows to be removed, if there are enough of them.
+    /// Rows to remove, if there are enough of them.
     pub(super) fn take_ended(&mut self) -> Vec<(JobNumber, i64)> {
         if self.ended.len() >= REMOVE_BATCH { std::mem::take(&mut self.ended) } else { Vec::new() }
     }
 
-    /// These were not removed after all.
+    /// Rows that were not removed after all.
     pub(super) fn remove_later(&mut self, rows: impl Iterator<Item = (JobNumber, i64)>) {
         self.ended.extend(rows);
     }
 
-    /// Jobs whose rows are to be put in order, if there are too many: they are not counted any more.
+    /// Jobs whose rows are to be compacted, if they name too many items: they are not counted any more.
     pub(super) fn jobs_to_compact(&mut self) -> Vec<JobNumber> {
         if self.named <= MAX_NAMED {
             return Vec::new();
@@ -127,18 +128,18 @@ pub(super) fn remove(session: &mut Session, rows: &[(JobNumber, i64)]) -> Result
     session.enqueue(SQL, &[&jobs, &numbers])
 }
 
-/// Puts the rows of a job in order: one of this number is left at the most.
+/// Compacts the rows of a job into at most one, with this number.
 pub(super) fn compact(session: &mut Session, job: JobNumber, number: i64) -> Result<()> {
     session.enqueue(COMPACT, &[&job.0, &number])
 }
 
-/// Names one item that is taken.
+/// Inserts the row of one claimed item.
 pub(super) fn insert(session: &mut Session, job: JobNumber, number: i64, id: ItemId) -> Result<()> {
     const SQL: &str = "INSERT INTO item_claim (job, number, items) VALUES ($1, $2, ARRAY[$3::bigint])";
     session.enqueue(SQL, &[&job.0, &number, &id.0])
 }
 
-/// The claims of callers over HTTP have no job that ends: what servers that are gone could not count is put in order now.
+/// Compacts the rows of callers over HTTP, whose job never ends: nobody counts those of servers that have stopped.
 pub(super) fn compact_callers(session: &mut Session) -> Result<()> {
     let path = format!("SET LOCAL search_path TO {}", session.address().quoted_schema());
     session.batch(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {path}"))?;
@@ -152,7 +153,7 @@ pub(super) fn compact_callers(session: &mut Session) -> Result<()> {
     done
 }
 
-// Who holds what
+// Held items
 
 pub(super) fn held_by(session: &mut Session, job: JobNumber) -> Result<Vec<ItemId>> {
     const SQL: &str =
@@ -160,7 +161,7 @@ pub(super) fn held_by(session: &mut Session, job: JobNumber) -> Result<Vec<ItemI
     ids(&session.query(SQL, &[&job.0])?)
 }
 
-/// With what people want to know of it, the oldest first.
+/// With what people want to see, the oldest first.
 pub(super) fn held_items(session: &mut Session, job: JobNumber) -> Result<Vec<Held>> {
     const SQL: &str = concat!(
         "SELECT item.id, item.reference, held.robot, held.start_processing FROM \
@@ -186,7 +187,7 @@ pub(super) fn held_since_before(session: &mut Session, before: Timestamp) -> Res
     ids(&session.query(SQL, &[&before])?)
 }
 
-/// The ids of all that is held, as a table.
+/// The ids of all held items, as a table.
 pub(super) const HELD: &str = concat!("(SELECT DISTINCT item_state.item_id ", held!(), ")");
 
 fn ids(rows: &[Row]) -> Result<Vec<ItemId>> {

@@ -1,4 +1,4 @@
-//! An item's rows: from columns to values of the model, and back.
+//! The columns of an item, to and from values of the model.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -19,8 +19,8 @@ use crate::model::lifecycle::ItemState;
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
 
-/// The columns that the rules look at, in the order in which [`state`] reads them. A macro, so that statements are
-/// put together when the crate is compiled.
+/// The columns of an item's state, in the order in which [`state`] reads them. A macro, so that statements are
+/// concatenated at compile time.
 macro_rules! state_columns {
     () => {
         concat!(
@@ -32,7 +32,7 @@ macro_rules! state_columns {
 }
 pub(super) use state_columns;
 
-/// Those of them that are in the table `item`.
+/// Those in the table `item`.
 macro_rules! ruled_columns {
     () => {
         "item.id, item.queue_id, item.priority, item.due_date, item.defer_date, item.creation_time, \
@@ -41,7 +41,7 @@ macro_rules! ruled_columns {
 }
 pub(super) use ruled_columns;
 
-/// And those that are not: what happened to the item.
+/// Those in the other tables.
 macro_rules! happened_columns {
     () => {
         "item_state.status, item_state.review_status, outcome, superseded, start_processing, end_processing, \
@@ -50,7 +50,7 @@ macro_rules! happened_columns {
 }
 pub(super) use happened_columns;
 
-/// Who did what a row remembers: behind the columns of its state, as [`actors`] reads them.
+/// The users who acted on the item: behind the columns of its state, as [`actors`] reads them.
 macro_rules! actor_columns {
     () => {
         ", item.created_by, taken_by, ended_by"
@@ -58,7 +58,7 @@ macro_rules! actor_columns {
 }
 pub(super) use actor_columns;
 
-/// All columns of an item to which nothing ever happened, in the order in which [`new_item`] reads them.
+/// All columns of an item that was never touched, in the order in which [`new_item`] reads them.
 macro_rules! new_item_columns {
     () => {
         concat!(
@@ -84,7 +84,7 @@ macro_rules! item_columns {
 }
 pub(super) use item_columns;
 
-/// What belongs to the rows of `item`, where it is there. Most items are no copies, and are not looked for among them.
+/// Joins `item_state` and `item_copy`, which have rows only for some items. Only copies are looked up in `item_copy`.
 macro_rules! state_joins {
     () => {
         " LEFT JOIN item_state ON item_state.item_id = item.id \
@@ -93,7 +93,7 @@ macro_rules! state_joins {
 }
 pub(super) use state_joins;
 
-/// How many columns each of them has.
+/// How many columns each of these has.
 const RULED: usize = 7;
 const OF_NEW_ITEM: usize = 13;
 const HAPPENED: usize = 13;
@@ -121,7 +121,7 @@ pub(super) fn bytes(uuid: Uuid) -> [u8; 16] {
     uuid.into_bytes()
 }
 
-/// Where a row stands in its table, as the database says it (`ctid`). It stays there for as long as it is locked.
+/// The location of a row in its table (`ctid`), which does not change while the row is locked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowLocation([u8; 6]);
 
@@ -152,23 +152,23 @@ impl ToSql for RowLocation {
     to_sql_checked!();
 }
 
-/// A free text as PostgreSQL can keep it: it has no character NUL.
+/// A text as PostgreSQL can store it: without NUL characters.
 pub(super) fn text(value: &str) -> Cow<'_, str> {
     if value.contains('\0') { Cow::Owned(value.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(value) }
 }
 
-/// A time that stored ones are compared with, as PostgreSQL can write it: its times begin in 4713 BC.
+/// A time for comparisons, as PostgreSQL can represent it: its times begin in 4713 BC.
 pub(super) fn date(at: Timestamp) -> Timestamp {
     const FIRST: Timestamp = Timestamp::constant(-210_000_000_000, 0);
     at.max(FIRST)
 }
 
-/// A number that only rises, as the database keeps it.
+/// A number that only rises, as the database stores it.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The same, back.
+/// The inverse of [`signed`].
 fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
 }
@@ -197,7 +197,7 @@ fn new_state(row: &Row) -> Result<ItemState> {
     })
 }
 
-/// What happened to an item, in the columns from the one at `first` on.
+/// Reads the columns of the other tables, which begin at `first`.
 fn happened(row: &Row, first: usize, state: &mut ItemState) -> Result<()> {
     let at = |column: usize| first + column;
     if get::<Option<i16>>(row, at(0))?.is_some() {
@@ -223,13 +223,13 @@ fn happened(row: &Row, first: usize, state: &mut ItemState) -> Result<()> {
     Ok(())
 }
 
-/// An item to which nothing ever happened.
+/// An item that was never touched.
 pub(super) fn new_item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
     let state = new_state(row)?;
     Ok((state, view(row, &state)?))
 }
 
-/// The item as people see it, but for its exception and its job: these stand elsewhere.
+/// The item's public form, without its exception and its job, which are in other tables.
 pub(super) fn item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
     let mut state = new_state(row)?;
     happened(row, OF_NEW_ITEM, &mut state)?;
@@ -252,7 +252,7 @@ pub(super) fn item(row: &Row) -> Result<(ItemState, Box<QueueItem>)> {
     Ok((state, item))
 }
 
-/// What the table `item` and its state know of it.
+/// The item's public form, from the table `item` and its state.
 fn view(row: &Row, state: &ItemState) -> Result<Box<QueueItem>> {
     let at = |column: usize| RULED + column;
     let unique_key = ItemKey::from_bytes(bytes(get(row, at(0))?));

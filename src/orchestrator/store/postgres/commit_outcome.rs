@@ -1,36 +1,36 @@
-//! What became of a commit whose connection was lost before it was answered.
+//! The outcome of a commit whose connection was lost before it was answered.
 //!
-//! Each connection counts its commits in a row of its own, in the transaction that is committed. Once the server is done with
-//! that transaction, the row tells whether it was made, on whichever server has the database by then.
+//! Each connection counts its commits in a row of its own, in the transaction that is committed. After the server has
+//! ended that transaction, the row shows whether it was made, on whichever server has the database by then.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::connection::{StartTime, CommitId, ServerProcess};
+use super::connection::{CommitId, ServerProcess, StartTime};
 use super::session::Session;
 use super::{Postgres, columns, error};
 use crate::backoff::{BackoffPolicy, Delays};
 
-/// How long it is asked what became of a commit, before nobody knows. As long as a statement may take: a database that is
-/// started anew, or whose standby takes over, is back before.
+/// How long to ask for the outcome before it counts as unknown. As long as a statement may take: a database that
+/// restarts, or whose standby takes over, is back before.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The same for a commit of which nobody knew then, before the next transaction begins: its caller is not kept waiting.
+/// How long to ask for the outcome of an earlier commit before the next transaction begins, for which a caller waits.
 const RESOLVE_EARLIER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a server may take to notice that a connection is gone.
 const NOTICE_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a connection that is gone is remembered: much longer than anybody asks what became of its last commit.
+/// How long the counter of a lost connection is kept: much longer than anybody asks for the outcome of its last commit.
 const REMEMBERED: &str = "1 day";
 
-/// How long a process of the server that was told to end is waited for, and how long until it is looked again.
+/// How long to wait for a server process that was told to end, and between checks.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 const ENDING: Duration = Duration::from_millis(2);
 
-/// Counts a commit, as part of a statement that writes, or by itself.
+/// Counts a commit, in a statement that writes, or alone.
 macro_rules! count {
     ($row:literal) => {
         concat!(
@@ -42,26 +42,26 @@ macro_rules! count {
 }
 pub(super) use count;
 
-/// A transaction that has no number has written nothing, and nothing is written for it.
+/// A transaction without a number has written nothing, and needs no count.
 pub(super) const COUNT: &str = count!(
     "SELECT $1::uuid, $2::bigint, clock_timestamp() WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 );
 
-/// What a connection was called before its last commit is of no use any more.
+/// Removes the row under an earlier key of the connection.
 pub(super) const FORGET: &str = "DELETE FROM connection WHERE key = $1";
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CommitOutcome {
     Committed,
     RolledBack,
-    /// The server is not done with it.
+    /// The server has not ended the transaction.
     Open,
 }
 
 impl Postgres {
-    /// The connection was lost while a commit was under way: what became of it. There is nothing that this connection could
-    /// do meanwhile: it waits for the database.
+    /// Finds the outcome of a commit during which the connection was lost. This writer cannot do anything else
+    /// meanwhile: it waits for the database.
     pub(super) fn resolve_commit(&mut self, commit: CommitId, lost: OrchestratorError) -> Result<()> {
         match wait_for_outcome(&mut self.session, &commit, RESOLVE_LIMIT) {
             Ok(CommitOutcome::Committed) => return Ok(()),
@@ -73,7 +73,7 @@ impl Postgres {
         Err(OrchestratorError::new(ErrorKind::Unknown, message).with_source(lost))
     }
 
-    /// What a commit did of which nobody knew is done, or undone, before anything else is.
+    /// Finds the outcome of an earlier commit before anything else is done.
     pub(super) fn resolve_earlier_commit(&mut self) -> Result<()> {
         let Some(commit) = &self.unresolved_commit else { return Ok(()) };
         let outcome = wait_for_outcome(&mut self.session, commit, RESOLVE_EARLIER_LIMIT)?;
@@ -86,7 +86,7 @@ impl Postgres {
     }
 }
 
-/// Waits until the server is done with a transaction whose connection is gone. One that it holds on to is ended.
+/// Waits until the server has ended a transaction whose connection was lost. If that takes long, ends it.
 fn wait_for_outcome(session: &mut Session, commit: &CommitId, limit: Duration) -> Result<CommitOutcome> {
     let began = Instant::now();
     let mut delays = Delays::new(BackoffPolicy::CONNECTION, fastrand::Rng::new());
@@ -94,7 +94,7 @@ fn wait_for_outcome(session: &mut Session, commit: &CommitId, limit: Duration) -
         let outcome = outcome(session, commit);
         match outcome {
             Ok(CommitOutcome::Committed | CommitOutcome::RolledBack) => {
-                // What was begun behind it may be open still, and keeps others waiting.
+                // The transaction begun with that commit may still be open and hold locks.
                 if let Some(behind) = &commit.behind {
                     let _ = end(session, behind);
                 }
@@ -102,18 +102,21 @@ fn wait_for_outcome(session: &mut Session, commit: &CommitId, limit: Duration) -
             }
             _ if began.elapsed() >= limit => return outcome,
             Ok(CommitOutcome::Open) if began.elapsed() >= NOTICE_LIMIT => {
-                let _ = end(session, &commit.server_process); // it is told again
+                let _ = end(session, &commit.server_process); // repeated in the next round
             }
-            // It is about to notice; or it cannot be reached.
+            // The server is about to notice, or cannot be reached.
             Ok(CommitOutcome::Open) | Err(_) => {}
         }
         session.pause(delays.next());
     }
 }
 
-fn outcome(session: &mut Session, CommitId { server_process, key, number, .. }: &CommitId) -> Result<CommitOutcome> {
+fn outcome(
+    session: &mut Session,
+    CommitId { server_process, key, number, .. }: &CommitId,
+) -> Result<CommitOutcome> {
     session.connect()?;
-    // Asked first, and by itself: what it has committed when it is over, the next statement sees.
+    // Asked first, in a statement of its own: if the transaction is over, the next statement sees what it committed.
     if !session.query_once(&format!("SELECT 1 {}", activity_of(server_process)), &[])?.is_empty() {
         return Ok(CommitOutcome::Open);
     }
@@ -124,15 +127,15 @@ fn outcome(session: &mut Session, CommitId { server_process, key, number, .. }: 
     Ok(if commits >= *number { CommitOutcome::Committed } else { CommitOutcome::RolledBack })
 }
 
-/// Ends a transaction that the server holds on to although its connection is gone. What its COMMIT would have done is undone,
-/// unless it is done by now. Not one that waits for a standby: it would be done here and not there.
+/// Ends a transaction that the server keeps open although its connection was lost. Its COMMIT is undone, unless it has
+/// been made by now. Not if it waits for a standby: then it would be made here and not there.
 pub(super) fn end(session: &mut Session, server_process: &ServerProcess) -> Result<()> {
     let here = activity_of(server_process);
     let end = format!("SELECT pg_terminate_backend(pid) {here} AND wait_event IS DISTINCT FROM 'SyncRep'");
     if session.query_once(&end, &[])?.is_empty() {
         return Ok(());
     }
-    // It has been told, and holds its locks until it has heard: a claim would pass over what it was about to take.
+    // It holds its locks until it has noticed: meanwhile a claim would skip the items it locked.
     let is_there = format!("SELECT 1 {here}");
     let mut waited = Duration::ZERO;
     while waited < ENDS_WITHIN && !session.query_once(&is_there, &[])?.is_empty() {
@@ -142,7 +145,7 @@ pub(super) fn end(session: &mut Session, server_process: &ServerProcess) -> Resu
     Ok(())
 }
 
-/// What the server is doing there. (Without values to bind: it is asked outside of a transaction.)
+/// The activity of a server process. (Without values to bind: it is asked outside a transaction.)
 fn activity_of(ServerProcess { process, began }: &ServerProcess) -> String {
     let began = match began {
         StartTime::Transaction(at) => format!("xact_start = '{at}'"),
@@ -151,11 +154,12 @@ fn activity_of(ServerProcess { process, began }: &ServerProcess) -> String {
     format!("FROM pg_stat_get_activity({process}) WHERE {began}")
 }
 
-/// Removes what is remembered of connections that were gone long ago.
+/// Removes the counters of connections that were lost long ago.
 pub(super) fn forget_old(session: &mut Session) -> Result<()> {
     let schema = session.address().quoted_schema();
     let connections = format!("{schema}.connection");
-    // By the time that was kept, which is not ahead: else a clock that is would make those old that are in doubt now.
+    // By the kept time, which is not ahead: a clock that is ahead would make counters look old whose commits are in
+    // doubt now.
     let old = format!("last < (SELECT at FROM {schema}.kept_time) - interval '{REMEMBERED}'");
     session.batch(&format!(
         "DELETE FROM {connections} WHERE key IN \

@@ -1,4 +1,4 @@
-//! Conditions on items, as SQL: the text is ours alone, every value is bound.
+//! Conditions on items, as SQL. The text of a statement is ours alone; every value is bound.
 
 use std::sync::LazyLock;
 
@@ -8,14 +8,14 @@ use super::columns::{date, text, uuid};
 use crate::model::query::{Case, Comparison, Condition, Field, Kind, Order, TextMatch, Value};
 use crate::model::stored_time::stored;
 
-/// A value that a statement is made with.
+/// A value to bind.
 pub(super) type FilterValue = Box<dyn ToSql + Sync>;
 
-/// The tables that the columns below are in, for a statement that has `item` and `item_state` already.
+/// The join for the columns below, in a statement that already has `item` and `item_state`.
 pub(super) const COPIES: &str =
     " LEFT JOIN item_copy ON item_copy.item_id = item.id AND item.root_id IS NOT NULL";
 
-/// The column of a field. Texts are compared and sorted by their bytes, whatever the database's language.
+/// The column of a field. Text is compared by its bytes, whatever the database's collation.
 const fn column(field: Field) -> &'static str {
     match field {
         Field::Id => "item.id",
@@ -27,7 +27,7 @@ const fn column(field: Field) -> &'static str {
         Field::ReviewerUserId => "item_state.reviewer_user_id",
         Field::Priority => "item.priority",
         Field::Reference => "(item.reference COLLATE \"C\")",
-        // The numbers of outcomes and of types are both documented in the model.
+        // The numbers of outcomes and of exception types are documented in the model.
         Field::ExceptionType => "(CASE item_state.outcome WHEN 2 THEN 1 WHEN 3 THEN 0 END)",
         Field::DueDate => "item.due_date",
         Field::DeferDate => "item.defer_date",
@@ -53,8 +53,8 @@ const fn column(field: Field) -> &'static str {
     }
 }
 
-/// Writes a condition; its values go behind those that are bound already. What is written is true or false and never
-/// null, so that it can be denied.
+/// Writes a condition, and appends its values to those already bound. The text is true or false, never null, so that it
+/// can be negated.
 pub(super) fn condition(condition: &Condition, values: &mut Vec<FilterValue>) -> String {
     match condition {
         Condition::All(all) => joined(all, " AND ", "true", values),
@@ -78,8 +78,8 @@ pub(super) fn condition(condition: &Condition, values: &mut Vec<FilterValue>) ->
     }
 }
 
-/// A field in one case. By the collation of its column `lower` and `upper` know the letters of ASCII alone; what is more in
-/// a text is replaced letter by letter, because what a database knows of letters depends on how it was made.
+/// A field in one case. With the collation of its column, `lower` and `upper` handle only ASCII letters; others are
+/// replaced one by one, because what a database knows about letters depends on how it was created.
 fn in_case(case: Case, field: Field, values: &mut Vec<FilterValue>) -> String {
     let column = column(field);
     if field.kind() != Kind::Text {
@@ -126,7 +126,7 @@ fn compare(
         (Kind::Text, Value::Text(wanted)) => bind(text(wanted).into_owned(), "text", values),
         (Kind::Time, Value::Time(at)) => bind(date(stored(*at)), "timestamptz", values),
         (Kind::Key, Value::Key(key)) => bind(uuid(key.to_bytes()), "uuid", values),
-        // PostgreSQL refuses to compare what is of two kinds; in the model it differs, and has no order.
+        // PostgreSQL refuses to compare two kinds of values; in the model they are different, and have no order.
         _ => return (comparison == Comparison::NotEqual).to_string(),
     };
     let sign = match comparison {
@@ -137,13 +137,19 @@ fn compare(
         Comparison::Greater => ">",
         Comparison::GreaterOrEqual => ">=",
     };
-    // Not IS NOT DISTINCT FROM, and no function around it: no index would be used.
+    // Not IS NOT DISTINCT FROM, and no function around the column: no index would be used.
     format!("({column} IS NOT NULL AND {column} {sign} {value})")
 }
 
-fn matches(column: &str, kind: Kind, matching: TextMatch, wanted: &str, values: &mut Vec<FilterValue>) -> String {
+fn matches(
+    column: &str,
+    kind: Kind,
+    matching: TextMatch,
+    wanted: &str,
+    values: &mut Vec<FilterValue>,
+) -> String {
     if kind != Kind::Text {
-        return "false".to_owned(); // there is no text in it
+        return "false".to_owned(); // it contains no text
     }
     let value = bind(text(wanted).into_owned(), "text", values);
     match matching {
@@ -158,21 +164,20 @@ fn joined(conditions: &[Condition], word: &str, of_none: &str, values: &mut Vec<
     if written.is_empty() { of_none.to_owned() } else { format!("({})", written.join(word)) }
 }
 
-/// Binds one more value, and answers how a statement names it. The type is written there too, because PostgreSQL cannot
-/// always tell.
+/// Binds a value. Returns its placeholder, with the type, which PostgreSQL cannot always infer.
 pub(super) fn bind(value: impl ToSql + Sync + 'static, kind: &str, values: &mut Vec<FilterValue>) -> String {
     values.push(Box::new(value));
     format!("${}::{kind}", values.len())
 }
 
-/// What a list is sorted by; the id decides in the end.
+/// The sort order of a list; ids decide between equal items.
 pub(super) fn order(orders: &[Order], descending: bool) -> String {
     let direction = |descending: bool| if descending { "DESC" } else { "ASC" };
     let mut words: Vec<String> = orders
         .iter()
         .map(|order| {
             let nulls = match order.field {
-                // Nothing is said of null where there is none: an index that does not say the same would not be used.
+                // Without a NULLS clause where there is no null: otherwise the index would not be used.
                 Field::Id | Field::UniqueKey => "",
                 // Null is less than everything.
                 _ if order.descending => " NULLS LAST",

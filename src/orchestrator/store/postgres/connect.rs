@@ -1,5 +1,6 @@
-//! Connects: host by host, and each address of a host, until one lets us in. Each has a limit of its own, so that one that is
-//! silent does not use up the time of those behind it. With TLS and without, in the order of libpq's `sslmode`.
+//! Connects to the first host, and the first address of a host, that accepts the connection. Each has its own time
+//! limit, so that one that does not answer leaves time for the others. With and without TLS, in the order of libpq's
+//! `sslmode`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,20 +15,21 @@ use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Address;
 use super::{error, tls};
 
-/// A connection, and its other half that does the work.
-pub(super) type NewConnection = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
+/// A client, and the connection that drives it.
+pub(super) type NewConnection =
+    (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
 
-/// Why a host did not let us in.
+/// Why a connection failed.
 enum ConnectFailure {
-    /// Nor will any other.
+    /// No other host would accept it.
     Everywhere(OrchestratorError),
-    /// With TLS, or without it, it might.
+    /// It may work with TLS, or without.
     ThisWay(OrchestratorError),
     Here(OrchestratorError),
 }
 
 impl Address {
-    /// The first connection that there is.
+    /// The first connection that is accepted.
     pub(super) async fn open(&self) -> Result<NewConnection> {
         let tls = tls::connector(self.trust())?;
         let config = self.config();
@@ -35,7 +37,7 @@ impl Address {
         if config.get_load_balance_hosts() == LoadBalanceHosts::Random {
             fastrand::shuffle(&mut hosts);
         } else {
-            // The one that let us in the last time; so one that is silent costs its time once, and not each connection.
+            // The host of the last connection first, so that one that does not answer costs its time limit only once.
             hosts.sort_by_key(|at| *at != self.last_host().load(Ordering::Relaxed));
         }
         let limit = self.limit();
@@ -77,15 +79,15 @@ impl Address {
     ) -> std::result::Result<NewConnection, ConnectFailure> {
         let mut target = target.clone();
         let is_here = target.get_hosts().iter().any(|host| !matches!(host, Host::Tcp(_)));
-        target.ssl_mode(if is_here { SslMode::Disable } else { mode }); // a socket of this machine has no TLS
+        target.ssl_mode(if is_here { SslMode::Disable } else { mode }); // a Unix socket has no TLS
         let Ok(answered) = tokio::time::timeout(limit, target.connect(tls.clone())).await else {
             return Err(ConnectFailure::Here(error::too_slow(self, "to connect")));
         };
         answered.map_err(|refused| {
             let failure = match refused.code() {
-                // It has no rule for whoever comes this way.
+                // The server has no rule for this way to connect.
                 Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => ConnectFailure::ThisWay,
-                // A password that is wrong is wrong at the next one.
+                // A wrong password is wrong at the next host too.
                 Some(&SqlState::INVALID_PASSWORD) => ConnectFailure::Everywhere,
                 None if error::tls_failed(&refused).is_some() => ConnectFailure::ThisWay,
                 _ => ConnectFailure::Here,
@@ -94,7 +96,7 @@ impl Address {
         })
     }
 
-    /// The addresses of a host; each with nothing else in it.
+    /// The addresses of a host, each as a configuration of its own.
     async fn addresses(&self, at: usize, limit: Duration) -> Result<Vec<Config>> {
         let all = self.config();
         let port = all.get_ports().get(at).or(all.get_ports().first()).copied().unwrap_or(5432);
@@ -131,7 +133,7 @@ impl Address {
     }
 }
 
-/// The same without its hosts.
+/// The configuration without its hosts.
 fn without_hosts(all: &Config) -> Config {
     let mut one = Config::new();
     if let Some(user) = all.get_user() {

@@ -1,4 +1,4 @@
-//! An open connection: what the server has for it, and what it is called there.
+//! An open connection, and what the server knows about it.
 
 use std::collections::HashMap;
 
@@ -8,83 +8,83 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::caller_transaction::Executor;
+use super::pipeline::{self, InFlight, QueuedStatement};
 use super::pooler::Prepared;
 use super::session::{BoundQuery, SqlResult};
-use super::pipeline::{self, QueuedStatement, InFlight};
 
-/// So often a row is changed before there is a new one in its place: beside a transaction that keeps an old snapshot all
-/// versions stay, and are passed with each change.
+/// How often a row is updated before a new one replaces it: beside a transaction with an old snapshot all versions are
+/// kept, and each update has to skip them.
 const MAX_VERSIONS: i64 = 256;
 
-/// An open connection, and what it knows.
+/// An open connection and its state.
 pub(super) struct OpenConnection {
     pub(super) client: Executor,
-    /// What it is called in the table of connections.
+    /// Its key in the table `connection`.
     pub(super) key: Uuid,
-    /// What it was called before, if a row of that name is still there.
+    /// Its key before, if a row with that key still exists.
     pub(super) before: Option<Uuid>,
-    /// How many transactions it has committed, or tried to, since it is called so.
+    /// How many transactions it has committed, or tried to, under this key.
     pub(super) commits: i64,
     /// The open transaction has counted its commit.
     pub(super) is_counted: bool,
-    /// The numbers of its rows of counters, by queue, and how often they were changed.
+    /// The numbers of its rows of counters, by queue, and how often each was updated.
     shards: HashMap<i64, (i64, i64)>,
-    /// Since when.
+    /// Since when it is connected.
     pub(super) connected: Timestamp,
-    /// Where the transaction is that was begun last.
+    /// The server process of the transaction that was begun last.
     pub(super) server_process: ServerProcess,
     pub(super) statements: HashMap<String, Prepared>,
-    /// Statements that travel with the next one.
+    /// Statements that are sent with the next one.
     pub(super) queued: Vec<QueuedStatement>,
-    /// The transaction that was begun behind the last commit.
+    /// The transaction that was begun with the last commit.
     pub(super) next: Option<NextTransaction>,
 }
 
-/// A transaction that was begun behind the commit before it, and is kept for whoever comes next.
+/// A transaction that was begun with the commit before it, and is kept for the next call.
 pub(super) struct NextTransaction {
     pub(super) answer: InFlight<BeginAnswer<Vec<Row>>>,
-    /// When the commit before it was answered: within a moment of the time that it answers.
+    /// When the commit before it was answered: nearly the time that the transaction reports.
     pub(super) since: Instant,
 }
 
-/// What a transaction answers when it begins: when that was, and what it was asked.
+/// The answer to a begin: the start of the transaction, and the results of the queries sent with it.
 pub(super) type BeginAnswer<T> = (T, SqlResult<Vec<Vec<Row>>>);
 
-/// A transaction or a connection in the server: the number of a process, and since when it has it. No two have both.
+/// A transaction or connection in the server: the number of a process and a start time, which together are unique.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerProcess {
     pub(super) process: i32,
     pub(super) began: StartTime,
 }
 
-/// When a process of the server began.
+/// When a process of the server started.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StartTime {
-    /// With the transaction.
+    /// When its transaction started.
     Transaction(Timestamp),
-    /// With the connection: its transaction has been begun, and when that was is not known yet.
+    /// When its connection started: the start of its transaction is not known yet.
     Connection(Timestamp),
 }
 
-/// A commit of a connection.
+/// Identifies a commit of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct CommitId {
     pub(super) server_process: ServerProcess,
     pub(super) key: Uuid,
     pub(super) number: i64,
-    /// Where the next transaction may be that was begun behind it.
+    /// Where the next transaction may be, if it was begun with this commit.
     pub(super) behind: Option<ServerProcess>,
 }
 
-/// A transaction, as it begins.
+/// The start of a transaction.
 #[derive(Clone, Debug)]
 pub(super) struct TransactionStart {
     /// The database's time.
     pub(super) at: Timestamp,
-    /// The oldest version of the schema whose programs may go on.
+    /// The oldest schema version that a program has to know.
     pub(super) oldest: i32,
-    /// Since when the server runs: no other one does, nor the same when it was started anew. (One of its processes may have
-    /// crashed, and all but the first of them begun anew.)
+    /// Since when the server runs: differs for every server and every restart. (After a crash of one process all but
+    /// the first are restarted.)
     pub(super) server: Timestamp,
 }
 
@@ -107,7 +107,7 @@ impl OpenConnection {
         }
     }
 
-    /// The number of its row of counters of a queue, and the one that the row had before, if it is to have another now.
+    /// The number of its row of counters of a queue, and the number of the row that this one replaces now, if any.
     pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
         let (shard, changes) = self.shards.entry(queue).or_insert_with(|| (fastrand::i64(0..), 0));
         *changes += 1;
@@ -119,25 +119,26 @@ impl OpenConnection {
         (Some(before), *shard)
     }
 
-    /// Another transaction. After many commits the connection is called otherwise, so that the row that counts them has few
-    /// versions.
+    /// Prepares another transaction. After many commits the connection gets a new key, so that the row that counts them
+    /// has few versions.
     pub(super) fn renew(&mut self) {
         self.is_counted = false;
         if self.commits >= MAX_VERSIONS {
-            let next = Uuid::from_u128(self.key.as_u128().wrapping_add(1)); // nobody else has one near
+            let next = Uuid::from_u128(self.key.as_u128().wrapping_add(1)); // no other connection has a key near it
             (self.before, self.commits) = (Some(std::mem::replace(&mut self.key, next)), 0);
         }
     }
 
-    /// A transaction has begun, as the database says.
+    /// Records the start of a transaction.
     pub(super) fn began(&mut self, rows: Vec<Row>) -> SqlResult<Option<TransactionStart>> {
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        self.server_process = ServerProcess { process: row.try_get(2)?, began: StartTime::Transaction(row.try_get(3)?) };
+        self.server_process =
+            ServerProcess { process: row.try_get(2)?, began: StartTime::Transaction(row.try_get(3)?) };
         Ok(Some(TransactionStart { at: row.try_get(0)?, oldest: row.try_get(1)?, server: row.try_get(4)? }))
     }
 
-    /// A transaction, to be begun behind the commit of this one. None, if not all of its statements are known yet: to ask for
-    /// them would keep the commit waiting.
+    /// A transaction to begin together with the commit of this one. `None` if not all of its statements are prepared:
+    /// preparing them would delay the commit.
     pub(super) fn begins(
         &self,
         begin: String,
@@ -145,7 +146,7 @@ impl OpenConnection {
         asked: &[BoundQuery],
     ) -> Option<InFlight<BeginAnswer<Vec<Row>>>> {
         if self.client.is_pooled() {
-            return None; // it has to be known first where the transaction is
+            return None; // the place of the transaction has to be known first
         }
         let queued = |asked: &BoundQuery| {
             let statement = self.statements.get(&*asked.sql)?;
@@ -175,8 +176,11 @@ impl OpenConnection {
         Ok(statement)
     }
 
-    /// Runs something, and before it the statements that wait for that.
-    pub(super) async fn behind<T>(&mut self, act: impl AsyncFnOnce(&Executor) -> SqlResult<T>) -> SqlResult<T> {
+    /// Runs something after the statements that are queued.
+    pub(super) async fn after_queued<T>(
+        &mut self,
+        act: impl AsyncFnOnce(&Executor) -> SqlResult<T>,
+    ) -> SqlResult<T> {
         let queued = std::mem::take(&mut self.queued);
         pipeline::after_queued(&self.client, queued, act(&self.client)).await
     }

@@ -1,21 +1,21 @@
-//! How many items of a queue are in which state: the sum over rows.
+//! How many items of a queue are in which state: a sum over rows.
 //!
-//! Each connection has a row of its own for each queue, because the row is locked until the commit is on disk, and one row
-//! for all would let one commit happen at a time. Each commit changes it, and beside a transaction that keeps an old snapshot
-//! all of its versions stay, and are passed by whoever changes it. So a connection gives its row another number from time to time.
-//! Which numbers there are is in a table of its own, for whoever adds them up.
+//! Each connection has a row of its own for each queue, because a row is locked until the commit is on disk, and with
+//! one row for all only one commit could happen at a time. Each commit updates its row; beside a transaction with an
+//! old snapshot all versions are kept, and each update has to skip them. So a connection replaces its row from time to
+//! time. A table of its own lists the rows, for the sum.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::super::super::Result;
 use super::columns::get;
-use super::session::Session;
 use super::commit_outcome;
+use super::session::Session;
 use crate::model::key::QueueId;
 use crate::model::statistics::QueueStatistics;
 
-/// Rows of a queue are added up when there are more than this.
+/// Rows of a queue are merged if there are more than this.
 const MANY: usize = 16;
 
 /// The sum over all rows of a queue. Each is looked up by its number: `OFFSET 0` keeps the planner from beginning with the rows.
@@ -45,7 +45,7 @@ pub(super) fn read(row: Option<&Row>) -> Result<QueueStatistics> {
     })
 }
 
-/// Adds to a row, which is made where there is none; behind what comes first.
+/// Adds to a row, or inserts it; after the statement `$with`.
 macro_rules! add {
     ($with:expr) => {
         concat!(
@@ -62,7 +62,7 @@ macro_rules! add {
     };
 }
 
-/// Adds to the counters of a queue. The same statement counts the commit, where none has done so: each has its price.
+/// Adds to the counters of a queue. The same statement counts the commit if nothing has done so, to save a statement.
 pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
     const ADD: &str = add!("WITH");
     const ADD_AND_COUNT: &str = add!(concat!(
@@ -73,7 +73,7 @@ pub(super) fn add_statistics(session: &mut Session, queue: QueueId, delta: &Queu
     const MOVE: &str = "WITH moved AS (UPDATE queue_statistics SET number = $3 WHERE queue_id = $1 AND number = $2 \
          RETURNING queue_id, number), gone AS (DELETE FROM queue_shard WHERE queue_id = $1 AND number = $2) \
          INSERT INTO queue_shard (queue_id, number) SELECT queue_id, number FROM moved";
-    // Whoever works in somebody else's transaction has one to itself: that transaction may stay open for a while.
+    // In the caller's transaction, which may stay open for a while, a row of its own.
     let shard = if session.is_callers() {
         shard_apart(session, queue)?
     } else {
@@ -110,8 +110,8 @@ fn shard_apart(session: &mut Session, queue: QueueId) -> Result<i64> {
     free.map_or_else(|| Ok(fastrand::i64(..0)), |row| get(&row, 0))
 }
 
-/// Adds up the rows of connections that are gone, perhaps: those that nobody has locked, where there are many. A connection
-/// whose row is gone makes a new one.
+/// Merges the rows of connections that have probably ended: those that nobody has locked, if there are many. A
+/// connection whose row was merged inserts a new one.
 pub(super) fn add_up(session: &mut Session) -> Result<()> {
     let schema = session.address().quoted_schema();
     let (rows, shards) = (format!("{schema}.queue_statistics"), format!("{schema}.queue_shard"));

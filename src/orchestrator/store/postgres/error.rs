@@ -8,12 +8,12 @@ use tokio_postgres::error::{Severity, SqlState};
 use super::super::super::{ErrorKind, OrchestratorError};
 use super::super::unreadable_rows::UnreadableRow;
 
-/// Classes of errors that pass: of a connection (08), of a transaction that idled or took too long and was ended (25P), of one
-/// that was in the way of others (40), of resources (53), of objects in use (55), of the operator (57), of the
-/// system (58).
+/// Classes of transient errors: of a connection (08), of a transaction that was idle or slow and was ended (25P), of a
+/// conflict (40), of resources (53), of objects in use (55), of the operator (57), of the system (58).
 const PASSES: [&str; 7] = ["08", "25P", "40", "53", "55", "57", "58"];
 
-/// An error of PostgreSQL, with the database and the remedy. Only for what is known not to have been committed.
+/// An error of PostgreSQL, with the database and what to do about it. Only for what is known not to have been
+/// committed.
 pub(super) fn explain(error: Error, database: impl fmt::Display) -> OrchestratorError {
     let Some(refused) = error.as_db_error() else {
         let (kind, message) = if error.is_closed() || is_io(&error) {
@@ -49,7 +49,7 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
         &SqlState::INSUFFICIENT_PRIVILEGE => {
             (ErrorKind::Unauthorized, format!("the user may not do this on {database}"))
         }
-        // A proxy says these, and says them with one code.
+        // Poolers report these, all with one code.
         &SqlState::PROTOCOL_VIOLATION if refused.message().contains("statement pooling mode") => {
             let remedy = "let it pool transactions or sessions, or connect to the database itself";
             (ErrorKind::Invalid, format!("the proxy before {database} takes no transactions; {remedy}"))
@@ -59,7 +59,7 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
             let why = refused.message();
             (ErrorKind::Invalid, format!("the proxy before {database} refused the address: {why}; {remedy}"))
         }
-        // A proxy gave us a connection on which somebody else left statements; the next try gives them other names.
+        // A pooler gave us a connection with prepared statements of another client; the next attempt uses other names.
         &SqlState::DUPLICATE_PSTATEMENT => {
             (ErrorKind::Unavailable, format!("somebody else's statements are in the way on {database}"))
         }
@@ -72,7 +72,7 @@ pub(super) fn explain(error: Error, database: impl fmt::Display) -> Orchestrator
     OrchestratorError::new(kind, message).with_source(error)
 }
 
-/// Why there is no connection.
+/// Why no connection was made.
 pub(super) fn cannot_connect(error: Error, database: impl fmt::Display) -> OrchestratorError {
     let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
     let (kind, message) = if let Some(why) = tls_failed(&error) {
@@ -85,7 +85,7 @@ pub(super) fn cannot_connect(error: Error, database: impl fmt::Display) -> Orche
     OrchestratorError::new(kind, message).with_source(error)
 }
 
-/// What was wrong with TLS, if it was that: it is not known to the server, or somebody is not trusted.
+/// Why TLS failed, if it did: the server does not support it, or the certificate is not trusted.
 pub(super) fn tls_failed(error: &Error) -> Option<String> {
     let source = std::error::Error::source(error)?;
     match source.downcast_ref::<std::io::Error>() {
@@ -94,7 +94,7 @@ pub(super) fn tls_failed(error: &Error) -> Option<String> {
     }
 }
 
-/// Whether the transaction was undone because others were in its way, and may be tried again.
+/// Whether the transaction was undone because of a conflict, and can be repeated.
 pub(super) fn is_in_the_way(error: &OrchestratorError) -> bool {
     let refused = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
     let passing =
@@ -102,20 +102,20 @@ pub(super) fn is_in_the_way(error: &OrchestratorError) -> bool {
     refused.and_then(Error::code).is_some_and(|code| passing.contains(code))
 }
 
-/// Something had no end.
+/// A time limit was exceeded.
 pub(super) fn too_slow(database: impl fmt::Display, what: &str) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unavailable, format!("{database} took too long {what}"))
 }
 
-/// A row that is not as the schema says.
+/// A row that does not match the schema.
 pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> OrchestratorError {
     UnreadableRow::error(error, "the database")
 }
 
-/// Whether the connection is of no use after this error. After any other the transaction can be undone.
+/// Whether the connection cannot be used after this error. After any other error the transaction can be undone.
 pub(super) fn breaks_the_connection(error: &Error) -> bool {
     let Some(refused) = error.as_db_error() else { return true };
-    // After FATAL and PANIC the server ends it, and that may be heard of later than the error.
+    // After FATAL and PANIC the server closes the connection, which may be noticed later than the error.
     let fatal = refused
         .parsed_severity()
         .is_none_or(|severity| matches!(severity, Severity::Fatal | Severity::Panic));
@@ -123,7 +123,7 @@ pub(super) fn breaks_the_connection(error: &Error) -> bool {
     fatal
         || code.code().starts_with("08")
         || code.code().starts_with("57P")
-        // A standby, or a primary that was told to stop writing: another one may be the primary now.
+        // A standby, or a primary that was told to stop writing: another server may be the primary now.
         || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 

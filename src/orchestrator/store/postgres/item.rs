@@ -1,4 +1,4 @@
-//! One item, as people see it, and what happened to it.
+//! One item: its row, its public form, and its events.
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::rows::ItemRow;
@@ -13,7 +13,7 @@ use crate::model::status::{ReviewStatus, Status};
 /// How often a row is read again because somebody changed it before it was locked.
 const MAX_READS: u32 = 1_000;
 
-/// After how many reads of one version an item that is New and waits nowhere is taken to be so.
+/// After how many reads of one version an item that is New but waits nowhere is accepted as such.
 const READS_WITHOUT_PLACE: u32 = 3;
 
 impl Postgres {
@@ -21,7 +21,7 @@ impl Postgres {
         self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
     }
 
-    /// The part of an item's row that the rules look at. Whoever is about to change it holds its lock.
+    /// The part of an item's row that the rules need. A transaction that writes locks it.
     pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
         const SQL: &str = concat!(
             "SELECT ",
@@ -52,7 +52,8 @@ impl Postgres {
                 let (version, reads) = without_place;
                 let reads = if version == state.row_version { reads + 1 } else { 1 };
                 without_place = (state.row_version, reads);
-                // Nobody changes it: it waits nowhere, because its queue was deleted, or its row could not be read once.
+                // Nobody changes it: it waits nowhere, because its queue was deleted, or its row could not be read
+                // once.
                 if reads == READS_WITHOUT_PLACE {
                     return Ok(Some(ItemRow { queue, state, actors }));
                 }

@@ -1,4 +1,4 @@
-//! The statements of the fleet: jobs, and the time that was kept.
+//! Statements on jobs, and the kept time.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ pub(super) fn read_job(row: &Row) -> Result<Job> {
     read_job_at(row, 0)
 }
 
-/// A job, from the columns that begin here.
+/// A job, from the columns that begin at `first`.
 fn read_job_at(row: &Row, first: usize) -> Result<Job> {
     let at = |column: usize| first + column;
     Ok(Job {
@@ -83,12 +83,12 @@ pub(super) fn write_job(session: &mut Session, job: &Job) -> Result<()> {
     session.enqueue(SQL, &[&number, &state, &job.held_until, &job.end_time, &info, &figures])
 }
 
-/// What the lock of a job is called. Who takes items for it shares the lock, who ends it has it alone.
+/// The name of a job's lock. Claims for the job share it; whoever ends the job owns it.
 pub(super) fn lock_of(key: JobKey) -> String {
     format!("job/{}", key.number().0)
 }
 
-/// The question for a job, by number and by key: the number is only a part of the key.
+/// The query for a job, by number and key: the number is only a part of the key.
 pub(super) fn job_query(key: JobKey) -> BoundQuery {
     static SQL: LazyLock<String> = LazyLock::new(|| format!("{JOB} WHERE number = $1 AND key = $2"));
     BoundQuery {
@@ -97,8 +97,8 @@ pub(super) fn job_query(key: JobKey) -> BoundQuery {
     }
 }
 
-/// The question for a queue and a job at once, because each statement has its price. Where there is no such queue nothing is
-/// answered, and no job where there is no such job.
+/// The query for a queue and a job at once, to save a statement. Without the queue no row is returned; without the job
+/// its columns are null.
 pub(super) fn queue_and_job_query(folder: FolderId, name: &str, key: JobKey) -> BoundQuery {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         let queue = &*queues::QUEUE_NAMED;
@@ -111,13 +111,13 @@ pub(super) fn queue_and_job_query(folder: FolderId, name: &str, key: JobKey) -> 
     BoundQuery { sql: SQL.as_str().into(), values }
 }
 
-/// The job in the answer to [`ask_queue_and_job`].
+/// The job in the answer to [`queue_and_job_query`].
 pub(super) fn job_behind_queue(row: &Row) -> Result<Option<Job>> {
     let is_there = get::<Option<Uuid>>(row, queues::QUEUE_COLUMNS)?.is_some();
     is_there.then(|| read_job_at(row, queues::QUEUE_COLUMNS)).transpose()
 }
 
-/// A job; `lock`: nobody else changes it until the transaction ends.
+/// A job. `lock`: nobody else changes it until the transaction ends.
 pub(super) fn job(session: &mut Session, key: JobKey, lock: bool) -> Result<Option<Job>> {
     let BoundQuery { sql, values } = job_query(key);
     let query = BoundQuery { sql: if lock { format!("{sql} FOR UPDATE").into() } else { sql }, values };
@@ -125,7 +125,7 @@ pub(super) fn job(session: &mut Session, key: JobKey, lock: bool) -> Result<Opti
     row.as_ref().map(read_job).transpose()
 }
 
-/// In an order that is the same for everybody.
+/// In the same order for everybody.
 pub(super) fn live_jobs(session: &mut Session) -> Result<Vec<Job>> {
     let sql = format!("{JOB} WHERE end_time IS NULL ORDER BY number");
     session.query(&sql, &[])?.iter().map(read_job).collect()

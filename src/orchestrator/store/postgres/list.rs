@@ -1,17 +1,17 @@
 //! Lists of items. Values are bound, never written into a statement.
 //!
-//! A page costs what it holds and not what the table holds, as far as there is an index that says where to look. There
-//! is none by queue, nor one of items that ended well: each would cost every take or result. So the places where items
-//! of a state are known to be serve instead, state by state:
+//! A page costs what it contains and not what the table contains, if an index says where to look. There is no index by
+//! queue, nor one of successful items: each would cost every claim or result. Instead, the items of each state are
+//! found where they are indexed anyway:
 //!
 //! | state | where |
 //! |---|---|
-//! | New | `item_ready` and `item_deferred`; when there are many, the items from the first of them on |
-//! | InProgress | the claims |
-//! | Successful | `item_state`, by id: nearly all of its rows ended well |
-//! | the others | the index of what people look for |
+//! | New | `item_ready` and `item_deferred`; if there are many, the items from the first of them on |
+//! | InProgress | the claim rows |
+//! | Successful | `item_state`, by id: nearly all of its rows are successful |
+//! | the others | the index of items for review |
 //!
-//! Everything else walks along all items by id.
+//! All other lists scan the items by id.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -20,8 +20,8 @@ use super::super::super::Result;
 use super::super::rows::ListRequest;
 use super::claim_rows::HELD;
 use super::columns::{date, get, numbered, text, uuid};
-use super::counters;
 use super::conditions::{self, FilterValue, bind};
+use super::counters;
 use super::session::Session;
 use crate::model::item::{ItemFilter, ReferenceFilter};
 use crate::model::key::{ItemId, ItemKey, QueueId};
@@ -29,17 +29,17 @@ use crate::model::result::Outcome;
 use crate::model::statistics::Ended;
 use crate::model::status::Status;
 
-/// The most places that are looked at one by one.
+/// The most pairs of queue and state that are searched one by one.
 const MAX_PARTS: usize = 24;
 
-/// Up to so many items that wait are looked for where they wait; more are found on the way along all items.
+/// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
-/// The ids of a page, and how many items pass the filter in all, if that is asked for.
+/// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<ItemId>, Option<u64>)> {
     let ListRequest { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    // One reference is found at once, whatever state its items are in.
+    // An index finds one reference, whatever the state of its items.
     let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
     let by_state = filter.order.is_empty() && !is_one_reference && (1..=MAX_PARTS).contains(&places);
     let mut values = Vec::new();
@@ -69,7 +69,7 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
     let ids = match &places[..] {
         [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
         places => {
-            // The page is among the first of each place.
+            // The page is among the first items of each part.
             let enough = top + skip;
             let each: Vec<String> = places
                 .iter()
@@ -87,7 +87,7 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
     Ok((ids?, counted))
 }
 
-/// What comes behind FROM, up to the end of the conditions: the items of one queue and state.
+/// The text between FROM and ORDER BY for the items of one queue and state.
 fn place(
     session: &mut Session,
     queue: QueueId,
@@ -109,7 +109,8 @@ fn place(
                      JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
                 )
             } else {
-                // NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all that waits.
+                // NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting
+                // items.
                 let from = bind(first_waiting(session, queue, descending)?, "bigint", values);
                 format!(
                     "item{state}{copies} WHERE item.id >= {from} AND item.queue_id = {queue_value} \
@@ -133,13 +134,13 @@ fn place(
     })
 }
 
-/// An id from which on the items are that wait, where that is quickly told: the first one of those without a DueDate, if
-/// none has one and none is deferred.
+/// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
+/// has a DueDate and none is deferred.
 fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Result<i64> {
     if descending {
-        return Ok(0); // the walk ends long before
+        return Ok(0); // the scan ends long before
     }
-    // The least of what is there: least() passes over the ranks of which none waits.
+    // least() ignores the ranks without waiting items.
     const FIRST: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1) \
          OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) THEN 0::bigint ELSE least(\
          (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0), \
@@ -150,7 +151,7 @@ fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Res
     Ok(first.unwrap_or(i64::MAX))
 }
 
-/// The same for the items of any queue and state.
+/// As [`place`], for the items of any queue and state.
 fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<FilterValue>) -> String {
     let queues = match queues {
         [one] => format!("item.queue_id = {}", bind(one.0, "bigint", values)),
@@ -167,7 +168,7 @@ fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut 
     )
 }
 
-/// Everything else that a filter asks for.
+/// All other conditions of a filter.
 fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<FilterValue>) -> Result<String> {
     let mut conditions = Vec::new();
     if let Some(priority) = filter.priority {
@@ -246,7 +247,7 @@ pub(super) fn with_key(session: &mut Session, key: ItemKey) -> Result<Option<Ite
     row.map(|row| get(&row, 0).map(ItemId)).transpose()
 }
 
-/// Where retention looks: first attempts, by id, that were created before a time.
+/// First attempts that were created before a time, by id, for retention.
 pub(super) fn roots_created_before(
     session: &mut Session,
     queue: QueueId,
@@ -256,8 +257,8 @@ pub(super) fn roots_created_before(
 ) -> Result<Vec<ItemId>> {
     const ROOTS: &str = "SELECT id FROM item WHERE id > $1 AND queue_id = $2 AND root_id IS NULL \
                          AND creation_time < $3 ORDER BY id LIMIT $4";
-    // Planned anew each time: only with the time in hand is it known that hardly any row is so old, and the walk along
-    // all ids the wrong way.
+    // Planned each time: only with the actual time the planner knows that hardly any row is so old, and that a scan of
+    // all ids would be wrong.
     let rows = session.query_once(ROOTS, &[&after.0, &queue.0, &date(before), &limit])?;
     rows.iter().map(|row| get(row, 0).map(ItemId)).collect()
 }

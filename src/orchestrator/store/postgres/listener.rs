@@ -1,5 +1,5 @@
-//! Hears of what other processes add. A notification is a hint: whoever waits looks by itself too, now and then.
-//! Where nothing can be heard of, behind a proxy, whoever waits looks every second.
+//! Notifications of what other processes add. A notification is a hint: waiting callers also poll now and then. Without
+//! notifications, behind a pooler, they poll every second.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,13 +15,13 @@ use super::address::Address;
 use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::QueueId;
 
-/// How often whoever waits looks where nothing is heard.
+/// How often callers poll if there are no notifications.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A thread with a connection that listens, until this is dropped.
 pub(super) struct Listener {
     callback: Arc<OnceLock<ChangeCallback>>,
-    /// The server's processes for the connections that write: what they say is no news here.
+    /// The server processes of our own writers, whose notifications are ignored.
     own: Arc<[AtomicI32]>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
@@ -47,7 +47,7 @@ impl Listener {
                 }
             };
             loop {
-                // Called when it begins to listen, too: then the next loss is another one.
+                // Also called when it begins to listen: a later loss of the connection starts with short delays again.
                 let listened = AtomicBool::new(false);
                 let heard = |said: Option<(i32, &str)>| {
                     listened.store(true, Ordering::Relaxed);
@@ -55,7 +55,7 @@ impl Listener {
                         said.is_some_and(|(process, _)| process == own.load(Ordering::Relaxed))
                     };
                     if !writing.iter().any(is) {
-                        // Programs of older versions do not say of which queue it is.
+                        // Older versions do not name the queue.
                         let queue = said.and_then(|(_, queue)| queue.parse().ok()).map(QueueId);
                         changed(queue.map_or_else(WakeSet::any, WakeSet::of));
                     }
@@ -90,17 +90,17 @@ impl Listener {
         Ok(Self { callback, own, stop, thread: Some(thread) })
     }
 
-    /// Calls this from now on.
+    /// Sets the function to call for each notification.
     pub(super) fn set_callback(&self, callback: ChangeCallback) {
-        let _ = self.callback.set(callback); // it is set once
+        let _ = self.callback.set(callback); // it is set only once
     }
 
-    /// The processes of the connections that write.
+    /// The server processes of our own writers.
     pub(super) fn processes(&self) -> Vec<i32> {
         self.own.iter().map(|own| own.load(Ordering::Relaxed)).collect()
     }
 
-    /// One of the connections that write has this process now.
+    /// Sets the server process of a writer.
     pub(super) fn set_own_process(&self, writer: usize, process: i32) {
         if let Some(own) = self.own.get(writer) {
             own.store(process, Ordering::Relaxed);

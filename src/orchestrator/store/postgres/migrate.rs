@@ -1,5 +1,5 @@
-//! Makes the schema, and brings an older one up to date. Each step and its number are one transaction, under a lock that
-//! only one process has: nobody ever sees half a schema.
+//! Creates the schema, or migrates an older one. Each step and its version number are one transaction, under a lock:
+//! nobody ever sees half a schema.
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::columns::get;
@@ -22,20 +22,20 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0013_actors.sql"),
 ];
 
-/// The oldest version of PostgreSQL that is known to do.
+/// The oldest supported version of PostgreSQL.
 const OLDEST: i32 = 13_00_00;
 
-/// The encoding that a database has to have. In any other one a text is refused when one of its characters has no place
-/// there, which is found out when work that is done is to be recorded. Nor is it SQL_ASCII, which checks nothing: there a
-/// character is a byte to `lower`, `substr` and `length`, and other programs may have left bytes that are no text.
+/// The required encoding of the database. In any other one a text is refused if one of its characters does not exist
+/// there, and that would be found out when finished work is recorded. SQL_ASCII is no exception: it checks nothing, a
+/// character is a byte to `lower`, `substr` and `length`, and other programs may have written bytes that are no text.
 const ENCODING: &str = "UTF8";
 
-/// The version of the schema that this program knows.
+/// The newest schema version that this program knows.
 pub(super) fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
 }
 
-/// The schema is of a version that this program would not use correctly.
+/// The schema has a version that this program would not use correctly.
 pub(super) fn too_new(session: &Session, oldest: i32) -> OrchestratorError {
     let (address, known) = (session.address(), known());
     let message = format!(
@@ -69,7 +69,7 @@ fn bring_up_to_date(session: &mut Session) -> Result<()> {
     }
     let schema = session.address().schema().to_owned();
     let quoted = session.address().quoted_schema();
-    // So that what is seen behind the lock is what its last holder left.
+    // READ COMMITTED, so that what is read under the lock is what its last holder left.
     session.batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
     let migrated = (|| {
         let name = format!("performer/{schema}/schema");
@@ -91,7 +91,7 @@ fn bring_up_to_date(session: &mut Session) -> Result<()> {
             }
         } else {
             let one_row = "CREATE TABLE schema_version (version integer NOT NULL); INSERT INTO schema_version VALUES (0)";
-            // Asked first: whoever may use a schema may not be allowed to make one.
+            // Checked first: a user who may use a schema may not be allowed to create one.
             let rows = session.query_once("SELECT to_regnamespace($1) IS NOT NULL", &[&quoted])?;
             if !rows.first().map_or(Ok(false), |row| get::<bool>(row, 0))? {
                 session.batch(&format!("CREATE SCHEMA {quoted}"))?;

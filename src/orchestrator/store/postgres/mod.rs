@@ -1,37 +1,36 @@
 //! Queues in a PostgreSQL database, for many performers on many machines.
 //!
-//! | file | what it does |
+//! | file | what is in it |
 //! |---|---|
-//! | `address.rs`, `tls.rs`, `connect.rs` | where the database is, whom to trust, and the way in |
-//! | `session.rs`, `open.rs`, `together.rs` | one connection: transactions, and statements that travel together |
-//! | `transaction.rs` | how a transaction begins and ends, and the next one behind it |
-//! | `settle.rs` | what became of a commit whose connection was lost |
-//! | `pooled.rs` | a proxy that gives each transaction another connection |
-//! | `migrate.rs` | makes and changes the schema |
-//! | `listen.rs` | hears of what other processes add |
-//! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
-//! | `foresee.rs` | what a transaction will ask for, asked when it begins |
-//! | `item.rs` | one item, as people see it |
-//! | `added.rs` | new items, inserted together |
-//! | `order.rs` | what waits, and in which order |
-//! | `front.rs`, `floors.rs`, `run.rs` | claims: where walks along what waits begin, and the walks |
-//! | `claims.rs` | what jobs hold |
-//! | `taken.rs` | what this process took, as it left it |
+//! | `address.rs`, `pass_file.rs` | the URL of a database and its options; passwords in a file |
+//! | `connect.rs`, `tls.rs` | connecting to one of several hosts, and TLS |
+//! | `connection.rs`, `session.rs` | an open connection; a session that opens it again and runs statements on it |
+//! | `pipeline.rs` | several statements in one round trip |
+//! | `transaction.rs` | begin and commit, and the next transaction that is begun with a commit |
+//! | `commit_outcome.rs` | the outcome of a commit whose connection was lost |
+//! | `pooler.rs` | connections through a pooler such as PgBouncer |
+//! | `caller_transaction.rs` | adding and reporting inside the user's own transaction |
+//! | `migrate.rs`, `migrations/` | the schema, by version |
+//! | `listener.rs` | notifications of other processes |
+//! | `rows.rs`, `item.rs`, `write.rs` | the statements on items: reads and writes |
+//! | `prefetch.rs` | loads what a transaction will need when it begins |
+//! | `bulk_insert.rs` | inserts many new items with one statement |
+//! | `ready_items.rs` | the tables of waiting items, and their order |
+//! | `claim_cursor/` | where searches for waiting items begin, so that claims stay fast |
+//! | `claim_rows.rs` | the table of held items, by job |
+//! | `claim_cache.rs` | rows of items that this process claimed |
+//! | `queue_limits.rs` | queues with limits |
 //! | `counters.rs` | how many items of a queue are in which state |
-//! | `people.rs` | the statements of the quiet path: queues, comments |
-//! | `removal.rs` | what is left of queues that were deleted, and jobs that ended |
-//! | `tokens.rs` | tokens, one row each |
-//! | `fleet.rs` | jobs |
-//! | `limits.rs` | queues with limits: what was started lately, and how much is asked for |
-//! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
-//! | `columns.rs` | an item's row, from and to columns |
-//! | `lent.rs` | adding and reporting inside the user's own transaction |
+//! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
+//! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
+//! | `columns.rs` | the columns of an item, to and from the model |
 //! | `error.rs` | what PostgreSQL's errors mean to a caller |
-//! | `migrations/` | the schema, by version |
 //!
-//! Others write at the same time. So whoever reads a row to change it holds its lock: of an item that is New that of its
-//! row in `item_ready` or `item_deferred`, of any other that of its row in `item_state`. Claims pass over what is locked.
-//! What concerns a whole queue is kept still by an advisory lock, which everybody who looks a queue up shares.
+//! Other transactions write at the same time, so a transaction locks each row that it reads in order to change it: for
+//! an item that is New its row in `item_ready` or `item_deferred`, for any other its row in `item_state`. Claims skip
+//! locked rows. Changes of whole queues are excluded by an advisory lock, which every transaction shares that looks a
+//! queue up.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -40,17 +39,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use self::bulk_insert::BulkInsert;
 use self::address::Address;
-use self::prefetch::Prefetched;
-use self::claim_cursor::ClaimCursor;
+use self::bulk_insert::BulkInsert;
 use self::caller_transaction::CallerTransaction;
-use self::queue_limits::AnnouncedClaim;
-use self::listener::Listener;
-use self::connection::{TransactionStart, CommitId};
-use self::ready_items::{ClaimQuery, PrefetchedItems, LockedRow};
-use self::session::{BoundQuery, Session};
 use self::claim_cache::ClaimCache;
+use self::claim_cursor::ClaimCursor;
+use self::connection::{CommitId, TransactionStart};
+use self::listener::Listener;
+use self::prefetch::Prefetched;
+use self::queue_limits::AnnouncedClaim;
+use self::ready_items::{ClaimQuery, LockedRow, PrefetchedItems};
+use self::session::{BoundQuery, Session};
 use self::transaction::ExpectedCalls;
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::notifier::WakeSet;
@@ -61,61 +60,60 @@ use crate::model::statistics::QueueStatistics;
 
 pub use tokio_postgres;
 
-mod bulk_insert;
 mod address;
+mod bulk_insert;
+mod caller_transaction;
+mod claim_cache;
+mod claim_cursor;
 mod claim_rows;
 mod columns;
+mod comments;
+mod commit_outcome;
+mod conditions;
 mod connect;
+mod connection;
 mod counters;
 mod error;
-mod jobs;
-mod watermarks;
-mod prefetch;
-mod claim_cursor;
 mod item;
-mod caller_transaction;
-mod queue_limits;
+mod jobs;
 mod list;
 mod listener;
 mod migrate;
-mod connection;
-mod ready_items;
 mod pass_file;
-mod queues;
+mod pipeline;
 mod pooler;
-mod conditions;
+mod prefetch;
+mod queue_limits;
+mod queues;
+mod ready_items;
 mod removal;
 mod rows;
-mod backlog;
 mod session;
-mod commit_outcome;
-mod claim_cache;
 mod tls;
-mod pipeline;
 mod tokens;
 mod transaction;
 mod write;
 
-/// What the lock is called that keeps all queues as they are.
+/// Name of the advisory lock that keeps all queues unchanged.
 const QUEUES: &str = "queues";
 
-/// The most ids that are asked for together. What is not used of them is given to nobody.
+/// The most ids that are drawn together. Unused ones are lost.
 const MAX_IDS: i64 = 1_000;
 
-/// One connection to the database, and what it knows.
+/// One connection to the database, and its state.
 pub(super) struct Postgres {
     session: Session,
     keys: KeyMaker,
-    /// Whether the database's clock decides; in tests that of the caller does.
+    /// Whether the database's clock decides; in tests the caller's does.
     keeps_time: bool,
     began: Option<TransactionStart>,
-    /// The open transaction writes: what it reads to change, it locks.
+    /// The open transaction writes: it locks what it reads in order to change it.
     writes: bool,
-    /// The open transaction shares the lock of all queues; or has it alone.
+    /// Whether the open transaction shares or owns the lock of all queues.
     queues: QueuesLock,
-    /// Queues of which no other transaction may add a reference until this one ends.
+    /// Queues to which no other transaction may add a reference until this one ends.
     references: Vec<QueueId>,
-    /// The open transaction, or the last one, does what only one does at a time.
+    /// The open transaction, or the last one, does work that only one can do at a time.
     serialized: bool,
     /// References that the open transaction has added.
     added_references: HashSet<(QueueId, String)>,
@@ -125,46 +123,45 @@ pub(super) struct Postgres {
     ids: VecDeque<i64>,
     next_ids: i64,
     max_ids: i64,
-    /// Of which queues the open transaction leaves something that others may take.
+    /// The queues whose items become claimable by the open transaction.
     claimable_queues: WakeSet,
     /// A transaction was begun and, as far as is known, not committed.
     uncommitted: bool,
-    /// A commit of which nobody knew what became of it. It may be under way still: nothing is done before it is over.
+    /// A commit with unknown outcome. It may still be in progress: nothing is done before it is over.
     unresolved_commit: Option<CommitId>,
-    /// Which of these were made, until it is asked.
+    /// The outcomes of earlier ones of these, until they are asked for.
     resolved_commits: VecDeque<bool>,
-    /// The open transaction began with items of this queue that were kept for a robot.
+    /// The open transaction began with claimable items of this queue, locked for a robot that was expected.
     has_kept: Option<QueueId>,
-    /// Something was kept, and is not any more.
+    /// Queues whose locked items were released.
     take_released: WakeSet,
     claim_cache: ClaimCache,
-    /// Where the items stand that the open transaction was offered last, in their order.
+    /// The locked rows of the items that the open transaction found last, in their order.
     places: Vec<LockedRow>,
-    /// Where walks along what waits begin, by queue; since when the server runs where that was seen, and by which of the
-    /// connections that were made.
+    /// Where searches for waiting items begin, by queue; and the server and connection that this knowledge is from.
     cursors: HashMap<i64, ClaimCursor>,
     server: Option<(Timestamp, u64)>,
-    /// When another process was seen to write.
+    /// When another process was last seen to write.
     others_seen: Option<Instant>,
-    /// Queues without limits, by folder and name, as they were when they were looked up last.
+    /// Queues without limits, by folder and name, as of the last lookup.
     names: HashMap<(FolderId, String), QueueId>,
-    /// The open transaction has said that it draws numbers.
+    /// The open transaction has announced that it draws entry numbers.
     marked: bool,
-    /// What the open transaction will ask for next, and the answer to it.
+    /// The claim that was announced for the open transaction, and the items that were found for it.
     announce_claim: Option<AnnouncedClaim>,
     prefetched_items: Option<PrefetchedItems>,
-    /// What of a queue with limits was started lately, before it is asked; its counters, which are asked for next; and how many
-    /// items are wanted of it.
+    /// For a queue with limits: its recent starts and its counters, read before they are asked for; and the claim that
+    /// was announced.
     started: Option<(QueueId, Starts)>,
     counted: Option<(QueueId, QueueStatistics)>,
     wanted: Option<ClaimQuery>,
-    /// What the open transaction was told when it began.
+    /// What was loaded when the open transaction began.
     prefetched: Prefetched,
-    /// What is expected of the calls that come next.
+    /// What is known about the next calls.
     expected: ExpectedCalls,
-    /// How long the next query may take.
+    /// Time limit of the next query.
     list_limit: Option<Duration>,
-    /// Who hears of others, and which of the connections that write this is.
+    /// The listener, and the index of this writer.
     listener: Option<(Arc<Listener>, usize)>,
 }
 
@@ -175,7 +172,7 @@ enum QueuesLock {
     Alone,
 }
 
-/// A database with the store in it, for whoever brings a transaction of its own.
+/// The database of a store, for transactions of the caller.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
     address: Address,
@@ -187,14 +184,14 @@ impl Database {
         Ok(Self { address: Address::parse(url)?, keeps_time })
     }
 
-    /// So many operations are worth a transaction beside another one.
+    /// How much work is worth another transaction.
     pub(super) fn worth_another_writer(&self) -> usize {
         self.address.batch()
     }
 }
 
-/// Opens a database: connections that write and connections that read, all but the first of them when they are needed. Makes
-/// the schema where there is none.
+/// Opens a database: connections that write and connections that read; all but the first are made when they are needed.
+/// Creates or migrates the schema.
 pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, Vec<Postgres>)> {
     let address = Address::parse(url)?;
     let mut session = Session::writing(address.clone())?;
@@ -220,7 +217,7 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, Vec<Po
     Ok((writers, LANES.iter().map(|_| reader()).collect::<Result<_>>()?))
 }
 
-/// Opens a database: one connection for everything.
+/// Opens a database with one connection for everything.
 pub(super) fn open_one(url: &str, keys: KeyMaker) -> Result<Postgres> {
     let mut session = Session::writing(Address::parse(url)?)?;
     session.connect()?;
@@ -270,14 +267,14 @@ impl Postgres {
         }
     }
 
-    /// Inside the transaction of somebody else. It may be open for a while: nothing that others wait for is locked but what
-    /// has to be.
+    /// Inside the caller's transaction, which may stay open for a while: nothing that others wait for is locked unless
+    /// it must be.
     fn in_caller_transaction(database: &Database, caller: CallerTransaction) -> Result<Self> {
         let session = Session::in_caller_transaction(database.address.clone(), caller)?;
         Ok(Self::new(session, database.keeps_time))
     }
 
-    /// Nothing of the transaction before is left.
+    /// Forgets the state of the transaction before.
     fn forget_transaction(&mut self) {
         (self.began, self.writes, self.queues) = (None, false, QueuesLock::None);
         self.claimable_queues = WakeSet::default();
@@ -293,8 +290,8 @@ impl Postgres {
         self.session.forget();
     }
 
-    /// The id of the next item. Ids rise with time, as far as that can be told between transactions: what one did not
-    /// use is not used by the next.
+    /// The id of the next item. Ids rise with time, as far as that can be told between transactions: unused ids of one
+    /// transaction are not used by the next.
     fn next_item(&mut self) -> Result<ItemId> {
         if self.ids.is_empty() {
             self.mark()?;
@@ -307,13 +304,14 @@ impl Postgres {
         self.ids.pop_front().map(ItemId).ok_or_else(missing)
     }
 
-    /// The text that an advisory lock is named by.
+    /// The text that names an advisory lock.
     fn lock_name(&self, what: &str) -> String {
         format!("performer/{}/{what}", self.session.address().schema())
     }
 
-    /// Nobody changes a queue until the transaction ends. In somebody else's transaction that would keep everybody waiting
-    /// who waits behind a change of queues; there, what is added to a queue that is deleted at that moment goes with it.
+    /// Keeps all queues unchanged until the transaction ends. Not in the caller's transaction, where that would block
+    /// everybody who waits behind a change of queues; an item that is added there to a queue that is being deleted is
+    /// removed with it.
     fn keep_queues(&mut self) -> Result<()> {
         if self.writes && self.queues == QueuesLock::None && !self.session.is_callers() {
             self.share(QUEUES)?;
@@ -327,7 +325,7 @@ impl Postgres {
         self.session.enqueue(&query.sql, &query.bound())
     }
 
-    /// Nobody looks a queue up until the transaction ends.
+    /// Keeps others from looking queues up until the transaction ends.
     fn take_queues(&mut self) -> Result<()> {
         self.prefetched.forget_queues();
         if self.queues != QueuesLock::Alone {
@@ -343,24 +341,24 @@ impl Postgres {
         self.session.enqueue(SQL, &[&self.lock_name(what)])
     }
 
-    /// New items are in their tables before anybody looks for them.
+    /// Inserts the collected new items, before anybody searches for them.
     fn flush_bulk_insert(&mut self) -> Result<()> {
         if self.bulk_insert.is_empty() { Ok(()) } else { self.bulk_insert.insert(&mut self.session) }
     }
 
-    /// Whether others were in the way of a transaction that failed; if so, waits a little. In somebody else's transaction
-    /// that one decides whether to try again.
+    /// Whether a transaction failed because of a conflict; if so, waits a little. In the caller's transaction the
+    /// caller decides whether to repeat it.
     fn pause_after_conflict(&mut self, failed: &OrchestratorError, tries: u32) -> bool {
         let again = error::is_in_the_way(failed) && !self.session.is_callers();
         if again {
-            // Of two that are in each other's way one comes first then.
+            // A random delay, so that one of two conflicting transactions comes first.
             self.session.pause(Duration::from_millis(fastrand::u64(1..=8 << tries.min(5))));
         }
         again
     }
 }
 
-/// Locks that are shared until the transaction ends, in this order.
+/// Shares these locks, in this order, until the transaction ends.
 fn sharing(names: &[String]) -> BoundQuery {
     const SQL: &str =
         "SELECT pg_advisory_xact_lock_shared(hashtextextended(name, 0)) FROM unnest($1::text[]) AS name";

@@ -1,5 +1,5 @@
-//! Passwords in a file, as libpq reads them: `PGPASSFILE`, or `.pgpass` in the home folder. Each line is
-//! `host:port:database:user:password`; `*` stands for anything, and `\` before a `:` or a `\` that is meant.
+//! Passwords in a file, as in libpq: `PGPASSFILE`, or `.pgpass` in the home directory. Each line is
+//! `host:port:database:user:password`; `*` matches anything, and `\` escapes `:` and `\`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use super::super::super::private_file::is_open_to_group_or_others;
 
 const PORT: u16 = 5_432;
 
-/// The password for this database, if a file has one. A file that its group or others may read or write is not used, as in
-/// libpq.
+/// The password for this database, if the file has one. As in libpq, a file that its group or others may access is not
+/// used.
 pub(super) fn password(config: &Config) -> Option<String> {
     let named = std::env::var_os("PGPASSFILE").filter(|name| !name.is_empty()).map(PathBuf::from);
     let path = named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")))?;
@@ -48,7 +48,7 @@ fn find(text: &str, wanted: &[String; 4]) -> Option<String> {
     })
 }
 
-/// Five fields: colons in the last one need no backslash.
+/// Five fields; colons in the last one need no escape.
 fn fields(line: &str) -> Vec<String> {
     let (mut fields, mut field) = (Vec::new(), String::new());
     let mut characters = line.chars();

@@ -1,4 +1,4 @@
-//! Statements that travel together: each by itself is a way to the database and back.
+//! Several statements in one round trip.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use super::caller_transaction::{EncodedValue, Executor};
 use super::pooler::Prepared;
 use super::session::{SqlResult, Values};
 
-/// A statement whose answer nobody needs. It travels before the next one.
+/// A statement whose result nobody needs. It is sent with the next one.
 pub(super) struct QueuedStatement {
     statement: Prepared,
     values: Vec<EncodedValue>,
@@ -27,19 +27,24 @@ impl QueuedStatement {
     }
 }
 
-/// Runs something behind such statements. Where one of them fails, that is why what is behind it does.
-pub(super) async fn after_queued<T>(client: &Executor, queued: Vec<QueuedStatement>, act: impl Future<Output = SqlResult<T>>) -> SqlResult<T> {
+/// Runs something after queued statements. If one of them fails, its error is returned.
+pub(super) async fn after_queued<T>(
+    client: &Executor,
+    queued: Vec<QueuedStatement>,
+    act: impl Future<Output = SqlResult<T>>,
+) -> SqlResult<T> {
     if queued.is_empty() {
         return act.await;
     }
     let bound: Vec<_> = queued.iter().map(QueuedStatement::bound).collect();
-    let executing = queued.iter().zip(&bound).map(|(queued, values)| client.execute(&queued.statement, values));
-    let (executed, answer) = tokio::join!(all(executing), act); // begun in this order
+    let executing =
+        queued.iter().zip(&bound).map(|(queued, values)| client.execute(&queued.statement, values));
+    let (executed, answer) = tokio::join!(all(executing), act); // started in this order
     executed?;
     answer
 }
 
-/// Runs queries, one behind the other.
+/// Runs queries in this order.
 pub(super) async fn queries(
     client: &Executor,
     statements: &[(Prepared, Values<'_>)],
@@ -47,18 +52,21 @@ pub(super) async fn queries(
     all(statements.iter().map(|(statement, values)| client.query(statement, values))).await
 }
 
-/// Runs statements that write, one behind the other. Answers how many rows each has written.
+/// Runs statements that write, in this order. Returns how many rows each has written.
 pub(super) async fn writes(client: &Executor, statements: &[(Prepared, Values<'_>)]) -> SqlResult<Vec<u64>> {
     all(statements.iter().map(|(statement, values)| client.execute(statement, values))).await
 }
 
-/// Runs queries that keep their values.
-pub(super) async fn answers(client: &Executor, statements: &[QueuedStatement]) -> SqlResult<Vec<Vec<tokio_postgres::Row>>> {
+/// Runs queries with encoded values.
+pub(super) async fn answers(
+    client: &Executor,
+    statements: &[QueuedStatement],
+) -> SqlResult<Vec<Vec<tokio_postgres::Row>>> {
     let bound: Vec<_> = statements.iter().map(QueuedStatement::bound).collect();
     all(statements.iter().zip(&bound).map(|(asked, values)| client.query(&asked.statement, values))).await
 }
 
-/// Something that is on its way, and need not be waited for.
+/// A future that has been started, and need not be awaited at once.
 pub(super) struct InFlight<T>(Slot<dyn Future<Output = SqlResult<T>> + Send, T>);
 
 impl<T> InFlight<T> {
@@ -66,7 +74,7 @@ impl<T> InFlight<T> {
         Self(Slot::Running(Box::pin(future)))
     }
 
-    /// Waits for it, and keeps the answer.
+    /// Waits for it, and keeps the result.
     pub(super) async fn wait(&mut self) {
         std::future::poll_fn(|context| if self.0.poll(context) { Poll::Ready(()) } else { Poll::Pending })
             .await;
@@ -80,7 +88,7 @@ impl<T> InFlight<T> {
     }
 }
 
-/// Runs something, and begins behind it what goes on when it has ended.
+/// Runs `act`, and starts `next` right after it, without waiting for its end.
 pub(super) async fn then_start<T, N>(act: impl Future<Output = T>, next: &mut InFlight<N>) -> T {
     let mut act = std::pin::pin!(act);
     std::future::poll_fn(|context| {
@@ -91,8 +99,10 @@ pub(super) async fn then_start<T, N>(act: impl Future<Output = T>, next: &mut In
     .await
 }
 
-/// Waits for all of them. They are begun in their order, and the first error is the one that counts.
-fn all<T>(futures: impl Iterator<Item = impl Future<Output = SqlResult<T>>>) -> impl Future<Output = SqlResult<Vec<T>>> {
+/// Waits for all of them. They are started in order, and the first error is returned.
+fn all<T>(
+    futures: impl Iterator<Item = impl Future<Output = SqlResult<T>>>,
+) -> impl Future<Output = SqlResult<Vec<T>>> {
     let mut each: Vec<Slot<_, T>> = futures.map(|future| Slot::Running(Box::pin(future))).collect();
     std::future::poll_fn(move |context| {
         let mut are_done = true;

@@ -1,12 +1,12 @@
-//! A proxy before the database may give each transaction another connection (PgBouncer's `pool_mode=transaction`).
+//! Connections through a pooler that gives each transaction another connection (PgBouncer's `pool_mode=transaction`).
 //!
-//! What belongs to a connection is then nobody's: a statement that was prepared is not there in the next transaction, or another
-//! process's statement of the same name is; what is listened for is told to somebody else. What belongs to a transaction is
-//! as ever. So behind a proxy statements are not kept and nothing is listened for; nothing else is different.
+//! State of a connection is lost then: a prepared statement is missing in the next transaction, or is another client's
+//! of the same name; notifications reach another client. State of a transaction is safe. So behind a pooler statements
+//! are not kept and nothing is listened for; nothing else is different.
 //!
-//! Nobody says that there is a proxy, and trying it out would be luck: it may give the same connection ten times. But it has
-//! one connection for many clients, so it cannot pass on the number of the server's process by which a client cancels a
-//! statement, and gives its own. The server says the true one when it is asked.
+//! A pooler does not announce itself, and a test would not be reliable: the same connection may be given ten times. But
+//! a pooler shares connections among clients, so it cannot forward the number of the server process by which a client
+//! cancels a statement, and advertises a number of its own. The server returns the true one in a query.
 
 use std::io;
 use std::pin::Pin;
@@ -20,27 +20,27 @@ use tokio_postgres::{Client, Statement};
 
 use super::session::{SqlResult, Values};
 
-/// Whether somebody else than a server of PostgreSQL answers. `process`: the number that the server says it has.
+/// Whether a pooler answers, and not a server of PostgreSQL. `process`: the number that the server returned in a query.
 pub(super) async fn is_pooled(client: &Client, process: i32) -> SqlResult<bool> {
     Ok(advertised_process(client).await? != process)
 }
 
-/// The number of the process that this connection was told when it was made. It is shown in nothing but the request that
-/// cancels a statement; so such a request is written down, and not sent.
+/// The process number that was advertised when the connection was made. The library shows it only in a cancel request;
+/// so such a request is captured, and not sent.
 async fn advertised_process(client: &Client) -> SqlResult<i32> {
     let written = CapturedRequest::default();
     client.cancel_token().cancel_query_raw(written.clone(), PlainStream).await?;
     let bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner);
-    // Its length and its code, the number, a secret.
+    // Length, code, process number, secret.
     let number = bytes.last_chunk::<16>().map(|request| [request[8], request[9], request[10], request[11]]);
     Ok(number.map_or(0, i32::from_be_bytes))
 }
 
-/// What is written to it is kept. Whoever asks it whether it knows TLS, it tells yes.
+/// A stream that captures what is written. Answers a request for TLS with yes.
 #[derive(Clone, Debug, Default)]
 struct CapturedRequest(Arc<Mutex<Vec<u8>>>);
 
-/// TLS that is none.
+/// TLS that does nothing.
 struct PlainStream;
 
 impl TlsConnect<CapturedRequest> for PlainStream {
@@ -81,17 +81,17 @@ impl AsyncWrite for CapturedRequest {
     }
 }
 
-/// A statement that a session knows.
+/// A prepared statement of a session.
 #[derive(Clone)]
 pub(super) enum Prepared {
-    /// The server has it.
+    /// The server keeps it.
     Kept(Statement),
-    /// The server is told it each time, and what its values are.
+    /// It is sent each time, with the types of its values.
     Typed(TypedStatement),
 }
 
 impl Prepared {
-    /// What its values are.
+    /// The types of its values.
     pub(super) fn types(&self) -> &[Type] {
         match self {
             Self::Kept(statement) => statement.params(),
@@ -107,12 +107,12 @@ pub(super) struct TypedStatement {
 }
 
 impl TypedStatement {
-    /// Asks the server what the values of a statement are. To be asked inside a transaction: the statement is prepared for
-    /// that, and gone before anybody else has the connection. Its name is one that nobody else gives; those of the
-    /// library are counted from 0 in every process.
+    /// Asks the server for the types of a statement's values. Only inside a transaction: the statement is prepared for
+    /// that, and deallocated before another client gets the connection. With a name that no other client uses; the
+    /// library's own names are counted from 0 in every process.
     pub(super) async fn learn(client: &Client, sql: &str) -> SqlResult<Self> {
         let mut of = Vec::new();
-        // Where there are none it may be before the transaction, and nothing is asked.
+        // Without values it may be outside a transaction, and nothing is asked.
         if sql.contains('$') {
             let name = format!("performer_{:016x}", fastrand::u64(..));
             let (prepare, forget) = (format!("PREPARE {name} AS {sql}"), format!("DEALLOCATE {name}"));

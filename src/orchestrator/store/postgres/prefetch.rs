@@ -1,4 +1,4 @@
-//! What a transaction will ask for, asked when it begins: each question by itself is a way to the database and back.
+//! Loads what a transaction will need when it begins, to save round trips.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::super::super::Result;
-use super::super::backend::{Request, Operation};
-use super::columns::get;
+use super::super::backend::{Operation, Request};
 use super::claim_cursor::ClaimPlan;
+use super::columns::get;
 use super::ready_items::{ClaimQuery, PrefetchedItems};
 use super::session::BoundQuery;
 use super::{Postgres, QUEUES, QueuesLock, jobs, queues};
@@ -18,24 +18,24 @@ use crate::model::queue::QueueDefinition;
 
 pub(super) const IDS: &str = "SELECT nextval('item_id') FROM generate_series(1, $1::bigint)";
 
-/// So many queues and jobs at the most; the others are looked up when it is their turn.
+/// The most queues and jobs that are loaded; the others are looked up when they are needed.
 const MAX_LOOKUPS: usize = 4;
 
-/// So many names of queues are remembered.
+/// The most names of queues that are remembered.
 const MAX_NAMES: usize = 1_000;
 
-/// What will be asked for.
+/// What to load.
 #[derive(Default)]
 pub(super) struct PrefetchPlan {
     queues: Vec<(FolderId, String)>,
     jobs: Vec<JobKey>,
     ids: i64,
-    /// There is nothing but takes of one queue, which was known by its name.
+    /// The claim, if there is nothing but claims on one queue whose id is known.
     claim_plan: Option<ClaimPlan>,
     walk: Vec<BoundQuery>,
 }
 
-/// What was answered.
+/// What was loaded.
 #[derive(Default)]
 pub(super) struct Prefetched {
     /// Nobody else changes them until the transaction ends.
@@ -45,8 +45,8 @@ pub(super) struct Prefetched {
 }
 
 impl PrefetchPlan {
-    /// Where queues are changed nothing is foreseen, because their lock is to be had alone; neither in somebody else's
-    /// transaction, which keeps nobody waiting.
+    /// Nothing, if queues are changed, because that needs their exclusive lock; nor in the caller's transaction, which
+    /// must not block others.
     pub(super) fn of(operations: &[Request], store: &mut Postgres, now: Option<Timestamp>) -> Self {
         let mut plan = Self::default();
         if store.session.is_callers() || !Self::suits(operations) {
@@ -61,33 +61,33 @@ impl PrefetchPlan {
             (plan.claim_plan, plan.walk) = (Some(claim_plan), walk);
         }
         plan.look_up(operations);
-        // Where there must be no gaps, each is asked for when it is needed.
+        // If there must be no gaps, each id is drawn when it is needed.
         plan.ids = if store.max_ids > 1 { plan.ids.min(store.max_ids) } else { 0 };
         plan
     }
 
-    /// What calls like these will ask for, if more of them are expected: robots that end one item take the next.
+    /// What calls like these will need, if more of them are expected: robots that end one item claim the next.
     pub(super) fn like(operations: &[Request]) -> Option<Self> {
         if !Self::suits(operations) || !operations.iter().any(|asked| ends(&asked.operation)) {
             return None;
         }
         let mut plan = Self::default();
         plan.look_up(operations);
-        plan.ids = 0; // those that nobody uses are lost
+        plan.ids = 0; // unused ids would be lost
         Some(plan)
     }
 
-    /// The queue of which items are asked for.
+    /// The queue of the claim.
     pub(super) fn claims(&self) -> Option<QueueId> {
         self.claim_plan.as_ref().map(|claim_plan| QueueId(claim_plan.ask.queue))
     }
 
-    /// Whether a transaction suits these calls in which queues are kept as they are.
+    /// Whether these calls suit a transaction that keeps queues unchanged.
     pub(super) fn suits(operations: &[Request]) -> bool {
         !operations.iter().any(|asked| asked.operation.changes_queues())
     }
 
-    /// What operations will look up.
+    /// What the operations will look up.
     fn look_up(&mut self, operations: &[Request]) {
         for Request { scope, operation } in operations {
             match operation {
@@ -117,14 +117,13 @@ impl PrefetchPlan {
         }
     }
 
-    /// What the transaction shares from its beginning: queues stay as they are for as long as their lock is shared, and jobs do
-    /// not end.
+    /// The locks to share from the beginning: queues stay unchanged, and jobs do not end.
     pub(super) fn locks(&self, store: &Postgres) -> Vec<String> {
         let queues = (!self.queues.is_empty()).then(|| store.lock_name(QUEUES)).into_iter();
         queues.chain(self.jobs.iter().map(|job| store.lock_name(&jobs::lock_of(*job)))).collect()
     }
 
-    /// What is asked behind the locks.
+    /// The queries after the locks.
     pub(super) fn queries(&mut self, store: &Postgres) -> Vec<BoundQuery> {
         let both = self.one_of_each().map(|(folder, name, job)| jobs::queue_and_job_query(folder, name, job));
         let (queues, jobs) = if both.is_some() { (&[][..], &[][..]) } else { (&*self.queues, &*self.jobs) };
@@ -136,7 +135,7 @@ impl PrefetchPlan {
         looked_up.into_iter().chain(std::mem::take(&mut self.walk)).chain(ids).collect()
     }
 
-    /// A queue and a job, where that is all that is looked up: nearly always.
+    /// A queue and a job, if that is all to look up, as in nearly all cases.
     fn one_of_each(&self) -> Option<(FolderId, &str, JobKey)> {
         match (&*self.queues, &*self.jobs) {
             ([(folder, name)], [job]) => Some((*folder, name, *job)),
@@ -150,7 +149,7 @@ fn ends(operation: &Operation) -> bool {
     matches!(operation, Operation::Report(_) | Operation::ReportUnclaimed(_))
 }
 
-/// How many items are wanted, where there is nothing but takes of one queue, whatever the references.
+/// Queue and number of items, if there is nothing but claims on one queue without a filter.
 pub(super) fn claims_only(operations: &[Request]) -> Option<(FolderId, &str, i64)> {
     let mut wanted: Option<(FolderId, &str, usize)> = None;
     for Request { scope, operation } in operations {
@@ -165,7 +164,7 @@ pub(super) fn claims_only(operations: &[Request]) -> Option<(FolderId, &str, i64
 }
 
 impl Postgres {
-    /// What was answered to the questions. What is not there is asked for again, and refused, when it is its turn.
+    /// Uses the results of the queries. What was not found is looked up again, and refused, when it is needed.
     pub(super) fn use_answers(&mut self, plan: PrefetchPlan, answers: Vec<Vec<Row>>) -> Result<()> {
         let mut answers = answers.into_iter();
         if !plan.queues.is_empty() {
@@ -189,7 +188,7 @@ impl Postgres {
         }
         if let Some(claim_plan) = plan.claim_plan {
             let asked = answers.by_ref().take(claim_plan.queries).collect();
-            // It may have another name by now, or another queue this one.
+            // The queue may have another name by now, or another queue this name.
             let queue = self.prefetched.queues.first().filter(|(.., queue)| queue.limits.is_none());
             if queue.is_some_and(|(.., queue)| queue.id.0 == claim_plan.ask.queue) {
                 let items = self.claimed(&claim_plan, asked)?;
@@ -203,7 +202,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// A queue is called so, and has no limits: its items can be asked for before it has been looked up again.
+    /// Remembers the id of a queue without limits, so that its items can be searched before it is looked up again.
     fn name(&mut self, folder: FolderId, name: &str, queue: &QueueDefinition) {
         if queue.limits.is_none() {
             if self.names.len() >= MAX_NAMES {

@@ -1,25 +1,25 @@
-//! Queues with limits: what was started of them lately, and how many of their items are asked for.
+//! Queues with limits: their recent starts, and how many items to search for.
 //!
-//! One transaction at a time takes from such a queue: it has a lock, reads what was started, and knows then how many items it may
-//! take. That would be three ways to the database, one behind the other. Where ends of attempts are written before, all of it
-//! travels with them, and items are asked for before it is known how many are allowed: as many as are wanted, or, where that
-//! was too many the last time, twice as many as were allowed then. What is too much stays where it is: nobody else looks for items
-//! of this queue meanwhile.
+//! Only one transaction at a time claims items of such a queue: it takes a lock, reads the recent starts, and then
+//! knows how many items it may claim: three round trips. If ends of attempts are written before, all of that is sent
+//! with them, and items are searched before the number is known: as many as are wanted or, if that was too many the
+//! last time, twice as many as were allowed then. The rest stays where it is: nobody else searches this queue
+//! meanwhile.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::super::super::Result;
 use super::super::rows::{NextItems, StateUpdate};
-use super::ready_items::{ClaimQuery, PrefetchedItems};
 use super::queues::{as_json, json};
+use super::ready_items::{ClaimQuery, PrefetchedItems};
 use super::session::{BoundQuery, Session};
 use super::{Postgres, counters, write};
 use crate::model::key::{ItemId, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::limits::Starts;
 
-/// What will be asked for when ends are written.
+/// A claim that was announced before the ends of attempts are written.
 pub(super) struct AnnouncedClaim {
     pub(super) ask: ClaimQuery,
     pub(super) now: Timestamp,
@@ -27,8 +27,8 @@ pub(super) struct AnnouncedClaim {
 }
 
 impl Postgres {
-    /// Nobody else has the starts of a queue until the transaction ends. With them the counters of the queue, which are asked for
-    /// next.
+    /// The queries for the recent starts of a queue, which nobody else changes until the transaction ends; and for its
+    /// counters, which are needed next.
     pub(super) fn starts_query(&mut self, queue: QueueId) -> [BoundQuery; 3] {
         const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         const LAST: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1 ORDER BY number DESC LIMIT 1";
@@ -41,14 +41,14 @@ impl Postgres {
         ]
     }
 
-    /// What was answered to these questions.
+    /// Uses the results of these queries.
     pub(super) fn see_starts(&mut self, queue: QueueId, answers: &[Vec<Row>]) -> Result<Starts> {
         let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
         self.counted = Some((queue, counters::read(first(2))?));
         first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
     }
 
-    /// Writes ends, and asks behind them for what comes next.
+    /// Writes ends, with the queries for the announced claim in the same round trip.
     pub(super) fn write_ended_and_ask(
         &mut self,
         ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)],
@@ -75,7 +75,7 @@ impl Postgres {
         Ok(written)
     }
 
-    /// Remembers how many items the limits allowed, where that was fewer than were wanted.
+    /// Records how many items the limits allowed, if fewer than were wanted.
     pub(super) fn record_allowed(&mut self, next: &NextItems<'_>) {
         let asked = ClaimQuery::of(next);
         if let Some(wanted) = self.wanted.filter(|wanted| wanted.queue == asked.queue) {

@@ -1,30 +1,25 @@
-//! The statements of the quiet path: queues and comments.
+//! Statements on queues.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::super::rows::ListComments;
 use super::columns::{bytes, get, text, unreadable, uuid};
 use super::session::{BoundQuery, OwnedValue, Session};
-use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
+use crate::model::key::{FolderId, QueueId, QueueKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
-use crate::model::review::{Comment, Person};
 use crate::model::schema::Schemas;
-
-// Queues
 
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
      creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
      array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id), limits FROM queue WHERE NOT deleted";
 
-/// So many columns that has.
+/// How many columns that has.
 pub(super) const QUEUE_COLUMNS: usize = 19;
 
 fn read_queue(row: &Row) -> Result<QueueDefinition> {
@@ -55,13 +50,13 @@ fn read_queue(row: &Row) -> Result<QueueDefinition> {
     })
 }
 
-/// Nothing is what there is by default.
+/// NULL stands for the default value.
 pub(super) fn json<T: DeserializeOwned + Default>(row: &Row, at: usize) -> Result<T> {
     let json: Option<&str> = get(row, at)?;
     json.map_or_else(|| Ok(T::default()), serde_json::from_str).map_err(unreadable)
 }
 
-/// The folders of a queue, where it was made first.
+/// The folders of a queue, its first one first.
 fn folders(row: &Row) -> Result<Vec<FolderId>> {
     let home: i64 = get(row, 16)?;
     let mut ids: Vec<i64> = get(row, 17)?;
@@ -86,8 +81,8 @@ fn integer(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// The row that an INSERT answers with.
-fn returned(row: Option<Row>) -> Result<Row> {
+/// The row that an INSERT returns.
+pub(super) fn returned(row: Option<Row>) -> Result<Row> {
     row.ok_or_else(|| OrchestratorError::new(ErrorKind::Other, "the database did not say what it inserted"))
 }
 
@@ -101,7 +96,7 @@ pub(super) static QUEUE_NAMED: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The question that [`queue_named`] asks.
+/// The query of [`queue_named`].
 pub(super) fn queue_named_query(folder: FolderId, name: &str) -> BoundQuery {
     let values: Vec<OwnedValue> = vec![Box::new(folder.0), Box::new(text(&folded(name)).into_owned())];
     BoundQuery { sql: QUEUE_NAMED.as_str().into(), values }
@@ -121,7 +116,7 @@ pub(super) fn queue(session: &mut Session, id: QueueId) -> Result<Option<Arc<Que
 }
 
 pub(super) fn queues(session: &mut Session) -> Result<Vec<QueueDefinition>> {
-    // By bytes, as every store sorts, whatever the database's language.
+    // By bytes, as every store sorts, whatever the database's collation.
     let sql = format!("{QUEUE} ORDER BY folded_name COLLATE \"C\"");
     session.query(&sql, &[])?.iter().map(read_queue).collect()
 }
@@ -161,7 +156,7 @@ pub(super) fn insert_queue(session: &mut Session, queue: &QueueDefinition) -> Re
     Ok(id)
 }
 
-/// As JSON, which writes NUL in other characters; nothing where it is what there is by default.
+/// As JSON, in which NUL is escaped; `None` for the default value.
 fn unless_default<T: Serialize + Default + PartialEq>(value: &T) -> Result<Option<String>> {
     if *value == T::default() { Ok(None) } else { as_json(value).map(Some) }
 }
@@ -211,81 +206,4 @@ pub(super) fn update_queue(session: &mut Session, queue: &QueueDefinition) -> Re
         ],
     )?;
     write_folders(session, queue, &queue.folders)
-}
-
-// Removing
-
-/// Everything of an item, but for the place where it waits. One statement, because each is a way to the database and back.
-pub(super) fn remove_item(session: &mut Session, id: ItemId) -> Result<()> {
-    const SQL: &str = "WITH state AS (DELETE FROM item_state WHERE item_id = $1), \
-         copy AS (DELETE FROM item_copy WHERE item_id = $1), \
-         exception AS (DELETE FROM item_exception WHERE item_id = $1), \
-         event AS (DELETE FROM item_event WHERE item_id = $1), \
-         comment AS (DELETE FROM item_comment WHERE item_id = $1) \
-         DELETE FROM item WHERE id = $1";
-    session.execute(SQL, &[&id.0]).map(drop)
-}
-
-// Comments
-
-const COMMENT: &str = "SELECT id, item_id, text, user_id, user_name, creation_time FROM item_comment";
-
-fn read_comment(row: &Row) -> Result<Comment> {
-    Ok(Comment {
-        id: get(row, 0)?,
-        item_id: ItemId(get(row, 1)?),
-        text: get(row, 2)?,
-        author: Person { user_id: get(row, 3)?, user_name: get(row, 4)? },
-        creation_time: get(row, 5)?,
-    })
-}
-
-pub(super) fn insert_comment(
-    session: &mut Session,
-    item_id: ItemId,
-    author: &Person,
-    words: &str,
-    now: Timestamp,
-) -> Result<Comment> {
-    const SQL: &str = "INSERT INTO item_comment (item_id, text, user_id, user_name, creation_time) \
-                       VALUES ($1, $2, $3, $4, $5) RETURNING id";
-    // Answered as it is kept.
-    let words = text(words).into_owned();
-    let user_name = author.user_name.as_deref().map(|name| text(name).into_owned());
-    let row = session.query_opt(SQL, &[&item_id.0, &words, &author.user_id, &user_name, &now])?;
-    let id = get(&returned(row)?, 0)?;
-    let author = Person { user_id: author.user_id, user_name };
-    Ok(Comment { id, item_id, text: words, author, creation_time: now })
-}
-
-pub(super) fn comment(session: &mut Session, id: i64) -> Result<Option<Comment>> {
-    let row = session.query_opt(&format!("{COMMENT} WHERE id = $1"), &[&id])?;
-    row.as_ref().map(read_comment).transpose()
-}
-
-pub(super) fn list_comments(session: &mut Session, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-    let queues: Vec<i64> = ask.queues.iter().map(|id| id.0).collect();
-    let items: Option<Vec<i64>> = ask.items.map(|items| items.iter().map(|id| id.0).collect());
-    let limit = i64::try_from(ask.limit).unwrap_or(i64::MAX);
-    let of_items = if items.is_some() { "AND item_id = ANY ($4::bigint[])" } else { "" };
-    let sql = format!(
-        "{COMMENT} WHERE id > $1 {of_items} AND (SELECT item.queue_id FROM item WHERE item.id = item_comment.item_id) \
-         = ANY ($2::bigint[]) ORDER BY id LIMIT $3"
-    );
-    // Planned with the values in hand: of a few items the comments are found by item, else by id.
-    let rows = match &items {
-        Some(items) => session.query_once(&sql, &[&ask.after, &queues, &limit, items])?,
-        None => session.query_once(&sql, &[&ask.after, &queues, &limit])?,
-    };
-    rows.iter().map(read_comment).collect()
-}
-
-pub(super) fn write_comment(session: &mut Session, id: i64, words: Option<&str>) -> Result<()> {
-    match words {
-        Some(words) => {
-            session.execute("UPDATE item_comment SET text = $2 WHERE id = $1", &[&id, &text(words)])
-        }
-        None => session.execute("DELETE FROM item_comment WHERE id = $1", &[&id]),
-    }
-    .map(drop)
 }

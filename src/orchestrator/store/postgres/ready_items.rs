@@ -1,4 +1,4 @@
-//! What waits, and in which order: the tables `item_ready` and `item_deferred`.
+//! The tables of waiting items and their order: `item_ready` and `item_deferred`.
 
 use std::collections::HashMap;
 
@@ -28,27 +28,27 @@ pub(super) fn rank_of(state: &ItemState) -> i16 {
 /// How an item comes to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EntryKind {
-    /// With a number that was drawn for it in this transaction.
+    /// New, with an id that was drawn in this transaction.
     New,
-    /// The same, and it has a row in `item_state` already.
+    /// New, with a row in `item_state`.
     NewWithState,
-    /// With a number that it had before: it was given back, or edited. The transaction has said that it draws numbers.
+    /// Again: it was given back, or edited. The transaction has announced that it draws numbers.
     Again(EntryNumbers),
 }
 
-/// Which numbers tell when something was entered that was not new.
+/// The entry numbers of items that are not new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EntryNumbers {
-    /// Each has one of its own, drawn as if for a new item.
+    /// Each gets one, drawn like the id of a new item.
     Drawn,
-    /// The one that was drawn last, where there must be no gaps between the numbers of new items.
+    /// The last one that was drawn, if ids must have no gaps.
     Last,
 }
 
-/// So many numbers, two to this power, share a mark.
+/// Ids that differ only in this many low bits share a mark.
 pub(super) const MARK_SHIFT: u32 = 8;
 
-/// The mark of whoever draws numbers (front.rs), by the name of all marks: to be selected from `item_id`.
+/// Takes the mark of a transaction that draws numbers (`claim_cursor/mod.rs`): to be selected from `item_id`.
 macro_rules! mark {
     ($name:literal) => {
         concat!(
@@ -60,8 +60,8 @@ macro_rules! mark {
 }
 pub(super) use mark;
 
-/// The number of what is entered; whether one is drawn for it is a value. (The last one is not below any that another
-/// transaction has seen to be the last.)
+/// An entry number; a value says whether it is drawn. (The last one is not below any number that another transaction
+/// has seen as the last.)
 macro_rules! number {
     ($is_drawn:literal) => {
         concat!("CASE WHEN ", $is_drawn, " THEN nextval('item_id') ELSE (SELECT last_value FROM item_id) END")
@@ -74,7 +74,7 @@ impl EntryNumbers {
     }
 }
 
-/// An item begins to wait, if it is one that does.
+/// Inserts an item into the table in which it waits, if it is New.
 pub(super) fn insert_waiting(
     session: &mut Session,
     queue: QueueId,
@@ -112,14 +112,18 @@ pub(super) fn insert_waiting(
         (Some(until), EntryKind::New | EntryKind::NewWithState) => {
             session.enqueue(NEW_IS_DEFERRED, &[&queue.0, &until, &id.0, &rank, &due_date, &touched])
         }
-        (Some(until), EntryKind::Again(numbers)) => {
-            session.enqueue(DEFERRED_AGAIN, &[&queue.0, &until, &id.0, &rank, &due_date, &numbers.are_drawn()])
-        }
+        (Some(until), EntryKind::Again(numbers)) => session
+            .enqueue(DEFERRED_AGAIN, &[&queue.0, &until, &id.0, &rank, &due_date, &numbers.are_drawn()]),
     }
 }
 
-/// An item waits no longer, or not there.
-pub(super) fn remove_waiting(session: &mut Session, queue: QueueId, id: ItemId, state: &ItemState) -> Result<()> {
+/// Removes an item that was New from the table in which it waited.
+pub(super) fn remove_waiting(
+    session: &mut Session,
+    queue: QueueId,
+    id: ItemId,
+    state: &ItemState,
+) -> Result<()> {
     if state.status != Status::New {
         return Ok(());
     }
@@ -134,7 +138,7 @@ pub(super) fn remove_waiting(session: &mut Session, queue: QueueId, id: ItemId, 
     Ok(())
 }
 
-/// Where an item stood when it was offered: its row in `item_ready`, which is locked.
+/// A row of `item_ready` that was found and locked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockedRow {
     pub(super) id: ItemId,
@@ -143,20 +147,20 @@ pub(super) struct LockedRow {
     pub(super) touched: bool,
 }
 
-/// Items that may be handed out, and where they stand.
+/// Items that may be claimed, and their locked rows.
 pub(super) type Items = (Vec<(ItemState, Box<QueueItem>)>, Vec<LockedRow>);
 
-/// What will be asked for: the first items of a queue, whatever their references.
+/// A claim: the first items of a queue, whatever their references.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClaimQuery {
     pub(super) queue: i64,
     pub(super) count: i64,
 }
 
-/// The answer to it, before it is asked for. It holds for as long as nothing else begins or ends to wait.
+/// Items that were found before they are asked for. Valid until another item begins or ends to wait.
 pub(super) struct PrefetchedItems {
     pub(super) ask: ClaimQuery,
-    /// The queue has limits. Nobody else takes from it until the transaction ends, and what is not taken of this stays.
+    /// The queue has limits: nobody else claims from it until the transaction ends, and the rest of the items may stay.
     pub(super) limited: bool,
     pub(super) items: Items,
 }
@@ -176,7 +180,7 @@ impl PrefetchedItems {
         ask.reference.is_none() && other.queue == self.ask.queue && has_enough
     }
 
-    /// The first of them.
+    /// The first `count` of them.
     pub(super) fn up_to(self, count: usize) -> Items {
         let (mut items, places) = self.items;
         items.truncate(count);
@@ -184,8 +188,8 @@ impl PrefetchedItems {
     }
 }
 
-/// Locks the row by which an item that is New waits. False: it waits there no longer. Of one that somebody else has
-/// locked this is known when they are done.
+/// Locks the row of a waiting item. False: it does not wait there any more, which is known only after the present
+/// holder of the lock is done.
 pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &ItemState) -> Result<bool> {
     const READY: &str = "SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank = $2 AND due_date = $3 \
                          AND item_id = $4 FOR UPDATE";
@@ -200,9 +204,8 @@ pub(super) fn lock(session: &mut Session, queue: QueueId, id: ItemId, state: &It
     }
 }
 
-/// Items whose DeferDate has come join those that are ready; those that somebody is changing do so later. They are looked for
-/// from a DeferDate on, and among those with a lower one that were entered since that was the first. Numbers are drawn when it
-/// has been said that they are.
+/// Moves items whose DeferDate has come to the ready ones, except locked ones. Searches from a DeferDate on, and among
+/// items with an earlier one that were entered since that was the first. Draws numbers after taking the mark.
 pub(super) const PROMOTE: &str = concat!(
     "WITH due AS MATERIALIZED (SELECT ctid AS place FROM item_deferred WHERE queue_id = $1 \
      AND defer_date >= coalesce($3::timestamptz, '-infinity') AND defer_date <= coalesce($2, transaction_timestamp()) \
@@ -222,7 +225,7 @@ pub(super) const PROMOTE: &str = concat!(
     " FROM marked CROSS JOIN gone"
 );
 
-/// Items that came of age while the clock was ahead wait for their DeferDate again.
+/// Moves items back that came due while the clock was ahead.
 const DEFER_AGAIN: &str = concat!(
     "WITH early AS MATERIALIZED (DELETE FROM item_ready WHERE queue_id = $1 AND ctid = ANY ($2) \
      RETURNING queue_id, rank, due_date, item_id, touched) \
@@ -232,7 +235,7 @@ const DEFER_AGAIN: &str = concat!(
     " FROM early JOIN item ON item.id = early.item_id"
 );
 
-/// Items that stand here are not to be handed out yet. The transaction has said that it draws numbers.
+/// Moves items back that are not due yet. The transaction has announced that it draws numbers.
 pub(super) fn defer_again(
     session: &mut Session,
     queue: i64,
@@ -242,7 +245,7 @@ pub(super) fn defer_again(
     session.execute(DEFER_AGAIN, &[&queue, &places, &numbers.are_drawn()]).map(drop)
 }
 
-/// The walk for references that begin like this: it goes on until it has found enough.
+/// The search for references with this beginning: continues until enough are found.
 const STARTS_WITH: &str = concat!(
     "WITH next AS MATERIALIZED (SELECT item_ready.ctid AS place, item_ready.rank, item_ready.due_date, \
      item_ready.item_id, item_ready.touched FROM item_ready JOIN item ON item.id = item_ready.item_id \
@@ -254,8 +257,8 @@ const STARTS_WITH: &str = concat!(
      ORDER BY next.rank, next.due_date, next.item_id"
 );
 
-/// Items that may be handed out and have such references, in the order of the model; they are locked. And where they stand.
-/// What has come of age is among those that are ready already.
+/// Locks and returns items with matching references, in the order of the model. Items whose DeferDate has come have
+/// been moved before.
 pub(super) fn next_with_references(
     session: &mut Session,
     ask: &NextItems<'_>,
@@ -264,7 +267,7 @@ pub(super) fn next_with_references(
     let ClaimQuery { queue, count } = ClaimQuery::of(ask);
     let (ReferenceFilter::StartsWith(text) | ReferenceFilter::Equals(text)) = filter;
     if text.contains('\0') {
-        return Ok((Vec::new(), Vec::new())); // no reference has it, and PostgreSQL does not take it
+        return Ok((Vec::new(), Vec::new())); // no reference contains it, and PostgreSQL does not accept it
     }
     match filter {
         ReferenceFilter::StartsWith(text) => {
@@ -275,7 +278,7 @@ pub(super) fn next_with_references(
     }
 }
 
-/// What a walk has found.
+/// Reads the result of a search.
 pub(super) fn prefetched_items(session: &mut Session, rows: &[Row]) -> Result<Items> {
     const WHOLE: &str =
         concat!("SELECT ", item_columns!(), " FROM item", state_joins!(), " WHERE item.id = ANY ($1)");
@@ -321,8 +324,8 @@ pub(super) fn prefetched_items(session: &mut Session, rows: &[Row]) -> Result<It
     Ok((items, places))
 }
 
-/// Takes items whose rows cannot be read out of the ready ones: a walk that ends after so many rows would find them again
-/// each time, and nothing behind them. When the row has been repaired, an edit of the item enters it again.
+/// Removes items whose rows cannot be read from `item_ready`: every search would find them again, and nothing after
+/// them. After a repair, an edit of the item enters it again.
 fn pass_over(session: &mut Session, unreadable: Vec<(ItemId, RowLocation, OrchestratorError)>) -> Result<()> {
     const LEAVE: &str = "DELETE FROM item_ready WHERE ctid = ANY ($1)";
     let places: Vec<RowLocation> = unreadable.iter().map(|(_, place, _)| *place).collect();
@@ -337,7 +340,7 @@ fn key((state, item): &(ItemState, Box<QueueItem>)) -> SelectionKey {
     SelectionKey::new(state.priority, state.due_date, item.id)
 }
 
-/// A whole reference is looked up among the references; then the few that there are are locked, in their order.
+/// Looks a whole reference up in the index of references, and locks the few items in their order.
 fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -> Result<Items> {
     const CANDIDATES: &str = "SELECT item.id, item.priority, item.due_date FROM item LEFT JOIN item_state \
          ON item_state.item_id = item.id WHERE item.queue_id = $1 AND item.reference = $2 \
@@ -365,7 +368,7 @@ fn with_reference(session: &mut Session, ask: &NextItems<'_>, reference: &str) -
         }
         let state = ItemState { due_date: due, ..ItemState::untouched(priority, ask.now) };
         let values: Values<'_> = &[&ask.queue.0, &rank_of(&state), &due_date(&state), &key.id().0];
-        // Read when it is locked: until then it may have been changed.
+        // Read after it is locked: before, it could have been changed.
         if let Some(place) = session.query_opt(PLACE, values)?
             && let Some(row) = session.query_opt(LOCKED, &[&key.id().0])?
         {

@@ -1,4 +1,4 @@
-//! What is left of queues that were deleted, removed in pieces; and jobs that ended.
+//! Removes the rows of deleted queues, in chunks; and ended jobs.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -20,10 +20,10 @@ impl Removal for Postgres {
     }
 
     fn remove_chunk(&mut self, limit: usize) -> Result<bool> {
-        // What another process is at is left to it.
+        // Skips a queue that another process works on.
         const NEXT: &str =
             "SELECT queue_id, after FROM queue_removal ORDER BY queue_id LIMIT 1 FOR UPDATE SKIP LOCKED";
-        // Items that wait: their places first, because these are found by their queue.
+        // First where the items wait, because these rows are found by their queue.
         const READY: &str = "DELETE FROM item_ready WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM item_ready WHERE queue_id = $1 LIMIT $2))";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(\
@@ -51,8 +51,8 @@ impl Removal for Postgres {
             }
         }
         let Some(first) = self.session.query_opt(FIRST, &[&after])? else {
-            // None has come since: a queue that was deleted is given no items. (What a user's own transaction added while the
-            // queue was deleted may come later still. It cannot be found, and no caller waits for it.)
+            // No item was added meanwhile: a deleted queue gets none. (What a caller's own transaction added while the
+            // queue was deleted may come later. It cannot be found, and no caller waits for it.)
             self.session.execute(DONE, &[&queue])?;
             return self.has_removals();
         };

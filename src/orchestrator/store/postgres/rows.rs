@@ -1,4 +1,4 @@
-//! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
+//! `Rows` for PostgreSQL. The statements are in the files beside this one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::super::{OrchestratorError, Result};
+use super::super::backend::{Request, WriterHooks};
 use super::super::group_commit::ChangeCallback;
 use super::super::notifier::WakeSet;
 use super::super::readers::QueryDeadline;
-use super::super::rows::{RetryCopy, ListRequest, ListComments, NewRow, NextItems, ItemRow, Rows, ClaimedRow, StateUpdate};
-use super::super::backend::{Request, WriterHooks};
+use super::super::rows::{
+    ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
+};
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{get, signed, text};
 use super::queue_limits::AnnouncedClaim;
 use super::ready_items::{ClaimQuery, EntryKind};
 use super::transaction::KEEP_OPEN;
-use super::{Postgres, claim_rows, counters, jobs, queue_limits, list, ready_items, queues, write};
+use super::{Postgres, claim_rows, comments, counters, jobs, list, queue_limits, queues, ready_items, write};
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
 use crate::model::history::{Actors, Recorded};
@@ -286,7 +288,8 @@ impl Rows for Postgres {
         if claimed.is_empty() {
             return Ok(());
         }
-        let claims = write::write_claimed(&mut self.session, queue, claimed, &self.places, &mut self.claim_cache)?;
+        let claims =
+            write::write_claimed(&mut self.session, queue, claimed, &self.places, &mut self.claim_cache)?;
         for (claimed, claim) in claimed.iter().zip(claims) {
             let actors = Actors { taken_by: claimed.claimant.user, ..Actors::default() };
             self.claim_cache.claimed(claimed.id, ItemRow { queue, state: claimed.after, actors }, claim);
@@ -409,7 +412,7 @@ impl Rows for Postgres {
         if let Some(row) = self.row(id)? {
             ready_items::remove_waiting(&mut self.session, row.queue, id, &row.state)?;
         }
-        queues::remove_item(&mut self.session, id)
+        write::remove_item(&mut self.session, id)
     }
 
     fn insert_comment(
@@ -419,19 +422,19 @@ impl Rows for Postgres {
         comment: &str,
         now: Timestamp,
     ) -> Result<Comment> {
-        queues::insert_comment(&mut self.session, id, author, comment, now)
+        comments::insert_comment(&mut self.session, id, author, comment, now)
     }
 
     fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
-        queues::comment(&mut self.session, comment)
+        comments::comment(&mut self.session, comment)
     }
 
     fn write_comment(&mut self, comment: i64, new: Option<&str>) -> Result<()> {
-        queues::write_comment(&mut self.session, comment, new)
+        comments::write_comment(&mut self.session, comment, new)
     }
 
     fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-        queues::list_comments(&mut self.session, ask)
+        comments::list_comments(&mut self.session, ask)
     }
 
     fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
@@ -472,7 +475,7 @@ impl Rows for Postgres {
         jobs::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
     }
 
-    /// Nobody knows of the processes of other machines: the lease tells.
+    /// The processes of other machines are not known: the lease decides.
     fn process_is_gone(&mut self, _job: JobKey) -> bool {
         false
     }

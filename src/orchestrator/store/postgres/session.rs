@@ -1,4 +1,5 @@
-//! One connection to the database, called in place: a store's thread has nothing else to do while it waits.
+//! A session with the database, called synchronously: its thread has nothing else to do while it waits. Connects again
+//! after the connection was lost.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,74 +15,75 @@ use uuid::Uuid;
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::super::unreadable_rows::SkippedItems;
 use super::address::Address;
-use super::columns::get;
 use super::caller_transaction::{CallerTransaction, Executor};
-use super::connection::{TransactionStart, OpenConnection, ServerProcess};
-use super::pooler;
+use super::columns::get;
+use super::connection::{OpenConnection, ServerProcess, TransactionStart};
 use super::pipeline::{self, QueuedStatement};
-use super::{error, commit_outcome};
+use super::pooler;
+use super::{commit_outcome, error};
 use crate::backoff::{BackoffPolicy, Delays};
 
-/// How long a statement may take, the wait for locks included.
+/// Time limit of a statement, including waits for locks.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long each step of a change of the schema may take: it may write a table anew that is as large as it likes.
+/// Time limit of each step of a migration, which may rewrite a table of any size.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(6 * 3_600);
 
-/// What a server does about a transaction of ours when it hears nothing more of us: a machine that vanished, or a process that
-/// is stopped in the middle, must not keep others waiting for its locks.
+/// What the server does if it hears nothing more from us during a transaction: a machine that vanished, or a process
+/// that was stopped, must not keep its locks.
 const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '10s'; SET tcp_keepalives_idle = 10; \
                         SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
-/// What the connection that writes says besides. Its statements are planned once, perhaps when the tables are nearly empty: that
-/// must not be a plan that reads a whole table, which would become slower with each item.
+/// Settings of connections that write. Their statements are planned once, perhaps when the tables are nearly empty, and
+/// must not get a plan that scans a whole table, which would become slower with each item.
 const ALWAYS_BY_INDEX: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
                                SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
-/// How long a server that has let us in may take to say who it is.
+/// Time limit of the first queries on a new connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) type SqlResult<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// What is bound to a statement.
+/// Values to bind.
 pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A connection, and the statements that it knows.
+/// A session: its address, and its connection if one is open.
 pub(super) struct Session {
     address: Address,
     runtime: Runtime,
     pub(super) open: Option<OpenConnection>,
-    /// Inside somebody else's transaction: where that one looks for its tables.
+    /// In the caller's transaction: the search path to restore.
     pub(super) caller: Option<String>,
-    /// It is the one that writes.
+    /// It is for a writer.
     writes: bool,
-    /// How long a statement may take.
+    /// Time limit of a statement.
     limit: Duration,
     refused: Option<ConnectBackoff>,
-    /// So many connections were made.
+    /// How many connections were made.
     connections: u64,
-    /// What was lost with a transaction in it. The server may not have noticed, and keep everybody waiting for its locks.
+    /// The server process of a lost connection with an open transaction. The server may not have noticed, and keep its
+    /// locks.
     pub(super) left: Option<ServerProcess>,
     pub(super) skipped_items: SkippedItems,
-    /// Rows were passed over since the last claim: more items may wait behind them than were found.
+    /// Rows were skipped in the last search: there may be more items than it found.
     pub(super) found_fewer: bool,
 }
 
-/// The database could not be connected to; until a growing while is over it is not asked again. Whoever calls meanwhile
-/// is answered at once, and need not know of it.
+/// The database could not be connected to; it is not tried again until a growing delay is over. Calls meanwhile fail at
+/// once.
 struct ConnectBackoff {
     why: OrchestratorError,
     again_at: Instant,
     delays: Delays,
 }
 
-/// A transaction, and what was answered when it began.
+/// The start of a transaction, and the results of the queries sent with it.
 pub(super) type BegunTransaction = (TransactionStart, Result<Vec<Vec<Row>>>);
 
-/// A value that is kept until it is bound.
+/// An owned value.
 pub(super) type OwnedValue = Box<dyn ToSql + Sync + Send>;
 
-/// What a transaction is asked when it begins.
+/// A query with its values.
 pub(super) struct BoundQuery {
     pub(super) sql: Cow<'static, str>,
     pub(super) values: Vec<OwnedValue>,
@@ -109,13 +111,13 @@ impl Session {
         })
     }
 
-    /// A session inside somebody else's transaction.
+    /// A session in the caller's transaction.
     pub(super) fn in_caller_transaction(address: Address, caller: CallerTransaction) -> Result<Self> {
         let open = OpenConnection::new(Executor::Caller(caller), 0, Uuid::nil(), Timestamp::UNIX_EPOCH);
         Ok(Self { open: Some(open), caller: Some(String::new()), ..Self::new(address)? })
     }
 
-    /// A session whose statements write, most of them.
+    /// A session for a writer.
     pub(super) fn writing(address: Address) -> Result<Self> {
         Ok(Self { writes: true, ..Self::new(address)? })
     }
@@ -124,7 +126,7 @@ impl Session {
         self.caller.is_some()
     }
 
-    /// Connects, unless it is connected.
+    /// Connects unless it is connected.
     pub(super) fn connect(&mut self) -> Result<()> {
         match &self.open {
             Some(open) if !open.client.is_closed() => return Ok(()),
@@ -145,7 +147,7 @@ impl Session {
                 (self.open, self.refused) = (Some(open), None);
                 self.connections += 1;
                 if let Some(server_process) = self.left.take() {
-                    let _ = commit_outcome::end(self, &server_process); // a server that we cannot tell so notices by itself, in the end
+                    let _ = commit_outcome::end(self, &server_process); // a server that cannot be told notices by itself in the end
                 }
                 Ok(())
             }
@@ -174,7 +176,7 @@ impl Session {
                 let message = format!("{address} is a standby, which can be read and not written");
                 return Err(OrchestratorError::new(ErrorKind::Unavailable, message));
             }
-            // A proxy's connections are not ours to change.
+            // The settings of a pooler's connections are not ours to change.
             if !pooled {
                 let path = format!("{SETTINGS}; SET search_path TO {}", address.quoted_schema());
                 client.batch_execute(&path).await.map_err(failed)?;
@@ -183,13 +185,18 @@ impl Session {
                 }
             }
             let connected = get::<Option<Timestamp>>(&row, 3)?.unwrap_or(Timestamp::UNIX_EPOCH);
-            Ok(OpenConnection::new(Executor::Own { client: Arc::new(client), pooled }, process, get(&row, 2)?, connected))
+            Ok(OpenConnection::new(
+                Executor::Own { client: Arc::new(client), pooled },
+                process,
+                get(&row, 2)?,
+                connected,
+            ))
         };
         let open = self.runtime.block_on(async { tokio::time::timeout(CONNECT_LIMIT, asking).await });
         open.map_err(|_| error::too_slow(address, "to connect"))?
     }
 
-    /// Runs something whose statements may take long, and whatever waits for it.
+    /// Runs statements that may take long, including what waits for them.
     pub(super) fn without_haste<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         self.limit = MIGRATION_LIMIT;
         let done = act(self);
@@ -197,7 +204,7 @@ impl Session {
         done
     }
 
-    /// Gives the connection up: what it was doing is undone, unless it was done.
+    /// Closes the connection: what it was doing is undone, unless it was done.
     pub(super) fn close(&mut self) {
         self.open = None;
     }
@@ -219,7 +226,7 @@ impl Session {
         self.open.as_ref().map_or(0, |open| open.server_process.process)
     }
 
-    /// Runs something on the open connection. An error after which the connection is of no use closes it.
+    /// Runs something on the open connection. An error after which the connection cannot be used closes it.
     pub(super) fn on<T>(&mut self, act: impl AsyncFnOnce(&mut OpenConnection) -> SqlResult<T>) -> Result<T> {
         let Some(open) = &mut self.open else {
             let message = format!("the connection to {} was lost", self.address);
@@ -255,7 +262,7 @@ impl Session {
         self.left = self.open.take().map(|open| open.server_process);
     }
 
-    /// A statement whose answer nobody needs. It travels with the next one, which fails where this one does.
+    /// Queues a statement whose result nobody needs. It is sent with the next one, which fails if this one does.
     pub(super) fn enqueue(&mut self, sql: &str, values: Values<'_>) -> Result<()> {
         self.on(async |open| {
             let statement = open.statement(sql).await?;
@@ -264,14 +271,14 @@ impl Session {
         })
     }
 
-    /// Gives up what has not travelled yet.
+    /// Drops the queued statements.
     pub(super) fn forget(&mut self) {
         if let Some(open) = &mut self.open {
             open.queued.clear();
         }
     }
 
-    /// Statements without values and answers.
+    /// Runs statements without values and results.
     pub(super) fn batch(&mut self, sql: &str) -> Result<()> {
         self.on(async |open| open.after_queued(async |client| client.batch_execute(sql).await).await)
     }
@@ -294,7 +301,7 @@ impl Session {
         })
     }
 
-    /// Whether rows can be copied here.
+    /// Whether COPY can be used.
     pub(super) fn copies(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.client.copies())
     }
@@ -312,15 +319,15 @@ impl Session {
         })
     }
 
-    /// A query that is made once and not kept.
+    /// Runs a query without keeping its prepared statement.
     pub(super) fn query_once(&mut self, sql: &str, values: Values<'_>) -> Result<Vec<Row>> {
         self.on(async |open| {
-            open.after_queued(async |_| Ok(())).await?; // it may have to be prepared first
+            open.after_queued(async |_| Ok(())).await?; // the query may have to be prepared first
             open.client.query_once(sql, values).await
         })
     }
 
-    /// Asks questions that travel together. Answers each.
+    /// Runs queries in one round trip.
     pub(super) fn ask(&mut self, queries: &[BoundQuery]) -> Result<Vec<Vec<Row>>> {
         let bound: Vec<_> = queries.iter().map(BoundQuery::bound).collect();
         let queries: Vec<(&str, Values<'_>)> =
@@ -328,8 +335,8 @@ impl Session {
         self.pipelined(&queries)
     }
 
-    /// Writes, and asks questions behind that; all of it travels together. Answers how many rows were written by each, and
-    /// what was answered.
+    /// Runs statements that write, and then queries, in one round trip. Returns how many rows each wrote, and the
+    /// results.
     pub(super) fn write_and_ask(
         &mut self,
         writes: &[(&str, Values<'_>)],
@@ -353,7 +360,7 @@ impl Session {
         })
     }
 
-    /// Runs queries, one behind the other; all of them travel together. Answers the rows of each.
+    /// Runs queries in order, in one round trip.
     pub(super) fn pipelined(&mut self, queries: &[(&str, Values<'_>)]) -> Result<Vec<Vec<Row>>> {
         self.on(async |open| {
             let mut statements = Vec::with_capacity(queries.len());
@@ -364,7 +371,7 @@ impl Session {
         })
     }
 
-    /// Waits: the server is to notice that a connection is gone, or to come back.
+    /// Waits, for example for the server to notice that a connection was lost.
     pub(super) fn pause(&self, delay: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(delay).await });
     }

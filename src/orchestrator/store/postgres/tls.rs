@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::super::super::{ErrorKind, OrchestratorError, Result};
 use super::address::Trust;
 
-/// TLS 1.2 and 1.3, for those who trust like this.
+/// TLS 1.2 and 1.3, with this trust.
 pub(super) fn connector(trust: &Trust) -> Result<MakeRustlsConnect> {
     let failed = |error: Error| other("TLS cannot be set up".to_owned()).with_source(error);
     let provider = Arc::new(default_provider());
@@ -54,7 +54,7 @@ fn other(message: String) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Other, message)
 }
 
-/// Judges as the URL says. Whoever says `require` asked for encryption and for nothing else: libpq does the same.
+/// Verifies as the URL says. `require` asks for encryption only, as in libpq.
 #[derive(Debug)]
 struct SslModeVerifier {
     inner: Option<Arc<dyn ServerCertVerifier>>,
@@ -74,7 +74,7 @@ impl ServerCertVerifier for SslModeVerifier {
     ) -> std::result::Result<ServerCertVerified, Error> {
         let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
         match inner.verify_server_cert(certificate, chain, name, ocsp, now) {
-            // `verify-ca`: it is somebody whom the authority knows.
+            // `verify-ca`: the authority is known, whatever the name.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.checks_name => Ok(ServerCertVerified::assertion()),

@@ -1,4 +1,4 @@
-//! Tokens, one row each.
+//! Statements on access tokens.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;

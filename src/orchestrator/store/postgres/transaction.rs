@@ -1,9 +1,9 @@
-//! How a transaction of the store begins and ends.
+//! Begins and ends transactions.
 //!
-//! Where calls follow closely upon each other, as those of robots do, the next transaction is begun behind the commit of this
-//! one: the statements that it begins with travel together with COMMIT, and the server answers them while robots work. So it is
-//! where items were added and a robot waits for some: it is told, and comes for them. When nobody comes soon, the transaction is
-//! given up: it keeps jobs from ending, queues as they are, and what a robot was expected for.
+//! If calls follow each other closely, as those of robots do, the next transaction is begun together with the commit of
+//! this one: the statements it begins with are sent with COMMIT, and the server answers them while robots work. The
+//! same is done if items were added for which a robot waits: it is woken, and will claim them. If no call arrives soon,
+//! the transaction is given up: it keeps jobs from ending, queues unchanged, and items locked.
 
 use std::time::Duration;
 
@@ -11,43 +11,43 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::super::notifier::WakeSet;
 use super::super::backend::Request;
-use super::prefetch::{self, PrefetchPlan};
+use super::super::notifier::WakeSet;
 use super::caller_transaction::Executor;
-use super::connection::{BeginAnswer, TransactionStart, StartTime, CommitId, NextTransaction, ServerProcess};
-use super::session::{BegunTransaction, BoundQuery, Session};
+use super::connection::{BeginAnswer, CommitId, NextTransaction, ServerProcess, StartTime, TransactionStart};
 use super::pipeline::{self, QueuedStatement};
-use super::{Postgres, error, migrate, commit_outcome, sharing};
+use super::prefetch::{self, PrefetchPlan};
+use super::session::{BegunTransaction, BoundQuery, Session};
+use super::{Postgres, commit_outcome, error, migrate, sharing};
 use crate::model::clock::Clock;
 use crate::model::key::QueueId;
 
-/// So long a transaction is kept for whoever comes next; and so soon after a commit somebody must have come, that one is
-/// begun at all.
+/// How long a transaction is kept open for the next call; and how soon after a commit a call must have come for one to
+/// be begun.
 pub(super) const KEEP_OPEN: Duration = Duration::from_millis(2);
 
-/// So long it is waited for at once. Others may hold what it locks, and robots wait that have not been told yet.
+/// How long to wait for its begin. Other transactions may hold its locks, and robots have not been answered yet.
 const NEXT_BEGIN_WAIT: Duration = Duration::from_millis(1);
 
-/// So many takes are remembered that found nothing: one robot of a job looks, and the others stand behind it.
+/// The most claims without items that are remembered: one robot of a job searches, and the others wait for it.
 const MAX_CLAIMS: usize = 4;
 
-/// What is known of the calls that come next.
+/// What is known about the next calls.
 #[derive(Default)]
 pub(super) struct ExpectedCalls {
-    /// Whether anything is expected of them at all: not where each id is drawn when it is needed, nor where nobody says
-    /// that it is time to give up.
+    /// Whether a transaction may be begun for them: not if each id is drawn when it is needed, nor if nobody would
+    /// close it.
     pub(super) is_allowed: bool,
     committed: Option<Instant>,
     /// The open transaction was begun soon after the commit before it.
     came_soon: bool,
     /// What the open transaction looked up.
     like: Option<PrefetchPlan>,
-    /// The open transaction has nothing but these takes.
+    /// The open transaction has nothing but these claims.
     takes: Option<Vec<Request>>,
-    /// Takes that found nothing, and come again when there is something.
+    /// Claims that found nothing, and are repeated when there are items.
     again: Option<Vec<Request>>,
-    /// What was asked of the transaction that was begun for them.
+    /// The plan of the transaction that was begun for them.
     asked: Option<PrefetchPlan>,
 }
 
@@ -55,7 +55,7 @@ impl Postgres {
     pub(super) fn begin_for(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()> {
         if std::mem::replace(&mut self.uncommitted, true) {
             self.claim_cache.undone();
-            self.cursors.clear(); // what was seen in a transaction that was undone never was
+            self.cursors.clear(); // what was read in a transaction that was undone is not valid
         }
         self.forget_transaction();
         self.serialized = false;
@@ -63,7 +63,8 @@ impl Postgres {
         expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEEP_OPEN);
         expected.like = PrefetchPlan::like(operations);
         let are_few = expected.is_allowed && operations.len() <= MAX_CLAIMS;
-        expected.takes = (are_few && prefetch::claims_only(operations).is_some()).then(|| operations.to_vec());
+        expected.takes =
+            (are_few && prefetch::claims_only(operations).is_some()).then(|| operations.to_vec());
         let (plan, (began, answers)) = match self.go_on(operations)? {
             Some(begun) => begun,
             None => self.begin_anew(operations, clock)?,
@@ -80,7 +81,7 @@ impl Postgres {
         self.server = server;
         if seen_elsewhere {
             self.undo();
-            return self.begin_for(operations, clock); // what is known of the fronts is forgotten
+            return self.begin_for(operations, clock); // the claim cursors are reset
         }
         (self.began, self.writes) = (Some(began), true);
         let seen = answers.and_then(|answers| self.use_answers(plan, answers));
@@ -90,8 +91,8 @@ impl Postgres {
         seen
     }
 
-    /// Goes on in the transaction that was begun behind the last commit, if that is possible. Nothing has been done in it:
-    /// where it was lost, another one is as good.
+    /// Continues in the transaction that was begun with the last commit, if possible. Nothing has been done in it: if
+    /// it was lost, a new one is as good.
     fn go_on(&mut self, operations: &[Request]) -> Result<Option<(PrefetchPlan, BegunTransaction)>> {
         let Some(plan) = self.expected.asked.take() else { return Ok(None) };
         if !PrefetchPlan::suits(operations) {
@@ -111,14 +112,18 @@ impl Postgres {
         }
     }
 
-    fn begin_anew(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<(PrefetchPlan, BegunTransaction)> {
+    fn begin_anew(
+        &mut self,
+        operations: &[Request],
+        clock: &dyn Clock,
+    ) -> Result<(PrefetchPlan, BegunTransaction)> {
         self.session.connect()?;
         self.resolve_earlier_commit()?;
         let now = (!self.keeps_time).then(|| clock.now());
         let mut plan = PrefetchPlan::of(operations, self, now);
         let (locks, queries) = (plan.locks(self), plan.queries(self));
         let begun = match self.session.begin(&locks, &queries) {
-            // The server was started anew while nobody asked it anything: nothing has been done yet.
+            // The server was restarted while this connection was idle: nothing has been done yet.
             Err(error) if error.kind() == ErrorKind::Unavailable && !self.session.is_open() => {
                 self.session.connect()?;
                 self.session.begin(&locks, &queries)
@@ -126,7 +131,7 @@ impl Postgres {
             begun => begun,
         };
         if begun.is_err() && !self.session.is_callers() {
-            self.undo(); // it may have been begun, and waited for a lock in vain
+            self.undo(); // it may have been begun, and failed to get a lock
         }
         Ok((plan, begun?))
     }
@@ -145,10 +150,10 @@ impl Postgres {
 
     pub(super) fn commit_all(&mut self) -> Result<()> {
         self.flush_bulk_insert()?;
-        self.let_go(); // what was kept for a robot that did not come is for anybody
+        self.let_go(); // items that were locked for a robot that did not come are free
         self.claim_cache.tidy_up(&mut self.session)?;
         if !self.claimable_queues.is_none() {
-            // By queue, so that only those hear of it who wait for its items.
+            // By queue, so that only those are notified who wait for its items.
             const TELL: &str = "SELECT pg_notify($1, queue::text) FROM unnest($2::bigint[]) AS queue";
             let queues: Vec<i64> = self.claimable_queues.queues().iter().map(|queue| queue.0).collect();
             let channel = self.session.address().channel();
@@ -158,7 +163,7 @@ impl Postgres {
         let mut next = self.next_calls();
         let asked = next.as_mut().map(|next| (next.locks(self), next.queries(self)));
         let committed = match (self.session.commit(asked), commit) {
-            // Whether it was done before the connection was lost, the database knows.
+            // The database knows whether it was made before the connection was lost.
             (Err(lost), Some(commit)) if !self.session.is_open() => self.resolve_commit(commit, lost),
             (answered, _) => answered,
         };
@@ -182,7 +187,7 @@ impl Postgres {
         }
     }
 
-    /// Items that were kept for a robot are free when the open transaction ends, unless it has taken some.
+    /// Items that were locked for a robot become free with the end of the transaction, unless it has claimed some.
     fn let_go(&mut self) {
         if let Some(queue) = self.has_kept.take().filter(|_| !self.claim_cache.has_claimed()) {
             self.take_released.add(queue);
@@ -190,7 +195,7 @@ impl Postgres {
         }
     }
 
-    /// What the calls that are expected next will ask for.
+    /// What the expected next calls will need.
     fn next_calls(&mut self) -> Option<PrefetchPlan> {
         let ExpectedCalls { is_allowed, came_soon, like, takes, again, .. } = &mut self.expected;
         if let Some(takes) = takes.take() {
@@ -210,13 +215,13 @@ impl Postgres {
         }
     }
 
-    /// Nobody came for the transaction that was begun. Answers of which queue there may be something to take that it has kept.
+    /// No call arrived for the transaction that was begun. Returns the queue of which items are free again.
     pub(super) fn give_up(&mut self) -> WakeSet {
         let has_kept = self.expected.asked.take().and_then(|asked| asked.claims());
         let channel = self.session.address().channel();
         let given_up = self.session.give_up().and_then(|()| {
             if let Some(QueueId(queue)) = has_kept {
-                self.session.batch(&format!("SELECT pg_notify('{channel}', '{queue}')"))?; // others have looked, and found nothing
+                self.session.batch(&format!("SELECT pg_notify('{channel}', '{queue}')"))?; // others have searched meanwhile, and found nothing
             }
             Ok(())
         });
@@ -228,15 +233,15 @@ impl Postgres {
 }
 
 impl Session {
-    /// Begins a transaction that writes and shares locks, and asks it things. All of it travels together. Answers what was asked,
-    /// in its order; that may fail while the transaction is open.
+    /// Begins a transaction that writes, shares locks, and runs queries, in one round trip. The queries may fail while
+    /// the transaction stays open.
     pub(super) fn begin(&mut self, locks: &[String], asked: &[BoundQuery]) -> Result<BegunTransaction> {
         self.give_up()?;
         if self.is_callers() {
             let path = self.query_once("SELECT current_setting('search_path')", &[])?;
             self.caller = path.first().map(|row| row.get(0));
         }
-        // Through a proxy it has to be known where the transaction is before it locks anything.
+        // Through a pooler the server process has to be known before the transaction locks anything.
         let is_pooled = self.open.as_ref().is_some_and(|open| open.client.is_pooled());
         let (first, apart) = if is_pooled { (&[][..], locks) } else { (locks, &[][..]) };
         let (begin, now) = (self.beginning(), self.asking_now(first));
@@ -253,7 +258,7 @@ impl Session {
                 begun?;
                 rows
             };
-            // What is not known yet is prepared in the transaction: it names tables without their schema.
+            // A new statement is prepared inside the transaction: it names tables without their schema.
             let all_known = !is_pooled && asked.iter().all(|asked| open.statements.contains_key(&*asked.sql));
             let early = if all_known { None } else { Some(open.began(begun(&open.client).await?)?) };
             let mut statements = Vec::with_capacity(asked.len());
@@ -276,7 +281,7 @@ impl Session {
         Ok((began, answers))
     }
 
-    /// Goes on in the transaction that was begun behind the last commit, if one was.
+    /// Continues in the transaction that was begun with the last commit, if there is one.
     pub(super) fn go_on(&mut self) -> Option<Result<BegunTransaction>> {
         let next = self.open.as_mut()?.next.take()?;
         let begun = self.on(async |open| {
@@ -284,14 +289,18 @@ impl Session {
             open.renew();
             let NextTransaction { answer, since } = next;
             let (rows, answers) = answer.end().await?;
-            // It has been open for a while: it is not then what it is now.
-            let began = open.began(rows)?.map(|began| TransactionStart { at: began.at + since.elapsed(), ..began });
+            // It has been open for a while: adds that to its time.
+            let began =
+                open.began(rows)?.map(|began| TransactionStart { at: began.at + since.elapsed(), ..began });
             Ok((began, answers))
         });
         Some(self.explain_begun(begun))
     }
 
-    fn explain_begun(&mut self, begun: Result<BeginAnswer<Option<TransactionStart>>>) -> Result<BegunTransaction> {
+    fn explain_begun(
+        &mut self,
+        begun: Result<BeginAnswer<Option<TransactionStart>>>,
+    ) -> Result<BegunTransaction> {
         let (began, answers) = begun?;
         let answers = match answers {
             Err(error) if error::breaks_the_connection(&error) => {
@@ -310,12 +319,12 @@ impl Session {
             let schema = self.address().quoted_schema();
             return format!("SAVEPOINT performer; SET LOCAL search_path TO {schema}");
         }
-        // Whatever the database has by default: the statements are written for this.
+        // Whatever the database's default: the statements are written for this level.
         format!("BEGIN ISOLATION LEVEL READ COMMITTED{}", self.path())
     }
 
-    /// What a transaction is asked first, when it shares these locks. The time is the one before they are waited for: so it is
-    /// known when that was here.
+    /// The first query of a transaction, which shares these locks. It reads the time before it waits for them, so that
+    /// it corresponds to the local time of sending.
     fn asking_now(&self, locks: &[String]) -> BoundQuery {
         let about = "SELECT clock_timestamp(), oldest, pg_backend_pid(), transaction_timestamp(), pg_postmaster_start_time()";
         let version = format!("{}.schema_version", self.address().quoted_schema());
@@ -329,52 +338,57 @@ impl Session {
         BoundQuery { sql: sql.into(), values }
     }
 
-    /// Waits until the next transaction has begun, if one is on its way, and not for long. What went wrong is told to whoever
-    /// goes on in it.
+    /// Waits, for a short time, until the next transaction has begun, if one is being begun. Errors are returned by the
+    /// call that continues in it.
     pub(super) fn wait_for_next_begin(&mut self) {
         if self.has_begun() {
             let _ = self.on(async |open| {
                 if let Some(next) = &mut open.next {
-                    let _ = tokio::time::timeout(NEXT_BEGIN_WAIT, next.answer.wait()).await; // it goes on arriving
+                    let _ = tokio::time::timeout(NEXT_BEGIN_WAIT, next.answer.wait()).await; // it continues in the background
                 }
                 Ok(())
             });
         }
     }
 
-    /// Gives up a transaction that was begun for somebody who does not come.
+    /// Gives up a transaction that was begun for a call that did not come.
     pub(super) fn give_up(&mut self) -> Result<()> {
         if self.has_begun() { self.undo() } else { Ok(()) }
     }
 
-    /// Whether a transaction was begun for whoever comes next.
+    /// Whether a transaction was begun for the next call.
     pub(super) fn has_begun(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.next.is_some())
     }
 
-    /// The commit that comes next. Of somebody else's transaction nobody knows when it is committed.
+    /// Identifies the next commit. `None` in the caller's transaction, whose commit is not ours.
     pub(super) fn next_commit(&self) -> Option<CommitId> {
         let open = self.open.as_ref().filter(|_| !self.is_callers())?;
-        let connection = ServerProcess { began: StartTime::Connection(open.connected), ..open.server_process };
+        let connection =
+            ServerProcess { began: StartTime::Connection(open.connected), ..open.server_process };
         let behind = (!open.client.is_pooled()).then_some(connection);
-        Some(CommitId { server_process: open.server_process, key: open.key, number: open.commits + 1, behind })
+        Some(CommitId {
+            server_process: open.server_process,
+            key: open.key,
+            number: open.commits + 1,
+            behind,
+        })
     }
 
-    /// The key and the number of the commit that comes next, if nothing counts it yet: whoever asks does.
+    /// Key and number of the next commit, if nothing counts it yet: the caller of this does.
     pub(super) fn uncounted_commit(&mut self) -> Option<(Uuid, i64)> {
         let CommitId { key, number, .. } = self.next_commit()?;
         let open = self.open.as_mut()?;
         (!std::mem::replace(&mut open.is_counted, true)).then_some((key, number))
     }
 
-    /// The number of this connection's row of counters of a queue, and the one that the row had before, if it is to have
-    /// another now.
+    /// See [`OpenConnection::shard`].
     pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
         self.open.as_mut().map_or((None, 0), |open| open.shard(queue))
     }
 
-    /// Makes the transaction durable; somebody else's goes on as it was, with what was done in it. `next`: what the next
-    /// transaction is asked, which is begun behind this one.
+    /// Makes the transaction durable; in the caller's transaction, releases the savepoint. `next`: the locks and
+    /// queries of the next transaction, which is begun together with this commit.
     pub(super) fn commit(&mut self, next: Option<(Vec<String>, Vec<BoundQuery>)>) -> Result<()> {
         let Some(CommitId { key, number, .. }) = self.next_commit() else {
             return self.end("COMMIT", "RELEASE SAVEPOINT performer");
@@ -382,7 +396,7 @@ impl Session {
         let next = next.map(|(locks, asked)| (self.beginning(), self.asking_now(&locks), asked));
         let committed = self.on(async |open| {
             open.commits = number;
-            // Where one of these fails, the transaction was undone.
+            // If one of these fails, the transaction was undone.
             if !open.is_counted {
                 let count = open.statement(commit_outcome::COUNT).await?;
                 open.queued.push(QueuedStatement::new(count, &[&key, &number]));
@@ -391,7 +405,7 @@ impl Session {
                 let forget = open.statement(commit_outcome::FORGET).await?;
                 open.queued.push(QueuedStatement::new(forget, &[&before]));
             }
-            // In two messages: only between them does the server count what was written, which cleans the tables up.
+            // In two messages: only between them does the server count what was written, which triggers autovacuum.
             let next = next.and_then(|(begin, now, asked)| open.begins(begin, &now, &asked));
             let committing = open.after_queued(async |client| client.batch_execute("COMMIT").await);
             let Some(mut answer) = next else { return committing.await };
@@ -400,14 +414,14 @@ impl Session {
             open.next = Some(NextTransaction { answer, since: Instant::now() });
             Ok(())
         });
-        self.left = None; // not to be ended: it may be about to be done
+        self.left = None; // not to be ended: its commit may be in progress
         committed
     }
 
-    /// Undoes the transaction; of somebody else's, what was done in it.
+    /// Undoes the transaction; in the caller's transaction, what was done since the savepoint.
     pub(super) fn undo(&mut self) -> Result<()> {
         if let Some(open) = &mut self.open {
-            open.next = None; // its answer is of no use
+            open.next = None; // nobody needs its answer
         }
         self.end("ROLLBACK", "ROLLBACK TO SAVEPOINT performer; RELEASE SAVEPOINT performer")
     }
@@ -417,12 +431,12 @@ impl Session {
             None => self.batch(own),
             Some(path) => {
                 let path = path.replace('\'', "''");
-                self.batch(&format!("{lent}; SELECT set_config('search_path', '{path}', true)"))
+                self.batch(&format!("{caller}; SELECT set_config('search_path', '{path}', true)"))
             }
         }
     }
 
-    /// What a transaction says first about where the tables are: a connection of a proxy has not been told.
+    /// Sets the search path at the beginning of a transaction: a pooler's connection does not have it.
     fn path(&self) -> String {
         let is_told = self.open.as_ref().is_some_and(|open| !open.client.is_pooled());
         if is_told {
@@ -432,8 +446,7 @@ impl Session {
         }
     }
 
-    /// Begins a transaction that sees one state of the database, and changes nothing. `limit`: how long each of its statements
-    /// may take.
+    /// Begins a read-only transaction on one state of the database. `limit`: time limit of each of its statements.
     pub(super) fn begin_reading(&mut self, limit: Option<Duration>) -> Result<()> {
         let limit = limit.map_or_else(String::new, |limit| {
             format!("; SET LOCAL statement_timeout = {}", limit.as_millis().clamp(1, i32::MAX as u128))

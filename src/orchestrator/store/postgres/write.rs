@@ -9,12 +9,12 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::super::Result;
-use super::super::rows::{RetryCopy, ClaimedRow, StateUpdate};
 use super::super::backend::Claimant;
+use super::super::rows::{ClaimedRow, RetryCopy, StateUpdate};
+use super::claim_cache::ClaimCache;
 use super::columns::{RowLocation, get, signed, text, uuid};
 use super::ready_items::{self, EntryKind, EntryNumbers, LockedRow};
 use super::session::{BoundQuery, Session, Values};
-use super::claim_cache::ClaimCache;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::key::{ItemId, JobKey, QueueId};
@@ -63,7 +63,7 @@ pub(super) fn insert_copy(session: &mut Session, id: ItemId, copy: &RetryCopy<'_
     ready_items::insert_waiting(session, copy.queue, id, state, copy.now, EntryKind::New)
 }
 
-/// Writes what changed of an item's state, if its row is still at the version of `before`.
+/// Writes the new state of an item if its row is still at the version of `before`.
 pub(super) fn write(
     session: &mut Session,
     id: ItemId,
@@ -93,7 +93,7 @@ pub(super) fn write(
     Ok(true)
 }
 
-/// A take: of an item to which nothing ever happened, the row is made.
+/// Writes one claim. Inserts the row in `item_state` of an item that was never touched.
 fn claim(
     session: &mut Session,
     queue: QueueId,
@@ -134,8 +134,8 @@ fn executor(claimant: Claimant) -> Option<Uuid> {
     claimant.executor.map(JobKey::to_bytes).map(uuid)
 }
 
-/// Many takes: what waited waits no longer, and is held. Their places are locked, so nobody has changed them: nothing is
-/// asked, and the statements travel with the next one. Answers the claims that name them.
+/// Writes many claims. Their rows in `item_ready` are locked, so nobody has changed them: nothing is read, and the
+/// statements are sent with the next one. Returns the claim rows.
 pub(super) fn write_claimed(
     session: &mut Session,
     queue: QueueId,
@@ -143,7 +143,7 @@ pub(super) fn write_claimed(
     places: &[LockedRow],
     cache: &mut ClaimCache,
 ) -> Result<Vec<i64>> {
-    macro_rules! claimed {
+    macro_rules! claim_items {
         ($conflict:literal) => {
             concat!(
                 "WITH gone AS (DELETE FROM item_ready WHERE ctid = ANY ($10::tid[])), \
@@ -156,8 +156,8 @@ pub(super) fn write_claimed(
             )
         };
     }
-    const NEW: &str = taken!("");
-    const TOUCHED: &str = taken!(
+    const NEW: &str = claim_items!("");
+    const TOUCHED: &str = claim_items!(
         " ON CONFLICT (item_id) DO UPDATE SET status = 1, start_processing = excluded.start_processing, \
          holder = excluded.holder, robot = excluded.robot, token = excluded.token, row_version = excluded.row_version, \
          robot_id = excluded.robot_id, executor = excluded.executor, taken_by = excluded.taken_by"
@@ -166,7 +166,7 @@ pub(super) fn write_claimed(
     let mut group_of = Vec::with_capacity(claimed.len());
     let mut places = places.iter();
     for row in claimed {
-        // Both are in the order in which the items were offered.
+        // Both are in the order in which the items were found.
         let place = places.find(|place| place.id == row.id);
         let place = place.unwrap_or_else(|| unreachable!("item {} was offered in this transaction", row.id));
         let at =
@@ -208,7 +208,7 @@ pub(super) fn write_claimed(
     Ok(group_of.into_iter().map(|at| numbers[at]).collect())
 }
 
-/// Takes that differ in nothing but the item and the robot: nearly always all of one commit. Their values travel once.
+/// Claims that differ only in item and robot: nearly always all of one commit. Their common values are sent once.
 struct ClaimGroup<'a> {
     first: &'a ClaimedRow,
     touched: bool,
@@ -224,11 +224,11 @@ fn are_alike(one: &ClaimedRow, other: &ClaimedRow) -> bool {
     differing(one) == differing(other)
 }
 
-/// An end: of which item, of which queue, in which state it was, and what is written.
+/// The end of an attempt: item, queue, state before, and what is written.
 type EndedAttempt<'a> = (ItemId, QueueId, &'a ItemState, StateUpdate<'a>);
 
-/// Ends of attempts, and the exceptions that they are told with. Answers which were written: those whose rows are still as they
-/// are believed to be; and what was answered to the questions `behind` it, which travel with it.
+/// Writes ends of attempts, with their exceptions. Returns which were written, and the results of the queries `behind`,
+/// which are sent in the same round trip.
 pub(super) fn write_ended(
     session: &mut Session,
     ended: &[EndedAttempt<'_>],
@@ -247,7 +247,7 @@ pub(super) fn write_ended(
          outcome, superseded, at, row_version, output, progress, analytics, operation_id, ended_by) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = ended.before \
          AND item_state.status = 1";
-    // What this transaction has made of them. In somebody else's one item at a time is ended, and nothing is asked.
+    // What this transaction has written. In the caller's transaction one item at a time is ended, and nothing is asked.
     const WRITTEN: &str = "SELECT item_state.item_id FROM unnest($1::bigint[], $2::bigint[]) AS ended (item_id, row_version) \
          JOIN item_state ON item_state.item_id = ended.item_id AND item_state.row_version = ended.row_version \
          WHERE item_state.xmin = pg_current_xact_id()::xid AND item_state.status <> 1";
@@ -286,7 +286,7 @@ pub(super) fn write_ended(
     let done = match usize::try_from(written).unwrap_or(usize::MAX) {
         0 => vec![false; ended.len()],
         all if all >= ended.len() => vec![true; ended.len()],
-        // Each is told by what it was ended with; nobody else can have changed it since.
+        // Recognised by the values it was ended with; nobody else can have changed it since.
         _ => {
             let version = |(.., written): &EndedAttempt<'_>| signed(written.state.row_version);
             let (ids, versions): (Vec<_>, Vec<_>) = ended.iter().map(|one| (one.0.0, version(one))).unzip();
@@ -303,15 +303,15 @@ pub(super) fn write_ended(
     Ok((done, behind))
 }
 
-/// Whether nothing but an output, or nothing at all, was said besides the result.
+/// Whether nothing but an output was reported besides the result.
 fn has_output_only((.., written): &EndedAttempt<'_>) -> bool {
     written.progress.is_none() && written.analytics.is_none() && written.operation_id.is_none()
 }
 
-/// Version before, Status, outcome, superseded, end, version after, user.
+/// Version before, status, outcome, superseded, end, version after, user.
 type CommonEnd = (i64, i16, Option<i16>, bool, Option<Timestamp>, i64, Option<i64>);
 
-/// What the ends in one commit have in common, nearly always: from which version to which, and what became of the items.
+/// What nearly all ends of one commit have in common.
 fn in_common((_, _, before, written): &EndedAttempt<'_>) -> CommonEnd {
     let state = written.state;
     (
@@ -369,7 +369,7 @@ fn owned(text: Option<Cow<'_, str>>) -> Option<String> {
     text.map(Cow::into_owned)
 }
 
-/// Everything of an item's state. An item to which nothing ever happened has no row yet.
+/// Writes the whole state of an item. An item that was never touched has no row yet.
 pub(super) fn write_all(
     session: &mut Session,
     id: ItemId,
@@ -429,4 +429,15 @@ fn write_exception(session: &mut Session, id: ItemId, exception: &ProcessingExce
             &exception.creation_time,
         ],
     )
+}
+
+/// Removes the rows of an item, except where it waits. One statement, to save round trips.
+pub(super) fn remove_item(session: &mut Session, id: ItemId) -> Result<()> {
+    const SQL: &str = "WITH state AS (DELETE FROM item_state WHERE item_id = $1), \
+         copy AS (DELETE FROM item_copy WHERE item_id = $1), \
+         exception AS (DELETE FROM item_exception WHERE item_id = $1), \
+         event AS (DELETE FROM item_event WHERE item_id = $1), \
+         comment AS (DELETE FROM item_comment WHERE item_id = $1) \
+         DELETE FROM item WHERE id = $1";
+    session.execute(SQL, &[&id.0]).map(drop)
 }

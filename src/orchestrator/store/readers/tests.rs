@@ -1,4 +1,4 @@
-//! Whose turn it is, and when a query is given up.
+//! The order of queries, and when a query is stopped.
 
 use std::sync::mpsc;
 
@@ -8,15 +8,15 @@ use super::*;
 use crate::model::clock::ManualClock;
 use crate::model::key::{FolderId, QueueId};
 use crate::model::query::{Comparison, Condition, TextMatch, Value};
-use crate::orchestrator::store::group_commit::GroupCommit;
+use crate::orchestrator::store::backend::{CommitEffects, Request, WriterHooks};
 use crate::orchestrator::store::clock::StoreClock;
+use crate::orchestrator::store::group_commit::GroupCommit;
 use crate::orchestrator::store::memory::Memory;
-use crate::orchestrator::store::backend::{Request, CommitEffects, WriterHooks};
 
-/// A search that has begun: whose it is, and how it is ended.
+/// A search that has begun: its caller, and how to end it.
 type BegunSearch = (Option<i64>, mpsc::Sender<()>);
 
-/// A store whose searches begin when the test hears of them, and end when it says so.
+/// A back end whose searches report that they have begun, and end when the test says so.
 struct SlowBackend {
     began: mpsc::Sender<BegunSearch>,
 }
@@ -62,8 +62,10 @@ fn scope(user: i64) -> Scope {
 fn slow_store() -> (Arc<GroupCommit>, mpsc::Receiver<BegunSearch>) {
     let (began, begun) = mpsc::channel();
     let clock = Arc::new(StoreClock::new(Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH))));
-    let readers = LANES.iter().map(|_| -> Box<dyn Backend> { Box::new(SlowBackend { began: began.clone() }) });
-    let group_commit = GroupCommit::on_threads(vec![Box::new(Memory::new())], readers.collect(), &clock, 1).unwrap();
+    let readers =
+        LANES.iter().map(|_| -> Box<dyn Backend> { Box::new(SlowBackend { began: began.clone() }) });
+    let group_commit =
+        GroupCommit::on_threads(vec![Box::new(Memory::new())], readers.collect(), &clock, 1).unwrap();
     (Arc::new(group_commit), begun)
 }
 
@@ -76,15 +78,15 @@ fn ask(group_commit: &Arc<GroupCommit>, user: i64) -> tokio::task::JoinHandle<Re
 async fn callers_take_turns_with_one_search_at_a_time() {
     let (group_commit, begun) = slow_store();
     let first: Vec<_> = (0..20).map(|_| ask(&group_commit, 1)).collect();
-    tokio::task::yield_now().await; // all of them are asked for
+    tokio::task::yield_now().await; // all of them are queued
     let (user, end_first) = begun.recv().unwrap();
     assert_eq!(user, Some(1));
     let others = [ask(&group_commit, 2), ask(&group_commit, 3), ask(&group_commit, 2)];
     tokio::task::yield_now().await;
-    // Beside the one of the first caller, while its other nineteen wait.
+    // While one search of the first caller runs and its other nineteen wait.
     let (user, end_second) = begun.recv().unwrap();
     assert_eq!(user, Some(2), "another caller does not wait for the searches of the first");
-    // What an index finds waits for no search.
+    // A page found by an index waits for no search.
     let list = Query::Items(Box::default(), Page::default());
     assert!(matches!(group_commit.read(scope(4), list, None).await, Ok(Answer::Done)));
     end_second.send(()).unwrap();

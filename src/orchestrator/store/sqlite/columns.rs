@@ -1,4 +1,4 @@
-//! An item's rows: from columns to values of the model, and back.
+//! The columns of an item, to and from values of the model.
 
 use jiff::Timestamp;
 use rusqlite::Row as SqlRow;
@@ -14,7 +14,7 @@ use crate::model::status::{ReviewStatus, Status};
 use crate::model::stored_time::StoredTime;
 
 /// The columns of an item's state, in the order in which [`state`] reads them. A macro, so that statements are
-/// put together when the crate is compiled.
+/// concatenated at compile time.
 macro_rules! state_columns {
     () => {
         "item.id, item.queue_id, item.priority, item.due_date, item.defer_date, item.creation_time, \
@@ -25,7 +25,7 @@ macro_rules! state_columns {
 }
 pub(super) use state_columns;
 
-/// Who did what a row remembers: behind the columns of its state, as [`actors`] reads them.
+/// The users who acted on the item: behind the columns of its state, as [`actors`] reads them.
 macro_rules! actor_columns {
     () => {
         ", item.created_by, taken_by, ended_by"
@@ -46,8 +46,9 @@ macro_rules! item_columns {
 }
 pub(super) use item_columns;
 
-/// What belongs to the rows of `item`, where it is there. A look for the id NULL finds nothing and costs nothing: so
-/// an item that is no copy is not looked for among the copies. `$state` is the id to look for in `item_state`.
+/// Joins `item_state` and `item_copy`, which have rows only for some items. Looking up the id NULL finds nothing and
+/// costs nothing, so an item that is no copy is not looked up among the copies. `$state`: the id to look up in
+/// `item_state`.
 macro_rules! state_joins {
     ($state:literal) => {
         concat!(
@@ -59,7 +60,7 @@ macro_rules! state_joins {
 }
 pub(super) use state_joins;
 
-/// The same, with large content.
+/// As [`state_joins`], with large content.
 macro_rules! item_joins {
     ($state:literal) => {
         concat!(
@@ -123,7 +124,7 @@ pub(super) fn state(row: &SqlRow<'_>) -> SqlResult<(ItemId, QueueId, ItemState)>
         ..ItemState::untouched(numbered!(row, 2, Priority)?, time(row, 5)?)
     };
     if is_there(row, STATUS)? {
-        what_became_of(row, &mut state)?;
+        read_changed_columns(row, &mut state)?;
     }
     if is_there(row, RETRY_NUMBER)? {
         state.retry_number = row.get(RETRY_NUMBER)?;
@@ -133,7 +134,7 @@ pub(super) fn state(row: &SqlRow<'_>) -> SqlResult<(ItemId, QueueId, ItemState)>
     Ok((ItemId(row.get(0)?), QueueId(row.get(1)?), state))
 }
 
-/// NULL where the item has no row in `item_state`, or in `item_copy`.
+/// NULL if the item has no row in `item_state`, or in `item_copy`.
 const STATUS: usize = 7;
 const RETRY_NUMBER: usize = 17;
 
@@ -141,7 +142,7 @@ fn is_there(row: &SqlRow<'_>, at: usize) -> SqlResult<bool> {
     Ok(!matches!(row.get_ref(at)?, rusqlite::types::ValueRef::Null))
 }
 
-fn what_became_of(row: &SqlRow<'_>, state: &mut ItemState) -> SqlResult<()> {
+fn read_changed_columns(row: &SqlRow<'_>, state: &mut ItemState) -> SqlResult<()> {
     let outcome: Option<i64> = row.get(9)?;
     let holder: Option<i64> = row.get(14)?;
     state.status = numbered!(row, STATUS, Status)?;
@@ -150,7 +151,7 @@ fn what_became_of(row: &SqlRow<'_>, state: &mut ItemState) -> SqlResult<()> {
         outcome.map(Outcome::from_number).transpose().map_err(|error| unreadable(9, Type::Integer, error))?;
     state.start_processing = time_or_none(row, 11)?;
     if outcome.is_some() {
-        // Before there is an outcome these two only keep the room for what a result writes.
+        // Until there is an outcome these two only reserve room for the columns that a result writes.
         state.superseded = row.get::<_, i64>(10)? == 1;
         state.end_processing = time_or_none(row, 12)?;
     }
@@ -161,7 +162,7 @@ fn what_became_of(row: &SqlRow<'_>, state: &mut ItemState) -> SqlResult<()> {
     Ok(())
 }
 
-/// The item as people see it, but for its exception and its job: these stand elsewhere.
+/// The item's public form, without its exception and its job, which are in other tables.
 pub(super) fn item(row: &SqlRow<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
     let (id, queue_id, state) = state(row)?;
     let at = |column: usize| STATE_COLUMNS + column;
@@ -174,8 +175,9 @@ pub(super) fn item(row: &SqlRow<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
     let content = text(row, at(6))?;
     let touched = is_there(row, STATUS)?;
     let output = if touched { text(row, at(7))? } else { None };
-    let held =
-        |column| -> SqlResult<Option<[u8; 16]>> { if state.holder.is_some() { row.get(column) } else { Ok(None) } };
+    let held = |column| -> SqlResult<Option<[u8; 16]>> {
+        if state.holder.is_some() { row.get(column) } else { Ok(None) }
+    };
     let item = QueueItem {
         id,
         unique_key,
@@ -215,7 +217,7 @@ pub(super) fn item(row: &SqlRow<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
     Ok((state, Box::new(item)))
 }
 
-/// A text where it stands: it is copied once, into its place.
+/// Borrowed text, so that it is copied only once.
 fn text<'r>(row: &'r SqlRow<'_>, at: usize) -> SqlResult<Option<&'r str>> {
     row.get_ref(at)?.as_str_or_null().map_err(|error| unreadable(at, Type::Text, error))
 }

@@ -1,4 +1,4 @@
-//! Conditions on items, as SQL: the text is ours alone, every value is bound.
+//! Conditions on items, as SQL. The text of a statement is ours alone; every value is bound.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -7,7 +7,7 @@ use rusqlite::types::Value as Bound;
 use super::columns::micros;
 use crate::model::query::{Case, Comparison, Condition, Field, Order, TextMatch, Value};
 
-/// The tables that the columns below are in, for a statement that has `item` and `item_state` already.
+/// The joins for the columns below, in a statement that already has `item` and `item_state`.
 pub(super) const COPIES: &str =
     " LEFT JOIN item_copy ON item_copy.item_id = iif(item.root_id IS NULL, NULL, item.id)";
 
@@ -23,14 +23,14 @@ const fn column(field: Field) -> &'static str {
         Field::ReviewerUserId => "item_state.reviewer_user_id",
         Field::Priority => "item.priority",
         Field::Reference => "item.reference",
-        // The numbers of outcomes and of types are both documented in the model.
+        // The numbers of outcomes and of exception types are documented in the model.
         Field::ExceptionType => "CASE item_state.outcome WHEN 2 THEN 1 WHEN 3 THEN 0 END",
         Field::DueDate => "item.due_date",
         Field::DeferDate => "item.defer_date",
         Field::RiskSlaDate => "item.risk_sla_date",
         Field::CreationTime => "item.creation_time",
         Field::StartProcessing => "item_state.start_processing",
-        // Before there is an outcome the column only keeps room.
+        // Until there is an outcome the column only reserves room.
         Field::EndProcessing => "iif(item_state.outcome IS NULL, NULL, item_state.end_processing)",
         Field::SecondsInPreviousAttempts => "coalesce(item_copy.seconds_in_previous_attempts, 0)",
         Field::RetryNumber => "coalesce(item_copy.retry_number, 0)",
@@ -50,7 +50,8 @@ const fn column(field: Field) -> &'static str {
     }
 }
 
-/// Writes a condition; its values go behind those that are bound already.
+/// Writes a condition, and appends its values to those already bound. The text is true or false, never null, so that it
+/// can be negated.
 pub(super) fn condition(condition: &Condition, values: &mut Vec<Bound>) -> String {
     match condition {
         Condition::All(all) => joined(all, " AND ", "1", values),
@@ -89,7 +90,7 @@ fn in_case(case: Case, field: Field) -> String {
     format!("{}({})", function(case), column(field))
 }
 
-/// SQLite's own `lower` and `upper` know the letters of ASCII alone.
+/// SQLite's own `lower` and `upper` handle only ASCII letters.
 const fn function(case: Case) -> &'static str {
     match case {
         Case::Lower => "performer_lower",
@@ -97,7 +98,7 @@ const fn function(case: Case) -> &'static str {
     }
 }
 
-/// Makes the functions for letters of every script known to a connection.
+/// Defines functions that handle the letters of every script.
 pub(super) fn define_functions(connection: &Connection) -> rusqlite::Result<()> {
     for case in [Case::Lower, Case::Upper] {
         let flags = FunctionFlags::SQLITE_UTF8
@@ -113,7 +114,7 @@ pub(super) fn define_functions(connection: &Connection) -> rusqlite::Result<()> 
 
 fn compare(column: &str, comparison: Comparison, value: &str) -> String {
     match comparison {
-        // IS knows null; the others do not, and say neither yes nor no then.
+        // IS compares null too; the other operators would give null.
         Comparison::Equal => format!("({column} IS {value})"),
         Comparison::NotEqual => format!("({column} IS NOT {value})"),
         Comparison::Less => format!("coalesce({column} < {value}, 0)"),
@@ -127,7 +128,7 @@ fn matches(column: &str, matching: TextMatch, value: &str) -> String {
     match matching {
         TextMatch::Contains => format!("coalesce(instr({column}, {value}) > 0, 0)"),
         TextMatch::StartsWith => format!("coalesce(substr({column}, 1, length({value})) = {value}, 0)"),
-        // From the end; a text of no length would be the whole one from there.
+        // From the end; an empty text would match the whole one.
         TextMatch::EndsWith => format!(
             "coalesce({column} IS NOT NULL AND ({value} = '' OR length({column}) >= length({value}) AND substr({column}, -length({value})) = {value}), 0)"
         ),
@@ -150,7 +151,7 @@ fn bind(value: &Value, values: &mut Vec<Bound>) -> String {
     format!("?{}", values.len())
 }
 
-/// What a list is sorted by; the id decides in the end.
+/// The sort order of a list; ids decide between equal items.
 pub(super) fn order(orders: &[Order], descending: bool) -> String {
     let direction = |descending: bool| if descending { "DESC" } else { "ASC" };
     let mut words: Vec<String> = orders

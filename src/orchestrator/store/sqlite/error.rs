@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 use super::super::super::{ErrorKind, OrchestratorError};
 use super::super::unreadable_rows::UnreadableRow;
 
-/// Whether a row does not hold what the schema says, which is no fault of the statement or the file as a whole.
+/// Whether the error is about a row that does not match the schema, and not about the statement or the file.
 pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
     use rusqlite::Error;
     matches!(
@@ -19,7 +19,7 @@ pub(super) fn is_unreadable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// An error of SQLite, with the file and the remedy.
+/// An error of SQLite, with the file and what to do about it.
 pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError {
     let shown = path.display();
     if is_unreadable(&error) {
@@ -52,8 +52,8 @@ pub(super) fn explain(error: rusqlite::Error, path: &Path) -> OrchestratorError 
     OrchestratorError::new(kind, message).with_source(error)
 }
 
-/// The same for a store that is in use: that its file cannot be opened passes (out of file descriptors, a disk
-/// that is away for a moment).
+/// As [`explain`], for a store in use: a file that cannot be opened is a transient error then (out of file descriptors,
+/// a disk that is away for a moment).
 pub(super) fn explain_running(error: rusqlite::Error, path: &Path) -> OrchestratorError {
     if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) {
         let message = format!("{} cannot be opened at this moment", path.display());
@@ -62,7 +62,7 @@ pub(super) fn explain_running(error: rusqlite::Error, path: &Path) -> Orchestrat
     explain(error, path)
 }
 
-/// An error of a commit. When the disk failed then, or the file was found to be damaged, nobody knows what of it is there.
+/// An error of a commit. If the disk failed, or the file was found damaged, the outcome of the commit is unknown.
 pub(super) fn explain_commit(error: rusqlite::Error, path: &Path) -> OrchestratorError {
     if breaks_the_connection(&error) {
         let message = format!("writing {} failed while a commit was under way", path.display());
@@ -71,8 +71,8 @@ pub(super) fn explain_commit(error: rusqlite::Error, path: &Path) -> Orchestrato
     explain(error, path)
 }
 
-/// Whether the connection is to be closed and opened again: after a failed write or sync what it believes
-/// of the file may be wrong.
+/// Whether the connection has to be closed and opened again: after a failed write or sync its cache of the file may be
+/// wrong.
 pub(super) fn breaks_the_connection(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

@@ -1,7 +1,7 @@
-//! The file itself: made as a whole, looked at before it is opened, brought up to date.
+//! The file itself: created as a whole, checked before it is opened, and migrated.
 //!
-//! A file that is not ours, is damaged, or was written by a newer version is refused before it is opened for
-//! writing, so nothing of it changes. (Only what stands in a log beside it is not seen before it is opened.)
+//! A file that is not ours, is damaged, or was written by a newer version is refused before it is opened for writing,
+//! so nothing in it changes. (Only the log beside it is not checked before the file is opened.)
 
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
@@ -13,17 +13,17 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::super::super::private_file::warn_if_open_to_others;
 use super::super::super::{ErrorKind, OrchestratorError, Result};
-use super::error::{explain, explain_running, file_error};
 use super::conditions;
+use super::error::{explain, explain_running, file_error};
 use crate::crash_point::crash_point;
 
 /// Marks a file as performer's: "perf" in the header's application id.
 const APPLICATION_ID: i32 = 0x7065_7266;
 
-/// Older versions can corrupt a file in write-ahead mode when several processes use it.
+/// Older versions can corrupt a file in write-ahead mode if several processes use it.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// Each brings the schema from the version before it to its own (its place in this list, from 1).
+/// Each migrates the schema from the version before it to its own (its position in this list, from 1).
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_served.sql"),
@@ -34,7 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_actors.sql"),
 ];
 
-/// Opens a file for use, making it or bringing it up to date first.
+/// Opens a file for use. Creates or migrates it first.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     check_library_version(rusqlite::version_number())?;
     if !path.exists() {
@@ -47,8 +47,8 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a file again after an error of the disk. It is never made anew then: a file that is not there may
-/// be on a disk that is not there.
+/// Opens a file again after a disk error. It is never created then: a missing file may be on a disk that is not
+/// mounted.
 pub(super) fn reopen(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(apply_settings).and_then(|connection| {
@@ -69,7 +69,7 @@ fn check_library_version(version: i32) -> Result<()> {
     Err(OrchestratorError::new(ErrorKind::Other, message))
 }
 
-/// A connection with the settings every connection has.
+/// A connection with the settings of every connection.
 pub(super) fn connect(path: &Path, more: OpenFlags) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     Connection::open_with_flags(path, flags).and_then(apply_settings).map_err(|error| explain(error, path))
@@ -77,19 +77,19 @@ pub(super) fn connect(path: &Path, more: OpenFlags) -> Result<Connection> {
 
 fn apply_settings(mut connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_handler(Some(wait_while_busy))?;
-    // FULL: a commit is on disk before it is answered.
+    // FULL: a commit is on disk before it is acknowledged.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -32_768)?; // KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // A plan is made once: without this SQLite compiles some statements anew at each new value of a parameter.
+    // Keeps plans stable: without this SQLite compiles some statements again for each new value of a parameter.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     conditions::define_functions(&connection)?;
     Ok(connection)
 }
 
-/// Another process is writing. Waits in short steps, at most ten seconds in all; SQLite's own steps grow to
-/// a tenth of a second, in which a busy neighbour commits a hundred times.
+/// Another process is writing. Waits in short steps, at most ten seconds in all. SQLite's own steps grow to a tenth of
+/// a second, in which a busy process commits a hundred times.
 fn wait_while_busy(attempt: i32) -> bool {
     let (step, attempts) = if attempt < 20 { (500, 20) } else { (5_000, 2_000) };
     #[expect(clippy::disallowed_methods, reason = "called by SQLite on the store's own thread")]
@@ -97,8 +97,8 @@ fn wait_while_busy(attempt: i32) -> bool {
     attempt < attempts
 }
 
-/// Makes the file under another name and gives it its own when it is complete: nobody ever sees a file
-/// without a schema, however many processes start at once or are killed here.
+/// Creates the file under another name and links it under its own when it is complete: no process ever sees a file
+/// without a schema, however many start at once or are killed here.
 fn create(path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| file_error(path, "cannot be made", error);
     let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
@@ -108,8 +108,9 @@ fn create(path: &Path) -> Result<()> {
         crash_point!("create.before_link");
         match fs::hard_link(&unfinished, path) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()), // somebody was quicker
-            // A file system without links. Between the look and the rename lies an instant; it has no better way.
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()), // another process was faster
+            // A file system without links. Another process could create the file between the check and the rename;
+            // there is no better way.
             Err(_) if !path.exists() => fs::rename(&unfinished, path).map_err(failed),
             Err(_) => Ok(()),
         }
@@ -119,8 +120,8 @@ fn create(path: &Path) -> Result<()> {
     made
 }
 
-/// Makes an empty file that nobody but its owner may read. SQLite gives the files that it makes beside it the same mode.
-/// The name is new, so no other connection has locks on it that closing it here would cancel.
+/// Creates an empty file that only its owner may read. SQLite gives the files beside it the same mode. The name is new,
+/// so no other connection holds locks on it that closing it here would release.
 fn make_private(path: &Path) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -141,10 +142,10 @@ fn fill(path: &Path) -> Result<()> {
     connection.close().map_err(|(_, error)| explain(error, path))
 }
 
-/// Looks at the file without touching it.
+/// Checks the file without changing it.
 ///
-/// Through SQLite, as a file that cannot change: it takes no locks and makes no files beside it. Not by opening
-/// the file ourselves: closing it again would cancel the locks that other connections of this process have on it.
+/// Through SQLite, as an immutable file: that takes no locks and creates no files beside it. Not by opening the file
+/// ourselves: closing it would release the locks that other connections of this process hold on it.
 fn check(path: &Path) -> Result<()> {
     let refuse = |message: String| Err(OrchestratorError::new(ErrorKind::Other, message));
     let shown = path.display();
@@ -170,8 +171,8 @@ fn check(path: &Path) -> Result<()> {
         Ok(_) => refuse(format!("{shown} is a SQLite file of another program")),
         Err(error) => match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase) => refuse(format!("{shown} is not a SQLite file")),
-            // The file may be shorter than its header says while a log beside it is being put away, or when the
-            // program that did so was killed: then SQLite mends it from the log, or finds that it cannot.
+            // The file may be shorter than its header says while a log beside it is checkpointed, or if the program
+            // that did so was killed: then SQLite repairs it from the log, or finds that it cannot.
             Some(rusqlite::ErrorCode::DatabaseCorrupt) if Path::new(&log).exists() => Ok(()),
             _ => Err(explain(error, path)),
         },
@@ -181,7 +182,8 @@ fn check(path: &Path) -> Result<()> {
 /// The size of a SQLite file's header.
 const HEADER: u64 = 100;
 
-/// The id of the program that made the file, and its schema. Corrupt when the file is shorter than its header says.
+/// The id of the program that created the file, and its schema version. Corrupt if the file is shorter than its header
+/// says.
 fn identity(path: &Path) -> rusqlite::Result<(i32, usize)> {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -211,8 +213,8 @@ fn refuse_newer(path: &Path, version: usize) -> Result<()> {
     Err(OrchestratorError::new(ErrorKind::Other, message))
 }
 
-/// Brings the schema up to date, each version in one transaction. Two processes that do this at once: one
-/// does, the other waits and finds it done.
+/// Migrates the schema, each version in one transaction. If two processes do so at once, one migrates, and the other
+/// waits and finds it done.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     loop {
         let version = schema_version(connection).map_err(|error| explain(error, path))?;
@@ -240,7 +242,7 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<usize> {
     Ok(usize::try_from(version).unwrap_or(usize::MAX))
 }
 
-/// Where the lock files of the jobs on this file are.
+/// The folder with the lock files of the jobs on this file.
 pub(super) fn jobs_folder(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-jobs");

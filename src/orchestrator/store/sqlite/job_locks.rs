@@ -1,8 +1,7 @@
-//! One lock file a job: the kernel lets go of it when the process ends, however it ends.
+//! One lock file a job: the kernel releases the lock when the process ends, for whatever reason.
 //!
-//! An accelerator. When the lock of a live job can be had, its process is gone, and its items need not
-//! wait for the lease. When nobody can tell (the file is missing, the file system knows no locks), the
-//! lease decides, as it does everywhere else.
+//! An accelerator: if the lock of a live job is free, its process has ended, and its items need not wait for the lease.
+//! If that cannot be known (the file is missing, the file system has no locks), the lease decides, as everywhere else.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -13,7 +12,7 @@ use crate::model::key::JobKey;
 #[derive(Debug)]
 pub(super) struct JobLocks {
     folder: PathBuf,
-    /// Who may do what with the database, as a mode of Unix.
+    /// The permissions of the database, as a Unix mode.
     #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has modes"))]
     mode: u32,
     held: BTreeMap<JobKey, File>,
@@ -25,8 +24,8 @@ impl JobLocks {
         Self { folder, mode: mode_of(database), held: BTreeMap::new() }
     }
 
-    /// Locks a file for a job of this process. Done before the job can be seen by others, so a job that is
-    /// seen and whose lock is free is gone.
+    /// Locks a file for a job of this process. Done before others can see the job: a visible job whose lock is free has
+    /// ended.
     pub(super) fn hold(&mut self, job: JobKey) {
         let locked = self.make_folder().and_then(|()| {
             let mut options = File::options();
@@ -42,13 +41,13 @@ impl JobLocks {
                 self.held.insert(job, file);
             }
             Err(error) => {
-                let _ = fs::remove_file(self.file(job)); // an unlocked file would say the process is gone
+                let _ = fs::remove_file(self.file(job)); // an unlocked file would mean that the process has ended
                 tracing::debug!(%job, %error, "no lock file for the job; its lease alone decides");
             }
         }
     }
 
-    /// The folder is for those who may use the database.
+    /// The folder has the permissions of the database.
     fn make_folder(&self) -> std::io::Result<()> {
         let mut folder = fs::DirBuilder::new();
         folder.recursive(true);
@@ -57,14 +56,14 @@ impl JobLocks {
         folder.create(&self.folder)
     }
 
-    /// Forgets a job that has ended, whoever it was.
+    /// Removes the lock file of a job that has ended.
     pub(super) fn release(&mut self, job: JobKey) {
         self.held.remove(&job);
         let _ = fs::remove_file(self.file(job));
-        let _ = fs::remove_dir(&self.folder); // succeeds when it was the last
+        let _ = fs::remove_dir(&self.folder); // succeeds when it was the last one
     }
 
-    /// Whether the process of a live job is gone.
+    /// Whether the process of a live job has ended.
     pub(super) fn is_gone(&self, job: JobKey) -> bool {
         if self.held.contains_key(&job) {
             return false;

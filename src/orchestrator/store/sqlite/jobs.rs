@@ -1,12 +1,12 @@
-//! The statements of the fleet: jobs, what they hold, what of a queue was started lately, and the time that was kept.
+//! Statements on jobs, what they hold, the recent starts of queues with limits, and the kept time.
 
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::columns::{self, micros, numbered, time, time_or_none};
-use super::queues::{as_json, duration, json, micros_of};
 use super::prepared;
+use super::queues::{as_json, duration, json, micros_of};
 use crate::model::job::{Job, JobFigures, JobOwner, JobState, NewJob};
 use crate::model::key::{FolderId, ItemId, JobKey, JobNumber, QueueId};
 use crate::model::limits::Starts;
@@ -83,7 +83,7 @@ pub(super) fn write_job(connection: &Connection, job: &Job) -> SqlResult<()> {
 }
 
 pub(super) fn job(connection: &Connection, key: JobKey) -> SqlResult<Option<Job>> {
-    // By number and by key: the number is only a part of the key.
+    // By number and key: the number is only a part of the key.
     let sql = format!("{JOB} WHERE number = ?1 AND key = ?2");
     let values = params![key.number().0, key.to_bytes()];
     prepared(connection, &sql)?.query_row(values, read_job).optional()
@@ -99,7 +99,7 @@ pub(super) fn jobs(connection: &Connection, folder: Option<FolderId>, limit: i64
     prepared(connection, &sql)?.query_map(values, read_job)?.collect()
 }
 
-/// What a job holds, the oldest first.
+/// The items that a job holds, the oldest first.
 pub(super) fn held_items(connection: &Connection, job: JobNumber) -> SqlResult<Vec<Held>> {
     const SQL: &str = "SELECT item.id, item.reference, item_state.robot, item_state.start_processing FROM item_state \
                        JOIN item ON item.id = item_state.item_id \

@@ -1,17 +1,17 @@
 //! Lists of items. Values are bound, never written into a statement.
 //!
-//! A page costs what it holds and not what the table holds, as far as there is an index that says where to look. There
-//! is none by queue, nor one of items that ended well: each would cost every take or result. So the places where items
-//! of a state are known to be serve instead, state by state:
+//! A page costs what it contains and not what the table contains, if an index says where to look. There is no index by
+//! queue, nor one of successful items: each would cost every claim or result. Instead, the items of each state are
+//! found where they are indexed anyway:
 //!
 //! | state | where |
 //! |---|---|
-//! | New | `item_ready` and `item_deferred`; when there are many, the items from the first of them on |
-//! | InProgress | the index of what is held |
-//! | Successful | `item_state`, by id: nearly all of its rows ended well |
-//! | the others | the index of what people look for |
+//! | New | `item_ready` and `item_deferred`; if there are many, the items from the first of them on |
+//! | InProgress | the index of held items |
+//! | Successful | `item_state`, by id: nearly all of its rows are successful |
+//! | the others | the index of items for review |
 //!
-//! Everything else walks along all items by id.
+//! All other lists scan the items by id.
 
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
@@ -19,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from
 
 use super::super::rows::ListRequest;
 use super::columns::{micros, numbered, time};
-use super::{queues, prepared, conditions};
+use super::{conditions, prepared, queues};
 use crate::model::item::{ItemFilter, ReferenceFilter};
 use crate::model::key::{ItemId, ItemKey, QueueId};
 use crate::model::result::Outcome;
@@ -28,17 +28,17 @@ use crate::model::status::Status;
 
 type SqlResult<T> = rusqlite::Result<T>;
 
-/// The most places that are looked at one by one.
+/// The most pairs of queue and state that are searched one by one.
 const MOST_PLACES: usize = 24;
 
-/// Up to so many items that wait are looked for where they wait; more are found on the way along all items.
+/// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
-/// The ids of a page, and how many items pass the filter in all, if that is asked for.
+/// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<(Vec<ItemId>, Option<u64>)> {
     let ListRequest { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    // One reference is found at once, whatever state its items are in.
+    // An index finds one reference, whatever the state of its items.
     let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
     let by_state = filter.order.is_empty() && !is_one_reference && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
     let ids = match &places[..] {
         [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
         places => {
-            // The page is among the first of each place.
+            // The page is among the first items of each part.
             let enough = top + skip;
             let each: Vec<String> = places
                 .iter()
@@ -92,7 +92,7 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
     Ok((ids?, counted))
 }
 
-/// What comes behind FROM, up to the end of the conditions: the items of one queue and state.
+/// The text between FROM and ORDER BY for the items of one queue and state.
 fn place(
     connection: &Connection,
     queue: QueueId,
@@ -124,7 +124,7 @@ fn place(
                 )
             }
         }
-        // Said in the words of the index, or SQLite does not see that it has it.
+        // In the words of the index, or SQLite does not use it.
         Status::InProgress => format!(
             "item_state INDEXED BY item_held CROSS JOIN item ON item.id = item_state.item_id{copies} \
              WHERE item_state.status = 1 AND item_state.queue_id = ?{queue_value} AND {rest}"
@@ -141,11 +141,11 @@ fn place(
     })
 }
 
-/// An id from which on the items are that wait, where that is quickly told: the first one of those without a DueDate, if
-/// none has one and none is deferred.
+/// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
+/// has a DueDate and none is deferred.
 fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> SqlResult<i64> {
     if descending {
-        return Ok(0); // the walk ends long before
+        return Ok(0); // the scan ends long before
     }
     const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = ?1) \
                           OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = ?1 AND rank < 3)";
@@ -162,7 +162,7 @@ fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> S
     Ok(first)
 }
 
-/// The same for the items of any queue and state.
+/// As [`place`], for the items of any queue and state.
 fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<Value>) -> String {
     let mut bound = |id: &QueueId| {
         values.push(id.0.into());
@@ -180,7 +180,7 @@ fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut 
     )
 }
 
-/// Everything else that a filter asks for.
+/// All other conditions of a filter.
 fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Value>) -> SqlResult<String> {
     let mut conditions = Vec::new();
     let mut condition = |text: &str, value: Value| {
@@ -248,22 +248,22 @@ pub(super) fn ended_since(
     prepared(connection, SQL)?.query_map(params![micros(since), queue.map(|queue| queue.0)], read)?.collect()
 }
 
-/// The item with a unique key. Keys rise with ids: no index is kept for them.
+/// The item with a unique key. Keys rise with ids, so no index is needed.
 pub(super) fn with_key(connection: &Connection, key: ItemKey) -> SqlResult<Option<ItemId>> {
     let id = first_id(connection, "unique_key", 0, |row| {
         row.get(1).map(|bytes| ItemKey::from_bytes(bytes) >= key)
     })?;
-    // The first one from there on: the one with this very id may have been removed.
+    // The first item from there on: the one with this very id may have been removed.
     let sql = "SELECT id, unique_key FROM item WHERE id >= ?1 ORDER BY id LIMIT 1";
     let read = |row: &SqlRow<'_>| Ok((ItemId(row.get(0)?), ItemKey::from_bytes(row.get(1)?)));
     let found = prepared(connection, sql)?.query_row([id], read).optional()?;
     Ok(found.filter(|(_, found)| *found == key).map(|(id, _)| id))
 }
 
-/// Where retention looks: first attempts, by id, that were created before a time.
+/// First attempts that were created before a time, by id, for retention.
 ///
-/// Ids and creation times rise together. So the walk ends at the first id that is too young, however many items
-/// came later.
+/// Ids and creation times rise together, so the scan ends at the first id that is too young, however many items came
+/// later.
 pub(super) fn roots_created_before(
     connection: &Connection,
     queue: QueueId,
@@ -279,8 +279,8 @@ pub(super) fn roots_created_before(
     prepared(connection, ROOTS)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
 }
 
-/// The first id after `after` whose row is late enough in a column that rises with the id, found by halving. One more
-/// than the last id, when there is none.
+/// The first id after `after` whose row is late enough in a column that rises with the id, found by bisection. One more
+/// than the last id if there is none.
 fn first_id(
     connection: &Connection,
     column: &'static str,

@@ -1,17 +1,15 @@
 //! Queues in a SQLite file.
 //!
-//! | file | what it does |
+//! | file | what is in it |
 //! |---|---|
-//! | `file.rs` | makes, checks, opens and migrates the file |
-//! | `rows.rs`, `write.rs` | the statements of the busy path: items, read and written |
-//! | `order.rs` | what waits, and in which order |
-//! | `people.rs` | the statements of the quiet path: queues, comments |
-//! | `removal.rs` | what is left of queues that were deleted, and jobs that ended |
-//! | `tokens.rs` | tokens, one row each |
-//! | `fleet.rs` | jobs, what they hold, and what of a queue with limits was started lately |
-//! | `list.rs`, `query.rs` | lists of items: found quickly where that can be, any condition as SQL |
-//! | `columns.rs` | an item's row, from and to columns |
-//! | `lock.rs` | lock files: whose process is gone |
+//! | `file.rs` | creates, checks, opens and migrates the file |
+//! | `rows.rs`, `item.rs`, `write.rs` | the statements on items: reads and writes |
+//! | `ready_items.rs` | the tables of waiting items, and their order |
+//! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
+//! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
+//! | `columns.rs` | the columns of an item, to and from the model |
+//! | `job_locks.rs` | lock files, which show whose process has ended |
 //! | `error.rs` | what SQLite's errors mean to a caller |
 //! | `migrations/` | the schema, by version |
 
@@ -23,28 +21,30 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use self::job_locks::JobLocks;
 use super::super::Result;
+use super::backend::WriterHooks as _;
 use super::readers::LANES;
 use super::rows::ItemRow;
-use super::backend::WriterHooks as _;
 use super::unreadable_rows::SkippedItems;
 use crate::model::key::{ItemId, ItemKey, JobKey, KeyMaker};
 use crate::model::lifecycle::ItemState;
 
 mod columns;
+mod comments;
+mod conditions;
 mod error;
 mod file;
+mod item;
+mod job_locks;
 mod jobs;
 mod list;
-mod job_locks;
-mod ready_items;
 mod queues;
-mod conditions;
+mod ready_items;
 mod removal;
 mod rows;
 mod tokens;
 mod write;
 
-/// The most items whose rows are remembered; the others are read when they are reported on.
+/// The most items whose rows are cached; the others are read when they are reported on.
 const MAX_CACHED_ROWS: usize = 100_000;
 
 /// One connection to the file.
@@ -55,32 +55,32 @@ pub(super) struct Sqlite {
     locks: JobLocks,
     data_version: i64,
     broken: bool,
-    /// The last row that the open transaction wrote: by it can be seen whether it was committed.
+    /// The last row that the open transaction wrote: shows whether it was committed.
     last_written: Option<(ItemId, ItemState)>,
-    /// The last id given to an item, once the open transaction has asked; and whether it gave another.
+    /// The last id given to an item, once the open transaction has read it; and whether it gave another.
     last_item: Option<(i64, bool)>,
-    /// New items that are not yet entered among those that are ready.
+    /// New items that are not yet in `item_ready`.
     pending_ready: Option<ready_items::PendingReady>,
-    /// How many items the last look found, if they were the very first of their queue.
+    /// How many items the last search found, if they were the first ready items of their queue.
     found_first: Option<usize>,
     /// A transaction was begun and, as far as is known, not committed.
     uncommitted: bool,
-    /// Items that this process took, as it left them. Somebody else may have changed them since.
+    /// Items that this process claimed, as it wrote them. Another process may have changed them since.
     claimed_rows: HashMap<ItemId, ItemRow>,
-    /// Jobs whose lock file was made in the open transaction.
+    /// Jobs whose lock files were created in the open transaction.
     new_jobs: Vec<JobKey>,
-    /// Jobs that end with the open transaction: their lock files go when it is committed.
+    /// Jobs that end with the open transaction: their lock files are removed when it is committed.
     ended_jobs: Vec<JobKey>,
     skipped_items: SkippedItems,
 }
 
 /// Opens a file: a connection that writes and those that read.
 pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, Vec<Sqlite>)> {
-    // Absolute, so that a later change of the working folder moves neither the file nor its locks.
+    // Absolute, so that a change of the working directory moves neither the file nor its locks.
     let path =
         std::path::absolute(path).map_err(|error| error::file_error(path, "cannot be found", error))?;
     let mut writer = Sqlite::new(file::open(&path)?, &path, KeyMaker::new());
-    writer.has_external_change(); // what other processes did before is no news
+    writer.has_external_change(); // earlier changes of other processes are not reported
     let reader = || -> Result<Sqlite> {
         Ok(Sqlite::new(file::connect(&path, OpenFlags::empty())?, &path, KeyMaker::new()))
     };
@@ -89,7 +89,7 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<(Sqlite, Vec<Sqlite>)>
     Ok((writer, readers))
 }
 
-/// Opens a file: one connection for everything.
+/// Opens a file with one connection for everything.
 pub(super) fn open_one(path: &Path, keys: KeyMaker) -> Result<Sqlite> {
     Ok(Sqlite::new(file::open(path)?, path, keys))
 }
@@ -115,7 +115,7 @@ impl Sqlite {
         }
     }
 
-    /// Runs a statement; an error that breaks the connection is remembered.
+    /// Runs a statement. An error that breaks the connection is remembered.
     fn run<T>(&mut self, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         act(&self.connection).map_err(|error| {
             self.broken |= error::breaks_the_connection(&error);
@@ -123,7 +123,7 @@ impl Sqlite {
         })
     }
 
-    /// The last id given to an item; the keys of items go on where they ended.
+    /// The last id given to an item. The keys of items continue from the last one.
     fn last_item(&mut self) -> Result<i64> {
         if let Some((last, _)) = self.last_item {
             return Ok(last);
@@ -151,7 +151,7 @@ impl Sqlite {
         }
     }
 
-    /// Before anybody looks at what is ready, or changes it: what was added is entered.
+    /// Inserts new items into `item_ready`, before that table is read or changed.
     fn insert_pending_ready(&mut self) -> Result<()> {
         match self.pending_ready.take() {
             Some(pending) => self.run(|c| pending.insert(c)),
@@ -159,10 +159,10 @@ impl Sqlite {
         }
     }
 
-    /// What this process took, as it leaves it.
+    /// Caches the row of a claimed item.
     fn cache_row(&mut self, id: ItemId, row: ItemRow) {
         if self.claimed_rows.len() >= MAX_CACHED_ROWS {
-            self.claimed_rows.clear(); // items that were taken and never reported on
+            self.claimed_rows.clear(); // items that were claimed and never reported on
         }
         self.claimed_rows.insert(id, row);
     }

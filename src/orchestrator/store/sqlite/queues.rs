@@ -1,27 +1,21 @@
-//! The statements of the quiet path: queues and comments.
+//! Statements on queues and their counters.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::super::rows::ListComments;
 use super::columns::{micros, time, unreadable};
 use super::prepared;
-use crate::model::key::{FolderId, ItemId, QueueId, QueueKey};
+use crate::model::key::{FolderId, QueueId, QueueKey};
 use crate::model::queue::{QueueDefinition, QueuePolicy, folded};
-use crate::model::review::{Comment, Person};
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
 
 type SqlResult<T> = rusqlite::Result<T>;
-
-// Queues
 
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
@@ -55,14 +49,14 @@ fn read_queue(row: &SqlRow<'_>) -> SqlResult<QueueDefinition> {
     })
 }
 
-/// Nothing is what there is by default.
+/// NULL stands for the default value.
 pub(super) fn json<T: DeserializeOwned + Default>(row: &SqlRow<'_>, at: usize) -> SqlResult<T> {
     let text: Option<String> = row.get(at)?;
     text.map_or_else(|| Ok(T::default()), |text| serde_json::from_str(&text))
         .map_err(|error| unreadable(at, Type::Text, error))
 }
 
-/// The folders of a queue, where it was made first.
+/// The folders of a queue, its first one first.
 fn folders(row: &SqlRow<'_>) -> SqlResult<Vec<FolderId>> {
     let home: i64 = row.get(16)?;
     let text: Option<String> = row.get(17)?;
@@ -137,7 +131,7 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
     Ok(id)
 }
 
-/// As JSON; nothing where it is what there is by default.
+/// As JSON; `None` for the default value.
 fn unless_default<T: Serialize + Default + PartialEq>(value: &T) -> SqlResult<Option<String>> {
     if *value == T::default() {
         return Ok(None);
@@ -205,7 +199,11 @@ pub(super) fn statistics(connection: &Connection, queue: QueueId) -> SqlResult<Q
     })
 }
 
-pub(super) fn add_statistics(connection: &Connection, queue: QueueId, delta: &QueueStatistics) -> SqlResult<()> {
+pub(super) fn add_statistics(
+    connection: &Connection,
+    queue: QueueId,
+    delta: &QueueStatistics,
+) -> SqlResult<()> {
     const SQL: &str = "UPDATE queue_statistics SET new = new + ?2, in_progress = in_progress + ?3, \
          successful = successful + ?4, business_exceptions = business_exceptions + ?5, \
          application_exceptions = application_exceptions + ?6, retried = retried + ?7, abandoned = abandoned + ?8, \
@@ -223,87 +221,4 @@ pub(super) fn add_statistics(connection: &Connection, queue: QueueId, delta: &Qu
             delta.deleted,
         ])
         .map(drop)
-}
-
-// Removing
-
-pub(super) fn remove_item(connection: &Connection, id: ItemId) -> SqlResult<()> {
-    for sql in [
-        "DELETE FROM item_state WHERE item_id = ?1",
-        "DELETE FROM item_copy WHERE item_id = ?1",
-        "DELETE FROM item_content WHERE item_id = ?1",
-        "DELETE FROM item_exception WHERE item_id = ?1",
-        "DELETE FROM item_event WHERE item_id = ?1",
-        "DELETE FROM item_comment WHERE item_id = ?1",
-        "DELETE FROM item WHERE id = ?1",
-    ] {
-        prepared(connection, sql)?.execute([id.0])?;
-    }
-    Ok(())
-}
-
-// Comments
-
-const COMMENT: &str = "SELECT id, item_id, text, user_id, user_name, creation_time FROM item_comment";
-
-fn read_comment(row: &SqlRow<'_>) -> SqlResult<Comment> {
-    Ok(Comment {
-        id: row.get(0)?,
-        item_id: ItemId(row.get(1)?),
-        text: row.get(2)?,
-        author: Person { user_id: row.get(3)?, user_name: row.get(4)? },
-        creation_time: time(row, 5)?,
-    })
-}
-
-pub(super) fn insert_comment(
-    connection: &Connection,
-    item_id: ItemId,
-    author: &Person,
-    text: &str,
-    now: Timestamp,
-) -> SqlResult<Comment> {
-    const SQL: &str = "INSERT INTO item_comment (item_id, text, user_id, user_name, creation_time) \
-                       VALUES (?1, ?2, ?3, ?4, ?5)";
-    prepared(connection, SQL)?.execute(params![
-        item_id.0,
-        text,
-        author.user_id,
-        author.user_name,
-        micros(now)
-    ])?;
-    let id = connection.last_insert_rowid();
-    Ok(Comment { id, item_id, text: text.to_owned(), author: author.clone(), creation_time: now })
-}
-
-pub(super) fn comment(connection: &Connection, id: i64) -> SqlResult<Option<Comment>> {
-    prepared(connection, &format!("{COMMENT} WHERE id = ?1"))?.query_row([id], read_comment).optional()
-}
-
-pub(super) fn list_comments(connection: &Connection, ask: &ListComments<'_>) -> SqlResult<Vec<Comment>> {
-    let ListComments { queues, items, after, limit } = *ask;
-    // As JSON: there may be more than a statement has variables for.
-    let numbers = |ids: &mut dyn Iterator<Item = i64>| Value::from(ids.collect::<Vec<_>>()).to_string();
-    let queues = numbers(&mut queues.iter().map(|id| id.0));
-    let items = items.map(|items| numbers(&mut items.iter().map(|id| id.0)));
-    let of_items = if items.is_some() { "AND item_id IN (SELECT value FROM json_each(?4))" } else { "" };
-    let sql = format!(
-        "{COMMENT} WHERE id > ?1 {of_items} AND (SELECT item.queue_id FROM item WHERE item.id = item_comment.item_id) \
-         IN (SELECT value FROM json_each(?2)) ORDER BY id LIMIT ?3"
-    );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = prepared(connection, &sql)?;
-    match items {
-        Some(items) => statement.query_map(params![after, queues, limit, items], read_comment)?.collect(),
-        None => statement.query_map(params![after, queues, limit], read_comment)?.collect(),
-    }
-}
-
-pub(super) fn write_comment(connection: &Connection, id: i64, text: Option<&str>) -> SqlResult<()> {
-    match text {
-        Some(text) => prepared(connection, "UPDATE item_comment SET text = ?2 WHERE id = ?1")?
-            .execute(params![id, text]),
-        None => prepared(connection, "DELETE FROM item_comment WHERE id = ?1")?.execute([id]),
-    }
-    .map(drop)
 }

@@ -1,4 +1,4 @@
-//! What waits, and in which order: the tables `item_ready` and `item_deferred`.
+//! The tables of waiting items and their order: `item_ready` and `item_deferred`.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -20,7 +20,7 @@ fn due_date(state: &ItemState) -> i64 {
     state.due_date.map_or(0, micros)
 }
 
-/// An item begins to wait, if it is one that does. `touched`: it has a row in `item_state`.
+/// Inserts an item into the table in which it waits, if it is New. `touched`: it has a row in `item_state`.
 pub(super) fn insert_waiting(
     connection: &Connection,
     queue: QueueId,
@@ -49,8 +49,13 @@ pub(super) fn insert_waiting(
     .map(drop)
 }
 
-/// An item waits no longer, or not there.
-pub(super) fn remove_waiting(connection: &Connection, queue: QueueId, id: ItemId, state: &ItemState) -> SqlResult<()> {
+/// Removes an item that was New from the table in which it waited.
+pub(super) fn remove_waiting(
+    connection: &Connection,
+    queue: QueueId,
+    id: ItemId,
+    state: &ItemState,
+) -> SqlResult<()> {
     if state.status != Status::New {
         return Ok(());
     }
@@ -66,9 +71,9 @@ pub(super) fn remove_waiting(connection: &Connection, queue: QueueId, id: ItemId
     Ok(())
 }
 
-/// Items whose DeferDate has come join those that are ready.
+/// Moves items whose DeferDate has come to the ready ones.
 fn promote(connection: &Connection, queue: i64, now: i64) -> SqlResult<()> {
-    // Asked first: a statement that writes nothing is not for nothing.
+    // Checked first: even a statement that writes nothing has a cost.
     const DUE: &str = "SELECT 1 FROM item_deferred WHERE queue_id = ?1 AND defer_date <= ?2 LIMIT 1";
     const PROMOTE: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
                            SELECT queue_id, rank, due_date, item_id, touched FROM item_deferred \
@@ -81,19 +86,19 @@ fn promote(connection: &Connection, queue: i64, now: i64) -> SqlResult<()> {
     Ok(())
 }
 
-/// Items found, and whether they are the very first that the queue holds ready.
+/// Items that were found; `first`: they are the first ready items of the queue.
 pub(super) struct FoundItems {
     pub(super) items: Vec<(ItemState, Box<QueueItem>)>,
     pub(super) first: bool,
-    /// Items that wait and whose rows cannot be read.
+    /// Waiting items whose rows cannot be read.
     pub(super) unreadable: Vec<(ItemId, rusqlite::Error)>,
 }
 
-/// One walk along `item_ready`, from its beginning; before it, items whose DeferDate has come join.
+/// Reads `item_ready` from its beginning, after the items whose DeferDate has come were moved there.
 ///
-/// The table is sorted as the model sorts items. So `ORDER BY` sorts nothing, and the walk ends when enough is found,
-/// whatever else the queue holds. A filter on the beginning of references walks on until it has found enough; a whole
-/// reference is looked up among the references.
+/// The table is sorted as the model sorts items, so `ORDER BY` sorts nothing, and the scan ends when enough items are
+/// found, whatever else the queue holds. With a filter on the beginning of references the scan goes on until enough are
+/// found; a whole reference is looked up in the index of references.
 pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlResult<FoundItems> {
     macro_rules! walk {
         ($filter:literal) => {
@@ -137,7 +142,7 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
     let items = match ask.reference {
         None => {
             let items = collect(walk!(""), &[&queue], ask.count)?;
-            // An item that another process promoted at a later time than it is here does not count yet.
+            // An item that another process moved at a later time than the present one here does not count yet.
             if items.iter().all(|(state, _)| is_eligible(state, ask.now)) {
                 let first = unreadable.is_empty();
                 return Ok(FoundItems { items, first, unreadable });
@@ -161,7 +166,7 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
     Ok(FoundItems { items, first: false, unreadable })
 }
 
-/// The items up to this one wait no longer: the very first that the queue held ready. Answers how many they were.
+/// Removes the first ready items of a queue, up to this one. Returns how many there were.
 pub(super) fn remove_first_waiting(
     connection: &Connection,
     queue: QueueId,
@@ -174,8 +179,8 @@ pub(super) fn remove_first_waiting(
     prepared(connection, SQL)?.execute(params![queue.0, rank, due_date(state), last.0])
 }
 
-/// New items that are ready, one id after the other, with one place in the order but for their ids. They are entered
-/// together, before anybody looks.
+/// New ready items with consecutive ids that differ in their order only by their ids. They are inserted together,
+/// before anybody reads the table.
 pub(super) struct PendingReady {
     queue: QueueId,
     rank: u8,
@@ -190,7 +195,7 @@ impl PendingReady {
         Self { queue, rank, due_date: due_date(state), first: id, last: id }
     }
 
-    /// Whether the item goes on where the run ends; then it is a part of it.
+    /// Appends an item if it continues these. Returns whether it did.
     pub(super) fn extend(&mut self, next: &Self) -> bool {
         let goes_on = next.first.0 == self.last.0 + 1
             && (next.queue, next.rank, next.due_date) == (self.queue, self.rank, self.due_date);

@@ -1,4 +1,4 @@
-//! What is left of queues that were deleted, removed in pieces; and jobs that ended.
+//! Removes the rows of deleted queues, in chunks; and ended jobs.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::super::super::Result;
 use super::super::removal::{MAX_IDS_SCANNED, Removal};
 use super::columns::micros;
-use super::{Sqlite, queues, prepared, row_count};
+use super::{Sqlite, prepared, row_count, write};
 use crate::model::key::{ItemId, JobKey, JobNumber, QueueId};
 
 impl Removal for Sqlite {
@@ -20,7 +20,7 @@ impl Removal for Sqlite {
     }
 
     fn remove_chunk(&mut self, limit: usize) -> Result<bool> {
-        // Items that wait: their places first, because these are found by their queue.
+        // First where the items wait, because these rows are found by their queue.
         const READY: &str = "DELETE FROM item_ready WHERE (queue_id, rank, due_date, item_id) IN \
              (SELECT queue_id, rank, due_date, item_id FROM item_ready WHERE queue_id = ?1 LIMIT ?2)";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE (queue_id, defer_date, item_id) IN \
@@ -42,7 +42,7 @@ impl Removal for Sqlite {
             }
             let sql = "SELECT min(id) FROM item WHERE id > ?1";
             let Some(first): Option<i64> = prepared(c, sql)?.query_row([after], |row| row.get(0))? else {
-                // None has come since: a queue that was deleted is given no items.
+                // No item was added meanwhile: a deleted queue gets none.
                 for sql in [
                     "DELETE FROM queue_removal WHERE queue_id = ?1",
                     "DELETE FROM queue_statistics WHERE queue_id = ?1",
@@ -57,7 +57,7 @@ impl Removal for Sqlite {
                 .query_map([first, end, queue, limit], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for id in &found {
-                queues::remove_item(c, ItemId(*id))?;
+                write::remove_item(c, ItemId(*id))?;
             }
             let last = found.last().copied().filter(|_| row_count(found.len()) == limit);
             let sql = "UPDATE queue_removal SET after = ?2 WHERE queue_id = ?1";

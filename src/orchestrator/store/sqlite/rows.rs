@@ -1,4 +1,4 @@
-//! The statements of the busy path, and the way to those of the quiet one (`people.rs`).
+//! `Rows` for SQLite: the statements on items. Those on queues, comments and jobs are in files of their own.
 
 use std::sync::Arc;
 
@@ -6,19 +6,18 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::super::Result;
-use super::super::readers::QueryDeadline;
-use super::super::rows::{RetryCopy, ListRequest, ListComments, NewRow, NextItems, ItemRow, Rows, ClaimedRow, StateUpdate};
 use super::super::backend::{Request, WriterHooks};
+use super::super::readers::QueryDeadline;
+use super::super::rows::{ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
-use super::columns::{
-    self, actor_columns, item_columns, item_joins, micros, numbered, state_columns, state_joins, time,
+use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
+use super::write::{
+    in_row, insert_copy, insert_item, remove_item, write, write_claimed, write_ended, write_large_content,
 };
-use super::write::{in_row, insert_copy, insert_item, write, write_ended, write_large_content, write_claimed};
-use super::{Sqlite, error, jobs, list, ready_items, queues, prepared, row_count};
+use super::{Sqlite, comments, error, item, jobs, list, prepared, queues, ready_items, row_count};
 use crate::crash_point::crash_point;
 use crate::model::clock::Clock;
 use crate::model::content::SpecificContent;
-use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::history::{Actors, EventAction, Recorded};
 use crate::model::item::QueueItem;
 use crate::model::job::Job;
@@ -33,12 +32,12 @@ use crate::model::statistics::{Ended, QueueStatistics};
 use crate::model::status::{ReviewStatus, Status};
 use rusqlite::types::Type;
 
-/// How many steps SQLite makes before it looks again whether somebody still waits for the answer: a millisecond or less.
+/// How many steps SQLite makes between checks whether somebody still waits for the answer: a millisecond or less.
 const STEPS_BETWEEN_CHECKS: i32 = 20_000;
 
 impl WriterHooks for Sqlite {
     fn set_query_deadline(&mut self, deadline: QueryDeadline) {
-        // Without it a list is made to its end, which is no error.
+        // Without it a query runs to its end, which is no error.
         let asked = self.connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(move || deadline.is_over()));
         if let Err(error) = asked {
             tracing::debug!(%error, "a query cannot be given up");
@@ -59,11 +58,11 @@ impl Rows for Sqlite {
             self.rollback(); // a transaction that ended in a panic
         }
         if std::mem::replace(&mut self.uncommitted, true) {
-            self.claimed_rows.clear(); // what is remembered of a transaction that was undone never was
+            self.claimed_rows.clear(); // the transaction was undone, so its rows were never there
         }
         (self.last_written, self.last_item, self.pending_ready, self.found_first) = (None, None, None, None);
         (self.new_jobs, self.ended_jobs) = (Vec::new(), Vec::new());
-        // IMMEDIATE: a transaction that begins by reading could fail when it comes to write.
+        // IMMEDIATE: a transaction that begins by reading could fail when it begins to write.
         self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
     }
 
@@ -76,15 +75,16 @@ impl Rows for Sqlite {
         }
         let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
         let Err(error) = committed else {
-            // Lock files go now, not before: were the process killed in between, nobody could tell that a job is gone.
+            // Lock files are removed now, not before: if the process were killed in between, nobody could tell that a
+            // job has stopped.
             self.committed();
             return Ok(());
         };
         if !error::breaks_the_connection(&error) {
             return Err(error::explain(error, &self.path));
         }
-        // The disk failed while the commit was under way. Nobody knows what of it is there but the file itself:
-        // opened again, it has the last row that was written, or has not.
+        // The disk failed during the commit. Only the file itself shows the outcome: opened again, it has the last row
+        // that was written, or not.
         self.broken = true;
         let Some((id, written)) = self.last_written else {
             return Err(error::explain_commit(error, &self.path));
@@ -97,7 +97,7 @@ impl Rows for Sqlite {
             Ok(Some(row)) if row.state.row_version < written.row_version => {
                 Err(error::explain(error, &self.path))
             }
-            // A new item that is not there, or somebody has been at the row since then: who knows.
+            // A new item that is missing, or a row that another process has changed since: the outcome is unknown.
             _ => Err(error::explain_commit(error, &self.path)),
         }
     }
@@ -193,7 +193,9 @@ impl Rows for Sqlite {
         self.last_written = Some((id, *row.state));
         let touched = row.progress.is_some();
         if touched || is_deferred(row.state, row.now) {
-            return self.run(|c| ready_items::insert_waiting(c, row.queue, id, row.state, row.now, touched)).map(|()| id);
+            return self
+                .run(|c| ready_items::insert_waiting(c, row.queue, id, row.state, row.now, touched))
+                .map(|()| id);
         }
         let next = ready_items::PendingReady::new(row.queue, id, row.state);
         if !self.pending_ready.as_mut().is_some_and(|pending| pending.extend(&next)) {
@@ -228,7 +230,7 @@ impl Rows for Sqlite {
     }
 
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
-        self.run(|c| item(c, id))
+        self.run(|c| item::item(c, id))
     }
 
     fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
@@ -349,7 +351,7 @@ impl Rows for Sqlite {
     }
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
-        // Over what is held, however large the table: without a hint SQLite walks the table for the sake of the order.
+        // Only the held items, however large the table: without a hint SQLite scans the table because of the order.
         const SQL: &str =
             "SELECT item_id FROM item_state INDEXED BY item_held WHERE status = 1 AND start_processing < ?1";
         self.run(|c| ids(c, SQL, [micros(before)]))
@@ -402,23 +404,23 @@ impl Rows for Sqlite {
         if let Some(row) = self.row(id)? {
             self.run(|c| ready_items::remove_waiting(c, row.queue, id, &row.state))?;
         }
-        self.run(|c| queues::remove_item(c, id))
+        self.run(|c| remove_item(c, id))
     }
 
     fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
-        self.run(|c| queues::insert_comment(c, id, author, text, now))
+        self.run(|c| comments::insert_comment(c, id, author, text, now))
     }
 
     fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
-        self.run(|c| queues::comment(c, comment))
+        self.run(|c| comments::comment(c, comment))
     }
 
     fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()> {
-        self.run(|c| queues::write_comment(c, comment, text))
+        self.run(|c| comments::write_comment(c, comment, text))
     }
 
     fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
-        self.run(|c| queues::list_comments(c, ask))
+        self.run(|c| comments::list_comments(c, ask))
     }
 
     fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()> {
@@ -458,35 +460,4 @@ type SqlResult<T> = rusqlite::Result<T>;
 
 fn ids(connection: &Connection, sql: &str, values: [i64; 1]) -> SqlResult<Vec<ItemId>> {
     prepared(connection, sql)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
-}
-
-fn item(connection: &Connection, id: ItemId) -> SqlResult<Option<QueueItem>> {
-    const SQL: &str = concat!(
-        "SELECT ",
-        item_columns!(),
-        " FROM item",
-        item_joins!("item.id"),
-        " WHERE item.id = ?1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND queue.deleted = 0)"
-    );
-    let found = prepared(connection, SQL)?.query_row([id.0], columns::item).optional()?;
-    let Some((state, mut item)) = found else { return Ok(None) };
-    if state.outcome.is_some() {
-        item.processing_exception = exception(connection, id)?;
-    }
-    if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
-        let job = prepared(connection, "SELECT key FROM job WHERE number = ?1")?
-            .query_row([holder.job.0], |row| row.get(0).map(JobKey::from_bytes));
-        item.executor_job = job.optional()?;
-    }
-    Ok(Some(*item))
-}
-
-fn exception(connection: &Connection, id: ItemId) -> SqlResult<Option<ProcessingException>> {
-    const SQL: &str = "SELECT exception_type, reason, details, image_path, creation_time FROM item_exception WHERE item_id = ?1";
-    let read = |row: &rusqlite::Row<'_>| {
-        let kind = numbered!(row, 0, ExceptionType)?;
-        let record = ProcessingException::new(kind, row.get::<_, String>(1)?, time(row, 4)?);
-        Ok(record.details(row.get(2)?).image(row.get(3)?))
-    };
-    prepared(connection, SQL)?.query_row([id.0], read).optional()
 }

@@ -2,17 +2,17 @@
 
 use rusqlite::{Connection, Statement, params};
 
-use super::super::rows::{RetryCopy, NewRow, ClaimedRow, StateUpdate};
 use super::super::backend::Claimant;
+use super::super::rows::{ClaimedRow, NewRow, RetryCopy, StateUpdate};
 use super::columns::micros;
-use super::{ready_items, prepared};
+use super::{prepared, ready_items};
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::ProcessingException;
 use crate::model::key::{ItemId, JobKey, QueueId};
 use crate::model::lifecycle::ItemState;
 use crate::model::status::Status;
 
-/// Content up to this size stands in the item's row; larger content in its own table.
+/// Content up to this size is stored in the item's row; larger content in a table of its own.
 const CONTENT_IN_ROW: usize = 1_000;
 
 type SqlResult<T> = rusqlite::Result<T>;
@@ -97,7 +97,7 @@ pub(super) fn insert_copy(connection: &Connection, id: ItemId, copy: &RetryCopy<
     ready_items::insert_waiting(connection, copy.queue, id, state, copy.now, false)
 }
 
-/// Writes the columns that this kind of change touches, and no table or index that it does not.
+/// Writes the columns that this kind of change touches, and no other table or index.
 pub(super) fn write(
     connection: &Connection,
     id: ItemId,
@@ -132,8 +132,8 @@ pub(super) fn write(
     Ok(true)
 }
 
-/// A take: of an item to which nothing ever happened, the row is made. With room for what a result writes: the time of
-/// its end, and a byte in `superseded`, so that a row in a full page does not grow.
+/// A claim. For an item without a row in `item_state`, inserts one, with room for what a result writes (the time of the
+/// end, and a byte in `superseded`), so that a row in a full page does not grow.
 const CLAIM: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
      start_processing, end_processing, holder, robot, token, row_version, robot_id, executor, taken_by) \
      VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
@@ -162,8 +162,12 @@ fn claim(
     ])
 }
 
-/// Many takes; each item has been read in this transaction. Answers how many were written.
-pub(super) fn write_claimed(connection: &Connection, queue: QueueId, claimed: &[ClaimedRow]) -> SqlResult<usize> {
+/// Writes many claims; each item has been read in this transaction. Returns how many were written.
+pub(super) fn write_claimed(
+    connection: &Connection,
+    queue: QueueId,
+    claimed: &[ClaimedRow],
+) -> SqlResult<usize> {
     let mut statement = prepared(connection, CLAIM)?;
     let mut written = 0;
     for ClaimedRow { id, before, after, claimant } in claimed {
@@ -172,7 +176,7 @@ pub(super) fn write_claimed(connection: &Connection, queue: QueueId, claimed: &[
     Ok(written)
 }
 
-/// Ends of attempts of which nothing but the row changes. Answers which were written.
+/// Writes ends of attempts that change nothing but the row. Returns which were written.
 pub(super) fn write_ended(
     connection: &Connection,
     ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)],
@@ -193,7 +197,12 @@ const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded =
                        ended_by = ?12 \
                        WHERE item_id = ?1 AND row_version = ?9 AND status = 1";
 
-fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &StateUpdate<'_>) -> SqlResult<usize> {
+fn end(
+    statement: &mut Statement<'_>,
+    id: ItemId,
+    before: &ItemState,
+    written: &StateUpdate<'_>,
+) -> SqlResult<usize> {
     let state = written.state;
     statement.execute(params![
         id.0,
@@ -211,7 +220,7 @@ fn end(statement: &mut Statement<'_>, id: ItemId, before: &ItemState, written: &
     ])
 }
 
-/// Everything of an item's state. An item to which nothing ever happened has no row yet.
+/// Writes the whole state of an item. An item that was never touched has no row yet.
 fn write_all(
     connection: &Connection,
     id: ItemId,
@@ -272,4 +281,19 @@ fn write_exception(connection: &Connection, id: ItemId, exception: &ProcessingEx
             micros(exception.creation_time),
         ])
         .map(drop)
+}
+
+pub(super) fn remove_item(connection: &Connection, id: ItemId) -> SqlResult<()> {
+    for sql in [
+        "DELETE FROM item_state WHERE item_id = ?1",
+        "DELETE FROM item_copy WHERE item_id = ?1",
+        "DELETE FROM item_content WHERE item_id = ?1",
+        "DELETE FROM item_exception WHERE item_id = ?1",
+        "DELETE FROM item_event WHERE item_id = ?1",
+        "DELETE FROM item_comment WHERE item_id = ?1",
+        "DELETE FROM item WHERE id = ?1",
+    ] {
+        prepared(connection, sql)?.execute([id.0])?;
+    }
+    Ok(())
 }

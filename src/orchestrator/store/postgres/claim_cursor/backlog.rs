@@ -1,33 +1,34 @@
-//! Many that stand before the floors of a queue, in their order, as they were read once.
+//! Items of a queue before its watermarks, in their order, as they were read once.
 //!
-//! To sort them with each claim would take long, and so would a walk among them where as many others have been taken already.
-//! So their places are remembered. Whoever is taken is gone from its place; whoever begins to wait again has another number.
+//! Sorting them with each claim would take long, and so would searching among as many others that were claimed already.
+//! So the locations of their rows are remembered. A claimed item is gone from its location; one that begins to wait
+//! again has another entry number.
 
 use std::collections::VecDeque;
 
 use tokio_postgres::Row;
 
-use super::super::super::Result;
-use super::columns::{RowLocation, get};
+use super::super::super::super::Result;
+use super::super::columns::{RowLocation, get};
+use super::super::session::{BoundQuery, OwnedValue};
 use super::watermarks::Key;
-use super::session::{BoundQuery, OwnedValue};
 
-/// More are not remembered.
+/// The most items that are remembered.
 pub(super) const MAX_ITEMS: usize = 50_000;
 
-/// The part of a key behind everything.
+/// A key after all others.
 const LAST_KEY: Key = (i16::MAX, i64::MAX, i64::MAX);
 
-/// A walk is told of so many more than it wants, and than were found since it was asked which are there still: others may have
-/// taken some of them.
+/// A search is given so many more items than it wants, and than were found since the last check: others may have
+/// claimed some of them.
 const SPARE: usize = 16;
 
-/// Which of those that walks were told of are there still.
+/// Which of the items that were given to searches still wait.
 const STILL_THERE: &str = "SELECT told.number FROM unnest($1::tid[], $2::bigint[], $3::bigint[]) \
      WITH ORDINALITY AS told (place, item_id, entered, number) CROSS JOIN LATERAL (SELECT 1 FROM item_ready WHERE ctid = told.place \
      AND item_id = told.item_id AND entered + 0 = told.entered OFFSET 0) AS there";
 
-/// One of them: where its row is, and which one that is.
+/// An item: the location of its row, and its identity.
 #[derive(Clone, Copy, Debug)]
 struct BacklogItem {
     key: Key,
@@ -35,19 +36,19 @@ struct BacklogItem {
     entered: i64,
 }
 
-/// In the order of their keys.
+/// Items in the order of their keys.
 #[derive(Debug)]
 pub(super) struct Backlog {
     items: VecDeque<BacklogItem>,
-    /// Walks were told of so many of the first, since it was asked last which are there still.
+    /// How many of the first items were given to searches since the last check.
     sent: usize,
-    /// The last walk was not told of all.
+    /// The last search was not given all items.
     has_more: bool,
-    /// It was asked of so many whether they are there still.
+    /// How many items the check in progress is about.
     asked: usize,
-    /// So many were found by walks since it was asked last.
+    /// How many items searches have found since the last check.
     found: usize,
-    /// So many times as many spare ones as at first.
+    /// Multiplies the spare items.
     times: usize,
 }
 
@@ -66,22 +67,23 @@ impl Backlog {
         self.items.len()
     }
 
-    /// Whether a walk has not been told of all.
+    /// Whether a search was not given all items.
     pub(super) fn has_more(&self) -> bool {
         self.has_more
     }
 
-    /// The next walk is told of more.
+    /// Gives more items to the next search.
     pub(super) fn widen(&mut self) {
         self.times = self.times.saturating_mul(2);
     }
 
-    /// A walk has found so many.
+    /// A search has found so many.
     pub(super) fn found(&mut self, items: usize) {
         self.found += items;
     }
 
-    /// What a walk for so many items is told: places, keys and numbers; and the last key up to which it goes.
+    /// The values for a search for `count` items: locations, keys and entry numbers; and the last key up to which it
+    /// searches.
     pub(super) fn known_items(&mut self, count: i64) -> (Vec<OwnedValue>, Key) {
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
         let spare = (wanted / 2).saturating_add(SPARE).saturating_mul(self.times);
@@ -100,7 +102,7 @@ impl Backlog {
         (values, last.map_or(LAST_KEY, |item| item.key))
     }
 
-    /// The question which are there still, if walks were told of any.
+    /// The query which items still wait, if any were given to searches.
     pub(super) fn update_queries(&mut self) -> Option<BoundQuery> {
         self.asked = self.sent;
         let sent = || self.items.range(..self.sent);
@@ -112,7 +114,7 @@ impl Backlog {
         (self.sent > 0).then(|| BoundQuery { sql: STILL_THERE.into(), values })
     }
 
-    /// What was answered to that: the others are gone for good, as long as nobody moves the rows of the table.
+    /// Uses its result: the others are gone for good, as long as nobody moves the rows of the table.
     pub(super) fn update(&mut self, rows: &[Row]) -> Result<()> {
         let mut there = Vec::with_capacity(rows.len());
         for row in rows {
@@ -127,7 +129,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// More of them: place, key, number.
+    /// Adds items: location, key, entry number.
     pub(super) fn add(&mut self, rows: &[Row]) -> Result<()> {
         for row in rows {
             let key = (get(row, 1)?, get(row, 2)?, get(row, 3)?);
@@ -138,7 +140,7 @@ impl Backlog {
         Ok(())
     }
 
-    /// None is remembered any more. Answers which they were.
+    /// Forgets all items. Returns their keys.
     pub(super) fn forget(&mut self) -> impl Iterator<Item = Key> {
         std::mem::take(self).items.into_iter().map(|item| item.key)
     }

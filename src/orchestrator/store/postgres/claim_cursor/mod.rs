@@ -1,22 +1,26 @@
-//! Where a walk along what waits begins.
+//! Where searches for waiting items begin.
 //!
-//! At the very beginning it would pass all that was taken since the table was cleaned up last, which beside a transaction that
-//! keeps an old snapshot is all that was taken since: each claim would be slower than the one before. So a store remembers for
-//! each queue keys before which nothing waits, its floors: one for items with a DueDate, one for each priority of items
-//! without, and one for those that are deferred. And it remembers a number: what was entered below that one is not before a
-//! floor; what was entered since may be, and is looked up by its number (`entered`). New items without a DueDate have none: their
-//! own numbers are their keys, and a floor among them is no higher than what is entered since.
+//! A search from the very beginning would have to skip all rows that were claimed since the table was vacuumed last,
+//! which beside a transaction with an old snapshot is all rows ever claimed: each claim would be slower than the one
+//! before. So a store remembers for each queue its *watermarks*: keys before which no item waits. There is one for
+//! items with a DueDate, one for each priority of items without, and one for deferred items. And it remembers an entry
+//! number: an item that was entered with a lower number is not before a watermark; one that was entered since may be,
+//! and is found by its entry number (`entered`). New items without a DueDate have none: their ids are their keys, and a
+//! watermark among them is not above what is entered later.
 //!
 //! Three rules make that safe, whatever others do at the same time.
 //!
-//! * Whoever draws numbers holds a mark, from before the first is drawn until the transaction ends: a shared
-//!   lock, which keeps nobody waiting, named by how far the numbers had come. So a number below the last one that was drawn,
-//!   and below all marks that are seen after that, belongs to a transaction that is over, and what it left is seen from then on.
-//!   Only then is it looked which is the first that waits.
-//! * An item that begins to wait with an old number (its DeferDate came, it was given back or edited) has another one drawn
-//!   for it, which is its entry.
-//! * What a transaction saw that was undone is forgotten; and everything, when the server was started anew or is another one, or
-//!   the connection is another one: numbers that were drawn and not on disk may be drawn again after a crash.
+//! * A transaction that draws numbers holds a mark, from before the first is drawn until its end: a shared lock, which
+//!   blocks nobody, and is named by the numbers drawn so far. So a number below the last one drawn, and below all marks
+//!   that are seen afterwards, belongs to a transaction that is over, and its changes are visible from then on. Only
+//!   then is the first waiting item searched.
+//! * An item that begins to wait with an old id (its DeferDate came, it was given back or edited) gets a newly drawn
+//!   entry number.
+//! * What was read in a transaction that was undone is forgotten; and everything, after a restart of the server, on
+//!   another server or another connection: numbers that were drawn and not on disk may be drawn again after a crash.
+
+mod backlog;
+mod watermarks;
 
 use std::time::Duration;
 
@@ -24,11 +28,11 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
+use self::watermarks::Watermarks;
 use super::super::super::Result;
 use super::super::rows::NextItems;
 use super::columns::get;
-use super::watermarks::{self, Watermarks};
-use super::ready_items::{self, ClaimQuery, Items, EntryNumbers};
+use super::ready_items::{self, ClaimQuery, EntryNumbers, Items};
 use super::session::{BoundQuery, OwnedValue, Session};
 use super::{Postgres, QUEUES};
 use crate::model::item::QueueItem;
@@ -36,67 +40,67 @@ use crate::model::key::ItemId;
 use crate::model::lifecycle::ItemState;
 use crate::model::selection::is_deferred;
 
-/// It is looked where the front is after so many walks, or so many items.
+/// The watermarks are updated after so many searches, or so many claimed items.
 const WALKS: u32 = 8;
 const ITEMS: usize = 512;
 
-/// And so many where they stand between others that were taken before.
+/// The same, if the search also covers items before the watermarks.
 const BACKLOG_ITEMS: usize = 128;
 
-/// How often it is looked from the beginning on when nothing is found where only items without a DueDate wait. There is nothing that only this would find, unless
-/// somebody else writes into the tables.
+/// How often to search from the beginning when nothing is found in a queue with only items without a DueDate. Nothing
+/// is found only by that, unless somebody else writes into the tables.
 const FULL_WALK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the marks of a schema are called.
+/// Name of the marks of a schema.
 const MARK_NAME: &str = "new";
 
 /// Taken before a number is drawn.
 const MARK: &str = concat!("SELECT ", ready_items::mark!("$1"), " FROM item_id");
 
-/// And where the rows of the table are: VACUUM FULL and the like move them all.
+/// The last number; and the file of the table, because VACUUM FULL and the like move all rows.
 const LAST: &str = "SELECT last_value, pg_relation_filenode('item_ready')::bigint FROM item_id";
 
-/// The first mark; and, from the same list, how many transactions of other processes keep the queues as they are: all that
-/// write items do.
+/// The lowest mark; and, from the same view, how many transactions of other processes share the lock of the queues, as
+/// all do that write items.
 const MARKS: &str = "SELECT min(objid::bigint) FILTER (WHERE objsubid = 2 AND classid = hashtext($1)::oid), \
      count(*) FILTER (WHERE objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = hashtextextended($2, 0) \
      AND pid <> ALL ($3::integer[])) FROM pg_locks WHERE locktype = 'advisory' \
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// For so long others are taken to be at work that were seen to be.
+/// How long other writers count as active after they were seen.
 const OTHERS_MEMORY: Duration = Duration::from_secs(1);
 
-/// What is known of a queue's front.
+/// What is known about the waiting items of a queue.
 #[derive(Debug, Default)]
 pub(super) struct ClaimCursor {
     watermarks: Watermarks,
-    /// Only items without a DueDate were seen to wait: walks are along those.
+    /// Only items without a DueDate were seen: only those are searched.
     is_plain: bool,
-    /// Where the rows of `item_ready` were when it was looked last.
+    /// The file of `item_ready` at the last update.
     file: i64,
     is_known: bool,
     walks: u32,
     items: usize,
     last_full_walk: Option<Instant>,
-    /// The queue's limits allowed so few, when it was asked last.
+    /// How many items the queue's limits allowed the last time.
     pub(super) allowed: Option<i64>,
 }
 
-/// The questions of a claim, which travel together: what has come of age, where the front is, the walk.
+/// The queries of a claim, sent in one round trip: due items, watermarks, search.
 pub(super) struct ClaimPlan {
     pub(super) ask: ClaimQuery,
-    /// Where the database's clock does not decide.
+    /// Only if the database's clock does not decide.
     pub(super) now: Option<Timestamp>,
-    /// How many they are.
+    /// How many queries there are.
     pub(super) queries: usize,
-    /// So many before the last tell where the front is.
+    /// How many of them, before the last, update the watermarks.
     updates: usize,
-    /// Where nothing is found, there may be something elsewhere.
+    /// If nothing is found, there may be something elsewhere.
     is_plain: bool,
 }
 
 impl Postgres {
-    /// `now`: where the database's clock does not decide.
+    /// `now`: only if the database's clock does not decide.
     pub(super) fn claim(&mut self, ask: ClaimQuery, now: Option<Timestamp>) -> (ClaimPlan, Vec<BoundQuery>) {
         let updates = self.cursors.entry(ask.queue).or_default().needs_update();
         let locks = updates.then(|| self.locks_query());
@@ -110,7 +114,7 @@ impl Postgres {
         (ClaimPlan { ask, now, queries: queries.len(), updates, is_plain }, queries)
     }
 
-    /// What was answered to these questions.
+    /// Uses the results of these queries.
     pub(super) fn claimed(&mut self, plan: &ClaimPlan, mut answers: Vec<Vec<Row>>) -> Result<Items> {
         let ClaimPlan { ask, now, updates, is_plain, .. } = *plan;
         let cursor = self.cursors.entry(ask.queue).or_default();
@@ -138,20 +142,20 @@ impl Postgres {
             rows = self.session.ask(&[cursor.watermarks.ordered_walk(ask)])?.pop().unwrap_or_default();
             extended = true;
         }
-        // Or it passed everything behind the floors: they may be higher by now.
+        // A search that found too few passed everything after the watermarks: they may be higher by now.
         extended |= !is_plain && rows.len() < asked;
         cursor.walked(rows.len(), extended);
         ready_items::prefetched_items(&mut self.session, &rows)
     }
 
-    /// The first items that may be handed out. What came of age while the clock was ahead is deferred again.
+    /// The first items that may be claimed. Items that came due while the clock was ahead are deferred again.
     pub(super) fn next_to_take(&mut self, next: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
         loop {
             let (items, places) = self.first_that_wait(next)?;
             let is_early = |(state, _): &(ItemState, Box<QueueItem>)| is_deferred(state, next.now);
             let early: Vec<ItemId> =
                 items.iter().filter(|item| is_early(item)).map(|(_, item)| item.id).collect();
-            // Rows that cannot be read were passed over: more may wait behind them.
+            // Rows that cannot be read were skipped: more items may wait after them.
             let found_fewer = std::mem::take(&mut self.session.found_fewer);
             if early.is_empty() && found_fewer && items.len() < next.count {
                 continue;
@@ -171,7 +175,8 @@ impl Postgres {
     fn first_that_wait(&mut self, next: &NextItems<'_>) -> Result<Items> {
         self.record_allowed(next);
         self.announce_claim = None;
-        let prefetched_items = self.prefetched_items.take().filter(|prefetched_items| prefetched_items.is_answer_to(next));
+        let prefetched_items =
+            self.prefetched_items.take().filter(|prefetched_items| prefetched_items.is_answer_to(next));
         match (prefetched_items, next.reference) {
             (Some(prefetched_items), _) => Ok(prefetched_items.up_to(next.count)),
             (None, Some(filter)) => {
@@ -186,7 +191,7 @@ impl Postgres {
         }
     }
 
-    /// What has come of age is ready.
+    /// Moves items whose DeferDate has come to the ready ones.
     pub(super) fn promote(&mut self, ask: ClaimQuery, now: Timestamp) -> Result<()> {
         let query = self.promoting(ask, Some(now));
         self.session.enqueue(&query.sql, &query.bound())
@@ -197,7 +202,7 @@ impl Postgres {
         self.cursors.entry(ask.queue).or_default().watermarks.promote(ask.queue, now, marked, numbers)
     }
 
-    /// Which numbers are given to what is entered again.
+    /// Which entry numbers are given to items that are entered again.
     pub(super) fn numbers(&self) -> EntryNumbers {
         if self.max_ids > 1 { EntryNumbers::Drawn } else { EntryNumbers::Last }
     }
@@ -214,7 +219,7 @@ impl Postgres {
         self.others_seen.is_some_and(|seen| seen.elapsed() < OTHERS_MEMORY)
     }
 
-    /// Whoever draws numbers says so before.
+    /// Takes the mark before numbers are drawn.
     pub(super) fn mark(&mut self) -> Result<()> {
         if !std::mem::replace(&mut self.marked, true) {
             let marking = self.marking();
@@ -229,7 +234,8 @@ impl Postgres {
 }
 
 impl ClaimCursor {
-    /// The walk that is nearly always the right one. Where it finds nothing, [`thorough_walk`](Self::thorough_walk) does.
+    /// The search that nearly always finds enough. If it finds nothing, [`thorough_walk`](Self::thorough_walk) is
+    /// tried.
     fn walk(&mut self, ask: ClaimQuery, now: Option<Timestamp>) -> BoundQuery {
         if !self.is_known {
             watermarks::full_walk(ask)
@@ -240,7 +246,7 @@ impl ClaimCursor {
         }
     }
 
-    /// The walk that finds something wherever it is.
+    /// The search that finds items wherever they are.
     fn thorough_walk(&mut self, ask: ClaimQuery) -> BoundQuery {
         let now = Instant::now();
         let whole = now - *self.last_full_walk.get_or_insert(now) >= FULL_WALK_INTERVAL;
@@ -251,7 +257,7 @@ impl ClaimCursor {
         self.watermarks.ordered_walk(ask)
     }
 
-    /// So many items were found by a walk. `surprised`: it was not a short one.
+    /// Records a search. `extended`: it needed more than one attempt.
     fn walked(&mut self, items: usize, extended: bool) {
         self.walks = if extended { WALKS } else { self.walks + 1 };
         self.items += items;
@@ -263,13 +269,13 @@ impl ClaimCursor {
         !self.is_known || self.walks >= WALKS || self.items >= items
     }
 
-    /// The questions that tell where the front is now. In this order, each by itself.
+    /// The queries that update the watermarks, in this order, each in a statement of its own.
     fn update_queries(&mut self, queue: i64, locks: BoundQuery, now: Option<Timestamp>) -> Vec<BoundQuery> {
         let last = BoundQuery { sql: LAST.into(), values: Vec::new() };
         [last, locks].into_iter().chain(self.watermarks.update_queries(queue, now)).collect()
     }
 
-    /// What was answered to these questions. Answers whether others were seen at work.
+    /// Uses the results of these queries. Returns whether other writers were seen.
     fn update(&mut self, answers: &[Vec<Row>], queue: i64, session: &mut Session) -> Result<bool> {
         let [Some(last), Some(mark)] = [0, 1].map(|at| answers.get(at).and_then(|rows| rows.first())) else {
             return Ok(false);

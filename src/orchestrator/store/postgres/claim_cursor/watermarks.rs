@@ -1,26 +1,26 @@
-//! Keys before which nothing waits in a queue, and the walks along what waits from there on.
+//! Keys before which no item of a queue waits, and the searches from there on.
 //!
-//! Why they hold is said in `front.rs`.
+//! `claim_cursor/mod.rs` says why they are valid.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::super::Result;
-use super::columns::{get, new_item_columns};
-use super::ready_items::{self, ClaimQuery, EntryNumbers};
+use super::super::super::super::Result;
+use super::super::columns::{get, new_item_columns};
+use super::super::ready_items::{self, ClaimQuery, EntryNumbers};
+use super::super::session::{BoundQuery, OwnedValue, Session};
 use super::backlog::{self, Backlog};
-use super::session::{BoundQuery, OwnedValue, Session};
 
 /// Ranks of items without a DueDate, by priority (model::selection).
 const FIRST_RANK: i16 = 3;
 const RANKS: usize = 3;
 
-/// Where more wait than this before the floors, or the oldest of them is so old, they are remembered: they would be sorted
-/// with each claim.
+/// If more items than this are before the watermarks, or the oldest is so old, they are kept in the backlog: otherwise
+/// each claim would sort them.
 const MAX_BEFORE: i64 = 500;
 const MAX_AGE: i64 = 5_000;
 
-/// What was entered since and stands before the floor of its rank.
+/// Items that were entered since and are before the watermark of their rank.
 macro_rules! before_watermarks {
     ($entered:literal, $high:literal, $normal:literal, $low:literal, $due:literal) => {
         concat!(
@@ -39,8 +39,8 @@ macro_rules! before_watermarks {
     };
 }
 
-/// The first that waits, by rank, each from its floor on; what was entered since and stands before that; and the same of what
-/// is deferred, as far as its DeferDate has come.
+/// The first waiting item of each rank, from its watermark on; items that were entered since and are before that; and
+/// the same for deferred items whose DeferDate has come.
 const FIRSTS: &str = concat!(
     "SELECT \
      (SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0 AND item_id >= $2 \
@@ -64,9 +64,9 @@ const FIRSTS: &str = concat!(
      ORDER BY rank, due_date, item_id LIMIT 1) AS due ON true"
 );
 
-/// What is read of the items that a walk has locked. They are found in the right order, nearly always, and sorted here where
-/// they are not: the database would do that each time. Nothing ever happened to most of what waits, and nothing is read of
-/// that: of the others, all is read afterwards.
+/// The columns of items that a search has locked. They are nearly always in the right order, and sorted here if not:
+/// the database would sort them each time. Most waiting items were never touched, and have no other rows; the others
+/// are read afterwards.
 macro_rules! of_next {
     () => {
         concat!(
@@ -76,16 +76,16 @@ macro_rules! of_next {
     };
 }
 
-/// The columns of `item_ready` that a walk is about.
+/// The columns of `item_ready` that a search needs.
 macro_rules! waiting {
     () => {
         "SELECT ctid AS place, rank, due_date, item_id, touched FROM item_ready WHERE queue_id = $1"
     };
 }
 
-/// One walk along `item_ready`. The index is sorted as the model sorts items, so nothing is sorted and the walk ends when
-/// enough is locked, whatever else the queue holds. What another transaction is taking is passed over. The walk and the locks
-/// come first; only what was locked is looked up.
+/// Searches `item_ready` from the beginning. The index is sorted as the model sorts items, so nothing is sorted and the
+/// search ends when enough rows are locked, whatever else the queue holds. Rows that another transaction is claiming
+/// are skipped. Only the locked rows are joined.
 const FULL_WALK: &str = concat!(
     "WITH next AS MATERIALIZED (",
     waiting!(),
@@ -93,15 +93,15 @@ const FULL_WALK: &str = concat!(
     of_next!()
 );
 
-/// The items of one rank without a DueDate, from its floor on.
+/// The items of one rank without a DueDate, from its watermark on.
 macro_rules! plain {
     ($rank:literal, $floor:literal) => {
         concat!(waiting!(), " AND rank = ", $rank, " AND due_date = 0 AND item_id >= ", $floor)
     };
 }
 
-/// The same along all items without a DueDate, each rank from its floor on. Nothing, if anything comes before them, or may:
-/// something with a number was entered since, or a DeferDate has come.
+/// Searches only items without a DueDate, each rank from its watermark on. Finds nothing if any item comes before them,
+/// or may: one with an entry number was entered since, or a DeferDate has come.
 const PLAIN_WALK: &str = concat!(
     "WITH clear AS MATERIALIZED (SELECT CASE WHEN EXISTS (SELECT 1 FROM item_ready WHERE queue_id + 0 = $1 AND entered >= $10) \
      OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3 \
@@ -124,15 +124,15 @@ const PLAIN_WALK: &str = concat!(
     of_next!()
 );
 
-/// What was entered since, up to a number, and stands before the floors.
+/// Items that were entered since, up to a number, and are before the watermarks.
 const MANY: &str = concat!(
     "SELECT ctid, rank, due_date, item_id, entered ",
     before_watermarks!("$2", "$3", "$4", "$5", "($6::smallint, $7::bigint, $8::bigint)"),
     " AND entered < $9 ORDER BY rank + 0, due_date, item_id LIMIT $10"
 );
 
-/// What stands before the floors, of some ranks: each is looked up where it stands, and locked, until there are enough. What
-/// joins them in this way keeps the planner from beginning with `item_ready`: it may believe that to be empty.
+/// Items before the watermarks, of some ranks: each is looked up at its location, and locked, until there are enough.
+/// This kind of join keeps the planner from beginning with `item_ready`, which it may take for empty.
 macro_rules! locked_before {
     ($compared:literal, $rank:literal) => {
         concat!(
@@ -146,15 +146,15 @@ macro_rules! locked_before {
     };
 }
 
-/// The key at which a walk ends.
+/// The key at which a search ends.
 macro_rules! up_to {
     () => {
         " AND (rank, due_date, item_id) <= ($15::smallint, $16::bigint, $17::bigint)"
     };
 }
 
-/// The items of one rank without a DueDate, until there are as many as are left: those before its floor, then from there on;
-/// and how many are left after them.
+/// The items of one rank without a DueDate, as many as are left to find: those before its watermark, then from there
+/// on; and how many are left after them.
 macro_rules! of_rank {
     ($name:literal, $rank:literal, $floor:literal, $left:literal) => {
         concat!(
@@ -185,8 +185,8 @@ macro_rules! of_rank {
     };
 }
 
-/// The same along one rank after the other, each from its floor on, up to some key; and, first of each, what stands before that:
-/// what was entered since, and those that are remembered.
+/// Searches one rank after the other, each from its watermark on, up to a key; and in each rank first the items before
+/// that: those that were entered since, and the backlog.
 const ORDERED_WALK: &str = concat!(
     "WITH before AS MATERIALIZED (SELECT ctid AS place, rank, due_date, item_id, entered ",
     before_watermarks!("$9", "$3", "$4", "$5", "($6::smallint, $7::bigint, $8::bigint)"),
@@ -209,26 +209,26 @@ const ORDERED_WALK: &str = concat!(
     of_next!()
 );
 
-/// The part of a key in front of everything, and one behind all items with a DueDate.
+/// A key before all others, and one after all items with a DueDate.
 const FIRST_KEY: Key = (0, i64::MIN, i64::MIN);
 const BEHIND_DUE: Key = (FIRST_RANK, 0, 0);
 
-/// Rank, DueDate, number: as in `item_ready`.
+/// Rank, DueDate, id: as in `item_ready`.
 pub(super) type Key = (i16, i64, i64);
 
-/// What is known of what waits in a queue.
+/// What is known about the waiting items of a queue.
 #[derive(Debug)]
 pub(super) struct Watermarks {
-    /// What was entered with a lower number waits nowhere before the floors.
+    /// No item that was entered with a lower number is before the watermarks.
     since: i64,
     /// By priority, without a DueDate.
     plain: [i64; RANKS],
     /// With a DueDate.
     due: Key,
-    /// The DeferDate of what is deferred, but for what was entered since this number. None: anywhere.
+    /// The DeferDate of deferred items, except those that were entered since this number. `None`: unknown.
     deferred: Option<Timestamp>,
     deferred_since: i64,
-    /// But these stand before them.
+    /// Except these, which are before the watermarks.
     backlog: Backlog,
 }
 
@@ -246,14 +246,18 @@ impl Default for Watermarks {
     }
 }
 
-/// The walk that finds something wherever it is.
+/// The search that finds items wherever they are.
 pub(super) fn full_walk(ClaimQuery { queue, count }: ClaimQuery) -> BoundQuery {
     BoundQuery { sql: FULL_WALK.into(), values: vec![Box::new(queue), Box::new(count)] }
 }
 
 impl Watermarks {
-    /// The walk along items without a DueDate. Nothing, where anything may come before them.
-    pub(super) fn plain_walk(&self, ClaimQuery { queue, count }: ClaimQuery, now: Option<Timestamp>) -> BoundQuery {
+    /// The search among items without a DueDate. Finds nothing if any item may come before them.
+    pub(super) fn plain_walk(
+        &self,
+        ClaimQuery { queue, count }: ClaimQuery,
+        now: Option<Timestamp>,
+    ) -> BoundQuery {
         let [high, normal, low] = self.plain;
         let values: Vec<OwnedValue> = vec![
             Box::new(queue),
@@ -272,7 +276,7 @@ impl Watermarks {
         BoundQuery { sql: PLAIN_WALK.into(), values }
     }
 
-    /// The walk that passes over nothing.
+    /// The search that skips no item.
     pub(super) fn ordered_walk(&mut self, ClaimQuery { queue, count }: ClaimQuery) -> BoundQuery {
         let [high, normal, low] = self.plain;
         let (backlog, (last_rank, last_due_date, last)) = self.backlog.known_items(count);
@@ -292,18 +296,18 @@ impl Watermarks {
         BoundQuery { sql: ORDERED_WALK.into(), values }
     }
 
-    /// That walk did not find enough. Whether there is a longer one.
+    /// That search did not find enough. Returns whether there is a longer one.
     pub(super) fn extend_walk(&mut self) -> bool {
         self.backlog.widen();
         self.backlog.has_more()
     }
 
-    /// Walks have found so many.
+    /// Searches have found so many.
     pub(super) fn found(&mut self, items: usize) {
         self.backlog.found(items);
     }
 
-    /// What has come of age is ready. `marked`: what the marks are called of those who draw numbers.
+    /// Moves items whose DeferDate has come to the ready ones. `marked`: the name of the marks.
     pub(super) fn promote(
         &self,
         queue: i64,
@@ -322,13 +326,17 @@ impl Watermarks {
         BoundQuery { sql: ready_items::PROMOTE.into(), values }
     }
 
-    /// Whether numbers were drawn that are above this, the last one: a server that crashed has forgotten them.
+    /// Whether numbers above `last`, the last one drawn, are known: then a server that crashed has forgotten them.
     pub(super) fn belong_to_another_server(&self, last: i64) -> bool {
         last < self.since.max(self.deferred_since)
     }
 
-    /// The questions that tell where they are now.
-    pub(super) fn update_queries(&mut self, queue: i64, now: Option<Timestamp>) -> impl Iterator<Item = BoundQuery> {
+    /// The queries that update the watermarks.
+    pub(super) fn update_queries(
+        &mut self,
+        queue: i64,
+        now: Option<Timestamp>,
+    ) -> impl Iterator<Item = BoundQuery> {
         let [high, normal, low] = self.plain;
         let values: Vec<OwnedValue> = vec![
             Box::new(queue),
@@ -346,8 +354,8 @@ impl Watermarks {
         [BoundQuery { sql: FIRSTS.into(), values }].into_iter().chain(self.backlog.update_queries())
     }
 
-    /// What was answered to them. `safe`: before they were asked, all that has a lower number was there to be seen, or was not
-    /// and will not be. Answers whether only items without a DueDate wait, which stand where their numbers are.
+    /// Uses their results. `safe`: before they were sent, everything with a lower number was visible, or never will be.
+    /// Returns whether only items without a DueDate wait, and none before the watermarks.
     pub(super) fn update(
         &mut self,
         answers: &[Vec<Row>],
@@ -359,7 +367,7 @@ impl Watermarks {
         if let Some(still_there) = answers.get(1) {
             self.backlog.update(still_there)?;
         }
-        // Whoever draws numbers now may have a mark that is lower: it is named by the first of several numbers.
+        // A transaction that draws numbers now may have a lower mark: it is named by the first of several numbers.
         let safe = safe.max(self.since);
         for at in 0..RANKS {
             let waits: Option<i64> = get(firsts, at)?;
@@ -384,8 +392,8 @@ impl Watermarks {
         Ok(due.is_none() && before == 0 && self.backlog.is_empty())
     }
 
-    /// What was entered since and stands before the floors is remembered. Where it is too much, or cannot be yet because a
-    /// transaction that adds is open, the floors are moved back.
+    /// Moves items before the watermarks to the backlog. If they are too many, or cannot be moved yet because a
+    /// transaction that adds is open, the watermarks are moved back.
     fn remember(&mut self, queue: i64, safe: i64, firsts: &Row, session: &mut Session) -> Result<()> {
         let before: i64 = get(firsts, 6)?;
         let most = backlog::MAX_ITEMS.saturating_sub(self.backlog.len());
