@@ -21,7 +21,7 @@ use crate::model::item::ClaimedItem;
 use crate::model::job::{JobEnd, JobOwner};
 use crate::model::key::{Claim, FolderId, JobKey};
 use crate::model::result::TransactionResult;
-use crate::orchestrator::store::backend::{Operation, Query, Claimant, ClaimOperation, QueueSelector};
+use crate::orchestrator::store::backend::{ClaimOperation, Claimant, Operation, Query, QueueSelector};
 use crate::orchestrator::store::{Store, expect_answer};
 use crate::orchestrator::{
     Administration, ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept,

@@ -33,7 +33,8 @@ use self::group_commit::GroupCommit;
 use self::removal::CHUNKS_PER_SWEEP;
 use self::sweep::{LiveJobs, SweepHistory, SweepPlan};
 use super::{
-    BulkAdded, ClaimRequest, ClaimedItems, CommitType, Orchestrator, Report, ReportAndClaimAnswer, Result, Seen, Swept,
+    BulkAdded, ClaimRequest, ClaimedItems, CommitType, Orchestrator, Report, ReportAndClaimAnswer, Result,
+    Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};

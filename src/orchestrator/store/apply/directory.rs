@@ -2,6 +2,7 @@
 //! and access tokens.
 
 use super::super::super::{ErrorKind, OrchestratorError, Result};
+use super::super::backend::Answer;
 use super::super::rows::Rows;
 use super::{Applied, Apply, ApplyError};
 use crate::model::Refusal;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::super::Swept;
+use super::super::backend::{Answer, Suspect};
 use super::super::rows::Rows;
 use super::{Applied, Apply};
 use crate::crash_point::crash_point;

@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::super::Result;
 use super::super::backend::{Request, WriterHooks};
 use super::super::readers::QueryDeadline;
-use super::super::rows::{ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
+use super::super::rows::{
+    ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
+};
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
 use super::write::{

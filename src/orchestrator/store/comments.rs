@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Result;
-use super::store::{CommentsOn, Query};
+use super::backend::{CommentsOn, Query};
 use super::{Store, expect_answer};
 use crate::model::key::ItemId;
 use crate::model::review::Comment;
@@ -14,7 +14,7 @@ pub(crate) const COMMENTS_AT_ONCE: usize = 500;
 impl Store {
     /// The comments on all attempts of an item, by id.
     pub(super) async fn all_comments(&self, id: ItemId) -> Result<Vec<Comment>> {
-        let folders = Arc::new([self.within.folder]);
+        let folders = Arc::new([self.scope.folder]);
         let (mut all, mut after) = (Vec::new(), i64::MIN);
         loop {
             let on = CommentsOn::AttemptsOf(id);
