@@ -46,7 +46,7 @@ impl ContentMap {
             #[serde(borrow)]
             dynamic_properties: Members<'a>,
         }
-        let original = original.map(json::mended_text);
+        let original = original.map(json::repaired_text);
         let kept = original.as_deref().and_then(|text| serde_json::from_str::<Original<'_>>(text).ok());
         let Some(mut members) = self.members() else { return "{}".to_owned() };
         if let Some(kept) = &kept {

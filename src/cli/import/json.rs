@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::numbers;
 use super::source::{Lines, MAX_ROW_BYTES, ReadError};
-use crate::model::json::mended_text;
+use crate::model::json::repaired_text;
 
 /// The number of the line in which a row begins, and the row.
 pub(super) type NumberedRow = (u64, Result<Vec<Member>, String>);
@@ -195,7 +195,7 @@ fn message_of(error: &serde_json::Error) -> String {
 
 /// Parses an object. Duplicate names are refused, because the first value would be lost; so are numbers that would lose digits.
 fn object(text: &str) -> Result<Vec<Member>, serde_json::Error> {
-    serde_json::from_str::<Object>(&mended_text(text)).map(|object| object.0)
+    serde_json::from_str::<Object>(&repaired_text(text)).map(|object| object.0)
 }
 
 struct Object(Vec<Member>);
