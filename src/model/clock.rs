@@ -22,13 +22,13 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 }
 
 /// How far the time of day may be ahead of what was expected and is believed at once.
-const FOLLOWED_AT_ONCE: Duration = Duration::from_secs(10);
+const SMALL_JUMP: Duration = Duration::from_secs(10);
 
 /// How long the time of day must stay further ahead than that before it is believed.
-const BELIEVED_AFTER: Duration = Duration::from_secs(60);
+const JUMP_BELIEVED_AFTER: Duration = Duration::from_secs(60);
 
 /// What the pace of the monotone clock is divided by while the time that was told is ahead of the time of day.
-const SLOWED_BY: u32 = 2;
+const SLOWDOWN: u32 = 2;
 
 /// Makes a time that never goes back out of readings of the time of day, which may jump.
 ///
@@ -43,7 +43,7 @@ const SLOWED_BY: u32 = 2;
 /// told time was ahead of it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyTime {
-    told: Timestamp,
+    reported: Timestamp,
     at: Duration,
     jump: Option<Jump>,
 }
@@ -58,31 +58,31 @@ struct Jump {
 impl SteadyTime {
     /// The first reading, at this time of the monotone clock.
     pub fn new(read: Timestamp, elapsed: Duration) -> Self {
-        Self { told: read, at: elapsed, jump: None }
+        Self { reported: read, at: elapsed, jump: None }
     }
 
     /// The time to tell at another reading, at this time of the monotone clock.
     pub fn tell(&mut self, read: Timestamp, elapsed: Duration) -> Timestamp {
         let passed = elapsed.saturating_sub(self.at);
         self.at = self.at.max(elapsed);
-        let expected = later(self.told, passed);
+        let expected = later(self.reported, passed);
         let ahead = Duration::try_from(read.duration_since(expected)).unwrap_or_default();
-        self.told = if read <= expected {
+        self.reported = if read <= expected {
             self.jump = None;
-            read.max(later(self.told, passed / SLOWED_BY))
-        } else if ahead <= FOLLOWED_AT_ONCE || self.has_lasted(ahead, elapsed) {
+            read.max(later(self.reported, passed / SLOWDOWN))
+        } else if ahead <= SMALL_JUMP || self.has_lasted(ahead, elapsed) {
             self.jump = None;
             read
         } else {
             expected
         };
-        self.told
+        self.reported
     }
 
     fn has_lasted(&mut self, ahead: Duration, elapsed: Duration) -> bool {
-        let jump = self.jump.filter(|jump| jump.ahead.abs_diff(ahead) <= FOLLOWED_AT_ONCE);
+        let jump = self.jump.filter(|jump| jump.ahead.abs_diff(ahead) <= SMALL_JUMP);
         let Jump { since, .. } = *self.jump.insert(jump.unwrap_or(Jump { ahead, since: elapsed }));
-        elapsed.saturating_sub(since) >= BELIEVED_AFTER
+        elapsed.saturating_sub(since) >= JUMP_BELIEVED_AFTER
     }
 }
 
@@ -198,9 +198,9 @@ mod tests {
             self.time.tell(start() + self.elapsed + self.ahead, self.elapsed)
         }
 
-        fn told_ahead(&mut self) -> SignedDuration {
-            let told = self.after(Duration::ZERO);
-            told.duration_since(start() + self.elapsed)
+        fn reported_ahead(&mut self) -> SignedDuration {
+            let reported = self.after(Duration::ZERO);
+            reported.duration_since(start() + self.elapsed)
         }
     }
 
@@ -212,22 +212,22 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_time_of_day_that_is_wrong_for_a_moment_is_never_told() {
+    fn a_momentary_wrong_time_is_never_reported() {
         let mut machine = Machine::started(SignedDuration::ZERO);
         machine.after(MINUTE);
         machine.ahead = SignedDuration::from_mins(40);
         for _ in 0..59 {
             machine.after(SECOND);
-            assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+            assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         }
         machine.ahead = SignedDuration::ZERO;
         machine.after(SECOND);
-        assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         machine.ahead = SignedDuration::from_hours(8); // a machine that was suspended
         machine.after(SECOND);
-        assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         machine.after(MINUTE);
-        assert_eq!(machine.told_ahead(), SignedDuration::from_hours(8));
+        assert_eq!(machine.reported_ahead(), SignedDuration::from_hours(8));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         for minute in 1..=80 {
             machine.after(MINUTE);
             let left = SignedDuration::from_mins(40) - SignedDuration::from_secs(30) * minute;
-            assert_eq!(machine.told_ahead(), left, "after {minute} minutes");
+            assert_eq!(machine.reported_ahead(), left, "after {minute} minutes");
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let mut machine = Machine::started(SignedDuration::ZERO);
         machine.ahead = SignedDuration::from_secs(10);
         machine.after(SECOND);
-        assert_eq!(machine.told_ahead(), SignedDuration::from_secs(10));
+        assert_eq!(machine.reported_ahead(), SignedDuration::from_secs(10));
         assert_eq!(machine.time.tell(Timestamp::MAX, Duration::MAX), Timestamp::MAX, "and nothing overflows");
     }
 
@@ -255,7 +255,7 @@ mod tests {
         /// Never back, whatever the time of day does; and when it has been right for a minute and for twice as long as
         /// the told time was ahead, both are the same.
         #[test]
-        fn time_never_goes_back_and_comes_back_to_the_time_of_day(
+        fn the_reported_time_never_goes_back_and_converges(
             steps in proptest::collection::vec((0_u64..200_000, -4_000_000_i64..4_000_000), 0..60),
             pause in 1_u64..60_000,
         ) {
@@ -263,19 +263,19 @@ mod tests {
             let mut last = start();
             for (passed, ahead) in steps {
                 machine.ahead = SignedDuration::from_millis(ahead);
-                let told = machine.after(Duration::from_millis(passed));
-                proptest::prop_assert!(told >= last, "{told} comes after {last}");
-                last = told;
+                let reported = machine.after(Duration::from_millis(passed));
+                proptest::prop_assert!(reported >= last, "{reported} comes after {last}");
+                last = reported;
             }
             machine.ahead = SignedDuration::ZERO;
-            let ahead = Duration::try_from(machine.told_ahead()).unwrap_or_default();
-            let until = machine.elapsed + MINUTE + ahead * SLOWED_BY + SECOND;
+            let ahead = Duration::try_from(machine.reported_ahead()).unwrap_or_default();
+            let until = machine.elapsed + MINUTE + ahead * SLOWDOWN + SECOND;
             while machine.elapsed < until {
-                let told = machine.after(Duration::from_millis(pause));
-                proptest::prop_assert!(told >= last, "{told} comes after {last}");
-                last = told;
+                let reported = machine.after(Duration::from_millis(pause));
+                proptest::prop_assert!(reported >= last, "{reported} comes after {last}");
+                last = reported;
             }
-            proptest::prop_assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+            proptest::prop_assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         }
     }
 

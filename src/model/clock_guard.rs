@@ -32,10 +32,10 @@ const FAR_AHEAD: Duration = Duration::from_secs(60 * 60);
 const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Over how long both are compared: a clock at another pace moves further than the tolerance in this time.
-const COMPARED_OVER: Duration = Duration::from_secs(10 * 60);
+const COMPARISON_PERIOD: Duration = Duration::from_secs(10 * 60);
 
 /// How often a believed time is kept in the store.
-const KEPT_EVERY: Duration = Duration::from_secs(10 * 60);
+const KEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// Judges the time of day of one store in one process.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub struct ClockGuard {
     believed: Option<(Timestamp, Duration)>,
     /// The operator says that the time of day is right.
     is_trusted: bool,
-    is_told: bool,
+    is_reported: bool,
     /// The clock that decides was not read yet: of a database it is another one than the clock the guard began with.
     is_fresh: bool,
 }
@@ -57,7 +57,7 @@ impl ClockGuard {
     /// A guard that begins to observe. `elapsed` is the time of the monotone clock.
     pub fn new(now: Timestamp, elapsed: Duration) -> Self {
         let seen = (now, elapsed);
-        Self { seen, agree_since: seen, believed: None, is_trusted: false, is_told: false, is_fresh: true }
+        Self { seen, agree_since: seen, believed: None, is_trusted: false, is_reported: false, is_fresh: true }
     }
 
     /// The operator says that the time of day is right: it is believed until it moves away from the monotone clock.
@@ -76,8 +76,8 @@ impl ClockGuard {
         let moved = now.duration_since(later(seen, passed)).unsigned_abs();
         if moved > TOLERANCE + passed / 100 {
             (self.seen, self.agree_since) = ((now, elapsed), (now, elapsed));
-            (self.is_trusted, self.is_told) = (false, false);
-        } else if passed >= COMPARED_OVER {
+            (self.is_trusted, self.is_reported) = (false, false);
+        } else if passed >= COMPARISON_PERIOD {
             self.seen = (now, elapsed);
         }
     }
@@ -95,7 +95,7 @@ impl ClockGuard {
         let agreed_for = elapsed.saturating_sub(self.agree_since.1);
         if self.is_trusted || agreed_for >= needed {
             self.believed = Some((now, elapsed));
-            let is_due = |kept: Timestamp| now.duration_since(kept).unsigned_abs() >= KEPT_EVERY;
+            let is_due = |kept: Timestamp| now.duration_since(kept).unsigned_abs() >= KEEP_INTERVAL;
             let keep = kept.is_none_or(is_due).then_some(now);
             return Judgement { now, believed: Some(now), agree_since: self.agree_since.0, keep, wait: None };
         }
@@ -106,7 +106,7 @@ impl ClockGuard {
 
     /// Whether it was told already that something is held back because of the clock; from now on it was.
     pub fn was_reported(&mut self) -> bool {
-        std::mem::replace(&mut self.is_told, true)
+        std::mem::replace(&mut self.is_reported, true)
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_believed_after_ten_minutes_and_what_was_kept_at_once() {
+    fn after_a_restart_the_kept_time_is_believed_at_once_and_the_clock_after_ten_minutes() {
         let mut process = Process::started(start() + 30 * MINUTE, Some(start()));
         assert_eq!(process.judge().believed(), Some(start()), "it is not earlier than that");
         assert_eq!(process.run(9 * MINUTE).believed(), Some(start() + 9 * MINUTE));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_starts_200_days_ahead_destroys_nothing_and_forgets_that_time() {
+    fn a_process_that_starts_200_days_ahead_removes_nothing_and_forgets_that_time() {
         let mut process = Process::started(start() + 200 * DAY, Some(start()));
         let judgement = process.judge();
         assert_eq!((judgement.believed(), judgement.wait), (Some(start()), Some(HOUR)));
@@ -209,7 +209,7 @@ mod tests {
         process.clock.set(start() + 50 * MINUTE);
         let right = start() + 170 * MINUTE;
         assert_eq!(process.run(2 * HOUR).believed(), Some(right));
-        assert!(process.kept.is_some_and(|kept| right - KEPT_EVERY <= kept && kept <= right));
+        assert!(process.kept.is_some_and(|kept| right - KEEP_INTERVAL <= kept && kept <= right));
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_while_the_clocks_agreed_has_a_known_age() {
+    fn the_age_is_known_of_what_happened_while_the_clocks_agreed() {
         let mut process = Process::started(start(), None);
         process.run(5 * MINUTE);
         let judgement = process.judge();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_is_told_once_for_each_jump() {
+    fn holding_back_is_reported_once_for_each_jump() {
         let mut process = Process::started(start(), None);
         process.judge();
         assert!(!process.guard.was_reported() && process.guard.was_reported());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_stays_where_the_deciding_clock_is_another_one_than_that_of_the_start() {
+    fn trust_stays_if_another_clock_decides_than_at_the_start() {
         let mut guard = ClockGuard::new(start(), Duration::ZERO);
         guard.trust();
         let of_the_database = start() + HOUR;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::code::ErrorCode;
-use super::json::{self, Kind, Members, Written};
+use super::json::{self, JsonKind, Members, WrittenJson};
 use super::refusal::Refusal;
 
 /// The largest content, in UTF-16 code units of its JSON text (orchestrator-api 3).
@@ -252,9 +252,9 @@ fn invalid(message: String) -> Refusal {
 
 /// The JSON text of a flat object, as we write it.
 fn flat_text(json: &str, what: &str) -> Result<String, Refusal> {
-    let text = json::mended_text(json);
-    let kind = Kind::of(&text);
-    if kind != Kind::Object && serde_json::from_str::<&RawValue>(&text).is_ok() {
+    let text = json::repaired_text(json);
+    let kind = JsonKind::of(&text);
+    if kind != JsonKind::Object && serde_json::from_str::<&RawValue>(&text).is_ok() {
         return Err(invalid(format!("{what} must be a JSON object, not {kind}")));
     }
     let members = Members::read(&text).map_err(|error| {
@@ -268,7 +268,7 @@ fn flat_text(json: &str, what: &str) -> Result<String, Refusal> {
         if let Some(forbidden) = key.chars().find(|c| FORBIDDEN_IN_KEYS.contains(c)) {
             return Err(invalid(format!("{what}: the key {key:?} contains {forbidden:?}")));
         }
-        let kind = Kind::of(member.get());
+        let kind = JsonKind::of(member.get());
         if !kind.is_scalar() {
             return Err(invalid(format!(
                 "{what}: the value of {key:?} is {kind}; values are texts, numbers, booleans or null (write nested data as a text)"
@@ -284,11 +284,11 @@ const FORBIDDEN_IN_KEYS: [char; 6] = [':', '.', ',', '@', '"', '#'];
 const OMITTED: &str = "OutputOmitted";
 
 /// An output as a flat object; with a reason, without the members that JSON has no number for.
-fn flattened(written: &Written, reason: Option<&str>) -> Result<String, serde_json::Error> {
+fn flattened(written: &WrittenJson, reason: Option<&str>) -> Result<String, serde_json::Error> {
     let mut flat = BTreeMap::new();
-    if Kind::of(&written.json) == Kind::Object {
+    if JsonKind::of(&written.json) == JsonKind::Object {
         // What the user's type wrote may hold raw JSON of theirs.
-        let json = json::mended_text(&written.json);
+        let json = json::repaired_text(&written.json);
         for (name, value) in Members::read(&json)?.iter() {
             if !written.unwritable.iter().any(|left_out| left_out.member.as_deref() == Some(name)) {
                 flat.insert(name.replace(FORBIDDEN_IN_KEYS, "_"), scalar(value.get()));
@@ -313,7 +313,7 @@ fn flattened(written: &Written, reason: Option<&str>) -> Result<String, serde_js
 
 /// A scalar as it is, anything else as a text of its JSON.
 fn scalar(json: &str) -> String {
-    if Kind::of(json).is_scalar() { json.to_owned() } else { Value::from(json).to_string() }
+    if JsonKind::of(json).is_scalar() { json.to_owned() } else { Value::from(json).to_string() }
 }
 
 /// The number of UTF-16 code units, if it is over the limit. A text has at least as many bytes as units.

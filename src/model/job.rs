@@ -100,9 +100,9 @@ pub const MAX_ROBOTS: u32 = 10_000;
 pub const MAX_JOBS_LISTED: usize = 10_000;
 
 /// The longest name of a machine or a version, in characters.
-const LONGEST_NAME: usize = 256;
+const MAX_NAME_LENGTH: usize = 256;
 /// How much is kept of why a job ended, in characters.
-const LONGEST_INFO: usize = 4_000;
+const MAX_INFO_LENGTH: usize = 4_000;
 
 impl NewJob {
     /// Checks the lease, the number of robots, and that names are names.
@@ -125,8 +125,8 @@ impl NewJob {
             return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
         }
         for (what, name) in [("machine", &self.machine), ("version", &self.version)] {
-            if name.chars().nth(LONGEST_NAME).is_some() {
-                let message = format!("the {what} of a job is longer than {LONGEST_NAME} characters");
+            if name.chars().nth(MAX_NAME_LENGTH).is_some() {
+                let message = format!("the {what} of a job is longer than {MAX_NAME_LENGTH} characters");
                 return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
             }
         }
@@ -316,7 +316,7 @@ impl Job {
         let JobEnd { state, info, figures } = end;
         assert!(state.is_final(), "a job ends in a final state, not in {state}");
         (self.state, self.figures) = (state, figures);
-        self.info = info.map(|info| info.chars().take(LONGEST_INFO).collect());
+        self.info = info.map(|info| info.chars().take(MAX_INFO_LENGTH).collect());
         self.end_time = Some(now.max(self.start_time));
     }
 
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_for_who_started_it() {
+    fn a_job_can_be_used_only_by_its_owner() {
         let [ann, bob] = [Some(5), Some(6)];
         for (owner, admitted) in [
             (JobOwner::of(ann), [true, false, true]),

@@ -23,19 +23,19 @@ pub(crate) use read::rounded;
 pub(crate) use read::{parse, to_value};
 #[cfg(feature = "cli")]
 pub(crate) use scalar::Scalar;
-pub(crate) use write::{Written, written};
+pub(crate) use write::{WrittenJson, written};
 
 /// The text with U+FFFD for each escape that is half a surrogate pair, as in a text that was cut within an emoji. Such
 /// an escape stands for no character, and no JSON reader of Rust takes it. Nothing moves: both forms have six bytes.
-pub(crate) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
-    let mut mended = Cow::Borrowed(json);
+pub(crate) fn repaired(json: &[u8]) -> Cow<'_, [u8]> {
+    let mut repaired = Cow::Borrowed(json);
     let mut at = 0;
     while let Some(found) = json[at..].iter().position(|byte| *byte == b'\\') {
         at += found;
         at += match code_unit(json, at) {
             Some(0xD800..=0xDBFF) if matches!(code_unit(json, at + 6), Some(0xDC00..=0xDFFF)) => 12,
             Some(0xD800..=0xDFFF) => {
-                mended.to_mut()[at + 2..at + 6].copy_from_slice(b"fffd");
+                repaired.to_mut()[at + 2..at + 6].copy_from_slice(b"fffd");
                 6
             }
             Some(_) => 6,
@@ -43,12 +43,12 @@ pub(crate) fn mended(json: &[u8]) -> Cow<'_, [u8]> {
         };
         at = at.min(json.len());
     }
-    mended
+    repaired
 }
 
-/// [`mended`] for a text.
-pub(crate) fn mended_text(json: &str) -> Cow<'_, str> {
-    match mended(json.as_bytes()) {
+/// [`repaired`] for a text.
+pub(crate) fn repaired_text(json: &str) -> Cow<'_, str> {
+    match repaired(json.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(json),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
@@ -163,7 +163,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
 /// What a JSON value is, by its first character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum JsonKind {
     Null,
     Boolean,
     Number,
@@ -172,7 +172,7 @@ pub(crate) enum Kind {
     Object,
 }
 
-impl Kind {
+impl JsonKind {
     /// The kind of a value; of a text that is no JSON, whatever it begins like.
     pub(crate) fn of(json: &str) -> Self {
         match json.trim_start().as_bytes().first() {
@@ -190,7 +190,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for JsonKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
@@ -227,7 +227,7 @@ pub(crate) fn push_value(json: &mut String, value: &RawValue) {
 pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
-        return serde_json::from_str(&mended_text(value)).ok().map(Cow::Owned);
+        return serde_json::from_str(&repaired_text(value)).ok().map(Cow::Owned);
     }
     Some(Cow::Borrowed(inner))
 }
@@ -239,7 +239,7 @@ pub(crate) fn depth(json: &str) -> usize {
     let mut rest = json.as_bytes();
     while let [first, behind @ ..] = rest {
         rest = match first {
-            b'"' => behind_text(behind),
+            b'"' => rest_after_text(behind),
             _ => behind,
         };
         match first {
@@ -270,7 +270,7 @@ fn member_before(json: &[u8], line: usize, column: usize) -> Option<String> {
     let (mut last, mut rest) = (None, &json[..end.min(json.len())]);
     while let Some(at) = rest.iter().position(|byte| *byte == b'"') {
         let text = &rest[at..];
-        rest = behind_text(&text[1..]);
+        rest = rest_after_text(&text[1..]);
         if rest.trim_ascii_start().starts_with(b":") {
             last = Some(&text[..text.len() - rest.len()]);
         }
@@ -279,7 +279,7 @@ fn member_before(json: &[u8], line: usize, column: usize) -> Option<String> {
 }
 
 /// What stands behind a text whose first quote has been passed.
-pub(crate) fn behind_text(mut rest: &[u8]) -> &[u8] {
+pub(crate) fn rest_after_text(mut rest: &[u8]) -> &[u8] {
     loop {
         rest = match rest {
             [] => return rest,
@@ -307,14 +307,14 @@ mod tests {
             (r#""\\ud83d""#, "\\ud83d"),
             (r#""\\\ud83d""#, "\\\u{fffd}"),
         ] {
-            let mended = mended(cut.as_bytes());
-            assert_eq!(serde_json::from_slice::<String>(&mended).unwrap(), whole, "{cut}");
-            assert_eq!(mended.len(), cut.len());
+            let repaired = repaired(cut.as_bytes());
+            assert_eq!(serde_json::from_slice::<String>(&repaired).unwrap(), whole, "{cut}");
+            assert_eq!(repaired.len(), cut.len());
         }
         for kept in
             [r#""plain""#, r#""\ud83d\ude00""#, r#""\ud8"#, r#""\u"#, "\\", r#""\uzzzz""#, r#""\u+d83""#]
         {
-            assert!(matches!(mended(kept.as_bytes()), Cow::Borrowed(_)), "{kept}");
+            assert!(matches!(repaired(kept.as_bytes()), Cow::Borrowed(_)), "{kept}");
         }
     }
 

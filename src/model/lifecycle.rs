@@ -338,11 +338,11 @@ struct Step<'a> {
     now: Timestamp,
 }
 
-type Answer = Result<Transition, Refusal>;
+type TransitionResult = Result<Transition, Refusal>;
 
 impl Step<'_> {
     /// T3.
-    fn take(&self, job: JobNumber) -> Answer {
+    fn take(&self, job: JobNumber) -> TransitionResult {
         if !is_eligible(self.item, self.now) {
             return Err(self.wrong_status("taken"));
         }
@@ -357,7 +357,7 @@ impl Step<'_> {
     }
 
     /// T4 to T7, T11 and T12.
-    fn report(&self, claim: Holder, outcome: Outcome, defer_date: Option<Timestamp>) -> Answer {
+    fn report(&self, claim: Holder, outcome: Outcome, defer_date: Option<Timestamp>) -> TransitionResult {
         assert!(outcome != Outcome::Abandoned, "nobody reports that they disappeared");
         let decided_by_this_claim = self.item.status.is_final() && self.item.holder == Some(claim);
         if decided_by_this_claim && self.item.outcome == Some(outcome) {
@@ -378,7 +378,7 @@ impl Step<'_> {
     }
 
     /// T8.
-    fn postpone(&self, claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp>) -> Answer {
+    fn postpone(&self, claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp>) -> TransitionResult {
         self.holds(claim)?;
         let defer_date = stored(defer_date);
         validate_postponement(defer_date, self.now)?;
@@ -386,12 +386,12 @@ impl Step<'_> {
     }
 
     /// T9.
-    fn give_back(&self, claim: Holder) -> Answer {
+    fn give_back(&self, claim: Holder) -> TransitionResult {
         self.holds(claim)?;
         self.back_to_the_queue(None, self.item.due_date)
     }
 
-    fn back_to_the_queue(&self, defer_date: Option<Timestamp>, due_date: Option<Timestamp>) -> Answer {
+    fn back_to_the_queue(&self, defer_date: Option<Timestamp>, due_date: Option<Timestamp>) -> TransitionResult {
         let after = ItemState {
             status: Status::New,
             start_processing: None,
@@ -407,7 +407,7 @@ impl Step<'_> {
     }
 
     /// T10. The text itself is the store's to write.
-    fn progress(&self, claim: Option<Holder>) -> Answer {
+    fn progress(&self, claim: Option<Holder>) -> TransitionResult {
         let code = ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS;
         if self.item.status != Status::InProgress {
             let message =
@@ -429,7 +429,7 @@ impl Step<'_> {
     }
 
     /// T15, because of T14.
-    fn job_lost(&self, job: JobNumber) -> Answer {
+    fn job_lost(&self, job: JobNumber) -> TransitionResult {
         if self.item.holder.map(|holder| holder.job) != Some(job) {
             return Err(self.wrong_status("abandoned by a job that does not hold it"));
         }
@@ -437,14 +437,14 @@ impl Step<'_> {
     }
 
     /// T15, because of its age.
-    fn overdue(&self) -> Answer {
+    fn overdue(&self) -> TransitionResult {
         if !is_overdue(self.item, self.queue, self.now) {
             return Err(self.wrong_status("abandoned before its time"));
         }
         self.abandon()
     }
 
-    fn abandon(&self) -> Answer {
+    fn abandon(&self) -> TransitionResult {
         if self.item.status != Status::InProgress {
             return Err(self.wrong_status("abandoned"));
         }
@@ -456,7 +456,7 @@ impl Step<'_> {
     }
 
     /// T16.
-    fn edit(&self, priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp>) -> Answer {
+    fn edit(&self, priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp>) -> TransitionResult {
         if !self.item.status.is_editable() {
             return Err(not_editable(self.item.status));
         }
@@ -465,7 +465,7 @@ impl Step<'_> {
     }
 
     /// T17.
-    fn delete(&self, row_version: Option<u64>) -> Answer {
+    fn delete(&self, row_version: Option<u64>) -> TransitionResult {
         row_version.map_or(Ok(()), |version| self.current(version))?;
         if self.item.status == Status::Deleted {
             return Err(Refusal::new(ErrorCode::ITEM_NOT_FOUND, "the item is deleted"));
@@ -484,7 +484,7 @@ impl Step<'_> {
     }
 
     /// T18 to T21.
-    fn review(&self, to: ReviewStatus, row_version: u64) -> Answer {
+    fn review(&self, to: ReviewStatus, row_version: u64) -> TransitionResult {
         self.reviewable(row_version)?;
         if !self.item.review_status.may_become(to) {
             let message = format!("a review cannot go from {} to {to}", self.item.review_status);
@@ -505,7 +505,7 @@ impl Step<'_> {
     }
 
     /// T22.
-    fn set_reviewer(&self, reviewer: Option<i64>, permitted: bool, row_version: u64) -> Answer {
+    fn set_reviewer(&self, reviewer: Option<i64>, permitted: bool, row_version: u64) -> TransitionResult {
         self.reviewable(row_version)?;
         if reviewer.is_some() && !permitted {
             let message = "the reviewer may not view and edit transactions";
@@ -515,7 +515,7 @@ impl Step<'_> {
     }
 
     /// T23.
-    fn expire(&self, whole_chain_expired: bool) -> Answer {
+    fn expire(&self, whole_chain_expired: bool) -> TransitionResult {
         if !whole_chain_expired || !is_expired(self.item, self.queue, self.now) {
             return Err(self.wrong_status("removed before its time"));
         }
@@ -523,7 +523,7 @@ impl Step<'_> {
     }
 
     /// T24. The content itself is the store's to blank.
-    fn purge(&self) -> Answer {
+    fn purge(&self) -> TransitionResult {
         if !self.item.status.is_purgeable() {
             return Err(self.wrong_status("purged"));
         }
@@ -624,11 +624,11 @@ impl Step<'_> {
         }
     }
 
-    fn change(&self, after: ItemState) -> Answer {
+    fn change(&self, after: ItemState) -> TransitionResult {
         self.change_with(after, None, Vec::new(), None)
     }
 
-    fn change_recorded(&self, action: EventAction, after: ItemState) -> Answer {
+    fn change_recorded(&self, action: EventAction, after: ItemState) -> TransitionResult {
         let recorded = vec![self.event(action, &after)];
         self.change_with(after, None, recorded, None)
     }
@@ -641,7 +641,7 @@ impl Step<'_> {
         copy: Option<ItemState>,
         recorded: Vec<Recorded>,
         alert: Option<ErrorCode>,
-    ) -> Answer {
+    ) -> TransitionResult {
         let before = self.item;
         assert!(before.status.may_become(after.status), "{} -> {}", before.status, after.status);
         assert!(after.row_version == before.row_version + 1, "I: the row version rises by one");

@@ -132,7 +132,7 @@ pub(crate) struct Allowance {
 
 /// Into so many parts a window is divided. A start counts from the beginning of its part to the end of the window behind
 /// that part: never too short, and too long by a part at most.
-const PARTS: i64 = 60;
+const WINDOW_PARTS: i64 = 60;
 
 /// How many items of a queue were started lately.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ impl Starts {
     /// So many are started now. What no window of this length reaches any more is forgotten.
     pub(crate) fn count(&mut self, count: usize, most: MaxStarts, now: Timestamp) {
         let (window, now) = (micros(most.per), now.as_microsecond());
-        let part = (window / PARTS).max(1);
+        let part = (window / WINDOW_PARTS).max(1);
         let end = (now.div_euclid(part) + 1) * part;
         self.parts.retain(|(end, _)| end + window > now);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_make_no_sense_are_refused_and_what_is_not_said_stays() {
+    fn invalid_limits_are_refused_and_absent_ones_unchanged() {
         let limits = QueueLimits { max_in_progress: Some(3), ..QueueLimits::default() };
         let pause = LimitsEdit { paused: Some(true), ..LimitsEdit::default() };
         assert_eq!(limits.edited(&pause), Ok(QueueLimits { paused: true, ..limits }));

@@ -114,7 +114,7 @@ fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validat
     if schema.len() > SCHEMA_LIMIT {
         return Err(refused(format!("it has {} bytes, the limit is {SCHEMA_LIMIT}", schema.len())));
     }
-    let value: serde_json::Value = serde_json::from_str(&super::json::mended_text(schema))
+    let value: serde_json::Value = serde_json::from_str(&super::json::repaired_text(schema))
         .map_err(|error| refused(error.to_string()))?;
     if !value.is_object() {
         return Err(refused("it is no JSON object".to_owned()));

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_time_becomes_one_that_can_be_read() {
+    fn every_time_becomes_readable() {
         let far = [Timestamp::MIN, Timestamp::MAX, StoredTime::FIRST.0, StoredTime::LAST.0];
         let near = [0, 1, -1, 999, 1_000, 1_001, -1_001, 1_800_000_000_123_456_789];
         let near = near.map(|nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap());

@@ -66,9 +66,9 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    struct Tried(Directory);
+    struct Simulation(Directory);
 
-    impl Tried {
+    impl Simulation {
         fn role(&self, name: &str) -> i64 {
             self.0.role_named(name).unwrap().id
         }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_last_administrator_stays() {
-        let mut tried = Tried(Directory::new(Uuid::nil(), Uuid::nil()));
+        let mut tried = Simulation(Directory::new(Uuid::nil(), Uuid::nil()));
         let first = tried.application("first", ADMINISTRATOR, "OrchestratorApiUserAccess");
         // None of these could take its place.
         tried.application("viewer", VIEWER, "OrchestratorApiUserAccess");
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_has_none_can_be_changed() {
-        let mut tried = Tried(Directory::new(Uuid::nil(), Uuid::nil()));
+        let mut tried = Simulation(Directory::new(Uuid::nil(), Uuid::nil()));
         let viewer = tried.application("viewer", VIEWER, "OrchestratorApiUserAccess");
         for change in tried.ways_out("viewer", viewer) {
             tried.0.clone().change(change, NOW).unwrap();

@@ -48,7 +48,7 @@ fn all(json: &str, passes: impl Fn(&str) -> bool) -> bool {
     let mut rest = json.as_bytes();
     while let [first, behind @ ..] = rest {
         rest = match first {
-            b'"' => super::behind_text(behind),
+            b'"' => super::rest_after_text(behind),
             b'-' | b'0'..=b'9' => {
                 let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
                 let end = behind.iter().position(|byte| !is_part(byte)).unwrap_or(behind.len());

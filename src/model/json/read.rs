@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Error, Value};
 
 use super::number::{self, Number};
-use super::{Kind, Members};
+use super::{JsonKind, Members};
 
 /// Reads an object.
 ///
@@ -32,7 +32,7 @@ pub(crate) fn to_value(json: &str) -> Value {
     }
     let Ok(members) = Members::read(json) else { return Value::Null };
     let value = |raw: &RawValue| match number::exact(raw.get()) {
-        Some(number) if Kind::of(raw.get()) == Kind::Number => value_of(number),
+        Some(number) if JsonKind::of(raw.get()) == JsonKind::Number => value_of(number),
         _ if number::are_exact(raw.get()) => serde_json::from_str(raw.get()).unwrap_or(Value::Null),
         _ => Value::from(raw.get()),
     };
@@ -52,7 +52,7 @@ pub(crate) fn rounded(json: &str) -> Result<Value, String> {
     let Ok(members) = Members::read(json) else { return Ok(Value::Null) };
     let mut object = serde_json::Map::new();
     for (name, raw) in members.iter() {
-        let value = if Kind::of(raw.get()) == Kind::Number {
+        let value = if JsonKind::of(raw.get()) == JsonKind::Number {
             number::nearest(raw.get()).map(value_of)
         } else {
             serde_json::from_str(raw.get()).ok()
@@ -182,7 +182,7 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if Kind::of(self.json) == Kind::Number {
+        if JsonKind::of(self.json) == JsonKind::Number {
             let read = match number::exact(self.json) {
                 Some(Number::Signed(number)) => visitor.visit_i64(number),
                 Some(Number::Unsigned(number)) => visitor.visit_u64(number),
@@ -200,7 +200,7 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let read = match number::float(self.json) {
-            Some(number) if Kind::of(self.json) == Kind::Number => visitor.visit_f64(number),
+            Some(number) if JsonKind::of(self.json) == JsonKind::Number => visitor.visit_f64(number),
             _ => serde_json::Deserializer::from_str(self.json).deserialize_f64(visitor),
         };
         read.map_err(|error| self.named(&error))
@@ -211,7 +211,7 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if Kind::of(self.json) == Kind::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if JsonKind::of(self.json) == JsonKind::Null { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

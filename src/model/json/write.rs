@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 /// A value that was written.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Written {
+pub(crate) struct WrittenJson {
     pub(crate) json: String,
     /// The floats that JSON has no number for; null stands in their places.
     pub(crate) unwritable: Vec<Unwritable>,
@@ -39,11 +39,11 @@ impl Display for Unwritable {
 /// # Errors
 ///
 /// The reason for which the value cannot be written.
-pub(crate) fn written(value: &impl Serialize) -> Result<Written, String> {
+pub(crate) fn written(value: &impl Serialize) -> Result<WrittenJson, String> {
     let mut writer = Writer { json: Vec::with_capacity(256), depth: 0, member: 0..0, unwritable: Vec::new() };
     value.serialize(&mut writer).map_err(|Error(reason)| reason)?;
     let json = String::from_utf8(writer.json).map_err(|error| error.to_string())?;
-    Ok(Written { json, unwritable: writer.unwritable })
+    Ok(WrittenJson { json, unwritable: writer.unwritable })
 }
 
 struct Writer {
