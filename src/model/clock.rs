@@ -1,7 +1,6 @@
 //! Time, injected. This file is the only reader of the time of day.
 //!
-//! A store decides by one clock ("one clock a store": choices 19); what a performer's machine
-//! believes about the time decides nothing.
+//! A store decides by one clock ("one clock a store": choices 19). The time on a performer's machine decides nothing.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -16,34 +15,34 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day, in whole microseconds. Never earlier than an earlier answer of the same clock.
     fn now(&self) -> Timestamp;
 
-    /// The time since some fixed instant, on a clock that nobody can set. By it a sweeper knows for how long it
-    /// has not heard of a job, whatever happens to the time of day.
+    /// The time since some fixed instant, on a clock that nobody can set. A sweeper measures with it for how long it
+    /// has not seen a beat of a job, whatever happens to the time of day.
     fn elapsed(&self) -> Duration;
 }
 
-/// How far the time of day may be ahead of what was expected and is believed at once.
-const FOLLOWED_AT_ONCE: Duration = Duration::from_secs(10);
+/// How far the time of day may be ahead of the expected time and be believed at once.
+const SMALL_JUMP: Duration = Duration::from_secs(10);
 
 /// How long the time of day must stay further ahead than that before it is believed.
-const BELIEVED_AFTER: Duration = Duration::from_secs(60);
+const JUMP_BELIEVED_AFTER: Duration = Duration::from_secs(60);
 
-/// What the pace of the monotone clock is divided by while the time that was told is ahead of the time of day.
-const SLOWED_BY: u32 = 2;
+/// The pace of the monotone clock is divided by this while the reported time is ahead of the time of day.
+const SLOWDOWN: u32 = 2;
 
-/// Makes a time that never goes back out of readings of the time of day, which may jump.
+/// Turns readings of the time of day, which may jump, into a time that never goes back.
 ///
-/// * A reading up to 10 seconds ahead of what the monotone clock lets expect is followed at once.
-/// * One that is further ahead is followed when it has lasted for 60 seconds; until then time goes on at the pace of the
-///   monotone clock. So a time of day that is wrong for a moment is never told.
-/// * While what was told is ahead of the readings (the time of day was set back), it goes on at half the pace of the
-///   monotone clock until they agree: 40 minutes ahead are made up for in 80 minutes. A time that is far ahead is far
-///   from being made up for; a new process takes the time of day as it is.
+/// * A reading up to 10 seconds ahead of the time expected by the monotone clock is followed at once.
+/// * A reading further ahead is followed after it has lasted for 60 seconds; until then the reported time continues at
+///   the pace of the monotone clock. So a time of day that is wrong for a moment is never reported.
+/// * While the reported time is ahead of the readings (the time of day was set back), it continues at half the pace of
+///   the monotone clock until they agree: 40 minutes are made up for in 80 minutes. For a time that is far ahead that
+///   takes long; a new process takes the time of day as it is.
 ///
-/// So after any jumps it equals the time of day once that has been right for 60 seconds, and twice as long as the
-/// told time was ahead of it.
+/// So after any jumps it equals the time of day once that has been right for 60 seconds, and for twice as long as the
+/// reported time was ahead of it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyTime {
-    told: Timestamp,
+    reported: Timestamp,
     at: Duration,
     jump: Option<Jump>,
 }
@@ -58,35 +57,35 @@ struct Jump {
 impl SteadyTime {
     /// The first reading, at this time of the monotone clock.
     pub fn new(read: Timestamp, elapsed: Duration) -> Self {
-        Self { told: read, at: elapsed, jump: None }
+        Self { reported: read, at: elapsed, jump: None }
     }
 
-    /// The time to tell at another reading, at this time of the monotone clock.
+    /// The time to report for another reading, at this time of the monotone clock.
     pub fn tell(&mut self, read: Timestamp, elapsed: Duration) -> Timestamp {
         let passed = elapsed.saturating_sub(self.at);
         self.at = self.at.max(elapsed);
-        let expected = later(self.told, passed);
+        let expected = later(self.reported, passed);
         let ahead = Duration::try_from(read.duration_since(expected)).unwrap_or_default();
-        self.told = if read <= expected {
+        self.reported = if read <= expected {
             self.jump = None;
-            read.max(later(self.told, passed / SLOWED_BY))
-        } else if ahead <= FOLLOWED_AT_ONCE || self.has_lasted(ahead, elapsed) {
+            read.max(later(self.reported, passed / SLOWDOWN))
+        } else if ahead <= SMALL_JUMP || self.has_lasted(ahead, elapsed) {
             self.jump = None;
             read
         } else {
             expected
         };
-        self.told
+        self.reported
     }
 
     fn has_lasted(&mut self, ahead: Duration, elapsed: Duration) -> bool {
-        let jump = self.jump.filter(|jump| jump.ahead.abs_diff(ahead) <= FOLLOWED_AT_ONCE);
+        let jump = self.jump.filter(|jump| jump.ahead.abs_diff(ahead) <= SMALL_JUMP);
         let Jump { since, .. } = *self.jump.insert(jump.unwrap_or(Jump { ahead, since: elapsed }));
-        elapsed.saturating_sub(since) >= BELIEVED_AFTER
+        elapsed.saturating_sub(since) >= JUMP_BELIEVED_AFTER
     }
 }
 
-/// The time so long after another; the last there is where the calendar ends before.
+/// The time so long after another, or the last possible time.
 pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
@@ -198,9 +197,9 @@ mod tests {
             self.time.tell(start() + self.elapsed + self.ahead, self.elapsed)
         }
 
-        fn told_ahead(&mut self) -> SignedDuration {
-            let told = self.after(Duration::ZERO);
-            told.duration_since(start() + self.elapsed)
+        fn reported_ahead(&mut self) -> SignedDuration {
+            let reported = self.after(Duration::ZERO);
+            reported.duration_since(start() + self.elapsed)
         }
     }
 
@@ -212,22 +211,22 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_time_of_day_that_is_wrong_for_a_moment_is_never_told() {
+    fn a_momentary_wrong_time_is_never_reported() {
         let mut machine = Machine::started(SignedDuration::ZERO);
         machine.after(MINUTE);
         machine.ahead = SignedDuration::from_mins(40);
         for _ in 0..59 {
             machine.after(SECOND);
-            assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+            assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         }
         machine.ahead = SignedDuration::ZERO;
         machine.after(SECOND);
-        assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         machine.ahead = SignedDuration::from_hours(8); // a machine that was suspended
         machine.after(SECOND);
-        assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+        assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         machine.after(MINUTE);
-        assert_eq!(machine.told_ahead(), SignedDuration::from_hours(8));
+        assert_eq!(machine.reported_ahead(), SignedDuration::from_hours(8));
     }
 
     #[test]
@@ -238,7 +237,7 @@ mod tests {
         for minute in 1..=80 {
             machine.after(MINUTE);
             let left = SignedDuration::from_mins(40) - SignedDuration::from_secs(30) * minute;
-            assert_eq!(machine.told_ahead(), left, "after {minute} minutes");
+            assert_eq!(machine.reported_ahead(), left, "after {minute} minutes");
         }
     }
 
@@ -247,15 +246,15 @@ mod tests {
         let mut machine = Machine::started(SignedDuration::ZERO);
         machine.ahead = SignedDuration::from_secs(10);
         machine.after(SECOND);
-        assert_eq!(machine.told_ahead(), SignedDuration::from_secs(10));
+        assert_eq!(machine.reported_ahead(), SignedDuration::from_secs(10));
         assert_eq!(machine.time.tell(Timestamp::MAX, Duration::MAX), Timestamp::MAX, "and nothing overflows");
     }
 
     proptest::proptest! {
-        /// Never back, whatever the time of day does; and when it has been right for a minute and for twice as long as
-        /// the told time was ahead, both are the same.
+        /// The reported time never goes back, and agrees with the time of day after that has been right for a minute
+        /// and for twice as long as the reported time was ahead.
         #[test]
-        fn time_never_goes_back_and_comes_back_to_the_time_of_day(
+        fn the_reported_time_never_goes_back_and_converges(
             steps in proptest::collection::vec((0_u64..200_000, -4_000_000_i64..4_000_000), 0..60),
             pause in 1_u64..60_000,
         ) {
@@ -263,19 +262,19 @@ mod tests {
             let mut last = start();
             for (passed, ahead) in steps {
                 machine.ahead = SignedDuration::from_millis(ahead);
-                let told = machine.after(Duration::from_millis(passed));
-                proptest::prop_assert!(told >= last, "{told} comes after {last}");
-                last = told;
+                let reported = machine.after(Duration::from_millis(passed));
+                proptest::prop_assert!(reported >= last, "{reported} comes after {last}");
+                last = reported;
             }
             machine.ahead = SignedDuration::ZERO;
-            let ahead = Duration::try_from(machine.told_ahead()).unwrap_or_default();
-            let until = machine.elapsed + MINUTE + ahead * SLOWED_BY + SECOND;
+            let ahead = Duration::try_from(machine.reported_ahead()).unwrap_or_default();
+            let until = machine.elapsed + MINUTE + ahead * SLOWDOWN + SECOND;
             while machine.elapsed < until {
-                let told = machine.after(Duration::from_millis(pause));
-                proptest::prop_assert!(told >= last, "{told} comes after {last}");
-                last = told;
+                let reported = machine.after(Duration::from_millis(pause));
+                proptest::prop_assert!(reported >= last, "{reported} comes after {last}");
+                last = reported;
             }
-            proptest::prop_assert_eq!(machine.told_ahead(), SignedDuration::ZERO);
+            proptest::prop_assert_eq!(machine.reported_ahead(), SignedDuration::ZERO);
         }
     }
 

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use super::Collection;
 
 #[cfg(feature = "server")]
-use crate::model::json::{Kind, Members};
-use crate::model::json::{behind_text, mended};
+use crate::model::json::{JsonKind, Members};
+use crate::model::json::{repaired, rest_after_text};
 
 /// Reads the body of a request.
 ///
@@ -24,7 +24,7 @@ use crate::model::json::{behind_text, mended};
 /// Where it is no JSON, or not of this shape.
 #[cfg(feature = "server")]
 pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = repaired(without_mark(body));
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let read = T::deserialize(super::any_case::AnyCase(&mut reader))?;
     reader.end()?;
@@ -41,7 +41,7 @@ pub(crate) fn request_with<T: DeserializeOwned>(
     body: &[u8],
     mut unknown: impl FnMut(String),
 ) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = repaired(without_mark(body));
     let mut reader = serde_json::Deserializer::from_slice(&body);
     // A question mark stands for a value that may be missing.
     let mut told = |path: serde_ignored::Path<'_>| unknown(path.to_string().replace("?.", ""));
@@ -59,7 +59,7 @@ pub(crate) fn said(error: &serde_json::Error, body: &[u8]) -> String {
 /// The text of a body, for a look at its [`Part`]s.
 #[cfg(feature = "server")]
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
-    match mended(without_mark(body)) {
+    match repaired(without_mark(body)) {
         Cow::Borrowed(body) => String::from_utf8_lossy(body),
         Cow::Owned(body) => Cow::Owned(String::from_utf8_lossy(&body).into_owned()),
     }
@@ -73,7 +73,7 @@ pub(crate) struct Part<'a>(pub(crate) &'a str);
 #[cfg(feature = "server")]
 impl<'a> Part<'a> {
     pub(crate) fn is_array(self) -> bool {
-        Kind::of(self.0) == Kind::Array
+        JsonKind::of(self.0) == JsonKind::Array
     }
 
     /// The members of an object.
@@ -97,7 +97,7 @@ impl<'a> Part<'a> {
 ///
 /// Where it is no JSON, or not of this shape.
 pub(crate) fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = repaired(without_mark(body));
     serde_json::from_slice(&body).or_else(|error| match String::from_utf8_lossy(&body) {
         Cow::Owned(lossy) => serde_json::from_str(&lossy),
         Cow::Borrowed(_) => Err(error),
@@ -124,7 +124,7 @@ pub(crate) fn rows(page: &[u8]) -> Option<Vec<Box<str>>> {
         let at = list.len() - rest.len();
         rest = behind;
         match first {
-            b'"' => rest = behind_text(behind),
+            b'"' => rest = rest_after_text(behind),
             b'{' | b'[' => {
                 if depth == 0 {
                     start = at;
@@ -174,7 +174,7 @@ pub(crate) fn id_in(answer: &[u8]) -> Option<i64> {
                 {
                     return Some(id);
                 }
-                behind_text(behind)
+                rest_after_text(behind)
             }
             [_, behind @ ..] => behind,
         };

@@ -5,7 +5,7 @@ use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::Instant;
-use crate::model::json::{self, Kind, Members};
+use crate::model::json::{self, JsonKind, Members};
 
 /// An open map, as JSON text: its numbers have all the digits that they were written with. Annotations
 /// (`"When@odata.type": "#String"`) are dropped when it is read; when it is written, texts that a server might take for
@@ -46,14 +46,15 @@ impl Scalars {
             #[serde(borrow)]
             dynamic_properties: Members<'a>,
         }
-        let original = original.map(json::mended_text);
+        let original = original.map(json::repaired_text);
         let kept = original.as_deref().and_then(|text| serde_json::from_str::<Original<'_>>(text).ok());
         let Some(mut members) = self.members() else { return "{}".to_owned() };
         if let Some(kept) = &kept {
             members.replace(|name, value| {
                 let text = json::text_of(value.get())?;
                 let original = kept.dynamic_properties.get(name)?;
-                (Instant::looks_like_one(&text) && Kind::of(original.get()) == Kind::Text).then_some(original)
+                (Instant::looks_like_one(&text) && JsonKind::of(original.get()) == JsonKind::Text)
+                    .then_some(original)
             });
         }
         members.to_json()
@@ -73,9 +74,9 @@ impl PartialEq for Scalars {
         let is_same = |((name, value), (other_name, other)): ((&str, &RawValue), (&str, &RawValue))| {
             let (value, other) = (value.get(), other.get());
             name == other_name
-                && match (Kind::of(value), Kind::of(other)) {
-                    (Kind::Number, Kind::Number) => json::is_same_number(value, other),
-                    (Kind::Text, Kind::Text) => json::text_of(value) == json::text_of(other),
+                && match (JsonKind::of(value), JsonKind::of(other)) {
+                    (JsonKind::Number, JsonKind::Number) => json::is_same_number(value, other),
+                    (JsonKind::Text, JsonKind::Text) => json::text_of(value) == json::text_of(other),
                     _ => value == other,
                 }
         };
@@ -100,8 +101,8 @@ impl Serialize for Scalars {
 impl<'de> Deserialize<'de> for Scalars {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        let kind = Kind::of(raw.get());
-        if kind != Kind::Object {
+        let kind = JsonKind::of(raw.get());
+        if kind != JsonKind::Object {
             return Err(D::Error::custom(format!("invalid type: {kind}, expected an object")));
         }
         if json::depth(raw.get()) > DEEPEST {

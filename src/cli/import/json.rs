@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::numbers;
 use super::source::{Fault, Lines, MOST_ROW};
-use crate::model::json::mended_text;
+use crate::model::json::repaired_text;
 
 /// A row, and the line in which it begins.
 pub(super) type Row = (u64, Result<Vec<Member>, String>);
@@ -190,7 +190,7 @@ fn what(error: &serde_json::Error) -> String {
 /// Reads an object, in which each name may be there once: of two members with one name the first would be lost. So would digits of a
 /// number that JSON values here cannot hold.
 fn object(text: &str) -> Result<Vec<Member>, serde_json::Error> {
-    serde_json::from_str::<Object>(&mended_text(text)).map(|object| object.0)
+    serde_json::from_str::<Object>(&repaired_text(text)).map(|object| object.0)
 }
 
 struct Object(Vec<Member>);

@@ -1,4 +1,4 @@
-//! What may be changed in the directory, and what is refused.
+//! Changes of the directory, and their refusals.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::model::permission::{Permission, Scopes};
 use crate::model::refusal::Refusal;
 use crate::model::user::UserType;
 
-/// A change of the directory. Names and keys are made by whoever asks.
+/// A change of the directory. The caller makes names and keys.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are those of what they change")]
 pub enum Change {
@@ -28,7 +28,7 @@ pub enum Change {
         name: String,
         description: Option<String>,
     },
-    /// Only an empty one; the store looks whether there are queues in it.
+    /// Only an empty folder; the store checks whether there are queues in it.
     RemoveFolder(FolderId),
     AddUser(Box<NewUser>),
     EditUser {
@@ -53,7 +53,7 @@ pub enum Change {
         permissions: BTreeSet<Permission>,
     },
     RemoveRole(i64),
-    /// In the tenant, where there is no folder. None: the roles it has there are taken away.
+    /// `folder`: `None` for the tenant. `roles`: `None` removes the user's roles there.
     Assign {
         user: i64,
         folder: Option<FolderId>,
@@ -115,19 +115,19 @@ const DESCRIPTION_LIMIT: usize = 500;
 /// How deep folders may be nested.
 pub const MOST_LEVELS: usize = 7;
 /// The most folders, users, roles, robots or applications of a tenant.
-const MOST_OF_A_KIND: usize = 10_000;
+const MAX_OF_A_KIND: usize = 10_000;
 
-type Changed<T = i64> = Result<T, Refusal>;
+type ChangeResult<T = i64> = Result<T, Refusal>;
 
 impl Directory {
-    /// Makes a change. Answers the number of what was made or changed.
+    /// Applies a change. Returns the number of what was created or changed.
     ///
     /// # Errors
     ///
-    /// 1001 for a name that is taken, 1002 for what is not there, 1009 and 1015 for a text outside its limits, 1013 for
-    /// what is still needed (the last administrator who can log in, too), 1406 and 1412 for a role that can neither be deleted
-    /// nor edited.
-    pub fn change(&mut self, change: Change, now: Timestamp) -> Changed {
+    /// 1001 for a name that is already used, 1002 for what does not exist, 1009 and 1015 for a text outside its limits,
+    /// 1013 for what is still needed (also the last administrator who can log in), 1406 and 1412 for a role that can
+    /// neither be deleted nor edited.
+    pub fn change(&mut self, change: Change, now: Timestamp) -> ChangeResult {
         self.keep_an_administrator(&change)?;
         match change {
             Change::AddFolder { key, name, description, parent } => {
@@ -160,23 +160,13 @@ impl Directory {
             Change::EditRole { id, name, permissions } => self.edit_role(id, name, permissions),
             Change::RemoveRole(id) => self.remove_role(id),
             Change::Assign { user, folder, roles } => self.assign(user, folder, roles),
-            Change::AddRobot { key, name, user } => {
-                check_text("the name of a robot", &name, NAME_LIMIT, 1)?;
-                check_room("robots", self.robots.len())?;
-                self.existing_user(user)?;
-                if self.robots.values().any(|robot| robot.key == key) {
-                    return Err(taken("a robot with this key"));
-                }
-                let id = self.next_id();
-                self.robots.insert(id, Robot { id, key, name, user });
-                Ok(id)
-            }
+            Change::AddRobot { key, name, user } => self.add_robot(key, name, user),
             Change::AddClient { id, name, secret, scopes, user } => {
                 check_text("the id of an application", &id, NAME_LIMIT, 1)?;
                 check_text("the name of an application", &name, NAME_LIMIT, 1)?;
                 check_room("applications", self.clients.len())?;
                 if self.clients.contains_key(&id) {
-                    return Err(taken("an application with this id"));
+                    return Err(already_used("an application with this id"));
                 }
                 let user = self.add_user(*user, now)?;
                 self.clients.insert(id.clone(), Client { id, name, secret, scopes, user });
@@ -190,13 +180,25 @@ impl Directory {
         }
     }
 
+    fn add_robot(&mut self, key: Uuid, name: String, user: i64) -> ChangeResult {
+        check_text("the name of a robot", &name, NAME_LIMIT, 1)?;
+        check_room("robots", self.robots.len())?;
+        self.existing_user(user)?;
+        if self.robots.values().any(|robot| robot.key == key) {
+            return Err(already_used("a robot with this key"));
+        }
+        let id = self.next_id();
+        self.robots.insert(id, Robot { id, key, name, user });
+        Ok(id)
+    }
+
     fn add_folder(
         &mut self,
         key: Uuid,
         name: String,
         description: Option<String>,
         parent: Option<FolderId>,
-    ) -> Changed {
+    ) -> ChangeResult {
         if let Some(parent) = parent {
             let levels = self.with_parents(parent).count();
             if levels == 0 {
@@ -214,7 +216,7 @@ impl Directory {
         Ok(id)
     }
 
-    fn edit_folder(&mut self, id: FolderId, name: String, description: Option<String>) -> Changed {
+    fn edit_folder(&mut self, id: FolderId, name: String, description: Option<String>) -> ChangeResult {
         let parent = self.folder(id).ok_or_else(|| missing(format_args!("folder {id}")))?.parent;
         self.check_folder(&name, description.as_deref(), parent, Some(id))?;
         if let Some(folder) = self.folders.get_mut(&id.0) {
@@ -242,10 +244,10 @@ impl Directory {
         let twin = |folder: &Folder| {
             folder.parent == parent && Some(folder.id) != except && folder.name.to_lowercase() == name
         };
-        if self.folders.values().any(twin) { Err(taken("a folder with this name")) } else { Ok(()) }
+        if self.folders.values().any(twin) { Err(already_used("a folder with this name")) } else { Ok(()) }
     }
 
-    fn remove_folder(&mut self, id: FolderId) -> Changed {
+    fn remove_folder(&mut self, id: FolderId) -> ChangeResult {
         if self.folder(id).is_none() {
             return Err(missing(format_args!("folder {id}")));
         }
@@ -266,13 +268,13 @@ impl Directory {
         self.users.get_mut(&id).ok_or_else(|| missing(format_args!("user {id}")))
     }
 
-    fn add_user(&mut self, new: NewUser, now: Timestamp) -> Changed {
+    fn add_user(&mut self, new: NewUser, now: Timestamp) -> ChangeResult {
         check_text("the name of a user", &new.user_name, NAME_LIMIT, 1)?;
         let texts = [&new.name, &new.surname, &new.email_address];
         texts.into_iter().flatten().try_for_each(|text| check_text("a name", text, NAME_LIMIT, 0))?;
         check_room("users", self.users.len())?;
         if self.user_named(&new.user_name).is_some() {
-            return Err(taken("a user with this name"));
+            return Err(already_used("a user with this name"));
         }
         self.check_roles(&new.tenant_roles)?;
         for (folder, roles) in &new.folder_roles {
@@ -298,7 +300,7 @@ impl Directory {
         Ok(id)
     }
 
-    fn remove_user(&mut self, id: i64) -> Changed {
+    fn remove_user(&mut self, id: i64) -> ChangeResult {
         self.existing_user(id)?;
         if self.clients.values().any(|client| client.user == id) {
             return Err(Refusal::new(ErrorCode::new(1013), "an application acts as this user"));
@@ -312,12 +314,12 @@ impl Directory {
     fn check_role(&self, name: &str, except: Option<i64>) -> Result<(), Refusal> {
         check_text("the name of a role", name, NAME_LIMIT, 1)?;
         match self.role_named(name) {
-            Some(role) if Some(role.id) != except => Err(taken("a role with this name")),
+            Some(role) if Some(role.id) != except => Err(already_used("a role with this name")),
             _ => Ok(()),
         }
     }
 
-    fn edit_role(&mut self, id: i64, name: String, permissions: BTreeSet<Permission>) -> Changed {
+    fn edit_role(&mut self, id: i64, name: String, permissions: BTreeSet<Permission>) -> ChangeResult {
         self.check_role(&name, Some(id))?;
         let role = self.roles.get_mut(&id).ok_or_else(|| missing(format_args!("role {id}")))?;
         if role.is_static {
@@ -328,7 +330,7 @@ impl Directory {
         Ok(id)
     }
 
-    fn remove_role(&mut self, id: i64) -> Changed {
+    fn remove_role(&mut self, id: i64) -> ChangeResult {
         let role = self.roles.get(&id).ok_or_else(|| missing(format_args!("role {id}")))?;
         if role.is_static {
             return Err(Refusal::new(
@@ -352,7 +354,7 @@ impl Directory {
         })
     }
 
-    fn assign(&mut self, user: i64, folder: Option<FolderId>, roles: BTreeSet<i64>) -> Changed {
+    fn assign(&mut self, user: i64, folder: Option<FolderId>, roles: BTreeSet<i64>) -> ChangeResult {
         self.check_roles(&roles)?;
         if let Some(folder) = folder {
             self.folder(folder).ok_or_else(|| missing(format_args!("folder {folder}")))?;
@@ -375,15 +377,15 @@ fn missing(what: impl std::fmt::Display) -> Refusal {
     Refusal::new(ErrorCode::ITEM_NOT_FOUND, format!("{what} does not exist"))
 }
 
-fn taken(what: &str) -> Refusal {
+fn already_used(what: &str) -> Refusal {
     Refusal::new(ErrorCode::NAME_ALREADY_USED, format!("there is already {what}"))
 }
 
 fn check_room(what: &str, count: usize) -> Result<(), Refusal> {
-    if count < MOST_OF_A_KIND {
+    if count < MAX_OF_A_KIND {
         return Ok(());
     }
-    Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("there are {MOST_OF_A_KIND} {what} already")))
+    Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("there are {MAX_OF_A_KIND} {what} already")))
 }
 
 fn check_text(what: &str, text: &str, limit: usize, at_least: usize) -> Result<(), Refusal> {

@@ -1,7 +1,8 @@
-//! JSON text, read as a user's type or as a `Value`, without a digit that changes silently.
+//! Reads JSON text into a user's type or a `Value`, without changing a digit silently.
 //!
-//! A number with more digits than 64 bits hold goes to whoever asks for a type that is wide enough: `i128`, `RawValue`, a
-//! float, which is nearest by its nature. Who asks for anything, as `Value`, untagged and flattened types do, is refused.
+//! A number with more digits than 64 bits hold is passed on to types that can hold it: `i128`, `RawValue`, or a float,
+//! which is the nearest value by its nature. Types that accept anything, as `Value`, untagged and flattened types do,
+//! cause an error.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -14,32 +15,33 @@ use serde_json::value::RawValue;
 use serde_json::{Error, Value};
 
 use super::number::{self, Number};
-use super::{Kind, Members};
+use super::{JsonKind, Members};
 
 /// Reads an object.
 ///
 /// # Errors
 ///
-/// When it does not fit the type, or a number has digits that the type would lose.
+/// If it does not fit the type, or a number has digits that the type would lose.
 pub(crate) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     if is_read_exactly(json) { serde_json::from_str(json) } else { T::deserialize(Object(json)) }
 }
 
-/// An object as a `Value`. A number that it does not hold with all digits is a text of its digits; what is no object is null.
+/// An object as a `Value`. A number that it cannot hold with all digits becomes a text of its digits; what is no object
+/// becomes null.
 pub(crate) fn to_value(json: &str) -> Value {
     if is_read_exactly(json) {
         return serde_json::from_str(json).unwrap_or(Value::Null);
     }
     let Ok(members) = Members::read(json) else { return Value::Null };
     let value = |raw: &RawValue| match number::exact(raw.get()) {
-        Some(number) if Kind::of(raw.get()) == Kind::Number => value_of(number),
+        Some(number) if JsonKind::of(raw.get()) == JsonKind::Number => value_of(number),
         _ if number::are_exact(raw.get()) => serde_json::from_str(raw.get()).unwrap_or(Value::Null),
         _ => Value::from(raw.get()),
     };
     Value::Object(members.iter().map(|(name, raw)| (name.to_owned(), value(raw))).collect())
 }
 
-/// An object as a `Value` with each number rounded to what 64 bits hold, to be looked at and thrown away.
+/// An object as a `Value` with each number rounded to 64 bits, for checks only.
 ///
 /// # Errors
 ///
@@ -52,7 +54,7 @@ pub(crate) fn rounded(json: &str) -> Result<Value, String> {
     let Ok(members) = Members::read(json) else { return Ok(Value::Null) };
     let mut object = serde_json::Map::new();
     for (name, raw) in members.iter() {
-        let value = if Kind::of(raw.get()) == Kind::Number {
+        let value = if JsonKind::of(raw.get()) == JsonKind::Number {
             number::nearest(raw.get()).map(value_of)
         } else {
             serde_json::from_str(raw.get()).ok()
@@ -70,18 +72,18 @@ fn value_of(number: Number) -> Value {
     }
 }
 
-/// Whether `serde_json` reads each number as it is: because all are short, or because the program was built with its
-/// feature `arbitrary_precision`, by which its own types keep all digits.
+/// Whether `serde_json` reads each number exactly: because all are short, or because the program was built with its
+/// feature `arbitrary_precision`, with which its own types keep all digits.
 fn is_read_exactly(json: &str) -> bool {
     static KEEPS_DIGITS: OnceLock<bool> = OnceLock::new();
     number::are_plain(json)
         || *KEEPS_DIGITS.get_or_init(|| serde_json::from_str::<serde_json::Number>("1e400").is_ok())
 }
 
-/// Raw JSON is asked for by this name.
+/// The name with which `serde_json` asks for raw JSON.
 const RAW: &str = "$serde_json::private::RawValue";
 
-/// A JSON object whose numbers are looked at.
+/// A JSON object whose numbers are checked.
 struct Object<'de>(&'de str);
 
 impl<'de> Object<'de> {
@@ -182,7 +184,7 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if Kind::of(self.json) == Kind::Number {
+        if JsonKind::of(self.json) == JsonKind::Number {
             let read = match number::exact(self.json) {
                 Some(Number::Signed(number)) => visitor.visit_i64(number),
                 Some(Number::Unsigned(number)) => visitor.visit_u64(number),
@@ -200,7 +202,7 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let read = match number::float(self.json) {
-            Some(number) if Kind::of(self.json) == Kind::Number => visitor.visit_f64(number),
+            Some(number) if JsonKind::of(self.json) == JsonKind::Number => visitor.visit_f64(number),
             _ => serde_json::Deserializer::from_str(self.json).deserialize_f64(visitor),
         };
         read.map_err(|error| self.named(&error))
@@ -211,7 +213,11 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if Kind::of(self.json) == Kind::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if JsonKind::of(self.json) == JsonKind::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

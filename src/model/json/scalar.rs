@@ -6,10 +6,10 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Kind, mended_text};
+use super::{JsonKind, repaired_text};
 
-/// A value as it was written: in a row of a file, or on a command line. An object of names and `Scalar`s is what
-/// [`NewQueueItem::new`](crate::NewQueueItem::new) takes, and keeps its digits.
+/// A value as it was written, in a row of a file or on a command line. [`NewQueueItem::new`](crate::NewQueueItem::new)
+/// accepts an object of names and `Scalar`s, and keeps its digits.
 #[derive(Clone, Debug)]
 pub(crate) enum Scalar {
     Null,
@@ -17,18 +17,18 @@ pub(crate) enum Scalar {
     /// A number, with its digits.
     Number(Box<RawValue>),
     Text(String),
-    /// An array or an object, which content does not hold: it is refused with its name.
+    /// An array or an object, which content cannot contain: it is refused with its name.
     Nested(Box<RawValue>),
 }
 
 impl Scalar {
-    /// The value that a JSON text is, with U+FFFD for each half of a surrogate pair.
+    /// Parses a JSON value, with U+FFFD for each half of a surrogate pair.
     ///
     /// # Errors
     ///
-    /// When it is no JSON.
+    /// If it is no JSON.
     pub(crate) fn read(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(&mended_text(json))
+        serde_json::from_str(&repaired_text(json))
     }
 }
 
@@ -64,12 +64,12 @@ impl Serialize for Scalar {
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        Ok(match Kind::of(raw.get()) {
-            Kind::Null => Self::Null,
-            Kind::Boolean => Self::Boolean(raw.get() == "true"),
-            Kind::Number => Self::Number(raw.to_owned()),
-            Kind::Text => Self::Text(serde_json::from_str(raw.get()).map_err(D::Error::custom)?),
-            Kind::Array | Kind::Object => Self::Nested(raw.to_owned()),
+        Ok(match JsonKind::of(raw.get()) {
+            JsonKind::Null => Self::Null,
+            JsonKind::Boolean => Self::Boolean(raw.get() == "true"),
+            JsonKind::Number => Self::Number(raw.to_owned()),
+            JsonKind::Text => Self::Text(serde_json::from_str(raw.get()).map_err(D::Error::custom)?),
+            JsonKind::Array | JsonKind::Object => Self::Nested(raw.to_owned()),
         })
     }
 }
