@@ -1,7 +1,6 @@
 //! Time, injected. This file is the only reader of the time of day.
 //!
-//! A store decides by one clock ("one clock a store": choices 19); what a performer's machine
-//! believes about the time decides nothing.
+//! A store decides by one clock ("one clock a store": choices 19). The time on a performer's machine decides nothing.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -16,31 +15,31 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day, in whole microseconds. Never earlier than an earlier answer of the same clock.
     fn now(&self) -> Timestamp;
 
-    /// The time since some fixed instant, on a clock that nobody can set. By it a sweeper knows for how long it
-    /// has not heard of a job, whatever happens to the time of day.
+    /// The time since some fixed instant, on a clock that nobody can set. A sweeper measures with it for how long it
+    /// has not seen a beat of a job, whatever happens to the time of day.
     fn elapsed(&self) -> Duration;
 }
 
-/// How far the time of day may be ahead of what was expected and is believed at once.
+/// How far the time of day may be ahead of the expected time and be believed at once.
 const SMALL_JUMP: Duration = Duration::from_secs(10);
 
 /// How long the time of day must stay further ahead than that before it is believed.
 const JUMP_BELIEVED_AFTER: Duration = Duration::from_secs(60);
 
-/// What the pace of the monotone clock is divided by while the time that was told is ahead of the time of day.
+/// The pace of the monotone clock is divided by this while the reported time is ahead of the time of day.
 const SLOWDOWN: u32 = 2;
 
-/// Makes a time that never goes back out of readings of the time of day, which may jump.
+/// Turns readings of the time of day, which may jump, into a time that never goes back.
 ///
-/// * A reading up to 10 seconds ahead of what the monotone clock lets expect is followed at once.
-/// * One that is further ahead is followed when it has lasted for 60 seconds; until then time goes on at the pace of the
-///   monotone clock. So a time of day that is wrong for a moment is never told.
-/// * While what was told is ahead of the readings (the time of day was set back), it goes on at half the pace of the
-///   monotone clock until they agree: 40 minutes ahead are made up for in 80 minutes. A time that is far ahead is far
-///   from being made up for; a new process takes the time of day as it is.
+/// * A reading up to 10 seconds ahead of the time expected by the monotone clock is followed at once.
+/// * A reading further ahead is followed after it has lasted for 60 seconds; until then the reported time continues at
+///   the pace of the monotone clock. So a time of day that is wrong for a moment is never reported.
+/// * While the reported time is ahead of the readings (the time of day was set back), it continues at half the pace of
+///   the monotone clock until they agree: 40 minutes are made up for in 80 minutes. For a time that is far ahead that
+///   takes long; a new process takes the time of day as it is.
 ///
-/// So after any jumps it equals the time of day once that has been right for 60 seconds, and twice as long as the
-/// told time was ahead of it.
+/// So after any jumps it equals the time of day once that has been right for 60 seconds, and for twice as long as the
+/// reported time was ahead of it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyTime {
     reported: Timestamp,
@@ -61,7 +60,7 @@ impl SteadyTime {
         Self { reported: read, at: elapsed, jump: None }
     }
 
-    /// The time to tell at another reading, at this time of the monotone clock.
+    /// The time to report for another reading, at this time of the monotone clock.
     pub fn tell(&mut self, read: Timestamp, elapsed: Duration) -> Timestamp {
         let passed = elapsed.saturating_sub(self.at);
         self.at = self.at.max(elapsed);
@@ -247,8 +246,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Never back, whatever the time of day does; and when it has been right for a minute and for twice as long as
-        /// the told time was ahead, both are the same.
+        /// The reported time never goes back, and agrees with the time of day after that has been right for a minute
+        /// and for twice as long as the reported time was ahead.
         #[test]
         fn the_reported_time_never_goes_back_and_converges(
             steps in proptest::collection::vec((0_u64..200_000, -4_000_000_i64..4_000_000), 0..60),

@@ -1,11 +1,11 @@
-//! Whether the clock may be believed before something is destroyed because of its age.
+//! Whether the clock can be believed before something is removed because of its age.
 //!
-//! A clock that is ahead makes everything old. So whatever is removed, or abandoned, because of its age is judged by a
-//! [`ClockGuard`], which compares three clocks: the time of day, the monotone clock of this process, and the last time
-//! of day that a store kept because it was believed.
+//! A clock that is ahead makes everything old. So the age of whatever is removed or abandoned because of it is judged
+//! by a [`ClockGuard`], which compares three clocks: the time of day, the monotone clock of this process, and the last
+//! time of day that a store kept because it was believed.
 //!
 //! * The time that was believed last, plus what has passed since by the monotone clock, is believed. It is never ahead.
-//! * A time of day that is further ahead than that, or that moved away from the monotone clock, is believed when both
+//! * A time of day that is further ahead than that, or that moved away from the monotone clock, is believed after both
 //!   have agreed for an hour; for a process that has just started and is at most an hour ahead of the kept time, ten
 //!   minutes are enough.
 //! * The age of what happened while both agreed is believed at once: they agree on how long ago it was.
@@ -18,20 +18,20 @@ use jiff::Timestamp;
 
 use super::stored_time::after;
 
-/// How long a process must have run before its time of day is believed, when it is little ahead of the kept time.
+/// How long a process must have run before its time of day is believed, if it is little ahead of the kept time.
 pub const BELIEVED_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// How long the time of day and the monotone clock must have agreed before a time of day is believed that is far ahead of
-/// the kept time, or when there is no kept time.
+/// How long the time of day and the monotone clock must have agreed before a time of day is believed that is far ahead
+/// of the kept time, or if there is no kept time.
 pub const FAR_AHEAD_BELIEVED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Further ahead of the kept time than this is far ahead.
 const FAR_AHEAD: Duration = Duration::from_secs(60 * 60);
 
-/// How far the time of day may move away from the monotone clock: this, and a hundredth of the time that passed.
+/// How far the time of day may move away from the monotone clock: this, plus a hundredth of the time that passed.
 const TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Over how long both are compared: a clock at another pace moves further than the tolerance in this time.
+/// The period over which both are compared: a clock at another pace moves further than the tolerance in this time.
 const COMPARISON_PERIOD: Duration = Duration::from_secs(10 * 60);
 
 /// How often a believed time is kept in the store.
@@ -40,16 +40,16 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// Judges the time of day of one store in one process.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockGuard {
-    /// What was read a while ago: the time of day, and the monotone clock.
+    /// An earlier reading: the time of day, and the monotone clock.
     seen: (Timestamp, Duration),
     /// Since when both agree.
     agree_since: (Timestamp, Duration),
     /// A time that was believed, and when that was by the monotone clock.
     believed: Option<(Timestamp, Duration)>,
-    /// The operator says that the time of day is right.
+    /// The operator declared the time of day to be right.
     is_trusted: bool,
     is_reported: bool,
-    /// The clock that decides was not read yet: of a database it is another one than the clock the guard began with.
+    /// The clock that decides was not read yet: for a database it is not the clock with which the guard began.
     is_fresh: bool,
 }
 
@@ -57,15 +57,22 @@ impl ClockGuard {
     /// A guard that begins to observe. `elapsed` is the time of the monotone clock.
     pub fn new(now: Timestamp, elapsed: Duration) -> Self {
         let seen = (now, elapsed);
-        Self { seen, agree_since: seen, believed: None, is_trusted: false, is_reported: false, is_fresh: true }
+        Self {
+            seen,
+            agree_since: seen,
+            believed: None,
+            is_trusted: false,
+            is_reported: false,
+            is_fresh: true,
+        }
     }
 
-    /// The operator says that the time of day is right: it is believed until it moves away from the monotone clock.
+    /// Declares the time of day to be right: it is believed until it moves away from the monotone clock.
     pub fn trust(&mut self) {
         self.is_trusted = true;
     }
 
-    /// Looks at the clocks. The more often this is called the sooner a jump is seen.
+    /// Records both clocks. The more often this is called, the sooner a jump is detected.
     pub fn observe(&mut self, now: Timestamp, elapsed: Duration) {
         if std::mem::take(&mut self.is_fresh) {
             (self.seen, self.agree_since) = ((now, elapsed), (now, elapsed));
@@ -86,7 +93,7 @@ impl ClockGuard {
     pub fn judge(&mut self, now: Timestamp, elapsed: Duration, kept: Option<Timestamp>) -> Judgement {
         self.observe(now, elapsed);
         let by_then = |(believed, at): (Timestamp, Duration)| after(believed, elapsed.saturating_sub(at));
-        // It was believed before this process read it: since then at least nothing less has passed.
+        // It was believed before this process read it: at least the time since then has passed.
         let kept_here = kept.map(|kept| (kept, elapsed));
         self.believed = self.believed.into_iter().chain(kept_here).max_by_key(|believed| by_then(*believed));
         let expected = self.believed.map(by_then);
@@ -104,32 +111,33 @@ impl ClockGuard {
         Judgement { now, believed, agree_since: self.agree_since.0, keep: None, wait }
     }
 
-    /// Whether it was told already that something is held back because of the clock; from now on it was.
+    /// Whether it was reported that something is held back because of the clock. Counts as reported from now on.
     pub fn was_reported(&mut self) -> bool {
         std::mem::replace(&mut self.is_reported, true)
     }
 }
 
-/// What a guard says of the time of day.
+/// The judgement of a guard on the time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
     now: Timestamp,
     believed: Option<Timestamp>,
     agree_since: Timestamp,
-    /// The store is to keep this time: it is believed.
+    /// The believed time that the store is to keep.
     pub keep: Option<Timestamp>,
-    /// How long the time of day must go on to agree with the monotone clock before it is believed; `None`: it is.
+    /// How long the time of day must continue to agree with the monotone clock before it is believed; `None`: it is
+    /// believed.
     pub wait: Option<Duration>,
 }
 
 impl Judgement {
-    /// The time by which to judge the age of anything: the time of day if that is believed, else an earlier one. `None`
-    /// when no time is known that is not ahead, so that nothing is old.
+    /// The time by which to judge any age: the time of day if it is believed, else an earlier one. `None` if no time is
+    /// known that is not ahead, so that nothing is old.
     pub fn believed(&self) -> Option<Timestamp> {
         self.believed
     }
 
-    /// The time by which to judge the age of what happened at this time.
+    /// The time by which to judge the age of what happened at a time.
     pub fn believed_for(&self, since: Timestamp) -> Option<Timestamp> {
         if since >= self.agree_since { Some(self.now) } else { self.believed }
     }
@@ -167,7 +175,7 @@ mod tests {
             judgement
         }
 
-        /// Lets time pass, judging each minute.
+        /// Lets time pass, and judges each minute.
         fn run(&mut self, time: Duration) -> Judgement {
             self.judge();
             for _ in 0..time.as_secs() / 60 {
@@ -229,7 +237,7 @@ mod tests {
         assert_eq!(process.kept, Some(start() + 2 * HOUR));
         process.clock.set(start() + 150 * MINUTE);
         assert_eq!(process.judge().believed(), Some(start() + 150 * MINUTE));
-        process.set_ahead(200 * DAY); // and another one, which lasts
+        process.set_ahead(200 * DAY); // and another jump, which lasts
         assert_eq!(process.run(HOUR).believed(), Some(start() + 200 * DAY + 210 * MINUTE));
     }
 
@@ -293,8 +301,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever the time of day does for less than an hour at a time, no time is believed that is ahead of the
-        /// true one by more than what a store was told when it was right.
+        /// Whatever the time of day does for less than an hour at a time, no time is believed that is ahead of the true
+        /// one by more than the kept time was when it was believed.
         #[test]
         fn no_wrong_time_is_believed(steps in proptest::collection::vec((0_u64..55, -400_i64..400), 0..40)) {
             let mut process = Process::started(start(), None);

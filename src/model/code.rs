@@ -1,7 +1,7 @@
 //! The Orchestrator's numeric error codes (orchestrator-api 5.3).
 //!
-//! A code is a number with, where it is known, a name and a text. A code that is not in the table is
-//! kept as it came: servers are newer than clients.
+//! A code is a number with, if known, a name and a text. A code that is not in the table is kept: servers are newer
+//! than clients.
 
 use std::fmt;
 
@@ -12,21 +12,21 @@ pub struct ErrorCode(u16);
 impl ErrorCode {
     /// 1000: The request is not valid.
     pub const INVALID_REQUEST: Self = Self(1000);
-    /// 1001: The name is taken.
+    /// 1001: The name is already used.
     pub const NAME_ALREADY_USED: Self = Self(1001);
-    /// 1002: The queue, item or job is not there.
+    /// 1002: The queue, item or job does not exist.
     pub const ITEM_NOT_FOUND: Self = Self(1002);
-    /// 1007: Not yours to change: a comment of somebody else.
+    /// 1007: The caller may not change it: a comment of another user.
     pub const ERROR_UPDATING: Self = Self(1007);
     /// 1009: An argument is not valid.
     pub const INVALID_ARGUMENT: Self = Self(1009);
-    /// 1010: The database was busy; asking again may help.
+    /// 1010: The database was busy; repeating the call may help.
     pub const SQL_ACQUIRE_LOCK_FAILURE: Self = Self(1010);
     /// 1014: A parameter is missing.
     pub const PARAMETER_MISSING: Self = Self(1014);
     /// 1015: A parameter is outside its range.
     pub const PARAMETER_INVALID: Self = Self(1015);
-    /// 1016: The queue takes each reference once, and has this one.
+    /// 1016: The queue enforces unique references, and has this one.
     pub const DUPLICATE_REFERENCE: Self = Self(1016);
     /// 1017: Not allowed.
     pub const FORBIDDEN_OPERATION: Self = Self(1017);
@@ -42,15 +42,15 @@ impl ErrorCode {
     pub const INVALID_ORGANIZATION_UNIT: Self = Self(1100);
     /// 1101: The call needs a folder and has none.
     pub const REQUIRED_ORGANIZATION_UNIT: Self = Self(1101);
-    /// 1302: What the call needs is not there, such as a robot for the caller.
+    /// 1302: What the call needs is missing, such as a robot for the caller.
     pub const UNAVAILABLE_RESOURCES: Self = Self(1302);
-    /// 1405: The password is not one that is taken.
+    /// 1405: The password is not acceptable.
     pub const INVALID_PASSWORD: Self = Self(1405);
-    /// 1406: A role that is always there cannot be deleted.
+    /// 1406: A static role cannot be deleted.
     pub const CANNOT_DELETE_STATIC_ROLE: Self = Self(1406);
     /// 1407: The caller may not edit this user.
     pub const USER_NOT_EDITABLE: Self = Self(1407);
-    /// 1412: A role that is always there cannot be edited.
+    /// 1412: A static role cannot be edited.
     pub const ROLE_IS_NOT_EDITABLE: Self = Self(1412);
     /// 1414: The name of a user cannot be changed.
     pub const CANNOT_UPDATE_USERNAME: Self = Self(1414);
@@ -107,7 +107,7 @@ impl ErrorCode {
         self.row().map_or("", |row| row.2)
     }
 
-    /// The code with this name, for answers that tell names and no numbers.
+    /// The code with this name, for answers that contain names and no numbers.
     pub fn of_name(name: &str) -> Option<Self> {
         let row = TABLE.iter().find(|row| !name.is_empty() && row.1.eq_ignore_ascii_case(name))?;
         Some(Self(row.0))

@@ -1,7 +1,7 @@
-//! SpecificContent and Output: flat JSON objects, bounded in size.
+//! SpecificContent and Output: flat JSON objects, limited in size.
 //!
-//! By orchestrator-api 4.3 the values are scalars, and a key holds none of `: . , @ " #`. The embedded
-//! stores keep to it too, so that an item that goes in here also goes in there: only the URL changes.
+//! By orchestrator-api 4.3 the values are scalars, and a key contains none of `: . , @ " #`. The embedded stores
+//! enforce that too, so that an item that is accepted here is also accepted there: only the URL changes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,12 +67,12 @@ impl SpecificContent {
         Ok(Self(text.into()))
     }
 
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // the back ends that keep text
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // used by the back ends that store text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The content without members, as an item has it whose content was purged.
+    /// The content of an item whose content was purged: without members.
     pub fn empty() -> Self {
         Self("{}".into())
     }
@@ -106,7 +106,7 @@ impl fmt::Debug for SpecificContent {
     }
 }
 
-/// What a successful transaction leaves with its item: a flat JSON object.
+/// What a successful transaction stores with its item: a flat JSON object.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Output(Arc<str>);
 
@@ -135,13 +135,13 @@ impl Output {
         Ok(Self(text.into()))
     }
 
-    /// Keeps whatever a transaction returned, without ever refusing it: the work is done, and an output
-    /// that cannot be stored must not make it happen again.
+    /// Stores whatever a transaction returned, and never refuses it: the work is done, and an output that cannot be
+    /// stored must not cause it to be repeated.
     ///
-    /// `null` is no output. A value that is no object becomes the member `Output` of one; members that
-    /// are no scalars become their JSON text; forbidden characters in keys become `_`. A member with a float that is NaN
-    /// or infinite is left out. What cannot be stored even so is left out as a whole. Whatever was left out, a member
-    /// `OutputOmitted` says why; the second part of the answer is then that reason.
+    /// `null` is no output. A value that is no object becomes the member `Output` of one; members that are no scalars
+    /// become their JSON text; forbidden characters in keys become `_`. A member with a float that is NaN or infinite
+    /// is left out. What still cannot be stored is left out as a whole. If anything was left out, a member
+    /// `OutputOmitted` says why; the second part of the result is that reason.
     pub fn of(returned: &impl Serialize) -> (Option<Self>, Option<String>) {
         let written = match json::written(returned) {
             Ok(written) => written,
@@ -166,7 +166,7 @@ impl Output {
         (Some(Self(text.into())), Some(reason))
     }
 
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // the back ends that keep text
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "uipath"))] // used by the back ends that store text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -200,7 +200,7 @@ impl fmt::Debug for Output {
 /// The largest analytics, in UTF-16 code units of their JSON text (orchestrator-api 3).
 pub const ANALYTICS_LIMIT: usize = 5_120;
 
-/// What a transaction leaves for those who count: a flat JSON object.
+/// Data for analytics that a transaction stores with its item: a flat JSON object.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Analytics(Arc<str>);
 
@@ -229,7 +229,7 @@ impl Analytics {
         Ok(Self(text.into()))
     }
 
-    #[cfg(any(feature = "sqlite", feature = "postgres"))] // the back ends that keep text
+    #[cfg(any(feature = "sqlite", feature = "postgres"))] // used by the back ends that store text
     pub(crate) fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -280,14 +280,14 @@ fn flat_text(json: &str, what: &str) -> Result<String, Refusal> {
 
 const FORBIDDEN_IN_KEYS: [char; 6] = [':', '.', ',', '@', '"', '#'];
 
-/// The member that says why something of an output is not there.
+/// The member that says why a part of an output is missing.
 const OMITTED: &str = "OutputOmitted";
 
-/// An output as a flat object; with a reason, without the members that JSON has no number for.
+/// An output as a flat object; with a reason if members were left out that JSON has no number for.
 fn flattened(written: &WrittenJson, reason: Option<&str>) -> Result<String, serde_json::Error> {
     let mut flat = BTreeMap::new();
     if JsonKind::of(&written.json) == JsonKind::Object {
-        // What the user's type wrote may hold raw JSON of theirs.
+        // Text from the user's type may contain raw JSON.
         let json = json::repaired_text(&written.json);
         for (name, value) in Members::read(&json)?.iter() {
             if !written.unwritable.iter().any(|left_out| left_out.member.as_deref() == Some(name)) {
@@ -311,7 +311,7 @@ fn flattened(written: &WrittenJson, reason: Option<&str>) -> Result<String, serd
     Ok(json)
 }
 
-/// A scalar as it is, anything else as a text of its JSON.
+/// A scalar unchanged, anything else as its JSON text.
 fn scalar(json: &str) -> String {
     if JsonKind::of(json).is_scalar() { json.to_owned() } else { Value::from(json).to_string() }
 }

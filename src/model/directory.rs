@@ -1,10 +1,11 @@
 //! The directory of a server: tenant, folders, users, roles, robots and applications (orchestrator-api 1, 2, 6 and 11).
-//! Small, and read as a whole; a store keeps it as one document, and tokens by themselves.
+//! Small, and read as a whole: a store keeps it as one document, and access tokens in rows of their own.
 //!
-//! Here is what there is, in `change.rs` what may be changed, and in `administrators.rs` that an administrator is left.
+//! This file has the parts of the directory, `change.rs` its changes, and `administrators.rs` the rule that an
+//! administrator remains.
 //!
-//! Secrets are not in it: of an application's secret and of tokens it has SHA-256 digests, of passwords what a slow hash
-//! made of them. Whoever steals the file can log in as nobody.
+//! It contains no secrets: of an application's secret and of tokens it has SHA-256 digests, of passwords slow hashes.
+//! With the file alone nobody can log in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ mod token;
 pub use change::{Change, MOST_LEVELS, NewUser};
 pub use token::{MAX_TOKEN_LIFE, MOST_LOGINS, MOST_NAMED_TOKENS, Token, TokensOf};
 
-/// Everything that says who may do what.
+/// All users and what they may do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Directory {
     last_id: i64,
@@ -33,11 +34,11 @@ pub struct Directory {
     roles: BTreeMap<i64, Role>,
     robots: BTreeMap<i64, Robot>,
     clients: BTreeMap<String, Client>,
-    /// Tokens of a directory that an older version wrote. Now a store keeps them by themselves. (Older versions cannot read a
-    /// directory without this.)
+    /// Tokens of a directory that an older version wrote. A store keeps them in rows of their own now. (Older versions
+    /// cannot read a directory without this.)
     #[serde(default)]
     tokens: BTreeMap<String, Token>,
-    /// Tokens that changes have taken back.
+    /// Tokens that changes have revoked.
     #[serde(skip)]
     revoked: Vec<TokensOf>,
 }
@@ -64,11 +65,11 @@ pub struct Folder {
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
-    /// The folder it is in.
+    /// The folder that contains it.
     pub parent: Option<FolderId>,
 }
 
-/// Somebody who may be given roles: a person, a robot, an application.
+/// An account that may be given roles: a person, a robot, an application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Its number.
@@ -86,11 +87,11 @@ pub struct User {
     /// What it is.
     #[serde(rename = "type")]
     pub user_type: UserType,
-    /// Whether it may do anything at all.
+    /// Whether it is enabled.
     pub is_active: bool,
-    /// What a slow hash made of its password.
+    /// The slow hash of its password.
     pub password: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub creation_time: Timestamp,
     /// Its roles in the whole tenant.
     pub tenant_roles: BTreeSet<i64>,
@@ -98,20 +99,20 @@ pub struct User {
     pub folder_roles: BTreeMap<i64, BTreeSet<i64>>,
 }
 
-/// Permissions that are given together.
+/// A named set of permissions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     /// Its number.
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// Whether it was there from the beginning, and cannot be changed.
+    /// Whether it existed from the beginning, and cannot be changed.
     pub is_static: bool,
     /// What it allows.
     pub permissions: BTreeSet<Permission>,
 }
 
-/// A robot: the key that a caller shows when it takes items.
+/// A robot: the key that a caller shows when it claims items.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Robot {
     /// Its number.
@@ -127,13 +128,13 @@ pub struct Robot {
 /// A confidential external application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// What it calls itself.
+    /// Its client id.
     pub id: String,
     /// Its name.
     pub name: String,
     /// The SHA-256 digest of its secret, in hexadecimal digits.
     pub secret: String,
-    /// What it may ask for.
+    /// The scopes it may ask for.
     pub scopes: Scopes,
     /// The user it acts as.
     pub user: i64,
@@ -143,7 +144,7 @@ pub struct Client {
 pub const ADMINISTRATOR: &str = "Administrator";
 /// The role of robots and of programs that add items.
 pub const AUTOMATION: &str = "Automation User";
-/// The role that may look.
+/// The role that may only read.
 pub const VIEWER: &str = "Viewer";
 
 impl Directory {
@@ -220,18 +221,18 @@ impl Directory {
         self.clients.values()
     }
 
-    /// Whether it has tokens in it, as an older version wrote them.
+    /// Whether it contains tokens, as an older version wrote them.
     #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "a server asks"))]
     pub(crate) fn has_tokens(&self) -> bool {
         !self.tokens.is_empty()
     }
 
-    /// The tokens that are in it, with their digests: a store keeps them by themselves.
+    /// Removes and returns the tokens in it, with their digests: a store keeps them in rows of their own.
     pub(crate) fn take_tokens(&mut self) -> BTreeMap<String, Token> {
         std::mem::take(&mut self.tokens)
     }
 
-    /// The tokens that changes have taken back since this was asked last.
+    /// Removes and returns the tokens that changes have revoked.
     pub(crate) fn take_revoked(&mut self) -> Vec<TokensOf> {
         std::mem::take(&mut self.revoked)
     }
@@ -246,7 +247,7 @@ impl Directory {
         self.users.get(&id)
     }
 
-    /// A user by the name it logs in with, whatever the case of its letters.
+    /// A user by login name, ignoring case.
     pub fn user_named(&self, name: &str) -> Option<&User> {
         let name = name.to_lowercase();
         self.users.values().find(|user| user.user_name.to_lowercase() == name)
@@ -257,7 +258,7 @@ impl Directory {
         self.roles.get(&id)
     }
 
-    /// A role by its name, whatever the case of its letters.
+    /// A role by name, ignoring case.
     pub fn role_named(&self, name: &str) -> Option<&Role> {
         let name = name.to_lowercase();
         self.roles.values().find(|role| role.name.to_lowercase() == name)
@@ -278,7 +279,7 @@ impl Directory {
         self.clients.get(id)
     }
 
-    /// A folder and those it is in, from the inside.
+    /// A folder and those that contain it, from the inside.
     fn with_parents(&self, id: FolderId) -> impl Iterator<Item = &Folder> {
         let mut next = self.folder(id);
         std::iter::from_fn(move || {
@@ -295,7 +296,7 @@ impl Directory {
         names.join("/")
     }
 
-    /// The folder with a full name, whatever the case of its letters.
+    /// The folder with a full name, ignoring case.
     pub fn folder_named(&self, full_name: &str) -> Option<&Folder> {
         let mut parent: Option<&Folder> = None;
         for name in full_name.split('/') {
@@ -307,7 +308,7 @@ impl Directory {
         parent
     }
 
-    /// What a user may do: in a folder, or in the tenant itself where there is none.
+    /// The permissions of a user: in a folder, or in the tenant if `folder` is `None`.
     pub fn permissions(&self, user: &User, folder: Option<FolderId>) -> BTreeSet<Permission> {
         let mut roles: Vec<i64> = user.tenant_roles.iter().copied().collect();
         for folder in folder.into_iter().flat_map(|id| self.with_parents(id)) {
@@ -320,7 +321,7 @@ impl Directory {
             .collect()
     }
 
-    /// Whether a user may do something in a folder, or in the tenant itself where there is none.
+    /// Whether a user has a permission in a folder, or in the tenant if `folder` is `None`.
     pub fn allows(&self, user: &User, folder: Option<FolderId>, permission: Permission) -> bool {
         let allows =
             |role: &i64| self.roles.get(role).is_some_and(|role| role.permissions.contains(&permission));
@@ -331,7 +332,7 @@ impl Directory {
                 }))
     }
 
-    /// Whether a user has anything to do with a folder: a role in it, in one it is in, or in the tenant.
+    /// Whether a user has any role in a folder, in one that contains it, or in the tenant.
     pub fn is_assigned(&self, user: &User, folder: FolderId) -> bool {
         user.is_active
             && (!user.tenant_roles.is_empty()

@@ -1,4 +1,4 @@
-//! The stored record of a failure, bounded in size.
+//! The stored record of a failure, limited in size.
 
 use jiff::Timestamp;
 
@@ -14,25 +14,25 @@ pub const EXCEPTION_TEXT_LIMIT: usize = 102_400;
 enumeration! {
     /// What went wrong (orchestrator-api 12.2).
     pub ExceptionType {
-        /// The world is wrong; the queue's policy decides about a retry.
+        /// Something outside the data failed; the queue's policy decides about a retry.
         ApplicationException = 0,
         /// The data is wrong; never retried.
         BusinessException = 1,
     }
 }
 
-/// What is kept with a failed item. Data that can still be read next year: texts and a time.
+/// The exception stored with a failed item: texts and a time, readable for years.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessingException {
-    /// Whether the data or the world was wrong.
+    /// The kind of exception.
     pub exception_type: ExceptionType,
     /// One sentence, at most [`EXCEPTION_TEXT_LIMIT`] code units.
     pub reason: String,
-    /// More, for those who look into it, at most [`EXCEPTION_TEXT_LIMIT`] code units. For an error that
-    /// came through `?`, its chain of sources, one a line.
+    /// Details for an investigation, at most [`EXCEPTION_TEXT_LIMIT`] code units. For an error that came through `?`,
+    /// its chain of sources, one a line.
     pub details: Option<String>,
-    /// A picture on the robot's machine; it is not uploaded.
+    /// The path of an image on the robot's machine; the image is not uploaded.
     pub associated_image_file_path: Option<String>,
     /// When it happened.
     pub creation_time: Timestamp,
@@ -64,7 +64,7 @@ impl ProcessingException {
         self
     }
 
-    /// The record as it is stored: its texts within the limit, its time one that every store can keep.
+    /// The record as it is stored: texts within the limit, and a time that every store can keep.
     #[must_use]
     pub(crate) fn within_limits(mut self) -> Self {
         self.creation_time = stored(self.creation_time);
@@ -76,11 +76,11 @@ impl ProcessingException {
     }
 }
 
-/// Checks a text of a caller who is told that it is too long, instead of having it cut.
+/// Checks a text whose author is told that it is too long, instead of truncating it.
 ///
 /// # Errors
 ///
-/// Code 1870 when it is longer than [`EXCEPTION_TEXT_LIMIT`].
+/// Code 1870 if it is longer than [`EXCEPTION_TEXT_LIMIT`].
 pub fn validate_exception_text(text: &str) -> Result<(), Refusal> {
     units_over(text, EXCEPTION_TEXT_LIMIT).map_or(Ok(()), |units| {
         let message =
@@ -89,7 +89,7 @@ pub fn validate_exception_text(text: &str) -> Result<(), Refusal> {
     })
 }
 
-/// The text, cut to the limit of UTF-16 code units; what was cut off is counted at its end.
+/// The text, truncated to the limit of UTF-16 code units, with the number of code units that were cut off.
 pub(crate) fn bounded(mut text: String, limit: usize) -> String {
     let Some(units) = units_over(&text, limit) else { return text };
     let mark = format!("… [truncated from {units} code units]");

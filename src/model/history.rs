@@ -1,10 +1,9 @@
-//! The events of an item: one for each transition, in their order.
+//! The events of an item: one for each transition, in order.
 //!
-//! Most events are never written down. The row of an item remembers when it was created, when it was
-//! taken and how that attempt ended, and those three are the events of nearly every item. Only a
-//! transition that overwrites what the row remembers (it goes back into the queue, it is deleted) or
-//! of which the row keeps no time (an edit, a review, progress) records events beside the row, in the same
-//! transaction. So the busy path of a queue writes each item's row and nothing else.
+//! Most events are not stored. The row of an item stores when it was created, when it was claimed and how that attempt
+//! ended, and those three are the events of nearly every item. Only a transition that overwrites these columns (the
+//! item goes back into the queue, it is deleted) or whose time has no column (an edit, a review, progress) records
+//! events beside the row, in the same transaction. So on the busy path of a queue only the item's row is written.
 
 use jiff::Timestamp;
 
@@ -43,30 +42,30 @@ pub struct ItemEvent {
     pub status: Status,
     /// The ReviewStatus afterwards.
     pub review_status: ReviewStatus,
-    /// The user who did it, where one did and it is known. A program that opens the store itself is no user.
+    /// The user who did it, if known. A program that opens the store itself is no user.
     pub user_id: Option<i64>,
 }
 
-/// The users who did what a row remembers by itself. `None`: no user did it, or none is known.
+/// The users who did what the row stores. `None`: no user, or not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Actors {
-    /// Who added the item, or caused the copy for a retry.
+    /// Who added the item, or caused the retry copy.
     pub created_by: Option<i64>,
-    /// Who took it.
+    /// Who claimed it.
     pub taken_by: Option<i64>,
     /// Who ended the attempt.
     pub ended_by: Option<i64>,
 }
 
-/// The most events of progress that one attempt leaves. Later progress is kept, and leaves no event.
+/// The most progress events of one attempt. Later progress is stored without an event.
 pub const MAX_PROGRESS_EVENTS: u64 = 100;
 
-/// An event as a transition makes it.
+/// An event, as a transition makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// The row version that it made. It sorts the events of one item that stand before the end of the attempt, and those
-    /// from its end on; no two have the same. The end itself has 0: it is the first of its kind, and the row does not
-    /// remember how often its version rose before it.
+    /// The row version that it made. It sorts the events of one item before the end of the attempt, and those from its
+    /// end on; all are different. The end itself has 0: it is the first of its group, and the row does not store how
+    /// often its version rose before it.
     pub version: u64,
     /// When it happened.
     pub at: Timestamp,
@@ -76,7 +75,7 @@ pub struct Recorded {
     pub status: Status,
     /// The ReviewStatus afterwards.
     pub review_status: ReviewStatus,
-    /// The user who did it, where one did and it is known.
+    /// The user who did it, if known.
     pub user_id: Option<i64>,
 }
 
@@ -84,7 +83,7 @@ pub struct Recorded {
 const END: u64 = 0;
 
 impl Actors {
-    /// Who did what a row remembered.
+    /// The user of an event that the row stored.
     pub fn of(self, remembered: &Recorded) -> Option<i64> {
         if remembered.is_before_the_end() { self.taken_by } else { self.ended_by }
     }
@@ -96,11 +95,11 @@ impl Recorded {
     }
 }
 
-/// The events that the row itself remembers, without its creation: the take, and how it ended.
+/// The events that the row stores, without the creation: the claim, and the end of the attempt.
 pub fn remembered(item: &ItemState) -> Vec<Recorded> {
     let mut events = Vec::new();
     if matches!(item.status, Status::New | Status::Deleted) {
-        return events; // what there was has been recorded when the row was overwritten
+        return events; // earlier events were recorded when the row was overwritten
     }
     let mut remember = |version, at, action, status| {
         events.push(Recorded {
@@ -122,7 +121,7 @@ pub fn remembered(item: &ItemState) -> Vec<Recorded> {
     events
 }
 
-/// The whole history of one item: its creation, what was recorded, and what its row remembers.
+/// All events of one item: its creation, the recorded ones, and those its row stores.
 pub fn events(id: ItemId, item: &ItemState, actors: Actors, recorded: &[Recorded]) -> Vec<ItemEvent> {
     let created = Recorded {
         version: 0,

@@ -1,4 +1,4 @@
-//! Items: what is in a queue, and what a new one is made of (orchestrator-api 7 and 12.1).
+//! Items, and what a new item consists of (orchestrator-api 7 and 12.1).
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub const REFERENCE_LIMIT: usize = 128;
 pub const PROGRESS_LIMIT: usize = 104_857;
 
 enumeration! {
-    /// How urgent an item is. (The numbers are those of items; jobs count the other way round.)
+    /// The priority of an item. (The numbers are those of items; those of jobs have the opposite order.)
     pub Priority {
         /// First.
         High = 0,
@@ -38,7 +38,7 @@ enumeration! {
     }
 }
 
-/// One unit of work, as it was when it was read.
+/// One unit of work, as of the time it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueItem {
@@ -52,31 +52,31 @@ pub struct QueueItem {
     pub queue_id: QueueId,
     /// Its processing state.
     pub status: Status,
-    /// What people did with it after it failed.
+    /// Its review status after it failed.
     pub review_status: ReviewStatus,
     /// Who reviews it.
     pub reviewer_user_id: Option<i64>,
-    /// How urgent it is.
+    /// Its priority.
     pub priority: Priority,
     /// The caller's own name for it, at most 128 code units.
     pub reference: Option<String>,
     /// Its data.
     pub specific_content: SpecificContent,
-    /// What a successful transaction left.
+    /// The output of a successful transaction.
     pub output: Option<Output>,
     /// Why it failed.
     pub processing_exception: Option<ProcessingException>,
-    /// How the attempt ended: more than the Status tells for Retried and Deleted items.
+    /// How the attempt ended: more precise than the Status of Retried and Deleted items.
     pub outcome: Option<Outcome>,
-    /// It should be handed out before this time; items with a due date come first.
+    /// The item should be claimed before this time; items with a due date come first.
     pub due_date: Option<Timestamp>,
-    /// It is not handed out before this time.
+    /// The item is not claimed before this time.
     pub defer_date: Option<Timestamp>,
     /// From this time on it is at risk of missing its due date.
     pub risk_sla_date: Option<Timestamp>,
     /// When it was added, by the store's clock.
     pub creation_time: Timestamp,
-    /// When it was handed out; cleared when it goes back into the queue.
+    /// When it was claimed; cleared if it goes back into the queue.
     pub start_processing: Option<Timestamp>,
     /// When the attempt ended.
     pub end_processing: Option<Timestamp>,
@@ -90,7 +90,7 @@ pub struct QueueItem {
     pub manual_retry_number: u32,
     /// The attempt that a manual retry copied.
     pub manual_ancestor_id: Option<ItemId>,
-    /// Whether a retry copy carries on.
+    /// Whether a retry copy replaces it.
     pub is_superseded: bool,
     /// The latest progress text of its robot.
     pub progress: Option<String>,
@@ -102,11 +102,11 @@ pub struct QueueItem {
     pub robot_id: Option<i64>,
     /// The job that added it.
     pub creator_job: Option<JobKey>,
-    /// What its transaction left for those who count.
+    /// The analytics that its transaction stored.
     pub analytics: Option<Analytics>,
-    /// What the caller who ended it calls that operation.
+    /// The operation id that the caller who ended it gave.
     pub operation_id: Option<String>,
-    /// What the caller who added it calls the operation that it belongs to.
+    /// The parent operation id that the caller who added it gave.
     pub parent_operation_id: Option<String>,
     /// Rises with every change.
     pub row_version: u64,
@@ -160,12 +160,13 @@ impl QueueItem {
         }
     }
 
-    /// The item as it was when it was read, for calls that must not overlook a change since then: reviews, deletions.
+    /// The item's id and version, for calls that must not overwrite a change made since it was read: reviews,
+    /// deletions.
     pub fn version(&self) -> ItemVersion {
         ItemVersion { id: self.id, row_version: self.row_version }
     }
 
-    /// Whether the data or the world was wrong, for a failed item.
+    /// The exception type of a failed item.
     pub fn exception_type(&self) -> Option<ExceptionType> {
         match self.outcome {
             Some(Outcome::BusinessException) => Some(ExceptionType::BusinessException),
@@ -175,12 +176,12 @@ impl QueueItem {
     }
 }
 
-/// An item handed to a robot, with the right to report on it.
+/// A claimed item, with the right to report on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedItem {
     /// The item, InProgress.
     pub item: Box<QueueItem>,
-    /// What a report on it must present.
+    /// The claim that a report on it must present.
     pub claim: Claim,
 }
 
@@ -208,7 +209,7 @@ pub struct NewQueueItem {
     pub(crate) origin: Origin,
 }
 
-/// Where an item came from, as far as somebody said so.
+/// Where an item came from, if known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) creator_job: Option<JobKey>,
@@ -217,7 +218,7 @@ pub(crate) struct Origin {
 }
 
 enumeration! {
-    /// What kind of program added an item (orchestrator-api 3). The numbers are ours.
+    /// The kind of program that added an item (orchestrator-api 3). The numbers are ours.
     pub(crate) Source {
         /// A person, or a program of theirs.
         Manual = 0,
@@ -241,9 +242,9 @@ impl fmt::Debug for NewQueueItem {
 }
 
 impl NewQueueItem {
-    /// An item with this SpecificContent: anything that is written as a flat JSON object.
+    /// An item with this SpecificContent: anything that serializes to a flat JSON object.
     pub fn new(content: impl Serialize) -> Self {
-        // Here, and not where the item is added: that is under the store's one writer.
+        // Here, and not in the store, where it would delay the one writer.
         Self::with_content(SpecificContent::of(&content))
     }
 
@@ -286,21 +287,21 @@ impl NewQueueItem {
         self
     }
 
-    /// The item should be handed out before this time. Items with a due date come before all others.
+    /// The item should be claimed before this time. Items with a due date come before all others.
     #[must_use]
     pub fn due_date(mut self, due_date: Timestamp) -> Self {
         self.due_date = Some(due_date.into());
         self
     }
 
-    /// The item is not handed out before this time. A time in the past defers nothing.
+    /// The item is not claimed before this time. A time in the past defers nothing.
     #[must_use]
     pub fn defer_date(mut self, defer_date: Timestamp) -> Self {
         self.defer_date = Some(defer_date.into());
         self
     }
 
-    /// From this time on the item is at risk of missing its due date. Kept, and shown to people.
+    /// From this time on the item is at risk of missing its due date. Stored and shown; nothing else follows from it.
     #[must_use]
     pub fn risk_sla_date(mut self, risk_sla_date: Timestamp) -> Self {
         self.risk_sla_date = Some(risk_sla_date.into());
@@ -314,12 +315,12 @@ impl NewQueueItem {
         self
     }
 
-    /// Checks the item for a queue and hands out its content.
+    /// Checks the item against a queue and returns its content.
     ///
     /// # Errors
     ///
-    /// Codes 1009, 1015 and 1865 for content, reference and progress; 1850 when the queue takes only items with a
-    /// reference and this has none; 1857 when the content does not fit the queue's schema.
+    /// Codes 1009, 1015 and 1865 for content, reference and progress; 1850 if the queue requires a reference and the
+    /// item has none; 1857 if the content does not match the queue's schema.
     pub fn validate(&self, queue: &QueueDefinition) -> Result<&SpecificContent, Refusal> {
         match &self.reference {
             Some(reference) => validate_reference(reference)?,
@@ -341,7 +342,7 @@ impl NewQueueItem {
     }
 }
 
-/// Checks a reference: 1 to 128 code units, no control characters; any script is welcome.
+/// Checks a reference: 1 to 128 code units without control characters, in any script.
 ///
 /// # Errors
 ///
@@ -384,14 +385,14 @@ pub fn validate_progress(progress: &str) -> Result<(), Refusal> {
     })
 }
 
-/// New values for an item that still waits. What is `None` stays as it is.
+/// New values for an item that is New. `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemEdit {
     /// The new priority.
     pub priority: Option<Priority>,
-    /// The new due date; `Some(None)` takes it away.
+    /// The new due date; `Some(None)` removes it.
     pub due_date: Option<Option<Timestamp>>,
-    /// The new defer date; `Some(None)` takes it away.
+    /// The new defer date; `Some(None)` removes it.
     pub defer_date: Option<Option<Timestamp>>,
     /// The new progress text.
     pub progress: Option<String>,
@@ -399,7 +400,7 @@ pub struct ItemEdit {
     pub specific_content: Option<SpecificContent>,
 }
 
-/// How a reference is compared (orchestrator-api 8). Capital and small letters differ.
+/// How a reference is compared (orchestrator-api 8). Case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReferenceFilter {
     /// It is this text.
@@ -409,7 +410,7 @@ pub enum ReferenceFilter {
 }
 
 impl ReferenceFilter {
-    /// Whether a reference passes. An item without one never does.
+    /// Whether a reference matches. An item without one never does.
     pub fn matches(&self, reference: Option<&str>) -> bool {
         reference.is_some_and(|reference| match self {
             Self::Equals(text) => reference == text,

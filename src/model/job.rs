@@ -49,7 +49,7 @@ enumeration! {
 enumeration! {
     /// How to stop a job (orchestrator-api 15.2). The numbers are ours.
     pub StopStrategy {
-        /// Finish what runs, take nothing more.
+        /// Finish what runs, claim nothing more.
         SoftStop = 0,
         /// Interrupt what runs, and give it back.
         Kill = 1,
@@ -83,12 +83,13 @@ pub struct NewJob {
     pub lease: Duration,
 }
 
-/// The shortest lease: a job beats three times as often, and a disk may take a moment for each beat.
+/// The shortest lease: a job beats three times as often, and a disk may need a moment for each beat.
 pub const MIN_LEASE: Duration = Duration::from_secs(1);
-/// How often a performer or a server looks for jobs whose lease is over. Twice this is what such a job gets beyond its lease.
+/// How often a performer or a server looks for jobs whose lease is over. An item of such a job is abandoned within
+/// twice this time after its lease.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-// A sweeper judges by leases only where it looks at least three times a lease (`orchestrator/store/sweep.rs`).
+// A sweeper judges by leases only if it checks at least three times a lease (`orchestrator/store/sweep.rs`).
 const _: () = assert!(SWEEP_INTERVAL.as_millis() * 3 < MIN_LEASE.as_millis());
 
 /// The longest lease: the limit of an item's time InProgress, by default.
@@ -147,24 +148,25 @@ pub(crate) fn validate_limit(limit: usize) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
 }
 
-/// Who started a job. Over HTTP nobody else beats for it, ends it, takes items in its name, or reports with its claims.
+/// Who started a job. Over HTTP nobody else can beat for it, end it, claim items in its name, or report with its
+/// claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobOwner {
     /// A process that has opened the store itself.
     Store,
     /// A user of a server.
     User(i64),
-    /// A program that was too old to say. Its folder is all that is known: whoever works there may use it.
+    /// A program that was too old to store it. Only its folder is known: all users of that folder may use the job.
     Unknown,
 }
 
 impl JobOwner {
-    /// Who asks for something: the user of a server, or whoever has opened the store.
+    /// The owner for a caller: the user of a server, or a process that has opened the store.
     pub(crate) fn of(user: Option<i64>) -> Self {
         user.map_or(Self::Store, Self::User)
     }
 
-    /// As a store keeps it: nothing, 0, or the number of a user, which is never 0.
+    /// The stored form: NULL, 0, or the number of a user, which is never 0.
     #[cfg(any(test, feature = "sqlite", feature = "postgres"))]
     pub(crate) fn stored(self) -> Option<i64> {
         match self {
@@ -174,7 +176,7 @@ impl JobOwner {
         }
     }
 
-    /// The same, read.
+    /// Reads the stored form.
     #[cfg(any(test, feature = "sqlite", feature = "postgres"))]
     pub(crate) fn read(stored: Option<i64>) -> Self {
         match stored {
@@ -184,7 +186,7 @@ impl JobOwner {
         }
     }
 
-    /// Whether a caller may use the job. Whoever has opened the store may use every job in it.
+    /// Whether a caller may use the job. A process that has opened the store may use every job in it.
     pub(crate) fn admits(self, user: Option<i64>) -> bool {
         user.is_none() || self == Self::of(user) || self == Self::Unknown
     }
@@ -196,9 +198,9 @@ impl JobOwner {
 pub struct Job {
     /// Its identity, random at every start.
     pub key: JobKey,
-    /// What it said of itself.
+    /// What it said about itself.
     pub about: NewJob,
-    /// Where it was started. Those who work elsewhere know nothing of it.
+    /// The folder it was started in. Users of other folders cannot see it.
     pub(crate) folder: FolderId,
     /// Who started it.
     pub(crate) owner: JobOwner,
@@ -206,11 +208,11 @@ pub struct Job {
     pub state: JobState,
     /// When it started.
     pub start_time: Timestamp,
-    /// It holds its items until then; each beat moves it on.
+    /// The end of its lease; each beat moves it.
     pub held_until: Timestamp,
     /// When it ended.
     pub end_time: Option<Timestamp>,
-    /// Why it ended as it did, in a sentence.
+    /// Why it ended, in a sentence.
     pub info: Option<String>,
     /// What it did, if it said so when it ended.
     pub figures: Option<JobFigures>,
@@ -233,17 +235,17 @@ impl From<JobState> for JobEnd {
     }
 }
 
-/// What a job did: what is kept of a performer's summary.
+/// The figures of a job: the part of a performer's summary that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct JobFigures {
     /// Items that are Successful.
     pub successful: u64,
-    /// Items that Failed because the data was wrong.
+    /// Items that Failed with a BusinessException.
     pub business_exceptions: u64,
-    /// Items that Failed because the world was wrong and no retry was left.
+    /// Items that Failed with an ApplicationException and without a retry left.
     pub application_exceptions: u64,
-    /// Items that failed and of which a copy was made to be retried.
+    /// Items that failed and were copied for a retry.
     pub retried: u64,
     /// Items put back for a later time.
     pub postponed: u64,
@@ -253,9 +255,9 @@ pub struct JobFigures {
     pub claims_lost: u64,
     /// Items whose result could not be recorded.
     pub not_recorded: u64,
-    /// Items that its sweeps abandoned, of jobs that were gone.
+    /// Items that its sweeps abandoned, of lost jobs.
     pub abandoned_of_others: u64,
-    /// How long its robots processed, added up.
+    /// The total processing time of its robots.
     pub busy: Duration,
 }
 
@@ -281,22 +283,22 @@ impl Job {
         }
     }
 
-    /// T13, beat: moves the end of the lease on.
+    /// T13, beat: moves the end of the lease.
     ///
     /// # Errors
     ///
-    /// A lost claim when the job has ended, by itself or because it did not beat.
+    /// A lost claim if the job has ended, by itself or because it did not beat.
     pub fn beat(&mut self, now: Timestamp) -> Result<JobState, Refusal> {
         self.alive()?;
         self.held_until = self.held_until.max(stored(after(now, self.about.lease)));
         Ok(self.state)
     }
 
-    /// Checks that the job may take items and report.
+    /// Checks that the job may claim items and report.
     ///
     /// # Errors
     ///
-    /// A lost claim when the job has ended.
+    /// A lost claim if the job has ended.
     pub fn alive(&self) -> Result<(), Refusal> {
         if !self.state.is_final() {
             return Ok(());
@@ -306,7 +308,7 @@ impl Job {
         Err(Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, message))
     }
 
-    /// T14, job lost: whether the lease is over. Asked again inside the transaction that ends the job.
+    /// T14, job lost: whether the lease is over. Checked again inside the transaction that ends the job.
     pub fn is_lost(&self, now: Timestamp) -> bool {
         !self.state.is_final() && now > self.held_until
     }
@@ -320,7 +322,7 @@ impl Job {
         self.end_time = Some(now.max(self.start_time));
     }
 
-    /// Asks the job to stop. A wish does not end it; the next beat carries it there.
+    /// Requests the job to stop. The request does not end it: the answer to the next beat carries it.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! JSON text: escapes that stand for no character, the members of an object, and numbers with all their digits.
+//! JSON text: escapes without a character, the members of an object, and numbers with all their digits.
 //!
-//! SpecificContent, Output and Analytics are kept as JSON text. A number in them stays as it was written: JSON sets no
-//! limit on digits, while `serde_json::Value` holds a number in 64 bits. So content goes from text to text here, and
-//! becomes a `Value` only where no digit is lost.
+//! SpecificContent, Output and Analytics are stored as JSON text. A number in them stays as it was written: JSON does
+//! not limit digits, while `serde_json::Value` holds a number in 64 bits. So content is processed as text here, and
+//! becomes a `Value` only if no digit is lost.
 
 mod number;
 mod read;
@@ -25,8 +25,9 @@ pub(crate) use read::{parse, to_value};
 pub(crate) use scalar::Scalar;
 pub(crate) use write::{WrittenJson, written};
 
-/// The text with U+FFFD for each escape that is half a surrogate pair, as in a text that was cut within an emoji. Such
-/// an escape stands for no character, and no JSON reader of Rust takes it. Nothing moves: both forms have six bytes.
+/// The text with U+FFFD for each escape that is half a surrogate pair, as in a text that was truncated within an emoji.
+/// Such an escape is no character, and no JSON parser of Rust accepts it. The length stays the same: both forms have
+/// six bytes.
 pub(crate) fn repaired(json: &[u8]) -> Cow<'_, [u8]> {
     let mut repaired = Cow::Borrowed(json);
     let mut at = 0;
@@ -39,14 +40,14 @@ pub(crate) fn repaired(json: &[u8]) -> Cow<'_, [u8]> {
                 6
             }
             Some(_) => 6,
-            None => 2, // the byte behind the backslash belongs to it
+            None => 2, // the byte after the backslash belongs to it
         };
         at = at.min(json.len());
     }
     repaired
 }
 
-/// [`repaired`] for a text.
+/// As [`repaired`], for a string.
 pub(crate) fn repaired_text(json: &str) -> Cow<'_, str> {
     match repaired(json.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(json),
@@ -71,11 +72,11 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Reads an object. Of members with one name the last one counts; see [`twice`](Self::twice).
+    /// Parses an object. Of members with one name the last one counts; see [`twice`](Self::twice).
     ///
     /// # Errors
     ///
-    /// When the text is no JSON object.
+    /// If the text is no JSON object.
     pub(crate) fn read(json: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
     }
@@ -101,7 +102,7 @@ impl<'a> Members<'a> {
         self.list.retain(|(name, _)| keep(name));
     }
 
-    /// Gives members other values, where there are any.
+    /// Replaces the values of existing members.
     #[cfg(feature = "uipath")]
     pub(crate) fn replace(&mut self, other: impl Fn(&str, &'a RawValue) -> Option<&'a RawValue>) {
         for (name, value) in &mut self.list {
@@ -109,7 +110,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The object as we write it: no spaces between members, and no escapes that are not needed.
+    /// The object in our form: no spaces between members, and no unnecessary escapes.
     pub(crate) fn to_json(&self) -> String {
         let size: usize = self.list.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum();
         let mut json = String::with_capacity(size + 2);
@@ -173,7 +174,7 @@ pub(crate) enum JsonKind {
 }
 
 impl JsonKind {
-    /// The kind of a value; of a text that is no JSON, whatever it begins like.
+    /// The kind of a value; for a text that is no JSON, what it begins like.
     pub(crate) fn of(json: &str) -> Self {
         match json.trim_start().as_bytes().first() {
             Some(b'n') | None => Self::Null,
@@ -214,7 +215,7 @@ pub(crate) fn push_text(json: &mut String, text: &str) {
     }
 }
 
-/// Appends a value: a text with the escapes that are needed, anything else as it was written.
+/// Appends a value: a text with the necessary escapes, anything else as it was written.
 pub(crate) fn push_value(json: &mut String, value: &RawValue) {
     let value = value.get();
     match text_of(value).filter(|_| value.contains('\\')) {
@@ -232,7 +233,7 @@ pub(crate) fn text_of(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(inner))
 }
 
-/// How deep objects and arrays are in each other, at most.
+/// The deepest nesting of objects and arrays.
 #[cfg(feature = "uipath")]
 pub(crate) fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
@@ -252,8 +253,8 @@ pub(crate) fn depth(json: &str) -> usize {
     deepest
 }
 
-/// What a reader says about a text that is no JSON, with the member that it was near: NaN and numbers that JSON has no form
-/// for are found by their names.
+/// The error of a parser about a text that is no JSON, with the member it was near: NaN and numbers that JSON has no
+/// form for are found by their names.
 pub(crate) fn syntax_error(error: &serde_json::Error, json: &[u8]) -> String {
     const LONGEST: usize = 60;
     let near = if error.is_syntax() { member_before(json, error.line(), error.column()) } else { None };
@@ -263,7 +264,7 @@ pub(crate) fn syntax_error(error: &serde_json::Error, json: &[u8]) -> String {
     }
 }
 
-/// The last name of a member before a place, which is counted from 1 as the errors of `serde_json` count it.
+/// The name of the last member before a position, which is counted from 1 as in the errors of `serde_json`.
 fn member_before(json: &[u8], line: usize, column: usize) -> Option<String> {
     let lines = json.split_inclusive(|byte| *byte == b'\n').take(line.checked_sub(1)?);
     let end = lines.map(<[u8]>::len).sum::<usize>() + column;
@@ -278,7 +279,7 @@ fn member_before(json: &[u8], line: usize, column: usize) -> Option<String> {
     serde_json::from_slice(last?).ok()
 }
 
-/// What stands behind a text whose first quote has been passed.
+/// The rest after a text whose first quote was consumed.
 pub(crate) fn rest_after_text(mut rest: &[u8]) -> &[u8] {
     loop {
         rest = match rest {

@@ -1,4 +1,4 @@
-//! Identities: of items, of the rows of a retry chain, of jobs, and of claims.
+//! Identities: of items, of retry chains, of jobs, and of claims.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ pub struct QueueId(pub i64);
 pub struct FolderId(pub i64);
 
 impl FolderId {
-    /// The folder that is there from the beginning. An embedded store that nobody serves has no other.
+    /// The folder that always exists. An embedded store without a server has no other.
     pub const SHARED: Self = Self(1);
 }
 
@@ -87,13 +87,13 @@ macro_rules! guid {
 
 guid! {
     /// The key of an item. The `Key` is shared by all attempts of a retry chain, and is the idempotency key for the
-    /// systems that a transaction touches; the `UniqueKey` is one attempt's own (orchestrator-api 12.1).
+    /// systems that a transaction changes; the `UniqueKey` belongs to one attempt (orchestrator-api 12.1).
     ItemKey
 }
 
 guid! {
-    /// The identity of a job: one run of a performer. Random at every start, so that an identity used
-    /// before a restart cannot hide what it left behind.
+    /// The identity of a job: one run of a performer. Random at every start, so that an identity that was used before a
+    /// restart cannot hide the items it left behind.
     JobKey
 }
 
@@ -103,11 +103,11 @@ guid! {
 }
 
 impl JobKey {
-    /// Whoever takes items over HTTP: no job of ours, and nobody who beats. What is held in this name is held until there
-    /// is a result, or until the queue abandons it.
+    /// The holder of items that were claimed over HTTP without a job of ours: nobody beats for it. Such items are held
+    /// until there is a result, or until the queue abandons them.
     pub(crate) const CALLER: Self = Self(Uuid::nil());
 
-    /// What a store writes beside each item the job holds: 63 of the key's random bits.
+    /// The number that a store writes beside each item the job holds: 63 of the key's random bits.
     pub fn number(self) -> JobNumber {
         let bytes = self.to_bytes();
         let mut half = [0; 8];
@@ -122,8 +122,8 @@ pub struct JobNumber(pub i64);
 
 /// The right to report on one attempt: a job and a token.
 ///
-/// The token rises with every take of the item and with everything that voids a claim, and is never
-/// used again; so the first claim of an item that was postponed and taken again is worth nothing.
+/// The token rises with every claim of the item and with everything that voids a claim, and is never used again; so the
+/// first claim of an item that was postponed and claimed again is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub(crate) item: ItemId,
@@ -142,7 +142,7 @@ impl Claim {
         self.job
     }
 
-    /// Which take of the item this was.
+    /// The token of the claim.
     pub fn token(&self) -> u64 {
         self.token
     }
@@ -152,19 +152,19 @@ impl Claim {
     }
 }
 
-/// A claim as the item's row keeps it.
+/// A claim as the item's row stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// The job that holds it.
     pub job: JobNumber,
-    /// Which take of the item it was.
+    /// The token of the claim.
     pub token: u64,
 }
 
-/// Makes keys. Seeded, so that a simulation can make the same ones again.
+/// Makes keys. With a seed, so that a simulation can make the same ones again.
 ///
-/// The keys of items rise: each is greater than every key that was made, or [seen](Self::saw), before it. So a
-/// store that numbers its items in the order in which it makes their keys finds an item by its key without an index.
+/// The keys of items rise: each is greater than every key that was made, or [seen](Self::saw), before it. So a store
+/// that numbers its items in the order in which it makes their keys finds an item by its key without an index.
 #[derive(Debug)]
 pub(crate) struct KeyMaker {
     random: fastrand::Rng,
@@ -183,7 +183,7 @@ impl KeyMaker {
         Self { random: fastrand::Rng::with_seed(seed), last_item: 0 }
     }
 
-    /// Somebody made this key; the next ones are greater.
+    /// Another process made this key; the next ones are greater.
     #[cfg_attr(
         not(any(feature = "sqlite", test)),
         expect(dead_code, reason = "memory makes all its keys itself")
@@ -200,7 +200,7 @@ impl KeyMaker {
 
     pub(crate) fn item(&mut self, now: Timestamp) -> ItemKey {
         let fresh = self.fresh(now);
-        // Within a millisecond, or when the clock was set back: a random step above the last one (RFC 9562, 6.2).
+        // Within a millisecond, or after the clock was set back: a random step above the last one (RFC 9562, 6.2).
         let next =
             if fresh > self.last_item { fresh } else { self.last_item + 1 + u128::from(self.random.u32(..)) };
         self.last_item = next;
@@ -222,7 +222,7 @@ impl KeyMaker {
     }
 }
 
-/// A GUID of version 7 without its version and variant: its time and its random bits, in one number.
+/// The time and the random bits of a GUID of version 7 as one number, without version and variant.
 fn number_of(guid: Uuid) -> u128 {
     let bits = guid.as_u128();
     ((bits >> 80) << RANDOM_BITS) | (((bits >> 64) & 0xfff) << 62) | (bits & ((1 << 62) - 1))

@@ -78,7 +78,7 @@ use super::selection::is_eligible;
 use super::status::{ReviewStatus, Status};
 use super::stored_time::{self, StoredTime, stored};
 
-/// The part of an item that the rules look at.
+/// The part of an item that the rules need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the fields are those of QueueItem, where they are told")]
 pub struct ItemState {
@@ -86,7 +86,7 @@ pub struct ItemState {
     pub review_status: ReviewStatus,
     /// How the attempt ended; kept when the item is deleted.
     pub outcome: Option<Outcome>,
-    /// Whether a copy carries on.
+    /// Whether a retry copy replaces it.
     pub superseded: bool,
     /// Whether the item counts in a queue that enforces unique references.
     pub holds_reference: bool,
@@ -100,9 +100,9 @@ pub struct ItemState {
     pub end_processing: Option<Timestamp>,
     pub seconds_in_previous_attempts: u32,
     pub reviewer_user_id: Option<i64>,
-    /// Who holds the item; for one that ended, who held it last.
+    /// Who holds the item; after the end of an attempt, who held it last.
     pub holder: Option<Holder>,
-    /// The row version at which the item was last taken, or its claim voided. Strictly rising, never reused.
+    /// The row version at which the item was last claimed, or its claim voided. Strictly rising, never reused.
     pub token: u64,
     /// Rises with every change.
     pub row_version: u64,
@@ -140,7 +140,7 @@ pub enum Event {
         due_date: Option<Timestamp>,
         defer_date: Option<Timestamp>,
     },
-    /// `row_version` is what the caller saw; `None` for whoever deletes whatever it is, such as the end of a queue.
+    /// `row_version` is the version the caller saw; `None` deletes the item whatever its version.
     Delete {
         row_version: Option<u64>,
     },
@@ -163,11 +163,11 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "short-lived; a box would cost an allocation a transition")]
 pub enum Transition {
-    /// T11: it was written already.
+    /// T11: it was written before.
     Unchanged,
     /// The item changes.
     Change(Change),
-    /// T23: the item goes, with its whole chain.
+    /// T23: the item is removed, with its whole chain.
     Remove,
 }
 
@@ -178,7 +178,7 @@ pub struct Change {
     pub after: ItemState,
     /// The retry copy, behind everything that waits.
     pub copy: Option<ItemState>,
-    /// The events that the row does not remember by itself.
+    /// The events that the row does not store.
     pub recorded: Vec<Recorded>,
     /// The alert that is due: an ApplicationException that will not be retried.
     pub alert: Option<ErrorCode>,
@@ -195,7 +195,7 @@ pub fn added(item: &NewQueueItem, queue: &QueuePolicy, now: Timestamp) -> ItemSt
 }
 
 impl ItemState {
-    /// An item to which nothing has happened yet, without dates and without a reference that counts.
+    /// An item that was never touched, without dates and without a reference that counts.
     pub(crate) fn untouched(priority: Priority, creation_time: Timestamp) -> Self {
         Self {
             status: Status::New,
@@ -220,7 +220,7 @@ impl ItemState {
     }
 }
 
-/// T1: an item whose reference is in the queue already.
+/// T1: the reference is already in the queue.
 pub fn duplicate_reference(reference: &str, queue: &str) -> Refusal {
     let message = format!("duplicate reference: queue {queue:?} already has {reference:?}");
     Refusal::new(ErrorCode::DUPLICATE_REFERENCE, message)
@@ -230,7 +230,7 @@ pub fn duplicate_reference(reference: &str, queue: &str) -> Refusal {
 ///
 /// # Errors
 ///
-/// The refusal of the table above; then nothing may be written.
+/// The refusal in the table above; nothing may be written then.
 pub fn transition(
     item: &ItemState,
     event: Event,
@@ -257,11 +257,11 @@ pub fn transition(
     }
 }
 
-/// Who holds an item now: the claim of a caller over HTTP, who has none to show (orchestrator-api 9.1).
+/// Who holds an item now: the claim for a caller over HTTP, who presents none (orchestrator-api 9.1).
 ///
 /// # Errors
 ///
-/// As T12, but for whoever never had a claim it is none that is lost: codes 1852 and 1866.
+/// As T12, but without ClaimLost, because the caller never had a claim: codes 1852 and 1866.
 pub fn whoever_holds(item: &ItemState) -> Result<Holder, Refusal> {
     match item.holder.filter(|_| item.status == Status::InProgress) {
         Some(holder) => Ok(holder),
@@ -276,7 +276,7 @@ pub fn whoever_holds(item: &ItemState) -> Result<Holder, Refusal> {
 ///
 /// # Errors
 ///
-/// Code 1015 for a time that has come already.
+/// Code 1015 for a time that is not.
 pub fn validate_postponement(defer_date: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     if defer_date <= now {
         let message = format!("an item cannot be postponed to {defer_date}: it is {now} already");
@@ -285,7 +285,7 @@ pub fn validate_postponement(defer_date: Timestamp, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// T23: whether an item is old enough to be removed. It goes only with its whole chain.
+/// T23: whether an item is old enough to be removed. It is removed only with its whole chain.
 pub fn is_expired(item: &ItemState, queue: &QueuePolicy, now: Timestamp) -> bool {
     let (since, days) = match item.status {
         Status::New => (item.creation_time, queue.stale_retention_days),
@@ -378,7 +378,12 @@ impl Step<'_> {
     }
 
     /// T8.
-    fn postpone(&self, claim: Holder, defer_date: Timestamp, due_date: Option<Timestamp>) -> TransitionResult {
+    fn postpone(
+        &self,
+        claim: Holder,
+        defer_date: Timestamp,
+        due_date: Option<Timestamp>,
+    ) -> TransitionResult {
         self.holds(claim)?;
         let defer_date = stored(defer_date);
         validate_postponement(defer_date, self.now)?;
@@ -391,7 +396,11 @@ impl Step<'_> {
         self.back_to_the_queue(None, self.item.due_date)
     }
 
-    fn back_to_the_queue(&self, defer_date: Option<Timestamp>, due_date: Option<Timestamp>) -> TransitionResult {
+    fn back_to_the_queue(
+        &self,
+        defer_date: Option<Timestamp>,
+        due_date: Option<Timestamp>,
+    ) -> TransitionResult {
         let after = ItemState {
             status: Status::New,
             start_processing: None,
@@ -406,7 +415,7 @@ impl Step<'_> {
         self.change_with(after, None, recorded, None)
     }
 
-    /// T10. The text itself is the store's to write.
+    /// T10. The store writes the text itself.
     fn progress(&self, claim: Option<Holder>) -> TransitionResult {
         let code = ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS;
         if self.item.status != Status::InProgress {
@@ -456,7 +465,12 @@ impl Step<'_> {
     }
 
     /// T16.
-    fn edit(&self, priority: Priority, due_date: Option<Timestamp>, defer_date: Option<Timestamp>) -> TransitionResult {
+    fn edit(
+        &self,
+        priority: Priority,
+        due_date: Option<Timestamp>,
+        defer_date: Option<Timestamp>,
+    ) -> TransitionResult {
         if !self.item.status.is_editable() {
             return Err(not_editable(self.item.status));
         }
@@ -522,7 +536,7 @@ impl Step<'_> {
         Ok(Transition::Remove)
     }
 
-    /// T24. The content itself is the store's to blank.
+    /// T24. The store blanks the content itself.
     fn purge(&self) -> TransitionResult {
         if !self.item.status.is_purgeable() {
             return Err(self.wrong_status("purged"));
@@ -552,7 +566,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The caller has seen the item as it is.
+    /// The caller has seen the current version.
     fn current(&self, row_version: u64) -> Result<(), Refusal> {
         if row_version == self.item.row_version {
             return Ok(());
@@ -581,7 +595,7 @@ impl Step<'_> {
         ItemState { retry_number: self.item.retry_number + 1, ..self.copy(ended, defer_date) }
     }
 
-    /// A new row that carries on; the numbers of retries are the caller's to set.
+    /// A new row for a retry; the caller sets the numbers of retries.
     fn copy(&self, ended: &ItemState, defer_date: Option<Timestamp>) -> ItemState {
         let took = match (ended.start_processing, ended.end_processing) {
             (Some(start), Some(end)) => end.duration_since(start).as_secs(),
@@ -608,7 +622,7 @@ impl Step<'_> {
         self.item.row_version + 1
     }
 
-    /// The same item, one version on.
+    /// The item with the next row version.
     fn next(&self) -> ItemState {
         ItemState { row_version: self.next_version(), ..*self.item }
     }
@@ -633,8 +647,8 @@ impl Step<'_> {
         self.change_with(after, None, recorded, None)
     }
 
-    /// Every change passes here, and here the invariants of one row are asserted, in release too: a
-    /// change that breaks one is never written.
+    /// Every change passes here, and the invariants of one row are asserted here, in release builds too: a change that
+    /// violates one is never written.
     fn change_with(
         &self,
         after: ItemState,

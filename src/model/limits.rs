@@ -1,7 +1,7 @@
-//! Limits of a queue that hold over the whole fleet, however many performers work on it.
+//! Limits of a queue that hold for all performers together.
 //!
-//! They are stored with the queue and looked at in the transaction that hands items out, so no two performers can exceed
-//! one together. The Orchestrator has nothing of the kind; its nearest relative is the number of robots of a process.
+//! They are stored with the queue and checked in the transaction that claims items, so no two performers can exceed one
+//! together. The Orchestrator has nothing like it; the number of robots of a process is the closest.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::code::ErrorCode;
 use super::refusal::Refusal;
 
-/// What may be handed out of a queue, over all performers. Default: everything, at once.
+/// The limits on claims of a queue, for all performers together. Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct QueueLimits {
-    /// Nothing is handed out until the queue is resumed. What is InProgress goes on.
+    /// Nothing is claimed until the queue is resumed. Running attempts continue.
     pub paused: bool,
-    /// The most items InProgress at once, those that performers have taken ahead included. Default: no limit.
+    /// The most items InProgress at once, including those that performers have claimed ahead. Default: no limit.
     pub max_in_progress: Option<u32>,
-    /// The most items started in any window of a length. Default: no limit.
+    /// The most items started in any window of a given length. Default: no limit.
     pub max_starts: Option<MaxStarts>,
 }
 
-/// So many items may be started in any window of this length.
+/// How many items may be started in any window of this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaxStarts {
     /// How many, at least 1.
@@ -33,12 +33,12 @@ pub struct MaxStarts {
     pub per: Duration,
 }
 
-/// The shortest window: a robot that waits for its turn looks about once a second.
+/// The shortest window: a robot that waits for its turn polls about once a second.
 pub const MIN_WINDOW: Duration = Duration::from_secs(1);
 /// The longest window.
 pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Changes to the limits of a queue; what is `None` stays as it is.
+/// Changes to the limits of a queue; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LimitsEdit {
@@ -52,7 +52,7 @@ pub struct LimitsEdit {
     pub max_starts: Option<Option<MaxStarts>>,
 }
 
-/// A field that is absent is not one that is null.
+/// Distinguishes an absent field from null.
 mod said {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -71,7 +71,7 @@ mod said {
 }
 
 impl QueueLimits {
-    /// Whether everything may be handed out, at once.
+    /// Whether there are no limits.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -80,8 +80,8 @@ impl QueueLimits {
     ///
     /// # Errors
     ///
-    /// Code 1015 for a limit of 0 (pause the queue instead) or a window that is shorter than [`MIN_WINDOW`] or longer than
-    /// [`MAX_WINDOW`].
+    /// Code 1015 for a limit of 0 (pause the queue instead) or a window that is shorter than [`MIN_WINDOW`] or longer
+    /// than [`MAX_WINDOW`].
     pub fn edited(&self, edit: &LimitsEdit) -> Result<Self, Refusal> {
         let edited = Self {
             paused: edit.paused.unwrap_or(self.paused),
@@ -126,15 +126,15 @@ impl QueueLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allowance {
     pub(crate) count: usize,
-    /// When there will be more, if only time has to pass.
+    /// When there will be more, if that only depends on time.
     pub(crate) again: Option<Duration>,
 }
 
-/// Into so many parts a window is divided. A start counts from the beginning of its part to the end of the window behind
-/// that part: never too short, and too long by a part at most.
+/// The number of parts of a window. A start counts from the beginning of its part to the end of the window after that
+/// part: never too short, and at most one part too long.
 const WINDOW_PARTS: i64 = 60;
 
-/// How many items of a queue were started lately.
+/// How many items of a queue were started recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Starts {
@@ -143,7 +143,7 @@ pub(crate) struct Starts {
 }
 
 impl Starts {
-    /// How many may be started now, and if those are all for now, after which time there will be more.
+    /// How many may be started now, and if the limit is reached with these, after which time there will be more.
     fn free(&self, most: MaxStarts, now: Timestamp) -> (usize, Option<Duration>) {
         let window = micros(most.per);
         let counts = |(end, _): &&(i64, u32)| end + window > now.as_microsecond();
@@ -157,7 +157,7 @@ impl Starts {
         )
     }
 
-    /// So many are started now. What no window of this length reaches any more is forgotten.
+    /// Records starts. Forgets starts that are outside every window.
     pub(crate) fn count(&mut self, count: usize, most: MaxStarts, now: Timestamp) {
         let (window, now) = (micros(most.per), now.as_microsecond());
         let part = (window / WINDOW_PARTS).max(1);
@@ -203,7 +203,8 @@ mod tests {
             let within = all[first..].iter().take_while(|other| **other < start + 60_000).count();
             assert!(within <= 10, "{within} starts in the minute from {start}");
         }
-        // An hour of impatience: nearly as many as there may be (a part of each window is lost).
+        // An hour of a robot that starts items whenever it may: nearly as many as are allowed (a part of each window is
+        // lost).
         assert!(all.len() > 570, "{} in an hour", all.len());
         assert!(starts.parts.len() <= 62, "{} parts are kept", starts.parts.len());
     }

@@ -39,15 +39,15 @@ pub struct ItemFilter {
 
 /// The most items a page may have (orchestrator-api 4.1).
 pub const PAGE_LIMIT: usize = 100;
-/// The most items that a page may leave out.
+/// The most items that a page may skip.
 pub const MAX_SKIP: usize = i32::MAX as usize;
 
 /// Which page of a list, in the order of the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How many items to leave out, up to [`MAX_SKIP`].
+    /// How many items to skip, up to [`MAX_SKIP`].
     pub skip: usize,
-    /// How many items to answer at most, up to [`PAGE_LIMIT`].
+    /// How many items to return at most, up to [`PAGE_LIMIT`].
     pub top: usize,
     /// The newest first.
     pub descending: bool,
@@ -64,7 +64,7 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// Code 1000 when it is larger than [`PAGE_LIMIT`], or leaves out more than [`MAX_SKIP`] items.
+    /// Code 1000 if it is larger than [`PAGE_LIMIT`], or skips more than [`MAX_SKIP`] items.
     pub fn validate(&self) -> Result<(), Refusal> {
         if self.top > PAGE_LIMIT {
             let message = format!("a page of {} items was asked for, the limit is {PAGE_LIMIT}", self.top);
@@ -83,7 +83,7 @@ impl Page {
 pub struct ItemPage {
     /// The items of the page.
     pub items: Vec<QueueItem>,
-    /// How many items pass the filter in all.
+    /// How many items match the filter in all.
     pub count: u64,
 }
 

@@ -1,32 +1,34 @@
-//! Floor 0: what an item is, and what may happen to it.
+//! What an item is, and what may happen to it: the lowest floor.
 //!
 //! Pure values and pure functions; no tokio, no SQL, no HTTP, and one reader of the time of day.
 //!
-//! | module | what it knows |
+//! | module | what is in it |
 //! |---|---|
-//! | [`queue`], [`schema`] | a queue and its policy; what its items have to look like |
-//! | [`item`] | an item, what a new one is made of, and who holds it |
-//! | [`content`] | SpecificContent and Output: flat JSON objects, bounded |
-//! | `json` | JSON text: what half a character becomes, and numbers with all their digits |
-//! | [`status`] | Status, ReviewStatus, and which moves exist |
+//! | [`queue`], [`schema`] | queues, their policies and JSON schemas |
+//! | [`item`] | items, new items, and claimed items |
+//! | [`content`] | SpecificContent, Output and Analytics: flat JSON objects, limited in size |
+//! | `json` | JSON text: invalid surrogates, and numbers with all their digits |
+//! | [`status`] | Status, ReviewStatus, and their moves |
 //! | [`result`] | what a robot reports |
-//! | [`exception`] | the stored record of a failure, bounded in size |
+//! | [`exception`] | the stored record of a failure |
 //! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows the rules |
 //! | [`selection`] | which item is next |
-//! | [`query`] | conditions on items, and what lists are sorted by |
-//! | [`limits`] | what of a queue may be handed out, over the whole fleet |
-//! | [`list`] | which items a list shows, and which page of it |
+//! | [`query`] | conditions on items, and sort orders of lists |
+//! | [`limits`] | limits of a queue that hold for all performers together |
+//! | [`list`] | filters and pages of lists |
 //! | [`history`] | the events of an item |
-//! | [`review`] | comments, reviewers and bulk answers: what people do |
+//! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`statistics`] | how many items are in which state |
 //! | [`job`], [`robot`] | one run of a performer, and its lanes |
-//! | [`key`] | identities |
+//! | [`key`] | ids, keys and claims |
 //! | [`code`] | the Orchestrator's numeric error codes |
 //! | [`clock`] | the only reader of the time of day |
 //! | [`stored_time`] | the instants that a store can keep |
-//! | [`clock_guard`] | whether the time may be believed before something is destroyed because of its age |
-//! | [`kept_for`] | how long jobs and tokens are kept that have ended |
-//! | [`directory`], [`permission`] | tenants, folders, users, roles: who may do what |
+//! | [`clock_guard`] | whether the time can be believed before something is removed because of its age |
+//! | [`kept_for`] | how long ended jobs and tokens are kept |
+//! | [`directory`], [`permission`] | tenants, folders, users, roles, tokens: who may do what |
+//! | `enumeration` | enumerations with documented names and numbers |
+//! | `refusal` | the answer of a rule that refuses an event |
 //! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
 
 pub(crate) mod enumeration;

@@ -1,7 +1,7 @@
-//! What a caller may do: permissions of roles, and scopes of tokens (orchestrator-api 1.2, 6 and 10).
+//! Permissions of roles, and scopes of tokens (orchestrator-api 1.2, 6 and 10).
 //!
-//! A call needs both: a token whose scopes cover it, and a user whose roles in the folder have the permissions that the
-//! operation names.
+//! A call needs both: a token whose scopes cover it, and a user whose roles in the folder have the permissions of the
+//! operation.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,11 +38,11 @@ enumeration! {
 }
 
 enumeration! {
-    /// What may be done. The numbers are ours.
+    /// What a permission allows. The numbers are ours.
     pub Action {
-        /// Look.
+        /// Read.
         View = 0,
-        /// Make.
+        /// Create.
         Create = 1,
         /// Change.
         Edit = 2,
@@ -117,25 +117,25 @@ const SCOPE_AREAS: [&str; 15] = [
     "Default",
 ];
 
-/// What robots ask for: everything.
+/// The scope that robots ask for: everything.
 const USER_ACCESS: &str = "OrchestratorApiUserAccess";
 
-/// The scopes of a token or an application: what it may be used for.
+/// The scopes of a token or an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scopes(BTreeSet<String>);
 
 impl Scopes {
-    /// Every scope: what a user may do, the token may.
+    /// Every scope: the token may do whatever the user may.
     pub fn all() -> Self {
         Self([USER_ACCESS.to_owned()].into())
     }
 
-    /// Reads scopes, separated by spaces or commas.
+    /// Parses scopes, separated by spaces or commas.
     ///
     /// # Errors
     ///
-    /// Code 1009 for one that there is not, and for none.
+    /// Code 1009 for an unknown scope, and for none.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let words = text.split([' ', ',', '+']).filter(|word| !word.is_empty());
         let scopes: Result<BTreeSet<String>, Refusal> = words.map(known).collect();
@@ -162,7 +162,7 @@ impl Scopes {
         self.0.iter().any(|scope| scope == USER_ACCESS)
     }
 
-    /// Whether everything that those cover is covered by these.
+    /// Whether these scopes cover all of those.
     pub fn include(&self, others: &Self) -> bool {
         others.0.iter().all(|scope| {
             if scope == USER_ACCESS {
@@ -190,7 +190,7 @@ fn parts(scope: &str) -> (&str, &str) {
     rest.find('.').map_or((rest, ""), |at| rest.split_at(at))
 }
 
-/// A scope as it is written, whatever the case it came in.
+/// The canonical spelling of a scope, ignoring case.
 fn known(word: &str) -> Result<String, Refusal> {
     if word.eq_ignore_ascii_case(USER_ACCESS) {
         return Ok(USER_ACCESS.to_owned());

@@ -1,8 +1,8 @@
-//! Conditions on items: what people and programs filter and sort by.
+//! Conditions on items, for filters and sort orders.
 //!
-//! A [`Condition`] is data. A store in memory asks it item by item ([`Condition::holds`]), a database makes a statement
-//! of it whose values are bound, and a client writes it for the Orchestrator. All three agree about null as OData does:
-//! null equals null and nothing else, and it is neither less nor greater than anything.
+//! A [`Condition`] is data. A store in memory evaluates it item by item ([`Condition::holds`]), a database makes a
+//! statement of it whose values are bound, and a client writes it in OData for the Orchestrator. All three treat null
+//! as OData does: null equals only null, and is neither less nor greater than anything.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use super::item::{Priority, QueueItem};
 use super::key::{ItemKey, JobKey, QueueId};
 use super::status::{ReviewStatus, Status};
 
-/// A field of an item that can be asked for.
+/// A field of an item that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the fields are those of QueueItem, where they are told")]
 pub enum Field {
@@ -87,7 +87,7 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
-/// How a text is looked for in a field. Capital and small letters differ.
+/// How a text is searched in a field. Case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "their names say it")]
 pub enum TextMatch {
@@ -99,9 +99,9 @@ pub enum TextMatch {
 /// A condition on an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// All of them hold. None of none holds always.
+    /// All of them hold. Always true if there are none.
     All(Vec<Condition>),
-    /// One of them holds. None of none never holds.
+    /// One of them holds. Never true if there are none.
     Any(Vec<Condition>),
     /// It does not hold.
     Not(Box<Condition>),
@@ -111,14 +111,14 @@ pub enum Condition {
     Text(Field, TextMatch, String),
     /// A text field in one case, compared with a text.
     CaseCompare(Field, Case, Comparison, String),
-    /// A text in such a field.
+    /// A text searched in a text field in one case.
     CaseText(Field, Case, TextMatch, String),
 }
 
-/// What is done to the letters of a text before it is compared.
+/// A mapping of letters before a comparison.
 ///
-/// Letter by letter, by the simple mappings of Unicode, so that every store answers alike: `Σ` becomes `σ` wherever it
-/// stands, `İ` becomes `i`, and a letter whose other case is several letters stays as it is (`ß`).
+/// Letter by letter, by the simple mappings of Unicode, so that every store gives the same answer: `Σ` becomes `σ`
+/// everywhere, `İ` becomes `i`, and a letter whose other case is several letters stays as it is (`ß`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Case {
     /// Small letters.
@@ -223,7 +223,7 @@ impl Field {
         }
     }
 
-    /// The field with this name, whatever the case of its letters.
+    /// The field with this name, ignoring case.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|field| field.name().eq_ignore_ascii_case(name))
     }
@@ -323,8 +323,8 @@ impl Value {
 }
 
 impl Condition {
-    /// What it says about the queue and the status in words that every store finds quickly, and the rest. Together they
-    /// say what the condition said.
+    /// Separates the conditions on the queue and the status, which every store finds quickly, from the rest. Together
+    /// they are equivalent to the condition.
     pub(crate) fn split(self) -> (Option<Vec<QueueId>>, Option<Vec<Status>>, Option<Self>) {
         let parts = match self {
             Self::All(parts) => parts,
@@ -339,7 +339,7 @@ impl Condition {
             } else if statuses.is_none()
                 && let Some(numbers) = part.one_of(Field::Status)
             {
-                // A number that is none of a status is the status of no item.
+                // A number that is not a status matches no item.
                 let known = numbers.into_iter().filter_map(|number| Status::from_number(number).ok());
                 let mut known: Vec<Status> = known.collect();
                 known.sort_unstable();
@@ -357,7 +357,7 @@ impl Condition {
         (queues, statuses, rest)
     }
 
-    /// The reference that it says an item has, and the rest.
+    /// Separates the condition that the reference equals a text from the rest.
     pub(crate) fn split_reference(self) -> (Option<String>, Option<Self>) {
         let mut parts = match self {
             Self::All(parts) => parts,
@@ -374,7 +374,7 @@ impl Condition {
         (reference, rest)
     }
 
-    /// The numbers of which a field must be one, if that is all it says.
+    /// The numbers that a field must be one of, if the condition says nothing else.
     pub(crate) fn one_of(&self, of: Field) -> Option<Vec<i64>> {
         match self {
             Self::Compare(field, Comparison::Equal, Value::Number(number)) if *field == of => {
@@ -433,7 +433,7 @@ impl TextMatch {
     }
 }
 
-/// The order of two items; those without a value come first, and in the end the id decides.
+/// Compares two items; those without a value come first, and ids decide between equal items.
 pub fn compare(orders: &[Order], a: &QueueItem, b: &QueueItem) -> Ordering {
     for Order { field, descending } in orders {
         let (of_a, of_b) = (field.of(a), field.of(b));

@@ -21,7 +21,7 @@ pub const MAX_RETRIES: u32 = 50;
 /// The longest retention period, in days.
 pub const MAX_RETENTION_DAYS: u32 = 180;
 
-/// What a queue does with its items: the part of a definition that people set.
+/// The policy of a queue: the part of its definition that people set.
 ///
 /// ```
 /// use performer::QueuePolicy;
@@ -37,11 +37,10 @@ pub struct QueuePolicy {
     pub max_number_of_retries: u32,
     /// Whether Abandoned items are retried too; they share the same maximum. Default: false.
     pub retry_abandoned_items: bool,
-    /// Whether each reference may be in the queue once. Items that are Deleted or Retried do not
-    /// count. Cannot be changed after the queue is made. Default: false.
+    /// Whether a reference may be in the queue only once. Items that are Deleted or Retried do not count. Cannot be
+    /// changed after the queue was created. Default: false.
     pub enforce_unique_reference: bool,
-    /// How long an item may be InProgress before it is Abandoned, whoever holds it and however alive.
-    /// Default: 24 hours.
+    /// How long an item may be InProgress before it is Abandoned, even if its job is alive. Default: 24 hours.
     pub abandon_after: Duration,
     /// After how many days final items are removed, 1 to 180. Default: 30.
     pub retention_days: u32,
@@ -67,32 +66,32 @@ impl Default for QueuePolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueDefinition {
-    /// Given when the queue is made; never changes.
+    /// Given when the queue is created; never changes.
     pub id: QueueId,
-    /// Given when the queue is made; never changes.
+    /// Given when the queue is created; never changes.
     pub key: QueueKey,
-    /// Unique among the queues, whatever the case of its letters.
+    /// Unique among the queues, ignoring case.
     pub name: String,
     /// What the queue is for.
     pub description: Option<String>,
-    /// What the queue does with its items.
+    /// Its policy.
     pub policy: QueuePolicy,
-    /// What its items have to look like.
+    /// The JSON schemas of its items.
     pub schemas: Schemas,
-    /// What people note about it.
+    /// Notes of people.
     pub notes: QueueNotes,
-    /// What of it may be handed out, over the whole fleet. New settings leave this as it is; see
+    /// Its limits for all performers together. An update of the queue leaves them unchanged; see
     /// [`Administration::edit_queue_limits`](crate::Administration::edit_queue_limits).
     pub limits: QueueLimits,
-    /// The folders it is in: one and the same queue in all of them. The first one is where it was made.
+    /// The folders it is in: it is one queue in all of them. The first one is where it was created.
     pub folders: Vec<FolderId>,
-    /// When the queue was made.
+    /// When it was created.
     pub creation_time: Timestamp,
 }
 
 impl QueueDefinition {
-    /// Checks that a caller may change or delete the queue in every folder that it is in: it is one queue in all of them.
-    /// `reach` are the folders where the caller has the right; `None`: everywhere.
+    /// Checks that a caller may change or delete the queue in every folder that it is in: it is one queue in all of
+    /// them. `reach`: the folders in which the caller has the right; `None`: everywhere.
     ///
     /// # Errors
     ///
@@ -111,11 +110,11 @@ impl QueueDefinition {
     }
 }
 
-/// What people note about a queue. Kept and shown; nothing follows from it here.
+/// Notes of people on a queue. Stored and shown; nothing else follows from them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueNotes {
-    /// Within how many minutes items should be done; 0 for no such wish.
+    /// Within how many minutes items should be done; 0 for no SLA.
     pub sla_in_minutes: u32,
     /// After how many minutes they are at risk.
     pub risk_sla_in_minutes: u32,
@@ -129,13 +128,13 @@ pub struct QueueNotes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Tag {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How that is shown.
+    /// How the name is shown.
     pub display_name: Option<String>,
     /// Its value.
     pub value: Option<String>,
-    /// How that is shown.
+    /// How the value is shown.
     pub display_value: Option<String>,
 }
 
@@ -181,18 +180,18 @@ impl QueueNotes {
     }
 }
 
-/// A queue to be made, or the new settings of one.
+/// A queue to create, or the new settings of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewQueueDefinition {
     /// The name, at most 50 code units.
     pub name: String,
     /// What the queue is for, at most 250 code units.
     pub description: Option<String>,
-    /// What the queue does with its items.
+    /// Its policy.
     pub policy: QueuePolicy,
-    /// What its items have to look like. Default: anything.
+    /// The JSON schemas of its items. Default: none.
     pub schemas: Schemas,
-    /// What people note about it.
+    /// Notes of people.
     pub notes: QueueNotes,
 }
 
@@ -226,8 +225,8 @@ impl NewQueueDefinition {
     ///
     /// # Errors
     ///
-    /// Code 1015 for a value outside its range, 1009 for a name that is empty or has control characters, 1014 for an SLA
-    /// without a process, 1858 for a schema that is none.
+    /// Code 1015 for a value outside its range, 1009 for a name that is empty or has control characters, 1014 for an
+    /// SLA without a process, 1858 for a text that is no schema.
     pub fn validate(&self) -> Result<(), Refusal> {
         let argument = |message: String| Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
         if self.name.trim().is_empty() {
@@ -260,11 +259,11 @@ impl NewQueueDefinition {
         self.schemas.validate_definitions()
     }
 
-    /// Checks whether a queue may be given these settings.
+    /// Checks whether a queue may get these settings.
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate); code 1855 when a setting would change that cannot.
+    /// As [`validate`](Self::validate); code 1855 if a setting would change that cannot.
     pub fn validate_change_of(&self, queue: &QueueDefinition) -> Result<(), Refusal> {
         self.validate()?;
         if self.policy.enforce_unique_reference != queue.policy.enforce_unique_reference {
@@ -279,7 +278,7 @@ impl NewQueueDefinition {
 
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=MAX_RETENTION_DAYS as u64;
 
-/// What makes two names the same name (orchestrator-api 6: unique, case-insensitive).
+/// The form of a name that is compared (orchestrator-api 6: unique, case-insensitive).
 pub(crate) fn folded(name: &str) -> String {
     name.to_lowercase()
 }

@@ -1,8 +1,8 @@
-//! What the rules answer when they say no.
+//! The answer of a rule that refuses an event.
 
 use super::code::ErrorCode;
 
-/// A rule's no: the Orchestrator's numeric code and a sentence for people.
+/// A refusal: the Orchestrator's numeric code and a sentence for people.
 ///
 /// The message is a lower-case fragment without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,7 @@ impl Refusal {
         Self { code, message: message.into(), claim_lost: false }
     }
 
-    /// The claim presented is not the one the item is held by: nothing was changed.
+    /// The claim presented is not the one the item is held by. Nothing was changed.
     pub(crate) fn claim_lost(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), claim_lost: true }
     }

@@ -9,27 +9,27 @@ use super::exception::{ExceptionType, ProcessingException};
 /// The end of one transaction, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionResult {
-    /// It ended well.
+    /// Success.
     Successful {
-        /// What it leaves with the item.
+        /// The output to store with the item.
         output: Option<Output>,
     },
     /// It failed.
     Failed {
         /// Why. Without one the item is Failed and not retried.
         exception: Option<ProcessingException>,
-        /// Not before this time is the retry copy handed out, if there is one.
+        /// The retry copy, if there is one, is not claimed before this time.
         defer_date: Option<Timestamp>,
     },
     /// The item goes back into the queue until `defer_date`: no failure, no retry used.
     Postponed {
-        /// Not before this time is the item handed out again. Must be in the future.
+        /// The item is not claimed again before this time. Must be in the future.
         defer_date: Timestamp,
-        /// A new due date, or `None` to keep the one there is.
+        /// A new due date; `None` leaves it unchanged.
         due_date: Option<Timestamp>,
     },
-    /// The item goes back into the queue at once, as if it had never been taken: a performer that
-    /// stops gives back what it did not finish. No retry is used.
+    /// The item goes back into the queue at once, as if it had never been claimed: a performer that stops gives back
+    /// unfinished items. No retry is used.
     GivenBack,
 }
 
@@ -52,26 +52,26 @@ impl TransactionResult {
     }
 }
 
-/// The end of a transaction as a caller over HTTP states it (orchestrator-api 9.1). What it means depends on the time by
-/// the clock of the store that records it: see [`result_at`](Self::result_at).
+/// The end of a transaction as a caller over HTTP states it (orchestrator-api 9.1). Its meaning depends on the time of
+/// the store that records it: see [`result_at`](Self::result_at).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatedResult {
-    /// `IsSuccessful`; false where the caller left it out.
+    /// `IsSuccessful`; false if it was absent.
     pub is_successful: bool,
     /// Why it failed.
     pub exception: Option<ProcessingException>,
-    /// Without an exception: not before this time is the item handed out again. With one: the retry copy.
+    /// Without an exception: the item is not claimed again before this time. With one: the retry copy.
     pub defer_date: Option<Timestamp>,
-    /// A new due date for a postponed item, or `None` to keep the one there is.
+    /// A new due date for a postponed item; `None` leaves it unchanged.
     pub due_date: Option<Timestamp>,
 }
 
 impl StatedResult {
-    /// What was stated, when it is recorded at `now`.
+    /// The result, if it is recorded at `now`.
     ///
-    /// Without an exception, a `DeferDate` in the future postpones the item, whatever `IsSuccessful` says: the vendor's
-    /// activity postpones with true. A date that has passed is ignored where `IsSuccessful` is true, which makes the
-    /// item Successful; where it is false, the item is given back.
+    /// Without an exception, a `DeferDate` in the future postpones the item, whatever `IsSuccessful` is: the vendor's
+    /// activity postpones with true. A date that has passed is ignored if `IsSuccessful` is true, which makes the item
+    /// Successful; if it is false, the item is given back.
     pub fn result_at(&self, now: Timestamp) -> TransactionResult {
         match (&self.exception, self.defer_date) {
             (None, Some(defer_date)) if defer_date > now => {
@@ -85,10 +85,10 @@ impl StatedResult {
 }
 
 enumeration! {
-    /// How one attempt ended. Kept with the item, because its Status does not tell: a Retried item may
-    /// have failed or have been abandoned, a Deleted one may have been anything. The numbers are ours.
+    /// How one attempt ended. Stored with the item, because its Status does not show it: a Retried item may have failed
+    /// or have been abandoned, and a Deleted one may have ended in any way. The numbers are ours.
     pub Outcome {
-        /// It ended well.
+        /// Success.
         Successful = 1,
         /// The data was wrong.
         BusinessException = 2,
@@ -133,7 +133,7 @@ mod tests {
                 "{is_successful} {defer_date:?}"
             );
         }
-        // What was stated before the date may be recorded after it.
+        // A result may be stated before the date and recorded after it.
         assert_eq!(stated(true, Some(later)).result_at(later), successful);
     }
 

@@ -1,5 +1,4 @@
-//! What people do with items: reviews, comments, and the answers to doing it for many at once
-//! (orchestrator-api 10, 11 and 13.6).
+//! What people do with items: reviews, comments, and the answers to bulk calls (orchestrator-api 10, 11 and 13.6).
 
 use jiff::Timestamp;
 
@@ -19,7 +18,7 @@ pub struct ItemVersion {
     pub row_version: u64,
 }
 
-/// The answer to a call about several items: those that were refused, and why. The others were done.
+/// The answer to a bulk call: the refused items, and why. The others were done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "items may have been refused although the call succeeded"]
 pub struct FailedItems(pub Vec<(ItemId, Refusal)>);
@@ -32,16 +31,16 @@ impl std::ops::Deref for FailedItems {
     }
 }
 
-/// Who writes a comment, or sets a review.
+/// A person who writes a comment, or sets a review.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
-    /// The user's number, where there are users.
+    /// The user's number, if there are users.
     pub user_id: Option<i64>,
     /// The user's name.
     pub user_name: Option<String>,
 }
 
-/// A remark of a person on an item.
+/// A comment of a person on an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Comment {
@@ -49,9 +48,9 @@ pub struct Comment {
     pub id: i64,
     /// The item it is on.
     pub item_id: ItemId,
-    /// What it says.
+    /// Its text.
     pub text: String,
-    /// Who wrote it; only they may change it.
+    /// Its author; only they may change it.
     pub author: Person,
     /// When it was written, by the store's clock.
     pub creation_time: Timestamp,

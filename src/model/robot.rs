@@ -11,7 +11,7 @@ use super::key::{ItemId, JobKey};
 enumeration! {
     /// What a robot is doing (orchestrator-api 12.2).
     pub RobotState {
-        /// Free: it may take an item.
+        /// It may claim an item.
         Available = 0,
         /// It processes a transaction.
         Busy = 1,
@@ -22,7 +22,7 @@ enumeration! {
     }
 }
 
-/// The most robots of one list; [`Administration::list_robots`](crate::Administration::list_robots) leaves out the others.
+/// The most robots of one list; [`Administration::list_robots`](crate::Administration::list_robots) omits the others.
 pub const MAX_ROBOTS_LISTED: usize = 10_000;
 
 /// A robot of a job that has not ended, as the store sees it.
@@ -33,20 +33,20 @@ pub struct Robot {
     pub job: JobKey,
     /// Its number in the job, counted from 1.
     pub number: u32,
-    /// Busy with an item; Available; Disconnected, when the job did not beat within its lease; Unknown, when the job has
-    /// taken items ahead: the store does not know which of its robots has which.
+    /// Busy with an item; Available; Disconnected, if the job did not beat within its lease; Unknown, if the job has
+    /// claimed items ahead: the store does not know which of its robots has which.
     pub state: RobotState,
-    /// What it is processing.
+    /// The item it is processing.
     pub item: Option<ItemId>,
     /// That item's reference.
     pub reference: Option<String>,
-    /// Since when: it took the item then, or the job started.
+    /// Since when: it claimed the item then, or the job started.
     pub since: Timestamp,
 }
 
 impl Robot {
-    /// The robots of a job that has not ended and holds these items, by number; `most` of them at most, whatever the job
-    /// says of itself.
+    /// The robots of a job that has not ended and holds these items, by number; at most `most` of them, whatever the
+    /// job says about itself.
     pub(crate) fn all_of(job: &Job, held: &[Held], most: usize, now: Timestamp) -> Vec<Self> {
         let took_ahead = held.iter().any(|held| held.robot.is_none());
         // Of several items of one robot the oldest is shown.
@@ -78,7 +78,7 @@ impl Robot {
 pub(crate) struct Held {
     pub(crate) item: ItemId,
     pub(crate) reference: Option<String>,
-    /// `None`: it was taken ahead, for all robots of the job.
+    /// `None`: it was claimed ahead, for all robots of the job.
     pub(crate) robot: Option<u32>,
     pub(crate) since: Option<Timestamp>,
 }

@@ -1,7 +1,7 @@
-//! JSON schemas of queues: what content, output and analytics have to look like (orchestrator-api 6 and 13.7).
+//! JSON schemas of queues, for content, output and analytics (orchestrator-api 6 and 13.7).
 //!
-//! They are enforced by the feature `json-schema`; without it a queue with a schema is refused where it is made, and
-//! items are refused where it was made by a program that has the feature: nothing is taken unchecked.
+//! They are enforced by the feature `json-schema`. Without it, a queue with a schema cannot be created, and a queue
+//! that was created with the feature accepts no items: nothing is accepted unchecked.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::enumeration::enumeration;
 use super::refusal::Refusal;
 
 enumeration! {
-    /// What a schema is about. The numbers are ours.
+    /// What a schema applies to. The numbers are ours.
     pub SchemaOf {
         /// SpecificContent, when an item is added.
         SpecificData = 0,
-        /// Output, when there is a result.
+        /// Output, when a result is reported.
         OutputData = 1,
-        /// Analytics, when there is a result.
+        /// Analytics, when a result is reported.
         AnalyticsData = 2,
     }
 }
@@ -45,7 +45,7 @@ impl Schemas {
         }
     }
 
-    /// Checks that each schema is one.
+    /// Checks that each schema is valid.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Schemas {
     ///
     /// # Errors
     ///
-    /// Code 1857 when it does not fit; as [`validate_definitions`](Self::validate_definitions).
+    /// Code 1857 if it does not match; otherwise as [`validate_definitions`](Self::validate_definitions).
     pub fn validate(&self, what: SchemaOf, json: &str) -> Result<(), Refusal> {
         self.of(what).map_or(Ok(()), |schema| check(what, schema, json))
     }
@@ -72,7 +72,7 @@ impl Schemas {
 #[cfg(feature = "json-schema")]
 fn check(what: SchemaOf, schema: &Arc<str>, json: &str) -> Result<(), Refusal> {
     let validator = compiled(what, schema)?;
-    // A copy to look at: what is kept keeps its digits.
+    // A copy for the check: the stored text keeps its digits.
     let value = super::json::rounded(json).map_err(|member| {
         let message =
             format!("the number in {member:?} is too large to be checked against the queue's schema {what}");
@@ -95,7 +95,7 @@ fn check(what: SchemaOf, schema: &Arc<str>, _json: &str) -> Result<(), Refusal> 
     compiled(what, schema)
 }
 
-/// A schema, compiled once; the last ones are kept.
+/// A compiled schema; the ones used last are cached.
 #[cfg(feature = "json-schema")]
 fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validator>, Refusal> {
     use std::sync::{Mutex, PoisonError};
@@ -122,7 +122,7 @@ fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validat
     if !cost::is_affordable(&value) {
         return Err(refused("its references lead to too many steps, or out of it".to_owned()));
     }
-    // The engine of patterns that takes linear time: a schema is data of a caller.
+    // An engine that matches patterns in linear time: a schema is untrusted.
     let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
     let validator = Arc::new(options.build(&value).map_err(|error| refused(error.to_string()))?);
     let mut kept = kept();
@@ -133,14 +133,14 @@ fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validat
     Ok(validator)
 }
 
-/// How much a check may take. A schema is data of a caller, and is checked where everybody waits.
+/// The cost of a check. A schema is untrusted, and is checked where everybody waits.
 #[cfg(feature = "json-schema")]
 mod cost {
     use std::collections::HashMap;
 
     use serde_json::Value;
 
-    /// The most parts that are looked at for one value, references followed.
+    /// The most subschemas that are evaluated for one value, including references.
     const MOST: u64 = 20_000;
 
     pub(super) fn is_affordable(schema: &Value) -> bool {
@@ -169,12 +169,13 @@ mod cost {
     struct Walk<'a> {
         root: &'a Value,
         anchors: HashMap<&'a str, &'a Value>,
-        /// By their places in memory. `None`: on the way to it, a circle, which goes only as deep as the data does.
+        /// By address. `None`: it is being counted, which is a cycle, and as deep as the data only.
         known: HashMap<*const Value, Option<u64>>,
     }
 
     impl<'a> Walk<'a> {
-        /// How many parts there are, each counted as often as a way leads to it. `None`: a reference out of the schema.
+        /// How many subschemas there are, each counted as often as it is reached. `None`: a reference out of the
+        /// schema.
         fn of(&mut self, value: &'a Value) -> Option<u64> {
             if let Some(known) = self.known.get(&std::ptr::from_ref(value)) {
                 return Some(known.unwrap_or(1));
@@ -266,7 +267,7 @@ mod tests {
         };
         assert_eq!(with(&doubling(5)).validate_definitions(), Ok(()));
         assert_eq!(with(&doubling(40)).validate_definitions().unwrap_err().code().number(), 1858);
-        // Circles, names and percent signs are in order.
+        // Cycles, names and percent signs are allowed.
         for schema in [
             r##"{"properties":{"next":{"$ref":"#"}}}"##,
             r##"{"$defs":{"x":{"$anchor":"here","type":"object"}},"$ref":"#here"}"##,

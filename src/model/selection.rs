@@ -4,9 +4,8 @@
 //! 2. Among the first: by Priority, then the earliest DueDate, then first in, first out.
 //! 3. Among the others: by Priority, then first in, first out.
 //!
-//! An overdue item is still handed out. A postponed item keeps its place; a retry copy is a new item
-//! and stands behind everything that waits. Every store follows [`SelectionKey`], and none has an
-//! order of its own.
+//! An overdue item can still be claimed. A postponed item keeps its place; a retry copy is a new item and comes after
+//! everything that waits. Every store follows [`SelectionKey`], and none has an order of its own.
 
 use jiff::Timestamp;
 
@@ -17,10 +16,10 @@ use super::lifecycle::ItemState;
 use super::refusal::Refusal;
 use super::status::Status;
 
-/// The most items of one take.
+/// The most items of one claim.
 pub const MAX_TAKE: usize = 100_000;
 
-/// Checks how many items a caller wants to take.
+/// Checks how many items a caller wants to claim.
 ///
 /// # Errors
 ///
@@ -53,14 +52,14 @@ impl SelectionKey {
     }
 }
 
-/// The first two criteria in one small number, for the index of a store: 0 to 2 for items with a
-/// DueDate by priority, 3 to 5 for items without.
+/// The first two criteria as one small number, for the index of a store: 0 to 2 for items with a DueDate by priority, 3
+/// to 5 for items without.
 pub fn rank(priority: Priority, due_date: Option<Timestamp>) -> u8 {
     let without_due_date = if due_date.is_some() { 0 } else { 3 };
     without_due_date + priority.number()
 }
 
-/// Whether the item may be handed out now: New, and its DeferDate is absent or past.
+/// Whether the item may be claimed now: New, and its DeferDate is absent or past.
 pub fn is_eligible(item: &ItemState, now: Timestamp) -> bool {
     item.status == Status::New && !is_deferred(item, now)
 }

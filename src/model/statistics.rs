@@ -7,24 +7,24 @@ use super::lifecycle::ItemState;
 use super::result::Outcome;
 use super::status::Status;
 
-/// The items of one queue, counted by state. Kept by the store with every change, so that asking
-/// costs the same however many items there are.
+/// The items of one queue, counted by state. The store updates it with every change, so that reading it costs the same
+/// however many items there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct QueueStatistics {
     /// Waiting, postponed ones included.
     pub new: i64,
-    /// Handed to a robot.
+    /// Claimed by a robot.
     pub in_progress: i64,
-    /// Ended well.
+    /// Ended with success.
     pub successful: i64,
     /// Failed by a BusinessException.
     pub business_exceptions: i64,
     /// Failed by an ApplicationException with no retry left, or without an exception.
     pub application_exceptions: i64,
-    /// Failed or abandoned, and a copy carries on.
+    /// Failed or abandoned, and replaced by a retry copy.
     pub retried: i64,
-    /// Their robot disappeared, and nobody carries on.
+    /// Their robot disappeared, and no copy replaces them.
     pub abandoned: i64,
     /// Deleted by somebody.
     pub deleted: i64,
@@ -38,7 +38,7 @@ pub(crate) struct Ended {
     pub(crate) minute: i64,
     pub(crate) outcome: Outcome,
     pub(crate) count: i64,
-    /// How long they took together, in microseconds.
+    /// Their total processing time, in microseconds.
     pub(crate) took: i64,
     /// When the last one ended.
     pub(crate) last: Timestamp,
@@ -82,7 +82,7 @@ impl QueueStatistics {
         self.count(after, 1);
     }
 
-    /// Adds what another count has.
+    /// Adds another count.
     pub(crate) fn add(&mut self, other: &Self) {
         self.new += other.new;
         self.in_progress += other.in_progress;

@@ -26,37 +26,37 @@ enumeration! {
     pub Status {
         /// Waiting. Also a postponed item, and a fresh copy for a retry.
         New = 0,
-        /// Handed to a robot.
+        /// Claimed by a robot.
         InProgress = 1,
         /// Ended by a BusinessException, or by an ApplicationException with no retry left.
         Failed = 2,
-        /// Ended well.
+        /// Ended with success.
         Successful = 3,
         /// Was InProgress, and its robot disappeared.
         Abandoned = 4,
-        /// Failed, and a copy of it carries on.
+        /// Failed, and replaced by a retry copy.
         Retried = 5,
-        /// Deleted by somebody; still there to be read.
+        /// Deleted; still readable.
         Deleted = 6,
     }
 }
 
 enumeration! {
-    /// What people did with a failed item.
+    /// The review status of a failed item.
     pub ReviewStatus {
-        /// Nothing yet.
+        /// Not reviewed.
         None = 0,
-        /// Somebody looks into it.
+        /// Being reviewed.
         InReview = 1,
-        /// Somebody looked into it; it is not to be retried.
+        /// Reviewed, and not to be retried.
         Verified = 2,
-        /// Somebody had it retried: a copy carries on.
+        /// Retried by hand: a copy replaces it.
         Retried = 3,
     }
 }
 
 impl Status {
-    /// Whether an item never leaves this state again, except to be deleted.
+    /// Whether an item in this state can only be deleted.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::New | Self::InProgress)
     }
@@ -87,13 +87,13 @@ impl Status {
         matches!(self, Self::Successful | Self::Retried | Self::Deleted)
     }
 
-    /// Whether an item in this state counts in a queue that takes each reference once (orchestrator-api 6): what is
-    /// deleted does not, and of a retried item the copy does.
+    /// Whether an item in this state counts in a queue that enforces unique references (orchestrator-api 6): a deleted
+    /// item does not, and of a retried item the copy does.
     pub const fn counts_for_reference(self) -> bool {
         !matches!(self, Self::Deleted | Self::Retried)
     }
 
-    /// Whether people review items in this state.
+    /// Whether items in this state can be reviewed.
     pub const fn is_reviewable(self) -> bool {
         matches!(self, Self::Failed | Self::Abandoned)
     }

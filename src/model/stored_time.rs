@@ -1,8 +1,8 @@
-//! The instant that a store keeps.
+//! The instants that a store can keep.
 //!
-//! Callers name any time: `DateTime.MaxValue`, the year 1, a delay of `Duration::MAX`. A store keeps whole microseconds
-//! within bounds that every store can write, read back and sort by. Every time that is kept passes through
-//! [`StoredTime`], so a time that was accepted can always be read.
+//! Callers give any time: `DateTime.MaxValue`, the year 1, a delay of `Duration::MAX`. A store keeps whole microseconds
+//! within bounds that every store can write, read back and sort by. Every stored time passes through [`StoredTime`], so
+//! a time that was accepted can always be read.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 /// An instant that every store can keep: whole microseconds, from [`FIRST`](Self::FIRST) to [`LAST`](Self::LAST).
 ///
-/// Converting a [`Timestamp`] never fails: what is earlier or later becomes the first or last instant, and digits below
+/// Converting a [`Timestamp`] never fails: an earlier or later time becomes the first or last instant, and digits below
 /// the microsecond are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredTime(Timestamp);
@@ -34,7 +34,7 @@ impl StoredTime {
         self.0.as_microsecond()
     }
 
-    /// The instant that is so many microseconds after the Unix epoch; `None` where no [`Timestamp`] is.
+    /// The instant so many microseconds after the Unix epoch; `None` if it is out of range.
     pub fn from_micros(micros: i64) -> Option<Self> {
         // Not `Timestamp::from_microsecond`: it refuses the last second.
         let (second, rest) = (micros.div_euclid(MICROS), micros.rem_euclid(MICROS));
@@ -61,8 +61,8 @@ pub fn stored(at: Timestamp) -> Timestamp {
     StoredTime::from(at).timestamp()
 }
 
-/// The time so long after `at`; [`StoredTime::LAST`] where the calendar ends before. It is as fine as both are: what is
-/// kept of it is [`stored`].
+/// The time so long after `at`; [`StoredTime::LAST`] if it is out of range. Not rounded: [`stored`] is what a store keeps
+/// of it.
 pub fn after(at: Timestamp, delay: Duration) -> Timestamp {
     at.checked_add(delay).unwrap_or(StoredTime::LAST.timestamp())
 }

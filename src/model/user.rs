@@ -21,7 +21,7 @@ enumeration! {
 }
 
 impl UserType {
-    /// Whether such a user logs in with a password of its own: directories know those of others, applications have
+    /// Whether such a user logs in with a password of its own: directory users log in elsewhere, applications have
     /// secrets, and robots tokens.
     pub fn has_password(self) -> bool {
         self == Self::User

@@ -53,7 +53,7 @@ impl ContentMap {
             members.replace(|name, value| {
                 let text = json::text_of(value.get())?;
                 let original = kept.dynamic_properties.get(name)?;
-                (ApiTime::looks_like_date(&text) && Kind::of(original.get()) == Kind::Text)
+                (ApiTime::looks_like_date(&text) && JsonKind::of(original.get()) == JsonKind::Text)
                     .then_some(original)
             });
         }

@@ -15,7 +15,7 @@ use super::Collection;
 
 #[cfg(feature = "server")]
 use crate::model::json::{JsonKind, Members};
-use crate::model::json::{rest_after_text, repaired};
+use crate::model::json::{repaired, rest_after_text};
 
 /// Parses the body of a request.
 ///

@@ -1,4 +1,4 @@
-//! There is always an administrator who can log in: a change that would leave none is refused, whoever asks for it.
+//! The rule that an administrator who can log in always remains: a change that would leave none is refused.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use crate::model::code::ErrorCode;
 use crate::model::refusal::Refusal;
 
 impl Directory {
-    /// The active users who have the role Administrator in the tenant, and a password or an application that may
-    /// change users. Personal access tokens do not count: they end by themselves.
+    /// The active users who have the role Administrator in the tenant, and a password or an application that may change
+    /// users. Personal access tokens do not count, because they expire.
     fn administrators(&self) -> impl Iterator<Item = &User> {
         let role = self.role_named(ADMINISTRATOR).map(|role| role.id);
         let applications: BTreeSet<i64> = self
@@ -24,7 +24,7 @@ impl Directory {
         })
     }
 
-    /// Refuses a change after which no administrator could log in, where one can now.
+    /// Refuses a change after which no administrator could log in, if one can now.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ mod tests {
     fn the_last_administrator_stays() {
         let mut tried = Simulation(Directory::new(Uuid::nil(), Uuid::nil()));
         let first = tried.application("first", ADMINISTRATOR, "OrchestratorApiUserAccess");
-        // None of these could take its place.
+        // None of these users could replace the administrator.
         tried.application("viewer", VIEWER, "OrchestratorApiUserAccess");
         tried.application("narrow", ADMINISTRATOR, "OR.Queues OR.Users.Read");
         tried.person("without a password", None);
@@ -131,7 +131,7 @@ mod tests {
             assert_eq!(refusal.code().number(), 1013, "{change:?}: {refusal}");
             assert!(copy.client("first").is_some() && copy.user(first) == tried.0.user(first), "{change:?}");
         }
-        // With another one each of them is fine; then the other one is the last.
+        // If there is another administrator, each of these changes is allowed; then the other one is the last.
         let ann = tried.person("ann", Some("hash"));
         for change in tried.ways_out("first", first) {
             let mut copy = tried.0.clone();
@@ -139,7 +139,7 @@ mod tests {
             let last = Change::RemoveUser(ann);
             assert_eq!(copy.change(last, NOW).unwrap_err().code().number(), 1013, "after {change:?}");
         }
-        // What has nothing to do with it is not in the way: a role in a folder, another name.
+        // Changes that do not affect it are allowed: a role in a folder, another name.
         let shared = Some(crate::model::key::FolderId::SHARED);
         let in_folder = Change::Assign { user: first, folder: shared, roles: BTreeSet::new() };
         tried.0.change(in_folder, NOW).unwrap();

@@ -1,4 +1,4 @@
-//! What may be changed in the directory, and what is refused.
+//! Changes of the directory, and their refusals.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::model::permission::{Permission, Scopes};
 use crate::model::refusal::Refusal;
 use crate::model::user::UserType;
 
-/// A change of the directory. Names and keys are made by whoever asks.
+/// A change of the directory. The caller makes names and keys.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are those of what they change")]
 pub enum Change {
@@ -28,7 +28,7 @@ pub enum Change {
         name: String,
         description: Option<String>,
     },
-    /// Only an empty one; the store looks whether there are queues in it.
+    /// Only an empty folder; the store checks whether there are queues in it.
     RemoveFolder(FolderId),
     AddUser(Box<NewUser>),
     EditUser {
@@ -53,7 +53,7 @@ pub enum Change {
         permissions: BTreeSet<Permission>,
     },
     RemoveRole(i64),
-    /// In the tenant, where there is no folder. None: the roles it has there are taken away.
+    /// `folder`: `None` for the tenant. `roles`: `None` removes the user's roles there.
     Assign {
         user: i64,
         folder: Option<FolderId>,
@@ -120,13 +120,13 @@ const MAX_OF_A_KIND: usize = 10_000;
 type ChangeResult<T = i64> = Result<T, Refusal>;
 
 impl Directory {
-    /// Makes a change. Answers the number of what was made or changed.
+    /// Applies a change. Returns the number of what was created or changed.
     ///
     /// # Errors
     ///
-    /// 1001 for a name that is taken, 1002 for what is not there, 1009 and 1015 for a text outside its limits, 1013 for
-    /// what is still needed (the last administrator who can log in, too), 1406 and 1412 for a role that can neither be deleted
-    /// nor edited.
+    /// 1001 for a name that is already used, 1002 for what does not exist, 1009 and 1015 for a text outside its limits,
+    /// 1013 for what is still needed (also the last administrator who can log in), 1406 and 1412 for a role that can
+    /// neither be deleted nor edited.
     pub fn change(&mut self, change: Change, now: Timestamp) -> ChangeResult {
         self.keep_an_administrator(&change)?;
         match change {
@@ -160,17 +160,7 @@ impl Directory {
             Change::EditRole { id, name, permissions } => self.edit_role(id, name, permissions),
             Change::RemoveRole(id) => self.remove_role(id),
             Change::Assign { user, folder, roles } => self.assign(user, folder, roles),
-            Change::AddRobot { key, name, user } => {
-                check_text("the name of a robot", &name, NAME_LIMIT, 1)?;
-                check_room("robots", self.robots.len())?;
-                self.existing_user(user)?;
-                if self.robots.values().any(|robot| robot.key == key) {
-                    return Err(already_used("a robot with this key"));
-                }
-                let id = self.next_id();
-                self.robots.insert(id, Robot { id, key, name, user });
-                Ok(id)
-            }
+            Change::AddRobot { key, name, user } => self.add_robot(key, name, user),
             Change::AddClient { id, name, secret, scopes, user } => {
                 check_text("the id of an application", &id, NAME_LIMIT, 1)?;
                 check_text("the name of an application", &name, NAME_LIMIT, 1)?;
@@ -188,6 +178,18 @@ impl Directory {
                 self.remove_user(client.user)
             }
         }
+    }
+
+    fn add_robot(&mut self, key: Uuid, name: String, user: i64) -> ChangeResult {
+        check_text("the name of a robot", &name, NAME_LIMIT, 1)?;
+        check_room("robots", self.robots.len())?;
+        self.existing_user(user)?;
+        if self.robots.values().any(|robot| robot.key == key) {
+            return Err(already_used("a robot with this key"));
+        }
+        let id = self.next_id();
+        self.robots.insert(id, Robot { id, key, name, user });
+        Ok(id)
     }
 
     fn add_folder(

@@ -1,4 +1,4 @@
-//! Tokens, and which of them are taken back together.
+//! Access tokens, and which of them are revoked together.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use crate::model::permission::Scopes;
 /// An access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Whom it is the token of.
+    /// The user it belongs to.
     pub user: i64,
-    /// The application it was given to.
+    /// The application it was issued to.
     pub client: Option<String>,
     /// The name of a personal access token.
     pub name: Option<String>,
-    /// What it may be used for.
+    /// Its scopes.
     pub scopes: Scopes,
-    /// When it ends.
+    /// When it expires.
     pub expires: Timestamp,
 }
 
-/// The longest life of a token: ten years.
+/// The longest lifetime of a token: ten years.
 pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(3_650 * 86_400);
 
 impl Token {
-    /// When a token ends that is given out now for this long.
+    /// The expiry time of a token that is issued now with this lifetime.
     ///
     /// # Errors
     ///
-    /// Code 1015 for a life longer than [`MAX_TOKEN_LIFE`].
+    /// Code 1015 for a lifetime longer than [`MAX_TOKEN_LIFE`].
     pub fn end_of(life: Duration, now: Timestamp) -> Result<Timestamp, Refusal> {
         let end = now.checked_add(life).ok().filter(|_| life <= MAX_TOKEN_LIFE);
         end.ok_or_else(|| {
@@ -47,13 +47,13 @@ impl Token {
 pub enum TokensOf {
     /// All of them.
     User(i64),
-    /// Those that it got by logging in.
+    /// Those from logins.
     Logins(i64),
     /// The personal access tokens of this name.
     Named(i64, String),
 }
 
-/// How many tokens of logins an application or a user has at a time: the newest are good.
+/// How many login tokens an application or a user has at a time; the oldest are removed.
 pub const MOST_LOGINS: usize = 1_000;
-/// The most personal access tokens that a user has at a time.
+/// The most personal access tokens of a user at a time.
 pub const MOST_NAMED_TOKENS: usize = 1_000;

@@ -1,4 +1,4 @@
-//! Numbers as texts: which of them 64 bits hold, and which two are the same.
+//! Numbers as texts: which of them fit into 64 bits, and which two are equal.
 
 /// A number as `serde_json::Value` holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -8,7 +8,7 @@ pub(super) enum Number {
     Float(f64),
 }
 
-/// The number that a JSON text is, if 64 bits hold all its digits. Zeros at the end of decimals are no digits: 1.50 is 1.5.
+/// The number of a JSON text, if 64 bits hold all its digits. Zeros at the end of decimals do not count: 1.50 is 1.5.
 pub(super) fn exact(text: &str) -> Option<Number> {
     if is_whole(text) {
         if let Ok(number) = text.parse() {
@@ -22,13 +22,13 @@ pub(super) fn exact(text: &str) -> Option<Number> {
     (is_plain(text) || is_same(&format!("{float:e}"), text)).then_some(Number::Float(float))
 }
 
-/// The nearest number that 64 bits hold; `None` for one that is too large.
+/// The nearest number that fits into 64 bits; `None` for one that is too large.
 #[cfg(any(test, feature = "json-schema"))]
 pub(super) fn nearest(text: &str) -> Option<Number> {
     exact(text).or_else(|| float(text).map(Number::Float))
 }
 
-/// The nearest float. `str::parse` rounds right; the parser of `serde_json` may be off by one in the last place.
+/// The nearest float. `str::parse` rounds correctly; the parser of `serde_json` may be off by one in the last place.
 pub(super) fn float(text: &str) -> Option<f64> {
     text.parse().ok().filter(|float: &f64| float.is_finite())
 }
@@ -38,12 +38,12 @@ fn is_whole(text: &str) -> bool {
     text != "-0" && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Up to fifteen digits without an exponent: read by everybody, and rightly, as 64 bits.
+/// Up to fifteen digits without an exponent: every parser reads them correctly into 64 bits.
 fn is_plain(text: &str) -> bool {
     text.len() <= 15 && !text.bytes().any(|byte| matches!(byte, b'e' | b'E'))
 }
 
-/// Whether every number of a JSON text passes.
+/// Whether every number of a JSON text satisfies a predicate.
 fn all(json: &str, passes: impl Fn(&str) -> bool) -> bool {
     let mut rest = json.as_bytes();
     while let [first, behind @ ..] = rest {
@@ -64,7 +64,7 @@ fn all(json: &str, passes: impl Fn(&str) -> bool) -> bool {
     true
 }
 
-/// Whether all numbers of a JSON text are so short that nothing has to be looked at more closely.
+/// Whether all numbers of a JSON text are so short that they need no closer check.
 pub(super) fn are_plain(json: &str) -> bool {
     all(json, is_plain)
 }
@@ -74,12 +74,12 @@ pub(super) fn are_exact(json: &str) -> bool {
     all(json, |number| exact(number).is_some())
 }
 
-/// Whether two JSON numbers are the same number, digit by digit: 1.50 and 15e-1 are.
+/// Whether two JSON numbers are equal, digit by digit: 1.50 and 15e-1 are.
 pub(crate) fn is_same(a: &str, b: &str) -> bool {
     a == b || decimal(a).zip(decimal(b)).is_some_and(|(a, b)| a == b)
 }
 
-/// Whether it is negative, its digits without zeros on either side, and the power of ten of the last one.
+/// Its sign, its digits without zeros on either side, and the power of ten of the last digit.
 fn decimal(text: &str) -> Option<(bool, String, i64)> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));

@@ -1,7 +1,8 @@
-//! JSON text, read as a user's type or as a `Value`, without a digit that changes silently.
+//! Reads JSON text into a user's type or a `Value`, without changing a digit silently.
 //!
-//! A number with more digits than 64 bits hold goes to whoever asks for a type that is wide enough: `i128`, `RawValue`, a
-//! float, which is nearest by its nature. Who asks for anything, as `Value`, untagged and flattened types do, is refused.
+//! A number with more digits than 64 bits hold is passed on to types that can hold it: `i128`, `RawValue`, or a float,
+//! which is the nearest value by its nature. Types that accept anything, as `Value`, untagged and flattened types do,
+//! cause an error.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -20,12 +21,13 @@ use super::{JsonKind, Members};
 ///
 /// # Errors
 ///
-/// When it does not fit the type, or a number has digits that the type would lose.
+/// If it does not fit the type, or a number has digits that the type would lose.
 pub(crate) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     if is_read_exactly(json) { serde_json::from_str(json) } else { T::deserialize(Object(json)) }
 }
 
-/// An object as a `Value`. A number that it does not hold with all digits is a text of its digits; what is no object is null.
+/// An object as a `Value`. A number that it cannot hold with all digits becomes a text of its digits; what is no object
+/// becomes null.
 pub(crate) fn to_value(json: &str) -> Value {
     if is_read_exactly(json) {
         return serde_json::from_str(json).unwrap_or(Value::Null);
@@ -39,7 +41,7 @@ pub(crate) fn to_value(json: &str) -> Value {
     Value::Object(members.iter().map(|(name, raw)| (name.to_owned(), value(raw))).collect())
 }
 
-/// An object as a `Value` with each number rounded to what 64 bits hold, to be looked at and thrown away.
+/// An object as a `Value` with each number rounded to 64 bits, for checks only.
 ///
 /// # Errors
 ///
@@ -70,18 +72,18 @@ fn value_of(number: Number) -> Value {
     }
 }
 
-/// Whether `serde_json` reads each number as it is: because all are short, or because the program was built with its
-/// feature `arbitrary_precision`, by which its own types keep all digits.
+/// Whether `serde_json` reads each number exactly: because all are short, or because the program was built with its
+/// feature `arbitrary_precision`, with which its own types keep all digits.
 fn is_read_exactly(json: &str) -> bool {
     static KEEPS_DIGITS: OnceLock<bool> = OnceLock::new();
     number::are_plain(json)
         || *KEEPS_DIGITS.get_or_init(|| serde_json::from_str::<serde_json::Number>("1e400").is_ok())
 }
 
-/// Raw JSON is asked for by this name.
+/// The name with which `serde_json` asks for raw JSON.
 const RAW: &str = "$serde_json::private::RawValue";
 
-/// A JSON object whose numbers are looked at.
+/// A JSON object whose numbers are checked.
 struct Object<'de>(&'de str);
 
 impl<'de> Object<'de> {
@@ -211,7 +213,11 @@ impl<'de> Deserializer<'de> for Member<'_, 'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if JsonKind::of(self.json) == JsonKind::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if JsonKind::of(self.json) == JsonKind::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{JsonKind, repaired_text};
 
-/// A value as it was written: in a row of a file, or on a command line. An object of names and `Scalar`s is what
-/// [`NewQueueItem::new`](crate::NewQueueItem::new) takes, and keeps its digits.
+/// A value as it was written, in a row of a file or on a command line. [`NewQueueItem::new`](crate::NewQueueItem::new)
+/// accepts an object of names and `Scalar`s, and keeps its digits.
 #[derive(Clone, Debug)]
 pub(crate) enum Scalar {
     Null,
@@ -17,16 +17,16 @@ pub(crate) enum Scalar {
     /// A number, with its digits.
     Number(Box<RawValue>),
     Text(String),
-    /// An array or an object, which content does not hold: it is refused with its name.
+    /// An array or an object, which content cannot contain: it is refused with its name.
     Nested(Box<RawValue>),
 }
 
 impl Scalar {
-    /// The value that a JSON text is, with U+FFFD for each half of a surrogate pair.
+    /// Parses a JSON value, with U+FFFD for each half of a surrogate pair.
     ///
     /// # Errors
     ///
-    /// When it is no JSON.
+    /// If it is no JSON.
     pub(crate) fn read(json: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(&repaired_text(json))
     }

@@ -1,5 +1,5 @@
-//! Values of the user's types, written as JSON text. `serde_json` writes NaN and infinity as null, and nobody is told;
-//! here each one is noted with the member it is in.
+//! Serializes values of the user's types as JSON text. `serde_json` writes NaN and infinity as null without an error;
+//! here each one is reported with the member it is in.
 
 use std::fmt::{self, Display};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WrittenJson {
     pub(crate) json: String,
-    /// The floats that JSON has no number for; null stands in their places.
+    /// The floats that JSON has no number for; null was written in their places.
     pub(crate) unwritable: Vec<Unwritable>,
 }
 
@@ -38,7 +38,7 @@ impl Display for Unwritable {
 ///
 /// # Errors
 ///
-/// The reason for which the value cannot be written.
+/// Why the value cannot be written.
 pub(crate) fn written(value: &impl Serialize) -> Result<WrittenJson, String> {
     let mut writer = Writer { json: Vec::with_capacity(256), depth: 0, member: 0..0, unwritable: Vec::new() };
     value.serialize(&mut writer).map_err(|Error(reason)| reason)?;
@@ -49,7 +49,7 @@ pub(crate) fn written(value: &impl Serialize) -> Result<WrittenJson, String> {
 struct Writer {
     json: Vec<u8>,
     depth: usize,
-    /// Where the name of the last member of the outermost object stands, in its quotes.
+    /// The range of the name of the last member of the outermost object, with its quotes.
     member: Range<usize>,
     unwritable: Vec<Unwritable>,
 }
@@ -71,7 +71,7 @@ impl ser::Error for Error {
     }
 }
 
-/// The names by which `serde_json` tells its own text from a struct: a number with all digits, and raw JSON.
+/// The names by which `serde_json` marks its own text: a number with all digits, and raw JSON.
 const VERBATIM: [&str; 2] = ["$serde_json::private::RawValue", "$serde_json::private::Number"];
 
 impl Writer {
@@ -261,7 +261,7 @@ impl Compound<'_> {
         value.serialize(&mut *self.writer)
     }
 
-    /// The name of a member; numbers and booleans get quotes, as `serde_json` gives them.
+    /// The name of a member; numbers and booleans get quotes, as in `serde_json`.
     fn name(&mut self, name: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         self.comma();
         let writer = &mut *self.writer;
@@ -291,7 +291,7 @@ impl Compound<'_> {
         value.serialize(&mut *self.writer)
     }
 
-    /// JSON that is written as it is. It comes as a text.
+    /// JSON that is copied. It comes as a text.
     fn verbatim(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         let start = self.writer.json.len();
         value.serialize(&mut *self.writer)?;
@@ -388,7 +388,7 @@ mod tests {
     #[derive(Serialize)]
     struct New(u128);
 
-    /// What `serde_json` writes is what we write.
+    /// We write what `serde_json` writes.
     #[test]
     fn values_are_written_as_serde_json_writes_them() {
         fn check(value: &impl Serialize) {
