@@ -5,7 +5,7 @@ use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::ApiTime;
-use crate::model::json::{self, Kind, Members};
+use crate::model::json::{self, JsonKind, Members};
 
 /// An open map as JSON text, so that numbers keep all their digits. Annotations (`"When@odata.type": "#String"`) are dropped
 /// when it is read. When it is written, texts that a server might treat as dates get one, so that the server does not
@@ -74,9 +74,9 @@ impl PartialEq for ContentMap {
         let is_same = |((name, value), (other_name, other)): ((&str, &RawValue), (&str, &RawValue))| {
             let (value, other) = (value.get(), other.get());
             name == other_name
-                && match (Kind::of(value), Kind::of(other)) {
-                    (Kind::Number, Kind::Number) => json::is_same_number(value, other),
-                    (Kind::Text, Kind::Text) => json::text_of(value) == json::text_of(other),
+                && match (JsonKind::of(value), JsonKind::of(other)) {
+                    (JsonKind::Number, JsonKind::Number) => json::is_same_number(value, other),
+                    (JsonKind::Text, JsonKind::Text) => json::text_of(value) == json::text_of(other),
                     _ => value == other,
                 }
         };
@@ -101,8 +101,8 @@ impl Serialize for ContentMap {
 impl<'de> Deserialize<'de> for ContentMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        let kind = Kind::of(raw.get());
-        if kind != Kind::Object {
+        let kind = JsonKind::of(raw.get());
+        if kind != JsonKind::Object {
             return Err(D::Error::custom(format!("invalid type: {kind}, expected an object")));
         }
         if json::depth(raw.get()) > MAX_DEPTH {
