@@ -15,7 +15,7 @@ pub fn document() -> Option<Value> {
 
 /// Corrects the defects of the document: maps contain scalars, optional members may be null, and unknown members of a request
 /// are errors.
-pub fn mended(mut document: Value) -> Value {
+pub fn with_defects_fixed(mut document: Value) -> Value {
     fn open_maps(value: &mut Value) {
         match value {
             Value::Object(map) => {
@@ -60,7 +60,7 @@ pub fn mended(mut document: Value) -> Value {
 }
 
 /// The path template of the document that matches a path.
-pub fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
+pub fn path_template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
     let shape = |path: &str| -> String {
         let mut shape = String::new();
         let mut depth = 0;
@@ -84,7 +84,7 @@ pub fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a 
 }
 
 /// The violations of a schema of the document by a value.
-pub fn against(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+pub fn violations(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let whole = json!({"allOf": [schema], "components": document["components"]});
     let options = jsonschema::options().with_draft(jsonschema::Draft::Draft4).should_validate_formats(true);
     let validator = options.build(&whole).unwrap();
