@@ -45,7 +45,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A server that hands out items without end, does nothing with results, and takes its time.
 #[derive(Default)]
-struct NoOp {
+struct StubServer {
     latency_ms: AtomicU64,
     last_item: AtomicI64,
     /// How many items there are; after them the queue is empty.
@@ -56,7 +56,7 @@ const TOKEN: &str = r#"{"access_token":"t","expires_in":3600,"token_type":"Beare
 const ONE_QUEUE: &str = r#"{"@odata.context":"c","value":[{"Id":1,"Key":"00000000-0000-4000-8000-000000000001","Name":"Q","MaxNumberOfRetries":1,"AcceptAutomaticallyRetry":true,"EnforceUniqueReference":false}]}"#;
 const ROBOT: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 
-async fn answer(State(server): State<Arc<NoOp>>, request: Request) -> Response {
+async fn answer(State(server): State<Arc<StubServer>>, request: Request) -> Response {
     let path = request.uri().path();
     let (status, body) = if path.ends_with("StartTransaction") {
         wait(&server).await;
@@ -79,7 +79,7 @@ async fn answer(State(server): State<Arc<NoOp>>, request: Request) -> Response {
     response
 }
 
-async fn wait(server: &NoOp) {
+async fn wait(server: &StubServer) {
     let latency = server.latency_ms.load(Ordering::Relaxed);
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
@@ -94,8 +94,8 @@ fn item(id: i64) -> String {
 }
 
 /// The server on a thread of its own.
-fn serve() -> (String, Arc<NoOp>) {
-    let server = Arc::new(NoOp { items: AtomicI64::new(i64::MAX), ..NoOp::default() });
+fn serve() -> (String, Arc<StubServer>) {
+    let server = Arc::new(StubServer { items: AtomicI64::new(i64::MAX), ..StubServer::default() });
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -118,10 +118,10 @@ async fn connected(url: &str) -> Arc<dyn Orchestrator> {
 }
 
 #[derive(Default)]
-struct Nothing;
+struct NoOpTransaction;
 
 #[async_trait]
-impl Transaction for Nothing {
+impl Transaction for NoOpTransaction {
     type Content = serde_json::Value;
     type Output = ();
 
@@ -139,15 +139,15 @@ fn main() {
         Unit::PerSecond,
         Bar::AtLeast(0.90),
         3,
-        || latency_allows(&url, &server),
-        || robots_reach(&url, &server),
+        || latency_bound(&url, &server),
+        || performer_rate(&url, &server),
     );
     if bench.wants("client.overhead") {
         server.latency_ms.store(0, Ordering::Relaxed);
         // Both sides on one runtime, one after the other.
         let runtime = runtime();
-        let ours = RefCell::new(runtime.block_on(Ours::new(&url)));
-        let limit = Bare::new(&url);
+        let ours = RefCell::new(runtime.block_on(ClientPairs::new(&url)));
+        let limit = ReqwestPairs::new(&url);
         bench.figure(
             "client.overhead",
             Unit::Time,
@@ -192,7 +192,7 @@ fn bare_client() -> reqwest::Client {
 const ROBOTS: u32 = 64;
 
 /// Items a second that 64 robots can do with two calls an item, each as long as a bare one.
-fn latency_allows(url: &str, server: &NoOp) -> f64 {
+fn latency_bound(url: &str, server: &StubServer) -> f64 {
     server.latency_ms.store(20, Ordering::Relaxed);
     let mut calls = runtime().block_on(async {
         let (client, path) = (bare_client(), format!("{url}{RESULT_PATH}"));
@@ -208,12 +208,12 @@ fn latency_allows(url: &str, server: &NoOp) -> f64 {
 }
 
 /// Items a second that a performer with 64 robots does.
-fn robots_reach(url: &str, server: &NoOp) -> f64 {
+fn performer_rate(url: &str, server: &StubServer) -> f64 {
     const ITEMS: i64 = 8_000;
     server.last_item.store(0, Ordering::Relaxed);
     server.items.store(ITEMS, Ordering::Relaxed);
     let summary = runtime().block_on(async {
-        let performer = Performer::new("Q", Nothing::default).robots(ROBOTS).answer_signals(false);
+        let performer = Performer::new("Q", NoOpTransaction::default).robots(ROBOTS).answer_signals(false);
         performer.run_until_empty(connected(url).await).await.unwrap()
     });
     assert_eq!(summary.successful, ITEMS.unsigned_abs());
@@ -226,12 +226,12 @@ const START_PATH: &str = "/odata/Queues/UiPathODataSvc.StartTransaction";
 const RESULT_PATH: &str = "/odata/Queues(1234567)/UiPathODataSvc.SetTransactionResult";
 
 /// Our client, with a job.
-struct Ours {
+struct ClientPairs {
     orchestrator: Arc<dyn Orchestrator>,
     job: performer::JobKey,
 }
 
-impl Ours {
+impl ClientPairs {
     async fn new(url: &str) -> Self {
         let orchestrator = connected(url).await;
         let about = NewJob {
@@ -261,13 +261,13 @@ impl Ours {
 }
 
 /// The same two requests, and nothing else.
-struct Bare {
+struct ReqwestPairs {
     client: reqwest::Client,
     start: String,
     result: String,
 }
 
-impl Bare {
+impl ReqwestPairs {
     fn new(url: &str) -> Self {
         Self {
             client: bare_client(),

@@ -49,7 +49,7 @@ async fn found(api: &Api, path: &str, filter: &str, of: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn lists_are_filtered_in_the_forms_that_clients_use() {
+async fn lists_accept_the_filters_of_clients() {
     let api = Api::start().await;
     lists(&api).await;
     let users = found(&api, "/odata/Users", "Type eq 'User'", "UserName").await;
@@ -107,7 +107,7 @@ async fn lists_are_filtered_in_the_forms_that_clients_use() {
 
 /// Whatever a row has can be asked for; what it does not have is named. Also where there is no row.
 #[tokio::test]
-async fn every_list_knows_its_properties() {
+async fn every_list_can_be_filtered_by_its_properties() {
     let (full, empty) = (Api::start().await, Api::start().await);
     for path in lists(&full).await {
         let got = full.get(&path).await;

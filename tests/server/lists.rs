@@ -12,7 +12,7 @@ async fn references(api: &Api, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn items_are_filtered_as_the_contract_says() {
+async fn items_are_filtered_as_documented() {
     let api = Api::start().await;
     let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 0})).await;
     api.queue(&json!({"Name": "Löhne"})).await;
@@ -86,7 +86,7 @@ async fn items_are_filtered_as_the_contract_says() {
     ] {
         let got = api.get(&format!("/odata/QueueItems?{wrong}")).await;
         assert!(
-            (got.status, got.code()) == (400, 1000) && got.is_an_error(),
+            (got.status, got.code()) == (400, 1000) && got.is_api_error(),
             "{wrong}: {} {}",
             got.status,
             got.text
@@ -100,7 +100,7 @@ async fn items_are_filtered_as_the_contract_says() {
 }
 
 #[tokio::test]
-async fn what_looks_like_an_injection_is_a_text() {
+async fn injection_attempts_are_plain_text() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let nasty = [
@@ -154,7 +154,7 @@ async fn what_looks_like_an_injection_is_a_text() {
 }
 
 #[tokio::test]
-async fn pages_go_through_everything_once() {
+async fn pages_list_every_item_once() {
     let folder = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let store =
@@ -242,7 +242,7 @@ async fn pages_go_through_everything_once() {
 }
 
 #[tokio::test]
-async fn folders_share_queues_and_names_are_their_own() {
+async fn queues_are_shared_and_names_are_unique_per_folder() {
     let api = Api::start().await;
     api.served.keeper.add_folder("Shared/Löhne").await.unwrap();
     let finance =

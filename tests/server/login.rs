@@ -10,7 +10,7 @@ use crate::Api;
 use crate::support::served::{CLIENT, SECRET};
 
 #[tokio::test]
-async fn a_token_is_given_for_what_the_application_was_registered_for() {
+async fn a_token_has_only_registered_scopes() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) =
@@ -52,7 +52,7 @@ async fn a_token_is_given_for_what_the_application_was_registered_for() {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_time_its_user_or_its_application() {
+async fn a_token_ends_with_its_lifetime_user_or_application() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_user_logs_in_with_a_password() {
 }
 
 #[tokio::test]
-async fn whoever_is_wrong_too_often_waits() {
+async fn repeated_failures_block_a_login() {
     let api = Api::start().await;
     let attempt = async |secret: &str| {
         let body = format!("grant_type=client_credentials&client_id={CLIENT}&client_secret={secret}");
@@ -135,7 +135,7 @@ async fn whoever_is_wrong_too_often_waits() {
 }
 
 #[tokio::test]
-async fn no_secret_is_anywhere_in_the_store() {
+async fn no_secret_is_stored_in_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.db");
     let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
@@ -169,7 +169,7 @@ async fn no_secret_is_anywhere_in_the_store() {
 
 /// What was made here has 256 random bits: wrong ones shut out nobody, and an id that is not known costs as little.
 #[tokio::test]
-async fn wrong_tries_keep_no_right_secret_out() {
+async fn failures_do_not_block_generated_secrets() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
@@ -189,7 +189,7 @@ async fn wrong_tries_keep_no_right_secret_out() {
 /// Whoever comes from two hundred addresses to guess passwords keeps out nobody who has a secret that was made here, and
 /// nobody from a network in which somebody has logged in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_addresses_shut_nobody_out() {
+async fn a_flood_of_logins_does_not_block_known_clients() {
     let api = std::sync::Arc::new(Api::start_as(|server| server.behind_proxy(true)).await);
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
@@ -223,7 +223,7 @@ async fn two_hundred_addresses_shut_nobody_out() {
 
 /// What a request says of where it comes from is believed of a proxy alone.
 #[tokio::test]
-async fn only_a_trusted_proxy_says_where_a_request_comes_from() {
+async fn forwarded_headers_are_trusted_from_proxies_only() {
     // Ten wrong tries, each from another address by its own account.
     let tried = async |api: &Api| {
         let mut last = 0;

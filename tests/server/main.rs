@@ -5,26 +5,26 @@ mod openapi;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod actors;
-mod answers;
-mod background;
-mod bad;
-mod bodies;
-mod codes;
-mod faults;
+mod event_authors;
+mod responses;
+mod background_tasks;
+mod bad_requests;
+mod body_fidelity;
+mod error_codes;
+mod client_testing;
 mod filters;
-mod leases;
+mod lease_protocol;
 mod lists;
-mod load;
+mod store_load;
 mod login;
-mod numbers;
-mod reach;
-mod results;
-mod rights;
-mod robust;
-mod sharing;
+mod extreme_numbers;
+mod permission_scope;
+mod transaction_results;
+mod permissions;
+mod hostile_clients;
+mod shared_queues;
 mod transport;
-mod wires;
+mod raw_clients;
 
 use std::sync::Arc;
 
@@ -46,20 +46,20 @@ pub(crate) struct Api {
 
 /// An answer, read.
 #[derive(Debug)]
-pub(crate) struct Got {
+pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) body: Value,
     pub(crate) text: String,
 }
 
-impl Got {
+impl ApiResponse {
     pub(crate) fn code(&self) -> i64 {
         self.body["errorCode"].as_i64().unwrap_or(-1)
     }
 
     /// The answer is an error of the one shape.
-    pub(crate) fn is_an_error(&self) -> bool {
+    pub(crate) fn is_api_error(&self) -> bool {
         let members = self.body.as_object();
         members.is_some_and(|members| {
             members["message"].as_str().is_some_and(|message| !message.is_empty())
@@ -76,17 +76,17 @@ impl Api {
         Self::start_as(|server| server).await
     }
 
-    pub(crate) async fn start_as(as_this: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+    pub(crate) async fn start_as(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self::over(Local::memory_with_clock(clock.clone()), clock, as_this).await
+        Self::over(Local::memory_with_clock(clock.clone()), clock, configure).await
     }
 
     pub(crate) async fn over(
         store: Local,
         clock: Arc<ManualClock>,
-        as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let served = Served::start_as(store, as_this).await;
+        let served = Served::start_as(store, configure).await;
         Self { clock, ..Self::on(served).await }
     }
 
@@ -115,7 +115,7 @@ impl Api {
     }
 
     /// An application with these scopes and roles, and its token.
-    pub(crate) async fn somebody(
+    pub(crate) async fn application_token(
         &self,
         name: &str,
         scopes: &str,
@@ -133,12 +133,12 @@ impl Api {
         self.http.request(method, format!("{}{path}", self.served.url))
     }
 
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Got {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> ApiResponse {
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Got { status, headers, body, text }
+        ApiResponse { status, headers, body, text }
     }
 
     /// A call as somebody, in a folder or in none.
@@ -149,7 +149,7 @@ impl Api {
         method: &str,
         path: &str,
         body: &Value,
-    ) -> Got {
+    ) -> ApiResponse {
         let mut request = self.request(method, path).bearer_auth(token);
         if let Some(folder) = folder {
             request = request.header("X-UIPATH-FolderPath", folder);
@@ -161,15 +161,15 @@ impl Api {
     }
 
     /// A call of the first application in the folder Shared.
-    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Got {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> ApiResponse {
         self.call_as(&self.token, Some("Shared"), method, path, body).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Got {
+    pub(crate) async fn get(&self, path: &str) -> ApiResponse {
         self.call("GET", path, &Value::Null).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Got {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> ApiResponse {
         self.call("POST", path, body).await
     }
 
@@ -196,14 +196,14 @@ impl Api {
         }
     }
 
-    pub(crate) async fn result(&self, item: &Value, result: &Value) -> Got {
+    pub(crate) async fn result(&self, item: &Value, result: &Value) -> ApiResponse {
         let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", item["Id"]);
         self.post(&path, &json!({ "transactionResult": result })).await
     }
 }
 
 #[tokio::test]
-async fn a_whole_life_over_http() {
+async fn an_item_is_processed_over_http() {
     let api = Api::start().await;
     let health = api.send(api.request("GET", "/api/Status/Get")).await;
     assert_eq!(health.status, 200);

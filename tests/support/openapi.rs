@@ -15,7 +15,7 @@ pub fn document() -> Option<Value> {
 
 /// The document's own defects, mended: maps have scalars, what is not required may be null, and a misspelt field of
 /// a request is a mistake.
-pub fn mended(mut document: Value) -> Value {
+pub fn with_defects_fixed(mut document: Value) -> Value {
     fn open_maps(value: &mut Value) {
         match value {
             Value::Object(map) => {
@@ -60,7 +60,7 @@ pub fn mended(mut document: Value) -> Value {
 }
 
 /// The template of the document that a path is of.
-pub fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
+pub fn path_template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
     let shape = |path: &str| -> String {
         let mut shape = String::new();
         let mut depth = 0;
@@ -84,7 +84,7 @@ pub fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a 
 }
 
 /// What a value breaks of a schema of the document.
-pub fn against(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+pub fn violations(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let whole = json!({"allOf": [schema], "components": document["components"]});
     let options = jsonschema::options().with_draft(jsonschema::Draft::Draft4).should_validate_formats(true);
     let validator = options.build(&whole).unwrap();

@@ -20,7 +20,7 @@ async fn folders_of(api: &Api, queue: i64) -> (u16, Vec<i64>) {
 }
 
 #[tokio::test]
-async fn a_queue_is_found_in_whichever_folder_it_is() {
+async fn a_queue_is_found_in_any_folder() {
     let api = Api::start().await;
     let (finance, people) = (folder(&api, "Finance").await, folder(&api, "People").await);
     let mut queues = Vec::new();

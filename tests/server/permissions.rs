@@ -15,7 +15,7 @@ fn body(method: &str) -> Value {
 }
 
 #[tokio::test]
-async fn nobody_gets_through_a_door_that_is_not_theirs() {
+async fn every_route_refuses_callers_without_access() {
     let mut api = Api::start().await;
     api.served.keeper.add_folder("Finance").await.unwrap();
     let day = std::time::Duration::from_secs(86_400);
@@ -32,10 +32,10 @@ async fn nobody_gets_through_a_door_that_is_not_theirs() {
     keeper.add_user("gone", UserType::User, None, &administrator).await.unwrap();
     let of_nobody = keeper.add_token("gone", "t", "OrchestratorApiUserAccess", day).await.unwrap();
     keeper.remove_user("gone").await.unwrap();
-    let wrong_scope = api.somebody("assets", "OR.Assets", &["Administrator"], &[]).await;
-    let no_roles = api.somebody("nothing", "OrchestratorApiUserAccess", &[], &[]).await;
+    let wrong_scope = api.application_token("assets", "OR.Assets", &["Administrator"], &[]).await;
+    let no_roles = api.application_token("nothing", "OrchestratorApiUserAccess", &[], &[]).await;
     let elsewhere =
-        api.somebody("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
+        api.application_token("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
     let mut other_prefix = good.clone();
     other_prefix.replace_range(..3, "xx_");
     let malformed = [
@@ -68,7 +68,7 @@ async fn nobody_gets_through_a_door_that_is_not_theirs() {
             }
             let got = api.send(request).await;
             assert!(
-                got.status == 401 && got.code() == 0 && got.is_an_error(),
+                got.status == 401 && got.code() == 0 && got.is_api_error(),
                 "{name} {header:?}: {}",
                 got.text
             );
@@ -80,11 +80,11 @@ async fn nobody_gets_through_a_door_that_is_not_theirs() {
             assert_eq!((got.status, got.code()), (401, 0), "{name}: {}", got.text);
             cases += 1;
         }
-        // Somebody, but not for this
+        // Actor, but not for this
         if !needs.starts_with("OR.Default") {
             let got = call(&wrong_scope, Some("Shared")).await;
             assert!(
-                got.status == 403 && got.code() == 0 && got.is_an_error(),
+                got.status == 403 && got.code() == 0 && got.is_api_error(),
                 "{name} wrong scope: {}",
                 got.text
             );
@@ -128,7 +128,7 @@ async fn nobody_gets_through_a_door_that_is_not_theirs() {
                 let role = format!("all but {missing} for {name}");
                 let made = api.post("/odata/Roles", &json!({"Name": role, "Permissions": all})).await;
                 assert_eq!(made.status, 201, "{}", made.text);
-                let lacking = api.somebody(&role, "OrchestratorApiUserAccess", &[&role], &[]).await;
+                let lacking = api.application_token(&role, "OrchestratorApiUserAccess", &[&role], &[]).await;
                 let got = call(&lacking, Some("Shared")).await;
                 assert_eq!((got.status, got.code()), (403, 0), "{name} without {missing}: {}", got.text);
                 cases += 1;
@@ -146,7 +146,7 @@ async fn nobody_gets_through_a_door_that_is_not_theirs() {
 
 /// The scopes and permissions of our table are those of the vendor's document.
 #[test]
-fn routes_need_what_the_document_says() {
+fn routes_need_the_documented_access() {
     let Some(document) = openapi::document() else {
         println!(
             "the vendor's OpenAPI document is not here (ORCHESTRATOR_OPENAPI): rights are not compared with it"
@@ -204,7 +204,7 @@ fn routes_need_what_the_document_says() {
 
 /// An item, a queue, a comment, a job of another folder is not there, whatever is asked of it.
 #[tokio::test]
-async fn what_is_in_another_folder_is_not_there() {
+async fn entities_of_another_folder_are_not_found() {
     let api = Api::start().await;
     api.served.keeper.add_folder("Finance").await.unwrap();
     let queue = api.queue(&json!({"Name": "Invoices"})).await;
@@ -216,7 +216,7 @@ async fn what_is_in_another_folder_is_not_there() {
     let job = json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000});
     assert_eq!(api.post("/api/Performer/StartJob", &job).await.status, 200);
     let finance =
-        api.somebody("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
+        api.application_token("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
     let versioned = json!({"queueItems": [{"Id": item["Id"], "RowVersion": item["RowVersion"]}]});
     let (id, comment) = (item["Id"].as_i64().unwrap(), comment["Id"].as_i64().unwrap());
     let before = api.get(&format!("/odata/QueueItems({id})")).await.body;
@@ -361,7 +361,7 @@ async fn what_is_in_another_folder_is_not_there() {
 
 /// Nobody gives away, or takes, more than they have.
 #[tokio::test]
-async fn nobody_rises_above_themselves() {
+async fn callers_cannot_grant_more_than_they_have() {
     let api = Api::start().await;
     let clerk: Vec<Value> = [
         "Users.View",
@@ -378,7 +378,7 @@ async fn nobody_rises_above_themselves() {
     .map(|name| json!({"Name": name, "IsGranted": true}))
     .collect();
     assert_eq!(api.post("/odata/Roles", &json!({"Name": "Clerk", "Permissions": clerk})).await.status, 201);
-    let token = api.somebody("clerk", "OrchestratorApiUserAccess", &["Clerk"], &[]).await;
+    let token = api.application_token("clerk", "OrchestratorApiUserAccess", &["Clerk"], &[]).await;
     let call = async |method: &str, path: &str, body: Value| {
         api.call_as(&token, None, method, path, &body).await.status
     };
@@ -454,7 +454,7 @@ async fn nobody_rises_above_themselves() {
     let body = json!({"Password": "a way around 1"});
     let to_itself = format!("/odata/Users({me})");
     assert_eq!(call("PUT", &to_itself, body.clone()).await, 400);
-    let narrow = api.somebody("narrow", "OR.Users.Write", &["Administrator"], &[]).await;
+    let narrow = api.application_token("narrow", "OR.Users.Write", &["Administrator"], &[]).await;
     let path = format!("/odata/Users({someone})");
     assert_eq!(api.call_as(&narrow, None, "PUT", &path, &body).await.status, 403);
     assert_eq!(api.call_as(&token, None, "PUT", &path, &body).await.status, 200);

@@ -34,7 +34,7 @@ fn take(job: JobKey, count: usize) -> Option<Take> {
 
 /// Whoever works in one folder can neither see nor touch what is held in another, whatever they know of it.
 #[tokio::test]
-async fn what_is_held_in_another_folder_is_out_of_reach() {
+async fn claims_of_another_folder_cannot_be_used() {
     let api = Api::start().await;
     api.served.keeper.add_folder("Finance").await.unwrap();
     api.queue(&json!({"Name": "Invoices"})).await;
@@ -51,7 +51,7 @@ async fn what_is_held_in_another_folder_is_out_of_reach() {
     assert_eq!(api.take("Invoices").await.unwrap()["Id"], taken["Id"]);
 
     let finance =
-        api.somebody("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
+        api.application_token("finance", "OrchestratorApiUserAccess", &["Administrator"], &["Finance"]).await;
     let elsewhere = async |what: &str, body: Value| {
         api.call_as(&finance, Some("Finance"), "POST", &format!("/api/Performer/{what}"), &body).await
     };
@@ -75,7 +75,7 @@ async fn what_is_held_in_another_folder_is_out_of_reach() {
         ),
     ] {
         let got = elsewhere(what, body).await;
-        assert_eq!((got.status, got.is_an_error()), (404, true), "{what}: {}", got.text);
+        assert_eq!((got.status, got.is_api_error()), (404, true), "{what}: {}", got.text);
     }
     // Reports: the same answer as for what there is not.
     for item in [claim["item"].as_i64().unwrap(), 999_999] {
@@ -111,7 +111,7 @@ async fn what_is_held_in_another_folder_is_out_of_reach() {
 
 /// A server that is started anew on its file knows the jobs of performers that went on all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jobs_and_claims_outlive_the_server() {
+async fn jobs_and_claims_survive_a_restart_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let url = format!("sqlite:{}", path.display());
@@ -168,7 +168,7 @@ async fn jobs_and_claims_outlive_the_server() {
 
 /// Faults of every kind before and after what is done: in the end each item is done once, and none is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_left_behind_when_answers_are_lost() {
+async fn items_are_done_once_when_responses_are_lost() {
     let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
     let store = Local::memory_with_clock(clock.clone());
     let api = Api::over(store, clock, |server| server.fault("Exchange=lost@40%".parse().unwrap())).await;
@@ -217,7 +217,7 @@ async fn nothing_is_left_behind_when_answers_are_lost() {
 
 /// The shortest lease that is accepted is kept: a job that does not beat is ended soon after it, by the server alone.
 #[tokio::test]
-async fn the_shortest_lease_is_swept_by_the_server() {
+async fn the_server_sweeps_the_shortest_lease() {
     let store = Local::memory_with_clock(Arc::new(SystemClock::new()));
     let server = Server::builder(store.clone()).first_client("id", "a long secret").open().await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -12,11 +12,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// How long a test waits for what has to come at once.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer of HTTP/1.1.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: String,
@@ -24,19 +24,19 @@ pub(crate) struct Answer {
 
 /// A client of HTTP/1.1 that keeps its connection as Python's `http.client` does: it sends head and body in two parts, and
 /// connects again only when it was told that the connection is closed.
-pub(crate) struct Kept {
+pub(crate) struct KeepAliveClient {
     address: String,
     stream: Option<TcpStream>,
     pub(crate) connections: usize,
 }
 
-impl Kept {
+impl KeepAliveClient {
     pub(crate) fn new(url: &str) -> Self {
         Self { address: url.strip_prefix("http://").unwrap().to_owned(), stream: None, connections: 0 }
     }
 
     /// An error when the connection ended without a word.
-    pub(crate) async fn ask(&mut self, head: &str, body: &[u8]) -> Result<Answer, String> {
+    pub(crate) async fn request(&mut self, head: &str, body: &[u8]) -> Result<HttpResponse, String> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -52,7 +52,7 @@ impl Kept {
         };
         // A server that has answered may close while this still sends; the answer is there all the same.
         let sent = sent.await;
-        let answer = tokio::time::timeout(SOON, read_answer(&mut stream, head.starts_with("HEAD "))).await;
+        let answer = tokio::time::timeout(TIMEOUT, read_response(&mut stream, head.starts_with("HEAD "))).await;
         let answer = answer.map_err(|_| "no answer came".to_owned())?;
         let answer = answer.ok_or_else(|| format!("the connection ended before the answer ({sent:?})"))?;
         if answer.headers.get("connection").is_none_or(|connection| connection != "close") {
@@ -63,10 +63,10 @@ impl Kept {
 }
 
 /// The next answer on a stream; `None` when it ends before.
-pub(crate) async fn read_answer(
+pub(crate) async fn read_response(
     stream: &mut (impl tokio::io::AsyncRead + Unpin),
     is_head: bool,
-) -> Option<Answer> {
+) -> Option<HttpResponse> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         bytes.push(stream.read_u8().await.ok()?);
@@ -81,7 +81,7 @@ pub(crate) async fn read_answer(
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; if is_head || status == 204 { 0 } else { length }];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Answer { status, headers, body: String::from_utf8(body).unwrap() })
+    Some(HttpResponse { status, headers, body: String::from_utf8(body).unwrap() })
 }
 
 /// A connection from another address of this machine.

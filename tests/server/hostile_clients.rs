@@ -20,7 +20,7 @@ async fn raw(api: &Api, request: &[u8]) -> String {
 
 /// F64: one reference, many callers, many rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_add_one_reference_exactly_one_is_answered_201() {
+async fn concurrent_adds_of_one_reference_succeed_once() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let store =
@@ -54,7 +54,7 @@ async fn of_many_who_add_one_reference_exactly_one_is_answered_201() {
 
 /// F65: many more takes than items.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_take_each_gets_an_item_of_its_own() {
+async fn concurrent_claims_get_different_items() {
     let api = Arc::new(Api::start().await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let items: Vec<Value> = (0..500).map(|n| json!({"Reference": n.to_string()})).collect();
@@ -87,7 +87,7 @@ async fn of_many_who_take_each_gets_an_item_of_its_own() {
 
 /// F62: sizes, before anything is made of them.
 #[tokio::test]
-async fn what_is_too_large_is_refused() {
+async fn oversized_requests_are_refused() {
     let api = Api::start_as(|server| server.largest_body(1024 * 1024)).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let add = "/odata/Queues/UiPathODataSvc.AddQueueItem";
@@ -95,7 +95,7 @@ async fn what_is_too_large_is_refused() {
         |units: usize| json!({"itemData": {"Name": "Invoices", "SpecificContent": {"a": "x".repeat(units)}}});
     assert_eq!(api.post(add, &item(60_000)).await.status, 201);
     let got = api.post(add, &item(70_000)).await;
-    assert!(got.status == 413 && got.is_an_error(), "{}", got.text);
+    assert!(got.status == 413 && got.is_api_error(), "{}", got.text);
     let bulk = |units: usize| json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": [{"SpecificContent": {"a": "x".repeat(units)}}]});
     assert_eq!(
         api.post("/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &bulk(200_000)).await.body["Success"],
@@ -125,7 +125,7 @@ async fn what_is_too_large_is_refused() {
 
 /// F66: one interpretation, or none.
 #[tokio::test]
-async fn a_request_has_one_meaning_or_is_refused() {
+async fn ambiguous_requests_are_refused() {
     let api = Api::start().await;
     let ok = |answer: &str| answer.starts_with("HTTP/1.1 200");
     let close = "Connection: close\r\n\r\n";
@@ -158,7 +158,7 @@ async fn a_request_has_one_meaning_or_is_refused() {
 
 /// F61: those who say nothing keep nobody else waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_say_nothing_disturb_nobody() {
+async fn silent_connections_do_not_block_others() {
     let api = Api::start_as(|server| server.request_limit(Duration::from_secs(2))).await;
     let address = api.served.url.strip_prefix("http://").unwrap();
     let mut idle = Vec::new();
@@ -183,7 +183,7 @@ async fn connections_that_say_nothing_disturb_nobody() {
 
 /// F67: what was taken for a caller who went away goes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_finishes_what_is_under_way() {
+async fn a_shutdown_finishes_active_requests() {
     let api = Arc::new(Api::start_as(|server| server.fault("AddQueueItem=300ms".parse().unwrap())).await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let item = json!({"itemData": {"Name": "Invoices", "SpecificContent": {}}});
@@ -205,7 +205,7 @@ async fn a_stop_finishes_what_is_under_way() {
 
 /// Also when somebody keeps a connection busy, or waits for items.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_does_not_wait_for_those_who_would_go_on() {
+async fn a_shutdown_does_not_wait_for_busy_or_waiting_clients() {
     let api = Arc::new(Api::start().await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let busy = tokio::spawn({
@@ -232,7 +232,7 @@ async fn a_stop_does_not_wait_for_those_who_would_go_on() {
 }
 
 #[tokio::test]
-async fn more_requests_than_there_may_be_are_answered_503() {
+async fn requests_over_the_limit_are_answered_503() {
     let api = Arc::new(
         Api::start_as(|server| server.most_requests(2).fault("GetQueueItems=300ms".parse().unwrap())).await,
     );
@@ -246,7 +246,7 @@ async fn more_requests_than_there_may_be_are_answered_503() {
     for task in tasks {
         let got = task.await.unwrap();
         if got.status == 503 {
-            assert!(got.is_an_error() && got.headers["retry-after"] == "1");
+            assert!(got.is_api_error() && got.headers["retry-after"] == "1");
         }
         statuses.push(got.status);
     }

@@ -19,9 +19,9 @@ use crate::support::{QUEUE, start_of_time};
 
 /// A clock by which a millisecond passes with each look.
 #[derive(Debug, Default)]
-struct Hasty(AtomicU64);
+struct FastClock(AtomicU64);
 
-impl Clock for Hasty {
+impl Clock for FastClock {
     fn now(&self) -> Timestamp {
         start_of_time()
     }
@@ -32,9 +32,9 @@ impl Clock for Hasty {
 }
 
 #[tokio::test]
-async fn a_search_that_takes_too_long_is_refused_and_told_what_to_ask_for() {
+async fn a_slow_search_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Local::sqlite_with_clock(folder.path().join("a.db"), Arc::<Hasty>::default()).await.unwrap();
+    let store = Local::sqlite_with_clock(folder.path().join("a.db"), Arc::<FastClock>::default()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..5_000).map(|n| NewQueueItem::new(json!({ "n": n })).reference(format!("r{n}")));
     let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items.collect()).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_search_that_takes_too_long_is_refused_and_told_what_to_ask_for() {
     let api = with_limit(3).await;
     let refused = api.get(search).await;
     assert_eq!(refused.status, 400, "{}", refused.text);
-    assert!(refused.is_an_error() && refused.text.contains("name the queue"), "{}", refused.text);
+    assert!(refused.is_api_error() && refused.text.contains("name the queue"), "{}", refused.text);
     // What an index finds is found as before, and the next search has its own time.
     let page = api.get("/odata/QueueItems?$top=1").await;
     assert_eq!((page.status, page.body["value"].as_array().map(Vec::len)), (200, Some(1)), "{}", page.text);
@@ -70,7 +70,7 @@ async fn over_file(path: &Path) -> Api {
 }
 
 #[tokio::test]
-async fn a_login_writes_one_row_and_not_the_directory() {
+async fn a_login_does_not_rewrite_the_directory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;
@@ -92,7 +92,7 @@ async fn a_login_writes_one_row_and_not_the_directory() {
 
 /// As a program of an older version left it: all tokens in the directory.
 #[tokio::test]
-async fn tokens_of_an_older_directory_are_good_and_can_be_taken_back() {
+async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;
@@ -148,7 +148,7 @@ async fn tokens_of_an_older_directory_are_good_and_can_be_taken_back() {
 
 /// Of the tokens of logins the newest thousand are good, each time there is another.
 #[tokio::test]
-async fn the_newest_thousand_logins_are_good() {
+async fn only_the_newest_thousand_logins_stay_valid() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;

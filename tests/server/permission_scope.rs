@@ -10,7 +10,7 @@ use performer::server::Roles;
 use serde_json::{Value, json};
 
 use crate::support::served::CLIENT;
-use crate::{Api, Got, start_of_time};
+use crate::{Api, ApiResponse, start_of_time};
 
 const EVERYTHING: &str = "OrchestratorApiUserAccess";
 
@@ -18,7 +18,7 @@ const EVERYTHING: &str = "OrchestratorApiUserAccess";
 async fn shared_queue(api: &Api) -> (i64, i64, String) {
     let finance = api.served.keeper.add_folder("Finance").await.unwrap().0;
     let queue = api.queue(&json!({"Name": "Invoices"})).await;
-    let token = api.somebody("finance", EVERYTHING, &["Administrator"], &["Finance"]).await;
+    let token = api.application_token("finance", EVERYTHING, &["Administrator"], &["Finance"]).await;
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [finance]});
     let path = "/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders";
     assert_eq!(api.post(path, &share).await.status, 204);
@@ -26,7 +26,7 @@ async fn shared_queue(api: &Api) -> (i64, i64, String) {
 }
 
 #[tokio::test]
-async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
+async fn changing_a_shared_queue_needs_permission_in_all_its_folders() {
     let api = Api::start().await;
     let (queue, finance, token) = shared_queue(&api).await;
     let item = api.add("Invoices", "a").await;
@@ -62,7 +62,7 @@ async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
         ),
     ] {
         let got = in_finance(method, &path, &body).await;
-        assert_eq!((got.status, got.is_an_error()), (403, true), "{method} {path}: {}", got.text);
+        assert_eq!((got.status, got.is_api_error()), (403, true), "{method} {path}: {}", got.text);
         assert_eq!(of(format!("/odata/QueueDefinitions({queue})")).await, before, "{method} {path}");
         assert_eq!(
             of(format!("/odata/QueueItems({})", item["Id"])).await["Status"],
@@ -83,7 +83,7 @@ async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
     // Who has the right in each folder may.
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [finance]});
     assert_eq!(api.post(path, &share).await.status, 204);
-    let both = api.somebody("both", EVERYTHING, &["Administrator"], &["Finance", "Shared"]).await;
+    let both = api.application_token("both", EVERYTHING, &["Administrator"], &["Finance", "Shared"]).await;
     let delete = format!("/odata/QueueDefinitions({queue})");
     assert_eq!(api.call_as(&both, Some("Finance"), "DELETE", &delete, &Value::Null).await.status, 204);
     assert_eq!(api.get(&delete).await.status, 404);
@@ -98,15 +98,15 @@ fn take(job: &Value, name: u128) -> Value {
         "take": {"queue": "Invoices", "job": job, "robot": 1, "count": 1, "reference": null}})
 }
 
-async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<ManualClock>) {
+async fn jobs_belong_to_their_owner(store: Local, clock: std::sync::Arc<ManualClock>) {
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     for reference in ["a", "b", "c"] {
         api.add("Invoices", reference).await;
     }
-    let owner = api.somebody("robot", "OR.Queues OR.Jobs", &["Automation User"], &["Shared"]).await;
-    let other = api.somebody("neighbour", EVERYTHING, &["Administrator"], &[]).await;
-    let by = async |token: &str, what: &str, body: &Value| -> Got {
+    let owner = api.application_token("robot", "OR.Queues OR.Jobs", &["Automation User"], &["Shared"]).await;
+    let other = api.application_token("neighbour", EVERYTHING, &["Administrator"], &[]).await;
+    let by = async |token: &str, what: &str, body: &Value| -> ApiResponse {
         api.call_as(token, Some("Shared"), "POST", &format!("/api/Performer/{what}"), body).await
     };
     let job = by(&owner, "StartJob", &start()).await.body["job"].clone();
@@ -184,27 +184,27 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
 }
 
 #[tokio::test]
-async fn a_job_is_for_who_started_it_in_memory() {
+async fn jobs_belong_to_their_owner_in_memory() {
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    jobs_are_for_who_started_them(Local::memory_with_clock(clock.clone()), clock).await;
+    jobs_belong_to_their_owner(Local::memory_with_clock(clock.clone()), clock).await;
 }
 
 #[tokio::test]
-async fn a_job_is_for_who_started_it_in_a_file() {
+async fn jobs_belong_to_their_owner_in_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
     let store = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
-    jobs_are_for_who_started_them(store, clock).await;
+    jobs_belong_to_their_owner(store, clock).await;
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_is_for_who_started_it_in_a_database() {
+async fn jobs_belong_to_their_owner_in_postgres() {
     let schema = crate::support::postgres::Schema::new();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
     let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
-    jobs_are_for_who_started_them(store, clock).await;
+    jobs_belong_to_their_owner(store, clock).await;
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test looks into the file as another program would")]
@@ -214,7 +214,7 @@ fn raw(path: &std::path::Path) -> rusqlite::Connection {
 
 /// What an older program started has no owner: its performer goes on after the server was brought up to date.
 #[tokio::test]
-async fn a_job_of_an_older_program_goes_on() {
+async fn a_job_without_an_owner_continues() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
@@ -226,14 +226,14 @@ async fn a_job_of_an_older_program_goes_on() {
     let owned = "SELECT count(*) FROM job WHERE owner > 0";
     assert_eq!(file.query_row(owned, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "it is stored");
     file.execute("UPDATE job SET owner = NULL", []).unwrap();
-    let robot = api.somebody("robot", "OR.Queues", &["Automation User"], &["Shared"]).await;
+    let robot = api.application_token("robot", "OR.Queues", &["Automation User"], &["Shared"]).await;
     let body = json!({ "job": job });
     let got = api.call_as(&robot, Some("Shared"), "POST", "/api/Performer/Beat", &body).await;
     assert_eq!(got.status, 200, "{}", got.text);
 }
 
 #[tokio::test]
-async fn figures_are_for_those_who_look_after_the_server() {
+async fn metrics_need_the_monitoring_scope_and_permission() {
     let api = Api::start().await;
     let get = async |token: &str| api.call_as(token, None, "GET", "/metrics", &Value::Null).await;
     for (name, scopes, roles, folders, allowed) in [
@@ -243,7 +243,7 @@ async fn figures_are_for_those_who_look_after_the_server() {
         ("prometheus", "OR.Monitoring.Read", &["Viewer"], &[], true),
         ("administrator", EVERYTHING, &["Administrator"], &[], true),
     ] {
-        let token = api.somebody(name, scopes, roles, folders).await;
+        let token = api.application_token(name, scopes, roles, folders).await;
         let got = get(&token).await;
         assert_eq!(got.status, if allowed { 200 } else { 403 }, "{name}: {}", got.text);
         assert!(!allowed || got.text.contains("performer_requests_total"), "{name}");
@@ -253,7 +253,7 @@ async fn figures_are_for_those_who_look_after_the_server() {
 
 /// Through no route, and not by the operator's command either.
 #[tokio::test]
-async fn there_is_always_an_administrator_who_can_log_in() {
+async fn the_last_administrator_cannot_be_removed() {
     let api = Api::start().await;
     let keeper = &api.served.keeper;
     let everything = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };

@@ -16,13 +16,13 @@ use crate::support::served::{CLIENT, SECRET, Served};
 
 /// A clock that panics once when it is asked for the monotone time, which only background tasks do while nobody calls.
 #[derive(Debug, Default)]
-struct Fails {
+struct PanickingClock {
     clock: SystemClock,
     is_armed: AtomicBool,
     failed: Notify,
 }
 
-impl Clock for Fails {
+impl Clock for PanickingClock {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -37,8 +37,8 @@ impl Clock for Fails {
 }
 
 #[tokio::test]
-async fn a_task_that_panics_is_seen_and_started_again() {
-    let clock = Arc::new(Fails::default());
+async fn a_panicking_task_is_reported_and_restarted() {
+    let clock = Arc::new(PanickingClock::default());
     let store = Local::memory_with_clock(clock.clone());
     let upkeep = |_| Server::builder(store.clone()).first_client(CLIENT, SECRET);
     let api = Api::on(Served::start_as(store.clone(), upkeep).await).await;

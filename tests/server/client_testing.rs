@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Api;
 
 #[tokio::test]
-async fn strict_is_as_hard_as_the_cloud() {
+async fn strict_mode_behaves_like_the_cloud() {
     let api = Api::start_as(|server| server.strict(true)).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "a").await;
@@ -59,7 +59,7 @@ async fn strict_is_as_hard_as_the_cloud() {
 }
 
 #[tokio::test]
-async fn the_rate_limit_is_told_as_the_cloud_tells_it() {
+async fn the_rate_limit_is_reported_like_the_clouds() {
     let api = Api::start_as(|server| server.rate_limit(15)).await;
     let mut left = Vec::new();
     for _ in 0..15 {
@@ -79,7 +79,7 @@ async fn the_rate_limit_is_told_as_the_cloud_tells_it() {
 }
 
 #[tokio::test]
-async fn faults_come_as_they_were_asked_for() {
+async fn configured_faults_are_injected() {
     let faults = [
         "AddQueueItem=503@50%",
         "SetTransactionProgress=lost@100%",
@@ -99,7 +99,7 @@ async fn faults_come_as_they_were_asked_for() {
         match got.status {
             201 => added += 1,
             503 => {
-                assert!(got.is_an_error() && got.headers.contains_key("retry-after"));
+                assert!(got.is_api_error() && got.headers.contains_key("retry-after"));
                 refused += 1;
             }
             other => panic!("{other}: {}", got.text),
@@ -132,7 +132,7 @@ async fn faults_come_as_they_were_asked_for() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_a_connection_that_closes() {
+async fn a_dropped_response_closes_the_connection() {
     let api = Api::start_as(|server| server.fault("SetTransactionProgress=lost".parse().unwrap())).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "a").await;
