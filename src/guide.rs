@@ -110,7 +110,7 @@ pub mod uipath {}
 #[cfg_attr(
     feature = "server",
     doc = "With the feature `server`: [`Server`](crate::server::Server), [`ServerBuilder`](crate::server::ServerBuilder), \
-           [`Keeper`](crate::server::Keeper)."
+           [`AccessAdmin`](crate::server::AccessAdmin)."
 )]
 pub mod server {}
 

@@ -7,24 +7,24 @@ use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use performer::orchestrator::local::Local;
-use performer::server::fuzzing::Door;
+use performer::server::fuzzing::FuzzServer;
 
 /// After so many bodies the store is a new one: what they add would fill the memory.
 const A_STORE: u32 = 2_000;
 
 thread_local! {
-    static DOOR: RefCell<(Door, u32)> = RefCell::new((door(), 0));
+    static DOOR: RefCell<(FuzzServer, u32)> = RefCell::new((door(), 0));
 }
 
-fn door() -> Door {
-    Door::new(async || Local::memory())
+fn door() -> FuzzServer {
+    FuzzServer::new(async || Local::memory())
 }
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return Corpus::Reject };
     let (Ok(route), body) = (std::str::from_utf8(&input[..end]), &input[end + 1..]) else { return Corpus::Reject };
     DOOR.with_borrow_mut(|(door, asked)| {
-        let Some(status) = door.ask(route, body) else { return Corpus::Reject };
+        let Some(status) = door.post(route, body) else { return Corpus::Reject };
         assert!((200..500).contains(&status), "{status} from {route} for {}", String::from_utf8_lossy(body));
         *asked += 1;
         if *asked == A_STORE {

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use performer::orchestrator::local::Local;
-use performer::server::fuzzing::Door;
+use performer::server::fuzzing::FuzzServer;
 
 thread_local! {
-    static DOOR: RefCell<Door> = RefCell::new(Door::new(async || {
+    static DOOR: RefCell<FuzzServer> = RefCell::new(FuzzServer::new(async || {
         // The folder stays until the machine tidies up: a fuzzer is ended from outside.
         let folder = tempfile::tempdir().expect("a folder").keep();
         Local::sqlite(folder.join("fuzz.db")).await.expect("a store")

@@ -10,7 +10,7 @@ use super::output::{self, Done, Problem};
 use crate::model::directory::{AUTOMATION, User};
 use crate::model::user::UserType;
 use crate::orchestrator::local::Local;
-use crate::server::{Keeper, Roles};
+use crate::server::{AccessAdmin, Roles};
 
 /// Says who may do what on a server: applications, users, tokens, robots, folders
 ///
@@ -42,8 +42,8 @@ struct Store {
 }
 
 impl Store {
-    async fn keeper(&self) -> Result<Keeper, Problem> {
-        Ok(Keeper::open(&Local::open(&self.store).await?).await?)
+    async fn keeper(&self) -> Result<AccessAdmin, Problem> {
+        Ok(AccessAdmin::open(&Local::open(&self.store).await?).await?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tasks that run in the background of a server: supervised, started again after a panic, counted, and seen in its status.
+//! Supervision of background tasks: they are restarted after a panic, counted in the metrics, and reported by the health check.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,30 +9,30 @@ use tokio::time::Instant;
 
 use super::Inner;
 
-/// How long after its panic a task is started again: at first, and at most when it goes on to panic.
+/// The delay before a task is restarted after a panic: it starts at the first and doubles up to the second value.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// A task that ran for so long begins with the first delay again.
-const RAN_WELL: Duration = Duration::from_secs(60);
+/// After running this long, a task starts with the first delay again.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// A task in the background.
+/// A background task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Looks whether the directory was changed elsewhere.
+    /// Refreshes the directory.
     Directory,
-    /// Ends jobs that are gone, and abandons what they held.
+    /// Ends jobs whose lease is over, and abandons their items.
     Sweep,
-    /// Removes what is left of queues that were deleted.
+    /// Removes the items of deleted queues.
     Removal,
-    /// Removes what is past its retention.
+    /// Removes items past their retention.
     Retention,
     /// Accepts connections.
     Accept,
 }
 
 impl Task {
-    /// What it is called in logs, metrics and the status.
+    /// Its name in logs, metrics and the health check.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Directory => "directory",
@@ -43,8 +43,8 @@ impl Task {
         }
     }
 
-    /// A task that says nothing for so long does not work. Longer than a store that cannot be reached keeps it.
-    fn longest_silence(self) -> Duration {
+    /// A task that has not reported for this long counts as failing. Longer than the timeouts of an unreachable store.
+    fn max_silence(self) -> Duration {
         match self {
             Self::Directory | Self::Sweep | Self::Removal | Self::Accept => Duration::from_secs(180),
             Self::Retention => Duration::from_secs(1_200),
@@ -52,63 +52,64 @@ impl Task {
     }
 }
 
-/// The tasks of a server that were started, and how they are.
+/// The state of the tasks that were started.
 #[derive(Default)]
-pub(super) struct Tasks(Mutex<Vec<State>>);
+pub(super) struct Tasks(Mutex<Vec<TaskState>>);
 
-struct State {
+struct TaskState {
     task: Task,
-    /// When it was heard last. None: it ended by a panic, and was not started again yet.
-    heard: Option<Instant>,
+    /// When it last reported; `None` between a panic and the restart.
+    last_seen: Option<Instant>,
 }
 
 impl Tasks {
-    /// The task works.
-    pub(super) fn works(&self, task: Task) {
+    /// Records that a task is alive.
+    pub(super) fn report_alive(&self, task: Task) {
         self.set(task, Some(Instant::now()));
     }
 
-    fn set(&self, task: Task, heard: Option<Instant>) {
+    fn set(&self, task: Task, last_seen: Option<Instant>) {
         let mut states = self.states();
         match states.iter_mut().find(|state| state.task == task) {
-            Some(state) => state.heard = heard,
-            None => states.push(State { task, heard }),
+            Some(state) => state.last_seen = last_seen,
+            None => states.push(TaskState { task, last_seen }),
         }
     }
 
-    /// The names of tasks that do not work.
-    pub(super) fn that_do_not_work(&self) -> Vec<&'static str> {
-        let works =
-            |state: &&State| state.heard.is_some_and(|heard| heard.elapsed() <= state.task.longest_silence());
+    /// The names of tasks that do not run or do not report.
+    pub(super) fn failing(&self) -> Vec<&'static str> {
+        let works = |state: &&TaskState| {
+            state.last_seen.is_some_and(|last_seen| last_seen.elapsed() <= state.task.max_silence())
+        };
         self.states().iter().filter(|state| !works(state)).map(|state| state.task.name()).collect()
     }
 
-    fn states(&self) -> MutexGuard<'_, Vec<State>> {
+    fn states(&self) -> MutexGuard<'_, Vec<TaskState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs a task for ever: after a panic it is started again.
-pub(super) async fn supervised<F: Future<Output = ()>>(server: &Inner, task: Task, run: impl Fn() -> F) {
+/// Runs a task forever and restarts it after a panic.
+pub(super) async fn supervise<F: Future<Output = ()>>(server: &Inner, task: Task, run: impl Fn() -> F) {
     let mut delay = FIRST_DELAY;
     loop {
-        let began = Instant::now();
-        server.tasks.works(task);
+        let started = Instant::now();
+        server.tasks.report_alive(task);
         let ended = AssertUnwindSafe(async { run().await }).catch_unwind().await;
         server.tasks.set(task, None);
-        server.metrics.restarted(task.name());
-        if began.elapsed() >= RAN_WELL {
+        server.metrics.record_restart(task.name());
+        if started.elapsed() >= STABLE_AFTER {
             delay = FIRST_DELAY;
         }
         let why =
             ended.map_or_else(|panic| crate::exception::panic_text(&*panic), |()| "it ended".to_owned());
-        // What writes the log may be what panicked.
+        // The log writer may be what panicked.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let (task, again_in_s) = (task.name(), delay.as_secs());
-            tracing::error!(task, why, again_in_s, "a background task panicked; it is started again");
+            tracing::error!(task, why, again_in_s, "a background task panicked and will be restarted");
         }));
         tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(LONGEST_DELAY);
+        delay = (delay * 2).min(MAX_DELAY);
     }
 }
 
@@ -117,17 +118,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_is_silent_for_too_long_does_not_work() {
+    async fn a_silent_task_counts_as_failing() {
         let tasks = Tasks::default();
-        tasks.works(Task::Sweep);
-        tasks.works(Task::Retention);
+        tasks.report_alive(Task::Sweep);
+        tasks.report_alive(Task::Retention);
         tokio::time::advance(Duration::from_secs(180)).await;
-        assert!(tasks.that_do_not_work().is_empty());
+        assert!(tasks.failing().is_empty());
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(tasks.that_do_not_work(), ["sweep"]);
-        tasks.works(Task::Sweep);
-        assert!(tasks.that_do_not_work().is_empty());
+        assert_eq!(tasks.failing(), ["sweep"]);
+        tasks.report_alive(Task::Sweep);
+        assert!(tasks.failing().is_empty());
         tasks.set(Task::Retention, None);
-        assert_eq!(tasks.that_do_not_work(), ["retention"], "it panicked");
+        assert_eq!(tasks.failing(), ["retention"], "it panicked");
     }
 }

@@ -1,4 +1,4 @@
-//! One call: who makes it, where, and with what; and its answer.
+//! One API call: its caller, folders, arguments and body; and its response.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::Inner;
 use super::access::Caller;
-use super::failure::Failure;
-use super::room::{Held, Owner};
-use super::strict::Shape;
+use super::api_error::ApiError;
+use super::memory_budget::{BudgetOwner, Reservation};
+use super::strict::BodyShape;
 use crate::model::directory::Directory;
 use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
@@ -22,220 +22,223 @@ use crate::wire::json;
 use crate::wire::odata::{Links, Options, Set};
 use crate::wire::served::{self, Object, ServedCollection};
 
-/// A call that has passed the door.
+/// A call that is authorized and whose body has been read.
 pub(super) struct Call {
     pub(super) server: Arc<Inner>,
-    /// `None` for what is public.
+    /// `None` for public routes.
     pub(super) caller: Option<Caller>,
-    pub(super) folders: Folders,
+    pub(super) folders: FolderSelection,
     pub(super) key: Option<String>,
     pub(super) arguments: Vec<(String, String)>,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) from: IpAddr,
-    /// On whose account the call takes memory.
-    pub(super) owner: Owner,
-    /// The address of the API as the caller wrote it, for links.
+    /// The owner of the memory that the call uses.
+    pub(super) owner: BudgetOwner,
+    /// The base URL of the API as the caller sees it, for links.
     pub(super) base: String,
 }
 
-/// Where a call takes place.
+/// The folders of a call.
 #[derive(Clone, Debug)]
-pub(super) enum Folders {
-    /// In the tenant.
+pub(super) enum FolderSelection {
+    /// The route belongs to the tenant.
     None,
     One(FolderId),
-    /// In all of these: the caller named none.
+    /// The caller named no folder: all folders where it has the permissions.
     Several(Arc<[FolderId]>),
 }
 
-/// What is answered.
+/// The response to a call.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
-    pub(super) body: Option<Content>,
+    pub(super) body: Option<ResponseBody>,
     pub(super) content_type: &'static str,
     pub(super) location: Option<String>,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
-pub(super) enum Content {
-    /// Made for this answer.
-    Made(Vec<u8>),
-    /// Counted already, because others have it too.
-    Counted(Bytes),
+pub(super) enum ResponseBody {
+    /// Created for this response; its memory is not tracked yet.
+    New(Vec<u8>),
+    /// Its memory is tracked already, because other calls share it.
+    Tracked(Bytes),
 }
 
-impl Content {
-    /// How many bytes of it are not counted yet.
-    pub(super) fn uncounted(&self) -> usize {
+impl ResponseBody {
+    /// The number of bytes that are not tracked yet.
+    pub(super) fn untracked_bytes(&self) -> usize {
         match self {
-            Self::Made(bytes) => bytes.len(),
-            Self::Counted(_) => 0,
+            Self::New(bytes) => bytes.len(),
+            Self::Tracked(_) => 0,
         }
     }
 
-    /// Bytes that are counted until they are sent.
-    pub(super) fn counted(self, held: Held) -> Bytes {
+    /// The bytes, tracked until they are sent.
+    pub(super) fn tracked(self, reservation: Reservation) -> Bytes {
         match self {
-            Self::Made(bytes) => held.around(bytes),
-            Self::Counted(bytes) => bytes,
+            Self::New(bytes) => reservation.attach_to(bytes),
+            Self::Tracked(bytes) => bytes,
         }
     }
 }
 
-impl From<Vec<u8>> for Content {
+impl From<Vec<u8>> for ResponseBody {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::Made(bytes)
+        Self::New(bytes)
     }
 }
 
-pub(super) const JSON: &str = "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
+pub(super) const JSON_CONTENT_TYPE: &str =
+    "application/json; odata.metadata=minimal; odata.streaming=true; charset=utf-8";
 
-impl Answer {
-    /// A status without a body.
+impl ApiResponse {
+    /// A response without a body.
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self { status, body: None, content_type: JSON, location: None }
+        Self { status, body: None, content_type: JSON_CONTENT_TYPE, location: None }
     }
 
-    /// A body.
-    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Failure> {
-        // Room for an item: growing step by step would copy it again and again.
-        let mut written = Vec::with_capacity(2_048);
-        serde_json::to_writer(&mut written, body).map_err(|error| Failure::internal(error.to_string()))?;
-        Ok(Self { status, body: Some(written.into()), content_type: JSON, location: None })
+    /// A response with a JSON body.
+    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, ApiError> {
+        // Large enough for an item, so that the buffer does not grow repeatedly.
+        let mut json = Vec::with_capacity(2_048);
+        serde_json::to_writer(&mut json, body).map_err(|error| ApiError::internal(error.to_string()))?;
+        Ok(Self { status, body: Some(json.into()), content_type: JSON_CONTENT_TYPE, location: None })
     }
 
-    pub(super) fn ok(body: &impl Serialize) -> Result<Self, Failure> {
+    pub(super) fn ok(body: &impl Serialize) -> Result<Self, ApiError> {
         Self::json(StatusCode::OK, body)
     }
 }
 
 impl Call {
-    /// The caller; every route that is not public has one.
-    pub(super) fn caller(&self) -> Result<&Caller, Failure> {
-        self.caller.as_ref().ok_or_else(Failure::not_authenticated)
+    /// The caller; only public routes have none.
+    pub(super) fn caller(&self) -> Result<&Caller, ApiError> {
+        self.caller.as_ref().ok_or_else(ApiError::not_authenticated)
     }
 
-    pub(super) fn directory(&self) -> Result<&Directory, Failure> {
+    pub(super) fn directory(&self) -> Result<&Directory, ApiError> {
         Ok(&self.caller()?.directory)
     }
 
-    /// The folder of the call.
-    pub(super) fn folder(&self) -> Result<FolderId, Failure> {
+    /// The folder of a call to a single folder.
+    pub(super) fn folder(&self) -> Result<FolderId, ApiError> {
         match &self.folders {
-            Folders::One(folder) => Ok(*folder),
-            Folders::None | Folders::Several(_) => Err(Failure::no_folder_given()),
+            FolderSelection::One(folder) => Ok(*folder),
+            FolderSelection::None | FolderSelection::Several(_) => Err(ApiError::no_folder_given()),
         }
     }
 
     /// All folders of the call.
     pub(super) fn all_folders(&self) -> Arc<[FolderId]> {
         match &self.folders {
-            Folders::None => Arc::default(),
-            Folders::One(folder) => Arc::new([*folder]),
-            Folders::Several(folders) => folders.clone(),
+            FolderSelection::None => Arc::default(),
+            FolderSelection::One(folder) => Arc::new([*folder]),
+            FolderSelection::Several(folders) => folders.clone(),
         }
     }
 
-    /// The store as the caller sees it in the folder.
-    pub(super) fn store(&self) -> Result<Local, Failure> {
+    /// The store, scoped to the caller and the folder of the call.
+    pub(super) fn store(&self) -> Result<Local, ApiError> {
         Ok(self.store_in(self.folder()?))
     }
 
-    /// The store as the caller sees it in some folder.
+    /// The store, scoped to the caller and a folder.
     pub(super) fn store_in(&self, folder: FolderId) -> Local {
         let store = self.server.store.within(folder, self.caller.as_ref().map(|caller| caller.user.id));
         store.with_list_limit(self.server.config.list_limit)
     }
 
-    /// The store, for questions that name their folders themselves: asked in the caller's name, so that callers take turns.
-    pub(super) fn store_of_all(&self) -> Local {
+    /// The store for queries that name their folders themselves. Scoped to the caller, so that callers get their turns.
+    pub(super) fn store_for_caller(&self) -> Local {
         self.store_in(FolderId::SHARED)
     }
 
-    /// Refuses a caller who lacks a permission in a folder.
-    pub(super) fn needs(&self, folder: Option<FolderId>, permission: Permission) -> Result<(), Failure> {
-        if self.caller()?.may(folder, permission) { Ok(()) } else { Err(Failure::forbidden()) }
+    /// Refuses a caller without a permission in a folder, or, for `None`, in the tenant.
+    pub(super) fn require(&self, folder: Option<FolderId>, permission: Permission) -> Result<(), ApiError> {
+        if self.caller()?.may(folder, permission) { Ok(()) } else { Err(ApiError::forbidden()) }
     }
 
-    /// The number in brackets behind the entity.
-    pub(super) fn id(&self) -> Result<i64, Failure> {
+    /// The numeric key of the entity, as in `QueueItems(5)`.
+    pub(super) fn id(&self) -> Result<i64, ApiError> {
         let key = self.key.as_deref().unwrap_or_default();
         let key = key.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')).unwrap_or(key);
-        key.trim().parse().map_err(|_| Failure::invalid("The key in brackets must be a whole number."))
+        key.trim().parse().map_err(|_| ApiError::invalid("The key in brackets must be a whole number."))
     }
 
-    /// An argument of the action, or one of the query by the same name.
-    pub(super) fn argument(&self, name: &str) -> Result<&str, Failure> {
-        self.optional(name).ok_or_else(|| {
+    /// An argument of the action, or the query parameter of that name.
+    pub(super) fn argument(&self, name: &str) -> Result<&str, ApiError> {
+        self.optional_argument(name).ok_or_else(|| {
             let code = crate::model::code::ErrorCode::PARAMETER_MISSING.number();
-            Failure::new(StatusCode::BAD_REQUEST, code, format!("Parameter {name} is missing."))
+            ApiError::new(StatusCode::BAD_REQUEST, code, format!("Parameter {name} is missing."))
         })
     }
 
-    pub(super) fn optional(&self, name: &str) -> Option<&str> {
+    pub(super) fn optional_argument(&self, name: &str) -> Option<&str> {
         let all = self.arguments.iter().chain(&self.query);
         let found = all.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The same as a number, a GUID or another type.
-    pub(super) fn argument_as<T: std::str::FromStr>(&self, name: &str) -> Result<T, Failure> {
-        self.argument(name)?.parse().map_err(|_| Failure::argument(format!("Invalid argument '{name}'.")))
+    /// A required argument, parsed.
+    pub(super) fn argument_as<T: std::str::FromStr>(&self, name: &str) -> Result<T, ApiError> {
+        self.argument(name)?
+            .parse()
+            .map_err(|_| ApiError::invalid_argument(format!("Invalid argument '{name}'.")))
     }
 
-    /// The query options.
-    pub(super) fn options(&self) -> Result<Options, Failure> {
+    /// The OData query options.
+    pub(super) fn options(&self) -> Result<Options, ApiError> {
         let pairs = self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         Ok(Options::read(pairs)?)
     }
 
-    /// The body.
+    /// The body, parsed. In strict mode it may have only the members of `shape`.
     ///
     /// # Errors
     ///
-    /// 415 for what says that it is no JSON, 400 for what cannot be read.
-    pub(super) fn body<T: DeserializeOwned>(&self, shape: &Shape) -> Result<T, Failure> {
+    /// 415 for a content type other than JSON, 400 for a body that cannot be parsed.
+    pub(super) fn body<T: DeserializeOwned>(&self, shape: &BodyShape) -> Result<T, ApiError> {
         let text = self.json(shape.name)?;
-        let body = json::request(text).map_err(|error| unreadable(&json::said(&error, text)))?;
-        if self.server.config.is_strict() && !shape.fits(text) {
-            return Err(missing(shape.name));
+        let body = json::request(text).map_err(|error| unreadable_body(&json::said(&error, text)))?;
+        if self.server.config.is_strict() && !shape.accepts(text) {
+            return Err(null_body(shape.name));
         }
         Ok(body)
     }
 
-    /// The body of a route of our own: a field that there is not is a mistake of the client, or one of a newer client whose
-    /// wish would be passed over.
+    /// The body of a route that is not the vendor's, parsed. Unknown fields are refused: they are a mistake, or a newer
+    /// client relies on them.
     ///
     /// # Errors
     ///
-    /// Those of [`Call::body`], and 400 with the path of an unknown field.
-    pub(super) fn own_body<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    /// The errors of [`Call::body`], and 400 with the path of an unknown field.
+    pub(super) fn own_body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let text = self.json("body")?;
         let mut unknown = None;
         let body = json::request_with(text, |path| {
             unknown.get_or_insert(path);
         });
-        let body = body.map_err(|error| unreadable(&json::said(&error, text)))?;
+        let body = body.map_err(|error| unreadable_body(&json::said(&error, text)))?;
         match unknown {
             None => Ok(body),
             Some(path) => {
                 let path: String = path.chars().filter(|c| !c.is_control()).take(100).collect();
-                Err(Failure::invalid(format!("The field {path} is not known.")))
+                Err(ApiError::invalid(format!("The field {path} is not known.")))
             }
         }
     }
 
-    /// The same where the body may be left out.
-    pub(super) fn own_body_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, Failure> {
+    /// Like [`Call::own_body`], with the default value for an empty body.
+    pub(super) fn own_body_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, ApiError> {
         if self.body.is_empty() { Ok(T::default()) } else { self.own_body() }
     }
 
-    /// The bytes of the body, which is said to be JSON.
-    fn json(&self, name: &str) -> Result<&[u8], Failure> {
+    /// The bytes of the body, after a check of its content type.
+    fn json(&self, name: &str) -> Result<&[u8], ApiError> {
         if let Some(kind) = self.headers.get("content-type") {
             let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
             let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -244,71 +247,76 @@ impl Call {
                 || kind.starts_with("application/") && kind.ends_with("+json");
             if !is_json {
                 let message = "The body must be JSON: send the header Content-Type: application/json.";
-                return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
+                return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
             }
         }
-        if json::without_mark(&self.body).is_empty() { Err(missing(name)) } else { Ok(&self.body) }
+        if json::without_mark(&self.body).is_empty() { Err(null_body(name)) } else { Ok(&self.body) }
     }
 
-    /// Refuses a list in a body that is longer than any that is needed.
-    pub(super) fn at_most(name: &str, length: usize, most: usize) -> Result<(), Failure> {
+    /// Refuses a list in a body that is too long.
+    pub(super) fn check_length(name: &str, length: usize, most: usize) -> Result<(), ApiError> {
         if length <= most {
             return Ok(());
         }
         let message = format!("Invalid argument '{name}': it has {length} entries, the limit is {most}.");
-        Err(Failure::argument(message))
+        Err(ApiError::invalid_argument(message))
     }
 
-    /// Memory for so many bytes.
+    /// Reserves memory.
     ///
     /// # Errors
     ///
-    /// 503 when that is more than the caller's share.
-    pub(super) fn room(&self, bytes: usize) -> Result<Held, Failure> {
-        self.server.room.take(self.owner, bytes).ok_or_else(Failure::unavailable)
+    /// 503 if the caller's share does not suffice.
+    pub(super) fn reserve_memory(&self, bytes: usize) -> Result<Reservation, ApiError> {
+        self.server.memory.reserve(self.owner, bytes).ok_or_else(ApiError::unavailable)
     }
 
-    /// The job that the caller says it is.
+    /// The key of the caller's job, from the headers.
     pub(super) fn job_key(&self) -> Option<JobKey> {
         self.headers.get("x-uipath-jobkey")?.to_str().ok()?.parse().ok()
     }
 
-    /// The description of the data of an answer.
-    pub(super) fn context(&self, of: &str) -> String {
-        served::context(&self.base, of)
+    /// The `@odata.context` of a response.
+    pub(super) fn context(&self, entity: &str) -> String {
+        served::context(&self.base, entity)
     }
 
-    /// An entity with its context.
-    pub(super) fn entity(&self, of: &str, object: impl Serialize) -> Result<Answer, Failure> {
-        let object = Object::of(&object).map_err(|error| Failure::internal(error.to_string()))?;
+    /// A response with one entity.
+    pub(super) fn entity(&self, entity: &str, object: impl Serialize) -> Result<ApiResponse, ApiError> {
+        let object = Object::of(&object).map_err(|error| ApiError::internal(error.to_string()))?;
         let object = self.options()?.selected_of(object)?;
-        Answer::ok(&served::with_context(&self.context(&format!("{of}/$entity")), &object))
+        ApiResponse::ok(&served::with_context(&self.context(&format!("{entity}/$entity")), &object))
     }
 
-    /// An entity that was made, and where it is.
-    pub(super) fn made(&self, of: &str, id: i64, object: impl Serialize) -> Result<Answer, Failure> {
-        let body = served::with_context(&self.context(&format!("{of}/$entity")), &object);
-        let location = Some(format!("{}/odata/{of}({id})", self.base));
-        Ok(Answer { location, ..Answer::json(StatusCode::CREATED, &body)? })
+    /// A 201 response with a new entity and its location.
+    pub(super) fn created(
+        &self,
+        entity: &str,
+        id: i64,
+        object: impl Serialize,
+    ) -> Result<ApiResponse, ApiError> {
+        let body = served::with_context(&self.context(&format!("{entity}/$entity")), &object);
+        let location = Some(format!("{}/odata/{entity}({id})", self.base));
+        Ok(ApiResponse { location, ..ApiResponse::json(StatusCode::CREATED, &body)? })
     }
 
-    /// The page of a list of objects that the call asks for.
-    pub(super) fn page(&self, set: &Set, list: Vec<Value>) -> Result<Answer, Failure> {
-        let (value, count) = self.options()?.page(set, list, MOST_ROWS)?;
+    /// A response with the page of a list that the query options select.
+    pub(super) fn page(&self, set: &Set, list: Vec<Value>) -> Result<ApiResponse, ApiError> {
+        let (value, count) = self.options()?.page(set, list, MAX_ROWS)?;
         self.collection(set.name, value, count)
     }
 
     pub(super) fn collection<T: Serialize>(
         &self,
-        of: &str,
+        entity: &str,
         value: Vec<T>,
         count: Option<u64>,
-    ) -> Result<Answer, Failure> {
-        Answer::ok(&ServedCollection { context: self.context(of), count, value })
+    ) -> Result<ApiResponse, ApiError> {
+        ApiResponse::ok(&ServedCollection { context: self.context(entity), count, value })
     }
 
-    /// The names of what items refer to, in the folders of the call.
-    pub(super) fn links(&self, queues: Vec<(QueueId, String)>) -> Result<Links, Failure> {
+    /// The names of the queues, robots and users that items refer to by id.
+    pub(super) fn referenced_names(&self, queues: Vec<(QueueId, String)>) -> Result<Links, ApiError> {
         let directory = self.directory()?;
         Ok(Links {
             queues: queues.into_iter().map(|(id, name)| (id.0, name)).collect(),
@@ -318,18 +326,18 @@ impl Call {
     }
 }
 
-/// The most rows of a page (orchestrator-api 4.1); of items it is fewer.
-pub(super) const MOST_ROWS: usize = 1_000;
+/// The maximum number of rows in a page (orchestrator-api 4.1); pages of items have fewer.
+pub(super) const MAX_ROWS: usize = 1_000;
 
-fn missing(body: &str) -> Failure {
-    Failure::invalid(format!("{body} must not be null"))
+fn null_body(body: &str) -> ApiError {
+    ApiError::invalid(format!("{body} must not be null"))
 }
 
-/// Where a body cannot be read. What it says is the caller's own.
-fn unreadable(error: &str) -> Failure {
+/// The error for a body that cannot be parsed. The message may quote the body, which came from the caller.
+fn unreadable_body(error: &str) -> ApiError {
     let mut message: String = error.chars().filter(|c| !c.is_control()).take(300).collect();
     if !message.ends_with('.') {
         message.push('.');
     }
-    Failure::invalid(format!("The request is invalid: {message}"))
+    ApiError::invalid(format!("The request is invalid: {message}"))
 }

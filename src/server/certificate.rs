@@ -1,4 +1,4 @@
-//! Until when a certificate is good: the two times in it, and nothing else of it (X.509 in DER, RFC 5280, section 4.1).
+//! Reads the validity period of a certificate, and nothing else (X.509 in DER, RFC 5280, section 4.1).
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -9,7 +9,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// From when until when a certificate is good. `None` when it cannot be read.
+/// The start and end of the validity of a certificate; `None` if it cannot be parsed.
 pub(super) fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let mut certificate = Der(Der(certificate).expect(SEQUENCE)?);
     let mut signed = Der(certificate.expect(SEQUENCE)?);
@@ -23,11 +23,11 @@ pub(super) fn validity(certificate: &[u8]) -> Option<(Timestamp, Timestamp)> {
     Some((time(validity.next()?)?, time(validity.next()?)?))
 }
 
-/// Values of DER, one after the other.
+/// A sequence of DER values.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
-    /// The next value: its tag, and what is in it.
+    /// The tag and content of the next value.
     fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, mut rest) = rest.split_first()?;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_times_of_a_certificate_are_read() {
+    fn the_validity_of_a_certificate_is_read() {
         for (from, until, read) in [
             ((2020, 1, 2), (2024, 12, 31), ("2020-01-02T00:00:00Z", "2024-12-31T00:00:00Z")),
             ((1999, 6, 1), (2099, 1, 1), ("1999-06-01T00:00:00Z", "2099-01-01T00:00:00Z")),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_changed_is_no_certificate_and_no_panic() {
+    fn malformed_certificates_are_refused_without_a_panic() {
         let whole = made((2020, 1, 1), (2030, 1, 1));
         for length in 0..whole.len().min(200) {
             validity(&whole[..length]);

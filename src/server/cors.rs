@@ -1,5 +1,5 @@
-//! Pages of other origins that may use this server from a browser (the fetch standard, section 3.2). Callers show a token
-//! that no browser sends by itself, so an origin gets no rights by this; it may only read what its page is answered.
+//! Cross-origin requests from browsers (CORS; the fetch standard, section 3.2). Callers authenticate by a token that a
+//! browser does not send on its own, so allowing an origin grants no permissions; its pages may only read responses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,12 +9,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::wire::leased;
 
-/// The methods that there are.
+/// The allowed methods.
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
-/// For how long a browser may remember what it was allowed, in seconds.
-const REMEMBERED: &str = "600";
-/// The headers that a page may send, and all that begin with [`VENDOR`].
-const ALLOWED: [&str; 9] = [
+/// How long a browser may cache the response to a preflight request, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+/// The request headers that a page may send, besides those with [`VENDOR_PREFIX`].
+const ALLOWED_HEADERS: [&str; 9] = [
     "authorization",
     "content-type",
     "accept",
@@ -25,9 +25,9 @@ const ALLOWED: [&str; 9] = [
     "x-requested-with",
     leased::AUTHOR_HEADER,
 ];
-const VENDOR: &str = "x-uipath-";
-/// The headers of an answer that a page may read, besides those that it always may.
-const EXPOSED: &str = "Location, Retry-After, Allow, WWW-Authenticate, OData-Version, api-supported-versions, \
+const VENDOR_PREFIX: &str = "x-uipath-";
+/// The response headers that a page may read, besides those that are always readable.
+const EXPOSED_HEADERS: &str = "Location, Retry-After, Allow, WWW-Authenticate, OData-Version, api-supported-versions, \
                        X-RateLimit-Remaining, X-Correlation-Id, performer-leases";
 
 /// An origin whose pages may use a server from a browser: `https://app.example.com`, `http://localhost:5173`, or `*` for
@@ -68,30 +68,30 @@ impl FromStr for Origin {
                 return Err(wrong());
             }
         }
-        // Browsers send it in small letters.
+        // Browsers send origins in lower case.
         HeaderValue::from_str(&text.to_ascii_lowercase()).map(Self).map_err(|_| wrong())
     }
 }
 
-/// What a browser asks before it sends a request that is not simple.
+/// Whether a request is a CORS preflight.
 pub(super) fn is_preflight(head: &Parts) -> bool {
     head.method == Method::OPTIONS
         && head.headers.contains_key(header::ORIGIN)
         && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// What a request says about the page that makes it, kept until its answer.
-pub(super) struct Page {
-    /// What is answered as the allowed origin.
+/// The CORS part of a request, kept until its response is built.
+pub(super) struct CorsRequest {
+    /// The value of `Access-Control-Allow-Origin`.
     allowed: Option<HeaderValue>,
-    /// Whether the answer would be another one for another origin.
+    /// Whether the response depends on the origin.
     varies: bool,
-    /// The headers that the page may send, in the answer to a preflight.
+    /// For a preflight: the allowed request headers.
     preflight: Option<String>,
 }
 
-impl Page {
-    /// The page of a request; `None` where pages of other origins may do nothing.
+impl CorsRequest {
+    /// Reads the headers of a request; `None` if no origin is allowed.
     pub(super) fn of(origins: &[Origin], head: &Parts) -> Option<Self> {
         let varies = match origins {
             [] => return None,
@@ -107,41 +107,43 @@ impl Page {
         Some(Self { allowed, varies, preflight })
     }
 
-    /// Whether the request is a preflight that is answered with yes.
+    /// Whether the request is a preflight from an allowed origin.
     pub(super) fn is_allowed_preflight(&self) -> bool {
         self.preflight.is_some()
     }
 
-    /// Tells the browser what the page may do and read.
-    pub(super) fn put(self, headers: &mut HeaderMap) {
+    /// Adds the CORS headers to the response.
+    pub(super) fn add_headers(self, headers: &mut HeaderMap) {
         if self.varies {
             let by = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
             headers.append(header::VARY, HeaderValue::from_static(by));
         }
         let Some(origin) = self.allowed else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // With "*" browsers refuse it, and it would let every page act with what a browser sends by itself.
+        // Browsers refuse credentials with "*", and they would let every page act with the credentials of the browser.
         if self.varies {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         let Some(allowed) = self.preflight else {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
             return;
         };
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE));
         if let Ok(allowed) = HeaderValue::from_str(&allowed) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         }
     }
 }
 
-/// Of the headers that a page asks for, those that it may send. The standard has no pattern for X-UIPATH-*.
+/// Those of the requested headers that are allowed. They are listed one by one, because the standard has no pattern for
+/// X-UIPATH-*.
 fn allowed_headers(headers: &HeaderMap) -> String {
-    let asked = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    let asked = asked.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    let names = asked.filter_map(|name| HeaderName::from_str(name.trim()).ok());
-    let allowed = names.filter(|name| ALLOWED.contains(&name.as_str()) || name.as_str().starts_with(VENDOR));
+    let requested = headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let requested = requested.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let names = requested.filter_map(|name| HeaderName::from_str(name.trim()).ok());
+    let allowed = names
+        .filter(|name| ALLOWED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with(VENDOR_PREFIX));
     allowed.map(|name| name.as_str().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
@@ -158,14 +160,14 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut answer = HeaderMap::new();
-        if let Some(page) = Page::of(&origins, &request.body(()).unwrap().into_parts().0) {
-            page.put(&mut answer);
+        if let Some(page) = CorsRequest::of(&origins, &request.body(()).unwrap().into_parts().0) {
+            page.add_headers(&mut answer);
         }
         answer
     }
 
     #[test]
-    fn an_origin_has_a_scheme_and_a_host_and_nothing_else() {
+    fn an_origin_is_a_scheme_and_a_host() {
         for origin in [
             "https://app.example.com",
             "http://localhost:5173",
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_origins_that_were_named_are_told_yes() {
+    fn only_configured_origins_are_allowed() {
         let named = ["https://a.example", "http://localhost:1"];
         let yes = answer(&named, "GET", &[("origin", "http://localhost:1")]);
         assert_eq!(yes["access-control-allow-origin"], "http://localhost:1");
@@ -208,22 +210,22 @@ mod tests {
     }
 
     #[test]
-    fn every_origin_and_credentials_never_go_together() {
+    fn a_wildcard_origin_allows_no_credentials() {
         let any = answer(&["https://a", "*"], "GET", &[("origin", "https://b")]);
         assert_eq!(any["access-control-allow-origin"], "*");
         assert!(!any.contains_key("access-control-allow-credentials"));
     }
 
     #[test]
-    fn a_preflight_is_told_the_methods_and_the_headers() {
-        let asked = "authorization, X-UIPATH-FolderPath,x-uipath-jobkey,content-type, cookie, x-evil";
+    fn a_preflight_lists_methods_and_headers() {
+        let requested = "authorization, X-UIPATH-FolderPath,x-uipath-jobkey,content-type, cookie, x-evil";
         let yes = answer(
             &["https://a"],
             "OPTIONS",
             &[
                 ("origin", "https://a"),
                 ("access-control-request-method", "PUT"),
-                ("access-control-request-headers", asked),
+                ("access-control-request-headers", requested),
             ],
         );
         assert_eq!(
@@ -231,6 +233,6 @@ mod tests {
             "authorization, x-uipath-folderpath, x-uipath-jobkey, content-type"
         );
         assert_eq!(yes["access-control-allow-methods"], METHODS);
-        assert_eq!(yes["access-control-max-age"], REMEMBERED);
+        assert_eq!(yes["access-control-max-age"], PREFLIGHT_MAX_AGE);
     }
 }

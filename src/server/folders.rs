@@ -1,12 +1,12 @@
-//! Folders, and who has roles in them.
+//! Folders, and the roles of users in them.
 
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use super::call::{Answer, Call};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::{secret, strict};
 use crate::model::code::ErrorCode;
 use crate::model::directory::{Change, Folder, Role, User};
@@ -16,74 +16,74 @@ use crate::wire::asked::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
 use crate::wire::odata::set;
 use crate::wire::served;
 
-type Reply = Result<Answer, Failure>;
+type HandlerResult = Result<ApiResponse, ApiError>;
 
 const ENTITY: &str = "Folders";
 
-/// The most users × folders of one call.
-const MOST_ASSIGNMENTS: usize = 1_000;
+/// The maximum number of users × folders in one call.
+const MAX_ASSIGNMENTS: usize = 1_000;
 
-/// Whether the caller may see a folder: every one with Units.View, else those where it has a role.
-fn sees(call: &Call, folder: FolderId) -> Result<bool, Failure> {
+/// Whether the caller may see a folder: all folders with Units.View, otherwise those where it has a role.
+fn can_see(call: &Call, folder: FolderId) -> Result<bool, ApiError> {
     let caller = call.caller()?;
     Ok(caller.may(None, Permission(Area::Units, Action::View))
         || caller.may(Some(folder), Permission(Area::SubFolders, Action::View))
         || caller.is_assigned(folder))
 }
 
-/// Refuses whoever may do this neither to all folders nor to this one.
-fn needs(call: &Call, folder: Option<FolderId>, action: Action) -> Result<(), Failure> {
+/// Refuses a caller who has the permission neither for all folders nor for this one.
+fn require(call: &Call, folder: Option<FolderId>, action: Action) -> Result<(), ApiError> {
     let caller = call.caller()?;
     let everywhere = caller.may(None, Permission(Area::Units, action));
     let here = folder.is_some_and(|folder| caller.may(Some(folder), Permission(Area::SubFolders, action)));
-    if everywhere || here { Ok(()) } else { Err(Failure::forbidden()) }
+    if everywhere || here { Ok(()) } else { Err(ApiError::forbidden()) }
 }
 
-fn seen(call: &Call, id: FolderId) -> Result<&Folder, Failure> {
+fn visible_folder(call: &Call, id: FolderId) -> Result<&Folder, ApiError> {
     let folder = call.directory()?.folder(id);
     match folder {
-        Some(folder) if sees(call, id)? => Ok(folder),
-        _ => Err(Failure::not_found(format!("Folder {id} does not exist."))),
+        Some(folder) if can_see(call, id)? => Ok(folder),
+        _ => Err(ApiError::not_found(format!("Folder {id} does not exist."))),
     }
 }
 
-fn all_seen(call: &Call) -> Result<Vec<&Folder>, Failure> {
-    let mut seen = Vec::new();
+fn visible_folders(call: &Call) -> Result<Vec<&Folder>, ApiError> {
+    let mut visible = Vec::new();
     for folder in call.directory()?.folders() {
-        if sees(call, folder.id)? {
-            seen.push(folder);
+        if can_see(call, folder.id)? {
+            visible.push(folder);
         }
     }
-    Ok(seen)
+    Ok(visible)
 }
 
-pub(super) async fn list(call: &Call) -> Reply {
+pub(super) async fn list(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
     call.page(
         &set::FOLDERS,
-        all_seen(call)?.into_iter().map(|folder| served::folder(directory, folder)).collect(),
+        visible_folders(call)?.into_iter().map(|folder| served::folder(directory, folder)).collect(),
     )
 }
 
-pub(super) async fn get(call: &Call) -> Reply {
-    let folder = seen(call, FolderId(call.id()?))?;
+pub(super) async fn get(call: &Call) -> HandlerResult {
+    let folder = visible_folder(call, FolderId(call.id()?))?;
     call.entity(ENTITY, served::folder(call.directory()?, folder))
 }
 
-pub(super) async fn get_by_key(call: &Call) -> Reply {
+pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
     let key: Uuid = call.argument_as("identifier")?;
-    let found = all_seen(call)?.into_iter().find(|folder| folder.key == key);
-    let folder = found.ok_or_else(|| Failure::not_found("The folder does not exist."))?;
+    let found = visible_folders(call)?.into_iter().find(|folder| folder.key == key);
+    let folder = found.ok_or_else(|| ApiError::not_found("The folder does not exist."))?;
     call.entity(ENTITY, served::folder(call.directory()?, folder))
 }
 
-pub(super) async fn create(call: &Call) -> Reply {
+pub(super) async fn create(call: &Call) -> HandlerResult {
     let body: FolderRequest = call.body(&strict::FOLDER)?;
     let parent = body.parent_id.map(FolderId);
     if let Some(parent) = parent {
-        seen(call, parent)?;
+        visible_folder(call, parent)?;
     }
-    needs(call, parent, Action::Create)?;
+    require(call, parent, Action::Create)?;
     let change = Change::AddFolder {
         key: secret::new_key()?,
         name: body.display_name,
@@ -93,110 +93,113 @@ pub(super) async fn create(call: &Call) -> Reply {
     let id = call.server.access.change(change).await?;
     let directory = call.server.access.directory();
     let folder =
-        directory.folder(FolderId(id)).ok_or_else(|| Failure::internal("a new folder is not there"))?;
-    call.made(ENTITY, id, served::folder(&directory, folder))
+        directory.folder(FolderId(id)).ok_or_else(|| ApiError::internal("the new folder is missing"))?;
+    call.created(ENTITY, id, served::folder(&directory, folder))
 }
 
-pub(super) async fn edit(call: &Call) -> Reply {
+pub(super) async fn edit(call: &Call) -> HandlerResult {
     let body: FolderRequest = call.body(&strict::FOLDER)?;
-    let Folder { id, parent, .. } = *seen(call, FolderId(call.id()?))?;
-    needs(call, Some(id), Action::Edit)?;
+    let Folder { id, parent, .. } = *visible_folder(call, FolderId(call.id()?))?;
+    require(call, Some(id), Action::Edit)?;
     if body.parent_id.is_some_and(|wanted| parent != Some(FolderId(wanted))) {
         let code = ErrorCode::FIELD_NOT_EDITABLE.number();
-        return Err(Failure::new(StatusCode::BAD_REQUEST, code, "'ParentId' is not editable."));
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, code, "'ParentId' is not editable."));
     }
     let change = Change::EditFolder { id, name: body.display_name, description: body.description };
     call.server.access.change(change).await?;
-    Ok(Answer::empty(StatusCode::OK))
+    Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn delete(call: &Call) -> Reply {
-    let id = seen(call, FolderId(call.id()?))?.id;
-    needs(call, Some(id), Action::Delete)?;
+pub(super) async fn delete(call: &Call) -> HandlerResult {
+    let id = visible_folder(call, FolderId(call.id()?))?.id;
+    require(call, Some(id), Action::Delete)?;
     call.server.access.change(Change::RemoveFolder(id)).await?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn assign_users(call: &Call) -> Reply {
-    let body: AssignUsersRequest = call.body(&strict::ANYTHING)?;
+pub(super) async fn assign_users(call: &Call) -> HandlerResult {
+    let body: AssignUsersRequest = call.body(&strict::UNCHECKED)?;
     let folders = &body.assignments.roles_per_folder;
     let users = &body.assignments.user_ids;
-    Call::at_most("UserIds", users.len(), MOST_ASSIGNMENTS)?;
-    Call::at_most("RolesPerFolder", folders.len(), MOST_ASSIGNMENTS)?;
+    Call::check_length("UserIds", users.len(), MAX_ASSIGNMENTS)?;
+    Call::check_length("RolesPerFolder", folders.len(), MAX_ASSIGNMENTS)?;
     for folder in folders {
-        Call::at_most("RoleIds", folder.role_ids.len(), MOST_ASSIGNMENTS)?;
+        Call::check_length("RoleIds", folder.role_ids.len(), MAX_ASSIGNMENTS)?;
     }
-    if folders.len().saturating_mul(users.len()) > MOST_ASSIGNMENTS {
-        return Err(Failure::argument(format!("There are more than {MOST_ASSIGNMENTS} assignments.")));
+    if folders.len().saturating_mul(users.len()) > MAX_ASSIGNMENTS {
+        return Err(ApiError::invalid_argument(format!(
+            "There are more than {MAX_ASSIGNMENTS} assignments."
+        )));
     }
     let mut changes = Vec::new();
     for folder in folders {
         let (id, roles) = (FolderId(folder.folder_id), folder.role_ids.iter().copied().collect());
-        seen(call, id)?;
-        needs(call, Some(id), Action::Edit)?;
+        visible_folder(call, id)?;
+        require(call, Some(id), Action::Edit)?;
         check_roles(call, Some(id), &roles)?;
         for user in users {
-            outranks_in(call, id, *user)?;
+            check_outranks_in_folder(call, id, *user)?;
             changes.push(Change::Assign { user: *user, folder: Some(id), roles: roles.clone() });
         }
     }
     call.server.access.change_all(changes).await?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// Nobody gives away what they do not have.
+/// Refuses roles with permissions that the caller does not have itself.
 pub(super) fn check_roles(
     call: &Call,
     folder: Option<FolderId>,
     roles: &BTreeSet<i64>,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let caller = call.caller()?;
     let own = caller.directory.permissions(&caller.user, folder);
     for id in roles {
         let role = caller.directory.role(*id);
-        let role = role.ok_or_else(|| Failure::not_found(format!("Role {id} does not exist.")))?;
+        let role = role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?;
         if !role.permissions.is_subset(&own) {
-            return Err(Failure::forbidden());
+            return Err(ApiError::forbidden());
         }
     }
     Ok(())
 }
 
-/// Nobody changes the roles of a user who may do more.
+/// Like [`check_roles`], for the roles of a user who is to be changed: 403 with the code for a user who is not editable.
 pub(super) fn check_roles_of_user(
     call: &Call,
     folder: Option<FolderId>,
     roles: &BTreeSet<i64>,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     check_roles(call, folder, roles).map_err(|failure| match failure.status {
-        StatusCode::FORBIDDEN => Failure::user_not_editable(),
+        StatusCode::FORBIDDEN => ApiError::user_not_editable(),
         _ => failure,
     })
 }
 
-/// Nobody takes roles in a folder from those who may do more there.
-fn outranks_in(call: &Call, folder: FolderId, user: i64) -> Result<(), Failure> {
+/// Refuses a change of a user's roles in a folder if the user has more permissions there than the caller.
+fn check_outranks_in_folder(call: &Call, folder: FolderId, user: i64) -> Result<(), ApiError> {
     let user = call.directory()?.user(user);
     let roles = user.and_then(|user| user.folder_roles.get(&folder.0));
     roles.map_or(Ok(()), |roles| check_roles_of_user(call, Some(folder), roles))
 }
 
-pub(super) async fn remove_user(call: &Call) -> Reply {
-    let body: RemoveUserRequest = call.body(&strict::ANYTHING)?;
-    let id = seen(call, FolderId(call.id()?))?.id;
-    needs(call, Some(id), Action::Edit)?;
-    outranks_in(call, id, body.user_id)?;
+pub(super) async fn remove_user(call: &Call) -> HandlerResult {
+    let body: RemoveUserRequest = call.body(&strict::UNCHECKED)?;
+    let id = visible_folder(call, FolderId(call.id()?))?.id;
+    require(call, Some(id), Action::Edit)?;
+    check_outranks_in_folder(call, id, body.user_id)?;
     let change = Change::Assign { user: body.user_id, folder: Some(id), roles: BTreeSet::new() };
     call.server.access.change(change).await?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// Who has roles in a folder.
-pub(super) async fn users(call: &Call) -> Reply {
-    let id = seen(call, FolderId(call.argument_as("key")?))?.id;
-    needs(call, Some(id), Action::View)?;
+/// The users with roles in a folder.
+pub(super) async fn users(call: &Call) -> HandlerResult {
+    let id = visible_folder(call, FolderId(call.argument_as("key")?))?.id;
+    require(call, Some(id), Action::View)?;
     let directory = call.directory()?;
-    let inherited: bool = call.optional("includeInherited").unwrap_or("true").eq_ignore_ascii_case("true");
+    let inherited: bool =
+        call.optional_argument("includeInherited").unwrap_or("true").eq_ignore_ascii_case("true");
     let shown = |user: &User| {
         let own = user.folder_roles.get(&id.0);
         if own.is_none() && !(inherited && directory.is_assigned(user, id)) {
@@ -208,17 +211,19 @@ pub(super) async fn users(call: &Call) -> Reply {
     call.page(&set::USERS_OF_FOLDERS, directory.users().filter_map(shown).collect())
 }
 
-/// The folders of the caller, as pages of the old kind (`/api`): `skip`, `take` and `searchText`.
-pub(super) async fn of_current_user(call: &Call) -> Reply {
+/// The folders of the caller, in the older style of pages (`/api`): `skip`, `take` and `searchText`.
+pub(super) async fn of_current_user(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
-    let wanted = call.optional("searchText").unwrap_or_default().to_lowercase();
-    let number = |name: &str, default: usize| match call.optional(name) {
+    let wanted = call.optional_argument("searchText").unwrap_or_default().to_lowercase();
+    let number = |name: &str, default: usize| match call.optional_argument(name) {
         None | Some("") => Ok(default),
         Some(_) => call.argument_as(name),
     };
     let (skip, take) = (number("skip", 0)?, number("take", 100)?.min(1_000));
-    let found: Vec<&Folder> =
-        all_seen(call)?.into_iter().filter(|folder| folder.name.to_lowercase().contains(&wanted)).collect();
+    let found: Vec<&Folder> = visible_folders(call)?
+        .into_iter()
+        .filter(|folder| folder.name.to_lowercase().contains(&wanted))
+        .collect();
     let page = found.iter().skip(skip).take(take);
-    Answer::ok(&served::folders_navigated(directory, page.copied(), found.len()))
+    ApiResponse::ok(&served::folders_navigated(directory, page.copied(), found.len()))
 }

@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` reach: the server's door, without a connection. Only compiled for them.
+//! Access to the request handler without a connection, for the fuzz targets in `fuzz/`. Compiled only for them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use axum::http::header;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::runtime::Runtime;
 
-use super::listen::Peer;
-use super::{Inner, Server, door};
+use super::listener::Peer;
+use super::{Inner, Server, handler};
 use crate::model::permission::Scopes;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{Administration as _, Orchestrator as _};
 use crate::{NewQueueDefinition, NewQueueItem};
 
-/// A server over a store, with a queue in it, an item, and a caller who may do everything.
-pub struct Door {
+/// A server over a store with a queue and an item, and a token with all permissions.
+pub struct FuzzServer {
     runtime: Runtime,
     server: Arc<Inner>,
     token: String,
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for FuzzServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").finish_non_exhaustive()
+        f.debug_struct("FuzzServer").finish_non_exhaustive()
     }
 }
 
-impl Door {
+impl FuzzServer {
     /// # Panics
     ///
-    /// When the server cannot be made.
+    /// If the server cannot be opened.
     pub fn new(open: impl AsyncFnOnce() -> Local) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (server, token) = runtime.block_on(async {
@@ -42,9 +42,9 @@ impl Door {
             let item = NewQueueItem::new(serde_json::json!({"a": 1})).reference("r");
             store.add_queue_item("Q", item).await.expect("an item");
             let server =
-                Server::builder(store).first_client("fuzz", "a secret of the fuzzer").without_upkeep();
+                Server::builder(store).first_client("fuzz", "a secret of the fuzzer").without_maintenance();
             let inner = server.open().await.expect("a server").inner;
-            inner.stopping.send_replace(true); // whoever waits is answered at once
+            inner.stopping.send_replace(true); // calls that wait return at once
             let user = inner.access.directory().client("fuzz").expect("the first client").user;
             let day = Duration::from_secs(86_400);
             let token = inner.access.issue(user, None, None, Scopes::all(), day).await;
@@ -53,20 +53,20 @@ impl Door {
         Self { runtime, server, token }
     }
 
-    /// The status that a body is answered with; `None` for a route that there is not, or that takes none.
-    pub fn ask(&mut self, route: &str, body: &[u8]) -> Option<u16> {
+    /// The status of the response to a body; `None` for a route that does not exist or takes no body.
+    pub fn post(&mut self, route: &str, body: &[u8]) -> Option<u16> {
         let mut routes = Server::routes().into_iter();
         let (_, method, path, _) = routes.find(|(name, method, ..)| name == route && method != "GET")?;
-        Some(self.answered(&method, &path, body.to_vec()))
+        Some(self.status_of(&method, &path, body.to_vec()))
     }
 
-    /// The status that a list with this `$filter` is answered with.
+    /// The status of the response to a list with this `$filter`.
     pub fn filter(&mut self, filter: &str) -> u16 {
         let filter = utf8_percent_encode(filter, NON_ALPHANUMERIC);
-        self.answered("GET", &format!("/odata/QueueItems?$top=10&$filter={filter}"), Vec::new())
+        self.status_of("GET", &format!("/odata/QueueItems?$top=10&$filter={filter}"), Vec::new())
     }
 
-    fn answered(&mut self, method: &str, uri: &str, body: Vec<u8>) -> u16 {
+    fn status_of(&mut self, method: &str, uri: &str, body: Vec<u8>) -> u16 {
         let request = Request::builder()
             .method(method)
             .uri(uri)
@@ -77,6 +77,6 @@ impl Door {
             .body(Body::from(body))
             .expect("a request");
         let here = Peer([127, 0, 0, 1].into());
-        self.runtime.block_on(door::answer(&self.server, here, request)).status().as_u16()
+        self.runtime.block_on(handler::handle(&self.server, here, request)).status().as_u16()
     }
 }

@@ -1,4 +1,4 @@
-//! Items: read, edited, deleted, reviewed (orchestrator-api 10).
+//! Reading, editing, deleting and reviewing items (orchestrator-api 10).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::{Answer, Call, Folders};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call, FolderSelection};
 use super::{queues, strict};
 use crate::model::code::ErrorCode;
 use crate::model::content::SpecificContent;
@@ -28,54 +28,56 @@ use crate::wire::odata::{self, Options, set};
 use crate::wire::served::{self, Around, Object, ServedItem, ServedQueue};
 use crate::wire::transaction::{QueueItemDataDto, known};
 
-type Reply = Result<Answer, Failure>;
+type HandlerResult = Result<ApiResponse, ApiError>;
 
 pub(super) const ENTITY: &str = "QueueItems";
 
 const EXPANDABLE: [&str; 3] = ["Robot", "ReviewerUser", "QueueDefinition"];
 
-pub(super) async fn list(call: &Call) -> Reply {
+pub(super) async fn list(call: &Call) -> HandlerResult {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
-    let filter = asked(call, &options).await?;
+    let filter = item_filter(call, &options).await?;
     let page = Page { skip: options.skip, top: options.page_size(PAGE_LIMIT)?, descending: false };
     let query =
         Query::ItemsOf { folders: call.all_folders(), filter: Box::new(filter), page, count: options.count };
-    let page = tokio::time::timeout(call.server.config.query_limit(), call.store_of_all().read(query)).await;
-    let page = page.map_err(|_| Failure::unavailable())?;
+    let page =
+        tokio::time::timeout(call.server.config.query_limit(), call.store_for_caller().read(query)).await;
+    let page = page.map_err(|_| ApiError::unavailable())?;
     let (items, count) = match page? {
         crate::orchestrator::local::store::Answer::Page(items, count) => (items, count),
-        other => return Err(Failure::internal(format!("a page was expected, not {other:?}"))),
+        other => return Err(ApiError::internal(format!("a page was expected, not {other:?}"))),
     };
-    let shown = shown(call, &options, &items, true).await?;
+    let rows = item_rows(call, &options, &items, true).await?;
     if options.select.is_empty() {
-        return call.collection(ENTITY, shown, count);
+        return call.collection(ENTITY, rows, count);
     }
-    let mut selected = Vec::with_capacity(shown.len());
-    for item in &shown {
+    let mut selected = Vec::with_capacity(rows.len());
+    for item in &rows {
         selected.push(options.selected_of(object(item)?)?);
     }
     call.collection(ENTITY, selected, count)
 }
 
-/// Which items are asked for, and in which order.
-async fn asked(call: &Call, options: &Options) -> Result<ItemFilter, Failure> {
+/// The filter and order of a list of items.
+async fn item_filter(call: &Call, options: &Options) -> Result<ItemFilter, ApiError> {
     let mut filter = ItemFilter { order: odata::order(&options.order)?, ..ItemFilter::default() };
     if let Some(expression) = &options.filter {
-        // Names of queues are only needed where somebody asks for them.
-        let queues = queues::of_call(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
-        filter.condition = Some(odata::condition(expression, &call.links(queues)?)?);
+        // The names of queues are needed only for filters.
+        let queues =
+            queues::in_call_folders(call).await?.into_iter().map(|queue| (queue.id, queue.name)).collect();
+        filter.condition = Some(odata::condition(expression, &call.referenced_names(queues)?)?);
     }
     Ok(filter)
 }
 
-/// Items with what is asked to be expanded, and the keys of the attempts before them.
-async fn shown<'a>(
+/// The rows of items, with the expanded entities and the keys of earlier attempts.
+async fn item_rows<'a>(
     call: &'a Call,
     options: &Options,
     items: &'a [QueueItem],
     with_folder_names: bool,
-) -> Result<Vec<ServedItem<'a>>, Failure> {
+) -> Result<Vec<ServedItem<'a>>, ApiError> {
     let directory = call.directory()?;
     let ancestors = items.iter().flat_map(|item| [item.ancestor_id, item.manual_ancestor_id]).flatten();
     let ancestors: Vec<ItemId> = ancestors.collect();
@@ -83,20 +85,21 @@ async fn shown<'a>(
         HashMap::new()
     } else {
         let keys: Vec<(ItemId, ItemKey)> =
-            expect_answer!(call.store_of_all().read(Query::KeysOf(ancestors)).await, Keys)?;
+            expect_answer!(call.store_for_caller().read(Query::KeysOf(ancestors)).await, Keys)?;
         keys.into_iter().collect()
     };
-    let needs_queues = options.expands("QueueDefinition") || matches!(call.folders, Folders::Several(_));
+    let needs_queues =
+        options.expands("QueueDefinition") || matches!(call.folders, FolderSelection::Several(_));
     let queues: HashMap<QueueId, QueueDefinition> = if needs_queues {
-        queues::of_call(call).await?.into_iter().map(|queue| (queue.id, queue)).collect()
+        queues::in_call_folders(call).await?.into_iter().map(|queue| (queue.id, queue)).collect()
     } else {
         HashMap::new()
     };
     let show = |item: &'a QueueItem| {
         let queue = queues.get(&item.queue_id);
         let folder = match &call.folders {
-            Folders::One(folder) => *folder,
-            _ => queue.map_or(FolderId::SHARED, |queue| queues::shown_in(call, queue)),
+            FolderSelection::One(folder) => *folder,
+            _ => queue.map_or(FolderId::SHARED, |queue| queues::display_folder(call, queue)),
         };
         let key = |id: Option<ItemId>| id.and_then(|id| keys.get(&id)).map(ToString::to_string);
         let expanded =
@@ -127,37 +130,37 @@ async fn shown<'a>(
     Ok(items.iter().map(show).collect())
 }
 
-/// An item member by member, with its content as it is kept.
-fn object(item: &ServedItem<'_>) -> Result<Object, Failure> {
-    Object::of(item).map_err(|error| Failure::internal(error.to_string()))
+/// An item as a JSON object, with its content as it is stored.
+fn object(item: &ServedItem<'_>) -> Result<Object, ApiError> {
+    Object::of(item).map_err(|error| ApiError::internal(error.to_string()))
 }
 
-async fn one(call: &Call, item: QueueItem) -> Reply {
+async fn single_item(call: &Call, item: QueueItem) -> HandlerResult {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
     let items = [item];
-    let shown = shown(call, &options, &items, false).await?;
-    call.entity(ENTITY, &shown[0])
+    let rows = item_rows(call, &options, &items, false).await?;
+    call.entity(ENTITY, &rows[0])
 }
 
-pub(super) async fn get(call: &Call) -> Reply {
+pub(super) async fn get(call: &Call) -> HandlerResult {
     let item = call.store()?.get_queue_item(ItemId(call.id()?)).await?;
-    one(call, item).await
+    single_item(call, item).await
 }
 
-/// PUT: new values for an item that waits; or, for one that nobody needs any more, nothing in place of its content.
-pub(super) async fn edit(call: &Call) -> Reply {
+/// PUT: edits an item that waits; or removes the content of an item that has ended.
+pub(super) async fn edit(call: &Call) -> HandlerResult {
     let id = ItemId(call.id()?);
     let body: QueueItemDataDto = call.body(&strict::EDIT_ITEM)?;
     let store = call.store()?;
     let item = store.get_queue_item(id).await?;
     let content = body.specific_content;
-    // What is not said is no wish that it be gone.
-    let said: SaysContent = call.body(&strict::EDIT_ITEM)?;
-    let is_blank = said.specific_content && content.as_ref().is_none_or(Scalars::is_empty);
+    // Only an explicit empty content removes it; an absent member does not.
+    let presence: SaysContent = call.body(&strict::EDIT_ITEM)?;
+    let is_blank = presence.specific_content && content.as_ref().is_none_or(Scalars::is_empty);
     if item.status.is_purgeable() && is_blank {
         store.purge_content(id).await?;
-        return Ok(Answer::empty(StatusCode::OK));
+        return Ok(ApiResponse::empty(StatusCode::OK));
     }
     let edit = ItemEdit {
         priority: body.priority.map(|priority| known("Priority", &priority)).transpose()?,
@@ -167,64 +170,64 @@ pub(super) async fn edit(call: &Call) -> Reply {
         specific_content: content.map(|content| SpecificContent::from_json(content.as_json())).transpose()?,
     };
     store.edit_queue_item(id, edit).await?;
-    Ok(Answer::empty(StatusCode::OK))
+    Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn delete(call: &Call) -> Reply {
+pub(super) async fn delete(call: &Call) -> HandlerResult {
     call.store()?.one(Operation::DeleteOne(ItemId(call.id()?))).await?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-/// The last attempt of a chain.
-pub(super) async fn last_retry(call: &Call) -> Reply {
-    last_of(call, ItemId(call.id()?)).await
+/// The last attempt of an item's chain of retries.
+pub(super) async fn last_retry(call: &Call) -> HandlerResult {
+    last_attempt(call, ItemId(call.id()?)).await
 }
 
-pub(super) async fn last_retry_by_key(call: &Call) -> Reply {
+pub(super) async fn last_retry_by_key(call: &Call) -> HandlerResult {
     let key: ItemKey = call.argument_as("key")?;
     let item = expect_answer!(call.store()?.read(Query::ItemKeyed(key)).await, Item)?;
-    last_of(call, item.id).await
+    last_attempt(call, item.id).await
 }
 
-async fn last_of(call: &Call, id: ItemId) -> Reply {
+async fn last_attempt(call: &Call, id: ItemId) -> HandlerResult {
     let chain = call.store()?.processing_history(id).await?;
     let last = chain.into_iter().max_by_key(|item| item.id);
-    one(call, last.ok_or_else(|| Failure::not_found(format!("Item {id} does not exist.")))?).await
+    single_item(call, last.ok_or_else(|| ApiError::not_found(format!("Item {id} does not exist.")))?).await
 }
 
-pub(super) async fn history(call: &Call) -> Reply {
+pub(super) async fn history(call: &Call) -> HandlerResult {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
-    let (filter, top) = (asked(call, &options).await?, options.page_size(PAGE_LIMIT)?);
+    let (filter, top) = (item_filter(call, &options).await?, options.page_size(PAGE_LIMIT)?);
     let mut chain = call.store()?.processing_history(ItemId(call.id()?)).await?;
     chain.retain(|item| filter.condition.as_ref().is_none_or(|condition| condition.holds(item)));
     chain.sort_by(|a, b| query::compare(&filter.order, a, b));
     let count = options.count.then_some(chain.len() as u64);
     let page: Vec<QueueItem> = chain.into_iter().skip(options.skip).take(top).collect();
-    let shown = shown(call, &options, &page, false).await?;
-    let rows: Result<Vec<Object>, Failure> =
-        shown.iter().map(|item| Ok(options.selected_of(object(item)?)?)).collect();
-    call.collection(ENTITY, rows?, count)
+    let rows = item_rows(call, &options, &page, false).await?;
+    let selected: Result<Vec<Object>, ApiError> =
+        rows.iter().map(|item| Ok(options.selected_of(object(item)?)?)).collect();
+    call.collection(ENTITY, selected?, count)
 }
 
-pub(super) async fn delete_bulk(call: &Call) -> Reply {
+pub(super) async fn delete_bulk(call: &Call) -> HandlerResult {
     let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
-    let failed = call.store()?.delete_queue_items(checked(&body)?).await?;
-    bulk_answer(call, &failed)
+    let failed = call.store()?.delete_queue_items(item_versions(&body)?).await?;
+    bulk_response(call, &failed)
 }
 
-pub(super) async fn set_review_status(call: &Call) -> Reply {
+pub(super) async fn set_review_status(call: &Call) -> HandlerResult {
     let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
-    let missing = || Failure::new(StatusCode::BAD_REQUEST, 1014, "Parameter status is missing.");
+    let missing = || ApiError::new(StatusCode::BAD_REQUEST, 1014, "Parameter status is missing.");
     let status = body.status.clone().ok_or_else(missing)?;
     let status: ReviewStatus = serde_json::from_value(status).map_err(|_| {
-        Failure::argument("Invalid argument 'status': it is None, InReview, Verified or Retried.")
+        ApiError::invalid_argument("Invalid argument 'status': it is None, InReview, Verified or Retried.")
     })?;
-    let failed = call.store()?.set_review_status(status, checked(&body)?).await?;
-    bulk_answer(call, &failed)
+    let failed = call.store()?.set_review_status(status, item_versions(&body)?).await?;
+    bulk_response(call, &failed)
 }
 
-pub(super) async fn set_reviewer(call: &Call) -> Reply {
+pub(super) async fn set_reviewer(call: &Call) -> HandlerResult {
     let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
     let folder = call.folder()?;
     if let Some(user) = body.user_id
@@ -232,38 +235,38 @@ pub(super) async fn set_reviewer(call: &Call) -> Reply {
     {
         let code = ErrorCode::REVIEWER_NOT_AVAILABLE.number();
         let message = format!("User {user} may not review the transactions of this folder.");
-        return Err(Failure::new(StatusCode::CONFLICT, code, message));
+        return Err(ApiError::new(StatusCode::CONFLICT, code, message));
     }
-    let failed = call.store()?.set_reviewer(body.user_id, checked(&body)?).await?;
-    bulk_answer(call, &failed)
+    let failed = call.store()?.set_reviewer(body.user_id, item_versions(&body)?).await?;
+    bulk_response(call, &failed)
 }
 
-pub(super) async fn unset_reviewer(call: &Call) -> Reply {
+pub(super) async fn unset_reviewer(call: &Call) -> HandlerResult {
     let body: BulkRequest = call.body(&strict::BULK_ITEMS)?;
-    let failed = call.store()?.set_reviewer(None, checked(&body)?).await?;
-    bulk_answer(call, &failed)
+    let failed = call.store()?.set_reviewer(None, item_versions(&body)?).await?;
+    bulk_response(call, &failed)
 }
 
-/// The most items of one bulk operation.
-const MOST_AT_ONCE: usize = 15_000;
+/// The maximum number of items in one bulk operation.
+const MAX_AT_ONCE: usize = 15_000;
 
-fn checked(body: &BulkRequest) -> Result<Vec<crate::model::review::ItemVersion>, Failure> {
+fn item_versions(body: &BulkRequest) -> Result<Vec<crate::model::review::ItemVersion>, ApiError> {
     let items = body.items();
-    if items.len() > MOST_AT_ONCE {
-        let message = format!("There are {} items, the limit is {MOST_AT_ONCE}.", items.len());
-        return Err(Failure::argument(message));
+    if items.len() > MAX_AT_ONCE {
+        let message = format!("There are {} items, the limit is {MAX_AT_ONCE}.", items.len());
+        return Err(ApiError::invalid_argument(message));
     }
     Ok(items)
 }
 
-fn bulk_answer(call: &Call, failed: &FailedItems) -> Reply {
+fn bulk_response(call: &Call, failed: &FailedItems) -> HandlerResult {
     let ids: Vec<ItemId> = failed.iter().map(|(id, _)| *id).collect();
     let message = failed.first().map(|(id, refusal)| format!("Item {id}: {refusal}"));
     let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfInt64";
-    Answer::ok(&served::with_context(&call.context(kind), &served::bulk(&ids, message.as_deref())))
+    ApiResponse::ok(&served::with_context(&call.context(kind), &served::bulk(&ids, message.as_deref())))
 }
 
-/// Who may review (orchestrator-api 13.6).
+/// Whether a user may review items in a folder (orchestrator-api 13.6).
 fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
     call.directory().is_ok_and(|directory| {
         [Action::View, Action::Edit]
@@ -272,13 +275,13 @@ fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
     })
 }
 
-pub(super) async fn reviewers(call: &Call) -> Reply {
+pub(super) async fn reviewers(call: &Call) -> HandlerResult {
     let (directory, folder) = (call.directory()?, call.folder()?);
     let may = directory.users().filter(|user| may_review(call, user, folder));
     call.page(&set::REVIEWERS, may.map(|user| served::simple_user(directory, user)).collect())
 }
 
-/// All folders of a call, for those who go through everything.
+/// All folders of a call, for handlers that go through all items.
 pub(super) fn folders(call: &Call) -> Arc<[FolderId]> {
     call.all_folders()
 }

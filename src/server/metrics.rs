@@ -1,4 +1,4 @@
-//! What the server counts, as Prometheus reads it.
+//! The metrics of the server, in the format of Prometheus.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,31 +12,31 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct RequestLabels {
     operation: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Operation {
+struct OperationLabel {
     operation: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Background {
+struct TaskLabel {
     task: &'static str,
 }
 
 pub(super) struct Metrics {
     registry: Registry,
-    requests: Family<Outcome, Counter>,
-    durations: Family<Operation, Histogram>,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<OperationLabel, Histogram>,
     in_flight: Gauge,
     connections: Gauge,
-    restarts: Family<Background, Counter>,
+    restarts: Family<TaskLabel, Counter>,
     dropped: Counter,
-    /// Where lines of the log that were dropped are counted.
-    counted_elsewhere: OnceLock<Arc<AtomicU64>>,
+    /// The counter of dropped log lines, which the program owns.
+    dropped_elsewhere: OnceLock<Arc<AtomicU64>>,
     refused: Counter,
     memory: Gauge,
 }
@@ -44,10 +44,10 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("performer");
-        let requests = Family::<Outcome, Counter>::default();
+        let requests = Family::<RequestLabels, Counter>::default();
         registry.register("requests", "Requests by operation and status", requests.clone());
         // 0.1 ms to 13 s.
-        let durations = Family::<Operation, Histogram>::new_with_constructor(|| {
+        let durations = Family::<OperationLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.000_1, 2.0, 18))
         });
         let help = "How long requests took, by operation";
@@ -55,12 +55,12 @@ impl Metrics {
         let (in_flight, connections) = (Gauge::default(), Gauge::default());
         registry.register("requests_in_flight", "Requests that are being answered", in_flight.clone());
         registry.register("connections", "Open connections", connections.clone());
-        let restarts = Family::<Background, Counter>::default();
+        let restarts = Family::<TaskLabel, Counter>::default();
         let help = "Background tasks that panicked and were started again";
         registry.register("background_restarts", help, restarts.clone());
         let dropped = Counter::default();
         registry.register("log_lines_dropped", "Lines of the log that could not be written", dropped.clone());
-        let counted_elsewhere = OnceLock::new();
+        let dropped_elsewhere = OnceLock::new();
         let refused = Counter::default();
         let help = "Connections that were closed or answered once, because there were too many";
         registry.register("connections_refused", help, refused.clone());
@@ -75,67 +75,67 @@ impl Metrics {
             connections,
             restarts,
             dropped,
-            counted_elsewhere,
+            dropped_elsewhere,
             refused,
             memory,
         }
     }
 
-    pub(super) fn answered(&self, operation: &'static str, status: u16, took: Duration) {
-        self.requests.get_or_create(&Outcome { operation, status }).inc();
-        self.durations.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    pub(super) fn record_request(&self, operation: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { operation, status }).inc();
+        self.durations.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
     }
 
-    /// A background task panicked, and is started again.
-    pub(super) fn restarted(&self, task: &'static str) {
-        self.restarts.get_or_create(&Background { task }).inc();
+    /// Counts the restart of a background task.
+    pub(super) fn record_restart(&self, task: &'static str) {
+        self.restarts.get_or_create(&TaskLabel { task }).inc();
     }
 
-    /// One more request, until this is dropped.
-    pub(super) fn in_flight(&self) -> Counted {
-        Counted::new(&self.in_flight)
+    /// Counts an active request until the guard is dropped.
+    pub(super) fn in_flight(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.in_flight)
     }
 
-    /// One more connection, until this is dropped.
-    pub(super) fn connection(&self) -> Counted {
-        Counted::new(&self.connections)
+    /// Counts an open connection until the guard is dropped.
+    pub(super) fn connection(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.connections)
     }
 
-    /// Lines of the log that were dropped are counted here.
-    pub(super) fn count_dropped_lines(&self, counted: Arc<AtomicU64>) {
-        let _ = self.counted_elsewhere.set(counted); // it is set once, when the server is made
+    /// Sets the counter of dropped log lines.
+    pub(super) fn set_dropped_lines(&self, counted: Arc<AtomicU64>) {
+        let _ = self.dropped_elsewhere.set(counted); // set once, when the server is opened
     }
 
-    /// A connection was not taken like others.
-    pub(super) fn refused(&self) {
+    /// Counts a connection over the limit.
+    pub(super) fn record_refused_connection(&self) {
         self.refused.inc();
     }
 
-    /// What shows the memory that is held.
+    /// The gauge of reserved memory.
     pub(super) fn memory(&self) -> Gauge {
         self.memory.clone()
     }
 
     pub(super) fn text(&self) -> String {
-        if let Some(counted) = self.counted_elsewhere.get() {
+        if let Some(counted) = self.dropped_elsewhere.get() {
             self.dropped.inner().store(counted.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         let mut text = String::new();
-        let _ = encode(&mut text, &self.registry); // a String takes everything
+        let _ = encode(&mut text, &self.registry); // writing to a String cannot fail
         text
     }
 }
 
-pub(super) struct Counted(Gauge);
+pub(super) struct GaugeGuard(Gauge);
 
-impl Counted {
+impl GaugeGuard {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -146,9 +146,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_is_what_prometheus_reads() {
+    fn metrics_have_the_prometheus_format() {
         let metrics = Metrics::new();
-        metrics.answered("AddQueueItem", 201, Duration::from_millis(3));
+        metrics.record_request("AddQueueItem", 201, Duration::from_millis(3));
         let _one = metrics.in_flight();
         let text = metrics.text();
         assert!(

@@ -1,75 +1,75 @@
-//! Floor 3: an Orchestrator in a box. The queue part of the vendor's API over any of our stores.
+//! Floor 3: an Orchestrator server. It serves the queue part of the vendor's API over any of the stores.
 //!
-//! A request comes in at `listen.rs`, passes `door.rs`, and goes along `route.rs` to the file of its resource. The files
-//! of resources translate: they read what was asked, ask the store, and write what is answered. They know no rules.
+//! `listener.rs` accepts a connection, `handler.rs` handles each request on it, and `router.rs` finds the handler of the
+//! resource. The files of resources only translate between the API and the store; they contain no rules about items.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listen.rs`, `places.rs` | connections: how many there may be and whose, an orderly end |
-//! | `tls.rs`, `certificate.rs` | certificates, read again when they were renewed; until when they are good |
-//! | `connection.rs`, `link.rs` | one connection: HTTP over it, and an end to every wait |
-//! | `door.rs` | one request: its log, its metrics, its way through the rest |
-//! | `head.rs`, `authorize.rs`, `body.rs`, `respond.rs` | what the head says; who calls, where, may they; the body as it comes; what answers look like |
-//! | `room.rs`, `exchanges.rs` | memory for bodies and answers, with a share for each caller; answers that are kept for a while |
-//! | `cors.rs` | pages of other origins |
-//! | `route.rs`, `routes.rs` | how paths are read, and the table of all routes with what each needs |
-//! | `call.rs`, `failure.rs` | one call and its answer; why it fails |
-//! | `access.rs`, `secret.rs`, `identity.rs` | who calls: tokens, secrets, logging in |
-//! | `passwords.rs` | how many passwords are compared, and for whom |
-//! | `proxies.rs` | which proxies are believed, and where a request behind them comes from |
-//! | `queues.rs`, `transactions.rs`, `items.rs`, `notes.rs`, `records.rs` | queues, adding and starting and ending, items, comments and events, figures and retention |
-//! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health and `$metadata` |
-//! | `leased.rs` | for performers over HTTP: jobs, leases, claims, many at once |
-//! | `strict.rs`, `weather.rs`, `limits.rs` | switches for those who test clients: strict bodies, faults, rate limits |
-//! | `keeper.rs` | who may do what, as an operator sets it |
-//! | `config.rs` | how a server behaves |
-//! | `metrics.rs`, `upkeep.rs`, `background.rs` | what is counted; what is done by itself; how that is supervised |
-//! | `fuzzing.rs` | the door without a connection, for the fuzz targets |
+//! | `listener.rs`, `connection_limit.rs` | accepts connections up to a limit with a share for each network; graceful shutdown |
+//! | `tls.rs`, `certificate.rs` | TLS; reloads certificates; reads their validity period |
+//! | `connection.rs`, `connection_monitor.rs` | HTTP over one connection, and the timeouts for clients that stall |
+//! | `handler.rs` | handles one request: access log, metrics, body, limits, faults, and the call of its route |
+//! | `request_head.rs`, `authorization.rs`, `request_body.rs`, `response.rs` | validates the head; authenticates and checks permissions; reads the body; builds responses |
+//! | `memory_budget.rs`, `idempotency_cache.rs` | memory for bodies and responses, shared among callers; responses that are kept for repeated calls |
+//! | `cors.rs` | cross-origin requests of browsers |
+//! | `router.rs`, `routes.rs` | parses paths; the table of all routes with the access each needs |
+//! | `call.rs`, `api_error.rs` | one API call with its arguments and response; errors of the API |
+//! | `access.rs`, `secret.rs`, `login.rs` | users and tokens; generation and hashing of secrets; the token endpoints |
+//! | `password_limit.rs` | limits concurrent password comparisons |
+//! | `proxies.rs` | trusted proxies, and the address of the client behind them |
+//! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |
+//! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
+//! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
+//! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
+//! | `access_admin.rs` | administration of applications, users, tokens, robots and folders from the command line |
+//! | `config.rs` | settings with their defaults and ranges |
+//! | `metrics.rs`, `maintenance.rs`, `background.rs` | metrics; background maintenance; supervision of background tasks |
+//! | `fuzzing.rs` | access to the handler without a connection, for the fuzz targets |
 //!
-//! What the vendor leaves open is decided in `docs/reference/choices.md`.
+//! Where the vendor's documentation is silent, `docs/reference/choices.md` decides.
 
 mod access;
-mod authorize;
+mod access_admin;
+mod api_error;
+mod authorization;
 mod background;
-mod body;
 mod call;
 mod certificate;
+mod comments;
 mod config;
 mod connection;
+mod connection_limit;
+mod connection_monitor;
 mod cors;
-mod door;
-mod exchanges;
-mod failure;
+mod fault_injection;
 mod folders;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod head;
-mod identity;
+mod handler;
+mod idempotency_cache;
 mod items;
-mod keeper;
-mod leased;
-mod limits;
-mod link;
-mod listen;
+mod lease_protocol;
+mod listener;
+mod login;
+mod maintenance;
+mod memory_budget;
 mod metrics;
-mod notes;
-mod passwords;
-mod places;
+mod password_limit;
 mod proxies;
 mod queues;
-mod records;
-mod respond;
-mod room;
-mod route;
+mod rate_limit;
+mod request_body;
+mod request_head;
+mod response;
+mod router;
 mod routes;
 mod secret;
+mod statistics;
 mod status;
 mod strict;
 mod tls;
 mod transactions;
-mod upkeep;
 mod users;
-mod weather;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -82,20 +82,20 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use self::access::{Access, new_user};
+use self::api_error::ApiError;
 use self::background::Tasks;
-use self::config::{Config, MOST_LISTS};
-use self::exchanges::Exchanges;
-use self::failure::Failure;
-use self::leased::JobOwners;
-use self::limits::RateLimit;
-use self::link::Patience;
+use self::config::{Config, MAX_LISTS_PER_MINUTE};
+use self::connection_monitor::ClientTimeouts;
+use self::fault_injection::FaultInjector;
+use self::idempotency_cache::IdempotencyCache;
+use self::lease_protocol::JobOwnerCache;
+use self::memory_budget::MemoryBudget;
 use self::metrics::Metrics;
 use self::proxies::Proxies;
-use self::records::Figures;
-use self::room::Room;
-use self::route::Routes;
+use self::rate_limit::RateLimit;
+use self::router::Router;
+use self::statistics::StatisticsCache;
 use self::tls::Tls;
-use self::weather::Weather;
 use crate::model::clock::Clock;
 use crate::model::directory::{ADMINISTRATOR, Change, Directory};
 use crate::model::key::FolderId;
@@ -104,14 +104,15 @@ use crate::model::user::UserType;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
+pub use access_admin::{AccessAdmin, Roles};
 pub use cors::Origin;
-pub use keeper::{Keeper, Roles};
+pub use fault_injection::Fault;
 pub use proxies::TrustedProxy;
-pub use weather::Fault;
 
-/// How many tokens are given out at a time.
-const MOST_LOGINS: usize = 256;
-/// An Orchestrator in a box, over a store.
+/// How many tokens are issued at the same time.
+const MAX_CONCURRENT_LOGINS: usize = 256;
+
+/// An Orchestrator server over a store.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -135,12 +136,12 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The application that the first start made. Its secret is told once.
+/// The application that the first start created. Its secret is shown only once.
 #[derive(Clone)]
 pub struct FirstClient {
-    /// What it calls itself.
+    /// The client id.
     pub id: String,
-    /// Its secret; `None` when it was given from outside.
+    /// The generated secret; `None` if the caller supplied one.
     pub secret: Option<String>,
 }
 
@@ -155,25 +156,25 @@ struct Inner {
     clock: Arc<dyn Clock>,
     config: Config,
     access: Access,
-    routes: Routes,
-    weather: Weather,
+    routes: Router,
+    faults: FaultInjector,
     rate_limit: Option<RateLimit>,
     metrics: Metrics,
     tasks: Tasks,
-    figures: Figures,
-    exchanges: Exchanges,
-    owners: JobOwners,
-    /// Another one after each start.
-    run: Uuid,
+    statistics: StatisticsCache,
+    idempotency: IdempotencyCache,
+    job_owners: JobOwnerCache,
+    /// Identifies this run of the server: a new value after each start.
+    run_id: Uuid,
     tls: Option<Tls>,
-    /// Requests of those who are known, under way.
+    /// Limits concurrent requests of authenticated callers.
     requests: Semaphore,
-    /// Tokens that are being given out.
+    /// Limits concurrent logins.
     logins: Semaphore,
     proxies: Proxies,
-    /// Memory for bodies and answers.
-    room: Arc<Room>,
-    /// True when nothing new is taken.
+    /// Memory for request bodies and responses.
+    memory: Arc<MemoryBudget>,
+    /// True once the server is shutting down.
     stopping: watch::Sender<bool>,
 }
 
@@ -186,18 +187,18 @@ impl Inner {
         self.clock.elapsed()
     }
 
-    /// Whether everybody who may take items gets some, or robots alone (orchestrator-api 8).
-    fn hands_out_to_everybody(&self) -> bool {
+    /// Whether any caller with the permission gets items, or only robots (orchestrator-api 8).
+    fn serves_any_caller(&self) -> bool {
         !self.config.strict
     }
 
-    /// The full name of a folder: lists show it. Names of folders that lie in others are put together, and not shown.
+    /// The full name of a top-level folder, for lists; `None` for a folder inside another one.
     fn folder_name<'a>(&self, directory: &'a Directory, folder: FolderId) -> Option<&'a str> {
         directory.folder(folder).filter(|folder| folder.parent.is_none()).map(|folder| folder.name.as_str())
     }
 }
 
-/// How to make a server. Made by [`Server::builder`].
+/// Configures a server. Created by [`Server::builder`].
 #[must_use = "nothing happens before open()"]
 #[derive(Debug)]
 pub struct ServerBuilder {
@@ -205,190 +206,192 @@ pub struct ServerBuilder {
     config: Config,
     faults: Vec<Fault>,
     rate_limit: Option<usize>,
-    first: Option<(String, Given)>,
+    first: Option<(String, SecretText)>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
-/// A secret from outside.
-struct Given(String);
+/// A secret that the caller supplied. Its `Debug` output is redacted.
+struct SecretText(String);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
 impl ServerBuilder {
-    /// The application that the first start makes, where the store has no users yet. Default: one with an id and a secret
-    /// of its own making, told by [`Server::first_client`]. A secret from outside has at least 8 bytes.
+    /// The id and secret of the application that the first start on a store without users creates. The secret has at least
+    /// 8 bytes. Default: both are generated, and returned by [`Server::first_client`].
     pub fn first_client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.first = Some((id.into(), Given(secret.into())));
+        self.first = Some((id.into(), SecretText(secret.into())));
         self
     }
 
-    /// As hard on clients as the hardest server: items are handed out to robots alone, and bodies with fields that there
-    /// are not are refused. Default: off.
+    /// Strict mode: only robots get items, and bodies with unknown fields are refused, as by the strictest Orchestrator.
+    /// Default: off.
     pub fn strict(mut self, strict: bool) -> Self {
         self.config.strict = strict;
         self
     }
 
-    /// The rate limit of the cloud: so many lists of items a minute, up to 1,000,000. Default: none.
+    /// Limits requests for lists of items to this number per minute, as the cloud does; at most 1,000,000. Default: no limit.
     pub fn rate_limit(mut self, a_minute: usize) -> Self {
-        self.rate_limit = Some(a_minute.min(MOST_LISTS));
+        self.rate_limit = Some(a_minute.min(MAX_LISTS_PER_MINUTE));
         self
     }
 
-    /// Something that goes wrong on purpose. May be given several times.
+    /// Injects a fault. May be called several times.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
         self
     }
 
-    /// A proxy stands before this server and ends TLS. Unless [`trusted_proxy`](Self::trusted_proxy) says where it is, it is
-    /// on this machine: its `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` are believed when they come from a
-    /// loopback address, and ignored from anywhere else. Default: off.
+    /// The server runs behind a reverse proxy that terminates TLS. `X-Forwarded-For`, `X-Forwarded-Host` and
+    /// `X-Forwarded-Proto` are trusted from loopback addresses, or, where [`trusted_proxy`](Self::trusted_proxy) is called, from
+    /// those proxies only. Default: off.
     pub fn behind_proxy(mut self, behind_proxy: bool) -> Self {
         self.config.behind_proxy = behind_proxy;
         self
     }
 
-    /// Where a proxy before this server is whose `X-Forwarded-…` headers are believed. May be given several times; those of
-    /// anybody else are ignored. Default: none.
+    /// The address or network of a reverse proxy whose `X-Forwarded-…` headers are trusted. May be called several times;
+    /// these headers are ignored from all other addresses. Default: none.
     pub fn trusted_proxy(mut self, proxy: TrustedProxy) -> Self {
         self.config.trusted_proxies.push(proxy);
         self
     }
 
-    /// TLS with a chain of certificates and a key, both in PEM files.
+    /// Enables TLS with a certificate chain and a private key, both PEM files.
     pub fn tls(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.config.tls = Some((certificates.into(), key.into()));
         self
     }
 
-    /// How many connections may be open, up to 1,000,000. Default: 10,000. One address, or a /64 of IPv6, may have as many as are still free,
-    /// so about half of all when it is alone; a part is kept for addresses that have none. A proxy that is trusted
-    /// has no share. Of those that are too many a few are answered once, 503 or the server's health; others are closed.
+    /// The maximum number of open connections, up to 1,000,000. Default: 10,000. One IPv4 address, or one IPv6 /64 network,
+    /// may hold as many as are still free, so about half if it is alone; a part is reserved for new addresses. Trusted
+    /// proxies are exempt. A few connections over the limit get one response (503, or the health); others are closed.
     pub fn most_connections(mut self, most: usize) -> Self {
-        self.config.most_connections = most.max(1);
+        self.config.max_connections = most.max(1);
         self
     }
 
-    /// How many requests may be under way, up to 1,000,000. More are answered 503. Default: 2,000.
+    /// The maximum number of concurrent requests, up to 1,000,000. Requests over the limit are answered 503. Default: 2,000.
     pub fn most_requests(mut self, most: usize) -> Self {
-        self.config.most_requests = most.max(1);
+        self.config.max_requests = most.max(1);
         self
     }
 
-    /// The largest body of a bulk add, in bytes, up to 512 MiB. Others may have a sixteenth of it. Default: 64 MiB.
+    /// The maximum body of a bulk add, in bytes, up to 512 MiB. Other bodies may have a sixteenth of it. Default: 64 MiB.
     pub fn largest_body(mut self, bytes: usize) -> Self {
-        (self.config.largest_bulk, self.config.largest_body) = (bytes, (bytes / 16).max(1_024));
+        (self.config.max_bulk_body, self.config.max_body) = (bytes, (bytes / 16).max(1_024));
         self
     }
 
-    /// How much memory bodies and answers may take, in bytes, from their first byte until they are sent. Default: 512 MiB,
-    /// or four times the largest body if that is more; it cannot be less than that. A caller may have as much as is still
-    /// free, so half when it is alone; what is more is answered 503. Callers without a token have an eighth together.
+    /// The memory for request bodies and responses, in bytes, until they are sent. At least four times the maximum body.
+    /// Default: 512 MiB, or that minimum. A caller may hold as much as is still free, so half if it is alone; requests over
+    /// that are answered 503. Callers without a token share an eighth.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.config.memory = Some(bytes);
         self
     }
 
-    /// Pages of this origin may use the server from a browser. May be given several times. Default: none may.
+    /// Allows pages of this origin to use the server from a browser. May be called several times. Default: none.
     pub fn cors_origin(mut self, origin: Origin) -> Self {
         self.config.origins.push(origin);
         self
     }
 
-    /// How long a request may take, its body included, up to an hour. Default: 30 seconds.
+    /// The time limit of a request, including its body; at most an hour. Default: 30 seconds.
     pub fn request_limit(mut self, limit: Duration) -> Self {
         self.config.request_limit = limit;
         self
     }
 
-    /// Where the program counts lines of the log that it could not write: `/metrics` shows it. Default: none.
+    /// A counter of log lines that the program could not write; `/metrics` shows it. Default: none.
     pub fn log_lines_dropped(mut self, counted: Arc<AtomicU64>) -> Self {
         self.log_lines_dropped = Some(counted);
         self
     }
 
-    /// How long one list may be looked for, the wait for its turn not counted. One that takes longer is answered 400, and told
-    /// what to ask for instead. In a store in memory lists have no limit. Default: 10 seconds.
+    /// The time limit of a query for a list, not counting the wait in the queue of queries. A query that takes longer is
+    /// answered 400 with a hint how to narrow it. The memory store has no limit. Default: 10 seconds.
     pub fn list_limit(mut self, limit: Duration) -> Self {
         self.config.list_limit = limit;
         self
     }
 
-    /// How long clients are waited for: for a head, for the next request, and when they take nothing of what is sent. For
-    /// tests that do not wait as long.
+    /// The timeouts for a request head, for the next request, and for a client that does not read its response. For tests
+    /// that cannot wait for the defaults.
     #[doc(hidden)]
-    pub fn patience(mut self, head: Duration, idle: Duration, stalled: Duration) -> Self {
-        self.config.patience = Patience { head, idle, stalled };
+    pub fn client_timeouts(mut self, head: Duration, idle: Duration, stalled: Duration) -> Self {
+        self.config.timeouts = ClientTimeouts { head, idle, stalled };
         self
     }
 
-    /// Does nothing by itself: no sweeps, no retention. For tests with a clock of their own.
+    /// Disables background maintenance (sweeps, retention). For tests with their own clock.
     #[doc(hidden)]
-    pub fn without_upkeep(mut self) -> Self {
-        self.config.upkeep = false;
+    pub fn without_maintenance(mut self) -> Self {
+        self.config.maintenance = false;
         self
     }
 
-    /// Whether this is the first start on the store: it has no users yet, and [`open`](Self::open) makes the first
+    /// Whether this is the first start on the store: it has no users yet, and [`open`](Self::open) will create the first
     /// application.
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn is_first_start(&self) -> Result<bool> {
-        let access = Access::open(&self.store, self.store.clock()).await.map_err(told)?;
+        let access = Access::open(&self.store, self.store.clock()).await.map_err(orchestrator_error)?;
         Ok(access.is_none())
     }
 
-    /// Opens the store's directory, or makes it.
+    /// Opens the directory of the store, or creates it.
     ///
     /// # Errors
     ///
-    /// Those of the store; Invalid for a number outside its range, or for a secret from outside that is too short; Other
-    /// for TLS files that cannot be used.
+    /// Errors of the store; Invalid for a setting outside its range or a supplied secret that is too short; Other for TLS
+    /// files that cannot be used.
     pub async fn open(self) -> Result<Server> {
         self.config.validate()?;
         let clock = self.store.clock();
         let memory = self.config.memory()?;
-        // Before a secret is made that is shown once.
+        // TLS errors are found before the secret is generated, because it is shown only once.
         let tls = match &self.config.tls {
             Some((certificates, key)) => Some(Tls::open(certificates, key, clock.now())?),
             None => None,
         };
-        let (access, first) = match Access::open(&self.store, clock.clone()).await.map_err(told)? {
-            Some(access) => (access, None),
-            None => {
-                let first = self.make_directory().await.map_err(told)?;
-                let access = Access::open(&self.store, clock.clone()).await.map_err(told)?;
-                let missing = || OrchestratorError::new(ErrorKind::Other, "the new directory is not there");
-                (access.ok_or_else(missing)?, Some(first))
-            }
-        };
+        let (access, first) =
+            match Access::open(&self.store, clock.clone()).await.map_err(orchestrator_error)? {
+                Some(access) => (access, None),
+                None => {
+                    let first = self.create_directory().await.map_err(orchestrator_error)?;
+                    let access =
+                        Access::open(&self.store, clock.clone()).await.map_err(orchestrator_error)?;
+                    let missing = || OrchestratorError::new(ErrorKind::Other, "the new directory is missing");
+                    (access.ok_or_else(missing)?, Some(first))
+                }
+            };
         let metrics = Metrics::new();
         if let Some(counted) = self.log_lines_dropped {
-            metrics.count_dropped_lines(counted);
+            metrics.set_dropped_lines(counted);
         }
         let inner = Inner {
             tls,
             clock,
             access,
-            routes: Routes::new(routes::ROUTES),
-            weather: Weather::new(self.faults),
+            routes: Router::new(routes::ROUTES),
+            faults: FaultInjector::new(self.faults),
             rate_limit: self.rate_limit.map(RateLimit::new),
-            room: Room::new(memory, metrics.memory()),
+            memory: MemoryBudget::new(memory, metrics.memory()),
             metrics,
             tasks: Tasks::default(),
-            figures: Figures::default(),
-            exchanges: Exchanges::new(memory),
-            owners: JobOwners::default(),
-            run: secret::new_key().map_err(told)?,
-            requests: Semaphore::new(self.config.most_requests),
-            logins: Semaphore::new(MOST_LOGINS),
+            statistics: StatisticsCache::default(),
+            idempotency: IdempotencyCache::new(memory),
+            job_owners: JobOwnerCache::default(),
+            run_id: secret::new_key().map_err(orchestrator_error)?,
+            requests: Semaphore::new(self.config.max_requests),
+            logins: Semaphore::new(MAX_CONCURRENT_LOGINS),
             proxies: Proxies::new(self.config.behind_proxy, &self.config.trusted_proxies),
             stopping: watch::Sender::new(false),
             store: self.store,
@@ -397,19 +400,20 @@ impl ServerBuilder {
         Ok(Server { inner: Arc::new(inner), first })
     }
 
-    /// The directory of the first start: the application that may do everything.
-    async fn make_directory(&self) -> std::result::Result<FirstClient, Failure> {
-        let (id, secret, kept) = match &self.first {
-            Some((id, Given(secret))) => {
+    /// Creates the directory on the first start, with an application that has all permissions.
+    async fn create_directory(&self) -> std::result::Result<FirstClient, ApiError> {
+        let (id, secret, stored_hash) = match &self.first {
+            Some((id, SecretText(secret))) => {
                 let given = secret.clone();
-                let kept = tokio::task::spawn_blocking(move || secret::kept_slowly(&given)).await;
-                let kept = kept.map_err(|_| Failure::internal("a secret could not be hashed"))??;
-                (id.clone(), None, kept)
+                let stored_hash = tokio::task::spawn_blocking(move || secret::hash_chosen(&given)).await;
+                let stored_hash =
+                    stored_hash.map_err(|_| ApiError::internal("a secret could not be hashed"))??;
+                (id.clone(), None, stored_hash)
             }
             None => {
                 let secret = secret::new_secret()?;
-                let kept = secret::kept(&secret);
-                (secret::new_key()?.to_string(), Some(secret), kept)
+                let stored_hash = secret::hash_generated(&secret);
+                (secret::new_key()?.to_string(), Some(secret), stored_hash)
             }
         };
         let template = Directory::new(secret::new_key()?, secret::new_key()?);
@@ -419,17 +423,17 @@ impl ServerBuilder {
         let add = Change::AddClient {
             id: id.clone(),
             name: "The first application".to_owned(),
-            secret: kept,
+            secret: stored_hash,
             scopes: Scopes::all(),
             user: Box::new(user),
         };
-        Access::make(&self.store, template, vec![add]).await?;
+        Access::create_directory(&self.store, template, vec![add]).await?;
         Ok(FirstClient { id, secret })
     }
 }
 
-/// A failure in the words of the back ends.
-fn told(failure: Failure) -> OrchestratorError {
+/// An API error as an error of a back end.
+fn orchestrator_error(failure: ApiError) -> OrchestratorError {
     let kind = match failure.status.as_u16() {
         400..=499 => ErrorKind::Invalid,
         503 => ErrorKind::Unavailable,
@@ -440,7 +444,7 @@ fn told(failure: Failure) -> OrchestratorError {
 }
 
 impl Server {
-    /// A server over a store.
+    /// Configures a server over a store.
     pub fn builder(store: Local) -> ServerBuilder {
         ServerBuilder {
             store,
@@ -452,26 +456,25 @@ impl Server {
         }
     }
 
-    /// Reads the files of TLS again, for connections from now on. Answers whether there are any: without TLS there is
-    /// nothing to read.
+    /// Reloads the TLS files for new connections. Returns whether the server uses TLS.
     ///
     /// # Errors
     ///
-    /// Other for files that cannot be used; then the old certificate stays in use.
+    /// Other for files that cannot be used; the old certificate then stays in use.
     pub fn reload_certificates(&self) -> Result<bool> {
         let tls = self.inner.tls.as_ref();
         tls.map_or(Ok(false), |tls| tls.reload(self.inner.now()).map(|()| true))
     }
 
-    /// The application that this start made; `None` when the store had users already.
+    /// The application that this start created; `None` if the store already had users.
     pub fn first_client(&self) -> Option<&FirstClient> {
         self.first.as_ref()
     }
 
-    /// The names of all routes with their methods and paths, for those who check that each is told of.
+    /// All routes as name, method, path and required access, for tests that walk through them.
     #[doc(hidden)]
     pub fn routes() -> Vec<(String, String, String, String)> {
-        let path = |route: &route::Route| {
+        let path = |route: &router::Route| {
             let key = if route.keyed { "(1)" } else { "" };
             let action = match route.action {
                 "" => String::new(),
@@ -481,12 +484,12 @@ impl Server {
             let root = if route.entity.starts_with("api/") { "" } else { "odata/" };
             format!("/{root}{}{key}{action}", route.entity)
         };
-        let needs = |route: &route::Route| match route.needs {
-            route::Needs::Public => "public".to_owned(),
-            route::Needs::Token { area, write, place, permissions } => {
+        let needs = |route: &router::Route| match route.needs {
+            router::RouteAccess::Public => "public".to_owned(),
+            router::RouteAccess::Token { area, write, folder_scope, permissions } => {
                 let permissions: Vec<String> = permissions.iter().map(ToString::to_string).collect();
                 let access = if write { "Write" } else { "Read" };
-                format!("OR.{area}.{access} {place:?} {}", permissions.join(","))
+                format!("OR.{area}.{access} {folder_scope:?} {}", permissions.join(","))
             }
         };
         let all = routes::ROUTES.iter();

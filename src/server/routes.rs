@@ -1,10 +1,12 @@
-//! Every route, with what it needs: the scopes and permissions are those of the vendor's document (orchestrator-api 6, 9
-//! to 11).
+//! The table of all routes with the access each needs: scopes and permissions as in the vendor's document
+//! (orchestrator-api 6, 9 to 11).
 
 use axum::http::Method;
 
-use super::route::{Needs, Place, Route};
-use super::{folders, identity, items, leased, notes, queues, records, status, transactions, users};
+use super::router::{FolderScope, Route, RouteAccess};
+use super::{
+    comments, folders, items, lease_protocol, login, queues, statistics, status, transactions, users,
+};
 use crate::model::permission::{Action, Area, Permission};
 
 const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
@@ -27,7 +29,7 @@ const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
 const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
 const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
 
-/// What `/metrics` needs in the tenant: figures of all callers are for those who look after the server.
+/// The scope and permission for `/metrics`, which shows the activity of all callers.
 pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::Settings, Action::View));
 
 const GET: Method = Method::GET;
@@ -35,17 +37,25 @@ const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 const DEL: Method = Method::DELETE;
 
-const fn read(area: &'static str, place: Place, permissions: &'static [Permission]) -> Needs {
-    Needs::Token { area, write: false, place, permissions }
+const fn read(
+    area: &'static str,
+    folder_scope: FolderScope,
+    permissions: &'static [Permission],
+) -> RouteAccess {
+    RouteAccess::Token { area, write: false, folder_scope, permissions }
 }
 
-const fn write(area: &'static str, place: Place, permissions: &'static [Permission]) -> Needs {
-    Needs::Token { area, write: true, place, permissions }
+const fn write(
+    area: &'static str,
+    folder_scope: FolderScope,
+    permissions: &'static [Permission],
+) -> RouteAccess {
+    RouteAccess::Token { area, write: true, folder_scope, permissions }
 }
 
-/// Where a key stands in brackets.
+/// A path with a key.
 const ONE: bool = true;
-/// The whole set.
+/// A path without a key.
 const ALL: bool = false;
 
 macro_rules! routes {
@@ -62,15 +72,15 @@ macro_rules! routes {
     };
 }
 
-use Place::{AnyFolder, Folder, Tenant};
+use FolderScope::{AnyFolder, Folder, Tenant};
 
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = routes! {
     // The server itself
-    GET "api/status" ALL "get" "Status": Needs::Public => status::health;
+    GET "api/status" ALL "get" "Status": RouteAccess::Public => status::health;
     GET "api/status" ALL "version" "Version": read("Default", Tenant, &[]) => status::version;
     GET "$metadata" ALL "" "Metadata": read("Default", Tenant, &[]) => status::metadata;
-    POST "api/account" ALL "authenticate" "Authenticate": Needs::Public => identity::authenticate;
+    POST "api/account" ALL "authenticate" "Authenticate": RouteAccess::Public => login::authenticate;
 
     // Queues
     GET "QueueDefinitions" ALL "" "GetQueueDefinitions": read("Queues", AnyFolder, &[QUEUES_VIEW]) => queues::list;
@@ -88,7 +98,7 @@ pub(super) static ROUTES: &[Route] = routes! {
     GET "QueueDefinitions" ALL "GetQueue" "GetQueue": read("Queues", Folder, &[QUEUES_VIEW]) => queues::get_with_retention;
     GET "QueueDefinitions" ALL "ListQueues" "ListQueues": read("Queues", AnyFolder, &[QUEUES_VIEW]) => queues::list_with_retention;
 
-    // Adding, starting, ending
+    // Adding, starting and ending items
     POST "Queues" ALL "AddQueueItem" "AddQueueItem": write("Queues", Folder, &[QUEUES_VIEW, CREATE]) => transactions::add;
     POST "Queues" ALL "BulkAddQueueItems" "BulkAddQueueItems": write("Queues", Folder, &[QUEUES_VIEW, CREATE]) => transactions::bulk_add;
     POST "Queues" ALL "StartTransaction" "StartTransaction": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => transactions::start;
@@ -110,41 +120,41 @@ pub(super) static ROUTES: &[Route] = routes! {
     POST "QueueItems" ALL "UnsetItemReviewer" "UnsetItemReviewer": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => items::unset_reviewer;
 
     // Comments and events
-    GET "QueueItemComments" ALL "" "GetQueueItemComments": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => notes::list_comments;
-    POST "QueueItemComments" ALL "" "PostQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => notes::add_comment;
-    GET "QueueItemComments" ONE "" "GetQueueItemComment": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => notes::get_comment;
-    PUT "QueueItemComments" ONE "" "PutQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => notes::edit_comment;
-    DEL "QueueItemComments" ONE "" "DeleteQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => notes::delete_comment;
-    GET "QueueItemComments" ALL "GetQueueItemCommentsHistory" "GetQueueItemCommentsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => notes::comments_history;
-    GET "QueueItemEvents" ALL "" "GetQueueItemEvents": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => notes::list_events;
-    GET "QueueItemEvents" ONE "" "GetQueueItemEvent": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => notes::get_event;
-    GET "QueueItemEvents" ALL "GetQueueItemEventsHistory" "GetQueueItemEventsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => notes::events_history;
+    GET "QueueItemComments" ALL "" "GetQueueItemComments": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => comments::list_comments;
+    POST "QueueItemComments" ALL "" "PostQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => comments::add_comment;
+    GET "QueueItemComments" ONE "" "GetQueueItemComment": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::get_comment;
+    PUT "QueueItemComments" ONE "" "PutQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => comments::edit_comment;
+    DEL "QueueItemComments" ONE "" "DeleteQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => comments::delete_comment;
+    GET "QueueItemComments" ALL "GetQueueItemCommentsHistory" "GetQueueItemCommentsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::comments_history;
+    GET "QueueItemEvents" ALL "" "GetQueueItemEvents": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => comments::list_events;
+    GET "QueueItemEvents" ONE "" "GetQueueItemEvent": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::get_event;
+    GET "QueueItemEvents" ALL "GetQueueItemEventsHistory" "GetQueueItemEventsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::events_history;
 
-    // Figures and retention
-    GET "QueueProcessingRecords" ALL "RetrieveLastDaysProcessingRecords" "RetrieveLastDaysProcessingRecords": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => records::last_days;
-    GET "QueueProcessingRecords" ALL "RetrieveQueuesProcessingStatus" "RetrieveQueuesProcessingStatus": read("Queues", AnyFolder, &[QUEUES_VIEW]) => records::processing_status;
-    GET "QueueRetention" ALL "" "ListQueueRetention": read("Queues", AnyFolder, &[QUEUES_VIEW]) => records::list_retention;
-    GET "QueueRetention" ONE "" "GetQueueRetention": read("Queues", Folder, &[QUEUES_VIEW]) => records::get_retention;
-    PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => records::set_retention;
-    DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => records::reset_retention;
+    // Statistics and retention
+    GET "QueueProcessingRecords" ALL "RetrieveLastDaysProcessingRecords" "RetrieveLastDaysProcessingRecords": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => statistics::last_days;
+    GET "QueueProcessingRecords" ALL "RetrieveQueuesProcessingStatus" "RetrieveQueuesProcessingStatus": read("Queues", AnyFolder, &[QUEUES_VIEW]) => statistics::processing_status;
+    GET "QueueRetention" ALL "" "ListQueueRetention": read("Queues", AnyFolder, &[QUEUES_VIEW]) => statistics::list_retention;
+    GET "QueueRetention" ONE "" "GetQueueRetention": read("Queues", Folder, &[QUEUES_VIEW]) => statistics::get_retention;
+    PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::set_retention;
+    DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::reset_retention;
 
-    // For performers over HTTP
-    POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::start_job;
-    POST "api/performer" ALL "beat" "Beat": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::beat;
-    POST "api/performer" ALL "endjob" "EndJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::end_job;
-    POST "api/performer" ALL "sweep" "Sweep": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::sweep;
-    POST "api/performer" ALL "exchange" "Exchange": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::exchange;
-    POST "api/performer" ALL "held" "Held": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => leased::held;
-    POST "api/performer" ALL "addandstart" "AddAndStart": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => leased::add_and_start;
-    POST "api/performer" ALL "progress" "Progress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => leased::progress;
-    POST "api/performer" ALL "wait" "Wait": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => leased::wait;
-    POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => leased::jobs;
-    POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => leased::robots;
-    POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => leased::edit_limits;
-    POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => leased::stop_job;
-    POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => leased::retention;
+    // The lease protocol for performers over HTTP
+    POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;
+    POST "api/performer" ALL "beat" "Beat": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::beat;
+    POST "api/performer" ALL "endjob" "EndJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::end_job;
+    POST "api/performer" ALL "sweep" "Sweep": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::sweep;
+    POST "api/performer" ALL "exchange" "Exchange": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::exchange;
+    POST "api/performer" ALL "held" "Held": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => lease_protocol::held_claims;
+    POST "api/performer" ALL "addandstart" "AddAndStart": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::add_and_start;
+    POST "api/performer" ALL "progress" "Progress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => lease_protocol::progress;
+    POST "api/performer" ALL "wait" "Wait": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => lease_protocol::wait;
+    POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::jobs;
+    POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::robots;
+    POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => lease_protocol::edit_limits;
+    POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => lease_protocol::stop_job;
+    POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => lease_protocol::retention;
 
-    // Folders: who may not see all of them sees those where they have a role, so each handler looks for itself.
+    // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
     GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;
     GET "Folders" ONE "" "GetFolder": read("Folders", Tenant, &[]) => folders::get;
     GET "Folders" ALL "GetByKey" "GetFolderByKey": read("Folders", Tenant, &[]) => folders::get_by_key;

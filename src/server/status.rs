@@ -1,34 +1,34 @@
-//! What tells of the server itself: its health, its version, the description of its data.
+//! Health, version and `$metadata` of the server.
 
 use axum::http::StatusCode;
 
-use super::call::{Answer, Call};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::routes::ROUTES;
 use crate::wire::served;
 
-type Reply = Result<Answer, Failure>;
+type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// The version of the API that is spoken.
+/// The version of the API that the server implements.
 pub(super) const API_VERSION: &str = "20.0";
 
-/// Healthy when the store answers and all background tasks work.
-pub(super) async fn health(call: &Call) -> Reply {
+/// The health check: the store answers and all background tasks run.
+pub(super) async fn health(call: &Call) -> HandlerResult {
     call.server.access.refresh().await?;
-    let silent = call.server.tasks.that_do_not_work();
+    let silent = call.server.tasks.failing();
     if !silent.is_empty() {
-        let message = format!("Background tasks of the server do not work: {}.", silent.join(", "));
-        return Err(Failure { message, ..Failure::unavailable() });
+        let message = format!("Background tasks of the server are not running: {}.", silent.join(", "));
+        return Err(ApiError { message, ..ApiError::unavailable() });
     }
-    Ok(Answer::empty(StatusCode::OK))
+    Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn version(_call: &Call) -> Reply {
-    Answer::ok(&served::version(API_VERSION))
+pub(super) async fn version(_call: &Call) -> HandlerResult {
+    ApiResponse::ok(&served::version(API_VERSION))
 }
 
-/// The entity sets, and the properties of those that are filtered.
-pub(super) async fn metadata(_call: &Call) -> Reply {
+/// The entity sets and their properties.
+pub(super) async fn metadata(_call: &Call) -> HandlerResult {
     let mut sets: Vec<&str> = ROUTES
         .iter()
         .map(|route| route.entity)
@@ -36,7 +36,7 @@ pub(super) async fn metadata(_call: &Call) -> Reply {
         .collect();
     sets.sort_unstable();
     sets.dedup();
-    Ok(Answer {
+    Ok(ApiResponse {
         status: StatusCode::OK,
         body: Some(crate::wire::metadata::document(&sets).into_bytes().into()),
         content_type: "application/xml; charset=utf-8",

@@ -1,19 +1,19 @@
-//! What the bodies of requests may hold, for the strict mode: an old Orchestrator reads a body with a field it does not
-//! know as null (orchestrator-api 4.3).
+//! The known members of request bodies, for strict mode: an old Orchestrator treats a body with an unknown field as null
+//! (orchestrator-api 4.3).
 
 use crate::wire::json::{self, Part};
 
-/// The members of an object, and what is in those that are objects or lists of them.
-pub(super) struct Shape {
-    /// What the parameter is called, in the error.
+/// The members of an object, and the shapes of nested objects.
+pub(super) struct BodyShape {
+    /// The name of the parameter in the error message.
     pub(super) name: &'static str,
     pub(super) members: &'static [&'static str],
-    pub(super) inner: &'static [(&'static str, &'static Shape)],
+    pub(super) inner: &'static [(&'static str, &'static BodyShape)],
 }
 
-impl Shape {
-    /// Whether a body that can be read has only what there is, in any case. Annotations are passed over.
-    pub(super) fn fits(&self, body: &[u8]) -> bool {
+impl BodyShape {
+    /// Whether a body has only known members, compared in any case. Annotations are ignored.
+    pub(super) fn accepts(&self, body: &[u8]) -> bool {
         self.has_only_known(Part(&json::text(body)))
     }
 
@@ -36,19 +36,19 @@ impl Shape {
     }
 }
 
-const fn flat(name: &'static str, members: &'static [&'static str]) -> Shape {
-    Shape { name, members, inner: &[] }
+const fn flat(name: &'static str, members: &'static [&'static str]) -> BodyShape {
+    BodyShape { name, members, inner: &[] }
 }
 
-const fn around(
+const fn nested(
     name: &'static str,
     members: &'static [&'static str],
-    inner: &'static [(&'static str, &'static Shape)],
-) -> Shape {
-    Shape { name, members, inner }
+    inner: &'static [(&'static str, &'static BodyShape)],
+) -> BodyShape {
+    BodyShape { name, members, inner }
 }
 
-const ITEM: Shape = flat(
+const ITEM: BodyShape = flat(
     "itemData",
     &[
         "Name",
@@ -63,11 +63,11 @@ const ITEM: Shape = flat(
         "ParentOperationId",
     ],
 );
-pub(super) const EDIT_ITEM: Shape = ITEM;
-pub(super) const ADD_ITEM: Shape = around("itemData", &[], &[("itemData", &ITEM)]);
-pub(super) const BULK_ADD: Shape =
-    around("queueItems", &["queueName", "commitType"], &[("queueItems", &ITEM)]);
-const TRANSACTION: Shape = flat(
+pub(super) const EDIT_ITEM: BodyShape = ITEM;
+pub(super) const ADD_ITEM: BodyShape = nested("itemData", &[], &[("itemData", &ITEM)]);
+pub(super) const BULK_ADD: BodyShape =
+    nested("queueItems", &["queueName", "commitType"], &[("queueItems", &ITEM)]);
+const TRANSACTION: BodyShape = flat(
     "transactionData",
     &[
         "Name",
@@ -80,23 +80,24 @@ const TRANSACTION: Shape = flat(
         "ParentOperationId",
     ],
 );
-pub(super) const START: Shape = around("transactionData", &[], &[("transactionData", &TRANSACTION)]);
-const EXCEPTION: Shape =
+pub(super) const START_TRANSACTION: BodyShape =
+    nested("transactionData", &[], &[("transactionData", &TRANSACTION)]);
+const EXCEPTION: BodyShape =
     flat("ProcessingException", &["Reason", "Details", "Type", "AssociatedImageFilePath", "CreationTime"]);
-const RESULT: Shape = around(
+const RESULT: BodyShape = nested(
     "transactionResult",
     &["IsSuccessful", "DeferDate", "DueDate", "Output", "Analytics", "Progress", "OperationId"],
     &[("ProcessingException", &EXCEPTION)],
 );
-pub(super) const SET_RESULT: Shape = around("transactionResult", &[], &[("transactionResult", &RESULT)]);
-pub(super) const PROGRESS: Shape = flat("progress", &["progress"]);
-const VERSIONED: Shape = flat("queueItems", &["Id", "RowVersion"]);
-pub(super) const BULK_ITEMS: Shape =
-    around("queueItems", &["status", "userId"], &[("queueItems", &VERSIONED)]);
-pub(super) const COMMENT: Shape =
+pub(super) const SET_RESULT: BodyShape = nested("transactionResult", &[], &[("transactionResult", &RESULT)]);
+pub(super) const PROGRESS: BodyShape = flat("progress", &["progress"]);
+const VERSIONED: BodyShape = flat("queueItems", &["Id", "RowVersion"]);
+pub(super) const BULK_ITEMS: BodyShape =
+    nested("queueItems", &["status", "userId"], &[("queueItems", &VERSIONED)]);
+pub(super) const COMMENT: BodyShape =
     flat("queueItemCommentDto", &["Text", "QueueItemId", "CreationTime", "UserId", "UserName", "Id"]);
-const TAG: Shape = flat("Tags", &["Name", "DisplayName", "Value", "DisplayValue"]);
-pub(super) const QUEUE: Shape = around(
+const TAG: BodyShape = flat("Tags", &["Name", "DisplayName", "Value", "DisplayValue"]);
+pub(super) const QUEUE: BodyShape = nested(
     "queueDefinitionDto",
     &[
         "Key",
@@ -131,11 +132,11 @@ pub(super) const QUEUE: Shape = around(
     ],
     &[("Tags", &TAG)],
 );
-pub(super) const SHARE: Shape =
+pub(super) const SHARE: BodyShape =
     flat("queueFoldersShare", &["QueueIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
-pub(super) const RETENTION: Shape =
+pub(super) const RETENTION: BodyShape =
     flat("queueRetentionSettingDto", &["QueueDefinitionId", "Action", "Period", "BucketId", "Type"]);
-pub(super) const FOLDER: Shape = flat(
+pub(super) const FOLDER: BodyShape = flat(
     "folderDto",
     &[
         "Key",
@@ -152,16 +153,16 @@ pub(super) const FOLDER: Shape = flat(
         "Id",
     ],
 );
-/// What is made for administrators is not checked more closely than it is read.
-pub(super) const ANYTHING: Shape = Shape { name: "body", members: &[], inner: &[] };
+/// Bodies of administration, whose members are not checked.
+pub(super) const UNCHECKED: BodyShape = BodyShape { name: "body", members: &[], inner: &[] };
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_field_that_there_is_not_is_seen_wherever_it_is() {
-        let fits = |shape: &Shape, body: &str| shape.fits(body.as_bytes());
+    fn unknown_fields_are_found_at_every_level() {
+        let accepts = |shape: &BodyShape, body: &str| shape.accepts(body.as_bytes());
         for (shape, body) in [
             (
                 &ADD_ITEM,
@@ -170,9 +171,9 @@ mod tests {
             (&ADD_ITEM, r#"{"itemdata":{"name":"q","SPECIFICCONTENT":{"Nam":"cut \ud83d"}}}"#),
             (&BULK_ADD, r#"{"queueName":"q","queueItems":[{"Reference":"a"}]}"#),
             (&QUEUE, r#"{"Name":"q","Tags":[{"Name":"t"}]}"#),
-            (&ANYTHING, r#"{"any":[{"thing":1}]}"#),
+            (&UNCHECKED, r#"{"any":[{"thing":1}]}"#),
         ] {
-            assert!(fits(shape, body), "{body}");
+            assert!(accepts(shape, body), "{body}");
         }
         for (shape, body) in [
             (&ADD_ITEM, r#"{"itemData":{"Nam":"q"}}"#),
@@ -182,7 +183,7 @@ mod tests {
             (&SET_RESULT, r#"{"transactionResult":{"ProcessingException":{"Cause":"x"}}}"#),
             (&SET_RESULT, r#"{"transactionResult":{"processingexception":{"cause":"x"}}}"#),
         ] {
-            assert!(!fits(shape, body), "{body}");
+            assert!(!accepts(shape, body), "{body}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! TLS: the certificate and its key, read from files at the start and again when they were renewed.
+//! TLS: the certificate and its key, loaded from files and reloaded on request.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,13 +13,13 @@ use super::certificate;
 use crate::orchestrator::private_file::warn_if_open_to_others;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
-/// What TLS calls HTTP/2.
+/// The ALPN name of HTTP/2.
 pub(super) const H2: &[u8] = b"h2";
 
-/// A certificate that ends within this time is warned of.
-const ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+/// A certificate that expires within this time causes a warning.
+const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 86_400);
 
-/// The certificate of a server, as it was read last.
+/// The certificate of a server, as last loaded.
 pub(super) struct Tls {
     certificates: PathBuf,
     key: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Tls {
         Ok(Self { certificates: certificates.to_owned(), key: key.to_owned(), acceptor })
     }
 
-    /// Reads the files again, for connections from now on. When they cannot be used, the old certificate stays.
+    /// Reloads the files for new connections. If they cannot be used, the old certificate stays in use.
     ///
     /// # Errors
     ///
@@ -53,41 +53,41 @@ impl Tls {
     }
 }
 
-/// TLS as the files say.
+/// Builds the TLS configuration from the files.
 fn acceptor(certificates: &Path, key: &Path, now: Timestamp) -> Result<TlsAcceptor> {
-    let failed = |path: &Path, why: String| {
+    let tls_error = |path: &Path, why: String| {
         OrchestratorError::new(ErrorKind::Other, format!("{} cannot be used for TLS: {why}", path.display()))
     };
     let chain: std::result::Result<Vec<CertificateDer<'static>>, _> =
         CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| failed(certificates, error.to_string()))?;
+    let chain = chain.map_err(|error| tls_error(certificates, error.to_string()))?;
     let Some(first) = chain.first() else {
-        return Err(failed(certificates, "there is no certificate in it".to_owned()));
+        return Err(tls_error(certificates, "there is no certificate in it".to_owned()));
     };
     let validity = certificate::validity(first);
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| tls_error(key, error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificates, error.to_string()))?
+        .map_err(|error| tls_error(certificates, error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, private);
-    let mut config = config.map_err(|error| failed(key, error.to_string()))?;
+    let mut config = config.map_err(|error| tls_error(key, error.to_string()))?;
     config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     if let Some(validity) = validity {
-        warn_of_its_end(certificates, validity, now);
+        warn_about_expiry(certificates, validity, now);
     }
     warn_if_open_to_others(key, "the private key for TLS");
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn warn_of_its_end(path: &Path, (from, until): (Timestamp, Timestamp), now: Timestamp) {
+fn warn_about_expiry(path: &Path, (from, until): (Timestamp, Timestamp), now: Timestamp) {
     let path = path.display();
     if until <= now {
         tracing::warn!(%path, %until, "the certificate for TLS has expired; clients refuse it");
     } else if from > now {
         tracing::warn!(%path, %from, "the certificate for TLS is not valid yet; clients refuse it");
-    } else if until.duration_since(now).unsigned_abs() < ENDS_SOON {
+    } else if until.duration_since(now).unsigned_abs() < EXPIRY_WARNING {
         tracing::warn!(%path, %until, "the certificate for TLS expires soon");
     }
 }

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use super::call::{Answer, Call};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::strict;
 use crate::model::item::{NewQueueItem, QueueItem, ReferenceFilter, validate_reference};
 use crate::model::key::{ItemId, JobKey};
@@ -19,42 +19,42 @@ use crate::wire::transaction::{
     StartTransactionRequest, TransactionDataDto, known,
 };
 
-type Reply = Result<Answer, Failure>;
+type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// The most items of one bulk add.
-const MOST_AT_ONCE: usize = 15_000;
+/// The maximum number of items in one bulk add.
+const MAX_AT_ONCE: usize = 15_000;
 
-fn served(call: &Call, of: &str, item: &QueueItem, status: StatusCode) -> Reply {
+fn item_response(call: &Call, of: &str, item: &QueueItem, status: StatusCode) -> HandlerResult {
     let context = Some(call.context(&format!("{of}/$entity")));
     let around = Around { context, folder: Some(call.folder()?), ..Around::default() };
-    Answer::json(status, &ServedItem::new(item, around))
+    ApiResponse::json(status, &ServedItem::new(item, around))
 }
 
-pub(super) async fn add(call: &Call) -> Reply {
+pub(super) async fn add(call: &Call) -> HandlerResult {
     let body: AddQueueItemRequest = call.body(&strict::ADD_ITEM)?;
-    let queue = named(body.item_data.name.as_deref(), "Name")?.to_owned();
+    let queue = required_name(body.item_data.name.as_deref(), "Name")?.to_owned();
     let item = body.item_data.into_item(call.job_key())?;
     let added = call.store()?.add_queue_item(&queue, item).await?;
     let location = Some(format!("{}/odata/QueueItems({})", call.base, added.id));
-    Ok(Answer { location, ..served(call, "QueueItems", &added, StatusCode::CREATED)? })
+    Ok(ApiResponse { location, ..item_response(call, "QueueItems", &added, StatusCode::CREATED)? })
 }
 
-fn named<'a>(name: Option<&'a str>, what: &str) -> Result<&'a str, Failure> {
+fn required_name<'a>(name: Option<&'a str>, what: &str) -> Result<&'a str, ApiError> {
     name.filter(|name| !name.trim().is_empty())
-        .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, 1014, format!("Parameter {what} is missing.")))
+        .ok_or_else(|| ApiError::new(StatusCode::BAD_REQUEST, 1014, format!("Parameter {what} is missing.")))
 }
 
-pub(super) async fn bulk_add(call: &Call) -> Reply {
+pub(super) async fn bulk_add(call: &Call) -> HandlerResult {
     let body: BulkAddQueueItemsRequest = call.body(&strict::BULK_ADD)?;
-    let queue = named(Some(&body.queue_name), "queueName")?;
+    let queue = required_name(Some(&body.queue_name), "queueName")?;
     let commit_type = match known("commitType", &body.commit_type)? {
         CommitTypeName::AllOrNothing => CommitType::AllOrNothing,
         CommitTypeName::StopOnFirstFailure => CommitType::StopOnFirstFailure,
         CommitTypeName::ProcessAllIndependently => CommitType::ProcessAllIndependently,
     };
-    if body.queue_items.len() > MOST_AT_ONCE {
-        let message = format!("There are {} items, the limit is {MOST_AT_ONCE}.", body.queue_items.len());
-        return Err(Failure::argument(message));
+    if body.queue_items.len() > MAX_AT_ONCE {
+        let message = format!("There are {} items, the limit is {MAX_AT_ONCE}.", body.queue_items.len());
+        return Err(ApiError::invalid_argument(message));
     }
     let job = call.job_key();
     let into_item = |data: QueueItemDataDto| data.into_item(job);
@@ -70,14 +70,14 @@ pub(super) async fn bulk_add(call: &Call) -> Reply {
         .then(|| format!("{} items were added, {} were refused.", added.added, failed.len()));
     let body = BulkAddResponse { success: Some(failed.is_empty()), message, failed_items: Some(failed) };
     let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfFailedQueueItemDto";
-    Answer::ok(&served::with_context(&call.context(kind), &body))
+    ApiResponse::ok(&served::with_context(&call.context(kind), &body))
 }
 
-/// Without content the next item, with content a new one.
-pub(super) async fn start(call: &Call) -> Reply {
-    let body: StartTransactionRequest = call.body(&strict::START)?;
+/// Starts the next item of the queue, or, with content, a new item.
+pub(super) async fn start(call: &Call) -> HandlerResult {
+    let body: StartTransactionRequest = call.body(&strict::START_TRANSACTION)?;
     let data = body.transaction_data;
-    let queue = named(Some(&data.name), "Name")?.to_owned();
+    let queue = required_name(Some(&data.name), "Name")?.to_owned();
     let taker = taker(call, data.robot_identifier.as_deref())?;
     let creates = data.specific_content.as_ref().is_some_and(|content| !content.is_empty());
     let store = call.store()?;
@@ -87,21 +87,21 @@ pub(super) async fn start(call: &Call) -> Reply {
         Some(expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?)
     } else {
         let reference = reference_filter(&data)?;
-        if !call.server.hands_out_to_everybody() && !is_robot(call)? {
-            return Ok(Answer::empty(StatusCode::NO_CONTENT));
+        if !call.server.serves_any_caller() && !is_robot(call)? {
+            return Ok(ApiResponse::empty(StatusCode::NO_CONTENT));
         }
         let take = Taking { queue: queue.into(), count: 1, reference, taker };
         let taken = expect_answer!(store.one(Operation::Take(take)).await, Taken)?;
         taken.items.into_iter().next()
     };
-    let Some(started) = started else { return Ok(Answer::empty(StatusCode::NO_CONTENT)) };
-    if call.server.weather.abandons() {
+    let Some(started) = started else { return Ok(ApiResponse::empty(StatusCode::NO_CONTENT)) };
+    if call.server.faults.abandons_item() {
         store.one(Operation::Abandon(started.item.id)).await?;
     }
-    served(call, "Queues", &started.item, StatusCode::OK)
+    item_response(call, "Queues", &started.item, StatusCode::OK)
 }
 
-fn new_item(call: &Call, data: TransactionDataDto) -> Result<NewQueueItem, Failure> {
+fn new_item(call: &Call, data: TransactionDataDto) -> Result<NewQueueItem, ApiError> {
     let data = QueueItemDataDto {
         name: None,
         priority: None,
@@ -117,8 +117,8 @@ fn new_item(call: &Call, data: TransactionDataDto) -> Result<NewQueueItem, Failu
     Ok(data.into_item(call.job_key())?)
 }
 
-/// A reference without an option is the whole one.
-fn reference_filter(data: &TransactionDataDto) -> Result<Option<ReferenceFilter>, Failure> {
+/// The filter by reference; without an option the whole reference must match.
+fn reference_filter(data: &TransactionDataDto) -> Result<Option<ReferenceFilter>, ApiError> {
     let Some(reference) = data.reference.clone().filter(|reference| !reference.is_empty()) else {
         return Ok(None);
     };
@@ -131,17 +131,17 @@ fn reference_filter(data: &TransactionDataDto) -> Result<Option<ReferenceFilter>
     }))
 }
 
-fn is_robot(call: &Call) -> Result<bool, Failure> {
+fn is_robot(call: &Call) -> Result<bool, ApiError> {
     Ok(matches!(call.caller()?.user.user_type, UserType::Robot | UserType::DirectoryRobot))
 }
 
-/// Who takes an item: the robot whose key is shown, else the caller's own.
-fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, Failure> {
+/// The claimant of an item: the robot with the given key, or else the robot of the caller.
+fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, ApiError> {
     let caller = call.caller()?;
     let robot = match robot.map(str::trim).filter(|key| !key.is_empty()) {
         Some(key) => {
             let key = Uuid::parse_str(key).map_err(|_| {
-                Failure::argument("Invalid argument 'RobotIdentifier': it is the GUID of a robot.")
+                ApiError::invalid_argument("Invalid argument 'RobotIdentifier': it is the GUID of a robot.")
             })?;
             caller.directory.robot_with_key(key)
         }
@@ -156,7 +156,7 @@ fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, Failure> {
     })
 }
 
-pub(super) async fn set_result(call: &Call) -> Reply {
+pub(super) async fn set_result(call: &Call) -> HandlerResult {
     let body: SetTransactionResultRequest = call.body(&strict::SET_RESULT)?;
     let data = body.transaction_result;
     let reported = data.reported(call.server.now())?;
@@ -169,12 +169,12 @@ pub(super) async fn set_result(call: &Call) -> Reply {
         operation_id: data.operation_id,
     };
     call.store()?.one(Operation::Settle(Box::new(settlement))).await?;
-    Ok(Answer::empty(StatusCode::OK))
+    Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn set_progress(call: &Call) -> Reply {
+pub(super) async fn set_progress(call: &Call) -> HandlerResult {
     let body: SetTransactionProgressRequest = call.body(&strict::PROGRESS)?;
     let operation = Operation::ProgressOf { id: ItemId(call.id()?), progress: body.progress };
     call.store()?.one(operation).await?;
-    Ok(Answer::empty(StatusCode::OK))
+    Ok(ApiResponse::empty(StatusCode::OK))
 }

@@ -8,7 +8,7 @@ fn limits_that_make_no_sense_are_refused_before_anything_is_made() {
     for (arguments, code, expected) in [
         (["--cors-origin", "https://example.com/"], 2, "SCHEME://HOST"),
         (["--cors-origin", "null"], 2, "SCHEME://HOST"),
-        (["--max-memory", "8"], 1, "bytes of memory for bodies and answers are too few"),
+        (["--max-memory", "8"], 1, "bytes of memory for bodies and responses are too few"),
     ] {
         let mut words = vec!["serve", "--listen", "127.0.0.1:0"];
         words.extend(arguments);

@@ -125,7 +125,7 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
     let short = Duration::from_millis(300);
-    let api = Api::start_as(|server| server.patience(short, Duration::from_secs(600), short)).await;
+    let api = Api::start_as(|server| server.client_timeouts(short, Duration::from_secs(600), short)).await;
     let slow = async |asks_first: bool, begin: &[u8]| {
         let mut stream = TcpStream::connect(api.served.url.strip_prefix("http://").unwrap()).await.unwrap();
         if asks_first {
@@ -144,7 +144,11 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     let clock = api.clock.clone();
     let tls = performer::orchestrator::local::Local::memory_with_clock(clock);
     let served = crate::support::served::Served::start_as(tls, |server| {
-        server.tls(file("cert.pem"), file("key.pem")).patience(short, Duration::from_millis(600), short)
+        server.tls(file("cert.pem"), file("key.pem")).client_timeouts(
+            short,
+            Duration::from_millis(600),
+            short,
+        )
     })
     .await;
     for begin in [Vec::new(), b"PRI * HTTP/2.0\r\n".to_vec(), preface(65_535)] {
@@ -188,9 +192,10 @@ async fn connections_that_do_not_ask_anything_are_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_no_answer_is_closed() {
     let stalled = Duration::from_millis(400);
-    let api =
-        Api::start_as(|server| server.patience(Duration::from_secs(600), Duration::from_secs(600), stalled))
-            .await;
+    let api = Api::start_as(|server| {
+        server.client_timeouts(Duration::from_secs(600), Duration::from_secs(600), stalled)
+    })
+    .await;
     let mut stream = TcpStream::connect(api.served.url.strip_prefix("http://").unwrap()).await.unwrap();
     let requests = "GET /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000);
     let written = async {
@@ -297,7 +302,7 @@ async fn small() -> (Api, Certificate, String, String) {
     drop(plain);
     let served = crate::support::served::Served::start_as(store, |server| {
         let server = server.tls(file("cert.pem"), file("key.pem")).largest_body(MIB).memory(4 * MIB);
-        server.patience(Duration::from_secs(600), Duration::from_secs(600), stalled)
+        server.client_timeouts(Duration::from_secs(600), Duration::from_secs(600), stalled)
     })
     .await;
     let pem = std::fs::read(file("cert.pem")).unwrap();

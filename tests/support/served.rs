@@ -7,7 +7,7 @@ use performer::model::clock::ManualClock;
 use performer::model::user::UserType;
 use performer::orchestrator::local::Local;
 use performer::orchestrator::uipath::{Uipath, UipathBuilder};
-use performer::server::{Keeper, Roles, Server, ServerBuilder};
+use performer::server::{AccessAdmin, Roles, Server, ServerBuilder};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ pub const SECRET: &str = "canary-of-the-first-client";
 pub struct Served {
     pub url: String,
     pub store: Local,
-    pub keeper: Keeper,
+    pub keeper: AccessAdmin,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     running: Mutex<Option<JoinHandle<()>>>,
 }
@@ -38,7 +38,7 @@ impl Served {
         address: &str,
         as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let builder = Server::builder(store.clone()).first_client(CLIENT, SECRET).without_upkeep();
+        let builder = Server::builder(store.clone()).first_client(CLIENT, SECRET).without_maintenance();
         let server = as_this(builder).open().await.unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -46,7 +46,7 @@ impl Served {
         let running = tokio::spawn(async move {
             server.serve(listener, async { drop(stopped.await) }).await.unwrap();
         });
-        let keeper = Keeper::open(&store).await.unwrap();
+        let keeper = AccessAdmin::open(&store).await.unwrap();
         Self { url, store, keeper, stop: Mutex::new(Some(stop)), running: Mutex::new(Some(running)) }
     }
 

@@ -1,78 +1,83 @@
-//! Who calls, and where: the token, its scopes, the folder that the headers name, and the permissions there.
+//! Authenticates a request and checks its access: the token, its scopes, the folder in the headers, and the permissions there.
 
 use axum::http::{HeaderMap, header};
 
 use super::Inner;
 use super::access::Caller;
-use super::call::Folders;
-use super::failure::Failure;
-use super::route::{Needs, Place, Route};
+use super::api_error::ApiError;
+use super::call::FolderSelection;
+use super::router::{FolderScope, Route, RouteAccess};
 use crate::model::key::FolderId;
 use crate::model::permission::Permission;
 use crate::wire::folder_path;
 
-/// Who calls, and where: refused unless the route's needs are met.
-pub(super) async fn judged(
+/// The caller and folders of a request.
+///
+/// # Errors
+///
+/// 401 without a valid token, 403 without the access that the route needs, 400 without a folder.
+pub(super) async fn authorize(
     server: &Inner,
     route: &Route,
     headers: &HeaderMap,
-) -> Result<(Option<Caller>, Folders), Failure> {
-    let Needs::Token { area, write, place, permissions } = route.needs else {
-        return Ok((None, Folders::None));
+) -> Result<(Option<Caller>, FolderSelection), ApiError> {
+    let RouteAccess::Token { area, write, folder_scope, permissions } = route.needs else {
+        return Ok((None, FolderSelection::None));
     };
-    let caller = authenticated(server, headers).await?;
-    // What needs no more than somebody's token is there for every scope.
+    let caller = authenticate(server, headers).await?;
+    // Routes of the area Default need a token of any scope.
     if area != "Default" && !caller.scopes.cover(area, write) {
-        return Err(Failure::forbidden());
+        return Err(ApiError::forbidden());
     }
     let may = |folder: Option<FolderId>| {
         permissions.iter().all(|permission: &Permission| caller.may(folder, *permission))
     };
-    let named = if place == Place::Tenant { None } else { folder(&caller, headers)? };
-    let folders = match (place, named) {
-        (Place::Tenant, _) => {
+    let named = if folder_scope == FolderScope::Tenant { None } else { named_folder(&caller, headers)? };
+    let folders = match (folder_scope, named) {
+        (FolderScope::Tenant, _) => {
             if !may(None) {
-                return Err(Failure::forbidden());
+                return Err(ApiError::forbidden());
             }
-            Folders::None
+            FolderSelection::None
         }
         (_, Some(folder)) => {
             if !caller.is_assigned(folder) {
-                return Err(Failure::no_such_folder());
+                return Err(ApiError::no_such_folder());
             }
             if !may(Some(folder)) {
-                return Err(Failure::forbidden());
+                return Err(ApiError::forbidden());
             }
-            Folders::One(folder)
+            FolderSelection::One(folder)
         }
-        (Place::Folder, None) => return Err(Failure::no_folder_given()),
-        (Place::AnyFolder, None) => {
+        (FolderScope::Folder, None) => return Err(ApiError::no_folder_given()),
+        (FolderScope::AnyFolder, None) => {
             let all = caller.directory.folders().map(|folder| folder.id);
             let all: Vec<FolderId> = all.filter(|folder| may(Some(*folder))).collect();
             if all.is_empty() {
-                return Err(Failure::forbidden());
+                return Err(ApiError::forbidden());
             }
-            Folders::Several(all.into())
+            FolderSelection::Several(all.into())
         }
     };
     Ok((Some(caller), folders))
 }
 
-pub(super) async fn authenticated(server: &Inner, headers: &HeaderMap) -> Result<Caller, Failure> {
+/// The caller of the bearer token in the headers.
+pub(super) async fn authenticate(server: &Inner, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, token)) = token else { return Err(Failure::not_authenticated()) };
-    server.access.caller(token.trim()).await?.ok_or_else(Failure::not_authenticated)
+    let Some((_, token)) = token else { return Err(ApiError::not_authenticated()) };
+    server.access.caller(token.trim()).await?.ok_or_else(ApiError::not_authenticated)
 }
 
-/// The folder that the headers name (orchestrator-api 2). Several names must mean the same folder.
-fn folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, Failure> {
+/// The folder in the headers (orchestrator-api 2). Several headers must name the same folder.
+fn named_folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, ApiError> {
     let text = |name: &str| match headers.get(name) {
-        None => Ok::<_, Failure>(None),
+        None => Ok::<_, ApiError>(None),
         Some(value) => {
-            let value = value.to_str().map_err(|_| Failure::no_such_folder())?.trim();
+            let value = value.to_str().map_err(|_| ApiError::no_such_folder())?.trim();
             Ok(Some(value).filter(|value| !value.is_empty()))
         }
     };
@@ -90,13 +95,13 @@ fn folder(caller: &Caller, headers: &HeaderMap) -> Result<Option<FolderId>, Fail
     }
     if let Some(encoded) = text("x-uipath-folderpath-encoded")? {
         let path = folder_path::decode(encoded);
-        // There is no current folder for a relative path to begin at; from the root of a tree means from the top.
+        // There is no current folder, so relative and absolute paths both start at the top.
         let path = path.as_deref().map(|path| path.strip_prefix('/').unwrap_or(path));
         found.push(path.and_then(|path| directory.folder_named(path)).map(|folder| folder.id));
     }
     match found.split_first() {
         None => Ok(None),
         Some((Some(first), rest)) if rest.iter().all(|other| *other == Some(*first)) => Ok(Some(*first)),
-        Some(_) => Err(Failure::no_such_folder()),
+        Some(_) => Err(ApiError::no_such_folder()),
     }
 }

@@ -1,4 +1,4 @@
-//! Logging in: the token endpoint in the forms that clients use, and the old way (orchestrator-api 1.1, 1.2 and 1.4).
+//! The OAuth token endpoint, and the older login by user name and password (orchestrator-api 1.1, 1.2 and 1.4).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use super::Inner;
 use super::access::{ACCESS_TOKEN_SECONDS, USER_TOKEN_SECONDS};
-use super::call::{Answer, Call};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::strict;
 use crate::model::permission::Scopes;
 use crate::wire::asked::LoginRequest;
 use crate::wire::served;
 
-/// Whether a path is the token endpoint, with an organisation and a tenant before it or without.
+/// Whether a path is the token endpoint, with or without an organisation and a tenant before it.
 pub(super) fn is_token_endpoint(path: &str) -> bool {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let Some(at) = segments.len().checked_sub(3) else { return false };
@@ -28,22 +28,23 @@ pub(super) fn is_token_endpoint(path: &str) -> bool {
         && segments[at + 2].eq_ignore_ascii_case("token")
 }
 
-/// What is answered: OAuth has errors of its own shape.
-pub(super) enum Granted {
-    Token(Value),
+/// The result of a token request. Errors have the format of OAuth.
+pub(super) enum TokenGrant {
+    Issued(Value),
+    /// The error code and its description.
     Refused(&'static str, &'static str),
 }
 
-/// `grant_type=client_credentials`, with the secret in the body or in the header.
-pub(super) async fn token(
+/// Issues a token for `grant_type=client_credentials`, with the secret in the body or in the header.
+pub(super) async fn issue_token(
     server: &Inner,
     from: IpAddr,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Granted, Failure> {
+) -> Result<TokenGrant, ApiError> {
     let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
-        return Ok(Granted::Refused(
+        return Ok(TokenGrant::Refused(
             "invalid_request",
             "the body must be a form (application/x-www-form-urlencoded)",
         ));
@@ -53,19 +54,20 @@ pub(super) async fn token(
     match field("grant_type").as_deref() {
         Some("client_credentials") => {}
         Some(_) => {
-            return Ok(Granted::Refused(
+            return Ok(TokenGrant::Refused(
                 "unsupported_grant_type",
                 "only client_credentials is supported here",
             ));
         }
-        None => return Ok(Granted::Refused("invalid_request", "grant_type is missing")),
+        None => return Ok(TokenGrant::Refused("invalid_request", "grant_type is missing")),
     }
-    let shown = basic(headers).or_else(|| Some((field("client_id")?, field("client_secret")?)));
-    let Some((id, secret)) = shown else {
-        return Ok(Granted::Refused("invalid_request", "client_id or client_secret is missing"));
+    let credentials =
+        basic_credentials(headers).or_else(|| Some((field("client_id")?, field("client_secret")?)));
+    let Some((id, secret)) = credentials else {
+        return Ok(TokenGrant::Refused("invalid_request", "client_id or client_secret is missing"));
     };
-    let Some((user, registered)) = server.access.application(from, &id, &secret).await? else {
-        return Ok(Granted::Refused(
+    let Some((user, registered)) = server.access.authenticate_client(from, &id, &secret).await? else {
+        return Ok(TokenGrant::Refused(
             "invalid_client",
             "the application is not known, or its secret is wrong",
         ));
@@ -73,9 +75,9 @@ pub(super) async fn token(
     let scopes = match field("scope").filter(|scope| !scope.trim().is_empty()) {
         None => registered,
         Some(scope) => match Scopes::parse(&scope) {
-            Ok(asked) if registered.include(&asked) => asked,
+            Ok(requested) if registered.include(&requested) => requested,
             _ => {
-                return Ok(Granted::Refused(
+                return Ok(TokenGrant::Refused(
                     "invalid_scope",
                     "the application was not registered for this scope",
                 ));
@@ -84,13 +86,13 @@ pub(super) async fn token(
     };
     let scope = scopes.to_string();
     let life = Duration::from_secs(ACCESS_TOKEN_SECONDS);
-    let _slot = server.logins.try_acquire().map_err(|_| Failure::unavailable())?;
+    let _permit = server.logins.try_acquire().map_err(|_| ApiError::unavailable())?;
     let token = server.access.issue(user, Some(id), None, scopes, life).await?;
-    Ok(Granted::Token(served::token_answer(&token, ACCESS_TOKEN_SECONDS, &scope)))
+    Ok(TokenGrant::Issued(served::token_answer(&token, ACCESS_TOKEN_SECONDS, &scope)))
 }
 
-/// `Authorization: Basic`.
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+/// The credentials of `Authorization: Basic`.
+fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -102,17 +104,19 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 /// `/api/Account/Authenticate`.
-pub(super) async fn authenticate(call: &Call) -> Result<Answer, Failure> {
-    let body: LoginRequest = call.body(&strict::ANYTHING)?;
+pub(super) async fn authenticate(call: &Call) -> Result<ApiResponse, ApiError> {
+    let body: LoginRequest = call.body(&strict::UNCHECKED)?;
     let access = &call.server.access;
-    let Some(user) = access.user(call.from, &body.username_or_email_address, &body.password).await? else {
+    let Some(user) =
+        access.authenticate_user(call.from, &body.username_or_email_address, &body.password).await?
+    else {
         let message = "Invalid credentials, failed to login.";
-        return Err(Failure::new(StatusCode::BAD_REQUEST, 1000, message));
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, 1000, message));
     };
     let life = Duration::from_secs(USER_TOKEN_SECONDS);
-    let _slot = call.server.logins.try_acquire().map_err(|_| Failure::unavailable())?;
+    let _permit = call.server.logins.try_acquire().map_err(|_| ApiError::unavailable())?;
     let token = access.issue(user, None, None, Scopes::all(), life).await?;
-    Answer::ok(&served::authenticated(&token))
+    ApiResponse::ok(&served::authenticated(&token))
 }
 
 #[cfg(test)]
@@ -120,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_endpoint_has_the_forms_that_clients_use() {
+    fn the_token_endpoint_accepts_all_paths_of_clients() {
         for path in [
             "/identity/connect/token",
             "/identity_/connect/token",

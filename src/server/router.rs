@@ -1,5 +1,4 @@
-//! Where a call goes, and what it needs. A route cannot be written down without saying what it needs; what is not
-//! written down is not there.
+//! Finds the route of a request. Every route declares the access it needs, and only declared routes exist.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -8,31 +7,31 @@ use std::pin::Pin;
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::call::{Answer, Call};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use crate::model::permission::Permission;
 
-/// What a route does.
+/// The handler of a route.
 pub(super) type Handler =
-    for<'a> fn(&'a Call) -> Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+    for<'a> fn(&'a Call) -> Pin<Box<dyn Future<Output = Result<ApiResponse, ApiError>> + Send + 'a>>;
 
-/// What a caller needs for a route.
+/// The access that a route needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Needs {
-    /// Nothing at all: anybody may.
+pub(super) enum RouteAccess {
+    /// No token.
     Public,
-    /// A token whose scopes cover this, and permissions where the call takes place.
-    Token { area: &'static str, write: bool, place: Place, permissions: &'static [Permission] },
+    /// A token with a scope for this area, and permissions in the folder or tenant.
+    Token { area: &'static str, write: bool, folder_scope: FolderScope, permissions: &'static [Permission] },
 }
 
-/// Where a call takes place.
+/// The folders that a route works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In the folder that the call names.
+pub(super) enum FolderScope {
+    /// The folder in the headers, which is required.
     Folder,
-    /// In the folder that the call names, or in all folders where the caller has the permissions.
+    /// The folder in the headers, or else all folders where the caller has the permissions.
     AnyFolder,
-    /// In the tenant.
+    /// The tenant.
     Tenant,
 }
 
@@ -41,38 +40,38 @@ pub(super) struct Route {
     pub(super) method: Method,
     /// `QueueItems` under `/odata`; `api/Status` under `/`.
     pub(super) entity: &'static str,
-    /// Whether a key stands behind the entity, in brackets.
+    /// Whether the path has a key, as in `QueueItems(5)`.
     pub(super) keyed: bool,
-    /// The action behind it, if there is one.
+    /// The action, or an empty text.
     pub(super) action: &'static str,
     /// The operation's name, for logs, metrics and faults.
     pub(super) name: &'static str,
-    pub(super) needs: Needs,
+    pub(super) needs: RouteAccess,
     pub(super) handler: Handler,
 }
 
-/// All routes.
-pub(super) struct Routes {
+/// All routes by path.
+pub(super) struct Router {
     by_path: HashMap<(String, bool, String), Vec<&'static Route>>,
 }
 
-/// A path, read.
+/// A parsed path.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct RequestPath {
     pub(super) entity: String,
-    /// What stands in brackets behind the entity.
+    /// The key in brackets after the entity.
     pub(super) key: Option<String>,
     pub(super) action: String,
-    /// What stands in brackets behind the action: names and values.
+    /// The arguments in brackets after the action: names and values.
     pub(super) arguments: Vec<(String, String)>,
-    /// What stands before `odata` or `api`: nothing, or `/{org}/{tenant}/orchestrator_`.
+    /// The part before `odata` or `api`: empty, or `/{org}/{tenant}/orchestrator_`.
     pub(super) prefix: String,
 }
 
 /// The two spellings of the namespace of actions; the vendor mixes them.
 const NAMESPACES: [&str; 2] = ["UiPathODataSvc.", "UiPath.Server.Configuration.OData."];
 
-impl Routes {
+impl Router {
     pub(super) fn new(all: &'static [Route]) -> Self {
         let mut by_path: HashMap<_, Vec<&'static Route>> = HashMap::new();
         for route in all {
@@ -82,22 +81,22 @@ impl Routes {
         Self { by_path }
     }
 
-    /// The route of a call.
+    /// The route for a method and a path.
     ///
     /// # Errors
     ///
-    /// 404 when there is none, 405 when there is one for other methods.
-    pub(super) fn find(&self, method: &Method, target: &Target) -> Result<&'static Route, Failure> {
+    /// 404 for an unknown path, 405 for an unsupported method.
+    pub(super) fn find(&self, method: &Method, target: &RequestPath) -> Result<&'static Route, ApiError> {
         let path = (target.entity.clone(), target.key.is_some(), target.action.clone());
-        let routes = self.by_path.get(&path).ok_or_else(Failure::no_route)?;
-        // HEAD is there wherever GET is, and does the same (RFC 9110, section 9.3.2).
-        let asked = if *method == Method::HEAD { &Method::GET } else { method };
-        routes.iter().find(|route| route.method == *asked).copied().ok_or_else(|| {
+        let routes = self.by_path.get(&path).ok_or_else(ApiError::no_route)?;
+        // HEAD is supported wherever GET is (RFC 9110, section 9.3.2).
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        routes.iter().find(|route| route.method == *wanted).copied().ok_or_else(|| {
             let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
             if methods.contains(&"GET") {
                 methods.push("HEAD");
             }
-            let mut failure = Failure::new(
+            let mut failure = ApiError::new(
                 axum::http::StatusCode::METHOD_NOT_ALLOWED,
                 0,
                 format!("The method {method} is not supported here."),
@@ -108,9 +107,9 @@ impl Routes {
     }
 }
 
-impl Target {
-    /// Reads a path. `None`: it is none of this API.
-    pub(super) fn read(path: &str) -> Option<Self> {
+impl RequestPath {
+    /// Parses a path; `None` if it does not belong to the API.
+    pub(super) fn parse(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let is = |at: usize, name: &str| {
             segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(name))
@@ -125,7 +124,7 @@ impl Target {
         };
         let prefix = segments[..start].iter().map(|segment| format!("/{segment}")).collect();
         let rest: Option<Vec<String>> =
-            segments[start + 1..].iter().map(|segment| decoded(segment)).collect();
+            segments[start + 1..].iter().map(|segment| decode_segment(segment)).collect();
         let mut rest = rest?.into_iter();
         let (entity, last) = (rest.next()?, rest.next());
         if rest.next().is_some() {
@@ -144,25 +143,25 @@ impl Target {
             ..Self::default()
         };
         if let Some(last) = last {
-            // A name of this length or less in any case, cut where it may be cut.
+            // Compared in any case; `get` refuses a cut within a character.
             let namespace = NAMESPACES.iter().find(|namespace| {
                 last.get(..namespace.len()).is_some_and(|found| found.eq_ignore_ascii_case(namespace))
             })?;
             let (action, arguments) = split_brackets(&last[namespace.len()..])?;
             target.action = action.to_ascii_lowercase();
-            target.arguments = arguments.map_or_else(|| Some(Vec::new()), read_arguments)?;
+            target.arguments = arguments.map_or_else(|| Some(Vec::new()), parse_arguments)?;
         }
         Some(target)
     }
 }
 
-/// A segment without its percent signs; not what is no text, and nothing that is not printed.
-fn decoded(segment: &str) -> Option<String> {
+/// Decodes a segment; `None` for invalid UTF-8, control characters and slashes.
+fn decode_segment(segment: &str) -> Option<String> {
     let text = percent_decode_str(segment).decode_utf8().ok()?;
     (!text.is_empty() && !text.chars().any(|c| c.is_control() || c == '/')).then(|| text.into_owned())
 }
 
-/// `QueueItems(5)` is `QueueItems` and `5`.
+/// Splits `QueueItems(5)` into `QueueItems` and `5`.
 fn split_brackets(text: &str) -> Option<(&str, Option<&str>)> {
     let is_name = |name: &str| {
         let name = name.strip_prefix('$').unwrap_or(name);
@@ -177,8 +176,8 @@ fn split_brackets(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// `daysNo=1,name='a,b'` is two names with their values, without quotes.
-fn read_arguments(text: &str) -> Option<Vec<(String, String)>> {
+/// Parses `daysNo=1,name='a,b'` into names and values without quotes.
+fn parse_arguments(text: &str) -> Option<Vec<(String, String)>> {
     let mut arguments = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
@@ -209,8 +208,8 @@ fn read_arguments(text: &str) -> Option<Vec<(String, String)>> {
 mod tests {
     use super::*;
 
-    fn read(path: &str) -> Option<(String, Option<String>, String, String)> {
-        let target = Target::read(path)?;
+    fn parse(path: &str) -> Option<(String, Option<String>, String, String)> {
+        let target = RequestPath::parse(path)?;
         Some((target.entity, target.key, target.action, target.prefix))
     }
 
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_path_is_read() {
+    fn every_form_of_a_path_is_parsed() {
         for (path, expected) in [
             ("/odata/QueueItems", found("queueitems", None, "", "")),
             ("/ODATA/queueitems(5)", found("queueitems", Some("5"), "", "")),
@@ -239,16 +238,16 @@ mod tests {
             ),
             ("/api/Status/Get", found("api/status", None, "get", "")),
         ] {
-            assert_eq!(read(path), expected, "{path}");
+            assert_eq!(parse(path), expected, "{path}");
         }
-        let target = Target::read("/odata/X/UiPathODataSvc.Y(daysNo=0, name='a,b=c',id=6f1c)").unwrap();
+        let target = RequestPath::parse("/odata/X/UiPathODataSvc.Y(daysNo=0, name='a,b=c',id=6f1c)").unwrap();
         let arguments: Vec<(&str, &str)> =
             target.arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(arguments, [("daysno", "0"), ("name", "a,b=c"), ("id", "6f1c")]);
     }
 
     #[test]
-    fn what_is_no_path_of_the_api_is_not_read() {
+    fn foreign_paths_are_refused() {
         for path in [
             "",
             "/",
@@ -282,7 +281,7 @@ mod tests {
             "/odata/../api/Status/Get",
             "/odata/QueueItems;x=1",
         ] {
-            assert_eq!(read(path), None, "{path}");
+            assert_eq!(parse(path), None, "{path}");
         }
     }
 }

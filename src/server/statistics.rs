@@ -1,4 +1,4 @@
-//! Figures of queues, and how long their items are kept (orchestrator-api 11).
+//! Statistics of queues, and the retention of their items (orchestrator-api 11).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::call::{Answer, Call};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call};
 use super::{queues, strict};
 use crate::model::key::QueueId;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
@@ -23,21 +23,21 @@ use crate::wire::queue::RetentionType;
 use crate::wire::served;
 use crate::wire::transaction::known;
 
-type Reply = Result<Answer, Failure>;
+type HandlerResult = Result<ApiResponse, ApiError>;
 
-/// Figures over all attempts take a walk along all of them. So they are a minute old, as the vendor's are.
-const FIGURES_FOR: Duration = Duration::from_secs(60);
+/// Statistics over all attempts need a scan, so they are cached for a minute. The vendor's are not current either.
+const CACHE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The last figures over all attempts, and when they were made.
+/// The last statistics over all attempts, and when they were read.
 #[derive(Default)]
-pub(super) struct Figures(Mutex<Option<(Duration, std::sync::Arc<[Ended]>)>>);
+pub(super) struct StatisticsCache(Mutex<Option<(Duration, std::sync::Arc<[Ended]>)>>);
 
-impl Figures {
-    async fn all(&self, call: &Call) -> Result<std::sync::Arc<[Ended]>, Failure> {
+impl StatisticsCache {
+    async fn all(&self, call: &Call) -> Result<std::sync::Arc<[Ended]>, ApiError> {
         let now = call.server.elapsed();
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, figures)) = kept
-            && now < at + FIGURES_FOR
+        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, figures)) = cached
+            && now < at + CACHE_LIFETIME
         {
             return Ok(figures);
         }
@@ -49,30 +49,30 @@ impl Figures {
     }
 }
 
-async fn statistics(call: &Call, queue: &QueueDefinition) -> Result<QueueStatistics, Failure> {
-    let folder = queues::shown_in(call, queue);
+async fn statistics(call: &Call, queue: &QueueDefinition) -> Result<QueueStatistics, ApiError> {
+    let folder = queues::display_folder(call, queue);
     let query = Query::Statistics(WhichQueue::Numbered(queue.id));
     Ok(expect_answer!(call.store_in(folder).read(query).await, Statistics)?)
 }
 
-/// What waits and what runs is told as it is; the rest is up to a minute old.
-pub(super) async fn processing_status(call: &Call) -> Reply {
-    let ended = call.server.figures.all(call).await?;
+/// Numbers of waiting and running items are current; the rest is up to a minute old.
+pub(super) async fn processing_status(call: &Call) -> HandlerResult {
+    let ended = call.server.statistics.all(call).await?;
     let mut rows = Vec::new();
-    for queue in queues::of_call(call).await? {
+    for queue in queues::in_call_folders(call).await? {
         let statistics = statistics(call, &queue).await?;
         rows.push(served::processing_status(&queue, &statistics, &ended));
     }
     call.page(&set::STATUSES_OF_QUEUES, rows)
 }
 
-/// The last hour by minutes, the last day by hours, or more days by days.
-pub(super) async fn last_days(call: &Call) -> Reply {
+/// The last hour by minute, the last day by hour, or several days by day.
+pub(super) async fn last_days(call: &Call) -> HandlerResult {
     let days: i64 = call.argument_as("daysNo")?;
     if !(0..=366).contains(&days) {
-        return Err(Failure::argument("Invalid argument 'daysNo': it is between 0 and 366."));
+        return Err(ApiError::invalid_argument("Invalid argument 'daysNo': it is between 0 and 366."));
     }
-    let queue = queues::with_id(call, call.argument_as("queueDefinitionId")?).await?;
+    let queue = queues::by_id(call, call.argument_as("queueDefinitionId")?).await?;
     let (report, minutes) = match days {
         0 => ("Minute", 1),
         1 => ("Hour", 60),
@@ -85,70 +85,70 @@ pub(super) async fn last_days(call: &Call) -> Reply {
     };
     let since = call.server.now().checked_sub(span).unwrap_or(Timestamp::UNIX_EPOCH);
     let query = Query::Ended { queue: Some(queue.id), since };
-    let ended: Vec<Ended> = expect_answer!(call.store_of_all().read(query).await, Ended)?;
+    let ended: Vec<Ended> = expect_answer!(call.store_for_caller().read(query).await, Ended)?;
     let statistics = statistics(call, &queue).await?;
-    let mut stretches: BTreeMap<i64, Vec<&Ended>> = BTreeMap::new();
+    let mut intervals: BTreeMap<i64, Vec<&Ended>> = BTreeMap::new();
     for row in &ended {
-        stretches.entry(row.minute.div_euclid(minutes)).or_default().push(row);
+        intervals.entry(row.minute.div_euclid(minutes)).or_default().push(row);
     }
-    let record = |(stretch, ended): (i64, Vec<&Ended>)| {
-        let at = Timestamp::from_second(stretch * minutes * 60).unwrap_or(Timestamp::UNIX_EPOCH);
+    let record = |(interval, ended): (i64, Vec<&Ended>)| {
+        let at = Timestamp::from_second(interval * minutes * 60).unwrap_or(Timestamp::UNIX_EPOCH);
         served::processing_record(&queue, &statistics, &ended, Instant(at), report)
     };
-    call.page(&set::RECORDS, stretches.into_iter().map(record).collect())
+    call.page(&set::RECORDS, intervals.into_iter().map(record).collect())
 }
 
 // Retention
 
-pub(super) async fn list_retention(call: &Call) -> Reply {
-    let queues = queues::of_call(call).await?;
+pub(super) async fn list_retention(call: &Call) -> HandlerResult {
+    let queues = queues::in_call_folders(call).await?;
     let both = |queue: &QueueDefinition| {
         RetentionType::ALL.iter().map(|kind| served::retention(queue, *kind)).collect::<Vec<Value>>()
     };
     call.page(&set::RETENTION, queues.iter().flat_map(both).collect())
 }
 
-fn kind_of(call: &Call) -> Result<RetentionType, Failure> {
-    match call.optional("retentionType") {
+fn retention_type(call: &Call) -> Result<RetentionType, ApiError> {
+    match call.optional_argument("retentionType") {
         None | Some("") => Ok(RetentionType::Final),
         Some(_) => call.argument_as("retentionType"),
     }
 }
 
-pub(super) async fn get_retention(call: &Call) -> Reply {
-    let queue = queues::with_id(call, call.id()?).await?;
-    call.entity("QueueRetention", served::retention(&queue, kind_of(call)?))
+pub(super) async fn get_retention(call: &Call) -> HandlerResult {
+    let queue = queues::by_id(call, call.id()?).await?;
+    call.entity("QueueRetention", served::retention(&queue, retention_type(call)?))
 }
 
-pub(super) async fn set_retention(call: &Call) -> Reply {
+pub(super) async fn set_retention(call: &Call) -> HandlerResult {
     let body: RetentionRequest = call.body(&strict::RETENTION)?;
     let kind = match &body.retention_type {
         Some(kind) => known("Type", kind)?,
-        None => kind_of(call)?,
+        None => retention_type(call)?,
     };
     let days = days_of(body.action.as_ref(), body.period)?;
-    write(call, |policy| *days_in(policy, kind) = days).await?;
-    Ok(Answer::empty(StatusCode::OK))
+    update_policy(call, |policy| *retention_days_mut(policy, kind) = days).await?;
+    Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-/// The default again.
-pub(super) async fn reset_retention(call: &Call) -> Reply {
-    let kind = kind_of(call)?;
+/// Resets the retention to the default.
+pub(super) async fn reset_retention(call: &Call) -> HandlerResult {
+    let kind = retention_type(call)?;
     let mut default = QueuePolicy::default();
-    let days = *days_in(&mut default, kind);
-    write(call, |policy| *days_in(policy, kind) = days).await?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    let days = *retention_days_mut(&mut default, kind);
+    update_policy(call, |policy| *retention_days_mut(policy, kind) = days).await?;
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-fn days_in(policy: &mut QueuePolicy, kind: RetentionType) -> &mut u32 {
+fn retention_days_mut(policy: &mut QueuePolicy, kind: RetentionType) -> &mut u32 {
     match kind {
         RetentionType::Final => &mut policy.retention_days,
         RetentionType::Stale => &mut policy.stale_retention_days,
     }
 }
 
-async fn write(call: &Call, change: impl FnOnce(&mut QueuePolicy)) -> Result<(), Failure> {
-    let queue = queues::with_id(call, call.id()?).await?;
+async fn update_policy(call: &Call, change: impl FnOnce(&mut QueuePolicy)) -> Result<(), ApiError> {
+    let queue = queues::by_id(call, call.id()?).await?;
     let QueueDefinition { name, description, mut policy, schemas, notes, .. } = queue;
     change(&mut policy);
     let new = NewQueueDefinition { name, description, policy, schemas, notes };

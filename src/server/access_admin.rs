@@ -1,5 +1,5 @@
-//! Who may do what, as an operator sets it: applications, users, tokens, robots and folders of a store. A server on the
-//! same store knows within a second.
+//! Administration of the applications, users, tokens, robots and folders of a store by an operator. A server on the same
+//! store sees a change within a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::access::{Access, new_user};
-use super::failure::Failure;
-use super::{secret, told};
+use super::api_error::ApiError;
+use super::{orchestrator_error, secret};
 use crate::model::clock::Clock;
 use crate::model::directory::{
     Change, Client, Directory, Folder, NewUser, Robot, Role, Token, TokensOf, User,
@@ -20,19 +20,19 @@ use crate::model::user::UserType;
 use crate::orchestrator::local::Local;
 use crate::orchestrator::{ErrorKind, OrchestratorError, Result};
 
-/// Keeps the directory of a store.
-pub struct Keeper {
+/// Administers the directory of a store.
+pub struct AccessAdmin {
     access: Access,
     clock: Arc<dyn Clock>,
 }
 
-impl std::fmt::Debug for Keeper {
+impl std::fmt::Debug for AccessAdmin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper").finish_non_exhaustive()
+        f.debug_struct("AccessAdmin").finish_non_exhaustive()
     }
 }
 
-/// Which roles somebody is given: in folders (by full name) or, without any, in the whole tenant.
+/// Roles for a user or application: in folders or, without folders, in the whole tenant.
 #[derive(Clone, Debug, Default)]
 pub struct Roles {
     /// Names of roles.
@@ -41,39 +41,40 @@ pub struct Roles {
     pub folders: Vec<String>,
 }
 
-impl Keeper {
+impl AccessAdmin {
     /// Opens the directory of a store.
     ///
     /// # Errors
     ///
-    /// NotFound when no server was ever started on it; those of the store.
+    /// NotFound if no server was ever started on the store; errors of the store.
     pub async fn open(store: &Local) -> Result<Self> {
         let clock = store.clock();
         let missing = || {
-            let message = "this store has no directory yet: start performer serve on it once";
+            let message = "this store has no directory yet: run performer serve on it once";
             OrchestratorError::new(ErrorKind::NotFound, message)
         };
-        let access = Access::open(store, clock.clone()).await.map_err(told)?.ok_or_else(missing)?;
+        let access =
+            Access::open(store, clock.clone()).await.map_err(orchestrator_error)?.ok_or_else(missing)?;
         Ok(Self { access, clock })
     }
 
-    /// The directory as it was when this was opened or changed something last.
+    /// The directory as of the last change or query of this value.
     pub fn directory(&self) -> Arc<Directory> {
         self.access.directory()
     }
 
     async fn change(&self, change: Change) -> Result<i64> {
-        self.access.change(change).await.map_err(told)
+        self.access.change(change).await.map_err(orchestrator_error)
     }
 
-    /// The directory as it is now, whoever changed it.
-    async fn fresh(&self) -> Result<Arc<Directory>> {
-        self.access.refresh().await.map_err(told)?;
+    /// The current directory, including changes by other processes.
+    async fn current_directory(&self) -> Result<Arc<Directory>> {
+        self.access.refresh().await.map_err(orchestrator_error)?;
         Ok(self.directory())
     }
 
-    async fn given(&self, to: &mut NewUser, roles: &Roles) -> Result<()> {
-        let directory = self.fresh().await?;
+    async fn set_roles(&self, to: &mut NewUser, roles: &Roles) -> Result<()> {
+        let directory = self.current_directory().await?;
         let mut ids = BTreeSet::new();
         for name in &roles.roles {
             let role: &Role =
@@ -94,20 +95,20 @@ impl Keeper {
         Ok(())
     }
 
-    /// Adds an application. Answers its id and its secret; nobody can tell the secret again.
+    /// Adds an application. Returns its id and its secret; the secret cannot be shown again.
     ///
     /// # Errors
     ///
     /// Conflict for a name that is taken, NotFound for a role or a folder, Invalid for a scope.
     pub async fn add_client(&self, name: &str, scopes: &str, roles: &Roles) -> Result<(String, String)> {
-        let key = secret::new_key().map_err(told)?;
-        let (id, secret) = (key.to_string(), secret::new_secret().map_err(told)?);
-        let mut user = new_user(name, UserType::DirectoryExternalApplication).map_err(told)?;
-        self.given(&mut user, roles).await?;
+        let key = secret::new_key().map_err(orchestrator_error)?;
+        let (id, secret) = (key.to_string(), secret::new_secret().map_err(orchestrator_error)?);
+        let mut user = new_user(name, UserType::DirectoryExternalApplication).map_err(orchestrator_error)?;
+        self.set_roles(&mut user, roles).await?;
         let change = Change::AddClient {
             id: id.clone(),
             name: name.to_owned(),
-            secret: secret::kept(&secret),
+            secret: secret::hash_generated(&secret),
             scopes: Scopes::parse(scopes)?,
             user: Box::new(user),
         };
@@ -115,7 +116,7 @@ impl Keeper {
         Ok((id, secret))
     }
 
-    /// Removes an application; its tokens are worth nothing any more.
+    /// Removes an application and revokes its tokens.
     ///
     /// # Errors
     ///
@@ -124,11 +125,11 @@ impl Keeper {
         self.change(Change::RemoveClient(id.to_owned())).await.map(drop)
     }
 
-    /// Adds a user, with a password or without. Answers its number.
+    /// Adds a user, with or without a password. Returns its id.
     ///
     /// # Errors
     ///
-    /// As [`add_client`](Self::add_client); Invalid for a password of somebody who is no User.
+    /// As [`add_client`](Self::add_client); Invalid for a password if the user type has none.
     pub async fn add_user(
         &self,
         name: &str,
@@ -136,16 +137,17 @@ impl Keeper {
         password: Option<String>,
         roles: &Roles,
     ) -> Result<i64> {
-        let mut user = new_user(name, user_type).map_err(told)?;
-        self.given(&mut user, roles).await?;
+        let mut user = new_user(name, user_type).map_err(orchestrator_error)?;
+        self.set_roles(&mut user, roles).await?;
         if let Some(password) = password {
             if !user_type.has_password() {
                 let message = format!("a user of the type {user_type} has no password");
                 return Err(OrchestratorError::new(ErrorKind::Invalid, message));
             }
-            let hashed = tokio::task::spawn_blocking(move || secret::kept_slowly(&password)).await;
-            let hashed = hashed.map_err(|_| told(Failure::internal("a password could not be hashed")))?;
-            user.password = Some(hashed.map_err(told)?);
+            let hashed = tokio::task::spawn_blocking(move || secret::hash_chosen(&password)).await;
+            let hashed = hashed
+                .map_err(|_| orchestrator_error(ApiError::internal("a password could not be hashed")))?;
+            user.password = Some(hashed.map_err(orchestrator_error)?);
         }
         self.change(Change::AddUser(Box::new(user))).await
     }
@@ -156,55 +158,55 @@ impl Keeper {
     ///
     /// NotFound; Conflict for the user of an application; Invalid for the last administrator who can log in.
     pub async fn remove_user(&self, name: &str) -> Result<()> {
-        let id = self.user(name).await?;
+        let id = self.user_id(name).await?;
         self.change(Change::RemoveUser(id)).await.map(drop)
     }
 
-    async fn user(&self, name: &str) -> Result<i64> {
-        let directory = self.fresh().await?;
+    async fn user_id(&self, name: &str) -> Result<i64> {
+        let directory = self.current_directory().await?;
         directory.user_named(name).map(|user| user.id).ok_or_else(|| missing(format_args!("user {name:?}")))
     }
 
-    /// Makes a personal access token, good for a time of at most 3650 days. Nobody can tell it again.
+    /// Creates a personal access token with a lifetime of at most 3650 days. It cannot be shown again.
     ///
     /// # Errors
     ///
-    /// NotFound for the user, Invalid for a scope or for a longer life.
+    /// NotFound for the user, Invalid for a scope or a longer lifetime.
     pub async fn add_token(&self, user: &str, name: &str, scopes: &str, life: Duration) -> Result<String> {
-        let (user, scopes) = (self.user(user).await?, Scopes::parse(scopes)?);
-        self.access.issue(user, None, Some(name.to_owned()), scopes, life).await.map_err(told)
+        let (user, scopes) = (self.user_id(user).await?, Scopes::parse(scopes)?);
+        self.access.issue(user, None, Some(name.to_owned()), scopes, life).await.map_err(orchestrator_error)
     }
 
-    /// Takes a user's tokens back: the one with this name, or all of them. Answers how many there were.
+    /// Revokes the user's token with this name, or all of its tokens. Returns their number.
     ///
     /// # Errors
     ///
     /// NotFound for the user.
     pub async fn revoke_tokens(&self, user: &str, name: Option<&str>) -> Result<usize> {
-        let id = self.user(user).await?;
+        let id = self.user_id(user).await?;
         let of = name.map_or(TokensOf::User(id), |name| TokensOf::Named(id, name.to_owned()));
-        let removed = self.access.revoke(of).await.map_err(told)?;
+        let removed = self.access.revoke(of).await.map_err(orchestrator_error)?;
         Ok(usize::try_from(removed).unwrap_or(usize::MAX))
     }
 
-    /// Adds a robot that runs as a user. Answers its key, which callers show when they take items.
+    /// Adds a robot that runs as a user. Returns its key, which clients send as RobotIdentifier to start transactions.
     ///
     /// # Errors
     ///
     /// NotFound for the user.
     pub async fn add_robot(&self, name: &str, user: &str) -> Result<Uuid> {
-        let (user, key) = (self.user(user).await?, secret::new_key().map_err(told)?);
+        let (user, key) = (self.user_id(user).await?, secret::new_key().map_err(orchestrator_error)?);
         self.change(Change::AddRobot { key, name: name.to_owned(), user }).await?;
         Ok(key)
     }
 
-    /// Adds a folder, by its full name; the folders it is in must be there. Answers its number.
+    /// Adds a folder by its full name; its parent folders must exist. Returns its id.
     ///
     /// # Errors
     ///
-    /// NotFound for the folder it is in; Conflict for a name that is taken.
+    /// NotFound for the parent folder; Conflict for a name that is taken.
     pub async fn add_folder(&self, full_name: &str) -> Result<FolderId> {
-        let directory = self.fresh().await?;
+        let directory = self.current_directory().await?;
         let (parent, name) = match full_name.rsplit_once('/') {
             None => (None, full_name),
             Some((parent, name)) => {
@@ -214,24 +216,24 @@ impl Keeper {
                 (Some(found.id), name)
             }
         };
-        let key = secret::new_key().map_err(told)?;
+        let key = secret::new_key().map_err(orchestrator_error)?;
         let change = Change::AddFolder { key, name: name.to_owned(), description: None, parent };
         self.change(change).await.map(FolderId)
     }
 
-    /// The personal access tokens that are good, with their users.
+    /// The valid personal access tokens, with their users.
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn tokens(&self) -> Result<Vec<(User, Token)>> {
-        let (directory, now) = (self.fresh().await?, self.clock.now());
-        let tokens = self.access.named_tokens().await.map_err(told)?;
+        let (directory, now) = (self.current_directory().await?, self.clock.now());
+        let tokens = self.access.named_tokens().await.map_err(orchestrator_error)?;
         let good = tokens.into_iter().filter(|token| token.expires > now);
         Ok(good.filter_map(|token| Some((directory.user(token.user)?.clone(), token))).collect())
     }
 
-    /// The applications, with the users they act as.
+    /// The applications, with the users that they act as.
     pub fn clients(&self) -> Vec<(Client, Option<User>)> {
         let directory = self.directory();
         directory.clients().map(|client| (client.clone(), directory.user(client.user).cloned())).collect()

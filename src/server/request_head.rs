@@ -1,18 +1,18 @@
-//! The head of a request: one meaning or a refusal, and what it says about the address and the body.
+//! Validates the head of a request, and reads its query and base URL.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 
 use super::Inner;
-use super::failure::Failure;
-use super::proxies::Origin;
+use super::api_error::ApiError;
+use super::proxies::ClientAddress;
 use crate::wire::leased;
 
-/// The longest address, in bytes.
-const LONGEST_URI: usize = 16 * 1024;
+/// The maximum length of a URI, in bytes.
+const MAX_URI_LENGTH: usize = 16 * 1024;
 
-/// The headers that have one value at most: of two values this server and a proxy before it might believe different ones.
-const SINGLE: [&str; 14] = [
+/// Headers that may occur only once: this server and a proxy before it might use different ones of two values.
+const SINGLE_VALUED: [&str; 14] = [
     "authorization",
     "host",
     "x-uipath-organizationunitid",
@@ -29,56 +29,56 @@ const SINGLE: [&str; 14] = [
     "access-control-request-method",
 ];
 
-/// Refuses a head that could be understood in two ways, or that describes a body that cannot be read.
+/// Refuses an ambiguous head, and one that announces a body that cannot be read.
 ///
 /// # Errors
 ///
-/// 400 for a header that is repeated and for a host that is missing, repeated or malformed, 414 for a long address, 415 for
-/// a character set or an encoding that is not served, 501 for a transfer coding that is not.
-pub(super) fn check(head: &Parts) -> Result<(), Failure> {
-    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_URI) {
-        return Err(Failure::new(StatusCode::URI_TOO_LONG, 0, "The address is too long."));
+/// 400 for a repeated header and for a missing or malformed host, 414 for a long URI, 415 for an unsupported charset or
+/// content encoding, 501 for an unsupported transfer coding.
+pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
+    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_URI_LENGTH) {
+        return Err(ApiError::new(StatusCode::URI_TOO_LONG, 0, "The URI is too long."));
     }
-    // A map that has as many values as names has none twice, which is nearly always so.
+    // As many values as names: no header is repeated, which is the usual case.
     if head.headers.len() != head.headers.keys_len() {
-        let repeated = SINGLE.iter().find(|name| head.headers.get_all(**name).iter().nth(1).is_some());
+        let repeated = SINGLE_VALUED.iter().find(|name| head.headers.get_all(**name).iter().nth(1).is_some());
         if let Some(name) = repeated {
-            return Err(Failure::invalid(format!("The header {name} must not be repeated.")));
+            return Err(ApiError::invalid(format!("The header {name} must not be repeated.")));
         }
     }
     check_host(head)?;
     check_encoding(&head.headers)
 }
 
-fn check_host(head: &Parts) -> Result<(), Failure> {
+fn check_host(head: &Parts) -> Result<(), ApiError> {
     let Some(host) = head.headers.get(header::HOST) else {
         let is_needed = head.version == Version::HTTP_11
             || head.version == Version::HTTP_2 && head.uri.authority().is_none();
-        return if is_needed { Err(Failure::invalid("The header host is missing.")) } else { Ok(()) };
+        return if is_needed { Err(ApiError::invalid("The header host is missing.")) } else { Ok(()) };
     };
     let host = host.to_str().ok().map(str::trim);
     if !host.is_some_and(|host| host.is_empty() || is_host(host)) {
-        return Err(Failure::invalid("The header host is not the name of a host."));
+        return Err(ApiError::invalid("The header host is not the name of a host."));
     }
-    // With HTTP/1.1 a whole address in the first line goes before the header (RFC 9112, section 3.2.2); with HTTP/2 the
-    // two must be the same (RFC 9113, section 8.3.1).
+    // With HTTP/1.1 an absolute URI in the first line takes precedence over the header (RFC 9112, section 3.2.2); with
+    // HTTP/2 the two must be equal (RFC 9113, section 8.3.1).
     let other = head.uri.authority().map(|authority| authority.as_str()).zip(host);
     if head.version == Version::HTTP_2
         && other.is_some_and(|(authority, host)| !authority.eq_ignore_ascii_case(host))
     {
-        return Err(Failure::invalid("The header host is another one than the authority of the request."));
+        return Err(ApiError::invalid("The header host differs from the authority of the request."));
     }
     Ok(())
 }
 
-/// A body is plain JSON or a form in UTF-8.
-fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+/// Refuses a body that is encoded, or whose charset is not UTF-8.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     let text = |name| headers.get(name).map(|value: &header::HeaderValue| value.to_str().unwrap_or("?"));
     if text(header::TRANSFER_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("chunked")) {
         let message = "The header transfer-encoding must be chunked.";
-        return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, 0, message));
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, 0, message));
     }
-    let unsupported = |message: String| Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message);
+    let unsupported = |message: String| ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message);
     for value in headers.get_all(header::CONTENT_ENCODING) {
         let value = value.to_str().unwrap_or("?");
         let is_none = |coding: &str| coding.is_empty() || coding.eq_ignore_ascii_case("identity");
@@ -95,20 +95,20 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The charset of a media type that is none in which bodies are read.
+/// The charset of a media type, if it is not supported.
 fn unserved_charset(kind: &str) -> Option<&str> {
     let parameters = kind.split(';').skip(1);
     let charsets = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     });
-    // ASCII is a part of UTF-8.
+    // ASCII is a subset of UTF-8.
     let is_served =
         |charset: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known));
     charsets.into_iter().find(|charset| !is_served(charset))
 }
 
-/// How much memory a head takes, in bytes; 0 for one of a usual size, which is counted nowhere.
+/// The memory of a head in bytes; 0 for a head of the usual size, which is not counted.
 pub(super) fn size(head: &Parts) -> usize {
     const USUAL: usize = 8 * 1024;
     let headers = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
@@ -116,35 +116,41 @@ pub(super) fn size(head: &Parts) -> usize {
     if bytes > USUAL { bytes } else { 0 }
 }
 
-/// Whether a method only reads.
-pub(super) fn is_read(method: &Method) -> bool {
+/// Whether a method changes nothing.
+pub(super) fn is_read_only(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// The pairs of the query, decoded.
-pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Failure> {
-    const MOST: usize = 100;
+/// The decoded pairs of the query.
+pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, ApiError> {
+    const MAX_PAIRS: usize = 100;
     let text = uri.query().unwrap_or_default();
     let pairs: Vec<(String, String)> =
-        form_urlencoded::parse(text.as_bytes()).into_owned().take(MOST + 1).collect();
-    if pairs.len() > MOST {
-        return Err(Failure::invalid("The query has too many parts."));
+        form_urlencoded::parse(text.as_bytes()).into_owned().take(MAX_PAIRS + 1).collect();
+    if pairs.len() > MAX_PAIRS {
+        return Err(ApiError::invalid("The query has too many parts."));
     }
     Ok(pairs)
 }
 
-/// A name or an address of a host, with a port or without.
+/// Whether a text is a host name or address, with or without a port.
 fn is_host(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= 255
         && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))
 }
 
-/// The address of the API as the caller sees it.
-pub(super) fn base(server: &Inner, origin: Origin, headers: &HeaderMap, uri: &Uri, prefix: &str) -> String {
+/// The base URL of the API as the caller sees it.
+pub(super) fn base(
+    server: &Inner,
+    client: ClientAddress,
+    headers: &HeaderMap,
+    uri: &Uri,
+    prefix: &str,
+) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let forwarded = |name: &str| text(name).filter(|_| origin.through_proxy);
-    // HTTP/2 has no header for it.
+    let forwarded = |name: &str| text(name).filter(|_| client.through_proxy);
+    // With HTTP/2 the host is in the URI.
     let own = uri.authority().map(|authority| authority.as_str()).or_else(|| text("host"));
     let host = forwarded("x-forwarded-host").or(own).filter(|host| is_host(host)).unwrap_or("localhost");
     let https =
@@ -170,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_could_mean_two_things_is_refused_by_name() {
-        for name in SINGLE {
+    fn an_ambiguous_head_is_refused_with_the_header_name() {
+        for name in SINGLE_VALUED {
             let (status, message) = status(
                 Version::HTTP_11,
                 "/odata/QueueItems",
@@ -187,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_host() {
+    fn the_host_must_be_unique_and_valid() {
         for (version, uri, headers, expected) in [
             (Version::HTTP_11, "/", &[][..], 400),
             (Version::HTTP_10, "/", &[][..], 200),
@@ -209,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_taken_for_utf_8() {
+    fn unsupported_encodings_are_refused() {
         for (name, value, expected) in [
             ("content-type", "application/json", 200),
             ("content-type", "application/json; charset=utf-8", 200),

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::call::{Answer, Call, MOST_ROWS};
-use super::failure::Failure;
+use super::api_error::ApiError;
+use super::call::{ApiResponse, Call, MAX_ROWS};
 use super::{items, strict};
 use crate::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
 use crate::model::key::ItemId;
@@ -13,36 +13,36 @@ use crate::model::query::{Comparison, Condition, Field, Value as Wanted};
 use crate::model::review::{Comment, Person};
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
-use crate::orchestrator::local::store::{Answer as Stored, Query};
+use crate::orchestrator::local::store::{Answer as StoreAnswer, Query};
 use crate::wire::asked::CommentRequest;
 use crate::wire::odata::{Expression, Literal, set};
 use crate::wire::{leased, served};
 
-type Reply = Result<Answer, Failure>;
+type HandlerResult = Result<ApiResponse, ApiError>;
 
 const COMMENTS: &str = "QueueItemComments";
-/// The most events that are skipped when all events are listed: each has to be put together.
-const MOST_SKIPPED: usize = 10_000;
+/// The maximum `$skip` in a list of all events: each skipped event has to be derived from its item.
+const MAX_SKIPPED_EVENTS: usize = 10_000;
 
 const EVENTS: &str = "QueueItemEvents";
 
-fn person(call: &Call) -> Result<Person, Failure> {
+fn comment_author(call: &Call) -> Result<Person, ApiError> {
     let user = &call.caller()?.user;
-    // Administrators write in anybody's name: performers over HTTP do, for the people who use them.
+    // An administrator may write comments on behalf of others: the client does so for its users.
     if let Some(author) = call.headers.get(leased::AUTHOR_HEADER).and_then(|value| value.to_str().ok()) {
-        call.needs(None, Permission(Area::Settings, Action::Edit))?;
-        let invalid = || Failure::argument(format!("Invalid argument '{}'.", leased::AUTHOR_HEADER));
+        call.require(None, Permission(Area::Settings, Action::Edit))?;
+        let invalid = || ApiError::invalid_argument(format!("Invalid argument '{}'.", leased::AUTHOR_HEADER));
         return leased::author_of(author).ok_or_else(invalid);
     }
     Ok(Person { user_id: Some(user.id), user_name: Some(user.user_name.clone()) })
 }
 
-async fn comment_with_id(call: &Call) -> Result<Comment, Failure> {
+async fn comment_with_id(call: &Call) -> Result<Comment, ApiError> {
     Ok(expect_answer!(call.store()?.read(Query::Comment(call.id()?)).await, Comment)?)
 }
 
-pub(super) async fn list_comments(call: &Call) -> Reply {
-    let comments: Vec<Comment> = match item_of_filter(call)? {
+pub(super) async fn list_comments(call: &Call) -> HandlerResult {
+    let comments: Vec<Comment> = match filtered_item(call)? {
         Some(id) => {
             let mut comments = match call.store()?.comments(id).await {
                 Ok(comments) => comments,
@@ -54,44 +54,44 @@ pub(super) async fn list_comments(call: &Call) -> Reply {
         }
         None => {
             let query = Query::CommentsOf(call.all_folders());
-            expect_answer!(call.store_of_all().read(query).await, Comments)?
+            expect_answer!(call.store_for_caller().read(query).await, Comments)?
         }
     };
     call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
 }
 
-pub(super) async fn get_comment(call: &Call) -> Reply {
+pub(super) async fn get_comment(call: &Call) -> HandlerResult {
     let comment = comment_with_id(call).await?;
     call.entity(COMMENTS, served::comment(&comment))
 }
 
-pub(super) async fn add_comment(call: &Call) -> Reply {
+pub(super) async fn add_comment(call: &Call) -> HandlerResult {
     let body: CommentRequest = call.body(&strict::COMMENT)?;
-    let missing = || Failure::new(StatusCode::BAD_REQUEST, 1014, "Parameter QueueItemId is missing.");
+    let missing = || ApiError::new(StatusCode::BAD_REQUEST, 1014, "Parameter QueueItemId is missing.");
     let item = ItemId(body.queue_item_id.ok_or_else(missing)?);
-    let comment = call.store()?.add_comment(item, person(call)?, body.text).await?;
-    call.made(COMMENTS, comment.id, served::comment(&comment))
+    let comment = call.store()?.add_comment(item, comment_author(call)?, body.text).await?;
+    call.created(COMMENTS, comment.id, served::comment(&comment))
 }
 
-pub(super) async fn edit_comment(call: &Call) -> Reply {
+pub(super) async fn edit_comment(call: &Call) -> HandlerResult {
     let body: CommentRequest = call.body(&strict::COMMENT)?;
-    call.store()?.edit_comment(call.id()?, person(call)?, Some(body.text)).await?;
-    Ok(Answer::empty(StatusCode::OK))
+    call.store()?.edit_comment(call.id()?, comment_author(call)?, Some(body.text)).await?;
+    Ok(ApiResponse::empty(StatusCode::OK))
 }
 
-pub(super) async fn delete_comment(call: &Call) -> Reply {
-    call.store()?.edit_comment(call.id()?, person(call)?, None).await?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+pub(super) async fn delete_comment(call: &Call) -> HandlerResult {
+    call.store()?.edit_comment(call.id()?, comment_author(call)?, None).await?;
+    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) async fn comments_history(call: &Call) -> Reply {
+pub(super) async fn comments_history(call: &Call) -> HandlerResult {
     let id = ItemId(call.argument_as("queueItemId")?);
     let comments = call.store()?.comments(id).await?;
     call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
 }
 
-/// The item that a filter is about, if it says so: comments and events are kept by item.
-fn item_of_filter(call: &Call) -> Result<Option<ItemId>, Failure> {
+/// The item that a filter selects, if it selects one: comments and events are stored by item.
+fn filtered_item(call: &Call) -> Result<Option<ItemId>, ApiError> {
     fn find(expression: &Expression) -> Option<ItemId> {
         match expression {
             Expression::Compare(operand, Comparison::Equal, wanted)
@@ -111,12 +111,14 @@ fn item_of_filter(call: &Call) -> Result<Option<ItemId>, Failure> {
     Ok(if call.folder().is_ok() { found } else { None })
 }
 
-/// The events of an attempt.
-async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, Failure> {
+/// The events of one attempt.
+async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, ApiError> {
     let directory = call.directory()?;
-    let queue = super::queues::of_call(call).await?.into_iter().find(|queue| queue.id == item.queue_id);
-    let folder =
-        queue.map(|queue| super::queues::shown_in(call, &queue)).ok_or_else(Failure::no_such_folder)?;
+    let queue =
+        super::queues::in_call_folders(call).await?.into_iter().find(|queue| queue.id == item.queue_id);
+    let folder = queue
+        .map(|queue| super::queues::display_folder(call, &queue))
+        .ok_or_else(ApiError::no_such_folder)?;
     let events = call.store_in(folder).item_events(item.id).await?;
     let own = events.iter().filter(|event| event.item_id == item.id);
     Ok(own
@@ -125,11 +127,11 @@ async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, Failure>
         .collect())
 }
 
-/// Events are made from what items remember. So a list of them needs a filter that names the item, or no filter and
-/// no order at all: then it goes along the items.
-pub(super) async fn list_events(call: &Call) -> Reply {
+/// Events are derived from items. A list of them needs a filter by item; without any filter and order it goes through the
+/// items by id.
+pub(super) async fn list_events(call: &Call) -> HandlerResult {
     let options = call.options()?;
-    if let Some(id) = item_of_filter(call)? {
+    if let Some(id) = filtered_item(call)? {
         let events = match call.store()?.get_queue_item(id).await {
             Ok(item) => events_of(call, &item).await?,
             Err(error) if error.is_not_found() => Vec::new(),
@@ -138,13 +140,13 @@ pub(super) async fn list_events(call: &Call) -> Reply {
         return call.page(&set::EVENTS, events);
     }
     if options.filter.is_some() || !options.order.is_empty() || options.count {
-        return Err(Failure::invalid(
+        return Err(ApiError::invalid(
             "Invalid OData query options: events are filtered, sorted and counted by item: begin with QueueItemId eq …, in a folder.",
         ));
     }
-    let top = options.page_size(MOST_ROWS)?;
-    if options.skip > MOST_SKIPPED {
-        return Err(Failure::invalid(
+    let top = options.page_size(MAX_ROWS)?;
+    if options.skip > MAX_SKIPPED_EVENTS {
+        return Err(ApiError::invalid(
             "Invalid OData query options: not so many events are skipped; begin with QueueItemId eq …, in a folder.",
         ));
     }
@@ -155,8 +157,8 @@ pub(super) async fn list_events(call: &Call) -> Reply {
         let filter = Box::new(ItemFilter { condition: Some(condition), ..ItemFilter::default() });
         let page = Page { top: PAGE_LIMIT, ..Page::default() };
         let query = Query::ItemsOf { folders: items::folders(call), filter, page, count: false };
-        let Stored::Page(page, _) = call.store_of_all().read(query).await? else {
-            return Err(Failure::internal("a page was expected"));
+        let StoreAnswer::Page(page, _) = call.store_for_caller().read(query).await? else {
+            return Err(ApiError::internal("a page was expected"));
         };
         let Some(last) = page.last() else { break };
         after = last.id.0;
@@ -171,18 +173,18 @@ pub(super) async fn list_events(call: &Call) -> Reply {
     call.collection(EVENTS, page?, None)
 }
 
-pub(super) async fn get_event(call: &Call) -> Reply {
+pub(super) async fn get_event(call: &Call) -> HandlerResult {
     let id = call.id()?;
-    let missing = || Failure::not_found(format!("Event {id} does not exist."));
+    let missing = || ApiError::not_found(format!("Event {id} does not exist."));
     let item = call.store()?.get_queue_item(ItemId(id.div_euclid(served::MOST_EVENTS))).await;
     let item = item.map_err(|error| if error.is_not_found() { missing() } else { error.into() })?;
-    let place = usize::try_from(id.rem_euclid(served::MOST_EVENTS)).unwrap_or(usize::MAX);
-    let event = events_of(call, &item).await?.into_iter().nth(place).ok_or_else(missing)?;
+    let position = usize::try_from(id.rem_euclid(served::MOST_EVENTS)).unwrap_or(usize::MAX);
+    let event = events_of(call, &item).await?.into_iter().nth(position).ok_or_else(missing)?;
     call.entity(EVENTS, event)
 }
 
-/// The events of the whole chain.
-pub(super) async fn events_history(call: &Call) -> Reply {
+/// The events of all attempts of an item.
+pub(super) async fn events_history(call: &Call) -> HandlerResult {
     let id = ItemId(call.argument_as("queueItemId")?);
     let mut events = Vec::new();
     for item in call.store()?.processing_history(id).await? {

@@ -1,5 +1,5 @@
-//! Why a call fails: a status, a code and a sentence for the caller (orchestrator-api 5, choices 3). What only operators may
-//! see goes into the log.
+//! Errors of the API: a status, a code and a message for the caller (orchestrator-api 5, choices 3). The cause of an
+//! internal error is only logged.
 
 use axum::http::StatusCode;
 
@@ -7,23 +7,23 @@ use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::orchestrator::{ErrorKind, OrchestratorError};
 
-/// An answer that is an error.
+/// An error response.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) code: u16,
     pub(super) message: String,
-    /// Seconds to wait before the call is made again.
+    /// The value of `Retry-After`, in seconds.
     pub(super) retry_after: Option<u64>,
-    /// The methods that there are, when it was the wrong one.
+    /// The value of `Allow`, for a wrong method.
     pub(super) allow: Option<String>,
-    /// What the log says about it.
+    /// The cause, for the log only.
     pub(super) cause: Option<String>,
     /// The claim presented is no longer valid.
     pub(super) claim_lost: bool,
 }
 
-impl Failure {
+impl ApiError {
     pub(super) fn new(status: StatusCode, code: u16, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -36,7 +36,7 @@ impl Failure {
         }
     }
 
-    /// There is no such route.
+    /// 404 for an unknown path.
     pub(super) fn no_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, 0, "There is nothing at this address.")
     }
@@ -49,7 +49,7 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST.number(), message)
     }
 
-    pub(super) fn argument(message: impl Into<String>) -> Self {
+    pub(super) fn invalid_argument(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::INVALID_ARGUMENT.number(), message)
     }
 
@@ -61,7 +61,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, 0, "You are not authorized!")
     }
 
-    /// The caller may not edit a user, who may do more.
+    /// 403 for a change of a user who has more permissions than the caller.
     pub(super) fn user_not_editable() -> Self {
         let message = "You do not have the right to edit this user.";
         Self::new(StatusCode::FORBIDDEN, ErrorCode::USER_NOT_EDITABLE.number(), message)
@@ -77,7 +77,7 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::INVALID_ORGANIZATION_UNIT.number(), message)
     }
 
-    pub(super) fn too_many(seconds: u64) -> Self {
+    pub(super) fn too_many_requests(seconds: u64) -> Self {
         let mut failure = Self::new(StatusCode::TOO_MANY_REQUESTS, 0, "Too many requests. Try again later.");
         failure.retry_after = Some(seconds);
         failure
@@ -91,19 +91,23 @@ impl Failure {
         failure
     }
 
-    /// A change that was not heard of in time. It may have been made, so nobody is told to try again.
-    pub(super) fn in_doubt() -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, 0, "It took too long. It may have been done or not.")
+    /// 504 for a change that timed out. It may have been made, so there is no `Retry-After`.
+    pub(super) fn outcome_unknown() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            0,
+            "The request timed out. It may or may not have been executed.",
+        )
     }
 
-    /// An error of ours. The caller hears nothing of its cause.
+    /// 500. The cause is logged and not shown to the caller.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let mut failure = Self::new(StatusCode::INTERNAL_SERVER_ERROR, 0, "An internal error occurred.");
         failure.cause = Some(cause.into());
         failure
     }
 
-    /// The published wording, where there is one (orchestrator-api 5.3).
+    /// The error of a code, with the vendor's text where one is published (orchestrator-api 5.3).
     fn of_code(code: ErrorCode, kind: ErrorKind, message: &str) -> Self {
         let message = match code {
             ErrorCode::DUPLICATE_REFERENCE => "Error creating Transaction. Duplicate Reference.".to_owned(),
@@ -114,7 +118,7 @@ impl Failure {
     }
 }
 
-/// The status that a code is answered with (orchestrator-api 5.2, 5.3, choices 3).
+/// The HTTP status of a code (orchestrator-api 5.2, 5.3, choices 3).
 fn status_of(code: ErrorCode, kind: ErrorKind) -> StatusCode {
     match code.number() {
         1002 => StatusCode::NOT_FOUND,
@@ -143,7 +147,7 @@ fn status_of(code: ErrorCode, kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// A fragment as a sentence.
+/// Turns a lower-case fragment into a sentence.
 fn sentence(fragment: &str) -> String {
     let mut letters = fragment.chars();
     let Some(first) = letters.next() else { return String::new() };
@@ -151,11 +155,11 @@ fn sentence(fragment: &str) -> String {
     format!("{}{}{end}", first.to_uppercase(), letters.as_str())
 }
 
-impl From<OrchestratorError> for Failure {
+impl From<OrchestratorError> for ApiError {
     fn from(error: OrchestratorError) -> Self {
         let kind = error.kind();
         match (kind, error.code()) {
-            // Their words are for operators: they name files and statements.
+            // These messages name files and statements: they are logged and not shown to the caller.
             (ErrorKind::Unavailable, _) => {
                 let mut failure = Self::unavailable();
                 failure.cause = Some(format!("{error:?}"));
@@ -172,7 +176,7 @@ impl From<OrchestratorError> for Failure {
     }
 }
 
-impl From<Refusal> for Failure {
+impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         OrchestratorError::from(refusal).into()
     }
@@ -183,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_choices_of_the_contract_hold() {
+    fn errors_have_their_documented_status() {
         for (code, status) in [
             (1850, 400),
             (1851, 409),
@@ -209,20 +213,20 @@ mod tests {
             (1100, 403),
             (1101, 400),
         ] {
-            let failure = Failure::from(Refusal::new(ErrorCode::new(code), "no"));
+            let failure = ApiError::from(Refusal::new(ErrorCode::new(code), "no"));
             assert_eq!((failure.code, failure.status.as_u16()), (code, status));
         }
     }
 
     #[test]
-    fn what_is_for_operators_stays_in_the_log() {
+    fn internal_causes_are_not_shown() {
         for kind in [ErrorKind::Unavailable, ErrorKind::Unknown, ErrorKind::Other] {
-            let failure = Failure::from(OrchestratorError::new(kind, "/var/secret.db: no such table: item"));
+            let failure = ApiError::from(OrchestratorError::new(kind, "/var/secret.db: no such table: item"));
             assert!(failure.status.is_server_error());
             assert!(!failure.message.contains("secret") && failure.cause.unwrap().contains("secret"));
         }
         let failure =
-            Failure::from(OrchestratorError::new(ErrorKind::NotFound, "queue \"x\" does not exist"));
+            ApiError::from(OrchestratorError::new(ErrorKind::NotFound, "queue \"x\" does not exist"));
         assert_eq!((failure.status.as_u16(), failure.message.as_str()), (404, "Queue \"x\" does not exist."));
     }
 }
