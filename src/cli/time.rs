@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::wire::Instant;
+use crate::wire::ApiTime;
 
 /// What a time may look like, for help and messages.
 pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
@@ -20,7 +20,7 @@ pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or w
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let wrong = || format!("{text:?} is not a time; write it as {FORMS}");
-    if let Some(Instant(timestamp)) = Instant::parse(text) {
+    if let Some(ApiTime(timestamp)) = ApiTime::parse(text) {
         return Ok(timestamp);
     }
     let (date, rest) = date(text).ok_or_else(wrong)?;
@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     // The hour may have one digit there.
     let zero = if time.find(':') == Some(1) { "0" } else { "" };
     let whole = if time.is_empty() { date } else { format!("{date}T{zero}{time}") };
-    Instant::parse(&whole).map(|Instant(timestamp)| timestamp).ok_or_else(wrong)
+    ApiTime::parse(&whole).map(|ApiTime(timestamp)| timestamp).ok_or_else(wrong)
 }
 
 /// The date at the beginning of a text as ISO 8601 writes it, and what follows it.

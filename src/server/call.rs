@@ -19,8 +19,8 @@ use crate::model::key::{FolderId, JobKey, QueueId};
 use crate::model::permission::Permission;
 use crate::orchestrator::local::Local;
 use crate::wire::json;
-use crate::wire::odata::{Links, Options, Set};
-use crate::wire::served::{self, Object, ServedCollection};
+use crate::wire::odata::{EntitySet, QueryOptions, ReferencedNames};
+use crate::wire::responses::{self, CollectionResponse, JsonObject};
 
 /// A call that is authorized and whose body has been read.
 pub(super) struct Call {
@@ -191,9 +191,9 @@ impl Call {
     }
 
     /// The OData query options.
-    pub(super) fn options(&self) -> Result<Options, ApiError> {
+    pub(super) fn options(&self) -> Result<QueryOptions, ApiError> {
         let pairs = self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        Ok(Options::read(pairs)?)
+        Ok(QueryOptions::read(pairs)?)
     }
 
     /// The body, parsed. In strict mode it may have only the members of `shape`.
@@ -203,7 +203,7 @@ impl Call {
     /// 415 for a content type other than JSON, 400 for a body that cannot be parsed.
     pub(super) fn body<T: DeserializeOwned>(&self, shape: &BodyShape) -> Result<T, ApiError> {
         let text = self.json(shape.name)?;
-        let body = json::request(text).map_err(|error| unreadable_body(&json::said(&error, text)))?;
+        let body = json::request(text).map_err(|error| unreadable_body(&json::error_text(&error, text)))?;
         if self.server.config.is_strict() && !shape.accepts(text) {
             return Err(null_body(shape.name));
         }
@@ -219,10 +219,10 @@ impl Call {
     pub(super) fn own_body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let text = self.json("body")?;
         let mut unknown = None;
-        let body = json::request_with(text, |path| {
+        let body = json::request_reporting_unknown(text, |path| {
             unknown.get_or_insert(path);
         });
-        let body = body.map_err(|error| unreadable_body(&json::said(&error, text)))?;
+        let body = body.map_err(|error| unreadable_body(&json::error_text(&error, text)))?;
         match unknown {
             None => Ok(body),
             Some(path) => {
@@ -250,7 +250,7 @@ impl Call {
                 return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
             }
         }
-        if json::without_mark(&self.body).is_empty() { Err(null_body(name)) } else { Ok(&self.body) }
+        if json::without_bom(&self.body).is_empty() { Err(null_body(name)) } else { Ok(&self.body) }
     }
 
     /// Refuses a list in a body that is too long.
@@ -278,14 +278,14 @@ impl Call {
 
     /// The `@odata.context` of a response.
     pub(super) fn context(&self, entity: &str) -> String {
-        served::context(&self.base, entity)
+        responses::context(&self.base, entity)
     }
 
     /// A response with one entity.
     pub(super) fn entity(&self, entity: &str, object: impl Serialize) -> Result<ApiResponse, ApiError> {
-        let object = Object::of(&object).map_err(|error| ApiError::internal(error.to_string()))?;
+        let object = JsonObject::of(&object).map_err(|error| ApiError::internal(error.to_string()))?;
         let object = self.options()?.selected_of(object)?;
-        ApiResponse::ok(&served::with_context(&self.context(&format!("{entity}/$entity")), &object))
+        ApiResponse::ok(&responses::with_context(&self.context(&format!("{entity}/$entity")), &object))
     }
 
     /// A 201 response with a new entity and its location.
@@ -295,13 +295,13 @@ impl Call {
         id: i64,
         object: impl Serialize,
     ) -> Result<ApiResponse, ApiError> {
-        let body = served::with_context(&self.context(&format!("{entity}/$entity")), &object);
+        let body = responses::with_context(&self.context(&format!("{entity}/$entity")), &object);
         let location = Some(format!("{}/odata/{entity}({id})", self.base));
         Ok(ApiResponse { location, ..ApiResponse::json(StatusCode::CREATED, &body)? })
     }
 
     /// A response with the page of a list that the query options select.
-    pub(super) fn page(&self, set: &Set, list: Vec<Value>) -> Result<ApiResponse, ApiError> {
+    pub(super) fn page(&self, set: &EntitySet, list: Vec<Value>) -> Result<ApiResponse, ApiError> {
         let (value, count) = self.options()?.page(set, list, MAX_ROWS)?;
         self.collection(set.name, value, count)
     }
@@ -312,13 +312,16 @@ impl Call {
         value: Vec<T>,
         count: Option<u64>,
     ) -> Result<ApiResponse, ApiError> {
-        ApiResponse::ok(&ServedCollection { context: self.context(entity), count, value })
+        ApiResponse::ok(&CollectionResponse { context: self.context(entity), count, value })
     }
 
     /// The names of the queues, robots and users that items refer to by id.
-    pub(super) fn referenced_names(&self, queues: Vec<(QueueId, String)>) -> Result<Links, ApiError> {
+    pub(super) fn referenced_names(
+        &self,
+        queues: Vec<(QueueId, String)>,
+    ) -> Result<ReferencedNames, ApiError> {
         let directory = self.directory()?;
-        Ok(Links {
+        Ok(ReferencedNames {
             queues: queues.into_iter().map(|(id, name)| (id.0, name)).collect(),
             robots: directory.robots().map(|robot| (robot.id, robot.name.clone())).collect(),
             users: directory.users().map(|user| (user.id, user.user_name.clone())).collect(),

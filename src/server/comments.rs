@@ -14,9 +14,9 @@ use crate::model::review::{Comment, Person};
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Answer as StoreAnswer, Query};
-use crate::wire::asked::CommentRequest;
-use crate::wire::odata::{Expression, Literal, set};
-use crate::wire::{leased, served};
+use crate::wire::odata::{Expression, Literal, entity_set};
+use crate::wire::requests::CommentRequest;
+use crate::wire::{lease_protocol, responses};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -29,10 +29,13 @@ const EVENTS: &str = "QueueItemEvents";
 fn comment_author(call: &Call) -> Result<Person, ApiError> {
     let user = &call.caller()?.user;
     // An administrator may write comments on behalf of others: the client does so for its users.
-    if let Some(author) = call.headers.get(leased::AUTHOR_HEADER).and_then(|value| value.to_str().ok()) {
+    if let Some(author) =
+        call.headers.get(lease_protocol::AUTHOR_HEADER).and_then(|value| value.to_str().ok())
+    {
         call.require(None, Permission(Area::Settings, Action::Edit))?;
-        let invalid = || ApiError::invalid_argument(format!("Invalid argument '{}'.", leased::AUTHOR_HEADER));
-        return leased::author_of(author).ok_or_else(invalid);
+        let invalid =
+            || ApiError::invalid_argument(format!("Invalid argument '{}'.", lease_protocol::AUTHOR_HEADER));
+        return lease_protocol::decode_author(author).ok_or_else(invalid);
     }
     Ok(Person { user_id: Some(user.id), user_name: Some(user.user_name.clone()) })
 }
@@ -57,12 +60,12 @@ pub(super) async fn list_comments(call: &Call) -> HandlerResult {
             expect_answer!(call.store_for_caller().read(query).await, Comments)?
         }
     };
-    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
+    call.page(&entity_set::COMMENTS, comments.iter().map(responses::comment).collect())
 }
 
 pub(super) async fn get_comment(call: &Call) -> HandlerResult {
     let comment = comment_with_id(call).await?;
-    call.entity(COMMENTS, served::comment(&comment))
+    call.entity(COMMENTS, responses::comment(&comment))
 }
 
 pub(super) async fn add_comment(call: &Call) -> HandlerResult {
@@ -70,7 +73,7 @@ pub(super) async fn add_comment(call: &Call) -> HandlerResult {
     let missing = || ApiError::new(StatusCode::BAD_REQUEST, 1014, "Parameter QueueItemId is missing.");
     let item = ItemId(body.queue_item_id.ok_or_else(missing)?);
     let comment = call.store()?.add_comment(item, comment_author(call)?, body.text).await?;
-    call.created(COMMENTS, comment.id, served::comment(&comment))
+    call.created(COMMENTS, comment.id, responses::comment(&comment))
 }
 
 pub(super) async fn edit_comment(call: &Call) -> HandlerResult {
@@ -87,7 +90,7 @@ pub(super) async fn delete_comment(call: &Call) -> HandlerResult {
 pub(super) async fn comments_history(call: &Call) -> HandlerResult {
     let id = ItemId(call.argument_as("queueItemId")?);
     let comments = call.store()?.comments(id).await?;
-    call.page(&set::COMMENTS, comments.iter().map(served::comment).collect())
+    call.page(&entity_set::COMMENTS, comments.iter().map(responses::comment).collect())
 }
 
 /// The item that a filter selects, if it selects one: comments and events are stored by item.
@@ -123,7 +126,7 @@ async fn events_of(call: &Call, item: &QueueItem) -> Result<Vec<Value>, ApiError
     let own = events.iter().filter(|event| event.item_id == item.id);
     Ok(own
         .enumerate()
-        .map(|(at, event)| served::event(event, at, item.reviewer_user_id, directory))
+        .map(|(at, event)| responses::event(event, at, item.reviewer_user_id, directory))
         .collect())
 }
 
@@ -137,7 +140,7 @@ pub(super) async fn list_events(call: &Call) -> HandlerResult {
             Err(error) if error.is_not_found() => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        return call.page(&set::EVENTS, events);
+        return call.page(&entity_set::EVENTS, events);
     }
     if options.filter.is_some() || !options.order.is_empty() || options.count {
         return Err(ApiError::invalid(
@@ -176,9 +179,9 @@ pub(super) async fn list_events(call: &Call) -> HandlerResult {
 pub(super) async fn get_event(call: &Call) -> HandlerResult {
     let id = call.id()?;
     let missing = || ApiError::not_found(format!("Event {id} does not exist."));
-    let item = call.store()?.get_queue_item(ItemId(id.div_euclid(served::MOST_EVENTS))).await;
+    let item = call.store()?.get_queue_item(ItemId(id.div_euclid(responses::MAX_EVENTS))).await;
     let item = item.map_err(|error| if error.is_not_found() { missing() } else { error.into() })?;
-    let position = usize::try_from(id.rem_euclid(served::MOST_EVENTS)).unwrap_or(usize::MAX);
+    let position = usize::try_from(id.rem_euclid(responses::MAX_EVENTS)).unwrap_or(usize::MAX);
     let event = events_of(call, &item).await?.into_iter().nth(position).ok_or_else(missing)?;
     call.entity(EVENTS, event)
 }
@@ -190,5 +193,5 @@ pub(super) async fn events_history(call: &Call) -> HandlerResult {
     for item in call.store()?.processing_history(id).await? {
         events.extend(events_of(call, &item).await?);
     }
-    call.page(&set::EVENTS, events)
+    call.page(&entity_set::EVENTS, events)
 }

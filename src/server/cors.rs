@@ -7,7 +7,7 @@ use std::str::FromStr;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::wire::leased;
+use crate::wire::lease_protocol;
 
 /// The allowed methods.
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
@@ -23,7 +23,7 @@ const ALLOWED_HEADERS: [&str; 9] = [
     "odata-maxversion",
     "traceparent",
     "x-requested-with",
-    leased::AUTHOR_HEADER,
+    lease_protocol::AUTHOR_HEADER,
 ];
 const VENDOR_PREFIX: &str = "x-uipath-";
 /// The response headers that a page may read, besides those that are always readable.

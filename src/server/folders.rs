@@ -12,9 +12,9 @@ use crate::model::code::ErrorCode;
 use crate::model::directory::{Change, Folder, Role, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
-use crate::wire::asked::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
-use crate::wire::odata::set;
-use crate::wire::served;
+use crate::wire::odata::entity_set;
+use crate::wire::requests::{AssignUsersRequest, FolderRequest, RemoveUserRequest};
+use crate::wire::responses;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -60,21 +60,21 @@ fn visible_folders(call: &Call) -> Result<Vec<&Folder>, ApiError> {
 pub(super) async fn list(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
     call.page(
-        &set::FOLDERS,
-        visible_folders(call)?.into_iter().map(|folder| served::folder(directory, folder)).collect(),
+        &entity_set::FOLDERS,
+        visible_folders(call)?.into_iter().map(|folder| responses::folder(directory, folder)).collect(),
     )
 }
 
 pub(super) async fn get(call: &Call) -> HandlerResult {
     let folder = visible_folder(call, FolderId(call.id()?))?;
-    call.entity(ENTITY, served::folder(call.directory()?, folder))
+    call.entity(ENTITY, responses::folder(call.directory()?, folder))
 }
 
 pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
     let key: Uuid = call.argument_as("identifier")?;
     let found = visible_folders(call)?.into_iter().find(|folder| folder.key == key);
     let folder = found.ok_or_else(|| ApiError::not_found("The folder does not exist."))?;
-    call.entity(ENTITY, served::folder(call.directory()?, folder))
+    call.entity(ENTITY, responses::folder(call.directory()?, folder))
 }
 
 pub(super) async fn create(call: &Call) -> HandlerResult {
@@ -94,7 +94,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
     let directory = call.server.access.directory();
     let folder =
         directory.folder(FolderId(id)).ok_or_else(|| ApiError::internal("the new folder is missing"))?;
-    call.created(ENTITY, id, served::folder(&directory, folder))
+    call.created(ENTITY, id, responses::folder(&directory, folder))
 }
 
 pub(super) async fn edit(call: &Call) -> HandlerResult {
@@ -206,9 +206,9 @@ pub(super) async fn users(call: &Call) -> HandlerResult {
             return None;
         }
         let roles: Vec<&Role> = own.into_iter().flatten().filter_map(|role| directory.role(*role)).collect();
-        Some(served::user_of_folder(id, user, &roles, own.is_none()))
+        Some(responses::user_of_folder(id, user, &roles, own.is_none()))
     };
-    call.page(&set::USERS_OF_FOLDERS, directory.users().filter_map(shown).collect())
+    call.page(&entity_set::USERS_OF_FOLDERS, directory.users().filter_map(shown).collect())
 }
 
 /// The folders of the caller, in the older style of pages (`/api`): `skip`, `take` and `searchText`.
@@ -225,5 +225,5 @@ pub(super) async fn of_current_user(call: &Call) -> HandlerResult {
         .filter(|folder| folder.name.to_lowercase().contains(&wanted))
         .collect();
     let page = found.iter().skip(skip).take(take);
-    ApiResponse::ok(&served::folders_navigated(directory, page.copied(), found.len()))
+    ApiResponse::ok(&responses::folders_navigated(directory, page.copied(), found.len()))
 }

@@ -28,7 +28,7 @@ use super::request_head;
 use super::response::{TraceId, build_response, error_response, json_response};
 use super::router::{RequestPath, Route};
 use super::routes::METRICS;
-use crate::wire::served::token_error;
+use crate::wire::responses::token_error;
 
 /// The maximum body of a caller who is not authenticated, in bytes.
 const MAX_LOGIN_BODY: usize = 16 * 1024;

@@ -22,11 +22,11 @@ use crate::model::status::ReviewStatus;
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query};
-use crate::wire::Scalars;
-use crate::wire::asked::{BulkRequest, SaysContent};
-use crate::wire::odata::{self, Options, set};
-use crate::wire::served::{self, Around, Object, ServedItem, ServedQueue};
-use crate::wire::transaction::{QueueItemDataDto, known};
+use crate::wire::ContentMap;
+use crate::wire::odata::{self, QueryOptions, entity_set};
+use crate::wire::requests::{BulkRequest, ContentPresence};
+use crate::wire::responses::{self, ItemContext, ItemResponse, JsonObject, QueueResponse};
+use crate::wire::transaction::{QueueItemDataDto, known_value};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -60,7 +60,7 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
 }
 
 /// The filter and order of a list of items.
-async fn item_filter(call: &Call, options: &Options) -> Result<ItemFilter, ApiError> {
+async fn item_filter(call: &Call, options: &QueryOptions) -> Result<ItemFilter, ApiError> {
     let mut filter = ItemFilter { order: odata::order(&options.order)?, ..ItemFilter::default() };
     if let Some(expression) = &options.filter {
         // The names of queues are needed only for filters.
@@ -74,10 +74,10 @@ async fn item_filter(call: &Call, options: &Options) -> Result<ItemFilter, ApiEr
 /// The rows of items, with the expanded entities and the keys of earlier attempts.
 async fn item_rows<'a>(
     call: &'a Call,
-    options: &Options,
+    options: &QueryOptions,
     items: &'a [QueueItem],
     with_folder_names: bool,
-) -> Result<Vec<ServedItem<'a>>, ApiError> {
+) -> Result<Vec<ItemResponse<'a>>, ApiError> {
     let directory = call.directory()?;
     let ancestors = items.iter().flat_map(|item| [item.ancestor_id, item.manual_ancestor_id]).flatten();
     let ancestors: Vec<ItemId> = ancestors.collect();
@@ -106,9 +106,9 @@ async fn item_rows<'a>(
             |name: &str, value: Option<Value>| options.expands(name).then(|| value.unwrap_or_default());
         let robot = item.robot_id.and_then(|id| directory.robot(id));
         let reviewer = item.reviewer_user_id.and_then(|id| directory.user(id));
-        ServedItem::new(
+        ItemResponse::new(
             item,
-            Around {
+            ItemContext {
                 context: None,
                 folder: Some(folder),
                 folder_name: if with_folder_names {
@@ -118,10 +118,13 @@ async fn item_rows<'a>(
                 },
                 queue: expanded(
                     "QueueDefinition",
-                    queue.map(|queue| json!(ServedQueue::new(queue, folder, None))),
+                    queue.map(|queue| json!(QueueResponse::new(queue, folder, None))),
                 ),
-                robot: expanded("Robot", robot.map(|robot| served::robot(robot, directory))),
-                reviewer: expanded("ReviewerUser", reviewer.map(|user| served::simple_user(directory, user))),
+                robot: expanded("Robot", robot.map(|robot| responses::robot(robot, directory))),
+                reviewer: expanded(
+                    "ReviewerUser",
+                    reviewer.map(|user| responses::simple_user(directory, user)),
+                ),
                 ancestor: key(item.ancestor_id),
                 manual_ancestor: key(item.manual_ancestor_id),
             },
@@ -131,8 +134,8 @@ async fn item_rows<'a>(
 }
 
 /// An item as a JSON object, with its content as it is stored.
-fn object(item: &ServedItem<'_>) -> Result<Object, ApiError> {
-    Object::of(item).map_err(|error| ApiError::internal(error.to_string()))
+fn object(item: &ItemResponse<'_>) -> Result<JsonObject, ApiError> {
+    JsonObject::of(item).map_err(|error| ApiError::internal(error.to_string()))
 }
 
 async fn single_item(call: &Call, item: QueueItem) -> HandlerResult {
@@ -156,14 +159,14 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
     let item = store.get_queue_item(id).await?;
     let content = body.specific_content;
     // Only an explicit empty content removes it; an absent member does not.
-    let presence: SaysContent = call.body(&strict::EDIT_ITEM)?;
-    let is_blank = presence.specific_content && content.as_ref().is_none_or(Scalars::is_empty);
+    let presence: ContentPresence = call.body(&strict::EDIT_ITEM)?;
+    let is_blank = presence.specific_content && content.as_ref().is_none_or(ContentMap::is_empty);
     if item.status.is_purgeable() && is_blank {
         store.purge_content(id).await?;
         return Ok(ApiResponse::empty(StatusCode::OK));
     }
     let edit = ItemEdit {
-        priority: body.priority.map(|priority| known("Priority", &priority)).transpose()?,
+        priority: body.priority.map(|priority| known_value("Priority", &priority)).transpose()?,
         due_date: Some(body.due_date.map(|at| at.0)),
         defer_date: Some(body.defer_date.map(|at| at.0)),
         progress: body.progress,
@@ -205,7 +208,7 @@ pub(super) async fn history(call: &Call) -> HandlerResult {
     let count = options.count.then_some(chain.len() as u64);
     let page: Vec<QueueItem> = chain.into_iter().skip(options.skip).take(top).collect();
     let rows = item_rows(call, &options, &page, false).await?;
-    let selected: Result<Vec<Object>, ApiError> =
+    let selected: Result<Vec<JsonObject>, ApiError> =
         rows.iter().map(|item| Ok(options.selected_of(object(item)?)?)).collect();
     call.collection(ENTITY, selected?, count)
 }
@@ -263,7 +266,7 @@ fn bulk_response(call: &Call, failed: &FailedItems) -> HandlerResult {
     let ids: Vec<ItemId> = failed.iter().map(|(id, _)| *id).collect();
     let message = failed.first().map(|(id, refusal)| format!("Item {id}: {refusal}"));
     let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfInt64";
-    ApiResponse::ok(&served::with_context(&call.context(kind), &served::bulk(&ids, message.as_deref())))
+    ApiResponse::ok(&responses::with_context(&call.context(kind), &responses::bulk(&ids, message.as_deref())))
 }
 
 /// Whether a user may review items in a folder (orchestrator-api 13.6).
@@ -278,7 +281,7 @@ fn may_review(call: &Call, user: &User, folder: FolderId) -> bool {
 pub(super) async fn reviewers(call: &Call) -> HandlerResult {
     let (directory, folder) = (call.directory()?, call.folder()?);
     let may = directory.users().filter(|user| may_review(call, user, folder));
-    call.page(&set::REVIEWERS, may.map(|user| served::simple_user(directory, user)).collect())
+    call.page(&entity_set::REVIEWERS, may.map(|user| responses::simple_user(directory, user)).collect())
 }
 
 /// All folders of a call, for handlers that go through all items.

@@ -1,5 +1,5 @@
 //! The lease protocol for performers over HTTP: jobs with heartbeats, claims, and calls with many reports and claims
-//! (`wire/leased.rs`). Items that are claimed this way are held by the lease of a job, as with a local store.
+//! (`wire/lease_protocol.rs`). Items that are claimed this way are held by the lease of a job, as with a local store.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,12 +26,14 @@ use crate::orchestrator::local::{Local, expect_answer};
 use crate::orchestrator::{
     Administration, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept, Take,
 };
-use crate::wire::leased::{
-    AddAndStart, EditLimits, EndJob, ErrorDto, ExchangeAnswer, ExchangeRequest, HeldDto, HeldRequest,
-    LimitDto, ListedJob, Nothing, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, RobotDto, StartJob,
-    StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
+use crate::wire::lease_protocol::{
+    AddAndStartRequest, ClaimRequestDto, ClaimResultDto, ClaimedItemDto, EditLimitsRequest, EmptyRequest,
+    EndJobRequest, ErrorDto, ExchangeRequest, ExchangeResponse, HeldClaimsRequest, HeldClaimsResponse,
+    JobReference, JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot,
+    ProgressRequest, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, SweepResponse,
+    WaitRequest, guid, key,
 };
-use crate::wire::served::{Around, ServedItem};
+use crate::wire::responses::{ItemContext, ItemResponse};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -42,35 +44,35 @@ const MAX_AT_ONCE: usize = 10_000;
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn start_job(call: &Call) -> HandlerResult {
-    let body: StartJob = call.own_body()?;
+    let body: StartJobRequest = call.own_body()?;
     let job = call.store()?.start_job(body.into()).await?;
-    ApiResponse::ok(&OfJob { job: guid(job) })
+    ApiResponse::ok(&JobReference { job: guid(job) })
 }
 
 pub(super) async fn beat(call: &Call) -> HandlerResult {
-    let body: OfJob = call.own_body()?;
+    let body: JobReference = call.own_body()?;
     let state = call.store()?.beat(key(body.job)).await?;
-    ApiResponse::ok(&StateOfJob { state })
+    ApiResponse::ok(&JobStateResponse { state })
 }
 
 pub(super) async fn end_job(call: &Call) -> HandlerResult {
-    let body: EndJob = call.own_body()?;
+    let body: EndJobRequest = call.own_body()?;
     let end = JobEnd { state: body.state, info: body.info, figures: body.figures };
     let swept = call.store()?.end_job(key(body.job), end).await?;
     ApiResponse::ok(&sweep_dto(&swept))
 }
 
 pub(super) async fn sweep(call: &Call) -> HandlerResult {
-    let Nothing {} = call.own_body_or_default()?;
+    let EmptyRequest {} = call.own_body_or_default()?;
     let swept = call.store()?.sweep().await?;
     ApiResponse::ok(&sweep_dto(&swept))
 }
 
-fn sweep_dto(swept: &Swept) -> SweptDto {
-    SweptDto { jobs: swept.jobs.iter().map(|job| guid(*job)).collect(), abandoned: swept.abandoned }
+fn sweep_dto(swept: &Swept) -> SweepResponse {
+    SweepResponse { jobs: swept.jobs.iter().map(|job| guid(*job)).collect(), abandoned: swept.abandoned }
 }
 
-fn claim_request(take: TakeDto) -> Result<Take, ApiError> {
+fn claim_request(take: ClaimRequestDto) -> Result<Take, ApiError> {
     let reference = take.reference.map(Into::into);
     let (job, queue) = (key(take.job), take.queue.into());
     let mut take = Take { queue, job, robot: take.robot, count: take.count, reference }.checked()?;
@@ -196,7 +198,7 @@ async fn run_exchange(
             // The same error as for an item in another folder.
             let message = format!("item {} does not exist", claim.item);
             let refusal = Refusal::claim_lost(ErrorCode::ITEM_NOT_FOUND, message);
-            refused.push((at, ReportedDto::Error(error_dto(&refusal.into()))));
+            refused.push((at, ReportResultDto::Error(error_dto(&refusal.into()))));
             continue;
         }
         let result = report.result.into_result(now)?;
@@ -211,29 +213,29 @@ async fn run_exchange(
     }
     let answered = store.report_and_take(reports, take).await;
     let reports = answered.reports.into_iter().map(|report| match report {
-        Ok(status) => ReportedDto::Status(status),
-        Err(error) => ReportedDto::Error(error_dto(&error)),
+        Ok(status) => ReportResultDto::Status(status),
+        Err(error) => ReportResultDto::Error(error_dto(&error)),
     });
-    let mut reports: Vec<ReportedDto> = reports.collect();
+    let mut reports: Vec<ReportResultDto> = reports.collect();
     for (at, result) in refused {
         reports.insert(at, result); // results are in the order of the reports
     }
     let folder = Some(folder);
     match answered.taken {
         Err(error) => {
-            let took: TookDto<()> = TookDto::Error(error_dto(&error));
-            ApiResponse::ok(&ExchangeAnswer { reports, took, seen: 0, withheld: None, run })
+            let took: ClaimResultDto<()> = ClaimResultDto::Error(error_dto(&error));
+            ApiResponse::ok(&ExchangeResponse { reports, took, seen: 0, withheld: None, run })
         }
         Ok(mut taken) => {
             let fitting = count_fitting(&taken.items);
             give_back(store, taken.items.drain(fitting..).map(|claimed| claimed.claim)).await;
-            let items = taken.items.iter().map(|claimed| TakenDto {
-                item: ServedItem::new(&claimed.item, Around { folder, ..Around::default() }),
+            let items = taken.items.iter().map(|claimed| ClaimedItemDto {
+                item: ItemResponse::new(&claimed.item, ItemContext { folder, ..ItemContext::default() }),
                 claim: claimed.claim.into(),
             });
-            let took = TookDto::Items(items.collect());
+            let took = ClaimResultDto::Items(items.collect());
             let withheld = taken.withheld.map(|time| u64::try_from(time.as_millis() + 1).unwrap_or(u64::MAX));
-            ApiResponse::ok(&ExchangeAnswer { reports, took, seen: taken.seen.0, withheld, run })
+            ApiResponse::ok(&ExchangeResponse { reports, took, seen: taken.seen.0, withheld, run })
         }
     }
 }
@@ -260,7 +262,7 @@ async fn give_back(store: &Local, claims: impl Iterator<Item = Claim>) {
 
 /// The claims that a job holds, for a client that lost responses.
 pub(super) async fn held_claims(call: &Call) -> HandlerResult {
-    let body: HeldRequest = call.own_body()?;
+    let body: HeldClaimsRequest = call.own_body()?;
     Call::check_length("void", body.void.len(), MAX_AT_ONCE)?;
     let (user, folder) = (call.caller()?.user.id, call.folder()?);
     for id in body.void {
@@ -269,7 +271,7 @@ pub(super) async fn held_claims(call: &Call) -> HandlerResult {
         response.get_or_init(async || Bytes::from_static(EVICTED)).await;
     }
     let claims = expect_answer!(call.store()?.read(Query::Held(key(body.job))).await, Claims)?;
-    ApiResponse::ok(&HeldDto { claims: claims.into_iter().map(Into::into).collect() })
+    ApiResponse::ok(&HeldClaimsResponse { claims: claims.into_iter().map(Into::into).collect() })
 }
 
 /// An error of the store for the client. Internal messages are not shown.
@@ -284,17 +286,18 @@ fn error_dto(error: &OrchestratorError) -> ErrorDto {
 }
 
 pub(super) async fn add_and_start(call: &Call) -> HandlerResult {
-    let body: AddAndStart = call.own_body()?;
+    let body: AddAndStartRequest = call.own_body()?;
     let take = claim_request(body.take)?;
     require_job(take.job)?;
     let taker = Taker { job: take.job, user: None, robot: take.robot, robot_id: None, executor: None };
     let take = Taking { queue: take.queue, count: 1, reference: None, taker };
     let item = Box::new(body.item.into_item(call.job_key())?);
-    let (store, around) = (call.store()?, Around { folder: Some(call.folder()?), ..Around::default() });
+    let (store, item_context) =
+        (call.store()?, ItemContext { folder: Some(call.folder()?), ..ItemContext::default() });
     let execute = async move {
         let claimed = expect_answer!(store.one(Operation::AddAndStart { take, item }).await, Claimed)?;
-        ApiResponse::ok(&TakenDto {
-            item: ServedItem::new(&claimed.item, around),
+        ApiResponse::ok(&ClaimedItemDto {
+            item: ItemResponse::new(&claimed.item, item_context),
             claim: claimed.claim.into(),
         })
     };
@@ -302,7 +305,7 @@ pub(super) async fn add_and_start(call: &Call) -> HandlerResult {
 }
 
 pub(super) async fn progress(call: &Call) -> HandlerResult {
-    let body: ProgressDto = call.own_body()?;
+    let body: ProgressRequest = call.own_body()?;
     let job = key(body.claim.job);
     require_job(job)?;
     if call.server.job_owners.is_owned_by_other(call, job).await? {
@@ -313,7 +316,7 @@ pub(super) async fn progress(call: &Call) -> HandlerResult {
 }
 
 pub(super) async fn wait(call: &Call) -> HandlerResult {
-    let body: WaitDto = call.own_body()?;
+    let body: WaitRequest = call.own_body()?;
     let longest = MAX_WAIT.min(call.server.config.request_limit / 2);
     let at_most = Duration::from_millis(body.at_most).min(longest);
     let store = call.store()?;
@@ -327,33 +330,33 @@ pub(super) async fn wait(call: &Call) -> HandlerResult {
 
 /// The jobs of the folder.
 pub(super) async fn jobs(call: &Call) -> HandlerResult {
-    let body: LimitDto = call.own_body()?;
+    let body: LimitRequest = call.own_body()?;
     let jobs = call.store()?.list_jobs(body.limit).await?;
     ApiResponse::ok(&jobs.into_iter().map(ListedJob::from).collect::<Vec<_>>())
 }
 
 /// The robots of the jobs that have not ended.
 pub(super) async fn robots(call: &Call) -> HandlerResult {
-    let Nothing {} = call.own_body_or_default()?;
+    let EmptyRequest {} = call.own_body_or_default()?;
     let robots = call.store()?.list_robots().await?;
-    ApiResponse::ok(&robots.into_iter().map(RobotDto::from).collect::<Vec<_>>())
+    ApiResponse::ok(&robots.into_iter().map(ListedRobot::from).collect::<Vec<_>>())
 }
 
 pub(super) async fn edit_limits(call: &Call) -> HandlerResult {
-    let body: EditLimits = call.own_body()?;
+    let body: EditLimitsRequest = call.own_body()?;
     let (which, reach) = (WhichQueue::Named(body.queue), queues::reach(call, queues::EDIT)?);
     call.store()?.one(Operation::EditLimits { which, edit: body.edit, reach }).await?;
     ApiResponse::ok(&json!({}))
 }
 
 pub(super) async fn stop_job(call: &Call) -> HandlerResult {
-    let body: StopJob = call.own_body()?;
+    let body: LeaseStopJobRequest = call.own_body()?;
     call.store()?.stop_job(key(body.job), body.strategy).await?;
     ApiResponse::ok(&json!({}))
 }
 
 pub(super) async fn retention(call: &Call) -> HandlerResult {
-    let body: LimitDto = call.own_body()?;
+    let body: LimitRequest = call.own_body()?;
     let removed = call.store()?.apply_retention(body.limit.min(MAX_AT_ONCE)).await?;
-    ApiResponse::ok(&RemovedDto { removed })
+    ApiResponse::ok(&RetentionResponse { removed })
 }

@@ -14,8 +14,8 @@ use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
 use super::strict;
 use crate::model::permission::Scopes;
-use crate::wire::asked::LoginRequest;
-use crate::wire::served;
+use crate::wire::requests::LoginRequest;
+use crate::wire::responses;
 
 /// Whether a path is the token endpoint, with or without an organisation and a tenant before it.
 pub(super) fn is_token_endpoint(path: &str) -> bool {
@@ -88,7 +88,7 @@ pub(super) async fn issue_token(
     let life = Duration::from_secs(ACCESS_TOKEN_SECONDS);
     let _permit = server.logins.try_acquire().map_err(|_| ApiError::unavailable())?;
     let token = server.access.issue(user, Some(id), None, scopes, life).await?;
-    Ok(TokenGrant::Issued(served::token_answer(&token, ACCESS_TOKEN_SECONDS, &scope)))
+    Ok(TokenGrant::Issued(responses::token_response(&token, ACCESS_TOKEN_SECONDS, &scope)))
 }
 
 /// The credentials of `Authorization: Basic`.
@@ -116,7 +116,7 @@ pub(super) async fn authenticate(call: &Call) -> Result<ApiResponse, ApiError> {
     let life = Duration::from_secs(USER_TOKEN_SECONDS);
     let _permit = call.server.logins.try_acquire().map_err(|_| ApiError::unavailable())?;
     let token = access.issue(user, None, None, Scopes::all(), life).await?;
-    ApiResponse::ok(&served::authenticated(&token))
+    ApiResponse::ok(&responses::authenticate_response(&token))
 }
 
 #[cfg(test)]

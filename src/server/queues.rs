@@ -13,9 +13,9 @@ use crate::model::schema::SchemaOf;
 use crate::orchestrator::Administration;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, Reach, WhichQueue};
-use crate::wire::asked::{QueueRequest, ShareRequest};
-use crate::wire::odata::set;
-use crate::wire::served::{self, ServedQueue};
+use crate::wire::odata::entity_set;
+use crate::wire::requests::{QueueRequest, ShareRequest};
+use crate::wire::responses::{self, QueueResponse};
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -56,30 +56,30 @@ fn list_rows(call: &Call, queues: &[QueueDefinition]) -> Result<Vec<Value>, ApiE
     let directory = call.directory()?;
     let show = |queue: &QueueDefinition| {
         let folder = display_folder(call, queue);
-        json!(ServedQueue::new(queue, folder, Some(&directory.full_name(folder))))
+        json!(QueueResponse::new(queue, folder, Some(&directory.full_name(folder))))
     };
     Ok(queues.iter().map(show).collect())
 }
 
 pub(super) async fn list(call: &Call) -> HandlerResult {
     let queues = in_call_folders(call).await?;
-    call.page(&set::QUEUES, list_rows(call, &queues)?)
+    call.page(&entity_set::QUEUES, list_rows(call, &queues)?)
 }
 
 pub(super) async fn get(call: &Call) -> HandlerResult {
     let queue = by_id(call, call.id()?).await?;
-    call.entity(ENTITY, json!(ServedQueue::new(&queue, call.folder()?, None)))
+    call.entity(ENTITY, json!(QueueResponse::new(&queue, call.folder()?, None)))
 }
 
 pub(super) async fn get_by_key(call: &Call) -> HandlerResult {
     let queue = find(call, WhichQueue::Keyed(call.argument_as("identifier")?)).await?;
-    call.entity(ENTITY, json!(ServedQueue::new(&queue, call.folder()?, None)))
+    call.entity(ENTITY, json!(QueueResponse::new(&queue, call.folder()?, None)))
 }
 
 pub(super) async fn create(call: &Call) -> HandlerResult {
     let body: QueueRequest = call.body(&strict::QUEUE)?;
     let queue = call.store()?.create_queue(body.into_new(None)?).await?;
-    call.created(ENTITY, queue.id.0, ServedQueue::new(&queue, call.folder()?, None))
+    call.created(ENTITY, queue.id.0, QueueResponse::new(&queue, call.folder()?, None))
 }
 
 pub(super) async fn update(call: &Call) -> HandlerResult {
@@ -112,7 +112,7 @@ pub(super) async fn create_with_retention(call: &Call) -> HandlerResult {
     let mut new = body.clone().into_new(None)?;
     body.retention_into(&mut new.policy, true)?;
     let queue = call.store()?.create_queue(new).await?;
-    call.created(ENTITY, queue.id.0, served::queue_with_retention(&queue, call.folder()?))
+    call.created(ENTITY, queue.id.0, responses::queue_with_retention(&queue, call.folder()?))
 }
 
 /// EditQueue: the id is in the body.
@@ -125,14 +125,16 @@ pub(super) async fn edit_with_retention(call: &Call) -> HandlerResult {
 
 pub(super) async fn get_with_retention(call: &Call) -> HandlerResult {
     let queue = by_id(call, call.argument_as("id")?).await?;
-    call.entity(ENTITY, served::queue_with_retention(&queue, call.folder()?))
+    call.entity(ENTITY, responses::queue_with_retention(&queue, call.folder()?))
 }
 
 pub(super) async fn list_with_retention(call: &Call) -> HandlerResult {
     let queues = in_call_folders(call).await?;
-    let rows =
-        queues.iter().map(|queue| served::queue_with_retention(queue, display_folder(call, queue))).collect();
-    call.page(&set::QUEUES_WITH_RETENTION, rows)
+    let rows = queues
+        .iter()
+        .map(|queue| responses::queue_with_retention(queue, display_folder(call, queue)))
+        .collect();
+    call.page(&entity_set::QUEUES_WITH_RETENTION, rows)
 }
 
 pub(super) async fn schema(call: &Call) -> HandlerResult {
@@ -187,9 +189,9 @@ pub(super) async fn folders_for_queue(call: &Call) -> HandlerResult {
     let accessible = queue.folders.iter().filter(|folder| caller.is_assigned(**folder));
     let accessible = accessible.filter_map(|folder| caller.directory.folder(*folder));
     let folders: Vec<Value> =
-        accessible.map(|folder| served::simple_folder(&caller.directory, folder)).collect();
-    let body = served::accessible_folders(&folders, queue.folders.len());
-    ApiResponse::ok(&served::with_context(
+        accessible.map(|folder| responses::simple_folder(&caller.directory, folder)).collect();
+    let body = responses::accessible_folders(&folders, queue.folders.len());
+    ApiResponse::ok(&responses::with_context(
         &call.context("UiPath.Server.Configuration.OData.AccessibleFoldersDto"),
         &body,
     ))
@@ -208,9 +210,9 @@ pub(super) async fn across_folders(call: &Call) -> HandlerResult {
     let show = |queue: &QueueDefinition| {
         let found = queue.folders.iter().find(|folder| folders.contains(folder)).copied();
         let folder = found.unwrap_or(FolderId::SHARED);
-        json!(ServedQueue::new(queue, folder, Some(&directory.full_name(folder))))
+        json!(QueueResponse::new(queue, folder, Some(&directory.full_name(folder))))
     };
-    call.page(&set::QUEUES, queues.iter().map(show).collect())
+    call.page(&entity_set::QUEUES, queues.iter().map(show).collect())
 }
 
 /// Needs the permission to edit the queue where it is, and to create queues in the new folders.

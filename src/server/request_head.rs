@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use super::Inner;
 use super::api_error::ApiError;
 use super::proxies::ClientAddress;
-use crate::wire::leased;
+use crate::wire::lease_protocol;
 
 /// The maximum length of a URI, in bytes.
 const MAX_URI_LENGTH: usize = 16 * 1024;
@@ -20,7 +20,7 @@ const SINGLE_VALUED: [&str; 14] = [
     "x-uipath-folderpath",
     "x-uipath-folderpath-encoded",
     "x-uipath-jobkey",
-    leased::AUTHOR_HEADER,
+    lease_protocol::AUTHOR_HEADER,
     "content-type",
     "content-length",
     "transfer-encoding",

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::api_error::ApiError;
 use super::call::JSON_CONTENT_TYPE;
 use super::status::API_VERSION;
-use crate::wire::leased;
-use crate::wire::served::ErrorBody;
+use crate::wire::lease_protocol;
+use crate::wire::responses::ErrorBody;
 
 /// The initial capacity for headers, so that the map does not grow repeatedly.
 const HEADER_CAPACITY: usize = 12;
@@ -32,8 +32,10 @@ impl TraceId {
         headers.insert(HeaderName::from_static("api-supported-versions"), versions);
         // In strict mode performers use the vendor's API only.
         if advertise_leases {
-            headers
-                .insert(HeaderName::from_static(leased::HEADER), HeaderValue::from_static(leased::VERSION));
+            headers.insert(
+                HeaderName::from_static(lease_protocol::HEADER),
+                HeaderValue::from_static(lease_protocol::VERSION),
+            );
         }
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             headers.insert(HeaderName::from_static("x-correlation-id"), id);

@@ -16,12 +16,12 @@ use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use crate::model::statistics::{Ended, QueueStatistics};
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Query, WhichQueue};
-use crate::wire::Instant;
-use crate::wire::asked::{RetentionRequest, days_of};
-use crate::wire::odata::set;
+use crate::wire::ApiTime;
+use crate::wire::odata::entity_set;
 use crate::wire::queue::RetentionType;
-use crate::wire::served;
-use crate::wire::transaction::known;
+use crate::wire::requests::{RetentionRequest, days_of};
+use crate::wire::responses;
+use crate::wire::transaction::known_value;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -61,9 +61,9 @@ pub(super) async fn processing_status(call: &Call) -> HandlerResult {
     let mut rows = Vec::new();
     for queue in queues::in_call_folders(call).await? {
         let statistics = statistics(call, &queue).await?;
-        rows.push(served::processing_status(&queue, &statistics, &ended));
+        rows.push(responses::processing_status(&queue, &statistics, &ended));
     }
-    call.page(&set::STATUSES_OF_QUEUES, rows)
+    call.page(&entity_set::STATUSES_OF_QUEUES, rows)
 }
 
 /// The last hour by minute, the last day by hour, or several days by day.
@@ -93,9 +93,9 @@ pub(super) async fn last_days(call: &Call) -> HandlerResult {
     }
     let record = |(interval, ended): (i64, Vec<&Ended>)| {
         let at = Timestamp::from_second(interval * minutes * 60).unwrap_or(Timestamp::UNIX_EPOCH);
-        served::processing_record(&queue, &statistics, &ended, Instant(at), report)
+        responses::processing_record(&queue, &statistics, &ended, ApiTime(at), report)
     };
-    call.page(&set::RECORDS, intervals.into_iter().map(record).collect())
+    call.page(&entity_set::RECORDS, intervals.into_iter().map(record).collect())
 }
 
 // Retention
@@ -103,9 +103,9 @@ pub(super) async fn last_days(call: &Call) -> HandlerResult {
 pub(super) async fn list_retention(call: &Call) -> HandlerResult {
     let queues = queues::in_call_folders(call).await?;
     let both = |queue: &QueueDefinition| {
-        RetentionType::ALL.iter().map(|kind| served::retention(queue, *kind)).collect::<Vec<Value>>()
+        RetentionType::ALL.iter().map(|kind| responses::retention(queue, *kind)).collect::<Vec<Value>>()
     };
-    call.page(&set::RETENTION, queues.iter().flat_map(both).collect())
+    call.page(&entity_set::RETENTION, queues.iter().flat_map(both).collect())
 }
 
 fn retention_type(call: &Call) -> Result<RetentionType, ApiError> {
@@ -117,13 +117,13 @@ fn retention_type(call: &Call) -> Result<RetentionType, ApiError> {
 
 pub(super) async fn get_retention(call: &Call) -> HandlerResult {
     let queue = queues::by_id(call, call.id()?).await?;
-    call.entity("QueueRetention", served::retention(&queue, retention_type(call)?))
+    call.entity("QueueRetention", responses::retention(&queue, retention_type(call)?))
 }
 
 pub(super) async fn set_retention(call: &Call) -> HandlerResult {
     let body: RetentionRequest = call.body(&strict::RETENTION)?;
     let kind = match &body.retention_type {
-        Some(kind) => known("Type", kind)?,
+        Some(kind) => known_value("Type", kind)?,
         None => retention_type(call)?,
     };
     let days = days_of(body.action.as_ref(), body.period)?;

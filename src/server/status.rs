@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
 use super::routes::ROUTES;
-use crate::wire::served;
+use crate::wire::responses;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -24,7 +24,7 @@ pub(super) async fn health(call: &Call) -> HandlerResult {
 }
 
 pub(super) async fn version(_call: &Call) -> HandlerResult {
-    ApiResponse::ok(&served::version(API_VERSION))
+    ApiResponse::ok(&responses::version(API_VERSION))
 }
 
 /// The entity sets and their properties.

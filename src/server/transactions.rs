@@ -12,11 +12,11 @@ use crate::model::user::UserType;
 use crate::orchestrator::local::expect_answer;
 use crate::orchestrator::local::store::{Operation, Settlement, Taker, Taking};
 use crate::orchestrator::{CommitType, Orchestrator};
-use crate::wire::served::{self, Around, ServedItem};
+use crate::wire::responses::{self, ItemContext, ItemResponse};
 use crate::wire::transaction::{
     AddQueueItemRequest, BulkAddQueueItemsRequest, BulkAddResponse, CommitTypeName, FailedQueueItemDto,
     QueueItemDataDto, ReferenceFilterOption, SetTransactionProgressRequest, SetTransactionResultRequest,
-    StartTransactionRequest, TransactionDataDto, known,
+    StartTransactionRequest, TransactionDataDto, known_value,
 };
 
 type HandlerResult = Result<ApiResponse, ApiError>;
@@ -26,8 +26,8 @@ const MAX_AT_ONCE: usize = 15_000;
 
 fn item_response(call: &Call, of: &str, item: &QueueItem, status: StatusCode) -> HandlerResult {
     let context = Some(call.context(&format!("{of}/$entity")));
-    let around = Around { context, folder: Some(call.folder()?), ..Around::default() };
-    ApiResponse::json(status, &ServedItem::new(item, around))
+    let item_context = ItemContext { context, folder: Some(call.folder()?), ..ItemContext::default() };
+    ApiResponse::json(status, &ItemResponse::new(item, item_context))
 }
 
 pub(super) async fn add(call: &Call) -> HandlerResult {
@@ -47,7 +47,7 @@ fn required_name<'a>(name: Option<&'a str>, what: &str) -> Result<&'a str, ApiEr
 pub(super) async fn bulk_add(call: &Call) -> HandlerResult {
     let body: BulkAddQueueItemsRequest = call.body(&strict::BULK_ADD)?;
     let queue = required_name(Some(&body.queue_name), "queueName")?;
-    let commit_type = match known("commitType", &body.commit_type)? {
+    let commit_type = match known_value("commitType", &body.commit_type)? {
         CommitTypeName::AllOrNothing => CommitType::AllOrNothing,
         CommitTypeName::StopOnFirstFailure => CommitType::StopOnFirstFailure,
         CommitTypeName::ProcessAllIndependently => CommitType::ProcessAllIndependently,
@@ -62,7 +62,7 @@ pub(super) async fn bulk_add(call: &Call) -> HandlerResult {
     let added = call.store()?.bulk_add_queue_items(queue, commit_type, items?).await?;
     let failed = added.failed.iter().map(|failed| FailedQueueItemDto {
         ordinal: Some(failed.ordinal),
-        error_code: Some(served::code_name(failed.refusal.code())),
+        error_code: Some(responses::code_name(failed.refusal.code())),
         error_message: Some(failed.refusal.to_string()),
     });
     let failed: Vec<_> = failed.collect();
@@ -70,7 +70,7 @@ pub(super) async fn bulk_add(call: &Call) -> HandlerResult {
         .then(|| format!("{} items were added, {} were refused.", added.added, failed.len()));
     let body = BulkAddResponse { success: Some(failed.is_empty()), message, failed_items: Some(failed) };
     let kind = "UiPath.Server.Configuration.OData.BulkOperationResponseDto_1OfFailedQueueItemDto";
-    ApiResponse::ok(&served::with_context(&call.context(kind), &body))
+    ApiResponse::ok(&responses::with_context(&call.context(kind), &body))
 }
 
 /// Starts the next item of the queue, or, with content, a new item.
@@ -124,7 +124,7 @@ fn reference_filter(data: &TransactionDataDto) -> Result<Option<ReferenceFilter>
     };
     validate_reference(&reference)?;
     let option = data.reference_filter_option.as_ref();
-    let option = option.map(|option| known("ReferenceFilterOption", option)).transpose()?;
+    let option = option.map(|option| known_value("ReferenceFilterOption", option)).transpose()?;
     Ok(Some(match option.unwrap_or(ReferenceFilterOption::Equals) {
         ReferenceFilterOption::Equals => ReferenceFilter::Equals(reference),
         ReferenceFilterOption::StartsWith => ReferenceFilter::StartsWith(reference),
@@ -159,7 +159,7 @@ fn taker(call: &Call, robot: Option<&str>) -> Result<Taker, ApiError> {
 pub(super) async fn set_result(call: &Call) -> HandlerResult {
     let body: SetTransactionResultRequest = call.body(&strict::SET_RESULT)?;
     let data = body.transaction_result;
-    let reported = data.reported(call.server.now())?;
+    let reported = data.parsed(call.server.now())?;
     let settlement = Settlement {
         item: ItemId(call.id()?),
         stated: reported.stated,

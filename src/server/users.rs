@@ -14,10 +14,10 @@ use crate::model::directory::{Change, User};
 use crate::model::key::FolderId;
 use crate::model::permission::{Action, Area, Permission};
 use crate::model::user::UserType;
-use crate::wire::asked::{AssignRolesRequest, RoleRequest, UserRequest};
-use crate::wire::odata::set;
-use crate::wire::served;
-use crate::wire::transaction::known;
+use crate::wire::odata::entity_set;
+use crate::wire::requests::{AssignRolesRequest, RoleRequest, UserRequest};
+use crate::wire::responses;
+use crate::wire::transaction::known_value;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -29,7 +29,7 @@ const MAX_ROLES: usize = 1_000;
 
 pub(super) async fn list(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
-    call.page(&set::USERS, directory.users().map(|user| served::user(directory, user)).collect())
+    call.page(&entity_set::USERS, directory.users().map(|user| responses::user(directory, user)).collect())
 }
 
 /// The caller itself, or any user with Users.View.
@@ -40,12 +40,12 @@ pub(super) async fn get(call: &Call) -> HandlerResult {
     }
     let user = caller.directory.user(id);
     let user = user.ok_or_else(|| ApiError::not_found(format!("User {id} does not exist.")))?;
-    call.entity(USERS, served::user(&caller.directory, user))
+    call.entity(USERS, responses::user(&caller.directory, user))
 }
 
 pub(super) async fn current(call: &Call) -> HandlerResult {
     let caller = call.caller()?;
-    call.entity(USERS, served::user(&caller.directory, &caller.user))
+    call.entity(USERS, responses::user(&caller.directory, &caller.user))
 }
 
 pub(super) async fn current_permissions(call: &Call) -> HandlerResult {
@@ -54,15 +54,15 @@ pub(super) async fn current_permissions(call: &Call) -> HandlerResult {
     for folder in caller.directory.folders() {
         permissions.extend(caller.directory.permissions(&caller.user, Some(folder.id)));
     }
-    let body = served::permissions_of(&caller.user, &permissions);
+    let body = responses::permissions_of(&caller.user, &permissions);
     let kind = "UiPath.Server.Configuration.OData.UserPermissionsCollection";
-    ApiResponse::ok(&served::with_context(&call.context(kind), &body))
+    ApiResponse::ok(&responses::with_context(&call.context(kind), &body))
 }
 
 pub(super) async fn create(call: &Call) -> HandlerResult {
     let body: UserRequest = call.body(&strict::UNCHECKED)?;
     let name = body.user_name.as_deref().unwrap_or_default();
-    let kind = body.user_type.as_ref().map_or(Ok(UserType::User), |kind| known("Type", kind))?;
+    let kind = body.user_type.as_ref().map_or(Ok(UserType::User), |kind| known_value("Type", kind))?;
     let mut user = access::new_user(name, kind)?;
     user.tenant_roles = roles_named(call, body.roles_list.as_deref().unwrap_or_default())?;
     if let Some(password) = body.password {
@@ -73,7 +73,7 @@ pub(super) async fn create(call: &Call) -> HandlerResult {
     let id = call.server.access.change(Change::AddUser(Box::new(user))).await?;
     let directory = call.server.access.directory();
     let user = directory.user(id).ok_or_else(|| ApiError::internal("the new user is missing"))?;
-    call.created(USERS, id, served::user(&directory, user))
+    call.created(USERS, id, responses::user(&directory, user))
 }
 
 fn roles_named(call: &Call, names: &[String]) -> Result<BTreeSet<i64>, ApiError> {
@@ -117,7 +117,7 @@ fn check_unchangeable(body: &UserRequest, existing: &User) -> Result<(), ApiErro
         let code = ErrorCode::CANNOT_UPDATE_USERNAME;
         return Err(ApiError::new(StatusCode::BAD_REQUEST, code.number(), code.text()));
     }
-    let kind = body.user_type.as_ref().map(|kind| known("Type", kind)).transpose()?;
+    let kind = body.user_type.as_ref().map(|kind| known_value("Type", kind)).transpose()?;
     if kind.is_some_and(|kind| kind != existing.user_type) {
         let code = ErrorCode::FIELD_NOT_EDITABLE;
         return Err(ApiError::new(StatusCode::BAD_REQUEST, code.number(), "'Type' is not editable."));
@@ -174,7 +174,7 @@ pub(super) async fn assign_roles(call: &Call) -> HandlerResult {
 // Roles
 
 pub(super) async fn list_roles(call: &Call) -> HandlerResult {
-    call.page(&set::ROLES, call.directory()?.roles().map(served::role).collect())
+    call.page(&entity_set::ROLES, call.directory()?.roles().map(responses::role).collect())
 }
 
 pub(super) async fn get_role(call: &Call) -> HandlerResult {
@@ -182,7 +182,7 @@ pub(super) async fn get_role(call: &Call) -> HandlerResult {
     let role = call.directory()?.role(id);
     call.entity(
         ROLES,
-        served::role(role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?),
+        responses::role(role.ok_or_else(|| ApiError::not_found(format!("Role {id} does not exist.")))?),
     )
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn create_role(call: &Call) -> HandlerResult {
     let id = call.server.access.change(Change::AddRole { name: body.name, permissions }).await?;
     let directory = call.server.access.directory();
     let role = directory.role(id).ok_or_else(|| ApiError::internal("the new role is missing"))?;
-    call.created(ROLES, id, served::role(role))
+    call.created(ROLES, id, responses::role(role))
 }
 
 pub(super) async fn edit_role(call: &Call) -> HandlerResult {
@@ -236,13 +236,13 @@ pub(super) async fn delete_role(call: &Call) -> HandlerResult {
 
 pub(super) async fn list_robots(call: &Call) -> HandlerResult {
     let directory = call.directory()?;
-    let robots: Vec<Value> = directory.robots().map(|robot| served::robot(robot, directory)).collect();
-    call.page(&set::ROBOTS, robots)
+    let robots: Vec<Value> = directory.robots().map(|robot| responses::robot(robot, directory)).collect();
+    call.page(&entity_set::ROBOTS, robots)
 }
 
 pub(super) async fn get_robot(call: &Call) -> HandlerResult {
     let (directory, id) = (call.directory()?, call.id()?);
     let robot =
         directory.robot(id).ok_or_else(|| ApiError::not_found(format!("Robot {id} does not exist.")))?;
-    call.entity("Robots", served::robot(robot, directory))
+    call.entity("Robots", responses::robot(robot, directory))
 }

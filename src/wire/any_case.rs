@@ -1,7 +1,7 @@
-//! Names of members in any case (orchestrator-api 4.2): `itemdata` and `ItemData` are `itemData`.
+//! Case-insensitive member names (orchestrator-api 4.2): `itemdata` and `ItemData` mean `itemData`.
 //!
-//! A deserializer around another one. A struct says which members it has; a name that differs from one of those in case
-//! alone is handed on as that one. Maps say nothing, so names in SpecificContent, Output and Analytics stay as they are.
+//! [`AnyCase`] wraps a deserializer. Structs declare their members, and a name that differs from one of them only in case is
+//! replaced by it. Maps declare none, so names in SpecificContent, Output and Analytics are not changed.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// A deserializer whose structs have names in any case, and so have all structs in them.
+/// A deserializer with case-insensitive names in structs at every level.
 pub(super) struct AnyCase<D>(pub(super) D);
 
-/// What is read from an [`AnyCase`], with the names that it knows.
+/// Wraps the visitors, seeds and accesses of an [`AnyCase`], with the declared names.
 struct Reader<T> {
     inner: T,
     names: &'static [&'static str],
@@ -195,11 +195,11 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<A> {
 struct Name<T>(Reader<T>);
 
 impl<T> Name<T> {
-    /// The known name that this is, in whatever case; another one is handed on, and passed over or refused by the shape.
+    /// The declared name that equals this one in another case. `None`: it is equal already, or unknown.
     fn known(&self, name: &str) -> Option<&'static str> {
         let names = self.0.names;
         if names.contains(&name) {
-            return None; // as it is
+            return None; // unchanged
         }
         names.iter().find(|known| known.eq_ignore_ascii_case(name)).copied()
     }
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_structs_have_any_case_and_names_in_maps_stay() {
+    fn struct_names_are_case_insensitive_and_map_names_are_unchanged() {
         let item = || Item {
             name: "n".to_owned(),
             specific_content: Some(Map(BTreeMap::from([(
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_struct_is_read_as_it_is() {
+    fn other_types_are_read_unchanged() {
         assert_eq!(read::<Value>(r#"{"A":1,"a":[2,"é\n"]}"#).unwrap(), json!({"A": 1, "a": [2, "é\n"]}));
         assert!(read::<BTreeMap<i32, bool>>(r#"{"1":true}"#).unwrap()[&1]);
         #[derive(Deserialize)]

@@ -1,15 +1,15 @@
-//! `$filter` (orchestrator-api 4.1).
+//! Writes `$filter` and `$orderby` for the client (orchestrator-api 4.1).
 
 use crate::model::item::{ItemFilter, ReferenceFilter};
 use crate::model::key::QueueId;
 use crate::model::query::{Case, Comparison, Condition, Field, Order, TextMatch, Value};
 
-/// A text in quotes.
+/// A text literal.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Every condition of a filter, or `None` when there is none. Queues are known by their number there.
+/// The `$filter` for an item filter; `None` if it has no conditions. The queue is given by its id.
 pub(crate) fn of_items(filter: &ItemFilter, queue: Option<QueueId>) -> Option<String> {
     let any_of = |field: &str, names: Vec<&str>| {
         let each: Vec<String> = names.iter().map(|name| format!("{field} eq {}", quoted(name))).collect();
@@ -30,22 +30,22 @@ pub(crate) fn of_items(filter: &ItemFilter, queue: Option<QueueId>) -> Option<St
         }),
         filter.exception_type.map(|kind| format!("ProcessingExceptionType eq {}", quoted(kind.name()))),
         filter.key.map(|key| format!("Key eq {key}")),
-        filter.created_from.map(|from| format!("CreationTime ge {}", super::Instant(from))),
-        filter.created_before.map(|before| format!("CreationTime lt {}", super::Instant(before))),
+        filter.created_from.map(|from| format!("CreationTime ge {}", super::ApiTime(from))),
+        filter.created_before.map(|before| format!("CreationTime lt {}", super::ApiTime(before))),
         filter.condition.as_ref().map(condition),
     ];
     let conditions: Vec<String> = conditions.into_iter().flatten().collect();
     (!conditions.is_empty()).then(|| conditions.join(" and "))
 }
 
-/// A condition in brackets, where it needs them.
+/// A condition, with parentheses where they are needed.
 fn condition(condition: &Condition) -> String {
     let joined = |all: &[Condition], word: &str, of_none: &str| {
         let each: Vec<String> = all.iter().map(self::condition).collect();
         if each.is_empty() { of_none.to_owned() } else { format!("({})", each.join(word)) }
     };
     match condition {
-        // A condition that always holds, and one that never does, in a field that every item has.
+        // Conditions that are always or never true, on a field that every item has.
         Condition::All(all) => joined(all, " and ", "Id ne null"),
         Condition::Any(any) => joined(any, " or ", "Id eq null"),
         Condition::Not(inner) => format!("not ({})", self::condition(inner)),
@@ -97,12 +97,12 @@ fn literal(field: Field, value: &Value) -> String {
         Value::Number(number) if field.is_enumeration() => quoted(&number.to_string()),
         Value::Number(number) => number.to_string(),
         Value::Text(text) => quoted(text),
-        Value::Time(at) => super::Instant(*at).to_string(),
+        Value::Time(at) => super::ApiTime(*at).to_string(),
         Value::Key(key) => key.to_string(),
     }
 }
 
-/// What a list is sorted by; the id decides in the end.
+/// The `$orderby` of a list; the id is the last criterion.
 pub(crate) fn order(orders: &[Order], descending: bool) -> String {
     let word = |descending: bool| if descending { "desc" } else { "asc" };
     let mut words: Vec<String> =
@@ -119,7 +119,7 @@ mod tests {
     use crate::model::status::{ReviewStatus, Status};
 
     #[test]
-    fn every_condition_is_written_in_the_dialect_of_the_contract() {
+    fn every_condition_is_written_as_documented() {
         assert_eq!(of_items(&ItemFilter::default(), None), None);
         let filter = ItemFilter {
             status: vec![Status::Failed, Status::Abandoned],

@@ -1,15 +1,15 @@
-//! Folder paths in headers: what is not plain ASCII travels as base64 of UTF-16, the low byte first (orchestrator-api 2).
+//! Folder paths in headers: paths beyond ASCII are encoded as base64 of UTF-16 little-endian (orchestrator-api 2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A path as `X-UIPATH-FolderPath-Encoded` carries it.
+/// Encodes a path for `X-UIPATH-FolderPath-Encoded`.
 pub(crate) fn encode(path: &str) -> String {
     let utf_16: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
     STANDARD.encode(utf_16)
 }
 
-/// The path that such a header carries.
+/// Decodes the path in `X-UIPATH-FolderPath-Encoded`; `None` if it is invalid.
 #[cfg(feature = "server")]
 pub(crate) fn decode(header: &str) -> Option<String> {
     let bytes = STANDARD.decode(header).ok()?;
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_comes_back_as_it_was() {
+    fn a_path_survives_encoding_and_decoding() {
         for path in ["Shared", "Shared/Löhne", "漢字/🦀", ""] {
             assert_eq!(decode(&encode(path)).as_deref(), Some(path));
         }

@@ -1,19 +1,19 @@
-//! Tokens (orchestrator-api 1.2 and 1.4). No Debug here: these bodies are secrets.
+//! Token requests and responses (orchestrator-api 1.2 and 1.4). No Debug here: these bodies contain secrets.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The answer of an identity server.
+/// The response of a token endpoint.
 #[derive(Deserialize)]
 pub(crate) struct TokenResponse {
     access_token: String,
-    /// Seconds; servers have been seen to write it as a text, or not at all.
+    /// In seconds. Some servers send it as a text, or omit it.
     #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<i64>,
 }
 
 impl TokenResponse {
-    /// The token, and for how many seconds it is good: a minute to a day, an hour where nobody says.
+    /// The token, and its lifetime in seconds: clamped to a minute to a day; an hour if it is absent.
     pub(crate) fn into_token(self) -> (SecretString, u64) {
         let seconds = self.expires_in.unwrap_or(3_600).clamp(60, 86_400);
         (self.access_token.into(), seconds.unsigned_abs())
@@ -50,14 +50,14 @@ pub(crate) struct AuthenticateRequest<'a> {
     pub(crate) password: &'a str,
 }
 
-/// Its answer.
+/// The response to [`AuthenticateRequest`].
 #[derive(Deserialize)]
 pub(crate) struct AuthenticateResponse {
     result: Option<String>,
 }
 
 impl AuthenticateResponse {
-    /// The token, good for half an hour.
+    /// The token, and its lifetime of half an hour in seconds.
     pub(crate) fn into_token(self) -> Option<(SecretString, u64)> {
         self.result.map(|token| (token.into(), 1_800))
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_is_between_a_minute_and_a_day_whatever_the_server_says() {
+    fn lifetimes_are_clamped_to_a_minute_and_a_day() {
         for (expires, seconds) in [
             ("3600", 3_600),
             ("\"1800\"", 1_800),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_answer_has_its_token_in_an_envelope() {
+    fn the_older_response_wraps_the_token() {
         let json = r#"{"result":"t","targetUrl":null,"success":true,"error":null,"__abp":true}"#;
         let answer: AuthenticateResponse = serde_json::from_str(json).unwrap();
         assert_eq!(answer.into_token().unwrap().0.expose_secret(), "t");

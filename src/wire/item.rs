@@ -1,10 +1,10 @@
-//! Items as they are read (orchestrator-api 12.1).
+//! Items in responses (orchestrator-api 12.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Instant, Named, Scalars, Unreadable};
+use super::{ApiTime, ContentMap, EnumValue, Unreadable};
 use crate::model::content::{Output, SpecificContent};
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::item::{Priority, QueueItem};
@@ -12,7 +12,7 @@ use crate::model::key::{ItemId, ItemKey, QueueId};
 use crate::model::result::Outcome;
 use crate::model::status::{ReviewStatus, Status};
 
-/// Eight bytes in base64 that rise with every change.
+/// The version of an item: eight bytes in base64 that increase with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowVersion(pub(crate) u64);
 
@@ -32,16 +32,16 @@ impl<'de> Deserialize<'de> for RowVersion {
     }
 }
 
-/// Why an item failed.
+/// The exception of a failed item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ProcessingExceptionDto {
     pub(crate) reason: Option<String>,
     pub(crate) details: Option<String>,
     #[serde(rename = "Type")]
-    pub(crate) exception_type: Option<Named<ExceptionType>>,
+    pub(crate) exception_type: Option<EnumValue<ExceptionType>>,
     pub(crate) associated_image_file_path: Option<String>,
-    pub(crate) creation_time: Option<Instant>,
+    pub(crate) creation_time: Option<ApiTime>,
 }
 
 impl From<&ProcessingException> for ProcessingExceptionDto {
@@ -56,17 +56,17 @@ impl From<&ProcessingException> for ProcessingExceptionDto {
     }
 }
 
-/// As much of an item as tells whose it is. Whatever else is odd about it does not matter.
+/// The members of an item that identify who holds it. Parsed alone, so that other invalid members do not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct HeldRow {
+pub(crate) struct ItemOwner {
     pub(crate) id: i64,
     pub(crate) robot_id: Option<i64>,
     pub(crate) executor_job_key: Option<uuid::Uuid>,
-    pub(crate) start_processing: Option<Instant>,
+    pub(crate) start_processing: Option<ApiTime>,
 }
 
-impl From<&QueueItemDto> for HeldRow {
+impl From<&QueueItemDto> for ItemOwner {
     fn from(item: &QueueItemDto) -> Self {
         Self {
             id: item.id,
@@ -83,24 +83,24 @@ impl From<&QueueItemDto> for HeldRow {
 pub(crate) struct QueueItemDto {
     pub(crate) id: i64,
     pub(crate) key: uuid::Uuid,
-    pub(crate) status: Named<Status>,
+    pub(crate) status: EnumValue<Status>,
     pub(crate) unique_key: Option<uuid::Uuid>,
     pub(crate) queue_definition_id: Option<i64>,
-    pub(crate) review_status: Option<Named<ReviewStatus>>,
+    pub(crate) review_status: Option<EnumValue<ReviewStatus>>,
     pub(crate) reviewer_user_id: Option<i64>,
-    pub(crate) priority: Option<Named<Priority>>,
+    pub(crate) priority: Option<EnumValue<Priority>>,
     pub(crate) reference: Option<String>,
-    pub(crate) specific_content: Option<Scalars>,
+    pub(crate) specific_content: Option<ContentMap>,
     pub(crate) specific_data: Option<String>,
-    pub(crate) output: Option<Scalars>,
+    pub(crate) output: Option<ContentMap>,
     pub(crate) processing_exception: Option<ProcessingExceptionDto>,
-    pub(crate) processing_exception_type: Option<Named<ExceptionType>>,
-    pub(crate) due_date: Option<Instant>,
-    pub(crate) defer_date: Option<Instant>,
-    pub(crate) risk_sla_date: Option<Instant>,
-    pub(crate) creation_time: Option<Instant>,
-    pub(crate) start_processing: Option<Instant>,
-    pub(crate) end_processing: Option<Instant>,
+    pub(crate) processing_exception_type: Option<EnumValue<ExceptionType>>,
+    pub(crate) due_date: Option<ApiTime>,
+    pub(crate) defer_date: Option<ApiTime>,
+    pub(crate) risk_sla_date: Option<ApiTime>,
+    pub(crate) creation_time: Option<ApiTime>,
+    pub(crate) start_processing: Option<ApiTime>,
+    pub(crate) end_processing: Option<ApiTime>,
     pub(crate) seconds_in_previous_attempts: Option<f64>,
     pub(crate) retry_number: Option<u32>,
     pub(crate) ancestor_id: Option<i64>,
@@ -114,7 +114,7 @@ pub(crate) struct QueueItemDto {
 }
 
 impl QueueItemDto {
-    /// The Status, if this version knows it.
+    /// The Status; an error if this version does not know it.
     pub(crate) fn status(&self) -> Result<Status, Unreadable> {
         self.status.known().ok_or_else(|| {
             Unreadable(format!(
@@ -125,11 +125,11 @@ impl QueueItemDto {
         })
     }
 
-    /// The item in our words. Priorities and review states that are newer than this version do not keep a robot from
-    /// its work; an unknown Status does.
+    /// Converts the item. Unknown priorities and review states are replaced by defaults; an unknown Status is an error.
     pub(crate) fn into_item(self) -> Result<QueueItem, Unreadable> {
         let status = self.status()?;
-        let review_status = self.review_status.as_ref().and_then(Named::known).unwrap_or(ReviewStatus::None);
+        let review_status =
+            self.review_status.as_ref().and_then(EnumValue::known).unwrap_or(ReviewStatus::None);
         let exception_type = self.exception_type();
         let outcome = outcome(status, exception_type);
         let key = ItemKey::from_bytes(self.key.into_bytes());
@@ -153,7 +153,7 @@ impl QueueItemDto {
             status,
             review_status,
             reviewer_user_id: self.reviewer_user_id,
-            priority: self.priority.as_ref().and_then(Named::known).unwrap_or(Priority::Normal),
+            priority: self.priority.as_ref().and_then(EnumValue::known).unwrap_or(Priority::Normal),
             reference: self.reference,
             specific_content: SpecificContent::from_stored(content),
             output: self
@@ -191,11 +191,11 @@ impl QueueItemDto {
     fn exception_type(&self) -> Option<ExceptionType> {
         let inline =
             self.processing_exception.as_ref().and_then(|exception| exception.exception_type.as_ref());
-        self.processing_exception_type.as_ref().or(inline).and_then(Named::known)
+        self.processing_exception_type.as_ref().or(inline).and_then(EnumValue::known)
     }
 }
 
-/// How an attempt ended, as far as its Status and the type of its exception tell.
+/// The outcome of an attempt, derived from its Status and the type of its exception.
 fn outcome(status: Status, exception_type: Option<ExceptionType>) -> Option<Outcome> {
     let by_type = exception_type.map(|kind| match kind {
         ExceptionType::ApplicationException => Outcome::ApplicationException,
@@ -211,7 +211,7 @@ fn outcome(status: Status, exception_type: Option<ExceptionType>) -> Option<Outc
     }
 }
 
-/// Old servers give attempts no key of their own: the chain's key with the attempt's number in it.
+/// A unique key for an attempt on old servers, which have none: the key of the chain combined with the id.
 fn own_key(key: ItemKey, id: i64) -> ItemKey {
     let mut bytes = key.to_bytes();
     for (byte, of_id) in bytes[8..].iter_mut().zip(id.to_be_bytes()) {
@@ -246,7 +246,7 @@ pub(crate) mod tests {
         "ProcessingException":null,"SpecificContent":{"amount":10.5,"when":"2019-12-06T17:00:05Z"},"Output":null,"Analytics":null}"##;
 
     #[test]
-    fn a_body_of_2020_is_an_item() {
+    fn a_response_of_2020_is_parsed() {
         let item = round_trip::<QueueItemDto>(OF_2020).into_item().unwrap();
         assert_eq!((item.id, item.queue_id, item.status), (ItemId(1234), QueueId(7), Status::InProgress));
         assert_eq!((item.row_version, item.priority), (0x2997, Priority::Normal));
@@ -259,7 +259,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn three_fields_are_enough() {
+    fn three_members_are_sufficient() {
         let json = r#"{"Id":1,"Status":5,"Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11"}"#;
         let item = round_trip::<QueueItemDto>(json).into_item().unwrap();
         assert_eq!(
@@ -269,7 +269,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn how_it_ended_is_read_from_its_exception() {
+    fn the_outcome_is_derived_from_the_exception() {
         let json = |status: &str, kind: &str| {
             format!(
                 r#"{{"Id":1,"Status":"{status}","Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11",
@@ -292,7 +292,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_unknown_status_is_no_item_and_an_unknown_priority_is_one() {
+    fn an_unknown_status_is_an_error_and_an_unknown_priority_is_not() {
         let key = r#""Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11""#;
         let unknown: QueueItemDto = round_trip(&format!(r#"{{"Id":1,"Status":"Paused",{key}}}"#));
         assert_eq!(
@@ -306,7 +306,7 @@ pub(crate) mod tests {
 
     /// Whatever a server or somebody in between sends: it is an item, or an error.
     #[test]
-    fn hostile_input_is_an_error_and_no_more() {
+    fn hostile_input_is_an_error() {
         for end in 0..OF_2020.len() {
             assert!(serde_json::from_str::<QueueItemDto>(&OF_2020[..end]).is_err(), "cut at {end}");
         }

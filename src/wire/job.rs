@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Named;
+use super::EnumValue;
 use crate::model::job::{JobState, StopStrategy};
 
-/// A job, as far as a performer that runs inside of it cares.
+/// A job, with the members that a performer inside it needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct JobDto {
     pub(crate) id: i64,
     pub(crate) key: Option<uuid::Uuid>,
-    pub(crate) state: Option<Named<JobState>>,
-    /// With `$expand=Robot` alone.
+    pub(crate) state: Option<EnumValue<JobState>>,
+    /// Only with `$expand=Robot`.
     pub(crate) robot: Option<RobotDto>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct RobotDto {
 /// The body of StopJob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StopJobRequest {
-    pub(crate) strategy: Named<StopStrategy>,
+    pub(crate) strategy: EnumValue<StopStrategy>,
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
     use crate::wire::round_trip;
 
     #[test]
-    fn a_job_is_read() {
+    fn a_job_is_parsed() {
         let job: JobDto =
             round_trip(r#"{"Id":3,"Key":null,"State":"Stopping","Robot":{"Id":17,"Name":"R"},"Info":"x"}"#);
         assert_eq!(job.state, Some(JobState::Stopping.into()));

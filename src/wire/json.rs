@@ -1,9 +1,9 @@
-//! The one reader of the API's JSON. Every body that a server reads goes through [`request`], and every answer that a
-//! client reads through [`answer`].
+//! Parses the JSON of the API. The server parses every request body with [`request`], and the client every response body with
+//! [`response`].
 //!
-//! Both take a byte order mark, and U+FFFD in place of half a surrogate pair. An answer may hold bytes that are no UTF-8:
-//! they become U+FFFD too, because whoever asked cannot have them sent anew. A request that does is refused, and its
-//! members have their names in any case: clients write them as their language does.
+//! Both accept a byte order mark, and replace an unpaired surrogate by U+FFFD. In a response, invalid UTF-8 is replaced too,
+//! because the client cannot get another one. A request with invalid UTF-8 is refused; its member names are
+//! case-insensitive, because clients write them in the style of their language.
 
 use std::borrow::Cow;
 
@@ -17,55 +17,55 @@ use super::Collection;
 use crate::model::json::{Kind, Members};
 use crate::model::json::{behind_text, mended};
 
-/// Reads the body of a request.
+/// Parses the body of a request.
 ///
 /// # Errors
 ///
-/// Where it is no JSON, or not of this shape.
+/// If it is not JSON, or does not match the type.
 #[cfg(feature = "server")]
 pub(crate) fn request<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = mended(without_bom(body));
     let mut reader = serde_json::Deserializer::from_slice(&body);
     let read = T::deserialize(super::any_case::AnyCase(&mut reader))?;
     reader.end()?;
     Ok(read)
 }
 
-/// Reads the body of a request, and tells the path of each member that the shape does not have.
+/// Parses the body of a request, and calls `unknown` with the path of each unknown member.
 ///
 /// # Errors
 ///
-/// Those of [`request`].
+/// The errors of [`request`].
 #[cfg(feature = "server")]
-pub(crate) fn request_with<T: DeserializeOwned>(
+pub(crate) fn request_reporting_unknown<T: DeserializeOwned>(
     body: &[u8],
     mut unknown: impl FnMut(String),
 ) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+    let body = mended(without_bom(body));
     let mut reader = serde_json::Deserializer::from_slice(&body);
-    // A question mark stands for a value that may be missing.
+    // serde_ignored writes an Option as a question mark in the path.
     let mut told = |path: serde_ignored::Path<'_>| unknown(path.to_string().replace("?.", ""));
     let read = serde_ignored::deserialize(super::any_case::AnyCase(&mut reader), &mut told)?;
     reader.end()?;
     Ok(read)
 }
 
-/// What there is to say about a body that cannot be read.
+/// The message for a body that cannot be parsed.
 #[cfg(feature = "server")]
-pub(crate) fn said(error: &serde_json::Error, body: &[u8]) -> String {
-    crate::model::json::syntax_error(error, without_mark(body))
+pub(crate) fn error_text(error: &serde_json::Error, body: &[u8]) -> String {
+    crate::model::json::syntax_error(error, without_bom(body))
 }
 
-/// The text of a body, for a look at its [`Part`]s.
+/// The text of a body, to walk through its [`Part`]s.
 #[cfg(feature = "server")]
 pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
-    match mended(without_mark(body)) {
+    match mended(without_bom(body)) {
         Cow::Borrowed(body) => String::from_utf8_lossy(body),
         Cow::Owned(body) => Cow::Owned(String::from_utf8_lossy(&body).into_owned()),
     }
 }
 
-/// A part of a JSON text, of which nothing is read but what it is made of. What cannot be read has no parts.
+/// A part of a JSON text that is only split into its members or elements. An invalid text has no parts.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part<'a>(pub(crate) &'a str);
@@ -91,31 +91,31 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Reads the body of an answer.
+/// Parses the body of a response.
 ///
 /// # Errors
 ///
-/// Where it is no JSON, or not of this shape.
-pub(crate) fn answer<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let body = mended(without_mark(body));
+/// If it is not JSON, or does not match the type.
+pub(crate) fn response<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let body = mended(without_bom(body));
     serde_json::from_slice(&body).or_else(|error| match String::from_utf8_lossy(&body) {
         Cow::Owned(lossy) => serde_json::from_str(&lossy),
         Cow::Borrowed(_) => Err(error),
     })
 }
 
-/// Some editors and servers begin a text with it.
-pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
+/// The body without a byte order mark, which some editors and servers write.
+pub(crate) fn without_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// The rows of a page, each by itself: one that cannot be read takes no other one with it. `None` for what is no page.
+/// The rows of a page as separate texts, so that an invalid row does not affect the others. `None` if it is not a page.
 pub(crate) fn rows(page: &[u8]) -> Option<Vec<Box<str>>> {
-    if let Ok(page) = answer::<Collection<Box<RawValue>>>(page) {
+    if let Ok(page) = response::<Collection<Box<RawValue>>>(page) {
         return Some(page.value.into_iter().map(Into::into).collect());
     }
-    // Something in it is no JSON. Brackets and quotes still tell where a row ends.
-    let page = String::from_utf8_lossy(without_mark(page));
+    // Some part is not valid JSON. Brackets and quotes still delimit the rows.
+    let page = String::from_utf8_lossy(without_bom(page));
     let begin = page.find("\"value\"")? + "\"value\"".len();
     let list = page[begin..].trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
     let (mut rows, mut depth, mut start) = (Vec::new(), 0_usize, 0);
@@ -144,18 +144,18 @@ pub(crate) fn rows(page: &[u8]) -> Option<Vec<Box<str>>> {
     None
 }
 
-/// The number of the entity that an answer is about, although the answer cannot be read: the member `Id` of the outermost
-/// object. It may be cut off anywhere else.
+/// The id of the entity in a response that cannot be parsed: the member `Id` of the outermost object. The response may be
+/// truncated elsewhere.
 pub(crate) fn id_in(answer: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Entity {
         id: i64,
     }
-    if let Ok(Entity { id }) = self::answer(answer) {
+    if let Ok(Entity { id }) = response(answer) {
         return Some(id);
     }
-    let (mut depth, mut rest) = (0_usize, without_mark(answer));
+    let (mut depth, mut rest) = (0_usize, without_bom(answer));
     loop {
         rest = match rest {
             [] => return None,
@@ -181,7 +181,7 @@ pub(crate) fn id_in(answer: &[u8]) -> Option<i64> {
     }
 }
 
-/// The number behind a colon. What ends with the answer may have lost digits.
+/// The number after a colon. A number at the end of the response may be truncated, so it is refused.
 fn whole_number(json: &[u8]) -> Option<i64> {
     let json = json.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let end = json.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -195,8 +195,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_whatever_its_texts_were_cut_to() {
-        let read = |body: &[u8]| answer::<Value>(body);
+    fn a_response_with_truncated_texts_is_parsed() {
+        let read = |body: &[u8]| response::<Value>(body);
         assert_eq!(read(b"\xef\xbb\xbf{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
         assert_eq!(read(b"{\"cut \\udc00\":1}").unwrap()["cut \u{fffd}"], 1);
         assert_eq!(read(b"{\"a\":\"cut \xf0\x9f\"}").unwrap()["a"], "cut \u{fffd}");
@@ -205,7 +205,7 @@ mod tests {
 
     #[cfg(feature = "server")]
     #[test]
-    fn a_request_is_no_guess() {
+    fn a_request_with_invalid_utf8_is_refused() {
         let read = |body: &[u8]| request::<Value>(body);
         assert_eq!(read(b"\xef\xbb\xbf{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
         for bad in [&b"{\"a\":\"cut \xf0\x9f\"}"[..], b"{} {}", b"{", b""] {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_that_cannot_be_read_takes_no_other_one_with_it() {
+    fn an_invalid_row_does_not_affect_the_others() {
         let all = |page: &str| {
             rows(page.as_bytes()).map(|rows| rows.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_what_cannot_be_read_is_found() {
+    fn the_id_of_an_unparsable_response_is_found() {
         for (found, json) in [
             (Some(7), r#"{"Key":5,"Id":7}"#),
             (Some(7), r#"{"SpecificContent":{"Id":1,"a":"\x"},"Id" : 7,"Key":"#),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Instant;
+use super::ApiTime;
 use crate::model::log::LogLevel;
 
 /// One line of a robot's log.
@@ -12,22 +12,22 @@ use crate::model::log::LogLevel;
 pub(crate) struct LogEntry<'a> {
     pub(crate) message: &'a str,
     pub(crate) level: &'static str,
-    pub(crate) time_stamp: Instant,
+    pub(crate) time_stamp: ApiTime,
     pub(crate) process_name: &'a str,
     pub(crate) log_type: &'static str,
     pub(crate) machine_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) job_id: Option<&'a str>,
-    /// What the program adds. Its names never hide the ones above.
+    /// Further fields of the program; [`RESERVED`] names are excluded.
     #[serde(flatten)]
     pub(crate) fields: &'a Map<String, Value>,
 }
 
-/// The names above, which a field of the program may not take.
+/// The names of the members above, which fields of the program must not use.
 pub(crate) const RESERVED: [&str; 7] =
     ["message", "level", "timeStamp", "processName", "logType", "machineName", "jobId"];
 
-/// A level as the API spells it when it is written.
+/// The name of a level in log entries.
 pub(crate) fn level_name(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Trace => "Trace",
@@ -44,12 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_one_object_with_the_names_of_the_contract() {
+    fn an_entry_is_one_object_with_the_documented_names() {
         let fields = Map::from_iter([("item".to_owned(), Value::from(7))]);
         let entry = LogEntry {
             message: "started",
             level: level_name(LogLevel::Info),
-            time_stamp: Instant::parse("2026-08-20T10:00:00.123+02:00").unwrap(),
+            time_stamp: ApiTime::parse("2026-08-20T10:00:00.123+02:00").unwrap(),
             process_name: "P",
             log_type: "Default",
             machine_name: "M",

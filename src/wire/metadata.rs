@@ -1,10 +1,10 @@
-//! `$metadata`: what the entity sets are, in the words of OData 4 (CSDL).
+//! `$metadata`: the entity sets as an OData 4 document (CSDL).
 
 use std::fmt::Write as _;
 
 use crate::model::query::{Field, Kind};
 
-/// Properties of items that are not fields to ask for.
+/// Properties of items that cannot be filtered by.
 const MORE_OF_ITEMS: [(&str, &str); 10] = [
     ("SpecificData", "Edm.String"),
     ("OutputData", "Edm.String"),
@@ -18,7 +18,7 @@ const MORE_OF_ITEMS: [(&str, &str); 10] = [
     ("CreatorJobKey", "Edm.Guid"),
 ];
 
-/// The document. Items are described; other entities are open types with a number.
+/// Builds the document. Items are fully described; other entities are open types with an id.
 pub(crate) fn document(sets: &[&str]) -> String {
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_property_is_named_once() {
+    fn each_property_is_listed_once() {
         let text = document(&["QueueItems", "Users"]);
         assert_eq!(text.matches("<EntitySet ").count(), 2);
         for name in ["Id", "Status", "CreatorJobKey", "RowVersion"] {

@@ -1,73 +1,73 @@
-//! Floor 1: the JSON of the Orchestrator's API, written once for whoever sends it and whoever receives it.
+//! Floor 1: the JSON of the Orchestrator's API, defined once for client and server.
 //!
 //! The shapes follow orchestrator-api 4 to 12 and 16. Names are PascalCase in entities, and the wrappers around the
-//! parameters of an action are camelCase. What is written has explicit nulls where the real service has them; what is read
-//! may lack everything but an item's `Id`, `Key` and `Status`. Annotations (`@odata.context`, `DueDate@odata.type`) and fields
-//! that are newer than this version are passed over.
+//! parameters of an action are camelCase. Written objects have explicit nulls where the real service has them; an item that
+//! is read needs only `Id`, `Key` and `Status`. Annotations (`@odata.context`, `DueDate@odata.type`) and unknown fields are
+//! ignored.
 //!
-//! | module | what it knows |
+//! | module | what it contains |
 //! |---|---|
-//! | `json` | the one reader of bodies and answers: half characters, names in any case |
-//! | `any_case` | names of members in any case |
-//! | `instant` | dates, as they are written and as they may come |
-//! | `named` | enumerations: a name in any case, a number, or something newer |
-//! | `scalars` | SpecificContent and Output |
-//! | `item`, `transaction` | items, and what is asked for them |
+//! | `json` | parses request and response bodies; repairs invalid Unicode |
+//! | `any_case` | case-insensitive member names |
+//! | `api_time` | dates in the formats of the API |
+//! | `enum_value` | enumerations by name or number, and unknown values |
+//! | `content_map` | SpecificContent, Output and Analytics |
+//! | `item`, `transaction` | items, and the requests to add, start and end them |
 //! | `queue` | queue definitions, retention, processing status |
 //! | `review` | comments, events, bulk operations |
 //! | `job`, `log` | jobs of robots, and their logs |
-//! | `leased` | what only performer's own server understands: leases, claims, batches |
+//! | `lease_protocol` | the protocol between performers and performer's own server: leases, claims, batches |
 //! | `identity` | tokens |
-//! | `failure` | every shape an error may have |
-//! | `filter` | `$filter`, written |
-//! | `odata` | query options, read |
-//! | `folder_path` | folders in headers |
+//! | `error_response` | parses error responses of every format |
+//! | `filter` | writes `$filter` and `$orderby`, for the client |
+//! | `odata` | parses the query options of a request, for the server |
+//! | `folder_path` | folder paths in headers |
 //! | `metadata` | `$metadata` |
-//! | `asked`, `served` | what only a server reads, and what it answers |
+//! | `requests`, `responses` | request bodies that only the server parses, and responses that only the server writes |
 
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "server")]
 mod any_case;
-#[cfg(feature = "server")]
-pub(crate) mod asked;
-pub(crate) mod failure;
+pub(crate) mod api_time;
+pub(crate) mod content_map;
+pub(crate) mod enum_value;
+pub(crate) mod error_response;
 pub(crate) mod filter;
 pub(crate) mod folder_path;
 pub(crate) mod identity;
-pub(crate) mod instant;
 pub(crate) mod item;
 pub(crate) mod job;
 pub(crate) mod json;
-pub(crate) mod leased;
+pub(crate) mod lease_protocol;
 #[cfg(feature = "robot-logs")]
 pub(crate) mod log;
 #[cfg(feature = "server")]
 pub(crate) mod metadata;
-pub(crate) mod named;
 #[cfg(feature = "server")]
 pub(crate) mod odata;
 pub(crate) mod queue;
-pub(crate) mod review;
-pub(crate) mod scalars;
 #[cfg(feature = "server")]
-pub(crate) mod served;
+pub(crate) mod requests;
+#[cfg(feature = "server")]
+pub(crate) mod responses;
+pub(crate) mod review;
 pub(crate) mod transaction;
 
-pub(crate) use instant::Instant;
-pub(crate) use named::Named;
-pub(crate) use scalars::Scalars;
+pub(crate) use api_time::ApiTime;
+pub(crate) use content_map::ContentMap;
+pub(crate) use enum_value::EnumValue;
 
 /// A collection (orchestrator-api 4.2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Collection<T> {
-    /// How many there are in all, where it was asked for.
+    /// The total number of rows, if `$count` was requested.
     #[serde(rename = "@odata.count", default, skip_serializing_if = "Option::is_none")]
     pub(crate) count: Option<u64>,
     pub(crate) value: Vec<T>,
 }
 
-/// Something that came over the wire and that this version cannot make sense of.
+/// The error for a value from the server that this version does not understand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Unreadable(pub(crate) String);
@@ -77,9 +77,9 @@ pub(crate) fn round_trip<T>(json: &str) -> T
 where
     T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
 {
-    let value: T = json::answer(json.as_bytes()).unwrap();
-    let again: T = json::answer(&serde_json::to_vec(&value).unwrap()).unwrap();
-    assert_eq!(value, again, "what is written is read as what it was");
+    let value: T = json::response(json.as_bytes()).unwrap();
+    let again: T = json::response(&serde_json::to_vec(&value).unwrap()).unwrap();
+    assert_eq!(value, again, "a written value is read back unchanged");
     value
 }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collection_has_annotations_that_nobody_needs() {
+    fn annotations_of_a_collection_are_ignored() {
         let page: Collection<i64> =
             round_trip(r#"{"@odata.context":"https://x/odata/$metadata#Q","@odata.count":2,"value":[1,2]}"#);
         assert_eq!((page.count, page.value.len()), (Some(2), 2));

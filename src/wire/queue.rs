@@ -1,16 +1,16 @@
-//! Queue definitions, their retention, and how they are doing (orchestrator-api 6 and 11).
+//! Queue definitions, their retention, and their processing status (orchestrator-api 6 and 11).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Instant, Named, Unreadable, leased};
+use super::{ApiTime, EnumValue, Unreadable, lease_protocol};
 use crate::model::enumeration::enumeration;
 use crate::model::key::{QueueId, QueueKey};
 use crate::model::limits::QueueLimits;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy};
 use crate::model::schema::Schemas;
 
-/// A queue. What this version does not know is kept, so that a queue is written back as it was but for what changed.
+/// A queue. Unknown members are kept, so that an edited queue is written back with only the intended changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueDefinitionDto {
@@ -27,8 +27,8 @@ pub(crate) struct QueueDefinitionDto {
     pub(crate) retry_abandoned_items: Option<bool>,
     pub(crate) enforce_unique_reference: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) creation_time: Option<Instant>,
-    /// Everything else: schemas, SLA, the process it belongs to, tags.
+    pub(crate) creation_time: Option<ApiTime>,
+    /// All other members: schemas, SLA, the process of the queue, tags.
     #[serde(flatten)]
     pub(crate) other: Map<String, Value>,
 }
@@ -36,23 +36,28 @@ pub(crate) struct QueueDefinitionDto {
 /// The first version of the API that knows RetryAbandonedItems (orchestrator-api 6).
 pub(crate) const RETRY_ABANDONED_ITEMS_SINCE: u32 = 18;
 
-/// Fields that came with version 14 of the API (orchestrator-api 6).
+/// Members that were introduced by version 14 of the API (orchestrator-api 6).
 const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
 
 impl QueueDefinitionDto {
-    /// Gives the queue new settings, without what a server of this version does not know: it would refuse them all
-    /// (orchestrator-api 4.3).
-    pub(crate) fn with(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
+    /// Applies new settings, and leaves out members that a server of this version does not know: it would refuse the whole
+    /// body (orchestrator-api 4.3).
+    pub(crate) fn with_settings(
+        mut self,
+        queue: &NewQueueDefinition,
+        server: Option<u32>,
+        is_ours: bool,
+    ) -> Self {
         if is_ours {
             let seconds = queue.policy.abandon_after.as_secs();
-            self.other.insert(leased::ABANDON_AFTER.to_owned(), seconds.into());
+            self.other.insert(lease_protocol::ABANDON_AFTER.to_owned(), seconds.into());
         }
         self.name.clone_from(&queue.name);
         self.description.clone_from(&queue.description);
         self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
         self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
         self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
-        // What is not said about them stays as it is.
+        // Absent members stay unchanged.
         let NewQueueDefinition { schemas, notes, .. } = queue;
         let mut say = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -74,28 +79,28 @@ impl QueueDefinitionDto {
             knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
         self.other.retain(|key, _| {
             !key.contains("@odata.")
-                && key != leased::LIMITS
+                && key != lease_protocol::LIMITS
                 && (knows(14) || !SINCE_14.contains(&key.as_str()))
         });
         self
     }
 
-    /// The queue in our words. The settings of retries must be there: a missing number is no zero.
+    /// Converts the queue. The retry settings are required: a missing number must not be read as zero.
     pub(crate) fn into_definition(self, retention: Retention) -> Result<QueueDefinition, Unreadable> {
-        let missing = |what: &str| Unreadable(format!("queue {:?} came without {what}", self.name));
+        let missing = |what: &str| Unreadable(format!("queue {:?} has no {what}", self.name));
         let policy = QueuePolicy {
             accept_automatically_retry: self
                 .accept_automatically_retry
                 .ok_or_else(|| missing("AcceptAutomaticallyRetry"))?,
             max_number_of_retries: self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?,
-            // Servers that do not know the setting do not retry abandoned items.
+            // Servers without the setting do not retry abandoned items.
             retry_abandoned_items: self.retry_abandoned_items.unwrap_or(false),
             enforce_unique_reference: self.enforce_unique_reference.unwrap_or(false),
             retention_days: retention.final_days,
             stale_retention_days: retention.stale_days,
             abandon_after: self
                 .other
-                .get(leased::ABANDON_AFTER)
+                .get(lease_protocol::ABANDON_AFTER)
                 .and_then(Value::as_u64)
                 .map_or(QueuePolicy::default().abandon_after, std::time::Duration::from_secs),
         };
@@ -109,7 +114,7 @@ impl QueueDefinitionDto {
         let minutes = |name: &str| {
             self.other.get(name).and_then(Value::as_u64).and_then(|minutes| u32::try_from(minutes).ok())
         };
-        let limits = self.other.get(leased::LIMITS).cloned().map(serde_json::from_value).transpose();
+        let limits = self.other.get(lease_protocol::LIMITS).cloned().map(serde_json::from_value).transpose();
         let limits =
             limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
         let limits: QueueLimits = limits.unwrap_or_default();
@@ -135,7 +140,7 @@ impl QueueDefinitionDto {
     }
 }
 
-/// After how many days items are removed.
+/// The numbers of days after which items are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retention {
     pub(crate) final_days: u32,
@@ -150,23 +155,23 @@ impl Default for Retention {
 }
 
 enumeration! {
-    /// What happens to items after their time. The numbers are ours.
+    /// What happens to items past their retention. The numbers are not the vendor's.
     pub(crate) RetentionAction {
-        /// They are removed.
+        /// Items are removed.
         Delete = 0,
-        /// They are moved into a bucket.
+        /// Items are moved into a bucket.
         Archive = 1,
-        /// They stay.
+        /// Items are kept.
         None = 2,
     }
 }
 
 enumeration! {
-    /// Which items a retention is about. The numbers are ours.
+    /// Which items a retention applies to. The numbers are not the vendor's.
     pub(crate) RetentionType {
-        /// Those that have ended.
+        /// Items that have ended.
         Final = 0,
-        /// Those that were never finished.
+        /// Items that were never finished.
         Stale = 1,
     }
 }
@@ -176,15 +181,15 @@ enumeration! {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueRetentionDto {
     pub(crate) queue_definition_id: i64,
-    pub(crate) action: Option<Named<RetentionAction>>,
+    pub(crate) action: Option<EnumValue<RetentionAction>>,
     pub(crate) period: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bucket_id: Option<i64>,
     #[serde(rename = "Type")]
-    pub(crate) retention_type: Option<Named<RetentionType>>,
+    pub(crate) retention_type: Option<EnumValue<RetentionType>>,
 }
 
-/// How a queue is doing; some minutes old (orchestrator-api 11).
+/// The processing status of a queue, which may be some minutes old (orchestrator-api 11).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueProcessingStatusDto {
@@ -205,18 +210,18 @@ mod tests {
         "Encrypted":false,"Tags@odata.type":"#Collection"}"##;
 
     #[test]
-    fn a_queue_is_written_back_as_it_was_but_for_what_changed() {
+    fn an_edited_queue_keeps_unknown_members() {
         let queue: QueueDefinitionDto = round_trip(QUEUE);
         let mut settings = NewQueueDefinition::new("Invoices").description("paid");
         settings.policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
         settings.policy.max_number_of_retries = 5;
-        let new = serde_json::to_value(queue.clone().with(&settings, Some(20), false)).unwrap();
+        let new = serde_json::to_value(queue.clone().with_settings(&settings, Some(20), false)).unwrap();
         assert_eq!((&new["MaxNumberOfRetries"], &new["SlaInMinutes"]), (&Value::from(5), &Value::from(60)));
         assert_eq!((&new["Description"], &new["Tags"][0]["Name"]), (&Value::from("paid"), &Value::from("a")));
         assert!(new.as_object().unwrap().keys().all(|key| !key.contains('@')));
 
         let keys = |version| {
-            let dto = queue.clone().with(&settings, version, false);
+            let dto = queue.clone().with_settings(&settings, version, false);
             let keys: Vec<String> =
                 serde_json::to_value(dto).unwrap().as_object().unwrap().keys().cloned().collect();
             keys
@@ -229,17 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_number_of_retries_is_no_zero() {
+    fn a_missing_number_of_retries_is_an_error() {
         let queue: QueueDefinitionDto = round_trip(QUEUE);
         let definition = queue.clone().into_definition(Retention::default()).unwrap();
         assert_eq!((definition.id, definition.policy.max_number_of_retries), (QueueId(7), 3));
         let without = QueueDefinitionDto { max_number_of_retries: None, ..queue };
         let error = without.into_definition(Retention::default()).unwrap_err();
-        assert_eq!(error.to_string(), "queue \"Invoices\" came without MaxNumberOfRetries");
+        assert_eq!(error.to_string(), "queue \"Invoices\" has no MaxNumberOfRetries");
     }
 
     #[test]
-    fn retention_and_status_are_read() {
+    fn retention_and_status_are_parsed() {
         let retention: QueueRetentionDto = round_trip(
             r#"{"QueueDefinitionId":7,"Action":"Delete","Period":30,"BucketId":null,"Type":"Final"}"#,
         );

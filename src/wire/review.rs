@@ -1,15 +1,15 @@
-//! What people do with items: bulk operations, comments, events (orchestrator-api 10 and 11).
+//! Reviews of items: bulk operations, comments, events (orchestrator-api 10 and 11).
 
 use serde::{Deserialize, Serialize};
 
 use super::item::RowVersion;
-use super::{Instant, Named};
+use super::{ApiTime, EnumValue};
 use crate::model::history::{EventAction, ItemEvent};
 use crate::model::key::ItemId;
 use crate::model::review::{Comment, ItemVersion, Person};
 use crate::model::status::{ReviewStatus, Status};
 
-/// An item as the caller last saw it.
+/// An item with the version that the caller last saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct VersionedItem {
@@ -27,16 +27,16 @@ impl From<&ItemVersion> for VersionedItem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkItemsRequest {
-    /// Of SetItemReviewStatus alone.
+    /// Only for SetItemReviewStatus.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<Named<ReviewStatus>>,
-    /// Of SetItemReviewer alone.
+    pub(crate) status: Option<EnumValue<ReviewStatus>>,
+    /// Only for SetItemReviewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_id: Option<i64>,
     pub(crate) queue_items: Vec<VersionedItem>,
 }
 
-/// The answer to a bulk operation: HTTP says 200 also when some failed.
+/// The response to a bulk operation. The HTTP status is 200 even if some items failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BulkItemsResponse {
@@ -55,7 +55,7 @@ pub(crate) struct QueueItemCommentDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) creation_time: Option<Instant>,
+    pub(crate) creation_time: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,12 +63,12 @@ pub(crate) struct QueueItemCommentDto {
 }
 
 impl QueueItemCommentDto {
-    /// A comment to be written.
+    /// A new comment.
     pub(crate) fn new(item: ItemId, text: String) -> Self {
         Self { text, queue_item_id: item.0, id: None, creation_time: None, user_id: None, user_name: None }
     }
 
-    /// The comment in our words.
+    /// Converts the comment.
     pub(crate) fn into_comment(self) -> Comment {
         Comment {
             id: self.id.unwrap_or_default(),
@@ -86,22 +86,26 @@ impl QueueItemCommentDto {
 pub(crate) struct QueueItemEventDto {
     pub(crate) id: Option<i64>,
     pub(crate) queue_item_id: i64,
-    pub(crate) timestamp: Instant,
-    pub(crate) action: Named<EventAction>,
-    pub(crate) status: Option<Named<Status>>,
-    pub(crate) review_status: Option<Named<ReviewStatus>>,
+    pub(crate) timestamp: ApiTime,
+    pub(crate) action: EnumValue<EventAction>,
+    pub(crate) status: Option<EnumValue<Status>>,
+    pub(crate) review_status: Option<EnumValue<ReviewStatus>>,
     pub(crate) user_id: Option<i64>,
 }
 
 impl QueueItemEventDto {
-    /// The event in our words; `None` for one that this version does not know.
+    /// Converts the event; `None` for an unknown action or status.
     pub(crate) fn into_event(self) -> Option<ItemEvent> {
         Some(ItemEvent {
             item_id: ItemId(self.queue_item_id),
             timestamp: self.timestamp.0,
             action: self.action.known()?,
             status: self.status?.known()?,
-            review_status: self.review_status.as_ref().and_then(Named::known).unwrap_or(ReviewStatus::None),
+            review_status: self
+                .review_status
+                .as_ref()
+                .and_then(EnumValue::known)
+                .unwrap_or(ReviewStatus::None),
             user_id: self.user_id,
         })
     }
@@ -129,7 +133,7 @@ mod tests {
             r#"{"Id":2,"QueueItemId":9,"Timestamp":"2018-03-07T16:02:59.09Z","Action":"Create","Data":null,"Status":"New","ReviewStatus":"None"}"#,
         );
         assert_eq!(event.clone().into_event().unwrap().action, EventAction::Create);
-        let newer = QueueItemEventDto { action: Named::Unknown("Moved".to_owned()), ..event };
+        let newer = QueueItemEventDto { action: EnumValue::Unknown("Moved".to_owned()), ..event };
         assert_eq!(newer.into_event(), None);
     }
 }

@@ -1,12 +1,11 @@
-//! What is asked for items: adding, starting, progress, results, edits (orchestrator-api 7 to 10).
+//! Requests to add, start, edit and end items, and to set their progress (orchestrator-api 7 to 10).
 
 use serde::{Deserialize, Serialize};
 
 use super::item::ProcessingExceptionDto;
-use super::{Instant, Named, Scalars};
+use super::{ApiTime, ContentMap, EnumValue};
 #[cfg(feature = "server")]
 use crate::model::Refusal;
-#[cfg(feature = "server")]
 #[cfg(feature = "server")]
 use crate::model::code::ErrorCode;
 use crate::model::enumeration::enumeration;
@@ -24,36 +23,36 @@ pub(crate) struct AddQueueItemRequest {
     pub(crate) item_data: QueueItemDataDto,
 }
 
-/// An item to be added, or the new values of one. The priority is always sent: without it a server takes High.
+/// A new item, or the new values of an item. The priority is always sent, because servers use High without it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueItemDataDto {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    pub(crate) priority: Option<Named<Priority>>,
-    pub(crate) specific_content: Option<Scalars>,
-    pub(crate) defer_date: Option<Instant>,
-    pub(crate) due_date: Option<Instant>,
+    pub(crate) priority: Option<EnumValue<Priority>>,
+    pub(crate) specific_content: Option<ContentMap>,
+    pub(crate) defer_date: Option<ApiTime>,
+    pub(crate) due_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) risk_sla_date: Option<Instant>,
+    pub(crate) risk_sla_date: Option<ApiTime>,
     pub(crate) reference: Option<String>,
     pub(crate) progress: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) source: Option<Named<Source>>,
+    pub(crate) source: Option<EnumValue<Source>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_operation_id: Option<String>,
 }
 
 impl QueueItemDataDto {
-    /// An item for a queue; `None` where the queue is named elsewhere. Its content has been checked.
+    /// A new item for a queue; `None` if the queue is named elsewhere in the body. `content` is valid JSON.
     pub(crate) fn new(queue: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
         Self {
             name: queue.map(str::to_owned),
             priority: Some(item.priority.into()),
-            specific_content: Some(Scalars::of_json(content)),
-            defer_date: item.defer_date.map(Instant::from),
-            due_date: item.due_date.map(Instant::from),
-            risk_sla_date: item.risk_sla_date.map(Instant::from),
+            specific_content: Some(ContentMap::of_json(content)),
+            defer_date: item.defer_date.map(ApiTime::from),
+            due_date: item.due_date.map(ApiTime::from),
+            risk_sla_date: item.risk_sla_date.map(ApiTime::from),
             reference: item.reference.clone(),
             progress: item.progress.clone(),
             source: item.origin.source.map(Into::into),
@@ -61,20 +60,20 @@ impl QueueItemDataDto {
         }
     }
 
-    /// The item that somebody wants to add.
+    /// Converts the body to a new item.
     ///
     /// # Errors
     ///
-    /// Code 1009 for a value that there is not.
+    /// Code 1009 for an unknown enumeration value.
     #[cfg(feature = "server")]
     pub(crate) fn into_item(self, creator_job: Option<JobKey>) -> Result<NewQueueItem, Refusal> {
         let mut item = NewQueueItem::from_json(self.specific_content.unwrap_or_default().as_json());
-        // Tools that have none often say so by an empty text; it means the same where items are taken.
+        // Some tools send an empty text for no reference; StartTransaction treats it in the same way.
         item.reference = self.reference.filter(|reference| !reference.is_empty());
-        // UiPath's own activities always say it; Normal is what they say by default.
+        // UiPath's activities always send the priority, Normal by default.
         item.priority =
-            self.priority.map_or(Ok(Priority::Normal), |priority| known("Priority", &priority))?;
-        let source = self.source.map(|source| known("Source", &source)).transpose()?;
+            self.priority.map_or(Ok(Priority::Normal), |priority| known_value("Priority", &priority))?;
+        let source = self.source.map(|source| known_value("Source", &source)).transpose()?;
         item.origin = Origin { creator_job, parent_operation_id: self.parent_operation_id, source };
         item.progress = self.progress;
         item.due_date = self.due_date.map(|at| at.0.into());
@@ -84,13 +83,16 @@ impl QueueItemDataDto {
     }
 }
 
-/// A value of an enumeration that this version knows.
+/// A known value of an enumeration.
 ///
 /// # Errors
 ///
 /// Code 1009.
 #[cfg(feature = "server")]
-pub(crate) fn known<E: Copy + std::fmt::Display>(what: &str, value: &Named<E>) -> Result<E, Refusal> {
+pub(crate) fn known_value<E: Copy + std::fmt::Display>(
+    what: &str,
+    value: &EnumValue<E>,
+) -> Result<E, Refusal> {
     value.known().ok_or_else(|| {
         let shown: String = value.to_string().chars().take(60).collect();
         Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("{what} cannot be {shown:?}"))
@@ -98,13 +100,13 @@ pub(crate) fn known<E: Copy + std::fmt::Display>(what: &str, value: &Named<E>) -
 }
 
 enumeration! {
-    /// What a bulk add does when an item cannot be added. The numbers are ours.
+    /// What a bulk add does when an item cannot be added. The numbers are not the vendor's.
     pub(crate) CommitTypeName {
-        /// Undoes everything.
+        /// Adds no item.
         AllOrNothing = 0,
-        /// Keeps what came before.
+        /// Adds the items before it.
         StopOnFirstFailure = 1,
-        /// Keeps every good one.
+        /// Adds all valid items.
         ProcessAllIndependently = 2,
     }
 }
@@ -114,11 +116,11 @@ enumeration! {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkAddQueueItemsRequest {
     pub(crate) queue_name: String,
-    pub(crate) commit_type: Named<CommitTypeName>,
+    pub(crate) commit_type: EnumValue<CommitTypeName>,
     pub(crate) queue_items: Vec<QueueItemDataDto>,
 }
 
-/// The answer to BulkAddQueueItems: HTTP says 200 also when items failed.
+/// The response to BulkAddQueueItems. The HTTP status is 200 even if items failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BulkAddResponse {
@@ -131,7 +133,7 @@ pub(crate) struct BulkAddResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FailedQueueItemDto {
-    /// Counted from 1; null when it is not known which item it was.
+    /// Counted from 1; null if it is unknown which item failed.
     pub(crate) ordinal: Option<usize>,
     /// The name of a code, not its number.
     pub(crate) error_code: Option<String>,
@@ -146,38 +148,38 @@ pub(crate) struct StartTransactionRequest {
 }
 
 enumeration! {
-    /// How a reference is compared. The numbers are ours.
+    /// How a reference is compared. The numbers are not the vendor's.
     pub(crate) ReferenceFilterOption {
-        /// It is this text.
+        /// It equals this text.
         Equals = 0,
         /// It starts with this text.
         StartsWith = 1,
     }
 }
 
-/// Which item to start: without content the next one, with content a new one.
+/// The item to start: the next one of the queue, or, with content, a new one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TransactionDataDto {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) robot_identifier: Option<String>,
-    pub(crate) specific_content: Option<Scalars>,
+    pub(crate) specific_content: Option<ContentMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) defer_date: Option<Instant>,
+    pub(crate) defer_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) due_date: Option<Instant>,
+    pub(crate) due_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reference_filter_option: Option<Named<ReferenceFilterOption>>,
+    pub(crate) reference_filter_option: Option<EnumValue<ReferenceFilterOption>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent_operation_id: Option<String>,
 }
 
 impl TransactionDataDto {
-    /// The next item of a queue.
-    pub(crate) fn take(queue: &str, robot: Option<&str>, reference: Option<&ReferenceFilter>) -> Self {
+    /// Starts the next item of a queue.
+    pub(crate) fn next_item(queue: &str, robot: Option<&str>, reference: Option<&ReferenceFilter>) -> Self {
         let (reference, option) = match reference {
             Some(ReferenceFilter::Equals(text)) => (Some(text.clone()), Some(ReferenceFilterOption::Equals)),
             Some(ReferenceFilter::StartsWith(text)) => {
@@ -192,20 +194,20 @@ impl TransactionDataDto {
             defer_date: None,
             due_date: None,
             reference,
-            reference_filter_option: option.map(Named::Known),
+            reference_filter_option: option.map(EnumValue::Known),
             parent_operation_id: None,
         }
     }
 
-    /// A new item, started at once.
-    pub(crate) fn create(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
+    /// Adds a new item and starts it.
+    pub(crate) fn new_item(queue: &str, robot: Option<&str>, item: &NewQueueItem, content: &str) -> Self {
         Self {
-            specific_content: Some(Scalars::of_json(content)),
-            defer_date: item.defer_date.map(Instant::from),
-            due_date: item.due_date.map(Instant::from),
+            specific_content: Some(ContentMap::of_json(content)),
+            defer_date: item.defer_date.map(ApiTime::from),
+            due_date: item.due_date.map(ApiTime::from),
             reference: item.reference.clone(),
             parent_operation_id: item.origin.parent_operation_id.clone(),
-            ..Self::take(queue, robot, None)
+            ..Self::next_item(queue, robot, None)
         }
     }
 }
@@ -217,23 +219,23 @@ pub(crate) struct SetTransactionResultRequest {
     pub(crate) transaction_result: TransactionResultDto,
 }
 
-/// How a transaction ended.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TransactionResultDto {
-    /// False where it is left out: the document requires no field.
+    /// False if it is absent: the vendor's document requires no member.
     #[serde(default)]
     pub(crate) is_successful: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) processing_exception: Option<ProcessingExceptionDto>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) defer_date: Option<Instant>,
+    pub(crate) defer_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) due_date: Option<Instant>,
+    pub(crate) due_date: Option<ApiTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) output: Option<Scalars>,
+    pub(crate) output: Option<ContentMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) analytics: Option<Scalars>,
+    pub(crate) analytics: Option<ContentMap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,11 +243,11 @@ pub(crate) struct TransactionResultDto {
 }
 
 impl TransactionResultDto {
-    /// A result. To give an item back is to postpone it until `ahead`: the API knows no other way (orchestrator-api 22).
-    /// What has no due date of its own keeps the one the item has.
+    /// Builds the body. An item is given back by postponing it until `ahead`, as the API has no other way
+    /// (orchestrator-api 22). A result without a due date keeps the one of the item.
     ///
-    /// A postponement says `IsSuccessful: true`, as the vendor's activity does, and a date that has passed when the
-    /// server reads it makes the item Successful. So no item is postponed to a time before `ahead`.
+    /// A postponement has `IsSuccessful: true`, as the vendor's activity sends, and a date that has passed when the server
+    /// reads it makes the item Successful. So no item is postponed to a time before `ahead`.
     pub(crate) fn new(
         result: &TransactionResult,
         progress: Option<&str>,
@@ -265,21 +267,21 @@ impl TransactionResultDto {
         match result {
             TransactionResult::Successful { output } => {
                 dto.is_successful = true;
-                dto.output = output.as_ref().map(|output| Scalars::of_json(output.as_json()));
+                dto.output = output.as_ref().map(|output| ContentMap::of_json(output.as_json()));
             }
             TransactionResult::Failed { exception, defer_date } => {
                 dto.processing_exception = exception.as_ref().map(ProcessingExceptionDto::from);
-                dto.defer_date = defer_date.map(Instant);
+                dto.defer_date = defer_date.map(ApiTime);
             }
             TransactionResult::Postponed { defer_date, due_date: new } => {
                 dto.is_successful = true;
-                dto.defer_date = Some(Instant(ahead.max(*defer_date)));
-                dto.due_date = new.or(due_date).map(Instant);
+                dto.defer_date = Some(ApiTime(ahead.max(*defer_date)));
+                dto.due_date = new.or(due_date).map(ApiTime);
             }
             TransactionResult::GivenBack => {
                 dto.is_successful = true;
-                dto.defer_date = Some(Instant(ahead));
-                dto.due_date = due_date.map(Instant);
+                dto.defer_date = Some(ApiTime(ahead));
+                dto.due_date = due_date.map(ApiTime);
             }
         }
         dto
@@ -359,16 +361,17 @@ mod tests {
     }
 
     #[test]
-    fn a_take_asks_for_the_next_item_and_a_creation_for_its_own() {
+    fn the_next_item_and_a_new_item_are_requested_differently() {
         let filter = ReferenceFilter::Equals("a".to_owned());
-        let take = serde_json::to_value(TransactionDataDto::take("Q", Some("r"), Some(&filter))).unwrap();
+        let take =
+            serde_json::to_value(TransactionDataDto::next_item("Q", Some("r"), Some(&filter))).unwrap();
         assert_eq!(
             take,
             json!({"Name": "Q", "RobotIdentifier": "r", "SpecificContent": null, "Reference": "a", "ReferenceFilterOption": "Equals"})
         );
         let item = NewQueueItem::new(json!({"a": 1})).reference("x");
         let create =
-            serde_json::to_value(TransactionDataDto::create("Q", None, &item, r#"{"a":1}"#)).unwrap();
+            serde_json::to_value(TransactionDataDto::new_item("Q", None, &item, r#"{"a":1}"#)).unwrap();
         assert_eq!(create, json!({"Name": "Q", "SpecificContent": {"a": 1}, "Reference": "x"}));
     }
 }

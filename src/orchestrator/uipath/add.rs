@@ -18,7 +18,7 @@ use crate::wire::transaction::{
     AddQueueItemRequest, BulkAddQueueItemsRequest, BulkAddResponse, CommitTypeName, FailedQueueItemDto,
     QueueItemDataDto,
 };
-use crate::wire::{Scalars, filter};
+use crate::wire::{ContentMap, filter};
 
 /// How many items one call may add, where they need not be added together.
 const MOST_AT_ONCE: usize = 1_000;
@@ -336,8 +336,8 @@ fn is_the_same(there: &QueueItemDto, item: &NewQueueItem, content: &str) -> bool
     let theirs =
         there.specific_content.clone().unwrap_or_default().with_texts_of(there.specific_data.as_deref());
     same_reference
-        && Scalars::of_json(&theirs) == Scalars::of_json(content)
-        && there.priority.as_ref().and_then(crate::wire::Named::known) == Some(item.priority)
+        && ContentMap::of_json(&theirs) == ContentMap::of_json(content)
+        && there.priority.as_ref().and_then(crate::wire::EnumValue::known) == Some(item.priority)
 }
 
 /// The items that failed, in the places of the caller. An item is named by its place, or not at all.

@@ -10,14 +10,14 @@ use super::super::error::kind_of;
 use super::super::{ErrorKind, OrchestratorError};
 use super::pace::Pace;
 use crate::model::code::ErrorCode;
-use crate::wire::failure::Failure;
+use crate::wire::error_response::ErrorResponse;
 
 /// The error that an answer is.
 pub(super) fn error(
     what: &str,
     host: &str,
     status: StatusCode,
-    failure: &Failure,
+    failure: &ErrorResponse,
     wait: Option<Duration>,
 ) -> OrchestratorError {
     let kind = kind(status, failure);
@@ -32,7 +32,7 @@ pub(super) fn error(
     OrchestratorError::new(kind, message).coded(failure.code).traced(failure.trace_id.clone()).retry_in(wait)
 }
 
-fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
+fn kind(status: StatusCode, failure: &ErrorResponse) -> ErrorKind {
     if failure.claim_lost {
         return ErrorKind::ClaimLost;
     }
@@ -56,7 +56,7 @@ fn kind(status: StatusCode, failure: &Failure) -> ErrorKind {
 }
 
 /// What to do about it, where that is known.
-fn hint(status: StatusCode, failure: &Failure) -> Option<&'static str> {
+fn hint(status: StatusCode, failure: &ErrorResponse) -> Option<&'static str> {
     match failure.code {
         Some(ErrorCode::REQUIRED_ORGANIZATION_UNIT) => {
             return Some("name a folder: ?folder=Shared in the URL, or UIPATH_FOLDER_PATH");
@@ -76,7 +76,7 @@ fn hint(status: StatusCode, failure: &Failure) -> Option<&'static str> {
 /// How long the server wants to be left alone: seconds, a date, or a member of the body.
 pub(super) fn retry_after(
     headers: &HeaderMap,
-    failure: &Failure,
+    failure: &ErrorResponse,
     now: Timestamp,
     pace: &Pace,
 ) -> Option<Duration> {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn of(status: u16, body: &str) -> OrchestratorError {
-        let failure = Failure::read(body.as_bytes());
+        let failure = ErrorResponse::read(body.as_bytes());
         error("StartTransaction", "o.example.com", StatusCode::from_u16(status).unwrap(), &failure, None)
     }
 
@@ -169,7 +169,8 @@ mod tests {
             if let Some(date) = date {
                 headers.insert(reqwest::header::DATE, date.parse().unwrap());
             }
-            let seconds = retry_after(&headers, &Failure::read(body.as_bytes()), now, &Pace::default())?;
+            let seconds =
+                retry_after(&headers, &ErrorResponse::read(body.as_bytes()), now, &Pace::default())?;
             Some(seconds.as_secs())
         };
         let hours_off = Some("Fri, 06 Nov 2026 05:49:00 GMT");

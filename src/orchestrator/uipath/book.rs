@@ -15,7 +15,7 @@ use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
 use crate::wire;
-use crate::wire::item::HeldRow;
+use crate::wire::item::ItemOwner;
 
 /// An item that was handed to a robot here.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Held {
     pub(super) claim: Claim,
     pub(super) queue: Arc<Queue>,
     /// By the server's clock.
-    pub(super) start_processing: Option<wire::Instant>,
+    pub(super) start_processing: Option<wire::ApiTime>,
     pub(super) due_date: Option<Timestamp>,
     /// A report may have been recorded although its answer was lost: look before reporting again.
     pub(super) doubtful: bool,
@@ -43,7 +43,7 @@ impl Held {
 struct Settled {
     result: Kind,
     status: Status,
-    start_processing: Option<wire::Instant>,
+    start_processing: Option<wire::ApiTime>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Book {
         let held = Held {
             claim,
             queue,
-            start_processing: item.start_processing.map(wire::Instant),
+            start_processing: item.start_processing.map(wire::ApiTime),
             due_date: item.due_date,
             doubtful: false,
             refusals: 0,
@@ -131,10 +131,10 @@ impl Book {
     }
 
     /// Whether this process was told of this attempt. What it has reported on may still be listed as InProgress.
-    pub(super) fn knows(&self, item: &HeldRow) -> bool {
+    pub(super) fn knows(&self, item: &ItemOwner) -> bool {
         let of_settled = self.settled.get(&item.id).is_some_and(|(_, settled)| {
             let starts = settled.start_processing.zip(item.start_processing);
-            starts.is_none_or(|(then, now)| then.is_about(now))
+            starts.is_none_or(|(then, now)| then.is_close_to(now))
         });
         self.held.contains_key(&item.id)
             || self.left.contains(&item.id)

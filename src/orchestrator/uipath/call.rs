@@ -5,7 +5,7 @@ use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 
 use crate::model::review::Person;
-use crate::wire::leased::author_header;
+use crate::wire::lease_protocol::encode_author;
 
 /// A call of an operation.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl Call {
     /// In somebody's name, where somebody is named.
     pub(super) fn by(mut self, person: &Person) -> Self {
         let is_somebody = *person != Person::default();
-        self.author = if is_somebody { HeaderValue::from_str(&author_header(person)).ok() } else { None };
+        self.author = if is_somebody { HeaderValue::from_str(&encode_author(person)).ok() } else { None };
         self
     }
 

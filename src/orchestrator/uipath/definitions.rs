@@ -7,7 +7,7 @@ use super::Inner;
 use super::call::Call;
 use super::request::Failed;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
-use crate::wire::Named;
+use crate::wire::EnumValue;
 use crate::wire::queue::{
     QueueDefinitionDto, QueueRetentionDto, RETRY_ABANDONED_ITEMS_SINCE, Retention, RetentionType,
 };
@@ -21,14 +21,14 @@ impl Inner {
     pub(super) async fn make_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         queue.validate()?;
         self.can_have(&queue.policy)?;
-        let dto = QueueDefinitionDto::default().with(&queue, self.http.version(), self.is_leased());
+        let dto = QueueDefinitionDto::default().with_settings(&queue, self.http.version(), self.is_leased());
         let made =
             match self.http.json::<QueueDefinitionDto>(Call::post("PostQueueDefinition", PATH, &dto)).await {
                 Ok(made) => made,
                 Err(Failed { error, doubtful: true }) => {
                     // Made or not: a queue of this name with these settings is what was wanted.
                     let there = self.queue_dto(&queue.name).await.map_err(|_| error.clone())?;
-                    if there.clone().with(&queue, self.http.version(), self.is_leased()) != there {
+                    if there.clone().with_settings(&queue, self.http.version(), self.is_leased()) != there {
                         return Err(error);
                     }
                     there
@@ -50,7 +50,7 @@ impl Inner {
         let id = there.id.unwrap_or_default();
         let retention = self.retention(id).await?;
         queue.validate_change_of(&definition(there.clone(), retention)?)?;
-        let dto = there.with(&queue, self.http.version(), self.is_leased());
+        let dto = there.with_settings(&queue, self.http.version(), self.is_leased());
         self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
         self.set_retention(id, wanted(&queue.policy)).await?;
         self.forget_queue(name);
@@ -133,7 +133,7 @@ impl Inner {
         };
         let mut retentions: HashMap<i64, Retention> = HashMap::new();
         for dto in rows {
-            let kind = dto.retention_type.as_ref().and_then(Named::known).unwrap_or(RetentionType::Final);
+            let kind = dto.retention_type.as_ref().and_then(EnumValue::known).unwrap_or(RetentionType::Final);
             note(retentions.entry(dto.queue_definition_id).or_default(), kind, &dto);
         }
         Ok(retentions)

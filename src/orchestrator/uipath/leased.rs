@@ -23,10 +23,12 @@ use crate::model::limits::LimitsEdit;
 use crate::model::result::TransactionResult;
 use crate::model::robot::Robot;
 use crate::wire::item::QueueItemDto;
-use crate::wire::leased::{
-    AddAndStart, ClaimDto, EditLimits, EndJob, ErrorDto, ExchangeRequest, Exchanged, HeldDto, HeldRequest,
-    LimitDto, ListedJob, OfJob, ProgressDto, RemovedDto, ReportDto, ReportedDto, RobotDto, StartJob,
-    StateOfJob, StopJob, SweptDto, TakeDto, TakenDto, TookDto, WaitDto, guid, key,
+use crate::wire::lease_protocol::{
+    AddAndStartRequest, ClaimDto, ClaimRequestDto, ClaimResultDto, ClaimedItemDto, EditLimitsRequest,
+    EndJobRequest, ErrorDto, ExchangeRequest, HeldClaimsRequest, HeldClaimsResponse, JobReference,
+    JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot, ProgressRequest,
+    QueueItemsExchange, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, SweepResponse,
+    WaitRequest, guid, key,
 };
 use crate::wire::transaction::QueueItemDataDto;
 
@@ -138,19 +140,20 @@ impl Inner {
     pub(super) async fn start_leased_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
         // A job that nobody hears of ends with its lease.
-        let started: OfJob = self.http.json(call("StartJob", &StartJob::from(job)).repeatable()).await?;
+        let started: JobReference =
+            self.http.json(call("StartJob", &StartJobRequest::from(job)).repeatable()).await?;
         Ok(key(started.job))
     }
 
     pub(super) async fn leased_beat(&self, job: JobKey) -> Result<JobState> {
-        let call = call("Beat", &OfJob { job: guid(job) }).repeatable().by_the_heart();
-        Ok(self.http.json::<StateOfJob>(call).await?.state)
+        let call = call("Beat", &JobReference { job: guid(job) }).repeatable().by_the_heart();
+        Ok(self.http.json::<JobStateResponse>(call).await?.state)
     }
 
     pub(super) async fn end_leased_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
         let JobEnd { state, info, figures } = end;
-        let call = call("EndJob", &EndJob { job: guid(job), state, info, figures });
-        let swept: SweptDto = self.http.json(call).await?;
+        let call = call("EndJob", &EndJobRequest { job: guid(job), state, info, figures });
+        let swept: SweepResponse = self.http.json(call).await?;
         let mut known = self.leases.known();
         known.held.remove(&job);
         known.in_doubt.remove(&job);
@@ -160,7 +163,7 @@ impl Inner {
 
     pub(super) async fn leased_sweep(&self) -> Result<Swept> {
         let call = call("Sweep", &serde_json::json!({})).repeatable().by_the_heart();
-        let swept: SweptDto = self.http.json(call).await?;
+        let swept: SweepResponse = self.http.json(call).await?;
         Ok(swept_of(swept))
     }
 
@@ -207,7 +210,7 @@ impl Inner {
         let heard = std::mem::take(&mut self.leases.known().heard);
         let body = ExchangeRequest { id, heard, reports: reports.collect(), take: take.map(take_dto) };
         let doubt = Doubt { leases: &self.leases, job, id };
-        let answer = match self.http.json::<Exchanged>(call("Exchange", &body).repeatable()).await {
+        let answer = match self.http.json::<QueueItemsExchange>(call("Exchange", &body).repeatable()).await {
             Ok(answer) => answer,
             Err(failed) => {
                 return ReportedAndTaken {
@@ -222,8 +225,8 @@ impl Inner {
         reports.resize_with(count, || Err(missing()));
         let withheld = answer.withheld.map(Duration::from_millis);
         let taken = match answer.took {
-            TookDto::Error(error) => Err(error_of(error)),
-            TookDto::Items(items) => {
+            ClaimResultDto::Error(error) => Err(error_of(error)),
+            ClaimResultDto::Items(items) => {
                 let items: Result<Vec<ClaimedItem>> =
                     items.into_iter().map(|taken| claimed(taken, job, robot)).collect();
                 items.map(|items| Taken { items, seen: Seen(answer.seen), withheld })
@@ -259,8 +262,8 @@ impl Inner {
         let Some(void) = self.leases.known().in_doubt.get(&job).cloned() else {
             return Ok(()); // somebody else was here
         };
-        let body = HeldRequest { job: guid(job), void };
-        let held: HeldDto = self.http.json(call("Held", &body).repeatable()).await?;
+        let body = HeldClaimsRequest { job: guid(job), void };
+        let held: HeldClaimsResponse = self.http.json(call("Held", &body).repeatable()).await?;
         let unknown: Vec<Claim> = {
             let known = self.leases.known();
             let ours = known.held.get(&job);
@@ -275,7 +278,7 @@ impl Inner {
             };
             let reports = claims.iter().map(back).collect();
             let body = ExchangeRequest { id: Uuid::nil(), heard: Vec::new(), reports, take: None };
-            self.http.json::<Exchanged>(call("Exchange", &body).repeatable()).await?;
+            self.http.json::<QueueItemsExchange>(call("Exchange", &body).repeatable()).await?;
         }
         if !unknown.is_empty() {
             tracing::warn!(%job, items = unknown.len(), "gave back items that were taken by calls whose answers were lost");
@@ -292,10 +295,12 @@ impl Inner {
     ) -> Result<ClaimedItem> {
         let (job, robot) = (take.job, take.robot);
         let id = self.new_name();
-        let body = AddAndStart { id, item: QueueItemDataDto::new(None, item, content), take: take_dto(take) };
+        let body =
+            AddAndStartRequest { id, item: QueueItemDataDto::new(None, item, content), take: take_dto(take) };
         let _taking = self.leases.taking.read().await;
         let doubt = Doubt { leases: &self.leases, job: Some(job), id };
-        let taken = self.http.json::<TakenDto<QueueItemDto>>(call("AddAndStart", &body).repeatable()).await;
+        let taken =
+            self.http.json::<ClaimedItemDto<QueueItemDto>>(call("AddAndStart", &body).repeatable()).await;
         let answered = match taken {
             Ok(taken) => claimed(taken, Some(job), robot),
             // What was refused was not done.
@@ -312,7 +317,7 @@ impl Inner {
 
     pub(super) async fn leased_progress(&self, claim: Claim, progress: String) -> Result<()> {
         validate_progress(&progress)?;
-        let body = ProgressDto { claim: claim.into(), progress };
+        let body = ProgressRequest { claim: claim.into(), progress };
         Ok(self.http.done(call("Progress", &body).repeatable()).await?)
     }
 
@@ -321,7 +326,7 @@ impl Inner {
         // The server begins to wait when it hears of it.
         let until = tokio::time::Instant::now() + at_most.min(LONGEST_WAIT) + Duration::from_secs(5);
         let at_most = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX).max(1);
-        let body = WaitDto { queue: queue.to_owned(), seen: seen.0, at_most };
+        let body = WaitRequest { queue: queue.to_owned(), seen: seen.0, at_most };
         let waited = tokio::time::timeout_at(until, self.http.done(call("Wait", &body).repeatable())).await;
         if let Ok(Err(_)) = waited {
             // Nobody knows: no busy loop.
@@ -330,42 +335,52 @@ impl Inner {
     }
 
     pub(super) async fn leased_jobs(&self, limit: usize) -> Result<Vec<Job>> {
-        let jobs: Vec<ListedJob> = self.http.json(call("Jobs", &LimitDto { limit }).repeatable()).await?;
+        let jobs: Vec<ListedJob> = self.http.json(call("Jobs", &LimitRequest { limit }).repeatable()).await?;
         Ok(jobs.into_iter().map(Job::from).collect())
     }
 
     pub(super) async fn leased_robots(&self) -> Result<Vec<Robot>> {
-        let robots: Vec<RobotDto> =
+        let robots: Vec<ListedRobot> =
             self.http.json(call("Robots", &serde_json::json!({})).repeatable()).await?;
         Ok(robots.into_iter().map(Robot::from).collect())
     }
 
     pub(super) async fn edit_leased_limits(&self, queue: &str, edit: LimitsEdit) -> Result<()> {
-        let body = EditLimits { queue: queue.to_owned(), edit };
+        let body = EditLimitsRequest { queue: queue.to_owned(), edit };
         Ok(self.http.done(call("EditLimits", &body).repeatable()).await?)
     }
 
     pub(super) async fn stop_leased_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
-        let body = StopJob { job: guid(job), strategy };
+        let body = LeaseStopJobRequest { job: guid(job), strategy };
         Ok(self.http.done(call("StopJob", &body).repeatable()).await?)
     }
 
     pub(super) async fn leased_retention(&self, limit: usize) -> Result<u64> {
-        let removed: RemovedDto = self.http.json(call("Retention", &LimitDto { limit })).await?;
+        let removed: RetentionResponse = self.http.json(call("Retention", &LimitRequest { limit })).await?;
         Ok(removed.removed)
     }
 }
 
-fn take_dto(take: Take) -> TakeDto {
+fn take_dto(take: Take) -> ClaimRequestDto {
     let Take { queue, job, robot, count, reference } = take;
-    TakeDto { queue: queue.to_string(), job: guid(job), robot, count, reference: reference.map(Into::into) }
+    ClaimRequestDto {
+        queue: queue.to_string(),
+        job: guid(job),
+        robot,
+        count,
+        reference: reference.map(Into::into),
+    }
 }
 
-fn swept_of(swept: SweptDto) -> Swept {
+fn swept_of(swept: SweepResponse) -> Swept {
     Swept { jobs: swept.jobs.into_iter().map(key).collect(), abandoned: swept.abandoned }
 }
 
-fn claimed(taken: TakenDto<QueueItemDto>, job: Option<JobKey>, robot: Option<u32>) -> Result<ClaimedItem> {
+fn claimed(
+    taken: ClaimedItemDto<QueueItemDto>,
+    job: Option<JobKey>,
+    robot: Option<u32>,
+) -> Result<ClaimedItem> {
     let claim: ClaimDto = taken.claim;
     let item = taken.item.into_item();
     let mut item = item.map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))?;
@@ -373,10 +388,10 @@ fn claimed(taken: TakenDto<QueueItemDto>, job: Option<JobKey>, robot: Option<u32
     Ok(ClaimedItem { item: Box::new(item), claim: claim.into() })
 }
 
-fn reported(report: ReportedDto) -> Result<crate::model::status::Status> {
+fn reported(report: ReportResultDto) -> Result<crate::model::status::Status> {
     match report {
-        ReportedDto::Status(status) => Ok(status),
-        ReportedDto::Error(error) => Err(error_of(error)),
+        ReportResultDto::Status(status) => Ok(status),
+        ReportResultDto::Error(error) => Err(error_of(error)),
     }
 }
 

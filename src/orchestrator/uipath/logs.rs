@@ -22,7 +22,7 @@ use super::call::Call;
 use super::{Inner, Uipath};
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::log::LogLevel;
-use crate::wire::Instant;
+use crate::wire::ApiTime;
 use crate::wire::log::{LogEntry, RESERVED, level_name};
 
 /// How many lines wait at most.
@@ -125,7 +125,7 @@ impl RobotLogs {
         let entry = LogEntry {
             message,
             level: level_name(level),
-            time_stamp: Instant(self.clock.now()),
+            time_stamp: ApiTime(self.clock.now()),
             process_name: &self.process,
             log_type: "Default",
             machine_name: &self.machine,

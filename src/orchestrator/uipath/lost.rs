@@ -18,7 +18,7 @@ use super::request::Failed;
 use super::take::get_item;
 use super::unreadable::Read;
 use crate::model::status::Status;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::item::{ItemOwner, QueueItemDto};
 use crate::wire::json;
 
 impl Inner {
@@ -29,7 +29,7 @@ impl Inner {
         let _nobody_takes = queue.taking.write().await;
         let (mut state, book) = (queue.state(), self.book());
         let pending = state.earliest_suspicion().and_then(|sent| self.server_time_at(sent));
-        let of_others: Vec<HeldRow> = rows
+        let of_others: Vec<ItemOwner> = rows
             .into_iter()
             .filter(|row| !book.knows(row) && !state.knows(row))
             .filter(|row| pending.zip(row.start_processing).is_none_or(|(pending, start)| start.0 < pending))
@@ -107,13 +107,13 @@ impl Inner {
                 "items are InProgress for this robot that this process did not take: another process uses the same robot \
                  key. From now on none is taken up by it; give every process a robot of its own"
             );
-            let rows: Vec<HeldRow> = lost.iter().chain(&older).map(HeldRow::from).collect();
+            let rows: Vec<ItemOwner> = lost.iter().chain(&older).map(ItemOwner::from).collect();
             state.leave_to_others(&rows);
         } else {
             if !older.is_empty() {
                 let ids: Vec<i64> = older.iter().map(|item| item.id).collect();
                 tracing::error!(queue = %queue.name, items = ?ids, "these items came when nobody looked for them any more; they stay InProgress");
-                let rows: Vec<HeldRow> = older.iter().map(HeldRow::from).collect();
+                let rows: Vec<ItemOwner> = older.iter().map(ItemOwner::from).collect();
                 state.leave_to_others(&rows);
             }
             taken_up.extend(lost);
@@ -168,15 +168,15 @@ impl Inner {
     }
 
     /// The items InProgress of a queue. Rows that cannot be read are passed over: they are not what got lost here.
-    async fn in_progress(&self, queue: &Queue) -> Result<Vec<HeldRow>> {
+    async fn in_progress(&self, queue: &Queue) -> Result<Vec<ItemOwner>> {
         let about = self.about(queue).await?;
         let wanted = format!("QueueDefinitionId eq {} and Status eq 'InProgress'", about.id);
         let call = Call::get("GetQueueItems", "/odata/QueueItems")
             .query("$filter", &wanted)
             .query("$orderby", "Id desc");
         let rows = self.http.row_texts(call, MOST_PAGES).await?;
-        let mut rows: Vec<HeldRow> =
-            rows.iter().filter_map(|row| json::answer(row.as_bytes()).ok()).collect();
+        let mut rows: Vec<ItemOwner> =
+            rows.iter().filter_map(|row| json::response(row.as_bytes()).ok()).collect();
         rows.dedup_by_key(|row| row.id);
         Ok(rows)
     }

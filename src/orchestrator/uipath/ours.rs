@@ -12,7 +12,7 @@ use super::Inner;
 use super::call::Call;
 use super::request::Failed;
 use crate::wire::Collection;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::item::{ItemOwner, QueueItemDto};
 use crate::wire::job::JobDto;
 
 /// How far what we think of the server's clock may be off: by as much as an answer took.
@@ -58,7 +58,7 @@ impl Inner {
     }
 
     /// Whether an item is InProgress for us: in our job, where both are known, or for our robot.
-    pub(super) fn is_ours(&self, item: &HeldRow) -> bool {
+    pub(super) fn is_ours(&self, item: &ItemOwner) -> bool {
         if let (Some(ours), Some(of_item)) = (self.job_key, item.executor_job_key) {
             return ours == of_item;
         }

@@ -21,7 +21,7 @@ use crate::wire::filter::order;
 use crate::wire::item::QueueItemDto;
 use crate::wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentDto, QueueItemEventDto};
 use crate::wire::transaction::QueueItemDataDto;
-use crate::wire::{Collection, Instant, Scalars};
+use crate::wire::{ApiTime, Collection, ContentMap};
 
 /// How many items one bulk call names.
 const MOST_AT_ONCE: usize = 1_000;
@@ -118,10 +118,10 @@ impl Inner {
         let data = QueueItemDataDto {
             name: None,
             priority: Some(edit.priority.unwrap_or(item.priority).into()),
-            specific_content: Some(Scalars::of_json(content.as_json())),
-            defer_date: edit.defer_date.unwrap_or(item.defer_date).map(Instant),
-            due_date: edit.due_date.unwrap_or(item.due_date).map(Instant),
-            risk_sla_date: item.risk_sla_date.map(Instant),
+            specific_content: Some(ContentMap::of_json(content.as_json())),
+            defer_date: edit.defer_date.unwrap_or(item.defer_date).map(ApiTime),
+            due_date: edit.due_date.unwrap_or(item.due_date).map(ApiTime),
+            risk_sla_date: item.risk_sla_date.map(ApiTime),
             reference: item.reference.clone(),
             progress: edit.progress.or_else(|| item.progress.clone()),
             source: None,
@@ -139,10 +139,10 @@ impl Inner {
         let data = QueueItemDataDto {
             name: None,
             priority: Some(item.priority.into()),
-            specific_content: Some(Scalars::default()),
-            defer_date: item.defer_date.map(Instant),
-            due_date: item.due_date.map(Instant),
-            risk_sla_date: item.risk_sla_date.map(Instant),
+            specific_content: Some(ContentMap::default()),
+            defer_date: item.defer_date.map(ApiTime),
+            due_date: item.due_date.map(ApiTime),
+            risk_sla_date: item.risk_sla_date.map(ApiTime),
             reference: item.reference,
             progress: item.progress,
             source: None,
@@ -284,7 +284,7 @@ impl Inner {
             status: Some(to),
             user_id: None,
             refusal: ErrorCode::QUEUE_ITEM_INVALID_STATUS_FOR_RETRY,
-            is_done: &|item| item.review_status.as_ref().and_then(crate::wire::Named::known) == Some(to),
+            is_done: &|item| item.review_status.as_ref().and_then(crate::wire::EnumValue::known) == Some(to),
         };
         let failed = self.bulk_operation(&bulk, items).await?;
         if to == ReviewStatus::Retried {

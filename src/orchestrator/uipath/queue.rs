@@ -10,8 +10,8 @@ use tokio::time::Instant as Moment;
 use super::pace::Pace;
 use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::QueueId;
-use crate::wire::Instant;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::ApiTime;
+use crate::wire::item::{ItemOwner, QueueItemDto};
 
 /// What is asked of a queue's definition again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) struct State {
     /// Items that are ours and that nobody was told of: the next takes get them.
     pub(super) found: VecDeque<QueueItemDto>,
     /// Attempts that are not ours, whatever they say of themselves: items, and when they were started.
-    pub(super) foreign: HashMap<i64, Option<Instant>>,
+    pub(super) foreign: HashMap<i64, Option<ApiTime>>,
     /// How often in a row the queue was empty.
     pub(super) empty_in_a_row: u32,
     /// The trap was explained.
@@ -103,14 +103,14 @@ impl State {
     }
 
     /// Notes attempts that are not ours.
-    pub(super) fn leave_to_others<'a>(&mut self, items: impl IntoIterator<Item = &'a HeldRow>) {
+    pub(super) fn leave_to_others<'a>(&mut self, items: impl IntoIterator<Item = &'a ItemOwner>) {
         self.foreign.extend(items.into_iter().map(|item| (item.id, item.start_processing)));
     }
 
     /// Whether an attempt is somebody else's, or waits here for its robot.
-    pub(super) fn knows(&self, item: &HeldRow) -> bool {
+    pub(super) fn knows(&self, item: &ItemOwner) -> bool {
         let of_others = self.foreign.get(&item.id).is_some_and(|start| {
-            start.zip(item.start_processing).is_none_or(|(then, now)| then.is_about(now))
+            start.zip(item.start_processing).is_none_or(|(then, now)| then.is_close_to(now))
         });
         of_others || self.found.iter().any(|found| found.id == item.id)
     }
@@ -119,7 +119,7 @@ impl State {
     /// started. `server_time` tells when that was by the server's clock.
     pub(super) fn explain(
         &mut self,
-        start: Option<Instant>,
+        start: Option<ApiTime>,
         server_time: impl Fn(Moment) -> Option<jiff::Timestamp>,
     ) {
         let fits = |suspicion: &&(usize, Suspicion)| {

@@ -283,7 +283,7 @@ fn judge(item: &QueueItemDto, status: Status, held: &Held, result: &TransactionR
 
 /// Whether an item is still in the attempt that was handed out here.
 fn is_same_attempt(item: &QueueItemDto, held: &Held) -> bool {
-    item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_about(then))
+    item.start_processing.zip(held.start_processing).is_none_or(|(now, then)| now.is_close_to(then))
 }
 
 fn is_postponed_as(item: &QueueItemDto, result: &TransactionResult) -> bool {
@@ -316,7 +316,7 @@ mod tests {
     use crate::model::exception::{ExceptionType, ProcessingException};
     use crate::orchestrator::uipath::book::Book;
     use crate::orchestrator::uipath::queue::Queue;
-    use crate::wire::Instant;
+    use crate::wire::ApiTime;
     use crate::wire::item::tests::OF_2020;
 
     fn held_item() -> (QueueItemDto, Held) {
@@ -348,7 +348,7 @@ mod tests {
         let postponed = TransactionResult::Postponed { defer_date: later, due_date: None };
 
         assert_eq!(judged(|_, _| {}, &success), "still ours");
-        let taken_again = |item: &mut QueueItemDto, _: &Held| item.start_processing = Some(Instant(later));
+        let taken_again = |item: &mut QueueItemDto, _: &Held| item.start_processing = Some(ApiTime(later));
         assert_eq!(judged(taken_again, &success), "lost");
 
         let ended = |status: Status, operation: Option<bool>, reason: &'static str| {
@@ -374,7 +374,7 @@ mod tests {
         let back = |at: Timestamp| {
             move |item: &mut QueueItemDto, _: &Held| {
                 item.status = Status::New.into();
-                item.defer_date = Some(Instant(at));
+                item.defer_date = Some(ApiTime(at));
             }
         };
         assert_eq!(judged(back(later), &postponed), "recorded New");

@@ -28,8 +28,8 @@ use super::tls;
 use crate::backoff::Delays;
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::item::PAGE_LIMIT;
-use crate::wire::failure::Failure;
-use crate::wire::{Collection, json, leased};
+use crate::wire::error_response::ErrorResponse;
+use crate::wire::{Collection, json, lease_protocol};
 
 /// Everything that calls share.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(super) struct Answer {
 impl Answer {
     /// What it says, if that can be read.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
-        json::answer(&self.body).ok()
+        json::response(&self.body).ok()
     }
 
     /// An answer that says nothing: empty, or JSON that nobody needs. A web page is no such answer, whatever its
@@ -235,7 +235,7 @@ impl Http {
             headers.insert(AUTHORIZATION, authorization.header);
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             if let Some(author) = &call.author {
-                headers.insert(HeaderName::from_static(leased::AUTHOR_HEADER), author.clone());
+                headers.insert(HeaderName::from_static(lease_protocol::AUTHOR_HEADER), author.clone());
             }
             if call.body.is_some() {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -362,7 +362,7 @@ impl Http {
         if status.is_success() {
             return Ok(Answer { status, body });
         }
-        let mut failure = Failure::read(&body);
+        let mut failure = ErrorResponse::read(&body);
         if status.is_redirection() {
             let to = headers.get(reqwest::header::LOCATION).and_then(|to| to.to_str().ok());
             let to = to
@@ -380,7 +380,7 @@ impl Http {
 
     /// An answer nobody can use. Of what it says only the title of a web page is repeated.
     fn unreadable(&self, what: &str, answer: &Answer, is_secret: bool) -> OrchestratorError {
-        let said = if is_secret { String::new() } else { Failure::read(&answer.body).message };
+        let said = if is_secret { String::new() } else { ErrorResponse::read(&answer.body).message };
         let said = if said.starts_with("a web page") { said } else { "nothing that can be read".to_owned() };
         let said: String = said.chars().take(120).collect();
         unavailable(format!("{what}: {} answered {} with {said}", self.address.host, answer.status.as_u16()))
@@ -392,7 +392,7 @@ impl Http {
         {
             self.version.store(version, Ordering::Relaxed);
         }
-        if headers.get(leased::HEADER).is_some_and(|value| value == leased::VERSION) {
+        if headers.get(lease_protocol::HEADER).is_some_and(|value| value == lease_protocol::VERSION) {
             self.leases.store(true, Ordering::Relaxed);
         }
     }

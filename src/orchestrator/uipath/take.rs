@@ -112,7 +112,7 @@ impl Inner {
             }
         }
         let robot = self.robot_key.as_deref();
-        let data = TransactionDataDto::take(&queue.name, robot, take.reference.as_ref());
+        let data = TransactionDataDto::next_item(&queue.name, robot, take.reference.as_ref());
         for _ in 0..MOST_UNREADABLE {
             return match self.start(queue, data.clone()).await {
                 Ok(Started::Item(item)) => {
@@ -161,7 +161,7 @@ impl Inner {
             return Err(invalid("an item without content cannot be added and started in one call: the Orchestrator takes that for a take".to_owned()));
         }
         let data =
-            TransactionDataDto::create(&queue.name, self.robot_key.as_deref(), item, content.as_json());
+            TransactionDataDto::new_item(&queue.name, self.robot_key.as_deref(), item, content.as_json());
         let started = match self.start(&queue, data.clone()).await {
             Ok(started) => started,
             Err(Failed { error, doubtful: true }) => {
@@ -287,14 +287,14 @@ impl Inner {
     async fn a_waiting_item(&self, queue: QueueId) -> Result<Option<QueueItemDto>> {
         // A minute ago, because clocks differ.
         let due = self.now().checked_sub(std::time::Duration::from_secs(60)).unwrap_or(jiff::Timestamp::MIN);
-        let due = crate::wire::Instant(due);
+        let due = crate::wire::ApiTime(due);
         let wanted = format!(
             "QueueDefinitionId eq {queue} and Status eq 'New' and (DeferDate eq null or DeferDate le {due})"
         );
         let call =
             Call::get("GetQueueItems", "/odata/QueueItems").query("$filter", wanted).query("$top", "1");
         let rows = self.http.call(call, |answer| json::rows(&answer.body)).await?;
-        Ok(rows.iter().find_map(|row| json::answer(row.as_bytes()).ok()))
+        Ok(rows.iter().find_map(|row| json::response(row.as_bytes()).ok()))
     }
 
     /// Whether this caller is handed items at all. It is proved on an item that waits: what is New before and after a
@@ -316,7 +316,7 @@ impl Inner {
             return Ok(());
         };
         for _ in 0..2 {
-            let data = TransactionDataDto::take(&queue.name, self.robot_key.as_deref(), None);
+            let data = TransactionDataDto::next_item(&queue.name, self.robot_key.as_deref(), None);
             match self.start(queue, data).await {
                 Ok(Started::Nothing) => {}
                 Ok(Started::Item(item)) => {
@@ -377,7 +377,7 @@ impl Inner {
         let wanted = folded(name);
         let mut unreadable = None;
         for row in rows {
-            match json::answer::<QueueDefinitionDto>(row.as_bytes()) {
+            match json::response::<QueueDefinitionDto>(row.as_bytes()) {
                 Ok(queue) if folded(&queue.name) == wanted => return Ok(queue),
                 Ok(_) => {}
                 Err(error) => unreadable = Some(error),

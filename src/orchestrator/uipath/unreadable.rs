@@ -13,7 +13,7 @@ use super::take::get_item;
 use crate::model::exception::{ExceptionType, ProcessingException};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
-use crate::wire::item::{HeldRow, QueueItemDto};
+use crate::wire::item::{ItemOwner, QueueItemDto};
 use crate::wire::json;
 use crate::wire::transaction::{SetTransactionResultRequest, TransactionResultDto};
 
@@ -27,7 +27,7 @@ pub(super) enum Read {
 impl Read {
     /// `None` for an answer that is about no item.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
-        let why = match json::answer::<QueueItemDto>(&answer.body) {
+        let why = match json::response::<QueueItemDto>(&answer.body) {
             Ok(item) => match item.status() {
                 Ok(_) => return Some(Self::Whole(Box::new(item))),
                 Err(error) => return Some(Self::NumberAlone(item.id, error.to_string())),
@@ -68,7 +68,7 @@ impl Inner {
         let doubtful = |error: OrchestratorError| Failed { error, doubtful: true };
         match self.http.call(get_item(id), Read::of).await.map_err(|failed| doubtful(failed.error))? {
             Read::Whole(item) => {
-                let row = HeldRow::from(&*item);
+                let row = ItemOwner::from(&*item);
                 let is_known = queue.state().knows(&row) || self.book().knows(&row);
                 if is_known || item.status.known() != Some(Status::InProgress) {
                     let message =

@@ -1,39 +1,39 @@
-//! `$filter`: what is read, and what it says of an object. Over 500 lines, because the grammar and the texts that it must
-//! and must not read stand side by side.
+//! `$filter`: the parser, and the evaluation for a JSON object. Over 500 lines, because the grammar and the tests of valid and
+//! invalid expressions are kept together.
 //!
 //! ```text
 //! or         = and *( "or" and )
 //! and        = unary *( "and" unary )
 //! unary      = "not" unary / "(" or ")" / match / comparison
 //! match      = ( "contains" / "startswith" / "endswith" ) "(" operand "," text ")" [ "eq" ( "true" / "false" ) ]
-//! comparison = operand ( "eq" / "ne" / "lt" / "le" / "gt" / "ge" ) literal / literal (the same) operand
+//! comparison = operand ( "eq" / "ne" / "lt" / "le" / "gt" / "ge" ) literal / literal comparison-operator operand
 //!            / operand "in" "(" literal *( "," literal ) ")"
 //! operand    = path / ( "tolower" / "toupper" ) "(" path ")"
 //! literal    = "null" / "true" / "false" / number / date / guid / text
-//! text       = a text in quotes / ( "tolower" / "toupper" ) "(" text ")"
+//! text       = quoted text / ( "tolower" / "toupper" ) "(" text ")"
 //! ```
 //!
-//! Keywords are read in any case. At most 100 comparisons, 16 levels of brackets, 100 values in a list.
+//! Keywords are case-insensitive. At most 100 comparisons, 16 levels of brackets, 100 values in a list.
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::Instant;
-use super::token::{Token, is_path, tokens};
+use super::super::ApiTime;
+use super::lexer::{Token, is_path, tokens};
 use super::{invalid, property, quoted};
 use crate::model::Refusal;
 use crate::model::query::{Case, Comparison, TextMatch};
 
-/// The most comparisons in one filter (orchestrator-api 4.1).
-const MOST_EXPRESSIONS: usize = 100;
-/// How deep brackets may be nested.
-const DEEPEST: usize = 16;
-/// The most values in one list.
-const MOST_VALUES: usize = 100;
+/// The maximum number of comparisons in one filter (orchestrator-api 4.1).
+const MAX_EXPRESSIONS: usize = 100;
+/// The maximum nesting of brackets.
+const MAX_DEPTH: usize = 16;
+/// The maximum number of values in one list.
+const MAX_VALUES: usize = 100;
 
-/// Properties that are names.
+/// Properties that are names, which are compared without regard to case.
 const NAMES: [&str; 8] = [
     "name",
     "displayname",
@@ -45,7 +45,7 @@ const NAMES: [&str; 8] = [
     "organizationunitfullyqualifiedname",
 ];
 
-/// A condition as somebody wrote it.
+/// A parsed expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expression {
     All(Vec<Expression>),
@@ -56,20 +56,20 @@ pub(crate) enum Expression {
     Text(Operand, TextMatch, String),
 }
 
-/// A property, and what is done to it before it is compared.
+/// A property, and how its letter case is converted before it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operand {
     pub(crate) path: String,
-    pub(crate) letters: Letters,
+    pub(crate) letters: LetterCase,
 }
 
-/// What is done to the letters of a text.
+/// The conversion of letter case before a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Letters {
+pub(crate) enum LetterCase {
     AsTheyAre,
-    /// Of `tolower` and `toupper`.
+    /// By `tolower` or `toupper`.
     In(Case),
-    /// A name: compared as names of queues and folders are, whatever the case of their letters.
+    /// Case-insensitive, as names of queues and folders are compared.
     Folded,
 }
 
@@ -81,16 +81,16 @@ pub(crate) enum Literal {
     Number(i64),
     Decimal(f64),
     Text(String),
-    Time(Instant),
+    Time(ApiTime),
     Guid(Uuid),
 }
 
 impl Expression {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
     ///
-    /// Code 1000 with what is wrong.
+    /// Code 1000 for an invalid expression.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut parser = Parser { tokens: tokens(text)?, at: 0, expressions: 0, depth: 0 };
         let expression = parser.or()?;
@@ -100,40 +100,41 @@ impl Expression {
         }
     }
 
-    /// The same, with every comparison and every text that is looked for made anew.
+    /// Applies a function to every comparison and text match.
     ///
     /// # Errors
     ///
-    /// The first of `each`.
-    pub(super) fn rewritten(
+    /// The first error of `each`.
+    pub(super) fn map_comparisons(
         self,
         each: &mut dyn FnMut(Self) -> Result<Self, Refusal>,
     ) -> Result<Self, Refusal> {
-        let mut all =
-            |parts: Vec<Self>| parts.into_iter().map(|part| part.rewritten(each)).collect::<Result<_, _>>();
+        let mut all = |parts: Vec<Self>| {
+            parts.into_iter().map(|part| part.map_comparisons(each)).collect::<Result<_, _>>()
+        };
         match self {
             Self::All(parts) => Ok(Self::All(all(parts)?)),
             Self::Any(parts) => Ok(Self::Any(all(parts)?)),
-            Self::Not(part) => Ok(Self::Not(Box::new(part.rewritten(each)?))),
+            Self::Not(part) => Ok(Self::Not(Box::new(part.map_comparisons(each)?))),
             one => each(one),
         }
     }
 
-    /// The same, but that names are compared whatever the case of their letters, as the vendor's database does.
+    /// Makes comparisons of names case-insensitive, as in the vendor's database.
     pub(crate) fn with_folded_names(self) -> Self {
         let fold = |operand: Operand| {
             let last = operand.path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
             let is_name = NAMES.contains(&last.as_str());
-            if is_name { Operand { letters: Letters::Folded, ..operand } } else { operand }
+            if is_name { Operand { letters: LetterCase::Folded, ..operand } } else { operand }
         };
         let text = |operand: &Operand, text: String| {
-            if operand.letters == Letters::Folded { text.to_lowercase() } else { text }
+            if operand.letters == LetterCase::Folded { text.to_lowercase() } else { text }
         };
         let literal = |operand: &Operand, value: Literal| match value {
             Literal::Text(value) => Literal::Text(text(operand, value)),
             other => other,
         };
-        let folded = self.rewritten(&mut |one| {
+        let folded = self.map_comparisons(&mut |one| {
             Ok(match one {
                 Self::Compare(operand, comparison, value) => {
                     let operand = fold(operand);
@@ -153,14 +154,14 @@ impl Expression {
                 other => other,
             })
         });
-        folded.unwrap_or_else(|_| unreachable!("nothing of this is refused"))
+        folded.unwrap_or_else(|_| unreachable!("this conversion cannot fail"))
     }
 
-    /// Whether it holds for a JSON object. Null equals null and nothing else.
+    /// Evaluates the expression for a JSON object. Null equals only null.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that the object does not have, or that cannot be compared with such a value.
+    /// Code 1000 for an unknown property, or one that cannot be compared with the value.
     pub(crate) fn holds(&self, object: &Value) -> Result<bool, Refusal> {
         Ok(match self {
             Self::All(parts) => {
@@ -196,13 +197,13 @@ impl Expression {
                     }
                 }
                 Value::Null => false,
-                _ => return Err(invalid(format!("{} is no text", quoted(&operand.path)))),
+                _ => return Err(invalid(format!("{} is not a text", quoted(&operand.path)))),
             },
         })
     }
 }
 
-impl Letters {
+impl LetterCase {
     fn of(self, text: &str) -> String {
         match self {
             Self::AsTheyAre => text.to_owned(),
@@ -231,7 +232,7 @@ fn compare(
             value.as_f64().and_then(|value| value.partial_cmp(wanted))
         }
         (Value::String(value), Literal::Text(wanted)) => Some(operand.letters.of(value).as_str().cmp(wanted)),
-        (Value::String(value), Literal::Time(wanted)) => match Instant::parse(value) {
+        (Value::String(value), Literal::Time(wanted)) => match ApiTime::parse(value) {
             Some(value) => Some(value.cmp(wanted)),
             None => return Err(no_such_value(operand)),
         },
@@ -239,7 +240,7 @@ fn compare(
             Ok(value) => Some(value.cmp(wanted)),
             Err(_) => return Err(no_such_value(operand)),
         },
-        // Enumerations and flags in quotes.
+        // Quoted booleans and numbers.
         (Value::Bool(value), Literal::Text(wanted)) => match wanted.parse::<bool>() {
             Ok(wanted) => Some(value.cmp(&wanted)),
             Err(_) => return Err(no_such_value(operand)),
@@ -266,7 +267,7 @@ fn decimal(number: i64) -> f64 {
 }
 
 pub(super) fn no_such_value(operand: &Operand) -> Refusal {
-    invalid(format!("{} is compared with a value that it cannot have", quoted(&operand.path)))
+    invalid(format!("{} cannot be compared with this value", quoted(&operand.path)))
 }
 
 struct Parser {
@@ -296,7 +297,7 @@ impl Parser {
         if token == *wanted { Ok(()) } else { Err(unexpected(&token)) }
     }
 
-    /// Passes over a keyword, if it is next.
+    /// Consumes a keyword if it is next.
     fn keyword(&mut self, wanted: &str) -> bool {
         let found = matches!(self.peek(), Some(Token::Word(word)) if word.eq_ignore_ascii_case(wanted));
         self.at += usize::from(found);
@@ -321,8 +322,8 @@ impl Parser {
 
     fn unary(&mut self) -> Result<Expression, Refusal> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(invalid(format!("$filter is nested deeper than {DEEPEST} levels")));
+        if self.depth > MAX_DEPTH {
+            return Err(invalid(format!("$filter is nested deeper than {MAX_DEPTH} levels")));
         }
         let expression = if self.keyword("not") {
             Expression::Not(Box::new(self.unary()?))
@@ -333,8 +334,8 @@ impl Parser {
             inner
         } else {
             self.expressions += 1;
-            if self.expressions > MOST_EXPRESSIONS {
-                return Err(invalid(format!("$filter has more than {MOST_EXPRESSIONS} expressions")));
+            if self.expressions > MAX_EXPRESSIONS {
+                return Err(invalid(format!("$filter has more than {MAX_EXPRESSIONS} expressions")));
             }
             self.comparison()?
         };
@@ -353,7 +354,7 @@ impl Parser {
         let operand = match self.term(&first)? {
             Term::Operand(operand) => operand,
             Term::Literal(literal) => {
-                // The value first, as in 5 eq Id.
+                // A literal on the left, as in 5 eq Id.
                 let comparison = self.comparison_word()?.ok_or_else(|| unexpected(&first))?;
                 let operand = self.needed_operand()?;
                 return Ok(Expression::Compare(operand, mirrored(comparison), literal));
@@ -366,8 +367,8 @@ impl Parser {
                 let mut literals = Vec::new();
                 loop {
                     literals.push(self.needed_literal()?);
-                    if literals.len() > MOST_VALUES {
-                        return Err(invalid(format!("a list has more than {MOST_VALUES} values")));
+                    if literals.len() > MAX_VALUES {
+                        return Err(invalid(format!("a list has more than {MAX_VALUES} values")));
                     }
                     match self.needed()? {
                         Token::Comma => {}
@@ -400,7 +401,7 @@ impl Parser {
         }
     }
 
-    /// `None`: it is `in`.
+    /// The comparison operator; `None` for `in`.
     fn comparison_word(&mut self) -> Result<Option<Comparison>, Refusal> {
         let token = self.needed()?;
         let Token::Word(word) = &token else { return Err(unexpected(&token)) };
@@ -432,7 +433,7 @@ impl Parser {
         }
     }
 
-    /// A property or a value, and the function around it.
+    /// A property or a literal, with `tolower` or `toupper` around it.
     fn term(&mut self, token: &Token) -> Result<Term, Refusal> {
         if let Token::Word(word) = token
             && self.peek() == Some(&Token::Open)
@@ -448,7 +449,7 @@ impl Parser {
             return match inner {
                 Token::Text(None, text) => Ok(Term::Literal(Literal::Text(case.of(&text)))),
                 Token::Word(path) if is_path(&path) => {
-                    Ok(Term::Operand(Operand { path, letters: Letters::In(case) }))
+                    Ok(Term::Operand(Operand { path, letters: LetterCase::In(case) }))
                 }
                 other => Err(unexpected(&other)),
             };
@@ -458,14 +459,14 @@ impl Parser {
         }
         match token {
             Token::Word(word) if is_path(word) => {
-                Ok(Term::Operand(Operand { path: word.clone(), letters: Letters::AsTheyAre }))
+                Ok(Term::Operand(Operand { path: word.clone(), letters: LetterCase::AsTheyAre }))
             }
             _ => Err(unexpected(token)),
         }
     }
 }
 
-/// What stands on one side of a comparison.
+/// One side of a comparison.
 enum Term {
     Operand(Operand),
     Literal(Literal),
@@ -480,7 +481,7 @@ fn text_match(word: &str) -> Option<TextMatch> {
     })
 }
 
-/// The value that a token is, if it is one.
+/// The literal of a token; `None` if it is not a literal.
 fn literal(token: &Token) -> Result<Option<Literal>, Refusal> {
     let (word, text) = match token {
         Token::Text(None, text) => return Ok(Some(Literal::Text(text.clone()))),
@@ -488,11 +489,11 @@ fn literal(token: &Token) -> Result<Option<Literal>, Refusal> {
         Token::Word(word) => return Ok(bare_literal(word)),
         Token::Open | Token::Close | Token::Comma => return Ok(None),
     };
-    let wrong = || invalid(format!("{} is no {word}", quoted(text)));
+    let wrong = || invalid(format!("{} is not a {word}", quoted(text)));
     Ok(Some(match word.as_str() {
         "guid" => Literal::Guid(Uuid::parse_str(text).map_err(|_| wrong())?),
-        "datetime" | "datetimeoffset" => Literal::Time(Instant::parse(text).ok_or_else(wrong)?),
-        // The value of an enumeration, with the name of its type before it.
+        "datetime" | "datetimeoffset" => Literal::Time(ApiTime::parse(text).ok_or_else(wrong)?),
+        // A value of an enumeration with the name of its type as prefix.
         kind if kind.contains('.') => Literal::Text(text.clone()),
         _ => return Err(invalid(format!("there are no values of the kind {}", quoted(&word)))),
     }))
@@ -524,16 +525,16 @@ fn bare_literal(word: &str) -> Option<Literal> {
 }
 
 /// A date, with or without a time of day.
-fn date(word: &str) -> Option<Instant> {
+fn date(word: &str) -> Option<ApiTime> {
     let date = word.as_bytes();
     let begins_as_one = date.len() >= 10 && date[4] == b'-' && date[7] == b'-';
     if !begins_as_one {
         return None;
     }
-    if date.len() == 10 { Instant::parse(&format!("{word}T00:00:00Z")) } else { Instant::parse(word) }
+    if date.len() == 10 { ApiTime::parse(&format!("{word}T00:00:00Z")) } else { ApiTime::parse(word) }
 }
 
-/// The comparison that says the same with its sides changed.
+/// The equivalent comparison with swapped sides.
 fn mirrored(comparison: Comparison) -> Comparison {
     match comparison {
         Comparison::Equal => Comparison::Equal,
@@ -572,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dialect_of_the_contract_is_read() {
+    fn the_documented_grammar_is_parsed() {
         for filter in [
             "Id eq 7",
             "ID EQ 7",
@@ -614,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_refused() {
+    fn invalid_expressions_are_refused() {
         for filter in [
             "",
             "Id",
@@ -664,7 +665,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_whatever_the_case_of_their_letters() {
+    fn names_are_compared_without_regard_to_case() {
         let object = json!({"Name": "Ärger", "Reference": "Ä"});
         let holds =
             |filter: &str| Expression::parse(filter).unwrap().with_folded_names().holds(&object).unwrap();
@@ -676,16 +677,16 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_bounded() {
+    fn expressions_have_limits() {
         let comparisons = |count: usize| vec!["Id eq 7"; count].join(" and ");
-        assert_eq!(holds(&comparisons(MOST_EXPRESSIONS)), Ok(true));
-        assert!(holds(&comparisons(MOST_EXPRESSIONS + 1)).unwrap_err().contains("more than 100"));
+        assert_eq!(holds(&comparisons(MAX_EXPRESSIONS)), Ok(true));
+        assert!(holds(&comparisons(MAX_EXPRESSIONS + 1)).unwrap_err().contains("more than 100"));
         let nested = |depth: usize| format!("{}Id eq 7{}", "(".repeat(depth), ")".repeat(depth));
-        assert_eq!(holds(&nested(DEEPEST - 1)), Ok(true));
-        assert!(holds(&nested(DEEPEST)).unwrap_err().contains("deeper"));
+        assert_eq!(holds(&nested(MAX_DEPTH - 1)), Ok(true));
+        assert!(holds(&nested(MAX_DEPTH)).unwrap_err().contains("deeper"));
         assert!(holds(&nested(100_000)).is_err() && holds(&"not ".repeat(100_000)).is_err());
         let list = |count: usize| format!("Id in ({})", vec!["7"; count].join(","));
-        assert_eq!(holds(&list(MOST_VALUES)), Ok(true));
-        assert!(holds(&list(MOST_VALUES + 1)).is_err());
+        assert_eq!(holds(&list(MAX_VALUES)), Ok(true));
+        assert!(holds(&list(MAX_VALUES + 1)).is_err());
     }
 }

@@ -1,42 +1,43 @@
-//! Query options as they come from anybody (orchestrator-api 4.1): read, bounded, and never trusted.
+//! Parses and applies the OData query options of a request (orchestrator-api 4.1). The options are untrusted input, so
+//! everything has a limit.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `token.rs` | words, texts and brackets of an expression |
-//! | `expression.rs` | `$filter`: the grammar, its limits, and its answer for one JSON object |
-//! | `items.rs` | an expression and an order as a condition on items, for a store to answer |
-//! | `set.rs` | what the entities of every other list have |
-//! | `typed.rs` | an expression as it is asked of them |
-//! | `mod.rs` | all options of a call, and what they make of a list of JSON objects |
+//! | `lexer.rs` | splits an expression into tokens |
+//! | `expression.rs` | `$filter`: the grammar, its limits, and the evaluation for one JSON object |
+//! | `item_query.rs` | converts a filter and an order of items to a query of the store |
+//! | `entity_set.rs` | the entity sets and the types of their properties |
+//! | `type_check.rs` | checks and converts a filter for an entity set |
+//! | `mod.rs` | all query options, and their application to a list of JSON objects |
 
+pub(crate) mod entity_set;
 mod expression;
-mod items;
-pub(crate) mod set;
-mod token;
-mod typed;
+mod item_query;
+mod lexer;
+mod type_check;
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::served::Object;
+use super::responses::JsonObject;
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 
+pub(crate) use entity_set::EntitySet;
 pub(crate) use expression::{Expression, Literal};
-pub(crate) use items::{Links, condition, order};
-pub(crate) use set::Set;
+pub(crate) use item_query::{ReferencedNames, condition, order};
 
-/// The longest `$filter`, in bytes.
-const LONGEST_FILTER: usize = 8_192;
-/// The most expressions in `$orderby` (orchestrator-api 4.1).
-const MOST_ORDERS: usize = 5;
-/// The most names in `$select` and `$expand`.
-const MOST_NAMES: usize = 100;
+/// The maximum length of `$filter`, in bytes.
+const MAX_FILTER_LENGTH: usize = 8_192;
+/// The maximum number of expressions in `$orderby` (orchestrator-api 4.1).
+const MAX_ORDERS: usize = 5;
+/// The maximum number of names in `$select` and `$expand`.
+const MAX_NAMES: usize = 100;
 
-/// The options of a call.
+/// The query options of a request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Options {
+pub(crate) struct QueryOptions {
     pub(crate) filter: Option<Expression>,
     pub(crate) order: Vec<OrderBy>,
     pub(crate) top: Option<usize>,
@@ -46,22 +47,22 @@ pub(crate) struct Options {
     pub(crate) expand: Vec<String>,
 }
 
-/// What a list is sorted by.
+/// One criterion of `$orderby`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderBy {
     pub(crate) property: String,
     pub(crate) descending: bool,
 }
 
-/// A page of a list, and how long the list is, if that was asked for.
-pub(crate) type Page = (Vec<Value>, Option<u64>);
+/// A page of a list, and the total number of rows if `$count` was requested.
+pub(crate) type ListPage = (Vec<Value>, Option<u64>);
 
-impl Options {
-    /// Reads the options of a call, decoded. What does not begin with a dollar sign is none.
+impl QueryOptions {
+    /// Parses the decoded pairs of a query. Names without a leading dollar sign are not options.
     ///
     /// # Errors
     ///
-    /// Code 1000 for an option that there is not, that comes twice, or that cannot be read.
+    /// Code 1000 for an unknown, repeated or invalid option.
     pub(crate) fn read<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, Refusal> {
         let mut options = Self::default();
         let mut seen: Vec<String> = Vec::new();
@@ -86,11 +87,11 @@ impl Options {
         Ok(options)
     }
 
-    /// Refuses a page over the limit; without one, the page is as long as the limit.
+    /// The page size: `$top`, or the limit by default.
     ///
     /// # Errors
     ///
-    /// Code 1000.
+    /// Code 1000 for a `$top` over the limit.
     pub(crate) fn page_size(&self, limit: usize) -> Result<usize, Refusal> {
         match self.top {
             Some(top) if top > limit => {
@@ -100,11 +101,11 @@ impl Options {
         }
     }
 
-    /// Refuses what a call does not take.
+    /// Refuses `$expand` of other names.
     ///
     /// # Errors
     ///
-    /// Code 1000 for an expansion of something else than these.
+    /// Code 1000 for a name that cannot be expanded.
     pub(crate) fn expands_only(&self, known: &[&str]) -> Result<(), Refusal> {
         let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
         match self.expand.iter().find(|name| !is_known(name)) {
@@ -113,26 +114,30 @@ impl Options {
         }
     }
 
-    /// Whether something is to be expanded.
+    /// Whether a name is to be expanded.
     pub(crate) fn expands(&self, name: &str) -> bool {
         self.expand.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
     }
 
-    /// The page of a list of objects of a set that these options ask for.
+    /// Filters, sorts and pages a list of objects of an entity set.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that the set does not have, or that is compared with what it cannot be; also where the
-    /// list is empty.
-    pub(crate) fn page(&self, set: &Set, mut list: Vec<Value>, limit: usize) -> Result<Page, Refusal> {
+    /// Code 1000 for an unknown property, or one that is compared with a value of another type; also for an empty list.
+    pub(crate) fn page(
+        &self,
+        set: &EntitySet,
+        mut list: Vec<Value>,
+        limit: usize,
+    ) -> Result<ListPage, Refusal> {
         let top = self.page_size(limit)?;
         self.order.iter().try_for_each(|order| set.check_order(&order.property))?;
-        // Properties of our own, which not every entity has, are looked for in each.
+        // Only some entities have our own properties, so these are looked up in each entity.
         let is_known = |name: &&String| *name == "*" || name.starts_with("Performer") || set.has(name);
         if let Some(unknown) = self.select.iter().find(|name| !is_known(name)) {
             return Err(unknown_property(unknown));
         }
-        let filter = self.filter.clone().map(|filter| set.typed(filter)).transpose()?;
+        let filter = self.filter.clone().map(|filter| set.type_checked(filter)).transpose()?;
         if let Some(filter) = filter.map(Expression::with_folded_names) {
             let mut kept = Vec::with_capacity(list.len());
             for object in list {
@@ -149,7 +154,7 @@ impl Options {
         Ok((page?, count))
     }
 
-    fn compare(&self, set: &Set, a: &Value, b: &Value) -> Ordering {
+    fn compare(&self, set: &EntitySet, a: &Value, b: &Value) -> Ordering {
         for order in &self.order {
             let (Ok(a), Ok(b)) = (property(a, &order.property), property(b, &order.property)) else {
                 continue;
@@ -162,11 +167,11 @@ impl Options {
         Ordering::Equal
     }
 
-    /// The properties of an object that are asked for.
+    /// Applies `$select` to an object.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that it does not have.
+    /// Code 1000 for an unknown property.
     pub(crate) fn selected(&self, object: Value) -> Result<Value, Refusal> {
         let Value::Object(mut members) = object else { return Ok(object) };
         if let Some(kept) = self.names_selected(|| members.keys().map(String::as_str))? {
@@ -175,12 +180,12 @@ impl Options {
         Ok(Value::Object(members))
     }
 
-    /// The same of an object whose values are JSON text.
+    /// Applies `$select` to an object whose values are JSON text.
     ///
     /// # Errors
     ///
-    /// As [`selected`](Self::selected).
-    pub(crate) fn selected_of(&self, object: Object) -> Result<Object, Refusal> {
+    /// Code 1000 for an unknown property.
+    pub(crate) fn selected_of(&self, object: JsonObject) -> Result<JsonObject, Refusal> {
         let kept = self.names_selected(|| object.names())?;
         Ok(match kept {
             Some(kept) => object.with_only(&kept),
@@ -188,7 +193,7 @@ impl Options {
         })
     }
 
-    /// The names of the properties that are asked for, each once; `None` for all.
+    /// The selected names, each once; `None` for all.
     fn names_selected<'a, I: Iterator<Item = &'a str>>(
         &self,
         names: impl Fn() -> I,
@@ -208,7 +213,7 @@ impl Options {
     }
 }
 
-/// A member of an object, or of one in it, by its path in any case.
+/// A property of an object by its case-insensitive path.
 fn property<'a>(object: &'a Value, path: &str) -> Result<&'a Value, Refusal> {
     let mut value = object;
     for name in path.split('/') {
@@ -227,8 +232,8 @@ fn filter(text: &str) -> Result<Option<Expression>, Refusal> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    if text.len() > LONGEST_FILTER {
-        return Err(invalid(format!("$filter has {} bytes, the limit is {LONGEST_FILTER}", text.len())));
+    if text.len() > MAX_FILTER_LENGTH {
+        return Err(invalid(format!("$filter has {} bytes, the limit is {MAX_FILTER_LENGTH}", text.len())));
     }
     Expression::parse(text).map(Some)
 }
@@ -238,8 +243,8 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
     for part in text.split(',') {
         let mut words = part.split_ascii_whitespace();
         let property = words.next().ok_or_else(|| invalid("$orderby: a property is missing".to_owned()))?;
-        if !token::is_path(property) {
-            return Err(invalid(format!("$orderby: {} is no property", quoted(property))));
+        if !lexer::is_path(property) {
+            return Err(invalid(format!("$orderby: {} is not a property", quoted(property))));
         }
         let descending = match words.next() {
             None => false,
@@ -254,22 +259,19 @@ fn orders(text: &str) -> Result<Vec<OrderBy>, Refusal> {
         }
         orders.push(OrderBy { property: property.to_owned(), descending });
     }
-    if orders.len() > MOST_ORDERS {
-        return Err(invalid(format!(
-            "$orderby has {} expressions, the limit is {MOST_ORDERS}",
-            orders.len()
-        )));
+    if orders.len() > MAX_ORDERS {
+        return Err(invalid(format!("$orderby has {} expressions, the limit is {MAX_ORDERS}", orders.len())));
     }
     Ok(orders)
 }
 
 fn names(option: &str, text: &str) -> Result<Vec<String>, Refusal> {
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-    if names.len() > MOST_NAMES {
-        return Err(invalid(format!("{option} has {} names, the limit is {MOST_NAMES}", names.len())));
+    if names.len() > MAX_NAMES {
+        return Err(invalid(format!("{option} has {} names, the limit is {MAX_NAMES}", names.len())));
     }
-    match names.iter().find(|name| !token::is_path(name) && (*name != "*" || option != "$select")) {
-        Some(wrong) => Err(invalid(format!("{option}: {} is no property", quoted(wrong)))),
+    match names.iter().find(|name| !lexer::is_path(name) && (*name != "*" || option != "$select")) {
+        Some(wrong) => Err(invalid(format!("{option}: {} is not a property", quoted(wrong)))),
         None => Ok(names),
     }
 }
@@ -297,10 +299,10 @@ fn invalid(why: impl std::fmt::Display) -> Refusal {
     Refusal::new(ErrorCode::INVALID_REQUEST, format!("Invalid OData query options: {why}"))
 }
 
-/// A text of a caller's in a message: short, and without anything that is not printed.
+/// Quotes a text of the caller in a message: shortened, with control characters escaped.
 fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut short: String = text.chars().take(LONGEST).collect();
+    const MAX_LENGTH: usize = 60;
+    let mut short: String = text.chars().take(MAX_LENGTH).collect();
     if short.len() < text.len() {
         short.push('…');
     }
@@ -313,15 +315,15 @@ mod tests {
 
     use super::*;
 
-    fn read(query: &[(&str, &str)]) -> Result<Options, String> {
-        Options::read(query.iter().copied()).map_err(|refusal| {
+    fn read(query: &[(&str, &str)]) -> Result<QueryOptions, String> {
+        QueryOptions::read(query.iter().copied()).map_err(|refusal| {
             assert_eq!(refusal.code(), ErrorCode::INVALID_REQUEST);
             refusal.to_string()
         })
     }
 
     #[test]
-    fn options_are_read_in_any_case_and_others_passed_over() {
+    fn option_names_are_case_insensitive_and_others_are_ignored() {
         let options = read(&[
             ("$Top", "5"),
             ("$skip", "2"),
@@ -368,12 +370,12 @@ mod tests {
             );
         }
         assert!(read(&[("$top", "1"), ("$Top", "2")]).is_err());
-        let long = format!("Id eq {}", " ".repeat(LONGEST_FILTER));
+        let long = format!("Id eq {}", " ".repeat(MAX_FILTER_LENGTH));
         assert!(read(&[("$filter", &long)]).is_err());
     }
 
     #[test]
-    fn a_list_of_objects_is_filtered_sorted_cut_and_reduced() {
+    fn a_list_is_filtered_sorted_paged_and_projected() {
         let list: Vec<Value> = (0..10)
             .map(|n| json!({"Id": n, "Name": format!("q{}", n % 3), "DisplayName": null, "IsStatic": n > 4}))
             .collect();
@@ -386,14 +388,14 @@ mod tests {
             ("$select", "ID"),
         ])
         .unwrap();
-        let (page, count) = options.page(&set::ROLES, list.clone(), 1_000).unwrap();
+        let (page, count) = options.page(&entity_set::ROLES, list.clone(), 1_000).unwrap();
         assert_eq!((json!(page), count), (json!([{"Id": 5}, {"Id": 8}]), Some(6)));
         for (name, value) in
             [("$filter", "Cat eq 1"), ("$orderby", "Cat"), ("$select", "Cat"), ("$filter", "Id/x eq 1")]
         {
             for list in [list.clone(), Vec::new()] {
                 assert!(
-                    read(&[(name, value)]).unwrap().page(&set::ROLES, list, 1_000).is_err(),
+                    read(&[(name, value)]).unwrap().page(&entity_set::ROLES, list, 1_000).is_err(),
                     "{name}={value}"
                 );
             }

@@ -1,5 +1,5 @@
-//! Dates (orchestrator-api 4.3): written in UTC with at most seven digits behind the second; read with any offset,
-//! or with none, which means UTC.
+//! Dates (orchestrator-api 4.3): written in UTC with at most seven fractional digits; read with any offset. No offset means
+//! UTC.
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::stored_time::StoredTime;
 
-/// A moment, as the API writes it.
+/// A time in the format of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Instant(pub(crate) Timestamp);
+pub(crate) struct ApiTime(pub(crate) Timestamp);
 
-impl Instant {
-    /// Reads what servers write: `2026-09-01T00:00:00Z`, with an offset, without a zone, with up to nine digits.
+impl ApiTime {
+    /// Parses the formats of servers: `2026-09-01T00:00:00Z`, with an offset, without a zone, with up to nine fractional digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(timestamp) = text.parse::<Timestamp>() {
             return Some(Self(timestamp));
         }
-        // Without a zone; or too far away for a time of day in UTC, as the last moment of the year 9999 is.
+        // Without a zone, or outside the range of Timestamp, as the end of the year 9999 is.
         let civil: DateTime = text.parse().or_else(|_| text.trim_end_matches(['Z', 'z']).parse()).ok()?;
         let far = if civil.year() > 0 { StoredTime::LAST } else { StoredTime::FIRST };
         Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).map_or(far.timestamp(), |zoned| zoned.timestamp())))
     }
 
-    /// Whether a server that sees this text in an open map may take it for a date (orchestrator-api 4.3).
-    pub(crate) fn looks_like_one(text: &str) -> bool {
+    /// Whether a server may treat this text in an open map as a date (orchestrator-api 4.3).
+    pub(crate) fn looks_like_date(text: &str) -> bool {
         let bytes = text.as_bytes();
         bytes.len() >= 16
             && bytes[..4].iter().all(u8::is_ascii_digit)
@@ -35,28 +35,28 @@ impl Instant {
             && matches!(bytes[10], b'T' | b't' | b' ')
     }
 
-    /// Whether two records of the same moment agree. Lists have milliseconds or fewer, other answers have more, and
-    /// databases round in their own ways.
-    pub(crate) fn is_about(self, other: Self) -> bool {
+    /// Whether two values may record the same time. Lists have at most milliseconds, other responses more digits, and
+    /// databases round differently.
+    pub(crate) fn is_close_to(self, other: Self) -> bool {
         self.0.duration_since(other.0).abs() <= jiff::SignedDuration::from_millis(50)
     }
 }
 
-impl From<StoredTime> for Instant {
+impl From<StoredTime> for ApiTime {
     fn from(at: StoredTime) -> Self {
         Self(at.timestamp())
     }
 }
 
-impl From<Timestamp> for Instant {
+impl From<Timestamp> for ApiTime {
     fn from(timestamp: Timestamp) -> Self {
         Self(timestamp)
     }
 }
 
-impl fmt::Display for Instant {
+impl fmt::Display for ApiTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A server knows the years 1 to 9999 and refuses others.
+        // Servers accept only the years 1 to 9999.
         let at = self.0.max(StoredTime::FIRST.timestamp());
         let hundred_nanoseconds = at.as_nanosecond().div_euclid(100) * 100;
         let whole = Timestamp::from_nanosecond(hundred_nanoseconds).unwrap_or(at);
@@ -64,13 +64,13 @@ impl fmt::Display for Instant {
     }
 }
 
-impl Serialize for Instant {
+impl Serialize for ApiTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Instant {
+impl<'de> Deserialize<'de> for ApiTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a date")))
@@ -82,8 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_come_in_many_forms() {
-        let noon = Instant::parse("2026-09-01T12:00:00Z").unwrap();
+    fn dates_are_parsed_in_many_formats() {
+        let noon = ApiTime::parse("2026-09-01T12:00:00Z").unwrap();
         for text in [
             "2026-09-01T12:00:00.0000000Z",
             "2026-09-01T14:00:00+02:00",
@@ -92,37 +92,37 @@ mod tests {
             "2026-09-01 12:00:00",
             "2026-09-01t12:00:00z",
         ] {
-            assert_eq!(Instant::parse(text), Some(noon), "{text}");
+            assert_eq!(ApiTime::parse(text), Some(noon), "{text}");
         }
         assert_eq!(noon.to_string(), "2026-09-01T12:00:00Z");
-        assert_eq!(Instant::parse("9999-12-31T23:59:59.9999999Z"), Some(StoredTime::LAST.into()));
-        assert_eq!(Instant(Timestamp::MIN).to_string(), "0001-01-01T00:00:00Z");
-        assert!(Instant::parse("0001-01-01T00:00:00Z").is_some());
+        assert_eq!(ApiTime::parse("9999-12-31T23:59:59.9999999Z"), Some(StoredTime::LAST.into()));
+        assert_eq!(ApiTime(Timestamp::MIN).to_string(), "0001-01-01T00:00:00Z");
+        assert!(ApiTime::parse("0001-01-01T00:00:00Z").is_some());
         for text in ["", "tomorrow", "12:00", "2026-13-01T00:00:00Z"] {
-            assert_eq!(Instant::parse(text), None, "{text}");
+            assert_eq!(ApiTime::parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn seven_digits_are_kept_and_no_more() {
-        let instant = Instant::parse("2026-09-01T12:00:00.1234567Z").unwrap();
+    fn dates_have_at_most_seven_fractional_digits() {
+        let instant = ApiTime::parse("2026-09-01T12:00:00.1234567Z").unwrap();
         assert_eq!(instant.to_string(), "2026-09-01T12:00:00.1234567Z");
-        let finer = Instant::parse("2026-09-01T12:00:00.123456789Z").unwrap();
+        let finer = ApiTime::parse("2026-09-01T12:00:00.123456789Z").unwrap();
         assert_eq!(finer.to_string(), instant.to_string());
-        assert!(instant.is_about(Instant::parse("2026-09-01T12:00:00.123Z").unwrap()));
+        assert!(instant.is_close_to(ApiTime::parse("2026-09-01T12:00:00.123Z").unwrap()));
         assert!(
-            instant.is_about(Instant::parse("2026-09-01T12:00:00.127Z").unwrap()),
+            instant.is_close_to(ApiTime::parse("2026-09-01T12:00:00.127Z").unwrap()),
             "a third of a hundredth"
         );
-        assert!(!instant.is_about(Instant::parse("2026-09-01T12:00:00.223Z").unwrap()));
+        assert!(!instant.is_close_to(ApiTime::parse("2026-09-01T12:00:00.223Z").unwrap()));
     }
 
     #[test]
-    fn texts_that_look_like_dates_are_known() {
-        assert!(Instant::looks_like_one("2019-12-06T17:00:05.000Z"));
-        assert!(Instant::looks_like_one("2019-12-06T17:00"));
+    fn texts_that_look_like_dates_are_recognised() {
+        assert!(ApiTime::looks_like_date("2019-12-06T17:00:05.000Z"));
+        assert!(ApiTime::looks_like_date("2019-12-06T17:00"));
         for text in ["2019-12-06", "17:00:05", "INV-2019-12-06T17:00", "", "Überweisung 2019-12"] {
-            assert!(!Instant::looks_like_one(text), "{text}");
+            assert!(!ApiTime::looks_like_date(text), "{text}");
         }
     }
 }

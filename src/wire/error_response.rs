@@ -1,34 +1,34 @@
-//! Every shape an error may have (orchestrator-api 5.1).
+//! Parses error responses in every format that servers and proxies use (orchestrator-api 5.1).
 
 use serde_json::Value;
 
 use crate::model::code::ErrorCode;
 
-/// What an answer that is an error says.
+/// The content of an error response.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Failure {
+pub(crate) struct ErrorResponse {
     pub(crate) code: Option<ErrorCode>,
-    /// One line without control characters, at most [`MESSAGE_LIMIT`] characters; empty when there is nothing to say.
+    /// One line without control characters, at most [`MESSAGE_LIMIT`] characters; may be empty.
     pub(crate) message: String,
     pub(crate) trace_id: Option<String>,
-    /// Seconds to wait, where the body says so.
+    /// The seconds to wait, if the body has them.
     pub(crate) retry_after: Option<f64>,
-    /// The claim that was presented is no longer valid: only performer's own server says so.
+    /// The claim is no longer valid. Only performer's own server sends this.
     pub(crate) claim_lost: bool,
 }
 
-/// The longest message that is kept, in characters.
+/// The maximum length of a message, in characters.
 const MESSAGE_LIMIT: usize = 500;
 
-impl Failure {
-    /// Reads the body of an error, whatever it is.
+impl ErrorResponse {
+    /// Parses the body of an error response, in any format.
     pub(crate) fn read(body: &[u8]) -> Self {
-        match super::json::answer::<Value>(body) {
+        match super::json::response::<Value>(body) {
             Ok(Value::Object(object)) => Self::of_object(&Value::Object(object)),
             Ok(Value::String(text)) => Self { message: one_line(&text), ..Self::default() },
             Ok(_) => Self::default(),
             Err(_) => {
-                let page = String::from_utf8_lossy(super::json::without_mark(body));
+                let page = String::from_utf8_lossy(super::json::without_bom(body));
                 Self { message: of_page(&page), ..Self::default() }
             }
         }
@@ -40,7 +40,7 @@ impl Failure {
                 .find_map(|key| get(value, key)?.as_str().map(one_line))
                 .filter(|text| !text.is_empty())
         };
-        // ABP and OData put what they say under `error`; OAuth puts a word there.
+        // In ABP and OData `error` is an object with the details; in OAuth it is a text.
         let inner = get(object, "error").filter(|error| error.is_object()).unwrap_or(object);
         let mut message =
             text(inner, &["message", "error_description", "detail", "title", "error"]).unwrap_or_default();
@@ -67,12 +67,12 @@ impl Failure {
     }
 }
 
-/// A member by its name in any case: the schema spells `Message`, the wire `message`.
+/// A member by its case-insensitive name: the schema has `Message`, real responses have `message`.
 fn get<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     object.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// 0 says that there is none.
+/// The error code; 0 means none.
 fn code_of(value: &Value) -> Option<ErrorCode> {
     let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
     u16::try_from(number).ok().filter(|number| *number != 0).map(ErrorCode::new)
@@ -100,15 +100,15 @@ fn of_page(text: &str) -> String {
     if let Some(start) = lower.find("<title") {
         let rest = &text[start..];
         let title = rest.split_once('>').map_or("", |(_, rest)| rest).split('<').next().unwrap_or_default();
-        return one_line(&format!("a web page instead of an answer: {}", title.trim()));
+        return one_line(&format!("a web page instead of a JSON response: {}", title.trim()));
     }
     if lower.contains("<html") || lower.trim_start().starts_with('<') {
-        return "a web page instead of an answer".to_owned();
+        return "a web page instead of a JSON response".to_owned();
     }
     one_line(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default())
 }
 
-/// One line, printable, bounded.
+/// Joins a text into one printable line of limited length.
 fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
@@ -132,12 +132,12 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> (u16, String, Option<String>) {
-        let failure = Failure::read(body.as_bytes());
+        let failure = ErrorResponse::read(body.as_bytes());
         (failure.code.map_or(0, ErrorCode::number), failure.message, failure.trace_id)
     }
 
     #[test]
-    fn every_shape_is_read() {
+    fn every_format_is_parsed() {
         let (none, trace) = (None, Some("00-abc-1".to_owned()));
         for (body, expected) in [
             (
@@ -168,9 +168,9 @@ mod tests {
             ),
             (
                 "<html><head><TITLE>502 Bad\nGateway</title></head>",
-                (0, "a web page instead of an answer: 502 Bad Gateway", none.clone()),
+                (0, "a web page instead of a JSON response: 502 Bad Gateway", none.clone()),
             ),
-            ("<!doctype html><p>x", (0, "a web page instead of an answer", none.clone())),
+            ("<!doctype html><p>x", (0, "a web page instead of a JSON response", none.clone())),
             ("\n upstream connect error \nmore", (0, "upstream connect error", none.clone())),
             ("\u{feff}\"quoted\"", (0, "quoted", none.clone())),
             ("", (0, "", none.clone())),
@@ -183,16 +183,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_bounded_line_without_tricks() {
+    fn a_message_is_one_printable_line_of_limited_length() {
         let (_, message, _) = read(&format!(r#"{{"message":"a\u001b[31m\nb {}"}}"#, "x".repeat(9_999)));
         assert!(message.starts_with("a [31m b x") && message.chars().count() == MESSAGE_LIMIT, "{message}");
-        let failure = Failure::read(&[0xff, 0xfe, b'a', 0]);
+        let failure = ErrorResponse::read(&[0xff, 0xfe, b'a', 0]);
         assert!(failure.message.chars().all(|c| !c.is_control()));
     }
 
     #[test]
-    fn the_body_may_say_how_long_to_wait() {
-        assert_eq!(Failure::read(br#"{"retry_after": 17}"#).retry_after, Some(17.0));
-        assert_eq!(Failure::read(br#"{"retry_after": "2.5"}"#).retry_after, Some(2.5));
+    fn the_time_to_wait_is_read_from_the_body() {
+        assert_eq!(ErrorResponse::read(br#"{"retry_after": 17}"#).retry_after, Some(17.0));
+        assert_eq!(ErrorResponse::read(br#"{"retry_after": "2.5"}"#).retry_after, Some(2.5));
     }
 }

@@ -4,31 +4,31 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::Instant;
+use super::ApiTime;
 use crate::model::json::{self, Kind, Members};
 
-/// An open map, as JSON text: its numbers have all the digits that they were written with. Annotations
-/// (`"When@odata.type": "#String"`) are dropped when it is read; when it is written, texts that a server might take for
-/// dates get one, so that they come back as they were.
+/// An open map as JSON text, so that numbers keep all their digits. Annotations (`"When@odata.type": "#String"`) are dropped
+/// when it is read. When it is written, texts that a server might treat as dates get one, so that the server does not
+/// rewrite them.
 #[derive(Clone, Debug)]
-pub(crate) struct Scalars(Box<str>);
+pub(crate) struct ContentMap(Box<str>);
 
-/// The deepest nesting that is read. An Orchestrator has none.
-const DEEPEST: usize = 100;
+/// The maximum nesting that is accepted. Maps of an Orchestrator have none.
+const MAX_DEPTH: usize = 100;
 
-impl Scalars {
-    /// The map that a JSON text holds; empty for anything else.
+impl ContentMap {
+    /// Parses a JSON object; an empty map for anything else.
     pub(crate) fn of_json(text: &str) -> Self {
         if Members::read(text).is_ok() { Self(text.into()) } else { Self::default() }
     }
 
-    /// The JSON text as it came.
+    /// The JSON text as received.
     #[cfg(any(test, feature = "server"))]
     pub(crate) fn as_json(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no member.
+    /// Whether the map has no members.
     pub(crate) fn is_empty(&self) -> bool {
         self.members().is_none_or(|members| members.iter().next().is_none())
     }
@@ -37,8 +37,8 @@ impl Scalars {
         Members::read(&self.0).ok()
     }
 
-    /// The JSON text as we write it, with dates as they were where a server rewrote them: it keeps the same content as a
-    /// text too, `{"DynamicProperties":{…}}`.
+    /// The normalised JSON text, with original dates where a server rewrote them. Servers also return the original content as
+    /// a text, `{"DynamicProperties":{…}}`.
     pub(crate) fn with_texts_of(&self, original: Option<&str>) -> String {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -53,21 +53,22 @@ impl Scalars {
             members.replace(|name, value| {
                 let text = json::text_of(value.get())?;
                 let original = kept.dynamic_properties.get(name)?;
-                (Instant::looks_like_one(&text) && Kind::of(original.get()) == Kind::Text).then_some(original)
+                (ApiTime::looks_like_date(&text) && Kind::of(original.get()) == Kind::Text)
+                    .then_some(original)
             });
         }
         members.to_json()
     }
 }
 
-impl Default for Scalars {
+impl Default for ContentMap {
     fn default() -> Self {
         Self("{}".into())
     }
 }
 
-/// The same members, whatever their order, their escapes and the form of their numbers.
-impl PartialEq for Scalars {
+/// Compares members regardless of their order, escapes and number formats.
+impl PartialEq for ContentMap {
     fn eq(&self, other: &Self) -> bool {
         let (Some(ours), Some(theirs)) = (self.members(), other.members()) else { return false };
         let is_same = |((name, value), (other_name, other)): ((&str, &RawValue), (&str, &RawValue))| {
@@ -83,12 +84,12 @@ impl PartialEq for Scalars {
     }
 }
 
-impl Serialize for Scalars {
+impl Serialize for ContentMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let members = Members::read(&self.0).map_err(S::Error::custom)?;
         let mut map = serializer.serialize_map(None)?;
         for (key, value) in members.iter() {
-            if json::text_of(value.get()).is_some_and(|text| Instant::looks_like_one(&text)) {
+            if json::text_of(value.get()).is_some_and(|text| ApiTime::looks_like_date(&text)) {
                 map.serialize_entry(&format!("{key}@odata.type"), "#String")?;
             }
             map.serialize_entry(key, value)?;
@@ -97,15 +98,15 @@ impl Serialize for Scalars {
     }
 }
 
-impl<'de> Deserialize<'de> for Scalars {
+impl<'de> Deserialize<'de> for ContentMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
         let kind = Kind::of(raw.get());
         if kind != Kind::Object {
             return Err(D::Error::custom(format!("invalid type: {kind}, expected an object")));
         }
-        if json::depth(raw.get()) > DEEPEST {
-            return Err(D::Error::custom(format!("an object is nested more than {DEEPEST} times")));
+        if json::depth(raw.get()) > MAX_DEPTH {
+            return Err(D::Error::custom(format!("an object is nested more than {MAX_DEPTH} times")));
         }
         if !raw.get().contains("@odata.") {
             return Ok(Self(raw.get().into()));
@@ -122,8 +123,8 @@ mod tests {
     use crate::wire::round_trip;
 
     #[test]
-    fn a_text_that_looks_like_a_date_comes_back_as_it_was() {
-        let map: Scalars = round_trip(
+    fn a_text_that_looks_like_a_date_is_preserved() {
+        let map: ContentMap = round_trip(
             r##"{"When@odata.type":"#String","When":"2019-12-06T17:00:05.000Z","n":1.50,"b":null}"##,
         );
         assert_eq!(map.as_json(), r#"{"When":"2019-12-06T17:00:05.000Z","b":null,"n":1.50}"#);
@@ -138,15 +139,15 @@ mod tests {
     fn numbers_keep_their_digits() {
         let json =
             r#"{"a":1234567890123456.78,"b":100000000000000000000000000001,"c":1E400,"d":-0,"e":1.50}"#;
-        let map: Scalars = round_trip(json);
+        let map: ContentMap = round_trip(json);
         assert_eq!((map.as_json(), serde_json::to_string(&map).unwrap().as_str()), (json, json));
         assert_eq!(map.with_texts_of(None), json);
-        assert_eq!(Scalars::of_json(json), map);
+        assert_eq!(ContentMap::of_json(json), map);
     }
 
     #[test]
     fn the_original_text_wins_over_a_rewritten_date() {
-        let rewritten = Scalars::of_json(r#"{"When":"2019-12-06T17:00:05Z","a":"x","n":1}"#);
+        let rewritten = ContentMap::of_json(r#"{"When":"2019-12-06T17:00:05Z","a":"x","n":1}"#);
         let original =
             r#"{"DynamicProperties":{"When":"2019-12-06T17:00:05.000Z","a":"y","n":2,"cut":"\ud83d"}}"#;
         assert_eq!(
@@ -159,16 +160,16 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_a_map_is_empty() {
+    fn other_types_are_an_empty_map() {
         for text in ["[1]", "{", "", "7", "{}"] {
-            assert!(Scalars::of_json(text).is_empty(), "{text}");
+            assert!(ContentMap::of_json(text).is_empty(), "{text}");
         }
-        assert!(!Scalars::of_json(r#"{"a":null}"#).is_empty());
+        assert!(!ContentMap::of_json(r#"{"a":null}"#).is_empty());
     }
 
     #[test]
-    fn the_same_members_are_equal_however_they_are_written() {
-        let map = |json: &str| Scalars::of_json(json);
+    fn equal_members_are_equal_in_every_notation() {
+        let map = |json: &str| ContentMap::of_json(json);
         assert_eq!(map(r#"{"a":"\u00e9","b":1.50}"#), map(r#"{ "b": 1.5, "a": "é" }"#));
         for other in [r#"{"a":1}"#, r#"{"a":"1","b":2}"#, r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"b":true}"#] {
             assert_ne!(map(r#"{"a":1,"b":2}"#), map(other), "{other}");

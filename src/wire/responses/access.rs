@@ -1,10 +1,10 @@
-//! Folders, users, roles and robots, as they are answered.
+//! Responses with folders, users, roles and robots.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::Instant;
+use super::super::ApiTime;
 use crate::model::directory::{Directory, Folder, Robot, Role, User};
 use crate::model::key::FolderId;
 use crate::model::permission::Permission;
@@ -20,7 +20,7 @@ pub(crate) fn folder(directory: &Directory, folder: &Folder) -> Value {
     })
 }
 
-/// A folder as a part of an answer.
+/// A folder as part of another response.
 pub(crate) fn simple_folder(directory: &Directory, folder: &Folder) -> Value {
     json!({
         "DisplayName": folder.name, "FullyQualifiedName": directory.full_name(folder.id), "Id": folder.id.0,
@@ -45,7 +45,7 @@ pub(crate) fn user(directory: &Directory, user: &User) -> Value {
     json!({
         "Name": user.name, "Surname": user.surname, "UserName": user.user_name, "Domain": null,
         "DirectoryIdentifier": null, "FullName": full_name.join(" "), "EmailAddress": user.email_address,
-        "LastLoginTime": null, "IsActive": user.is_active, "CreationTime": Instant(user.creation_time),
+        "LastLoginTime": null, "IsActive": user.is_active, "CreationTime": ApiTime(user.creation_time),
         "AuthenticationSource": null, "Password": null, "UserRoles": user_roles, "RolesList": names,
         "TenantId": directory.tenant().id, "TenancyName": directory.tenant().name,
         "TenantDisplayName": directory.tenant().name, "TenantKey": directory.tenant().key,
@@ -53,7 +53,7 @@ pub(crate) fn user(directory: &Directory, user: &User) -> Value {
     })
 }
 
-/// A user as a part of an answer.
+/// A user as part of another response.
 pub(crate) fn simple_user(directory: &Directory, of: &User) -> Value {
     let mut object = user(directory, of);
     if let Value::Object(members) = &mut object {
@@ -86,7 +86,7 @@ pub(crate) fn robot(robot: &Robot, directory: &Directory) -> Value {
     })
 }
 
-/// Somebody who has roles in a folder, or in the tenant.
+/// A user with roles in a folder, or inherited from the tenant.
 pub(crate) fn user_of_folder(folder: FolderId, user: &User, roles: &[&Role], is_inherited: bool) -> Value {
     let roles = roles.iter().map(|role| json!({ "Name": role.name, "Origin": "Assigned", "Id": role.id }));
     let roles: Vec<Value> = roles.collect();
@@ -100,7 +100,7 @@ pub(crate) fn user_of_folder(folder: FolderId, user: &User, roles: &[&Role], is_
     })
 }
 
-/// A page of folders of the old kind (`/api`).
+/// A page of folders in the older format (`/api`).
 pub(crate) fn folders_navigated<'a>(
     directory: &Directory,
     page: impl Iterator<Item = &'a Folder>,
@@ -114,12 +114,12 @@ pub(crate) fn folders_navigated<'a>(
     json!({ "PageItems": items.collect::<Vec<_>>(), "Count": count })
 }
 
-/// The folders a queue is in, of those that the caller may see, and how many there are.
+/// The folders of a queue that the caller may see, and the total number of its folders.
 pub(crate) fn accessible_folders(folders: &[Value], count: usize) -> Value {
     json!({ "AccessibleFolders": folders, "TotalFoldersCount": count })
 }
 
-/// What a user may do, wherever.
+/// The permissions of a user in the tenant and all folders.
 pub(crate) fn permissions_of(user: &User, permissions: &BTreeSet<Permission>) -> Value {
     let names: Vec<String> = permissions.iter().map(ToString::to_string).collect();
     json!({ "UserId": user.id, "Permissions": names })

@@ -1,4 +1,4 @@
-//! Queues as they are wanted (orchestrator-api 6).
+//! The bodies of new and edited queues (orchestrator-api 6).
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::named::Named;
+use super::super::enum_value::EnumValue;
 use super::super::queue::RetentionAction;
-use super::super::transaction::known;
-use super::super::{json, leased};
+use super::super::transaction::known_value;
+use super::super::{json, lease_protocol};
 use crate::model::Refusal;
 use crate::model::code::ErrorCode;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
 use crate::model::schema::Schemas;
 
-/// A queue. A value of the wrong kind is refused by its name, so most are kept as they came; and where null means that
-/// something is to be taken away, it differs from what is not said.
+/// The body of a new or edited queue. Most members are parsed later, so that an error can name the member. Where null removes
+/// a value, null and an absent member are distinguished.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueRequest {
@@ -28,15 +28,15 @@ pub(crate) struct QueueRequest {
     retry_abandoned_items: Option<bool>,
     enforce_unique_reference: Option<bool>,
     encrypted: Option<Value>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "present")]
     specific_data_json_schema: Option<Value>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "present")]
     output_data_json_schema: Option<Value>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "present")]
     analytics_data_json_schema: Option<Value>,
     sla_in_minutes: Option<Value>,
     risk_sla_in_minutes: Option<Value>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "present")]
     release_id: Option<Value>,
     tags: Option<Box<RawValue>>,
     retention_action: Option<Value>,
@@ -46,87 +46,27 @@ pub(crate) struct QueueRequest {
     performer_abandon_after_seconds: Option<Value>,
 }
 
-/// A value that may be null.
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+/// `Some(null)` for null; an absent member is `None`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
 impl QueueRequest {
-    /// The queue that somebody wants. What is not said is as it is on the queue, or as it is by default.
+    /// The new definition. Absent members keep the value of the existing queue, or get the default.
     ///
     /// # Errors
     ///
-    /// Code 1009 for a value of the wrong kind, 1019 for what is not there, 1855 for what cannot change.
-    pub(crate) fn into_new(self, there: Option<&QueueDefinition>) -> Result<NewQueueDefinition, Refusal> {
+    /// Code 1009 for a value of the wrong type, 1019 for an unsupported feature, 1855 for a value that cannot be changed.
+    pub(crate) fn into_new(self, existing: Option<&QueueDefinition>) -> Result<NewQueueDefinition, Refusal> {
         let default = QueuePolicy::default();
-        let before = there.map_or(&default, |queue| &queue.policy);
-        let wrong =
-            |name: &str| Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("Invalid argument '{name}'"));
-        if let Some(encrypted) = &self.encrypted {
-            match encrypted.as_bool() {
-                Some(false) => {}
-                Some(true) => {
-                    let message =
-                        "queues are not encrypted here: leave Encrypted out, or use an encrypted disk";
-                    return Err(Refusal::new(ErrorCode::FEATURE_DISABLED, message));
-                }
-                None => return Err(wrong("Encrypted")),
-            }
-        }
-        let schema = |name: &str, wanted: &Option<Value>, there: Option<&Arc<str>>| match wanted {
-            None => Ok(there.cloned()),
-            Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-            Some(Value::String(text)) => Ok(Some(Arc::from(text.as_str()))),
-            Some(_) => Err(wrong(name)),
-        };
-        let schemas = there.map(|queue| queue.schemas.clone()).unwrap_or_default();
-        let schemas = Schemas {
-            specific_data: schema(
-                "SpecificDataJsonSchema",
-                &self.specific_data_json_schema,
-                schemas.specific_data.as_ref(),
-            )?,
-            output_data: schema(
-                "OutputDataJsonSchema",
-                &self.output_data_json_schema,
-                schemas.output_data.as_ref(),
-            )?,
-            analytics_data: schema(
-                "AnalyticsDataJsonSchema",
-                &self.analytics_data_json_schema,
-                schemas.analytics_data.as_ref(),
-            )?,
-        };
-        let number = |name: &str, wanted: &Option<Value>, before: u32| {
-            wanted.as_ref().map_or(Ok(before), |value| {
-                value.as_u64().and_then(|value| u32::try_from(value).ok()).ok_or_else(|| wrong(name))
-            })
-        };
-        let notes = there.map(|queue| queue.notes.clone()).unwrap_or_default();
-        let tags: Vec<Tag> = match &self.tags {
-            None => notes.tags,
-            Some(tags) => json::request(tags.get().as_bytes()).map_err(|_| wrong("Tags"))?,
-        };
-        let release_id = match &self.release_id {
-            None => notes.release_id,
-            Some(Value::Null) => None,
-            Some(value) => Some(value.as_i64().ok_or_else(|| wrong("ReleaseId"))?),
-        };
-        let notes = QueueNotes {
-            sla_in_minutes: number("SlaInMinutes", &self.sla_in_minutes, notes.sla_in_minutes)?,
-            risk_sla_in_minutes: number(
-                "RiskSlaInMinutes",
-                &self.risk_sla_in_minutes,
-                notes.risk_sla_in_minutes,
-            )?,
-            release_id,
-            tags,
-        };
+        let before = existing.map_or(&default, |queue| &queue.policy);
+        self.check_encryption()?;
+        let schemas = self.schemas(existing)?;
+        let notes = self.notes(existing)?;
         let abandon_after = match &self.performer_abandon_after_seconds {
             None => before.abandon_after,
             Some(value) => {
-                let seconds = value.as_u64().ok_or_else(|| wrong(leased::ABANDON_AFTER))?;
+                let seconds = value.as_u64().ok_or_else(|| invalid(lease_protocol::ABANDON_AFTER))?;
                 std::time::Duration::from_secs(seconds)
             }
         };
@@ -146,24 +86,91 @@ impl QueueRequest {
         Ok(NewQueueDefinition { name: self.name, description, policy, schemas, notes })
     }
 
-    /// The retention that CreateQueue and EditQueue say besides.
+    fn check_encryption(&self) -> Result<(), Refusal> {
+        match self.encrypted.as_ref().map(Value::as_bool) {
+            None | Some(Some(false)) => Ok(()),
+            Some(Some(true)) => {
+                let message = "queues are not encrypted here: leave Encrypted out, or use an encrypted disk";
+                Err(Refusal::new(ErrorCode::FEATURE_DISABLED, message))
+            }
+            Some(None) => Err(invalid("Encrypted")),
+        }
+    }
+
+    fn schemas(&self, existing: Option<&QueueDefinition>) -> Result<Schemas, Refusal> {
+        let schema = |name: &str, wanted: &Option<Value>, existing: Option<&Arc<str>>| match wanted {
+            None => Ok(existing.cloned()),
+            Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Arc::from(text.as_str()))),
+            Some(_) => Err(invalid(name)),
+        };
+        let schemas = existing.map(|queue| queue.schemas.clone()).unwrap_or_default();
+        Ok(Schemas {
+            specific_data: schema(
+                "SpecificDataJsonSchema",
+                &self.specific_data_json_schema,
+                schemas.specific_data.as_ref(),
+            )?,
+            output_data: schema(
+                "OutputDataJsonSchema",
+                &self.output_data_json_schema,
+                schemas.output_data.as_ref(),
+            )?,
+            analytics_data: schema(
+                "AnalyticsDataJsonSchema",
+                &self.analytics_data_json_schema,
+                schemas.analytics_data.as_ref(),
+            )?,
+        })
+    }
+
+    fn notes(&self, existing: Option<&QueueDefinition>) -> Result<QueueNotes, Refusal> {
+        let number = |name: &str, wanted: &Option<Value>, before: u32| {
+            wanted.as_ref().map_or(Ok(before), |value| {
+                value.as_u64().and_then(|value| u32::try_from(value).ok()).ok_or_else(|| invalid(name))
+            })
+        };
+        let notes = existing.map(|queue| queue.notes.clone()).unwrap_or_default();
+        let tags: Vec<Tag> = match &self.tags {
+            None => notes.tags,
+            Some(tags) => json::request(tags.get().as_bytes()).map_err(|_| invalid("Tags"))?,
+        };
+        let release_id = match &self.release_id {
+            None => notes.release_id,
+            Some(Value::Null) => None,
+            Some(value) => Some(value.as_i64().ok_or_else(|| invalid("ReleaseId"))?),
+        };
+        Ok(QueueNotes {
+            sla_in_minutes: number("SlaInMinutes", &self.sla_in_minutes, notes.sla_in_minutes)?,
+            risk_sla_in_minutes: number(
+                "RiskSlaInMinutes",
+                &self.risk_sla_in_minutes,
+                notes.risk_sla_in_minutes,
+            )?,
+            release_id,
+            tags,
+        })
+    }
+
+    /// Applies the retention members of CreateQueue and EditQueue to a policy.
     ///
     /// # Errors
     ///
-    /// Code 1009 for one that there is not; 1002 for an archive: there is no bucket.
-    pub(crate) fn retention_into(&self, policy: &mut QueuePolicy, is_needed: bool) -> Result<(), Refusal> {
+    /// Code 1009 for an invalid retention; 1002 for Archive, because there are no buckets.
+    pub(crate) fn retention_into(&self, policy: &mut QueuePolicy, is_required: bool) -> Result<(), Refusal> {
         let stale = (&self.stale_retention_action, &self.stale_retention_period);
-        for ((action, period), days, is_needed) in [
-            ((&self.retention_action, &self.retention_period), &mut policy.retention_days, is_needed),
+        for ((action, period), days, is_required) in [
+            ((&self.retention_action, &self.retention_period), &mut policy.retention_days, is_required),
             (stale, &mut policy.stale_retention_days, false),
         ] {
-            let action: Option<Named<RetentionAction>> = action
+            let action: Option<EnumValue<RetentionAction>> = action
                 .as_ref()
-                .map(|value| serde_json::from_value(value.clone()).map_err(|_| no_such_retention("Action")))
+                .map(|value| serde_json::from_value(value.clone()).map_err(|_| invalid("Action")))
                 .transpose()?;
-            match (period, is_needed) {
+            match (period, is_required) {
                 (Some(period), _) => *days = days_of(action.as_ref(), period.as_i64())?,
-                (None, true) => return Err(no_such_retention("Period")),
+                (None, true) => return Err(invalid("Period")),
                 (None, false) => {}
             }
         }
@@ -171,26 +178,29 @@ impl QueueRequest {
     }
 }
 
-/// After how many days items go.
+/// The number of days after which items are removed.
 ///
 /// # Errors
 ///
-/// Code 1009 for a period or an action that there is not; 1002 for an archive: there is no bucket.
-pub(crate) fn days_of(action: Option<&Named<RetentionAction>>, period: Option<i64>) -> Result<u32, Refusal> {
-    match action.map(|action| known("Action", action)).transpose()? {
+/// Code 1009 for an invalid period or action; 1002 for Archive, because there are no buckets.
+pub(crate) fn days_of(
+    action: Option<&EnumValue<RetentionAction>>,
+    period: Option<i64>,
+) -> Result<u32, Refusal> {
+    match action.map(|action| known_value("Action", action)).transpose()? {
         Some(RetentionAction::Delete) | None => {}
         Some(RetentionAction::Archive) => {
             return Err(Refusal::new(ErrorCode::ITEM_NOT_FOUND, "Bucket does not exist"));
         }
-        Some(RetentionAction::None) => return Err(no_such_retention("Action")),
+        Some(RetentionAction::None) => return Err(invalid("Action")),
     }
     let days = period.and_then(|days| u32::try_from(days).ok());
     days.filter(|days| (1..=crate::model::queue::MAX_RETENTION_DAYS).contains(days))
-        .ok_or_else(|| no_such_retention("Period"))
+        .ok_or_else(|| invalid("Period"))
 }
 
-fn no_such_retention(what: &str) -> Refusal {
-    Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("Invalid argument '{what}'"))
+fn invalid(name: &str) -> Refusal {
+    Refusal::new(ErrorCode::INVALID_ARGUMENT, format!("Invalid argument '{name}'"))
 }
 
 #[cfg(test)]
@@ -198,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_keeps_what_is_not_said() {
+    fn absent_members_keep_their_values() {
         let read = |json: &str| json::request::<QueueRequest>(json.as_bytes()).unwrap();
         let new = read(
             r#"{"Name":"Q","MaxNumberOfRetries":3,"SlaInMinutes":5,"ReleaseId":1,"Tags":[{"Name":"t"}]}"#,
@@ -231,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_any_case_in_tags_too() {
+    fn names_in_tags_are_case_insensitive() {
         let body =
             br#"{"name":"Q","maxNumberOfRetries":3,"slaInMinutes":5,"TAGS":[{"name":"t","displayname":"T"}],
             "specificDataJsonSchema":"{}","retentionPeriod":7}"#;

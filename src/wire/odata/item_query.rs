@@ -1,29 +1,29 @@
-//! An expression on items, as a condition that a store answers.
+//! Converts a filter and an order of items to a query of the store.
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::expression::{Expression, Letters, Literal, Operand, no_such_value};
+use super::expression::{Expression, LetterCase, Literal, Operand, no_such_value};
 use super::{OrderBy, unknown_property};
 use crate::model::Refusal;
 use crate::model::key::ItemKey;
 use crate::model::query::{Comparison, Condition, Field, Kind, Order, Value};
 use crate::model::stored_time::stored;
 
-/// What items refer to by number, and what it is called: for conditions on those names.
+/// The ids and names of entities that items refer to, for conditions on these names.
 #[derive(Debug, Default)]
-pub(crate) struct Links {
+pub(crate) struct ReferencedNames {
     pub(crate) queues: Vec<(i64, String)>,
     pub(crate) robots: Vec<(i64, String)>,
     pub(crate) users: Vec<(i64, String)>,
 }
 
-/// Makes a condition of an expression.
+/// Converts an expression to a condition.
 ///
 /// # Errors
 ///
-/// Code 1000 for a property that items do not have, or that is compared with what it cannot be.
-pub(crate) fn condition(expression: &Expression, links: &Links) -> Result<Condition, Refusal> {
+/// Code 1000 for an unknown property, or one that is compared with a value of another type.
+pub(crate) fn condition(expression: &Expression, links: &ReferencedNames) -> Result<Condition, Refusal> {
     let each = |parts: &[Expression]| -> Result<Vec<Condition>, Refusal> {
         parts.iter().map(|part| condition(part, links)).collect()
     };
@@ -39,7 +39,7 @@ pub(crate) fn condition(expression: &Expression, links: &Links) -> Result<Condit
         return linked(expression, operand, field, names);
     }
     let field = Field::named(&operand.path).ok_or_else(|| unknown_property(&operand.path))?;
-    if operand.letters != Letters::AsTheyAre && field.kind() != Kind::Text {
+    if operand.letters != LetterCase::AsTheyAre && field.kind() != Kind::Text {
         return Err(no_such_value(operand));
     }
     match expression {
@@ -49,18 +49,18 @@ pub(crate) fn condition(expression: &Expression, links: &Links) -> Result<Condit
             Ok(Condition::Any(each.collect::<Result<_, _>>()?))
         }
         Expression::Text(_, matching, text) if field.kind() == Kind::Text => Ok(match operand.letters {
-            Letters::In(case) => Condition::CaseText(field, case, *matching, text.clone()),
-            Letters::AsTheyAre | Letters::Folded => Condition::Text(field, *matching, text.clone()),
+            LetterCase::In(case) => Condition::CaseText(field, case, *matching, text.clone()),
+            LetterCase::AsTheyAre | LetterCase::Folded => Condition::Text(field, *matching, text.clone()),
         }),
         _ => Err(no_such_value(operand)),
     }
 }
 
-/// What a list of items is sorted by.
+/// Converts `$orderby` to the order of a query.
 ///
 /// # Errors
 ///
-/// Code 1000 for a property that items do not have.
+/// Code 1000 for an unknown property.
 pub(crate) fn order(orders: &[OrderBy]) -> Result<Vec<Order>, Refusal> {
     let field = |name: &str| Field::named(name).ok_or_else(|| unknown_property(name));
     orders.iter().map(|by| Ok(Order { field: field(&by.property)?, descending: by.descending })).collect()
@@ -78,18 +78,18 @@ fn compare(
         (_, Literal::Null) => exactly(Value::Null),
         (Kind::Number, Literal::Number(number)) => exactly(Value::Number(*number)),
         (Kind::Number, Literal::Decimal(number)) => Ok(between(field, comparison, *number)),
-        // Enumerations come as names or as numbers, in quotes.
+        // Enumerations are quoted names or numbers.
         (Kind::Number, Literal::Text(text)) => {
             let number = if field.is_enumeration() { field.number_of(text) } else { text.parse().ok() };
             exactly(Value::Number(number.ok_or_else(wrong)?))
         }
         (Kind::Text, Literal::Text(text)) => match operand.letters {
-            Letters::In(case) => Ok(Condition::CaseCompare(field, case, comparison, text.clone())),
-            Letters::AsTheyAre | Letters::Folded => exactly(Value::Text(text.clone())),
+            LetterCase::In(case) => Ok(Condition::CaseCompare(field, case, comparison, text.clone())),
+            LetterCase::AsTheyAre | LetterCase::Folded => exactly(Value::Text(text.clone())),
         },
         (Kind::Time, Literal::Time(at)) => Ok(at_time(field, comparison, at.0)),
         (Kind::Time, Literal::Text(text)) => {
-            let at = super::super::Instant::parse(text).ok_or_else(wrong)?;
+            let at = super::super::ApiTime::parse(text).ok_or_else(wrong)?;
             Ok(at_time(field, comparison, at.0))
         }
         (Kind::Key, Literal::Guid(guid)) => exactly(Value::Key(ItemKey::from_bytes(guid.into_bytes()))),
@@ -98,7 +98,7 @@ fn compare(
     }
 }
 
-/// A whole number compared with one that is none.
+/// Compares an integer field with a decimal number.
 fn between(field: Field, comparison: Comparison, number: f64) -> Condition {
     #[expect(clippy::cast_possible_truncation, reason = "a number that is too large ends at the largest one")]
     let below = number.floor() as i64;
@@ -110,7 +110,7 @@ fn between(field: Field, comparison: Comparison, number: f64) -> Condition {
     around(field, comparison, Value::Number(below))
 }
 
-/// A time compared with one that may be finer than those that are kept.
+/// Compares a time field with a time that may be more precise than stored times.
 fn at_time(field: Field, comparison: Comparison, at: Timestamp) -> Condition {
     let below = stored(at);
     if below == at {
@@ -120,7 +120,7 @@ fn at_time(field: Field, comparison: Comparison, at: Timestamp) -> Condition {
     around(field, comparison, Value::Time(below))
 }
 
-/// Compared with something between this value and the next one.
+/// Compares a field with something between `below` and the next value.
 fn around(field: Field, comparison: Comparison, below: Value) -> Condition {
     match comparison {
         Comparison::Equal => Condition::Any(Vec::new()),
@@ -134,8 +134,8 @@ fn around(field: Field, comparison: Comparison, below: Value) -> Condition {
     }
 }
 
-/// The names that a path leads to, and the field by which items refer to them.
-fn link<'a>(operand: &Operand, links: &'a Links) -> Option<(Field, &'a [(i64, String)])> {
+/// The names that a path refers to, and the field with their ids.
+fn link<'a>(operand: &Operand, links: &'a ReferencedNames) -> Option<(Field, &'a [(i64, String)])> {
     let is = |path: &str| operand.path.eq_ignore_ascii_case(path);
     if is("QueueDefinition/Name") || is("QueueDefinitionName") {
         Some((Field::QueueId, &links.queues))
@@ -148,14 +148,14 @@ fn link<'a>(operand: &Operand, links: &'a Links) -> Option<(Field, &'a [(i64, St
     }
 }
 
-/// A condition on a name: the numbers of those whose names fulfil it.
+/// Converts a condition on a name to one on the ids of the matching entities.
 fn linked(
     expression: &Expression,
     operand: &Operand,
     field: Field,
     names: &[(i64, String)],
 ) -> Result<Condition, Refusal> {
-    // Asked of an object that has the name where the path looks for it.
+    // Evaluated for an object with the name at the path of the operand.
     let holds = |expression: &Expression, name: Json| {
         let object = match operand.path.split_once('/') {
             Some((first, second)) => json!({ first: { second: name } }),
@@ -182,8 +182,8 @@ mod tests {
     use super::*;
     use crate::model::query::{Case, TextMatch};
 
-    fn links() -> Links {
-        Links {
+    fn links() -> ReferencedNames {
+        ReferencedNames {
             queues: vec![(7, "Invoices".to_owned()), (8, "Payroll".to_owned())],
             robots: vec![(3, "R1".to_owned())],
             users: vec![(4, "ann".to_owned())],
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn expressions_become_conditions() {
+    fn expressions_are_converted_to_conditions() {
         let is = |field, value| Condition::Compare(field, Comparison::Equal, value);
         let number = |field, number| is(field, Value::Number(number));
         for (filter, expected) in [
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_items_do_not_have_is_refused() {
+    fn unknown_properties_of_items_are_refused() {
         for filter in [
             "Cat eq 1",
             "Status eq 'Done'",

@@ -1,12 +1,12 @@
-//! Bodies that only a server reads: what is written by people and their tools (orchestrator-api 6, 9 to 11).
+//! Request bodies that only the server parses (orchestrator-api 6, 9 to 11).
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::enum_value::EnumValue;
 use super::item::{ProcessingExceptionDto, RowVersion};
-use super::named::Named;
 use super::queue::{RetentionAction, RetentionType};
-use super::transaction::{TransactionResultDto, known};
+use super::transaction::{TransactionResultDto, known_value};
 use crate::model::Refusal;
 use crate::model::content::{Analytics, Output};
 use crate::model::exception::{ExceptionType, ProcessingException, validate_exception_text};
@@ -19,38 +19,38 @@ mod queue;
 
 pub(crate) use queue::{QueueRequest, days_of};
 
-/// Whether a body says anything about the content of an item, if only that there is none.
+/// Whether a body has the member SpecificContent, even with the value null.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct SaysContent {
-    #[serde(default, deserialize_with = "is_said")]
+pub(crate) struct ContentPresence {
+    #[serde(default, deserialize_with = "is_present")]
     pub(crate) specific_content: bool,
 }
 
-fn is_said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+fn is_present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// The items of a bulk operation, and what is to be done to them.
+/// The body of a bulk operation on items.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BulkRequest {
     pub(crate) status: Option<Value>,
     pub(crate) user_id: Option<i64>,
-    queue_items: Vec<VersionedRequest>,
+    queue_items: Vec<VersionedItemRequest>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct VersionedRequest {
+struct VersionedItemRequest {
     id: i64,
     row_version: Option<Value>,
 }
 
 impl BulkRequest {
-    /// The items. One without a version, or with one that is none, was never seen as it is.
+    /// The items. A missing or invalid version never matches the current one.
     pub(crate) fn items(&self) -> Vec<ItemVersion> {
-        let version = |item: &VersionedRequest| {
+        let version = |item: &VersionedItemRequest| {
             let version =
                 item.row_version.clone().and_then(|text| serde_json::from_value::<RowVersion>(text).ok());
             version.map_or(u64::MAX, |version| version.0)
@@ -62,7 +62,7 @@ impl BulkRequest {
     }
 }
 
-/// A comment.
+/// The body of a new or edited comment.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CommentRequest {
@@ -70,7 +70,7 @@ pub(crate) struct CommentRequest {
     pub(crate) queue_item_id: Option<i64>,
 }
 
-/// Queues that are put into folders and taken out of others.
+/// The body of ShareToFolders: queues to add to folders and to remove from others.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ShareRequest {
@@ -79,17 +79,17 @@ pub(crate) struct ShareRequest {
     pub(crate) to_remove_folder_ids: Option<Vec<i64>>,
 }
 
-/// The retention of a queue.
+/// The body of a change of a queue's retention.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RetentionRequest {
-    pub(crate) action: Option<Named<RetentionAction>>,
+    pub(crate) action: Option<EnumValue<RetentionAction>>,
     pub(crate) period: Option<i64>,
     #[serde(rename = "Type")]
-    pub(crate) retention_type: Option<Named<RetentionType>>,
+    pub(crate) retention_type: Option<EnumValue<RetentionType>>,
 }
 
-/// A folder.
+/// The body of a new or edited folder.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FolderRequest {
@@ -98,7 +98,7 @@ pub(crate) struct FolderRequest {
     pub(crate) parent_id: Option<i64>,
 }
 
-/// Users who are given roles in folders.
+/// The body of AssignUsers: roles of users in folders.
 #[derive(Deserialize)]
 pub(crate) struct AssignUsersRequest {
     pub(crate) assignments: Assignments,
@@ -118,14 +118,14 @@ pub(crate) struct RolesPerFolder {
     pub(crate) role_ids: Vec<i64>,
 }
 
-/// A user who is taken out of a folder.
+/// The body of RemoveUserFromFolder.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RemoveUserRequest {
     pub(crate) user_id: i64,
 }
 
-/// A user. No Debug: it may have a password in it.
+/// The body of a new or edited user. No Debug: it may contain a password.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct UserRequest {
@@ -136,18 +136,18 @@ pub(crate) struct UserRequest {
     pub(crate) password: Option<String>,
     pub(crate) is_active: Option<bool>,
     #[serde(rename = "Type")]
-    pub(crate) user_type: Option<Named<crate::model::user::UserType>>,
+    pub(crate) user_type: Option<EnumValue<crate::model::user::UserType>>,
     pub(crate) roles_list: Option<Vec<String>>,
 }
 
-/// The roles that a user is given in the tenant.
+/// The body of AssignRoles: the roles of a user in the tenant.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AssignRolesRequest {
     pub(crate) role_ids: Vec<i64>,
 }
 
-/// A role.
+/// The body of a new or edited role.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RoleRequest {
@@ -162,7 +162,7 @@ pub(crate) struct PermissionRequest {
     pub(crate) is_granted: Option<bool>,
 }
 
-/// Who logs in the old way. No Debug: it has a password in it.
+/// The body of the older login by user name. No Debug: it contains a password.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LoginRequest {
@@ -170,25 +170,25 @@ pub(crate) struct LoginRequest {
     pub(crate) password: String,
 }
 
-/// A result as a caller states it, and what the transaction left.
-pub(crate) struct Reported {
+/// A parsed result of a transaction.
+pub(crate) struct ParsedResult {
     pub(crate) stated: StatedResult,
     pub(crate) output: Option<Output>,
     pub(crate) analytics: Option<Analytics>,
 }
 
 impl TransactionResultDto {
-    /// What is reported. `now` is when an exception happened whose time is not said; what a DeferDate means is for the
-    /// store to decide, by its own clock.
+    /// Parses the result. `now` is the time of an exception without one. The store decides by its own clock whether a
+    /// DeferDate is in the future.
     ///
     /// # Errors
     ///
-    /// 1009 and 1868 to 1870 for output, analytics and exceptions that are not taken.
-    pub(crate) fn reported(&self, now: jiff::Timestamp) -> Result<Reported, Refusal> {
+    /// 1009 and 1868 to 1870 for invalid output, analytics and exceptions.
+    pub(crate) fn parsed(&self, now: jiff::Timestamp) -> Result<ParsedResult, Refusal> {
         let output = self.output.as_ref().map(|map| Output::from_json(map.as_json())).transpose()?;
         let analytics = self.analytics.as_ref().map(|map| Analytics::from_json(map.as_json())).transpose()?;
         let stated = match &self.processing_exception {
-            // An exception of a success is not kept; but a success with one is never a postponement.
+            // The exception of a success is dropped, but it means that the success is not a postponement.
             Some(_) if self.is_successful => StatedResult { is_successful: true, ..StatedResult::default() },
             exception => StatedResult {
                 is_successful: self.is_successful,
@@ -197,14 +197,15 @@ impl TransactionResultDto {
                 due_date: self.due_date.map(|at| stored(at.0)),
             },
         };
-        Ok(Reported { stated, output, analytics })
+        Ok(ParsedResult { stated, output, analytics })
     }
 }
 
 fn exception_of(dto: &ProcessingExceptionDto, now: jiff::Timestamp) -> Result<ProcessingException, Refusal> {
     let kind = dto.exception_type.as_ref();
-    let kind =
-        kind.map_or(Ok(ExceptionType::ApplicationException), |kind| known("ProcessingException.Type", kind))?;
+    let kind = kind.map_or(Ok(ExceptionType::ApplicationException), |kind| {
+        known_value("ProcessingException.Type", kind)
+    })?;
     let texts = [&dto.reason, &dto.details, &dto.associated_image_file_path];
     texts.into_iter().flatten().try_for_each(|text| validate_exception_text(text))?;
     let at = dto.creation_time.map_or(now, |at| stored(at.0));
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_item_without_a_version_was_never_seen() {
+    fn an_item_without_a_version_matches_no_version() {
         let body: BulkRequest = serde_json::from_str(
             r#"{"queueItems":[{"Id":1,"RowVersion":"AAAAAAAAKZc="},{"Id":2},{"Id":3,"RowVersion":"?"},{"Id":4,"RowVersion":7}]}"#,
         )
@@ -228,10 +229,10 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_result_is_read() {
+    fn every_form_of_a_result_is_parsed() {
         let now = "2026-09-01T00:00:00Z".parse().unwrap();
         let read = |json: &str| {
-            serde_json::from_str::<TransactionResultDto>(json).unwrap().reported(now).map(|read| read.stated)
+            serde_json::from_str::<TransactionResultDto>(json).unwrap().parsed(now).map(|read| read.stated)
         };
         let (defer_date, due_date) = (Some(now), "2027-01-01T00:00:00Z".parse().ok());
         assert_eq!(

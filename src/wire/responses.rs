@@ -1,5 +1,5 @@
-//! What a server answers (orchestrator-api 4.2, 5.1, 6 and 10 to 12): the field set of version 20 of the API, with
-//! explicit nulls.
+//! Responses that only the server writes (orchestrator-api 4.2, 5.1, 6 and 10 to 12): the members of version 20 of the API,
+//! with explicit nulls.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Instant;
+use super::ApiTime;
 use super::item::{ProcessingExceptionDto, RowVersion};
 use super::queue::{RetentionAction, RetentionType};
 use crate::model::code::ErrorCode;
@@ -24,21 +24,21 @@ use crate::model::statistics::{Ended, QueueStatistics};
 mod access;
 mod object;
 
-pub(crate) use object::Object;
+pub(crate) use object::JsonObject;
 
 pub(crate) use access::{
     accessible_folders, folder, folders_navigated, permissions_of, robot, role, simple_folder, simple_user,
     user, user_of_folder, version,
 };
 
-/// What describes the data of a collection or an entity.
+/// The value of `@odata.context`.
 pub(crate) fn context(base: &str, of: &str) -> String {
     format!("{base}/odata/$metadata#{of}")
 }
 
 /// A collection.
 #[derive(Serialize)]
-pub(crate) struct ServedCollection<T> {
+pub(crate) struct CollectionResponse<T> {
     #[serde(rename = "@odata.context")]
     pub(crate) context: String,
     #[serde(rename = "@odata.count", skip_serializing_if = "Option::is_none")]
@@ -46,12 +46,12 @@ pub(crate) struct ServedCollection<T> {
     pub(crate) value: Vec<T>,
 }
 
-/// An entity or the answer of an action, as an object with its context.
-pub(crate) fn with_context(context: &str, object: &impl Serialize) -> Object {
-    Object::of(object).unwrap_or_default().beginning_with("@odata.context", &context)
+/// An entity or the response of an action, as an object with its `@odata.context`.
+pub(crate) fn with_context(context: &str, object: &impl Serialize) -> JsonObject {
+    JsonObject::of(object).unwrap_or_default().beginning_with("@odata.context", &context)
 }
 
-/// An error.
+/// The body of an error response.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorBody<'a> {
@@ -59,46 +59,46 @@ pub(crate) struct ErrorBody<'a> {
     pub(crate) error_code: u16,
     pub(crate) trace_id: &'a str,
     pub(crate) resource_ids: Option<Vec<i64>>,
-    /// Only performers over HTTP present claims.
+    /// Only the lease protocol has claims.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) claim_lost: bool,
 }
 
-/// An error of a token endpoint (OAuth).
+/// The error response of a token endpoint (OAuth).
 pub(crate) fn token_error(error: &str, description: &str) -> Value {
     json!({ "error": error, "error_description": description })
 }
 
-/// The answer of a token endpoint.
-pub(crate) fn token_answer(token: &str, seconds: u64, scope: &str) -> Value {
+/// The response of a token endpoint.
+pub(crate) fn token_response(token: &str, seconds: u64, scope: &str) -> Value {
     json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer", "scope": scope })
 }
 
-/// The answer to the old way of logging in.
-pub(crate) fn authenticated(token: &str) -> Value {
+/// The response to the older login by user name.
+pub(crate) fn authenticate_response(token: &str) -> Value {
     json!({
         "result": token, "targetUrl": null, "success": true, "error": null, "unAuthorizedRequest": false, "__abp": true,
     })
 }
 
-/// JSON that is written as it is kept.
+/// JSON text that is written unchanged.
 fn raw(json: &str) -> Option<&RawValue> {
     serde_json::from_str(json).ok()
 }
 
-/// What is written as its text.
-struct Text<T>(T);
+/// Serializes a value by its `Display`.
+struct AsText<T>(T);
 
-impl<T: fmt::Display> Serialize for Text<T> {
+impl<T: fmt::Display> Serialize for AsText<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
-/// The JSON text of a map, in the wrapper that it has there.
-struct Dynamic<'a>(&'a str);
+/// The JSON text of a map in the vendor's wrapper.
+struct DynamicProperties<'a>(&'a str);
 
-impl fmt::Display for Dynamic<'_> {
+impl fmt::Display for DynamicProperties<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{\"DynamicProperties\":{}}}", self.0)
     }
@@ -107,7 +107,7 @@ impl fmt::Display for Dynamic<'_> {
 /// An item.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ServedItem<'a> {
+pub(crate) struct ItemResponse<'a> {
     #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
     context: Option<String>,
     queue_definition_id: i64,
@@ -117,21 +117,21 @@ pub(crate) struct ServedItem<'a> {
     robot: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reviewer_user: Option<Value>,
-    output_data: Option<Text<Dynamic<'a>>>,
-    analytics_data: Option<Text<Dynamic<'a>>>,
+    output_data: Option<AsText<DynamicProperties<'a>>>,
+    analytics_data: Option<AsText<DynamicProperties<'a>>>,
     status: &'static str,
     review_status: &'static str,
     reviewer_user_id: Option<i64>,
-    key: Text<ItemKey>,
-    unique_key: Text<ItemKey>,
+    key: AsText<ItemKey>,
+    unique_key: AsText<ItemKey>,
     reference: Option<&'a str>,
     processing_exception_type: Option<&'static str>,
-    due_date: Option<Instant>,
-    risk_sla_date: Option<Instant>,
+    due_date: Option<ApiTime>,
+    risk_sla_date: Option<ApiTime>,
     priority: &'static str,
-    defer_date: Option<Instant>,
-    start_processing: Option<Instant>,
-    end_processing: Option<Instant>,
+    defer_date: Option<ApiTime>,
+    start_processing: Option<ApiTime>,
+    end_processing: Option<ApiTime>,
     seconds_in_previous_attempts: u32,
     ancestor_id: Option<i64>,
     ancestor_unique_key: Option<String>,
@@ -139,13 +139,13 @@ pub(crate) struct ServedItem<'a> {
     manual_ancestor_id: Option<i64>,
     manual_ancestor_unique_key: Option<String>,
     manual_retry_number: u32,
-    specific_data: Text<Dynamic<'a>>,
-    creation_time: Instant,
+    specific_data: AsText<DynamicProperties<'a>>,
+    creation_time: ApiTime,
     progress: Option<&'a str>,
     row_version: RowVersion,
     robot_id: Option<i64>,
-    creator_job_key: Option<Text<JobKey>>,
-    executor_job_key: Option<Text<JobKey>>,
+    creator_job_key: Option<AsText<JobKey>>,
+    executor_job_key: Option<AsText<JobKey>>,
     parent_operation_id: Option<&'a str>,
     operation_id: Option<&'a str>,
     encrypted: bool,
@@ -160,15 +160,15 @@ pub(crate) struct ServedItem<'a> {
     analytics: Option<&'a RawValue>,
 }
 
-/// What is written with an item besides its own fields.
+/// The members of an item's response that do not come from the item.
 #[derive(Default)]
-pub(crate) struct Around<'a> {
-    /// Describes the data of a single item.
+pub(crate) struct ItemContext<'a> {
+    /// The `@odata.context` of a single item.
     pub(crate) context: Option<String>,
     pub(crate) folder: Option<FolderId>,
     /// The full name of the folder, in lists.
     pub(crate) folder_name: Option<&'a str>,
-    /// What was asked to be expanded; null where there is none.
+    /// Expanded entities; null where there is none.
     pub(crate) queue: Option<Value>,
     pub(crate) robot: Option<Value>,
     pub(crate) reviewer: Option<Value>,
@@ -177,52 +177,52 @@ pub(crate) struct Around<'a> {
     pub(crate) manual_ancestor: Option<String>,
 }
 
-impl<'a> ServedItem<'a> {
-    pub(crate) fn new(item: &'a QueueItem, around: Around<'a>) -> Self {
+impl<'a> ItemResponse<'a> {
+    pub(crate) fn new(item: &'a QueueItem, item_context: ItemContext<'a>) -> Self {
         let content = item.specific_content.as_json();
         let output = item.output.as_ref().map(|output| output.as_json());
         let analytics = item.analytics.as_ref().map(|analytics| analytics.as_json());
         Self {
-            context: around.context,
+            context: item_context.context,
             queue_definition_id: item.queue_id.0,
-            queue_definition: around.queue,
-            robot: around.robot,
-            reviewer_user: around.reviewer,
-            output_data: output.map(|output| Text(Dynamic(output))),
-            analytics_data: analytics.map(|analytics| Text(Dynamic(analytics))),
+            queue_definition: item_context.queue,
+            robot: item_context.robot,
+            reviewer_user: item_context.reviewer,
+            output_data: output.map(|output| AsText(DynamicProperties(output))),
+            analytics_data: analytics.map(|analytics| AsText(DynamicProperties(analytics))),
             status: item.status.name(),
             review_status: item.review_status.name(),
             reviewer_user_id: item.reviewer_user_id,
-            key: Text(item.key),
-            unique_key: Text(item.unique_key),
+            key: AsText(item.key),
+            unique_key: AsText(item.unique_key),
             reference: item.reference.as_deref(),
             processing_exception_type: item.exception_type().map(|kind| kind.name()),
-            due_date: item.due_date.map(Instant),
-            risk_sla_date: item.risk_sla_date.map(Instant),
+            due_date: item.due_date.map(ApiTime),
+            risk_sla_date: item.risk_sla_date.map(ApiTime),
             priority: item.priority.name(),
-            defer_date: item.defer_date.map(Instant),
-            start_processing: item.start_processing.map(Instant),
-            end_processing: item.end_processing.map(Instant),
+            defer_date: item.defer_date.map(ApiTime),
+            start_processing: item.start_processing.map(ApiTime),
+            end_processing: item.end_processing.map(ApiTime),
             seconds_in_previous_attempts: item.seconds_in_previous_attempts,
             ancestor_id: item.ancestor_id.map(|id| id.0),
-            ancestor_unique_key: around.ancestor,
+            ancestor_unique_key: item_context.ancestor,
             retry_number: item.retry_number,
             manual_ancestor_id: item.manual_ancestor_id.map(|id| id.0),
-            manual_ancestor_unique_key: around.manual_ancestor,
+            manual_ancestor_unique_key: item_context.manual_ancestor,
             manual_retry_number: item.manual_retry_number,
-            specific_data: Text(Dynamic(content)),
-            creation_time: Instant(item.creation_time),
+            specific_data: AsText(DynamicProperties(content)),
+            creation_time: ApiTime(item.creation_time),
             progress: item.progress.as_deref(),
             row_version: RowVersion(item.row_version),
             robot_id: item.robot_id,
-            creator_job_key: item.creator_job.map(Text),
-            executor_job_key: item.executor_job.map(Text),
+            creator_job_key: item.creator_job.map(AsText),
+            executor_job_key: item.executor_job.map(AsText),
             parent_operation_id: item.parent_operation_id.as_deref(),
             operation_id: item.operation_id.as_deref(),
             encrypted: false,
             has_video_recorded: false,
-            organization_unit_id: around.folder.map_or(0, |folder| folder.0),
-            organization_unit_fully_qualified_name: around.folder_name,
+            organization_unit_id: item_context.folder.map_or(0, |folder| folder.0),
+            organization_unit_fully_qualified_name: item_context.folder_name,
             id: item.id.0,
             processing_exception: item.processing_exception.as_ref().map(Into::into),
             error: None,
@@ -236,7 +236,7 @@ impl<'a> ServedItem<'a> {
 /// A queue.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ServedQueue<'a> {
+pub(crate) struct QueueResponse<'a> {
     key: String,
     name: &'a str,
     description: Option<&'a str>,
@@ -248,7 +248,7 @@ pub(crate) struct ServedQueue<'a> {
     specific_data_json_schema: Option<&'a str>,
     output_data_json_schema: Option<&'a str>,
     analytics_data_json_schema: Option<&'a str>,
-    creation_time: Instant,
+    creation_time: ApiTime,
     process_schedule_id: Option<i64>,
     sla_in_minutes: u32,
     risk_sla_in_minutes: u32,
@@ -259,15 +259,15 @@ pub(crate) struct ServedQueue<'a> {
     organization_unit_fully_qualified_name: Option<&'a str>,
     tags: &'a [Tag],
     id: i64,
-    /// Where it is not the vendor's own time.
+    /// Only if it differs from the vendor's fixed time.
     #[serde(rename = "PerformerAbandonAfterSeconds", skip_serializing_if = "Option::is_none")]
     abandon_after: Option<u64>,
-    /// Where there are any.
+    /// Only if there are any.
     #[serde(rename = "PerformerLimits", skip_serializing_if = "Option::is_none")]
     limits: Option<&'a QueueLimits>,
 }
 
-impl<'a> ServedQueue<'a> {
+impl<'a> QueueResponse<'a> {
     pub(crate) fn new(queue: &'a QueueDefinition, folder: FolderId, folder_name: Option<&'a str>) -> Self {
         Self {
             key: queue.key.to_string(),
@@ -281,7 +281,7 @@ impl<'a> ServedQueue<'a> {
             specific_data_json_schema: queue.schemas.specific_data.as_deref(),
             output_data_json_schema: queue.schemas.output_data.as_deref(),
             analytics_data_json_schema: queue.schemas.analytics_data.as_deref(),
-            creation_time: Instant(queue.creation_time),
+            creation_time: ApiTime(queue.creation_time),
             process_schedule_id: None,
             sla_in_minutes: queue.notes.sla_in_minutes,
             risk_sla_in_minutes: queue.notes.risk_sla_in_minutes,
@@ -312,9 +312,9 @@ pub(crate) fn retention(queue: &QueueDefinition, kind: RetentionType) -> Value {
     })
 }
 
-/// A queue with its retention, as GetQueue and its like answer (not in the document of version 20).
+/// A queue with its retention, for GetQueue and related operations (not in the vendor's document of version 20).
 pub(crate) fn queue_with_retention(queue: &QueueDefinition, folder: FolderId) -> Value {
-    let mut object = json!(ServedQueue::new(queue, folder, None));
+    let mut object = json!(QueueResponse::new(queue, folder, None));
     object["RetentionAction"] = RetentionAction::Delete.name().into();
     object["RetentionPeriod"] = queue.policy.retention_days.into();
     object["RetentionBucketId"] = Value::Null;
@@ -324,7 +324,7 @@ pub(crate) fn queue_with_retention(queue: &QueueDefinition, folder: FolderId) ->
     object
 }
 
-/// The answer to a bulk operation on items.
+/// The response to a bulk operation on items.
 pub(crate) fn bulk(failed: &[ItemId], message: Option<&str>) -> Value {
     let ids: Vec<i64> = failed.iter().map(|id| id.0).collect();
     json!({ "Success": ids.is_empty(), "Message": message, "FailedItems": ids })
@@ -333,38 +333,38 @@ pub(crate) fn bulk(failed: &[ItemId], message: Option<&str>) -> Value {
 /// A comment.
 pub(crate) fn comment(comment: &Comment) -> Value {
     json!({
-        "Text": comment.text, "QueueItemId": comment.item_id.0, "CreationTime": Instant(comment.creation_time),
+        "Text": comment.text, "QueueItemId": comment.item_id.0, "CreationTime": ApiTime(comment.creation_time),
         "UserId": comment.author.user_id, "UserName": comment.author.user_name, "Id": comment.id,
     })
 }
 
-/// An event of an item's history. Its number is made of the item's and of its place: items have at most a thousand each.
+/// An event of an item's history. Its id is derived from the item's id and the position of the event, see [`MAX_EVENTS`].
 pub(crate) fn event(event: &ItemEvent, place: usize, reviewer: Option<i64>, directory: &Directory) -> Value {
     let name = |id: Option<i64>| id.and_then(|id| directory.user(id)).map(|user| user.user_name.as_str());
     let client = event.user_id.and_then(|id| directory.clients().find(|client| client.user == id));
     json!({
-        "QueueItemId": event.item_id.0, "Timestamp": Instant(event.timestamp), "Action": event.action.name(),
+        "QueueItemId": event.item_id.0, "Timestamp": ApiTime(event.timestamp), "Action": event.action.name(),
         "Data": null, "UserId": event.user_id, "UserName": name(event.user_id), "Status": event.status.name(),
         "ReviewStatus": event.review_status.name(), "ReviewerUserId": reviewer, "ReviewerUserName": name(reviewer),
         "ExternalClientId": client.map(|client| client.id.as_str()), "Id": event_id(event.item_id, place),
     })
 }
 
-/// The most events of one item that have a number of their own.
-pub(crate) const MOST_EVENTS: i64 = 1_000;
+/// The maximum number of events of one item with distinct ids.
+pub(crate) const MAX_EVENTS: i64 = 1_000;
 
 fn event_id(item: ItemId, place: usize) -> i64 {
-    let place = i64::try_from(place).unwrap_or(MOST_EVENTS).min(MOST_EVENTS - 1);
-    item.0.saturating_mul(MOST_EVENTS).saturating_add(place)
+    let place = i64::try_from(place).unwrap_or(MAX_EVENTS).min(MAX_EVENTS - 1);
+    item.0.saturating_mul(MAX_EVENTS).saturating_add(place)
 }
 
-/// How a queue is doing.
+/// The processing status of a queue.
 pub(crate) fn processing_status(
     queue: &QueueDefinition,
     statistics: &QueueStatistics,
     ended: &[Ended],
 ) -> Value {
-    let sums = Sums::of(ended.iter().filter(|ended| ended.queue == queue.id));
+    let sums = AttemptTotals::of(ended.iter().filter(|ended| ended.queue == queue.id));
     let (count, took) = sums.all();
     json!({
         "ItemsToProcess": statistics.new, "ItemsInProgress": statistics.in_progress,
@@ -380,7 +380,7 @@ pub(crate) fn processing_status(
         "SuccessfulTransactionsProcessingTime": seconds(sums.successful.1),
         "ApplicationExceptionsProcessingTime": seconds(sums.application.1),
         "BusinessExceptionsProcessingTime": seconds(sums.business.1),
-        "TotalNumberOfTransactions": count, "LastProcessed": sums.last.map(Instant),
+        "TotalNumberOfTransactions": count, "LastProcessed": sums.last.map(ApiTime),
         "ReleaseName": null, "ReleaseId": queue.notes.release_id, "IsProcessInCurrentFolder": null,
         "SpecificDataJsonSchemaExists": queue.schemas.specific_data.is_some(),
         "OutputDataJsonSchemaExists": queue.schemas.output_data.is_some(),
@@ -389,15 +389,15 @@ pub(crate) fn processing_status(
     })
 }
 
-/// How the attempts of one stretch of time ended.
+/// The outcomes of the attempts in one interval.
 pub(crate) fn processing_record(
     queue: &QueueDefinition,
     statistics: &QueueStatistics,
     ended: &[&Ended],
-    at: Instant,
+    at: ApiTime,
     report: &str,
 ) -> Value {
-    let sums = Sums::of(ended.iter().copied());
+    let sums = AttemptTotals::of(ended.iter().copied());
     json!({
         "QueueDefinitionId": queue.id.0, "UiQueueMetadata": null, "ProcessingTime": at, "ReportType": report,
         "NumberOfRemainingTransactions": statistics.new, "NumberOfInProgressTransactions": statistics.in_progress,
@@ -410,16 +410,16 @@ pub(crate) fn processing_record(
     })
 }
 
-/// Numbers and microseconds by the way in which attempts ended. Those that were abandoned are nobody's result.
+/// Counts and microseconds of attempts by outcome. Abandoned attempts are not counted.
 #[derive(Default)]
-struct Sums {
+struct AttemptTotals {
     successful: (i64, i64),
     business: (i64, i64),
     application: (i64, i64),
     last: Option<jiff::Timestamp>,
 }
 
-impl Sums {
+impl AttemptTotals {
     fn of<'a>(all: impl Iterator<Item = &'a Ended>) -> Self {
         let mut sums = Self::default();
         for ended in all {
@@ -447,7 +447,7 @@ fn seconds(microseconds: i64) -> f64 {
     microseconds as f64 / 1e6
 }
 
-/// The name of a code, as failed items of a bulk add tell it.
+/// The name of a code, for failed items of a bulk add.
 pub(crate) fn code_name(code: ErrorCode) -> String {
     match code.name() {
         "" => code.to_string(),

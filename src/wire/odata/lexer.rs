@@ -1,9 +1,9 @@
-//! The words of an expression.
+//! Splits an expression into tokens.
 
 use super::{invalid, quoted};
 use crate::model::Refusal;
 
-/// One token, and the place where it begins.
+/// One token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Open,
@@ -11,11 +11,11 @@ pub(super) enum Token {
     Comma,
     /// A keyword, a property, a number, a date, a GUID.
     Word(String),
-    /// A text in quotes; before it the word that says what kind of text it is, as in `guid'…'`.
+    /// A quoted text, with the prefix for its type, as in `guid'…'`.
     Text(Option<String>, String),
 }
 
-/// Cuts a text into tokens.
+/// Splits a text into tokens.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Refusal> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -53,7 +53,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Refusal> {
     Ok(tokens)
 }
 
-/// A text in quotes, and what is behind it. A quote in it is written twice.
+/// A quoted text and the rest behind it. Quotes in the text are doubled.
 fn quoted_text(text: &str) -> Result<(String, &str), Refusal> {
     let mut value = String::new();
     let mut rest = &text[1..];
@@ -73,7 +73,7 @@ fn is_in_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '+' | '/')
 }
 
-/// Whether this is the name of a property, or a path of such names.
+/// Whether a text is a property name or a path of names.
 pub(super) fn is_path(text: &str) -> bool {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

@@ -1,20 +1,19 @@
-//! An expression as it is asked of the entities of a set: checked before any row is looked at, and its values read in the
-//! forms that clients use.
+//! Checks a filter for an entity set before it is evaluated, and converts its literals to the types of the properties.
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::Instant;
-use super::expression::{Expression, Letters, Literal, Operand, no_such_value};
-use super::set::Kind::{self, Choice, Flag, Guid, Number, Text, Time};
-use super::set::Set;
+use super::super::ApiTime;
+use super::entity_set::EntitySet;
+use super::entity_set::PropertyType::{self, Choice, Flag, Guid, Number, Text, Time};
+use super::expression::{Expression, LetterCase, Literal, Operand, no_such_value};
 use crate::model::Refusal;
 use crate::model::query::Comparison;
 
-impl Set {
-    /// The order of two values of a property; null comes first.
+impl EntitySet {
+    /// Compares two values of a property; null comes first.
     pub(super) fn order(&self, path: &str, a: &Value, b: &Value) -> Ordering {
         match (a, b) {
             (Value::Null, Value::Null) => Ordering::Equal,
@@ -25,32 +24,32 @@ impl Set {
             }
             (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
             (Value::String(a), Value::String(b)) => match self.kind(path) {
-                Ok(Time) => Instant::parse(a).cmp(&Instant::parse(b)),
-                Ok(Choice(names)) => place(names, a).cmp(&place(names, b)),
+                Ok(Time) => ApiTime::parse(a).cmp(&ApiTime::parse(b)),
+                Ok(Choice(names)) => position_of(names, a).cmp(&position_of(names, b)),
                 _ => a.cmp(b),
             },
             _ => Ordering::Equal,
         }
     }
 
-    /// An expression as it is asked of the entities of this set: every property is there, and compared with what it can be.
+    /// Checks that every property exists and is compared with a value of its type, and converts the literals.
     ///
     /// # Errors
     ///
-    /// Code 1000 for a property that there is not, or that is compared with a value that it cannot have.
-    pub(super) fn typed(&self, expression: Expression) -> Result<Expression, Refusal> {
-        expression.rewritten(&mut |one| match one {
+    /// Code 1000 for an unknown property, or one that is compared with a value of another type.
+    pub(super) fn type_checked(&self, expression: Expression) -> Result<Expression, Refusal> {
+        expression.map_comparisons(&mut |one| match one {
             Expression::Compare(operand, comparison, literal) => {
                 let kind = self.kind(&operand.path)?;
                 let literal = value_of(&operand, kind, literal)?;
-                // Before and behind a value of an enumeration by its number, not by its name.
+                // Enumerations are ordered by number, not by name.
                 let (Choice(names), false) =
                     (kind, matches!(comparison, Comparison::Equal | Comparison::NotEqual))
                 else {
                     return Ok(Expression::Compare(operand, comparison, literal));
                 };
                 let wanted = match literal {
-                    Literal::Text(name) => place(names, &name),
+                    Literal::Text(name) => position_of(names, &name),
                     _ => None,
                 };
                 let is_among = |at: &usize| {
@@ -80,21 +79,21 @@ impl Set {
     }
 }
 
-fn place(names: &[&str], name: &str) -> Option<usize> {
+fn position_of(names: &[&str], name: &str) -> Option<usize> {
     names.iter().position(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// A value as a property of a kind has it.
-fn value_of(operand: &Operand, kind: Kind, literal: Literal) -> Result<Literal, Refusal> {
+/// Converts a literal to the type of a property.
+fn value_of(operand: &Operand, kind: PropertyType, literal: Literal) -> Result<Literal, Refusal> {
     let wrong = || no_such_value(operand);
-    if operand.letters != Letters::AsTheyAre && !matches!(kind, Text) {
+    if operand.letters != LetterCase::AsTheyAre && !matches!(kind, Text) {
         return Err(wrong());
     }
     match (kind, literal) {
         (_, Literal::Null) => Ok(Literal::Null),
-        // Enumerations come as names or as numbers, in quotes or without.
+        // Enumerations are names or numbers, with or without quotes.
         (Choice(names), Literal::Text(text)) => {
-            let at = place(names, &text).or_else(|| text.trim().parse().ok());
+            let at = position_of(names, &text).or_else(|| text.trim().parse().ok());
             let name = at.and_then(|at| names.get(at)).ok_or_else(wrong)?;
             Ok(Literal::Text((*name).to_owned()))
         }
@@ -111,9 +110,9 @@ fn value_of(operand: &Operand, kind: Kind, literal: Literal) -> Result<Literal, 
         (Flag, Literal::Text(text)) => {
             text.to_ascii_lowercase().parse().map(Literal::Bool).map_err(|_| wrong())
         }
-        (Time, Literal::Text(text)) => Instant::parse(&text).map(Literal::Time).ok_or_else(wrong),
+        (Time, Literal::Text(text)) => ApiTime::parse(&text).map(Literal::Time).ok_or_else(wrong),
         (Guid, Literal::Text(text)) => Uuid::parse_str(&text).map(Literal::Guid).map_err(|_| wrong()),
-        // A text that looks like a GUID is written without quotes by some.
+        // Some clients write a text that looks like a GUID without quotes.
         (Text, Literal::Guid(guid)) => Ok(Literal::Text(guid.to_string())),
         _ => Err(wrong()),
     }
@@ -123,7 +122,7 @@ fn value_of(operand: &Operand, kind: Kind, literal: Literal) -> Result<Literal, 
 mod tests {
     use serde_json::json;
 
-    use super::super::set::{USERS, USERS_OF_FOLDERS};
+    use super::super::entity_set::{USERS, USERS_OF_FOLDERS};
     use super::*;
 
     fn holds(filter: &str) -> Result<bool, String> {
@@ -131,12 +130,12 @@ mod tests {
             "Name": null, "UserName": "Ørsted", "Type": "Robot", "IsActive": true, "Id": 7,
             "CreationTime": "2026-01-02T00:00:00.5Z", "Key": "6f1c2d3a-5b55-4c55-9d52-0a6d0c0f5a11", "RolesList": [],
         });
-        let typed = Expression::parse(filter).and_then(|expression| USERS.typed(expression));
+        let typed = Expression::parse(filter).and_then(|expression| USERS.type_checked(expression));
         typed.and_then(|typed| typed.with_folded_names().holds(&user)).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
-    fn values_are_read_in_the_forms_that_clients_use() {
+    fn literals_are_accepted_in_the_formats_of_clients() {
         for filter in [
             "Type eq '1'",
             "Type eq 1",
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_its_name() {
+    fn wrong_types_are_refused_with_the_property() {
         for (filter, name) in [
             ("Nope eq 1", "Nope"),
             ("Name/First eq 'x'", "Name/First"),
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_enumerations_are_sorted_by_what_they_mean() {
+    fn times_and_enumerations_are_sorted_by_value() {
         let order = |path: &str, a: &str, b: &str| USERS.order(path, &json!(a), &json!(b));
         assert_eq!(order("creationtime", "2026-01-02T00:00:00Z", "2026-01-02T00:00:00.5Z"), Ordering::Less);
         assert_eq!(order("Type", "User", "DirectoryUser"), Ordering::Less);

@@ -1,36 +1,36 @@
-//! What the lists of JSON objects are made of: the properties of each set, and the values that these may have.
+//! The entity sets: their properties and the types of these.
 
 use super::unknown_property;
 use crate::model::Refusal;
 
-/// A set of entities: its name, and what its entities have.
+/// An entity set: its name and properties.
 #[derive(Debug)]
-pub(crate) struct Set {
+pub(crate) struct EntitySet {
     pub(crate) name: &'static str,
     properties: &'static [Property],
-    /// Properties that only some answers have.
+    /// Properties that only some responses have.
     more: &'static [Property],
 }
 
-pub(super) type Property = (&'static str, Kind);
+pub(super) type Property = (&'static str, PropertyType);
 
-/// What kind of values a property has; null is one of each.
+/// The type of a property. All types include null.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum PropertyType {
     Number,
     Text,
     Flag,
     Time,
     Guid,
-    /// One of these names; its number is its place (orchestrator-api 12.2).
+    /// An enumeration; the number of a value is its position (orchestrator-api 12.2).
     Choice(&'static [&'static str]),
-    /// An object with properties of its own.
+    /// A nested object.
     Part(&'static [Property]),
-    /// A list or an object that is compared with nothing but null.
+    /// A list or an object that can be compared only with null.
     Whole,
 }
 
-use Kind::{Choice, Flag, Guid, Number, Part, Text, Time, Whole};
+use PropertyType::{Choice, Flag, Guid, Number, Part, Text, Time, Whole};
 
 const USER_TYPES: &[&str] =
     &["User", "Robot", "DirectoryUser", "DirectoryGroup", "DirectoryRobot", "DirectoryExternalApplication"];
@@ -62,10 +62,10 @@ const QUEUE: &[Property] = &[
     ("Id", Number),
 ];
 
-pub(crate) const QUEUES: Set = Set { name: "QueueDefinitions", properties: QUEUE, more: &[] };
+pub(crate) const QUEUES: EntitySet = EntitySet { name: "QueueDefinitions", properties: QUEUE, more: &[] };
 
-/// Queues as ListQueues answers them.
-pub(crate) const QUEUES_WITH_RETENTION: Set = Set {
+/// Queues in the response of ListQueues.
+pub(crate) const QUEUES_WITH_RETENTION: EntitySet = EntitySet {
     more: &[
         ("RetentionAction", Choice(&["Delete", "Archive", "None"])),
         ("RetentionPeriod", Number),
@@ -77,7 +77,7 @@ pub(crate) const QUEUES_WITH_RETENTION: Set = Set {
     ..QUEUES
 };
 
-pub(crate) const RETENTION: Set = Set {
+pub(crate) const RETENTION: EntitySet = EntitySet {
     name: "QueueRetention",
     properties: &[
         ("QueueDefinitionId", Number),
@@ -89,7 +89,7 @@ pub(crate) const RETENTION: Set = Set {
     more: &[],
 };
 
-pub(crate) const STATUSES_OF_QUEUES: Set = Set {
+pub(crate) const STATUSES_OF_QUEUES: EntitySet = EntitySet {
     name: "QueueProcessingStatuses",
     properties: &[
         ("ItemsToProcess", Number),
@@ -125,7 +125,7 @@ pub(crate) const STATUSES_OF_QUEUES: Set = Set {
     more: &[],
 };
 
-pub(crate) const RECORDS: Set = Set {
+pub(crate) const RECORDS: EntitySet = EntitySet {
     name: "QueueProcessingRecords",
     properties: &[
         ("QueueDefinitionId", Number),
@@ -148,7 +148,7 @@ pub(crate) const RECORDS: Set = Set {
     more: &[],
 };
 
-pub(crate) const COMMENTS: Set = Set {
+pub(crate) const COMMENTS: EntitySet = EntitySet {
     name: "QueueItemComments",
     properties: &[
         ("Text", Text),
@@ -161,7 +161,7 @@ pub(crate) const COMMENTS: Set = Set {
     more: &[],
 };
 
-pub(crate) const EVENTS: Set = Set {
+pub(crate) const EVENTS: EntitySet = EntitySet {
     name: "QueueItemEvents",
     properties: &[
         ("QueueItemId", Number),
@@ -203,12 +203,12 @@ const USER: &[Property] = &[
     ("Id", Number),
 ];
 
-pub(crate) const USERS: Set =
-    Set { name: "Users", properties: USER, more: &[("UserRoles", Whole), ("RolesList", Whole)] };
+pub(crate) const USERS: EntitySet =
+    EntitySet { name: "Users", properties: USER, more: &[("UserRoles", Whole), ("RolesList", Whole)] };
 
-pub(crate) const REVIEWERS: Set = Set { name: "SimpleUserDto", properties: USER, more: &[] };
+pub(crate) const REVIEWERS: EntitySet = EntitySet { name: "SimpleUserDto", properties: USER, more: &[] };
 
-pub(crate) const ROLES: Set = Set {
+pub(crate) const ROLES: EntitySet = EntitySet {
     name: "Roles",
     properties: &[
         ("Name", Text),
@@ -223,7 +223,7 @@ pub(crate) const ROLES: Set = Set {
     more: &[],
 };
 
-pub(crate) const ROBOTS: Set = Set {
+pub(crate) const ROBOTS: EntitySet = EntitySet {
     name: "Robots",
     properties: &[
         ("LicenseKey", Text),
@@ -271,7 +271,7 @@ pub(crate) const ROBOTS: Set = Set {
     more: &[],
 };
 
-pub(crate) const FOLDERS: Set = Set {
+pub(crate) const FOLDERS: EntitySet = EntitySet {
     name: "Folders",
     properties: &[
         ("Key", Guid),
@@ -293,7 +293,7 @@ pub(crate) const FOLDERS: Set = Set {
     more: &[],
 };
 
-pub(crate) const USERS_OF_FOLDERS: Set = Set {
+pub(crate) const USERS_OF_FOLDERS: EntitySet = EntitySet {
     name: "UserRoles",
     properties: &[
         (
@@ -318,13 +318,13 @@ pub(crate) const USERS_OF_FOLDERS: Set = Set {
     more: &[],
 };
 
-impl Set {
-    /// What the property at a path is, whatever the case of its letters.
+impl EntitySet {
+    /// The type of the property at a case-insensitive path.
     ///
     /// # Errors
     ///
-    /// Code 1000 for one that there is not, with its name.
-    pub(super) fn kind(&self, path: &str) -> Result<Kind, Refusal> {
+    /// Code 1000 with the name of an unknown property.
+    pub(super) fn kind(&self, path: &str) -> Result<PropertyType, Refusal> {
         fn named<'a>(properties: impl IntoIterator<Item = &'a Property>, name: &str) -> Option<&'a Property> {
             properties.into_iter().find(|property| property.0.eq_ignore_ascii_case(name))
         }
@@ -339,16 +339,16 @@ impl Set {
         Ok(kind)
     }
 
-    /// Whether entities of the set have a property of this name.
+    /// Whether entities of the set have a property at this path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.kind(path).is_ok()
     }
 
-    /// Whether the set can be sorted by a property.
+    /// Refuses to sort by a property without an order.
     ///
     /// # Errors
     ///
-    /// Code 1000 for one that there is not, or that has no order.
+    /// Code 1000 for an unknown property, or one without an order.
     pub(super) fn check_order(&self, path: &str) -> Result<(), Refusal> {
         match self.kind(path)? {
             Part(_) | Whole => Err(unknown_property(path)),

@@ -1,14 +1,14 @@
-//! What only performer's own server understands: jobs that beat, claims, and many reports and takes in one call. It tells
-//! that it does by a header, and whoever does not know of it sees an Orchestrator like any other (orchestrator-api 15.3,
+//! The lease protocol between performers and performer's own server: jobs with heartbeats, claims, and calls with many reports
+//! and claims. The server announces it by a header; clients that do not know it use the vendor's API (orchestrator-api 15.3,
 //! choices 6).
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Instant;
+use super::ApiTime;
+use super::content_map::ContentMap;
 use super::item::{ProcessingExceptionDto, QueueItemDto};
-use super::scalars::Scalars;
 use super::transaction::QueueItemDataDto;
 #[cfg(feature = "server")]
 use crate::model::content::Output;
@@ -25,32 +25,31 @@ use crate::model::review::Person;
 use crate::model::robot::{Robot, RobotState};
 use crate::model::status::Status;
 
-/// The header by which a server tells that it understands this, and its value.
+/// The response header that announces the protocol. Its value is [`VERSION`].
 pub(crate) const HEADER: &str = "performer-leases";
-/// The version of these shapes.
+/// The version of the protocol.
 pub(crate) const VERSION: &str = "1";
-/// The header by which an administrator writes a comment in somebody's name: the number, a comma, and the name as
-/// folder paths are encoded.
+/// The request header for a comment on behalf of another user: the id, a comma, and the name, encoded like a folder path.
 pub(crate) const AUTHOR_HEADER: &str = "performer-author";
-/// The member of a queue that says what of it may be handed out, where that is not everything.
+/// The member of a queue with its limits for handing out items, if it has any.
 pub(crate) const LIMITS: &str = "PerformerLimits";
-/// The member of a queue that says after how many seconds an item is abandoned.
+/// The member of a queue with the seconds after which an item is abandoned.
 pub(crate) const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
 
-/// A job to be registered.
+/// Registers a job.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct StartJob {
+pub(crate) struct StartJobRequest {
     pub(crate) queue: String,
     pub(crate) machine: String,
     pub(crate) process_id: u32,
     pub(crate) version: String,
     pub(crate) robots: u32,
-    /// Milliseconds.
+    /// In milliseconds.
     pub(crate) lease: u64,
 }
 
-impl From<NewJob> for StartJob {
+impl From<NewJob> for StartJobRequest {
     fn from(job: NewJob) -> Self {
         let NewJob { queue, machine, process_id, version, robots, lease } = job;
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
@@ -58,27 +57,27 @@ impl From<NewJob> for StartJob {
     }
 }
 
-impl From<StartJob> for NewJob {
-    fn from(job: StartJob) -> Self {
-        let StartJob { queue, machine, process_id, version, robots, lease } = job;
+impl From<StartJobRequest> for NewJob {
+    fn from(job: StartJobRequest) -> Self {
+        let StartJobRequest { queue, machine, process_id, version, robots, lease } = job;
         Self { queue, machine, process_id, version, robots, lease: Duration::from_millis(lease) }
     }
 }
 
-/// The body of a call that says nothing.
+/// The body of a call without arguments.
 #[cfg(feature = "server")]
 #[derive(Default, Deserialize)]
-pub(crate) struct Nothing {}
+pub(crate) struct EmptyRequest {}
 
-/// A job by its key.
+/// A reference to a job by its key.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct OfJob {
+pub(crate) struct JobReference {
     pub(crate) job: uuid::Uuid,
 }
 
-/// The end of a job.
+/// Ends a job.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct EndJob {
+pub(crate) struct EndJobRequest {
     pub(crate) job: uuid::Uuid,
     pub(crate) state: JobState,
     pub(crate) info: Option<String>,
@@ -86,36 +85,36 @@ pub(crate) struct EndJob {
     pub(crate) figures: Option<JobFigures>,
 }
 
-/// A wish that a job stops.
+/// Requests that a job stops.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct StopJob {
+pub(crate) struct LeaseStopJobRequest {
     pub(crate) job: uuid::Uuid,
     pub(crate) strategy: StopStrategy,
 }
 
 /// The state of a job.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct StateOfJob {
+pub(crate) struct JobStateResponse {
     pub(crate) state: JobState,
 }
 
-/// What a sweep found.
+/// The result of a sweep.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct SweptDto {
+pub(crate) struct SweepResponse {
     pub(crate) jobs: Vec<uuid::Uuid>,
     pub(crate) abandoned: u64,
 }
 
-/// A job as it is listed.
+/// A job in a list.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListedJob {
     job: uuid::Uuid,
-    about: StartJob,
+    about: StartJobRequest,
     state: JobState,
-    start_time: Instant,
-    held_until: Instant,
-    end_time: Option<Instant>,
+    start_time: ApiTime,
+    held_until: ApiTime,
+    end_time: Option<ApiTime>,
     info: Option<String>,
     #[serde(default)]
     figures: Option<JobFigures>,
@@ -127,9 +126,9 @@ impl From<Job> for ListedJob {
             job: guid(job.key),
             about: job.about.into(),
             state: job.state,
-            start_time: Instant(job.start_time),
-            held_until: Instant(job.held_until),
-            end_time: job.end_time.map(Instant),
+            start_time: ApiTime(job.start_time),
+            held_until: ApiTime(job.held_until),
+            end_time: job.end_time.map(ApiTime),
             info: job.info,
             figures: job.figures,
         }
@@ -141,8 +140,8 @@ impl From<ListedJob> for Job {
         Self {
             key: key(job.job),
             about: job.about.into(),
-            folder: FolderId::SHARED, // which the server knows
-            owner: JobOwner::Unknown, // and this too
+            folder: FolderId::SHARED, // known only to the server
+            owner: JobOwner::Unknown, // known only to the server
             state: job.state,
             start_time: job.start_time.0,
             held_until: job.held_until.0,
@@ -153,35 +152,35 @@ impl From<ListedJob> for Job {
     }
 }
 
-/// A robot as it is listed.
+/// A robot of a job in a list.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct RobotDto {
+pub(crate) struct ListedRobot {
     job: uuid::Uuid,
     number: u32,
     state: RobotState,
     item: Option<i64>,
     reference: Option<String>,
-    since: Instant,
+    since: ApiTime,
 }
 
-impl From<Robot> for RobotDto {
+impl From<Robot> for ListedRobot {
     fn from(robot: Robot) -> Self {
         let Robot { job, number, state, item, reference, since } = robot;
         let (job, item) = (guid(job), item.map(|item| item.0));
-        Self { job, number, state, item, reference, since: Instant(since) }
+        Self { job, number, state, item, reference, since: ApiTime(since) }
     }
 }
 
-impl From<RobotDto> for Robot {
-    fn from(robot: RobotDto) -> Self {
-        let RobotDto { job, number, state, item, reference, since } = robot;
+impl From<ListedRobot> for Robot {
+    fn from(robot: ListedRobot) -> Self {
+        let ListedRobot { job, number, state, item, reference, since } = robot;
         Self { job: key(job), number, state, item: item.map(ItemId), reference, since: since.0 }
     }
 }
 
-/// New limits of a queue.
+/// Changes the limits of a queue.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct EditLimits {
+pub(crate) struct EditLimitsRequest {
     pub(crate) queue: String,
     pub(crate) edit: LimitsEdit,
 }
@@ -214,9 +213,9 @@ pub(crate) fn key(guid: uuid::Uuid) -> JobKey {
     JobKey::from_bytes(guid.into_bytes())
 }
 
-/// Which items are taken, and for whom.
+/// A request to claim items.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct TakeDto {
+pub(crate) struct ClaimRequestDto {
     pub(crate) queue: String,
     pub(crate) job: uuid::Uuid,
     pub(crate) robot: Option<u32>,
@@ -224,7 +223,7 @@ pub(crate) struct TakeDto {
     pub(crate) reference: Option<ReferenceDto>,
 }
 
-/// How references are compared.
+/// A filter by reference.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum ReferenceDto {
@@ -250,28 +249,28 @@ impl From<ReferenceDto> for ReferenceFilter {
     }
 }
 
-/// How a transaction ended.
+/// The result of a transaction.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum ResultDto {
-    Successful { output: Option<Scalars> },
-    Failed { exception: Option<ProcessingExceptionDto>, defer_date: Option<Instant> },
-    Postponed { defer_date: Instant, due_date: Option<Instant> },
+pub(crate) enum AttemptResultDto {
+    Successful { output: Option<ContentMap> },
+    Failed { exception: Option<ProcessingExceptionDto>, defer_date: Option<ApiTime> },
+    Postponed { defer_date: ApiTime, due_date: Option<ApiTime> },
     GivenBack,
 }
 
-impl From<&TransactionResult> for ResultDto {
+impl From<&TransactionResult> for AttemptResultDto {
     fn from(result: &TransactionResult) -> Self {
         match result {
-            TransactionResult::Successful { output } => {
-                Self::Successful { output: output.as_ref().map(|output| Scalars::of_json(output.as_json())) }
-            }
+            TransactionResult::Successful { output } => Self::Successful {
+                output: output.as_ref().map(|output| ContentMap::of_json(output.as_json())),
+            },
             TransactionResult::Failed { exception, defer_date } => Self::Failed {
                 exception: exception.as_ref().map(Into::into),
-                defer_date: defer_date.map(Instant),
+                defer_date: defer_date.map(ApiTime),
             },
             TransactionResult::Postponed { defer_date, due_date } => {
-                Self::Postponed { defer_date: Instant(*defer_date), due_date: due_date.map(Instant) }
+                Self::Postponed { defer_date: ApiTime(*defer_date), due_date: due_date.map(ApiTime) }
             }
             TransactionResult::GivenBack => Self::GivenBack,
         }
@@ -279,12 +278,12 @@ impl From<&TransactionResult> for ResultDto {
 }
 
 #[cfg(feature = "server")]
-impl ResultDto {
-    /// The result, at this time.
+impl AttemptResultDto {
+    /// Converts the result. `now` is the time of an exception without one.
     ///
     /// # Errors
     ///
-    /// Those of an output that is not taken.
+    /// For an invalid output.
     pub(crate) fn into_result(
         self,
         now: jiff::Timestamp,
@@ -296,7 +295,7 @@ impl ResultDto {
             }
             Self::Failed { exception, defer_date } => TransactionResult::Failed {
                 exception: exception.map(|dto| {
-                    let kind = dto.exception_type.as_ref().and_then(super::Named::known);
+                    let kind = dto.exception_type.as_ref().and_then(super::EnumValue::known);
                     let kind = kind.unwrap_or(ExceptionType::ApplicationException);
                     let at = dto.creation_time.map_or(now, |at| at.0);
                     ProcessingException::new(kind, dto.reason.unwrap_or_default(), at)
@@ -317,23 +316,23 @@ impl ResultDto {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ReportDto {
     pub(crate) claim: ClaimDto,
-    pub(crate) result: ResultDto,
+    pub(crate) result: AttemptResultDto,
     pub(crate) progress: Option<String>,
 }
 
-/// Reports, and a take.
+/// Reports results and claims items.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ExchangeRequest {
-    /// The same for a call that is made again because its answer was lost.
+    /// Identifies the call. A repetition after a lost response has the same id.
     pub(crate) id: uuid::Uuid,
-    /// Exchanges whose answers came: nobody will ask for them again.
+    /// The ids of calls whose responses have arrived: they will not be repeated.
     #[serde(default)]
     pub(crate) heard: Vec<uuid::Uuid>,
     pub(crate) reports: Vec<ReportDto>,
-    pub(crate) take: Option<TakeDto>,
+    pub(crate) take: Option<ClaimRequestDto>,
 }
 
-/// An error of one of several things that were asked for together.
+/// The error of one part of a call.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ErrorDto {
@@ -342,108 +341,108 @@ pub(crate) struct ErrorDto {
     pub(crate) message: String,
 }
 
-/// What became of a report.
+/// The result of a report.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum ReportedDto {
+pub(crate) enum ReportResultDto {
     Status(Status),
     Error(ErrorDto),
 }
 
-/// An item that was taken.
+/// A claimed item.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct TakenDto<I> {
+pub(crate) struct ClaimedItemDto<I> {
     pub(crate) item: I,
     pub(crate) claim: ClaimDto,
 }
 
-/// What was taken, or why nothing was.
+/// The claimed items, or the error.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum TookDto<I> {
-    Items(Vec<TakenDto<I>>),
+pub(crate) enum ClaimResultDto<I> {
+    Items(Vec<ClaimedItemDto<I>>),
     Error(ErrorDto),
 }
 
-/// The answer to reports and a take.
+/// The response to an [`ExchangeRequest`].
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ExchangeAnswer<I> {
-    pub(crate) reports: Vec<ReportedDto>,
-    pub(crate) took: TookDto<I>,
-    /// What the store had seen when it looked.
+pub(crate) struct ExchangeResponse<I> {
+    pub(crate) reports: Vec<ReportResultDto>,
+    pub(crate) took: ClaimResultDto<I>,
+    /// The state of the queue that the claim saw; a wait for items starts from it.
     pub(crate) seen: u64,
-    /// More is held back by the queue's limits: when to look again, in milliseconds.
+    /// Further items are withheld by the limits of the queue for this many milliseconds.
     #[serde(default)]
     pub(crate) withheld: Option<u64>,
-    /// Another one after each start of the server, which has forgotten then what it answered.
+    /// Identifies the run of the server. After a restart the cached responses are lost.
     pub(crate) run: uuid::Uuid,
 }
 
-/// Asks what a job holds.
+/// Requests the claims that a job holds.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct HeldRequest {
+pub(crate) struct HeldClaimsRequest {
     pub(crate) job: uuid::Uuid,
-    /// Calls that may be on their way still: those that are not made yet are not to be made any more.
+    /// The ids of calls that may still arrive: they are not to be executed any more.
     pub(crate) void: Vec<uuid::Uuid>,
 }
 
-/// What a job holds.
+/// The claims that a job holds.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct HeldDto {
+pub(crate) struct HeldClaimsResponse {
     pub(crate) claims: Vec<ClaimDto>,
 }
 
-/// As the client reads it.
-pub(crate) type Exchanged = ExchangeAnswer<QueueItemDto>;
+/// The response as the client parses it.
+pub(crate) type QueueItemsExchange = ExchangeResponse<QueueItemDto>;
 
-/// An item that is added and started at once.
+/// Adds an item and starts it in one call.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct AddAndStart {
-    /// As of an [`ExchangeRequest`].
+pub(crate) struct AddAndStartRequest {
+    /// Like the id of an [`ExchangeRequest`].
     pub(crate) id: uuid::Uuid,
-    pub(crate) take: TakeDto,
+    pub(crate) take: ClaimRequestDto,
     pub(crate) item: QueueItemDataDto,
 }
 
-/// A progress text of whoever holds a claim.
+/// Sets the progress of a claimed item.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ProgressDto {
+pub(crate) struct ProgressRequest {
     pub(crate) claim: ClaimDto,
     pub(crate) progress: String,
 }
 
-/// A wait for something to take.
+/// Waits for items of a queue.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct WaitDto {
+pub(crate) struct WaitRequest {
     pub(crate) queue: String,
     pub(crate) seen: u64,
-    /// Milliseconds.
+    /// In milliseconds.
     pub(crate) at_most: u64,
 }
 
-/// How many at most.
+/// The maximum number of rows.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct LimitDto {
+pub(crate) struct LimitRequest {
     pub(crate) limit: usize,
 }
 
-/// How many were removed.
+/// The number of removed items.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct RemovedDto {
+pub(crate) struct RetentionResponse {
     pub(crate) removed: u64,
 }
 
-/// Somebody in whose name a comment is written, as a header carries it.
-pub(crate) fn author_header(person: &Person) -> String {
+/// Encodes the author of a comment for [`AUTHOR_HEADER`].
+pub(crate) fn encode_author(person: &Person) -> String {
     let id = person.user_id.map(|id| id.to_string()).unwrap_or_default();
     let name = person.user_name.as_deref().map(super::folder_path::encode).unwrap_or_default();
     format!("{id},{name}")
 }
 
-/// The same, read.
+/// Decodes the author in [`AUTHOR_HEADER`]; `None` if it is invalid.
 #[cfg(feature = "server")]
-pub(crate) fn author_of(header: &str) -> Option<Person> {
+pub(crate) fn decode_author(header: &str) -> Option<Person> {
     let (id, name) = header.split_once(',')?;
     let user_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
     let user_name = if name.is_empty() { None } else { Some(super::folder_path::decode(name)?) };
