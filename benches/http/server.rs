@@ -1,6 +1,6 @@
-//! What `performer serve` reaches beside a route that answers a constant, on the same machine, with the same load: 64
-//! connections that ask again as soon as they are answered. The store is a file with `synchronous=FULL`: what is
-//! answered is on disk.
+//! The throughput of `performer serve` compared with a route with a constant response, with the same load: 64 connections
+//! that send the next request after each response. The store is a file with `synchronous=FULL`, so changes are on disk
+//! before the response.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 use crate::measure::{Bar, Bench, Unit, median};
 
 const CONNECTIONS: usize = 64;
-const LASTS: Duration = Duration::from_secs(3);
-const WARMS_UP: Duration = Duration::from_millis(500);
+const MEASURE_TIME: Duration = Duration::from_secs(3);
+const WARM_UP_TIME: Duration = Duration::from_millis(500);
 
 const CLIENT: &str = "bench";
 const SECRET: &str = "a secret for benches alone";
@@ -27,7 +27,7 @@ const SUCCESS: &str = r#"{"transactionResult":{"IsSuccessful":true,"Output":{"bo
 
 pub(crate) fn run(bench: &Bench) {
     if bench.wants("server.add") {
-        let (hello, served) = (Hello::start(), Served::start(0));
+        let (hello, served) = (ConstantServer::start(), PerformerServer::start(0));
         let content = |n: usize| {
             format!(
                 r#"{{"itemData":{{"Name":"Q","Priority":"Normal","Reference":"INV-{n}","SpecificContent":{{"amount":10.5,"customer":"ACME","currency":"EUR"}}}}}}"#
@@ -47,7 +47,7 @@ pub(crate) fn run(bench: &Bench) {
         );
     }
     if bench.wants("server.pair") {
-        let (hello, served) = (Hello::start(), Served::start(400_000));
+        let (hello, served) = (ConstantServer::start(), PerformerServer::start(400_000));
         bench.figure(
             "server.pair",
             Unit::PerSecond,
@@ -58,7 +58,7 @@ pub(crate) fn run(bench: &Bench) {
                 let load = served.load(|turn, last| match turn % 2 {
                     0 => (START.to_owned(), r#"{"transactionData":{"Name":"Q"}}"#.to_owned()),
                     _ => {
-                        let id = id_of(last).expect("there are items enough");
+                        let id = id_of(last).expect("the queue has enough items");
                         (
                             format!("/odata/Queues({id})/UiPathODataSvc.SetTransactionResult"),
                             SUCCESS.to_owned(),
@@ -70,14 +70,14 @@ pub(crate) fn run(bench: &Bench) {
         );
     }
     if bench.wants("server.list") {
-        let small = Served::start(1_000);
+        let small = PerformerServer::start(1_000);
         let small_page = small.page();
-        let large = Served::start(1_000_000);
+        let large = PerformerServer::start(1_000_000);
         bench.figure("server.list", Unit::Time, Bar::AtMost(3.0), 5, || small_page, || large.page());
     }
 }
 
-/// The number of the item in an answer: what comes last in it, before what is long.
+/// The id of the item in a response: the last member Id, which precedes the long members.
 fn id_of(answer: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(answer).ok()?;
     let (_, behind) = text.rsplit_once("\"Id\":")?;
@@ -88,26 +88,26 @@ fn two_threads() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// What came of a load.
-struct Load {
+/// The result of a load.
+struct LoadResult {
     rate: f64,
     p99: Duration,
 }
 
-impl Load {
+impl LoadResult {
     fn print(&self, name: &str) -> f64 {
         eprintln!("{name}: p99 {:.1?} with {CONNECTIONS} connections", self.p99);
         self.rate
     }
 }
 
-/// Asks on every connection, again and again.
+/// Sends requests on all connections until the time is over.
 fn load(
     address: &str,
     head: &str,
     next: impl Fn(usize, &[u8]) -> (String, String) + Sync,
     expected: &str,
-) -> Load {
+) -> LoadResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let next = &next;
     runtime.block_on(async {
@@ -117,8 +117,8 @@ fn load(
             stream.set_nodelay(true).unwrap();
             let (mut took, mut last, mut buffer) = (Vec::new(), Vec::new(), vec![0; 16 * 1024]);
             let mut turn = 0;
-            // A pair is not left in the middle.
-            while began.elapsed() < WARMS_UP + LASTS || turn % 2 == 1 {
+            // A pair is completed.
+            while began.elapsed() < WARM_UP_TIME + MEASURE_TIME || turn % 2 == 1 {
                 let (path, body) = next(turn, &last);
                 let request = format!(
                     "POST {path} HTTP/1.1\r\nhost: bench\r\n{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -127,7 +127,7 @@ fn load(
                 let asked = Instant::now();
                 stream.write_all(request.as_bytes()).await.unwrap();
                 last = answer(&mut stream, &mut buffer, expected).await;
-                if began.elapsed() > WARMS_UP {
+                if began.elapsed() > WARM_UP_TIME {
                     took.push(asked.elapsed());
                 }
                 turn += 1;
@@ -135,14 +135,14 @@ fn load(
             took
         });
         let took = futures_util::future::join_all(asking).await;
-        let lasted = began.elapsed() - WARMS_UP;
+        let lasted = began.elapsed() - WARM_UP_TIME;
         let mut all: Vec<Duration> = took.into_iter().flatten().collect();
         all.sort_unstable();
-        Load { rate: all.len() as f64 / lasted.as_secs_f64(), p99: all[all.len() * 99 / 100] }
+        LoadResult { rate: all.len() as f64 / lasted.as_secs_f64(), p99: all[all.len() * 99 / 100] }
     })
 }
 
-/// The body of one answer.
+/// Reads one response and returns its body.
 async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Vec<u8> {
     let mut read = Vec::new();
     loop {
@@ -160,13 +160,13 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Ve
     }
 }
 
-/// A route that answers a constant.
-struct Hello {
+/// A server with a constant response.
+struct ConstantServer {
     address: String,
     _runtime: Runtime,
 }
 
-impl Hello {
+impl ConstantServer {
     fn start() -> Self {
         let runtime = two_threads();
         let address = runtime.block_on(async {
@@ -185,15 +185,15 @@ impl Hello {
     }
 }
 
-/// The server, over a file.
-struct Served {
+/// The measured server, over a file.
+struct PerformerServer {
     address: String,
     token: String,
     runtime: Runtime,
     _folder: tempfile::TempDir,
 }
 
-impl Served {
+impl PerformerServer {
     fn start(items: usize) -> Self {
         let (runtime, folder) = (two_threads(), tempfile::tempdir().unwrap());
         let path = folder.path().join("q.db");
@@ -214,11 +214,11 @@ impl Served {
         format!("authorization: Bearer {}\r\nx-uipath-folderpath: Shared\r\n", self.token)
     }
 
-    fn load(&self, next: impl Fn(usize, &[u8]) -> (String, String) + Sync) -> Load {
+    fn load(&self, next: impl Fn(usize, &[u8]) -> (String, String) + Sync) -> LoadResult {
         load(&self.address, &self.head(), next, "HTTP/1.1 20")
     }
 
-    /// Seconds for a page of 100 items of one queue that wait.
+    /// The seconds for a page of 100 waiting items of one queue.
     fn page(&self) -> f64 {
         self.runtime.block_on(async {
             let mut stream = TcpStream::connect(&self.address).await.unwrap();

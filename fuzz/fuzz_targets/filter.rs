@@ -1,5 +1,5 @@
-//! Any text as the `$filter` of a list of items: read, compiled to SQL, asked of a file. It is a list, or the caller's
-//! mistake; never the server's, and nothing panics.
+//! Sends any text as the `$filter` of a list of items on SQLite: it is parsed, compiled to SQL and executed. The response is
+//! never a server error, and nothing panics.
 
 #![no_main]
 
@@ -10,8 +10,8 @@ use performer::orchestrator::local::Local;
 use performer::server::fuzzing::FuzzServer;
 
 thread_local! {
-    static DOOR: RefCell<FuzzServer> = RefCell::new(FuzzServer::new(async || {
-        // The folder stays until the machine tidies up: a fuzzer is ended from outside.
+    static SERVER: RefCell<FuzzServer> = RefCell::new(FuzzServer::new(async || {
+        // The folder is not removed: a fuzzer is ended from outside.
         let folder = tempfile::tempdir().expect("a folder").keep();
         Local::sqlite(folder.join("fuzz.db")).await.expect("a store")
     }));
@@ -21,7 +21,7 @@ fuzz_target!(|text: &str| -> Corpus {
     if text.len() > 10_000 {
         return Corpus::Reject;
     }
-    let status = DOOR.with_borrow_mut(|door| door.filter(text));
+    let status = SERVER.with_borrow_mut(|server| server.filter(text));
     assert!(matches!(status, 200 | 400 | 414), "{status} for {text:?}");
     Corpus::Keep
 });

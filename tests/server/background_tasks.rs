@@ -1,4 +1,4 @@
-//! Tasks in the background of a server that panic.
+//! Background tasks of a server that panic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,15 +14,15 @@ use tokio::sync::Notify;
 use crate::Api;
 use crate::support::served::{CLIENT, SECRET, Served};
 
-/// A clock that panics once when it is asked for the monotone time, which only background tasks do while nobody calls.
+/// A clock whose `elapsed` panics once when armed. Without calls only background tasks use it.
 #[derive(Debug, Default)]
-struct Fails {
+struct PanickingClock {
     clock: SystemClock,
     is_armed: AtomicBool,
     failed: Notify,
 }
 
-impl Clock for Fails {
+impl Clock for PanickingClock {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -37,11 +37,11 @@ impl Clock for Fails {
 }
 
 #[tokio::test]
-async fn a_task_that_panics_is_seen_and_started_again() {
-    let clock = Arc::new(Fails::default());
+async fn a_panicking_task_is_reported_and_restarted() {
+    let clock = Arc::new(PanickingClock::default());
     let store = Local::memory_with_clock(clock.clone());
-    let upkeep = |_| Server::builder(store.clone()).first_client(CLIENT, SECRET);
-    let api = Api::on(Served::start_as(store.clone(), upkeep).await).await;
+    let with_maintenance = |_| Server::builder(store.clone()).first_client(CLIENT, SECRET);
+    let api = Api::on(Served::start_as(store.clone(), with_maintenance).await).await;
     let status = async || api.send(api.request("GET", "/api/Status/Get")).await;
     assert_eq!(status().await.status, 200);
     clock.is_armed.store(true, Ordering::Relaxed);
@@ -53,7 +53,7 @@ async fn a_task_that_panics_is_seen_and_started_again() {
     let task = task.unwrap_or_else(|| panic!("{message}"));
     let again =
         tokio::time::timeout(Duration::from_secs(20), async { while status().await.status != 200 {} });
-    again.await.expect("it is started again");
+    again.await.expect("the task is restarted");
     let metrics = api.call_as(&api.token, None, "GET", "/metrics", &Value::Null).await;
     let restarts = format!("performer_background_restarts_total{{task=\"{task}\"}} 1");
     assert!(metrics.text.contains(&restarts), "{}", metrics.text);

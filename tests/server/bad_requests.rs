@@ -1,4 +1,4 @@
-//! Bad requests, made by thousands: each is answered by a 4xx of the one shape, and changes nothing.
+//! Thousands of generated bad requests: each is answered 4xx in the format of the API, and changes nothing.
 
 use performer::server::Server;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::Api;
 
-/// Bodies that are right, by route.
-pub(crate) fn right(name: &str) -> Option<Value> {
+/// A valid body by route.
+pub(crate) fn valid_body(name: &str) -> Option<Value> {
     let versioned = json!([{"Id": 1, "RowVersion": "AAAAAAAAAAE="}]);
     Some(match name {
         "PostQueueDefinition" | "PutQueueDefinition" => json!({
@@ -52,7 +52,7 @@ pub(crate) fn right(name: &str) -> Option<Value> {
     })
 }
 
-/// Values that are wrong nearly everywhere.
+/// Values that are invalid for nearly every member.
 fn wrong_values() -> Vec<Value> {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     vec![
@@ -69,7 +69,7 @@ fn wrong_values() -> Vec<Value> {
     ]
 }
 
-/// The body with one member, wherever it is, replaced.
+/// Copies of the body, each with one member at any level replaced.
 fn mutations(body: &Value, with: &Value) -> Vec<Value> {
     match body {
         Value::Object(members) => {
@@ -92,14 +92,14 @@ fn mutations(body: &Value, with: &Value) -> Vec<Value> {
     }
 }
 
-/// The body with a field that there is not, in one of its objects each.
-fn with_a_field_too_many(body: &Value) -> Vec<Value> {
+/// Copies of the body, each with an unknown field in one of its objects.
+fn with_unknown_field(body: &Value) -> Vec<Value> {
     let Value::Object(members) = body else { return Vec::new() };
     let mut first = members.clone();
     first.insert("tooMany".to_owned(), json!(1));
     let mut all = vec![Value::Object(first)];
     for (name, member) in members {
-        for changed in with_a_field_too_many(member) {
+        for changed in with_unknown_field(member) {
             let mut copy = members.clone();
             copy.insert(name.clone(), changed);
             all.push(Value::Object(copy));
@@ -108,7 +108,7 @@ fn with_a_field_too_many(body: &Value) -> Vec<Value> {
     all
 }
 
-/// Bodies that are hard to read, or to keep as they are, in the place of one value each.
+/// JSON values that are hard to parse or to keep unchanged.
 const HARD_VALUES: [&str; 8] = [
     r#""cut \ud83d""#,
     r#""\udc00\ud83d""#,
@@ -120,15 +120,15 @@ const HARD_VALUES: [&str; 8] = [
     r#"{"a":1,"A":2,"a":3}"#,
 ];
 
-/// A server with a queue and an item that is taken, as `a_bad_request_is_refused_and_changes_nothing` has it.
-pub(crate) async fn prepared() -> Api {
+/// A server with a queue and an item that is taken, as `bad_requests_are_refused_and_change_nothing` has it.
+pub(crate) async fn prepared_server() -> Api {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "taken").await;
     api
 }
 
-/// What two servers have in common after the same calls: all but keys, which are random.
+/// The data without keys, which are random, so that two servers can be compared.
 pub(crate) fn comparable(all: &Value) -> Value {
     match all {
         Value::Object(members) => Value::Object(
@@ -143,7 +143,7 @@ pub(crate) fn comparable(all: &Value) -> Value {
     }
 }
 
-pub(crate) async fn everything(api: &Api) -> Value {
+pub(crate) async fn all_lists(api: &Api) -> Value {
     let mut all = Vec::new();
     for path in [
         "/odata/QueueDefinitions",
@@ -165,15 +165,15 @@ pub(crate) async fn everything(api: &Api) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_request_is_refused_and_changes_nothing() {
-    let api = prepared().await;
-    let before = everything(&api).await;
+async fn bad_requests_are_refused_and_change_nothing() {
+    let api = prepared_server().await;
+    let before = all_lists(&api).await;
     let (mut cases, mut odd) = (0, Vec::new());
-    let mut check = async |what: String, got: crate::Got, may_succeed: bool| {
+    let mut check = async |what: String, got: crate::ApiResponse, may_succeed: bool| {
         cases += 1;
         let fine = got.status == 204 || got.status == 200 || got.status == 201;
         if !((400..500).contains(&got.status) || fine && may_succeed)
-            || (got.status >= 400 && !got.is_an_error())
+            || (got.status >= 400 && !got.is_api_error())
         {
             odd.push(format!("{what}: {} {}", got.status, got.text.chars().take(200).collect::<String>()));
         }
@@ -186,16 +186,16 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
                 api.request(&method, &path).bearer_auth(&api.token).header("X-UIPATH-FolderPath", "Shared");
             api.send(request.header("content-type", kind).body(body)).await
         };
-        if let Some(right) = right(&name) {
+        if let Some(right) = valid_body(&name) {
             for wrong in wrong_values() {
                 for body in mutations(&right, &wrong) {
                     let got = send(body.to_string().into_bytes(), "application/json").await;
-                    // A value that is wrong nearly everywhere is right in some places: then it was a right request.
+                    // Some members accept the value: then the request was valid.
                     let refused = check(format!("{name} {body:.200}"), got, true).await;
                     if refused {
                         continue;
                     }
-                    expected = everything(&api).await;
+                    expected = all_lists(&api).await;
                 }
             }
             for hard in HARD_VALUES {
@@ -203,7 +203,7 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
                     let body = body.to_string().replace("\"HARD\"", hard);
                     let got = send(body.clone().into_bytes(), "application/json").await;
                     if !check(format!("{name} {body:.200}"), got, hard != "NaN").await {
-                        expected = everything(&api).await;
+                        expected = all_lists(&api).await;
                     }
                 }
             }
@@ -242,10 +242,10 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
                 );
                 let refused = check(format!("{name} as {kind:?}"), got, kind.is_empty()).await;
                 if !refused {
-                    expected = everything(&api).await;
+                    expected = all_lists(&api).await;
                 }
             }
-            // What is right but for its head: another charset or encoding, a header twice.
+            // Valid bodies with an invalid head: another charset or encoding, a repeated header.
             for (header, value, status) in [
                 ("content-type", "application/json; charset=utf-16", 415),
                 ("content-type", "application/json;charset=\"iso-8859-1\"", 415),
@@ -272,16 +272,16 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
                 assert_eq!(got.status, status, "{name} with {header}: {value}: {}", got.text);
                 check(format!("{name} with {header}: {value}"), got, false).await;
             }
-            // A field that a route of our own does not know.
+            // Unknown fields for routes of the lease protocol.
             if path.starts_with("/api/performer/") {
-                for body in with_a_field_too_many(&right) {
+                for body in with_unknown_field(&right) {
                     let got = send(body.to_string().into_bytes(), "application/json").await;
                     assert!(got.status == 400 && got.text.contains("tooMany"), "{name} {body}: {}", got.text);
                     check(format!("{name} {body}"), got, false).await;
                 }
             }
         }
-        // Methods that there are not.
+        // Unsupported methods.
         let reads = Server::routes().iter().any(|(_, method, other, _)| method == "GET" && *other == path);
         for other in ["PATCH", "TRACE", "OPTIONS", "PROPFIND", "HEAD"] {
             if other == "HEAD" && reads {
@@ -291,14 +291,14 @@ async fn a_bad_request_is_refused_and_changes_nothing() {
             assert_eq!(got.status, 405, "{other} {path}");
             assert!(got.headers["allow"].to_str().unwrap().contains(&method), "{other} {path}");
         }
-        assert_eq!(everything(&api).await, expected, "{name} changed something although it was refused");
+        assert_eq!(all_lists(&api).await, expected, "{name} changed something although it was refused");
     }
     assert!(odd.is_empty(), "{} of {cases} cases:\n{}", odd.len(), odd[..odd.len().min(20)].join("\n"));
     assert!(cases >= 2_000, "{cases} cases");
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_a_404_of_the_one_shape() {
+async fn unknown_paths_are_404() {
     let api = Api::start().await;
     for path in [
         "/",
@@ -320,6 +320,6 @@ async fn what_there_is_not_is_a_404_of_the_one_shape() {
         "/a/b/c/odata/QueueItems",
     ] {
         let got = api.get(path).await;
-        assert!(got.status == 404 && got.is_an_error(), "{path}: {} {}", got.status, got.text);
+        assert!(got.status == 404 && got.is_api_error(), "{path}: {} {}", got.status, got.text);
     }
 }

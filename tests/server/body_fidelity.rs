@@ -1,17 +1,16 @@
-//! What is in bodies comes back as it was written: texts that were cut, numbers with many digits. And names of members
-//! have any case.
+//! Bodies keep their content: truncated texts, numbers with many digits. Member names are case-insensitive.
 
 use performer::server::Server;
 use serde_json::{Map, Value, json};
 
-use crate::{Api, Got, bad};
+use crate::{Api, ApiResponse, bad_requests};
 
 const DIGITS: &str = r#"{"amount":1234567890123456.78,"e":1E5,"huge":1e400,"iban":100000000000000000000000000001,"x":1.50,"z":-0}"#;
 const OTHER: &str = r#"{"iban":100000000000000000000000000002,"tiny":1e-400}"#;
 
 impl Api {
-    /// A call with a body as it is written here, in the folder Shared.
-    pub(crate) async fn raw(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> Got {
+    /// A call with a raw body, in the folder Shared.
+    pub(crate) async fn raw(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> ApiResponse {
         let request =
             self.request(method, path).bearer_auth(&self.token).header("X-UIPATH-FolderPath", "Shared");
         self.send(request.header("content-type", "application/json").body(body.into())).await
@@ -24,24 +23,24 @@ impl Api {
         id_in(&added)
     }
 
-    async fn start_raw(&self, data: &str) -> Got {
+    async fn start_raw(&self, data: &str) -> ApiResponse {
         let body = format!(r#"{{"transactionData":{{"Name":"Invoices"{data}}}}}"#);
         self.raw("POST", "/odata/Queues/UiPathODataSvc.StartTransaction", body).await
     }
 }
 
-/// The number of an item, by the text: a `Value` may not hold what is in it.
-fn id_in(got: &Got) -> i64 {
+/// The id of an item from the text, because a `Value` may not be able to hold its numbers.
+fn id_in(got: &ApiResponse) -> i64 {
     let (_, behind) = got.text.split_once("\"Id\":").unwrap_or_else(|| panic!("{}", got.text));
     behind.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
-fn has(got: &Got, part: &str) {
+fn has(got: &ApiResponse, part: &str) {
     assert!(got.status < 300 && got.text.contains(part), "{part} is not in {} {}", got.status, got.text);
 }
 
 #[tokio::test]
-async fn numbers_come_back_as_they_were_written_from_every_way_in() {
+async fn numbers_keep_their_digits_on_every_route() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 1})).await;
     let content = format!("\"SpecificContent\":{DIGITS}");
@@ -73,7 +72,7 @@ async fn numbers_come_back_as_they_were_written_from_every_way_in() {
     has(&done, &format!("\"Output\":{DIGITS}"));
     has(&done, &format!("\"Analytics\":{OTHER}"));
 
-    // A new one, started at once; a retry of it has the same.
+    // A new item that is started at once, and its retry.
     let started = api.start_raw(&format!(",\"SpecificContent\":{OTHER}")).await;
     has(&started, &format!("\"SpecificContent\":{OTHER}"));
     let failed = r#"{"transactionResult":{"IsSuccessful":false,"ProcessingException":{"Reason":"r"}}}"#;
@@ -98,7 +97,7 @@ async fn numbers_come_back_as_they_were_written_from_every_way_in() {
 }
 
 #[tokio::test]
-async fn what_would_change_silently_is_refused_with_its_name() {
+async fn content_that_would_change_is_refused_with_its_name() {
     let api = Api::start().await;
     let schema = json!({"type": "object", "properties": {"amount": {"type": "number"}}}).to_string();
     api.queue(&json!({"Name": "Invoices", "SpecificDataJsonSchema": schema})).await;
@@ -112,15 +111,15 @@ async fn what_would_change_silently_is_refused_with_its_name() {
     ] {
         let body = format!(r#"{{"itemData":{{"Name":"Invoices","SpecificContent":{content}}}}}"#);
         let got = api.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", body).await;
-        assert!(got.status == 400 && got.is_an_error(), "{content}: {} {}", got.status, got.text);
+        assert!(got.status == 400 && got.is_api_error(), "{content}: {} {}", got.status, got.text);
         assert!(got.body["message"].as_str().unwrap().contains(part), "{content}: {}", got.text);
     }
     api.add_raw(r#"{"amount":1234567890123456.78}"#).await;
 }
 
-/// Half of a surrogate pair wherever a text may be, in a name and in a value: read, and U+FFFD in its place.
+/// An unpaired surrogate in any name or value is replaced by U+FFFD.
 #[tokio::test]
-async fn half_a_character_is_read_wherever_it_is() {
+async fn unpaired_surrogates_are_replaced_everywhere() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let added = api.add_raw(r#"{"cut \ud83d":"a\udc00b","pair":"\ud83d\ude00","high":"\ud83dx"}"#).await;
@@ -144,25 +143,25 @@ async fn half_a_character_is_read_wherever_it_is() {
     assert_eq!(item["Output"], json!({"o\u{fffd}": "\u{fffd}"}));
     let comment = format!(r#"{{"Text":"\ud83d","QueueItemId":{added}}}"#);
     assert_eq!(api.raw("POST", "/odata/QueueItemComments", comment).await.body["Text"], "\u{fffd}");
-    // Every other body too: what is right stays right when a text in it was cut.
+    // All other bodies: a valid body stays valid with a truncated text.
     for (name, method, path, _) in Server::routes() {
-        let Some(right) = bad::right(&name) else { continue };
+        let Some(right) = bad_requests::valid_body(&name) else { continue };
         if path.starts_with("/api/performer/") {
             continue; // a member that is not known is refused there
         }
         let mut body = right.clone();
         body["unknown \u{fffd}"] = json!("cut \u{fffd}");
         let body = body.to_string().replace('\u{fffd}', r"\ud83d");
-        let (api, other) = (bad::prepared().await, bad::prepared().await);
+        let (api, other) = (bad_requests::prepared_server().await, bad_requests::prepared_server().await);
         let (got, expected) = (api.raw(&method, &path, body).await, other.call(&method, &path, &right).await);
         assert_eq!((got.status, got.code()), (expected.status, expected.code()), "{name}: {}", got.text);
     }
-    // Bytes that are no text are no such thing: what the caller meant is not known.
+    // Invalid UTF-8 is refused, because the intended text is unknown.
     let latin = b"{\"itemData\":{\"Name\":\"Invoices\",\"Reference\":\"M\xfcller\"}}".to_vec();
     assert_eq!(api.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", latin).await.status, 400);
 }
 
-/// The body with other names, but for those in maps.
+/// The body with renamed members, except in open maps.
 fn renamed(body: &Value, rename: &impl Fn(&str) -> String) -> Value {
     let is_map = |name: &str| ["SpecificContent", "Output", "Analytics"].contains(&name);
     match body {
@@ -180,7 +179,7 @@ fn renamed(body: &Value, rename: &impl Fn(&str) -> String) -> Value {
     }
 }
 
-fn turned(name: &str) -> String {
+fn swap_first_case(name: &str) -> String {
     let (first, rest) = name.split_at(1);
     let is_small = first.chars().all(char::is_lowercase);
     (if is_small { first.to_uppercase() } else { first.to_lowercase() }) + rest
@@ -188,18 +187,19 @@ fn turned(name: &str) -> String {
 
 type Rename = dyn Fn(&str) -> String;
 
-/// Every body of every route, with its names in other cases, does what it does with the documented ones.
+/// Every body with names in another case has the same effect as with the documented names.
 #[tokio::test]
-async fn names_of_members_have_any_case() {
+async fn member_names_are_case_insensitive() {
     let mut cases = 0;
     for (name, method, path, _) in Server::routes() {
-        let Some(right) = bad::right(&name) else { continue };
-        let plain = bad::prepared().await;
+        let Some(right) = bad_requests::valid_body(&name) else { continue };
+        let plain = bad_requests::prepared_server().await;
         let expected = plain.call(&method, &path, &right).await;
-        let after = bad::everything(&plain).await;
-        let renames: [(&str, &Rename); 2] = [("capital", &str::to_uppercase), ("turned", &turned)];
+        let after = bad_requests::all_lists(&plain).await;
+        let renames: [(&str, &Rename); 2] =
+            [("capital", &str::to_uppercase), ("swap_first_case", &swap_first_case)];
         for (case, rename) in renames {
-            let other = bad::prepared().await;
+            let other = bad_requests::prepared_server().await;
             let got = other.call(&method, &path, &renamed(&right, &rename)).await;
             assert_eq!(
                 (got.status, got.code()),
@@ -208,16 +208,16 @@ async fn names_of_members_have_any_case() {
                 got.text
             );
             assert_eq!(
-                bad::comparable(&bad::everything(&other).await),
-                bad::comparable(&after),
+                bad_requests::comparable(&bad_requests::all_lists(&other).await),
+                bad_requests::comparable(&after),
                 "{name} {case}"
             );
             cases += 1;
         }
-        // Twice, in two cases: which one counts is not guessed.
+        // The same member twice in two cases is refused.
         let mut twice = right.to_string();
         let first = right.as_object().unwrap().keys().next().unwrap();
-        twice.insert_str(1, &format!("{:?}:{},", turned(first), right[first]));
+        twice.insert_str(1, &format!("{:?}:{},", swap_first_case(first), right[first]));
         let got = plain.raw(&method, &path, twice).await;
         assert_eq!(got.status, 400, "{name}: {}", got.text);
         assert!(got.text.contains("duplicate field"), "{name}: {}", got.text);
@@ -226,7 +226,7 @@ async fn names_of_members_have_any_case() {
 }
 
 #[tokio::test]
-async fn names_in_content_output_and_analytics_stay_as_they_are() {
+async fn names_in_content_output_and_analytics_are_unchanged() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let own = r#"{"Name":1,"name":2,"REFERENCE":"x","isSuccessful":false}"#;
@@ -246,7 +246,7 @@ async fn names_in_content_output_and_analytics_stay_as_they_are() {
     assert_eq!(api.post(&path, &result).await.status, 200);
     let item = api.get(&format!("/odata/QueueItems({id})")).await.body;
     assert_eq!((&item["Status"], &item["Output"], &item["Analytics"]), (&json!("Successful"), &own, &own));
-    // An edit with nothing in place of the content takes it away, in any case.
+    // An edit with null content removes it, whatever the case of the name.
     assert_eq!(
         api.call("PUT", &format!("/odata/QueueItems({id})"), &json!({"specificcontent": null})).await.status,
         200
@@ -255,7 +255,7 @@ async fn names_in_content_output_and_analytics_stay_as_they_are() {
 }
 
 #[tokio::test]
-async fn strict_servers_refuse_unknown_names_and_not_another_case() {
+async fn strict_mode_refuses_unknown_names_but_not_another_case() {
     let api = Api::start_as(|server| server.strict(true)).await;
     api.queue(&json!({"name": "Invoices", "tags": [{"name": "t"}]})).await;
     let path = "/odata/Queues/UiPathODataSvc.AddQueueItem";

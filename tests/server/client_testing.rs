@@ -1,4 +1,4 @@
-//! The switches for those who test clients.
+//! Server options for testing clients: strict mode, rate limit, injected faults.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::Api;
 
 #[tokio::test]
-async fn strict_is_as_hard_as_the_cloud() {
+async fn strict_mode_behaves_like_the_cloud() {
     let api = Api::start_as(|server| server.strict(true)).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "a").await;
-    assert!(api.take("Invoices").await.is_none(), "items are for robots");
+    assert!(api.take("Invoices").await.is_none(), "only robots get items");
     let create = json!({"transactionData": {"Name": "Invoices", "SpecificContent": {"a": 1}}});
     assert_eq!(api.post("/odata/Queues/UiPathODataSvc.StartTransaction", &create).await.status, 200);
     let roles = Roles { roles: vec!["Automation User".to_owned()], folders: Vec::new() };
@@ -25,7 +25,7 @@ async fn strict_is_as_hard_as_the_cloud() {
         .add_token("robot", "t", "OrchestratorApiUserAccess", Duration::from_secs(60))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await; // the server looks twice a second
+    tokio::time::sleep(Duration::from_millis(600)).await; // the server refreshes twice a second
     let take = json!({"transactionData": {"Name": "Invoices", "RobotIdentifier": key.to_string()}});
     let taken = api
         .call_as(&token, Some("Shared"), "POST", "/odata/Queues/UiPathODataSvc.StartTransaction", &take)
@@ -59,7 +59,7 @@ async fn strict_is_as_hard_as_the_cloud() {
 }
 
 #[tokio::test]
-async fn the_rate_limit_is_told_as_the_cloud_tells_it() {
+async fn the_rate_limit_is_reported_like_the_clouds() {
     let api = Api::start_as(|server| server.rate_limit(15)).await;
     let mut left = Vec::new();
     for _ in 0..15 {
@@ -79,7 +79,7 @@ async fn the_rate_limit_is_told_as_the_cloud_tells_it() {
 }
 
 #[tokio::test]
-async fn faults_come_as_they_were_asked_for() {
+async fn configured_faults_are_injected() {
     let faults = [
         "AddQueueItem=503@50%",
         "SetTransactionProgress=lost@100%",
@@ -99,7 +99,7 @@ async fn faults_come_as_they_were_asked_for() {
         match got.status {
             201 => added += 1,
             503 => {
-                assert!(got.is_an_error() && got.headers.contains_key("retry-after"));
+                assert!(got.is_api_error() && got.headers.contains_key("retry-after"));
                 refused += 1;
             }
             other => panic!("{other}: {}", got.text),
@@ -107,10 +107,10 @@ async fn faults_come_as_they_were_asked_for() {
     }
     assert!(added > 30 && refused > 30, "{added} {refused}");
     let count = api.get("/odata/QueueItems?$count=true&$top=1").await.body["@odata.count"].clone();
-    assert_eq!(count, added, "what is refused is not done");
+    assert_eq!(count, added, "refused calls are not executed");
     let deleted = api.call("DELETE", "/odata/QueueItems(1)", &Value::Null).await;
     assert_eq!(deleted.status, 502);
-    assert_eq!(api.get("/odata/QueueItems(1)").await.body["Status"], "Deleted", "done all the same");
+    assert_eq!(api.get("/odata/QueueItems(1)").await.body["Status"], "Deleted", "the call was executed");
     let taken = api.take("Invoices").await.unwrap();
     assert_eq!(taken["Status"], "InProgress");
     let path = format!("/odata/QueueItems({})", taken["Id"]);
@@ -126,13 +126,13 @@ async fn faults_come_as_they_were_asked_for() {
         .header("X-UIPATH-FolderPath", "Shared")
         .header("content-type", "application/json")
         .body("{\"progress\":\"x\"}");
-    // A call that fails is answered as it is; one that is done is not answered at all.
+    // Only the response of an executed call is dropped, not an error.
     let failed = lost.send().await.unwrap();
     assert_eq!(failed.status(), 409);
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_a_connection_that_closes() {
+async fn a_dropped_response_closes_the_connection() {
     let api = Api::start_as(|server| server.fault("SetTransactionProgress=lost".parse().unwrap())).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "a").await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{Api, openapi};
 
 #[tokio::test]
-async fn roles_that_are_always_there_are_neither_deleted_nor_edited() {
+async fn built_in_roles_are_neither_deleted_nor_edited() {
     let api = Api::start().await;
     let roles = api.get("/odata/Roles").await.body;
     let fixed: Vec<&Value> =
@@ -30,7 +30,7 @@ async fn roles_that_are_always_there_are_neither_deleted_nor_edited() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_changed_of_a_user_is_refused() {
+async fn the_name_and_type_of_a_user_cannot_be_changed() {
     let api = Api::start().await;
     let ann = json!({"UserName": "ann", "Name": "Ann", "Password": "correct horse"});
     let made = api.post("/odata/Users", &ann).await.body;
@@ -60,7 +60,7 @@ async fn what_cannot_be_changed_of_a_user_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_do_more_is_not_editable() {
+async fn a_user_with_more_permissions_is_not_editable() {
     let api = Api::start().await;
     let administrator = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     let boss = api.served.keeper.add_user("boss", UserType::User, None, &administrator).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_user_who_may_do_more_is_not_editable() {
         .collect();
     let clerk = api.post("/odata/Roles", &json!({"Name": "Clerk", "Permissions": granted})).await;
     assert_eq!(clerk.status, 201, "{}", clerk.text);
-    let token = api.somebody("clerk", "OrchestratorApiUserAccess", &["Clerk"], &[]).await;
+    let token = api.application_token("clerk", "OrchestratorApiUserAccess", &["Clerk"], &[]).await;
     for user in [boss, deputy] {
         for (method, path, body) in [
             ("PUT", format!("/odata/Users({user})"), json!({"Name": "Mine"})),
@@ -130,7 +130,7 @@ async fn a_folder_is_not_moved_by_editing_it() {
 
 /// The names are those of the vendor's document, in its order, where that is present.
 #[test]
-fn the_names_of_codes_are_those_of_the_document() {
+fn code_names_match_the_document() {
     let Some(document) = openapi::document() else {
         println!("left out: there is no OpenAPI document");
         return;

@@ -1,4 +1,4 @@
-//! Who did it: the events of an item name the user or the application, over every store (orchestrator-api 11).
+//! The events of an item name the user or application that caused them, on every store (orchestrator-api 11).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use serde_json::{Value, json};
 
 use crate::support::served::CLIENT;
 use crate::support::{new_job, start_of_time};
-use crate::{Api, Got};
+use crate::{Api, ApiResponse};
 
-/// Somebody with a token of their own, as the events name them.
-struct Somebody {
+/// A user or application with its own token, as events name it.
+struct Actor {
     token: String,
     id: i64,
     name: &'static str,
     client: Option<String>,
 }
 
-async fn application(api: &Api, name: &'static str) -> Somebody {
+async fn application(api: &Api, name: &'static str) -> Actor {
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     let (client, secret) = api.served.keeper.add_client(name, "OR.Default OR.Queues", &roles).await.unwrap();
     let token = api.login(&client, &secret, None).await.unwrap();
     let id = api.served.keeper.directory().client(&client).unwrap().user;
-    Somebody { token, id, name, client: Some(client) }
+    Actor { token, id, name, client: Some(client) }
 }
 
-/// A user who logs in with a password, and is no application.
-async fn user(api: &Api, name: &'static str) -> Somebody {
+/// A user who logs in with a password.
+async fn user(api: &Api, name: &'static str) -> Actor {
     let body = json!({"UserName": name, "Password": "correct horse", "RolesList": ["Administrator"]});
     let made = api.post("/odata/Users", &body).await;
     assert_eq!(made.status, 201, "{}", made.text);
@@ -41,11 +41,11 @@ async fn user(api: &Api, name: &'static str) -> Somebody {
         json!({"tenancyName": "Default", "usernameOrEmailAddress": name, "password": "correct horse"});
     let answer = api.call_as("", None, "POST", "/api/Account/Authenticate", &login).await;
     let token = answer.body["result"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned();
-    Somebody { token, id: made.body["Id"].as_i64().unwrap(), name, client: None }
+    Actor { token, id: made.body["Id"].as_i64().unwrap(), name, client: None }
 }
 
-impl Somebody {
-    async fn call(&self, api: &Api, method: &str, path: &str, body: &Value) -> Got {
+impl Actor {
+    async fn call(&self, api: &Api, method: &str, path: &str, body: &Value) -> ApiResponse {
         let got = api.call_as(&self.token, Some("Shared"), method, path, body).await;
         assert!(got.status < 300, "{method} {path} by {}: {} {}", self.name, got.status, got.text);
         got
@@ -74,13 +74,13 @@ impl Somebody {
     }
 }
 
-/// What happened to an item, and who did it, all of which have to agree with each other.
-async fn told(api: &Api, id: i64, everybody: &[&Somebody]) -> Vec<(String, String, Option<&'static str>)> {
+/// The events of an item as action, status and author. The members with the author must agree.
+async fn events_of(api: &Api, id: i64, actors: &[&Actor]) -> Vec<(String, String, Option<&'static str>)> {
     let path = format!("/odata/QueueItemEvents?$filter=QueueItemId eq {id}");
     let events = api.get(&path).await.body["value"].as_array().unwrap().clone();
     let text = |event: &Value, member: &str| event[member].as_str().unwrap().to_owned();
     let of = |event: &Value| {
-        let by = everybody.iter().find(|somebody| event["UserId"] == somebody.id);
+        let by = actors.iter().find(|actor| event["UserId"] == actor.id);
         let expected = match by {
             Some(by) => json!([by.id, by.name, by.client]),
             None => json!([null, null, null]),
@@ -100,19 +100,21 @@ async fn told(api: &Api, id: i64, everybody: &[&Somebody]) -> Vec<(String, Strin
     told
 }
 
-fn happened(events: &[(&str, &str, Option<&'static str>)]) -> Vec<(String, String, Option<&'static str>)> {
+fn expected_events(
+    events: &[(&str, &str, Option<&'static str>)],
+) -> Vec<(String, String, Option<&'static str>)> {
     events.iter().map(|(action, status, by)| ((*action).to_owned(), (*status).to_owned(), *by)).collect()
 }
 
-async fn everybody_is_named(api: &Api) {
+async fn events_name_users_and_applications(api: &Api) {
     api.queue(&json!({"Name": "Q", "MaxNumberOfRetries": 1, "RetryAbandonedItems": true})).await;
     let ann = user(api, "ann").await;
     let (loader, robot) = (application(api, "loader").await, application(api, "robot").await);
-    let everybody = [&ann, &loader, &robot];
+    let actors = [&ann, &loader, &robot];
     let tick = || api.clock.advance(Duration::from_secs(1));
     let failed = json!({"IsSuccessful": false, "ProcessingException": {"Reason": "down", "Type": "ApplicationException"}});
 
-    // A whole life, in several names, with progress before the end and a review behind it.
+    // The actions on one item by several actors, with progress before its end and a review after it.
     let id = loader.add(api).await;
     tick();
     assert_eq!(robot.take(api).await, id);
@@ -129,14 +131,14 @@ async fn everybody_is_named(api: &Api) {
         ("Edit", "InProgress", Some("robot")),
         ("Retry", "Retried", Some("ann")),
     ];
-    assert_eq!(told(api, id, &everybody).await, happened(&expected));
-    // What the row forgets is written down as it was, and the copy was made by whoever ended the attempt.
+    assert_eq!(events_of(api, id, &actors).await, expected_events(&expected));
+    // Events that the row no longer shows are stored. The copy was created by the actor who ended the attempt.
     tick();
     loader.call(api, "DELETE", &format!("/odata/QueueItems({id})"), &Value::Null).await;
     expected.push(("Delete", "Deleted", Some("loader")));
-    assert_eq!(told(api, id, &everybody).await, happened(&expected));
+    assert_eq!(events_of(api, id, &actors).await, expected_events(&expected));
 
-    // Its copy: taken, postponed and taken by another, and reviewed once it has failed.
+    // Its copy: started, postponed, started by another actor, failed, and reviewed.
     let copy = robot.take(api).await;
     tick();
     let soon = (api.clock.now() + Duration::from_secs(60)).to_string();
@@ -152,8 +154,8 @@ async fn everybody_is_named(api: &Api) {
     let review = json!({"status": "Verified", "queueItems": [{"Id": copy, "RowVersion": version}]});
     ann.call(api, "POST", "/odata/QueueItems/UiPathODataSvc.SetItemReviewStatus", &review).await;
     assert_eq!(
-        told(api, copy, &everybody).await,
-        happened(&[
+        events_of(api, copy, &actors).await,
+        expected_events(&[
             ("Create", "New", Some("ann")),
             ("Status", "InProgress", Some("robot")),
             ("Status", "New", Some("ann")),
@@ -165,14 +167,14 @@ async fn everybody_is_named(api: &Api) {
     );
 }
 
-/// Performers that hold a lease are named as callers without one are; what nobody did names nobody.
-async fn performers_are_named_and_nobody_is_not(api: &Api) {
+/// Performers with a lease are named like other callers. Events without an actor name nobody.
+async fn events_name_performers_but_not_the_server(api: &Api) {
     let client = api.served.client().connect().await.unwrap();
     let directory = api.served.keeper.directory();
     let id = directory.client(CLIENT).unwrap().user;
     let client_id = Some(CLIENT.to_owned());
-    let performer = Somebody { token: String::new(), id, name: "first-application", client: client_id };
-    let everybody = [&performer];
+    let performer = Actor { token: String::new(), id, name: "first-application", client: client_id };
+    let actors = [&performer];
     let new = |reference: &str| performer::NewQueueItem::new(json!({"a": 1})).reference(reference);
     let take = |job: JobKey| Take { queue: "P".into(), job, robot: Some(0), count: 1, reference: None };
 
@@ -186,8 +188,8 @@ async fn performers_are_named_and_nobody_is_not(api: &Api) {
     client.report_and_take(vec![report], None).await.reports.pop().unwrap().unwrap();
     let by = Some("first-application");
     assert_eq!(
-        told(api, added.id.0, &everybody).await,
-        happened(&[
+        events_of(api, added.id.0, &actors).await,
+        expected_events(&[
             ("Create", "New", by),
             ("Status", "InProgress", by),
             ("Edit", "InProgress", by),
@@ -195,7 +197,7 @@ async fn performers_are_named_and_nobody_is_not(api: &Api) {
         ])
     );
 
-    // A performer that is gone ends nothing by itself: the server does, which is no user.
+    // The items of a lost performer are ended by the server, which is not a user.
     let lost = client.add_queue_item("P", new("b")).await.unwrap();
     client.report_and_take(Vec::new(), Some(take(job))).await.taken.unwrap().items.pop().unwrap();
     let mut abandoned = 0;
@@ -206,20 +208,20 @@ async fn performers_are_named_and_nobody_is_not(api: &Api) {
     assert_eq!(abandoned, 1);
     let nobody = None;
     assert_eq!(
-        told(api, lost.id.0, &everybody).await,
-        happened(&[("Create", "New", by), ("Status", "InProgress", by), ("Retry", "Retried", nobody)])
+        events_of(api, lost.id.0, &actors).await,
+        expected_events(&[("Create", "New", by), ("Status", "InProgress", by), ("Retry", "Retried", nobody)])
     );
     let copy = client.processing_history(lost.id).await.unwrap().pop().unwrap().id;
     assert_ne!(copy, lost.id);
-    assert_eq!(told(api, copy.0, &everybody).await, happened(&[("Create", "New", nobody)]));
+    assert_eq!(events_of(api, copy.0, &actors).await, expected_events(&[("Create", "New", nobody)]));
 
-    // What a program adds that opens the store itself is nobody's.
+    // Items that are added directly to the store have no author.
     let own = api.served.store.add_queue_item("P", new("c")).await.unwrap();
-    assert_eq!(told(api, own.id.0, &everybody).await, happened(&[("Create", "New", nobody)]));
+    assert_eq!(events_of(api, own.id.0, &actors).await, expected_events(&[("Create", "New", nobody)]));
 }
 
-/// Progress leaves events up to a bound, and the end stands behind all of it.
-async fn progress_without_end_leaves_a_bounded_history(api: &Api) {
+/// Progress adds events up to a limit, and the end is the last event.
+async fn progress_events_are_bounded(api: &Api) {
     const TIMES: u64 = 130;
     api.queue(&json!({"Name": "Long"})).await;
     let body = json!({"transactionData": {"Name": "Long", "SpecificContent": {"a": 1}}});
@@ -236,14 +238,14 @@ async fn progress_without_end_leaves_a_bounded_history(api: &Api) {
     assert_eq!(statuses.last().unwrap(), "Successful");
     assert!(statuses[1..102].iter().all(|status| status == "InProgress"));
     let item = api.get(&format!("/odata/QueueItems({id})")).await.body;
-    assert_eq!(item["Progress"], (TIMES - 1).to_string(), "what is reported last is kept");
+    assert_eq!(item["Progress"], (TIMES - 1).to_string(), "the last progress is kept");
 }
 
 async fn all(store: Local, clock: Arc<ManualClock>) {
     let api = Api::over(store, clock, |server| server).await;
-    everybody_is_named(&api).await;
-    performers_are_named_and_nobody_is_not(&api).await;
-    progress_without_end_leaves_a_bounded_history(&api).await;
+    events_name_users_and_applications(&api).await;
+    events_name_performers_but_not_the_server(&api).await;
+    progress_events_are_bounded(&api).await;
     api.served.stop().await;
 }
 
@@ -252,13 +254,13 @@ fn clock() -> Arc<ManualClock> {
 }
 
 #[tokio::test]
-async fn events_name_who_did_it_in_memory() {
+async fn events_name_their_author_in_memory() {
     let clock = clock();
     all(Local::memory_with_clock(clock.clone()), clock).await;
 }
 
 #[tokio::test]
-async fn events_name_who_did_it_in_sqlite() {
+async fn events_name_their_author_in_sqlite() {
     let (clock, folder) = (clock(), tempfile::tempdir().unwrap());
     let path = folder.path().join("queue.db");
     all(Local::sqlite_with_clock(path, clock.clone()).await.unwrap(), clock).await;
@@ -266,7 +268,7 @@ async fn events_name_who_did_it_in_sqlite() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn events_name_who_did_it_in_postgres() {
+async fn events_name_their_author_in_postgres() {
     let (clock, schema) = (clock(), crate::support::postgres::Schema::new());
     all(Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap(), clock).await;
 }

@@ -1,5 +1,4 @@
-//! Every number that a caller gives, as large, as small and as wrong as it can be: no answer is the server's mistake, none
-//! takes long, and none takes memory.
+//! Extreme and invalid values for every number in a request: no response is a server error, none takes long or much memory.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::{Api, start_of_time};
 
-/// In a body: stands for the number.
-const HERE: &str = "<number>";
+/// Stands for the number in a body.
+const PLACEHOLDER: &str = "<number>";
 
 const EXTREMES: [&str; 21] = [
     "0",
@@ -38,8 +37,8 @@ const EXTREMES: [&str; 21] = [
     "\"NaN\"",
 ];
 
-/// In addresses and headers, where each is read in one place.
-const FEW: [&str; 8] = [
+/// For URIs and headers, where each number is parsed in one place.
+const SOME_EXTREMES: [&str; 8] = [
     "0",
     "-1",
     "1.5",
@@ -50,27 +49,27 @@ const FEW: [&str; 8] = [
     "18446744073709551616",
 ];
 
-const NOBODY: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
+const UNKNOWN_KEY: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 
-/// The bodies of a route, each with one number in it.
+/// The bodies of a route, each with one placeholder for a number.
 fn bodies(name: &str, job: &str) -> Vec<Value> {
     let claim = |item: Value, token: Value| json!({"item": item, "job": job, "token": token});
-    let exchange = |reports: Value, take: Value| json!({"id": NOBODY, "reports": reports, "take": take});
+    let exchange = |reports: Value, take: Value| json!({"id": UNKNOWN_KEY, "reports": reports, "take": take});
     let take = |count: Value, robot: Value| json!({"queue": "Invoices", "job": job, "robot": robot, "count": count, "reference": null});
     let report = |item: Value, token: Value| json!([{"claim": claim(item, token), "result": {"successful": {"output": null}}, "progress": null}]);
     let start = |process: Value, robots: Value, lease: Value| json!({"queue": "Invoices", "machine": "m", "processId": process, "version": "1", "robots": robots, "lease": lease});
     let figures = |name: &str| {
         let mut figures = json!({"busy": {"secs": 1, "nanos": 1}});
         if name == "secs" || name == "nanos" {
-            figures["busy"][name] = HERE.into();
+            figures["busy"][name] = PLACEHOLDER.into();
         } else {
-            figures[name] = HERE.into();
+            figures[name] = PLACEHOLDER.into();
         }
         json!({"job": job, "state": "Successful", "info": null, "figures": figures})
     };
     let queue = |member: &str| {
         let mut queue = json!({"Name": format!("with {member}"), "RetentionPeriod": 30, "RetentionAction": "Delete", "ReleaseId": 1});
-        queue[member] = HERE.into();
+        queue[member] = PLACEHOLDER.into();
         queue
     };
     let of_queue = || {
@@ -89,99 +88,99 @@ fn bodies(name: &str, job: &str) -> Vec<Value> {
         members.into_iter().map(queue).collect()
     };
     let versioned = |id: Value, version: Value| json!([{"Id": id, "RowVersion": version}]);
-    let here = || Value::from(HERE);
+    let placeholder = || Value::from(PLACEHOLDER);
     match name {
         "PostQueueDefinition" | "PutQueueDefinition" | "CreateQueue" | "EditQueue" => of_queue(),
         "AddQueueItem" => ["Priority", "DeferDate", "DueDate", "Reference"]
             .into_iter()
             .map(|member| {
                 let mut item = json!({"Name": "Invoices", "SpecificContent": {"a": 1}});
-                item[member] = here();
+                item[member] = placeholder();
                 json!({ "itemData": item })
             })
-            .chain([json!({"itemData": {"Name": "Invoices", "SpecificContent": {"a": HERE}}})])
+            .chain([json!({"itemData": {"Name": "Invoices", "SpecificContent": {"a": PLACEHOLDER}}})])
             .collect(),
         "BulkAddQueueItems" => vec![
-            json!({"queueName": "Invoices", "commitType": HERE, "queueItems": []}),
-            json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": [{"Priority": HERE}]}),
+            json!({"queueName": "Invoices", "commitType": PLACEHOLDER, "queueItems": []}),
+            json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": [{"Priority": PLACEHOLDER}]}),
         ],
         "SetTransactionResult" => vec![
-            json!({"transactionResult": {"IsSuccessful": true, "Output": {"a": HERE}}}),
-            json!({"transactionResult": {"IsSuccessful": true, "Analytics": {"a": HERE}}}),
-            json!({"transactionResult": {"IsSuccessful": false, "ProcessingException": {"Reason": "r", "Type": HERE}}}),
-            json!({"transactionResult": {"IsSuccessful": false, "DeferDate": HERE}}),
+            json!({"transactionResult": {"IsSuccessful": true, "Output": {"a": PLACEHOLDER}}}),
+            json!({"transactionResult": {"IsSuccessful": true, "Analytics": {"a": PLACEHOLDER}}}),
+            json!({"transactionResult": {"IsSuccessful": false, "ProcessingException": {"Reason": "r", "Type": PLACEHOLDER}}}),
+            json!({"transactionResult": {"IsSuccessful": false, "DeferDate": PLACEHOLDER}}),
         ],
-        "SetTransactionProgress" => vec![json!({ "progress": HERE })],
+        "SetTransactionProgress" => vec![json!({ "progress": PLACEHOLDER })],
         "StartTransaction" => vec![
-            json!({"transactionData": {"Name": "Empty", "ReferenceFilterOption": HERE, "Reference": "x"}}),
-            json!({"transactionData": {"Name": "Empty", "RobotIdentifier": HERE}}),
+            json!({"transactionData": {"Name": "Empty", "ReferenceFilterOption": PLACEHOLDER, "Reference": "x"}}),
+            json!({"transactionData": {"Name": "Empty", "RobotIdentifier": PLACEHOLDER}}),
         ],
-        "PutQueueItem" => vec![json!({ "Priority": HERE }), json!({ "DueDate": HERE })],
+        "PutQueueItem" => vec![json!({ "Priority": PLACEHOLDER }), json!({ "DueDate": PLACEHOLDER })],
         "DeleteBulk" | "UnsetItemReviewer" | "SetItemReviewer" | "SetItemReviewStatus" => vec![
-            json!({"queueItems": versioned(here(), "AAAAAAAAAAE=".into()), "status": "InReview"}),
-            json!({"queueItems": versioned(1.into(), here()), "status": "InReview"}),
-            json!({"queueItems": versioned(1.into(), here()), "status": HERE, "userId": null}),
-            json!({"queueItems": versioned(1.into(), "AAAAAAAAAAE=".into()), "userId": HERE, "status": "InReview"}),
+            json!({"queueItems": versioned(placeholder(), "AAAAAAAAAAE=".into()), "status": "InReview"}),
+            json!({"queueItems": versioned(1.into(), placeholder()), "status": "InReview"}),
+            json!({"queueItems": versioned(1.into(), placeholder()), "status": PLACEHOLDER, "userId": null}),
+            json!({"queueItems": versioned(1.into(), "AAAAAAAAAAE=".into()), "userId": PLACEHOLDER, "status": "InReview"}),
         ],
-        "PostQueueItemComment" => vec![json!({"Text": "t", "QueueItemId": HERE})],
+        "PostQueueItemComment" => vec![json!({"Text": "t", "QueueItemId": PLACEHOLDER})],
         "PutQueueRetention" => vec![
-            json!({"Action": "Delete", "Period": HERE}),
-            json!({"Action": HERE, "Period": 30}),
-            json!({"Action": "Delete", "Period": 30, "Type": HERE}),
+            json!({"Action": "Delete", "Period": PLACEHOLDER}),
+            json!({"Action": PLACEHOLDER, "Period": 30}),
+            json!({"Action": "Delete", "Period": 30, "Type": PLACEHOLDER}),
         ],
         "ShareToFolders" => vec![
-            json!({"QueueIds": [HERE]}),
-            json!({"QueueIds": [1], "ToAddFolderIds": [HERE]}),
-            json!({"QueueIds": [1], "ToRemoveFolderIds": [HERE]}),
+            json!({"QueueIds": [PLACEHOLDER]}),
+            json!({"QueueIds": [1], "ToAddFolderIds": [PLACEHOLDER]}),
+            json!({"QueueIds": [1], "ToRemoveFolderIds": [PLACEHOLDER]}),
         ],
-        "PostFolder" => vec![json!({"DisplayName": "F", "ParentId": HERE})],
-        "PutFolder" => vec![json!({"DisplayName": "Shared", "ParentId": HERE})],
+        "PostFolder" => vec![json!({"DisplayName": "F", "ParentId": PLACEHOLDER})],
+        "PutFolder" => vec![json!({"DisplayName": "Shared", "ParentId": PLACEHOLDER})],
         "AssignUsers" => vec![
-            json!({"assignments": {"UserIds": [HERE], "RolesPerFolder": [{"FolderId": 1, "RoleIds": []}]}}),
-            json!({"assignments": {"UserIds": [1], "RolesPerFolder": [{"FolderId": HERE, "RoleIds": []}]}}),
-            json!({"assignments": {"UserIds": [1], "RolesPerFolder": [{"FolderId": 1, "RoleIds": [HERE]}]}}),
+            json!({"assignments": {"UserIds": [PLACEHOLDER], "RolesPerFolder": [{"FolderId": 1, "RoleIds": []}]}}),
+            json!({"assignments": {"UserIds": [1], "RolesPerFolder": [{"FolderId": PLACEHOLDER, "RoleIds": []}]}}),
+            json!({"assignments": {"UserIds": [1], "RolesPerFolder": [{"FolderId": 1, "RoleIds": [PLACEHOLDER]}]}}),
         ],
-        "RemoveUserFromFolder" => vec![json!({ "userId": HERE })],
-        "PostUser" | "PutUser" => vec![json!({"UserName": "u", "Type": HERE})],
-        "AssignRoles" => vec![json!({ "roleIds": [HERE] })],
+        "RemoveUserFromFolder" => vec![json!({ "userId": PLACEHOLDER })],
+        "PostUser" | "PutUser" => vec![json!({"UserName": "u", "Type": PLACEHOLDER})],
+        "AssignRoles" => vec![json!({ "roleIds": [PLACEHOLDER] })],
         "StartJob" => vec![
-            start(here(), 1.into(), 30_000.into()),
-            start(1.into(), here(), 30_000.into()),
-            start(1.into(), 1.into(), here()),
+            start(placeholder(), 1.into(), 30_000.into()),
+            start(1.into(), placeholder(), 30_000.into()),
+            start(1.into(), 1.into(), placeholder()),
         ],
         "EndJob" => ["successful", "retried", "abandonedOfOthers", "secs", "nanos"].map(figures).into(),
         "Exchange" => vec![
-            exchange(json!([]), take(here(), 1.into())),
-            exchange(json!([]), take(1.into(), here())),
-            exchange(report(here(), 1.into()), Value::Null),
-            exchange(report(1.into(), here()), Value::Null),
+            exchange(json!([]), take(placeholder(), 1.into())),
+            exchange(json!([]), take(1.into(), placeholder())),
+            exchange(report(placeholder(), 1.into()), Value::Null),
+            exchange(report(1.into(), placeholder()), Value::Null),
         ],
-        "AddAndStart" => [(here(), 1.into()), (1.into(), here())]
+        "AddAndStart" => [(placeholder(), 1.into()), (1.into(), placeholder())]
             .map(|(count, robot)| {
-                json!({"id": NOBODY, "take": take(count, robot), "item": {"SpecificContent": {"a": 1}}})
+                json!({"id": UNKNOWN_KEY, "take": take(count, robot), "item": {"SpecificContent": {"a": 1}}})
             })
             .into(),
         "Progress" => vec![
-            json!({"claim": claim(here(), 1.into()), "progress": "p"}),
-            json!({"claim": claim(1.into(), here()), "progress": "p"}),
+            json!({"claim": claim(placeholder(), 1.into()), "progress": "p"}),
+            json!({"claim": claim(1.into(), placeholder()), "progress": "p"}),
         ],
         "Wait" => vec![
-            json!({"queue": "Invoices", "seen": HERE, "atMost": 1}),
-            json!({"queue": "Invoices", "seen": 0, "atMost": HERE}),
+            json!({"queue": "Invoices", "seen": PLACEHOLDER, "atMost": 1}),
+            json!({"queue": "Invoices", "seen": 0, "atMost": PLACEHOLDER}),
         ],
-        "Jobs" | "Retention" => vec![json!({ "limit": HERE })],
+        "Jobs" | "Retention" => vec![json!({ "limit": PLACEHOLDER })],
         "EditLimits" => vec![
-            json!({"queue": "Invoices", "edit": {"maxInProgress": HERE}}),
-            json!({"queue": "Invoices", "edit": {"maxStarts": {"count": HERE, "per": {"secs": 60, "nanos": 0}}}}),
-            json!({"queue": "Invoices", "edit": {"maxStarts": {"count": 1, "per": {"secs": HERE, "nanos": 0}}}}),
-            json!({"queue": "Invoices", "edit": {"maxStarts": {"count": 1, "per": {"secs": 60, "nanos": HERE}}}}),
+            json!({"queue": "Invoices", "edit": {"maxInProgress": PLACEHOLDER}}),
+            json!({"queue": "Invoices", "edit": {"maxStarts": {"count": PLACEHOLDER, "per": {"secs": 60, "nanos": 0}}}}),
+            json!({"queue": "Invoices", "edit": {"maxStarts": {"count": 1, "per": {"secs": PLACEHOLDER, "nanos": 0}}}}),
+            json!({"queue": "Invoices", "edit": {"maxStarts": {"count": 1, "per": {"secs": 60, "nanos": PLACEHOLDER}}}}),
         ],
-        "StopJob" => vec![json!({"job": NOBODY, "strategy": HERE})],
+        "StopJob" => vec![json!({"job": UNKNOWN_KEY, "strategy": PLACEHOLDER})],
         _ => Vec::new(),
     }
 }
 
-/// The memory of this process, in bytes, where the system tells.
+/// The peak memory of this process in bytes; 0 if the system does not report it.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -195,7 +194,7 @@ struct Walk {
 }
 
 impl Walk {
-    async fn try_out(
+    async fn send(
         &mut self,
         what: &str,
         method: &str,
@@ -203,7 +202,7 @@ impl Walk {
         body: Option<&str>,
         header: Option<(&str, &str)>,
     ) {
-        // Twice, when it took long: others may use the machine.
+        // A slow call is repeated once, because other processes may use the machine.
         for attempt in 0..2 {
             let mut request = self.api.request(method, path).bearer_auth(&self.api.token);
             match header {
@@ -218,7 +217,7 @@ impl Walk {
             let took = began.elapsed();
             let Ok(got) = got else { panic!("{what}: no answer in twenty seconds") };
             self.cases += 1;
-            let is_right = |got: &crate::Got| got.is_an_error() || got.body["claimLost"] == true;
+            let is_right = |got: &crate::ApiResponse| got.is_api_error() || got.body["claimLost"] == true;
             if got.status >= 500 || (got.status >= 400 && !is_right(&got)) {
                 self.odd.push(format!("{what}: {} {:.200}", got.status, got.text));
             }
@@ -232,7 +231,7 @@ impl Walk {
     }
 }
 
-/// `only_bodies`: no store sees the numbers of addresses and headers.
+/// `only_bodies`: skips URIs and headers, whose numbers do not reach the store.
 async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: bool) {
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices"})).await;
@@ -241,7 +240,7 @@ async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: boo
     let before = memory();
     let mut walk = Walk { cases: 0, odd: Vec::new(), api };
     for (name, method, path, _) in Server::routes() {
-        // Some routes delete the queue, or give it another name.
+        // Some routes delete or rename the queue.
         for queue in ["Invoices", "Empty"] {
             walk.api.post("/odata/QueueDefinitions", &json!({ "Name": queue })).await;
         }
@@ -256,19 +255,19 @@ async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: boo
                     job = start(&walk.api).await;
                 }
                 let body = bodies(&name, &job).swap_remove(at);
-                let body = body.to_string().replace(&format!("\"{HERE}\""), number);
+                let body = body.to_string().replace(&format!("\"{PLACEHOLDER}\""), number);
                 if name == "Wait" && body.contains(&format!("\"atMost\":{number}")) && number.len() > 3 {
-                    continue; // it is what it says: a wait
+                    continue; // a valid wait, which takes its time
                 }
-                walk.try_out(&format!("{name} {body}"), &method, &path, Some(&body), None).await;
+                walk.send(&format!("{name} {body}"), &method, &path, Some(&body), None).await;
             }
         }
-        let few: &[&str] = if only_bodies { &[] } else { &FEW };
+        let few: &[&str] = if only_bodies { &[] } else { &SOME_EXTREMES };
         for &number in few {
             if path.contains("(1)") {
                 let path = path.replace("(1)", &format!("({number})"));
                 let body = (method != "GET" && method != "DELETE").then_some("{}");
-                walk.try_out(&format!("{name} {path}"), &method, &path, body, None).await;
+                walk.send(&format!("{name} {path}"), &method, &path, body, None).await;
             }
             if method == "GET" {
                 for query in [
@@ -286,14 +285,14 @@ async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: boo
                     ),
                 ] {
                     let path = format!("{path}?{query}");
-                    walk.try_out(&format!("{name} {path}"), &method, &path, None, None).await;
+                    walk.send(&format!("{name} {path}"), &method, &path, None, None).await;
                 }
             }
             let body = (method != "GET").then_some("{}");
             let header = Some(("X-UIPATH-OrganizationUnitId", number));
-            walk.try_out(&format!("{name} in folder {number}"), &method, &path, body, header).await;
+            walk.send(&format!("{name} in folder {number}"), &method, &path, body, header).await;
             let header = Some(("performer-author", number));
-            walk.try_out(&format!("{name} by {number}"), &method, &path, body, header).await;
+            walk.send(&format!("{name} by {number}"), &method, &path, body, header).await;
         }
     }
     let lists = [("Jobs", json!({"limit": 10_000})), ("Robots", json!({}))];
@@ -310,7 +309,7 @@ async fn walk(store: Local, clock: std::sync::Arc<ManualClock>, only_bodies: boo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_number_is_too_much_for_a_server_on_a_file() {
+async fn extreme_numbers_are_handled_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
     let store = Local::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
@@ -319,16 +318,16 @@ async fn no_number_is_too_much_for_a_server_on_a_file() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_number_is_too_much_for_a_server_on_a_database() {
+async fn extreme_numbers_are_handled_on_postgres() {
     let schema = crate::support::postgres::Schema::new();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
     let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
     walk(store, clock, true).await;
 }
 
-/// What is refused is told with a code and the name of the field, and what is stored already is listed by the page.
+/// A refused number has a code and the name of its field, and stored data is listed in pages.
 #[tokio::test]
-async fn a_number_that_is_too_large_is_refused_by_its_name() {
+async fn numbers_over_a_limit_are_refused_with_the_field() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let start = |robots: u64, lease: u64| json!({"queue": "Invoices", "machine": "m", "processId": 1, "version": "1", "robots": robots, "lease": lease});
@@ -340,8 +339,8 @@ async fn a_number_that_is_too_large_is_refused_by_its_name() {
         ("Jobs", json!({"limit": 10_001}), "limit"),
         (
             "Exchange",
-            json!({"id": NOBODY, "reports": [], "take":
-                {"queue": "Invoices", "job": NOBODY, "robot": 1, "count": u64::MAX, "reference": null}}),
+            json!({"id": UNKNOWN_KEY, "reports": [], "take":
+                {"queue": "Invoices", "job": UNKNOWN_KEY, "robot": 1, "count": u64::MAX, "reference": null}}),
             "count",
         ),
         (
@@ -354,13 +353,13 @@ async fn a_number_that_is_too_large_is_refused_by_its_name() {
         assert_eq!((got.status, got.code()), (400, 1015), "{what} {body}: {}", got.text);
         assert!(got.body["message"].as_str().unwrap().contains(field), "{what}: {}", got.text);
     }
-    // Three jobs of as many robots as there may be: their list is no longer than that of one.
+    // Three jobs with the maximum number of robots: the list has a limit.
     for _ in 0..3 {
         assert_eq!(api.post("/api/Performer/StartJob", &start(10_000, 30_000)).await.status, 200);
     }
     let robots = api.post("/api/Performer/Robots", &json!({})).await;
     assert_eq!(robots.body.as_array().unwrap().len(), 10_000);
-    // Lists that are longer than anybody needs.
+    // Lists over the limits.
     for (path, body) in [
         ("/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders", json!({"QueueIds": vec![1; 1_001]})),
         (
@@ -377,7 +376,7 @@ async fn a_number_that_is_too_large_is_refused_by_its_name() {
         ),
         ("/odata/Users", json!({"UserName": "u", "RolesList": vec!["Viewer"; 1_001]})),
         ("/odata/Roles", json!({"Name": "R", "Permissions": vec![json!({"Name": "Queues.View"}); 1_001]})),
-        ("/api/Performer/Held", json!({"job": NOBODY, "void": vec![NOBODY; 10_001]})),
+        ("/api/Performer/Held", json!({"job": UNKNOWN_KEY, "void": vec![UNKNOWN_KEY; 10_001]})),
     ] {
         let got = api.post(path, &body).await;
         assert_eq!((got.status, got.code()), (400, 1009), "{path}: {}", got.text);
@@ -385,9 +384,9 @@ async fn a_number_that_is_too_large_is_refused_by_its_name() {
     }
 }
 
-/// What an operator sets is bounded too.
+/// Settings of an operator have ranges too.
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let refused = async |builder: performer::server::ServerBuilder| builder.open().await.unwrap_err().kind();
     let server = || Server::builder(Local::memory());
     for builder in [

@@ -1,4 +1,4 @@
-//! A hostile client: slow, huge, many at once, or gone. F61 to F67 are faults of `docs/reference/checks.md`.
+//! Hostile clients: slow, oversized, concurrent, disconnected. F61 to F67 are faults of `docs/reference/checks.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ async fn raw(api: &Api, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// F64: one reference, many callers, many rounds.
+/// F64: concurrent adds of one reference.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_add_one_reference_exactly_one_is_answered_201() {
+async fn concurrent_adds_of_one_reference_succeed_once() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let store =
@@ -52,9 +52,9 @@ async fn of_many_who_add_one_reference_exactly_one_is_answered_201() {
     }
 }
 
-/// F65: many more takes than items.
+/// F65: many more claims than items.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_take_each_gets_an_item_of_its_own() {
+async fn concurrent_claims_get_different_items() {
     let api = Arc::new(Api::start().await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let items: Vec<Value> = (0..500).map(|n| json!({"Reference": n.to_string()})).collect();
@@ -85,9 +85,9 @@ async fn of_many_who_take_each_gets_an_item_of_its_own() {
     assert_eq!((all.len(), count), (500, 500));
 }
 
-/// F62: sizes, before anything is made of them.
+/// F62: oversized requests.
 #[tokio::test]
-async fn what_is_too_large_is_refused() {
+async fn oversized_requests_are_refused() {
     let api = Api::start_as(|server| server.largest_body(1024 * 1024)).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let add = "/odata/Queues/UiPathODataSvc.AddQueueItem";
@@ -95,7 +95,7 @@ async fn what_is_too_large_is_refused() {
         |units: usize| json!({"itemData": {"Name": "Invoices", "SpecificContent": {"a": "x".repeat(units)}}});
     assert_eq!(api.post(add, &item(60_000)).await.status, 201);
     let got = api.post(add, &item(70_000)).await;
-    assert!(got.status == 413 && got.is_an_error(), "{}", got.text);
+    assert!(got.status == 413 && got.is_api_error(), "{}", got.text);
     let bulk = |units: usize| json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": [{"SpecificContent": {"a": "x".repeat(units)}}]});
     assert_eq!(
         api.post("/odata/Queues/UiPathODataSvc.BulkAddQueueItems", &bulk(200_000)).await.body["Success"],
@@ -123,9 +123,9 @@ async fn what_is_too_large_is_refused() {
     assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200);
 }
 
-/// F66: one interpretation, or none.
+/// F66: ambiguous requests.
 #[tokio::test]
-async fn a_request_has_one_meaning_or_is_refused() {
+async fn ambiguous_requests_are_refused() {
     let api = Api::start().await;
     let ok = |answer: &str| answer.starts_with("HTTP/1.1 200");
     let close = "Connection: close\r\n\r\n";
@@ -150,15 +150,15 @@ async fn a_request_has_one_meaning_or_is_refused() {
         let answer = raw(&api, request.as_bytes()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{what}: {answer:.80}");
     }
-    // A length beside chunks: the chunks count, and what is behind them is no request of somebody else's.
+    // Both Content-Length and chunks: the rest must not be treated as another request.
     let both = "POST /api/Account/Authenticate HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = raw(&api, both.as_bytes()).await;
     assert!(!ok(&answer), "{answer:.80}");
 }
 
-/// F61: those who say nothing keep nobody else waiting.
+/// F61: silent connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_say_nothing_disturb_nobody() {
+async fn silent_connections_do_not_block_others() {
     let api = Api::start_as(|server| server.request_limit(Duration::from_secs(2))).await;
     let address = api.served.url.strip_prefix("http://").unwrap();
     let mut idle = Vec::new();
@@ -172,7 +172,7 @@ async fn connections_that_say_nothing_disturb_nobody() {
     let began = tokio::time::Instant::now();
     assert_eq!(api.send(api.request("GET", "/api/Status/Get")).await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    // A body that does not come ends with the request's time.
+    // A body that does not arrive ends with the time limit of the request.
     let slow = format!(
         "POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nX-UIPATH-FolderPath: Shared\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"Name\":",
         api.token
@@ -181,9 +181,9 @@ async fn connections_that_say_nothing_disturb_nobody() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer:.80}");
 }
 
-/// F67: what was taken for a caller who went away goes back.
+/// F67: a shutdown during a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_finishes_what_is_under_way() {
+async fn a_shutdown_finishes_active_requests() {
     let api = Arc::new(Api::start_as(|server| server.fault("AddQueueItem=300ms".parse().unwrap())).await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let item = json!({"itemData": {"Name": "Invoices", "SpecificContent": {}}});
@@ -198,14 +198,17 @@ async fn a_stop_finishes_what_is_under_way() {
     let (url, store) = (api.served.url.clone(), api.served.store.clone());
     api.served.stop().await;
     assert_eq!(under_way.await.unwrap().unwrap().status(), 201);
-    assert!(TcpStream::connect(url.strip_prefix("http://").unwrap()).await.is_err(), "nothing new is taken");
+    assert!(
+        TcpStream::connect(url.strip_prefix("http://").unwrap()).await.is_err(),
+        "no new connections are accepted"
+    );
     use performer::{Administration as _, ItemFilter, Page};
     assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 1);
 }
 
-/// Also when somebody keeps a connection busy, or waits for items.
+/// A busy connection and a call that waits for items do not delay the shutdown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_does_not_wait_for_those_who_would_go_on() {
+async fn a_shutdown_does_not_wait_for_busy_or_waiting_clients() {
     let api = Arc::new(Api::start().await);
     api.queue(&json!({"Name": "Invoices"})).await;
     let busy = tokio::spawn({
@@ -232,7 +235,7 @@ async fn a_stop_does_not_wait_for_those_who_would_go_on() {
 }
 
 #[tokio::test]
-async fn more_requests_than_there_may_be_are_answered_503() {
+async fn requests_over_the_limit_are_answered_503() {
     let api = Arc::new(
         Api::start_as(|server| server.most_requests(2).fault("GetQueueItems=300ms".parse().unwrap())).await,
     );
@@ -246,7 +249,7 @@ async fn more_requests_than_there_may_be_are_answered_503() {
     for task in tasks {
         let got = task.await.unwrap();
         if got.status == 503 {
-            assert!(got.is_an_error() && got.headers["retry-after"] == "1");
+            assert!(got.is_api_error() && got.headers["retry-after"] == "1");
         }
         statuses.push(got.status);
     }

@@ -1,4 +1,4 @@
-//! Lists: filtered, sorted, cut, expanded; and pages of many items.
+//! Lists of items: filters, order, pages, expansion. Queues in several folders.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ async fn references(api: &Api, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn items_are_filtered_as_the_contract_says() {
+async fn items_are_filtered_as_documented() {
     let api = Api::start().await;
     let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 0})).await;
     api.queue(&json!({"Name": "Löhne"})).await;
@@ -63,11 +63,7 @@ async fn items_are_filtered_as_the_contract_says() {
     assert_eq!((&got.body["@odata.count"], got.body["value"][0].as_object().unwrap().len()), (&json!(4), 3));
     assert_eq!(got.body["value"][0]["QueueDefinition"]["Name"], "Invoices");
     let missing = Value::Null;
-    assert_eq!(
-        api.get("/odata/QueueItems").await.body["@odata.count"],
-        missing,
-        "it is counted only where that is asked for"
-    );
+    assert_eq!(api.get("/odata/QueueItems").await.body["@odata.count"], missing, "counted only on request");
     for wrong in [
         "$filter=Stat eq 1",
         "$filter=Status eq 'Done'",
@@ -86,7 +82,7 @@ async fn items_are_filtered_as_the_contract_says() {
     ] {
         let got = api.get(&format!("/odata/QueueItems?{wrong}")).await;
         assert!(
-            (got.status, got.code()) == (400, 1000) && got.is_an_error(),
+            (got.status, got.code()) == (400, 1000) && got.is_api_error(),
             "{wrong}: {} {}",
             got.status,
             got.text
@@ -100,7 +96,7 @@ async fn items_are_filtered_as_the_contract_says() {
 }
 
 #[tokio::test]
-async fn what_looks_like_an_injection_is_a_text() {
+async fn injection_attempts_are_plain_text() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let nasty = [
@@ -154,7 +150,7 @@ async fn what_looks_like_an_injection_is_a_text() {
 }
 
 #[tokio::test]
-async fn pages_go_through_everything_once() {
+async fn pages_list_every_item_once() {
     let folder = tempfile::tempdir().unwrap();
     let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
     let store =
@@ -242,7 +238,7 @@ async fn pages_go_through_everything_once() {
 }
 
 #[tokio::test]
-async fn folders_share_queues_and_names_are_their_own() {
+async fn queues_are_shared_and_names_are_unique_per_folder() {
     let api = Api::start().await;
     api.served.keeper.add_folder("Shared/Löhne").await.unwrap();
     let finance =
@@ -253,7 +249,7 @@ async fn folders_share_queues_and_names_are_their_own() {
         api.call_as(&api.token, Some("Finance"), method, path, &body).await
     };
     let own = in_finance("POST", "/odata/QueueDefinitions", json!({"Name": "invoices"})).await;
-    assert_eq!(own.status, 201, "a name is taken in its folder alone: {}", own.text);
+    assert_eq!(own.status, 201, "names are unique per folder: {}", own.text);
     let share = |add: &[i64], remove: &[i64]| json!({"QueueIds": [queue], "ToAddFolderIds": add, "ToRemoveFolderIds": remove});
     let path = "/odata/QueueDefinitions/UiPath.Server.Configuration.OData.ShareToFolders";
     let clash = api.post(path, &share(&[finance], &[])).await;
@@ -268,7 +264,7 @@ async fn folders_share_queues_and_names_are_their_own() {
     assert_eq!(unfoldered.body["@odata.count"], 1, "an item of a shared queue is one item");
     let shown = api.get(&format!("/odata/QueueDefinitions({queue})")).await.body;
     assert_eq!(shown["FoldersCount"], 2);
-    assert_eq!(api.post(path, &share(&[], &[1, finance])).await.status, 400, "a queue is in some folder");
+    assert_eq!(api.post(path, &share(&[], &[1, finance])).await.status, 400, "a queue needs a folder");
     assert_eq!(api.post(path, &share(&[], &[finance])).await.status, 204);
     assert_eq!(
         in_finance("GET", &format!("/odata/QueueItems({})", item["Id"]), Value::Null).await.status,
@@ -314,7 +310,7 @@ async fn folders_share_queues_and_names_are_their_own() {
     assert_eq!(
         api.send(both.header("X-UIPATH-OrganizationUnitId", finance)).await.status,
         403,
-        "two folders are none"
+        "two different folders are refused"
     );
     let full = api.send(api.request("DELETE", "/odata/Folders(1)").bearer_auth(&api.token)).await;
     assert_eq!(full.status, 409);

@@ -1,4 +1,4 @@
-//! Tokens: got, refused, ended; and passwords.
+//! Tokens and their lifetime, logins by password, and failed logins.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::Api;
 use crate::support::served::{CLIENT, SECRET};
 
 #[tokio::test]
-async fn a_token_is_given_for_what_the_application_was_registered_for() {
+async fn a_token_has_only_registered_scopes() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) =
@@ -52,7 +52,7 @@ async fn a_token_is_given_for_what_the_application_was_registered_for() {
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_time_its_user_or_its_application() {
+async fn a_token_ends_with_its_lifetime_user_or_application() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_token_ends_with_its_time_its_user_or_its_application() {
     let token = api.login(&id, &secret, None).await.unwrap();
     assert!(is_good(&token).await);
     api.served.keeper.remove_client(&id).await.unwrap();
-    // Another process did that: this one knows within a second.
+    // The change was made by another handle: the server sees it within a second.
     for _ in 0..200 {
         if !is_good(&token).await {
             return assert_eq!(api.login(&id, &secret, None).await.unwrap_err()["error"], "invalid_client");
@@ -107,12 +107,12 @@ async fn a_user_logs_in_with_a_password() {
         assert_eq!((got.status, got.code()), (400, 1000), "{name}");
         assert_eq!(got.body["message"], "Invalid credentials, failed to login.");
     }
-    // Nothing large is read of somebody who is not known.
+    // Large bodies of unauthenticated callers are refused.
     assert_eq!(login("ann", &"x".repeat(100_000)).await.status, 413);
 }
 
 #[tokio::test]
-async fn whoever_is_wrong_too_often_waits() {
+async fn repeated_failures_block_a_login() {
     let api = Api::start().await;
     let attempt = async |secret: &str| {
         let body = format!("grant_type=client_credentials&client_id={CLIENT}&client_secret={secret}");
@@ -128,14 +128,14 @@ async fn whoever_is_wrong_too_often_waits() {
     assert_eq!(got.status, 429, "{}", got.text);
     let wait: u64 = got.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((290..=300).contains(&wait), "{wait}");
-    assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200, "tokens that were given stay good");
+    assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200, "issued tokens stay valid");
     api.clock.advance(Duration::from_secs(301));
     assert_eq!(attempt(SECRET).await.status, 200);
-    assert_eq!(attempt("wrong").await.status, 400, "and the count begins anew");
+    assert_eq!(attempt("wrong").await.status, 400, "the count was reset");
 }
 
 #[tokio::test]
-async fn no_secret_is_anywhere_in_the_store() {
+async fn no_secret_is_stored_in_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.db");
     let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
@@ -167,13 +167,13 @@ async fn no_secret_is_anywhere_in_the_store() {
     assert!(looked > 10_000);
 }
 
-/// What was made here has 256 random bits: wrong ones shut out nobody, and an id that is not known costs as little.
+/// Generated secrets have 256 random bits, so failures do not block them; an unknown id costs no more.
 #[tokio::test]
-async fn wrong_tries_keep_no_right_secret_out() {
+async fn failures_do_not_block_generated_secrets() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
-    // More than any lock would allow, of a name and of an address.
+    // More failures than the limits of a name and of an address.
     for n in 0..150 {
         let refused = api.login(&id, "wrong", None).await.unwrap_err();
         assert_eq!(refused["error"], "invalid_client", "{n}");
@@ -183,13 +183,12 @@ async fn wrong_tries_keep_no_right_secret_out() {
         assert_eq!(refused["error"], "invalid_client", "{n}");
     }
     assert!(api.login(&id, &secret, None).await.is_ok());
-    assert!(api.login(CLIENT, SECRET, None).await.is_ok(), "nor one that a person chose");
+    assert!(api.login(CLIENT, SECRET, None).await.is_ok(), "nor a chosen secret");
 }
 
-/// Whoever comes from two hundred addresses to guess passwords keeps out nobody who has a secret that was made here, and
-/// nobody from a network in which somebody has logged in.
+/// Password guesses from two hundred addresses block neither generated secrets nor networks with a recent login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_addresses_shut_nobody_out() {
+async fn a_flood_of_logins_does_not_block_known_clients() {
     let api = std::sync::Arc::new(Api::start_as(|server| server.behind_proxy(true)).await);
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
@@ -210,7 +209,7 @@ async fn two_hundred_addresses_shut_nobody_out() {
     let right = async |from: &str, id: &str, secret: &str| {
         attempt(api.clone(), from.to_owned(), id.to_owned(), secret.to_owned()).await
     };
-    // A secret that was made here, from anywhere; one that was chosen, from the network of the first login.
+    // A generated secret from anywhere; a chosen one from the network of the first login.
     assert_eq!(right("203.0.113.9", &id, &secret).await, 200);
     assert_eq!(right("198.51.100.99", CLIENT, SECRET).await, 200);
     for attempt in flood {
@@ -221,10 +220,10 @@ async fn two_hundred_addresses_shut_nobody_out() {
     }
 }
 
-/// What a request says of where it comes from is believed of a proxy alone.
+/// `X-Forwarded-…` headers are trusted from configured proxies only.
 #[tokio::test]
-async fn only_a_trusted_proxy_says_where_a_request_comes_from() {
-    // Ten wrong tries, each from another address by its own account.
+async fn forwarded_headers_are_trusted_from_proxies_only() {
+    // Eleven failures, each with another address in the header.
     let tried = async |api: &Api| {
         let mut last = 0;
         for n in 0..11 {

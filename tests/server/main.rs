@@ -5,26 +5,26 @@ mod openapi;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod actors;
-mod answers;
-mod background;
-mod bad;
-mod bodies;
-mod codes;
-mod faults;
+mod background_tasks;
+mod bad_requests;
+mod body_fidelity;
+mod client_testing;
+mod error_codes;
+mod event_authors;
+mod extreme_numbers;
 mod filters;
-mod leases;
+mod hostile_clients;
+mod lease_protocol;
 mod lists;
-mod load;
 mod login;
-mod numbers;
-mod reach;
-mod results;
-mod rights;
-mod robust;
-mod sharing;
+mod permission_scope;
+mod permissions;
+mod raw_clients;
+mod responses;
+mod shared_queues;
+mod store_load;
+mod transaction_results;
 mod transport;
-mod wires;
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 use support::served::{CLIENT, SECRET, Served};
 use support::start_of_time;
 
-/// A server over a store in memory, and a token for everything.
+/// A server, and a token with all permissions.
 pub(crate) struct Api {
     pub(crate) served: Served,
     pub(crate) clock: Arc<ManualClock>,
@@ -44,22 +44,22 @@ pub(crate) struct Api {
     pub(crate) token: String,
 }
 
-/// An answer, read.
+/// A response with its parsed body.
 #[derive(Debug)]
-pub(crate) struct Got {
+pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     pub(crate) headers: reqwest::header::HeaderMap,
     pub(crate) body: Value,
     pub(crate) text: String,
 }
 
-impl Got {
+impl ApiResponse {
     pub(crate) fn code(&self) -> i64 {
         self.body["errorCode"].as_i64().unwrap_or(-1)
     }
 
-    /// The answer is an error of the one shape.
-    pub(crate) fn is_an_error(&self) -> bool {
+    /// Whether the response is an error in the format of the API.
+    pub(crate) fn is_api_error(&self) -> bool {
         let members = self.body.as_object();
         members.is_some_and(|members| {
             members["message"].as_str().is_some_and(|message| !message.is_empty())
@@ -76,24 +76,24 @@ impl Api {
         Self::start_as(|server| server).await
     }
 
-    pub(crate) async fn start_as(as_this: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+    pub(crate) async fn start_as(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self::over(Local::memory_with_clock(clock.clone()), clock, as_this).await
+        Self::over(Local::memory_with_clock(clock.clone()), clock, configure).await
     }
 
     pub(crate) async fn over(
         store: Local,
         clock: Arc<ManualClock>,
-        as_this: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let served = Served::start_as(store, as_this).await;
+        let served = Served::start_as(store, configure).await;
         Self { clock, ..Self::on(served).await }
     }
 
-    /// On a server whose clock nobody moves.
+    /// For a server whose clock is not moved.
     pub(crate) async fn on(served: Served) -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        // Another test may have been first.
+        // Fails if another test has installed it already.
         _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut api = Self { served, clock, http, token: String::new() };
@@ -114,8 +114,8 @@ impl Api {
         if ok { Ok(answer["access_token"].as_str().unwrap().to_owned()) } else { Err(answer) }
     }
 
-    /// An application with these scopes and roles, and its token.
-    pub(crate) async fn somebody(
+    /// Creates an application with these scopes and roles, and returns its token.
+    pub(crate) async fn application_token(
         &self,
         name: &str,
         scopes: &str,
@@ -133,15 +133,15 @@ impl Api {
         self.http.request(method, format!("{}{path}", self.served.url))
     }
 
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Got {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> ApiResponse {
         let answer = request.send().await.unwrap();
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Got { status, headers, body, text }
+        ApiResponse { status, headers, body, text }
     }
 
-    /// A call as somebody, in a folder or in none.
+    /// A call with a token, in a folder or without one.
     pub(crate) async fn call_as(
         &self,
         token: &str,
@@ -149,7 +149,7 @@ impl Api {
         method: &str,
         path: &str,
         body: &Value,
-    ) -> Got {
+    ) -> ApiResponse {
         let mut request = self.request(method, path).bearer_auth(token);
         if let Some(folder) = folder {
             request = request.header("X-UIPATH-FolderPath", folder);
@@ -161,15 +161,15 @@ impl Api {
     }
 
     /// A call of the first application in the folder Shared.
-    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Got {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> ApiResponse {
         self.call_as(&self.token, Some("Shared"), method, path, body).await
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Got {
+    pub(crate) async fn get(&self, path: &str) -> ApiResponse {
         self.call("GET", path, &Value::Null).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Got {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> ApiResponse {
         self.call("POST", path, body).await
     }
 
@@ -196,14 +196,14 @@ impl Api {
         }
     }
 
-    pub(crate) async fn result(&self, item: &Value, result: &Value) -> Got {
+    pub(crate) async fn result(&self, item: &Value, result: &Value) -> ApiResponse {
         let path = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", item["Id"]);
         self.post(&path, &json!({ "transactionResult": result })).await
     }
 }
 
 #[tokio::test]
-async fn a_whole_life_over_http() {
+async fn an_item_is_processed_over_http() {
     let api = Api::start().await;
     let health = api.send(api.request("GET", "/api/Status/Get")).await;
     assert_eq!(health.status, 200);

@@ -1,5 +1,4 @@
-//! How far a right goes: not beyond the folder it was given in, not to jobs of others, and never so far that no
-//! administrator is left.
+//! The scope of permissions: shared queues, jobs of other users, metrics, and the last administrator.
 
 use performer::Orchestrator as _;
 use performer::model::clock::ManualClock;
@@ -10,15 +9,15 @@ use performer::server::Roles;
 use serde_json::{Value, json};
 
 use crate::support::served::CLIENT;
-use crate::{Api, Got, start_of_time};
+use crate::{Api, ApiResponse, start_of_time};
 
 const EVERYTHING: &str = "OrchestratorApiUserAccess";
 
-/// A queue in Shared that is in Finance too, and an application that may do everything in Finance.
+/// A queue in the folders Shared and Finance, and an application with all permissions in Finance.
 async fn shared_queue(api: &Api) -> (i64, i64, String) {
     let finance = api.served.keeper.add_folder("Finance").await.unwrap().0;
     let queue = api.queue(&json!({"Name": "Invoices"})).await;
-    let token = api.somebody("finance", EVERYTHING, &["Administrator"], &["Finance"]).await;
+    let token = api.application_token("finance", EVERYTHING, &["Administrator"], &["Finance"]).await;
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [finance]});
     let path = "/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders";
     assert_eq!(api.post(path, &share).await.status, 204);
@@ -26,7 +25,7 @@ async fn shared_queue(api: &Api) -> (i64, i64, String) {
 }
 
 #[tokio::test]
-async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
+async fn changing_a_shared_queue_needs_permission_in_all_its_folders() {
     let api = Api::start().await;
     let (queue, finance, token) = shared_queue(&api).await;
     let item = api.add("Invoices", "a").await;
@@ -54,7 +53,7 @@ async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
             "/api/Performer/EditLimits".to_owned(),
             json!({"queue": "Invoices", "edit": {"paused": true}}),
         ),
-        // Nor is it taken out of a folder where one has nothing to say.
+        // It cannot be removed from a folder without permissions there.
         (
             "POST",
             "/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders".to_owned(),
@@ -62,7 +61,7 @@ async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
         ),
     ] {
         let got = in_finance(method, &path, &body).await;
-        assert_eq!((got.status, got.is_an_error()), (403, true), "{method} {path}: {}", got.text);
+        assert_eq!((got.status, got.is_api_error()), (403, true), "{method} {path}: {}", got.text);
         assert_eq!(of(format!("/odata/QueueDefinitions({queue})")).await, before, "{method} {path}");
         assert_eq!(
             of(format!("/odata/QueueItems({})", item["Id"])).await["Status"],
@@ -72,7 +71,7 @@ async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
     }
     let refused = in_finance("DELETE", &format!("/odata/QueueDefinitions({queue})"), &Value::Null).await;
     assert_eq!(refused.code(), 1017, "{}", refused.text);
-    // Its items are for all who have it; and it can be taken out of one's own folder.
+    // Its items can be edited from both folders, and it can be removed from the caller's folder.
     let edit = json!({"Priority": "High"});
     let path = format!("/odata/QueueItems({})", item["Id"]);
     assert_eq!(in_finance("PUT", &path, &edit).await.status, 200);
@@ -80,10 +79,10 @@ async fn a_shared_queue_is_changed_by_who_may_in_all_its_folders() {
     let path = "/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders";
     assert_eq!(in_finance("POST", path, &out).await.status, 204);
     assert_eq!(of(format!("/odata/QueueDefinitions({queue})")).await["FoldersCount"], 1);
-    // Who has the right in each folder may.
+    // A caller with the permission in each folder can delete it.
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [finance]});
     assert_eq!(api.post(path, &share).await.status, 204);
-    let both = api.somebody("both", EVERYTHING, &["Administrator"], &["Finance", "Shared"]).await;
+    let both = api.application_token("both", EVERYTHING, &["Administrator"], &["Finance", "Shared"]).await;
     let delete = format!("/odata/QueueDefinitions({queue})");
     assert_eq!(api.call_as(&both, Some("Finance"), "DELETE", &delete, &Value::Null).await.status, 204);
     assert_eq!(api.get(&delete).await.status, 404);
@@ -98,15 +97,15 @@ fn take(job: &Value, name: u128) -> Value {
         "take": {"queue": "Invoices", "job": job, "robot": 1, "count": 1, "reference": null}})
 }
 
-async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<ManualClock>) {
+async fn jobs_belong_to_their_owner(store: Local, clock: std::sync::Arc<ManualClock>) {
     let api = Api::over(store, clock, |server| server).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     for reference in ["a", "b", "c"] {
         api.add("Invoices", reference).await;
     }
-    let owner = api.somebody("robot", "OR.Queues OR.Jobs", &["Automation User"], &["Shared"]).await;
-    let other = api.somebody("neighbour", EVERYTHING, &["Administrator"], &[]).await;
-    let by = async |token: &str, what: &str, body: &Value| -> Got {
+    let owner = api.application_token("robot", "OR.Queues OR.Jobs", &["Automation User"], &["Shared"]).await;
+    let other = api.application_token("neighbour", EVERYTHING, &["Administrator"], &[]).await;
+    let by = async |token: &str, what: &str, body: &Value| -> ApiResponse {
         api.call_as(token, Some("Shared"), "POST", &format!("/api/Performer/{what}"), body).await
     };
     let job = by(&owner, "StartJob", &start()).await.body["job"].clone();
@@ -117,7 +116,7 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
     let done = json!({"claim": claim, "result": {"successful": {"output": null}}, "progress": null});
     let before = api.get("/odata/QueueItems").await.body;
 
-    // Whatever the other may do otherwise, and although it knows the job and the claim.
+    // Another administrator, although it knows the job and the claim.
     for (what, body) in [
         ("Beat", json!({ "job": job })),
         ("EndJob", json!({"job": job, "state": "Successful", "info": null})),
@@ -134,7 +133,7 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
     let got = by(&other, "Exchange", &take(&job, 3)).await;
     assert_eq!(got.body["took"]["error"]["kind"], "NotFound", "{}", got.text);
     assert_eq!(api.get("/odata/QueueItems").await.body, before, "nothing was changed");
-    // A report of others is refused, and those beside it are recorded, in their order.
+    // Reports for jobs of others are refused; the other reports of the call are recorded.
     let own = by(&other, "StartJob", &start()).await.body["job"].clone();
     let own_claim = by(&other, "Exchange", &take(&own, 4)).await.body["took"]["items"][0]["claim"].clone();
     let own_report =
@@ -150,7 +149,7 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
     }
     assert_eq!(api.get(&format!("/odata/QueueItems({item})")).await.body["Status"], "InProgress");
 
-    // Who started it may do all of that; and who may stop jobs in the folder may stop it.
+    // The owner can do all of this, and a caller with the permission to stop jobs can stop it.
     let got = by(&owner, "Progress", &json!({"claim": claim, "progress": "mine"})).await;
     assert_eq!(got.status, 200, "{}", got.text);
     assert_eq!(by(&other, "StopJob", &json!({"job": job, "strategy": "SoftStop"})).await.status, 200);
@@ -163,7 +162,7 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
     let end = json!({"job": job, "state": "Stopped", "info": null});
     assert_eq!(by(&owner, "EndJob", &end).await.status, 200);
 
-    // A performer that has opened the store itself is nobody's over HTTP.
+    // The job of a performer on the store itself belongs to no user.
     let about = NewJob {
         queue: "Invoices".to_owned(),
         machine: "m".to_owned(),
@@ -178,33 +177,33 @@ async fn jobs_are_for_who_started_them(store: Local, clock: std::sync::Arc<Manua
     assert_eq!(by(&other, "EndJob", &end).await.status, 404);
     assert_eq!(by(&other, "Beat", &json!({ "job": key })).await.status, 404);
     api.served.store.beat(local).await.unwrap();
-    // Nor is it hidden: it is listed, and can be stopped.
+    // It is listed.
     let jobs = by(&other, "Jobs", &json!({"limit": 10})).await.body;
     assert_eq!(jobs.as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
-async fn a_job_is_for_who_started_it_in_memory() {
+async fn jobs_belong_to_their_owner_in_memory() {
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
-    jobs_are_for_who_started_them(Local::memory_with_clock(clock.clone()), clock).await;
+    jobs_belong_to_their_owner(Local::memory_with_clock(clock.clone()), clock).await;
 }
 
 #[tokio::test]
-async fn a_job_is_for_who_started_it_in_a_file() {
+async fn jobs_belong_to_their_owner_in_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
     let store = Local::sqlite_with_clock(&path, clock.clone()).await.unwrap();
-    jobs_are_for_who_started_them(store, clock).await;
+    jobs_belong_to_their_owner(store, clock).await;
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_is_for_who_started_it_in_a_database() {
+async fn jobs_belong_to_their_owner_in_postgres() {
     let schema = crate::support::postgres::Schema::new();
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
     let store = Local::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
-    jobs_are_for_who_started_them(store, clock).await;
+    jobs_belong_to_their_owner(store, clock).await;
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test looks into the file as another program would")]
@@ -212,9 +211,9 @@ fn raw(path: &std::path::Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 
-/// What an older program started has no owner: its performer goes on after the server was brought up to date.
+/// Jobs of older versions have no owner; their performers continue after an upgrade of the server.
 #[tokio::test]
-async fn a_job_of_an_older_program_goes_on() {
+async fn a_job_without_an_owner_continues() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = std::sync::Arc::new(ManualClock::new(start_of_time()));
@@ -226,14 +225,14 @@ async fn a_job_of_an_older_program_goes_on() {
     let owned = "SELECT count(*) FROM job WHERE owner > 0";
     assert_eq!(file.query_row(owned, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "it is stored");
     file.execute("UPDATE job SET owner = NULL", []).unwrap();
-    let robot = api.somebody("robot", "OR.Queues", &["Automation User"], &["Shared"]).await;
+    let robot = api.application_token("robot", "OR.Queues", &["Automation User"], &["Shared"]).await;
     let body = json!({ "job": job });
     let got = api.call_as(&robot, Some("Shared"), "POST", "/api/Performer/Beat", &body).await;
     assert_eq!(got.status, 200, "{}", got.text);
 }
 
 #[tokio::test]
-async fn figures_are_for_those_who_look_after_the_server() {
+async fn metrics_need_the_monitoring_scope_and_permission() {
     let api = Api::start().await;
     let get = async |token: &str| api.call_as(token, None, "GET", "/metrics", &Value::Null).await;
     for (name, scopes, roles, folders, allowed) in [
@@ -243,7 +242,7 @@ async fn figures_are_for_those_who_look_after_the_server() {
         ("prometheus", "OR.Monitoring.Read", &["Viewer"], &[], true),
         ("administrator", EVERYTHING, &["Administrator"], &[], true),
     ] {
-        let token = api.somebody(name, scopes, roles, folders).await;
+        let token = api.application_token(name, scopes, roles, folders).await;
         let got = get(&token).await;
         assert_eq!(got.status, if allowed { 200 } else { 403 }, "{name}: {}", got.text);
         assert!(!allowed || got.text.contains("performer_requests_total"), "{name}");
@@ -251,13 +250,13 @@ async fn figures_are_for_those_who_look_after_the_server() {
     assert_eq!(get("pf_nobody").await.status, 401);
 }
 
-/// Through no route, and not by the operator's command either.
+/// Neither by a route nor by the command.
 #[tokio::test]
-async fn there_is_always_an_administrator_who_can_log_in() {
+async fn the_last_administrator_cannot_be_removed() {
     let api = Api::start().await;
     let keeper = &api.served.keeper;
     let everything = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    // These cannot take its place: no password, and a token that ends.
+    // A user without a password does not count, although it has a token.
     let day = std::time::Duration::from_secs(86_400);
     keeper.add_user("helper", UserType::User, None, &everything).await.unwrap();
     let token = keeper.add_token("helper", "t", EVERYTHING, day).await.unwrap();
@@ -282,12 +281,12 @@ async fn there_is_always_an_administrator_who_can_log_in() {
     }
     let refused = keeper.remove_client(CLIENT).await.unwrap_err();
     assert!(refused.to_string().contains("last administrator"), "{refused}");
-    // With another one who can log in it may go; then that one is the last.
+    // With another administrator who can log in it can be removed; then the other one is the last.
     let password = Some("correct horse".to_owned());
     let ann = keeper.add_user("ann", UserType::User, password, &everything).await.unwrap();
     keeper.remove_client(CLIENT).await.unwrap();
     assert!(keeper.remove_user("ann").await.is_err());
-    assert!(api.login("unknown", "wrong", None).await.is_err()); // from now on the server knows
+    assert!(api.login("unknown", "wrong", None).await.is_err()); // refreshes the directory of the server
     let got = api.call_as(&token, None, "DELETE", &format!("/odata/Users({ann})"), &Value::Null).await;
     assert_eq!((got.status, got.code()), (409, 1013), "{}", got.text);
 }

@@ -1,14 +1,13 @@
-//! Every answer is valid against the vendor's OpenAPI document, where that is present; and codes, headers and nulls are
-//! those of `docs/reference`.
+//! Responses match the vendor's OpenAPI document, if it is present; codes, headers and nulls are those of `docs/reference`.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{Api, Got, openapi};
+use crate::{Api, ApiResponse, openapi};
 
-/// Calls everything there is, over data of every kind. Answers what was called and what was answered.
-async fn everything(api: &Api) -> Vec<(String, String, Got)> {
+/// Calls every route with data of every kind. Returns the calls and their responses.
+async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     let schema = r#"{"type":"object"}"#;
     let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 1, "SpecificDataJsonSchema": schema, "ReleaseId": 3,
         "SlaInMinutes": 60, "Tags": [{"Name": "t", "Value": "v"}]})).await;
@@ -186,9 +185,9 @@ async fn everything(api: &Api) -> Vec<(String, String, Got)> {
 }
 
 #[tokio::test]
-async fn every_answer_is_valid_against_the_openapi_document() {
+async fn every_response_matches_the_openapi_document() {
     let api = Api::start().await;
-    let answers = everything(&api).await;
+    let answers = call_every_route(&api).await;
     let paths: BTreeSet<String> =
         answers.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
     assert!(paths.len() >= 65, "{} calls", paths.len());
@@ -209,7 +208,7 @@ async fn every_answer_is_valid_against_the_openapi_document() {
         }
         if let Value::Object(body) = &got.body
             && path.starts_with("/odata")
-            // A schema is a file, and a file has no context.
+            // A schema is returned as a file, without a context.
             && got.headers["content-type"] != "application/octet-stream"
         {
             let context = body.get("@odata.context").and_then(Value::as_str);
@@ -223,10 +222,10 @@ async fn every_answer_is_valid_against_the_openapi_document() {
         );
         return;
     };
-    let document = openapi::mended(document);
+    let document = openapi::with_defects_fixed(document);
     let (mut checked, mut complaints) = (0, Vec::new());
     for (method, path, got) in &answers {
-        let Some((template, operations)) = openapi::template(&document, path) else {
+        let Some((template, operations)) = openapi::path_template(&document, path) else {
             complaints.push(format!("{method} {path} is not in the document"));
             continue;
         };
@@ -243,10 +242,10 @@ async fn every_answer_is_valid_against_the_openapi_document() {
             Some(schema)
                 if got.body.is_object() && got.headers["content-type"] != "application/octet-stream" =>
             {
-                // OData's own member is in no schema of the document.
+                // The document's schemas do not contain OData's own member.
                 let mut body = got.body.clone();
                 body.as_object_mut().and_then(|body| body.remove("@odata.context"));
-                let errors = openapi::against(&document, schema, &body);
+                let errors = openapi::violations(&document, schema, &body);
                 complaints
                     .extend(errors.into_iter().take(3).map(|error| format!("{method} {template}: {error}")));
                 checked += 1;
@@ -256,17 +255,17 @@ async fn every_answer_is_valid_against_the_openapi_document() {
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert!(checked >= 40, "{checked} answers have a schema");
-    let wrong = openapi::against(
+    let wrong = openapi::violations(
         &document,
         &json!({"$ref": "#/components/schemas/QueueItemDto"}),
         &json!({"Status": "Done"}),
     );
-    assert!(!wrong.is_empty(), "the check sees what it is there to see");
+    assert!(!wrong.is_empty(), "the check finds a violation");
 }
 
-/// By orchestrator-api 12.1: explicit nulls, and the fields of version 20.
+/// Explicit nulls and the fields of version 20 (orchestrator-api 12.1).
 #[tokio::test]
-async fn an_item_has_every_field_also_where_there_is_nothing() {
+async fn an_item_has_every_field_with_explicit_nulls() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let added = api
@@ -290,7 +289,7 @@ async fn an_item_has_every_field_also_where_there_is_nothing() {
 
 /// The situations of choices 3.
 #[tokio::test]
-async fn errors_have_the_codes_of_the_contract() {
+async fn errors_have_the_documented_codes() {
     let api = Api::start().await;
     let queue = api
         .queue(&json!({"Name": "Unique", "EnforceUniqueReference": true, "MaxNumberOfRetries": 0,
@@ -310,7 +309,7 @@ async fn errors_have_the_codes_of_the_contract() {
     let check = async |method: &str, path: &str, body: Value, status: u16, code: i64| {
         let got = api.call(method, path, &body).await;
         assert!(
-            (got.status, got.code()) == (status, code) && got.is_an_error(),
+            (got.status, got.code()) == (status, code) && got.is_api_error(),
             "{path} {body:.100}: {} {}",
             got.status,
             got.text
@@ -389,7 +388,7 @@ async fn errors_have_the_codes_of_the_contract() {
         .await
         .body["Id"]
         .clone();
-    let other = api.somebody("other", "OR.Queues", &["Administrator"], &[]).await;
+    let other = api.application_token("other", "OR.Queues", &["Administrator"], &[]).await;
     let path = format!("/odata/QueueItemComments({comment})");
     let got = api.call_as(&other, Some("Shared"), "PUT", &path, &json!({"Text": "mine"})).await;
     assert_eq!((got.status, got.code()), (403, 1007));

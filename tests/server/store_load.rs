@@ -1,4 +1,4 @@
-//! What one caller asks for does not keep the others waiting.
+//! Operations that would load the store: slow searches, logins, many tokens.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::Api;
 use crate::support::served::{CLIENT, SECRET, Served};
 use crate::support::{QUEUE, start_of_time};
 
-/// A clock by which a millisecond passes with each look.
+/// A clock that advances by a millisecond with each reading.
 #[derive(Debug, Default)]
-struct Hasty(AtomicU64);
+struct FastClock(AtomicU64);
 
-impl Clock for Hasty {
+impl Clock for FastClock {
     fn now(&self) -> Timestamp {
         start_of_time()
     }
@@ -32,9 +32,10 @@ impl Clock for Hasty {
 }
 
 #[tokio::test]
-async fn a_search_that_takes_too_long_is_refused_and_told_what_to_ask_for() {
+async fn a_slow_search_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Local::sqlite_with_clock(folder.path().join("a.db"), Arc::<Hasty>::default()).await.unwrap();
+    let store =
+        Local::sqlite_with_clock(folder.path().join("a.db"), Arc::<FastClock>::default()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..5_000).map(|n| NewQueueItem::new(json!({ "n": n })).reference(format!("r{n}")));
     let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items.collect()).await.unwrap();
@@ -50,8 +51,8 @@ async fn a_search_that_takes_too_long_is_refused_and_told_what_to_ask_for() {
     let api = with_limit(3).await;
     let refused = api.get(search).await;
     assert_eq!(refused.status, 400, "{}", refused.text);
-    assert!(refused.is_an_error() && refused.text.contains("name the queue"), "{}", refused.text);
-    // What an index finds is found as before, and the next search has its own time.
+    assert!(refused.is_api_error() && refused.text.contains("name the queue"), "{}", refused.text);
+    // Indexed lists still work, and the next search has its own time limit.
     let page = api.get("/odata/QueueItems?$top=1").await;
     assert_eq!((page.status, page.body["value"].as_array().map(Vec::len)), (200, Some(1)), "{}", page.text);
     assert_eq!(api.get("/odata/QueueItems(1)").await.status, 200);
@@ -62,7 +63,7 @@ fn raw(path: &Path) -> Connection {
     Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
 }
 
-/// A server over a file with a clock that stands still.
+/// A server over a file with a manual clock.
 async fn over_file(path: &Path) -> Api {
     let clock = Arc::new(ManualClock::new(start_of_time()));
     let store = Local::sqlite_with_clock(path, clock.clone()).await.unwrap();
@@ -70,7 +71,7 @@ async fn over_file(path: &Path) -> Api {
 }
 
 #[tokio::test]
-async fn a_login_writes_one_row_and_not_the_directory() {
+async fn a_login_does_not_rewrite_the_directory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;
@@ -85,14 +86,14 @@ async fn a_login_writes_one_row_and_not_the_directory() {
     for _ in 0..20 {
         let token = api.login(CLIENT, SECRET, None).await.unwrap();
         assert_eq!(api.call_as(&token, None, "GET", "/odata/Folders", &json!(null)).await.status, 200);
-        assert!(!before.1.contains("tokens\":{\""), "no token stands in the directory");
+        assert!(!before.1.contains("tokens\":{\""), "the directory contains no token");
     }
     assert_eq!((directory(), tokens()), (before, count + 20));
 }
 
-/// As a program of an older version left it: all tokens in the directory.
+/// An older version kept all tokens in the directory.
 #[tokio::test]
-async fn tokens_of_an_older_directory_are_good_and_can_be_taken_back() {
+async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;
@@ -129,7 +130,7 @@ async fn tokens_of_an_older_directory_are_good_and_can_be_taken_back() {
         async |token: &str| api.call_as(token, None, "GET", "/odata/Folders", &json!(null)).await.status;
     assert_eq!((ask(&token).await, ask(&anns).await), (200, 200));
     let left: String = file.query_row("SELECT text FROM directory", [], |row| row.get(0)).unwrap();
-    assert!(left.contains("\"tokens\":{}"), "an older program can read it still");
+    assert!(left.contains("\"tokens\":{}"), "an older program can still read it");
     let keeper = &api.served.keeper;
     let named: Vec<_> = keeper
         .tokens()
@@ -141,14 +142,14 @@ async fn tokens_of_an_older_directory_are_good_and_can_be_taken_back() {
     assert_eq!(named, [("ann".to_owned(), Some("laptop".to_owned()))]);
     assert_eq!(keeper.revoke_tokens("ann", Some("laptop")).await.unwrap(), 1);
     assert_eq!(keeper.revoke_tokens("ann", None).await.unwrap(), 0);
-    // The server looks twice a second.
+    // The server refreshes twice a second.
     while ask(&anns).await == 200 {}
     assert_eq!((ask(&token).await, ask(&anns).await), (200, 401));
 }
 
-/// Of the tokens of logins the newest thousand are good, each time there is another.
+/// Each login revokes all but the newest thousand tokens of logins.
 #[tokio::test]
-async fn the_newest_thousand_logins_are_good() {
+async fn only_the_newest_thousand_logins_stay_valid() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;
@@ -158,7 +159,7 @@ async fn the_newest_thousand_logins_are_good() {
     api.clock.advance(Duration::from_secs(1));
     let second = api.login(CLIENT, SECRET, None).await.unwrap();
     assert_eq!((ask(&first).await, ask(&second).await), (200, 200));
-    // As if others had logged in meanwhile.
+    // Rows as of further logins.
     let file = raw(&path);
     let sql = "INSERT INTO token SELECT 'x' || value, user_id, client, name, scopes, expires + 1000000 \
                FROM (SELECT * FROM token LIMIT 1), json_each(?1)";
@@ -170,7 +171,7 @@ async fn the_newest_thousand_logins_are_good() {
     assert_eq!((ask(&first).await, ask(&second).await, ask(&third).await), (401, 200, 200));
     let count: i64 = file.query_row("SELECT count(*) FROM token", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 1_000);
-    // What has ended is removed in pieces, a day later.
+    // Expired tokens are removed in batches a day later.
     api.clock.advance(Duration::from_secs(2 * 86_400));
     let pieces = AtomicU64::new(0);
     let removed = api

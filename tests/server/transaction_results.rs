@@ -1,4 +1,4 @@
-//! Every form of a result over HTTP, and what it makes of the item (orchestrator-api 9.1 and 13.2).
+//! Every form of a result over HTTP, and the status it leads to (orchestrator-api 9.1 and 13.2).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn item(api: &Api, item: &Value) -> Value {
 
 /// The vendor's activity postpones with `IsSuccessful: true`; a date that has passed by the clock of the store is ignored.
 #[tokio::test]
-async fn postponed_work_is_not_successful() {
+async fn a_postponed_item_is_not_successful() {
     let api = Api::start().await;
     let (past, future) = ("2026-01-01T00:00:00Z", "<soon>");
     for (number, (result, expected)) in [

@@ -1,4 +1,4 @@
-//! Connections, bodies and memory: what is refused leaves the connection in order, and no caller can keep others out.
+//! Connections, bodies and memory: refused requests leave a usable connection, and no caller can block others.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Api;
-use crate::wires::{
-    ACK, Certificate, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Kept, PING, RST_STREAM, SETTINGS, SOON,
-    connect_from, frame, has_status, headers, preface, read_answer, read_frame,
+use crate::raw_clients::{
+    ACK, Certificate, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, KeepAliveClient, PING, RST_STREAM,
+    SETTINGS, TIMEOUT, connect_from, frame, has_status, headers, preface, read_frame, read_response,
 };
 
 const MIB: usize = 1024 * 1024;
 const ADD: &str = "/odata/Queues/UiPathODataSvc.AddQueueItem";
 const BULK: &str = "/odata/Queues/UiPathODataSvc.BulkAddQueueItems";
 
-/// A figure of the server's metrics.
-async fn figure(api: &Api, token: &str, name: &str) -> f64 {
+/// The value of one metric.
+async fn metric(api: &Api, token: &str, name: &str) -> f64 {
     let text = api.send(api.request("GET", "/metrics").bearer_auth(token)).await.text;
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.unwrap_or_else(|| panic!("{name}: {text}")).split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Asks until a figure is what it should be; the test's own time limit is the only other end.
-async fn until(api: &Api, token: &str, name: &str, is_right: impl Fn(f64) -> bool) {
+/// Reads a metric until it has the expected value, or fails after a time limit.
+async fn wait_until(api: &Api, token: &str, name: &str, is_right: impl Fn(f64) -> bool) {
     let asked = async {
-        while !is_right(figure(api, token, name).await) {
+        while !is_right(metric(api, token, name).await) {
             tokio::task::yield_now().await;
         }
     };
-    let in_time = tokio::time::timeout(SOON, asked).await;
-    assert!(in_time.is_ok(), "{name} is {}", figure(api, token, name).await);
+    let in_time = tokio::time::timeout(TIMEOUT, asked).await;
+    assert!(in_time.is_ok(), "{name} is {}", metric(api, token, name).await);
 }
 
 fn head(api: &Api, method: &str, path: &str, more: &str, length: usize) -> String {
@@ -45,9 +45,9 @@ fn head(api: &Api, method: &str, path: &str, more: &str, length: usize) -> Strin
     )
 }
 
-/// A client that keeps its connection sends 200 requests that are refused, and after each of them a good one.
+/// A keep-alive client sends 200 refused requests, each followed by a valid one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refusal_leaves_the_connection_usable_or_says_that_it_is_closed() {
+async fn a_refused_request_leaves_the_connection_usable() {
     let api = Api::start_as(|server| server.largest_body(MIB)).await;
     let body = json!({"Name": "x".repeat(300)}).to_string();
     let bare = |method: &str, path: &str, more: &str, length: usize| {
@@ -72,24 +72,24 @@ async fn a_refusal_leaves_the_connection_usable_or_says_that_it_is_closed() {
         ("a header twice", 400, head(&api, "POST", ADD, "X-UIPATH-FolderPath: Other\r\n", body.len()), &body),
         ("metrics with a body", 200, bare("GET", "/metrics", &token, body.len()), &body),
     ] {
-        let mut client = Kept::new(&api.served.url);
+        let mut client = KeepAliveClient::new(&api.served.url);
         for round in 0..200 {
-            let refused = client.ask(&head, body.as_bytes()).await;
+            let refused = client.request(&head, body.as_bytes()).await;
             let refused = refused.unwrap_or_else(|why| panic!("{what}, round {round}: {why}"));
             assert_eq!(refused.status, status, "{what}: {}", refused.body);
-            let good = client.ask("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n", b"").await;
+            let good = client.request("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n", b"").await;
             let good = good.unwrap_or_else(|why| panic!("after {what}, round {round}: {why}"));
             assert_eq!(good.status, 200, "after {what}");
         }
-        assert_eq!(client.connections, 1, "{what}: so little is read to its end");
+        assert_eq!(client.connections, 1, "{what}: the rest of the body was discarded");
     }
 }
 
-/// The same where too much would have to be read: it is said, and the answer arrives although the client still sends.
+/// A body that is too large to discard: the response says so, and arrives although the client still sends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_body_that_is_refused_closes_the_connection_in_order() {
+async fn a_refused_large_body_closes_the_connection_after_the_response() {
     let api = Api::start().await;
-    let mut client = Kept::new(&api.served.url);
+    let mut client = KeepAliveClient::new(&api.served.url);
     let body = vec![b'x'; 6 * MIB];
     let chunk = format!("{:x}\r\n{}\r\n", 300_000, "x".repeat(300_000));
     let chunked = format!("{}0\r\n\r\n", chunk.repeat(10));
@@ -106,22 +106,22 @@ async fn a_large_body_that_is_refused_closes_the_connection_in_order() {
         (head(&api, "POST", ADD, "", body.len()), &body[..]),
     ] {
         for _ in 0..10 {
-            let refused = client.ask(&head, body).await.unwrap();
+            let refused = client.request(&head, body).await.unwrap();
             assert!(matches!(refused.status, 401 | 413), "{refused:?}");
             assert_eq!(refused.headers.get("connection").map(String::as_str), Some("close"));
-            let good = client.ask("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n", b"").await.unwrap();
+            let good = client.request("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n", b"").await.unwrap();
             assert_eq!(good.status, 200);
         }
     }
-    // Who waits for "100 Continue" before it sends its body is not told to send what nobody reads.
+    // A client that waits for "100 Continue" is not told to send a body that is not read.
     let expecting = "POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
-    let refused = client.ask(expecting, b"").await.unwrap();
+    let refused = client.request(expecting, b"").await.unwrap();
     assert_eq!((refused.status, refused.headers["connection"].as_str()), (401, "close"));
 }
 
-/// What says nothing, or says it slowly, is closed.
+/// Connections without a request, and with a slow one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_do_not_ask_anything_are_closed() {
+async fn idle_and_slow_connections_are_closed() {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
     let short = Duration::from_millis(300);
@@ -130,11 +130,11 @@ async fn connections_that_do_not_ask_anything_are_closed() {
         let mut stream = TcpStream::connect(api.served.url.strip_prefix("http://").unwrap()).await.unwrap();
         if asks_first {
             stream.write_all(b"GET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-            assert_eq!(read_answer(&mut stream, false).await.unwrap().status, 200);
+            assert_eq!(read_response(&mut stream, false).await.unwrap().status, 200);
         }
         stream.write_all(begin).await.unwrap();
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
+        let closed = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut rest)).await;
         assert!(closed.is_ok(), "{begin:?} holds its connection");
     };
     slow(false, b"GET /api/Status/Get HTTP/1.1\r\nHost:").await;
@@ -156,10 +156,10 @@ async fn connections_that_do_not_ask_anything_are_closed() {
         stream.write_all(&begin).await.unwrap();
         stream.flush().await.unwrap();
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
+        let closed = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut rest)).await;
         assert!(closed.is_ok(), "{begin:?} holds its connection");
     }
-    // One that has asked is told to go away when it does not ask any more, and not before.
+    // After a request, an idle connection is shut down gracefully.
     let mut stream = certificate.connect(&served.url).await;
     stream.write_all(&preface(65_535)).await.unwrap();
     let health = headers(&[
@@ -170,15 +170,15 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     ]);
     stream.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &health)).await.unwrap();
     let mut seen = Vec::new();
-    while let Some(frame) = tokio::time::timeout(SOON, read_frame(&mut stream)).await.unwrap() {
+    while let Some(frame) = tokio::time::timeout(TIMEOUT, read_frame(&mut stream)).await.unwrap() {
         match frame.kind {
             HEADERS => assert!(has_status(&frame, 200), "{frame:?}"),
             PING if frame.flags & ACK == 0 => {
-                let pong = crate::wires::frame(PING, ACK, 0, &frame.payload);
+                let pong = crate::raw_clients::frame(PING, ACK, 0, &frame.payload);
                 stream.write_all(&pong).await.unwrap();
             }
             SETTINGS if frame.flags & ACK == 0 => {
-                stream.write_all(&crate::wires::frame(SETTINGS, ACK, 0, &[])).await.unwrap();
+                stream.write_all(&crate::raw_clients::frame(SETTINGS, ACK, 0, &[])).await.unwrap();
             }
             _ => {}
         }
@@ -188,9 +188,9 @@ async fn connections_that_do_not_ask_anything_are_closed() {
     assert!(position(HEADERS) < position(GOAWAY) && position(GOAWAY).is_some(), "{seen:?}");
 }
 
-/// 20,000 requests, and no answer is read.
+/// The client sends 20,000 requests and reads no response.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_reads_no_answer_is_closed() {
+async fn a_client_that_reads_no_response_is_closed() {
     let stalled = Duration::from_millis(400);
     let api = Api::start_as(|server| {
         server.client_timeouts(Duration::from_secs(600), Duration::from_secs(600), stalled)
@@ -199,27 +199,27 @@ async fn a_client_that_reads_no_answer_is_closed() {
     let mut stream = TcpStream::connect(api.served.url.strip_prefix("http://").unwrap()).await.unwrap();
     let requests = "GET /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000);
     let written = async {
-        // Until the server has gone: then writing fails.
+        // Writing fails once the server has closed the connection.
         while stream.write_all(requests.as_bytes()).await.is_ok() {}
     };
-    assert!(tokio::time::timeout(SOON, written).await.is_ok(), "it holds its connection");
+    assert!(tokio::time::timeout(TIMEOUT, written).await.is_ok(), "it holds its connection");
     assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200);
 }
 
-/// One address cannot have all connections, and the server's health can be asked for in any case.
+/// One address cannot use all connections, and health checks always work.
 #[cfg(target_os = "linux")] // elsewhere 127.0.0.2 is not there
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_left_for_other_addresses() {
+async fn one_address_cannot_use_all_connections() {
     let api = Api::start_as(|server| server.most_connections(64)).await;
     let ask = async |stream: &mut TcpStream, path: &str| {
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-        tokio::time::timeout(SOON, read_answer(stream, false)).await.unwrap()
+        tokio::time::timeout(TIMEOUT, read_response(stream, false)).await.unwrap()
     };
     let mut idle = Vec::new();
     let mut refused = 0;
     for _ in 0..64 {
         let mut stream = connect_from("127.0.0.1", &api.served.url).await.unwrap();
-        // Each is a connection that works, or one that is answered once.
+        // Either a regular connection, or one over the limit with a single response.
         let answer = ask(&mut stream, "/odata/QueueDefinitions").await.unwrap();
         match answer.status {
             401 => idle.push(stream),
@@ -241,7 +241,7 @@ async fn connections_are_left_for_other_addresses() {
         assert_eq!(ask(&mut other, "/odata/QueueDefinitions").await.unwrap().status, 401, "127.0.0.{n}");
         idle.push(other);
     }
-    // Places come back.
+    // Slots are freed.
     drop(idle);
     let mut again = false;
     for _ in 0..1_000 {
@@ -252,12 +252,12 @@ async fn connections_are_left_for_other_addresses() {
         }
     }
     assert!(again);
-    until(&api, &api.token, "performer_connections_refused_total", |refused| refused > 0.0).await;
+    wait_until(&api, &api.token, "performer_connections_refused_total", |refused| refused > 0.0).await;
 }
 
-/// Bodies that do not come take no memory from those that do.
+/// Stalled uploads reserve no memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_of_one_byte_keep_nobody_from_sending_bodies() {
+async fn stalled_uploads_do_not_block_others() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     let mut uploads = Vec::new();
@@ -271,19 +271,19 @@ async fn uploads_of_one_byte_keep_nobody_from_sending_bodies() {
         stream.write_all(head.as_bytes()).await.unwrap();
         uploads.push(stream);
     }
-    until(&api, &api.token, "performer_memory_bytes", |bytes| bytes >= 64.0).await;
-    assert!(figure(&api, &api.token, "performer_memory_bytes").await < 1e6);
+    wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes >= 64.0).await;
+    assert!(metric(&api, &api.token, "performer_memory_bytes").await < 1e6);
     let items: Vec<Value> =
         (0..200).map(|n| json!({"SpecificContent": {"a": n, "b": "x".repeat(10_000)}})).collect();
     let bulk = json!({"queueName": "Invoices", "commitType": "AllOrNothing", "queueItems": items});
     let got = api.post(BULK, &bulk).await;
     assert_eq!((got.status, &got.body["Success"]), (200, &json!(true)), "{}", got.text);
     drop(uploads);
-    until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
+    wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
 }
 
-/// A server with TLS and little memory, two callers and one who may see figures, and a queue with 400 KB in it.
-async fn small() -> (Api, Certificate, String, String) {
+/// A server with TLS and little memory, two callers, a token for the metrics, and a queue with 400 KB of items.
+async fn small_server() -> (Api, Certificate, String, String) {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
     let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
@@ -295,9 +295,10 @@ async fn small() -> (Api, Certificate, String, String) {
         let item = json!({"itemData": {"Name": "Invoices", "Reference": n.to_string(), "SpecificContent": {"a": "x".repeat(40_000)}}});
         assert_eq!(plain.post(ADD, &item).await.status, 201);
     }
-    let other =
-        plain.somebody("other", "OR.Queues OR.Folders OR.Users", &["Administrator"], &["Shared"]).await;
-    let figures = plain.somebody("figures", "OR.Monitoring.Read", &["Viewer"], &[]).await;
+    let other = plain
+        .application_token("other", "OR.Queues OR.Folders OR.Users", &["Administrator"], &["Shared"])
+        .await;
+    let figures = plain.application_token("figures", "OR.Monitoring.Read", &["Viewer"], &[]).await;
     let token = plain.token.clone();
     drop(plain);
     let served = crate::support::served::Served::start_as(store, |server| {
@@ -314,7 +315,7 @@ async fn small() -> (Api, Certificate, String, String) {
 }
 
 impl Api {
-    /// As with HTTP, where the server has TLS.
+    /// A call over HTTPS.
     async fn secure(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
         let url = self.served.url.replace("http://127.0.0.1", "https://localhost");
         let request = self.http.request(method.parse().unwrap(), format!("{url}{path}")).bearer_auth(token);
@@ -345,11 +346,10 @@ fn call(token: &str, method: &str, path: &str) -> Vec<u8> {
     ])
 }
 
-/// Bodies of HTTP/2 that have no length, answers that are not read: within one budget, with a share for each caller,
-/// and gone when the connection is.
+/// HTTP/2 bodies without a length and unread responses are limited by the caller's share, and freed with the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_cannot_take_more_memory_than_its_share() {
-    let (api, certificate, other, figures) = small().await;
+async fn a_caller_cannot_use_more_memory_than_its_share() {
+    let (api, certificate, other, figures) = small_server().await;
     let hostile = api.token.clone();
     // Bodies without a length and without an end.
     let mut stream = certificate.connect(&api.served.url).await;
@@ -376,7 +376,7 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
             refused += usize::from(frame.kind == HEADERS && has_status(&frame, 503));
         }
     };
-    let in_time = tokio::time::timeout(2 * SOON, sent).await.is_ok();
+    let in_time = tokio::time::timeout(2 * TIMEOUT, sent).await.is_ok();
     assert!(in_time, "{refused} refused, a window of {window}");
     let held = api.memory(&figures).await;
     assert!((MIB..=2 * MIB + 100_000).contains(&held), "{held} bytes are held");
@@ -387,9 +387,9 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
     assert_eq!(status, 200, "another caller has a share of its own: {text}");
     drop(stream);
     let freed = async { while api.memory(&figures).await > 0 {} };
-    assert!(tokio::time::timeout(SOON, freed).await.is_ok());
+    assert!(tokio::time::timeout(TIMEOUT, freed).await.is_ok());
 
-    // Answers that are not read: no window for them at all.
+    // Unread responses: the client grants no window.
     let mut stream = certificate.connect(&api.served.url).await;
     stream.write_all(&preface(0)).await.unwrap();
     for n in 0..40 {
@@ -403,10 +403,10 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
             most = most.max(api.memory(&figures).await);
         }
     };
-    assert!(tokio::time::timeout(SOON, grown).await.is_ok());
+    assert!(tokio::time::timeout(TIMEOUT, grown).await.is_ok());
     let (status, _) = api.secure(&other, "GET", "/odata/QueueItems?$top=1", &Value::Null).await;
     assert_eq!(status, 200, "another caller has a share of its own");
-    // The client that takes nothing is closed in the end.
+    // The stalled client is closed.
     let (mut answered, mut refused) = (0, 0);
     let ended = async {
         while let Some(frame) = read_frame(&mut stream).await {
@@ -419,16 +419,16 @@ async fn a_caller_cannot_take_more_memory_than_its_share() {
             most = most.max(api.memory(&figures).await);
         }
     };
-    assert!(tokio::time::timeout(2 * SOON, ended).await.is_ok(), "it holds its connection");
+    assert!(tokio::time::timeout(2 * TIMEOUT, ended).await.is_ok(), "it holds its connection");
     assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
     assert!(most <= 2 * MIB + 600_000, "{most} bytes were held");
     let freed = async { while api.memory(&figures).await > 0 {} };
-    assert!(tokio::time::timeout(SOON, freed).await.is_ok());
+    assert!(tokio::time::timeout(TIMEOUT, freed).await.is_ok());
 }
 
-/// Half heads of 60 KB, by callers without a token.
+/// Incomplete heads of 60 KB from callers without a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_that_do_not_end_have_a_small_part_of_the_memory() {
+async fn incomplete_heads_use_a_small_part_of_the_memory() {
     let api = Api::start_as(|server| server.largest_body(MIB).memory(8 * MIB)).await;
     let half = format!("GET /api/Status/Get HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(60_000));
     let mut open = Vec::new();
@@ -437,19 +437,19 @@ async fn heads_that_do_not_end_have_a_small_part_of_the_memory() {
         let _ = stream.write_all(half.as_bytes()).await;
         open.push(stream);
     }
-    until(&api, &api.token, "performer_memory_bytes", |bytes| bytes > 100_000.0).await;
-    until(&api, &api.token, "performer_connections", |open| open < 50.0).await;
-    assert!(figure(&api, &api.token, "performer_memory_bytes").await <= 1_048_576.0);
+    wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes > 100_000.0).await;
+    wait_until(&api, &api.token, "performer_connections", |open| open < 50.0).await;
+    assert!(metric(&api, &api.token, "performer_memory_bytes").await <= 1_048_576.0);
     assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200, "heads of a usual size need none of it");
     drop(open);
-    until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
+    wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
     let long = api.request("GET", "/api/Status/Get").header("x-long", "x".repeat(30_000));
     assert_eq!(api.send(long).await.status, 200);
 }
 
-/// Answers that are kept for a call that is made again are counted, and forgotten in time.
+/// Responses that are kept for repeated calls are counted as memory, and expire.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kept_answers_are_counted_and_swept() {
+async fn cached_responses_are_counted_and_expire() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     for n in 0..20 {
@@ -463,15 +463,15 @@ async fn kept_answers_are_counted_and_swept() {
         {"queue": "Invoices", "job": job, "robot": 1, "count": 20, "reference": null}});
     let first = api.post("/api/Performer/Exchange", &take).await;
     assert_eq!(first.body["took"]["items"].as_array().map(Vec::len), Some(20), "{}", first.text);
-    assert!(figure(&api, &api.token, "performer_memory_bytes").await >= 400_000.0);
-    assert_eq!(api.post("/api/Performer/Exchange", &take).await.text, first.text, "it is not made twice");
+    assert!(metric(&api, &api.token, "performer_memory_bytes").await >= 400_000.0);
+    assert_eq!(api.post("/api/Performer/Exchange", &take).await.text, first.text, "it is not executed twice");
     api.clock.advance(Duration::from_secs(130));
-    until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
+    wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
 }
 
-/// HEAD is there wherever GET is, with the same headers.
+/// HEAD is supported wherever GET is, with the same headers.
 #[tokio::test]
-async fn head_is_answered_as_get_is_without_the_body() {
+async fn head_requests_match_get_requests() {
     let api = Api::start().await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "r").await;
@@ -485,7 +485,7 @@ async fn head_is_answered_as_get_is_without_the_body() {
     for path in paths {
         let (get, head) = (api.get(&path).await, api.call("HEAD", &path, &Value::Null).await);
         assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
-        let names = |got: &crate::Got| {
+        let names = |got: &crate::ApiResponse| {
             let mut all: Vec<(String, String)> = (got.headers.iter())
                 .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
                 .filter(|(name, _)| name != "date" && name != "x-correlation-id")
@@ -493,7 +493,7 @@ async fn head_is_answered_as_get_is_without_the_body() {
             all.sort();
             all
         };
-        // The figures of /metrics grow in between.
+        // The values of /metrics change in between.
         if path != "/metrics" {
             assert_eq!(names(&head), names(&get), "{path}");
         }
@@ -508,7 +508,7 @@ async fn head_is_answered_as_get_is_without_the_body() {
 
 /// C7: `--cors-origin`.
 #[tokio::test]
-async fn a_page_of_an_allowed_origin_may_ask() {
+async fn pages_of_an_allowed_origin_may_call() {
     let origin = "https://app.example.com";
     let api = Api::start_as(|server| server.cors_origin(origin.parse().unwrap())).await;
     let preflight = |origin: &str| {
@@ -529,7 +529,7 @@ async fn a_page_of_an_allowed_origin_may_ask() {
     let no = api.send(preflight("https://evil.example.com")).await;
     assert_eq!(no.status, 405);
     assert!(!no.headers.contains_key("access-control-allow-origin"));
-    // Errors too: a page has to see why.
+    // Errors have the headers too.
     for (token, status) in [(api.token.as_str(), 200), ("wrong", 401)] {
         let request =
             api.request("GET", "/odata/QueueDefinitions").bearer_auth(token).header("origin", origin);
@@ -553,11 +553,11 @@ async fn a_page_of_an_allowed_origin_may_ask() {
     assert!(!got.headers.keys().any(|name| name.as_str().starts_with("access-control") || name == "vary"));
 }
 
-/// What has two meanings, or none, is refused by its name.
+/// Ambiguous heads and bodies with unknown fields.
 #[tokio::test]
-async fn repeated_headers_and_unknown_fields_are_refused_by_name() {
+async fn repeated_headers_and_unknown_fields_are_refused_with_their_name() {
     let api = Api::start().await;
-    let mut client = Kept::new(&api.served.url);
+    let mut client = KeepAliveClient::new(&api.served.url);
     let token = format!("Authorization: Bearer {}\r\n", api.token);
     for (more, name) in [
         (
@@ -574,7 +574,7 @@ async fn repeated_headers_and_unknown_fields_are_refused_by_name() {
         (token.clone(), "host"),
     ] {
         let head = format!("GET /odata/QueueDefinitions HTTP/1.1\r\n{more}\r\n");
-        let got = client.ask(&head, b"").await.unwrap();
+        let got = client.request(&head, b"").await.unwrap();
         assert!(got.status == 400 && got.body.contains(name), "{more}: {got:?}");
     }
     api.queue(&json!({"Name": "Invoices"})).await;
@@ -595,7 +595,7 @@ async fn repeated_headers_and_unknown_fields_are_refused_by_name() {
         ("EditLimits", json!({"queue": "Invoices", "edit": {"no": 1}}), "edit.no"),
     ] {
         let got = api.post(&format!("/api/Performer/{route}"), &body).await;
-        assert!(got.status == 400 && got.is_an_error(), "{route}: {}", got.text);
+        assert!(got.status == 400 && got.is_api_error(), "{route}: {}", got.text);
         assert!(got.body["message"].as_str().unwrap().contains(path), "{route}: {}", got.text);
     }
     assert_eq!(api.post("/api/Performer/Sweep", &Value::Null).await.status, 200);

@@ -1,11 +1,11 @@
-//! The vendor's OpenAPI document, with its own defects mended.
+//! The vendor's OpenAPI document, with its defects fixed.
 #![allow(clippy::allow_attributes, unreachable_pub, reason = "a module of several tests")]
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// The vendor's document, where there is one.
+/// The vendor's document, if it is present.
 pub fn document() -> Option<Value> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/orchestrator-openapi.json");
     let file = std::env::var_os("ORCHESTRATOR_OPENAPI").map_or(beside, PathBuf::from);
@@ -13,9 +13,9 @@ pub fn document() -> Option<Value> {
     Some(serde_json::from_str(&text).unwrap())
 }
 
-/// The document's own defects, mended: maps have scalars, what is not required may be null, and a misspelt field of
-/// a request is a mistake.
-pub fn mended(mut document: Value) -> Value {
+/// Fixes defects of the document: maps have scalar values, optional members may be null, and requests have no unknown
+/// members.
+pub fn with_defects_fixed(mut document: Value) -> Value {
     fn open_maps(value: &mut Value) {
         match value {
             Value::Object(map) => {
@@ -59,8 +59,8 @@ pub fn mended(mut document: Value) -> Value {
     document
 }
 
-/// The template of the document that a path is of.
-pub fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
+/// The path template of the document that matches a path.
+pub fn path_template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a Value)> {
     let shape = |path: &str| -> String {
         let mut shape = String::new();
         let mut depth = 0;
@@ -83,8 +83,8 @@ pub fn template<'a>(document: &'a Value, path: &str) -> Option<(&'a String, &'a 
     document["paths"].as_object().unwrap().iter().find(|(known, _)| shape(known) == shape(path))
 }
 
-/// What a value breaks of a schema of the document.
-pub fn against(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+/// The violations of a schema of the document by a value.
+pub fn violations(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let whole = json!({"allOf": [schema], "components": document["components"]});
     let options = jsonschema::options().with_draft(jsonschema::Draft::Draft4).should_validate_formats(true);
     let validator = options.build(&whole).unwrap();

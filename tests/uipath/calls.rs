@@ -309,7 +309,7 @@ async fn every_body_is_the_golden_one() {
 }
 
 fn complaints_about(document: &Value, seen: &Seen) -> Vec<String> {
-    let Some((path, operations)) = openapi::template(document, &seen.path) else {
+    let Some((path, operations)) = openapi::path_template(document, &seen.path) else {
         return vec![format!("{} {} is not in the document", seen.method, seen.path)];
     };
     let operation = &operations[seen.method.as_str().to_lowercase()];
@@ -331,7 +331,7 @@ fn complaints_about(document: &Value, seen: &Seen) -> Vec<String> {
         (true, _) => {}
         (false, true) => complaints.push(format!("{} {path} takes no body", seen.method)),
         (false, false) => {
-            let errors = openapi::against(document, schema, &seen.json());
+            let errors = openapi::violations(document, schema, &seen.json());
             let errors = errors.into_iter().map(|error| format!("{path}: {error}"));
             complaints.extend(errors);
         }
@@ -347,7 +347,7 @@ async fn every_request_is_valid_against_the_openapi_document() {
         );
         return;
     };
-    let document = openapi::mended(document);
+    let document = openapi::with_defects_fixed(document);
     let calls = all_calls().await;
     // Not in the document of version 20, and still there on servers.
     let known: Vec<&Seen> =
