@@ -1,21 +1,21 @@
-//! How much the client for a real Orchestrator adds, and how fast `performer serve` is: each figure beside its limit,
+//! The overhead of the client for a real Orchestrator, and the throughput of `performer serve`: each value with its limit,
 //! measured in the same run.
 //!
 //! `cargo bench --features server --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
 //!
 //! | name | ours | limit | bar |
 //! |---|---|---|---|
-//! | `client.latency_bound` | items a second, 64 robots, a server that answers after 20 ms and does nothing | what that latency allows with two calls an item: 64 / (2 × a bare call) | ≥ 0.90 |
-//! | `client.overhead` | µs for a take and its result, one after the other, on the same server without latency | the same two requests with bare reqwest | ≤ 1.15 |
-//! | `server.add` | AddQueueItem requests a second, 64 connections, on a file with `synchronous=FULL` | a route of axum that answers a constant, with the same load | ≥ 0.40 |
-//! | `server.pair` | requests a second of StartTransaction and SetTransactionResult by turns, the same | the same | ≥ 0.35 |
-//! | `server.list` | seconds for a page of 100 items of a queue that wait, out of a million | the same out of a thousand | ≤ 3.00 |
+//! | `client.latency_bound` | items a second, 64 robots, a stub server with 20 ms of latency | the maximum for that latency with two calls per item: 64 / (2 × a bare call) | ≥ 0.90 |
+//! | `client.overhead` | µs for a claim and its result, one after the other, on the same server without latency | the same two requests with bare reqwest | ≤ 1.15 |
+//! | `server.add` | AddQueueItem requests a second, 64 connections, on a file with `synchronous=FULL` | an axum route with a constant response, with the same load | ≥ 0.40 |
+//! | `server.pair` | alternating StartTransaction and SetTransactionResult requests a second, as above | as above | ≥ 0.35 |
+//! | `server.list` | seconds for a page of 100 waiting items in a queue of a million | in a queue of a thousand | ≤ 3.00 |
 
 #![expect(
     clippy::disallowed_methods,
     dead_code,
     unreachable_pub,
-    reason = "a bench reads the machine's clock; what all benches share is more than this one needs"
+    reason = "a bench reads the machine's clock; the shared module has more than this bench needs"
 )]
 
 use std::cell::RefCell;
@@ -39,16 +39,16 @@ use performer::prelude::*;
 
 use measure::{Bar, Bench, Unit, median};
 
-/// The allocator of the command `performer`; the limits have it too.
+/// The allocator of the command `performer`, also for the limits.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A server that hands out items without end, does nothing with results, and takes its time.
+/// A server that hands out items, ignores results, and responds after a configurable latency.
 #[derive(Default)]
 struct StubServer {
     latency_ms: AtomicU64,
     last_item: AtomicI64,
-    /// How many items there are; after them the queue is empty.
+    /// The number of items before the queue is empty.
     items: AtomicI64,
 }
 
@@ -86,14 +86,14 @@ async fn wait(server: &StubServer) {
     }
 }
 
-/// An item as a server of today writes it, all fields.
+/// An item with all members of a current server.
 fn item(id: i64) -> String {
     format!(
         r#"{{"@odata.context":"https://x/odata/$metadata#Queues/$entity","QueueDefinitionId":1,"Encrypted":false,"OutputData":null,"AnalyticsData":null,"Status":"InProgress","ReviewStatus":"None","ReviewerUserId":null,"Key":"00000000-0000-4000-8000-{id:012x}","UniqueKey":"10000000-0000-4000-8000-{id:012x}","Reference":"INV-{id}","ProcessingExceptionType":null,"DueDate":null,"RiskSlaDate":null,"Priority":"Normal","DeferDate":null,"StartProcessing":"2026-08-20T10:00:00.1234567Z","EndProcessing":null,"SecondsInPreviousAttempts":0,"AncestorId":null,"AncestorUniqueKey":null,"RetryNumber":0,"ManualAncestorId":null,"ManualAncestorUniqueKey":null,"ManualRetryNumber":0,"HasVideoRecorded":false,"SpecificData":"{{\"DynamicProperties\":{{\"amount\":10.5,\"customer\":\"ACME\"}}}}","CreationTime":"2026-08-20T09:59:00.13Z","Progress":null,"RowVersion":"AAAAAAAAKZc=","RobotId":17,"CreatorJobKey":null,"ExecutorJobKey":null,"ParentOperationId":null,"OperationId":null,"OrganizationUnitId":1,"OrganizationUnitFullyQualifiedName":null,"Id":{id},"ProcessingException":null,"Error":null,"SpecificContent":{{"amount":10.5,"customer":"ACME"}},"Output":null,"Analytics":null}}"#
     )
 }
 
-/// The server on a thread of its own.
+/// Starts the server on its own thread.
 fn serve() -> (String, Arc<StubServer>) {
     let server = Arc::new(StubServer { items: AtomicI64::new(i64::MAX), ..StubServer::default() });
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -144,7 +144,7 @@ fn main() {
     );
     if bench.wants("client.overhead") {
         server.latency_ms.store(0, Ordering::Relaxed);
-        // Both sides on one runtime, one after the other.
+        // Both are measured on one runtime, one after the other.
         let runtime = runtime();
         let ours = RefCell::new(runtime.block_on(ClientPairs::new(&url)));
         let limit = ReqwestPairs::new(&url);
@@ -178,7 +178,7 @@ fn bare(client: &reqwest::Client, url: &str, body: &'static str) -> reqwest::Req
 const TAKE: &str = r#"{"transactionData":{"Name":"Q","RobotIdentifier":"b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11","SpecificContent":null}}"#;
 const RESULT: &str = r#"{"transactionResult":{"IsSuccessful":true,"OperationId":"performer/019a0000-0000-7000-8000-000000000000/1234567/1234567"}}"#;
 
-/// A client without TLS to set up, as ours is for this server.
+/// A client with the same TLS configuration as ours.
 fn bare_client() -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -191,7 +191,7 @@ fn bare_client() -> reqwest::Client {
 
 const ROBOTS: u32 = 64;
 
-/// Items a second that 64 robots can do with two calls an item, each as long as a bare one.
+/// The items per second of 64 robots with two calls per item, each as long as a bare call.
 fn latency_bound(url: &str, server: &StubServer) -> f64 {
     server.latency_ms.store(20, Ordering::Relaxed);
     let mut calls = runtime().block_on(async {
@@ -207,7 +207,7 @@ fn latency_bound(url: &str, server: &StubServer) -> f64 {
     f64::from(ROBOTS) / (2.0 * median(&mut calls))
 }
 
-/// Items a second that a performer with 64 robots does.
+/// The items per second of a performer with 64 robots.
 fn performer_rate(url: &str, server: &StubServer) -> f64 {
     const ITEMS: i64 = 8_000;
     server.last_item.store(0, Ordering::Relaxed);
@@ -225,7 +225,7 @@ const PAIRS: u32 = 300;
 const START_PATH: &str = "/odata/Queues/UiPathODataSvc.StartTransaction";
 const RESULT_PATH: &str = "/odata/Queues(1234567)/UiPathODataSvc.SetTransactionResult";
 
-/// Our client, with a job.
+/// Our client with a job.
 struct ClientPairs {
     orchestrator: Arc<dyn Orchestrator>,
     job: performer::JobKey,
@@ -246,7 +246,7 @@ impl ClientPairs {
         Self { orchestrator, job }
     }
 
-    /// Seconds for a take and its result.
+    /// The seconds for a claim and its result.
     async fn pairs(&mut self) -> f64 {
         let began = Instant::now();
         for _ in 0..PAIRS {
@@ -261,7 +261,7 @@ impl ClientPairs {
     }
 }
 
-/// The same two requests, and nothing else.
+/// The same two requests with bare reqwest.
 struct ReqwestPairs {
     client: reqwest::Client,
     start: String,

@@ -1,6 +1,6 @@
-//! What `performer serve` reaches beside a route that answers a constant, on the same machine, with the same load: 64
-//! connections that ask again as soon as they are answered. The store is a file with `synchronous=FULL`: what is
-//! answered is on disk.
+//! The throughput of `performer serve` compared with a route with a constant response, with the same load: 64 connections
+//! that send the next request after each response. The store is a file with `synchronous=FULL`, so changes are on disk
+//! before the response.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub(crate) fn run(bench: &Bench) {
                 let load = served.load(|turn, last| match turn % 2 {
                     0 => (START.to_owned(), r#"{"transactionData":{"Name":"Q"}}"#.to_owned()),
                     _ => {
-                        let id = id_of(last).expect("there are items enough");
+                        let id = id_of(last).expect("the queue has enough items");
                         (
                             format!("/odata/Queues({id})/UiPathODataSvc.SetTransactionResult"),
                             SUCCESS.to_owned(),
@@ -77,7 +77,7 @@ pub(crate) fn run(bench: &Bench) {
     }
 }
 
-/// The number of the item in an answer: what comes last in it, before what is long.
+/// The id of the item in a response: the last member Id, which precedes the long members.
 fn id_of(answer: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(answer).ok()?;
     let (_, behind) = text.rsplit_once("\"Id\":")?;
@@ -88,7 +88,7 @@ fn two_threads() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// What came of a load.
+/// The result of a load.
 struct LoadResult {
     rate: f64,
     p99: Duration,
@@ -101,7 +101,7 @@ impl LoadResult {
     }
 }
 
-/// Asks on every connection, again and again.
+/// Sends requests on all connections until the time is over.
 fn load(
     address: &str,
     head: &str,
@@ -117,7 +117,7 @@ fn load(
             stream.set_nodelay(true).unwrap();
             let (mut took, mut last, mut buffer) = (Vec::new(), Vec::new(), vec![0; 16 * 1024]);
             let mut turn = 0;
-            // A pair is not left in the middle.
+            // A pair is completed.
             while began.elapsed() < WARM_UP_TIME + MEASURE_TIME || turn % 2 == 1 {
                 let (path, body) = next(turn, &last);
                 let request = format!(
@@ -142,7 +142,7 @@ fn load(
     })
 }
 
-/// The body of one answer.
+/// Reads one response and returns its body.
 async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Vec<u8> {
     let mut read = Vec::new();
     loop {
@@ -160,7 +160,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Ve
     }
 }
 
-/// A route that answers a constant.
+/// A server with a constant response.
 struct ConstantServer {
     address: String,
     _runtime: Runtime,
@@ -185,8 +185,8 @@ impl ConstantServer {
     }
 }
 
-/// The server, over a file.
-struct TestServer {
+/// The measured server, over a file.
+struct PerformerServer {
     address: String,
     token: String,
     runtime: Runtime,
@@ -218,7 +218,7 @@ impl TestServer {
         load(&self.address, &self.head(), next, "HTTP/1.1 20")
     }
 
-    /// Seconds for a page of 100 items of one queue that wait.
+    /// The seconds for a page of 100 waiting items of one queue.
     fn page(&self) -> f64 {
         self.runtime.block_on(async {
             let mut stream = TcpStream::connect(&self.address).await.unwrap();

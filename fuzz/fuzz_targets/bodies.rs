@@ -1,5 +1,5 @@
-//! Any body to any route that takes one. The first line of an input is the name of the route, the rest is the body. What is
-//! answered is a success or the caller's mistake, never the server's, and nothing panics.
+//! Sends any body to any route with a body. The first line of an input is the name of the route, the rest is the body. The
+//! response is never a server error, and nothing panics.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use performer::orchestrator::store::Store;
 use performer::server::fuzzing::FuzzServer;
 
-/// After so many bodies the store is a new one: what they add would fill the memory.
+/// The store is replaced after this many bodies, because added items would fill the memory.
 const BODIES_PER_STORE: u32 = 2_000;
 
 thread_local! {

@@ -1,5 +1,5 @@
-//! Any text as the `$filter` of a list of items: read, compiled to SQL, count of a file. It is a list, or the caller's
-//! mistake; never the server's, and nothing panics.
+//! Sends any text as the `$filter` of a list of items on SQLite: it is parsed, compiled to SQL and executed. The response is
+//! never a server error, and nothing panics.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use performer::server::fuzzing::FuzzServer;
 
 thread_local! {
     static SERVER: RefCell<FuzzServer> = RefCell::new(FuzzServer::new(async || {
-        // The folder stays until the machine tidies up: a fuzzer is ended from outside.
+        // The folder is not removed: a fuzzer is ended from outside.
         let folder = tempfile::tempdir().expect("a folder").keep();
         Store::sqlite(folder.join("fuzz.db")).await.expect("a store")
     }));

@@ -304,7 +304,7 @@ impl Access {
                 right
             });
             let matches =
-                comparison.await.map_err(|_| ApiError::internal("a password could not be comparison"))?;
+                comparison.await.map_err(|_| ApiError::internal("a password could not be compared"))?;
             let right = known && matches;
             self.record_login(from, name, right);
             right

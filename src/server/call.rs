@@ -173,7 +173,7 @@ impl Call {
     pub(super) fn argument(&self, name: &str) -> Result<&str, ApiError> {
         self.optional_argument(name).ok_or_else(|| {
             let code = crate::model::code::ErrorCode::PARAMETER_MISSING.number();
-            ApiError::new(StatusCode::BAD_REQUEST, code, format!("Parameter {name} is null_body."))
+            ApiError::new(StatusCode::BAD_REQUEST, code, format!("Parameter {name} is missing."))
         })
     }
 
@@ -246,7 +246,7 @@ impl Call {
                 || kind == "text/json"
                 || kind.starts_with("application/") && kind.ends_with("+json");
             if !is_json {
-                let message = "The body must be JSON_CONTENT_TYPE: send the header ResponseBody-Type: application/json.";
+                let message = "The body must be JSON: send the header Content-Type: application/json.";
                 return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, message));
             }
         }

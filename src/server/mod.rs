@@ -192,8 +192,7 @@ impl Inner {
         !self.config.strict
     }
 
-    /// The full name of a top-level folder, for lists; `None` for a folder inside another one, whose full name would have
-    /// to be allocated.
+    /// The full name of a top-level folder, for lists; `None` for a folder inside another one.
     fn folder_name<'a>(&self, directory: &'a Directory, folder: FolderId) -> Option<&'a str> {
         directory.folder(folder).filter(|folder| folder.parent.is_none()).map(|folder| folder.name.as_str())
     }
@@ -269,9 +268,8 @@ impl ServerBuilder {
     }
 
     /// The maximum number of open connections, up to 1,000,000. Default: 10,000. One IPv4 address, or one IPv6 /64 network,
-    /// may hold as many connections as are still free, so about half of all if it is the only one; a part is reserved for
-    /// addresses without a connection. Trusted proxies are exempt. A few connections over the limit get one response (503,
-    /// or the health of the server); the others are closed.
+    /// may hold as many as are still free, so about half if it is alone; a part is reserved for new addresses. Trusted
+    /// proxies are exempt. A few connections over the limit get one response (503, or the health); others are closed.
     pub fn most_connections(mut self, most: usize) -> Self {
         self.config.max_connections = most.max(1);
         self
@@ -289,10 +287,9 @@ impl ServerBuilder {
         self
     }
 
-    /// The memory for request bodies and responses, in bytes, counted from their first byte until they are sent. At least
-    /// four times the maximum body. Default: 512 MiB, or that minimum if it is larger. A caller may hold as much as is still
-    /// free, so half of it if it is the only one; requests over that are answered 503. Callers without a token share an
-    /// eighth.
+    /// The memory for request bodies and responses, in bytes, until they are sent. At least four times the maximum body.
+    /// Default: 512 MiB, or that minimum. A caller may hold as much as is still free, so half if it is alone; requests over
+    /// that are answered 503. Callers without a token share an eighth.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.config.memory = Some(bytes);
         self
@@ -459,7 +456,7 @@ impl Server {
         }
     }
 
-    /// Reloads the TLS files; new connections use them. Returns whether the server uses TLS.
+    /// Reloads the TLS files for new connections. Returns whether the server uses TLS.
     ///
     /// # Errors
     ///

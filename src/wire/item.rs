@@ -304,7 +304,7 @@ pub(crate) mod tests {
         assert_eq!(urgent.into_item().unwrap().priority, Priority::Normal);
     }
 
-    /// Whatever a server or somebody in between sends: it is an item, or an error.
+    /// Malformed input is an error, never a panic.
     #[test]
     fn hostile_input_is_an_error() {
         for end in 0..OF_2020.len() {

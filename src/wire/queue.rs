@@ -240,7 +240,7 @@ mod tests {
         assert_eq!((definition.id, definition.policy.max_number_of_retries), (QueueId(7), 3));
         let without = QueueDefinitionDto { max_number_of_retries: None, ..queue };
         let error = without.into_definition(Retention::default()).unwrap_err();
-        assert_eq!(error.to_string(), "queue \"Invoices\" came without MaxNumberOfRetries");
+        assert_eq!(error.to_string(), "queue \"Invoices\" has no MaxNumberOfRetries");
     }
 
     #[test]

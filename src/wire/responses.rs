@@ -333,7 +333,7 @@ pub(crate) fn bulk(failed: &[ItemId], message: Option<&str>) -> Value {
 /// A comment.
 pub(crate) fn comment(comment: &Comment) -> Value {
     json!({
-        "AsText": comment.text, "QueueItemId": comment.item_id.0, "CreationTime": ApiTime(comment.creation_time),
+        "Text": comment.text, "QueueItemId": comment.item_id.0, "CreationTime": ApiTime(comment.creation_time),
         "UserId": comment.author.user_id, "UserName": comment.author.user_name, "Id": comment.id,
     })
 }

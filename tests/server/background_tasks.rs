@@ -1,4 +1,4 @@
-//! Tasks in the background of a server that panic.
+//! Background tasks of a server that panic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::Api;
 use crate::support::test_server::{CLIENT, SECRET, TestServer};
 
-/// A clock that panics once when it is asked for the monotone time, which only background tasks do while nobody calls.
+/// A clock whose `elapsed` panics once when armed. Without calls only background tasks use it.
 #[derive(Debug, Default)]
 struct PanickingClock {
     clock: SystemClock,
@@ -53,7 +53,7 @@ async fn a_panicking_task_is_reported_and_restarted() {
     let task = task.unwrap_or_else(|| panic!("{message}"));
     let again =
         tokio::time::timeout(Duration::from_secs(20), async { while status().await.status != 200 {} });
-    again.await.expect("it is started again");
+    again.await.expect("the task is restarted");
     let metrics = api.call_as(&api.token, None, "GET", "/metrics", &Value::Null).await;
     let restarts = format!("performer_background_restarts_total{{task=\"{task}\"}} 1");
     assert!(metrics.text.contains(&restarts), "{}", metrics.text);

@@ -1,4 +1,4 @@
-//! Bad requests, made by thousands: each is answered by a 4xx of the one shape, and changes nothing.
+//! Thousands of generated bad requests: each is answered 4xx in the format of the API, and changes nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 
 use crate::Api;
 
-/// In bodies: the id of a call, by which one that is made again is known.
+/// The id of a call in bodies, which identifies a repeated call.
 pub(crate) const CALL: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 
-/// A body that is right for a route, from whoever started a job. `None`: the route takes none.
+/// A valid body for a route, from the owner of a job. `None`: the route takes no body.
 ///
 /// # Panics
 ///
-/// For a route that takes a body and of which none is known here.
+/// For a route with a body that has none here.
 pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
     if method == "GET" || method == "DELETE" {
         return None;
@@ -103,11 +103,11 @@ pub(crate) fn valid_body(name: &str, method: &str, job: &str) -> Option<Value> {
 
 /// A job of the first application.
 pub(crate) async fn job(api: &Api) -> String {
-    let started = api.post("/api/Performer/StartJob", &right("StartJob", "POST", "").unwrap()).await;
+    let started = api.post("/api/Performer/StartJob", &valid_body("StartJob", "POST", "").unwrap()).await;
     started.body["job"].as_str().unwrap_or_else(|| panic!("{}", started.text)).to_owned()
 }
 
-/// Values that are wrong nearly everywhere.
+/// Values that are invalid for nearly every member.
 fn wrong_values() -> Vec<Value> {
     let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
     vec![
@@ -124,7 +124,7 @@ fn wrong_values() -> Vec<Value> {
     ]
 }
 
-/// The body with one member, wherever it is, replaced.
+/// Copies of the body, each with one member at any level replaced.
 fn mutations(body: &Value, with: &Value) -> Vec<Value> {
     match body {
         Value::Object(members) => {
@@ -147,7 +147,7 @@ fn mutations(body: &Value, with: &Value) -> Vec<Value> {
     }
 }
 
-/// The body with a field that there is not, in one of its objects each.
+/// Copies of the body, each with an unknown field in one of its objects.
 fn with_unknown_field(body: &Value) -> Vec<Value> {
     let Value::Object(members) = body else { return Vec::new() };
     let mut first = members.clone();
@@ -164,7 +164,7 @@ fn with_unknown_field(body: &Value) -> Vec<Value> {
     all
 }
 
-/// Bodies that are hard to read, or to keep as they are, in the place of one value each.
+/// JSON values that are hard to parse or to keep unchanged.
 const HARD_VALUES: [&str; 8] = [
     r#""cut \ud83d""#,
     r#""\udc00\ud83d""#,
@@ -186,15 +186,15 @@ pub(crate) async fn prepared_server() -> Api {
     api
 }
 
-/// A folder of a prepared server that is not the one of the calls.
+/// A folder of a prepared server other than that of the calls.
 const OTHER_FOLDER: i64 = 6;
 
-/// Where a route is tried out: the folder of the calls keeps its name.
+/// The path for a call; the folder of the calls must keep its name.
 pub(crate) fn path_of(name: &str, path: &str) -> String {
     if name == "PutFolder" { path.replace("(1)", &format!("({OTHER_FOLDER})")) } else { path.to_owned() }
 }
 
-/// What two servers have in common after the same calls: all but keys, which are random.
+/// The data without keys, which are random, so that two servers can be compared.
 pub(crate) fn comparable(all: &Value) -> Value {
     match all {
         Value::Object(members) => Value::Object(
@@ -263,11 +263,11 @@ async fn bad_requests_are_refused_and_change_nothing() {
                 api.request(&method, &path).bearer_auth(&api.token).header("X-UIPATH-FolderPath", "Shared");
             api.send(request.header("content-type", kind).body(body)).await
         };
-        if let Some(right) = right(&name, &method, &job) {
+        if let Some(right) = valid_body(&name, &method, &job) {
             for wrong in wrong_values() {
                 for body in mutations(&right, &wrong) {
                     let got = send(body.to_string().into_bytes(), "application/json").await;
-                    // A value that is wrong nearly everywhere is right in some places: then it was a right request.
+                    // Some members accept the value: then the request was valid.
                     let refused = check(format!("{name} {body:.200}"), got, true).await;
                     if refused {
                         continue;
@@ -323,7 +323,7 @@ async fn bad_requests_are_refused_and_change_nothing() {
                     expected = all_lists(&api).await;
                 }
             }
-            // What is right but for its head: another charset or encoding, a header twice.
+            // Valid bodies with an invalid head: another charset or encoding, a repeated header.
             for (header, value, status) in [
                 ("content-type", "application/json; charset=utf-16", 415),
                 ("content-type", "application/json;charset=\"iso-8859-1\"", 415),
@@ -350,7 +350,7 @@ async fn bad_requests_are_refused_and_change_nothing() {
                 assert_eq!(got.status, status, "{name} with {header}: {value}: {}", got.text);
                 check(format!("{name} with {header}: {value}"), got, false).await;
             }
-            // A field that a route of our own does not know.
+            // Unknown fields for routes of the lease protocol.
             if path.starts_with("/api/performer/") {
                 for body in with_unknown_field(&right) {
                     let got = send(body.to_string().into_bytes(), "application/json").await;
@@ -359,7 +359,7 @@ async fn bad_requests_are_refused_and_change_nothing() {
                 }
             }
         }
-        // Methods that there are not.
+        // Unsupported methods.
         let reads = Server::routes().iter().any(|(_, method, other, _)| method == "GET" && *other == route);
         for other in ["PATCH", "TRACE", "OPTIONS", "PROPFIND", "HEAD"] {
             if other == "HEAD" && reads {
@@ -417,7 +417,7 @@ async fn the_seeds_of_the_fuzzer_are_bodies_of_every_route() {
     names.sort_unstable();
     let routes = Server::routes();
     for (name, method, path, _) in &routes {
-        if right(name, method, "").is_some() {
+        if valid_body(name, method, "").is_some() {
             assert!(names.contains(name), "{name} {path} has no seed in fuzz/seeds/bodies");
         }
     }

@@ -1,5 +1,4 @@
-//! What is in bodies comes back as it was written: texts that were cut, numbers with many digits. And names of members
-//! have any case.
+//! Bodies keep their content: truncated texts, numbers with many digits. Member names are case-insensitive.
 
 use performer::server::Server;
 use serde_json::{Map, Value, json};
@@ -10,7 +9,7 @@ const DIGITS: &str = r#"{"amount":1234567890123456.78,"e":1E5,"huge":1e400,"iban
 const OTHER: &str = r#"{"iban":100000000000000000000000000002,"tiny":1e-400}"#;
 
 impl Api {
-    /// A call with a body as it is written here, in the folder Shared.
+    /// A call with a raw body, in the folder Shared.
     pub(crate) async fn raw(&self, method: &str, path: &str, body: impl Into<Vec<u8>>) -> ApiResponse {
         let request =
             self.request(method, path).bearer_auth(&self.token).header("X-UIPATH-FolderPath", "Shared");
@@ -30,7 +29,7 @@ impl Api {
     }
 }
 
-/// The number of an item, by the text: a `Value` may not hold what is in it.
+/// The id of an item from the text, because a `Value` may not be able to hold its numbers.
 fn id_in(got: &ApiResponse) -> i64 {
     let (_, behind) = got.text.split_once("\"Id\":").unwrap_or_else(|| panic!("{}", got.text));
     behind.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
@@ -73,7 +72,7 @@ async fn numbers_keep_their_digits_on_every_route() {
     has(&done, &format!("\"Output\":{DIGITS}"));
     has(&done, &format!("\"Analytics\":{OTHER}"));
 
-    // A new one, started at once; a retry of it has the same.
+    // A new item that is started at once, and its retry.
     let started = api.start_raw(&format!(",\"SpecificContent\":{OTHER}")).await;
     has(&started, &format!("\"SpecificContent\":{OTHER}"));
     let failed = r#"{"transactionResult":{"IsSuccessful":false,"ProcessingException":{"Reason":"r"}}}"#;
@@ -118,7 +117,7 @@ async fn content_that_would_change_is_refused_with_its_name() {
     api.add_raw(r#"{"amount":1234567890123456.78}"#).await;
 }
 
-/// Half of a surrogate pair wherever a text may be, in a name and in a value: read, and U+FFFD in its place.
+/// An unpaired surrogate in any name or value is replaced by U+FFFD.
 #[tokio::test]
 async fn unpaired_surrogates_are_replaced_everywhere() {
     let api = Api::start().await;
@@ -144,7 +143,7 @@ async fn unpaired_surrogates_are_replaced_everywhere() {
     assert_eq!(item["Output"], json!({"o\u{fffd}": "\u{fffd}"}));
     let comment = format!(r#"{{"Text":"\ud83d","QueueItemId":{added}}}"#);
     assert_eq!(api.raw("POST", "/odata/QueueItemComments", comment).await.body["Text"], "\u{fffd}");
-    // Every other body too: what is right stays right when a text in it was cut.
+    // All other bodies: a valid body stays valid with a truncated text.
     for (name, method, path, _) in Server::routes() {
         if path.starts_with("/api/performer/") {
             continue; // a member that is not known is refused there
@@ -157,12 +156,12 @@ async fn unpaired_surrogates_are_replaced_everywhere() {
         let (got, expected) = (api.raw(&method, &path, body).await, other.call(&method, &path, &right).await);
         assert_eq!((got.status, got.code()), (expected.status, expected.code()), "{name}: {}", got.text);
     }
-    // Bytes that are no text are no such thing: what the caller meant is not known.
+    // Invalid UTF-8 is refused, because the intended text is unknown.
     let latin = b"{\"itemData\":{\"Name\":\"Invoices\",\"Reference\":\"M\xfcller\"}}".to_vec();
     assert_eq!(api.raw("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem", latin).await.status, 400);
 }
 
-/// The body with other names, but for those in maps.
+/// The body with renamed members, except in open maps.
 fn renamed(body: &Value, rename: &impl Fn(&str) -> String) -> Value {
     let is_map = |name: &str| ["SpecificContent", "Output", "output", "Analytics"].contains(&name);
     match body {
@@ -186,7 +185,7 @@ fn swap_first_case(name: &str) -> String {
     (if is_small { first.to_uppercase() } else { first.to_lowercase() }) + rest
 }
 
-/// Every body of every route, with its names in other cases, does what it does with the documented ones.
+/// Every body with names in another case has the same effect as with the documented names.
 #[tokio::test]
 async fn member_names_are_case_insensitive() {
     let mut cases = 0;
@@ -209,7 +208,7 @@ async fn member_names_are_case_insensitive() {
         assert_eq!((got.status, got.code()), (expected.status, expected.code()), "{name}: {}", got.text);
         assert_eq!(bad_requests::comparable(&bad_requests::all_lists(&other).await), bad_requests::comparable(&after), "{name}");
         cases += 1;
-        // Twice, in two cases: which one counts is not guessed.
+        // The same member twice in two cases is refused.
         let mut twice = right_here.to_string();
         let first = right_here.as_object().unwrap().keys().next().unwrap();
         twice.insert_str(1, &format!("{:?}:{},", swap_first_case(first), right_here[first]));
@@ -241,7 +240,7 @@ async fn names_in_content_output_and_analytics_are_unchanged() {
     assert_eq!(api.post(&path, &result).await.status, 200);
     let item = api.get(&format!("/odata/QueueItems({id})")).await.body;
     assert_eq!((&item["Status"], &item["Output"], &item["Analytics"]), (&json!("Successful"), &own, &own));
-    // An edit with nothing in place of the content takes it away, in any case.
+    // An edit with null content removes it, whatever the case of the name.
     assert_eq!(
         api.call("PUT", &format!("/odata/QueueItems({id})"), &json!({"specificcontent": null})).await.status,
         200

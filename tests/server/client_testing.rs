@@ -1,4 +1,4 @@
-//! The switches for those who test clients.
+//! Server options for testing clients: strict mode, rate limit, injected faults.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn strict_mode_behaves_like_the_cloud() {
     let api = Api::start_as(|server| server.strict(true)).await;
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "a").await;
-    assert!(api.take("Invoices").await.is_none(), "items are for robots");
+    assert!(api.take("Invoices").await.is_none(), "only robots get items");
     let create = json!({"transactionData": {"Name": "Invoices", "SpecificContent": {"a": 1}}});
     assert_eq!(api.post("/odata/Queues/UiPathODataSvc.StartTransaction", &create).await.status, 200);
     let roles = Roles { roles: vec!["Automation User".to_owned()], folders: Vec::new() };
@@ -25,7 +25,7 @@ async fn strict_mode_behaves_like_the_cloud() {
         .add_token("robot", "t", "OrchestratorApiUserAccess", Duration::from_secs(60))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await; // the server looks twice a second
+    tokio::time::sleep(Duration::from_millis(600)).await; // the server refreshes twice a second
     let take = json!({"transactionData": {"Name": "Invoices", "RobotIdentifier": key.to_string()}});
     let taken = api
         .call_as(&token, Some("Shared"), "POST", "/odata/Queues/UiPathODataSvc.StartTransaction", &take)
@@ -107,10 +107,10 @@ async fn configured_faults_are_injected() {
     }
     assert!(added > 30 && refused > 30, "{added} {refused}");
     let count = api.get("/odata/QueueItems?$count=true&$top=1").await.body["@odata.count"].clone();
-    assert_eq!(count, added, "what is refused is not done");
+    assert_eq!(count, added, "refused calls are not executed");
     let deleted = api.call("DELETE", "/odata/QueueItems(1)", &Value::Null).await;
     assert_eq!(deleted.status, 502);
-    assert_eq!(api.get("/odata/QueueItems(1)").await.body["Status"], "Deleted", "done all the same");
+    assert_eq!(api.get("/odata/QueueItems(1)").await.body["Status"], "Deleted", "the call was executed");
     let taken = api.take("Invoices").await.unwrap();
     assert_eq!(taken["Status"], "InProgress");
     let path = format!("/odata/QueueItems({})", taken["Id"]);
@@ -126,7 +126,7 @@ async fn configured_faults_are_injected() {
         .header("X-UIPATH-FolderPath", "Shared")
         .header("content-type", "application/json")
         .body("{\"progress\":\"x\"}");
-    // A call that fails is answered as it is; one that is done is not answered at all.
+    // Only the response of an executed call is dropped, not an error.
     let failed = lost.send().await.unwrap();
     assert_eq!(failed.status(), 409);
 }

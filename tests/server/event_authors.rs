@@ -1,4 +1,4 @@
-//! Who did it: the events of an item name the user or the application, over every store (orchestrator-api 11).
+//! The events of an item name the user or application that caused them, on every store (orchestrator-api 11).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::test_server::CLIENT;
 use crate::support::{new_job, start_of_time};
 use crate::{Api, ApiResponse};
 
-/// Actor with a token of their own, as the events name them.
+/// A user or application with its own token, as events name it.
 struct Actor {
     token: String,
     id: i64,
@@ -32,7 +32,7 @@ async fn application(api: &Api, name: &'static str) -> Actor {
     Actor { token, id, name, client: Some(client) }
 }
 
-/// A user who logs in with a password, and is no application.
+/// A user who logs in with a password.
 async fn user(api: &Api, name: &'static str) -> Actor {
     let body = json!({"UserName": name, "Password": "correct horse", "RolesList": ["Administrator"]});
     let made = api.post("/odata/Users", &body).await;
@@ -74,7 +74,7 @@ impl Actor {
     }
 }
 
-/// What expected_events to an item, and who did it, all of which have to agree with each other.
+/// The events of an item as action, status and author. The members with the author must agree.
 async fn events_of(api: &Api, id: i64, actors: &[&Actor]) -> Vec<(String, String, Option<&'static str>)> {
     let path = format!("/odata/QueueItemEvents?$filter=QueueItemId eq {id}");
     let events = api.get(&path).await.body["value"].as_array().unwrap().clone();
@@ -100,7 +100,9 @@ async fn events_of(api: &Api, id: i64, actors: &[&Actor]) -> Vec<(String, String
     told
 }
 
-fn expected_events(events: &[(&str, &str, Option<&'static str>)]) -> Vec<(String, String, Option<&'static str>)> {
+fn expected_events(
+    events: &[(&str, &str, Option<&'static str>)],
+) -> Vec<(String, String, Option<&'static str>)> {
     events.iter().map(|(action, status, by)| ((*action).to_owned(), (*status).to_owned(), *by)).collect()
 }
 
@@ -112,7 +114,7 @@ async fn events_name_users_and_applications(api: &Api) {
     let tick = || api.clock.advance(Duration::from_secs(1));
     let failed = json!({"IsSuccessful": false, "ProcessingException": {"Reason": "down", "Type": "ApplicationException"}});
 
-    // A whole life, in several names, with progress before the end and a review behind it.
+    // The actions on one item by several actors, with progress before its end and a review after it.
     let id = loader.add(api).await;
     tick();
     assert_eq!(robot.take(api).await, id);
@@ -130,13 +132,13 @@ async fn events_name_users_and_applications(api: &Api) {
         ("Retry", "Retried", Some("ann")),
     ];
     assert_eq!(events_of(api, id, &actors).await, expected_events(&expected));
-    // What the row forgets is written down as it was, and the copy was made by whoever ended the attempt.
+    // Events that the row no longer shows are stored. The copy was created by the actor who ended the attempt.
     tick();
     loader.call(api, "DELETE", &format!("/odata/QueueItems({id})"), &Value::Null).await;
     expected.push(("Delete", "Deleted", Some("loader")));
     assert_eq!(events_of(api, id, &actors).await, expected_events(&expected));
 
-    // Its copy: taken, postponed and taken by another, and reviewed once it has failed.
+    // Its copy: started, postponed, started by another actor, failed, and reviewed.
     let copy = robot.take(api).await;
     tick();
     let soon = (api.clock.now() + Duration::from_secs(60)).to_string();
@@ -165,7 +167,7 @@ async fn events_name_users_and_applications(api: &Api) {
     );
 }
 
-/// Performers that hold a lease are named as callers without one are; what nobody did names nobody.
+/// Performers with a lease are named like other callers. Events without an actor name nobody.
 async fn events_name_performers_but_not_the_server(api: &Api) {
     let client = api.served.client().connect().await.unwrap();
     let directory = api.served.keeper.directory();
@@ -197,7 +199,7 @@ async fn events_name_performers_but_not_the_server(api: &Api) {
         ])
     );
 
-    // A performer that is gone ends nothing by itself: the server does, which is no user.
+    // The items of a lost performer are ended by the server, which is not a user.
     let lost = client.add_queue_item("P", new("b")).await.unwrap();
     client.report_and_claim(Vec::new(), Some(take(job))).await.claimed.unwrap().items.pop().unwrap();
     let mut abandoned = 0;
@@ -215,12 +217,12 @@ async fn events_name_performers_but_not_the_server(api: &Api) {
     assert_ne!(copy, lost.id);
     assert_eq!(events_of(api, copy.0, &actors).await, expected_events(&[("Create", "New", nobody)]));
 
-    // What a program adds that opens the store itself is nobody's.
+    // Items that are added directly to the store have no author.
     let own = api.served.store.add_queue_item("P", new("c")).await.unwrap();
     assert_eq!(events_of(api, own.id.0, &actors).await, expected_events(&[("Create", "New", nobody)]));
 }
 
-/// Progress leaves events up to a bound, and the end stands behind all of it.
+/// Progress adds events up to a limit, and the end is the last event.
 async fn progress_events_are_bounded(api: &Api) {
     const TIMES: u64 = 130;
     api.queue(&json!({"Name": "Long"})).await;
@@ -238,7 +240,7 @@ async fn progress_events_are_bounded(api: &Api) {
     assert_eq!(statuses.last().unwrap(), "Successful");
     assert!(statuses[1..102].iter().all(|status| status == "InProgress"));
     let item = api.get(&format!("/odata/QueueItems({id})")).await.body;
-    assert_eq!(item["Progress"], (TIMES - 1).to_string(), "what is reported last is kept");
+    assert_eq!(item["Progress"], (TIMES - 1).to_string(), "the last progress is kept");
 }
 
 async fn all(store: Store, clock: Arc<ManualClock>) {

@@ -1,5 +1,4 @@
-//! Every number that a caller gives, as large, as small and as wrong as it can be: no answer is the server's mistake, none
-//! takes long, and none takes memory.
+//! Extreme and invalid values for every number in a request: no response is a server error, none takes long or much memory.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{Api, start_of_time};
 
-/// In a body: stands for the number.
+/// Stands for the number in a body.
 const PLACEHOLDER: &str = "<number>";
 
 const EXTREMES: [&str; 21] = [
@@ -38,7 +37,7 @@ const EXTREMES: [&str; 21] = [
     "\"NaN\"",
 ];
 
-/// In addresses and headers, where each is read in one place.
+/// For URIs and headers, where each number is parsed in one place.
 const SOME_EXTREMES: [&str; 8] = [
     "0",
     "-1",
@@ -52,7 +51,7 @@ const SOME_EXTREMES: [&str; 8] = [
 
 const UNKNOWN_KEY: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
 
-/// The bodies of a route, each with one number in it.
+/// The bodies of a route, each with one placeholder for a number.
 fn bodies(name: &str, job: &str) -> Vec<Value> {
     let claim = |item: Value, token: Value| json!({"item": item, "job": job, "token": token});
     let exchange = |reports: Value, take: Value| json!({"id": UNKNOWN_KEY, "reports": reports, "take": take});
@@ -181,7 +180,7 @@ fn bodies(name: &str, job: &str) -> Vec<Value> {
     }
 }
 
-/// The memory of this process, in bytes, where the system tells.
+/// The peak memory of this process in bytes; 0 if the system does not report it.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -203,7 +202,7 @@ impl Walk {
         body: Option<&str>,
         header: Option<(&str, &str)>,
     ) {
-        // Twice, when it took long: others may use the machine.
+        // A slow call is repeated once, because other processes may use the machine.
         for attempt in 0..2 {
             let mut request = self.api.request(method, path).bearer_auth(&self.api.token);
             match header {
@@ -241,7 +240,7 @@ async fn walk(store: Store, clock: std::sync::Arc<ManualClock>, only_bodies: boo
     let before = memory();
     let mut walk = Walk { cases: 0, odd: Vec::new(), api };
     for (name, method, path, _) in Server::routes() {
-        // Some routes delete the queue, or give it another name.
+        // Some routes delete or rename the queue.
         for queue in ["Invoices", "Empty"] {
             walk.api.post("/odata/QueueDefinitions", &json!({ "Name": queue })).await;
         }
@@ -258,7 +257,7 @@ async fn walk(store: Store, clock: std::sync::Arc<ManualClock>, only_bodies: boo
                 let body = bodies(&name, &job).swap_remove(at);
                 let body = body.to_string().replace(&format!("\"{PLACEHOLDER}\""), number);
                 if name == "Wait" && body.contains(&format!("\"atMost\":{number}")) && number.len() > 3 {
-                    continue; // it is what it says: a wait
+                    continue; // a valid wait, which takes its time
                 }
                 walk.send(&format!("{name} {body}"), &method, &path, Some(&body), None).await;
             }
@@ -326,7 +325,7 @@ async fn extreme_numbers_are_handled_on_postgres() {
     walk(store, clock, true).await;
 }
 
-/// What is refused is told with a code and the name of the field, and what is stored already is listed by the page.
+/// A refused number has a code and the name of its field, and stored data is listed in pages.
 #[tokio::test]
 async fn numbers_over_a_limit_are_refused_with_the_field() {
     let api = Api::start().await;
@@ -354,13 +353,13 @@ async fn numbers_over_a_limit_are_refused_with_the_field() {
         assert_eq!((got.status, got.code()), (400, 1015), "{what} {body}: {}", got.text);
         assert!(got.body["message"].as_str().unwrap().contains(field), "{what}: {}", got.text);
     }
-    // Three jobs of as many robots as there may be: their list is no longer than that of one.
+    // Three jobs with the maximum number of robots: the list has a limit.
     for _ in 0..3 {
         assert_eq!(api.post("/api/Performer/StartJob", &start(10_000, 30_000)).await.status, 200);
     }
     let robots = api.post("/api/Performer/Robots", &json!({})).await;
     assert_eq!(robots.body.as_array().unwrap().len(), 10_000);
-    // Lists that are longer than anybody needs.
+    // Lists over the limits.
     for (path, body) in [
         ("/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders", json!({"QueueIds": vec![1; 1_001]})),
         (
@@ -385,7 +384,7 @@ async fn numbers_over_a_limit_are_refused_with_the_field() {
     }
 }
 
-/// What an operator sets is bounded too.
+/// Settings of an operator have ranges too.
 #[tokio::test]
 async fn invalid_settings_are_refused() {
     let refused = async |builder: performer::server::ServerBuilder| builder.open().await.unwrap_err().kind();

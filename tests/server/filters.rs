@@ -1,4 +1,4 @@
-//! `$filter` and its like on every list (orchestrator-api 4.1).
+//! `$filter` and other query options on every list (orchestrator-api 4.1).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::test_server::{CLIENT, SECRET};
 use crate::{Api, start_of_time};
 
-/// Data of every kind; answers every list there is.
+/// Creates data of every kind and returns the paths of all lists.
 async fn lists(api: &Api) -> Vec<String> {
     let queue = api.queue(&json!({"Name": "FQ Invoices", "Tags": [{"Name": "t"}]})).await;
     api.post("/odata/Folders", &json!({"DisplayName": "Ørsted"})).await;
@@ -21,7 +21,7 @@ async fn lists(api: &Api) -> Vec<String> {
     api.result(&taken, &json!({"IsSuccessful": true})).await;
     let user = api.get("/odata/Users").await.body["value"][0]["UserName"].as_str().unwrap().to_owned();
     api.served.keeper.add_robot("R1", &user).await.unwrap();
-    api.login(CLIENT, SECRET, None).await.unwrap(); // from now on the server knows it
+    api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     let odata = "UiPath.Server.Configuration.OData";
     vec![
         "/odata/QueueDefinitions".to_owned(),
@@ -46,7 +46,7 @@ async fn lists(api: &Api) -> Vec<String> {
     ]
 }
 
-/// The names of the rows that a list answers, by `of`.
+/// The values of the member `of` in the rows of a list.
 async fn found(api: &Api, path: &str, filter: &str, of: &str) -> Vec<String> {
     let got = api.get(&format!("{path}?$filter={filter}")).await;
     assert_eq!(got.status, 200, "{path} {filter}: {}", got.text);
@@ -111,7 +111,7 @@ async fn lists_accept_the_filters_of_clients() {
     assert_eq!(got.status, 200, "{}", got.text);
 }
 
-/// Whatever a row has can be asked for; what it does not have is named. Also where there is no row.
+/// Every property of a row can be filtered by, and an unknown one is named in the error, even if the list is empty.
 #[tokio::test]
 async fn every_list_can_be_filtered_by_its_properties() {
     let (full, empty) = (Api::start().await, Api::start().await);

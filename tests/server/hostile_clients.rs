@@ -1,4 +1,4 @@
-//! A hostile client: slow, huge, many at once, or gone. F61 to F67 are faults of `docs/reference/checks.md`.
+//! Hostile clients: slow, oversized, concurrent, disconnected. F61 to F67 are faults of `docs/reference/checks.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn raw(api: &Api, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// F64: one reference, many callers, many rounds.
+/// F64: concurrent adds of one reference.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_adds_of_one_reference_succeed_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -52,7 +52,7 @@ async fn concurrent_adds_of_one_reference_succeed_once() {
     }
 }
 
-/// F65: many more takes than items.
+/// F65: many more claims than items.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_claims_get_different_items() {
     let api = Arc::new(Api::start().await);
@@ -85,7 +85,7 @@ async fn concurrent_claims_get_different_items() {
     assert_eq!((all.len(), count), (500, 500));
 }
 
-/// F62: sizes, before anything is made of them.
+/// F62: oversized requests.
 #[tokio::test]
 async fn oversized_requests_are_refused() {
     let api = Api::start_as(|server| server.largest_body(1024 * 1024)).await;
@@ -123,7 +123,7 @@ async fn oversized_requests_are_refused() {
     assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200);
 }
 
-/// F66: one interpretation, or none.
+/// F66: ambiguous requests.
 #[tokio::test]
 async fn ambiguous_requests_are_refused() {
     let api = Api::start().await;
@@ -150,13 +150,13 @@ async fn ambiguous_requests_are_refused() {
         let answer = raw(&api, request.as_bytes()).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{what}: {answer:.80}");
     }
-    // A length beside chunks: the chunks count, and what is behind them is no request of somebody else's.
+    // Both Content-Length and chunks: the rest must not be treated as another request.
     let both = "POST /api/Account/Authenticate HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/Status/Get HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = raw(&api, both.as_bytes()).await;
     assert!(!ok(&answer), "{answer:.80}");
 }
 
-/// F61: those who say nothing keep nobody else waiting.
+/// F61: silent connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_do_not_block_others() {
     let api = Api::start_as(|server| server.request_limit(Duration::from_secs(2))).await;
@@ -172,7 +172,7 @@ async fn silent_connections_do_not_block_others() {
     let began = tokio::time::Instant::now();
     assert_eq!(api.send(api.request("GET", "/api/Status/Get")).await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    // A body that does not come ends with the request's time.
+    // A body that does not arrive ends with the time limit of the request.
     let slow = format!(
         "POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nX-UIPATH-FolderPath: Shared\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"Name\":",
         api.token
@@ -181,7 +181,7 @@ async fn silent_connections_do_not_block_others() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer:.80}");
 }
 
-/// F67: what was taken for a caller who went away goes back.
+/// F67: a shutdown during a request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_finishes_active_requests() {
     let api = Arc::new(Api::start_as(|server| server.fault("AddQueueItem=300ms".parse().unwrap())).await);
@@ -198,12 +198,15 @@ async fn a_shutdown_finishes_active_requests() {
     let (url, store) = (api.served.url.clone(), api.served.store.clone());
     api.served.stop().await;
     assert_eq!(under_way.await.unwrap().unwrap().status(), 201);
-    assert!(TcpStream::connect(url.strip_prefix("http://").unwrap()).await.is_err(), "nothing new is taken");
+    assert!(
+        TcpStream::connect(url.strip_prefix("http://").unwrap()).await.is_err(),
+        "no new connections are accepted"
+    );
     use performer::{Administration as _, ItemFilter, Page};
     assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 1);
 }
 
-/// Also when somebody keeps a connection busy, or waits for items.
+/// A busy connection and a call that waits for items do not delay the shutdown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_does_not_wait_for_busy_or_waiting_clients() {
     let api = Arc::new(Api::start().await);

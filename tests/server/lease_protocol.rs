@@ -1,4 +1,4 @@
-//! Leases over HTTP: they are kept to their folder, outlive the server, and lose nothing when answers are lost.
+//! The lease protocol: claims are confined to their folder, survive a restart of the server, and lost responses lose no items.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn take(job: JobKey, count: usize) -> Option<ClaimRequest> {
     Some(ClaimRequest { queue: "Invoices".into(), job, robot: Some(1), count, reference: None })
 }
 
-/// Whoever works in one folder can neither see nor touch what is held in another, whatever they know of it.
+/// A caller with access to one folder can neither see nor change claims in another, even if it knows their keys.
 #[tokio::test]
 async fn claims_of_another_folder_cannot_be_used() {
     let api = Api::start().await;
@@ -55,7 +55,7 @@ async fn claims_of_another_folder_cannot_be_used() {
     let elsewhere = async |what: &str, body: Value| {
         api.call_as(&finance, Some("Finance"), "POST", &format!("/api/Performer/{what}"), &body).await
     };
-    // A queue of the same name does not help.
+    // A queue of the same name in the other folder makes no difference.
     let same = json!({"Name": "Invoices"});
     assert_eq!(
         api.call_as(&finance, Some("Finance"), "POST", "/odata/QueueDefinitions", &same).await.status,
@@ -77,7 +77,7 @@ async fn claims_of_another_folder_cannot_be_used() {
         let got = elsewhere(what, body).await;
         assert_eq!((got.status, got.is_api_error()), (404, true), "{what}: {}", got.text);
     }
-    // Reports: the same answer as for what there is not.
+    // Reports are answered as for an item that does not exist.
     for item in [claim["item"].as_i64().unwrap(), 999_999] {
         let mut forged = claim.clone();
         forged["item"] = item.into();
@@ -89,7 +89,7 @@ async fn claims_of_another_folder_cannot_be_used() {
         assert_eq!((got.status, &error["kind"]), (200, &json!("ClaimLost")), "{}", got.text);
         assert_eq!(error["message"], format!("item {item} does not exist"));
     }
-    // Nor can items here be taken in its name.
+    // Items of the other folder cannot be claimed for the job.
     let mut foreign = exchange.clone();
     foreign["id"] = json!(uuid::Uuid::from_u128(3));
     let add = json!({"itemData": {"Name": "Invoices", "SpecificContent": {}}});
@@ -97,11 +97,11 @@ async fn claims_of_another_folder_cannot_be_used() {
     assert_eq!(api.call_as(&finance, Some("Finance"), "POST", path, &add).await.status, 201);
     let got = elsewhere("Exchange", foreign).await;
     assert_eq!(got.body["took"]["error"]["kind"], "NotFound", "{}", got.text);
-    // The same name of an exchange, elsewhere, is another exchange.
+    // The same call id in another folder is another call.
     let got = elsewhere("Exchange", exchange).await;
     assert_eq!(got.body["took"]["error"]["kind"], "NotFound", "{}", got.text);
     assert_eq!(api.get("/odata/QueueItems").await.body, before, "nothing was changed");
-    // And whoever is at home may.
+    // The owner can use the claim.
     assert_eq!(api.post("/api/Performer/Beat", &json!({ "job": job })).await.status, 200);
     assert_eq!(
         api.post("/api/Performer/Held", &json!({"job": job, "void": []})).await.body["claims"],
@@ -109,7 +109,7 @@ async fn claims_of_another_folder_cannot_be_used() {
     );
 }
 
-/// A server that is started anew on its file knows the jobs of performers that went on all the time.
+/// After a restart on the same file the server knows the jobs of running performers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_and_claims_survive_a_restart_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -137,7 +137,7 @@ async fn jobs_and_claims_survive_a_restart_of_the_server() {
         let swept = store.sweep().await.unwrap();
         assert!(
             swept.jobs.is_empty() && swept.abandoned == 0,
-            "a performer that lives is not gone: {swept:?}"
+            "the job of a running performer is not swept: {swept:?}"
         );
     }
     let served = TestServer::start_on(store, &address, |server| server).await;
@@ -158,15 +158,15 @@ async fn jobs_and_claims_survive_a_restart_of_the_server() {
     // What nobody knew of went back, and is taken now.
     let last = client.report_and_claim(Vec::new(), take(job, 1)).await.claimed.unwrap().items;
     assert_eq!((last[0].item.id.0, last[0].item.reference.as_deref()), (lost_id, Some("lost")));
-    assert_eq!(last[0].item.retry_number, 0, "it counts as no attempt");
-    // Its own claims were left alone.
+    assert_eq!(last[0].item.retry_number, 0, "it does not count as an attempt");
+    // The known claims are still valid.
     for claimed in [&next[0], &last[0]] {
         client.set_transaction_progress(claimed.claim, "mine".to_owned()).await.unwrap();
     }
     served.stop().await;
 }
 
-/// Faults of every kind before and after what is done: in the end each item is done once, and none is left behind.
+/// Dropped responses and aborted calls: in the end each item is done once, and none is left in progress.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn items_are_done_once_when_responses_are_lost() {
     let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
@@ -215,7 +215,7 @@ async fn items_are_done_once_when_responses_are_lost() {
     assert_eq!(left["@odata.count"], 0);
 }
 
-/// The shortest lease that is accepted is kept: a job that does not beat is ended soon after it, by the server alone.
+/// The shortest accepted lease: the server alone ends a job without heartbeats soon after its lease.
 #[tokio::test]
 async fn the_server_sweeps_the_shortest_lease() {
     let store = Store::memory_with_clock(Arc::new(SystemClock::new()));

@@ -1,4 +1,4 @@
-//! Lists: filtered, sorted, cut, expanded; and pages of many items.
+//! Lists of items: filters, order, pages, expansion. Queues in several folders.
 
 use std::sync::Arc;
 
@@ -67,11 +67,7 @@ async fn items_are_filtered_as_documented() {
     assert_eq!((&got.body["@odata.count"], got.body["value"][0].as_object().unwrap().len()), (&json!(4), 3));
     assert_eq!(got.body["value"][0]["QueueDefinition"]["Name"], "Invoices");
     let missing = Value::Null;
-    assert_eq!(
-        api.get("/odata/QueueItems").await.body["@odata.count"],
-        missing,
-        "it is counted only where that is asked for"
-    );
+    assert_eq!(api.get("/odata/QueueItems").await.body["@odata.count"], missing, "counted only on request");
     for wrong in [
         "$filter=Stat eq 1",
         "$filter=Status eq 'Done'",
@@ -254,7 +250,7 @@ async fn queues_are_shared_and_names_are_unique_per_folder() {
         api.call_as(&api.token, Some("Finance"), method, path, &body).await
     };
     let own = in_finance("POST", "/odata/QueueDefinitions", json!({"Name": "invoices"})).await;
-    assert_eq!(own.status, 201, "a name is taken in its folder alone: {}", own.text);
+    assert_eq!(own.status, 201, "names are unique per folder: {}", own.text);
     let share = |add: &[i64], remove: &[i64]| json!({"QueueIds": [queue], "ToAddFolderIds": add, "ToRemoveFolderIds": remove});
     let path = "/odata/QueueDefinitions/UiPath.Server.Configuration.OData.ShareToFolders";
     let clash = api.post(path, &share(&[finance], &[])).await;
@@ -269,7 +265,7 @@ async fn queues_are_shared_and_names_are_unique_per_folder() {
     assert_eq!(unfoldered.body["@odata.count"], 1, "an item of a shared queue is one item");
     let shown = api.get(&format!("/odata/QueueDefinitions({queue})")).await.body;
     assert_eq!(shown["FoldersCount"], 2);
-    assert_eq!(api.post(path, &share(&[], &[1, finance])).await.status, 400, "a queue is in some folder");
+    assert_eq!(api.post(path, &share(&[], &[1, finance])).await.status, 400, "a queue needs a folder");
     assert_eq!(api.post(path, &share(&[], &[finance])).await.status, 204);
     assert_eq!(
         in_finance("GET", &format!("/odata/QueueItems({})", item["Id"]), Value::Null).await.status,
@@ -315,7 +311,7 @@ async fn queues_are_shared_and_names_are_unique_per_folder() {
     assert_eq!(
         api.send(both.header("X-UIPATH-OrganizationUnitId", finance)).await.status,
         403,
-        "two folders are none"
+        "two different folders are refused"
     );
     let full = api.send(api.request("DELETE", "/odata/Folders(1)").bearer_auth(&api.token)).await;
     assert_eq!(full.status, 409);

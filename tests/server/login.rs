@@ -1,4 +1,4 @@
-//! Tokens: got, refused, ended; and passwords.
+//! Tokens and their lifetime, logins by password, and failed logins.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn a_token_ends_with_its_lifetime_user_or_application() {
     let token = api.login(&id, &secret, None).await.unwrap();
     assert!(is_good(&token).await);
     api.served.keeper.remove_client(&id).await.unwrap();
-    // Another process did that: this one knows within a second.
+    // The change was made by another handle: the server sees it within a second.
     for _ in 0..200 {
         if !is_good(&token).await {
             return assert_eq!(api.login(&id, &secret, None).await.unwrap_err()["error"], "invalid_client");
@@ -107,7 +107,7 @@ async fn a_user_logs_in_with_a_password() {
         assert_eq!((got.status, got.code()), (400, 1000), "{name}");
         assert_eq!(got.body["message"], "Invalid credentials, failed to login.");
     }
-    // Nothing large is read of somebody who is not known.
+    // Large bodies of unauthenticated callers are refused.
     assert_eq!(login("ann", &"x".repeat(100_000)).await.status, 413);
 }
 
@@ -128,10 +128,10 @@ async fn repeated_failures_block_a_login() {
     assert_eq!(got.status, 429, "{}", got.text);
     let wait: u64 = got.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((290..=300).contains(&wait), "{wait}");
-    assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200, "tokens that were given stay good");
+    assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200, "issued tokens stay valid");
     api.clock.advance(Duration::from_secs(301));
     assert_eq!(attempt(SECRET).await.status, 200);
-    assert_eq!(attempt("wrong").await.status, 400, "and the count begins anew");
+    assert_eq!(attempt("wrong").await.status, 400, "the count was reset");
 }
 
 #[tokio::test]
@@ -167,13 +167,13 @@ async fn no_secret_is_stored_in_plain_text() {
     assert!(looked > 10_000);
 }
 
-/// What was made here has 256 random bits: wrong ones shut out nobody, and an id that is not known costs as little.
+/// Generated secrets have 256 random bits, so failures do not block them; an unknown id costs no more.
 #[tokio::test]
 async fn failures_do_not_block_generated_secrets() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
-    // More than any lock would allow, of a name and of an address.
+    // More failures than the limits of a name and of an address.
     for n in 0..150 {
         let refused = api.login(&id, "wrong", None).await.unwrap_err();
         assert_eq!(refused["error"], "invalid_client", "{n}");
@@ -183,11 +183,10 @@ async fn failures_do_not_block_generated_secrets() {
         assert_eq!(refused["error"], "invalid_client", "{n}");
     }
     assert!(api.login(&id, &secret, None).await.is_ok());
-    assert!(api.login(CLIENT, SECRET, None).await.is_ok(), "nor one that a person chose");
+    assert!(api.login(CLIENT, SECRET, None).await.is_ok(), "nor a chosen secret");
 }
 
-/// Whoever comes from two hundred addresses to guess passwords keeps out nobody who has a secret that was made here, and
-/// nobody from a network in which somebody has logged in.
+/// Password guesses from two hundred addresses block neither generated secrets nor networks with a recent login.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_logins_does_not_block_known_clients() {
     let api = std::sync::Arc::new(Api::start_as(|server| server.behind_proxy(true)).await);
@@ -210,7 +209,7 @@ async fn a_flood_of_logins_does_not_block_known_clients() {
     let right = async |from: &str, id: &str, secret: &str| {
         attempt(api.clone(), from.to_owned(), id.to_owned(), secret.to_owned()).await
     };
-    // A secret that was made here, from anywhere; one that was chosen, from the network of the first login.
+    // A generated secret from anywhere; a chosen one from the network of the first login.
     assert_eq!(right("203.0.113.9", &id, &secret).await, 200);
     assert_eq!(right("198.51.100.99", CLIENT, SECRET).await, 200);
     for attempt in flood {
@@ -221,10 +220,10 @@ async fn a_flood_of_logins_does_not_block_known_clients() {
     }
 }
 
-/// What a request says of where it comes from is believed of a proxy alone.
+/// `X-Forwarded-…` headers are trusted from configured proxies only.
 #[tokio::test]
 async fn forwarded_headers_are_trusted_from_proxies_only() {
-    // Ten wrong tries, each from another address by its own account.
+    // Eleven failures, each with another address in the header.
     let tried = async |api: &Api| {
         let mut last = 0;
         for n in 0..11 {

@@ -5,26 +5,26 @@ mod openapi;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod event_authors;
-mod responses;
 mod background_tasks;
 mod bad_requests;
 mod body_fidelity;
-mod error_codes;
 mod client_testing;
+mod error_codes;
+mod event_authors;
+mod extreme_numbers;
 mod filters;
+mod hostile_clients;
 mod lease_protocol;
 mod lists;
-mod store_load;
 mod login;
-mod extreme_numbers;
 mod permission_scope;
-mod transaction_results;
 mod permissions;
-mod hostile_clients;
-mod shared_queues;
-mod transport;
 mod raw_clients;
+mod responses;
+mod shared_queues;
+mod store_load;
+mod transaction_results;
+mod transport;
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 use support::start_of_time;
 use support::test_server::{CLIENT, SECRET, TestServer};
 
-/// A server over a store in memory, and a token for everything.
+/// A server, and a token with all permissions.
 pub(crate) struct Api {
     pub(crate) served: TestServer,
     pub(crate) clock: Arc<ManualClock>,
@@ -44,7 +44,7 @@ pub(crate) struct Api {
     pub(crate) token: String,
 }
 
-/// An answer, read.
+/// A response with its parsed body.
 #[derive(Debug)]
 pub(crate) struct ApiResponse {
     pub(crate) status: u16,
@@ -58,7 +58,7 @@ impl ApiResponse {
         self.body["errorCode"].as_i64().unwrap_or(-1)
     }
 
-    /// The answer is an error of the one shape.
+    /// Whether the response is an error in the format of the API.
     pub(crate) fn is_api_error(&self) -> bool {
         let members = self.body.as_object();
         members.is_some_and(|members| {
@@ -93,7 +93,7 @@ impl Api {
     /// On a server whose clock nobody moves.
     pub(crate) async fn on(served: TestServer) -> Self {
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        // Another test may have been first.
+        // Fails if another test has installed it already.
         _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut api = Self { served, clock, http, token: String::new() };
@@ -114,7 +114,7 @@ impl Api {
         if ok { Ok(answer["access_token"].as_str().unwrap().to_owned()) } else { Err(answer) }
     }
 
-    /// An application with these scopes and roles, and its token.
+    /// Creates an application with these scopes and roles, and returns its token.
     pub(crate) async fn application_token(
         &self,
         name: &str,
@@ -141,7 +141,7 @@ impl Api {
         ApiResponse { status, headers, body, text }
     }
 
-    /// A call as somebody, in a folder or in none.
+    /// A call with a token, in a folder or without one.
     pub(crate) async fn call_as(
         &self,
         token: &str,

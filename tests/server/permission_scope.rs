@@ -1,5 +1,4 @@
-//! How far a right goes: not beyond the folder it was given in, not to jobs of others, and never so far that no
-//! administrator is left.
+//! The scope of permissions: shared queues, jobs of other users, metrics, and the last administrator.
 
 use performer::Orchestrator as _;
 use performer::model::clock::ManualClock;
@@ -14,7 +13,7 @@ use crate::{Api, ApiResponse, start_of_time};
 
 const EVERYTHING: &str = "OrchestratorApiUserAccess";
 
-/// A queue in Shared that is in Finance too, and an application that may do everything in Finance.
+/// A queue in the folders Shared and Finance, and an application with all permissions in Finance.
 async fn shared_queue(api: &Api) -> (i64, i64, String) {
     let finance = api.served.keeper.add_folder("Finance").await.unwrap().0;
     let queue = api.queue(&json!({"Name": "Invoices"})).await;
@@ -54,7 +53,7 @@ async fn changing_a_shared_queue_needs_permission_in_all_its_folders() {
             "/api/Performer/EditLimits".to_owned(),
             json!({"queue": "Invoices", "edit": {"paused": true}}),
         ),
-        // Nor is it taken out of a folder where one has nothing to say.
+        // It cannot be removed from a folder without permissions there.
         (
             "POST",
             "/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders".to_owned(),
@@ -72,7 +71,7 @@ async fn changing_a_shared_queue_needs_permission_in_all_its_folders() {
     }
     let refused = in_finance("DELETE", &format!("/odata/QueueDefinitions({queue})"), &Value::Null).await;
     assert_eq!(refused.code(), 1017, "{}", refused.text);
-    // Its items are for all who have it; and it can be taken out of one's own folder.
+    // Its items can be edited from both folders, and it can be removed from the caller's folder.
     let edit = json!({"Priority": "High"});
     let path = format!("/odata/QueueItems({})", item["Id"]);
     assert_eq!(in_finance("PUT", &path, &edit).await.status, 200);
@@ -80,7 +79,7 @@ async fn changing_a_shared_queue_needs_permission_in_all_its_folders() {
     let path = "/odata/QueueDefinitions/UiPathODataSvc.ShareToFolders";
     assert_eq!(in_finance("POST", path, &out).await.status, 204);
     assert_eq!(of(format!("/odata/QueueDefinitions({queue})")).await["FoldersCount"], 1);
-    // Who has the right in each folder may.
+    // A caller with the permission in each folder can delete it.
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [finance]});
     assert_eq!(api.post(path, &share).await.status, 204);
     let both = api.application_token("both", EVERYTHING, &["Administrator"], &["Finance", "Shared"]).await;
@@ -117,7 +116,7 @@ async fn jobs_belong_to_their_owner(store: Store, clock: std::sync::Arc<ManualCl
     let done = json!({"claim": claim, "result": {"successful": {"output": null}}, "progress": null});
     let before = api.get("/odata/QueueItems").await.body;
 
-    // Whatever the other may do otherwise, and although it knows the job and the claim.
+    // Another administrator, although it knows the job and the claim.
     for (what, body) in [
         ("Beat", json!({ "job": job })),
         ("EndJob", json!({"job": job, "state": "Successful", "info": null})),
@@ -134,7 +133,7 @@ async fn jobs_belong_to_their_owner(store: Store, clock: std::sync::Arc<ManualCl
     let got = by(&other, "Exchange", &take(&job, 3)).await;
     assert_eq!(got.body["took"]["error"]["kind"], "NotFound", "{}", got.text);
     assert_eq!(api.get("/odata/QueueItems").await.body, before, "nothing was changed");
-    // A report of others is refused, and those beside it are recorded, in their order.
+    // Reports for jobs of others are refused; the other reports of the call are recorded.
     let own = by(&other, "StartJob", &start()).await.body["job"].clone();
     let own_claim = by(&other, "Exchange", &take(&own, 4)).await.body["took"]["items"][0]["claim"].clone();
     let own_report =
@@ -150,7 +149,7 @@ async fn jobs_belong_to_their_owner(store: Store, clock: std::sync::Arc<ManualCl
     }
     assert_eq!(api.get(&format!("/odata/QueueItems({item})")).await.body["Status"], "InProgress");
 
-    // Who started it may do all of that; and who may stop jobs in the folder may stop it.
+    // The owner can do all of this, and a caller with the permission to stop jobs can stop it.
     let got = by(&owner, "Progress", &json!({"claim": claim, "progress": "mine"})).await;
     assert_eq!(got.status, 200, "{}", got.text);
     assert_eq!(by(&other, "StopJob", &json!({"job": job, "strategy": "SoftStop"})).await.status, 200);
@@ -163,7 +162,7 @@ async fn jobs_belong_to_their_owner(store: Store, clock: std::sync::Arc<ManualCl
     let end = json!({"job": job, "state": "Stopped", "info": null});
     assert_eq!(by(&owner, "EndJob", &end).await.status, 200);
 
-    // A performer that has opened the store itself is nobody's over HTTP.
+    // The job of a performer on the store itself belongs to no user.
     let about = NewJob {
         queue: "Invoices".to_owned(),
         machine: "m".to_owned(),
@@ -178,7 +177,7 @@ async fn jobs_belong_to_their_owner(store: Store, clock: std::sync::Arc<ManualCl
     assert_eq!(by(&other, "EndJob", &end).await.status, 404);
     assert_eq!(by(&other, "Beat", &json!({ "job": key })).await.status, 404);
     api.served.store.beat(local).await.unwrap();
-    // Nor is it hidden: it is listed, and can be stopped.
+    // It is listed.
     let jobs = by(&other, "Jobs", &json!({"limit": 10})).await.body;
     assert_eq!(jobs.as_array().unwrap().len(), 3);
 }
@@ -212,7 +211,7 @@ fn raw(path: &std::path::Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 
-/// What an older program started has no owner: its performer goes on after the server was brought up to date.
+/// Jobs of older versions have no owner; their performers continue after an upgrade of the server.
 #[tokio::test]
 async fn a_job_without_an_owner_continues() {
     let folder = tempfile::tempdir().unwrap();
@@ -251,13 +250,13 @@ async fn metrics_need_the_monitoring_scope_and_permission() {
     assert_eq!(get("pf_nobody").await.status, 401);
 }
 
-/// Through no route, and not by the operator's command either.
+/// Neither by a route nor by the command.
 #[tokio::test]
 async fn the_last_administrator_cannot_be_removed() {
     let api = Api::start().await;
     let keeper = &api.served.keeper;
     let everything = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    // These cannot take its place: no password, and a token that ends.
+    // A user without a password does not count, although it has a token.
     let day = std::time::Duration::from_secs(86_400);
     keeper.add_user("helper", UserType::User, None, &everything).await.unwrap();
     let token = keeper.add_token("helper", "t", EVERYTHING, day).await.unwrap();
@@ -282,12 +281,12 @@ async fn the_last_administrator_cannot_be_removed() {
     }
     let refused = keeper.remove_client(CLIENT).await.unwrap_err();
     assert!(refused.to_string().contains("last administrator"), "{refused}");
-    // With another one who can log in it may go; then that one is the last.
+    // With another administrator who can log in it can be removed; then the other one is the last.
     let password = Some("correct horse".to_owned());
     let ann = keeper.add_user("ann", UserType::User, password, &everything).await.unwrap();
     keeper.remove_client(CLIENT).await.unwrap();
     assert!(keeper.remove_user("ann").await.is_err());
-    assert!(api.login("unknown", "wrong", None).await.is_err()); // from now on the server knows
+    assert!(api.login("unknown", "wrong", None).await.is_err()); // refreshes the directory of the server
     let got = api.call_as(&token, None, "DELETE", &format!("/odata/Users({ann})"), &Value::Null).await;
     assert_eq!((got.status, got.code()), (409, 1013), "{}", got.text);
 }

@@ -1,4 +1,4 @@
-//! Deny by default: every route, with every kind of caller who may not use it.
+//! Access is denied by default: every route with every kind of caller without access.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::test_server::{CLIENT, SECRET};
 use crate::{Api, openapi};
 
-/// A body that gets past the door of any route.
+/// A body that every route accepts far enough to check access.
 fn body(method: &str) -> Value {
     if method == "GET" { Value::Null } else { json!({}) }
 }
@@ -60,7 +60,7 @@ async fn every_route_refuses_callers_without_access() {
             assert!(["Status", "Authenticate"].contains(&name.as_str()), "{name} is public: is that meant?");
             continue;
         }
-        // Nobody
+        // No token
         for header in malformed {
             let mut request = api.request(&method, &path).header("X-UIPATH-FolderPath", "Shared");
             if !header.is_empty() {
@@ -80,7 +80,7 @@ async fn every_route_refuses_callers_without_access() {
             assert_eq!((got.status, got.code()), (401, 0), "{name}: {}", got.text);
             cases += 1;
         }
-        // Actor, but not for this
+        // A valid token without the scope or permission
         if !needs.starts_with("OR.Default") {
             let got = call(&wrong_scope, Some("Shared")).await;
             assert!(
@@ -118,7 +118,7 @@ async fn every_route_refuses_callers_without_access() {
         if !permissions.is_empty() {
             let got = call(&no_roles, None).await;
             assert!(matches!(got.status, 400 | 403), "{name} without a role: {}", got.text);
-            // Each permission alone is missed.
+            // Each permission is required.
             for missing in permissions.split(',') {
                 let all: Vec<Value> = performer::model::permission::Permission::all()
                     .map(|permission| permission.to_string())
@@ -134,7 +134,7 @@ async fn every_route_refuses_callers_without_access() {
                 cases += 1;
             }
         }
-        // And the right one is let in: whatever it is told, it is not that it may not.
+        // With access the call is not refused for lack of it.
         let got = call(&good, Some("Shared")).await;
         assert!(!matches!(got.status, 401 | 403 | 405 | 415 | 500), "{name}: {} {}", got.status, got.text);
         cases += 1;
@@ -144,7 +144,7 @@ async fn every_route_refuses_callers_without_access() {
     assert_eq!(metrics.status, 401);
 }
 
-/// The scopes and permissions of our table are those of the vendor's document.
+/// The scopes and permissions of the routes are those of the vendor's document.
 #[test]
 fn routes_need_the_documented_access() {
     let Some(document) = openapi::document() else {
@@ -186,7 +186,7 @@ fn routes_need_the_documented_access() {
         if let Some((_, required)) = scopes.split_once("Required permissions: ") {
             let required = required.split('.').take(8).collect::<Vec<_>>().join(".");
             let required = required.split("Note").next().unwrap().split("Only ").next().unwrap().to_owned();
-            // All that are joined by "and"; where there are several ways, one of them is enough.
+            // All permissions that are joined by "and"; alternatives are not compared.
             if !required.contains(" or ") {
                 for word in required
                     .split(|c: char| c.is_whitespace() || "()".contains(c))
@@ -202,7 +202,7 @@ fn routes_need_the_documented_access() {
     assert!(compared >= 50, "{compared} routes were compared");
 }
 
-/// An item, a queue, a comment, a job of another folder is not there, whatever is asked of it.
+/// Items, queues, comments and jobs of another folder are answered like ones that do not exist.
 #[tokio::test]
 async fn entities_of_another_folder_are_not_found() {
     let api = Api::start().await;
@@ -222,7 +222,7 @@ async fn entities_of_another_folder_are_not_found() {
     let before = api.get(&format!("/odata/QueueItems({id})")).await.body;
     let result = json!({"transactionResult": {"IsSuccessful": true}});
     let mut cases = 0;
-    // The same answers for what is elsewhere and for what is nowhere.
+    // The same responses for entities of another folder and for unknown ones.
     for offset in [0, 1_000_000] {
         let (queue, id, comment, event) =
             (queue + offset, id + offset, comment + offset, id * 1_000 + offset);
@@ -359,7 +359,7 @@ async fn entities_of_another_folder_are_not_found() {
     }
 }
 
-/// Nobody gives away, or takes, more than they have.
+/// Callers can neither grant nor revoke more than they have.
 #[tokio::test]
 async fn callers_cannot_grant_more_than_they_have() {
     let api = Api::start().await;
@@ -418,12 +418,12 @@ async fn callers_cannot_grant_more_than_they_have() {
     assert_eq!(call("PUT", &format!("/odata/Users({boss})"), json!({"Password": "taken over 1"})).await, 403);
     assert_eq!(call("DELETE", &format!("/odata/Users({boss})"), Value::Null).await, 403);
 
-    // Nor over somebody who may do more in some folder, nor to what somebody else may do.
+    // Users and roles with more permissions in any folder cannot be changed.
     let in_shared = Roles { roles: vec!["Administrator".to_owned()], folders: vec!["Shared".to_owned()] };
     let victim = api.served.keeper.add_user("victim", UserType::User, None, &in_shared).await.unwrap();
     let someone =
         api.served.keeper.add_user("someone", UserType::User, None, &Roles::default()).await.unwrap();
-    api.login(CLIENT, SECRET, None).await.unwrap(); // from now on the server knows them
+    api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     for (method, path, body) in [
         ("PUT", format!("/odata/Users({victim})"), json!({"Password": "taken over 1"})),
         ("PUT", format!("/odata/Users({victim})"), json!({"IsActive": false})),
@@ -448,9 +448,9 @@ async fn callers_cannot_grant_more_than_they_have() {
     ] {
         assert_eq!(call(method, &path, body.clone()).await, 403, "{method} {path} {body}");
     }
-    // Roles that there are not yet are nobody's to give.
+    // Unknown roles cannot be assigned.
     assert_eq!(call("POST", &assign, json!({"roleIds": [999_999]})).await, 404);
-    // An application has a secret and no password, and a token for some scopes makes no way to all of them.
+    // An application has no password, and a token with some scopes cannot set a password, which would grant all.
     let body = json!({"Password": "a way around 1"});
     let to_itself = format!("/odata/Users({me})");
     assert_eq!(call("PUT", &to_itself, body.clone()).await, 400);

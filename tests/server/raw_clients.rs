@@ -1,4 +1,4 @@
-//! Clients of the server that say exactly what a test wants, byte by byte: HTTP/1.1 on a kept connection, and HTTP/2.
+//! Low-level clients that send exact bytes: HTTP/1.1 with keep-alive, and HTTP/2 frames.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// How long a test waits for what has to come at once.
+/// The timeout for something that should happen at once.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An answer of HTTP/1.1.
+/// An HTTP/1.1 response.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
@@ -22,8 +22,8 @@ pub(crate) struct HttpResponse {
     pub(crate) body: String,
 }
 
-/// A client of HTTP/1.1 that keeps its connection as Python's `http.client` does: it sends head and body in two parts, and
-/// connects again only when it was told that the connection is closed.
+/// An HTTP/1.1 client with keep-alive like Python's `http.client`: it sends head and body separately, and connects again only
+/// after `Connection: close`.
 pub(crate) struct KeepAliveClient {
     address: String,
     stream: Option<TcpStream>,
@@ -35,7 +35,7 @@ impl KeepAliveClient {
         Self { address: url.strip_prefix("http://").unwrap().to_owned(), stream: None, connections: 0 }
     }
 
-    /// An error when the connection ended without a word.
+    /// Sends a request. An error if the connection ends without a response.
     pub(crate) async fn request(&mut self, head: &str, body: &[u8]) -> Result<HttpResponse, String> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -50,9 +50,10 @@ impl KeepAliveClient {
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(body).await
         };
-        // A server that has answered may close while this still sends; the answer is there all the same.
+        // The server may close the connection before the body is sent; the response can still be read.
         let sent = sent.await;
-        let answer = tokio::time::timeout(TIMEOUT, read_response(&mut stream, head.starts_with("HEAD "))).await;
+        let answer =
+            tokio::time::timeout(TIMEOUT, read_response(&mut stream, head.starts_with("HEAD "))).await;
         let answer = answer.map_err(|_| "no answer came".to_owned())?;
         let answer = answer.ok_or_else(|| format!("the connection ended before the answer ({sent:?})"))?;
         if answer.headers.get("connection").is_none_or(|connection| connection != "close") {
@@ -62,7 +63,7 @@ impl KeepAliveClient {
     }
 }
 
-/// The next answer on a stream; `None` when it ends before.
+/// Reads the next response; `None` if the stream ends before it.
 pub(crate) async fn read_response(
     stream: &mut (impl tokio::io::AsyncRead + Unpin),
     is_head: bool,
@@ -106,7 +107,7 @@ impl Certificate {
         Self { folder, der: made.cert.der().clone() }
     }
 
-    /// A connection that agrees on HTTP/2, and says nothing yet.
+    /// Connects by TLS and negotiates HTTP/2.
     pub(crate) async fn connect(&self, url: &str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
@@ -130,7 +131,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// How many more bytes may be sent on the connection.
+    /// The increment of the connection's window.
     pub(crate) fn more_window(&self) -> usize {
         match (self.kind, self.stream) {
             (WINDOW_UPDATE, 0) => u32::from_be_bytes(self.payload[..4].try_into().unwrap()) as usize,
@@ -158,7 +159,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// What an HTTP/2 client says first, with the window for what it is sent on a stream.
+/// The HTTP/2 connection preface, with the initial window of streams.
 pub(crate) fn preface(window: u32) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut setting = vec![0, 4];
@@ -167,7 +168,7 @@ pub(crate) fn preface(window: u32) -> Vec<u8> {
     bytes
 }
 
-/// Headers that are written out and put into no table (RFC 7541, section 6.2.2).
+/// Encodes headers as literals without indexing (RFC 7541, section 6.2.2).
 pub(crate) fn headers(list: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let text = |bytes: &mut Vec<u8>, text: &str| {
@@ -186,7 +187,7 @@ pub(crate) fn headers(list: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// The next frame; `None` when the connection ends.
+/// Reads the next frame; `None` if the connection ends.
 pub(crate) async fn read_frame(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Option<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
@@ -197,7 +198,7 @@ pub(crate) async fn read_frame(stream: &mut (impl tokio::io::AsyncRead + Unpin))
     Some(Frame { kind: head[3], flags: head[4], stream: of, payload })
 }
 
-/// Whether a status line of an answer is this one. The server writes frequent ones by their index.
+/// Whether a response has this status. Common statuses are encoded by an index.
 pub(crate) fn has_status(frame: &Frame, status: u16) -> bool {
     let indexed = [(200, 0x88), (204, 0x89), (400, 0x8c), (404, 0x8d), (500, 0x8e)];
     match indexed.iter().find(|(known, _)| *known == status) {

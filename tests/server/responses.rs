@@ -1,5 +1,4 @@
-//! Every answer is valid against the vendor's OpenAPI document, where that is present; and codes, headers and nulls are
-//! those of `docs/reference`.
+//! Responses match the vendor's OpenAPI document, if it is present; codes, headers and nulls are those of `docs/reference`.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{Api, ApiResponse, openapi};
 
-/// Calls call_every_route there is, over data of every kind. Answers what was called and what was answered.
+/// Calls every route with data of every kind. Returns the calls and their responses.
 async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
     let schema = r#"{"type":"object"}"#;
     let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 1, "SpecificDataJsonSchema": schema, "ReleaseId": 3,
@@ -209,7 +208,7 @@ async fn every_response_matches_the_openapi_document() {
         }
         if let Value::Object(body) = &got.body
             && path.starts_with("/odata")
-            // A schema is a file, and a file has no context.
+            // A schema is returned as a file, without a context.
             && got.headers["content-type"] != "application/octet-stream"
         {
             let context = body.get("@odata.context").and_then(Value::as_str);
@@ -243,7 +242,7 @@ async fn every_response_matches_the_openapi_document() {
             Some(schema)
                 if got.body.is_object() && got.headers["content-type"] != "application/octet-stream" =>
             {
-                // OData's own member is in no schema of the document.
+                // The document's schemas do not contain OData's own member.
                 let mut body = got.body.clone();
                 body.as_object_mut().and_then(|body| body.remove("@odata.context"));
                 let errors = openapi::violations(&document, schema, &body);
@@ -261,10 +260,10 @@ async fn every_response_matches_the_openapi_document() {
         &json!({"$ref": "#/components/schemas/QueueItemDto"}),
         &json!({"Status": "Done"}),
     );
-    assert!(!wrong.is_empty(), "the check sees what it is there to see");
+    assert!(!wrong.is_empty(), "the check finds a violation");
 }
 
-/// By orchestrator-api 12.1: explicit nulls, and the fields of version 20.
+/// Explicit nulls and the fields of version 20 (orchestrator-api 12.1).
 #[tokio::test]
 async fn an_item_has_every_field_with_explicit_nulls() {
     let api = Api::start().await;

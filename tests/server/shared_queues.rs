@@ -1,4 +1,4 @@
-//! Queues in several folders, asked for without naming one (orchestrator-api 6).
+//! Queues in several folders, in calls without a folder (orchestrator-api 6).
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn a_queue_is_found_in_any_folder() {
     assert_eq!(folders_of(&api, queues[0]).await, (200, vec![1, people]));
     assert_eq!(folders_of(&api, queues[1]).await, (200, vec![finance, people]));
     assert_eq!(folders_of(&api, queues[2]).await, (200, vec![people]));
-    // A queue that is nowhere is not found; and then none of the others is shared either.
+    // An unknown queue is not found, and then no other queue of the call is shared.
     assert_eq!(folders_of(&api, 999).await, (404, Vec::new()));
     let answer = api.call_as(&api.token, None, "POST", SHARE, &share(&[queues[1], 999], &[1])).await;
     assert_eq!((answer.status, answer.code()), (404, 1002));

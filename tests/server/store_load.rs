@@ -1,4 +1,4 @@
-//! What one caller asks for does not keep the others waiting.
+//! Operations that would load the store: slow searches, logins, many tokens.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::Api;
 use crate::support::test_server::{CLIENT, SECRET, TestServer};
 use crate::support::{QUEUE, start_of_time};
 
-/// A clock by which a millisecond passes with each look.
+/// A clock that advances by a millisecond with each reading.
 #[derive(Debug, Default)]
 struct FastClock(AtomicU64);
 
@@ -51,7 +51,7 @@ async fn a_slow_search_is_refused_with_a_hint() {
     let refused = api.get(search).await;
     assert_eq!(refused.status, 400, "{}", refused.text);
     assert!(refused.is_api_error() && refused.text.contains("name the queue"), "{}", refused.text);
-    // What an index finds is found as before, and the next search has its own time.
+    // Indexed lists still work, and the next search has its own time limit.
     let page = api.get("/odata/QueueItems?$top=1").await;
     assert_eq!((page.status, page.body["value"].as_array().map(Vec::len)), (200, Some(1)), "{}", page.text);
     assert_eq!(api.get("/odata/QueueItems(1)").await.status, 200);
@@ -62,7 +62,7 @@ fn raw(path: &Path) -> Connection {
     Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap()
 }
 
-/// A server over a file with a clock that stands still.
+/// A server over a file with a manual clock.
 async fn over_file(path: &Path) -> Api {
     let clock = Arc::new(ManualClock::new(start_of_time()));
     let store = Store::sqlite_with_clock(path, clock.clone()).await.unwrap();
@@ -85,12 +85,12 @@ async fn a_login_does_not_rewrite_the_directory() {
     for _ in 0..20 {
         let token = api.login(CLIENT, SECRET, None).await.unwrap();
         assert_eq!(api.call_as(&token, None, "GET", "/odata/Folders", &json!(null)).await.status, 200);
-        assert!(!before.1.contains("tokens\":{\""), "no token stands in the directory");
+        assert!(!before.1.contains("tokens\":{\""), "the directory contains no token");
     }
     assert_eq!((directory(), tokens()), (before, count + 20));
 }
 
-/// As a program of an older version left it: all tokens in the directory.
+/// An older version kept all tokens in the directory.
 #[tokio::test]
 async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +129,7 @@ async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
         async |token: &str| api.call_as(token, None, "GET", "/odata/Folders", &json!(null)).await.status;
     assert_eq!((ask(&token).await, ask(&anns).await), (200, 200));
     let left: String = file.query_row("SELECT text FROM directory", [], |row| row.get(0)).unwrap();
-    assert!(left.contains("\"tokens\":{}"), "an older program can read it still");
+    assert!(left.contains("\"tokens\":{}"), "an older program can still read it");
     let keeper = &api.served.keeper;
     let named: Vec<_> = keeper
         .tokens()
@@ -141,12 +141,12 @@ async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     assert_eq!(named, [("ann".to_owned(), Some("laptop".to_owned()))]);
     assert_eq!(keeper.revoke_tokens("ann", Some("laptop")).await.unwrap(), 1);
     assert_eq!(keeper.revoke_tokens("ann", None).await.unwrap(), 0);
-    // The server looks twice a second.
+    // The server refreshes twice a second.
     while ask(&anns).await == 200 {}
     assert_eq!((ask(&token).await, ask(&anns).await), (200, 401));
 }
 
-/// Of the tokens of logins the newest thousand are good, each time there is another.
+/// Each login revokes all but the newest thousand tokens of logins.
 #[tokio::test]
 async fn only_the_newest_thousand_logins_stay_valid() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,7 +158,7 @@ async fn only_the_newest_thousand_logins_stay_valid() {
     api.clock.advance(Duration::from_secs(1));
     let second = api.login(CLIENT, SECRET, None).await.unwrap();
     assert_eq!((ask(&first).await, ask(&second).await), (200, 200));
-    // As if others had logged in meanwhile.
+    // Rows as of further logins.
     let file = raw(&path);
     let sql = "INSERT INTO token SELECT 'x' || value, user_id, client, name, scopes, expires + 1000000 \
                FROM (SELECT * FROM token LIMIT 1), json_each(?1)";
@@ -170,7 +170,7 @@ async fn only_the_newest_thousand_logins_stay_valid() {
     assert_eq!((ask(&first).await, ask(&second).await, ask(&third).await), (401, 200, 200));
     let count: i64 = file.query_row("SELECT count(*) FROM token", [], |row| row.get(0)).unwrap();
     assert_eq!(count, 1_000);
-    // What has ended is removed in pieces, a day later.
+    // Expired tokens are removed in batches a day later.
     api.clock.advance(Duration::from_secs(2 * 86_400));
     let pieces = AtomicU64::new(0);
     let removed = api

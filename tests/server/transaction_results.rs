@@ -1,4 +1,4 @@
-//! Every form of a result over HTTP, and what it makes of the item (orchestrator-api 9.1 and 13.2).
+//! Every form of a result over HTTP, and the status it leads to (orchestrator-api 9.1 and 13.2).
 
 use std::time::Duration;
 

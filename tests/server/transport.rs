@@ -1,4 +1,4 @@
-//! Connections, bodies and memory: what is refused leaves the connection in order, and no caller can keep others out.
+//! Connections, bodies and memory: refused requests leave a usable connection, and no caller can block others.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use tokio::net::TcpStream;
 
 use crate::Api;
 use crate::raw_clients::{
-    ACK, Certificate, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, KeepAliveClient, PING, RST_STREAM, SETTINGS, TIMEOUT,
-    connect_from, frame, has_status, headers, preface, read_response, read_frame,
+    ACK, Certificate, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, KeepAliveClient, PING, RST_STREAM,
+    SETTINGS, TIMEOUT, connect_from, frame, has_status, headers, preface, read_frame, read_response,
 };
 
 const MIB: usize = 1024 * 1024;
 const ADD: &str = "/odata/Queues/UiPathODataSvc.AddQueueItem";
 const BULK: &str = "/odata/Queues/UiPathODataSvc.BulkAddQueueItems";
 
-/// A figure of the server's metrics.
+/// The value of one metric.
 async fn metric(api: &Api, token: &str, name: &str) -> f64 {
     let text = api.send(api.request("GET", "/metrics").bearer_auth(token)).await.text;
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.unwrap_or_else(|| panic!("{name}: {text}")).split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Asks until a figure is what it should be; the test's own time limit is the only other end.
+/// Reads a metric until it has the expected value, or fails after a time limit.
 async fn wait_until(api: &Api, token: &str, name: &str, is_right: impl Fn(f64) -> bool) {
     let asked = async {
         while !is_right(metric(api, token, name).await) {
@@ -45,7 +45,7 @@ fn head(api: &Api, method: &str, path: &str, more: &str, length: usize) -> Strin
     )
 }
 
-/// A client that keeps its connection sends 200 requests that are refused, and after each of them a good one.
+/// A keep-alive client sends 200 refused requests, each followed by a valid one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_request_leaves_the_connection_usable() {
     let api = Api::start_as(|server| server.largest_body(MIB)).await;
@@ -81,11 +81,11 @@ async fn a_refused_request_leaves_the_connection_usable() {
             let good = good.unwrap_or_else(|why| panic!("after {what}, round {round}: {why}"));
             assert_eq!(good.status, 200, "after {what}");
         }
-        assert_eq!(client.connections, 1, "{what}: so little is read to its end");
+        assert_eq!(client.connections, 1, "{what}: the rest of the body was discarded");
     }
 }
 
-/// The same where too much would have to be read: it is said, and the answer arrives although the client still sends.
+/// A body that is too large to discard: the response says so, and arrives although the client still sends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_large_body_closes_the_connection_after_the_response() {
     let api = Api::start().await;
@@ -113,13 +113,13 @@ async fn a_refused_large_body_closes_the_connection_after_the_response() {
             assert_eq!(good.status, 200);
         }
     }
-    // Who waits for "100 Continue" before it sends its body is not told to send what nobody reads.
+    // A client that waits for "100 Continue" is not told to send a body that is not read.
     let expecting = "POST /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
     let refused = client.request(expecting, b"").await.unwrap();
     assert_eq!((refused.status, refused.headers["connection"].as_str()), (401, "close"));
 }
 
-/// What says nothing, or says it slowly, is closed.
+/// Connections without a request, and with a slow one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_and_slow_connections_are_closed() {
     let certificate = Certificate::new();
@@ -159,7 +159,7 @@ async fn idle_and_slow_connections_are_closed() {
         let closed = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut rest)).await;
         assert!(closed.is_ok(), "{begin:?} holds its connection");
     }
-    // One that has asked is told to go away when it does not ask any more, and not before.
+    // After a request, an idle connection is shut down gracefully.
     let mut stream = certificate.connect(&served.url).await;
     stream.write_all(&preface(65_535)).await.unwrap();
     let health = headers(&[
@@ -188,7 +188,7 @@ async fn idle_and_slow_connections_are_closed() {
     assert!(position(HEADERS) < position(GOAWAY) && position(GOAWAY).is_some(), "{seen:?}");
 }
 
-/// 20,000 requests, and no answer is read.
+/// The client sends 20,000 requests and reads no response.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reads_no_response_is_closed() {
     let stalled = Duration::from_millis(400);
@@ -199,14 +199,14 @@ async fn a_client_that_reads_no_response_is_closed() {
     let mut stream = TcpStream::connect(api.served.url.strip_prefix("http://").unwrap()).await.unwrap();
     let requests = "GET /odata/QueueDefinitions HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20_000);
     let written = async {
-        // Until the server has gone: then writing fails.
+        // Writing fails once the server has closed the connection.
         while stream.write_all(requests.as_bytes()).await.is_ok() {}
     };
     assert!(tokio::time::timeout(TIMEOUT, written).await.is_ok(), "it holds its connection");
     assert_eq!(api.get("/odata/QueueDefinitions").await.status, 200);
 }
 
-/// One address cannot have all connections, and the server's health can be asked for in any case.
+/// One address cannot use all connections, and health checks always work.
 #[cfg(target_os = "linux")] // elsewhere 127.0.0.2 is not there
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_cannot_use_all_connections() {
@@ -219,7 +219,7 @@ async fn one_address_cannot_use_all_connections() {
     let mut refused = 0;
     for _ in 0..64 {
         let mut stream = connect_from("127.0.0.1", &api.served.url).await.unwrap();
-        // Each is a connection that works, or one that is answered once.
+        // Either a regular connection, or one over the limit with a single response.
         let answer = ask(&mut stream, "/odata/QueueDefinitions").await.unwrap();
         match answer.status {
             401 => idle.push(stream),
@@ -241,7 +241,7 @@ async fn one_address_cannot_use_all_connections() {
         assert_eq!(ask(&mut other, "/odata/QueueDefinitions").await.unwrap().status, 401, "127.0.0.{n}");
         idle.push(other);
     }
-    // Places come back.
+    // Slots are freed.
     drop(idle);
     let mut again = false;
     for _ in 0..1_000 {
@@ -255,7 +255,7 @@ async fn one_address_cannot_use_all_connections() {
     wait_until(&api, &api.token, "performer_connections_refused_total", |refused| refused > 0.0).await;
 }
 
-/// Bodies that do not come take no memory from those that do.
+/// Stalled uploads reserve no memory.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_uploads_do_not_block_others() {
     let api = Api::start().await;
@@ -282,7 +282,7 @@ async fn stalled_uploads_do_not_block_others() {
     wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
 }
 
-/// A server with TLS and little memory, two callers and one who may see figures, and a queue with 400 KB in it.
+/// A server with TLS and little memory, two callers, a token for the metrics, and a queue with 400 KB of items.
 async fn small_server() -> (Api, Certificate, String, String) {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
@@ -295,8 +295,9 @@ async fn small_server() -> (Api, Certificate, String, String) {
         let item = json!({"itemData": {"Name": "Invoices", "Reference": n.to_string(), "SpecificContent": {"a": "x".repeat(40_000)}}});
         assert_eq!(plain.post(ADD, &item).await.status, 201);
     }
-    let other =
-        plain.application_token("other", "OR.Queues OR.Folders OR.Users", &["Administrator"], &["Shared"]).await;
+    let other = plain
+        .application_token("other", "OR.Queues OR.Folders OR.Users", &["Administrator"], &["Shared"])
+        .await;
     let figures = plain.application_token("figures", "OR.Monitoring.Read", &["Viewer"], &[]).await;
     let token = plain.token.clone();
     drop(plain);
@@ -314,7 +315,7 @@ async fn small_server() -> (Api, Certificate, String, String) {
 }
 
 impl Api {
-    /// As with HTTP, where the server has TLS.
+    /// A call over HTTPS.
     async fn secure(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
         let url = self.served.url.replace("http://127.0.0.1", "https://localhost");
         let request = self.http.request(method.parse().unwrap(), format!("{url}{path}")).bearer_auth(token);
@@ -345,8 +346,7 @@ fn call(token: &str, method: &str, path: &str) -> Vec<u8> {
     ])
 }
 
-/// Bodies of HTTP/2 that have no length, answers that are not read: within one budget, with a share for each caller,
-/// and gone when the connection is.
+/// HTTP/2 bodies without a length and unread responses are limited by the caller's share, and freed with the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_cannot_use_more_memory_than_its_share() {
     let (api, certificate, other, figures) = small_server().await;
@@ -389,7 +389,7 @@ async fn a_caller_cannot_use_more_memory_than_its_share() {
     let freed = async { while api.memory(&figures).await > 0 {} };
     assert!(tokio::time::timeout(TIMEOUT, freed).await.is_ok());
 
-    // Answers that are not read: no window for them at all.
+    // Unread responses: the client grants no window.
     let mut stream = certificate.connect(&api.served.url).await;
     stream.write_all(&preface(0)).await.unwrap();
     for n in 0..40 {
@@ -406,7 +406,7 @@ async fn a_caller_cannot_use_more_memory_than_its_share() {
     assert!(tokio::time::timeout(TIMEOUT, grown).await.is_ok());
     let (status, _) = api.secure(&other, "GET", "/odata/QueueItems?$top=1", &Value::Null).await;
     assert_eq!(status, 200, "another caller has a share of its own");
-    // The client that takes nothing is closed in the end.
+    // The stalled client is closed.
     let (mut answered, mut refused) = (0, 0);
     let ended = async {
         while let Some(frame) = read_frame(&mut stream).await {
@@ -426,7 +426,7 @@ async fn a_caller_cannot_use_more_memory_than_its_share() {
     assert!(tokio::time::timeout(TIMEOUT, freed).await.is_ok());
 }
 
-/// Half heads of 60 KB, by callers without a token.
+/// Incomplete heads of 60 KB from callers without a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incomplete_heads_use_a_small_part_of_the_memory() {
     let api = Api::start_as(|server| server.largest_body(MIB).memory(8 * MIB)).await;
@@ -447,7 +447,7 @@ async fn incomplete_heads_use_a_small_part_of_the_memory() {
     assert_eq!(api.send(long).await.status, 200);
 }
 
-/// Answers that are kept for a call that is made again are counted, and forgotten in time.
+/// Responses that are kept for repeated calls are counted as memory, and expire.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cached_responses_are_counted_and_expire() {
     let api = Api::start().await;
@@ -464,12 +464,12 @@ async fn cached_responses_are_counted_and_expire() {
     let first = api.post("/api/Performer/Exchange", &take).await;
     assert_eq!(first.body["took"]["items"].as_array().map(Vec::len), Some(20), "{}", first.text);
     assert!(metric(&api, &api.token, "performer_memory_bytes").await >= 400_000.0);
-    assert_eq!(api.post("/api/Performer/Exchange", &take).await.text, first.text, "it is not made twice");
+    assert_eq!(api.post("/api/Performer/Exchange", &take).await.text, first.text, "it is not executed twice");
     api.clock.advance(Duration::from_secs(130));
     wait_until(&api, &api.token, "performer_memory_bytes", |bytes| bytes == 0.0).await;
 }
 
-/// HEAD is there wherever GET is, with the same headers.
+/// HEAD is supported wherever GET is, with the same headers.
 #[tokio::test]
 async fn head_requests_match_get_requests() {
     let api = Api::start().await;
@@ -493,7 +493,7 @@ async fn head_requests_match_get_requests() {
             all.sort();
             all
         };
-        // The figures of /metrics grow in between.
+        // The values of /metrics change in between.
         if path != "/metrics" {
             assert_eq!(names(&head), names(&get), "{path}");
         }
@@ -529,7 +529,7 @@ async fn pages_of_an_allowed_origin_may_call() {
     let no = api.send(preflight("https://evil.example.com")).await;
     assert_eq!(no.status, 405);
     assert!(!no.headers.contains_key("access-control-allow-origin"));
-    // Errors too: a page has to see why.
+    // Errors have the headers too.
     for (token, status) in [(api.token.as_str(), 200), ("wrong", 401)] {
         let request =
             api.request("GET", "/odata/QueueDefinitions").bearer_auth(token).header("origin", origin);
@@ -553,7 +553,7 @@ async fn pages_of_an_allowed_origin_may_call() {
     assert!(!got.headers.keys().any(|name| name.as_str().starts_with("access-control") || name == "vary"));
 }
 
-/// What has two meanings, or none, is refused by its name.
+/// Ambiguous heads and bodies with unknown fields.
 #[tokio::test]
 async fn repeated_headers_and_unknown_fields_are_refused_with_their_name() {
     let api = Api::start().await;

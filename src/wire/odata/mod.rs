@@ -271,7 +271,7 @@ fn boolean(option: &str, text: &str) -> Result<bool, Refusal> {
 }
 
 fn unknown_property(name: &str) -> Refusal {
-    invalid(format!("there is not a property {}", quoted(name)))
+    invalid(format!("there is no property {}", quoted(name)))
 }
 
 fn invalid(why: impl std::fmt::Display) -> Refusal {
