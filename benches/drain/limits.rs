@@ -101,7 +101,7 @@ pub async fn channel(content: &'static str, count: usize, in_flight: usize) -> D
     });
     let mut tasks = tokio::task::JoinSet::new();
     while let Some(text) = receive.recv().await {
-        tasks.spawn(async move { serde_json::from_str::<super::ours::Content>(&text).expect("content") });
+        tasks.spawn(async move { serde_json::from_str::<super::figures::Content>(&text).expect("content") });
         while tasks.len() >= in_flight {
             tasks.join_next().await;
         }

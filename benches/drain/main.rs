@@ -12,7 +12,7 @@
 
 mod limits;
 mod measure;
-mod ours;
+mod figures;
 #[cfg(feature = "postgres")]
 mod postgres;
 
@@ -21,26 +21,26 @@ use measure::Bench;
 fn main() {
     // `cargo bench` passes flags of its own; the others name figures.
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if names.first().is_some_and(|name| name == "in-another-process") {
-        return ours::add_from_another_process(&names[1..]);
+    if names.first().is_some_and(|name| name == "adding-process") {
+        return figures::add_from_another_process(&names[1..]);
     }
-    if names.first().is_some_and(|name| name == "in-a-process-of-its-own") {
-        return ours::resident();
+    if names.first().is_some_and(|name| name == "resident-memory-process") {
+        return figures::resident();
     }
     #[cfg(feature = "postgres")]
-    if names.first().is_some_and(|name| name == "in-one-of-many-processes") {
+    if names.first().is_some_and(|name| name == "draining-process") {
         return postgres::one_of_many(&names[1..]);
     }
     let bench = Bench::new(names);
     println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
-    ours::drains(&bench);
-    ours::limited(&bench);
-    ours::single_calls(&bench);
-    ours::adds(&bench);
-    ours::latencies(&bench);
-    ours::memory(&bench);
-    ours::big_content(&bench);
-    ours::full_files(&bench);
+    figures::drains(&bench);
+    figures::limited(&bench);
+    figures::single_calls(&bench);
+    figures::adds(&bench);
+    figures::latencies(&bench);
+    figures::memory(&bench);
+    figures::big_content(&bench);
+    figures::full_files(&bench);
     #[cfg(feature = "postgres")]
     postgres::all(&bench);
     #[cfg(not(feature = "postgres"))]

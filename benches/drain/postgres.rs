@@ -1,6 +1,6 @@
 //! What performer does of a PostgreSQL database, beside plain statements on the same one.
 
-mod plain;
+mod plain_sql;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -13,9 +13,9 @@ use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use tokio::runtime::Runtime;
 
-use self::plain::Plain;
+use self::plain_sql::Plain;
 use super::measure::{Bar, Bench, Unit, median, print_line, rate};
-use super::ours::{
+use super::figures::{
     QUEUE, ROUNDS, content, content_text, drain, each, fill, fill_with, latency,
     latency_from_another_process, limit, runtime,
 };
@@ -44,7 +44,7 @@ impl Schema {
 impl Drop for Schema {
     fn drop(&mut self) {
         let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
-        plain::run_once(&self.server, &sql);
+        plain_sql::run_once(&self.server, &sql);
     }
 }
 
@@ -104,7 +104,7 @@ fn drains(bench: &Bench, runtime: &Runtime, server: &str) {
     if !bench.wants("postgres.drain.pgbench") {
         return;
     }
-    let Some(pgbench) = plain::pgbench() else {
+    let Some(pgbench) = plain_sql::pgbench() else {
         println!("postgres.drain.pgbench: left out, because pgbench is not found (PG_BIN names its folder)");
         return;
     };
@@ -126,7 +126,7 @@ impl Worker {
     fn start(url: &str) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
-            .args(["in-one-of-many-processes", url])
+            .args(["draining-process", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -148,7 +148,7 @@ pub fn one_of_many(arguments: &[String]) {
     let store = runtime.block_on(Store::open(&arguments[0])).expect("the store");
     println!("ready");
     std::io::stdin().lines().next().expect("an order").expect("a line");
-    let performer = super::ours::drainer(0);
+    let performer = super::figures::drainer(0);
     let summary = runtime.block_on(performer.run_until_empty(Arc::new(store))).expect("a summary");
     println!("{}", summary.successful);
 }
@@ -239,7 +239,7 @@ fn adds(bench: &Bench, runtime: &Runtime, server: &str) {
         // The same columns and indexes.
         let schema = Schema::new(server);
         drop(runtime.block_on(open(&schema)));
-        rate(ADDED, plain::copy(runtime, server, &schema.name, content_text(), ADDED))
+        rate(ADDED, plain_sql::copy(runtime, server, &schema.name, content_text(), ADDED))
     };
     bench.figure("postgres.add.bulk", Unit::PerSecond, Bar::AtLeast(0.5), 3, limit, || {
         runtime.block_on(async {
@@ -262,7 +262,7 @@ fn full(bench: &Bench, runtime: &Runtime, server: &str) {
         fill(&store, 1_000).await;
         drain(store.clone(), 1_000, 1_000).await;
     });
-    plain::multiply(server, &schema.name, FINISHED / 1_000);
+    plain_sql::multiply(server, &schema.name, FINISHED / 1_000);
     let limit = || {
         runtime.block_on(async {
             let schema = Schema::new(server);
@@ -328,7 +328,7 @@ fn held_horizon(bench: &Bench, runtime: &Runtime, server: &str, name: &str, wait
     if matches!(waiting, Waiting::Limited) {
         runtime.block_on(limit(&*store));
     }
-    let _holder = plain::Snapshot::hold(runtime, server);
+    let _holder = plain_sql::Snapshot::hold(runtime, server);
     let started = Instant::now();
     let mut rates = Vec::new();
     let shows = std::env::var_os("PERFORMER_HORIZON_SHOW").is_some();

@@ -214,7 +214,7 @@ pub fn main(arguments: &[String]) {
             // Until somebody ends it.
             "perform" => drop(work.performer(4, 0).run(store).await.unwrap()),
             #[cfg(feature = "postgres")]
-            "withstand" => super::outage::withstand(&work, &store, Path::new(ledger)).await,
+            "withstand" => super::database_outage::withstand(&work, &store, Path::new(ledger)).await,
             other => panic!("{other:?}"),
         }
     });

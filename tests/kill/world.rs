@@ -108,12 +108,12 @@ impl World {
     pub fn kill(&mut self, mut process: Process) -> Timestamp {
         process.child.kill().unwrap();
         let when = Timestamp::now();
-        self.bury(process);
+        self.wait_for_end(process);
         when
     }
 
     /// Waits until a process has ended, by itself or not.
-    pub fn bury(&mut self, mut process: Process) -> ExitStatus {
+    pub fn wait_for_end(&mut self, mut process: Process) -> ExitStatus {
         let status = process.child.wait().unwrap();
         self.ledger.write(Record::Died { process: process.name.clone() });
         let said = std::fs::read_to_string(&process.stderr).unwrap();
@@ -177,7 +177,7 @@ impl Drop for Process {
 impl Process {
     /// What it said on its standard error.
     #[cfg(feature = "postgres")]
-    pub fn said(&self) -> String {
+    pub fn stderr_text(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 

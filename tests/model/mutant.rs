@@ -60,7 +60,7 @@ impl Mutant {
     ];
 
     /// The invariants of which one must see it.
-    pub fn caught_by(self) -> &'static [&'static str] {
+    pub fn detected_by(self) -> &'static [&'static str] {
         match self {
             Self::CompletionChecksStateOnly | Self::AbandonKeepsTheClaim => &["I3", "I4", "I6"],
             Self::CompletionChecksIdOnly => &["I1", "I3", "I4", "I5", "I8", "I9"],

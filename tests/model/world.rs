@@ -223,7 +223,7 @@ impl Robots {
         }
     }
 
-    fn happen(&self, world: &mut World, row: usize, event: Event) -> bool {
+    fn apply_event(&self, world: &mut World, row: usize, event: Event) -> bool {
         match transition(&world.rows[row].state, event, &self.policy(), now()) {
             Ok(Transition::Change(change)) => {
                 self.write(world, row, &change);
@@ -253,7 +253,7 @@ impl Robots {
         if ahead {
             world.broken = Some("I16");
         }
-        if !self.happen(world, row, Event::Take { job: JobNumber(job as i64) }) {
+        if !self.apply_event(world, row, Event::Take { job: JobNumber(job as i64) }) {
             return None;
         }
         world.rows[row].takes += 1;
@@ -347,7 +347,7 @@ impl Robots {
                 ItemState { superseded: false, review_status: ReviewStatus::None, ..before };
         }
         let event = Event::Review { to, row_version: before.row_version };
-        if !self.happen(world, row, event) {
+        if !self.apply_event(world, row, event) {
             world.rows[row].state = before;
         } else if before.review_status == ReviewStatus::Verified {
             world.broken = Some("V");
@@ -569,7 +569,7 @@ impl Model for Robots {
                 for row in 0..world.rows.len() {
                     let held = world.rows[row].state.holder.map(|holder| holder.job) == Some(number);
                     if held && world.rows[row].state.status == Status::InProgress {
-                        self.happen(&mut world, row, Event::JobLost { job: number });
+                        self.apply_event(&mut world, row, Event::JobLost { job: number });
                     }
                 }
                 // A robot whose job ended begins a new one with its next take; what it holds, it holds in vain.
@@ -601,7 +601,7 @@ impl Model for Robots {
             }
             Action::Delete(row) => {
                 world.deletes -= 1;
-                self.happen(&mut world, row, Event::Delete { row_version: None });
+                self.apply_event(&mut world, row, Event::Delete { row_version: None });
             }
             Action::WriteTheRest => {
                 if let Some((row, copy)) = world.copy_to_write.take() {
@@ -619,7 +619,7 @@ impl Model for Robots {
         fn live(row: &Row) -> bool {
             !row.state.status.is_final()
         }
-        fn in_one_step(name: &'static str) -> Property<Robots> {
+        fn check_step(name: &'static str) -> Property<Robots> {
             // The closures of stateright are plain functions; one for each name.
             match name {
                 "I3" => Property::always("I3", |_, world: &World| world.broken != Some("I3")),
@@ -631,7 +631,7 @@ impl Model for Robots {
             }
         }
         let mut properties: Vec<Property<Self>> =
-            ["I3", "I6", "I16", "I19", "I20", "V"].map(in_one_step).into();
+            ["I3", "I6", "I16", "I19", "I20", "V"].map(check_step).into();
         properties.extend([
             Property::always("I1", |_, world: &World| {
                 world.every_chain(|chain| chain.iter().filter(|row| live(row)).count() <= 1)

@@ -3,10 +3,10 @@
 
 #![cfg(feature = "postgres")]
 
-mod claims;
-mod front;
-mod operations;
-mod order;
+mod claim_rows;
+mod claim_cursor;
+mod lost_connections;
+mod claim_order;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -140,7 +140,7 @@ async fn with_reference(store: &Store, reference: &str) -> Vec<performer::QueueI
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_add_that_is_cut_anywhere_was_made_once_or_not_at_all() {
+async fn an_add_is_made_at_most_once_wherever_the_connection_is_cut() {
     cut_everywhere(
         "add",
         async |_| unique(),
@@ -155,7 +155,7 @@ async fn an_add_that_is_cut_anywhere_was_made_once_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_that_is_cut_anywhere_was_recorded_or_not() {
+async fn the_outcome_of_a_report_is_known_wherever_the_connection_is_cut() {
     cut_everywhere(
         "report",
         async |store| {
@@ -182,7 +182,7 @@ async fn a_report_that_is_cut_anywhere_was_recorded_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_report_with_the_next_take_that_is_cut_anywhere_was_made_or_not() {
+async fn the_outcome_of_a_report_with_a_claim_is_known_wherever_the_connection_is_cut() {
     cut_everywhere(
         "report and take",
         async |store| {
@@ -224,7 +224,7 @@ async fn a_report_with_the_next_take_that_is_cut_anywhere_was_made_or_not() {
 /// A cable is pulled in the middle of a commit: the server holds on to the transaction, and to what it locked, until it is told
 /// that nobody is there any more. Whatever is answered is true, and whoever comes next is not kept waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_does_not_notice_that_we_are_gone_is_told() {
+async fn a_server_process_that_does_not_notice_a_lost_connection_is_ended() {
     let schema = Schema::new();
     let proxy = Proxy::start(&schema.url);
     let (direct, cut) = (open(&schema.url).await, open(&proxy.url()).await);
@@ -254,7 +254,7 @@ async fn a_server_that_does_not_notice_that_we_are_gone_is_told() {
 
 /// Nobody sees half a schema, and nobody makes it twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_who_open_a_new_schema_at_once_make_it_once() {
+async fn a_schema_is_created_once_by_concurrent_openers() {
     let schema = Schema::new();
     let opening: Vec<_> = (0..8)
         .map(|_| {
@@ -302,7 +302,7 @@ async fn a_running_program_that_is_too_old_for_the_schema_stops() {
 /// Where a robot waits, what is added is kept for it behind the commit; when it does not come, another process hears of the item
 /// and takes it, long before it would look by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_kept_for_a_robot_that_does_not_come_others_hear_of() {
+async fn items_locked_for_a_robot_that_does_not_come_are_announced_to_others() {
     let schema = Schema::new();
     let (here, there) = (open(&schema.url).await, open(&schema.url).await);
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -333,7 +333,7 @@ async fn what_is_kept_for_a_robot_that_does_not_come_others_hear_of() {
 
 /// What others add is heard of, not looked for: the wait ends long before its time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_process_adds_wakes_who_waits() {
+async fn an_item_added_by_another_process_wakes_waiters() {
     let schema = Schema::new();
     let (here, there) = (open(&schema.url).await, open(&schema.url).await);
     here.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -352,7 +352,7 @@ async fn what_another_process_adds_wakes_who_waits() {
 
 /// The server was started anew, or an administrator ended the connection: the next call opens another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_was_ended_is_opened_anew() {
+async fn a_closed_connection_is_reopened() {
     let schema = Schema::new();
     let store = open(&format!("{}&application_name={}", schema.url, schema.name())).await;
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
@@ -377,7 +377,7 @@ async fn a_connection_that_was_ended_is_opened_anew() {
 /// Two servers on one database: what one gives out, a token among it, is good at the other.
 #[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_on_one_database_are_one_orchestrator() {
+async fn two_servers_on_one_database_act_as_one_orchestrator() {
     use support::served::Served;
     let schema = Schema::new();
     let first = Served::start(open(&schema.url).await).await;

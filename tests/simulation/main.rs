@@ -35,7 +35,7 @@ fn must_hold(seed: u64) -> Outcome {
 
 /// The worlds of this run, or the one that was asked for.
 #[test]
-fn one_world_after_the_other() {
+fn all_checks_hold_in_every_simulated_world() {
     if let Some(seed) = number("PERFORMER_WORLD") {
         let outcome = run(seed, kind(seed), None);
         outcome.trace.iter().for_each(|line| println!("{line}"));
@@ -57,7 +57,7 @@ fn one_world_after_the_other() {
 
 /// The same seed is the same world, line by line.
 #[test]
-fn a_seed_is_a_world() {
+fn a_seed_determines_its_world() {
     for seed in [1, 2, 7, 8, 33, 34] {
         let first = run(seed, kind(seed), None).trace;
         for _ in 0..2 {
@@ -69,7 +69,7 @@ fn a_seed_is_a_world() {
 
 /// The negative controls: a store with a mistake is found out, and the world that finds it does so ten times out of ten.
 #[test]
-fn a_mistake_is_found_and_found_again() {
+fn an_injected_bug_is_found_reproducibly() {
     for wrong in Wrong::ALL {
         let fails = |seed: &u64| !run(*seed, kind(*seed), Some(*wrong)).violations.is_empty();
         let seed = (1..=60).find(fails).unwrap_or_else(|| panic!("{wrong:?} was not found out"));

@@ -66,11 +66,11 @@ impl Count {
 #[derive(Debug)]
 struct SimulatedClock {
     began: Instant,
-    state: Mutex<Shown>,
+    state: Mutex<ClockReading>,
 }
 
 #[derive(Debug)]
-struct Shown {
+struct ClockReading {
     ahead_by: i64,
     time: SteadyTime,
 }
@@ -82,7 +82,7 @@ fn start() -> Timestamp {
 impl SimulatedClock {
     fn new(began: Instant) -> Arc<Self> {
         let time = SteadyTime::new(start(), Duration::ZERO);
-        Arc::new(Self { began, state: Mutex::new(Shown { ahead_by: 0, time }) })
+        Arc::new(Self { began, state: Mutex::new(ClockReading { ahead_by: 0, time }) })
     }
 
     /// Somebody sets the time of day.
@@ -337,7 +337,7 @@ async fn add_items(world: Arc<World>) {
 }
 
 /// Retries by hand what failed, once.
-async fn look_after_items(world: Arc<World>, over: Instant) {
+async fn administrate(world: Arc<World>, over: Instant) {
     let (store, _) = world.open();
     while Instant::now() < over {
         tokio::time::sleep(Duration::from_secs(7)).await;
@@ -419,13 +419,13 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<Wrong>) -> Outcome {
         tasks.spawn(place(world.clone(), number, over));
     }
     tasks.spawn(add_items(world.clone()));
-    tasks.spawn(look_after_items(world.clone(), over));
+    tasks.spawn(administrate(world.clone(), over));
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
     world.sky.lock().unwrap().calm = true;
     let drained = drain(&world).await;
-    conclude(&world, &memory, &*store, drained).await
+    finish(&world, &memory, &*store, drained).await
 }
 
 /// The last process, in calm weather, until nothing is left. Whatever died is found within its lease.
@@ -449,7 +449,7 @@ async fn drain(world: &Arc<World>) -> bool {
     false
 }
 
-async fn conclude(world: &World, memory: &Memory, store: &dyn Administration, drained: bool) -> Outcome {
+async fn finish(world: &World, memory: &Memory, store: &dyn Administration, drained: bool) -> Outcome {
     let records = memory.lock().unwrap().clone();
     let story = Final::of(store, QUEUE).await;
     let mut trace: Vec<String> = vec![format!("{:?} {:?}", world.kind, world.plan)];

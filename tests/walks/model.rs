@@ -59,13 +59,13 @@ pub enum Step {
     },
     Report {
         claim: usize,
-        how: How,
+        how: ReportKind,
         progress: bool,
     },
     /// A report and a take in one call.
     ReportAndTake {
         claim: usize,
-        how: How,
+        how: ReportKind,
         job: usize,
     },
     Progress {
@@ -107,7 +107,7 @@ pub enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum How {
+pub enum ReportKind {
     Successful { output: bool },
     Business,
     Application { retry_in: Option<i64> },
@@ -317,7 +317,7 @@ impl Model {
         ready.into_iter().take(count).map(|(_, item)| self.take_one(item, job, robot)).collect()
     }
 
-    fn report(&mut self, claim: usize, how: How, progress: bool) -> String {
+    fn report(&mut self, claim: usize, how: ReportKind, progress: bool) -> String {
         let (item, claim) = self.claims[claim];
         if self.items[item].removed {
             return "claim lost".to_owned();
@@ -325,14 +325,14 @@ impl Model {
         let application =
             |defer_date| Event::Report { claim, outcome: Outcome::ApplicationException, defer_date };
         let event = match how {
-            How::Successful { .. } => Event::Report { claim, outcome: Outcome::Successful, defer_date: None },
-            How::Business => Event::Report { claim, outcome: Outcome::BusinessException, defer_date: None },
-            How::Application { retry_in } => application(retry_in.map(|seconds| at(self.now, seconds))),
-            How::Unspecified => Event::Report { claim, outcome: Outcome::Unspecified, defer_date: None },
-            How::Postpone { seconds } => {
+            ReportKind::Successful { .. } => Event::Report { claim, outcome: Outcome::Successful, defer_date: None },
+            ReportKind::Business => Event::Report { claim, outcome: Outcome::BusinessException, defer_date: None },
+            ReportKind::Application { retry_in } => application(retry_in.map(|seconds| at(self.now, seconds))),
+            ReportKind::Unspecified => Event::Report { claim, outcome: Outcome::Unspecified, defer_date: None },
+            ReportKind::Postpone { seconds } => {
                 Event::Postpone { claim, defer_date: at(self.now, seconds), due_date: None }
             }
-            How::GiveBack => Event::GiveBack { claim },
+            ReportKind::GiveBack => Event::GiveBack { claim },
         };
         let before = self.items[item].state.row_version;
         let now = self.now;
@@ -345,9 +345,9 @@ impl Model {
                         item.progress = Some("reported".to_owned());
                     }
                     match how {
-                        How::Successful { output: true } => item.output = Some("{\"done\":true}".to_owned()),
-                        How::Business => item.exception = Some((ExceptionType::BusinessException, now)),
-                        How::Application { .. } => {
+                        ReportKind::Successful { output: true } => item.output = Some("{\"done\":true}".to_owned()),
+                        ReportKind::Business => item.exception = Some((ExceptionType::BusinessException, now)),
+                        ReportKind::Application { .. } => {
                             item.exception = Some((ExceptionType::ApplicationException, now));
                         }
                         _ => {}
@@ -639,14 +639,14 @@ fn soon() -> impl Strategy<Value = Option<i64>> {
     prop_oneof![3 => Just(None), 1 => (-20_i64..60).prop_map(Some)]
 }
 
-fn how() -> impl Strategy<Value = How> {
+fn how() -> impl Strategy<Value = ReportKind> {
     prop_oneof![
-        3 => any::<bool>().prop_map(|output| How::Successful { output }),
-        1 => Just(How::Business),
-        3 => soon().prop_map(|retry_in| How::Application { retry_in }),
-        1 => Just(How::Unspecified),
-        2 => (-5_i64..40).prop_map(|seconds| How::Postpone { seconds }),
-        1 => Just(How::GiveBack),
+        3 => any::<bool>().prop_map(|output| ReportKind::Successful { output }),
+        1 => Just(ReportKind::Business),
+        3 => soon().prop_map(|retry_in| ReportKind::Application { retry_in }),
+        1 => Just(ReportKind::Unspecified),
+        2 => (-5_i64..40).prop_map(|seconds| ReportKind::Postpone { seconds }),
+        1 => Just(ReportKind::GiveBack),
     ]
 }
 

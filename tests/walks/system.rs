@@ -18,7 +18,7 @@ use performer::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
-use super::model::{self, How, LEASE, Model, Step};
+use super::model::{self, ReportKind, LEASE, Model, Step};
 
 const QUEUE: &str = "Walks";
 
@@ -36,26 +36,26 @@ pub fn quick_folder() -> tempfile::TempDir {
 
 /// A mistake that is made on purpose, between the steps and the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum InjectedBug {
     /// An old claim counts as the newest one of its item.
-    TheClaimIsNotLookedAt,
+    IgnoresTheClaim,
     /// A postponement is a give-back.
-    PostponementsAreForgotten,
+    ForgetsPostponements,
     /// Business exceptions are retried.
-    EverythingIsRetried,
+    RetriesEverything,
     /// The due date is lost.
-    TheDueDateIsLost,
+    LosesTheDueDate,
     /// A stale row version is brought up to date.
-    AnyVersionWillDo,
+    AcceptsAnyVersion,
 }
 
-impl Wrong {
+impl InjectedBug {
     pub const ALL: &[Self] = &[
-        Self::TheClaimIsNotLookedAt,
-        Self::PostponementsAreForgotten,
-        Self::EverythingIsRetried,
-        Self::TheDueDateIsLost,
-        Self::AnyVersionWillDo,
+        Self::IgnoresTheClaim,
+        Self::ForgetsPostponements,
+        Self::RetriesEverything,
+        Self::LosesTheDueDate,
+        Self::AcceptsAnyVersion,
     ];
 }
 
@@ -70,7 +70,7 @@ pub struct System<S> {
     items: usize,
     added: usize,
     steps: usize,
-    wrong: Option<Wrong>,
+    bug: Option<InjectedBug>,
     kind: PhantomData<S>,
 }
 
@@ -108,15 +108,15 @@ impl<S: StoreUnderTest> System<S> {
             items: 0,
             added: 0,
             steps: 0,
-            wrong: None,
+            bug: None,
             kind: PhantomData,
         }
     }
 
     /// Walks with a mistake; panics when it shows.
-    pub fn walk_wrongly(wrong: Wrong, model: &Model, steps: Vec<Step>) {
+    pub fn walk_with_bug(bug: InjectedBug, model: &Model, steps: Vec<Step>) {
         let mut system = Self::new(model);
-        system.wrong = Some(wrong);
+        system.bug = Some(bug);
         let mut model = model.clone();
         for step in steps {
             model = Model::apply(model, &step);
@@ -152,38 +152,38 @@ impl<S: StoreUnderTest> System<S> {
         Take { queue: QUEUE.into(), job: self.jobs[job], robot: Some(robot), count, reference }
     }
 
-    fn report(&self, claim: usize, how: How, progress: bool) -> Report {
+    fn report(&self, claim: usize, how: ReportKind, progress: bool) -> Report {
         use performer::model::clock::Clock;
         let time = self.clock.now();
         let exception = |kind| Some(ProcessingException::new(kind, "it went wrong", time));
         let mut claim = self.claims[claim];
-        if self.wrong == Some(Wrong::TheClaimIsNotLookedAt) {
+        if self.bug == Some(InjectedBug::IgnoresTheClaim) {
             claim = *self.claims.iter().rev().find(|other| other.item() == claim.item()).unwrap();
         }
         let result = match how {
-            How::Successful { output } => TransactionResult::Successful {
+            ReportKind::Successful { output } => TransactionResult::Successful {
                 output: output.then(|| Output::new(&serde_json::json!({ "done": true })).unwrap()),
             },
-            How::Business if self.wrong == Some(Wrong::EverythingIsRetried) => TransactionResult::Failed {
+            ReportKind::Business if self.bug == Some(InjectedBug::RetriesEverything) => TransactionResult::Failed {
                 exception: exception(ExceptionType::ApplicationException),
                 defer_date: None,
             },
-            How::Business => TransactionResult::Failed {
+            ReportKind::Business => TransactionResult::Failed {
                 exception: exception(ExceptionType::BusinessException),
                 defer_date: None,
             },
-            How::Application { retry_in } => TransactionResult::Failed {
+            ReportKind::Application { retry_in } => TransactionResult::Failed {
                 exception: exception(ExceptionType::ApplicationException),
                 defer_date: retry_in.map(|seconds| model::at(time, seconds)),
             },
-            How::Unspecified => TransactionResult::Failed { exception: None, defer_date: None },
-            How::Postpone { .. } if self.wrong == Some(Wrong::PostponementsAreForgotten) => {
+            ReportKind::Unspecified => TransactionResult::Failed { exception: None, defer_date: None },
+            ReportKind::Postpone { .. } if self.bug == Some(InjectedBug::ForgetsPostponements) => {
                 TransactionResult::GivenBack
             }
-            How::Postpone { seconds } => {
+            ReportKind::Postpone { seconds } => {
                 TransactionResult::Postponed { defer_date: model::at(time, seconds), due_date: None }
             }
-            How::GiveBack => TransactionResult::GivenBack,
+            ReportKind::GiveBack => TransactionResult::GivenBack,
         };
         Report { claim, result, progress: progress.then(|| "reported".to_owned()) }
     }
@@ -209,7 +209,7 @@ impl<S: StoreUnderTest> System<S> {
     /// The version that the model's side of this step saw: that of now, or one before.
     fn version(&self, id: ItemId, stale: bool) -> ItemVersion {
         let version = now(self.store.get_queue_item(id)).map_or(1, |item| item.row_version);
-        let stale = stale && self.wrong != Some(Wrong::AnyVersionWillDo);
+        let stale = stale && self.bug != Some(InjectedBug::AcceptsAnyVersion);
         ItemVersion { id, row_version: version - u64::from(stale) }
     }
 
@@ -226,7 +226,7 @@ impl<S: StoreUnderTest> System<S> {
         match step {
             Step::Add { .. } => {
                 let mut step = step.clone();
-                if let (Step::Add { due_in, .. }, Some(Wrong::TheDueDateIsLost)) = (&mut step, self.wrong) {
+                if let (Step::Add { due_in, .. }, Some(InjectedBug::LosesTheDueDate)) = (&mut step, self.bug) {
                     *due_in = None;
                 }
                 let item = model::new_item(&step, self.added, time);

@@ -24,7 +24,7 @@ struct Plan {
     most: u64,
 }
 
-const ON_A_FILE: Plan = Plan { kills: 15, most: 40_000 };
+const SQLITE: Plan = Plan { kills: 15, most: 40_000 };
 
 fn world() -> World {
     prepared(World::new())
@@ -39,7 +39,7 @@ fn prepared(world: World) -> World {
     world
 }
 
-pub fn at_random_instants() {
+pub fn at_random_times() {
     let first = std::env::var("PERFORMER_KILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let (mut killed, mut items) = (0, 0);
     for seed in first.. {
@@ -47,7 +47,7 @@ pub fn at_random_instants() {
             break;
         }
         let mut world = world();
-        killed += round(&mut world, seed, &ON_A_FILE);
+        killed += round(&mut world, seed, &SQLITE);
         items += world.check(&format!("PERFORMER_KILL_SEED={seed}"));
     }
     println!("{killed} processes killed over {items} items, 0 lost, 0 doubled");
@@ -88,14 +88,14 @@ fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
         std::thread::sleep(Duration::from_micros(random.u64(1_000..plan.most)));
         let mut process = running.swap_remove(random.usize(..running.len()));
         if process.has_ended() {
-            assert!(world.bury(process).success());
+            assert!(world.wait_for_end(process).success());
             continue;
         }
         world.kill(process);
         killed += 1;
     }
     for process in running {
-        assert!(world.bury(process).success());
+        assert!(world.wait_for_end(process).success());
     }
     killed
 }
@@ -103,7 +103,7 @@ fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
 /// Evidence in which one acknowledged item is gone, or one run goes on for ever, must be refused after real kills too.
 pub fn negative_control() {
     let mut world = world();
-    round(&mut world, 1, &ON_A_FILE);
+    round(&mut world, 1, &SQLITE);
     let evidence = world.evidence(Vec::new());
     assert_eq!(check(&evidence), Vec::<String>::new());
     let mut lost = evidence.clone();

@@ -26,7 +26,7 @@ fn success(item: &ClaimedItem) -> Report {
 }
 
 #[tokio::test]
-async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
+async fn a_success_updates_its_row_in_place_and_leaves_no_claim_row() {
     const COUNT: i64 = 2_000;
     let schema = Schema::new();
     let store = open(&schema.url).await;
@@ -52,7 +52,7 @@ async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
 }
 
 #[tokio::test]
-async fn claims_whose_ends_others_write_are_put_in_order() {
+async fn claim_rows_whose_ends_others_write_are_compacted() {
     const AT_ONCE: usize = 1_000;
     let schema = Schema::new();
     let (takes, reports) = (open(&schema.url).await, open(&schema.url).await);
@@ -83,7 +83,7 @@ async fn claims_whose_ends_others_write_are_put_in_order() {
 
 /// Each connection counts in a row of its own; those of connections that are gone are added up by who comes later.
 #[tokio::test]
-async fn counters_of_connections_that_are_gone_are_added_up() {
+async fn counters_of_closed_connections_are_merged() {
     let schema = Schema::new();
     open(&schema.url).await.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for at in 0..20 {
@@ -95,7 +95,7 @@ async fn counters_of_connections_that_are_gone_are_added_up() {
 }
 
 #[tokio::test]
-async fn of_reports_that_are_written_together_each_is_told_whether_it_was() {
+async fn reports_written_together_are_answered_individually() {
     let schema = Schema::new();
     let (here, elsewhere) = (open(&schema.url).await, open(&schema.url).await);
     let job = filled(&here, 6).await;

@@ -332,7 +332,7 @@ pub fn latency_from_another_process(
     use std::io::{BufRead, BufReader, Write};
     let program = std::env::current_exe().expect("this program");
     let mut child = Command::new(program)
-        .args(["in-another-process", url])
+        .args(["adding-process", url])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -387,7 +387,7 @@ pub fn memory(bench: &Bench) {
         return;
     }
     let program = std::env::current_exe().expect("this program");
-    let said = Command::new(program).arg("in-a-process-of-its-own").output().expect("another process");
+    let said = Command::new(program).arg("resident-memory-process").output().expect("another process");
     let said = String::from_utf8(said.stdout).expect("text");
     let resident: f64 = said.trim().parse().expect("a number");
     print_line("memory.rss", Unit::Bytes, Bar::AtMost(1.0), resident, 100e6);

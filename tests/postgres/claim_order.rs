@@ -148,7 +148,7 @@ async fn fill(url: String, seed: u64, items: usize, history: History) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_claimers_hand_out_what_one_would_have_up_to_what_is_locked() {
+async fn eight_claimers_keep_the_order_of_one_except_for_locked_items() {
     let (schema, history) = (Schema::new(), History::default());
     let store = open(&schema.url).await;
     let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };

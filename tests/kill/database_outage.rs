@@ -107,7 +107,7 @@ pub fn immediate_stops() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut load = Load::start(&cluster);
     for stop in 1..=stops() {
-        load.go_on_for(Duration::from_millis(random.u64(50..500)));
+        load.run_for(Duration::from_millis(random.u64(50..500)));
         cluster.stop_at_once();
         // Once for so long that everybody has become used to it.
         let away = if stop == 10 { 7_000 } else { random.u64(0..400) };
@@ -116,7 +116,7 @@ pub fn immediate_stops() {
         load.resumes();
     }
     for _ in 0..CRASHES {
-        load.go_on_for(Duration::from_millis(random.u64(50..500)));
+        load.run_for(Duration::from_millis(random.u64(50..500)));
         cluster.kill_a_process();
         load.resumes();
     }
@@ -130,7 +130,7 @@ pub fn failovers() {
     let mut load = Load::start(&cluster);
     for _ in 0..FAILOVERS {
         cluster.add_standby();
-        load.go_on_for(Duration::from_millis(random.u64(200..1_000)));
+        load.run_for(Duration::from_millis(random.u64(200..1_000)));
         cluster.fail_over();
         load.resumes();
     }
@@ -158,14 +158,14 @@ impl Load {
         load
     }
 
-    fn go_on_for(&mut self, time: Duration) {
+    fn run_for(&mut self, time: Duration) {
         std::thread::sleep(time);
         self.nobody_ended();
     }
 
     fn nobody_ended(&mut self) {
         for process in &mut self.processes {
-            assert!(!process.has_ended(), "{} ended: {}", process.name, process.said());
+            assert!(!process.has_ended(), "{} ended: {}", process.name, process.stderr_text());
         }
     }
 
@@ -201,7 +201,7 @@ impl Load {
         std::fs::write(world.path().join("enough"), "").unwrap();
         for process in processes {
             let name = process.name.clone();
-            let status = world.bury(process);
+            let status = world.wait_for_end(process);
             assert!(status.success(), "{name}: {status}");
         }
         let evidence = world.evidence(Vec::new());
