@@ -1,7 +1,7 @@
-//! One suite, every back end: a back end is done when this says so.
+//! One suite for every back end: a back end is complete if it passes.
 //!
-//! Each test is a function over a [`Fixture`]; the list at the end runs all of them against each back end. Rows
-//! T1 to T24 are those of `docs/reference/lifecycle.md`.
+//! Each test is a function over a [`Fixture`]; the list at the end runs all of them against each back end. Rows T1 to
+//! T24 are those of `docs/reference/lifecycle.md`.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn unique() -> QueuePolicy {
 
 // Queues
 
-async fn queues_are_made_changed_and_deleted(f: Fixture) {
+async fn queues_are_created_changed_and_deleted(f: Fixture) {
     let o = &f.orchestrator;
     let made = o.create_queue(NewQueueDefinition::new("Payroll").description("monthly")).await.unwrap();
     assert_eq!(o.get_queue("PAYROLL").await.unwrap(), made, "names are compared without their case");
@@ -67,7 +67,7 @@ async fn queues_are_made_changed_and_deleted(f: Fixture) {
     o.create_queue(NewQueueDefinition::new("Payroll 2")).await.expect("the name is free again");
 }
 
-async fn nothing_of_a_deleted_queue_is_handed_out_or_found(f: Fixture) {
+async fn items_of_a_deleted_queue_are_neither_claimed_nor_found(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     let running = f.add_named("running").await;
@@ -85,8 +85,8 @@ async fn nothing_of_a_deleted_queue_is_handed_out_or_found(f: Fixture) {
     assert!(f.orchestrator.add_queue_item(QUEUE, named("x")).await.unwrap_err().is_not_found());
 }
 
-/// What it held is removed in pieces by whoever sweeps, and nothing else is.
-async fn a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps(f: Fixture) {
+/// Sweeps remove the items of the deleted queue in chunks, and nothing else.
+async fn a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let other = f.orchestrator.add_queue_item("Other", named("other")).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps(f: Fixture) {
     let claimed = f.take_many(job, 3).await;
     f.report(claimed[0].claim, application("x")).await.unwrap(); // a retry copy waits
     f.orchestrator.delete_queue(QUEUE).await.unwrap();
-    // Another one by its name has nothing of it.
+    // A new queue of the same name has none of its items.
     f.orchestrator.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     assert_eq!(f.orchestrator.queue_statistics(QUEUE).await.unwrap().total(), 0);
     assert!(f.try_take(job).await.is_none());
@@ -119,8 +119,8 @@ async fn a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps(f: Fixture) {
     f.check_statistics().await;
 }
 
-/// Many items are done in pieces, and each answered for itself.
-async fn many_items_are_deleted_in_pieces(f: Fixture) {
+/// Many items are processed in chunks, and each gets its own answer.
+async fn many_items_are_deleted_in_chunks(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let items = (0..1_200).map(|n| named(&n.to_string())).collect();
     let added = f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
@@ -133,8 +133,8 @@ async fn many_items_are_deleted_in_pieces(f: Fixture) {
     assert_eq!((statistics.new, statistics.deleted), (0, 1_200));
 }
 
-/// While a deleted queue is removed in pieces, its items are there and wait nowhere.
-async fn what_is_left_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
+/// While the items of a deleted queue are removed in chunks, they exist but do not wait anywhere.
+async fn items_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let o = &f.orchestrator;
     o.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
@@ -158,7 +158,7 @@ async fn what_is_left_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
 
 // T1, T2: add
 
-async fn t1_an_item_is_kept_as_it_was_added(f: Fixture) {
+async fn t1_an_item_is_stored_as_it_was_added(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let content =
         json!({"amount": 10.5, "name": "Grüße 漢字 🦀", "paid": true, "none": null, "count": i64::MIN});
@@ -184,7 +184,7 @@ async fn t1_an_item_is_kept_as_it_was_added(f: Fixture) {
     f.check_statistics().await;
 }
 
-/// Times at the edges of what callers, calendars and stores can write.
+/// Times at the limits of what callers, calendars and stores can write.
 fn times() -> Vec<Timestamp> {
     let second = |second, nanosecond| Timestamp::new(second, nanosecond).unwrap();
     vec![
@@ -203,8 +203,8 @@ fn times() -> Vec<Timestamp> {
     ]
 }
 
-/// Whatever reads an item answers, and answers alike.
-async fn everything_reads(f: &Fixture, item: &QueueItem) {
+/// Every query that reads an item succeeds, with the same result.
+async fn every_query_can_read(f: &Fixture, item: &QueueItem) {
     let o = &f.orchestrator;
     assert_eq!(f.item(item.id).await, *item);
     let filters = [
@@ -236,33 +236,33 @@ async fn everything_reads(f: &Fixture, item: &QueueItem) {
     o.list_robots().await.unwrap();
 }
 
-async fn any_time_that_is_accepted_can_be_read_and_taken(f: Fixture) {
+async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let o = &f.orchestrator;
     let job = f.job().await;
     for at in times() {
         // Added with it, edited to it, and deleted.
         let added = f.add(named("added").due_date(at).defer_date(at).risk_sla_date(at)).await;
-        everything_reads(&f, &added).await;
+        every_query_can_read(&f, &added).await;
         let edit = ItemEdit { due_date: Some(Some(at)), defer_date: Some(Some(at)), ..ItemEdit::default() };
         let edited = o.edit_queue_item(added.id, edit).await.unwrap();
         assert_eq!((edited.due_date, edited.defer_date), (added.due_date, added.defer_date), "{at}");
-        everything_reads(&f, &edited).await;
+        every_query_can_read(&f, &edited).await;
         assert!(o.delete_queue_items(vec![edited.version()]).await.unwrap().is_empty(), "{at}");
-        everything_reads(&f, &f.item(added.id).await).await;
+        every_query_can_read(&f, &f.item(added.id).await).await;
 
-        // A DueDate, and the first in its queue.
+        // As a DueDate, of the first item in its queue.
         let urgent = f.add(named("urgent").priority(Priority::High).due_date(at)).await;
         let claimed = f.take(job).await;
         assert_eq!((claimed.item.id, claimed.item.due_date), (urgent.id, urgent.due_date), "{at}");
-        everything_reads(&f, &f.item(urgent.id).await).await;
+        every_query_can_read(&f, &f.item(urgent.id).await).await;
 
-        // Postponed to it, with a DueDate of it; or the refusal of a time that has come.
+        // As the time of a postponement, with a DueDate; or the refusal of a time that has passed.
         let result = TransactionResult::Postponed { defer_date: at, due_date: Some(at) };
         let claim = match f.report(claimed.claim, result).await {
             Ok(status) => {
                 assert_eq!(status, Status::New, "{at}");
-                everything_reads(&f, &f.item(urgent.id).await).await;
+                every_query_can_read(&f, &f.item(urgent.id).await).await;
                 assert!(f.try_take(job).await.is_none(), "{at}");
                 let edit = ItemEdit { defer_date: Some(None), ..ItemEdit::default() };
                 o.edit_queue_item(urgent.id, edit).await.unwrap();
@@ -277,12 +277,12 @@ async fn any_time_that_is_accepted_can_be_read_and_taken(f: Fixture) {
             }
         };
 
-        // An exception of that time, and a retry at that time.
+        // As the time of an exception and of its retry.
         let exception = ProcessingException::new(ExceptionType::ApplicationException, "down", at);
         let result = TransactionResult::Failed { exception: Some(exception), defer_date: Some(at) };
         assert_eq!(f.report(claim, result).await.unwrap(), Status::Retried, "{at}");
         for attempt in o.processing_history(urgent.id).await.unwrap() {
-            everything_reads(&f, &f.item(attempt.id).await).await;
+            every_query_can_read(&f, &f.item(attempt.id).await).await;
             if attempt.status == Status::New {
                 assert!(o.delete_queue_items(vec![attempt.version()]).await.unwrap().is_empty(), "{at}");
             }
@@ -292,8 +292,8 @@ async fn any_time_that_is_accepted_can_be_read_and_taken(f: Fixture) {
     o.delete_queue(QUEUE).await.unwrap();
 }
 
-/// Numbers with more digits than 64 bits hold, and texts that were cut within a character.
-async fn what_is_written_comes_back_digit_by_digit(f: Fixture) {
+/// Numbers with more digits than 64 bits hold, and texts that were truncated within a character.
+async fn numbers_keep_all_their_digits(f: Fixture) {
     const JSON: &str = r#"{"amount":1234567890123456.78,"e":1E5,"huge":1e400,"iban":100000000000000000000000000001,"x":1.50,"z":-0}"#;
     let f = f.with_queue(retrying(1)).await;
     let o = &f.orchestrator;
@@ -340,7 +340,7 @@ async fn what_is_written_comes_back_digit_by_digit(f: Fixture) {
     assert!(refused.to_string().contains("the value of \"rate\" is NaN"), "{refused}");
 }
 
-async fn t1_bad_items_are_refused_and_leave_nothing(f: Fixture) {
+async fn t1_invalid_items_are_refused_and_change_nothing(f: Fixture) {
     let f = f.with_queue(unique()).await;
     let text = |units: usize| json!({"t": "x".repeat(units - r#"{"t":""}"#.len())});
     for (item, code) in [
@@ -363,7 +363,7 @@ async fn t1_bad_items_are_refused_and_leave_nothing(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t1_a_unique_reference_is_taken_once(f: Fixture) {
+async fn t1_a_unique_reference_is_accepted_once(f: Fixture) {
     let f = f.with_queue(QueuePolicy { max_number_of_retries: 1, ..unique() }).await;
     let job = f.job().await;
     let first = f.add_named("INV-1").await;
@@ -372,16 +372,16 @@ async fn t1_a_unique_reference_is_taken_once(f: Fixture) {
     assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, Some(ErrorCode::DUPLICATE_REFERENCE)));
     add("inv-1").await.expect("capital and small letters differ");
 
-    // A retry: the reference goes over to the copy, without colliding with it.
+    // A retry: the copy takes the reference over without a conflict.
     f.perform(job, application("down")).await;
     assert_eq!(add("INV-1").await.unwrap_err().code(), Some(ErrorCode::DUPLICATE_REFERENCE));
-    // A failed item still holds it; a deleted one does not.
+    // A failed item still holds its reference; a deleted one does not.
     let failed = f.list(ItemFilter { status: vec![Status::New], ..ItemFilter::default() }).await;
     let copy = failed.iter().find(|item| item.key == first.key).unwrap();
     assert!(f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap().is_empty());
     add("INV-1").await.expect("Deleted and Retried items do not count");
 
-    // Another queue has references of its own, and one that does not enforce them has none.
+    // References are per queue, and are free in a queue that does not enforce them.
     f.orchestrator.create_queue(NewQueueDefinition::new("Other").policy(unique())).await.unwrap();
     f.orchestrator.add_queue_item("Other", named("INV-1")).await.unwrap();
     f.orchestrator.create_queue(NewQueueDefinition::new("Free")).await.unwrap();
@@ -390,7 +390,7 @@ async fn t1_a_unique_reference_is_taken_once(f: Fixture) {
     }
 }
 
-async fn t1_of_many_who_add_one_reference_at_once_exactly_one_succeeds(f: Fixture) {
+async fn t1_of_concurrent_adds_of_one_reference_exactly_one_succeeds(f: Fixture) {
     let f = f.with_queue(unique()).await;
     for round in 0..20 {
         let reference = format!("INV-{round}");
@@ -450,7 +450,7 @@ async fn t1_bulk_adds_follow_their_commit_type(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t2_an_item_is_added_and_started_at_once(f: Fixture) {
+async fn t2_an_item_is_added_and_claimed_at_once(f: Fixture) {
     let f = f.with_queue(unique()).await;
     let job = f.job().await;
     let item = named("INV-1").defer_date(f.after(60));
@@ -466,7 +466,7 @@ async fn t2_an_item_is_added_and_started_at_once(f: Fixture) {
 
 // T3: take, and the order
 
-async fn t3_items_are_handed_out_in_the_documented_order(f: Fixture) {
+async fn t3_items_are_claimed_in_the_documented_order(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     let due = |seconds| f.after(seconds);
@@ -503,7 +503,7 @@ async fn t3_items_are_handed_out_in_the_documented_order(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t3_many_are_taken_in_the_same_order_as_one_by_one(f: Fixture) {
+async fn t3_many_items_are_claimed_in_the_same_order_as_one_by_one(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     for n in 0..30_u64 {
@@ -521,7 +521,7 @@ async fn t3_many_are_taken_in_the_same_order_as_one_by_one(f: Fixture) {
     assert_eq!(f.take_all(job).await, order);
 }
 
-async fn t3_a_deferred_item_joins_the_others_in_its_place(f: Fixture) {
+async fn t3_a_deferred_item_keeps_its_place_in_the_order(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     f.add(named("deferred").defer_date(f.after(5))).await;
@@ -533,7 +533,7 @@ async fn t3_a_deferred_item_joins_the_others_in_its_place(f: Fixture) {
     assert_eq!(f.take_all(job).await, ["deferred", "past"], "first in, first out, by the time of the add");
 }
 
-async fn t3_a_reference_filter_takes_only_what_it_names(f: Fixture) {
+async fn t3_a_reference_filter_claims_only_matching_items(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     for reference in ["A-1", "B-1", "a-2", "A-2", "A%", "A_"] {
@@ -585,7 +585,7 @@ async fn t3_two_robots_never_get_the_same_item(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t3_a_job_that_has_ended_takes_nothing(f: Fixture) {
+async fn t3_a_job_that_has_ended_claims_nothing(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     f.add_named("a").await;
     let job = f.job().await;
@@ -665,7 +665,7 @@ async fn t6_an_application_exception_is_retried_behind_everything_that_waits(f: 
         (None, None, None)
     );
 
-    // T7: no retry is left.
+    // T7: no retry left.
     assert_eq!(f.report(copy.claim, application("still down")).await.unwrap(), Status::Failed);
     assert!(f.try_take(job).await.is_none());
     f.check_statistics().await;
@@ -696,7 +696,7 @@ async fn t7_without_retries_or_without_an_exception_the_item_fails(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t6_a_policy_that_changes_counts_from_then_on(f: Fixture) {
+async fn t6_a_changed_policy_applies_from_then_on(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;
     let job = f.job().await;
     f.add_named("a").await;
@@ -722,7 +722,7 @@ async fn t8_a_postponed_item_comes_back_at_its_time_and_uses_no_retry(f: Fixture
     f.advance(60);
     let again = f.take(job).await;
     assert!(again.claim.token() > claimed.claim.token());
-    // The first claim is worth nothing, although its job and its item are the same.
+    // The first claim is void, although its job and its item are the same.
     for result in [ok(), TransactionResult::GivenBack, postponed(f.after(9))] {
         assert!(f.report(claimed.claim, result).await.unwrap_err().is_claim_lost());
     }
@@ -740,7 +740,7 @@ async fn t8_a_defer_date_in_the_past_is_refused_and_the_claim_holds(f: Fixture) 
     assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
 }
 
-async fn t9_an_item_that_is_given_back_is_as_if_it_had_never_been_taken(f: Fixture) {
+async fn t9_an_item_that_is_given_back_is_as_if_never_claimed(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;
     let job = f.job().await;
     f.add_named("a").await;
@@ -776,7 +776,7 @@ async fn t10_progress_is_recorded_while_the_claim_holds(f: Fixture) {
     assert_eq!(f.item(added.id).await.progress.as_deref(), Some("half"));
 }
 
-async fn t11_the_same_report_twice_is_fine_and_changes_nothing(f: Fixture) {
+async fn t11_a_repeated_report_is_accepted_and_changes_nothing(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     for result in [ok(), business("wrong"), application("down")] {
@@ -787,7 +787,7 @@ async fn t11_the_same_report_twice_is_fine_and_changes_nothing(f: Fixture) {
         f.advance(1);
         assert_eq!(f.report(claimed.claim, result).await.unwrap(), status);
         assert_eq!(f.list(ItemFilter::default()).await, before);
-        // Let the retry copy end, so that the next round begins with its own item.
+        // Ends the retry copy, so that the next round begins with its own item.
         if status == Status::Retried {
             f.perform(job, ok()).await;
         }
@@ -811,7 +811,7 @@ async fn t12_any_other_report_is_a_lost_claim_and_changes_nothing(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t12_one_refused_report_disturbs_neither_the_others_nor_the_take(f: Fixture) {
+async fn t12_one_refused_report_affects_neither_the_others_nor_the_claim(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     for reference in ["a", "b", "c"] {
@@ -918,7 +918,7 @@ async fn t14_the_end_of_a_job_abandons_what_it_still_holds(f: Fixture) {
     );
 }
 
-async fn t15_an_item_in_progress_for_too_long_is_abandoned_however_alive_its_job(f: Fixture) {
+async fn t15_an_item_in_progress_for_too_long_is_abandoned_even_if_its_job_is_alive(f: Fixture) {
     let limit = Duration::from_secs(3_600);
     let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
     f.orchestrator.create_queue(NewQueueDefinition::new("Patient")).await.unwrap();
@@ -955,7 +955,7 @@ async fn leases_survive_a_change_of_the_time_of_day(f: Fixture) {
     assert_eq!(f.report(claimed.claim, ok()).await.unwrap(), Status::Successful);
 }
 
-async fn nobody_is_lost_because_everybody_was_away(f: Fixture) {
+async fn no_job_is_lost_after_all_processes_were_suspended(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     f.add_named("a").await;
@@ -968,7 +968,7 @@ async fn nobody_is_lost_because_everybody_was_away(f: Fixture) {
     assert_eq!(f.sweep_for(31).await.jobs, [job], "and a job that is really gone is found all the same");
 }
 
-async fn wishes_of_people_come_with_the_beat(f: Fixture) {
+async fn stop_requests_are_delivered_with_the_beat(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     f.orchestrator.stop_job(job, StopStrategy::SoftStop).await.unwrap();
@@ -993,7 +993,7 @@ async fn a_job_needs_a_queue_and_a_lease(f: Fixture) {
 
 // T16, T17: edit and delete
 
-async fn t16_an_item_that_waits_can_be_edited(f: Fixture) {
+async fn t16_a_new_item_can_be_edited(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     let a = f.add(named("a").due_date(f.after(5))).await;
@@ -1031,7 +1031,7 @@ async fn t16_an_item_that_waits_can_be_edited(f: Fixture) {
     );
 }
 
-async fn t17_deleted_items_stay_to_be_read_and_their_claims_are_void(f: Fixture) {
+async fn t17_deleted_items_stay_readable_and_their_claims_are_void(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     let running = f.add_named("running").await;
@@ -1084,7 +1084,7 @@ async fn t18_to_t20_reviews_move_as_documented(f: Fixture) {
     assert_eq!(failed[0].1.code(), ErrorCode::OPTIMISTIC_CONCURRENCY);
 }
 
-async fn t21_a_manual_retry_makes_one_copy_that_carries_on(f: Fixture) {
+async fn t21_a_manual_retry_makes_one_copy(f: Fixture) {
     let f = f.with_queue(QueuePolicy { max_number_of_retries: 1, ..unique() }).await;
     let job = f.job().await;
     let a = f.add_named("a").await;
@@ -1167,8 +1167,8 @@ async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: Fixture) {
     assert!(next.id > retried.id, "a number is never given again");
 }
 
-/// Many old items that have to be kept stand before the one that has not: it is found, piece by piece.
-async fn t23_what_is_kept_is_passed_in_pieces(f: Fixture) {
+/// Many old items that have to be kept are before the one to remove: it is found, chunk by chunk.
+async fn t23_retention_scans_kept_items_in_chunks(f: Fixture) {
     let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(1) };
     let f = f.with_queue(policy).await;
     let job = f.job().await;
@@ -1188,7 +1188,7 @@ async fn t23_what_is_kept_is_passed_in_pieces(f: Fixture) {
     assert_eq!(f.orchestrator.apply_retention(30).await.unwrap(), 30, "and no more than were asked for");
 }
 
-/// A clock that is ahead makes everything old: nothing is destroyed by it.
+/// A clock that is ahead makes everything old, but nothing is removed.
 async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     let f = f.with_queue(QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(0) }).await;
     let job = f.job().await;
@@ -1198,7 +1198,7 @@ async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     let removed = async || f.orchestrator.apply_retention(100).await.unwrap();
     f.advance(2 * 3_600);
     assert_eq!(removed().await, 0, "nothing is old");
-    // Somebody sets the clock, and puts it right.
+    // The clock is set, and set right again.
     let right = f.now();
     f.clock.set(f.after(200 * DAY));
     assert_eq!(removed().await, 0);
@@ -1207,13 +1207,13 @@ async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     f.clock.set(right + Duration::from_secs(50 * 60));
     f.advance(3 * 3_600);
     assert_eq!(removed().await, 0, "nor when it is right again");
-    // Two days pass in which the clock is ahead: the age is what the monotone clock says.
+    // Two days pass while the clock is ahead: the age is that of the monotone clock.
     f.clock.set(f.after(200 * DAY));
     assert_eq!(removed().await, 0);
     f.clock.set(f.now() - Duration::from_secs(200 * DAY));
     f.advance(2 * DAY);
     assert_eq!(removed().await, 1, "what was done two days ago, and a bit");
-    // A jump that lasts is no mistake.
+    // A jump that lasts is believed.
     f.clock.set(f.after(200 * DAY));
     assert_eq!(removed().await, 0);
     f.advance(3_600);
@@ -1221,7 +1221,7 @@ async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     assert!(f.list(ItemFilter::default()).await.is_empty());
 }
 
-/// The same for items that are InProgress: a jump does not take them from whoever holds them.
+/// As above, for items that are InProgress: a jump does not end their attempts.
 async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) {
     let limit = Duration::from_secs(6 * 3_600);
     let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
@@ -1249,9 +1249,8 @@ async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) {
     assert_eq!(pass(4 * 60 + 15).await, 1, "six hours after it was taken");
 }
 
-/// A clock that was ahead has brought forward what is deferred; when it is right again that waits, and stands in the
-/// way of nothing.
-async fn what_came_of_age_too_early_waits_again(f: Fixture) {
+/// A clock that was ahead has made deferred items ready; when it is right again they wait, and do not block others.
+async fn items_that_came_due_while_the_clock_was_ahead_are_deferred_again(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;
     let job = f.job().await;
     for name in ["first", "second", "third"] {
@@ -1269,7 +1268,7 @@ async fn what_came_of_age_too_early_waits_again(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn t23_a_report_on_an_item_that_is_gone_is_a_lost_claim(f: Fixture) {
+async fn t23_a_report_on_a_removed_item_is_a_lost_claim(f: Fixture) {
     let f = f.with_queue(QueuePolicy { retention_days: 1, ..retrying(0) }).await;
     let job = f.job().await;
     f.add_named("a").await;
@@ -1280,7 +1279,7 @@ async fn t23_a_report_on_an_item_that_is_gone_is_a_lost_claim(f: Fixture) {
     assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
 }
 
-async fn t24_content_can_be_blanked_when_nobody_needs_it(f: Fixture) {
+async fn t24_content_of_finished_items_can_be_blanked(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;
     let job = f.job().await;
     let small = f.add_named("small").await;
@@ -1301,7 +1300,7 @@ async fn t24_content_can_be_blanked_when_nobody_needs_it(f: Fixture) {
 
 // Reading
 
-async fn large_content_survives_every_move(f: Fixture) {
+async fn large_content_survives_every_transition(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     let content = json!({"t": "ü".repeat(100_000)});
@@ -1368,7 +1367,7 @@ async fn lists_are_filtered(f: Fixture) {
     assert!(f.orchestrator.list_queue_items(unknown, Page::default()).await.unwrap_err().is_not_found());
 }
 
-/// Whatever is asked, a store answers what the condition says item by item, in the order that was asked for.
+/// For any condition and order, a store gives the same list as the condition evaluated item by item.
 async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     for number in 0..12_u8 {
@@ -1598,7 +1597,7 @@ async fn comments_belong_to_their_authors(f: Fixture) {
     assert!(o.edit_comment(999, ada, None).await.unwrap_err().is_not_found());
 }
 
-async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
+async fn a_wait_ends_when_an_item_is_added_or_given_back(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     let seen = async || f.orchestrator.report_and_take(Vec::new(), Some(take(job, 1))).await.taken.unwrap();
@@ -1616,12 +1615,12 @@ async fn waiting_ends_when_something_is_added_or_given_back(f: Fixture) {
     waiting.await.unwrap();
     assert!(f.try_take(job).await.is_some());
 
-    // And without any change it ends by itself.
+    // Without any change it ends at its time limit.
     let empty = seen().await;
     f.orchestrator.wait_for_items(QUEUE, empty.seen, Duration::from_millis(1)).await;
 }
 
-async fn an_add_wakes_those_who_wait_for_its_queue_alone(f: Fixture) {
+async fn an_add_wakes_only_those_who_wait_for_its_queue(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let job = f.job().await;
@@ -1639,16 +1638,16 @@ async fn an_add_wakes_those_who_wait_for_its_queue_alone(f: Fixture) {
     assert!(!here.is_finished(), "nothing was added to its queue");
     f.add_named("a").await;
     here.await.unwrap();
-    // Whatever is done to the queue is heard of too: its name, its limits, its end.
+    // Changes of the queue end it too: of its name, of its limits, its deletion.
     let seen = look(&f, take(job, 5)).await.seen;
     let waiting = wait(QUEUE, seen);
     f.orchestrator.delete_queue(QUEUE).await.unwrap();
     waiting.await.unwrap();
 }
 
-// Limits, and the fleet
+// Limits, and robots
 
-/// What a take is answered, whole.
+/// The whole answer of a claim.
 async fn look(f: &Fixture, take: Take) -> Taken {
     f.orchestrator.report_and_take(Vec::new(), Some(take)).await.taken.unwrap()
 }
@@ -1657,7 +1656,7 @@ async fn limit(f: &Fixture, edit: LimitsEdit) -> QueueLimits {
     f.orchestrator.edit_queue_limits(QUEUE, edit).await.unwrap().limits
 }
 
-async fn a_paused_queue_hands_nothing_out_until_it_is_resumed(f: Fixture) {
+async fn nothing_is_claimed_from_a_paused_queue_until_it_is_resumed(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     f.add_named("a").await;
@@ -1673,12 +1672,12 @@ async fn a_paused_queue_hands_nothing_out_until_it_is_resumed(f: Fixture) {
     );
     let added = f.orchestrator.add_and_start_transaction(take(job, 1), named("c")).await.unwrap_err();
     assert_eq!((added.kind(), added.code()), (ErrorKind::Conflict, Some(ErrorCode::UNAVAILABLE_RESOURCES)));
-    // What runs goes on, and what is added waits.
+    // Running attempts continue, and added items wait.
     f.report(running.claim, ok()).await.unwrap();
     f.add_named("d").await;
     assert!(f.try_take(job).await.is_none());
 
-    // Whoever waits hears of it.
+    // Waiting callers are woken.
     let empty = look(&f, take(job, 1)).await;
     let (orchestrator, long) = (f.orchestrator.clone(), Duration::from_secs(3_600));
     let waiting = tokio::spawn(async move { orchestrator.wait_for_items(QUEUE, empty.seen, long).await });
@@ -1692,7 +1691,7 @@ async fn a_paused_queue_hands_nothing_out_until_it_is_resumed(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
+async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let (one, other) = (f.job().await, f.job().await);
     for name in ["a", "b", "c", "d", "e"] {
@@ -1706,7 +1705,7 @@ async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
     assert!(second.withheld.is_some());
     assert!(f.try_take(one).await.is_none());
 
-    // A result makes room, in the same call already; so does an item that is put back.
+    // A result frees a place for a claim in the same call; so does an item that is given back.
     let report = Report { claim: first[0].claim, result: ok(), progress: None };
     let next = f.orchestrator.report_and_take(vec![report], Some(take(one, 5))).await.taken.unwrap();
     let references: Vec<_> = next.items.iter().map(|claimed| claimed.item.reference.as_deref()).collect();
@@ -1718,7 +1717,7 @@ async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
     waiting.await.unwrap();
     assert_eq!(f.take(other).await.item.reference.as_deref(), Some("e"));
 
-    // A limit that is lowered takes nothing away; one that is lifted holds nobody up.
+    // A lowered limit ends no attempt; a lifted one blocks nothing.
     limit(&f, most(Some(1))).await;
     f.add_named("f").await;
     f.report(next.items[0].claim, ok()).await.unwrap();
@@ -1730,9 +1729,9 @@ async fn no_more_are_in_progress_than_the_limit_says(f: Fixture) {
     f.check_statistics().await;
 }
 
-/// Whoever ends items and takes the next ones in one call is given as many as the limit allows by then, the first ones, however
-/// many were wanted and were allowed before.
-async fn ends_and_takes_together_keep_to_the_limit_and_the_order(f: Fixture) {
+/// A call that ends items and claims the next ones gets as many as the limit allows then, the first ones, however many
+/// were wanted and allowed before.
+async fn reports_and_claims_together_keep_the_limit_and_the_order(f: Fixture) {
     const ITEMS: usize = 60;
     let f = f.with_queue(retrying(1)).await;
     for name in 0..ITEMS {
@@ -1762,7 +1761,7 @@ async fn ends_and_takes_together_keep_to_the_limit_and_the_order(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn no_race_exceeds_the_limit(f: Fixture) {
+async fn concurrent_claims_do_not_exceed_the_limit(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     for name in 0..60 {
         f.add_named(&name.to_string()).await;
@@ -1802,7 +1801,7 @@ async fn no_race_exceeds_the_limit(f: Fixture) {
     f.check_statistics().await;
 }
 
-async fn no_more_start_in_a_window_than_the_limit_says(f: Fixture) {
+async fn no_more_items_are_started_in_a_window_than_the_limit_allows(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;
     for name in ["a", "b", "c", "d", "e", "f", "g"] {
@@ -1823,14 +1822,14 @@ async fn no_more_start_in_a_window_than_the_limit_says(f: Fixture) {
     f.advance(32);
     assert_eq!(f.take_all(job).await, ["d", "e"]);
     f.advance(30);
-    // One that is added and started counts as well.
+    // An item that is added and claimed at once counts too.
     let started = f.orchestrator.add_and_start_transaction(take(job, 1), named("x")).await.unwrap();
     f.report(started.claim, ok()).await.unwrap();
     assert!(f.try_take(job).await.is_none());
     f.check_statistics().await;
 }
 
-async fn limits_stay_when_a_queue_gets_new_settings(f: Fixture) {
+async fn limits_are_kept_when_a_queue_is_updated(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let most = MaxStarts { count: 5, per: Duration::from_secs(90) };
     let edit =
@@ -1847,7 +1846,7 @@ async fn limits_stay_when_a_queue_gets_new_settings(f: Fixture) {
     assert!(missing.is_not_found());
 }
 
-async fn robots_are_seen_with_what_they_process(f: Fixture) {
+async fn robots_are_listed_with_their_items(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let two = performer::model::job::NewJob { robots: 2, machine: "mill".to_owned(), ..new_job() };
     let job = f.orchestrator.start_job(two).await.unwrap();
@@ -1903,72 +1902,72 @@ macro_rules! every_backend {
 }
 
 every_backend!(
-    queues_are_made_changed_and_deleted,
-    nothing_of_a_deleted_queue_is_handed_out_or_found,
-    what_is_left_of_a_deleted_queue_cannot_be_changed,
-    a_deleted_queue_is_gone_at_once_and_emptied_by_sweeps,
-    many_items_are_deleted_in_pieces,
-    t1_an_item_is_kept_as_it_was_added,
-    any_time_that_is_accepted_can_be_read_and_taken,
-    what_is_written_comes_back_digit_by_digit,
-    t1_bad_items_are_refused_and_leave_nothing,
-    t1_a_unique_reference_is_taken_once,
-    t1_of_many_who_add_one_reference_at_once_exactly_one_succeeds,
+    queues_are_created_changed_and_deleted,
+    items_of_a_deleted_queue_are_neither_claimed_nor_found,
+    items_of_a_deleted_queue_cannot_be_changed,
+    a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps,
+    many_items_are_deleted_in_chunks,
+    t1_an_item_is_stored_as_it_was_added,
+    any_accepted_time_can_be_read_and_its_item_claimed,
+    numbers_keep_all_their_digits,
+    t1_invalid_items_are_refused_and_change_nothing,
+    t1_a_unique_reference_is_accepted_once,
+    t1_of_concurrent_adds_of_one_reference_exactly_one_succeeds,
     t1_bulk_adds_follow_their_commit_type,
-    t2_an_item_is_added_and_started_at_once,
-    t3_items_are_handed_out_in_the_documented_order,
-    t3_many_are_taken_in_the_same_order_as_one_by_one,
-    t3_a_deferred_item_joins_the_others_in_its_place,
-    t3_a_reference_filter_takes_only_what_it_names,
+    t2_an_item_is_added_and_claimed_at_once,
+    t3_items_are_claimed_in_the_documented_order,
+    t3_many_items_are_claimed_in_the_same_order_as_one_by_one,
+    t3_a_deferred_item_keeps_its_place_in_the_order,
+    t3_a_reference_filter_claims_only_matching_items,
     t3_two_robots_never_get_the_same_item,
-    t3_a_job_that_has_ended_takes_nothing,
+    t3_a_job_that_has_ended_claims_nothing,
     t4_a_success_is_recorded_with_its_output_and_last_progress,
     t5_a_business_exception_is_never_retried,
     t6_an_application_exception_is_retried_behind_everything_that_waits,
     t6_a_retry_may_be_deferred,
-    t6_a_policy_that_changes_counts_from_then_on,
+    t6_a_changed_policy_applies_from_then_on,
     t7_without_retries_or_without_an_exception_the_item_fails,
     t8_a_postponed_item_comes_back_at_its_time_and_uses_no_retry,
     t8_a_defer_date_in_the_past_is_refused_and_the_claim_holds,
-    t9_an_item_that_is_given_back_is_as_if_it_had_never_been_taken,
+    t9_an_item_that_is_given_back_is_as_if_never_claimed,
     t10_progress_is_recorded_while_the_claim_holds,
-    t11_the_same_report_twice_is_fine_and_changes_nothing,
+    t11_a_repeated_report_is_accepted_and_changes_nothing,
     t12_any_other_report_is_a_lost_claim_and_changes_nothing,
-    t12_one_refused_report_disturbs_neither_the_others_nor_the_take,
+    t12_one_refused_report_affects_neither_the_others_nor_the_claim,
     t13_a_job_that_beats_keeps_its_items,
     t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change_nothing,
     t14_the_end_of_a_job_abandons_what_it_still_holds,
     t15_abandoned_items_are_retried_where_the_queue_says_so,
-    t15_an_item_in_progress_for_too_long_is_abandoned_however_alive_its_job,
+    t15_an_item_in_progress_for_too_long_is_abandoned_even_if_its_job_is_alive,
     leases_survive_a_change_of_the_time_of_day,
-    nobody_is_lost_because_everybody_was_away,
-    wishes_of_people_come_with_the_beat,
+    no_job_is_lost_after_all_processes_were_suspended,
+    stop_requests_are_delivered_with_the_beat,
     a_job_needs_a_queue_and_a_lease,
-    t16_an_item_that_waits_can_be_edited,
-    t17_deleted_items_stay_to_be_read_and_their_claims_are_void,
+    t16_a_new_item_can_be_edited,
+    t17_deleted_items_stay_readable_and_their_claims_are_void,
     t18_to_t20_reviews_move_as_documented,
-    t21_a_manual_retry_makes_one_copy_that_carries_on,
+    t21_a_manual_retry_makes_one_copy,
     t22_a_reviewer_is_set_and_cleared,
     t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old,
-    t23_what_is_kept_is_passed_in_pieces,
+    t23_retention_scans_kept_items_in_chunks,
     t23_nothing_is_removed_by_a_clock_that_is_ahead,
     t15_nothing_is_overdue_by_a_clock_that_is_ahead,
-    what_came_of_age_too_early_waits_again,
-    t23_a_report_on_an_item_that_is_gone_is_a_lost_claim,
-    t24_content_can_be_blanked_when_nobody_needs_it,
-    large_content_survives_every_move,
+    items_that_came_due_while_the_clock_was_ahead_are_deferred_again,
+    t23_a_report_on_a_removed_item_is_a_lost_claim,
+    t24_content_of_finished_items_can_be_blanked,
+    large_content_survives_every_transition,
     lists_are_filtered,
     lists_answer_any_condition_as_the_model_does,
     lists_come_in_pages,
     every_transition_has_one_event,
     comments_belong_to_their_authors,
-    waiting_ends_when_something_is_added_or_given_back,
-    an_add_wakes_those_who_wait_for_its_queue_alone,
-    a_paused_queue_hands_nothing_out_until_it_is_resumed,
-    no_more_are_in_progress_than_the_limit_says,
-    no_race_exceeds_the_limit,
-    ends_and_takes_together_keep_to_the_limit_and_the_order,
-    no_more_start_in_a_window_than_the_limit_says,
-    limits_stay_when_a_queue_gets_new_settings,
-    robots_are_seen_with_what_they_process,
+    a_wait_ends_when_an_item_is_added_or_given_back,
+    an_add_wakes_only_those_who_wait_for_its_queue,
+    nothing_is_claimed_from_a_paused_queue_until_it_is_resumed,
+    no_more_items_are_in_progress_than_the_limit_allows,
+    concurrent_claims_do_not_exceed_the_limit,
+    reports_and_claims_together_keep_the_limit_and_the_order,
+    no_more_items_are_started_in_a_window_than_the_limit_allows,
+    limits_are_kept_when_a_queue_is_updated,
+    robots_are_listed_with_their_items,
 );

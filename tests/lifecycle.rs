@@ -158,7 +158,7 @@ fn every_status_times_review_times_event() {
 }
 
 #[test]
-fn t3_a_take_gives_a_claim_and_the_next_one_another() {
+fn t3_each_claim_has_a_new_token() {
     let policy = QueuePolicy::default();
     let new = item(Status::New, ReviewStatus::None);
     let first = changed(&new, Event::Take { job: JOB }, &policy);
@@ -174,7 +174,7 @@ fn t3_a_take_gives_a_claim_and_the_next_one_another() {
 }
 
 #[test]
-fn t3_a_deferred_item_is_not_taken_before_its_time() {
+fn t3_a_deferred_item_is_not_claimed_before_its_time() {
     let policy = QueuePolicy::default();
     let deferred =
         |second| ItemState { defer_date: Some(at(second)), ..item(Status::New, ReviewStatus::None) };
@@ -206,7 +206,7 @@ fn t4_to_t7_ends() {
 }
 
 #[test]
-fn t6_the_copy_is_new_behind_the_others_and_keeps_what_it_must() {
+fn t6_the_copy_is_new_and_keeps_the_documented_values() {
     let running = ItemState {
         due_date: Some(at(9_000)),
         priority: Priority::High,
@@ -243,7 +243,7 @@ fn t8_a_postponement_into_the_past_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn t8_and_t9_use_no_retry_and_record_the_take_that_the_row_forgets() {
+fn t8_and_t9_use_no_retry_and_record_the_claim_that_the_row_overwrites() {
     let running = ItemState { due_date: Some(at(5_000)), ..item(Status::InProgress, ReviewStatus::None) };
     let postpone = Event::Postpone { claim: CLAIM, defer_date: at(2_000), due_date: Some(at(6_000)) };
     for (event, defer_date, due_date) in [
@@ -272,7 +272,7 @@ fn t10_progress_needs_the_claim_that_holds() {
 }
 
 #[test]
-fn t11_and_t12_the_same_again_is_fine_and_anything_else_is_a_lost_claim() {
+fn t11_and_t12_a_repeat_is_accepted_and_any_other_report_is_a_lost_claim() {
     let policy = QueuePolicy::default();
     let done = item(Status::Successful, ReviewStatus::None);
     assert_eq!(transition(&done, report(Outcome::Successful), &policy, now()), Ok(Transition::Unchanged));
@@ -327,7 +327,7 @@ fn t15_an_item_is_overdue_after_its_queue_s_limit_and_not_before() {
 }
 
 #[test]
-fn t21_a_manual_retry_copies_once_and_starts_the_retries_anew() {
+fn t21_a_manual_retry_copies_once_and_resets_the_retries() {
     let policy = QueuePolicy::default();
     for status in [Status::Failed, Status::Abandoned] {
         let failed = ItemState { retry_number: 1, ..item(status, ReviewStatus::InReview) };
@@ -357,7 +357,7 @@ fn t22_a_reviewer_must_be_permitted_and_may_always_be_cleared() {
 }
 
 #[test]
-fn t23_an_item_goes_after_its_period_and_with_its_whole_chain() {
+fn t23_an_item_is_removed_after_its_period_with_its_whole_chain() {
     const DAY: i64 = 86_400;
     let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..QueuePolicy::default() };
     let expire = |item: &ItemState, second, whole_chain_expired| {
@@ -373,7 +373,7 @@ fn t23_an_item_goes_after_its_period_and_with_its_whole_chain() {
 
 /// T1: an item counts by its reference only where references are unique, and only if it has one.
 #[test]
-fn a_new_item_holds_its_reference_where_that_means_something() {
+fn a_new_item_holds_its_reference_in_a_queue_with_unique_references() {
     for (enforce_unique_reference, reference, holds) in
         [(true, Some("a"), true), (true, None, false), (false, Some("a"), false), (false, None, false)]
     {
@@ -388,7 +388,7 @@ fn a_new_item_holds_its_reference_where_that_means_something() {
 
 /// T6 and T21: a copy begins anew, whatever its original has been through, and takes the reference over.
 #[test]
-fn a_copy_begins_anew() {
+fn a_copy_resets_the_state() {
     let policy = QueuePolicy { max_number_of_retries: 3, ..QueuePolicy::default() };
     let failed = item(Status::Failed, ReviewStatus::InReview);
     let by_hand = Event::Review { to: ReviewStatus::Retried, row_version: failed.row_version };

@@ -297,7 +297,7 @@ fn wrong_links(
     wrong
 }
 
-/// The folders whose files pages name as `tests/kill/points.rs`.
+/// The folders whose files pages name as `tests/kill/crash_points.rs`.
 const FOLDERS: [&str; 9] =
     ["src/", "tests/", "benches/", "examples/", "fuzz/", "docs/", "scripts/", "crates/", "proofs/"];
 

@@ -46,7 +46,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart_and_one_file_is_left() {
+async fn acknowledged_changes_survive_a_restart_and_one_file_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = good_file(folder.path()).await;
     assert_eq!(files(folder.path()), ["queue.db"], "nothing unfinished is left behind");
@@ -57,7 +57,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_one_file_is_left() {
 }
 
 #[tokio::test]
-async fn a_url_says_what_is_wrong_with_it() {
+async fn an_invalid_url_is_refused_with_the_reason() {
     for (url, kind, part) in [
         ("queue.db", ErrorKind::Invalid, "is not a URL"),
         ("sqlite:", ErrorKind::Invalid, "needs the path of a file"),
@@ -95,7 +95,7 @@ async fn a_url_says_what_is_wrong_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_who_make_the_file_at_once_share_one() {
+async fn concurrent_openers_create_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let opening: Vec<_> = (0..16).map(|_| tokio::spawn(Store::sqlite(path.clone()))).collect();
@@ -111,7 +111,7 @@ async fn many_who_make_the_file_at_once_share_one() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_ours_is_refused_and_not_touched() {
+async fn a_foreign_file_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let good = good_file(folder.path()).await;
     let good_bytes = fs::read(&good).unwrap();
@@ -185,7 +185,7 @@ async fn a_read_only_file_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_neighbour_that_writes_for_long_is_waited_for() {
+async fn a_long_transaction_of_another_process_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = good_file(folder.path()).await;
     let store = open(&path).await;
@@ -201,7 +201,7 @@ async fn a_neighbour_that_writes_for_long_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_stores_on_one_file_hand_out_each_item_once() {
+async fn several_stores_on_one_file_claim_each_item_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let first = open(&path).await;
@@ -236,7 +236,7 @@ async fn several_stores_on_one_file_hand_out_each_item_once() {
 
 /// The kernel lets go of a lock file when its process ends; the lease need not be waited for.
 #[tokio::test]
-async fn a_job_whose_lock_is_free_is_gone_and_one_whose_lock_is_held_is_not() {
+async fn a_job_is_lost_if_and_only_if_its_lock_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let path = good_file(folder.path()).await;
     let (one, other) = (open(&path).await, open(&path).await);
@@ -290,7 +290,7 @@ async fn processes_that_disagree_on_the_time_do_not_abandon_each_other_s_items()
 
 /// The file of a process that was killed while its log was being put away.
 #[tokio::test]
-async fn a_file_that_is_shorter_than_its_header_says_is_mended_from_its_log() {
+async fn a_file_shorter_than_its_header_says_is_repaired_from_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let store = open(&path).await;
@@ -322,7 +322,7 @@ async fn a_job_that_ended_leaves_no_lock_file() {
 /// Content may be personal: nobody else on the machine reads it, whatever the umask is.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_is_for_its_owner_and_those_to_whom_the_owner_gives_it() {
+async fn a_file_is_readable_only_by_its_owner_unless_changed() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
@@ -454,7 +454,7 @@ async fn content_of_two_hundred_kilobytes_is_not_written_again_by_a_claim_and_a_
 /// On a small file system of its own, filled to the brim. Needs the right to mount one; says so without.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_is_an_error_that_passes() {
+async fn a_full_disk_is_a_transient_error() {
     let folder = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
@@ -511,7 +511,7 @@ async fn a_full_disk_is_an_error_that_passes() {
 
 /// Of the robots in one commit one tells the others. If nobody lets it, they hear nevertheless.
 #[tokio::test]
-async fn a_caller_that_nobody_polls_keeps_no_other_waiting() {
+async fn a_caller_that_is_not_polled_blocks_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let store = open(&path).await;
@@ -551,7 +551,7 @@ fn rows_of_deleted(path: &Path) -> i64 {
 
 /// Nobody waits for more than a piece: the deletion itself removes nothing, and each sweep a little.
 #[tokio::test]
-async fn what_a_deleted_queue_held_is_removed_in_pieces_and_after_a_restart_too() {
+async fn items_of_a_deleted_queue_are_removed_in_chunks_and_after_a_restart_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let store = open(&path).await;
@@ -607,7 +607,7 @@ async fn jobs_that_ended_long_ago_are_removed_when_no_item_names_them() {
 /// The first look at what other processes did finds what they did since the file was opened, and wakes nobody for what was
 /// there before.
 #[tokio::test]
-async fn the_first_wait_on_a_file_is_not_woken_for_nothing() {
+async fn the_first_wait_on_a_file_is_not_woken_without_cause() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let store = open(&path).await;

@@ -1,8 +1,8 @@
-//! How fast durable is: each figure beside the limit it is measured against, in the same run.
+//! Throughput and latency: each figure beside the limit it is measured against, in the same run.
 //!
 //! `cargo bench --bench drain [-- NAME…]` prints lines of `name  ours  limit  ratio`. Ours and limit alternate, and
-//! each is the median of its rounds. Absolute figures are those of this machine at this moment; the ratio is
-//! what counts. `docs/performance.md` tells what each figure is, its bar, and what was seen.
+//! each is the median of its rounds. Absolute figures depend on the machine; the ratio is what counts.
+//! `docs/performance.md` explains each figure, its bar, and what was measured.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,37 +10,37 @@
     reason = "a bench reads the machine's clock and opens its own files"
 )]
 
+mod figures;
 mod limits;
 mod measure;
-mod ours;
 #[cfg(feature = "postgres")]
 mod postgres;
 
 use measure::Bench;
 
 fn main() {
-    // `cargo bench` passes flags of its own; the others name figures.
+    // `cargo bench` passes flags of its own; the others are names of figures.
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if names.first().is_some_and(|name| name == "in-another-process") {
-        return ours::add_from_another_process(&names[1..]);
+    if names.first().is_some_and(|name| name == "adding-process") {
+        return figures::add_from_another_process(&names[1..]);
     }
-    if names.first().is_some_and(|name| name == "in-a-process-of-its-own") {
-        return ours::resident();
+    if names.first().is_some_and(|name| name == "resident-memory-process") {
+        return figures::resident();
     }
     #[cfg(feature = "postgres")]
-    if names.first().is_some_and(|name| name == "in-one-of-many-processes") {
+    if names.first().is_some_and(|name| name == "draining-process") {
         return postgres::one_of_many(&names[1..]);
     }
     let bench = Bench::new(names);
     println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
-    ours::drains(&bench);
-    ours::limited(&bench);
-    ours::single_calls(&bench);
-    ours::adds(&bench);
-    ours::latencies(&bench);
-    ours::memory(&bench);
-    ours::big_content(&bench);
-    ours::full_files(&bench);
+    figures::drains(&bench);
+    figures::limited(&bench);
+    figures::single_calls(&bench);
+    figures::adds(&bench);
+    figures::latencies(&bench);
+    figures::memory(&bench);
+    figures::big_content(&bench);
+    figures::full_files(&bench);
     #[cfg(feature = "postgres")]
     postgres::all(&bench);
     #[cfg(not(feature = "postgres"))]

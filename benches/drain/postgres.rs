@@ -1,6 +1,6 @@
-//! What performer does of a PostgreSQL database, beside plain statements on the same one.
+//! The figures of performer on a PostgreSQL database, beside plain statements on the same one.
 
-mod plain;
+mod plain_sql;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -13,19 +13,19 @@ use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use tokio::runtime::Runtime;
 
-use self::plain::Plain;
-use super::measure::{Bar, Bench, Unit, median, print_line, rate};
-use super::ours::{
+use self::plain_sql::Plain;
+use super::figures::{
     QUEUE, ROUNDS, content, content_text, drain, each, fill, fill_with, latency,
     latency_from_another_process, limit, runtime,
 };
+use super::measure::{Bar, Bench, Unit, median, print_line, rate};
 
 const VARIABLE: &str = "PERFORMER_TEST_POSTGRES";
 
 /// Items that are drained in one round.
 const COUNT: usize = 30_000;
 
-/// A schema of its own, which is gone when this is.
+/// A schema of its own, dropped with this value.
 struct Schema {
     url: String,
     server: String,
@@ -44,7 +44,7 @@ impl Schema {
 impl Drop for Schema {
     fn drop(&mut self) {
         let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
-        plain::run_once(&self.server, &sql);
+        plain_sql::run_once(&self.server, &sql);
     }
 }
 
@@ -104,7 +104,7 @@ fn drains(bench: &Bench, runtime: &Runtime, server: &str) {
     if !bench.wants("postgres.drain.pgbench") {
         return;
     }
-    let Some(pgbench) = plain::pgbench() else {
+    let Some(pgbench) = plain_sql::pgbench() else {
         println!("postgres.drain.pgbench: left out, because pgbench is not found (PG_BIN names its folder)");
         return;
     };
@@ -116,7 +116,7 @@ fn drains(bench: &Bench, runtime: &Runtime, server: &str) {
     bench.figure("postgres.drain.pgbench", Unit::PerSecond, Bar::AtLeast(0.8), 3, limit, || ours(0));
 }
 
-/// A process that drains what is there when it is told to.
+/// A process that drains the queue when it is told to.
 struct Worker {
     child: Child,
     answers: std::io::Lines<BufReader<ChildStdout>>,
@@ -126,7 +126,7 @@ impl Worker {
     fn start(url: &str) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
-            .args(["in-one-of-many-processes", url])
+            .args(["draining-process", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -148,7 +148,7 @@ pub fn one_of_many(arguments: &[String]) {
     let store = runtime.block_on(Store::open(&arguments[0])).expect("the store");
     println!("ready");
     std::io::stdin().lines().next().expect("an order").expect("a line");
-    let performer = super::ours::drainer(0);
+    let performer = super::figures::drainer(0);
     let summary = runtime.block_on(performer.run_until_empty(Arc::new(store))).expect("a summary");
     println!("{}", summary.successful);
 }
@@ -181,7 +181,7 @@ fn fleets(bench: &Bench, runtime: &Runtime, server: &str) {
     }
 }
 
-/// What limits cost that nobody comes near: with and without them.
+/// The cost of limits that are never reached.
 fn limited(bench: &Bench, runtime: &Runtime, server: &str) {
     let round = |limited| {
         runtime.block_on(async {
@@ -239,7 +239,7 @@ fn adds(bench: &Bench, runtime: &Runtime, server: &str) {
         // The same columns and indexes.
         let schema = Schema::new(server);
         drop(runtime.block_on(open(&schema)));
-        rate(ADDED, plain::copy(runtime, server, &schema.name, content_text(), ADDED))
+        rate(ADDED, plain_sql::copy(runtime, server, &schema.name, content_text(), ADDED))
     };
     bench.figure("postgres.add.bulk", Unit::PerSecond, Bar::AtLeast(0.5), 3, limit, || {
         runtime.block_on(async {
@@ -262,7 +262,7 @@ fn full(bench: &Bench, runtime: &Runtime, server: &str) {
         fill(&store, 1_000).await;
         drain(store.clone(), 1_000, 1_000).await;
     });
-    plain::multiply(server, &schema.name, FINISHED / 1_000);
+    plain_sql::multiply(server, &schema.name, FINISHED / 1_000);
     let limit = || {
         runtime.block_on(async {
             let schema = Schema::new(server);
@@ -282,15 +282,15 @@ fn full(bench: &Bench, runtime: &Runtime, server: &str) {
 /// Longer than it takes to add the items of one round.
 const DEFERRED_BY: Duration = Duration::from_millis(1_500);
 
-/// What waits beside an old snapshot.
+/// The waiting items beside an old snapshot.
 #[derive(Clone, Copy)]
 enum Waiting {
     Plain,
-    /// With DueDates in any order.
+    /// With DueDates in random order.
     Due,
     /// Until its DeferDate.
     Deferred,
-    /// In a queue with limits that nobody comes near.
+    /// In a queue with limits that are never reached.
     Limited,
 }
 
@@ -306,8 +306,8 @@ impl Waiting {
     }
 }
 
-/// Claims beside a session that holds an old snapshot, so that nothing that was deleted can be cleaned up: how fast they
-/// are in the end, against the beginning.
+/// Claims beside a session with an old snapshot, so that no deleted row can be vacuumed: their rate in the end, against
+/// the beginning.
 fn held_horizons(bench: &Bench, runtime: &Runtime, server: &str) {
     held_horizon(bench, runtime, server, "postgres.horizon.held", Waiting::Plain);
     held_horizon(bench, runtime, server, "postgres.horizon.held.due", Waiting::Due);
@@ -328,7 +328,7 @@ fn held_horizon(bench: &Bench, runtime: &Runtime, server: &str, name: &str, wait
     if matches!(waiting, Waiting::Limited) {
         runtime.block_on(limit(&*store));
     }
-    let _holder = plain::Snapshot::hold(runtime, server);
+    let _holder = plain_sql::Snapshot::hold(runtime, server);
     let started = Instant::now();
     let mut rates = Vec::new();
     let shows = std::env::var_os("PERFORMER_HORIZON_SHOW").is_some();

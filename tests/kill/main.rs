@@ -1,12 +1,12 @@
-//! Real processes on a real file, really killed.
+//! Kills real processes on real files.
 //!
 //! `cargo test --all-features --test kill` ends a process at every named crash point (at the first, second and tenth
-//! time it comes by), and kills some 500 more at random instants, one to three of them on one file. Whatever is killed,
-//! the observers' checks K1 to K12 must hold when the queue is drained afterwards. `PERFORMER_KILLS=50000` kills so many;
-//! `PERFORMER_KILL_SEED` begins where a failure was printed.
+//! pass), and kills some 500 more at random times, one to three of them on one file. After each kill the observers'
+//! checks K1 to K12 must hold when the queue is drained. `PERFORMER_KILLS=50000` kills that many; `PERFORMER_KILL_SEED`
+//! starts at the seed of a printed failure.
 //!
-//! On PostgreSQL 200 processes more are killed; and under the load of several, the server itself is: it is stopped at once
-//! and started again, and its standby takes over.
+//! On PostgreSQL 200 more processes are killed; and under the load of several, the server itself is stopped and
+//! restarted, and its standby takes over.
 //!
 //! The program that is killed is this one: see `victim.rs`.
 
@@ -20,50 +20,53 @@
 #[path = "../support/cluster.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod cluster;
+mod crash_points;
+#[cfg(feature = "postgres")]
+mod database_outage;
 #[path = "../support/observers/mod.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod observers;
 #[cfg(feature = "postgres")]
-mod outage;
-mod points;
-#[cfg(feature = "postgres")]
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod postgres;
-mod random;
+mod random_kills;
 mod recovery;
 mod victim;
 mod world;
 
 type Test = (&'static str, fn());
 
-/// Two rows that go on beside each other: the one waits while the other computes.
-const BESIDE_EACH_OTHER: [&[Test]; 2] = [
+/// Two lists that run at the same time: one waits while the other computes.
+const CONCURRENT: [&[Test]; 2] = [
     &[
-        ("a_process_may_end_at_any_crash_point", points::at_every_point),
-        ("a_process_may_be_killed_at_any_instant", random::at_random_instants),
-        ("a_ledger_that_loses_its_end_is_found_out", random::negative_control),
+        ("a_process_can_end_at_any_crash_point", crash_points::at_every_crash_point),
+        ("a_process_can_be_killed_at_any_time", random_kills::at_random_times),
+        ("a_truncated_ledger_is_detected", random_kills::negative_control),
     ],
     &[
         #[cfg(feature = "postgres")]
-        ("on_postgres_a_process_may_be_killed_at_any_instant", random::on_postgres),
+        ("on_postgres_a_process_can_be_killed_at_any_time", random_kills::on_postgres),
         #[cfg(feature = "postgres")]
-        ("the_database_may_stop_at_any_instant", outage::immediate_stops),
+        ("the_database_can_stop_at_any_time", database_outage::immediate_stops),
     ],
 ];
 
-/// Those that have the machine to themselves, because they say how long something takes.
-const ALONE: &[Test] = &[
-    ("what_a_killed_process_held_is_free_within_two_seconds_by_its_lock_file", recovery::by_the_lock_file),
-    ("what_a_killed_process_held_is_free_within_its_lease_and_a_second", recovery::by_the_lease),
-    ("nothing_is_abandoned_while_its_process_lives_and_beats", recovery::no_false_abandonment),
+/// Tests that run alone, because they measure time.
+const EXCLUSIVE: &[Test] = &[
+    (
+        "items_of_a_killed_process_are_released_within_two_seconds_by_its_lock_file",
+        recovery::by_the_lock_file,
+    ),
+    ("items_of_a_killed_process_are_released_within_its_lease_and_a_second", recovery::by_the_lease),
+    ("nothing_is_abandoned_while_its_process_beats", recovery::no_false_abandonment),
     #[cfg(feature = "postgres")]
     (
-        "on_postgres_what_a_killed_process_held_is_free_within_its_lease_and_a_second",
+        "on_postgres_items_of_a_killed_process_are_released_within_its_lease_and_a_second",
         recovery::by_the_lease_on_postgres,
     ),
     #[cfg(feature = "postgres")]
-    ("a_standby_may_take_over_at_any_instant", outage::failovers),
+    ("a_standby_can_take_over_at_any_time", database_outage::failovers),
 ];
 
 fn main() {
@@ -72,7 +75,7 @@ fn main() {
         return victim::main(&arguments[1..]);
     }
     if arguments.iter().any(|word| word == "--list") {
-        BESIDE_EACH_OTHER.into_iter().flatten().chain(ALONE).for_each(|(name, _)| println!("{name}: test"));
+        CONCURRENT.into_iter().flatten().chain(EXCLUSIVE).for_each(|(name, _)| println!("{name}: test"));
         return;
     }
     let wanted: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
@@ -82,10 +85,10 @@ fn main() {
         tests.iter().filter(is_wanted).filter(|test| !passes(test)).map(|(name, _)| *name).collect()
     };
     let mut failed = std::thread::scope(|scope| {
-        let beside = BESIDE_EACH_OTHER.map(|tests| scope.spawn(|| run(tests)));
+        let beside = CONCURRENT.map(|tests| scope.spawn(|| run(tests)));
         beside.into_iter().flat_map(|running| running.join().unwrap()).collect::<Vec<_>>()
     });
-    failed.extend(run(ALONE));
+    failed.extend(run(EXCLUSIVE));
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 

@@ -1,4 +1,4 @@
-//! A store, driven by the same steps, and compared with the model after each.
+//! A store under test: runs the steps, and is compared with the model after each.
 
 use std::marker::PhantomData;
 use std::pin::pin;
@@ -18,44 +18,44 @@ use performer::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
-use super::model::{self, How, LEASE, Model, Step};
+use super::model::{self, LEASE, Model, ReportKind, Step};
 
 const QUEUE: &str = "Walks";
 
 /// A kind of store.
 pub trait StoreUnderTest: std::fmt::Debug + 'static {
-    /// A store, and what goes when it goes.
+    /// Opens a store, with a guard that removes it.
     fn open(clock: Arc<ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>);
 }
 
-/// A folder in memory, where there is one: nothing here is about the disk.
+/// A directory in memory, if there is one: these tests are not about the disk.
 pub fn quick_folder() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// A mistake that is made on purpose, between the steps and the store.
+/// A bug that is injected between the steps and the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum InjectedBug {
     /// An old claim counts as the newest one of its item.
-    TheClaimIsNotLookedAt,
-    /// A postponement is a give-back.
-    PostponementsAreForgotten,
+    IgnoresTheClaim,
+    /// A postponement becomes a give-back.
+    ForgetsPostponements,
     /// Business exceptions are retried.
-    EverythingIsRetried,
+    RetriesEverything,
     /// The due date is lost.
-    TheDueDateIsLost,
-    /// A stale row version is brought up to date.
-    AnyVersionWillDo,
+    LosesTheDueDate,
+    /// A stale row version is replaced by the current one.
+    AcceptsAnyVersion,
 }
 
-impl Wrong {
+impl InjectedBug {
     pub const ALL: &[Self] = &[
-        Self::TheClaimIsNotLookedAt,
-        Self::PostponementsAreForgotten,
-        Self::EverythingIsRetried,
-        Self::TheDueDateIsLost,
-        Self::AnyVersionWillDo,
+        Self::IgnoresTheClaim,
+        Self::ForgetsPostponements,
+        Self::RetriesEverything,
+        Self::LosesTheDueDate,
+        Self::AcceptsAnyVersion,
     ];
 }
 
@@ -66,15 +66,15 @@ pub struct System<S> {
     _kept: Option<Box<dyn std::any::Any>>,
     jobs: Vec<JobKey>,
     claims: Vec<Claim>,
-    /// How many items there were before the step, those that were removed included.
+    /// How many items there were before the step, removed ones included.
     items: usize,
     added: usize,
     steps: usize,
-    wrong: Option<Wrong>,
+    bug: Option<InjectedBug>,
     kind: PhantomData<S>,
 }
 
-/// A store that is called in place answers at once.
+/// A store that is called directly answers at once.
 fn now<T>(answer: impl Future<Output = T>) -> T {
     match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
@@ -108,15 +108,15 @@ impl<S: StoreUnderTest> System<S> {
             items: 0,
             added: 0,
             steps: 0,
-            wrong: None,
+            bug: None,
             kind: PhantomData,
         }
     }
 
-    /// Walks with a mistake; panics when it shows.
-    pub fn walk_wrongly(wrong: Wrong, model: &Model, steps: Vec<Step>) {
+    /// Walks with an injected bug; panics when it shows.
+    pub fn walk_with_bug(bug: InjectedBug, model: &Model, steps: Vec<Step>) {
         let mut system = Self::new(model);
-        system.wrong = Some(wrong);
+        system.bug = Some(bug);
         let mut model = model.clone();
         for step in steps {
             model = Model::apply(model, &step);
@@ -130,7 +130,7 @@ impl<S: StoreUnderTest> System<S> {
         assert_eq!(answers, model.answers, "{step:?}");
         self.steps += 1;
         self.items = model.items.len();
-        // Everything now and then and at the end; in between what a step may have touched last.
+        // Everything sometimes and at the end; in between what a step may have changed.
         if self.steps.is_multiple_of(10) {
             self.compare_all(model);
         }
@@ -152,38 +152,40 @@ impl<S: StoreUnderTest> System<S> {
         Take { queue: QUEUE.into(), job: self.jobs[job], robot: Some(robot), count, reference }
     }
 
-    fn report(&self, claim: usize, how: How, progress: bool) -> Report {
+    fn report(&self, claim: usize, how: ReportKind, progress: bool) -> Report {
         use performer::model::clock::Clock;
         let time = self.clock.now();
         let exception = |kind| Some(ProcessingException::new(kind, "it went wrong", time));
         let mut claim = self.claims[claim];
-        if self.wrong == Some(Wrong::TheClaimIsNotLookedAt) {
+        if self.bug == Some(InjectedBug::IgnoresTheClaim) {
             claim = *self.claims.iter().rev().find(|other| other.item() == claim.item()).unwrap();
         }
         let result = match how {
-            How::Successful { output } => TransactionResult::Successful {
+            ReportKind::Successful { output } => TransactionResult::Successful {
                 output: output.then(|| Output::new(&serde_json::json!({ "done": true })).unwrap()),
             },
-            How::Business if self.wrong == Some(Wrong::EverythingIsRetried) => TransactionResult::Failed {
-                exception: exception(ExceptionType::ApplicationException),
-                defer_date: None,
-            },
-            How::Business => TransactionResult::Failed {
+            ReportKind::Business if self.bug == Some(InjectedBug::RetriesEverything) => {
+                TransactionResult::Failed {
+                    exception: exception(ExceptionType::ApplicationException),
+                    defer_date: None,
+                }
+            }
+            ReportKind::Business => TransactionResult::Failed {
                 exception: exception(ExceptionType::BusinessException),
                 defer_date: None,
             },
-            How::Application { retry_in } => TransactionResult::Failed {
+            ReportKind::Application { retry_in } => TransactionResult::Failed {
                 exception: exception(ExceptionType::ApplicationException),
                 defer_date: retry_in.map(|seconds| model::at(time, seconds)),
             },
-            How::Unspecified => TransactionResult::Failed { exception: None, defer_date: None },
-            How::Postpone { .. } if self.wrong == Some(Wrong::PostponementsAreForgotten) => {
+            ReportKind::Unspecified => TransactionResult::Failed { exception: None, defer_date: None },
+            ReportKind::Postpone { .. } if self.bug == Some(InjectedBug::ForgetsPostponements) => {
                 TransactionResult::GivenBack
             }
-            How::Postpone { seconds } => {
+            ReportKind::Postpone { seconds } => {
                 TransactionResult::Postponed { defer_date: model::at(time, seconds), due_date: None }
             }
-            How::GiveBack => TransactionResult::GivenBack,
+            ReportKind::GiveBack => TransactionResult::GivenBack,
         };
         Report { claim, result, progress: progress.then(|| "reported".to_owned()) }
     }
@@ -206,10 +208,10 @@ impl<S: StoreUnderTest> System<S> {
         (last > 0).then(|| self.claims.len() - 1 - claim % last)
     }
 
-    /// The version that the model's side of this step saw: that of now, or one before.
+    /// The row version in this step of the model: the current one, or the one before.
     fn version(&self, id: ItemId, stale: bool) -> ItemVersion {
         let version = now(self.store.get_queue_item(id)).map_or(1, |item| item.row_version);
-        let stale = stale && self.wrong != Some(Wrong::AnyVersionWillDo);
+        let stale = stale && self.bug != Some(InjectedBug::AcceptsAnyVersion);
         ItemVersion { id, row_version: version - u64::from(stale) }
     }
 
@@ -226,7 +228,8 @@ impl<S: StoreUnderTest> System<S> {
         match step {
             Step::Add { .. } => {
                 let mut step = step.clone();
-                if let (Step::Add { due_in, .. }, Some(Wrong::TheDueDateIsLost)) = (&mut step, self.wrong) {
+                if let (Step::Add { due_in, .. }, Some(InjectedBug::LosesTheDueDate)) = (&mut step, self.bug)
+                {
                     *due_in = None;
                 }
                 let item = model::new_item(&step, self.added, time);
@@ -372,7 +375,7 @@ impl<S: StoreUnderTest> System<S> {
     }
 }
 
-/// The comparison: every visible field of every item, and what is told about it.
+/// Compares every visible field of every item, and every answer about it.
 impl<S: StoreUnderTest> System<S> {
     fn all_items(&self) -> Vec<QueueItem> {
         let mut items = Vec::new();
@@ -404,7 +407,7 @@ impl<S: StoreUnderTest> System<S> {
             let expected = there.iter().filter(|at| model.items[**at].state.status == *status).count();
             assert_eq!(statistics.with_status(*status), i64::try_from(expected).unwrap(), "{status}");
         }
-        // Chains, from one of their items each.
+        // Each chain, queried from one of its items.
         for at in there.iter().filter(|at| model.items[**at].root == **at) {
             let id = ItemId(i64::try_from(*at).unwrap() + 1);
             let history = now(self.store.processing_history(id)).unwrap();
@@ -417,7 +420,7 @@ impl<S: StoreUnderTest> System<S> {
             let comments: usize = model.attempts(*at).iter().map(|at| model.items[*at].comments).sum();
             assert_eq!(now(self.store.comments(id)).unwrap().len(), comments, "the comments on {id}");
         }
-        // Filters that go other ways than the list does.
+        // Filters that take other code paths than the list.
         for status in [Status::New, Status::Failed, Status::Deleted] {
             let filter =
                 ItemFilter { status: vec![status], queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };

@@ -1,4 +1,4 @@
-//! What jobs hold, as the database keeps it.
+//! The rows of `item_claim`: what jobs hold.
 
 use performer::CommitType;
 use performer::model::job::{JobEnd, JobState};
@@ -26,7 +26,7 @@ fn success(item: &ClaimedItem) -> Report {
 }
 
 #[tokio::test]
-async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
+async fn a_success_updates_its_row_in_place_and_leaves_no_claim_row() {
     const COUNT: i64 = 2_000;
     let schema = Schema::new();
     let store = open(&schema.url).await;
@@ -41,7 +41,7 @@ async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
             break;
         }
     }
-    // Those that ended last are removed together with the next ones.
+    // The rows that ended last are removed together with the next ones.
     assert!(claims(&schema) < 32, "{} claims of {} are left", claims(&schema), COUNT / 10);
     store.end_job(job, JobEnd::from(JobState::Successful)).await.unwrap();
     assert_eq!(claims(&schema), 0);
@@ -52,7 +52,7 @@ async fn a_success_changes_its_row_where_it_stands_and_leaves_no_claim() {
 }
 
 #[tokio::test]
-async fn claims_whose_ends_others_write_are_put_in_order() {
+async fn claim_rows_whose_ends_others_write_are_compacted() {
     const AT_ONCE: usize = 1_000;
     let schema = Schema::new();
     let (takes, reports) = (open(&schema.url).await, open(&schema.url).await);
@@ -65,11 +65,11 @@ async fn claims_whose_ends_others_write_are_put_in_order() {
         let reported = reports.report_and_take(items.iter().map(success).collect(), None).await;
         assert!(reported.reports.iter().all(Result::is_ok));
     }
-    // Nobody who took them counted their ends: from time to time the database is asked what is held.
+    // The store that claimed them does not count their ends: from time to time it asks the database what is held.
     assert!(claims(&schema) < 24, "{} claims", claims(&schema));
     let named = "SELECT sum(cardinality(items))::bigint FROM {schema}.item_claim";
     assert!(number(&schema, named) < 20_000, "{} items are named", number(&schema, named));
-    // And none of those that are held was forgotten: the next one has them.
+    // No held item was lost: the next job gets them.
     let in_progress = ItemFilter { status: vec![Status::InProgress], ..ItemFilter::default() };
     let held = reports.list_queue_items(in_progress, Page::default()).await.unwrap().items;
     let ids = |items: &[performer::QueueItem]| items.iter().map(|item| item.id).collect::<Vec<_>>();
@@ -81,9 +81,9 @@ async fn claims_whose_ends_others_write_are_put_in_order() {
     }
 }
 
-/// Each connection counts in a row of its own; those of connections that are gone are added up by who comes later.
+/// Each connection counts in a row of its own; the rows of closed connections are merged later.
 #[tokio::test]
-async fn counters_of_connections_that_are_gone_are_added_up() {
+async fn counters_of_closed_connections_are_merged() {
     let schema = Schema::new();
     open(&schema.url).await.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     for at in 0..20 {
@@ -95,12 +95,12 @@ async fn counters_of_connections_that_are_gone_are_added_up() {
 }
 
 #[tokio::test]
-async fn of_reports_that_are_written_together_each_is_told_whether_it_was() {
+async fn reports_written_together_are_answered_individually() {
     let schema = Schema::new();
     let (here, elsewhere) = (open(&schema.url).await, open(&schema.url).await);
     let job = filled(&here, 6).await;
     let held = here.report_and_take(Vec::new(), Some(take(job, 6))).await.taken.unwrap().items;
-    // This store believes that all are as it left them.
+    // This store assumes all rows to be as it wrote them.
     for at in [1, 4] {
         let failed = Report { result: support::business("the data is wrong"), ..success(&held[at]) };
         elsewhere.report_and_take(vec![failed], None).await.reports.pop().unwrap().unwrap();

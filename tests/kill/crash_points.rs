@@ -1,4 +1,4 @@
-//! At every named crash point.
+//! Crashes at every named crash point.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::observers::ledger::{Record, Told};
 use super::victim::{self, QUEUE, TIMES, Work, runtime};
 use super::world::World;
 
-/// The operations that the program "everything" makes, each before it, when it is written, and when it is committed and
-/// nobody has heard of it.
+/// The operations of the program "everything": each crashes before it, after it is written, and after it is committed
+/// but not answered.
 const OPERATIONS: &[&str] = &[
     "start_job",
     "beat",
@@ -31,45 +31,45 @@ const OPERATIONS: &[&str] = &[
     "review",
     "retention",
 ];
-const OFTEN: &[u64] = &[1, 2, 10];
+const REPEATED: &[u64] = &[1, 2, 10];
 const ONCE: &[u64] = &[1];
 
-/// The other points, and the times at which they are tried.
-const OTHERS: &[(&str, &[u64])] = &[
+/// The other points, and at which pass each crashes.
+const OTHER_POINTS: &[(&str, &[u64])] = &[
     ("sweep.before", ONCE),
-    ("sweep.after_job", OFTEN),
-    ("sweep.between_items", OFTEN),
-    ("sweep.before_copy", OFTEN),
-    ("sweep.after_copy", OFTEN),
+    ("sweep.after_job", REPEATED),
+    ("sweep.between_items", REPEATED),
+    ("sweep.before_copy", REPEATED),
+    ("sweep.after_copy", REPEATED),
     ("sweep.after_write", ONCE),
     ("sweep.after_commit", ONCE),
-    ("bulk_add.between_items", OFTEN),
-    ("claim.after_update", OFTEN),
-    ("claim.after_reply", OFTEN),
-    ("report.before_copy", OFTEN),
-    ("report.after_copy", OFTEN),
-    ("review.before_copy", OFTEN),
-    ("review.after_copy", OFTEN),
-    ("retention.between_items", OFTEN),
-    ("commit.before_begin", OFTEN),
-    ("commit.before_commit", OFTEN),
-    ("process.first_poll", OFTEN),
-    ("process.middle", OFTEN),
-    ("process.after_return", OFTEN),
+    ("bulk_add.between_items", REPEATED),
+    ("claim.after_update", REPEATED),
+    ("claim.after_reply", REPEATED),
+    ("report.before_copy", REPEATED),
+    ("report.after_copy", REPEATED),
+    ("review.before_copy", REPEATED),
+    ("review.after_copy", REPEATED),
+    ("retention.between_items", REPEATED),
+    ("commit.before_begin", REPEATED),
+    ("commit.before_commit", REPEATED),
+    ("process.first_poll", REPEATED),
+    ("process.middle", REPEATED),
+    ("process.after_return", REPEATED),
 ];
 
-/// Points on the way to a new file.
-const OF_A_NEW_FILE: &[&str] = &["migrate.after_statements", "create.before_link", "create.after_link"];
+/// Points during the creation of a file.
+const FILE_CREATION: &[&str] = &["migrate.after_statements", "create.before_link", "create.after_link"];
 
 const ABORTED: Option<i32> = Some(6);
 
-pub fn at_every_point() {
+pub fn at_every_crash_point() {
     let template = template();
     let mut cases: Vec<(String, &[u64])> =
-        OTHERS.iter().map(|(point, hits)| ((*point).to_owned(), *hits)).collect();
+        OTHER_POINTS.iter().map(|(point, hits)| ((*point).to_owned(), *hits)).collect();
     for operation in OPERATIONS {
         cases.extend(
-            ["before", "after_write", "after_commit"].map(|place| (format!("{operation}.{place}"), OFTEN)),
+            ["before", "after_write", "after_commit"].map(|place| (format!("{operation}.{place}"), REPEATED)),
         );
     }
     let mut kills = 0;
@@ -78,27 +78,27 @@ pub fn at_every_point() {
             let case = format!("{point}={hit}");
             let mut world = World::copy_of(template.path());
             let process = world.spawn("everything", 0, Some(&case));
-            let status = world.bury(process);
+            let status = world.wait_for_end(process);
             assert_eq!(status.signal(), ABORTED, "{case}: the program never came by, or failed: {status}");
             world.check(&case);
             kills += 1;
         }
     }
-    for point in OF_A_NEW_FILE {
+    for point in FILE_CREATION {
         let case = format!("{point}=1");
         let mut world = World::new();
         let process = world.spawn("everything", 0, Some(&case));
-        assert_eq!(world.bury(process).signal(), ABORTED, "{case}");
-        // Whoever comes next makes the queue anew, or finds the file as it was.
+        assert_eq!(world.wait_for_end(process).signal(), ABORTED, "{case}");
+        // The next process creates the queue, or finds the file as it was.
         let process = world.spawn("everything", 0, None);
-        assert!(world.bury(process).success(), "{case}");
+        assert!(world.wait_for_end(process).success(), "{case}");
         world.check(&case);
         kills += 1;
     }
-    println!("{kills} processes ended at {} places, 0 lost, 0 doubled", cases.len() + OF_A_NEW_FILE.len());
+    println!("{kills} processes ended at {} places, 0 lost, 0 doubled", cases.len() + FILE_CREATION.len());
 }
 
-/// A file with a past: items that retention may remove, and jobs whose process died with items in its hands.
+/// A file with a history: items that retention may remove, and jobs of dead processes that hold items.
 fn template() -> World {
     let mut world = World::new();
     let runtime = runtime();
@@ -126,8 +126,8 @@ fn template() -> World {
         }
     });
     let process = world.spawn("die with jobs", 0, None);
-    assert_eq!(world.bury(process).signal(), ABORTED);
-    // Put the log away, so that the file alone is everything.
+    assert_eq!(world.wait_for_end(process).signal(), ABORTED);
+    // Checkpoints the log, so that the file alone is complete.
     let connection = rusqlite::Connection::open(world.file()).unwrap();
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     world

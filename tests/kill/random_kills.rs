@@ -1,4 +1,4 @@
-//! At random instants, one to three processes on one store.
+//! Kills one to three processes on one store at random times.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::observers::ledger::Record;
 use super::victim::{self, QUEUE, runtime};
 use super::world::{Process, World};
 
-/// How many kills there are, if nobody says otherwise.
+/// The default number of kills.
 fn kills() -> usize {
     let asked = std::env::var("PERFORMER_KILLS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(330)
@@ -17,14 +17,14 @@ fn kills() -> usize {
 
 const ITEMS: usize = 60;
 
-/// How a round goes.
+/// The plan of a round.
 struct Plan {
     kills: usize,
-    /// The longest time from one to the next, in microseconds.
+    /// The longest time between two kills, in microseconds.
     most: u64,
 }
 
-const ON_A_FILE: Plan = Plan { kills: 15, most: 40_000 };
+const SQLITE: Plan = Plan { kills: 15, most: 40_000 };
 
 fn world() -> World {
     prepared(World::new())
@@ -39,7 +39,7 @@ fn prepared(world: World) -> World {
     world
 }
 
-pub fn at_random_instants() {
+pub fn at_random_times() {
     let first = std::env::var("PERFORMER_KILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let (mut killed, mut items) = (0, 0);
     for seed in first.. {
@@ -47,13 +47,13 @@ pub fn at_random_instants() {
             break;
         }
         let mut world = world();
-        killed += round(&mut world, seed, &ON_A_FILE);
+        killed += round(&mut world, seed, &SQLITE);
         items += world.check(&format!("PERFORMER_KILL_SEED={seed}"));
     }
     println!("{killed} processes killed over {items} items, 0 lost, 0 doubled");
 }
 
-/// On PostgreSQL a process has to connect before it does anything, and only its lease tells that it is gone.
+/// On PostgreSQL a process has to connect first, and only its lease shows that it has ended.
 #[cfg(feature = "postgres")]
 pub fn on_postgres() {
     const PLAN: Plan = Plan { kills: 52, most: 130_000 };
@@ -65,7 +65,7 @@ pub fn on_postgres() {
             break;
         }
         let schema = super::postgres::Schema::new();
-        // Of every other one the calls are written side by side however few there are.
+        // In every other round the calls of a process are written in parallel transactions, however few there are.
         let url = if seed % 2 == 0 { schema.url.clone() } else { format!("{}&batch=1", schema.url) };
         let mut world = prepared(World::on(&url, LEASE));
         killed += round(&mut world, seed, &PLAN);
@@ -74,8 +74,8 @@ pub fn on_postgres() {
     println!("{killed} processes killed over {items} items on PostgreSQL, 0 lost, 0 doubled");
 }
 
-/// Keeps one to three processes at work and kills one after the other. (Where in its work a process is at a certain
-/// time is up to the machine: the seed fixes the plan, not the outcome.)
+/// Keeps one to three processes running and kills one after the other. (How far a process is at a certain time depends
+/// on the machine: the seed fixes the plan, not the outcome.)
 fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let most = random.usize(1..=3);
@@ -88,22 +88,22 @@ fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
         std::thread::sleep(Duration::from_micros(random.u64(1_000..plan.most)));
         let mut process = running.swap_remove(random.usize(..running.len()));
         if process.has_ended() {
-            assert!(world.bury(process).success());
+            assert!(world.wait_for_end(process).success());
             continue;
         }
         world.kill(process);
         killed += 1;
     }
     for process in running {
-        assert!(world.bury(process).success());
+        assert!(world.wait_for_end(process).success());
     }
     killed
 }
 
-/// Evidence in which one acknowledged item is gone, or one run goes on for ever, must be refused after real kills too.
+/// Evidence without one acknowledged item, or with one run that never ends, must be rejected after real kills too.
 pub fn negative_control() {
     let mut world = world();
-    round(&mut world, 1, &ON_A_FILE);
+    round(&mut world, 1, &SQLITE);
     let evidence = world.evidence(Vec::new());
     assert_eq!(check(&evidence), Vec::<String>::new());
     let mut lost = evidence.clone();
