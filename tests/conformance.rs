@@ -1,7 +1,7 @@
-//! One suite, every back end: a back end is done when this says so.
+//! One suite for every back end: a back end is complete if it passes.
 //!
-//! Each test is a function over a [`Fixture`]; the list at the end runs all of them against each back end. Rows
-//! T1 to T24 are those of `docs/reference/lifecycle.md`.
+//! Each test is a function over a [`Fixture`]; the list at the end runs all of them against each back end. Rows T1 to
+//! T24 are those of `docs/reference/lifecycle.md`.
 
 mod support;
 
@@ -85,7 +85,7 @@ async fn items_of_a_deleted_queue_are_neither_claimed_nor_found(f: Fixture) {
     assert!(f.orchestrator.add_queue_item(QUEUE, named("x")).await.unwrap_err().is_not_found());
 }
 
-/// What it held is removed in pieces by whoever sweeps, and nothing else is.
+/// Sweeps remove the items of the deleted queue in chunks, and nothing else.
 async fn a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps(f: Fixture) {
     let claimed = f.take_many(job, 3).await;
     f.report(claimed[0].claim, application("x")).await.unwrap(); // a retry copy waits
     f.orchestrator.delete_queue(QUEUE).await.unwrap();
-    // Another one by its name has nothing of it.
+    // A new queue of the same name has none of its items.
     f.orchestrator.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     assert_eq!(f.orchestrator.queue_statistics(QUEUE).await.unwrap().total(), 0);
     assert!(f.try_take(job).await.is_none());
@@ -119,7 +119,7 @@ async fn a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps(f: Fixture) {
     f.check_statistics().await;
 }
 
-/// Many items are done in pieces, and each answered for itself.
+/// Many items are processed in chunks, and each gets its own answer.
 async fn many_items_are_deleted_in_chunks(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let items = (0..1_200).map(|n| named(&n.to_string())).collect();
@@ -133,7 +133,7 @@ async fn many_items_are_deleted_in_chunks(f: Fixture) {
     assert_eq!((statistics.new, statistics.deleted), (0, 1_200));
 }
 
-/// While a deleted queue is removed in pieces, its items are there and wait nowhere.
+/// While the items of a deleted queue are removed in chunks, they exist but do not wait anywhere.
 async fn items_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let o = &f.orchestrator;
@@ -184,7 +184,7 @@ async fn t1_an_item_is_stored_as_it_was_added(f: Fixture) {
     f.check_statistics().await;
 }
 
-/// Times at the edges of what callers, calendars and stores can write.
+/// Times at the limits of what callers, calendars and stores can write.
 fn times() -> Vec<Timestamp> {
     let second = |second, nanosecond| Timestamp::new(second, nanosecond).unwrap();
     vec![
@@ -203,7 +203,7 @@ fn times() -> Vec<Timestamp> {
     ]
 }
 
-/// Whatever reads an item answers, and answers alike.
+/// Every query that reads an item succeeds, with the same result.
 async fn every_query_can_read(f: &Fixture, item: &QueueItem) {
     let o = &f.orchestrator;
     assert_eq!(f.item(item.id).await, *item);
@@ -251,13 +251,13 @@ async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixture) {
         assert!(o.delete_queue_items(vec![edited.version()]).await.unwrap().is_empty(), "{at}");
         every_query_can_read(&f, &f.item(added.id).await).await;
 
-        // A DueDate, and the first in its queue.
+        // As a DueDate, of the first item in its queue.
         let urgent = f.add(named("urgent").priority(Priority::High).due_date(at)).await;
         let claimed = f.take(job).await;
         assert_eq!((claimed.item.id, claimed.item.due_date), (urgent.id, urgent.due_date), "{at}");
         every_query_can_read(&f, &f.item(urgent.id).await).await;
 
-        // Postponed to it, with a DueDate of it; or the refusal of a time that has come.
+        // As the time of a postponement, with a DueDate; or the refusal of a time that has passed.
         let result = TransactionResult::Postponed { defer_date: at, due_date: Some(at) };
         let claim = match f.report(claimed.claim, result).await {
             Ok(status) => {
@@ -277,7 +277,7 @@ async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixture) {
             }
         };
 
-        // An exception of that time, and a retry at that time.
+        // As the time of an exception and of its retry.
         let exception = ProcessingException::new(ExceptionType::ApplicationException, "down", at);
         let result = TransactionResult::Failed { exception: Some(exception), defer_date: Some(at) };
         assert_eq!(f.report(claim, result).await.unwrap(), Status::Retried, "{at}");
@@ -292,7 +292,7 @@ async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixture) {
     o.delete_queue(QUEUE).await.unwrap();
 }
 
-/// Numbers with more digits than 64 bits hold, and texts that were cut within a character.
+/// Numbers with more digits than 64 bits hold, and texts that were truncated within a character.
 async fn numbers_keep_all_their_digits(f: Fixture) {
     const JSON: &str = r#"{"amount":1234567890123456.78,"e":1E5,"huge":1e400,"iban":100000000000000000000000000001,"x":1.50,"z":-0}"#;
     let f = f.with_queue(retrying(1)).await;
@@ -372,16 +372,16 @@ async fn t1_a_unique_reference_is_accepted_once(f: Fixture) {
     assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, Some(ErrorCode::DUPLICATE_REFERENCE)));
     add("inv-1").await.expect("capital and small letters differ");
 
-    // A retry: the reference goes over to the copy, without colliding with it.
+    // A retry: the copy takes the reference over without a conflict.
     f.perform(job, application("down")).await;
     assert_eq!(add("INV-1").await.unwrap_err().code(), Some(ErrorCode::DUPLICATE_REFERENCE));
-    // A failed item still holds it; a deleted one does not.
+    // A failed item still holds its reference; a deleted one does not.
     let failed = f.list(ItemFilter { status: vec![Status::New], ..ItemFilter::default() }).await;
     let copy = failed.iter().find(|item| item.key == first.key).unwrap();
     assert!(f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap().is_empty());
     add("INV-1").await.expect("Deleted and Retried items do not count");
 
-    // Another queue has references of its own, and one that does not enforce them has none.
+    // References are per queue, and are free in a queue that does not enforce them.
     f.orchestrator.create_queue(NewQueueDefinition::new("Other").policy(unique())).await.unwrap();
     f.orchestrator.add_queue_item("Other", named("INV-1")).await.unwrap();
     f.orchestrator.create_queue(NewQueueDefinition::new("Free")).await.unwrap();
@@ -665,7 +665,7 @@ async fn t6_an_application_exception_is_retried_behind_everything_that_waits(f: 
         (None, None, None)
     );
 
-    // T7: no retry is left.
+    // T7: no retry left.
     assert_eq!(f.report(copy.claim, application("still down")).await.unwrap(), Status::Failed);
     assert!(f.try_take(job).await.is_none());
     f.check_statistics().await;
@@ -722,7 +722,7 @@ async fn t8_a_postponed_item_comes_back_at_its_time_and_uses_no_retry(f: Fixture
     f.advance(60);
     let again = f.take(job).await;
     assert!(again.claim.token() > claimed.claim.token());
-    // The first claim is worth nothing, although its job and its item are the same.
+    // The first claim is void, although its job and its item are the same.
     for result in [ok(), TransactionResult::GivenBack, postponed(f.after(9))] {
         assert!(f.report(claimed.claim, result).await.unwrap_err().is_claim_lost());
     }
@@ -787,7 +787,7 @@ async fn t11_a_repeated_report_is_accepted_and_changes_nothing(f: Fixture) {
         f.advance(1);
         assert_eq!(f.report(claimed.claim, result).await.unwrap(), status);
         assert_eq!(f.list(ItemFilter::default()).await, before);
-        // Let the retry copy end, so that the next round begins with its own item.
+        // Ends the retry copy, so that the next round begins with its own item.
         if status == Status::Retried {
             f.perform(job, ok()).await;
         }
@@ -1167,7 +1167,7 @@ async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: Fixture) {
     assert!(next.id > retried.id, "a number is never given again");
 }
 
-/// Many old items that have to be kept stand before the one that has not: it is found, piece by piece.
+/// Many old items that have to be kept are before the one to remove: it is found, chunk by chunk.
 async fn t23_retention_scans_kept_items_in_chunks(f: Fixture) {
     let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(1) };
     let f = f.with_queue(policy).await;
@@ -1188,7 +1188,7 @@ async fn t23_retention_scans_kept_items_in_chunks(f: Fixture) {
     assert_eq!(f.orchestrator.apply_retention(30).await.unwrap(), 30, "and no more than were asked for");
 }
 
-/// A clock that is ahead makes everything old: nothing is destroyed by it.
+/// A clock that is ahead makes everything old, but nothing is removed.
 async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     let f = f.with_queue(QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(0) }).await;
     let job = f.job().await;
@@ -1198,7 +1198,7 @@ async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     let removed = async || f.orchestrator.apply_retention(100).await.unwrap();
     f.advance(2 * 3_600);
     assert_eq!(removed().await, 0, "nothing is old");
-    // Somebody sets the clock, and puts it right.
+    // The clock is set, and set right again.
     let right = f.now();
     f.clock.set(f.after(200 * DAY));
     assert_eq!(removed().await, 0);
@@ -1207,13 +1207,13 @@ async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     f.clock.set(right + Duration::from_secs(50 * 60));
     f.advance(3 * 3_600);
     assert_eq!(removed().await, 0, "nor when it is right again");
-    // Two days pass in which the clock is ahead: the age is what the monotone clock says.
+    // Two days pass while the clock is ahead: the age is that of the monotone clock.
     f.clock.set(f.after(200 * DAY));
     assert_eq!(removed().await, 0);
     f.clock.set(f.now() - Duration::from_secs(200 * DAY));
     f.advance(2 * DAY);
     assert_eq!(removed().await, 1, "what was done two days ago, and a bit");
-    // A jump that lasts is no mistake.
+    // A jump that lasts is believed.
     f.clock.set(f.after(200 * DAY));
     assert_eq!(removed().await, 0);
     f.advance(3_600);
@@ -1221,7 +1221,7 @@ async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
     assert!(f.list(ItemFilter::default()).await.is_empty());
 }
 
-/// The same for items that are InProgress: a jump does not take them from whoever holds them.
+/// As above, for items that are InProgress: a jump does not end their attempts.
 async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) {
     let limit = Duration::from_secs(6 * 3_600);
     let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
@@ -1249,8 +1249,7 @@ async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) {
     assert_eq!(pass(4 * 60 + 15).await, 1, "six hours after it was taken");
 }
 
-/// A clock that was ahead has brought forward what is deferred; when it is right again that waits, and stands in the
-/// way of nothing.
+/// A clock that was ahead has made deferred items ready; when it is right again they wait, and do not block others.
 async fn items_that_came_due_while_the_clock_was_ahead_are_deferred_again(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;
     let job = f.job().await;
@@ -1368,7 +1367,7 @@ async fn lists_are_filtered(f: Fixture) {
     assert!(f.orchestrator.list_queue_items(unknown, Page::default()).await.unwrap_err().is_not_found());
 }
 
-/// Whatever is asked, a store answers what the condition says item by item, in the order that was asked for.
+/// For any condition and order, a store gives the same list as the condition evaluated item by item.
 async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     for number in 0..12_u8 {
@@ -1640,7 +1639,7 @@ async fn a_wait_ends_when_an_item_is_added_or_given_back(f: Fixture) {
     waiting.await.unwrap();
     assert!(f.try_take(job).await.is_some());
 
-    // And without any change it ends by itself.
+    // Without any change it ends at its time limit.
     let empty = seen().await;
     f.orchestrator.wait_for_items(QUEUE, empty.seen, Duration::from_millis(1)).await;
 }
@@ -1663,16 +1662,16 @@ async fn an_add_wakes_only_those_who_wait_for_its_queue(f: Fixture) {
     assert!(!here.is_finished(), "nothing was added to its queue");
     f.add_named("a").await;
     here.await.unwrap();
-    // Whatever is done to the queue is heard of too: its name, its limits, its end.
+    // Changes of the queue end it too: of its name, of its limits, its deletion.
     let seen = look(&f, take(job, 5)).await.seen;
     let waiting = wait(QUEUE, seen);
     f.orchestrator.delete_queue(QUEUE).await.unwrap();
     waiting.await.unwrap();
 }
 
-// Limits, and the fleet
+// Limits, and robots
 
-/// What a take is answered, whole.
+/// The whole answer of a claim.
 async fn look(f: &Fixture, take: ClaimRequest) -> ClaimedItems {
     f.orchestrator.report_and_claim(Vec::new(), Some(take)).await.claimed.unwrap()
 }
@@ -1697,12 +1696,12 @@ async fn nothing_is_claimed_from_a_paused_queue_until_it_is_resumed(f: Fixture) 
     );
     let added = f.orchestrator.add_and_start_transaction(take(job, 1), named("c")).await.unwrap_err();
     assert_eq!((added.kind(), added.code()), (ErrorKind::Conflict, Some(ErrorCode::UNAVAILABLE_RESOURCES)));
-    // What runs goes on, and what is added waits.
+    // Running attempts continue, and added items wait.
     f.report(running.claim, ok()).await.unwrap();
     f.add_named("d").await;
     assert!(f.try_take(job).await.is_none());
 
-    // Whoever waits hears of it.
+    // Waiting callers are woken.
     let empty = look(&f, take(job, 1)).await;
     let (orchestrator, long) = (f.orchestrator.clone(), Duration::from_secs(3_600));
     let waiting = tokio::spawn(async move { orchestrator.wait_for_items(QUEUE, empty.seen, long).await });
@@ -1730,7 +1729,7 @@ async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixture) {
     assert!(second.withheld.is_some());
     assert!(f.try_take(one).await.is_none());
 
-    // A result makes room, in the same call already; so does an item that is put back.
+    // A result frees a place for a claim in the same call; so does an item that is given back.
     let report = Report { claim: first[0].claim, result: ok(), progress: None };
     let next = f.orchestrator.report_and_claim(vec![report], Some(take(one, 5))).await.claimed.unwrap();
     let references: Vec<_> = next.items.iter().map(|claimed| claimed.item.reference.as_deref()).collect();
@@ -1742,7 +1741,7 @@ async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixture) {
     waiting.await.unwrap();
     assert_eq!(f.take(other).await.item.reference.as_deref(), Some("e"));
 
-    // A limit that is lowered takes nothing away; one that is lifted holds nobody up.
+    // A lowered limit ends no attempt; a lifted one blocks nothing.
     limit(&f, most(Some(1))).await;
     f.add_named("f").await;
     f.report(next.items[0].claim, ok()).await.unwrap();
@@ -1754,8 +1753,8 @@ async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixture) {
     f.check_statistics().await;
 }
 
-/// Whoever ends items and takes the next ones in one call is given as many as the limit allows by then, the first ones, however
-/// many were wanted and were allowed before.
+/// A call that ends items and claims the next ones gets as many as the limit allows then, the first ones, however many
+/// were wanted and allowed before.
 async fn reports_and_claims_together_keep_the_limit_and_the_order(f: Fixture) {
     const ITEMS: usize = 60;
     let f = f.with_queue(retrying(1)).await;
@@ -1847,7 +1846,7 @@ async fn no_more_items_are_started_in_a_window_than_the_limit_allows(f: Fixture)
     f.advance(32);
     assert_eq!(f.take_all(job).await, ["d", "e"]);
     f.advance(30);
-    // One that is added and started counts as well.
+    // An item that is added and claimed at once counts too.
     let started = f.orchestrator.add_and_start_transaction(take(job, 1), named("x")).await.unwrap();
     f.report(started.claim, ok()).await.unwrap();
     assert!(f.try_take(job).await.is_none());

@@ -1,4 +1,4 @@
-//! What performer does of it.
+//! The figures of performer in memory and on SQLite.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -126,7 +126,7 @@ pub fn drains(bench: &Bench) {
     );
 }
 
-/// What limits cost that nobody comes near: the same queue, with and without them.
+/// The cost of limits that are never reached: the same queue, with and without them.
 pub fn limited(bench: &Bench) {
     const COUNT: usize = 20_000;
     let runtime = runtime();
@@ -287,7 +287,7 @@ pub fn latencies(bench: &Bench) {
     other_process(bench, &runtime);
 }
 
-/// Adds come from another process on the same file; what they cost the performer when there are none, too.
+/// Adds come from another process on the same file; also the cost for the performer when there are none.
 fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     if !bench.wants("latency.other_process") {
         return;
@@ -299,7 +299,7 @@ fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     let p50 = latency_from_another_process(runtime, store.clone(), &url, ITEMS);
     print_line("latency.other_process", Unit::Time, Bar::AtMost(1.0), p50, 0.060);
 
-    // An idle performer for three seconds: the time it was on a processor.
+    // An idle performer for three seconds: its processor time.
     let idle = Duration::from_secs(3);
     let used = runtime.block_on(async {
         let performer = Performer::new(QUEUE, || Nothing).robots(64).handle_signals(false);
@@ -322,7 +322,7 @@ fn other_process(bench: &Bench, runtime: &tokio::runtime::Runtime) {
     );
 }
 
-/// The same when another process adds, to the store at `url`.
+/// As above, while another process adds to the store at `url`.
 pub fn latency_from_another_process(
     runtime: &tokio::runtime::Runtime,
     performing: Arc<dyn Administration>,
@@ -352,7 +352,7 @@ pub fn latency_from_another_process(
     p50
 }
 
-/// In the other process: adds an item for each line it is sent.
+/// In the other process: adds an item for each line it reads.
 pub fn add_from_another_process(arguments: &[String]) {
     let runtime = runtime();
     let store = runtime.block_on(Store::open(&arguments[0])).expect("the store");
@@ -363,7 +363,7 @@ pub fn add_from_another_process(arguments: &[String]) {
     }
 }
 
-/// The time that all threads of this process were on a processor.
+/// The processor time of all threads of this process.
 fn processor_time() -> Duration {
     let mut nanoseconds = 0;
     for task in std::fs::read_dir("/proc/self/task").expect("tasks").flatten() {
@@ -381,7 +381,7 @@ fn status(name: &str) -> f64 {
     kilobytes * 1024.0
 }
 
-/// In a process of its own: what other figures left in the allocator is not the performer's.
+/// In a process of its own, without memory that other figures left in the allocator.
 pub fn memory(bench: &Bench) {
     if !bench.wants("memory.rss") {
         return;
@@ -393,7 +393,7 @@ pub fn memory(bench: &Bench) {
     print_line("memory.rss", Unit::Bytes, Bar::AtMost(1.0), resident, 100e6);
 }
 
-/// In that process: a performer over a million waiting items, and what is resident then.
+/// In that process: the resident memory of a performer with a million waiting items.
 pub fn resident() {
     const WAITING: usize = 1_000_000;
     const PARTS: usize = 100;
@@ -447,11 +447,11 @@ pub fn big_content(bench: &Bench) {
             let item = NewQueueItem::new(serde_json::json!({ "t": "x".repeat(200_000) }));
             store.add_queue_item(QUEUE, item).await.expect("added");
         }
-        // Closed and opened again, so that the adds have been put away from the log.
+        // Closed and opened again, so that the log is checkpointed.
         drop(store);
         let store = Store::sqlite(folder.path().join("ours.db")).await.expect("the file");
         let before = bytes_written();
-        // One robot: a result and the next claim share a commit, and nothing else does.
+        // One robot: only a result and the next claim share a commit.
         let performer = Performer::new(QUEUE, || Raw200).handle_signals(false);
         let summary = performer.run_until_empty(Arc::new(store)).await.expect("a summary");
         assert_eq!(summary.successful, ITEMS as u64);
@@ -460,14 +460,14 @@ pub fn big_content(bench: &Bench) {
     print_line("sqlite.big_content", Unit::Bytes, Bar::AtMost(1.0), written / ITEMS as f64, 20e3);
 }
 
-/// What this process wrote to files, as it asked for it.
+/// The bytes that this process wrote to files.
 fn bytes_written() -> f64 {
     let io = std::fs::read_to_string("/proc/self/io").expect("io");
     let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("a line");
     line.parse().expect("a number")
 }
 
-/// A file with a million items that wait, a million deferred and a million finished, against one nearly empty.
+/// A file with a million waiting, a million deferred and a million finished items, against one that is nearly empty.
 pub fn full_files(bench: &Bench) {
     if !bench.wants("sqlite.claim.full") && !bench.wants("sqlite.open.full") {
         return;

@@ -1,11 +1,11 @@
-//! What the machine can do: plain rusqlite on a plain table, and a plain channel.
+//! The limits of the machine: plain rusqlite on a plain table, and a plain channel.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-/// A table as somebody would make it who needs a queue and nothing else.
+/// A table for a queue and nothing else.
 const SCHEMA: &str = "
     CREATE TABLE item (
         id INTEGER PRIMARY KEY,
@@ -60,7 +60,7 @@ impl Raw {
         started.elapsed()
     }
 
-    /// Drains what waits: claims and results of a batch in one commit.
+    /// Drains the table: claims and results of a batch in one commit.
     pub fn drain(&mut self, batch: usize) -> Duration {
         const CLAIM: &str = "UPDATE item SET status = 1, started = ?2, owner = 7 WHERE id IN \
              (SELECT id FROM item WHERE queue = 1 AND status = 0 ORDER BY priority, id LIMIT ?1) RETURNING id, content";

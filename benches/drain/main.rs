@@ -1,8 +1,8 @@
-//! How fast durable is: each figure beside the limit it is measured against, in the same run.
+//! Throughput and latency: each figure beside the limit it is measured against, in the same run.
 //!
 //! `cargo bench --bench drain [-- NAME…]` prints lines of `name  ours  limit  ratio`. Ours and limit alternate, and
-//! each is the median of its rounds. Absolute figures are those of this machine at this moment; the ratio is
-//! what counts. `docs/performance.md` tells what each figure is, its bar, and what was seen.
+//! each is the median of its rounds. Absolute figures depend on the machine; the ratio is what counts.
+//! `docs/performance.md` explains each figure, its bar, and what was measured.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,16 +10,16 @@
     reason = "a bench reads the machine's clock and opens its own files"
 )]
 
+mod figures;
 mod limits;
 mod measure;
-mod figures;
 #[cfg(feature = "postgres")]
 mod postgres;
 
 use measure::Bench;
 
 fn main() {
-    // `cargo bench` passes flags of its own; the others name figures.
+    // `cargo bench` passes flags of its own; the others are names of figures.
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if names.first().is_some_and(|name| name == "adding-process") {
         return figures::add_from_another_process(&names[1..]);

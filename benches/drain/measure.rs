@@ -1,4 +1,4 @@
-//! Rounds, medians, and the line a figure is printed on.
+//! Rounds, medians, and the output line of a figure.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ pub struct Bench {
     names: Vec<String>,
 }
 
-/// What a figure is measured in, and which way is better.
+/// The unit of a figure, and which direction is better.
 #[derive(Clone, Copy)]
 pub enum Unit {
     /// More is better.
@@ -18,7 +18,7 @@ pub enum Unit {
     Bytes,
 }
 
-/// How a figure is to be read: ours divided by the limit must be at least, or at most, this.
+/// The bar of a figure: ours divided by the limit must be at least, or at most, this.
 #[derive(Clone, Copy)]
 pub enum Bar {
     AtLeast(f64),
@@ -34,12 +34,12 @@ impl Bench {
         self.names.is_empty() || self.names.iter().any(|wanted| name.starts_with(wanted.as_str()))
     }
 
-    /// Whether any figure is wanted whose name begins like this.
+    /// Whether any figure with this prefix is wanted.
     pub fn wants_any(&self, beginning: &str) -> bool {
         self.wants(beginning) || self.names.iter().any(|wanted| wanted.starts_with(beginning))
     }
 
-    /// Measures a figure: `rounds` times limit and ours, one after the other.
+    /// Measures a figure: `rounds` times limit and ours, alternating.
     pub fn figure(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! What performer does of a PostgreSQL database, beside plain statements on the same one.
+//! The figures of performer on a PostgreSQL database, beside plain statements on the same one.
 
 mod plain_sql;
 
@@ -14,18 +14,18 @@ use performer::prelude::*;
 use tokio::runtime::Runtime;
 
 use self::plain_sql::Plain;
-use super::measure::{Bar, Bench, Unit, median, print_line, rate};
 use super::figures::{
     QUEUE, ROUNDS, content, content_text, drain, each, fill, fill_with, latency,
     latency_from_another_process, limit, runtime,
 };
+use super::measure::{Bar, Bench, Unit, median, print_line, rate};
 
 const VARIABLE: &str = "PERFORMER_TEST_POSTGRES";
 
 /// Items that are drained in one round.
 const COUNT: usize = 30_000;
 
-/// A schema of its own, which is gone when this is.
+/// A schema of its own, dropped with this value.
 struct Schema {
     url: String,
     server: String,
@@ -116,7 +116,7 @@ fn drains(bench: &Bench, runtime: &Runtime, server: &str) {
     bench.figure("postgres.drain.pgbench", Unit::PerSecond, Bar::AtLeast(0.8), 3, limit, || ours(0));
 }
 
-/// A process that drains what is there when it is told to.
+/// A process that drains the queue when it is told to.
 struct Worker {
     child: Child,
     answers: std::io::Lines<BufReader<ChildStdout>>,
@@ -181,7 +181,7 @@ fn fleets(bench: &Bench, runtime: &Runtime, server: &str) {
     }
 }
 
-/// What limits cost that nobody comes near: with and without them.
+/// The cost of limits that are never reached.
 fn limited(bench: &Bench, runtime: &Runtime, server: &str) {
     let round = |limited| {
         runtime.block_on(async {
@@ -282,15 +282,15 @@ fn full(bench: &Bench, runtime: &Runtime, server: &str) {
 /// Longer than it takes to add the items of one round.
 const DEFERRED_BY: Duration = Duration::from_millis(1_500);
 
-/// What waits beside an old snapshot.
+/// The waiting items beside an old snapshot.
 #[derive(Clone, Copy)]
 enum Waiting {
     Plain,
-    /// With DueDates in any order.
+    /// With DueDates in random order.
     Due,
     /// Until its DeferDate.
     Deferred,
-    /// In a queue with limits that nobody comes near.
+    /// In a queue with limits that are never reached.
     Limited,
 }
 
@@ -306,8 +306,8 @@ impl Waiting {
     }
 }
 
-/// Claims beside a session that holds an old snapshot, so that nothing that was deleted can be cleaned up: how fast they
-/// are in the end, against the beginning.
+/// Claims beside a session with an old snapshot, so that no deleted row can be vacuumed: their rate in the end, against
+/// the beginning.
 fn held_horizons(bench: &Bench, runtime: &Runtime, server: &str) {
     held_horizon(bench, runtime, server, "postgres.horizon.held", Waiting::Plain);
     held_horizon(bench, runtime, server, "postgres.horizon.held.due", Waiting::Due);

@@ -1,4 +1,4 @@
-//! At every named crash point.
+//! Crashes at every named crash point.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::observers::ledger::{CallOutcome, Record};
 use super::victim::{self, QUEUE, TIMES, Work, runtime};
 use super::world::World;
 
-/// The operations that the program "everything" makes, each before it, when it is written, and when it is committed and
-/// nobody has heard of it.
+/// The operations of the program "everything": each crashes before it, after it is written, and after it is committed
+/// but not answered.
 const OPERATIONS: &[&str] = &[
     "start_job",
     "beat",
@@ -34,7 +34,7 @@ const OPERATIONS: &[&str] = &[
 const REPEATED: &[u64] = &[1, 2, 10];
 const ONCE: &[u64] = &[1];
 
-/// The other points, and the times at which they are tried.
+/// The other points, and at which pass each crashes.
 const OTHER_POINTS: &[(&str, &[u64])] = &[
     ("sweep.before", ONCE),
     ("sweep.after_job", REPEATED),
@@ -58,7 +58,7 @@ const OTHER_POINTS: &[(&str, &[u64])] = &[
     ("process.after_return", REPEATED),
 ];
 
-/// Points on the way to a new file.
+/// Points during the creation of a file.
 const FILE_CREATION: &[&str] = &["migrate.after_statements", "create.before_link", "create.after_link"];
 
 const ABORTED: Option<i32> = Some(6);
@@ -89,7 +89,7 @@ pub fn at_every_crash_point() {
         let mut world = World::new();
         let process = world.spawn("everything", 0, Some(&case));
         assert_eq!(world.wait_for_end(process).signal(), ABORTED, "{case}");
-        // Whoever comes next makes the queue anew, or finds the file as it was.
+        // The next process creates the queue, or finds the file as it was.
         let process = world.spawn("everything", 0, None);
         assert!(world.wait_for_end(process).success(), "{case}");
         world.check(&case);
@@ -98,7 +98,7 @@ pub fn at_every_crash_point() {
     println!("{kills} processes ended at {} places, 0 lost, 0 doubled", cases.len() + FILE_CREATION.len());
 }
 
-/// A file with a past: items that retention may remove, and jobs whose process died with items in its hands.
+/// A file with a history: items that retention may remove, and jobs of dead processes that hold items.
 fn template() -> World {
     let mut world = World::new();
     let runtime = runtime();
@@ -127,7 +127,7 @@ fn template() -> World {
     });
     let process = world.spawn("die with jobs", 0, None);
     assert_eq!(world.wait_for_end(process).signal(), ABORTED);
-    // Put the log away, so that the file alone is everything.
+    // Checkpoints the log, so that the file alone is complete.
     let connection = rusqlite::Connection::open(world.file()).unwrap();
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     world

@@ -1,7 +1,7 @@
-//! The database goes away under the load of several processes, and comes back, or another one takes its place.
+//! The database stops under the load of several processes, and restarts, or its standby takes over.
 //!
-//! No process dies, and none is away for as long as its lease: so nothing may be abandoned, and nothing may be lost, doubled
-//! or left behind, whatever was under way.
+//! No process is killed, and none is without the database for as long as its lease: so no item may be abandoned, lost,
+//! processed twice or left behind, whatever was in progress.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,25 +17,24 @@ use super::observers::ledger::{self, CallOutcome, Record};
 use super::victim::{self, QUEUE, Work, runtime};
 use super::world::{Process, World};
 
-/// How often the database is stopped, if nobody says otherwise.
+/// The default number of stops of the database.
 fn stops() -> usize {
     std::env::var("PERFORMER_STOPS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
-/// How often one of the database's own processes is killed.
+/// How many of the database's own processes are killed.
 const CRASHES: usize = 5;
 
 const FAILOVERS: usize = 3;
 const PROCESSES: usize = 3;
 
-/// How soon each process records results again when the database is back.
+/// How soon each process records results again after the database is back.
 const RESUMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longer than any outage here.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// The program: adds and performs, whatever the database does, until a file says that it is enough; then it does what is
-/// left.
+/// The program: adds and performs until a file tells it to stop; then it drains the queue.
 pub async fn withstand(work: &Work, store: &Arc<dyn Administration>, ledger: &Path) {
     let enough = ledger.with_file_name("enough");
     let ahead = if work.process.ends_with(['0', '2', '4']) { 16 } else { 0 };
@@ -57,7 +56,7 @@ pub async fn withstand(work: &Work, store: &Arc<dyn Administration>, ledger: &Pa
     }
 }
 
-/// One call, and what its caller is told: an add of which nobody knows is not repeated, because that might add it twice.
+/// One call and its outcome: an add with unknown outcome is not repeated, because that might add the item twice.
 async fn add(work: &Work, store: &dyn Administration, number: usize) {
     let what = ["ok", "application once", "progress", "postpone once", "sleep", "business"][number % 6];
     let reference = format!("{}-{number}", work.process);
@@ -85,7 +84,7 @@ async fn add(work: &Work, store: &dyn Administration, number: usize) {
 }
 
 async fn perform(performer: Performer<Work>, store: &Arc<dyn Administration>) {
-    // It was started while the database was there. What is lost at the end is its word that it ended.
+    // It started while the database was up. Only its final report can be lost.
     let ended = performer.run(store.clone()).await;
     assert!(ended.as_ref().is_ok_and(|summary| summary.fault.is_none()), "{ended:?}");
 }
@@ -101,7 +100,8 @@ async fn is_empty(store: &dyn Administration) -> bool {
     left.new == 0 && left.in_progress == 0
 }
 
-/// Stops the server at once under load, and starts it again; and kills processes of it, after which it goes on by itself.
+/// Stops the server immediately under load, and restarts it; and kills server processes, after which the server
+/// recovers by itself.
 pub fn immediate_stops() {
     let cluster = Cluster::start(0, &[]);
     let mut random = fastrand::Rng::with_seed(1);
@@ -109,7 +109,7 @@ pub fn immediate_stops() {
     for stop in 1..=stops() {
         load.run_for(Duration::from_millis(random.u64(50..500)));
         cluster.stop_at_once();
-        // Once for so long that everybody has become used to it.
+        // One outage long enough for all retry delays to be at their maximum.
         let away = if stop == 10 { 7_000 } else { random.u64(0..400) };
         std::thread::sleep(Duration::from_millis(away));
         cluster.run_primary();
@@ -123,7 +123,7 @@ pub fn immediate_stops() {
     load.ends(&format!("{} immediate stops, {CRASHES} crashes", stops()));
 }
 
-/// The server is gone for good, and its standby takes over; then that one's.
+/// The server stops for good, and its standby takes over; then that one's standby.
 pub fn failovers() {
     let mut cluster = Cluster::start(FAILOVERS, &[]);
     let mut random = fastrand::Rng::with_seed(1);
@@ -169,7 +169,7 @@ impl Load {
         }
     }
 
-    /// Waits until each process has recorded a result that it has not now.
+    /// Waits until each process has recorded a new result.
     fn resumes(&mut self) {
         let began = Instant::now();
         let before = self.recorded();
@@ -186,7 +186,7 @@ impl Load {
         self.slowest = self.slowest.max(began.elapsed());
     }
 
-    /// How many results each process was told are recorded.
+    /// How many results of each process were acknowledged.
     fn recorded(&self) -> Vec<usize> {
         let records = ledger::read_so_far(&self.world.path().join("ledger"));
         let of = |name: &str| {

@@ -1,12 +1,12 @@
-//! Real processes on a real file, really killed.
+//! Kills real processes on real files.
 //!
 //! `cargo test --all-features --test kill` ends a process at every named crash point (at the first, second and tenth
-//! time it comes by), and kills some 500 more at random instants, one to three of them on one file. Whatever is killed,
-//! the observers' checks K1 to K12 must hold when the queue is drained afterwards. `PERFORMER_KILLS=50000` kills so many;
-//! `PERFORMER_KILL_SEED` begins where a failure was printed.
+//! pass), and kills some 500 more at random times, one to three of them on one file. After each kill the observers'
+//! checks K1 to K12 must hold when the queue is drained. `PERFORMER_KILLS=50000` kills that many; `PERFORMER_KILL_SEED`
+//! starts at the seed of a printed failure.
 //!
-//! On PostgreSQL 200 processes more are killed; and under the load of several, the server itself is: it is stopped at once
-//! and started again, and its standby takes over.
+//! On PostgreSQL 200 more processes are killed; and under the load of several, the server itself is stopped and
+//! restarted, and its standby takes over.
 //!
 //! The program that is killed is this one: see `victim.rs`.
 
@@ -20,12 +20,12 @@
 #[path = "../support/cluster.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod cluster;
+mod crash_points;
+#[cfg(feature = "postgres")]
+mod database_outage;
 #[path = "../support/observers/mod.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 mod observers;
-#[cfg(feature = "postgres")]
-mod database_outage;
-mod crash_points;
 #[cfg(feature = "postgres")]
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
@@ -37,7 +37,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-/// Two rows that go on beside each other: the one waits while the other computes.
+/// Two lists that run at the same time: one waits while the other computes.
 const CONCURRENT: [&[Test]; 2] = [
     &[
         ("a_process_can_end_at_any_crash_point", crash_points::at_every_crash_point),
@@ -52,9 +52,12 @@ const CONCURRENT: [&[Test]; 2] = [
     ],
 ];
 
-/// Those that have the machine to themselves, because they say how long something takes.
+/// Tests that run alone, because they measure time.
 const EXCLUSIVE: &[Test] = &[
-    ("items_of_a_killed_process_are_released_within_two_seconds_by_its_lock_file", recovery::by_the_lock_file),
+    (
+        "items_of_a_killed_process_are_released_within_two_seconds_by_its_lock_file",
+        recovery::by_the_lock_file,
+    ),
     ("items_of_a_killed_process_are_released_within_its_lease_and_a_second", recovery::by_the_lease),
     ("nothing_is_abandoned_while_its_process_beats", recovery::no_false_abandonment),
     #[cfg(feature = "postgres")]

@@ -1,4 +1,4 @@
-//! At random instants, one to three processes on one store.
+//! Kills one to three processes on one store at random times.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::observers::ledger::Record;
 use super::victim::{self, QUEUE, runtime};
 use super::world::{Process, World};
 
-/// How many kills there are, if nobody says otherwise.
+/// The default number of kills.
 fn kills() -> usize {
     let asked = std::env::var("PERFORMER_KILLS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(330)
@@ -17,10 +17,10 @@ fn kills() -> usize {
 
 const ITEMS: usize = 60;
 
-/// How a round goes.
+/// The plan of a round.
 struct Plan {
     kills: usize,
-    /// The longest time from one to the next, in microseconds.
+    /// The longest time between two kills, in microseconds.
     most: u64,
 }
 
@@ -53,7 +53,7 @@ pub fn at_random_times() {
     println!("{killed} processes killed over {items} items, 0 lost, 0 doubled");
 }
 
-/// On PostgreSQL a process has to connect before it does anything, and only its lease tells that it is gone.
+/// On PostgreSQL a process has to connect first, and only its lease shows that it has ended.
 #[cfg(feature = "postgres")]
 pub fn on_postgres() {
     const PLAN: Plan = Plan { kills: 52, most: 130_000 };
@@ -65,7 +65,7 @@ pub fn on_postgres() {
             break;
         }
         let schema = super::postgres::Schema::new();
-        // Of every other one the calls are written side by side however few there are.
+        // In every other round the calls of a process are written in parallel transactions, however few there are.
         let url = if seed % 2 == 0 { schema.url.clone() } else { format!("{}&batch=1", schema.url) };
         let mut world = prepared(World::on(&url, LEASE));
         killed += round(&mut world, seed, &PLAN);
@@ -74,8 +74,8 @@ pub fn on_postgres() {
     println!("{killed} processes killed over {items} items on PostgreSQL, 0 lost, 0 doubled");
 }
 
-/// Keeps one to three processes at work and kills one after the other. (Where in its work a process is at a certain
-/// time is up to the machine: the seed fixes the plan, not the outcome.)
+/// Keeps one to three processes running and kills one after the other. (How far a process is at a certain time depends
+/// on the machine: the seed fixes the plan, not the outcome.)
 fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let most = random.usize(1..=3);
@@ -100,7 +100,7 @@ fn round(world: &mut World, seed: u64, plan: &Plan) -> usize {
     killed
 }
 
-/// Evidence in which one acknowledged item is gone, or one run goes on for ever, must be refused after real kills too.
+/// Evidence without one acknowledged item, or with one run that never ends, must be rejected after real kills too.
 pub fn negative_control() {
     let mut world = world();
     round(&mut world, 1, &SQLITE);

@@ -1,4 +1,4 @@
-//! How soon what a dead process held is free again, and that nobody alive is taken for dead.
+//! How soon the items of a dead process are released, and that none of a live process are.
 
 use std::time::Duration;
 
@@ -46,14 +46,14 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("{what} did not happen");
 }
 
-/// Kills a process with items in its hands while another one is there to notice. Answers when it was killed, and when the
-/// last of its items was abandoned. Before the kill, `prepare` is called.
+/// Kills a process that holds items while another one can notice. Returns when it was killed, and when the last of its
+/// items was abandoned. `prepare` is called before the kill.
 fn recovery(world: World, prepare: impl Fn(&World)) -> (Timestamp, Timestamp) {
     let mut world = filled(world, "sleep", 60_000, 3);
     let victim = world.spawn("perform", 0, None);
     wait_until("the first take", || items(&world).iter().all(|item| item.status == Status::InProgress));
     let other = world.spawn("perform", 0, None);
-    // Until the other one has a job too, and has looked for a while.
+    // Until the other process has a job too, and has swept for a while.
     std::thread::sleep(LEASE + LEASE / 2);
     prepare(&world);
     let killed = world.kill(victim);
@@ -85,7 +85,7 @@ pub fn by_the_lock_file() {
 }
 
 pub fn by_the_lease() {
-    // As on a file system that knows no locks: the lease alone decides. Its beats end with the process.
+    // As on a file system without locks: only the lease decides. Its beats end with the process.
     let without_locks = |world: &World| {
         std::fs::remove_dir_all(world.path().join("queue.db-jobs")).unwrap();
     };

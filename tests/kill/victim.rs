@@ -1,4 +1,4 @@
-//! The program that is killed: a performer as a user would write it, that writes into a ledger what it does.
+//! The program that is killed: a performer as a user would write it, which records in a ledger what it does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::observers::ledger::{CallOutcome, Ledger, Record, RunEnd};
 
 pub const QUEUE: &str = "Kill";
-/// How often each operation comes by in the program "everything".
+/// How often each operation runs in the program "everything".
 pub const TIMES: usize = 12;
 
 pub fn policy() -> QueuePolicy {
@@ -52,14 +52,14 @@ impl Work {
         Self { ledger, process: process.into(), lease, runs: Arc::default() }
     }
 
-    /// One run of a handler, in the ledger until it is dropped.
+    /// One run of a handler, open in the ledger until it is dropped.
     fn run(&self, item: &QueueItem) -> Run {
         let run = self.runs.fetch_add(1, Ordering::SeqCst);
         self.ledger.started(&self.process, run, item);
         Run { work: self.clone(), run, end: RunEnd::Interrupted }
     }
 
-    /// An add is in the ledger before it is made (it may happen) and when it is answered (it did).
+    /// An add is in the ledger before it is made (it may happen) and when it is acknowledged (it did).
     async fn add(&self, store: &dyn Administration, reference: &str, item: NewQueueItem) {
         self.asks(reference);
         store.add_queue_item(QUEUE, item).await.unwrap();
@@ -102,7 +102,7 @@ impl Work {
             .on_event(on_event)
     }
 
-    /// Performs until nothing waits, now or later, and nothing runs.
+    /// Performs until no item waits or is deferred, and nothing runs.
     pub async fn drain(&self, store: &Arc<dyn Administration>, robots: u32, ahead: usize) {
         loop {
             self.performer(robots, ahead).run_until_empty(store.clone()).await.unwrap();
@@ -172,7 +172,7 @@ impl Transaction for Work {
     }
 }
 
-/// The same as in the library, for the places in the user's code.
+/// As in the library, for crash points in the user's code.
 fn crash_point(place: &str) {
     static HITS: AtomicU64 = AtomicU64::new(0);
     let asked = std::env::var("PERFORMER_CRASH_POINT").unwrap_or_default();
@@ -211,7 +211,7 @@ pub fn main(arguments: &[String]) {
             "everything" => everything(&work, &store).await,
             "die with jobs" => die_with_jobs(&store).await,
             "work" => work_for_a_while(&work, &store, number).await,
-            // Until somebody ends it.
+            // Until it is killed.
             "perform" => drop(work.performer(4, 0).run(store).await.unwrap()),
             #[cfg(feature = "postgres")]
             "withstand" => super::database_outage::withstand(&work, &store, Path::new(ledger)).await,
@@ -235,7 +235,7 @@ fn take(job: JobKey, count: usize) -> ClaimRequest {
     ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
 }
 
-/// Leaves jobs behind that hold items, as a process does that dies.
+/// Leaves jobs behind that hold items, as a process does that is killed.
 async fn die_with_jobs(store: &Arc<dyn Administration>) {
     for _ in 0..TIMES {
         let job = store.start_job(new_job()).await.unwrap();
@@ -288,7 +288,7 @@ async fn failed_items(store: &dyn Administration) -> Vec<QueueItem> {
     store.list_queue_items(filter, Page::default()).await.unwrap().items
 }
 
-/// A job of its own: an item is added and taken in one call, and reported on in one way or the other.
+/// A job of its own: an item is added and claimed in one call, and reported on in several ways.
 async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize) {
     let job = store.start_job(new_job()).await.unwrap();
     for (way, what) in ["report", "give back", "postpone"].into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! A folder with a ledger, a store beside it (a file, or a schema of PostgreSQL), processes on both, and the check at the
-//! end.
+//! One test case: a directory with a ledger, a store (a file, or a schema of PostgreSQL), processes on both, and the
+//! check at the end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,19 +13,19 @@ use super::observers::checker::{Evidence, StoreState, check};
 use super::observers::ledger::{self, Ledger, Record};
 use super::victim::{QUEUE, Work, runtime};
 
-/// Everything of one case.
+/// One test case.
 pub struct World {
     folder: tempfile::TempDir,
-    /// The URL of a database, or nothing: it is the file in the folder.
+    /// The URL of a database; `None` for the file in the directory.
     database: Option<String>,
     pub ledger: Ledger,
-    /// Of the jobs of its processes.
+    /// The lease of its processes' jobs.
     pub lease: Duration,
     processes: usize,
     noise: Vec<String>,
 }
 
-/// A process on the file.
+/// A process of the case.
 pub struct Process {
     pub name: String,
     child: Child,
@@ -43,15 +43,15 @@ impl World {
         Self { folder, database: None, ledger, lease, processes: 0, noise: Vec::new() }
     }
 
-    /// On a database, where only the lease tells that a process is gone.
+    /// On a database, where only the lease shows that a process has ended.
     #[cfg(feature = "postgres")]
     pub fn on(url: &str, lease: Duration) -> Self {
         Self { database: Some(url.to_owned()), lease, ..Self::new() }
     }
 
-    /// A copy of what stands in another folder: its file, its lock files and its ledger.
+    /// A copy of another case: its file, its lock files and its ledger.
     pub fn copy_of(template: &Path) -> Self {
-        // In memory, where there is a folder for it: what a process that dies leaves behind is the same there.
+        // In memory, if there is a directory for it: what a killed process leaves behind is the same there.
         let memory = Path::new("/dev/shm");
         let world = if memory.is_dir() {
             Self::in_folder(tempfile::tempdir_in(memory).unwrap())
@@ -78,7 +78,7 @@ impl World {
         self.folder.path().join("queue.db")
     }
 
-    /// The store as a victim is told of it.
+    /// The store, as an argument of a victim.
     fn store(&self) -> String {
         self.database.clone().unwrap_or_else(|| self.file().to_str().unwrap().to_owned())
     }
@@ -104,7 +104,7 @@ impl World {
         Process { child: command.spawn().unwrap(), name, stderr }
     }
 
-    /// Kills a process (SIGKILL). Answers when.
+    /// Kills a process (SIGKILL). Returns when.
     pub fn kill(&mut self, mut process: Process) -> Timestamp {
         process.child.kill().unwrap();
         let when = Timestamp::now();
@@ -125,7 +125,7 @@ impl World {
         runtime.block_on(super::victim::open(&self.store())).unwrap()
     }
 
-    /// Drains what is left, in this process, and answers everything that is known then.
+    /// Drains the queue in this process, and returns the evidence.
     pub fn evidence(mut self, recoveries: Vec<(Timestamp, Timestamp)>) -> Evidence {
         let runtime = runtime();
         let store = self.connect(&runtime);
@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Drains what is left, and checks everything. Answers how many items there were.
+    /// Drains the queue, and checks everything. Returns how many items there were.
     pub fn check(self, case: &str) -> usize {
         let evidence = self.evidence(Vec::new());
         let violations = check(&evidence);
@@ -175,7 +175,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// What it said on its standard error.
+    /// Its standard error.
     #[cfg(feature = "postgres")]
     pub fn stderr_text(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()
@@ -187,7 +187,7 @@ impl Process {
     }
 }
 
-/// Each item that is New waits in one of two places, and nothing else does.
+/// Each item that is New waits in one of two tables, and no other item does.
 const DAMAGE: [&str; 2] = [
     "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
      LEFT JOIN item_state ON item_state.item_id = item.id \
@@ -198,7 +198,7 @@ const DAMAGE: [&str; 2] = [
      GROUP BY item_id HAVING count(*) > 1",
 ];
 
-/// What SQLite says about the file, and what its tables say about one another.
+/// The integrity checks of SQLite, and of the tables against each other.
 fn damage_of_file(file: &Path) -> Vec<String> {
     let connection = rusqlite::Connection::open(file).unwrap();
     let lines = |sql: &str| -> Vec<String> {
@@ -216,7 +216,8 @@ fn damage_of_file(file: &Path) -> Vec<String> {
     damage
 }
 
-/// What the tables of a database say about one another. (Keys and numbers of different connections cross there.)
+/// The checks of a database's tables against each other. (Keys and ids of different connections are not in the same
+/// order.)
 #[cfg(feature = "postgres")]
 async fn damage_of_database(url: &str) -> Vec<String> {
     // The options are performer's own.

@@ -1,8 +1,8 @@
-//! The model checker: every order in which two robots, a sweeper, a person, a lossy network and crashes can act
-//! on an item, exhaustively, with the real rules (`model::lifecycle`) deciding each step.
+//! The model checker: every order in which two robots, a sweeper, a person, a lossy network and crashes can act on an
+//! item, exhaustively, with the real rules (`model::lifecycle`) deciding each step.
 //!
-//! Invariants I1 to I20 are those of `docs/reference/lifecycle.md`; each mutant makes one mistake that real queues make,
-//! and must be caught. Run with `--release`: millions of states take a minute there, and half an hour without.
+//! Invariants I1 to I20 are those of `docs/reference/lifecycle.md`; each mutant has one bug that real queues have, and
+//! must be detected. Run with `--release`: millions of states take a minute then, and half an hour without.
 
 #![expect(unreachable_pub, reason = "the parts of a test")]
 
@@ -26,7 +26,7 @@ const EVERYTHING: Limits = Limits {
     unsafe_clock: false,
 };
 
-/// Explores everything. Answers the number of distinct states and the names of the violated invariants.
+/// Explores all states. Returns the number of distinct states and the names of the violated invariants.
 fn explore(limits: Limits, mutant: Option<Mutant>) -> (usize, Vec<&'static str>) {
     let model = Robots { limits, mutant };
     let checker = model.checker().threads(2);
@@ -100,7 +100,7 @@ fn invariants_hold_while_items_are_added() {
 
 #[test]
 fn invariants_hold_if_leases_end_although_jobs_beat() {
-    // Safety must never rest on time: with a sweeper that ends leases at will, all holds but I20.
+    // Safety never depends on time: with a sweeper that ends leases at will, all invariants but I20 hold.
     let limits = Limits { retries: 1, duplicates: 1, unsafe_clock: true, ..Limits::default() };
     holds("unsafe clock", limits, 5_000);
 }

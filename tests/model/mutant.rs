@@ -1,4 +1,4 @@
-//! Mistakes that real queues make, one at a time, and which invariants of `docs/reference/lifecycle.md` they break.
+//! Bugs that real queues have, one at a time, and which invariants of `docs/reference/lifecycle.md` they break.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
@@ -6,15 +6,15 @@ pub enum Mutant {
     CompletionChecksStateOnly,
     /// A result is applied by the item's id, whatever its state.
     CompletionChecksIdOnly,
-    /// A claim is the same for every take of the row by one job.
+    /// All claims of a row by one job are equal.
     PostponeKeepsTheToken,
-    /// A result is taken for an item that was deleted while it ran.
+    /// A result is accepted for an item that was deleted meanwhile.
     DeleteKeepsTheClaim,
     /// The retry copy is written in a second transaction.
     CopyInASecondTransaction,
-    /// The sweeper does not look again at the beat that it saw before.
+    /// The sweeper does not check the beat again.
     SweepDecidesOnAnOldBeat,
-    /// A result is taken for an item that was abandoned.
+    /// A result is accepted for an item that was abandoned.
     AbandonKeepsTheClaim,
     /// One retry too many.
     RetryOffByOne,
@@ -22,9 +22,9 @@ pub enum Mutant {
     BusinessIsRetried,
     /// A failure without an exception is retried.
     UnspecifiedIsRetried,
-    /// A verified item is retried by hand.
+    /// A verified item can be retried by hand.
     VerifiedIsRetried,
-    /// An item is retried by hand that has been retried already.
+    /// An item can be retried by hand twice.
     SupersededIsRetried,
     /// A report is acknowledged before it is committed.
     AcknowledgedBeforeCommit,
@@ -32,7 +32,7 @@ pub enum Mutant {
     AddAcknowledgedBeforeCommit,
     /// The retry copy is not counted.
     CopyIsNotCounted,
-    /// Items are handed out by their id.
+    /// Items are claimed by id.
     OrderIgnoresDueDate,
     /// The event of a transition is written in a second transaction.
     EventOutsideTheTransaction,
@@ -59,7 +59,7 @@ impl Mutant {
         Self::EventOutsideTheTransaction,
     ];
 
-    /// The invariants of which one must see it.
+    /// The invariants of which at least one must detect it.
     pub fn detected_by(self) -> &'static [&'static str] {
         match self {
             Self::CompletionChecksStateOnly | Self::AbandonKeepsTheClaim => &["I3", "I4", "I6"],

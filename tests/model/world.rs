@@ -1,5 +1,5 @@
-//! The world of the model: rows, robots, a network, a sweeper, a person, and what each may do next; and the invariants of
-//! `docs/reference/lifecycle.md`.
+//! The world of the model: rows, robots, a network, a sweeper, a person, and their possible actions; and the invariants
+//! of `docs/reference/lifecycle.md`.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use stateright::{Model, Property};
 
 use super::mutant::Mutant;
 
-/// How often each thing may happen.
+/// How often each action may happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub items: usize,
-    /// Items that are added while the others are at work.
+    /// Items that are added while others are processed.
     pub adds: u8,
     pub retries: u32,
     pub manual: u8,
@@ -57,7 +57,7 @@ pub struct Robots {
     pub mutant: Option<Mutant>,
 }
 
-/// One row, and what is known about it that no store knows.
+/// One row, with facts that no store knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
     state: ItemState,
@@ -66,11 +66,11 @@ pub struct Row {
     root: usize,
     /// Results recorded on this attempt.
     results: u8,
-    /// The result that a robot was told is recorded.
+    /// The result that a robot was told to be recorded.
     acknowledged: Option<Outcome>,
     transitions: u8,
     events: u8,
-    /// How often it was taken: which take is meant, whatever the tokens say.
+    /// How often it was claimed: identifies a claim independently of tokens.
     takes: u8,
 }
 
@@ -117,7 +117,7 @@ struct Message {
 pub struct World {
     rows: Vec<Row>,
     robots: [Robot; 2],
-    /// Each robot's job; a crash begins a new one.
+    /// Each robot's job; after a crash it starts a new one.
     jobs: Vec<Job>,
     job_of: [usize; 2],
     network: Vec<Message>,
@@ -128,36 +128,36 @@ pub struct World {
     duplicates: u8,
     crashes: u8,
     deletes: u8,
-    /// Adds that may still happen, those that are committed, and those that somebody was told of.
+    /// Adds that may still happen, those that are committed, and those that were acknowledged.
     adds: u8,
     added: u8,
     add_acknowledged: u8,
     /// The counters of the queue, as a store keeps them.
     counted: QueueStatistics,
-    /// The invariant that a step broke, where no later state shows it.
+    /// The invariant that a step broke, if no later state shows it.
     broken: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Somebody adds an item.
+    /// An item is added.
     Add,
-    /// Added, and the answer is lost.
+    /// An item is added, and the answer is lost.
     AddUnheard,
     Take(usize),
-    /// Taken, and the answer is lost.
+    /// An item is claimed, and the answer is lost.
     TakeUnheard(usize),
     Send(usize, Report),
-    /// The robot did not hear of its report, and sends it again.
+    /// The robot got no answer to its report, and repeats it.
     SendAgain(usize),
     Deliver(usize),
     /// Delivered, and the answer is lost.
     DeliverUnheard(usize),
-    /// Delivered, and once more later.
+    /// Delivered, and delivered again later.
     DeliverTwice(usize),
     Drop(usize),
     Crash(usize),
-    /// The job cannot beat any more, although its robot goes on.
+    /// The job cannot beat any more, although its robot continues.
     FallSilent(usize),
     Beat(usize),
     Suspect(usize),
@@ -183,7 +183,7 @@ impl Robots {
         }
     }
 
-    /// A new item, as the rules make it.
+    /// A new item, as made by the rules.
     fn new_row(&self, root: usize) -> Row {
         let mut item = NewQueueItem::new(()).reference(format!("R{root}")).priority(Priority::Normal);
         if root == 1 {
@@ -197,7 +197,7 @@ impl Robots {
         self.mutant == Some(mutant)
     }
 
-    /// What the store does with a change, in one transaction (but for two mutants).
+    /// Writes a change as the store does, in one transaction (except for two mutants).
     fn write(&self, world: &mut World, row: usize, change: &lifecycle::Change) {
         let before = world.rows[row].state;
         world.rows[row].state = change.after;
@@ -266,7 +266,7 @@ impl Robots {
         Some((row, state.holder?, take))
     }
 
-    /// A report arrives. Answers whether the robot is told that it is recorded.
+    /// A report arrives. Returns whether the robot is told that it is recorded.
     fn receive(&self, world: &mut World, message: &Message) -> bool {
         let row = message.row;
         let before = world.rows[row].state;
@@ -320,7 +320,7 @@ impl Robots {
                 {
                     world.broken = Some("I19");
                 }
-                // I3: recorded under the claim that the row had at that moment, by the robot that had it.
+                // I3: recorded under the claim that the row had at that moment, by the robot that held it.
                 if before.status != Status::InProgress
                     || before.holder != Some(message.claim)
                     || world.rows[row].takes != message.take
@@ -522,7 +522,7 @@ impl Model for Robots {
             Action::Deliver(at) => {
                 let message = world.network.remove(at);
                 self.receive(&mut world, &message);
-                // Whatever the answer, the robot has one, and goes on.
+                // Whatever the answer, the robot continues.
                 if matches!(world.robots[message.robot], Robot::Reported { row, claim, .. } if (row, claim) == (message.row, message.claim))
                 {
                     world.robots[message.robot] = Robot::Idle;
@@ -572,7 +572,7 @@ impl Model for Robots {
                         self.apply_event(&mut world, row, Event::JobLost { job: number });
                     }
                 }
-                // A robot whose job ended begins a new one with its next take; what it holds, it holds in vain.
+                // A robot whose job ended starts a new one with its next claim; the items it holds are lost.
                 for robot in 0..2 {
                     if world.job_of[robot] == job {
                         world.job_of[robot] = world.jobs.len();
@@ -586,7 +586,7 @@ impl Model for Robots {
             Action::Add | Action::AddUnheard => {
                 world.adds -= 1;
                 world.add_acknowledged += u8::from(action == Action::Add);
-                // (Acknowledged, and then the store dies before it writes: the mutant.)
+                // (Acknowledged, and then the store crashes before it writes: the mutant.)
                 if !(self.is(Mutant::AddAcknowledgedBeforeCommit) && world.crashes > 0) {
                     world.added += 1;
                     let row = self.new_row(world.rows.len());
@@ -620,7 +620,7 @@ impl Model for Robots {
             !row.state.status.is_final()
         }
         fn check_step(name: &'static str) -> Property<Robots> {
-            // The closures of stateright are plain functions; one for each name.
+            // The closures of stateright are plain functions: one for each name.
             match name {
                 "I3" => Property::always("I3", |_, world: &World| world.broken != Some("I3")),
                 "I6" => Property::always("I6", |_, world: &World| world.broken != Some("I6")),
@@ -695,7 +695,7 @@ impl Model for Robots {
             }),
             Property::always("I17", |_, world: &World| {
                 world.every_row(|row| {
-                    // What the row remembers is never more than what happened to it.
+                    // The counters of the row never exceed what happened to it.
                     row.events == row.transitions
                         && remembered(&row.state).len() <= usize::from(row.transitions)
                 })

@@ -1,4 +1,4 @@
-//! Claims begin where nothing waits before; nothing that waits is before that, whatever others do meanwhile.
+//! Claim cursors: searches begin where no item waits before, and miss no item, whatever other processes do meanwhile.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::*;
 
-/// A fleet of two: what one does, the other does not see but in the database.
+/// Two stores on one database: each sees the other's changes only there.
 struct TwoStores {
     schema: Schema,
     claims: Store,
@@ -21,7 +21,7 @@ struct TwoStores {
 }
 
 impl TwoStores {
-    /// Many items have been taken already, so that claims begin far from the beginning.
+    /// Many items have been claimed already, so that searches begin far from the beginning.
     async fn new() -> Self {
         let (schema, clock) = (Schema::new(), clock());
         let open = async || Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
@@ -53,12 +53,12 @@ impl TwoStores {
         taken.claimed.unwrap().items
     }
 
-    /// The references of what is taken next, in the order in which it is handed out.
+    /// The references of the next claimed items, in order.
     async fn next(&self, count: usize) -> Vec<String> {
         self.take(count).await.into_iter().map(|claimed| claimed.item.reference.unwrap()).collect()
     }
 
-    /// Adds and takes many, so that claims begin behind everything that was there.
+    /// Adds and claims many items, so that searches begin after everything that was there.
     async fn claim_many(&self) {
         for at in 0..600 {
             self.add(named(&format!("{at}"))).await;
@@ -80,7 +80,7 @@ async fn an_id_drawn_long_before_its_commit_is_not_skipped() {
     let mut client = stores.client().await;
     let transaction = client.transaction().await.unwrap();
     stores.others.add_queue_item_in(&transaction, QUEUE, named("drawn first")).await.unwrap();
-    // Meanwhile many later ones are taken, and claims go on from there.
+    // Meanwhile many later items are claimed, and searches begin after them.
     stores.claim_many().await;
     stores.add(named("last")).await;
     transaction.commit().await.unwrap();
@@ -125,7 +125,7 @@ async fn a_deferred_item_that_comes_due_keeps_its_place() {
     assert_eq!(stores.next(9).await, ["deferred", "new"]);
 }
 
-/// Wherever it is just being looked again.
+/// In every state of the cursor's updates.
 #[tokio::test]
 async fn an_item_that_came_due_before_its_commit_is_not_skipped() {
     let stores = TwoStores::new().await;
@@ -146,7 +146,8 @@ async fn an_item_that_came_due_before_its_commit_is_not_skipped() {
 }
 
 impl TwoStores {
-    /// Adds many with DueDates in any order. Answers the DueDates, the first of them first; items are named by them.
+    /// Adds many items with DueDates in random order. Returns the DueDates, the earliest first; items are named by
+    /// them.
     async fn burst(&self, count: usize) -> Vec<String> {
         let mut random = fastrand::Rng::with_seed(7);
         let mut dues: Vec<u64> = (0..count).map(|_| random.u64(1_000_000..2_000_000)).collect();
@@ -163,7 +164,7 @@ impl TwoStores {
         dues.iter().map(u64::to_string).collect()
     }
 
-    /// The same, and takes 500 of them, so that the others are remembered.
+    /// As [`burst`], and claims 500 of them, so that the others are in the backlog.
     async fn stores_with_backlog(&self, count: usize) -> Vec<String> {
         let mut expected = self.burst(count).await;
         for _ in 0..10 {
@@ -177,7 +178,7 @@ impl TwoStores {
 async fn of_more_items_than_the_backlog_holds_the_first_come_first() {
     let stores = TwoStores::new().await;
     let mut expected = stores.stores_with_backlog(1_000).await;
-    // Those that are remembered by now among them.
+    // With those that are in the backlog by now.
     expected.extend(stores.burst(60_000).await);
     expected.sort_unstable();
     for _ in 0..20 {
@@ -187,7 +188,7 @@ async fn of_more_items_than_the_backlog_holds_the_first_come_first() {
     assert_eq!(stores.next(1).await, ["first of all"]);
 }
 
-/// What a walk is told of that are remembered, others have taken; another walk was told of more.
+/// Others have claimed some of the backlog items given to a search; another search was given more.
 #[tokio::test]
 async fn a_search_continues_until_it_has_found_enough_backlog_items() {
     let stores = TwoStores::new().await;
@@ -226,7 +227,7 @@ async fn backlog_items_are_found_after_their_rows_were_moved() {
     assert_eq!(taken, expected);
 }
 
-/// Of a queue with limits more are looked at than may be taken: what is not taken comes next, also of those that are remembered.
+/// In a queue with limits more items are searched than may be claimed: the rest comes next, also in the backlog.
 #[tokio::test]
 async fn items_withheld_by_a_limit_come_next() {
     let stores = TwoStores::new().await;
@@ -255,7 +256,7 @@ async fn items_withheld_by_a_limit_come_next() {
     }
 }
 
-/// Each of four remembers many, and the others take most of them.
+/// Each of four has a backlog of many items, and the others claim most of them.
 #[tokio::test]
 async fn items_in_several_backlogs_are_claimed_once_and_in_order() {
     const COUNT: usize = 4_000;
@@ -286,12 +287,12 @@ async fn items_in_several_backlogs_are_claimed_once_and_in_order() {
     assert_eq!(claimed, expected);
 }
 
-/// What waits, as one who sees everything would say.
+/// The waiting items, as known to an observer that sees everything.
 #[derive(Default)]
 struct Waiting(Vec<QueueItem>);
 
 impl Waiting {
-    /// The first that are ready, in their order; they wait no longer.
+    /// Removes and returns the first ready items, in their order.
     fn take(&mut self, count: usize, now: Timestamp) -> Vec<performer::ItemId> {
         let key = |item: &QueueItem| SelectionKey::new(item.priority, item.due_date, item.id);
         let is_ready = |item: &QueueItem| item.defer_date.is_none_or(|until| until <= now);
@@ -304,7 +305,7 @@ impl Waiting {
     }
 }
 
-/// An item of any kind.
+/// A random item.
 fn any_item(random: &mut fastrand::Rng, now: Timestamp) -> NewQueueItem {
     let priorities = [Priority::High, Priority::Normal, Priority::Low];
     let mut soon = |most: u64| now + Duration::from_secs(random.u64(1..most));
@@ -319,7 +320,8 @@ fn any_item(random: &mut fastrand::Rng, now: Timestamp) -> NewQueueItem {
     item
 }
 
-/// Some add and others take, give back, edit and wait; some of the transactions that add are made long after they began.
+/// Some add, others claim, give back, edit and wait; some of the adding transactions are committed long after they
+/// began.
 async fn random_change(stores: &TwoStores, seed: u64) {
     const STEPS: usize = 250;
     let (mut random, mut waiting, mut held) =
@@ -364,7 +366,7 @@ async fn random_change(stores: &TwoStores, seed: u64) {
             }
             10 => stores.clock.advance(Duration::from_secs(random.u64(1..30))),
             11 if random.u8(..8) == 0 => {
-                // More than are looked up one by one.
+                // More than are searched one by one.
                 let mut adding = tokio::task::JoinSet::new();
                 for _ in 0..2_500 {
                     let due = now + Duration::from_secs(random.u64(1..10_000));
@@ -401,8 +403,8 @@ async fn after_any_changes_the_first_visible_item_is_claimed_first() {
     }
 }
 
-/// A table that was empty when it was cleaned up is believed to be empty for a while: claims find what they want in it as they
-/// always do, and do not read all that waits.
+/// A table that was empty when it was vacuumed counts as empty for a while: claims still use the same index, and do not
+/// read all waiting items.
 #[tokio::test]
 async fn claims_read_little_of_a_table_that_the_planner_takes_for_empty() {
     const WAITING: usize = 4_000;

@@ -1,8 +1,8 @@
-//! Order under concurrency (checks K6): eight claimers on one database hand out what a single robot would have, up to what others
-//! hold locked at that moment.
+//! Order under concurrency (checks K6): eight claimers on one database get what a single robot would have, except for
+//! items that are locked at that moment.
 //!
-//! When a take was under way from one moment to another, and an item waited all that time untouched, then nothing that
-//! stands behind that item may have been handed out by that take: nobody can have had the item locked.
+//! If an item waited untouched during a whole claim, then that claim must not return anything that comes after the
+//! item: nobody can have locked the item.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use super::{given_back, open};
 const CLAIMERS: usize = 8;
 const ITEMS: usize = 600;
 
-/// A moment: what came earlier has a smaller one.
+/// A moment: earlier ones are smaller.
 type Moment = u64;
 
 fn now() -> Moment {
@@ -54,10 +54,10 @@ fn key(item: &QueueItem) -> SelectionKey {
     SelectionKey::new(item.priority, item.due_date, item.id)
 }
 
-/// Items that were taken although others that stood ahead of them waited, untouched, for as long as the take took.
+/// Claimed items that passed others which waited untouched during the whole claim.
 fn overtaken(history: &[Event]) -> Vec<(ItemId, ItemId)> {
-    // For each item the times in which it waited untouched: from the end of the call that put it there to the beginning
-    // of the one that took it, which is never the next but one: whoever took it gave it back.
+    // The times in which each item waited untouched: from the end of the call that put it there to the beginning of the
+    // call that claimed it, which is the next one for this item.
     let of = |what| {
         let mut events: Vec<_> = history.iter().filter(|event| event.what == what).collect();
         events.sort_by_key(|event| (event.key.id(), event.call.began));
@@ -88,7 +88,7 @@ async fn timed<T>(call: impl Future<Output = T>) -> (Call, T) {
     (Call { began, ended: now() }, answer)
 }
 
-/// One of those who take: a few items at a time, some of which it gives back, or fails.
+/// A claimer: claims a few items at a time, and gives some back or fails them.
 async fn claim(url: String, seed: u64, history: History) {
     let mut random = fastrand::Rng::with_seed(seed);
     let store = open(&url).await;
@@ -110,7 +110,7 @@ async fn claim(url: String, seed: u64, history: History) {
             };
             let report = Report { claim: claimed.claim, result, progress: None };
             let (call, mut answer) = timed(store.report_and_claim(vec![report], None)).await;
-            // What this call has left to be taken: others may have done more since.
+            // The claim that this call left; others may have changed the item since.
             let waits = match answer.reports.pop().unwrap().unwrap() {
                 Status::New => vec![*claimed.item],
                 Status::Retried => {
@@ -132,7 +132,7 @@ fn note(history: &History, events: Vec<Event>) {
     history.lock().unwrap().extend(events);
 }
 
-/// Adds while others take: items of every rank.
+/// Adds items of every rank while others claim.
 async fn fill(url: String, seed: u64, items: usize, history: History) {
     let mut random = fastrand::Rng::with_seed(seed);
     let store = open(&url).await;
@@ -169,7 +169,7 @@ async fn eight_claimers_keep_the_order_of_one_except_for_locked_items() {
     assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 0);
     assert_eq!(overtaken(&history), []);
 
-    // The negative control: two that were handed out far from one another change places.
+    // The negative control: exchanges two items that were claimed far apart.
     let mut changed = history.clone();
     let mut by_time: Vec<usize> =
         (0..changed.len()).filter(|at| changed[*at].what == What::Taken && is_first(&changed, *at)).collect();
@@ -180,13 +180,13 @@ async fn eight_claimers_keep_the_order_of_one_except_for_locked_items() {
     assert_ne!(overtaken(&changed), [], "{one:?} and {other:?} changed places");
 }
 
-/// Whether an item is taken here for the first and only time.
+/// Whether an item is claimed here for the first and only time.
 fn is_first(history: &[Event], at: usize) -> bool {
     let of = |event: &&Event| event.key.id() == history[at].key.id() && event.what == What::Taken;
     history.iter().filter(of).count() == 1
 }
 
-/// Whether the item was there before anything was taken.
+/// Whether the item existed before anything was claimed.
 fn waited_long(history: &[Event], at: usize) -> bool {
     let first = history.iter().filter(|event| event.what == What::Taken).map(|event| event.call.began).min();
     let added = history.iter().find(|event| event.key == history[at].key && event.what == What::Waits);

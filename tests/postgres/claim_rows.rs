@@ -1,4 +1,4 @@
-//! What jobs hold, as the database keeps it.
+//! The rows of `item_claim`: what jobs hold.
 
 use performer::CommitType;
 use performer::model::job::{JobEnd, JobState};
@@ -41,7 +41,7 @@ async fn a_success_updates_its_row_in_place_and_leaves_no_claim_row() {
             break;
         }
     }
-    // Those that ended last are removed together with the next ones.
+    // The rows that ended last are removed together with the next ones.
     assert!(claims(&schema) < 32, "{} claims of {} are left", claims(&schema), COUNT / 10);
     store.end_job(job, JobEnd::from(JobState::Successful)).await.unwrap();
     assert_eq!(claims(&schema), 0);
@@ -65,11 +65,11 @@ async fn claim_rows_whose_ends_others_write_are_compacted() {
         let reported = reports.report_and_claim(items.iter().map(success).collect(), None).await;
         assert!(reported.reports.iter().all(Result::is_ok));
     }
-    // Nobody who took them counted their ends: from time to time the database is asked what is held.
+    // The store that claimed them does not count their ends: from time to time it asks the database what is held.
     assert!(claims(&schema) < 24, "{} claims", claims(&schema));
     let named = "SELECT sum(cardinality(items))::bigint FROM {schema}.item_claim";
     assert!(number(&schema, named) < 20_000, "{} items are named", number(&schema, named));
-    // And none of those that are held was forgotten: the next one has them.
+    // No held item was lost: the next job gets them.
     let in_progress = ItemFilter { status: vec![Status::InProgress], ..ItemFilter::default() };
     let held = reports.list_queue_items(in_progress, Page::default()).await.unwrap().items;
     let ids = |items: &[performer::QueueItem]| items.iter().map(|item| item.id).collect::<Vec<_>>();
@@ -81,7 +81,7 @@ async fn claim_rows_whose_ends_others_write_are_compacted() {
     }
 }
 
-/// Each connection counts in a row of its own; those of connections that are gone are added up by who comes later.
+/// Each connection counts in a row of its own; the rows of closed connections are merged later.
 #[tokio::test]
 async fn counters_of_closed_connections_are_merged() {
     let schema = Schema::new();
@@ -100,7 +100,7 @@ async fn reports_written_together_are_answered_individually() {
     let (here, elsewhere) = (open(&schema.url).await, open(&schema.url).await);
     let job = filled(&here, 6).await;
     let held = here.report_and_claim(Vec::new(), Some(take(job, 6))).await.claimed.unwrap().items;
-    // This store believes that all are as it left them.
+    // This store assumes all rows to be as it wrote them.
     for at in [1, 4] {
         let failed = Report { result: support::business("the data is wrong"), ..success(&held[at]) };
         elsewhere.report_and_claim(vec![failed], None).await.reports.pop().unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Every operation, cut: whatever is answered is true, and what was not made has left nothing.
+//! Every operation over a connection that is cut: each answer is true, and a change that was not made has left nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use super::support::{
 };
 use super::{given_back, unique};
 
-/// After so many cuts there is a new database: all that is in it is read twice for each of them.
+/// After so many cuts a new database is used: all of it is read twice for each cut.
 const CUTS_PER_STORE: usize = 200;
 
-/// Another queue, whose references are unique.
+/// A second queue, with unique references.
 const UNIQUE: &str = "Orders";
 
 fn stride() -> usize {
     super::stride(83)
 }
 
-/// A database, looked at directly, and worked on through something that cuts the connection.
+/// A database, opened directly and through a proxy that cuts the connection.
 struct TestStores {
     schema: Schema,
     proxy: Proxy,
@@ -57,7 +57,7 @@ impl TestStores {
         direct.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
         let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
         direct.create_queue(NewQueueDefinition::new(UNIQUE).policy(policy)).await.unwrap();
-        // Everything but what the connections write of themselves.
+        // Everything except the counters of connections.
         let names = schema.run(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}' \
              AND table_name NOT IN ('connection', 'schema_version') ORDER BY 1",
@@ -73,7 +73,7 @@ impl TestStores {
         Self { schema, proxy, clock, direct, cut, tables, cuts: 0, yes: 0, no: 0, settled: 0 }
     }
 
-    /// Another cut, in a new database where this one has grown.
+    /// Another case, with a new database after too many cuts.
     async fn next(&mut self) {
         if self.cuts == CUTS_PER_STORE {
             let Self { yes, no, settled, .. } = *self;
@@ -82,12 +82,12 @@ impl TestStores {
         self.cuts += 1;
     }
 
-    /// What is in all tables, in one word.
+    /// All tables, as one text.
     fn contents(&self) -> Option<String> {
         self.schema.run(&self.tables).remove(0).remove(0)
     }
 
-    /// Cuts an operation everywhere. It must change something each time.
+    /// Cuts an operation at each byte. It must change something each time.
     async fn case<T>(
         &mut self,
         name: &str,
@@ -95,11 +95,11 @@ impl TestStores {
         act: impl AsyncFn(&Store, &T) -> Result<()>,
     ) {
         for direction in [Direction::ToServer, Direction::ToClient] {
-            // Not the same bytes of each.
+            // At different bytes each time.
             let mut at = name.len() * 11 % stride();
             loop {
                 self.next().await;
-                // The statements are prepared and the connection is open: what is cut is the call.
+                // The statements are prepared and the connection is open: only the call itself is cut.
                 let warm = prepare(self).await;
                 act(&self.cut, &warm).await.unwrap_or_else(|error| panic!("{name}: {error}"));
                 let what = prepare(self).await;
@@ -147,7 +147,7 @@ impl TestStores {
         self.direct.add_queue_item(QUEUE, named(&unique())).await.unwrap()
     }
 
-    /// A job with an item in its hands.
+    /// A job that holds an item.
     async fn claimed(&self) -> (JobKey, ClaimedItem) {
         let job = self.job().await;
         let claimed = self.direct.add_and_start_transaction(take(job, 1), named(&unique())).await.unwrap();
@@ -187,30 +187,35 @@ fn items(count: usize) -> Vec<NewQueueItem> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adds_and_claims_over_cut_connections_have_a_known_outcome() {
     let mut stores = TestStores::new().await;
-    stores.case(
-        "add to a queue with unique references",
-        async |_| unique(),
-        async |store, reference| store.add_queue_item(UNIQUE, named(reference)).await.map(drop),
-    )
-    .await;
+    stores
+        .case(
+            "add to a queue with unique references",
+            async |_| unique(),
+            async |store, reference| store.add_queue_item(UNIQUE, named(reference)).await.map(drop),
+        )
+        .await;
     for commit_type in [CommitType::AllOrNothing, CommitType::ProcessAllIndependently] {
-        stores.case(
-            "bulk add",
-            async |_| (),
-            async |store, ()| {
-                let added = store.bulk_add_queue_items(QUEUE, commit_type, items(5)).await?;
-                assert_eq!(added.added, 5);
-                Ok(())
+        stores
+            .case(
+                "bulk add",
+                async |_| (),
+                async |store, ()| {
+                    let added = store.bulk_add_queue_items(QUEUE, commit_type, items(5)).await?;
+                    assert_eq!(added.added, 5);
+                    Ok(())
+                },
+            )
+            .await;
+    }
+    stores
+        .case(
+            "add and start",
+            async |stores| stores.job().await,
+            async |store, job| {
+                store.add_and_start_transaction(take(*job, 1), named(&unique())).await.map(drop)
             },
         )
         .await;
-    }
-    stores.case(
-        "add and start",
-        async |stores| stores.job().await,
-        async |store, job| store.add_and_start_transaction(take(*job, 1), named(&unique())).await.map(drop),
-    )
-    .await;
     let take_some = async |store: &Store, job: &JobKey| {
         let taken = store.report_and_claim(Vec::new(), Some(take(*job, 2))).await.claimed?;
         assert_eq!(taken.items.len(), 2);
@@ -244,23 +249,25 @@ async fn reports_over_cut_connections_have_a_known_outcome() {
         ("given back", given_back()),
     ];
     for (name, result) in results {
-        stores.case(
-            name,
-            async |stores| stores.claimed().await.1,
-            async |store, claimed| report(store, claimed, result.clone()).await,
+        stores
+            .case(
+                name,
+                async |stores| stores.claimed().await.1,
+                async |store, claimed| report(store, claimed, result.clone()).await,
+            )
+            .await;
+    }
+    stores
+        .case(
+            "progress",
+            async |stores| stores.claimed().await.1.claim,
+            async |store, claim| store.set_transaction_progress(*claim, unique()).await,
         )
         .await;
-    }
-    stores.case(
-        "progress",
-        async |stores| stores.claimed().await.1.claim,
-        async |store, claim| store.set_transaction_progress(*claim, unique()).await,
-    )
-    .await;
     stores.ends("reports");
 }
 
-/// Each of these begins the transaction of the next one together with its own commit.
+/// Each of these begins the next transaction together with its own commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn successive_reports_over_cut_connections_have_a_known_outcome() {
     const IN_A_ROW: usize = 6;
@@ -280,7 +287,7 @@ async fn successive_reports_over_cut_connections_have_a_known_outcome() {
                 let mut taken = match answer.claimed {
                     Ok(taken) => taken.items,
                     Err(error) => {
-                        // Neither the one nor the other: the same is asked again.
+                        // Neither outcome is left behind: the same call succeeds then.
                         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?} at {at} {direction:?}");
                         for report in &reports {
                             let item = stores.direct.get_queue_item(report.claim.item()).await.unwrap();
@@ -316,7 +323,7 @@ async fn successive_reports_over_cut_connections_have_a_known_outcome() {
     assert!(stores.no > 20, "connections were cut in the middle");
 }
 
-/// What was begun for the next report is given up when none comes: it keeps queues as they are.
+/// The transaction that was begun for the next report is given up if none comes: it keeps queues unchanged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_store_blocks_nobody() {
     let stores = TestStores::new().await;
@@ -324,7 +331,12 @@ async fn an_idle_store_blocks_nobody() {
     let mut reports = Vec::new();
     for round in 0..10 {
         assert_eq!(
-            stores.direct.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items(4)).await.unwrap().added,
+            stores
+                .direct
+                .bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items(4))
+                .await
+                .unwrap()
+                .added,
             4
         );
         for _ in 0..4 {
@@ -344,54 +356,60 @@ async fn an_idle_store_blocks_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn job_and_retention_operations_over_cut_connections_have_a_known_outcome() {
     let mut stores = TestStores::new().await;
-    stores.case("start of a job", async |_| (), async |store, ()| store.start_job(new_job()).await.map(drop))
+    stores
+        .case("start of a job", async |_| (), async |store, ()| store.start_job(new_job()).await.map(drop))
         .await;
-    stores.case(
-        "beat",
-        async |stores| {
-            let job = stores.job().await;
-            stores.clock.advance(Duration::from_secs(1));
-            job
-        },
-        async |store, job| store.beat(*job).await.map(drop),
-    )
-    .await;
-    stores.case(
-        "end of a job that holds items",
-        async |stores| stores.claimed().await.0,
-        async |store, job| {
-            let swept = store.end_job(*job, JobState::Stopped.into()).await?;
-            assert_eq!(swept.abandoned, 1);
-            Ok(())
-        },
-    )
-    .await;
-    stores.case(
-        "stop of a job",
-        async |stores| stores.job().await,
-        async |store, job| store.stop_job(*job, StopStrategy::SoftStop).await,
-    )
-    .await;
-    stores.case(
-        "sweep",
-        async |stores| {
-            stores.claimed().await;
-            // Until the next second would be too much for the job, and for whoever looks.
-            sweep_for(&stores.cut, &stores.clock, 30).await;
-            stores.clock.advance(Duration::from_secs(1));
-        },
-        async |store, ()| store.sweep().await.map(drop),
-    )
-    .await;
-    stores.case(
-        "retention",
-        async |stores| {
-            stores.failed().await;
-            stores.clock.advance(Duration::from_secs(60 * 86_400));
-        },
-        async |store, ()| store.apply_retention(10).await.map(|removed| assert!(removed > 0)),
-    )
-    .await;
+    stores
+        .case(
+            "beat",
+            async |stores| {
+                let job = stores.job().await;
+                stores.clock.advance(Duration::from_secs(1));
+                job
+            },
+            async |store, job| store.beat(*job).await.map(drop),
+        )
+        .await;
+    stores
+        .case(
+            "end of a job that holds items",
+            async |stores| stores.claimed().await.0,
+            async |store, job| {
+                let swept = store.end_job(*job, JobState::Stopped.into()).await?;
+                assert_eq!(swept.abandoned, 1);
+                Ok(())
+            },
+        )
+        .await;
+    stores
+        .case(
+            "stop of a job",
+            async |stores| stores.job().await,
+            async |store, job| store.stop_job(*job, StopStrategy::SoftStop).await,
+        )
+        .await;
+    stores
+        .case(
+            "sweep",
+            async |stores| {
+                stores.claimed().await;
+                // Before the next second, which would be too late for the job and the observer.
+                sweep_for(&stores.cut, &stores.clock, 30).await;
+                stores.clock.advance(Duration::from_secs(1));
+            },
+            async |store, ()| store.sweep().await.map(drop),
+        )
+        .await;
+    stores
+        .case(
+            "retention",
+            async |stores| {
+                stores.failed().await;
+                stores.clock.advance(Duration::from_secs(60 * 86_400));
+            },
+            async |store, ()| store.apply_retention(10).await.map(|removed| assert!(removed > 0)),
+        )
+        .await;
     stores.ends("jobs");
 }
 
@@ -399,80 +417,90 @@ async fn job_and_retention_operations_over_cut_connections_have_a_known_outcome(
 async fn administration_over_cut_connections_has_a_known_outcome() {
     let mut stores = TestStores::new().await;
     let id = async |stores: &TestStores| stores.add().await.id;
-    stores.case("edit of an item", id, async |store, id: &ItemId| {
-        let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
-        store.edit_queue_item(*id, edit).await.map(drop)
-    })
-    .await;
-    stores.case(
-        "deletion of items",
-        async |stores| [stores.add().await.version(), stores.failed().await.version()],
-        async |store, versions| store.delete_queue_items(versions.to_vec()).await.map(none_failed),
-    )
-    .await;
+    stores
+        .case("edit of an item", id, async |store, id: &ItemId| {
+            let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
+            store.edit_queue_item(*id, edit).await.map(drop)
+        })
+        .await;
+    stores
+        .case(
+            "deletion of items",
+            async |stores| [stores.add().await.version(), stores.failed().await.version()],
+            async |store, versions| store.delete_queue_items(versions.to_vec()).await.map(none_failed),
+        )
+        .await;
     for to in [ReviewStatus::Verified, ReviewStatus::Retried] {
-        stores.case(
-            "review",
+        stores
+            .case(
+                "review",
+                async |stores| stores.failed().await.version(),
+                async |store, version| store.set_review_status(to, vec![*version]).await.map(none_failed),
+            )
+            .await;
+    }
+    stores
+        .case(
+            "reviewer",
             async |stores| stores.failed().await.version(),
-            async |store, version| store.set_review_status(to, vec![*version]).await.map(none_failed),
+            async |store, version| store.set_reviewer(Some(7), vec![*version]).await.map(none_failed),
         )
         .await;
-    }
-    stores.case(
-        "reviewer",
-        async |stores| stores.failed().await.version(),
-        async |store, version| store.set_reviewer(Some(7), vec![*version]).await.map(none_failed),
-    )
-    .await;
-    stores.case("comment", id, async |store, id: &ItemId| {
-        store.add_comment(*id, person(), "look".to_owned()).await.map(drop)
-    })
-    .await;
+    stores
+        .case("comment", id, async |store, id: &ItemId| {
+            store.add_comment(*id, person(), "look".to_owned()).await.map(drop)
+        })
+        .await;
     for text in [Some("look again".to_owned()), None] {
-        stores.case(
-            "edit of a comment",
-            async |stores| stores.comment().await,
-            async |store, comment| store.edit_comment(*comment, person(), text.clone()).await,
+        stores
+            .case(
+                "edit of a comment",
+                async |stores| stores.comment().await,
+                async |store, comment| store.edit_comment(*comment, person(), text.clone()).await,
+            )
+            .await;
+    }
+    stores
+        .case(
+            "purge",
+            async |stores| {
+                let (_, claimed) = stores.claimed().await;
+                report(&stores.direct, &claimed, ok_with(&serde_json::json!({"total": 17}))).await.unwrap();
+                claimed.item.id
+            },
+            async |store, id| store.purge_content(*id).await,
         )
         .await;
-    }
-    stores.case(
-        "purge",
-        async |stores| {
-            let (_, claimed) = stores.claimed().await;
-            report(&stores.direct, &claimed, ok_with(&serde_json::json!({"total": 17}))).await.unwrap();
-            claimed.item.id
-        },
-        async |store, id| store.purge_content(*id).await,
-    )
-    .await;
     stores.ends("people");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queue_changes_over_cut_connections_have_a_known_outcome() {
     let mut stores = TestStores::new().await;
-    stores.case(
-        "new queue",
-        async |_| unique(),
-        async |store, name| store.create_queue(NewQueueDefinition::new(name)).await.map(drop),
-    )
-    .await;
+    stores
+        .case(
+            "new queue",
+            async |_| unique(),
+            async |store, name| store.create_queue(NewQueueDefinition::new(name)).await.map(drop),
+        )
+        .await;
     let named = async |stores: &TestStores| {
         let name = unique();
         stores.direct.create_queue(NewQueueDefinition::new(&name)).await.unwrap();
         name
     };
-    stores.case("change of a queue", named, async |store, name| {
-        let policy = QueuePolicy { max_number_of_retries: 7, ..QueuePolicy::default() };
-        store.update_queue(name, NewQueueDefinition::new(name).policy(policy)).await.map(drop)
-    })
-    .await;
-    stores.case("limits", named, async |store, name| {
-        let edit = LimitsEdit { paused: Some(true), ..LimitsEdit::default() };
-        store.edit_queue_limits(name, edit).await.map(drop)
-    })
-    .await;
+    stores
+        .case("change of a queue", named, async |store, name| {
+            let policy = QueuePolicy { max_number_of_retries: 7, ..QueuePolicy::default() };
+            store.update_queue(name, NewQueueDefinition::new(name).policy(policy)).await.map(drop)
+        })
+        .await;
+    stores
+        .case("limits", named, async |store, name| {
+            let edit = LimitsEdit { paused: Some(true), ..LimitsEdit::default() };
+            store.edit_queue_limits(name, edit).await.map(drop)
+        })
+        .await;
     stores.case("deletion of a queue", named, async |store, name| store.delete_queue(name).await).await;
     stores.ends("queues");
 }

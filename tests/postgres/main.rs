@@ -1,12 +1,12 @@
-//! The store in PostgreSQL, where it differs from the others: several processes at once, and connections that are cut at
-//! every byte.
+//! The store in PostgreSQL, where it differs from the others: several processes at once, and connections that are cut
+//! at every byte.
 
 #![cfg(feature = "postgres")]
 
-mod claim_rows;
 mod claim_cursor;
-mod lost_connections;
 mod claim_order;
+mod claim_rows;
+mod lost_connections;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -46,22 +46,21 @@ async fn open(url: &str) -> Store {
     Store::postgres_with_clock(url, clock()).await.unwrap()
 }
 
-/// What a call came to, and what is there when the connection is back.
+/// The outcome of a call, and the state after the connection is back.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
     NotDone,
 }
 
-/// From one cut to the next, in bytes, if nobody says otherwise. `PERFORMER_CUTS=1` cuts at every byte, which takes the most of an
-/// hour.
+/// The default distance between cuts, in bytes. `PERFORMER_CUTS=1` cuts at every byte, which takes nearly an hour.
 fn stride(by_default: usize) -> usize {
     std::env::var("PERFORMER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(by_default)
 }
 
-/// Cuts the connection after each number of bytes, in both directions, while `act` is under way. `is_done` says
-/// whether it happened. What is answered must be true: a call that says it was done was done, one that says it was not was
-/// not; and nobody has to say that it does not know, because the database knows.
+/// Cuts the connection after each number of bytes, in both directions, during `act`. `is_done` says whether the change
+/// was made. The answer must be true: a call that succeeds was made, one that fails was not; and no outcome is unknown,
+/// because the database knows it.
 async fn cut_everywhere<T>(
     name: &str,
     prepare: impl AsyncFn(&Store) -> T,
@@ -84,7 +83,7 @@ async fn cut_everywhere<T>(
         let mut at = 0;
         loop {
             let what = prepare(&direct).await;
-            // The statements are prepared and the connection is open: what is cut is the call.
+            // The statements are prepared and the connection is open: only the call itself is cut.
             let before = prepare(&direct).await;
             act(&cut, &before).await.unwrap();
             proxy.cut_after(direction, at);
@@ -190,7 +189,7 @@ async fn the_outcome_of_a_report_with_a_claim_is_known_wherever_the_connection_i
             let reference = unique();
             store.add_queue_item(QUEUE, named(&reference)).await.unwrap();
             store.add_queue_item(QUEUE, named(&unique())).await.unwrap();
-            // Not the copy of another one, which would not be retried.
+            // Not a retry copy, which would not be retried.
             let this = ClaimRequest { reference: Some(ReferenceFilter::Equals(reference)), ..take(job, 1) };
             let taken = store.report_and_claim(Vec::new(), Some(this)).await.claimed.unwrap().items;
             (job, taken.into_iter().next().unwrap())
@@ -221,8 +220,8 @@ async fn the_outcome_of_a_report_with_a_claim_is_known_wherever_the_connection_i
     .await;
 }
 
-/// A cable is pulled in the middle of a commit: the server holds on to the transaction, and to what it locked, until it is told
-/// that nobody is there any more. Whatever is answered is true, and whoever comes next is not kept waiting.
+/// The network fails during a commit: the server keeps the transaction and its locks until it is told to end it. Each
+/// answer is true, and the next caller does not have to wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_process_that_does_not_notice_a_lost_connection_is_ended() {
     let schema = Schema::new();
@@ -245,14 +244,14 @@ async fn a_server_process_that_does_not_notice_a_lost_connection_is_ended() {
         at += 260;
     }
     assert!(undone > 2, "{undone}");
-    // Nothing is left of them, neither what they locked: this one waits for everybody who uses the queue.
+    // Nothing is left of them, not even locks: this call waits for everybody who uses the queue.
     direct.delete_queue(QUEUE).await.unwrap();
     let in_transaction =
         "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%{schema}%'";
     assert_eq!(schema.run(in_transaction), Vec::<Vec<Option<String>>>::new());
 }
 
-/// Nobody sees half a schema, and nobody makes it twice.
+/// Nobody sees half a schema, and it is created once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_is_created_once_by_concurrent_openers() {
     let schema = Schema::new();
@@ -278,8 +277,8 @@ async fn a_schema_of_a_newer_version_is_left_alone() {
     assert!(error.to_string().contains("upgrade this program"), "{error}");
 }
 
-/// Somebody brings the schema up to date while a performer runs: one that is told that it does not know enough stops, and
-/// changes nothing; one that is not goes on.
+/// The schema is migrated while a performer runs: one that does not know the required version stops and changes
+/// nothing; another continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_program_that_is_too_old_for_the_schema_stops() {
     let schema = Schema::new();
@@ -299,8 +298,8 @@ async fn a_running_program_that_is_too_old_for_the_schema_stops() {
     assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 1);
 }
 
-/// Where a robot waits, what is added is kept for it behind the commit; when it does not come, another process hears of the item
-/// and takes it, long before it would look by itself.
+/// If a robot waits, added items are locked for it with the commit; if it does not come, another process is notified
+/// and claims them, long before its next poll.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn items_locked_for_a_robot_that_does_not_come_are_announced_to_others() {
     let schema = Schema::new();
@@ -331,7 +330,7 @@ async fn items_locked_for_a_robot_that_does_not_come_are_announced_to_others() {
     }
 }
 
-/// What others add is heard of, not looked for: the wait ends long before its time.
+/// Adds of others are notified, not polled: the wait ends long before its time limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_added_by_another_process_wakes_waiters() {
     let schema = Schema::new();
@@ -350,7 +349,7 @@ async fn an_item_added_by_another_process_wakes_waiters() {
     }
 }
 
-/// The server was started anew, or an administrator ended the connection: the next call opens another.
+/// The server was restarted, or an administrator ended the connection: the next call opens another one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_connection_is_reopened() {
     let schema = Schema::new();
@@ -362,7 +361,7 @@ async fn a_closed_connection_is_reopened() {
     );
     for n in 0..3 {
         assert!(!schema.run(&end_all).is_empty(), "connections were ended");
-        // Told of the end, or not yet: at most one call finds out.
+        // At most one call notices it.
         let added = match store.add_queue_item(QUEUE, named(&format!("{n}"))).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 store.add_queue_item(QUEUE, named(&format!("{n}"))).await
@@ -374,7 +373,7 @@ async fn a_closed_connection_is_reopened() {
     assert_eq!(store.queue_statistics(QUEUE).await.unwrap().new, 3);
 }
 
-/// Two servers on one database: what one gives out, a token among it, is good at the other.
+/// Two servers on one database: what one issues, such as a token, is valid at the other.
 #[cfg(feature = "server")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_on_one_database_act_as_one_orchestrator() {

@@ -1,8 +1,9 @@
-//! Whole worlds in one thread and in virtual time: performers, a store, people, crashes, delays, lost answers, frozen
-//! processes and clocks that jump, all from one seed. When the world is calm again, the observers' checks must hold.
+//! Whole worlds in one thread and in virtual time: performers, a store, people, crashes, delays, lost answers,
+//! suspended processes and clocks that jump, all from one seed. When the faults have ended, the observers' checks must
+//! hold.
 //!
-//! `cargo test --test simulation` tries 500 worlds, `PERFORMER_WORLDS=50000` so many. A world that fails is printed with
-//! the command that runs it again: the same seed is the same world, every time.
+//! `cargo test --test simulation` runs 500 worlds, `PERFORMER_WORLDS=50000` that many. A world that fails is printed
+//! with the command that runs it again: the same seed makes the same world.
 
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
@@ -33,7 +34,7 @@ fn must_hold(seed: u64) -> Outcome {
     outcome
 }
 
-/// The worlds of this run, or the one that was asked for.
+/// The worlds of this run, or the requested one.
 #[test]
 fn all_checks_hold_in_every_simulated_world() {
     if let Some(seed) = number("PERFORMER_WORLD") {
@@ -48,14 +49,14 @@ fn all_checks_hold_in_every_simulated_world() {
         all.add(&must_hold(seed).count);
     }
     println!("{worlds} worlds: {all:?}");
-    // A world in which nothing goes wrong proves nothing.
+    // A world without any fault proves nothing.
     assert!(
         all.crashes > worlds && all.lost_answers > worlds && all.claims_lost > 0 && all.jumps > 0,
         "{all:?}"
     );
 }
 
-/// The same seed is the same world, line by line.
+/// The same seed makes the same world, line by line.
 #[test]
 fn a_seed_determines_its_world() {
     for seed in [1, 2, 7, 8, 33, 34] {
@@ -67,7 +68,8 @@ fn a_seed_determines_its_world() {
     }
 }
 
-/// The negative controls: a store with a mistake is found out, and the world that finds it does so ten times out of ten.
+/// The negative controls: a store with an injected bug is detected, and the world that detects it does so ten times out
+/// of ten.
 #[test]
 fn an_injected_bug_is_found_reproducibly() {
     for wrong in StoreBug::ALL {

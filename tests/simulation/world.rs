@@ -1,4 +1,4 @@
-//! One world: processes that live and die on one store, somebody who adds items, somebody who looks after them.
+//! One world: processes that start and crash on one store, a program that adds items, and an administrator.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ pub enum Kind {
     Sqlite,
 }
 
-/// What became of a world.
+/// The result of a world.
 pub struct Outcome {
     pub violations: Vec<String>,
     /// Everything that happened, in order.
@@ -62,7 +62,7 @@ impl Count {
     }
 }
 
-/// A clock in virtual time that somebody sets now and then; what it tells is made steady as the machine's is.
+/// A clock in virtual time that is set now and then; its time is steadied as the machine's is.
 #[derive(Debug)]
 struct SimulatedClock {
     began: Instant,
@@ -85,7 +85,7 @@ impl SimulatedClock {
         Arc::new(Self { began, state: Mutex::new(ClockReading { ahead_by: 0, time }) })
     }
 
-    /// Somebody sets the time of day.
+    /// Sets the time of day.
     fn jump(&self, seconds: i64) {
         self.state.lock().unwrap().ahead_by += seconds;
     }
@@ -106,7 +106,7 @@ impl Clock for SimulatedClock {
     }
 }
 
-/// What is the same for a whole world, by its seed.
+/// What a seed determines for a whole world.
 #[derive(Clone, Debug)]
 struct Plan {
     processes: usize,
@@ -117,7 +117,7 @@ struct Plan {
     slowest: u64,
     policy: QueuePolicy,
     duration: Duration,
-    /// How often in a hundred lives a process crashes, or is frozen.
+    /// In how many of a hundred runs a process crashes, or is suspended.
     crashes: u32,
     freezes: u32,
     jumps: bool,
@@ -138,7 +138,7 @@ struct World {
     count: Mutex<Count>,
 }
 
-/// A handler: it works for a while, and fails now and then.
+/// A handler: works for a while, and fails now and then.
 struct Work {
     world: Arc<World>,
     process: Arc<str>,
@@ -203,7 +203,7 @@ impl World {
         pick(&mut self.sky.lock().unwrap().random)
     }
 
-    /// The store, as one process has it open: a file is opened anew, with a clock of the process's.
+    /// The store, as one process opens it: a file is opened again, with the process's own clock.
     fn open(&self) -> (Arc<dyn Administration>, Arc<SimulatedClock>) {
         let number = self.opened.fetch_add(1, Ordering::SeqCst);
         match (&self.shared, &self.folder) {
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// A process's way to the store.
+    /// A process's connection to the store.
     fn faulty_store(&self, store: Arc<dyn Administration>, clock: Arc<SimulatedClock>) -> Arc<FaultInjector> {
         let inner = Arc::new(Recorder { store, ledger: self.ledger.clone(), clock });
         Arc::new(FaultInjector {
@@ -251,7 +251,7 @@ impl World {
     }
 }
 
-/// Opens a file in place. Without the feature there are only worlds in memory.
+/// Opens a file, called directly. Without the feature there are only worlds in memory.
 fn open_file(folder: &tempfile::TempDir, clock: Arc<SimulatedClock>, seed: u64) -> Arc<dyn Administration> {
     #[cfg(feature = "sqlite")]
     return Arc::new(Store::simulated_sqlite(&folder.path().join("queue.db"), clock, seed).unwrap());
@@ -259,7 +259,7 @@ fn open_file(folder: &tempfile::TempDir, clock: Arc<SimulatedClock>, seed: u64) 
     unreachable!("{folder:?} {clock:?} {seed}");
 }
 
-/// A place on a machine where one process runs after the other, until the world is over.
+/// A slot of a machine in which one process runs after the other, until the world ends.
 async fn place(world: Arc<World>, number: usize, over: Instant) {
     for life in 0.. {
         if Instant::now() >= over {
@@ -336,7 +336,7 @@ async fn add_items(world: Arc<World>) {
     }
 }
 
-/// Retries by hand what failed, once.
+/// Retries failed items by hand, once.
 async fn administrate(world: Arc<World>, over: Instant) {
     let (store, _) = world.open();
     while Instant::now() < over {
@@ -376,7 +376,7 @@ fn plan(random: &mut fastrand::Rng) -> Plan {
     }
 }
 
-/// Lets a world happen.
+/// Runs a world.
 pub fn run(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -428,7 +428,7 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     finish(&world, &memory, &*store, drained).await
 }
 
-/// The last process, without faults, until nothing is left. Whatever died is found within its lease.
+/// The last process, without faults, until the queue is empty. Lost jobs are found within their lease.
 async fn drain(world: &Arc<World>) -> bool {
     let process: Arc<str> = "last".into();
     let (store, clock) = world.open();
@@ -441,7 +441,7 @@ async fn drain(world: &Arc<World>) -> bool {
             return true;
         }
         for _ in 0..4 {
-            // Somebody must look while it waits, or nobody is ever found to be gone.
+            // A sweeper must run meanwhile, or lost jobs are never found.
             tokio::time::sleep(Duration::from_millis(250)).await;
             faulty_store.sweep().await.unwrap();
         }

@@ -1,8 +1,8 @@
-//! Random walks: whatever people, robots, sweepers and the clock do one after the other, each store answers as the
-//! model does and shows the same items, field by field.
+//! Random walks: whatever people, robots, sweepers and the clock do, each store gives the same answers as the model and
+//! shows the same items, field by field.
 //!
-//! `cargo test --release --test walks` walks 2,000 times 100 steps over each store; `PERFORMER_WALKS=100000` walks so
-//! often. A walk that fails is shrunk to the shortest that does, and printed.
+//! `cargo test --release --test walks` runs 2,000 walks of 100 steps over each store; `PERFORMER_WALKS=100000` that
+//! many. A walk that fails is shrunk to the shortest that does, and printed.
 
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
@@ -22,7 +22,7 @@ use self::system::{StoreUnderTest, System};
 
 const STEPS: usize = 100;
 
-/// How many walks there are, if nobody says otherwise. Without optimisation only a few, to see that they still go.
+/// The default number of walks. Without optimisation only a few, to see that they work.
 fn walks() -> u32 {
     let asked = std::env::var("PERFORMER_WALKS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(if cfg!(debug_assertions) { 60 } else { 2_000 })
@@ -101,7 +101,7 @@ fn postgres_behaves_like_the_model() {
     walk::<PostgresStore>((walks() / 20).max(10));
 }
 
-/// The negative control: a store that forgets to void the claim of a postponed item is found out.
+/// The negative control: a store that does not void the claim of a postponed item is detected.
 #[test]
 fn a_store_that_breaks_a_rule_is_detected() {
     for bug in system::InjectedBug::ALL {
@@ -110,7 +110,8 @@ fn a_store_that_breaks_a_rule_is_detected() {
         let steps = Model::sequential_strategy(STEPS);
         let mut quiet = TestRunner::new(config);
         let walked = quiet.run(&steps, |(model, steps, _)| {
-            let agrees = std::panic::catch_unwind(|| System::<MemoryStore>::walk_with_bug(*bug, &model, steps));
+            let agrees =
+                std::panic::catch_unwind(|| System::<MemoryStore>::walk_with_bug(*bug, &model, steps));
             proptest::prop_assert!(agrees.is_ok());
             Ok(())
         });

@@ -1,7 +1,7 @@
-//! The model: items in a plain list, and the rules of `model::lifecycle` asked for every change.
+//! The model: items in a plain list, and the rules of `model::lifecycle` for every change.
 //!
-//! What a store adds to the rules (content, texts, ancestors, who is told what) is written here once more, as simply as
-//! can be: no index, no batch, no statement.
+//! What a store adds to the rules (content, texts, ancestors, answers) is written here again, as simply as possible: no
+//! index, no batch, no statement.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn start_of_time() -> Timestamp {
 
 pub const LEASE: Duration = Duration::from_secs(30);
 
-/// One step. Numbers name items, claims and jobs by their place, counted round.
+/// One step. Numbers select items, claims and jobs by index, modulo their count.
 #[derive(Clone, Debug)]
 pub enum Step {
     Add {
@@ -62,7 +62,7 @@ pub enum Step {
         how: ReportKind,
         progress: bool,
     },
-    /// A report and a take in one call.
+    /// A report and a claim in one call.
     ReportAndTake {
         claim: usize,
         how: ReportKind,
@@ -116,7 +116,7 @@ pub enum ReportKind {
     GiveBack,
 }
 
-/// An item, with everything that people see of it.
+/// An item, with everything that is visible of it.
 #[derive(Clone, Debug)]
 pub struct Item {
     pub state: ItemState,
@@ -140,7 +140,7 @@ pub struct Job {
     pub ended: bool,
     pub held_until: Timestamp,
     pub wish: &'static str,
-    /// What the sweeper has heard: the end of the lease it saw last, and since when.
+    /// What the sweeper knows: the end of the lease it saw last, and since when.
     heard: Option<(Timestamp, Duration)>,
 }
 
@@ -151,12 +151,12 @@ pub struct Model {
     pub elapsed: Duration,
     pub items: Vec<Item>,
     pub jobs: Vec<Job>,
-    /// Every claim that was ever handed out: item, job, token.
+    /// Every claim that was ever made: item, job, token.
     pub claims: Vec<(usize, Holder)>,
     last_look: Duration,
     overdue_from: Duration,
     added: usize,
-    /// What the last step was answered.
+    /// The answers of the last step.
     pub answers: Vec<String>,
 }
 
@@ -325,10 +325,18 @@ impl Model {
         let application =
             |defer_date| Event::Report { claim, outcome: Outcome::ApplicationException, defer_date };
         let event = match how {
-            ReportKind::Successful { .. } => Event::Report { claim, outcome: Outcome::Successful, defer_date: None },
-            ReportKind::Business => Event::Report { claim, outcome: Outcome::BusinessException, defer_date: None },
-            ReportKind::Application { retry_in } => application(retry_in.map(|seconds| at(self.now, seconds))),
-            ReportKind::Unspecified => Event::Report { claim, outcome: Outcome::Unspecified, defer_date: None },
+            ReportKind::Successful { .. } => {
+                Event::Report { claim, outcome: Outcome::Successful, defer_date: None }
+            }
+            ReportKind::Business => {
+                Event::Report { claim, outcome: Outcome::BusinessException, defer_date: None }
+            }
+            ReportKind::Application { retry_in } => {
+                application(retry_in.map(|seconds| at(self.now, seconds)))
+            }
+            ReportKind::Unspecified => {
+                Event::Report { claim, outcome: Outcome::Unspecified, defer_date: None }
+            }
             ReportKind::Postpone { seconds } => {
                 Event::Postpone { claim, defer_date: at(self.now, seconds), due_date: None }
             }
@@ -345,8 +353,12 @@ impl Model {
                         item.progress = Some("reported".to_owned());
                     }
                     match how {
-                        ReportKind::Successful { output: true } => item.output = Some("{\"done\":true}".to_owned()),
-                        ReportKind::Business => item.exception = Some((ExceptionType::BusinessException, now)),
+                        ReportKind::Successful { output: true } => {
+                            item.output = Some("{\"done\":true}".to_owned());
+                        }
+                        ReportKind::Business => {
+                            item.exception = Some((ExceptionType::BusinessException, now));
+                        }
                         ReportKind::Application { .. } => {
                             item.exception = Some((ExceptionType::ApplicationException, now));
                         }
@@ -377,7 +389,7 @@ impl Model {
         held.len()
     }
 
-    /// A job that has been silent for a lease, while somebody looked regularly, is lost.
+    /// A job without a beat for a lease, while the sweeper checked regularly, is lost.
     fn sweep(&mut self) -> String {
         let since_last_look = self.elapsed - std::mem::replace(&mut self.last_look, self.elapsed);
         let mut suspects = Vec::new();
@@ -427,7 +439,7 @@ impl Model {
         removed
     }
 
-    /// The events of a whole chain, as people see them.
+    /// The visible events of a whole chain.
     pub fn events(&self, item: usize) -> Vec<String> {
         let mut all = Vec::new();
         for at in self.chain(item) {
@@ -624,7 +636,7 @@ impl Model {
         (!self.jobs.is_empty()).then(|| job % self.jobs.len())
     }
 
-    /// One of the last claims, which are those that still mean something.
+    /// One of the last claims, which are those that can still be valid.
     pub fn claim(&self, claim: usize) -> Option<usize> {
         let last = self.claims.len().min(8);
         (last > 0).then(|| self.claims.len() - 1 - claim % last)

@@ -1,4 +1,4 @@
-//! A store, driven by the same steps, and compared with the model after each.
+//! A store under test: runs the steps, and is compared with the model after each.
 
 use std::marker::PhantomData;
 use std::pin::pin;
@@ -18,34 +18,34 @@ use performer::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
-use super::model::{self, ReportKind, LEASE, Model, Step};
+use super::model::{self, LEASE, Model, ReportKind, Step};
 
 const QUEUE: &str = "Walks";
 
 /// A kind of store.
 pub trait StoreUnderTest: std::fmt::Debug + 'static {
-    /// A store, and what goes when it goes.
+    /// Opens a store, with a guard that removes it.
     fn open(clock: Arc<ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>);
 }
 
-/// A folder in memory, where there is one: nothing here is about the disk.
+/// A directory in memory, if there is one: these tests are not about the disk.
 pub fn quick_folder() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
-/// A mistake that is made on purpose, between the steps and the store.
+/// A bug that is injected between the steps and the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InjectedBug {
     /// An old claim counts as the newest one of its item.
     IgnoresTheClaim,
-    /// A postponement is a give-back.
+    /// A postponement becomes a give-back.
     ForgetsPostponements,
     /// Business exceptions are retried.
     RetriesEverything,
     /// The due date is lost.
     LosesTheDueDate,
-    /// A stale row version is brought up to date.
+    /// A stale row version is replaced by the current one.
     AcceptsAnyVersion,
 }
 
@@ -66,7 +66,7 @@ pub struct System<S> {
     _kept: Option<Box<dyn std::any::Any>>,
     jobs: Vec<JobKey>,
     claims: Vec<Claim>,
-    /// How many items there were before the step, those that were removed included.
+    /// How many items there were before the step, removed ones included.
     items: usize,
     added: usize,
     steps: usize,
@@ -74,7 +74,7 @@ pub struct System<S> {
     kind: PhantomData<S>,
 }
 
-/// A store that is called in place answers at once.
+/// A store that is called directly answers at once.
 fn now<T>(answer: impl Future<Output = T>) -> T {
     match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
@@ -113,7 +113,7 @@ impl<S: StoreUnderTest> System<S> {
         }
     }
 
-    /// Walks with a mistake; panics when it shows.
+    /// Walks with an injected bug; panics when it shows.
     pub fn walk_with_bug(bug: InjectedBug, model: &Model, steps: Vec<Step>) {
         let mut system = Self::new(model);
         system.bug = Some(bug);
@@ -130,7 +130,7 @@ impl<S: StoreUnderTest> System<S> {
         assert_eq!(answers, model.answers, "{step:?}");
         self.steps += 1;
         self.items = model.items.len();
-        // Everything now and then and at the end; in between what a step may have touched last.
+        // Everything sometimes and at the end; in between what a step may have changed.
         if self.steps.is_multiple_of(10) {
             self.compare_all(model);
         }
@@ -164,10 +164,12 @@ impl<S: StoreUnderTest> System<S> {
             ReportKind::Successful { output } => TransactionResult::Successful {
                 output: output.then(|| Output::new(&serde_json::json!({ "done": true })).unwrap()),
             },
-            ReportKind::Business if self.bug == Some(InjectedBug::RetriesEverything) => TransactionResult::Failed {
-                exception: exception(ExceptionType::ApplicationException),
-                defer_date: None,
-            },
+            ReportKind::Business if self.bug == Some(InjectedBug::RetriesEverything) => {
+                TransactionResult::Failed {
+                    exception: exception(ExceptionType::ApplicationException),
+                    defer_date: None,
+                }
+            }
             ReportKind::Business => TransactionResult::Failed {
                 exception: exception(ExceptionType::BusinessException),
                 defer_date: None,
@@ -206,7 +208,7 @@ impl<S: StoreUnderTest> System<S> {
         (last > 0).then(|| self.claims.len() - 1 - claim % last)
     }
 
-    /// The version that the model's side of this step saw: that of now, or one before.
+    /// The row version in this step of the model: the current one, or the one before.
     fn version(&self, id: ItemId, stale: bool) -> ItemVersion {
         let version = now(self.store.get_queue_item(id)).map_or(1, |item| item.row_version);
         let stale = stale && self.bug != Some(InjectedBug::AcceptsAnyVersion);
@@ -226,7 +228,8 @@ impl<S: StoreUnderTest> System<S> {
         match step {
             Step::Add { .. } => {
                 let mut step = step.clone();
-                if let (Step::Add { due_in, .. }, Some(InjectedBug::LosesTheDueDate)) = (&mut step, self.bug) {
+                if let (Step::Add { due_in, .. }, Some(InjectedBug::LosesTheDueDate)) = (&mut step, self.bug)
+                {
                     *due_in = None;
                 }
                 let item = model::new_item(&step, self.added, time);
@@ -372,7 +375,7 @@ impl<S: StoreUnderTest> System<S> {
     }
 }
 
-/// The comparison: every visible field of every item, and what is told about it.
+/// Compares every visible field of every item, and every answer about it.
 impl<S: StoreUnderTest> System<S> {
     fn all_items(&self) -> Vec<QueueItem> {
         let mut items = Vec::new();
@@ -404,7 +407,7 @@ impl<S: StoreUnderTest> System<S> {
             let expected = there.iter().filter(|at| model.items[**at].state.status == *status).count();
             assert_eq!(statistics.with_status(*status), i64::try_from(expected).unwrap(), "{status}");
         }
-        // Chains, from one of their items each.
+        // Each chain, queried from one of its items.
         for at in there.iter().filter(|at| model.items[**at].root == **at) {
             let id = ItemId(i64::try_from(*at).unwrap() + 1);
             let history = now(self.store.processing_history(id)).unwrap();
@@ -417,7 +420,7 @@ impl<S: StoreUnderTest> System<S> {
             let comments: usize = model.attempts(*at).iter().map(|at| model.items[*at].comments).sum();
             assert_eq!(now(self.store.comments(id)).unwrap().len(), comments, "the comments on {id}");
         }
-        // Filters that go other ways than the list does.
+        // Filters that take other code paths than the list.
         for status in [Status::New, Status::Failed, Status::Deleted] {
             let filter =
                 ItemFilter { status: vec![status], queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::Schema;
 
-/// A table as somebody would make it who needs a queue and nothing else.
+/// A table for a queue and nothing else.
 const TABLE: &str = "
     CREATE TABLE item (
         id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -31,7 +31,7 @@ const CLAIM: &str = "UPDATE item SET status = 1, started = now(), owner = 7 WHER
 const COMPLETE: &str =
     "UPDATE item SET status = 3, ended = now() WHERE id = ANY ($1) AND status = 1 AND owner = 7";
 
-/// What a client of pgbench does with one item.
+/// The statements of a pgbench client for one item.
 const ONE: &str = "\
 UPDATE item SET status = 1, started = now(), owner = 7 WHERE id IN \
 (SELECT id FROM item WHERE queue = 1 AND status = 0 ORDER BY priority, id LIMIT 1 FOR UPDATE SKIP LOCKED) \
@@ -51,7 +51,7 @@ async fn connect(server: &str) -> Client {
     client
 }
 
-/// Runs statements, wherever this is called.
+/// Runs statements on a connection of its own.
 pub fn run_once(server: &str, sql: &str) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -92,7 +92,7 @@ impl<'a> Plain<'a> {
         })
     }
 
-    /// Drains what waits: claims and results of a batch in one commit, on each of so many connections.
+    /// Drains the table: claims and results of a batch in one commit, on each of so many connections.
     pub fn drain(&self, batch: i64, connections: usize) -> Duration {
         self.runtime.block_on(async {
             let mut clients = Vec::new();
@@ -112,7 +112,7 @@ impl<'a> Plain<'a> {
         })
     }
 
-    /// Claims and completes one item at a time on many connections: items a second, as pgbench counts them.
+    /// Claims and completes one item at a time on many connections: items per second, as measured by pgbench.
     pub fn pgbench(&self, program: &PathBuf) -> f64 {
         let folder = tempfile::tempdir().expect("a folder");
         let script = folder.path().join("one.sql");
@@ -175,7 +175,7 @@ pub fn copy(runtime: &Runtime, server: &str, schema: &str, content: &str, count:
     })
 }
 
-/// So many times the finished items that are there, with new numbers and keys.
+/// Multiplies the finished items, with new numbers and keys.
 pub fn multiply(server: &str, schema: &str, times: usize) {
     let copied = format!(
         "SET search_path TO {schema};
@@ -195,7 +195,7 @@ pub fn multiply(server: &str, schema: &str, times: usize) {
     }
 }
 
-/// Where pgbench is.
+/// The path of pgbench.
 pub fn pgbench() -> Option<PathBuf> {
     let named = std::env::var_os("PG_BIN").map(PathBuf::from);
     let path: Vec<_> = std::env::var_os("PATH")
