@@ -202,11 +202,16 @@ async fn member_names_are_case_insensitive() {
         let other = bad_requests::prepared_server().await;
         let right_there = right(&bad_requests::job(&other).await).unwrap();
         // Some names in capitals, some with another first letter: a server for each would take long.
-        let mixed =
-            |name: &str| if name.len().is_multiple_of(2) { name.to_uppercase() } else { swap_first_case(name) };
+        let mixed = |name: &str| {
+            if name.len().is_multiple_of(2) { name.to_uppercase() } else { swap_first_case(name) }
+        };
         let got = other.call(&method, &path, &renamed(&right_there, &mixed)).await;
         assert_eq!((got.status, got.code()), (expected.status, expected.code()), "{name}: {}", got.text);
-        assert_eq!(bad_requests::comparable(&bad_requests::all_lists(&other).await), bad_requests::comparable(&after), "{name}");
+        assert_eq!(
+            bad_requests::comparable(&bad_requests::all_lists(&other).await),
+            bad_requests::comparable(&after),
+            "{name}"
+        );
         cases += 1;
         // The same member twice in two cases is refused.
         let mut twice = right_here.to_string();

@@ -34,7 +34,8 @@ impl Clock for FastClock {
 #[tokio::test]
 async fn a_slow_search_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::sqlite_with_clock(folder.path().join("a.db"), Arc::<FastClock>::default()).await.unwrap();
+    let store =
+        Store::sqlite_with_clock(folder.path().join("a.db"), Arc::<FastClock>::default()).await.unwrap();
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let items = (0..5_000).map(|n| NewQueueItem::new(json!({ "n": n })).reference(format!("r{n}")));
     let added = store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items.collect()).await.unwrap();
