@@ -116,7 +116,7 @@ async fn apply_retention(server: &Inner) {
         match server.store.remove_ended(REMOVAL_BATCH, async || tokio::time::sleep(PAUSE).await).await {
             Ok(RemovedEnded { jobs: 0, tokens: 0 }) => {}
             Ok(RemovedEnded { jobs, tokens }) => {
-                tracing::info!(jobs, tokens, "removed old jobs and expired tokens")
+                tracing::info!(jobs, tokens, "removed old jobs and expired tokens");
             }
             Err(error) => tracing::warn!(%error, "failed to remove old jobs and expired tokens"),
         }
