@@ -27,7 +27,7 @@ const SUCCESS: &str = r#"{"transactionResult":{"IsSuccessful":true,"Output":{"bo
 
 pub(crate) fn run(bench: &Bench) {
     if bench.wants("server.add") {
-        let (hello, served) = (ConstantServer::start(), TestServer::start(0));
+        let (hello, served) = (ConstantServer::start(), PerformerServer::start(0));
         let content = |n: usize| {
             format!(
                 r#"{{"itemData":{{"Name":"Q","Priority":"Normal","Reference":"INV-{n}","SpecificContent":{{"amount":10.5,"customer":"ACME","currency":"EUR"}}}}}}"#
@@ -47,7 +47,7 @@ pub(crate) fn run(bench: &Bench) {
         );
     }
     if bench.wants("server.pair") {
-        let (hello, served) = (ConstantServer::start(), TestServer::start(400_000));
+        let (hello, served) = (ConstantServer::start(), PerformerServer::start(400_000));
         bench.figure(
             "server.pair",
             Unit::PerSecond,
@@ -70,9 +70,9 @@ pub(crate) fn run(bench: &Bench) {
         );
     }
     if bench.wants("server.list") {
-        let small = TestServer::start(1_000);
+        let small = PerformerServer::start(1_000);
         let small_page = small.page();
-        let large = TestServer::start(1_000_000);
+        let large = PerformerServer::start(1_000_000);
         bench.figure("server.list", Unit::Time, Bar::AtMost(3.0), 5, || small_page, || large.page());
     }
 }
@@ -193,7 +193,7 @@ struct PerformerServer {
     _folder: tempfile::TempDir,
 }
 
-impl TestServer {
+impl PerformerServer {
     fn start(items: usize) -> Self {
         let (runtime, folder) = (two_threads(), tempfile::tempdir().unwrap());
         let path = folder.path().join("q.db");

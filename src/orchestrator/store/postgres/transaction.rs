@@ -382,7 +382,7 @@ impl Session {
         (!std::mem::replace(&mut open.is_counted, true)).then_some((key, number))
     }
 
-    /// See [`OpenConnection::shard`].
+    /// See [`OpenConnection::shard`](super::connection::OpenConnection::shard).
     pub(super) fn shard(&mut self, queue: i64) -> (Option<i64>, i64) {
         self.open.as_mut().map_or((None, 0), |open| open.shard(queue))
     }
