@@ -1,4 +1,4 @@
-//! The negative controls of the observers: for each check K1 to K12, evidence that it must refuse.
+//! The negative controls of the observers: for each check K1 to K12 (`docs/reference/checks.md`), evidence that it must refuse.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! For how long what has ended is kept before it is removed. (Items have a retention of their queue's: T23,
+//! For how long what has ended is kept before it is removed. (Items have a retention of their queue's: lifecycle T23,
 //! [`is_expired`](super::lifecycle::is_expired).)
 
 use std::time::Duration;

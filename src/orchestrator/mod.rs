@@ -1,7 +1,8 @@
 //! Floor 2: the interface to the queues, and its back ends.
 //!
 //! [`Orchestrator`] has the operations of a performer; [`Administration`] adds those of people. [`connect`] selects the back
-//! end by a URL and wraps it in [`Observed`], which traces every call.
+//! end by a URL and wraps it in [`Observed`], which traces every call. T1 to T24 are the transitions of
+//! `docs/reference/lifecycle.md`.
 
 use std::sync::Arc;
 use std::time::Duration;

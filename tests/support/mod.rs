@@ -196,7 +196,7 @@ impl Fixture {
         self.item(claimed.item.id).await
     }
 
-    /// Checks that the counters equal a recount of the rows (invariant I18).
+    /// Checks that the counters equal a recount of the rows (lifecycle I18).
     pub async fn check_statistics(&self) {
         let counted = self.orchestrator.queue_statistics(QUEUE).await.unwrap();
         let items = self.list(ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() }).await;

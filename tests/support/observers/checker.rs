@@ -1,4 +1,4 @@
-//! The checks K1 to K12: whether the final state of a store is possible, given the records in the ledger.
+//! The checks K1 to K12 (`docs/reference/checks.md`): whether the final state of a store is possible, given the records in the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
