@@ -261,7 +261,7 @@ impl ClientPairs {
     }
 }
 
-/// The same two requests with bare reqwest.
+/// The limit of a claim and its result: both requests with bare reqwest, whose answers are not read.
 struct ReqwestPairs {
     client: reqwest::Client,
     start: String,

@@ -42,7 +42,7 @@ struct StoreArgs {
 }
 
 impl StoreArgs {
-    async fn keeper(&self) -> Result<AccessAdmin, CliError> {
+    async fn access_admin(&self) -> Result<AccessAdmin, CliError> {
         Ok(AccessAdmin::open(&Store::open(&self.store).await?).await?)
     }
 }
@@ -174,34 +174,38 @@ impl Access {
         match self {
             Self::List(list) => list.run().await?,
             Self::AddClient(add) => {
-                let keeper = add.store.keeper().await?;
-                let (id, secret) = keeper.add_client(&add.name, &add.scopes, &add.roles.to_roles()).await?;
+                let access_admin = add.store.access_admin().await?;
+                let (id, secret) =
+                    access_admin.add_client(&add.name, &add.scopes, &add.roles.to_roles()).await?;
                 output::list(&[("client id", id), ("client secret", format!("{secret}   (shown once)"))])?;
             }
-            Self::RemoveClient(remove) => remove.store.keeper().await?.remove_client(&remove.id).await?,
+            Self::RemoveClient(remove) => {
+                remove.store.access_admin().await?.remove_client(&remove.id).await?;
+            }
             Self::AddUser(add) => {
                 let password = if add.password_stdin { Some(password()?) } else { None };
-                let keeper = add.store.keeper().await?;
-                let id = keeper.add_user(&add.name, add.user_type, password, &add.roles.to_roles()).await?;
+                let access_admin = add.store.access_admin().await?;
+                let id =
+                    access_admin.add_user(&add.name, add.user_type, password, &add.roles.to_roles()).await?;
                 output::line(format!("user {:?} has the id {id}", add.name))?;
             }
-            Self::RemoveUser(remove) => remove.store.keeper().await?.remove_user(&remove.name).await?,
+            Self::RemoveUser(remove) => remove.store.access_admin().await?.remove_user(&remove.name).await?,
             Self::AddToken(add) => {
                 let life = Duration::from_secs(add.days * 86_400);
-                let keeper = add.store.keeper().await?;
-                output::line(keeper.add_token(&add.user, &add.name, &add.scopes, life).await?)?;
+                let access_admin = add.store.access_admin().await?;
+                output::line(access_admin.add_token(&add.user, &add.name, &add.scopes, life).await?)?;
             }
             Self::RevokeTokens(revoke) => {
-                let keeper = revoke.store.keeper().await?;
-                let count = keeper.revoke_tokens(&revoke.user, revoke.name.as_deref()).await?;
+                let access_admin = revoke.store.access_admin().await?;
+                let count = access_admin.revoke_tokens(&revoke.user, revoke.name.as_deref()).await?;
                 output::line(format!("{count} tokens were revoked"))?;
             }
             Self::AddRobot(add) => {
-                let key = add.store.keeper().await?.add_robot(&add.name, &add.user).await?;
+                let key = add.store.access_admin().await?.add_robot(&add.name, &add.user).await?;
                 output::line(key.to_string())?;
             }
             Self::AddFolder(add) => {
-                let id = add.store.keeper().await?.add_folder(&add.name).await?;
+                let id = add.store.access_admin().await?.add_folder(&add.name).await?;
                 output::line(format!("folder {:?} has the id {id}", add.name))?;
             }
         }
@@ -222,8 +226,8 @@ fn password() -> Result<String, CliError> {
 
 impl List {
     async fn run(self) -> Result<(), CliError> {
-        let keeper = self.store.keeper().await?;
-        let directory = keeper.directory();
+        let access_admin = self.store.access_admin().await?;
+        let directory = access_admin.directory();
         let roles = |user: &User| {
             let name = |id: &i64| directory.role(*id).map(|role| role.name.clone()).unwrap_or_default();
             let mut words: Vec<String> = user.tenant_roles.iter().map(name).collect();
@@ -240,7 +244,7 @@ impl List {
             .collect();
         output::table(&["ID", "NAME", "KEY"], &rows)?;
         output::line("\nApplications")?;
-        let rows: Vec<Vec<String>> = keeper
+        let rows: Vec<Vec<String>> = access_admin
             .clients()
             .into_iter()
             .map(|(client, user)| {
@@ -262,14 +266,14 @@ impl List {
             .collect();
         output::table(&["ID", "NAME", "TYPE", "ROLES"], &rows)?;
         output::line("\nRobots")?;
-        let rows: Vec<Vec<String>> = keeper
+        let rows: Vec<Vec<String>> = access_admin
             .robots()
             .into_iter()
             .map(|robot| vec![robot.id.to_string(), robot.name, robot.key.to_string()])
             .collect();
         output::table(&["ID", "NAME", "KEY"], &rows)?;
         output::line("\nPersonal access tokens")?;
-        let named = keeper.tokens().await?.into_iter().filter_map(|(user, token)| {
+        let named = access_admin.tokens().await?.into_iter().filter_map(|(user, token)| {
             Some(vec![user.user_name, token.name?, token.scopes.to_string(), token.expires.to_string()])
         });
         output::table(&["USER", "NAME", "SCOPES", "EXPIRES"], &named.collect::<Vec<_>>())

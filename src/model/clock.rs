@@ -15,7 +15,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time of day, in whole microseconds. Never earlier than an earlier answer of the same clock.
     fn now(&self) -> Timestamp;
 
-    /// The time since some fixed instant, on a clock that nobody can set. A sweeper measures with it for how long it
+    /// The time since some fixed instant, on a clock that cannot be set. A sweeper measures with it for how long it
     /// has not seen a beat of a job, whatever happens to the time of day.
     fn elapsed(&self) -> Duration;
 }

@@ -5,7 +5,7 @@
 //! administrator remains.
 //!
 //! It contains no secrets: of an application's secret and of tokens it has SHA-256 digests, of passwords slow hashes.
-//! With the file alone nobody can log in.
+//! The file alone is not enough to log in.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -148,8 +148,8 @@ pub(crate) fn validate_limit(limit: usize) -> Result<(), Refusal> {
     Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message))
 }
 
-/// Who started a job. Over HTTP nobody else can beat for it, end it, claim items in its name, or report with its
-/// claims.
+/// The owner of a job: the caller that started it. Over HTTP only the owner can beat for it, end it, claim items in its
+/// name, or report with its claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobOwner {
     /// A process that has opened the store itself.

@@ -18,8 +18,8 @@ impl KeptFor {
     /// A day for a token. It is of no use any more; but a clock that is wrong for a while destroys none.
     pub const ENDED_TOKEN: Self = Self(Duration::from_secs(86_400));
 
-    /// What ended before this time has been kept for long enough at `now`. Whoever removes it takes for `now` a time that
-    /// may be [believed](super::clock_guard::Judgement::believed).
+    /// What ended before this time has been kept for long enough at `now`. A caller that removes it passes a time that is
+    /// [believed](super::clock_guard::Judgement::believed).
     pub fn begin(self, now: Timestamp) -> Timestamp {
         now.checked_sub(self.0).unwrap_or(StoredTime::FIRST.timestamp())
     }

@@ -103,7 +103,7 @@ guid! {
 }
 
 impl JobKey {
-    /// The holder of items that were claimed over HTTP without a job of ours: nobody beats for it. Such items are held
+    /// The holder of items that were claimed over HTTP without a job of ours. It has no heartbeat; such items are held
     /// until there is a result, or until the queue abandons them.
     pub(crate) const CALLER: Self = Self(Uuid::nil());
 

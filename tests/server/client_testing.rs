@@ -17,11 +17,11 @@ async fn strict_mode_behaves_like_the_cloud() {
     let create = json!({"transactionData": {"Name": "Invoices", "SpecificContent": {"a": 1}}});
     assert_eq!(api.post("/odata/Queues/UiPathODataSvc.StartTransaction", &create).await.status, 200);
     let roles = Roles { roles: vec!["Automation User".to_owned()], folders: Vec::new() };
-    api.served.keeper.add_user("robot", UserType::Robot, None, &roles).await.unwrap();
-    let key = api.served.keeper.add_robot("R1", "robot").await.unwrap();
+    api.served.access_admin.add_user("robot", UserType::Robot, None, &roles).await.unwrap();
+    let key = api.served.access_admin.add_robot("R1", "robot").await.unwrap();
     let token = api
         .served
-        .keeper
+        .access_admin
         .add_token("robot", "t", "OrchestratorApiUserAccess", Duration::from_secs(60))
         .await
         .unwrap();

@@ -63,9 +63,9 @@ async fn the_name_and_type_of_a_user_cannot_be_changed() {
 async fn a_user_with_more_permissions_is_not_editable() {
     let api = Api::start().await;
     let administrator = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    let boss = api.served.keeper.add_user("boss", UserType::User, None, &administrator).await.unwrap();
+    let boss = api.served.access_admin.add_user("boss", UserType::User, None, &administrator).await.unwrap();
     let in_shared = Roles { roles: vec!["Administrator".to_owned()], folders: vec!["Shared".to_owned()] };
-    let deputy = api.served.keeper.add_user("deputy", UserType::User, None, &in_shared).await.unwrap();
+    let deputy = api.served.access_admin.add_user("deputy", UserType::User, None, &in_shared).await.unwrap();
     let granted: Vec<Value> = ["Users.View", "Users.Edit", "Users.Delete", "Units.View", "Units.Edit"]
         .iter()
         .map(|name| json!({"Name": name}))

@@ -26,9 +26,10 @@ struct Actor {
 
 async fn application(api: &Api, name: &'static str) -> Actor {
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    let (client, secret) = api.served.keeper.add_client(name, "OR.Default OR.Queues", &roles).await.unwrap();
+    let (client, secret) =
+        api.served.access_admin.add_client(name, "OR.Default OR.Queues", &roles).await.unwrap();
     let token = api.login(&client, &secret, None).await.unwrap();
-    let id = api.served.keeper.directory().client(&client).unwrap().user;
+    let id = api.served.access_admin.directory().client(&client).unwrap().user;
     Actor { token, id, name, client: Some(client) }
 }
 
@@ -170,7 +171,7 @@ async fn events_name_users_and_applications(api: &Api) {
 /// Performers with a lease are named like other callers. Events without an actor name nobody.
 async fn events_name_performers_but_not_the_server(api: &Api) {
     let client = api.served.client().connect().await.unwrap();
-    let directory = api.served.keeper.directory();
+    let directory = api.served.access_admin.directory();
     let id = directory.client(CLIENT).unwrap().user;
     let client_id = Some(CLIENT.to_owned());
     let performer = Actor { token: String::new(), id, name: "first-application", client: client_id };

@@ -400,12 +400,12 @@ async fn invalid_settings_are_refused() {
         assert_eq!(refused(builder).await, performer::ErrorKind::Invalid);
     }
     let api = Api::start().await;
-    let keeper = &api.served.keeper;
+    let access_admin = &api.served.access_admin;
     let roles = performer::server::Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
-    keeper.add_user("ann", performer::model::user::UserType::User, None, &roles).await.unwrap();
+    access_admin.add_user("ann", performer::model::user::UserType::User, None, &roles).await.unwrap();
     let day = Duration::from_secs(86_400);
     for life in [Duration::MAX, Duration::from_secs(u64::MAX / 2), day * 3_651] {
-        assert!(keeper.add_token("ann", "t", "OR.Queues", life).await.is_err(), "{life:?}");
+        assert!(access_admin.add_token("ann", "t", "OR.Queues", life).await.is_err(), "{life:?}");
     }
-    keeper.add_token("ann", "t", "OR.Queues", day * 3_650).await.unwrap();
+    access_admin.add_token("ann", "t", "OR.Queues", day * 3_650).await.unwrap();
 }

@@ -20,7 +20,7 @@ async fn lists(api: &Api) -> Vec<String> {
     api.post("/odata/QueueItemComments", &json!({"Text": "why?", "QueueItemId": item["Id"]})).await;
     api.result(&taken, &json!({"IsSuccessful": true})).await;
     let user = api.get("/odata/Users").await.body["value"][0]["UserName"].as_str().unwrap().to_owned();
-    api.served.keeper.add_robot("R1", &user).await.unwrap();
+    api.served.access_admin.add_robot("R1", &user).await.unwrap();
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     let odata = "UiPath.Server.Configuration.OData";
     vec![

@@ -36,7 +36,7 @@ fn take(job: JobKey, count: usize) -> Option<ClaimRequest> {
 #[tokio::test]
 async fn claims_of_another_folder_cannot_be_used() {
     let api = Api::start().await;
-    api.served.keeper.add_folder("Finance").await.unwrap();
+    api.served.access_admin.add_folder("Finance").await.unwrap();
     api.queue(&json!({"Name": "Invoices"})).await;
     let held = api.add("Invoices", "held").await;
     let taken = api.add("Invoices", "taken").await;

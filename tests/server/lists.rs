@@ -241,7 +241,7 @@ async fn pages_list_every_item_once() {
 #[tokio::test]
 async fn queues_are_shared_and_names_are_unique_per_folder() {
     let api = Api::start().await;
-    api.served.keeper.add_folder("Shared/Löhne").await.unwrap();
+    api.served.access_admin.add_folder("Shared/Löhne").await.unwrap();
     let finance =
         api.post("/odata/Folders", &json!({"DisplayName": "Finance"})).await.body["Id"].as_i64().unwrap();
     let queue = api.queue(&json!({"Name": "Invoices"})).await;

@@ -14,7 +14,7 @@ async fn a_token_has_only_registered_scopes() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
     let (id, secret) =
-        api.served.keeper.add_client("reader", "OR.Queues.Read OR.Folders", &roles).await.unwrap();
+        api.served.access_admin.add_client("reader", "OR.Queues.Read OR.Folders", &roles).await.unwrap();
     for scope in [None, Some("OR.Queues.Read"), Some("OR.Folders.Read OR.Queues.Read")] {
         assert!(api.login(&id, &secret, scope).await.is_ok(), "{scope:?}");
     }
@@ -55,7 +55,7 @@ async fn a_token_has_only_registered_scopes() {
 async fn a_token_ends_with_its_lifetime_user_or_application() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    let (id, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();
+    let (id, secret) = api.served.access_admin.add_client("app", "OR.Queues", &roles).await.unwrap();
     let token = api.login(&id, &secret, None).await.unwrap();
     let is_good = async |token: &str| {
         api.call_as(token, None, "GET", "/odata/QueueDefinitions", &Value::Null).await.status == 200
@@ -67,7 +67,7 @@ async fn a_token_ends_with_its_lifetime_user_or_application() {
     assert!(!is_good(&token).await);
     let token = api.login(&id, &secret, None).await.unwrap();
     assert!(is_good(&token).await);
-    api.served.keeper.remove_client(&id).await.unwrap();
+    api.served.access_admin.remove_client(&id).await.unwrap();
     // The change was made by another handle: the server sees it within a second.
     for _ in 0..200 {
         if !is_good(&token).await {
@@ -83,11 +83,11 @@ async fn a_user_logs_in_with_a_password() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     api.served
-        .keeper
+        .access_admin
         .add_user("Ann", UserType::User, Some("correct horse".to_owned()), &roles)
         .await
         .unwrap();
-    api.served.keeper.add_user("robot", UserType::Robot, None, &roles).await.unwrap();
+    api.served.access_admin.add_user("robot", UserType::Robot, None, &roles).await.unwrap();
     let login = async |name: &str, password: &str| {
         let body = json!({"tenancyName": "Default", "usernameOrEmailAddress": name, "password": password});
         let request =
@@ -142,15 +142,16 @@ async fn no_secret_is_stored_in_plain_text() {
     let store = performer::orchestrator::store::Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let api = Api::over(store, clock, |server| server).await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    let (_, secret) = api.served.keeper.add_client("app", "OR.Queues", &roles).await.unwrap();
+    let (_, secret) = api.served.access_admin.add_client("app", "OR.Queues", &roles).await.unwrap();
     api.served
-        .keeper
+        .access_admin
         .add_user("ann", UserType::User, Some("canary-password".to_owned()), &roles)
         .await
         .unwrap();
-    let token = api.served.keeper.add_token("ann", "t", "OR.Queues", Duration::from_secs(60)).await.unwrap();
+    let token =
+        api.served.access_admin.add_token("ann", "t", "OR.Queues", Duration::from_secs(60)).await.unwrap();
     let secrets = [SECRET.to_owned(), secret, token, api.token.clone(), "canary-password".to_owned()];
-    let debug = format!("{:?} {:?}", api.served.keeper, api.served.store);
+    let debug = format!("{:?} {:?}", api.served.access_admin, api.served.store);
     drop(api);
     let mut looked = 0;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
@@ -172,7 +173,7 @@ async fn no_secret_is_stored_in_plain_text() {
 async fn failures_do_not_block_generated_secrets() {
     let api = Api::start().await;
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
-    let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
+    let (id, secret) = api.served.access_admin.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
     // More failures than the limits of a name and of an address.
     for n in 0..150 {
         let refused = api.login(&id, "wrong", None).await.unwrap_err();
@@ -191,7 +192,7 @@ async fn failures_do_not_block_generated_secrets() {
 async fn a_flood_of_logins_does_not_block_known_clients() {
     let api = std::sync::Arc::new(Api::start_as(|server| server.behind_proxy(true)).await);
     let roles = Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
-    let (id, secret) = api.served.keeper.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
+    let (id, secret) = api.served.access_admin.add_client("reader", "OR.Queues.Read", &roles).await.unwrap();
     let attempt = |api: std::sync::Arc<Api>, from: String, id: String, secret: String| async move {
         let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
         let request = api.request("POST", "/identity_/connect/token").header("x-forwarded-for", from);

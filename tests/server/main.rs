@@ -124,7 +124,7 @@ impl Api {
     ) -> String {
         let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let roles = Roles { roles: text(roles), folders: text(folders) };
-        let (id, secret) = self.served.keeper.add_client(name, scopes, &roles).await.unwrap();
+        let (id, secret) = self.served.access_admin.add_client(name, scopes, &roles).await.unwrap();
         self.login(&id, &secret, None).await.unwrap()
     }
 

@@ -15,7 +15,7 @@ const EVERYTHING: &str = "OrchestratorApiUserAccess";
 
 /// A queue in the folders Shared and Finance, and an application with all permissions in Finance.
 async fn shared_queue(api: &Api) -> (i64, i64, String) {
-    let finance = api.served.keeper.add_folder("Finance").await.unwrap().0;
+    let finance = api.served.access_admin.add_folder("Finance").await.unwrap().0;
     let queue = api.queue(&json!({"Name": "Invoices"})).await;
     let token = api.application_token("finance", EVERYTHING, &["Administrator"], &["Finance"]).await;
     let share = json!({"QueueIds": [queue], "ToAddFolderIds": [finance]});
@@ -254,12 +254,12 @@ async fn metrics_need_the_monitoring_scope_and_permission() {
 #[tokio::test]
 async fn the_last_administrator_cannot_be_removed() {
     let api = Api::start().await;
-    let keeper = &api.served.keeper;
+    let access_admin = &api.served.access_admin;
     let everything = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
     // A user without a password does not count, although it has a token.
     let day = std::time::Duration::from_secs(86_400);
-    keeper.add_user("helper", UserType::User, None, &everything).await.unwrap();
-    let token = keeper.add_token("helper", "t", EVERYTHING, day).await.unwrap();
+    access_admin.add_user("helper", UserType::User, None, &everything).await.unwrap();
+    let token = access_admin.add_token("helper", "t", EVERYTHING, day).await.unwrap();
     let me = api.get("/odata/Users/UiPathODataSvc.GetCurrentUser").await.body["Id"].clone();
     let viewer = api.get("/odata/Roles").await.body["value"]
         .as_array()
@@ -279,13 +279,13 @@ async fn the_last_administrator_cannot_be_removed() {
             assert_eq!((got.status, got.code()), (409, 1013), "{method} {path}: {}", got.text);
         }
     }
-    let refused = keeper.remove_client(CLIENT).await.unwrap_err();
+    let refused = access_admin.remove_client(CLIENT).await.unwrap_err();
     assert!(refused.to_string().contains("last administrator"), "{refused}");
     // With another administrator who can log in it can be removed; then the other one is the last.
     let password = Some("correct horse".to_owned());
-    let ann = keeper.add_user("ann", UserType::User, password, &everything).await.unwrap();
-    keeper.remove_client(CLIENT).await.unwrap();
-    assert!(keeper.remove_user("ann").await.is_err());
+    let ann = access_admin.add_user("ann", UserType::User, password, &everything).await.unwrap();
+    access_admin.remove_client(CLIENT).await.unwrap();
+    assert!(access_admin.remove_user("ann").await.is_err());
     assert!(api.login("unknown", "wrong", None).await.is_err()); // refreshes the directory of the server
     let got = api.call_as(&token, None, "DELETE", &format!("/odata/Users({ann})"), &Value::Null).await;
     assert_eq!((got.status, got.code()), (409, 1013), "{}", got.text);

@@ -17,21 +17,21 @@ fn body(method: &str) -> Value {
 #[tokio::test]
 async fn every_route_refuses_callers_without_access() {
     let mut api = Api::start().await;
-    api.served.keeper.add_folder("Finance").await.unwrap();
+    api.served.access_admin.add_folder("Finance").await.unwrap();
     let day = std::time::Duration::from_secs(86_400);
-    let keeper = &api.served.keeper;
+    let access_admin = &api.served.access_admin;
     let administrator = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    keeper.add_user("ann", UserType::User, None, &administrator).await.unwrap();
-    let expired = keeper.add_token("ann", "expired", "OrchestratorApiUserAccess", day).await.unwrap();
+    access_admin.add_user("ann", UserType::User, None, &administrator).await.unwrap();
+    let expired = access_admin.add_token("ann", "expired", "OrchestratorApiUserAccess", day).await.unwrap();
     api.clock.advance(day + day);
     api.token = api.login(CLIENT, SECRET, None).await.unwrap();
-    let keeper = &api.served.keeper;
-    let revoked = keeper.add_token("ann", "revoked", "OrchestratorApiUserAccess", day).await.unwrap();
-    let good = keeper.add_token("ann", "good", "OrchestratorApiUserAccess", day).await.unwrap();
-    keeper.revoke_tokens("ann", Some("revoked")).await.unwrap();
-    keeper.add_user("gone", UserType::User, None, &administrator).await.unwrap();
-    let of_nobody = keeper.add_token("gone", "t", "OrchestratorApiUserAccess", day).await.unwrap();
-    keeper.remove_user("gone").await.unwrap();
+    let access_admin = &api.served.access_admin;
+    let revoked = access_admin.add_token("ann", "revoked", "OrchestratorApiUserAccess", day).await.unwrap();
+    let good = access_admin.add_token("ann", "good", "OrchestratorApiUserAccess", day).await.unwrap();
+    access_admin.revoke_tokens("ann", Some("revoked")).await.unwrap();
+    access_admin.add_user("gone", UserType::User, None, &administrator).await.unwrap();
+    let of_nobody = access_admin.add_token("gone", "t", "OrchestratorApiUserAccess", day).await.unwrap();
+    access_admin.remove_user("gone").await.unwrap();
     let wrong_scope = api.application_token("assets", "OR.Assets", &["Administrator"], &[]).await;
     let no_roles = api.application_token("nothing", "OrchestratorApiUserAccess", &[], &[]).await;
     let elsewhere =
@@ -94,7 +94,7 @@ async fn every_route_refuses_callers_without_access() {
                 needs.replace(".Read", ".Write")
             };
             let scope = other_way.split(' ').next().unwrap();
-            let other_way = keeper.add_token("ann", "half", scope, day).await.unwrap();
+            let other_way = access_admin.add_token("ann", "half", scope, day).await.unwrap();
             let got = call(&other_way, Some("Shared")).await;
             assert_eq!(got.status, 403, "{name} with {scope}: {}", got.text);
             cases += 2;
@@ -206,7 +206,7 @@ fn routes_need_the_documented_access() {
 #[tokio::test]
 async fn entities_of_another_folder_are_not_found() {
     let api = Api::start().await;
-    api.served.keeper.add_folder("Finance").await.unwrap();
+    api.served.access_admin.add_folder("Finance").await.unwrap();
     let queue = api.queue(&json!({"Name": "Invoices"})).await;
     let item = api.add("Invoices", "a").await;
     let comment = api
@@ -420,9 +420,9 @@ async fn callers_cannot_grant_more_than_they_have() {
 
     // Users and roles with more permissions in any folder cannot be changed.
     let in_shared = Roles { roles: vec!["Administrator".to_owned()], folders: vec!["Shared".to_owned()] };
-    let victim = api.served.keeper.add_user("victim", UserType::User, None, &in_shared).await.unwrap();
+    let victim = api.served.access_admin.add_user("victim", UserType::User, None, &in_shared).await.unwrap();
     let someone =
-        api.served.keeper.add_user("someone", UserType::User, None, &Roles::default()).await.unwrap();
+        api.served.access_admin.add_user("someone", UserType::User, None, &Roles::default()).await.unwrap();
     api.login(CLIENT, SECRET, None).await.unwrap(); // refreshes the directory of the server
     for (method, path, body) in [
         ("PUT", format!("/odata/Users({victim})"), json!({"Password": "taken over 1"})),

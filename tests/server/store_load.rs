@@ -97,11 +97,11 @@ async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let api = over_file(&path).await;
-    let (token, keeper) = (api.token.clone(), &api.served.keeper);
+    let (token, access_admin) = (api.token.clone(), &api.served.access_admin);
     let roles = performer::server::Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    keeper.add_user("ann", performer::model::user::UserType::User, None, &roles).await.unwrap();
+    access_admin.add_user("ann", performer::model::user::UserType::User, None, &roles).await.unwrap();
     let life = Duration::from_secs(3_600);
-    let anns = keeper.add_token("ann", "laptop", "OR.Folders", life).await.unwrap();
+    let anns = access_admin.add_token("ann", "laptop", "OR.Folders", life).await.unwrap();
     drop(api);
     let file = raw(&path);
     let mut directory: serde_json::Value = {
@@ -131,8 +131,8 @@ async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     assert_eq!((ask(&token).await, ask(&anns).await), (200, 200));
     let left: String = file.query_row("SELECT text FROM directory", [], |row| row.get(0)).unwrap();
     assert!(left.contains("\"tokens\":{}"), "an older program can still read it");
-    let keeper = &api.served.keeper;
-    let named: Vec<_> = keeper
+    let access_admin = &api.served.access_admin;
+    let named: Vec<_> = access_admin
         .tokens()
         .await
         .unwrap()
@@ -140,8 +140,8 @@ async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
         .map(|(user, token)| (user.user_name, token.name))
         .collect();
     assert_eq!(named, [("ann".to_owned(), Some("laptop".to_owned()))]);
-    assert_eq!(keeper.revoke_tokens("ann", Some("laptop")).await.unwrap(), 1);
-    assert_eq!(keeper.revoke_tokens("ann", None).await.unwrap(), 0);
+    assert_eq!(access_admin.revoke_tokens("ann", Some("laptop")).await.unwrap(), 1);
+    assert_eq!(access_admin.revoke_tokens("ann", None).await.unwrap(), 0);
     // The server refreshes twice a second.
     while ask(&anns).await == 200 {}
     assert_eq!((ask(&token).await, ask(&anns).await), (200, 401));

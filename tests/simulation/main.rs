@@ -56,7 +56,7 @@ fn all_checks_hold_in_every_simulated_world() {
     );
 }
 
-/// The same seed makes the same world, line by line.
+/// Two runs of one seed give the same world, line by line.
 #[test]
 fn a_seed_determines_its_world() {
     for seed in [1, 2, 7, 8, 33, 34] {

@@ -19,7 +19,7 @@ pub const SECRET: &str = "canary-of-the-first-client";
 pub struct TestServer {
     pub url: String,
     pub store: Store,
-    pub keeper: AccessAdmin,
+    pub access_admin: AccessAdmin,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     running: Mutex<Option<JoinHandle<()>>>,
 }
@@ -46,8 +46,8 @@ impl TestServer {
         let running = tokio::spawn(async move {
             server.serve(listener, async { drop(stopped.await) }).await.unwrap();
         });
-        let keeper = AccessAdmin::open(&store).await.unwrap();
-        Self { url, store, keeper, stop: Mutex::new(Some(stop)), running: Mutex::new(Some(running)) }
+        let access_admin = AccessAdmin::open(&store).await.unwrap();
+        Self { url, store, access_admin, stop: Mutex::new(Some(stop)), running: Mutex::new(Some(running)) }
     }
 
     /// A client of this server, in the folder Shared.
@@ -80,9 +80,9 @@ impl Drop for TestServer {
 /// Adds reviewers with ids up to this one.
 pub async fn reviewers(served: &TestServer, up_to: i64) {
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    while served.keeper.directory().users().map(|user| user.id).max().unwrap_or(0) < up_to {
-        let name = format!("reviewer-{}", served.keeper.directory().users().count());
-        served.keeper.add_user(&name, UserType::User, None, &roles).await.unwrap();
+    while served.access_admin.directory().users().map(|user| user.id).max().unwrap_or(0) < up_to {
+        let name = format!("reviewer-{}", served.access_admin.directory().users().count());
+        served.access_admin.add_user(&name, UserType::User, None, &roles).await.unwrap();
     }
 }
 

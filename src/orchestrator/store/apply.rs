@@ -90,7 +90,7 @@ struct Apply<'a, R> {
     assumed: Vec<AssumedEnd>,
 }
 
-/// Queues and live jobs that a batch has looked up. Nobody else changes them while its transaction is open.
+/// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
 #[derive(Default)]
 struct LookupCache {
     queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,

@@ -136,7 +136,7 @@ impl QueryDeadline {
     }
 }
 
-/// The same query would take as long again: the caller has to ask for less.
+/// The error for a query that reached its time limit. Repeating it is useless, so the caller has to ask for less.
 fn too_costly(limit: Duration) -> OrchestratorError {
     let message = format!(
         "the list was not found within {limit:?}; ask for less of it: name the queue, a Status or a whole Reference, skip \

@@ -73,7 +73,7 @@ enum CacheChange {
 }
 
 impl ClaimCache {
-    /// The same cache for another writer.
+    /// A cache for another writer, which shares what is committed.
     pub(super) fn for_another_writer(&self) -> Self {
         let mut another = Self::default();
         another.shared = self.shared.clone();
