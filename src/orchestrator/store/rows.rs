@@ -192,8 +192,9 @@ pub(crate) struct ItemRow {
     pub(crate) actors: Actors,
 }
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl ItemRow {
-    /// The row after an update. Without `ended_by`, which nobody needs from the cache.
+    /// The row after an update, for a cache of claimed rows. It has no `ended_by`: an ended item leaves the cache.
     pub(crate) fn after(&self, written: &StateUpdate<'_>) -> Self {
         let taken_by = written.taken_by.map_or(self.actors.taken_by, |claimant| claimant.user);
         Self { queue: self.queue, state: *written.state, actors: Actors { taken_by, ..self.actors } }
