@@ -2,6 +2,7 @@
 #![allow(
     clippy::allow_attributes,
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "each test file uses its part of this"
 )]
@@ -22,250 +23,86 @@ pub mod test_server;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use performer::model::clock::{Clock, ManualClock};
-use performer::model::item::ClaimedItem;
-use performer::model::job::NewJob;
-use performer::model::key::Claim;
-use performer::model::result::TransactionResult;
-use performer::model::review::ItemVersion;
+use performer::model::clock::ManualClock;
+use performer::model::job::JobState;
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{ClaimRequest, Report, Result, Swept};
-use performer::{
-    Administration, ExceptionType, ItemFilter, ItemId, JobKey, NewQueueDefinition, NewQueueItem,
-    Orchestrator, Output, Page, ProcessingException, QueueItem, QueuePolicy, Status,
+use performer::orchestrator::{Administration, Orchestrator, Report};
+use performer::{NewQueueDefinition, QueuePolicy};
+pub use performer_conformance::{
+    Fixture, QUEUE, application, business, failed, named, new_job, ok, ok_with, postponed, start_of_time,
+    sweep_for, take,
 };
-use serde_json::json;
 
-pub const QUEUE: &str = "Invoices";
-
-/// A back end under test. Its time stands still until the test advances it.
-pub struct Fixture {
-    pub orchestrator: Arc<dyn Administration>,
-    pub clock: Arc<ManualClock>,
-    pub folder: Option<tempfile::TempDir>,
-    #[cfg(feature = "postgres")]
-    pub schema: Option<postgres::Schema>,
-    #[cfg(feature = "server")]
-    pub served: Option<test_server::TestServer>,
+/// The clock of a new fixture.
+fn new_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(start_of_time()))
 }
 
-pub fn start_of_time() -> Timestamp {
-    "2026-03-01T08:00:00Z".parse().unwrap()
+/// The memory store.
+pub async fn memory() -> Fixture {
+    let clock = new_clock();
+    Fixture::new(Arc::new(Store::memory_with_clock(clock.clone())), clock)
 }
 
-impl Fixture {
-    pub async fn memory() -> Self {
-        let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self::over(Arc::new(Store::memory_with_clock(clock.clone())), clock, None)
-    }
+/// [`memory`], for tests that write `Fixture::memory()`.
+pub trait MemoryFixture: Sized {
+    fn memory() -> impl Future<Output = Self>;
+}
 
-    #[cfg(feature = "sqlite")]
-    pub async fn sqlite() -> Self {
-        let clock = Arc::new(ManualClock::new(start_of_time()));
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
-        Self::over(Arc::new(store), clock, Some(folder))
+impl MemoryFixture for Fixture {
+    async fn memory() -> Self {
+        memory().await
     }
+}
 
-    #[cfg(feature = "postgres")]
-    pub async fn postgres() -> Self {
-        let clock = Arc::new(ManualClock::new(start_of_time()));
-        let schema = postgres::Schema::new();
-        // Calls are written side by side however few there are.
-        let url = format!("{}&batch=1", schema.url);
-        let store = Store::postgres_with_clock(&url, clock.clone()).await.unwrap();
-        Self { schema: Some(schema), ..Self::over(Arc::new(store), clock, None) }
-    }
+/// The SQLite store, over a new file.
+#[cfg(feature = "sqlite")]
+pub async fn sqlite() -> Fixture {
+    let clock = new_clock();
+    let (store, folder) = sqlite_store(clock.clone()).await;
+    Fixture::new(Arc::new(store), clock).keeping(folder)
+}
 
-    /// The HTTP client with performer's own server over a SQLite file.
-    #[cfg(feature = "server")]
-    pub async fn http() -> Self {
-        let clock = Arc::new(ManualClock::new(start_of_time()));
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
-        let served = test_server::TestServer::start(store).await;
-        test_server::reviewers(&served, 7).await;
-        let client = served.client().connect().await.unwrap();
-        Self { served: Some(served), ..Self::over(Arc::new(client), clock, Some(folder)) }
-    }
+#[cfg(feature = "sqlite")]
+async fn sqlite_store(clock: Arc<ManualClock>) -> (Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Store::sqlite_with_clock(folder.path().join("queue.db"), clock).await.unwrap(), folder)
+}
 
-    fn over(
-        orchestrator: Arc<dyn Administration>,
-        clock: Arc<ManualClock>,
-        folder: Option<tempfile::TempDir>,
-    ) -> Self {
-        Self {
-            orchestrator,
-            clock,
-            folder,
-            #[cfg(feature = "postgres")]
-            schema: None,
-            #[cfg(feature = "server")]
-            served: None,
+/// The PostgreSQL store, over a new schema.
+#[cfg(feature = "postgres")]
+pub async fn postgres() -> Fixture {
+    let clock = new_clock();
+    let schema = postgres::Schema::new();
+    // Calls are written side by side however few there are.
+    let url = format!("{}&batch=1", schema.url);
+    let store = Store::postgres_with_clock(&url, clock.clone()).await.unwrap();
+    until_listening(&schema).await;
+    Fixture::new(Arc::new(store), clock).keeping(schema)
+}
+
+/// Waits until the store hears of other processes. When it begins to, it wakes everybody who waits for items of any queue.
+#[cfg(feature = "postgres")]
+async fn until_listening(schema: &postgres::Schema) {
+    let listens =
+        "SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN \"performer_{schema}\"' AND state = 'idle'";
+    let looking = async {
+        while schema.run(listens).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-
-    /// Adds the queue with this policy.
-    pub async fn with_queue(self, policy: QueuePolicy) -> Self {
-        self.orchestrator.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
-        self
-    }
-
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    pub fn after(&self, seconds: u64) -> Timestamp {
-        self.now() + Duration::from_secs(seconds)
-    }
-
-    pub fn advance(&self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
-    }
-
-    /// Advances the time, and sweeps every second.
-    pub async fn sweep_for(&self, seconds: u64) -> Swept {
-        sweep_for(&*self.orchestrator, &self.clock, seconds).await
-    }
-
-    pub async fn job(&self) -> JobKey {
-        self.orchestrator.start_job(new_job()).await.unwrap()
-    }
-
-    pub async fn add(&self, item: NewQueueItem) -> QueueItem {
-        self.orchestrator.add_queue_item(QUEUE, item).await.unwrap()
-    }
-
-    pub async fn add_named(&self, reference: &str) -> QueueItem {
-        self.add(named(reference)).await
-    }
-
-    pub async fn take_many(&self, job: JobKey, count: usize) -> Vec<ClaimedItem> {
-        let answer = self.orchestrator.report_and_claim(Vec::new(), Some(take(job, count))).await;
-        answer.claimed.unwrap().items
-    }
-
-    pub async fn try_take(&self, job: JobKey) -> Option<ClaimedItem> {
-        self.take_many(job, 1).await.pop()
-    }
-
-    pub async fn take(&self, job: JobKey) -> ClaimedItem {
-        self.try_take(job).await.expect("an item can be taken")
-    }
-
-    /// Claims all items, and returns their references in the order of the claims.
-    pub async fn take_all(&self, job: JobKey) -> Vec<String> {
-        let mut references = Vec::new();
-        while let Some(claimed) = self.try_take(job).await {
-            references.push(claimed.item.reference.clone().unwrap_or_default());
-        }
-        references
-    }
-
-    pub async fn report(&self, claim: Claim, result: TransactionResult) -> Result<Status> {
-        let report = Report { claim, result, progress: None };
-        self.orchestrator.report_and_claim(vec![report], None).await.reports.pop().unwrap()
-    }
-
-    pub async fn item(&self, id: ItemId) -> QueueItem {
-        self.orchestrator.get_queue_item(id).await.unwrap()
-    }
-
-    /// All items that match a filter, read page by page.
-    pub async fn list(&self, filter: ItemFilter) -> Vec<QueueItem> {
-        let mut items = Vec::new();
-        loop {
-            let page = Page { skip: items.len(), ..Page::default() };
-            let found = self.orchestrator.list_queue_items(filter.clone(), page).await.unwrap();
-            items.extend(found.items);
-            if items.len() as u64 >= found.count {
-                return items;
-            }
-        }
-    }
-
-    pub async fn version(&self, id: ItemId) -> ItemVersion {
-        self.item(id).await.version()
-    }
-
-    /// Claims the next item and reports this result.
-    pub async fn perform(&self, job: JobKey, result: TransactionResult) -> QueueItem {
-        let claimed = self.take(job).await;
-        self.report(claimed.claim, result).await.unwrap();
-        self.item(claimed.item.id).await
-    }
-
-    /// Checks that the counters equal a recount of the rows (lifecycle I18).
-    pub async fn check_statistics(&self) {
-        let counted = self.orchestrator.queue_statistics(QUEUE).await.unwrap();
-        let items = self.list(ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() }).await;
-        for status in Status::ALL {
-            let found = items.iter().filter(|item| item.status == *status).count();
-            assert_eq!(
-                counted.with_status(*status),
-                i64::try_from(found).unwrap(),
-                "{status} in {counted:?}"
-            );
-        }
-        assert_eq!(counted.total(), i64::try_from(items.len()).unwrap());
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looking).await.expect("it listens");
 }
 
-/// Advances the time and sweeps every second. Returns the sum of the sweeps.
-pub async fn sweep_for(orchestrator: &dyn Administration, clock: &ManualClock, seconds: u64) -> Swept {
-    let mut all = orchestrator.sweep().await.unwrap();
-    for _ in 0..seconds {
-        clock.advance(Duration::from_secs(1));
-        let swept = orchestrator.sweep().await.unwrap();
-        all.jobs.extend(swept.jobs);
-        all.abandoned += swept.abandoned;
-    }
-    all
-}
-
-pub fn new_job() -> NewJob {
-    NewJob {
-        queue: QUEUE.to_owned(),
-        machine: "test".to_owned(),
-        process_id: 1,
-        version: "0".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    }
-}
-
-pub fn take(job: JobKey, count: usize) -> ClaimRequest {
-    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
-}
-
-pub fn named(reference: &str) -> NewQueueItem {
-    NewQueueItem::new(json!({ "name": reference })).reference(reference)
-}
-
-pub fn ok() -> TransactionResult {
-    TransactionResult::Successful { output: None }
-}
-
-pub fn ok_with(output: &serde_json::Value) -> TransactionResult {
-    TransactionResult::Successful { output: Some(Output::new(output).unwrap()) }
-}
-
-pub fn failed(exception_type: ExceptionType, reason: &str) -> TransactionResult {
-    let exception = ProcessingException::new(exception_type, reason, start_of_time());
-    TransactionResult::Failed { exception: Some(exception), defer_date: None }
-}
-
-pub fn application(reason: &str) -> TransactionResult {
-    failed(ExceptionType::ApplicationException, reason)
-}
-
-pub fn business(reason: &str) -> TransactionResult {
-    failed(ExceptionType::BusinessException, reason)
-}
-
-pub fn postponed(defer_date: Timestamp) -> TransactionResult {
-    TransactionResult::Postponed { defer_date, due_date: None }
+/// The HTTP client with performer's own server over a SQLite file.
+#[cfg(all(feature = "server", feature = "sqlite"))]
+pub async fn http() -> Fixture {
+    let clock = new_clock();
+    let (store, folder) = sqlite_store(clock.clone()).await;
+    let served = test_server::TestServer::start(store).await;
+    test_server::reviewers(&served, 7).await;
+    let client = served.client().connect().await.unwrap();
+    Fixture::new(Arc::new(client), clock).keeping(folder).keeping(served)
 }
 
 /// Checks, for any store, that ended jobs are removed after 30 days unless an item refers to them. Removes all of them.
@@ -290,14 +127,14 @@ pub async fn jobs_that_ended_are_removed(store: &Store, clock: &ManualClock) {
     }
     let lives = store.start_job(new_job()).await.unwrap();
     for job in unused.iter().chain([&took]) {
-        store.end_job(*job, performer::JobState::Successful.into()).await.unwrap();
+        store.end_job(*job, JobState::Successful.into()).await.unwrap();
     }
     days(29);
     assert_eq!(removed(limit).await, 0, "not before 30 days");
     days(2);
     store.beat(lives).await.unwrap();
     let late = store.start_job(new_job()).await.unwrap();
-    store.end_job(late, performer::JobState::Successful.into()).await.unwrap();
+    store.end_job(late, JobState::Successful.into()).await.unwrap();
     assert_eq!(removed(limit).await, 5);
     let left = listed().await;
     assert_eq!(left.len(), 3, "{left:?}");

@@ -1,0 +1,203 @@
+//! Lists of items: filters, conditions, orders and pages.
+
+use performer::model::code::ErrorCode;
+use performer::model::exception::ExceptionType;
+use performer::model::item::{
+    ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter,
+};
+use performer::model::key::ItemId;
+use performer::model::query::{self, Case, Comparison, Condition, Field, Order, TextMatch, Value};
+use performer::model::queue::NewQueueDefinition;
+use performer::model::review::ItemVersion;
+use performer::model::status::{ReviewStatus, Status};
+use performer::orchestrator::{CommitType, ErrorKind};
+use serde_json::json;
+
+use crate::{Fixture, QUEUE, application, business, named, ok, postponed, retrying};
+
+pub(crate) async fn lists_are_filtered(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    f.orchestrator.add_queue_item("Other", named("other")).await.unwrap();
+    let job = f.job().await;
+    for reference in ["ok", "business", "application", "last"] {
+        f.add_named(reference).await;
+    }
+    f.perform(job, ok()).await;
+    f.perform(job, business("wrong")).await;
+    let application = f.perform(job, application("down")).await;
+    f.advance(60);
+    let late = f.add(named("late").priority(Priority::High)).await;
+    let review = vec![ItemVersion { id: ItemId(3), row_version: f.item(ItemId(3)).await.row_version }];
+    assert!(f.orchestrator.set_review_status(ReviewStatus::InReview, review).await.unwrap().is_empty());
+
+    let found = async |filter: ItemFilter| {
+        let items = f.list(filter).await;
+        items.iter().map(|item| item.reference.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let all = ItemFilter::default;
+    let of_queue = ItemFilter { queue: Some("invoices".to_owned()), ..all() };
+    assert_eq!(found(all()).await.len(), 7);
+    assert_eq!(found(of_queue.clone()).await.len(), 6);
+    assert_eq!(
+        found(ItemFilter { status: vec![Status::Successful, Status::Failed], ..all() }).await,
+        ["ok", "business"]
+    );
+    assert_eq!(
+        found(ItemFilter { status: vec![Status::New], ..of_queue.clone() }).await,
+        ["last", "application", "late"]
+    );
+    assert_eq!(
+        found(ItemFilter { review_status: vec![ReviewStatus::InReview], ..all() }).await,
+        ["business"]
+    );
+    assert_eq!(found(ItemFilter { priority: Some(Priority::High), ..all() }).await, ["late"]);
+    assert_eq!(
+        found(ItemFilter { key: Some(application.key), ..all() }).await,
+        ["application", "application"]
+    );
+    let by_type = |kind| ItemFilter { exception_type: Some(kind), ..all() };
+    assert_eq!(found(by_type(ExceptionType::BusinessException)).await, ["business"]);
+    assert_eq!(found(by_type(ExceptionType::ApplicationException)).await, ["application"]);
+    let named = |filter| ItemFilter { reference: Some(filter), ..all() };
+    assert_eq!(found(named(ReferenceFilter::StartsWith("la".to_owned()))).await, ["last", "late"]);
+    assert_eq!(found(named(ReferenceFilter::Equals("la".to_owned()))).await, [""; 0]);
+    assert_eq!(found(ItemFilter { created_from: Some(late.creation_time), ..all() }).await, ["late"]);
+    assert_eq!(found(ItemFilter { created_before: Some(late.creation_time), ..of_queue }).await.len(), 5);
+    let unknown = ItemFilter { queue: Some("Nowhere".to_owned()), ..all() };
+    assert!(f.orchestrator.list_queue_items(unknown, Page::default()).await.unwrap_err().is_not_found());
+}
+
+pub(crate) async fn lists_come_in_pages(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    let items = (0..250).map(|n| named(&n.to_string())).collect();
+    assert_eq!(
+        f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap().failed,
+        []
+    );
+    let page = async |page: Page| f.orchestrator.list_queue_items(ItemFilter::default(), page).await.unwrap();
+    let mut read = Vec::new();
+    loop {
+        let found = page(Page { skip: read.len(), ..Page::default() }).await;
+        assert_eq!(found.count, 250);
+        if found.items.is_empty() {
+            break;
+        }
+        assert!(found.items.len() <= PAGE_LIMIT);
+        read.extend(found.items.into_iter().map(|item| item.id));
+    }
+    assert_eq!(read.len(), 250);
+    assert!(read.is_sorted());
+    let newest = page(Page { top: 2, descending: true, ..Page::default() }).await;
+    assert_eq!(newest.items.iter().map(|item| item.id).collect::<Vec<_>>(), [read[249], read[248]]);
+    assert_eq!(page(Page { top: 0, ..Page::default() }).await.items.len(), 0);
+    let large = Page { top: PAGE_LIMIT + 1, ..Page::default() };
+    let error = f.orchestrator.list_queue_items(ItemFilter::default(), large).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
+}
+
+/// For any condition and order, a store gives the same list as the condition evaluated item by item.
+pub(crate) async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    for number in 0..12_u8 {
+        let mut item = NewQueueItem::new(json!({ "n": number }));
+        if number % 3 > 0 {
+            let name = ["INV", "Überw", "ØRSTED", "İßΣς"][usize::from(number % 4)];
+            item = item.reference(format!("{name}-{}", number % 5));
+        }
+        if number % 4 == 0 {
+            item = item.due_date(f.after(60 * u64::from(number)));
+        }
+        f.add(item.priority(Priority::ALL[usize::from(number % 3)])).await;
+        f.advance(7);
+    }
+    let job = f.job().await;
+    for (number, taken) in f.take_many(job, 8).await.into_iter().enumerate() {
+        let result = [ok(), business("no"), application("down"), postponed(f.after(99))][number % 4].clone();
+        if number < 7 {
+            f.report(taken.claim, result).await.unwrap();
+        } else {
+            f.orchestrator.set_transaction_progress(taken.claim, "INV: half-1".to_owned()).await.unwrap();
+        }
+        f.advance(7);
+    }
+    let all = f.list(ItemFilter::default()).await;
+    assert!(all.len() > 12, "there are retries among them");
+    let mut random = fastrand::Rng::with_seed(4);
+    for _ in 0..400 {
+        let condition = any_condition(&mut random, &all, 3);
+        let order: Vec<Order> = (0..random.usize(..3))
+            .map(|_| Order { field: *random.choice(Field::ALL).unwrap(), descending: random.bool() })
+            .collect();
+        let mut expected: Vec<_> = all.iter().filter(|item| condition.holds(item)).cloned().collect();
+        expected.sort_by(|a, b| query::compare(&order, a, b));
+        let filter =
+            ItemFilter { condition: Some(condition.clone()), order: order.clone(), ..ItemFilter::default() };
+        let page = f.orchestrator.list_queue_items(filter, Page::default()).await.unwrap();
+        let ids = |items: &[QueueItem]| items.iter().map(|item| item.id.0).collect::<Vec<_>>();
+        assert_eq!(ids(&page.items), ids(&expected), "{condition:?} by {order:?}");
+        assert_eq!(page.count, expected.len() as u64);
+    }
+}
+
+/// A condition on values that the items have, or nearly have.
+fn any_condition(random: &mut fastrand::Rng, items: &[QueueItem], depth: u32) -> Condition {
+    let inner = |random: &mut fastrand::Rng| -> Vec<Condition> {
+        (0..random.usize(..4)).map(|_| any_condition(random, items, depth - 1)).collect()
+    };
+    match random.u32(..if depth == 0 { 6 } else { 10 }) {
+        6 => Condition::Not(Box::new(any_condition(random, items, depth - 1))),
+        7 | 8 => Condition::All(inner(random)),
+        9 => Condition::Any(inner(random)),
+        5 => {
+            let texts = [
+                "",
+                "INV",
+                "-1",
+                "Überw-",
+                "Ü",
+                "x'; DROP TABLE item; --",
+                "%",
+                "inv",
+                "ørsted-",
+                "ßσ",
+                "İ",
+                "i",
+                "Σ",
+                "SS",
+            ];
+            let matching = [TextMatch::Contains, TextMatch::StartsWith, TextMatch::EndsWith];
+            let field = if random.bool() { Field::Reference } else { Field::Progress };
+            let text = (*random.choice(&texts).unwrap()).to_owned();
+            let matching = *random.choice(&matching).unwrap();
+            match random.u32(..4) {
+                0 => {
+                    let case = *random.choice(&[Case::Lower, Case::Upper]).unwrap();
+                    Condition::CaseText(field, case, matching, case.of(&text))
+                }
+                1 => {
+                    let case = *random.choice(&[Case::Lower, Case::Upper]).unwrap();
+                    let comparison =
+                        *random.choice(&[Comparison::Equal, Comparison::GreaterOrEqual]).unwrap();
+                    let text = if random.bool() { case.of(&text) } else { text };
+                    Condition::CaseCompare(field, case, comparison, text)
+                }
+                _ => Condition::Text(field, matching, text),
+            }
+        }
+        _ => {
+            let field = *random.choice(Field::ALL).unwrap();
+            let of_some = field.of(random.choice(items).unwrap());
+            let value = if random.u32(..5) == 0 { Value::Null } else { of_some };
+            let comparisons = [
+                Comparison::Equal,
+                Comparison::NotEqual,
+                Comparison::Less,
+                Comparison::LessOrEqual,
+                Comparison::Greater,
+                Comparison::GreaterOrEqual,
+            ];
+            Condition::Compare(field, *random.choice(&comparisons).unwrap(), value)
+        }
+    }
+}

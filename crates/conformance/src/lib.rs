@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod checks;
+mod fixture;
+mod requests;
+mod results;
+mod suite;
+
+pub use fixture::{Fixture, start_of_time, sweep_for};
+pub use requests::{QUEUE, named, new_job, retrying, take, unique};
+pub use results::{application, business, failed, ok, ok_with, postponed};
+pub use suite::{CHECKS, Check, check};
