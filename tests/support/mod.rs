@@ -26,6 +26,8 @@ use std::time::Duration;
 use performer::model::clock::ManualClock;
 use performer::model::job::JobState;
 use performer::orchestrator::store::Store;
+#[cfg(all(feature = "server", feature = "sqlite"))]
+use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::{NewQueueDefinition, QueuePolicy};
 pub use performer_conformance::{
@@ -102,6 +104,28 @@ pub async fn http() -> Fixture {
     let served = test_server::TestServer::start(store).await;
     test_server::reviewers(&served, 7).await;
     let client = served.client().connect().await.unwrap();
+    Fixture::new(Arc::new(client), clock).keeping(folder).keeping(served)
+}
+
+/// The HTTP client, as a robot, with a server that behaves like a UiPath Orchestrator: in strict mode it does not announce the
+/// lease protocol.
+#[cfg(all(feature = "server", feature = "sqlite"))]
+pub async fn http_without_leases() -> Fixture {
+    let clock = new_clock();
+    let (store, folder) = sqlite_store(clock.clone()).await;
+    // Users are added before the server under test starts, so that it knows them at once.
+    let first = test_server::TestServer::start(store.clone()).await;
+    test_server::reviewers(&first, 7).await;
+    let robot = test_server::robot(&first).await;
+    first.stop().await;
+    let served = test_server::TestServer::start_as(store, |server| server.strict(true)).await;
+    let client = Uipath::builder(&served.url)
+        .access_token(robot.token)
+        .robot_key(robot.key)
+        .folder_path("Shared")
+        .connect()
+        .await
+        .unwrap();
     Fixture::new(Arc::new(client), clock).keeping(folder).keeping(served)
 }
 

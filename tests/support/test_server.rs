@@ -2,6 +2,7 @@
 //! fails if it panics.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use performer::model::clock::ManualClock;
 use performer::model::user::UserType;
@@ -84,6 +85,23 @@ pub async fn reviewers(served: &TestServer, up_to: i64) {
         let name = format!("reviewer-{}", served.access_admin.directory().users().count());
         served.access_admin.add_user(&name, UserType::User, None, &roles).await.unwrap();
     }
+}
+
+/// The key of a robot, and the token of its user, who has all permissions for ten years.
+pub struct Robot {
+    pub key: String,
+    pub token: String,
+}
+
+/// Adds a robot.
+pub async fn robot(served: &TestServer) -> Robot {
+    let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
+    let access = &served.access_admin;
+    access.add_user("robot", UserType::Robot, None, &roles).await.unwrap();
+    let key = access.add_robot("R1", "robot").await.unwrap().to_string();
+    let life = Duration::from_secs(3_650 * 86_400);
+    let token = access.add_token("robot", "test", "OrchestratorApiUserAccess", life).await.unwrap();
+    Robot { key, token }
 }
 
 /// A memory store with this clock.

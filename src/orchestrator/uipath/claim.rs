@@ -16,6 +16,7 @@ use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, Priority};
 use crate::model::key::{JobKey, QueueId};
 use crate::model::queue::{QueueDefinition, folded};
+use crate::model::selection::SelectionKey;
 use crate::model::status::Status;
 use crate::wire::item::QueueItemDto;
 use crate::wire::queue::{QueueDefinitionDto, QueueProcessingStatusDto};
@@ -89,8 +90,11 @@ impl Inner {
                 }
             }
         }
-        // Answers may arrive out of order; StartProcessing has the order in which the server handed the items out.
-        items.sort_by_key(|item| item.item.start_processing);
+        // Answers may arrive out of order. StartProcessing has the order in which the server handed the items out; items of
+        // the same instant were handed out in the documented order.
+        items.sort_by_key(|ClaimedItem { item, .. }| {
+            (item.start_processing, SelectionKey::new(item.priority, item.due_date, item.id))
+        });
         Ok(ClaimedItems { items, seen, withheld: None })
     }
 
@@ -284,8 +288,9 @@ impl Inner {
 
     /// Finds an item that is eligible now.
     async fn find_waiting_item(&self, queue: QueueId) -> Result<Option<QueueItemDto>> {
-        // Eligible for at least a minute, because clocks differ.
-        let due = self.now().checked_sub(std::time::Duration::from_secs(60)).unwrap_or(jiff::Timestamp::MIN);
+        // Eligible for at least a minute, because clocks differ until the server has told its time.
+        let (earliest, _) = self.server_time();
+        let due = earliest.checked_sub(std::time::Duration::from_secs(60)).unwrap_or(jiff::Timestamp::MIN);
         let due = crate::wire::ApiTime(due);
         let wanted = format!(
             "QueueDefinitionId eq {queue} and Status eq 'New' and (DeferDate eq null or DeferDate le {due})"

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::super::{ErrorKind, OrchestratorError, Result};
 use super::queue::Queue;
+use crate::model::code::ErrorCode;
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::result::TransactionResult;
 use crate::model::status::Status;
@@ -69,6 +70,8 @@ const MAX_RECORDED_RESULTS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct ClaimRegistry {
     jobs: HashMap<JobKey, Arc<Queue>>,
+    /// The jobs that have ended.
+    ended: HashSet<JobKey>,
     held: HashMap<i64, HeldClaim>,
     /// By item: the token of its last claim that reported, and the result.
     recorded: HashMap<i64, (u64, RecordedResult)>,
@@ -86,12 +89,19 @@ impl ClaimRegistry {
     }
 
     pub(super) fn job(&self, job: JobKey) -> Result<Arc<Queue>> {
-        self.jobs.get(&job).cloned().ok_or_else(|| claim_lost(format!("job {job} has ended")))
+        self.jobs.get(&job).cloned().ok_or_else(|| {
+            if self.ended.contains(&job) {
+                claim_lost(format!("job {job} has ended"))
+            } else {
+                OrchestratorError::not_found(format!("job {job} was not started by this client"))
+            }
+        })
     }
 
     /// Ends a job. Returns the items that it leaves InProgress, and whether it was the last job of its queue.
     pub(super) fn end_job(&mut self, job: JobKey) -> (Vec<ItemId>, bool) {
         let queue = self.jobs.remove(&job);
+        self.ended.insert(job);
         let left_behind: Vec<i64> =
             self.held.iter().filter(|(_, held)| held.claim.job() == job).map(|(item, _)| *item).collect();
         for item in &left_behind {
@@ -188,15 +198,20 @@ impl ClaimRegistry {
 
     /// The answer to a report with a claim that is no longer held.
     pub(super) fn repeat_answer(&self, claim: Claim, result: &TransactionResult) -> Result<Status> {
-        match self.recorded.get(&claim.item().0) {
-            Some((token, recorded))
-                if *token == claim.token() && recorded.result == ResultKind::of(result) =>
-            {
-                Ok(recorded.status)
+        let of_claim = self.recorded.get(&claim.item().0).filter(|(token, _)| *token == claim.token());
+        match of_claim {
+            Some((_, recorded)) if recorded.result == ResultKind::of(result) => Ok(recorded.status),
+            Some((_, recorded)) if recorded.status.is_final() => {
+                Err(not_held(claim)
+                    .with_code(Some(ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS)))
             }
-            _ => Err(claim_lost(format!("item {} is not held by this claim any more", claim.item()))),
+            _ => Err(not_held(claim)),
         }
     }
+}
+
+pub(super) fn not_held(claim: Claim) -> OrchestratorError {
+    claim_lost(format!("item {} is not held by this claim any more", claim.item()))
 }
 
 pub(super) fn claim_lost(message: String) -> OrchestratorError {

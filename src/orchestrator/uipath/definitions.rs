@@ -61,8 +61,9 @@ impl Inner {
 
     pub(super) async fn remove_queue(&self, name: &str) -> Result<()> {
         let id = self.queue_dto(name).await?.id.unwrap_or_default();
+        let deleted = self.http.done(Call::delete("DeleteQueueDefinition", format!("{PATH}({id})"))).await;
         self.forget_queue(name);
-        match self.http.done(Call::delete("DeleteQueueDefinition", format!("{PATH}({id})"))).await {
+        match deleted {
             Ok(()) => Ok(()),
             Err(CallError { error, maybe_executed: true }) if error.is_not_found() => Ok(()),
             Err(failed) => Err(failed.error),

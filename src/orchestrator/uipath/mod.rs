@@ -39,6 +39,7 @@ use super::{
     ReportAndClaimAnswer, Result, Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
+use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey, KeyMaker};
@@ -228,9 +229,9 @@ impl Inner {
         Ok(if of_job.name == name { of_job } else { self.queue(name) })
     }
 
-    /// Drops the cached definition of a queue.
+    /// Drops the cached definition of a queue that was changed or deleted, and wakes the robots that wait for its items.
     fn forget_queue(&self, name: &str) {
-        self.queue(name).state().info = None;
+        self.queue(name).definition_changed();
     }
 
     /// Wakes the waiting robots of all queues, after a call that may have added an item to any of them.
@@ -314,6 +315,11 @@ impl Orchestrator for Uipath {
         }
         let JobEnd { state, info, .. } = end;
         let queue = inner.registry().job(job)?;
+        if !state.is_final() {
+            let message = format!("a job ends as Successful, Stopped or Faulted, not as {state}");
+            return Err(OrchestratorError::new(ErrorKind::Invalid, message)
+                .with_code(Some(ErrorCode::INVALID_ARGUMENT)));
+        }
         tracing::debug!(%job, %state, info, "the job is ending");
         // Claims whose callers are gone may still have been executed. Items not recovered in time are logged below.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, inner.recover_before_end(&queue)).await;

@@ -89,6 +89,15 @@ impl Queue {
         drop(state);
         self.changed.notify_waiters();
     }
+
+    /// Drops the cached definition, and wakes the robots.
+    pub(super) fn definition_changed(&self) {
+        let mut state = self.state();
+        state.info = None;
+        state.changes += 1;
+        drop(state);
+        self.changed.notify_waiters();
+    }
 }
 
 impl QueueState {

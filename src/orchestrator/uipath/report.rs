@@ -10,7 +10,8 @@ use super::super::{ErrorKind, OrchestratorError, Report, Result};
 use super::Inner;
 use super::call::{Call, CallError};
 use super::claim::get_item;
-use super::claim_registry::{HeldClaim, claim_lost};
+use super::claim_registry::{HeldClaim, claim_lost, not_held};
+use crate::model::code::ErrorCode;
 use crate::model::item::validate_progress;
 use crate::model::key::Claim;
 use crate::model::lifecycle::validate_postponement;
@@ -249,7 +250,7 @@ impl Inner {
     pub(super) async fn progress(&self, claim: Claim, progress: String) -> Result<()> {
         validate_progress(&progress)?;
         if self.registry().held(claim).is_none() {
-            return Err(claim_lost(format!("item {} is not held by this claim any more", claim.item())));
+            return Err(not_held(claim).with_code(Some(ErrorCode::INVALID_TRANSACTION_PROGRESS_STATUS)));
         }
         let path = format!("/odata/QueueItems({})/UiPathODataSvc.SetTransactionProgress", claim.item());
         let call = Call::post("SetTransactionProgress", path, &SetTransactionProgressRequest { progress });
