@@ -11,7 +11,7 @@ use support::*;
 /// Three items and what became of them: successful; an ApplicationException, then successful; a BusinessException.
 async fn story() -> Evidence {
     let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
-    let fixture = Fixture::memory().await.with_queue(policy).await;
+    let fixture = memory().await.with_queue(policy).await;
     let (ledger, memory) = Ledger::memory();
     for reference in ["a", "b", "c"] {
         fixture.orchestrator.add_queue_item(QUEUE, named(reference)).await.unwrap();

@@ -46,17 +46,6 @@ pub async fn memory() -> Fixture {
     Fixture::new(Arc::new(Store::memory_with_clock(clock.clone())), clock)
 }
 
-/// [`memory`], for tests that write `Fixture::memory()`.
-pub trait MemoryFixture: Sized {
-    fn memory() -> impl Future<Output = Self>;
-}
-
-impl MemoryFixture for Fixture {
-    async fn memory() -> Self {
-        memory().await
-    }
-}
-
 /// The SQLite store, over a new file.
 #[cfg(feature = "sqlite")]
 pub async fn sqlite() -> Fixture {
@@ -83,7 +72,7 @@ pub async fn postgres() -> Fixture {
     Fixture::new(Arc::new(store), clock).keeping(schema)
 }
 
-/// Waits until the store hears of other processes. When it begins to, it wakes everybody who waits for items of any queue.
+/// Waits until the store hears of other processes. When it begins to, it wakes every caller that waits for items.
 #[cfg(feature = "postgres")]
 async fn until_listening(schema: &postgres::Schema) {
     let listens =

@@ -15,7 +15,7 @@ pub(crate) async fn leases_survive_a_change_of_the_time_of_day(f: Fixture) {
     f.add_named("a").await;
     let claimed = f.take(job).await;
     f.sweep_for(5).await;
-    f.clock.set(f.after(3_600)); // somebody sets the clock an hour forward
+    f.clock.set(f.after(3_600)); // the clock is set an hour forward
     assert_eq!(f.sweep_for(24).await.jobs.len(), 0);
     f.orchestrator.beat(job).await.unwrap();
     f.clock.set(f.now() - Duration::from_secs(7_200)); // and back again, and more
