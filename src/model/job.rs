@@ -229,6 +229,21 @@ pub struct JobEnd {
     pub figures: Option<JobFigures>,
 }
 
+impl JobEnd {
+    /// Checks that the state is one in which a job can end.
+    ///
+    /// # Errors
+    ///
+    /// Code 1009 for any other state.
+    pub(crate) fn validate(&self) -> Result<(), Refusal> {
+        if self.state.is_final() {
+            return Ok(());
+        }
+        let message = format!("a job ends as Successful, Stopped or Faulted, not as {}", self.state);
+        Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message))
+    }
+}
+
 impl From<JobState> for JobEnd {
     fn from(state: JobState) -> Self {
         Self { state, info: None, figures: None }
@@ -368,6 +383,15 @@ mod tests {
         };
         let now = Timestamp::UNIX_EPOCH;
         Job::started(KeyMaker::with_seed(1).job(now), (FolderId::SHARED, JobOwner::Store), about, now)
+    }
+
+    #[test]
+    fn a_job_ends_in_a_final_state() {
+        for state in JobState::ALL {
+            let judged = JobEnd::from(*state).validate();
+            let expected = if state.is_final() { Ok(()) } else { Err(ErrorCode::INVALID_ARGUMENT) };
+            assert_eq!(judged.map_err(|refusal| refusal.code()), expected, "{state}");
+        }
     }
 
     #[test]

@@ -39,7 +39,6 @@ use super::{
     ReportAndClaimAnswer, Result, Seen, Swept,
 };
 use crate::model::clock::{Clock, SystemClock};
-use crate::model::code::ErrorCode;
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey, KeyMaker};
@@ -313,13 +312,9 @@ impl Orchestrator for Uipath {
         if inner.supports_leases() {
             return inner.end_leased_job(job, end).await;
         }
-        let JobEnd { state, info, .. } = end;
         let queue = inner.registry().job(job)?;
-        if !state.is_final() {
-            let message = format!("a job ends as Successful, Stopped or Faulted, not as {state}");
-            return Err(OrchestratorError::new(ErrorKind::Invalid, message)
-                .with_code(Some(ErrorCode::INVALID_ARGUMENT)));
-        }
+        end.validate()?;
+        let JobEnd { state, info, .. } = end;
         tracing::debug!(%job, %state, info, "the job is ending");
         // Claims whose callers are gone may still have been executed. Items not recovered in time are logged below.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, inner.recover_before_end(&queue)).await;

@@ -7,9 +7,7 @@ use super::super::backend::{Answer, Suspect};
 use super::super::rows::Rows;
 use super::{Applied, Apply};
 use crate::crash_point::crash_point;
-use crate::model::Refusal;
 use crate::model::clock::Clock as _;
-use crate::model::code::ErrorCode;
 use crate::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopStrategy};
 use crate::model::kept_for::KeptFor;
 use crate::model::key::{ItemId, JobKey, JobNumber};
@@ -38,10 +36,7 @@ impl<R: Rows> Apply<'_, R> {
         let job = self.rows.ending_job(key)?;
         let mut job = self.own_job(key, job)?;
         job.alive()?;
-        if !end.state.is_final() {
-            let message = format!("a job ends as Successful, Stopped or Faulted, not as {}", end.state);
-            return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
-        }
+        end.validate()?;
         job.end(end, self.now);
         let abandoned = self.close(vec![job])?;
         Ok(Answer::Swept(Swept { jobs: Vec::new(), abandoned }))
