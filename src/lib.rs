@@ -21,42 +21,32 @@
 //!
 //! # The map
 //!
-//! | floor | module | what it is |
-//! |---|---|---|
-//! | 4 | `cli` | the command (feature `cli`) |
-//! | 3 | [`runtime`] | the runtime: claims items, hands them to a [`Transaction`], reports the results |
-//! | 3 | `server` | an Orchestrator in a box (feature `server`) |
-//! | 3 | [`testing`] | run one transaction without a back end |
-//! | 2 | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
-//! | 1 | [`exception`] | how a transaction fails: the words the user writes |
-//! | 1 | `wire` | the JSON of the Orchestrator's API |
-//! | 1 | `backoff` | delays between repeated calls |
-//! | 0 | `crash_point` | where a test can end the process |
-//! | 0 | [`model`] | what an item is, and what may happen to it |
-//! | | [`guide`] | the guide, in the documentation alone |
+//! | module | what it is |
+//! |---|---|
+//! | [`runtime`] | the runtime: claims items, hands them to a [`Transaction`], reports the results |
+//! | [`testing`] | run one transaction without a back end |
+//! | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
+//! | [`exception`] | how a transaction fails: the words the user writes |
+//! | [`model`] | what an item is, and what may happen to it |
+//! | `server` | an Orchestrator in a box (feature `server`) |
+//! | [`guide`] | the guide, in the documentation alone |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
-mod backoff;
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
-mod crash_point;
-pub mod exception;
 #[cfg(any(doc, doctest))]
 pub mod guide;
-pub mod model;
 pub mod orchestrator;
 pub mod runtime;
-#[cfg(feature = "server")]
-pub mod server;
 pub mod testing;
-#[cfg(feature = "uipath")]
-mod wire;
+
+pub use performer_core::{exception, model};
+#[cfg(feature = "server")]
+pub use performer_server as server;
 
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
 /// The library of the instants in signatures.
 pub use jiff;
+pub use model::FieldEdit;
 pub use model::code::ErrorCode;
 pub use model::content::{Output, SpecificContent};
 pub use model::exception::{ExceptionType, ProcessingException};

@@ -31,7 +31,7 @@ use crate::model::item::{ItemFilter, NewQueueItem, Page, QueueItem};
 use crate::model::queue::{NewQueueDefinition, QueuePolicy};
 use crate::model::status::Status;
 use crate::orchestrator::store::Store;
-use crate::orchestrator::{Administration, Orchestrator};
+use crate::orchestrator::{Administration, BoxFuture, Orchestrator};
 use crate::runtime::{JobSummary, Performer, PerformerError, Transaction};
 
 /// The result of a tested transaction.
@@ -66,13 +66,22 @@ pub async fn perform_with<T: Transaction>(
     make: impl Fn() -> T + Send + Sync + 'static,
     item: NewQueueItem,
 ) -> Tested {
-    const QUEUE: &str = "Test";
+    process(policy, Performer::new(QUEUE, make), item).await
+}
+
+const QUEUE: &str = "Test";
+
+#[inline(never)]
+fn process(policy: QueuePolicy, performer: Performer, item: NewQueueItem) -> BoxFuture<'static, Tested> {
+    Box::pin(process_one(policy, performer, item))
+}
+
+async fn process_one(policy: QueuePolicy, performer: Performer, item: NewQueueItem) -> Tested {
     let orchestrator = Arc::new(Store::memory());
     let queue = NewQueueDefinition::new(QUEUE).policy(policy);
     orchestrator.create_queue(queue).await.expect("the policy is valid");
     orchestrator.add_queue_item(QUEUE, item).await.expect("the item can be added");
-    let performer = Performer::new(QUEUE, make).handle_signals(false);
-    let summary = match performer.run_until_empty(orchestrator.clone()).await {
+    let summary = match performer.handle_signals(false).run_until_empty(orchestrator.clone()).await {
         Ok(summary) => summary,
         Err(PerformerError::Faulted(summary)) => *summary,
         Err(error @ PerformerError::NotStarted(_)) => panic!("{error}"),

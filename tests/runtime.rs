@@ -14,7 +14,7 @@ use performer::model::result::Outcome;
 use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{
-    CommitType, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
+    CommitType, ErrorKind, ExceptionType, FieldEdit, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
     PerformerError, PerformerEvent, StopStrategy, TransactionOutcome,
 };
 use serde_json::json;
@@ -32,7 +32,7 @@ fn retries(max_number_of_retries: u32) -> QueuePolicy {
     QueuePolicy { max_number_of_retries, ..QueuePolicy::default() }
 }
 
-fn performer(transaction: &ScriptedTransaction) -> Performer<ScriptedTransaction> {
+fn performer(transaction: &ScriptedTransaction) -> Performer {
     let transaction = transaction.clone();
     Performer::new(QUEUE, move || transaction.clone()).single_threaded().handle_signals(false)
 }
@@ -68,7 +68,7 @@ async fn a_performer_waits_for_items_withheld_by_a_limit() {
     for ahead in [0, 10] {
         let o = paused(retries(0)).await;
         let most = MaxStarts { count: 2, per: Duration::from_secs(10) };
-        let edit = LimitsEdit { max_starts: Some(Some(most)), ..LimitsEdit::default() };
+        let edit = LimitsEdit { max_starts: FieldEdit::Set(most), ..LimitsEdit::default() };
         o.edit_queue_limits(QUEUE, edit).await.unwrap();
         add_all(&o, &[("a", "ok"), ("b", "ok"), ("c", "ok"), ("d", "ok"), ("e", "ok"), ("f", "ok")]).await;
         let (transaction, began) = (ScriptedTransaction::default(), Instant::now());
@@ -946,4 +946,26 @@ async fn a_unit_test_of_one_transaction_needs_no_back_end() {
     assert_eq!((tested.status(), tested.summary.postponed), (Status::New, 1));
     let tested = testing::perform(ScriptedTransaction::default, script("a", "progress")).await;
     assert_eq!(tested.progress(), Some("step 99"));
+}
+
+/// A decorator that changes nothing.
+#[derive(Debug)]
+struct Unchanged(Arc<dyn Orchestrator>);
+
+impl performer::orchestrator::Decorator for Unchanged {
+    fn inner(&self) -> &dyn Orchestrator {
+        &*self.0
+    }
+}
+
+/// A method with a default, too.
+#[tokio::test(start_paused = true)]
+async fn a_decorator_forwards_what_it_does_not_change() {
+    let inner = FaultyOrchestrator::overlapping(paused(QueuePolicy::default()).await, &[], 4, 1);
+    let unchanged: Arc<dyn Orchestrator> = Arc::new(Unchanged(inner.clone()));
+    assert_eq!(unchanged.max_concurrent_calls(), 4);
+    let job = unchanged.start_job(new_job()).await.unwrap();
+    unchanged.beat(job).await.unwrap();
+    assert_eq!(inner.beats.load(Ordering::SeqCst), 1);
+    assert!(unchanged.add_queue_item("None", NewQueueItem::new(json!({}))).await.unwrap_err().is_not_found());
 }

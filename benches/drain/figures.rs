@@ -11,11 +11,11 @@ use performer::model::result::TransactionResult;
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
-use performer::{CommitType, JobKey, PerformerEvent};
+use performer::{CommitType, FieldEdit, JobKey, PerformerEvent};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{self, Raw};
-use super::measure::{Bar, Bench, Unit, median, print_line, rate};
+use performer_benches::{Bar, Bench, Unit, median, print_line, rate};
 
 pub const QUEUE: &str = "Bench";
 pub const ROUNDS: usize = 5;
@@ -74,7 +74,7 @@ pub async fn fill_with(orchestrator: &Arc<dyn Administration>, items: Vec<NewQue
 }
 
 /// 64 robots that do nothing.
-pub fn drainer(ahead: usize) -> Performer<Nothing> {
+pub fn drainer(ahead: usize) -> Performer {
     Performer::new(QUEUE, || Nothing).robots(64).claim_ahead(ahead).handle_signals(false)
 }
 
@@ -148,8 +148,8 @@ pub fn limited(bench: &Bench) {
 /// Sets both limits so high that they hold nothing back.
 pub async fn limit(store: &dyn Administration) {
     let edit = LimitsEdit {
-        max_in_progress: Some(Some(1_000_000)),
-        max_starts: Some(Some(MaxStarts { count: 100_000_000, per: Duration::from_secs(60) })),
+        max_in_progress: FieldEdit::Set(1_000_000),
+        max_starts: FieldEdit::Set(MaxStarts { count: 100_000_000, per: Duration::from_secs(60) }),
         ..LimitsEdit::default()
     };
     store.edit_queue_limits(QUEUE, edit).await.expect("limits");

@@ -1,6 +1,6 @@
 //! Throughput and latency: each figure beside the limit it is measured against, in the same run.
 //!
-//! `cargo bench --bench drain [-- NAME…]` prints lines of `name  ours  limit  ratio`. Ours and limit alternate, and
+//! `cargo bench -p performer-benches --bench drain [-- NAME…]` prints lines of `name  ours  limit  ratio`. Ours and limit alternate, and
 //! each is the median of its rounds. Absolute figures depend on the machine; the ratio is what counts.
 //! `docs/performance.md` explains each figure, its bar, and what was measured.
 
@@ -12,11 +12,9 @@
 
 mod figures;
 mod limits;
-mod measure;
-#[cfg(feature = "postgres")]
 mod postgres;
 
-use measure::Bench;
+use performer_benches::Bench;
 
 fn main() {
     // `cargo bench` passes flags of its own; the others are names of figures.
@@ -27,7 +25,6 @@ fn main() {
     if names.first().is_some_and(|name| name == "resident-memory-process") {
         return figures::resident();
     }
-    #[cfg(feature = "postgres")]
     if names.first().is_some_and(|name| name == "draining-process") {
         return postgres::one_of_many(&names[1..]);
     }
@@ -41,10 +38,5 @@ fn main() {
     figures::memory(&bench);
     figures::big_content(&bench);
     figures::full_files(&bench);
-    #[cfg(feature = "postgres")]
     postgres::all(&bench);
-    #[cfg(not(feature = "postgres"))]
-    if bench.wants_any("postgres") {
-        println!("postgres: left out; scripts/postgres cargo bench --all-features --bench drain -- postgres");
-    }
 }

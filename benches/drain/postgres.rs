@@ -18,7 +18,7 @@ use super::figures::{
     QUEUE, ROUNDS, content, content_text, drain, each, fill, fill_with, latency,
     latency_from_another_process, limit, runtime,
 };
-use super::measure::{Bar, Bench, Unit, median, print_line, rate};
+use performer_benches::{Bar, Bench, Unit, median, print_line, rate};
 
 const VARIABLE: &str = "PERFORMER_TEST_POSTGRES";
 
@@ -61,7 +61,7 @@ pub fn all(bench: &Bench) {
     let Ok(server) = std::env::var(VARIABLE) else {
         println!(
             "postgres: left out, because {VARIABLE} is not set; \
-             scripts/postgres cargo bench --all-features --bench drain -- postgres"
+             scripts/postgres cargo bench -p performer-benches --bench drain -- postgres"
         );
         return;
     };

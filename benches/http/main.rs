@@ -1,7 +1,7 @@
 //! The overhead of the client for a real Orchestrator, and the throughput of `performer serve`: each value with its limit,
 //! measured in the same run.
 //!
-//! `cargo bench --features server --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
+//! `cargo bench -p performer-benches --bench http [-- NAME…]` prints lines of `name  ours  limit  ratio`.
 //!
 //! | name | ours | limit | bar |
 //! |---|---|---|---|
@@ -11,21 +11,13 @@
 //! | `server.pair` | alternating StartTransaction and SetTransactionResult requests a second, as above | as above | ≥ 0.35 |
 //! | `server.list` | seconds for a page of 100 waiting items in a queue of a million | in a queue of a thousand | ≤ 3.00 |
 
-#![expect(
-    clippy::disallowed_methods,
-    dead_code,
-    unreachable_pub,
-    reason = "a bench reads the machine's clock; the shared module has more than this bench needs"
-)]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the machine's clock")]
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-#[path = "../drain/measure.rs"]
-mod measure;
-#[cfg(feature = "server")]
 mod server;
 
 use axum::body::Body;
@@ -37,7 +29,7 @@ use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{ClaimRequest, Observed, Report};
 use performer::prelude::*;
 
-use measure::{Bar, Bench, Unit, median};
+use performer_benches::{Bar, Bench, Unit, median};
 
 /// The allocator of the command `performer`, also for the limits.
 #[global_allocator]
@@ -157,7 +149,6 @@ fn main() {
             || runtime.block_on(ours.borrow_mut().pairs()),
         );
     }
-    #[cfg(feature = "server")]
     server::run(&bench);
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use crate::measure::{Bar, Bench, Unit, median};
+use performer_benches::{Bar, Bench, Unit, median};
 
 const CONNECTIONS: usize = 64;
 const MEASURE_TIME: Duration = Duration::from_secs(3);

@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use performer::orchestrator::store::Store;
-use performer::server::fuzzing::FuzzServer;
+use performer_store::Store;
+use performer_server::fuzzing::FuzzServer;
 
 /// The store is replaced after this many bodies, because added items would fill the memory.
 const BODIES_PER_STORE: u32 = 2_000;

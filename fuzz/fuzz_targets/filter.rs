@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use performer::orchestrator::store::Store;
-use performer::server::fuzzing::FuzzServer;
+use performer_store::Store;
+use performer_server::fuzzing::FuzzServer;
 
 thread_local! {
     static SERVER: RefCell<FuzzServer> = RefCell::new(FuzzServer::new(async || {

@@ -14,11 +14,11 @@ use super::performer::Settings;
 use super::stop::StopHandle;
 use super::summary::JobSummary;
 use super::watchdog::Watchdog;
-use crate::backoff::{BackoffPolicy, Delays};
 use crate::model::key::JobKey;
 use crate::model::result::{Outcome, TransactionResult};
 use crate::model::status::Status;
 use crate::orchestrator::{ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept};
+use performer_core::backoff::{BackoffPolicy, Delays};
 
 pub(super) type OnEvent = Arc<dyn Fn(&PerformerEvent) + Send + Sync>;
 
@@ -73,7 +73,7 @@ impl RetryDelays {
 
     /// Waits for the next delay.
     pub(super) async fn wait(&mut self, job: &RunningJob) {
-        let delay = self.delays.next();
+        let delay = self.delays.next_delay();
         tokio::select! {
             biased;
             Ok(()) = self.recovered.changed() => self.reset(job),

@@ -5,6 +5,7 @@
 //! | `performer.rs` | [`Performer`]: the settings of a run, and its start |
 //! | `supervisor.rs` | one run: starts the robots, waits for them, enforces the grace period, ends the job |
 //! | `transaction.rs` | the trait that users implement |
+//! | `erased.rs` | the same without the user's type, which is all that the rest of the runtime knows |
 //! | `item.rs`, `progress.rs` | the item as a transaction sees it, and its progress texts |
 //! | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
 //! | `catch_panic.rs` | runs user code and turns its panics into errors |
@@ -16,12 +17,12 @@
 //! | `event.rs`, `summary.rs` | events during a run, and the summary after it |
 
 mod catch_panic;
+mod erased;
 mod event;
 mod heartbeat;
 mod item;
 mod item_source;
 mod job;
-mod outcome;
 mod performer;
 mod prefetch;
 mod progress;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::erased::{AnyTransaction, Factory};
 use super::event::PerformerEvent;
 use super::job::OnEvent;
 use super::stop::StopHandle;
@@ -34,9 +35,9 @@ use crate::orchestrator::{ErrorKind, Orchestrator, OrchestratorError};
 /// assert_eq!(summary.successful, 1);
 /// # Ok(()) }
 /// ```
-pub struct Performer<T> {
+pub struct Performer {
     pub(super) queue: String,
-    pub(super) make: Arc<dyn Fn() -> T + Send + Sync>,
+    pub(super) make: Factory,
     pub(super) settings: Settings,
     pub(super) stop: StopHandle,
     pub(super) on_event: Option<OnEvent>,
@@ -57,7 +58,7 @@ pub(super) struct Settings {
     pub(super) until_empty: bool,
 }
 
-impl<T> std::fmt::Debug for Performer<T> {
+impl std::fmt::Debug for Performer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { queue, settings, .. } = self;
         f.debug_struct("Performer").field("queue", queue).field("settings", settings).finish_non_exhaustive()
@@ -76,10 +77,17 @@ pub enum PerformerError {
     Faulted(Box<JobSummary>),
 }
 
-impl<T: Transaction> Performer<T> {
+impl Performer {
     /// Creates a performer for a queue. `make` is called once for each robot, and again for a robot whose
     /// transaction panicked.
-    pub fn new(queue: impl Into<String>, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
+    pub fn new<T: Transaction>(
+        queue: impl Into<String>,
+        make: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self::erased(queue.into(), Arc::new(move || -> Box<dyn AnyTransaction> { Box::new(make()) }))
+    }
+
+    fn erased(queue: String, make: Factory) -> Self {
         let settings = Settings {
             robots: 1,
             claim_ahead: 0,
@@ -94,7 +102,7 @@ impl<T: Transaction> Performer<T> {
             until_empty: false,
         };
         let stop = StopHandle::default();
-        Self { queue: queue.into(), make: Arc::new(make), settings, stop, on_event: None }
+        Self { queue, make, settings, stop, on_event: None }
     }
 
     /// The number of robots that work concurrently, each with its own [`Transaction`] value: 1 to 10,000. Default: 1.

@@ -2,27 +2,26 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use tracing::Instrument;
 
 use super::catch_panic::{self, UserFuture, drop_quietly, log};
+use super::erased::{AnyTransaction, Factory};
 use super::event::PerformerEvent;
 use super::item::TransactionItem;
 use super::item_source::{ItemSource, ReceivedItem};
 use super::job::{FinishedTransaction, RunningJob};
-use super::outcome::{self, ReportedResult, RunOutcome};
-use super::transaction::Transaction;
-use crate::crash_point::crash_point;
 use crate::exception::Exception;
 use crate::model::result::Outcome;
 use crate::orchestrator::Report;
+use performer_core::crash_point;
+use performer_core::outcome::{self, RunOutcome};
 
-pub(super) struct Robot<T> {
+pub(super) struct Robot {
     job: Arc<RunningJob>,
     number: u32,
-    make: Arc<dyn Fn() -> T + Send + Sync>,
+    make: Factory,
     item_source: ItemSource,
-    transaction: T,
+    transaction: Box<dyn AnyTransaction>,
     /// A panic may have left the transaction's value inconsistent; it is replaced before the next item.
     poisoned: bool,
 }
@@ -40,11 +39,11 @@ enum Step {
     Done,
 }
 
-impl<T: Transaction> Robot<T> {
+impl Robot {
     pub(super) fn new(
         job: Arc<RunningJob>,
         number: u32,
-        make: Arc<dyn Fn() -> T + Send + Sync>,
+        make: Factory,
         item_source: ItemSource,
     ) -> Result<Self, String> {
         let transaction = catch_panic::call(|| make())?;
@@ -74,7 +73,7 @@ impl<T: Transaction> Robot<T> {
         if self.job.stop.is_stop_requested() {
             return Step::Done; // nothing is open
         }
-        let mut opening = self.transaction.open_applications();
+        let mut opening = self.transaction.open();
         let opened = until_killed(&self.job, self.number, &mut opening).await;
         drop_quietly(opening);
         match opened {
@@ -105,9 +104,9 @@ impl<T: Transaction> Robot<T> {
         let watchdog = &job.watchdogs[self.number as usize - 1];
         watchdog.start_item(item.id());
         job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
-        let ended = perform(&mut self.transaction, &item, job, self.number).instrument(span.clone()).await;
+        let ended = perform(&mut *self.transaction, &item, job, self.number).instrument(span.clone()).await;
         self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
-        let reported = reported(ended, &item);
+        let reported = outcome::reported_result(ended, item.store_time());
         watchdog.end_item();
         job.count_outcome(reported.result.outcome());
         FinishedTransaction {
@@ -152,7 +151,7 @@ impl<T: Transaction> Robot<T> {
     }
 
     async fn close(&mut self) {
-        let mut closing = self.transaction.close_applications();
+        let mut closing = self.transaction.close();
         let closed = until_killed(&self.job, self.number, &mut closing).await;
         drop_quietly(closing);
         let reason = match closed {
@@ -165,11 +164,11 @@ impl<T: Transaction> Robot<T> {
 }
 
 /// Runs user code that opens or closes applications. `None` if the performer was killed meanwhile.
-async fn until_killed<O>(
+async fn until_killed(
     job: &RunningJob,
     robot: u32,
-    future: &mut UserFuture<'_, Result<O, Exception>>,
-) -> Option<Result<Result<O, Exception>, String>> {
+    future: &mut UserFuture<'_, Result<(), Exception>>,
+) -> Option<Result<Result<(), Exception>, String>> {
     let watchdog = &job.watchdogs[robot as usize - 1];
     tokio::select! {
         biased;
@@ -178,22 +177,21 @@ async fn until_killed<O>(
     }
 }
 
-async fn perform<T: Transaction>(
-    transaction: &mut T,
+async fn perform(
+    transaction: &mut dyn AnyTransaction,
     item: &TransactionItem,
     job: &RunningJob,
     robot: u32,
-) -> RunOutcome<T::Output> {
+) -> RunOutcome {
     if job.stop.is_kill_requested() {
         return RunOutcome::Interrupted; // claimed in the same call as the last report; it must not start
     }
-    let content = match catch_panic::call(|| item.specific_content().parse::<T::Content>()) {
-        Ok(Ok(content)) => content,
-        Ok(Err(error)) => return RunOutcome::ContentMismatch(error.to_string()),
+    let mut running = match catch_panic::call(|| transaction.begin(item)) {
+        Ok(Ok(running)) => running,
+        Ok(Err(reason)) => return RunOutcome::ContentMismatch(reason),
         Err(panic) => return RunOutcome::Panicked(panic),
     };
     crash_point!("claim.after_reply");
-    let mut running = transaction.process(content, item);
     let ended = tokio::select! {
         biased;
         ended = catch_panic::run(&mut running, &job.watchdogs[robot as usize - 1]) => match ended {
@@ -217,13 +215,4 @@ async fn time_limit(job: &RunningJob) -> std::time::Duration {
         }
         None => std::future::pending().await,
     }
-}
-
-/// Serializing the output runs user code, which may panic. The work is done by then, so the item is Successful.
-fn reported<O: Serialize>(ended: RunOutcome<O>, item: &TransactionItem) -> ReportedResult {
-    let now = item.store_time();
-    catch_panic::call(|| outcome::reported_result(ended, now)).unwrap_or_else(|panic| {
-        let omitted = serde_json::json!({ "OutputOmitted": format!("writing the output panicked: {panic}") });
-        outcome::reported_result(RunOutcome::Returned(Ok(omitted)), now)
-    })
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::catch_panic::log;
+use super::erased::Factory;
 use super::event::PerformerEvent;
 use super::heartbeat::Heartbeat;
 use super::item_source::{DirectSource, ItemSource};
@@ -15,10 +16,9 @@ use super::job::RunningJob;
 use super::performer::{Performer, PerformerError};
 use super::robot::Robot;
 use super::summary::JobSummary;
-use super::transaction::Transaction;
 use super::{prefetch, stop};
 use crate::model::job::{JobEnd, JobState, NewJob};
-use crate::orchestrator::Orchestrator;
+use crate::orchestrator::{BoxFuture, Orchestrator};
 
 /// How long robots may take to end after a kill before they count as stuck.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,9 +27,17 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 /// two calls may have to wait: the one in flight and the final one.
 const FINAL_REPORTS_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Runs a performer to its end.
-pub(super) async fn run<T: Transaction>(
-    performer: Performer<T>,
+/// Runs a performer to its end. The future is boxed, so that it is compiled in this crate.
+#[inline(never)]
+pub(super) fn run(
+    performer: Performer,
+    orchestrator: Arc<dyn Orchestrator>,
+) -> BoxFuture<'static, Result<JobSummary, PerformerError>> {
+    Box::pin(run_to_its_end(performer, orchestrator))
+}
+
+async fn run_to_its_end(
+    performer: Performer,
     orchestrator: Arc<dyn Orchestrator>,
 ) -> Result<JobSummary, PerformerError> {
     let started = tokio::time::Instant::now();
@@ -72,10 +80,7 @@ pub(super) async fn run<T: Transaction>(
 }
 
 /// Starts a task for each robot of the job, and one for the prefetcher where items are claimed ahead.
-fn start_robots<T: Transaction>(
-    job: &Arc<RunningJob>,
-    make: &Arc<dyn Fn() -> T + Send + Sync>,
-) -> JoinSet<()> {
+fn start_robots(job: &Arc<RunningJob>, make: &Factory) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let claim_ahead = job.settings.claim_ahead;
     let prefetch = (claim_ahead > 0).then(|| prefetch::buffer(job.clone(), claim_ahead));

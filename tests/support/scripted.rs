@@ -10,7 +10,9 @@ use performer::model::clock::Clock;
 use performer::model::item::ClaimedItem;
 use performer::model::job::NewJob;
 use performer::model::key::Claim;
-use performer::orchestrator::{BulkAdded, ClaimRequest, Report, ReportAndClaimAnswer, Result, Seen, Swept};
+use performer::orchestrator::{
+    BulkAdded, ClaimRequest, Decorator, Report, ReportAndClaimAnswer, Result, Seen, Swept,
+};
 use performer::{
     Administration, BusinessException, CommitType, ErrorKind, Exception, JobEnd, JobKey, JobState,
     NewQueueItem, Orchestrator, OrchestratorError, QueueItem, Transaction, TransactionItem,
@@ -180,7 +182,7 @@ impl TokioClock {
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
         let micros = u64::try_from(self.elapsed().as_micros()).unwrap();
-        super::start_of_time() + Duration::from_micros(micros)
+        performer_conformance::start_of_time() + Duration::from_micros(micros)
     }
 
     fn elapsed(&self) -> Duration {
@@ -252,9 +254,9 @@ impl FaultyOrchestrator {
 }
 
 #[async_trait]
-impl Orchestrator for FaultyOrchestrator {
-    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
-        self.inner.start_job(job).await
+impl Decorator for FaultyOrchestrator {
+    fn inner(&self) -> &dyn Orchestrator {
+        &*self.inner
     }
 
     async fn beat(&self, job: JobKey) -> Result<JobState> {
@@ -262,31 +264,6 @@ impl Orchestrator for FaultyOrchestrator {
         self.beaten.notify_one();
         assert!(!self.beats_panic.load(Ordering::SeqCst), "in the back end");
         self.inner.beat(job).await
-    }
-
-    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
-        self.inner.end_job(job, end).await
-    }
-
-    async fn sweep(&self) -> Result<Swept> {
-        self.inner.sweep().await
-    }
-
-    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
-        self.inner.add_queue_item(queue, item).await
-    }
-
-    async fn bulk_add_queue_items(
-        &self,
-        queue: &str,
-        commit_type: CommitType,
-        items: Vec<NewQueueItem>,
-    ) -> Result<BulkAdded> {
-        self.inner.bulk_add_queue_items(queue, commit_type, items).await
-    }
-
-    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
-        self.inner.add_and_start_transaction(take, item).await
     }
 
     fn max_concurrent_calls(&self) -> usize {
@@ -319,13 +296,5 @@ impl Orchestrator for FaultyOrchestrator {
             reports: (0..count).map(|_| Err(error.clone())).collect(),
             claimed: Err(error),
         }
-    }
-
-    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
-        self.inner.set_transaction_progress(claim, progress).await
-    }
-
-    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
-        self.inner.wait_for_items(queue, seen, at_most).await;
     }
 }

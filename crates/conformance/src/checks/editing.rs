@@ -1,5 +1,6 @@
 //! T16, T17 and T24 of `docs/reference/lifecycle.md`: items are edited, deleted and blanked.
 
+use performer::FieldEdit;
 use performer::model::code::ErrorCode;
 use performer::model::content::SpecificContent;
 use performer::model::item::{ItemEdit, ItemFilter, NewQueueItem, Priority, QueueItem};
@@ -19,8 +20,8 @@ pub(crate) async fn t16_a_new_item_can_be_edited(f: Fixture) {
     let content = SpecificContent::new(&json!({"name": "new", "text": "x".repeat(2_000)})).unwrap();
     let edit = ItemEdit {
         priority: Some(Priority::Low),
-        due_date: Some(None),
-        defer_date: Some(Some(f.after(10))),
+        due_date: FieldEdit::Clear,
+        defer_date: FieldEdit::Set(f.after(10)),
         progress: Some("edited".to_owned()),
         specific_content: Some(content.clone()),
     };
@@ -33,7 +34,7 @@ pub(crate) async fn t16_a_new_item_can_be_edited(f: Fixture) {
     assert_eq!((edited.progress.as_deref(), &edited.specific_content), (Some("edited"), &content));
     assert!(edited.row_version > a.row_version);
     assert_eq!(f.take_all(job).await, ["b"]);
-    let undefer = ItemEdit { defer_date: Some(None), ..ItemEdit::default() };
+    let undefer = ItemEdit { defer_date: FieldEdit::Clear, ..ItemEdit::default() };
     let edited = f.orchestrator.edit_queue_item(a.id, undefer).await.unwrap();
     assert_eq!((edited.priority, &edited.specific_content), (Priority::Low, &content), "the rest stays");
     let claimed = f.take(job).await;

@@ -1,5 +1,6 @@
 //! Queues that are paused, and limits on the items in progress and on starts.
 
+use performer::FieldEdit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub(crate) async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixtu
     for name in ["a", "b", "c", "d", "e"] {
         f.add_named(name).await;
     }
-    let most = |most| LimitsEdit { max_in_progress: Some(most), ..LimitsEdit::default() };
+    let most = |most| LimitsEdit { max_in_progress: FieldEdit::to(most), ..LimitsEdit::default() };
     assert_eq!(limit(&f, most(Some(3))).await.max_in_progress, Some(3));
     let first = f.take_many(one, 2).await;
     let second = look(&f, take(other, 5)).await;
@@ -90,7 +91,7 @@ pub(crate) async fn concurrent_claims_do_not_exceed_the_limit(f: Fixture) {
     for name in 0..60 {
         f.add_named(&name.to_string()).await;
     }
-    limit(&f, LimitsEdit { max_in_progress: Some(Some(3)), ..LimitsEdit::default() }).await;
+    limit(&f, LimitsEdit { max_in_progress: FieldEdit::Set(3), ..LimitsEdit::default() }).await;
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut robots = Vec::new();
     for _ in 0..8 {
@@ -135,7 +136,7 @@ pub(crate) async fn reports_and_claims_together_keep_the_limit_and_the_order(f: 
     }
     let (job, mut held, mut next) = (f.job().await, Vec::new(), 0);
     for (round, most) in [1, 3, 3, 3, 3, 12, 12, 2, 2, 2, 9, 9, 100, 100].into_iter().enumerate() {
-        limit(&f, LimitsEdit { max_in_progress: Some(Some(most)), ..LimitsEdit::default() }).await;
+        limit(&f, LimitsEdit { max_in_progress: FieldEdit::Set(most), ..LimitsEdit::default() }).await;
         let most = usize::try_from(most).unwrap();
         for wanted in [1, 2, 20] {
             let ended = held.drain(..held.len().div_ceil(2));
@@ -164,7 +165,7 @@ pub(crate) async fn no_more_items_are_started_in_a_window_than_the_limit_allows(
         f.add_named(name).await;
     }
     let most = MaxStarts { count: 3, per: Duration::from_secs(60) };
-    let edit = LimitsEdit { max_starts: Some(Some(most)), ..LimitsEdit::default() };
+    let edit = LimitsEdit { max_starts: FieldEdit::Set(most), ..LimitsEdit::default() };
     assert_eq!(limit(&f, edit).await.max_starts, Some(most));
     let first = f.take_many(job, 2).await;
     for claimed in first {
@@ -188,8 +189,11 @@ pub(crate) async fn no_more_items_are_started_in_a_window_than_the_limit_allows(
 pub(crate) async fn limits_are_kept_when_a_queue_is_updated(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let most = MaxStarts { count: 5, per: Duration::from_secs(90) };
-    let edit =
-        LimitsEdit { paused: Some(true), max_in_progress: Some(Some(7)), max_starts: Some(Some(most)) };
+    let edit = LimitsEdit {
+        paused: Some(true),
+        max_in_progress: FieldEdit::Set(7),
+        max_starts: FieldEdit::Set(most),
+    };
     let limits = limit(&f, edit).await;
     let changed = NewQueueDefinition::new(QUEUE).policy(retrying(3));
     assert_eq!(f.orchestrator.update_queue(QUEUE, changed).await.unwrap().limits, limits);

@@ -1,6 +1,7 @@
 //! What is stored is read back unchanged: extreme times, numbers of any length, large content.
 
 use jiff::Timestamp;
+use performer::FieldEdit;
 use performer::model::code::ErrorCode;
 use performer::model::content::{Output, SpecificContent};
 use performer::model::exception::{ExceptionType, ProcessingException};
@@ -21,7 +22,8 @@ pub(crate) async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixtur
         // Added with it, edited to it, and deleted.
         let added = f.add(named("added").due_date(at).defer_date(at).risk_sla_date(at)).await;
         every_query_can_read(&f, &added).await;
-        let edit = ItemEdit { due_date: Some(Some(at)), defer_date: Some(Some(at)), ..ItemEdit::default() };
+        let edit =
+            ItemEdit { due_date: FieldEdit::Set(at), defer_date: FieldEdit::Set(at), ..ItemEdit::default() };
         let edited = o.edit_queue_item(added.id, edit).await.unwrap();
         assert_eq!((edited.due_date, edited.defer_date), (added.due_date, added.defer_date), "{at}");
         every_query_can_read(&f, &edited).await;
@@ -41,7 +43,7 @@ pub(crate) async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixtur
                 assert_eq!(status, Status::New, "{at}");
                 every_query_can_read(&f, &f.item(urgent.id).await).await;
                 assert!(f.try_take(job).await.is_none(), "{at}");
-                let edit = ItemEdit { defer_date: Some(None), ..ItemEdit::default() };
+                let edit = ItemEdit { defer_date: FieldEdit::Clear, ..ItemEdit::default() };
                 o.edit_queue_item(urgent.id, edit).await.unwrap();
                 f.take(job).await.claim
             }

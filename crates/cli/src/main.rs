@@ -1,0 +1,197 @@
+//! The command `performer`.
+//!
+//! | file | what it contains |
+//! |---|---|
+//! | `serve.rs` | `performer serve`: runs an Orchestrator server |
+//! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `item import` and `stats`, for any URL |
+//! | `job.rs` | `performer job`: the running performers and their results |
+//! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
+//! | `time.rs` | parses times in arguments and files |
+//! | `output.rs` | prints tables, JSON and errors |
+//! | `log.rs` | writes the log of the server without blocking a request |
+
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
+
+mod access;
+mod import;
+mod item;
+mod job;
+mod log;
+mod output;
+mod queue;
+mod serve;
+mod stats;
+mod time;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand};
+
+use self::output::CliError;
+use performer::{Administration, connect};
+
+/// Manage and serve durable queues of transactions
+#[derive(Parser)]
+#[command(
+    name = "performer",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "The location of the queues, in --url or PERFORMER_URL:\n  \
+        sqlite:invoices.db                 a file on this machine\n  \
+        postgres://user@host/database      a PostgreSQL database\n  \
+        http://127.0.0.1:8095              a server started with performer serve\n  \
+        https://cloud.uipath.com/a/b/orchestrator_   a UiPath Orchestrator\n\
+        Over HTTP, set the credentials with UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), and the folder with\n\
+        UIPATH_FOLDER_PATH. Secrets can be read from files: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE, and PGPASSFILE\n\
+        for PostgreSQL.\n\n\
+        Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items."
+)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    Serve(Box<serve::Serve>),
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    #[command(subcommand)]
+    Item(item::Item),
+    #[command(subcommand)]
+    Job(job::Jobs),
+    Stats(stats::Stats),
+    #[command(subcommand)]
+    Access(access::Access),
+}
+
+/// The options of all commands that work on queues.
+#[derive(Args)]
+struct GlobalArgs {
+    /// The location of the queues, such as sqlite:invoices.db or http://127.0.0.1:8095
+    #[arg(long, env = "PERFORMER_URL", global = true, value_name = "URL", hide_env_values = true)]
+    url: Option<String>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl GlobalArgs {
+    async fn connect(&self) -> Result<Arc<dyn Administration>, CliError> {
+        let url = self.url.as_deref().ok_or_else(|| {
+            CliError::usage(
+                "no location of the queues was given; use --url sqlite:FILE or --url http://HOST:PORT, or set PERFORMER_URL",
+            )
+        })?;
+        Ok(connect(url).await?)
+    }
+}
+
+/// A parser of numbers from 1 to a maximum.
+fn up_to(max: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=max as u64)
+}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output::report_error(&CliError::failed(format!(
+                "the runtime cannot be started: {error}"
+            )));
+        }
+    };
+    let done = runtime.block_on(async {
+        match command.action {
+            Action::Serve(serve) => serve.run().await,
+            Action::Queue(queue) => queue.run().await,
+            Action::Item(item) => item.run().await,
+            Action::Job(job) => job.run().await,
+            Action::Stats(stats) => stats.run().await,
+            Action::Access(access) => access.run().await,
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(problem) => output::report_error(&problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_consistent() {
+        Command::command().debug_assert();
+    }
+
+    /// The words of a line of a shell, without its comment.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote): (Vec<String>, Option<String>, Option<char>) =
+            (Vec::new(), None, None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), _) if c == open => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, ' ') => words.extend(word.take()),
+                (None, '#') if word.is_none() => break,
+                _ => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn every_command_of_the_readme_and_the_guide_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let pages = std::fs::read_dir(root.join("docs/guide")).unwrap().map(|page| page.unwrap().path());
+        let mut seen = 0;
+        for page in pages.chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+            for line in blocks.flat_map(str::lines) {
+                let line = line.rsplit(" | ").next().unwrap_or(line);
+                let words = words(line);
+                if words.first().is_some_and(|word| word == "performer") {
+                    seen += 1;
+                    if let Err(error) = Command::try_parse_from(&words) {
+                        panic!("{}: {line}\n{error}", page.display());
+                    }
+                }
+            }
+        }
+        assert!(seen > 30, "the test reads something: {seen}");
+        assert!(
+            Command::try_parse_from(words("performer queue limit 'A b' --max-start 5 # no such option"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn every_command_and_argument_has_a_help_text() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no help");
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{path}: {} has no help", argument.get_id());
+            }
+            command.get_subcommands().for_each(|inner| check(inner, &path));
+        }
+        check(&Command::command(), "");
+    }
+}

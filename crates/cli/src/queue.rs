@@ -1,0 +1,328 @@
+//! `performer queue`: creates, shows, pauses and limits queues.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::GlobalArgs;
+use super::output::{self, CliError, CommandResult};
+use performer_core::model::FieldEdit;
+use performer_core::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
+use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use performer_core::orchestrator::ErrorKind;
+
+/// Create, show, pause and limit queues
+#[derive(Subcommand)]
+pub(super) enum Queue {
+    Create(Create),
+    List(List),
+    Show(Show),
+    Pause(Pause),
+    Resume(Resume),
+    Limit(Limit),
+}
+
+/// Create a queue
+#[derive(Args)]
+pub(super) struct Create {
+    /// The name of the queue, at most 50 characters
+    name: String,
+    /// A description of the queue
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The number of retries after an ApplicationException, 0 to 50
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    max_retries: u32,
+    /// Retry abandoned items too
+    #[arg(long)]
+    retry_abandoned: bool,
+    /// Accept each reference only once; this cannot be changed later
+    #[arg(long)]
+    unique_reference: bool,
+    /// How long an item may be InProgress before it is abandoned, such as 24h or 90m
+    #[arg(long, default_value = "24h", value_name = "TIME")]
+    abandon_after: String,
+    /// The number of days after which finished items are removed, 1 to 180
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    retention: u32,
+    /// The number of days after which unfinished items are removed, 1 to 180
+    #[arg(long, default_value_t = 180, value_name = "DAYS")]
+    stale_retention: u32,
+    /// The maximum number of items in progress, over all performers
+    #[arg(long, value_name = "N")]
+    max_in_progress: Option<u32>,
+    /// The maximum number of items started in any time window, over all performers, such as 100/1m
+    #[arg(long, value_name = "N/TIME")]
+    max_starts: Option<String>,
+    /// Succeed if the queue exists already
+    #[arg(long)]
+    if_missing: bool,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// List the queues with their numbers of items
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Show the settings and statistics of a queue
+#[derive(Args)]
+pub(super) struct Show {
+    /// The name of the queue
+    name: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Stop handing out items of a queue until it is resumed; items in progress are not affected
+#[derive(Args)]
+pub(super) struct Pause {
+    /// The name of the queue
+    name: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Resume a paused queue
+#[derive(Args)]
+pub(super) struct Resume {
+    /// The name of the queue
+    name: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Limit the items handed out, over all performers
+#[derive(Args)]
+#[command(after_help = "\
+Limits that are not given are not changed; `none` removes a limit:
+  performer queue limit Invoices --max-in-progress 5
+  performer queue limit Invoices --max-starts 100/1m --max-in-progress none")]
+pub(super) struct Limit {
+    /// The name of the queue
+    name: String,
+    /// The maximum number of items in progress, including those claimed ahead; or none
+    #[arg(long, value_name = "N")]
+    max_in_progress: Option<String>,
+    /// The maximum number of items started in any time window of 1s to 24h, such as 100/1m; or none
+    #[arg(long, value_name = "N/TIME")]
+    max_starts: Option<String>,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+impl Queue {
+    pub(super) async fn run(self) -> CommandResult {
+        match self {
+            Self::Create(create) => create.run().await,
+            Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Pause(Pause { name, global }) => pause(&name, &global, true).await,
+            Self::Resume(Resume { name, global }) => pause(&name, &global, false).await,
+            Self::Limit(limit) => limit.run().await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let policy = QueuePolicy {
+            accept_automatically_retry: self.max_retries > 0,
+            max_number_of_retries: self.max_retries,
+            retry_abandoned_items: self.retry_abandoned,
+            enforce_unique_reference: self.unique_reference,
+            abandon_after: duration(&self.abandon_after)?,
+            retention_days: self.retention,
+            stale_retention_days: self.stale_retention,
+        };
+        let new = NewQueueDefinition { description: self.description, ..NewQueueDefinition::new(&self.name) };
+        // Parsed first, so that an invalid argument creates no queue.
+        let max_starts = self.max_starts.as_deref().map(max_starts).transpose()?;
+        let limits = LimitsEdit {
+            paused: None,
+            max_in_progress: self.max_in_progress.map_or(FieldEdit::Keep, FieldEdit::Set),
+            max_starts: max_starts.map_or(FieldEdit::Keep, FieldEdit::Set),
+        };
+        QueueLimits::default().edited(&limits)?;
+        let queue = match orchestrator.create_queue(new.policy(policy)).await {
+            Err(error) if self.if_missing && error.kind() == ErrorKind::Conflict => {
+                orchestrator.get_queue(&self.name).await?
+            }
+            Ok(_) if limits != LimitsEdit::default() => {
+                orchestrator.edit_queue_limits(&self.name, limits).await?
+            }
+            made => made?,
+        };
+        if self.global.json {
+            output::json(&to_json(&queue))?;
+        } else {
+            output::line(format!("queue {:?} has the id {}", queue.name, queue.id))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn pause(name: &str, global: &GlobalArgs, paused: bool) -> CommandResult {
+    let edit = LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
+    edit_limits(global, name, edit).await
+}
+
+impl Limit {
+    async fn run(self) -> CommandResult {
+        let count = |text: &str| {
+            let wrong =
+                || CliError::usage(format!("{text:?} is not a number of items; use a number, or none"));
+            text.parse().map_err(|_| wrong())
+        };
+        let edit = LimitsEdit {
+            paused: None,
+            max_in_progress: or_none(self.max_in_progress.as_deref(), count)?,
+            max_starts: or_none(self.max_starts.as_deref(), max_starts)?,
+        };
+        if edit == LimitsEdit::default() {
+            return Err(CliError::usage(
+                "no limit was given; use --max-in-progress or --max-starts (`performer queue show` shows them)",
+            ));
+        }
+        edit_limits(&self.global, &self.name, edit).await
+    }
+}
+
+/// Changes the limits of a queue and prints them.
+async fn edit_limits(global: &GlobalArgs, name: &str, edit: LimitsEdit) -> CommandResult {
+    let queue = global.connect().await?.edit_queue_limits(name, edit).await?;
+    if global.json {
+        output::json(&to_json(&queue))?;
+    } else {
+        output::line(format!("queue {:?}: {}", queue.name, describe_limits(&queue.limits)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The change of a limit: absent for none, the word `none` to remove it, or a value.
+fn or_none<T>(
+    text: Option<&str>,
+    read: impl FnOnce(&str) -> Result<T, CliError>,
+) -> Result<FieldEdit<T>, CliError> {
+    match text {
+        None => Ok(FieldEdit::Keep),
+        Some(text) if text.eq_ignore_ascii_case("none") => Ok(FieldEdit::Clear),
+        Some(text) => read(text).map(FieldEdit::Set),
+    }
+}
+
+/// Parses a number of items per time, such as 100/1m.
+fn max_starts(text: &str) -> Result<MaxStarts, CliError> {
+    let wrong = || CliError::usage(format!("{text:?} is not a number of items per time, such as 100/1m"));
+    let (count, per) = text.split_once('/').ok_or_else(wrong)?;
+    let count = count.trim().parse().map_err(|_| wrong())?;
+    Ok(MaxStarts { count, per: duration(per.trim())? })
+}
+
+/// Describes the limits in one line.
+fn describe_limits(limits: &QueueLimits) -> String {
+    let mut parts = vec![if limits.paused { "paused" } else { "running" }.to_owned()];
+    parts.extend(limits.max_in_progress.map(|most| format!("at most {most} in progress")));
+    parts.extend(limits.max_starts.map(|MaxStarts { count, per }| {
+        format!("at most {count} started per {:#}", jiff::SignedDuration::try_from(per).unwrap_or_default())
+    }));
+    if parts.len() == 1 {
+        parts.push("no limits".to_owned());
+    }
+    parts.join(", ")
+}
+
+/// Parses a duration with a unit.
+pub(super) fn duration(text: &str) -> Result<Duration, CliError> {
+    let wrong = || CliError::usage(format!("{text:?} is not a duration, such as 24h, 90m or 45s"));
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    signed.try_into().map_err(|_| wrong())
+}
+
+fn to_json(queue: &QueueDefinition) -> Value {
+    let policy = &queue.policy;
+    json!({
+        "id": queue.id.0, "key": queue.key.to_string(), "name": queue.name, "description": queue.description,
+        "maxNumberOfRetries": policy.max_number_of_retries,
+        "acceptAutomaticallyRetry": policy.accept_automatically_retry,
+        "retryAbandonedItems": policy.retry_abandoned_items,
+        "enforceUniqueReference": policy.enforce_unique_reference,
+        "abandonAfterSeconds": policy.abandon_after.as_secs(), "retentionDays": policy.retention_days,
+        "staleRetentionDays": policy.stale_retention_days, "creationTime": queue.creation_time.to_string(),
+        "paused": queue.limits.paused, "maxInProgress": queue.limits.max_in_progress,
+        "maxStarts": queue.limits.max_starts.map(|most| json!({ "count": most.count, "perSeconds": most.per.as_secs_f64() })),
+    })
+}
+
+impl List {
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let queues = orchestrator.list_queues().await?;
+        if self.global.json {
+            output::json(&queues.iter().map(to_json).collect::<Vec<_>>())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut rows = Vec::new();
+        for queue in &queues {
+            let figures = orchestrator.queue_statistics(&queue.name).await?;
+            rows.push(vec![
+                queue.name.clone(),
+                figures.new.to_string(),
+                figures.in_progress.to_string(),
+                figures.total().to_string(),
+                queue.policy.max_number_of_retries.to_string(),
+                queue.description.clone().unwrap_or_default(),
+            ]);
+        }
+        output::table(&["QUEUE", "NEW", "IN PROGRESS", "ALL", "RETRIES", "DESCRIPTION"], &rows)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    async fn run(self) -> CommandResult {
+        let orchestrator = self.global.connect().await?;
+        let queue = orchestrator.get_queue(&self.name).await?;
+        let figures = orchestrator.queue_statistics(&queue.name).await?;
+        if self.global.json {
+            let mut value = to_json(&queue);
+            value["statistics"] = super::stats::to_json(&figures);
+            output::json(&value)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let policy = &queue.policy;
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        output::list(&[
+            ("Name", queue.name.clone()),
+            ("Id", queue.id.to_string()),
+            ("Key", queue.key.to_string()),
+            ("Description", queue.description.clone().unwrap_or_default()),
+            ("Created", queue.creation_time.to_string()),
+            ("Retries automatically", yes(policy.accept_automatically_retry)),
+            ("Maximum retries", policy.max_number_of_retries.to_string()),
+            ("Retries abandoned items", yes(policy.retry_abandoned_items)),
+            ("Unique references", yes(policy.enforce_unique_reference)),
+            (
+                "Abandons after",
+                format!("{:#}", jiff::SignedDuration::try_from(policy.abandon_after).unwrap_or_default()),
+            ),
+            (
+                "Retention",
+                format!(
+                    "{} days, unfinished items {} days",
+                    policy.retention_days, policy.stale_retention_days
+                ),
+            ),
+            ("Limits", describe_limits(&queue.limits)),
+        ])?;
+        output::line("")?;
+        super::stats::table(&[(queue.name, figures)])?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

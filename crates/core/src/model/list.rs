@@ -1,0 +1,106 @@
+//! Lists of items: which items, in which order, and which page of them (orchestrator-api 4.1).
+
+use jiff::Timestamp;
+
+use super::code::ErrorCode;
+use super::exception::ExceptionType;
+use super::item::{Priority, QueueItem, ReferenceFilter};
+use super::key::ItemKey;
+use super::query::{Condition, Order};
+use super::refusal::Refusal;
+use super::status::{ReviewStatus, Status};
+
+/// Which items to list. Every condition that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemFilter {
+    /// Only items of this queue.
+    pub queue: Option<String>,
+    /// Only items in one of these states; empty for any.
+    pub status: Vec<Status>,
+    /// Only items in one of these review states; empty for any.
+    pub review_status: Vec<ReviewStatus>,
+    /// Only items of this priority.
+    pub priority: Option<Priority>,
+    /// Only items with such a reference.
+    pub reference: Option<ReferenceFilter>,
+    /// Only items that failed by this kind of exception.
+    pub exception_type: Option<ExceptionType>,
+    /// Only the attempts of this retry chain.
+    pub key: Option<ItemKey>,
+    /// Only items created at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Only items created before this time.
+    pub created_before: Option<Timestamp>,
+    /// Any other condition.
+    pub condition: Option<Condition>,
+    /// What the list is sorted by; empty for the order of the ids.
+    pub order: Vec<Order>,
+}
+
+/// The most items a page may have (orchestrator-api 4.1).
+pub const PAGE_LIMIT: usize = 100;
+/// The most items that a page may skip.
+pub const MAX_SKIP: usize = i32::MAX as usize;
+
+/// Which page of a list, in the order of the ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many items to skip, up to [`MAX_SKIP`].
+    pub skip: usize,
+    /// How many items to return at most, up to [`PAGE_LIMIT`].
+    pub top: usize,
+    /// The newest first.
+    pub descending: bool,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { skip: 0, top: PAGE_LIMIT, descending: false }
+    }
+}
+
+impl Page {
+    /// The first `top` items, the oldest first.
+    pub fn first(top: usize) -> Self {
+        Self { top, ..Self::default() }
+    }
+
+    /// Checks the size of the page, and where it begins.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 if it is larger than [`PAGE_LIMIT`], or skips more than [`MAX_SKIP`] items.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        if self.top > PAGE_LIMIT {
+            let message = format!("a page of {} items was asked for, the limit is {PAGE_LIMIT}", self.top);
+            return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
+        }
+        if self.skip > MAX_SKIP {
+            let message = format!("{} items are to be left out, the limit is {MAX_SKIP}", self.skip);
+            return Err(Refusal::new(ErrorCode::INVALID_REQUEST, message));
+        }
+        Ok(())
+    }
+}
+
+/// One page of a list, and how long the whole list is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPage {
+    /// The items of the page.
+    pub items: Vec<QueueItem>,
+    /// How many items match the filter in all.
+    pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_at_most_a_hundred_items() {
+        assert_eq!(Page::default().validate(), Ok(()));
+        assert!(Page { top: 101, ..Page::default() }.validate().is_err());
+        assert!(Page { skip: MAX_SKIP, ..Page::default() }.validate().is_ok());
+        assert!(Page { skip: usize::MAX, ..Page::default() }.validate().is_err());
+    }
+}

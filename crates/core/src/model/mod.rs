@@ -1,0 +1,68 @@
+//! What an item is, and what may happen to it: the lowest floor.
+//!
+//! Pure values and pure functions; no tokio, no SQL, no HTTP, and one reader of the time of day.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`queue`], [`schema`] | queues, their policies and JSON schemas |
+//! | [`item`] | items, new items, and claimed items |
+//! | [`content`] | SpecificContent, Output and Analytics: flat JSON objects, limited in size |
+//! | `json` | JSON text: invalid surrogates, and numbers with all their digits |
+//! | [`status`] | Status, ReviewStatus, and their moves |
+//! | [`result`] | what a robot reports |
+//! | [`exception`] | the stored record of a failure |
+//! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows the rules |
+//! | [`selection`] | which item is next |
+//! | [`query`] | conditions on items, and sort orders of lists |
+//! | [`limits`] | limits of a queue that hold for all performers together |
+//! | [`list`] | filters and pages of lists |
+//! | [`history`] | the events of an item |
+//! | [`review`] | comments, reviewers, and answers to bulk calls |
+//! | [`statistics`] | how many items are in which state |
+//! | [`job`], [`robot`] | one run of a performer, and its lanes |
+//! | [`key`] | ids, keys and claims |
+//! | [`code`] | the Orchestrator's numeric error codes |
+//! | [`clock`] | the only reader of the time of day |
+//! | [`stored_time`] | the instants that a store can keep |
+//! | [`clock_guard`] | whether the time can be believed before something is removed because of its age |
+//! | [`kept_for`] | how long ended jobs and tokens are kept |
+//! | [`FieldEdit`] | a change of a value that may be absent |
+//! | `enumeration` | enumerations with documented names and numbers |
+//! | `refusal` | the answer of a rule that refuses an event |
+//! | [`asset`], [`log`], [`user`] | documented numbers of things around the queue |
+
+mod enumeration;
+pub mod json;
+
+pub mod asset;
+pub mod clock;
+pub mod clock_guard;
+pub mod code;
+pub mod content;
+pub mod exception;
+mod field_edit;
+pub mod history;
+pub mod item;
+pub mod job;
+pub mod kept_for;
+pub mod key;
+pub mod lifecycle;
+pub mod limits;
+pub mod list;
+pub mod log;
+pub mod query;
+pub mod queue;
+mod refusal;
+pub mod result;
+pub mod review;
+pub mod robot;
+pub mod schema;
+pub mod selection;
+pub mod statistics;
+pub mod status;
+pub mod stored_time;
+pub mod user;
+
+pub use enumeration::UnknownValue;
+pub use field_edit::FieldEdit;
+pub use refusal::Refusal;

@@ -1,0 +1,351 @@
+//! Queues and their policy (orchestrator-api 6).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::code::ErrorCode;
+use super::content::units_over;
+use super::key::{FolderId, QueueId, QueueKey};
+use super::limits::QueueLimits;
+use super::refusal::Refusal;
+use super::schema::Schemas;
+
+/// The longest name of a queue, in UTF-16 code units.
+pub const NAME_LIMIT: usize = 50;
+/// The longest description of a queue, in UTF-16 code units.
+pub const DESCRIPTION_LIMIT: usize = 250;
+/// The most automatic retries a queue may be set to.
+pub const MAX_RETRIES: u32 = 50;
+/// The longest retention period, in days.
+pub const MAX_RETENTION_DAYS: u32 = 180;
+
+/// The policy of a queue: the part of its definition that people set.
+///
+/// ```
+/// use performer::QueuePolicy;
+///
+/// let policy = QueuePolicy { max_number_of_retries: 3, enforce_unique_reference: true, ..QueuePolicy::default() };
+/// assert!(policy.accept_automatically_retry);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePolicy {
+    /// The master switch of automatic retries. Default: true.
+    pub accept_automatically_retry: bool,
+    /// How often an item may be retried after an ApplicationException, 0 to 50. Default: 1.
+    pub max_number_of_retries: u32,
+    /// Whether Abandoned items are retried too; they share the same maximum. Default: false.
+    pub retry_abandoned_items: bool,
+    /// Whether a reference may be in the queue only once. Items that are Deleted or Retried do not count. Cannot be
+    /// changed after the queue was created. Default: false.
+    pub enforce_unique_reference: bool,
+    /// How long an item may be InProgress before it is Abandoned, even if its job is alive. Default: 24 hours.
+    pub abandon_after: Duration,
+    /// After how many days final items are removed, 1 to 180. Default: 30.
+    pub retention_days: u32,
+    /// After how many days items that were never finished are removed, 1 to 180. Default: 180.
+    pub stale_retention_days: u32,
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self {
+            accept_automatically_retry: true,
+            max_number_of_retries: 1,
+            retry_abandoned_items: false,
+            enforce_unique_reference: false,
+            abandon_after: Duration::from_secs(24 * 60 * 60),
+            retention_days: 30,
+            stale_retention_days: 180,
+        }
+    }
+}
+
+/// A queue: its identity and its policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueDefinition {
+    /// Given when the queue is created; never changes.
+    pub id: QueueId,
+    /// Given when the queue is created; never changes.
+    pub key: QueueKey,
+    /// Unique among the queues, ignoring case.
+    pub name: String,
+    /// What the queue is for.
+    pub description: Option<String>,
+    /// Its policy.
+    pub policy: QueuePolicy,
+    /// The JSON schemas of its items.
+    pub schemas: Schemas,
+    /// Notes of people.
+    pub notes: QueueNotes,
+    /// Its limits for all performers together. An update of the queue leaves them unchanged; see
+    /// [`Administration::edit_queue_limits`](crate::orchestrator::Administration::edit_queue_limits).
+    pub limits: QueueLimits,
+    /// The folders it is in: it is one queue in all of them. The first one is where it was created.
+    pub folders: Vec<FolderId>,
+    /// When it was created.
+    pub creation_time: Timestamp,
+}
+
+impl QueueDefinition {
+    /// A queue with the default policy and limits, in no folder.
+    pub fn new(id: QueueId, key: QueueKey, name: String, creation_time: Timestamp) -> Self {
+        Self {
+            id,
+            key,
+            name,
+            description: None,
+            policy: QueuePolicy::default(),
+            schemas: Schemas::default(),
+            notes: QueueNotes::default(),
+            limits: QueueLimits::default(),
+            folders: Vec::new(),
+            creation_time,
+        }
+    }
+
+    /// Checks that a caller may change or delete the queue in every folder that it is in: it is one queue in all of
+    /// them. `reach`: the folders in which the caller has the right; `None`: everywhere.
+    ///
+    /// # Errors
+    ///
+    /// Code 1017.
+    pub fn may_be_changed_by(&self, reach: Option<&[FolderId]>) -> Result<(), Refusal> {
+        let in_reach = |folder: &FolderId| reach.is_none_or(|reach| reach.contains(folder));
+        if self.folders.iter().all(in_reach) {
+            return Ok(());
+        }
+        let message = format!(
+            "queue {:?} is also in a folder where the caller has no right to this; it can be taken out of a folder by \
+             ShareToFolders",
+            self.name
+        );
+        Err(Refusal::new(ErrorCode::FORBIDDEN_OPERATION, message))
+    }
+}
+
+/// Notes of people on a queue. Stored and shown; nothing else follows from them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueNotes {
+    /// Within how many minutes items should be done; 0 for no SLA.
+    pub sla_in_minutes: u32,
+    /// After how many minutes they are at risk.
+    pub risk_sla_in_minutes: u32,
+    /// The process that works on the queue.
+    pub release_id: Option<i64>,
+    /// Labels.
+    pub tags: Vec<Tag>,
+}
+
+/// A label of a queue: each text at most 256 code units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    /// Its name.
+    pub name: String,
+    /// How the name is shown.
+    pub display_name: Option<String>,
+    /// Its value.
+    pub value: Option<String>,
+    /// How the value is shown.
+    pub display_value: Option<String>,
+}
+
+/// The most labels of a queue.
+pub const MOST_TAGS: usize = 100;
+/// The longest text of a label, in UTF-16 code units.
+pub const TAG_LIMIT: usize = 256;
+/// The longest SLA, in minutes: 90 days (orchestrator-api 6).
+pub const MAX_SLA_IN_MINUTES: u32 = 129_600;
+
+impl QueueNotes {
+    fn validate(&self) -> Result<(), Refusal> {
+        let invalid = |message: String| Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+        for (what, minutes) in
+            [("SlaInMinutes", self.sla_in_minutes), ("RiskSlaInMinutes", self.risk_sla_in_minutes)]
+        {
+            if minutes > MAX_SLA_IN_MINUTES {
+                return invalid(format!(
+                    "{what} is {minutes}; it should be between 0 and {MAX_SLA_IN_MINUTES}"
+                ));
+            }
+        }
+        if self.sla_in_minutes > 0 && self.release_id.is_none() {
+            return Err(Refusal::new(
+                ErrorCode::PARAMETER_MISSING,
+                "an SLA needs a process: ReleaseId is missing",
+            ));
+        }
+        if self.tags.len() > MOST_TAGS {
+            return invalid(format!(
+                "a queue has {} tags; it should be at most {MOST_TAGS}",
+                self.tags.len()
+            ));
+        }
+        let texts = |tag: &Tag| {
+            let Tag { name, display_name, value, display_value } = tag.clone();
+            [Some(name), display_name, value, display_value]
+        };
+        match self.tags.iter().flat_map(texts).flatten().find(|text| units_over(text, TAG_LIMIT).is_some()) {
+            Some(_) => invalid(format!("a text of a tag is longer than {TAG_LIMIT} code units")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A queue to create, or the new settings of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewQueueDefinition {
+    /// The name, at most 50 code units.
+    pub name: String,
+    /// What the queue is for, at most 250 code units.
+    pub description: Option<String>,
+    /// Its policy.
+    pub policy: QueuePolicy,
+    /// The JSON schemas of its items. Default: none.
+    pub schemas: Schemas,
+    /// Notes of people.
+    pub notes: QueueNotes,
+}
+
+impl NewQueueDefinition {
+    /// A queue with the default policy.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: None,
+            policy: QueuePolicy::default(),
+            schemas: Schemas::default(),
+            notes: QueueNotes::default(),
+        }
+    }
+
+    /// Sets the policy.
+    #[must_use]
+    pub fn policy(mut self, policy: QueuePolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets the description.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Checks names and ranges.
+    ///
+    /// # Errors
+    ///
+    /// Code 1015 for a value outside its range, 1009 for a name that is empty or has control characters, 1014 for an
+    /// SLA without a process, 1858 for a text that is no schema.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        let argument = |message: String| Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message));
+        if self.name.trim().is_empty() {
+            return argument("the name of a queue must not be empty".to_owned());
+        }
+        if let Some(control) = self.name.chars().find(|c| c.is_control()) {
+            return argument(format!("the name of a queue must not contain {control:?}"));
+        }
+        let description_units = self.description.as_deref().map_or(0, |text| text.encode_utf16().count());
+        let seconds = self.policy.abandon_after.as_secs();
+        for (what, value, range) in [
+            ("the length of a queue's name", self.name.encode_utf16().count() as u64, 1..=NAME_LIMIT as u64),
+            ("the length of a queue's description", description_units as u64, 0..=DESCRIPTION_LIMIT as u64),
+            ("MaxNumberOfRetries", self.policy.max_number_of_retries.into(), 0..=MAX_RETRIES.into()),
+            ("the retention of final items in days", self.policy.retention_days.into(), RETENTION_DAYS),
+            ("the retention of stale items in days", self.policy.stale_retention_days.into(), RETENTION_DAYS),
+            (
+                "the seconds after which an item is abandoned",
+                seconds,
+                1..=u64::from(MAX_RETENTION_DAYS) * 86_400,
+            ),
+        ] {
+            if !range.contains(&value) {
+                let (low, high) = range.into_inner();
+                let message = format!("{what} is {value}; it should be between {low} and {high}");
+                return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
+            }
+        }
+        self.notes.validate()?;
+        self.schemas.validate_definitions()
+    }
+
+    /// Checks whether a queue may get these settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate); code 1855 if a setting would change that cannot.
+    pub fn validate_change_of(&self, queue: &QueueDefinition) -> Result<(), Refusal> {
+        self.validate()?;
+        if self.policy.enforce_unique_reference != queue.policy.enforce_unique_reference {
+            return Err(Refusal::new(
+                ErrorCode::QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE,
+                "EnforceUniqueReference cannot be changed after the queue is made",
+            ));
+        }
+        Ok(())
+    }
+}
+
+const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=MAX_RETENTION_DAYS as u64;
+
+/// The form of a name that is compared (orchestrator-api 6: unique, case-insensitive).
+pub fn folded(name: &str) -> String {
+    name.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut NewQueueDefinition)) -> (ErrorCode, String) {
+        let mut queue = NewQueueDefinition::new("Invoices");
+        change(&mut queue);
+        let refusal = queue.validate().unwrap_err();
+        (refusal.code(), refusal.to_string())
+    }
+
+    #[test]
+    fn settings_outside_their_range_are_refused() {
+        let (code, message) = refused(|queue| queue.policy.max_number_of_retries = 51);
+        assert_eq!(code, ErrorCode::PARAMETER_INVALID);
+        assert_eq!(message, "MaxNumberOfRetries is 51; it should be between 0 and 50");
+        assert_eq!(refused(|queue| queue.name = "x".repeat(51)).0, ErrorCode::PARAMETER_INVALID);
+        assert_eq!(refused(|queue| queue.name = " ".to_owned()).0, ErrorCode::INVALID_ARGUMENT);
+        assert_eq!(refused(|queue| queue.name = "a\nb".to_owned()).0, ErrorCode::INVALID_ARGUMENT);
+        let (code, _) = refused(|queue| queue.description = Some("x".repeat(251)));
+        assert_eq!(code, ErrorCode::PARAMETER_INVALID);
+        assert_eq!(refused(|queue| queue.policy.retention_days = 0).0, ErrorCode::PARAMETER_INVALID);
+        assert_eq!(refused(|queue| queue.policy.stale_retention_days = 181).0, ErrorCode::PARAMETER_INVALID);
+        assert_eq!(
+            refused(|queue| queue.policy.abandon_after = Duration::ZERO).0,
+            ErrorCode::PARAMETER_INVALID
+        );
+    }
+
+    #[test]
+    fn the_rule_about_references_is_frozen() {
+        let queue = QueueDefinition {
+            id: QueueId(1),
+            key: QueueKey::from_bytes([0; 16]),
+            name: "Invoices".to_owned(),
+            description: None,
+            policy: QueuePolicy::default(),
+            schemas: Schemas::default(),
+            notes: QueueNotes::default(),
+            limits: QueueLimits::default(),
+            folders: vec![FolderId::SHARED],
+            creation_time: Timestamp::UNIX_EPOCH,
+        };
+        let mut change = NewQueueDefinition::new("Invoices 2");
+        assert_eq!(change.validate_change_of(&queue), Ok(()));
+        change.policy.enforce_unique_reference = true;
+        let refusal = change.validate_change_of(&queue).unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::QUEUE_DEFINITION_PARAMETERS_CANNOT_CHANGE);
+    }
+}

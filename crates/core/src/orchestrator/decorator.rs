@@ -1,0 +1,201 @@
+//! The base of decorators: what a decorator does not change is forwarded.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    BoxFuture, BulkAdded, ClaimRequest, CommitType, Orchestrator, Report, ReportAndClaimAnswer, Result, Seen,
+    Swept,
+};
+use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
+use crate::model::job::{JobEnd, JobState, NewJob};
+use crate::model::key::{Claim, JobKey};
+
+/// An Orchestrator around another one. It implements the methods that it changes; all others are forwarded, those with a default
+/// in [`Orchestrator`] too.
+///
+/// Every decorator is an [`Orchestrator`]. [`Administration`](super::Administration) needs no base: its methods have no defaults, so
+/// the compiler finds one that is missing.
+#[async_trait]
+pub trait Decorator: fmt::Debug + Send + Sync + 'static {
+    /// The Orchestrator that calls are forwarded to.
+    fn inner(&self) -> &dyn Orchestrator;
+
+    /// See [`Orchestrator::start_job`].
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        self.inner().start_job(job).await
+    }
+
+    /// See [`Orchestrator::beat`].
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        self.inner().beat(job).await
+    }
+
+    /// See [`Orchestrator::end_job`].
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        self.inner().end_job(job, end).await
+    }
+
+    /// See [`Orchestrator::sweep`].
+    async fn sweep(&self) -> Result<Swept> {
+        self.inner().sweep().await
+    }
+
+    /// See [`Orchestrator::add_queue_item`].
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        self.inner().add_queue_item(queue, item).await
+    }
+
+    /// See [`Orchestrator::bulk_add_queue_items`].
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        self.inner().bulk_add_queue_items(queue, commit_type, items).await
+    }
+
+    /// See [`Orchestrator::add_and_start_transaction`].
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
+        self.inner().add_and_start_transaction(take, item).await
+    }
+
+    /// See [`Orchestrator::report_and_claim`].
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
+        self.inner().report_and_claim(reports, take).await
+    }
+
+    /// See [`Orchestrator::max_concurrent_calls`].
+    fn max_concurrent_calls(&self) -> usize {
+        self.inner().max_concurrent_calls()
+    }
+
+    /// See [`Orchestrator::set_transaction_progress`].
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        self.inner().set_transaction_progress(claim, progress).await
+    }
+
+    /// See [`Orchestrator::wait_for_items`].
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        self.inner().wait_for_items(queue, seen, at_most).await;
+    }
+}
+
+// Written without the macro: the future that the decorator has boxed is handed on, and not boxed once more.
+impl<D: Decorator> Orchestrator for D {
+    fn start_job<'s, 'f>(&'s self, job: NewJob) -> BoxFuture<'f, Result<JobKey>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::start_job(self, job)
+    }
+
+    fn beat<'s, 'f>(&'s self, job: JobKey) -> BoxFuture<'f, Result<JobState>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::beat(self, job)
+    }
+
+    fn end_job<'s, 'f>(&'s self, job: JobKey, end: JobEnd) -> BoxFuture<'f, Result<Swept>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::end_job(self, job, end)
+    }
+
+    fn sweep<'s, 'f>(&'s self) -> BoxFuture<'f, Result<Swept>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::sweep(self)
+    }
+
+    fn add_queue_item<'s, 'q, 'f>(
+        &'s self,
+        queue: &'q str,
+        item: NewQueueItem,
+    ) -> BoxFuture<'f, Result<QueueItem>>
+    where
+        's: 'f,
+        'q: 'f,
+        Self: 'f,
+    {
+        Decorator::add_queue_item(self, queue, item)
+    }
+
+    fn bulk_add_queue_items<'s, 'q, 'f>(
+        &'s self,
+        queue: &'q str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> BoxFuture<'f, Result<BulkAdded>>
+    where
+        's: 'f,
+        'q: 'f,
+        Self: 'f,
+    {
+        Decorator::bulk_add_queue_items(self, queue, commit_type, items)
+    }
+
+    fn add_and_start_transaction<'s, 'f>(
+        &'s self,
+        take: ClaimRequest,
+        item: NewQueueItem,
+    ) -> BoxFuture<'f, Result<ClaimedItem>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::add_and_start_transaction(self, take, item)
+    }
+
+    fn report_and_claim<'s, 'f>(
+        &'s self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> BoxFuture<'f, ReportAndClaimAnswer>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::report_and_claim(self, reports, take)
+    }
+
+    fn max_concurrent_calls(&self) -> usize {
+        Decorator::max_concurrent_calls(self)
+    }
+
+    fn set_transaction_progress<'s, 'f>(&'s self, claim: Claim, progress: String) -> BoxFuture<'f, Result<()>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Decorator::set_transaction_progress(self, claim, progress)
+    }
+
+    fn wait_for_items<'s, 'q, 'f>(
+        &'s self,
+        queue: &'q str,
+        seen: Seen,
+        at_most: Duration,
+    ) -> BoxFuture<'f, ()>
+    where
+        's: 'f,
+        'q: 'f,
+        Self: 'f,
+    {
+        Decorator::wait_for_items(self, queue, seen, at_most)
+    }
+}

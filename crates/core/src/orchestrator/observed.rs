@@ -1,0 +1,226 @@
+//! A decorator that traces the calls of a back end: one span and one event per call.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tracing::{Instrument, debug_span, trace_span};
+
+use super::{
+    Administration, BulkAdded, ClaimRequest, CommitType, Decorator, Orchestrator, Report,
+    ReportAndClaimAnswer, Result, Seen, Swept,
+};
+use crate::model::history::ItemEvent;
+use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
+use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
+use crate::model::key::{Claim, ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::ReviewStatus;
+
+/// Wraps an Orchestrator and traces its calls, with the target `performer::orchestrator`.
+///
+/// The frequent calls (claim, report, wait) have spans at level TRACE, all others at DEBUG. Each call ends with one event, which
+/// says `ok` or has the kind and code of the error. The caller logs how it handles an error.
+#[derive(Debug)]
+pub struct Observed<O>(O);
+
+impl<O> Observed<O> {
+    /// Wraps `inner`.
+    pub fn new(inner: O) -> Self {
+        Self(inner)
+    }
+}
+
+fn finished<T>(answer: Result<T>) -> Result<T> {
+    match &answer {
+        Ok(_) => tracing::trace!(target: TARGET, "ok"),
+        Err(error) => tracing::debug!(
+            target: TARGET,
+            kind = ?error.kind(),
+            code = error.code().map(|code| code.number()),
+            %error,
+            "refused"
+        ),
+    }
+    answer
+}
+
+const TARGET: &str = "performer::orchestrator";
+
+/// `observe!(self.call(arguments), fields…)` makes a call in a span with these fields, and logs its result.
+macro_rules! observe {
+    ($self:ident . $call:ident ( $($argument:expr),* ) $(, $($field:tt)+)?) => {{
+        let span = debug_span!(target: TARGET, stringify!($call) $(, $($field)+)?);
+        async { finished($self.0.$call($($argument),*).await) }.instrument(span).await
+    }};
+}
+
+#[async_trait]
+impl<O: Orchestrator> Decorator for Observed<O> {
+    fn inner(&self) -> &dyn Orchestrator {
+        &self.0
+    }
+
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        observe!(self.start_job(job), queue = %job.queue, robots = job.robots)
+    }
+
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        observe!(self.beat(job), %job)
+    }
+
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        let state = end.state;
+        observe!(self.end_job(job, end), %job, %state)
+    }
+
+    async fn sweep(&self) -> Result<Swept> {
+        observe!(self.sweep())
+    }
+
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        observe!(self.add_queue_item(queue, item), queue, reference = item.reference)
+    }
+
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        observe!(
+            self.bulk_add_queue_items(queue, commit_type, items),
+            queue,
+            ?commit_type,
+            items = items.len()
+        )
+    }
+
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
+        observe!(self.add_and_start_transaction(take, item), queue = %take.queue, reference = item.reference)
+    }
+
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
+        let span =
+            trace_span!(target: TARGET, "report_and_claim", reports = reports.len(), take = take.is_some());
+        let answer = async {
+            let answer = self.0.report_and_claim(reports, take).await;
+            let refused = answer.reports.iter().filter(|report| report.is_err()).count();
+            let taken = answer.claimed.as_ref().map_or(0, |taken| taken.items.len());
+            tracing::trace!(target: TARGET, refused, taken, error = answer.claimed.as_ref().err().map(tracing::field::display), "done");
+            answer
+        };
+        answer.instrument(span).await
+    }
+
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        observe!(self.set_transaction_progress(claim, progress), item = %claim.item)
+    }
+
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        let span = trace_span!(target: TARGET, "wait_for_items", queue);
+        self.0.wait_for_items(queue, seen, at_most).instrument(span).await;
+    }
+}
+
+#[async_trait]
+impl<O: Administration> Administration for Observed<O> {
+    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        observe!(self.create_queue(queue), queue = queue.name)
+    }
+
+    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        observe!(self.update_queue(name, queue), name)
+    }
+
+    async fn delete_queue(&self, name: &str) -> Result<()> {
+        observe!(self.delete_queue(name), name)
+    }
+
+    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition> {
+        observe!(self.edit_queue_limits(name, edit), name)
+    }
+
+    async fn get_queue(&self, name: &str) -> Result<QueueDefinition> {
+        observe!(self.get_queue(name), name)
+    }
+
+    async fn list_queues(&self) -> Result<Vec<QueueDefinition>> {
+        observe!(self.list_queues())
+    }
+
+    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
+        observe!(self.queue_statistics(queue), queue)
+    }
+
+    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
+        observe!(self.get_queue_item(id), item = %id)
+    }
+
+    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage> {
+        observe!(self.list_queue_items(filter, page), queue = filter.queue)
+    }
+
+    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem> {
+        observe!(self.edit_queue_item(id, edit), item = %id)
+    }
+
+    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        observe!(self.delete_queue_items(items), items = items.len())
+    }
+
+    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>> {
+        observe!(self.processing_history(id), item = %id)
+    }
+
+    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>> {
+        observe!(self.item_events(id), item = %id)
+    }
+
+    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        observe!(self.set_review_status(to, items), %to, items = items.len())
+    }
+
+    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems> {
+        observe!(self.set_reviewer(reviewer, items), items = items.len())
+    }
+
+    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment> {
+        observe!(self.add_comment(id, author, text), item = %id)
+    }
+
+    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
+        observe!(self.edit_comment(comment, author, text), comment)
+    }
+
+    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
+        observe!(self.comments(id), item = %id)
+    }
+
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        observe!(self.purge_content(id), item = %id)
+    }
+
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        observe!(self.apply_retention(limit), limit)
+    }
+
+    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
+        observe!(self.list_jobs(limit), limit)
+    }
+
+    async fn list_robots(&self) -> Result<Vec<Robot>> {
+        observe!(self.list_robots())
+    }
+
+    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()> {
+        observe!(self.stop_job(job, strategy), %job, %strategy)
+    }
+}

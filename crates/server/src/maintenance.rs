@@ -1,0 +1,130 @@
+//! Background maintenance: refreshes the directory, sweeps lost jobs, and removes the items of deleted queues and items past
+//! their retention in small batches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::Inner;
+use super::access::REFRESH_INTERVAL;
+use super::background::{Task, supervise};
+use performer_core::model::job::SWEEP_INTERVAL;
+use performer_core::orchestrator::{Orchestrator, OrchestratorError};
+use performer_store::RemovedEnded;
+
+const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How many items are removed in one transaction. Small, because other writers wait for it.
+const REMOVAL_BATCH: usize = 200;
+/// The pause between batches, for other writers.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How many removed items are reported by one line of the log.
+const LOG_EVERY: u64 = 10_000;
+
+/// Starts the maintenance tasks; they run until aborted.
+pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
+    let server = server.clone();
+    tokio::spawn(async move {
+        let server = &*server;
+        let directory = supervise(server, Task::Directory, || refresh_directory(server));
+        if !server.config.maintenance {
+            return directory.await;
+        }
+        let sweep = supervise(server, Task::Sweep, || sweep_jobs(server));
+        let deleted_queues = supervise(server, Task::Removal, || remove_deleted_queues(server));
+        let retention = supervise(server, Task::Retention, || apply_retention(server));
+        tokio::join!(directory, sweep, deleted_queues, retention);
+    })
+}
+
+async fn refresh_directory(server: &Inner) {
+    let mut ticks = ticks(REFRESH_INTERVAL);
+    loop {
+        ticks.tick().await;
+        server.idempotency.sweep(server.elapsed());
+        if let Err(failure) = server.access.refresh().await {
+            tracing::warn!(cause = failure.cause, "failed to read the directory");
+        }
+        server.tasks.report_alive(Task::Directory);
+    }
+}
+
+async fn sweep_jobs(server: &Inner) {
+    let mut ticks = ticks(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        match server.store.sweep().await {
+            Ok(swept) if swept.abandoned > 0 => {
+                tracing::warn!(
+                    items = swept.abandoned,
+                    jobs = swept.jobs.len(),
+                    "abandoned the items of lost jobs"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "failed to sweep the store"),
+        }
+        server.tasks.report_alive(Task::Sweep);
+    }
+}
+
+/// Removes the items of deleted queues.
+async fn remove_deleted_queues(server: &Inner) {
+    let mut ticks = ticks(DELETED_QUEUES_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let removed = async {
+            let mut is_left = server.store.has_removals().await?;
+            while is_left {
+                server.tasks.report_alive(Task::Removal);
+                is_left = server.store.remove_deleted(1).await?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok::<_, OrchestratorError>(())
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(%error, "failed to remove the items of deleted queues");
+        }
+        server.tasks.report_alive(Task::Removal);
+    }
+}
+
+async fn apply_retention(server: &Inner) {
+    let mut ticks = ticks(RETENTION_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let mut unlogged = 0;
+        loop {
+            server.tasks.report_alive(Task::Retention);
+            let removed = server.store.remove_expired(REMOVAL_BATCH).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "failed to apply the retention");
+                0
+            });
+            unlogged += removed;
+            if unlogged >= LOG_EVERY || removed == 0 && unlogged > 0 {
+                tracing::info!(items = unlogged, "items past their retention were removed");
+                unlogged = 0;
+            }
+            if removed == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        match server.store.remove_ended(REMOVAL_BATCH, async || tokio::time::sleep(PAUSE).await).await {
+            Ok(RemovedEnded { jobs: 0, tokens: 0 }) => {}
+            Ok(RemovedEnded { jobs, tokens }) => {
+                tracing::info!(jobs, tokens, "removed old jobs and expired tokens");
+            }
+            Err(error) => tracing::warn!(%error, "failed to remove old jobs and expired tokens"),
+        }
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

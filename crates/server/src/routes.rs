@@ -1,0 +1,186 @@
+//! The table of all routes with the access each needs: scopes and permissions as in the vendor's document
+//! (orchestrator-api 6, 9 to 11).
+
+use axum::http::Method;
+
+use super::router::{FolderScope, Route, RouteAccess};
+use super::{
+    comments, folders, items, lease_protocol, login, queues, statistics, status, transactions, users,
+};
+use crate::permission::{Action, Area, Permission};
+
+const QUEUES_VIEW: Permission = Permission(Area::Queues, Action::View);
+const QUEUES_CREATE: Permission = Permission(Area::Queues, Action::Create);
+const QUEUES_EDIT: Permission = Permission(Area::Queues, Action::Edit);
+const QUEUES_DELETE: Permission = Permission(Area::Queues, Action::Delete);
+const VIEW: Permission = Permission(Area::Transactions, Action::View);
+const CREATE: Permission = Permission(Area::Transactions, Action::Create);
+const EDIT: Permission = Permission(Area::Transactions, Action::Edit);
+const DELETE: Permission = Permission(Area::Transactions, Action::Delete);
+const USERS_VIEW: Permission = Permission(Area::Users, Action::View);
+const USERS_CREATE: Permission = Permission(Area::Users, Action::Create);
+const USERS_EDIT: Permission = Permission(Area::Users, Action::Edit);
+const USERS_DELETE: Permission = Permission(Area::Users, Action::Delete);
+const ROLES_VIEW: Permission = Permission(Area::Roles, Action::View);
+const ROLES_CREATE: Permission = Permission(Area::Roles, Action::Create);
+const ROLES_EDIT: Permission = Permission(Area::Roles, Action::Edit);
+const ROLES_DELETE: Permission = Permission(Area::Roles, Action::Delete);
+const JOBS_VIEW: Permission = Permission(Area::Jobs, Action::View);
+const JOBS_EDIT: Permission = Permission(Area::Jobs, Action::Edit);
+const ROBOTS_VIEW: Permission = Permission(Area::Robots, Action::View);
+
+/// The scope and permission for `/metrics`, which shows the activity of all callers.
+pub(super) const METRICS: (&str, Permission) = ("Monitoring", Permission(Area::Settings, Action::View));
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const DEL: Method = Method::DELETE;
+
+const fn read(
+    area: &'static str,
+    folder_scope: FolderScope,
+    permissions: &'static [Permission],
+) -> RouteAccess {
+    RouteAccess::Token { area, write: false, folder_scope, permissions }
+}
+
+const fn write(
+    area: &'static str,
+    folder_scope: FolderScope,
+    permissions: &'static [Permission],
+) -> RouteAccess {
+    RouteAccess::Token { area, write: true, folder_scope, permissions }
+}
+
+/// A path with a key.
+const ONE: bool = true;
+/// A path without a key.
+const ALL: bool = false;
+
+macro_rules! routes {
+    ($($method:ident $entity:literal $keyed:ident $action:literal $name:literal: $needs:expr => $handler:path;)+) => {
+        &[$(Route {
+            method: $method,
+            entity: $entity,
+            keyed: $keyed,
+            action: $action,
+            name: $name,
+            needs: $needs,
+            handler: |call| Box::pin($handler(call)),
+        }),+]
+    };
+}
+
+use FolderScope::{AnyFolder, Folder, Tenant};
+
+#[rustfmt::skip]
+pub(super) static ROUTES: &[Route] = routes! {
+    // The server itself
+    GET "api/status" ALL "get" "Status": RouteAccess::Public => status::health;
+    GET "api/status" ALL "version" "Version": read("Default", Tenant, &[]) => status::version;
+    GET "$metadata" ALL "" "Metadata": read("Default", Tenant, &[]) => status::metadata;
+    POST "api/account" ALL "authenticate" "Authenticate": RouteAccess::Public => login::authenticate;
+
+    // Queues
+    GET "QueueDefinitions" ALL "" "GetQueueDefinitions": read("Queues", AnyFolder, &[QUEUES_VIEW]) => queues::list;
+    POST "QueueDefinitions" ALL "" "PostQueueDefinition": write("Queues", Folder, &[QUEUES_CREATE]) => queues::create;
+    GET "QueueDefinitions" ONE "" "GetQueueDefinition": read("Queues", Folder, &[QUEUES_VIEW]) => queues::get;
+    PUT "QueueDefinitions" ONE "" "PutQueueDefinition": write("Queues", Folder, &[QUEUES_EDIT]) => queues::update;
+    DEL "QueueDefinitions" ONE "" "DeleteQueueDefinition": write("Queues", Folder, &[QUEUES_DELETE]) => queues::delete;
+    GET "QueueDefinitions" ALL "GetByKey" "GetQueueDefinitionByKey": read("Queues", Folder, &[QUEUES_VIEW]) => queues::get_by_key;
+    GET "QueueDefinitions" ONE "GetJsonSchemaDefinition" "GetJsonSchemaDefinition": read("Queues", Folder, &[QUEUES_EDIT]) => queues::schema;
+    GET "QueueDefinitions" ALL "GetFoldersForQueue" "GetFoldersForQueue": read("Queues", Tenant, &[]) => queues::folders_for_queue;
+    GET "QueueDefinitions" ALL "GetQueuesAcrossFolders" "GetQueuesAcrossFolders": read("Queues", Tenant, &[]) => queues::across_folders;
+    POST "QueueDefinitions" ALL "ShareToFolders" "ShareToFolders": write("Queues", Tenant, &[]) => queues::share;
+    POST "QueueDefinitions" ALL "CreateQueue" "CreateQueue": write("Queues", Folder, &[QUEUES_CREATE]) => queues::create_with_retention;
+    POST "QueueDefinitions" ALL "EditQueue" "EditQueue": write("Queues", Folder, &[QUEUES_EDIT]) => queues::edit_with_retention;
+    GET "QueueDefinitions" ALL "GetQueue" "GetQueue": read("Queues", Folder, &[QUEUES_VIEW]) => queues::get_with_retention;
+    GET "QueueDefinitions" ALL "ListQueues" "ListQueues": read("Queues", AnyFolder, &[QUEUES_VIEW]) => queues::list_with_retention;
+
+    // Adding, starting and ending items
+    POST "Queues" ALL "AddQueueItem" "AddQueueItem": write("Queues", Folder, &[QUEUES_VIEW, CREATE]) => transactions::add;
+    POST "Queues" ALL "BulkAddQueueItems" "BulkAddQueueItems": write("Queues", Folder, &[QUEUES_VIEW, CREATE]) => transactions::bulk_add;
+    POST "Queues" ALL "StartTransaction" "StartTransaction": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => transactions::start;
+    POST "Queues" ONE "SetTransactionResult" "SetTransactionResult": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => transactions::set_result;
+    POST "QueueItems" ONE "SetTransactionProgress" "SetTransactionProgress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => transactions::set_progress;
+
+    // Items
+    GET "QueueItems" ALL "" "GetQueueItems": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => items::list;
+    GET "QueueItems" ONE "" "GetQueueItem": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => items::get;
+    PUT "QueueItems" ONE "" "PutQueueItem": write("Queues", Folder, &[QUEUES_EDIT, EDIT]) => items::edit;
+    DEL "QueueItems" ONE "" "DeleteQueueItem": write("Queues", Folder, &[QUEUES_VIEW, DELETE]) => items::delete;
+    GET "QueueItems" ONE "GetItemLastRetry" "GetItemLastRetry": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => items::last_retry;
+    GET "QueueItems" ALL "GetItemLastRetryByKey" "GetItemLastRetryByKey": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => items::last_retry_by_key;
+    GET "QueueItems" ONE "GetItemProcessingHistory" "GetItemProcessingHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => items::history;
+    GET "QueueItems" ALL "GetReviewers" "GetReviewers": read("Queues", Folder, &[QUEUES_VIEW, EDIT]) => items::reviewers;
+    POST "QueueItems" ALL "DeleteBulk" "DeleteBulk": write("Queues", Folder, &[QUEUES_VIEW, DELETE]) => items::delete_bulk;
+    POST "QueueItems" ALL "SetItemReviewStatus" "SetItemReviewStatus": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => items::set_review_status;
+    POST "QueueItems" ALL "SetItemReviewer" "SetItemReviewer": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => items::set_reviewer;
+    POST "QueueItems" ALL "UnsetItemReviewer" "UnsetItemReviewer": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => items::unset_reviewer;
+
+    // Comments and events
+    GET "QueueItemComments" ALL "" "GetQueueItemComments": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => comments::list_comments;
+    POST "QueueItemComments" ALL "" "PostQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => comments::add_comment;
+    GET "QueueItemComments" ONE "" "GetQueueItemComment": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::get_comment;
+    PUT "QueueItemComments" ONE "" "PutQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => comments::edit_comment;
+    DEL "QueueItemComments" ONE "" "DeleteQueueItemComment": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => comments::delete_comment;
+    GET "QueueItemComments" ALL "GetQueueItemCommentsHistory" "GetQueueItemCommentsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::comments_history;
+    GET "QueueItemEvents" ALL "" "GetQueueItemEvents": read("Queues", AnyFolder, &[QUEUES_VIEW, VIEW]) => comments::list_events;
+    GET "QueueItemEvents" ONE "" "GetQueueItemEvent": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::get_event;
+    GET "QueueItemEvents" ALL "GetQueueItemEventsHistory" "GetQueueItemEventsHistory": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => comments::events_history;
+
+    // Statistics and retention
+    GET "QueueProcessingRecords" ALL "RetrieveLastDaysProcessingRecords" "RetrieveLastDaysProcessingRecords": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => statistics::last_days;
+    GET "QueueProcessingRecords" ALL "RetrieveQueuesProcessingStatus" "RetrieveQueuesProcessingStatus": read("Queues", AnyFolder, &[QUEUES_VIEW]) => statistics::processing_status;
+    GET "QueueRetention" ALL "" "ListQueueRetention": read("Queues", AnyFolder, &[QUEUES_VIEW]) => statistics::list_retention;
+    GET "QueueRetention" ONE "" "GetQueueRetention": read("Queues", Folder, &[QUEUES_VIEW]) => statistics::get_retention;
+    PUT "QueueRetention" ONE "" "PutQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::set_retention;
+    DEL "QueueRetention" ONE "" "DeleteQueueRetention": write("Queues", Folder, &[QUEUES_EDIT]) => statistics::reset_retention;
+
+    // The lease protocol for performers over HTTP
+    POST "api/performer" ALL "startjob" "StartJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::start_job;
+    POST "api/performer" ALL "beat" "Beat": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::beat;
+    POST "api/performer" ALL "endjob" "EndJob": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::end_job;
+    POST "api/performer" ALL "sweep" "Sweep": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::sweep;
+    POST "api/performer" ALL "exchange" "Exchange": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::exchange;
+    POST "api/performer" ALL "held" "Held": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => lease_protocol::held_claims;
+    POST "api/performer" ALL "addandstart" "AddAndStart": write("Queues", Folder, &[QUEUES_VIEW, VIEW, CREATE, EDIT]) => lease_protocol::add_and_start;
+    POST "api/performer" ALL "progress" "Progress": write("Queues", Folder, &[QUEUES_VIEW, EDIT]) => lease_protocol::progress;
+    POST "api/performer" ALL "wait" "Wait": read("Queues", Folder, &[QUEUES_VIEW, VIEW]) => lease_protocol::wait;
+    POST "api/performer" ALL "jobs" "Jobs": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::jobs;
+    POST "api/performer" ALL "robots" "Robots": read("Jobs", Folder, &[JOBS_VIEW]) => lease_protocol::robots;
+    POST "api/performer" ALL "editlimits" "EditLimits": write("Queues", Folder, &[QUEUES_VIEW, QUEUES_EDIT]) => lease_protocol::edit_limits;
+    POST "api/performer" ALL "stopjob" "StopJob": write("Jobs", Folder, &[JOBS_EDIT]) => lease_protocol::stop_job;
+    POST "api/performer" ALL "retention" "Retention": write("Queues", Folder, &[QUEUES_EDIT, DELETE]) => lease_protocol::retention;
+
+    // Folders: the handlers check permissions themselves, because a role in a folder suffices to see it.
+    GET "Folders" ALL "" "GetFolders": read("Folders", Tenant, &[]) => folders::list;
+    GET "Folders" ONE "" "GetFolder": read("Folders", Tenant, &[]) => folders::get;
+    GET "Folders" ALL "GetByKey" "GetFolderByKey": read("Folders", Tenant, &[]) => folders::get_by_key;
+    POST "Folders" ALL "" "PostFolder": write("Folders", Tenant, &[]) => folders::create;
+    PUT "Folders" ONE "" "PutFolder": write("Folders", Tenant, &[]) => folders::edit;
+    DEL "Folders" ONE "" "DeleteFolder": write("Folders", Tenant, &[]) => folders::delete;
+    POST "Folders" ALL "AssignUsers" "AssignUsers": write("Folders", Tenant, &[]) => folders::assign_users;
+    POST "Folders" ONE "RemoveUserFromFolder" "RemoveUserFromFolder": write("Folders", Tenant, &[]) => folders::remove_user;
+    GET "Folders" ALL "GetUsersForFolder" "GetUsersForFolder": read("Folders", Tenant, &[]) => folders::users;
+    GET "api/folders" ALL "getallforcurrentuser" "GetAllForCurrentUser": read("Folders", Tenant, &[]) => folders::of_current_user;
+    GET "api/foldersnavigation" ALL "getfoldersforcurrentuser" "GetFoldersForCurrentUser": read("Default", Tenant, &[]) => folders::of_current_user;
+
+    // Users, roles and robots
+    GET "Users" ALL "" "GetUsers": read("Users", Tenant, &[USERS_VIEW]) => users::list;
+    POST "Users" ALL "" "PostUser": write("Users", Tenant, &[USERS_CREATE]) => users::create;
+    GET "Users" ONE "" "GetUser": read("Users", Tenant, &[]) => users::get;
+    PUT "Users" ONE "" "PutUser": write("Users", Tenant, &[USERS_EDIT]) => users::edit;
+    DEL "Users" ONE "" "DeleteUser": write("Users", Tenant, &[USERS_DELETE]) => users::delete;
+    GET "Users" ALL "GetCurrentUser" "GetCurrentUser": read("Users", Tenant, &[]) => users::current;
+    GET "Users" ALL "GetCurrentPermissions" "GetCurrentPermissions": read("Users", Tenant, &[]) => users::current_permissions;
+    POST "Users" ONE "AssignRoles" "AssignRoles": write("Users", Tenant, &[USERS_EDIT]) => users::assign_roles;
+    GET "Roles" ALL "" "GetRoles": read("Users", Tenant, &[ROLES_VIEW]) => users::list_roles;
+    POST "Roles" ALL "" "PostRole": write("Users", Tenant, &[ROLES_CREATE]) => users::create_role;
+    GET "Roles" ONE "" "GetRole": read("Users", Tenant, &[ROLES_VIEW]) => users::get_role;
+    PUT "Roles" ONE "" "PutRole": write("Users", Tenant, &[ROLES_EDIT]) => users::edit_role;
+    DEL "Roles" ONE "" "DeleteRole": write("Users", Tenant, &[ROLES_DELETE]) => users::delete_role;
+    GET "Robots" ALL "" "GetRobots": read("Robots", Tenant, &[ROBOTS_VIEW]) => users::list_robots;
+    GET "Robots" ONE "" "GetRobot": read("Robots", Tenant, &[ROBOTS_VIEW]) => users::get_robot;
+};

@@ -1,0 +1,189 @@
+//! The known members of request bodies, for strict mode: an old Orchestrator treats a body with an unknown field as null
+//! (orchestrator-api 4.3).
+
+use performer_wire::json::{self, Part};
+
+/// The members of an object, and the shapes of nested objects.
+pub(super) struct BodyShape {
+    /// The name of the parameter in the error message.
+    pub(super) name: &'static str,
+    pub(super) members: &'static [&'static str],
+    pub(super) inner: &'static [(&'static str, &'static BodyShape)],
+}
+
+impl BodyShape {
+    /// Whether a body has only known members, compared in any case. Annotations are ignored.
+    pub(super) fn accepts(&self, body: &[u8]) -> bool {
+        self.has_only_known(Part(&json::text(body)))
+    }
+
+    fn has_only_known(&self, part: Part<'_>) -> bool {
+        if self.members.is_empty() && self.inner.is_empty() {
+            return true;
+        }
+        if part.is_array() {
+            return part.elements().into_iter().all(|part| !part.is_array() && self.has_only_known(part));
+        }
+        part.members().into_iter().all(|(name, member)| {
+            if name.contains('@') {
+                return true;
+            }
+            match self.inner.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                Some((_, shape)) => shape.has_only_known(member),
+                None => self.members.iter().any(|known| known.eq_ignore_ascii_case(&name)),
+            }
+        })
+    }
+}
+
+const fn flat(name: &'static str, members: &'static [&'static str]) -> BodyShape {
+    BodyShape { name, members, inner: &[] }
+}
+
+const fn nested(
+    name: &'static str,
+    members: &'static [&'static str],
+    inner: &'static [(&'static str, &'static BodyShape)],
+) -> BodyShape {
+    BodyShape { name, members, inner }
+}
+
+const ITEM: BodyShape = flat(
+    "itemData",
+    &[
+        "Name",
+        "Priority",
+        "SpecificContent",
+        "DeferDate",
+        "DueDate",
+        "RiskSlaDate",
+        "Reference",
+        "Progress",
+        "Source",
+        "ParentOperationId",
+    ],
+);
+pub(super) const EDIT_ITEM: BodyShape = ITEM;
+pub(super) const ADD_ITEM: BodyShape = nested("itemData", &[], &[("itemData", &ITEM)]);
+pub(super) const BULK_ADD: BodyShape =
+    nested("queueItems", &["queueName", "commitType"], &[("queueItems", &ITEM)]);
+const TRANSACTION: BodyShape = flat(
+    "transactionData",
+    &[
+        "Name",
+        "RobotIdentifier",
+        "SpecificContent",
+        "DeferDate",
+        "DueDate",
+        "Reference",
+        "ReferenceFilterOption",
+        "ParentOperationId",
+    ],
+);
+pub(super) const START_TRANSACTION: BodyShape =
+    nested("transactionData", &[], &[("transactionData", &TRANSACTION)]);
+const EXCEPTION: BodyShape =
+    flat("ProcessingException", &["Reason", "Details", "Type", "AssociatedImageFilePath", "CreationTime"]);
+const RESULT: BodyShape = nested(
+    "transactionResult",
+    &["IsSuccessful", "DeferDate", "DueDate", "Output", "Analytics", "Progress", "OperationId"],
+    &[("ProcessingException", &EXCEPTION)],
+);
+pub(super) const SET_RESULT: BodyShape = nested("transactionResult", &[], &[("transactionResult", &RESULT)]);
+pub(super) const PROGRESS: BodyShape = flat("progress", &["progress"]);
+const VERSIONED: BodyShape = flat("queueItems", &["Id", "RowVersion"]);
+pub(super) const BULK_ITEMS: BodyShape =
+    nested("queueItems", &["status", "userId"], &[("queueItems", &VERSIONED)]);
+pub(super) const COMMENT: BodyShape =
+    flat("queueItemCommentDto", &["Text", "QueueItemId", "CreationTime", "UserId", "UserName", "Id"]);
+const TAG: BodyShape = flat("Tags", &["Name", "DisplayName", "Value", "DisplayValue"]);
+pub(super) const QUEUE: BodyShape = nested(
+    "queueDefinitionDto",
+    &[
+        "Key",
+        "Name",
+        "Description",
+        "MaxNumberOfRetries",
+        "AcceptAutomaticallyRetry",
+        "RetryAbandonedItems",
+        "EnforceUniqueReference",
+        "Encrypted",
+        "SpecificDataJsonSchema",
+        "OutputDataJsonSchema",
+        "AnalyticsDataJsonSchema",
+        "CreationTime",
+        "ProcessScheduleId",
+        "SlaInMinutes",
+        "RiskSlaInMinutes",
+        "ReleaseId",
+        "IsProcessInCurrentFolder",
+        "FoldersCount",
+        "OrganizationUnitId",
+        "OrganizationUnitFullyQualifiedName",
+        "Id",
+        "RetentionAction",
+        "RetentionPeriod",
+        "RetentionBucketId",
+        "StaleRetentionAction",
+        "StaleRetentionPeriod",
+        "StaleRetentionBucketId",
+        "PerformerAbandonAfterSeconds",
+        "PerformerLimits",
+    ],
+    &[("Tags", &TAG)],
+);
+pub(super) const SHARE: BodyShape =
+    flat("queueFoldersShare", &["QueueIds", "ToAddFolderIds", "ToRemoveFolderIds"]);
+pub(super) const RETENTION: BodyShape =
+    flat("queueRetentionSettingDto", &["QueueDefinitionId", "Action", "Period", "BucketId", "Type"]);
+pub(super) const FOLDER: BodyShape = flat(
+    "folderDto",
+    &[
+        "Key",
+        "DisplayName",
+        "FullyQualifiedName",
+        "Description",
+        "FolderType",
+        "IsPersonal",
+        "ProvisionType",
+        "PermissionModel",
+        "ParentId",
+        "ParentKey",
+        "FeedType",
+        "Id",
+    ],
+);
+/// Bodies of administration, whose members are not checked.
+pub(super) const UNCHECKED: BodyShape = BodyShape { name: "body", members: &[], inner: &[] };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_found_at_every_level() {
+        let accepts = |shape: &BodyShape, body: &str| shape.accepts(body.as_bytes());
+        for (shape, body) in [
+            (
+                &ADD_ITEM,
+                r##"{"itemData":{"Name":"q","Priority@odata.type":"#x","SpecificContent":{"x":1e400}}}"##,
+            ),
+            (&ADD_ITEM, r#"{"itemdata":{"name":"q","SPECIFICCONTENT":{"Nam":"cut \ud83d"}}}"#),
+            (&BULK_ADD, r#"{"queueName":"q","queueItems":[{"Reference":"a"}]}"#),
+            (&QUEUE, r#"{"Name":"q","Tags":[{"Name":"t"}]}"#),
+            (&UNCHECKED, r#"{"any":[{"thing":1}]}"#),
+        ] {
+            assert!(accepts(shape, body), "{body}");
+        }
+        for (shape, body) in [
+            (&ADD_ITEM, r#"{"itemData":{"Nam":"q"}}"#),
+            (&ADD_ITEM, r#"{"item":{}}"#),
+            (&BULK_ADD, r#"{"queueItems":[{"Reference":"a"},{"Cat":1}]}"#),
+            (&BULK_ADD, r#"{"queueItems":[[{"Cat":1}]]}"#),
+            (&SET_RESULT, r#"{"transactionResult":{"ProcessingException":{"Cause":"x"}}}"#),
+            (&SET_RESULT, r#"{"transactionResult":{"processingexception":{"cause":"x"}}}"#),
+        ] {
+            assert!(!accepts(shape, body), "{body}");
+        }
+    }
+}

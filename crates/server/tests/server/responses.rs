@@ -1,0 +1,397 @@
+//! Responses match the vendor's OpenAPI document, if it is present; codes, headers and nulls are those of `docs/reference`.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use performer_proofs::openapi;
+
+use crate::{Api, ApiResponse};
+
+/// Calls every route with data of every kind. Returns the calls and their responses.
+async fn call_every_route(api: &Api) -> Vec<(String, String, ApiResponse)> {
+    let schema = r#"{"type":"object"}"#;
+    let queue = api.queue(&json!({"Name": "Invoices", "MaxNumberOfRetries": 1, "SpecificDataJsonSchema": schema, "ReleaseId": 3,
+        "SlaInMinutes": 60, "Tags": [{"Name": "t", "Value": "v"}]})).await;
+    let key =
+        api.get(&format!("/odata/QueueDefinitions({queue})")).await.body["Key"].as_str().unwrap().to_owned();
+    for reference in ["a", "b", "c", "d"] {
+        api.add("Invoices", reference).await;
+    }
+    let failed = |kind: &str| json!({"IsSuccessful": false, "ProcessingException": {"Reason": "r", "Details": "d", "Type": kind}});
+    let first = api.take("Invoices").await.unwrap();
+    api.result(
+        &first,
+        &json!({"IsSuccessful": true, "Output": {"a": 1}, "Analytics": {"b": 2}, "OperationId": "o"}),
+    )
+    .await;
+    let second = api.take("Invoices").await.unwrap();
+    api.result(&second, &failed("BusinessException")).await;
+    let third = api.take("Invoices").await.unwrap();
+    api.result(&third, &failed("ApplicationException")).await;
+    let fourth = api.take("Invoices").await.unwrap();
+    let comment =
+        api.post("/odata/QueueItemComments", &json!({"Text": "why?", "QueueItemId": second["Id"]})).await;
+    let comment_id = comment.body["Id"].clone();
+    let version =
+        async |id: &Value| api.get(&format!("/odata/QueueItems({id})")).await.body["RowVersion"].clone();
+    let me = api.get("/odata/Users/UiPathODataSvc.GetCurrentUser").await.body["Id"].clone();
+    let versioned = async |id: &Value| json!([{"Id": id, "RowVersion": version(id).await}]);
+    let (f, s, d) = (&first["Id"], &second["Id"], &fourth["Id"]);
+    let event = s.as_i64().unwrap() * 1_000;
+    let unique = second["UniqueKey"].as_str().unwrap();
+    let mut all = Vec::new();
+    let mut go = async |method: &str, path: String, body: Value| {
+        let got = api.call(method, &path, &body).await;
+        assert!(got.status < 300, "{method} {path}: {} {}", got.status, got.text);
+        let path = path.split('?').next().unwrap().to_owned();
+        all.push((method.to_owned(), path, got));
+    };
+    let odata = |action: &str| format!("UiPath.Server.Configuration.OData.{action}");
+    for path in [
+        "/api/Status/Get".to_owned(),
+        "/odata/QueueDefinitions?$count=true".to_owned(),
+        format!("/odata/QueueDefinitions({queue})"),
+        format!("/odata/QueueDefinitions/{}", odata(&format!("GetByKey(identifier={key})"))),
+        format!(
+            "/odata/QueueDefinitions({queue})/UiPathODataSvc.GetJsonSchemaDefinition(jsonSchemaType='SpecificData')"
+        ),
+        format!("/odata/QueueDefinitions/{}", odata(&format!("GetFoldersForQueue(id={queue})"))),
+        format!("/odata/QueueDefinitions/{}", odata("GetQueuesAcrossFolders")),
+        "/odata/QueueItems?$count=true&$expand=Robot,ReviewerUser,QueueDefinition".to_owned(),
+        format!("/odata/QueueItems({s})"),
+        format!("/odata/QueueItems({s})/{}", odata("GetItemLastRetry")),
+        format!("/odata/QueueItems/UiPathODataSvc.GetItemLastRetryByKey(key={unique})"),
+        format!("/odata/QueueItems({s})/UiPathODataSvc.GetItemProcessingHistory"),
+        format!("/odata/QueueItems/{}", odata("GetReviewers")),
+        "/odata/QueueItemComments".to_owned(),
+        format!("/odata/QueueItemComments({comment_id})"),
+        format!(
+            "/odata/QueueItemComments/{}",
+            odata(&format!("GetQueueItemCommentsHistory(queueItemId={s})"))
+        ),
+        "/odata/QueueItemEvents".to_owned(),
+        format!("/odata/QueueItemEvents({event})"),
+        format!("/odata/QueueItemEvents/{}", odata(&format!("GetQueueItemEventsHistory(queueItemId={s})"))),
+        format!(
+            "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveLastDaysProcessingRecords(daysNo=1,queueDefinitionId={queue})"
+        ),
+        "/odata/QueueProcessingRecords/UiPathODataSvc.RetrieveQueuesProcessingStatus".to_owned(),
+        "/odata/QueueRetention".to_owned(),
+        format!("/odata/QueueRetention({queue})?retentionType=Stale"),
+        "/odata/Folders".to_owned(),
+        "/odata/Folders(1)".to_owned(),
+        format!("/odata/Folders/{}", odata("GetUsersForFolder(key=1,includeInherited=true)")),
+        "/api/Folders/GetAllForCurrentUser".to_owned(),
+        "/api/FoldersNavigation/GetFoldersForCurrentUser?searchText=sha&skip=0&take=20".to_owned(),
+        "/odata/Users".to_owned(),
+        format!("/odata/Users({me})"),
+        format!("/odata/Users/{}", odata("GetCurrentUser")),
+        format!("/odata/Users/{}", odata("GetCurrentPermissions")),
+        "/odata/Roles".to_owned(),
+        "/odata/Roles(2)".to_owned(),
+        "/odata/Robots".to_owned(),
+    ] {
+        go("GET", path, Value::Null).await;
+    }
+    let reviewer = json!({"userId": me, "queueItems": versioned(s).await});
+    go("POST", "/odata/QueueItems/UiPathODataSvc.SetItemReviewer".to_owned(), reviewer).await;
+    let reviewer = json!({"queueItems": versioned(s).await});
+    go("POST", "/odata/QueueItems/UiPathODataSvc.UnsetItemReviewer".to_owned(), reviewer).await;
+    let review = json!({"status": "Retried", "queueItems": versioned(s).await});
+    go("POST", "/odata/QueueItems/UiPathODataSvc.SetItemReviewStatus".to_owned(), review).await;
+    go(
+        "POST",
+        format!("/odata/QueueItems({d})/UiPathODataSvc.SetTransactionProgress"),
+        json!({"progress": "x"}),
+    )
+    .await;
+    go("PUT", format!("/odata/QueueItems({f})"), json!({"SpecificContent": {}})).await;
+    go(
+        "POST",
+        "/odata/QueueItems/UiPathODataSvc.DeleteBulk".to_owned(),
+        json!({"queueItems": versioned(f).await}),
+    )
+    .await;
+    let create = json!({"transactionData": {"Name": "Invoices", "SpecificContent": {"a": 1}}});
+    go("POST", "/odata/Queues/UiPathODataSvc.StartTransaction".to_owned(), create).await;
+    let add = json!({"itemData": {"Name": "Invoices", "SpecificContent": {"a": 1}}});
+    go("POST", "/odata/Queues/UiPathODataSvc.AddQueueItem".to_owned(), add).await;
+    let bulk = json!({"queueName": "Invoices", "commitType": "ProcessAllIndependently", "queueItems": [{"Reference": "x"}, {"Reference": ""}]});
+    go("POST", "/odata/Queues/UiPathODataSvc.BulkAddQueueItems".to_owned(), bulk).await;
+    go(
+        "POST",
+        format!("/odata/Queues({d})/UiPathODataSvc.SetTransactionResult"),
+        json!({"transactionResult": {"IsSuccessful": true}}),
+    )
+    .await;
+    go("POST", "/odata/QueueItemComments".to_owned(), json!({"Text": "t", "QueueItemId": s})).await;
+    go("PUT", format!("/odata/QueueItemComments({comment_id})"), json!({"Text": "u", "QueueItemId": s}))
+        .await;
+    go("DELETE", format!("/odata/QueueItemComments({comment_id})"), Value::Null).await;
+    go(
+        "PUT",
+        format!("/odata/QueueRetention({queue})"),
+        json!({"Action": "Delete", "Period": 7, "Type": "Final"}),
+    )
+    .await;
+    go("DELETE", format!("/odata/QueueRetention({queue})"), Value::Null).await;
+    go("DELETE", format!("/odata/QueueItems({s})"), Value::Null).await;
+    go("POST", "/odata/Folders".to_owned(), json!({"DisplayName": "Finance"})).await;
+    let folders = api.get("/odata/Folders").await.body;
+    let finance = folders["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|folder| folder["DisplayName"] == "Finance")
+        .unwrap()
+        .clone();
+    let folder = &finance["Id"];
+    go(
+        "GET",
+        format!(
+            "/odata/Folders/{}",
+            odata(&format!("GetByKey(identifier={})", finance["Key"].as_str().unwrap()))
+        ),
+        Value::Null,
+    )
+    .await;
+    let share = json!({"QueueIds": [queue], "ToAddFolderIds": [folder], "ToRemoveFolderIds": []});
+    go("POST", format!("/odata/QueueDefinitions/{}", odata("ShareToFolders")), share).await;
+    let share = json!({"QueueIds": [queue], "ToAddFolderIds": [], "ToRemoveFolderIds": [folder]});
+    go("POST", format!("/odata/QueueDefinitions/{}", odata("ShareToFolders")), share).await;
+    go("POST", "/odata/Users".to_owned(), json!({"UserName": "ann", "Name": "Ann", "RolesList": ["Viewer"]}))
+        .await;
+    let users = api.get("/odata/Users?$filter=UserName eq 'ANN'").await.body;
+    let ann = &users["value"][0]["Id"];
+    go("POST", format!("/odata/Users({ann})/{}", odata("AssignRoles")), json!({"roleIds": [3]})).await;
+    let assign =
+        json!({"assignments": {"UserIds": [ann], "RolesPerFolder": [{"FolderId": folder, "RoleIds": [3]}]}});
+    go("POST", format!("/odata/Folders/{}", odata("AssignUsers")), assign).await;
+    go("POST", format!("/odata/Folders({folder})/{}", odata("RemoveUserFromFolder")), json!({"userId": ann}))
+        .await;
+    go("PUT", format!("/odata/Users({ann})"), json!({"Name": "Anna"})).await;
+    go("DELETE", format!("/odata/Users({ann})"), Value::Null).await;
+    go("PUT", format!("/odata/Folders({folder})"), json!({"DisplayName": "Finance 2"})).await;
+    go("DELETE", format!("/odata/Folders({folder})"), Value::Null).await;
+    go(
+        "POST",
+        "/odata/Roles".to_owned(),
+        json!({"Name": "R", "Permissions": [{"Name": "Queues.View", "IsGranted": true}]}),
+    )
+    .await;
+    go("PUT", format!("/odata/QueueDefinitions({queue})"), json!({"Name": "Invoices 2"})).await;
+    go("POST", "/odata/QueueDefinitions".to_owned(), json!({"Name": "Other"})).await;
+    go("DELETE", format!("/odata/QueueDefinitions({queue})"), Value::Null).await;
+    all
+}
+
+#[tokio::test]
+async fn every_response_matches_the_openapi_document() {
+    let api = Api::start().await;
+    let answers = call_every_route(&api).await;
+    let paths: BTreeSet<String> =
+        answers.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    assert!(paths.len() >= 65, "{} calls", paths.len());
+    for (method, path, got) in &answers {
+        for (name, value) in [
+            ("odata-version", "4.0"),
+            ("api-supported-versions", "20.0"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(got.headers[name], value, "{method} {path}");
+        }
+        assert!(got.headers.contains_key("x-correlation-id"), "{method} {path}");
+        if got.status == 201 {
+            assert!(got.headers.contains_key("location"), "{method} {path}: {}", got.text);
+            let location = got.headers["location"].to_str().unwrap();
+            let there = location.strip_prefix(api.served.url.as_str()).unwrap();
+            assert!(there.ends_with(&format!("({})", got.body["Id"])), "{location}");
+        }
+        if let Value::Object(body) = &got.body
+            && path.starts_with("/odata")
+            // A schema is returned as a file, without a context.
+            && got.headers["content-type"] != "application/octet-stream"
+        {
+            let context = body.get("@odata.context").and_then(Value::as_str);
+            let context = context.unwrap_or_else(|| panic!("{method} {path}: {}", got.text));
+            assert!(context.starts_with(&format!("{}/odata/$metadata#", api.served.url)), "{context}");
+        }
+    }
+    let Some(document) = openapi::document() else {
+        println!(
+            "the vendor's OpenAPI document is not here (ORCHESTRATOR_OPENAPI): answers are not checked against it"
+        );
+        return;
+    };
+    let document = openapi::with_defects_fixed(document);
+    let (mut checked, mut complaints) = (0, Vec::new());
+    for (method, path, got) in &answers {
+        let Some((template, operations)) = openapi::path_template(&document, path) else {
+            complaints.push(format!("{method} {path} is not in the document"));
+            continue;
+        };
+        let answer = &operations[method.to_lowercase()]["responses"][got.status.to_string()];
+        if answer.is_null() {
+            complaints.push(format!("{method} {template}: {} is not in the document", got.status));
+            continue;
+        }
+        let schema = answer["content"]
+            .as_object()
+            .and_then(|content| content.values().next())
+            .map(|content| &content["schema"]);
+        match schema {
+            Some(schema)
+                if got.body.is_object() && got.headers["content-type"] != "application/octet-stream" =>
+            {
+                // The document's schemas do not contain OData's own member.
+                let mut body = got.body.clone();
+                body.as_object_mut().and_then(|body| body.remove("@odata.context"));
+                let errors = openapi::violations(&document, schema, &body);
+                complaints
+                    .extend(errors.into_iter().take(3).map(|error| format!("{method} {template}: {error}")));
+                checked += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    assert!(checked >= 40, "{checked} answers have a schema");
+    let wrong = openapi::violations(
+        &document,
+        &json!({"$ref": "#/components/schemas/QueueItemDto"}),
+        &json!({"Status": "Done"}),
+    );
+    assert!(!wrong.is_empty(), "the check finds a violation");
+}
+
+/// Explicit nulls and the fields of version 20 (orchestrator-api 12.1).
+#[tokio::test]
+async fn an_item_has_every_field_with_explicit_nulls() {
+    let api = Api::start().await;
+    api.queue(&json!({"Name": "Invoices"})).await;
+    let added = api
+        .post(
+            "/odata/Queues/UiPathODataSvc.AddQueueItem",
+            &json!({"itemData": {"Name": "Invoices", "SpecificContent": null}}),
+        )
+        .await
+        .body;
+    let Some(document) = openapi::document() else { return };
+    let fields = document["components"]["schemas"]["QueueItemDto"]["properties"].as_object().unwrap().keys();
+    let only_expanded = ["QueueDefinition", "Robot", "ReviewerUser"];
+    for field in fields.filter(|field| !only_expanded.contains(&field.as_str())) {
+        assert!(added.get(field).is_some(), "{field} is missing");
+    }
+    for field in ["DueDate", "Reference", "Output", "ProcessingException", "AncestorId", "RobotId", "Error"] {
+        assert_eq!(added[field], Value::Null, "{field}");
+    }
+    assert_eq!(added["SpecificContent"], json!({}));
+}
+
+/// The situations of choices 3.
+#[tokio::test]
+async fn errors_have_the_documented_codes() {
+    let api = Api::start().await;
+    let queue = api
+        .queue(&json!({"Name": "Unique", "EnforceUniqueReference": true, "MaxNumberOfRetries": 0,
+        "SpecificDataJsonSchema": r#"{"required":["a"]}"#, "OutputDataJsonSchema": r#"{"required":["b"]}"#}))
+        .await;
+    let item = api.add("Unique", "r").await;
+    let add = |data: Value| json!({ "itemData": data });
+    let path = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+    let content = |units: usize| json!({"Name": "Unique", "Reference": "x", "SpecificContent": {"a": "x".repeat(units)}});
+    let result = format!("/odata/Queues({})/UiPathODataSvc.SetTransactionResult", item["Id"]);
+    let progress = format!("/odata/QueueItems({})/UiPathODataSvc.SetTransactionProgress", item["Id"]);
+    let ended = |with: Value| {
+        let mut dto = json!({"IsSuccessful": true});
+        dto.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        json!({ "transactionResult": dto })
+    };
+    let check = async |method: &str, path: &str, body: Value, status: u16, code: i64| {
+        let got = api.call(method, path, &body).await;
+        assert!(
+            (got.status, got.code()) == (status, code) && got.is_api_error(),
+            "{path} {body:.100}: {} {}",
+            got.status,
+            got.text
+        );
+    };
+    check("POST", path, add(json!({"Name": "Unique", "SpecificContent": {"a": 1}})), 400, 1850).await;
+    check(
+        "POST",
+        path,
+        add(json!({"Name": "Unique", "Reference": "r", "SpecificContent": {"a": 1}})),
+        409,
+        1016,
+    )
+    .await;
+    check("POST", path, add(json!({"Name": "Unique", "Reference": "s", "SpecificContent": {}})), 400, 1857)
+        .await;
+    check("POST", path, add(json!({"Name": "Nowhere", "SpecificContent": {}})), 404, 1002).await;
+    check("POST", path, add(json!({"SpecificContent": {}})), 400, 1014).await;
+    check("POST", path, add(content(256_000)), 413, 1865).await;
+    check("POST", &progress, json!({"progress": "x"}), 409, 1851).await;
+    check("POST", &result, ended(json!({})), 409, 1852).await;
+    api.take("Unique").await.unwrap();
+    check("POST", &progress, json!({"progress": "x".repeat(104_858)}), 413, 1871).await;
+    check("POST", &result, ended(json!({"Output": {"c": 1}})), 400, 1857).await;
+    check("POST", &result, ended(json!({"Output": {"b": "x".repeat(51_200)}})), 413, 1868).await;
+    check("POST", &result, ended(json!({"Analytics": {"b": "x".repeat(5_120)}})), 413, 1869).await;
+    let long = json!({"IsSuccessful": false, "ProcessingException": {"Reason": "x".repeat(102_401)}});
+    check("POST", &result, ended(long), 413, 1870).await;
+    check("PUT", &format!("/odata/QueueItems({})", item["Id"]), json!({"Priority": "Low"}), 409, 1851).await;
+    let fail = json!({"transactionResult": {"IsSuccessful": false, "ProcessingException": {"Reason": "r"}}});
+    assert_eq!(api.post(&result, &fail).await.status, 200);
+    check("POST", &result, fail, 409, 1866).await;
+    check("PUT", &format!("/odata/QueueItems({})", item["Id"]), json!({"Priority": "Low"}), 409, 1866).await;
+    let version = api.get(&format!("/odata/QueueItems({})", item["Id"])).await.body["RowVersion"].clone();
+    let nobody = json!({"userId": 999, "queueItems": [{"Id": item["Id"], "RowVersion": version}]});
+    check("POST", "/odata/QueueItems/UiPathODataSvc.SetItemReviewer", nobody, 409, 1853).await;
+    let stale =
+        json!({"status": "InReview", "queueItems": [{"Id": item["Id"], "RowVersion": "AAAAAAAAAAE="}]});
+    let got = api.post("/odata/QueueItems/UiPathODataSvc.SetItemReviewStatus", &stale).await;
+    assert_eq!(
+        (got.status, &got.body["Success"], &got.body["FailedItems"]),
+        (200, &json!(false), &json!([item["Id"]]))
+    );
+    check("POST", "/odata/QueueDefinitions", json!({"Name": "UNIQUE"}), 409, 1001).await;
+    check(
+        "PUT",
+        &format!("/odata/QueueDefinitions({queue})"),
+        json!({"Name": "Unique", "EnforceUniqueReference": false}),
+        409,
+        1855,
+    )
+    .await;
+    check("POST", "/odata/QueueDefinitions", json!({"Name": "X", "SpecificDataJsonSchema": "{"}), 400, 1858)
+        .await;
+    check("POST", "/odata/QueueDefinitions/UiPathODataSvc.CreateQueue", json!({"Name": "X"}), 400, 1009)
+        .await;
+    check(
+        "PUT",
+        &format!("/odata/QueueRetention({queue})"),
+        json!({"Action": "Archive", "Period": 30}),
+        404,
+        1002,
+    )
+    .await;
+    check(
+        "PUT",
+        &format!("/odata/QueueRetention({queue})"),
+        json!({"Action": "None", "Period": 30}),
+        400,
+        1009,
+    )
+    .await;
+    check("GET", "/odata/QueueItems?$top=101", Value::Null, 400, 1000).await;
+    let comment = api
+        .post("/odata/QueueItemComments", &json!({"Text": "x", "QueueItemId": item["Id"]}))
+        .await
+        .body["Id"]
+        .clone();
+    let other = api.application_token("other", "OR.Queues", &["Administrator"], &[]).await;
+    let path = format!("/odata/QueueItemComments({comment})");
+    let got = api.call_as(&other, Some("Shared"), "PUT", &path, &json!({"Text": "mine"})).await;
+    assert_eq!((got.status, got.code()), (403, 1007));
+}

@@ -1,0 +1,435 @@
+//! Applies operations to rows: asks the rules what an event does, and writes the result.
+//!
+//! Everything but claims is applied in the order of arrival; then the claims, those of one queue together. All
+//! operations of a batch were in progress at the same time, so this order is as good as any, and the retry copy of a
+//! report can be claimed in the same commit.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `apply/commit.rs` | the transaction of a batch: retries, and what to do if one operation cannot be applied |
+//! | `apply/add.rs` | adding items |
+//! | `apply/claim.rs` | claiming items |
+//! | `apply/report.rs` | results and progress |
+//! | `apply/jobs.rs` | jobs |
+//! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
+//! | `apply/retention.rs` | what depends on age: retention, overdue items |
+//! | `apply/document.rs` | the document of a server, and access tokens |
+//! | `apply/query.rs` | queries |
+
+mod add;
+mod administration;
+mod claim;
+mod commit;
+mod document;
+mod jobs;
+mod query;
+mod report;
+mod retention;
+
+pub(super) use retention::MAX_OVERDUE_PER_SWEEP;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use self::report::{AssumedEnd, AttemptReport};
+use super::backend::{Answer, Operation, Request, Scope};
+use super::clock::StoreClock;
+use super::notifier::WakeSet;
+use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
+use super::scoped_queues::QueueSelector;
+use super::unreadable_rows::is_unreadable;
+use performer_core::crash_point;
+use performer_core::model::Refusal;
+use performer_core::model::code::ErrorCode;
+use performer_core::model::history::Recorded;
+use performer_core::model::item::QueueItem;
+use performer_core::model::job::Job;
+use performer_core::model::key::{FolderId, ItemId, JobKey, QueueId};
+use performer_core::model::lifecycle::{self, Change, Event, Transition};
+use performer_core::model::queue::{QueueDefinition, QueuePolicy};
+use performer_core::model::statistics::QueueStatistics;
+use performer_core::model::status::Status;
+use performer_core::orchestrator::{OrchestratorError, Result};
+
+/// Why an operation was not applied.
+enum ApplyError {
+    /// The rules refused it: it changed nothing, and the others go on.
+    Refused(OrchestratorError),
+    /// The back end failed: nothing of the batch is kept.
+    Failed(OrchestratorError),
+}
+
+impl From<Refusal> for ApplyError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+/// An error of the rows is a failure of the back end; refusals are made where the rules are asked.
+impl From<OrchestratorError> for ApplyError {
+    fn from(error: OrchestratorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+type Applied<T = Answer> = std::result::Result<T, ApplyError>;
+
+struct Apply<'a, R> {
+    rows: &'a mut R,
+    clock: &'a StoreClock,
+    now: Timestamp,
+    /// The scope of the operation that is being applied.
+    scope: Scope,
+    statistics: BTreeMap<QueueId, QueueStatistics>,
+    /// The queues of which items may have become claimable.
+    wakes: WakeSet,
+    /// What this batch has looked up.
+    lookups: LookupCache,
+    /// Ends of attempts, computed from cached rows and not written yet.
+    assumed: Vec<AssumedEnd>,
+}
+
+/// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
+#[derive(Default)]
+struct LookupCache {
+    queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
+    jobs_alive: Vec<(JobKey, Scope)>,
+}
+
+impl<R: Rows> Apply<'_, R> {
+    /// Applies operations, and those that arrive meanwhile. Claims wait until everything else is applied, so that the
+    /// ready items of a queue are read once for all of them.
+    fn apply_all(
+        mut self,
+        mut operations: Vec<Request>,
+        more: &mut dyn FnMut() -> Vec<Request>,
+    ) -> Result<(Vec<Result<Answer>>, WakeSet)> {
+        // Often as many as a performer has robots; growing step by step would copy everything each time.
+        let room = operations.len().next_multiple_of(128);
+        let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
+        loop {
+            for Request { scope, operation } in operations {
+                crash_point!(begins operation.name());
+                self.scope = scope;
+                if let Operation::Claim(claim) = operation {
+                    claims.push((answers.len(), scope, claim));
+                    answers.push(Ok(Answer::Done)); // until it is claimed
+                    continue;
+                }
+                let operation = match operation {
+                    Operation::Report(report) => {
+                        self.end_or_assume(AttemptReport::Report(report), &mut answers)?;
+                        continue;
+                    }
+                    Operation::ReportUnclaimed(unclaimed) => {
+                        let report = AttemptReport::unclaimed(unclaimed, self.now);
+                        self.end_or_assume(report, &mut answers)?;
+                        continue;
+                    }
+                    other => other,
+                };
+                self.write_assumed(&mut answers)?;
+                let lookups_stay = matches!(
+                    operation,
+                    Operation::Add { .. } | Operation::Progress { .. } | Operation::ProgressOf { .. }
+                );
+                answers.push(answer_of(self.apply_one(operation))?);
+                crash_point!(within "after_write");
+                if !lookups_stay {
+                    self.lookups = LookupCache::default();
+                }
+            }
+            operations = more();
+            if operations.is_empty() {
+                self.announce_claims(&claims);
+                self.write_assumed(&mut answers)?;
+            }
+            if operations.is_empty() && !claims.is_empty() {
+                self.claim_items(std::mem::take(&mut claims), &mut answers)?;
+                operations = more();
+            }
+            if operations.is_empty() {
+                self.write_statistics()?;
+                return Ok((answers, self.wakes));
+            }
+        }
+    }
+
+    fn apply_one(&mut self, operation: Operation) -> Applied {
+        if operation.changes_queues() {
+            self.rows.lock_queues()?;
+        }
+        match operation {
+            Operation::StartJob(job) => self.start_job(job),
+            Operation::Beat(job) => self.beat(job),
+            Operation::EndJob { job, end } => self.end_job(job, end),
+            Operation::Sweep { suspects, overdue, planned } => self.sweep(suspects, overdue, planned),
+            Operation::Add { queue, item } => self.add(&queue, &item),
+            Operation::BulkAdd { queue, commit_type, items } => self.bulk_add(&queue, commit_type, &items),
+            Operation::AddAndStart { claim, item } => self.add_and_start(&claim, &item),
+            Operation::Report(_) | Operation::ReportUnclaimed(_) | Operation::Claim(_) => {
+                unreachable!("these are applied together")
+            }
+            Operation::Progress { claim, progress } => self.progress(claim, &progress),
+            Operation::ProgressOf { id, progress } => self.progress_of(id, &progress),
+            Operation::CreateQueue(queue) => self.create_queue(*queue),
+            Operation::UpdateQueue { which, queue, reach } => {
+                self.update_queue(&which, *queue, reach.as_deref())
+            }
+            Operation::DeleteQueue { which, reach } => self.delete_queue(&which, reach.as_deref()),
+            Operation::EditLimits { which, edit, reach } => self.edit_limits(&which, &edit, reach.as_deref()),
+            Operation::ShareQueues { queues, add, remove } => self.share_queues(&queues, &add, &remove),
+            Operation::PutDocument(change) => self.put_document(&change),
+            Operation::Edit { id, edit } => self.edit(id, &edit),
+            Operation::DeleteOne(id) => self.delete_one(id),
+            Operation::Abandon(id) => self.abandon(id),
+            Operation::Delete(items) => self.each(items, |this, item| this.delete(item)),
+            Operation::Review { to, items } => self.each(items, |this, item| this.review(to, item)),
+            Operation::SetReviewer { reviewer, items } => {
+                // The server has checked whether this user may review.
+                let event = |row_version| Event::SetReviewer { reviewer, permitted: true, row_version };
+                self.each(items, |this, item| {
+                    this.apply_event_here(item.id, event(item.row_version)).map(drop)
+                })
+            }
+            Operation::AddComment { id, author, text } => self.add_comment(id, &author, &text),
+            Operation::EditComment { comment, author, text } => {
+                self.edit_comment(comment, &author, text.as_deref())
+            }
+            Operation::Purge(id) => self.purge(id),
+            Operation::ApplyRetention { limit, after } => self.apply_retention(limit, after),
+            Operation::RemoveDeleted { limit } => Ok(Answer::MoreIsLeft(self.rows.remove_chunk(limit)?)),
+            Operation::RemoveJobs(jobs) => self.remove_jobs(&jobs),
+            Operation::AddToken { digest, token } => self.add_token(&digest, &token),
+            Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
+            Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
+        }
+    }
+
+    // Used by all operations
+
+    /// As [`apply_event`](Self::apply_event), for an item of the folder.
+    fn apply_event_here(&mut self, id: ItemId, event: Event) -> Applied<Status> {
+        self.row_here(id)?;
+        self.apply_event(id, event)
+    }
+
+    /// Applies an event to an item: asks the rules, and writes the change.
+    fn apply_event(&mut self, id: ItemId, event: Event) -> Applied<Status> {
+        let row = self.row(id)?;
+        self.apply_event_to(id, &row, event)
+    }
+
+    /// As [`apply_event`](Self::apply_event), for an item whose row was read in this transaction.
+    fn apply_event_to(&mut self, id: ItemId, row: &ItemRow, event: Event) -> Applied<Status> {
+        let policy = self.policy(row.queue)?;
+        match lifecycle::transition(&row.state, event, &policy, self.now)? {
+            Transition::Unchanged | Transition::Remove => Ok(row.state.status),
+            Transition::Change(change) => {
+                let written =
+                    StateUpdate { ended_by: self.scope.user, ..StateUpdate::state(&change.after, self.now) };
+                self.write_change(id, row, &change, &written)?;
+                Ok(change.after.status)
+            }
+        }
+    }
+
+    /// Writes a change and everything that belongs to it.
+    fn write_change(
+        &mut self,
+        id: ItemId,
+        before: &ItemRow,
+        change: &Change,
+        written: &StateUpdate<'_>,
+    ) -> Applied<()> {
+        assert!(self.rows.write(id, before, written)?, "item {id} was read in this transaction");
+        self.record_change(id, before, change)
+    }
+
+    /// What belongs to a change whose row is written: events, counters, the retry copy, and whom to wake.
+    fn record_change(&mut self, id: ItemId, before: &ItemRow, change: &Change) -> Applied<()> {
+        let queue = before.queue;
+        for event in &change.recorded {
+            let happens_now = event.version == change.after.row_version;
+            let user_id = if happens_now { self.scope.user } else { before.actors.of(event) };
+            self.rows.record(id, &Recorded { user_id, ..*event })?;
+        }
+        let counted = self.statistics.entry(queue).or_default();
+        counted.moved(&before.state, &change.after);
+        if let Some(copy) = &change.copy {
+            counted.count(copy, 1);
+            crash_point!(within "before_copy");
+            let unique_key = self.rows.next_item_key(self.now)?;
+            let by_hand = copy.manual_retry_number > before.state.manual_retry_number;
+            self.rows.insert_copy(&RetryCopy {
+                original: id,
+                queue,
+                unique_key,
+                state: copy,
+                by_hand,
+                created_by: self.scope.user,
+                now: self.now,
+            })?;
+            crash_point!(within "after_copy");
+        }
+        if change.copy.is_some() || change.after.status == Status::New {
+            self.wakes.add(queue);
+        }
+        Ok(())
+    }
+
+    fn write_statistics(&mut self) -> Result<()> {
+        for (queue, delta) in std::mem::take(&mut self.statistics) {
+            if delta != QueueStatistics::default() {
+                self.rows.add_statistics(queue, &delta)?;
+            }
+            // In a queue with a limit, items that were withheld may be claimable now.
+            if delta.in_progress < 0 && self.has_room_again(queue)? {
+                self.wake_waiters(queue);
+            }
+        }
+        Ok(())
+    }
+
+    fn has_room_again(&mut self, queue: QueueId) -> Result<bool> {
+        match self.queue_by_id(queue) {
+            Ok(queue) => Ok(queue.is_some_and(|queue| queue.limits.max_in_progress.is_some())),
+            Err(ApplyError::Refused(_)) => Ok(false),
+            Err(ApplyError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Items of a queue may be claimable although none was added.
+    fn wake_waiters(&mut self, queue: QueueId) {
+        self.wakes.add(queue);
+        self.rows.note_claimable(queue);
+    }
+
+    /// The queue of this name in the folder.
+    fn queue(&mut self, name: &str) -> Applied<Arc<QueueDefinition>> {
+        self.queue_in(self.scope.folder, name)
+    }
+
+    fn queue_in(&mut self, folder: FolderId, name: &str) -> Applied<Arc<QueueDefinition>> {
+        let known = self.lookups.queues.iter();
+        let known = known.filter(|(known, ..)| *known == folder).find(|(_, known, _)| known == name);
+        if let Some((.., queue)) = known {
+            return Ok(queue.clone());
+        }
+        let queue = self.rows.queue_named(folder, name)?;
+        let queue = queue.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_queue(name)))?;
+        self.lookups.queues.push((folder, name.to_owned(), queue.clone()));
+        Ok(queue)
+    }
+
+    /// A queue of the folder, to be changed in all its folders; `reach` are the folders in which the caller may do so.
+    fn queue_to_change(
+        &mut self,
+        which: &QueueSelector,
+        reach: Option<&[FolderId]>,
+    ) -> Applied<Arc<QueueDefinition>> {
+        let queue = self.which_queue(which)?;
+        queue.may_be_changed_by(reach)?;
+        Ok(queue)
+    }
+
+    /// A queue of the folder.
+    fn which_queue(&mut self, which: &QueueSelector) -> Applied<Arc<QueueDefinition>> {
+        query::which(self.rows, self.scope.folder, which)?.map_err(ApplyError::Refused)
+    }
+
+    fn queue_by_id(&mut self, id: QueueId) -> Applied<Option<Arc<QueueDefinition>>> {
+        if let Some((.., queue)) = self.lookups.queues.iter().find(|(.., queue)| queue.id == id) {
+            return Ok(Some(queue.clone()));
+        }
+        let queue = self.rows.queue(id)?;
+        if let Some(queue) = &queue
+            && let Some(folder) = queue.folders.first()
+        {
+            self.lookups.queues.push((*folder, queue.name.clone(), queue.clone()));
+        }
+        Ok(queue)
+    }
+
+    /// Checks that a job may claim items.
+    fn check_alive(&mut self, key: JobKey) -> Applied<()> {
+        let alive = (key, self.scope);
+        if key != JobKey::CALLER && !self.lookups.jobs_alive.contains(&alive) {
+            let job = self.rows.claiming_job(key)?;
+            self.own_job(key, job)?.alive()?;
+            self.lookups.jobs_alive.push(alive);
+        }
+        Ok(())
+    }
+
+    /// The policy of an item's queue. A deleted queue is not found.
+    fn policy(&mut self, queue: QueueId) -> Applied<QueuePolicy> {
+        let queue = self.queue_by_id(queue)?;
+        let gone = || ApplyError::Refused(OrchestratorError::not_found("the queue of the item was deleted"));
+        Ok(queue.ok_or_else(gone)?.policy.clone())
+    }
+
+    /// The result for one item among many. A row that cannot be read is reported and skipped, and the others go on.
+    fn unless_unreadable<T>(&mut self, id: ItemId, applied: Applied<T>) -> Applied<Option<T>> {
+        match applied {
+            Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
+                self.rows.skipped_items().report(id, &error);
+                Ok(None)
+            }
+            applied => applied.map(Some),
+        }
+    }
+
+    fn row(&mut self, id: ItemId) -> Applied<ItemRow> {
+        let row = self.rows.row(id)?;
+        row.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))
+    }
+
+    /// The row of an item of the folder. An item of another folder does not exist.
+    fn row_here(&mut self, id: ItemId) -> Applied<ItemRow> {
+        let row = self.row(id)?;
+        let queue = self.queue_by_id(row.queue)?;
+        let is_here = queue.is_some_and(|queue| queue.folders.contains(&self.scope.folder));
+        if is_here { Ok(row) } else { Err(ApplyError::Refused(OrchestratorError::no_item(id))) }
+    }
+
+    fn item(&mut self, id: ItemId) -> Applied<QueueItem> {
+        let item = self.rows.item(id)?;
+        item.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_item(id)))
+    }
+
+    /// A job that the caller may use because it started it.
+    fn own_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
+        self.known_job(key, job.filter(|job| job.owner.admits(self.scope.user)))
+    }
+
+    /// A job that the caller may see because it was started in the caller's folder.
+    fn known_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
+        let scope = self.scope;
+        let job = job.filter(|job| scope.user.is_none() || job.folder == scope.folder);
+        job.ok_or_else(|| {
+            ApplyError::Refused(OrchestratorError::not_found(format!("job {key} does not exist")))
+        })
+    }
+
+    /// Whether the caller may see the items of a queue. A caller that opened the store itself may see all.
+    fn may_reach(&self, queue: Option<&QueueDefinition>) -> bool {
+        let here = |queue: &QueueDefinition| queue.folders.contains(&self.scope.folder);
+        self.scope.user.is_none() || queue.is_some_and(here)
+    }
+}
+
+/// A refusal is an answer; a failure ends the batch.
+fn answer_of(applied: Applied) -> Result<Result<Answer>> {
+    match applied {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(ApplyError::Refused(error)) => Ok(Err(error)),
+        Err(ApplyError::Failed(error)) => Err(error),
+    }
+}
+
+fn refusal_of(error: &OrchestratorError) -> Refusal {
+    Refusal::new(error.code().unwrap_or(ErrorCode::INVALID_REQUEST), error.to_string())
+}

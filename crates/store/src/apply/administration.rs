@@ -1,0 +1,213 @@
+//! What people change: queues, items, reviews (lifecycle T16 to T22, T24) and comments.
+
+use super::super::backend::Answer;
+use super::super::rows::{Rows, StateUpdate};
+use super::super::scoped_queues::QueueSelector;
+use super::super::unreadable_rows::is_unreadable;
+use super::{Applied, Apply, ApplyError, refusal_of};
+use performer_core::model::Refusal;
+use performer_core::model::code::ErrorCode;
+use performer_core::model::content::SpecificContent;
+use performer_core::model::item::{ItemEdit, validate_progress};
+use performer_core::model::key::{FolderId, ItemId, QueueId};
+use performer_core::model::lifecycle::{self, Event, Transition};
+use performer_core::model::limits::LimitsEdit;
+use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::review::{
+    FailedItems, ItemVersion, Person, validate_comment, validate_comment_author,
+};
+use performer_core::model::schema::SchemaOf;
+use performer_core::model::status::ReviewStatus;
+use performer_core::orchestrator::OrchestratorError;
+
+impl<R: Rows> Apply<'_, R> {
+    pub(super) fn create_queue(&mut self, new: NewQueueDefinition) -> Applied {
+        new.validate()?;
+        self.check_name_is_free(&new.name, self.scope.folder, None)?;
+        let mut queue =
+            QueueDefinition::new(QueueId(0), self.rows.keys().queue(self.now), new.name, self.now);
+        queue.description = new.description;
+        queue.policy = new.policy;
+        queue.schemas = new.schemas;
+        queue.notes = new.notes;
+        queue.folders = vec![self.scope.folder];
+        queue.id = self.rows.insert_queue(&queue)?;
+        Ok(Answer::Queue(queue))
+    }
+
+    pub(super) fn update_queue(
+        &mut self,
+        which: &QueueSelector,
+        new: NewQueueDefinition,
+        reach: Option<&[FolderId]>,
+    ) -> Applied {
+        let queue = self.queue_to_change(which, reach)?;
+        new.validate_change_of(&queue)?;
+        for folder in &queue.folders {
+            self.check_name_is_free(&new.name, *folder, Some(queue.id))?;
+        }
+        let NewQueueDefinition { name, description, policy, schemas, notes } = new;
+        let mut queue = (*queue).clone();
+        queue.name = name;
+        queue.description = description;
+        queue.policy = policy;
+        queue.schemas = schemas;
+        queue.notes = notes;
+        self.rows.update_queue(&queue)?;
+        self.wake_waiters(queue.id); // callers wait for the queue by its name
+        Ok(Answer::Queue(queue))
+    }
+
+    /// Changes the limits of a queue. Waiting callers try again: more may be claimable now.
+    pub(super) fn edit_limits(
+        &mut self,
+        which: &QueueSelector,
+        edit: &LimitsEdit,
+        reach: Option<&[FolderId]>,
+    ) -> Applied {
+        let queue = self.queue_to_change(which, reach)?;
+        let mut queue = (*queue).clone();
+        queue.limits = queue.limits.edited(edit)?;
+        self.rows.update_queue(&queue)?;
+        self.wake_waiters(queue.id);
+        Ok(Answer::Queue(queue))
+    }
+
+    fn check_name_is_free(&mut self, name: &str, folder: FolderId, except: Option<QueueId>) -> Applied<()> {
+        match self.rows.queue_named(folder, name)? {
+            Some(taken) if Some(taken.id) != except => {
+                let message = format!("the name {:?} is already used", taken.name);
+                Err(Refusal::new(ErrorCode::NAME_ALREADY_USED, message).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds queues to folders and removes them from others. A queue in no folder could not be found by anybody.
+    pub(super) fn share_queues(
+        &mut self,
+        queues: &[QueueId],
+        add: &[FolderId],
+        remove: &[FolderId],
+    ) -> Applied {
+        for queue in queues {
+            let queue = self.which_queue(&QueueSelector::Id(*queue))?;
+            let mut folders: Vec<FolderId> =
+                queue.folders.iter().copied().filter(|folder| !remove.contains(folder)).collect();
+            for folder in add {
+                if !folders.contains(folder) {
+                    self.check_name_is_free(&queue.name, *folder, Some(queue.id))?;
+                    folders.push(*folder);
+                }
+            }
+            if folders.is_empty() {
+                let message = format!("queue {:?} would be in no folder any more", queue.name);
+                return Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message).into());
+            }
+            self.rows.write_folders(&queue, &folders)?;
+            self.wake_waiters(queue.id);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Takes the same time however many items the queue has. Claims on its items are lost from now on, as if the items
+    /// did not exist.
+    pub(super) fn delete_queue(&mut self, which: &QueueSelector, reach: Option<&[FolderId]>) -> Applied {
+        let queue = self.queue_to_change(which, reach)?;
+        self.rows.delete_queue(queue.id)?;
+        self.rows.schedule_removal(queue.id)?;
+        self.wake_waiters(queue.id); // waiting callers learn that it is gone
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn edit(&mut self, id: ItemId, edit: &ItemEdit) -> Applied {
+        let row = self.row_here(id)?;
+        if let Some(content) = &edit.specific_content
+            && let Some(queue) = self.queue_by_id(row.queue)?
+        {
+            queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
+        }
+        if let Some(progress) = &edit.progress {
+            validate_progress(progress)?;
+        }
+        let event = Event::Edit {
+            priority: edit.priority.unwrap_or(row.state.priority),
+            due_date: edit.due_date.applied_to(row.state.due_date),
+            defer_date: edit.defer_date.applied_to(row.state.defer_date),
+        };
+        let policy = self.policy(row.queue)?;
+        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+            let written = StateUpdate {
+                progress: edit.progress.as_deref(),
+                ..StateUpdate::state(&change.after, self.now)
+            };
+            self.write_change(id, &row, &change, &written)?;
+            if let Some(content) = &edit.specific_content {
+                self.rows.set_content(id, content)?;
+            }
+        }
+        Ok(Answer::Item(Box::new(self.item(id)?)))
+    }
+
+    pub(super) fn delete(&mut self, item: ItemVersion) -> Applied<()> {
+        self.apply_event_here(item.id, Event::Delete { row_version: Some(item.row_version) }).map(drop)
+    }
+
+    pub(super) fn delete_one(&mut self, id: ItemId) -> Applied {
+        self.apply_event_here(id, Event::Delete { row_version: None })?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn review(&mut self, to: ReviewStatus, item: ItemVersion) -> Applied<()> {
+        self.apply_event_here(item.id, Event::Review { to, row_version: item.row_version }).map(drop)
+    }
+
+    /// Calls `act` for each item and collects the refusals.
+    pub(super) fn each(
+        &mut self,
+        items: Vec<ItemVersion>,
+        mut act: impl FnMut(&mut Self, ItemVersion) -> Applied<()>,
+    ) -> Applied {
+        let mut failed = FailedItems::default();
+        for item in items {
+            match act(self, item) {
+                Ok(()) => {}
+                Err(ApplyError::Refused(error)) => failed.0.push((item.id, refusal_of(&error))),
+                Err(ApplyError::Failed(error)) if is_unreadable(&error) => {
+                    failed.0.push((item.id, refusal_of(&error)));
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(Answer::Failed(failed))
+    }
+
+    pub(super) fn add_comment(&mut self, id: ItemId, author: &Person, text: &str) -> Applied {
+        self.row_here(id)?;
+        validate_comment(text)?;
+        Ok(Answer::Comment(self.rows.insert_comment(id, author, text, self.now)?))
+    }
+
+    pub(super) fn edit_comment(&mut self, id: i64, person: &Person, text: Option<&str>) -> Applied {
+        let Some(comment) = self.rows.comment(id)? else {
+            return Err(ApplyError::Refused(OrchestratorError::not_found(format!(
+                "comment {id} does not exist"
+            ))));
+        };
+        if self.row_here(comment.item_id).is_err() {
+            return Err(ApplyError::Refused(OrchestratorError::not_found(format!(
+                "comment {id} does not exist"
+            ))));
+        }
+        validate_comment_author(&comment, person)?;
+        text.map_or(Ok(()), validate_comment)?;
+        self.rows.write_comment(id, text)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn purge(&mut self, id: ItemId) -> Applied {
+        self.apply_event_here(id, Event::Purge)?;
+        self.rows.set_content(id, &SpecificContent::empty())?;
+        Ok(Answer::Done)
+    }
+}

@@ -1,0 +1,266 @@
+//! Answers queries.
+
+use std::sync::Arc;
+
+use super::super::backend::{Answer, Query, Scope};
+use super::super::comments::CommentsOn;
+use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
+use super::super::scoped_queues::QueueSelector;
+use super::super::sweep::LiveJobs;
+use super::super::unreadable_rows::is_unreadable;
+use performer_core::model::history::events;
+use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use performer_core::model::job::{Job, validate_limit};
+use performer_core::model::kept_for::KeptFor;
+use performer_core::model::key::{Claim, FolderId, ItemId, QueueId};
+use performer_core::model::query::{Condition, Field, Order};
+use performer_core::model::queue::QueueDefinition;
+use performer_core::model::robot::{MAX_ROBOTS_LISTED, Robot};
+use performer_core::model::status::Status;
+use performer_core::model::stored_time::stored;
+use performer_core::orchestrator::{OrchestratorError, Result};
+
+pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Result<Answer> {
+    let here = scope.folder;
+    match query {
+        Query::Queue(queue) => Ok(Answer::Queue((*which(rows, here, &queue)??).clone())),
+        Query::Queues => Ok(Answer::Queues(queues_in(rows, &[here])?)),
+        Query::QueuesOf(folders) => Ok(Answer::Queues(queues_in(rows, &folders)?)),
+        Query::Statistics(queue) => {
+            let queue = which(rows, here, &queue)??;
+            Ok(Answer::Statistics(rows.statistics(queue.id)?))
+        }
+        Query::Item(id) => Ok(Answer::Item(Box::new(existing(rows, here, id)?))),
+        Query::ItemKeyed(key) => {
+            let id = rows.item_keyed(key)?;
+            let missing =
+                || OrchestratorError::not_found(format!("an item with the key {key} does not exist"));
+            Ok(Answer::Item(Box::new(existing(rows, here, id.ok_or_else(missing)?)?)))
+        }
+        Query::Items(filter, page) => {
+            let (items, count) = list(rows, &[here], *filter, page, true)?;
+            Ok(Answer::Items(ItemPage { items, count: count.unwrap_or_default() }))
+        }
+        Query::ItemsOf { folders, filter, page, count } => {
+            Ok(Answer::Page(list(rows, &folders, *filter, page, count)?))
+        }
+        Query::Comment(id) => {
+            let comment = rows.comment(id)?;
+            let missing = || OrchestratorError::not_found(format!("comment {id} does not exist"));
+            let comment = comment.ok_or_else(missing)?;
+            existing(rows, here, comment.item_id).map_err(|_| missing())?;
+            Ok(Answer::Comment(comment))
+        }
+        Query::KeysOf(ids) => {
+            let mut keys = Vec::with_capacity(ids.len());
+            for id in ids {
+                keys.extend(rows.item(id)?.map(|item| (id, item.unique_key)));
+            }
+            Ok(Answer::Keys(keys))
+        }
+        Query::CommentsOf { folders, on, after, limit } => {
+            let queues: Vec<QueueId> = queues_in(rows, &folders)?.into_iter().map(|queue| queue.id).collect();
+            let items = match on {
+                CommentsOn::Any => None,
+                CommentsOn::These(items) => Some(items),
+                CommentsOn::AttemptsOf(id) => Some(chain(rows, here, id)?),
+            };
+            let ask = ListComments { queues: &queues, items: items.as_deref(), after, limit };
+            Ok(Answer::Comments(rows.list_comments(&ask)?))
+        }
+        Query::Ended { queue, since } => Ok(Answer::Ended(rows.ended_since(queue, since)?)),
+        Query::Document { known } => Ok(Answer::Document(rows.document(known)?)),
+        Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
+        Query::NamedTokens => Ok(Answer::Tokens(rows.named_tokens(None)?)),
+        Query::EndedJobs { now, after, limit } => {
+            let before = KeptFor::ENDED_JOB.begin(rows.reading_at(now)?);
+            Ok(Answer::EndedJobs(rows.ended_jobs(before, after, limit)?))
+        }
+        Query::History(id) => {
+            let chain = chain(rows, here, id)?;
+            let items: Result<Vec<_>> = chain.into_iter().map(|id| existing(rows, here, id)).collect();
+            Ok(Answer::History(items?))
+        }
+        Query::Events(id) => {
+            let mut all = Vec::new();
+            for id in chain(rows, here, id)? {
+                if let Some(row) = rows.row(id)? {
+                    all.extend(events(id, &row.state, row.actors, &rows.recorded(id)?));
+                }
+            }
+            Ok(Answer::Events(all))
+        }
+        Query::Jobs { limit } => {
+            validate_limit(limit)?;
+            // A caller that opened the store itself sees all of them.
+            let folder = scope.user.map(|_| here);
+            Ok(Answer::Jobs(rows.jobs(folder, limit)?))
+        }
+        Query::Held(key) => {
+            let missing = || OrchestratorError::not_found(format!("job {key} does not exist"));
+            let is_own =
+                |job: &Job| scope.user.is_none() || job.folder == here && job.owner.admits(scope.user);
+            let job = rows.job(key)?.filter(is_own);
+            let number = job.ok_or_else(missing)?.key.number();
+            let mut claims = Vec::new();
+            for id in rows.held_by(number)? {
+                let Some(row) = readable_row(rows, id)? else { continue };
+                if let Some(holder) = row.state.holder
+                    && rows.queue(row.queue)?.is_some()
+                {
+                    claims.push(Claim { item: id, job: key, token: holder.token });
+                }
+            }
+            Ok(Answer::Claims(claims))
+        }
+        Query::OwnerOf(key) => Ok(Answer::Owner(rows.job(key)?.map(|job| job.owner))),
+        Query::Robots { now } => {
+            let now = rows.reading_at(now)?;
+            let mut robots = Vec::new();
+            for job in rows.live_jobs()? {
+                let left = MAX_ROBOTS_LISTED - robots.len();
+                if left > 0 && (scope.user.is_none() || job.folder == here) {
+                    robots.extend(Robot::all_of(&job, &rows.held_items(job.key.number())?, left, now));
+                }
+            }
+            Ok(Answer::Robots(robots))
+        }
+        Query::LiveJobs => {
+            let jobs = rows.live_jobs()?;
+            let told = jobs.into_iter().map(|job| {
+                let gone = rows.process_is_gone(job.key);
+                (job, gone)
+            });
+            Ok(Answer::LiveJobs(LiveJobs { jobs: told.collect(), has_removals: rows.has_removals()? }))
+        }
+    }
+}
+
+fn chain<R: Rows>(rows: &mut R, folder: FolderId, id: ItemId) -> Result<Vec<ItemId>> {
+    existing(rows, folder, id)?;
+    rows.chain(id)
+}
+
+/// The queues in any of these folders, by name.
+fn queues_in<R: Rows>(rows: &mut R, folders: &[FolderId]) -> Result<Vec<QueueDefinition>> {
+    let mut queues = rows.queues()?;
+    queues.retain(|queue| queue.folders.iter().any(|folder| folders.contains(folder)));
+    Ok(queues)
+}
+
+/// A queue of a folder. The inner error: it does not exist, or not in this folder.
+pub(super) fn which<R: Rows>(
+    rows: &mut R,
+    folder: FolderId,
+    which: &QueueSelector,
+) -> Result<Result<Arc<QueueDefinition>>> {
+    let (found, missing) = match which {
+        QueueSelector::Name(name) => (rows.queue_named(folder, name)?, OrchestratorError::no_queue(name)),
+        QueueSelector::Id(id) => {
+            (rows.queue(*id)?, OrchestratorError::not_found(format!("queue {id} does not exist")))
+        }
+        QueueSelector::Key(key) => {
+            let missing = OrchestratorError::not_found(format!("a queue with the key {key} does not exist"));
+            (rows.queues()?.into_iter().find(|queue| queue.key == *key).map(Arc::new), missing)
+        }
+    };
+    Ok(found.filter(|queue| queue.folders.contains(&folder)).ok_or(missing))
+}
+
+/// The row of one item among many. One that cannot be read is reported and skipped.
+fn readable_row<R: Rows>(rows: &mut R, id: ItemId) -> Result<Option<ItemRow>> {
+    match rows.row(id) {
+        Err(error) if is_unreadable(&error) => {
+            rows.skipped_items().report(id, &error);
+            Ok(None)
+        }
+        row => row,
+    }
+}
+
+/// An item of a folder.
+fn existing<R: Rows>(rows: &mut R, folder: FolderId, id: ItemId) -> Result<QueueItem> {
+    let missing = || OrchestratorError::no_item(id);
+    let item = rows.item(id)?.ok_or_else(missing)?;
+    let queue = rows.queue(item.queue_id)?.filter(|queue| queue.folders.contains(&folder));
+    queue.map(|_| item).ok_or_else(missing)
+}
+
+fn list<R: Rows>(
+    rows: &mut R,
+    folders: &[FolderId],
+    mut filter: ItemFilter,
+    mut page: Page,
+    count: bool,
+) -> Result<(Vec<QueueItem>, Option<u64>)> {
+    page.validate()?;
+    filter.created_from = filter.created_from.map(stored);
+    filter.created_before = filter.created_before.map(stored);
+    let mut queues: Vec<QueueId> = match filter.queue.as_deref() {
+        None => queues_in(rows, folders)?.into_iter().map(|queue| queue.id).collect(),
+        Some(name) => {
+            let mut named = Vec::new();
+            for folder in folders {
+                named.extend(rows.queue_named(*folder, name)?.map(|queue| queue.id));
+            }
+            if named.is_empty() {
+                return Err(OrchestratorError::no_queue(name));
+            }
+            named
+        }
+    };
+    // Back ends list by id anyway.
+    if let [Order { field: Field::Id, descending }, ..] = filter.order[..] {
+        page.descending = descending;
+        filter.order.clear();
+    }
+    // Conditions on the queue and the status become parts of the filter that a back end finds quickly.
+    if let Some(condition) = filter.condition.take() {
+        let (of_queues, statuses, rest) = condition.split();
+        if let Some(of_queues) = of_queues {
+            queues.retain(|queue| of_queues.contains(queue));
+        }
+        if let Some(statuses) = statuses {
+            let both = |status: &&Status| filter.status.is_empty() || filter.status.contains(status);
+            filter.status = statuses.iter().filter(both).copied().collect();
+            if filter.status.is_empty() {
+                queues.clear();
+            }
+        }
+        filter.condition = rest;
+        // An index finds a whole reference.
+        if filter.reference.is_none()
+            && let Some((reference, rest)) = filter.condition.take().map(Condition::split_reference)
+        {
+            (filter.reference, filter.condition) = (reference.map(ReferenceFilter::Equals), rest);
+        }
+    }
+    queues.sort_unstable();
+    queues.dedup();
+    if queues.is_empty() {
+        return Ok((Vec::new(), count.then_some(0)));
+    }
+    let only_states = filter.condition.is_none()
+        && (filter.reference.is_none() && filter.review_status.is_empty() && filter.priority.is_none())
+        && (filter.exception_type.is_none() && filter.key.is_none())
+        && (filter.created_from.is_none() && filter.created_before.is_none());
+    if !only_states {
+        return rows.list(&ListRequest { queues: &queues, filter: &filter, page, count });
+    }
+    // The counters of the queues say how many items match; queues without any need not be searched.
+    let statuses: &[Status] = if filter.status.is_empty() { Status::ALL } else { &filter.status };
+    let mut all = 0;
+    let mut with_some = Vec::with_capacity(queues.len());
+    for queue in queues {
+        let statistics = rows.statistics(queue)?;
+        let found: i64 = statuses.iter().map(|status| statistics.with_status(*status)).sum();
+        all += found.unsigned_abs();
+        with_some.extend((found > 0).then_some(queue));
+    }
+    let counted = count.then_some(all);
+    if with_some.is_empty() || page.skip as u64 >= all {
+        return Ok((Vec::new(), counted));
+    }
+    let (items, _) = rows.list(&ListRequest { queues: &with_some, filter: &filter, page, count: false })?;
+    Ok((items, counted))
+}

@@ -1,0 +1,434 @@
+//! The stores: everything that is the same for memory, SQLite and PostgreSQL. Batching, leases and sweeps are written
+//! here once.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `administration.rs` | the trait `Administration` for a store |
+//! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
+//! | `comments.rs` | the comments of an item, which a back end answers in pages |
+//! | `commit_queue.rs` | the queue of requests that wait for a writer, and the delivery of answers |
+//! | `compensation.rs` | what to undo when a caller went away before it received its answer |
+//! | `notifier.rs` | wakes callers that wait for items of a queue |
+//! | `readers.rs` | the threads that read, and how callers share them |
+//! | `backend.rs` | the trait `Backend`: operations, queries and answers |
+//! | `writer_hooks.rs` | what a writer thread asks of its back end besides commits |
+//! | `apply.rs` | applies operations by the rules of [`model::lifecycle`](performer_core::model::lifecycle) |
+//! | `rows.rs` | the trait `Rows`: what `apply.rs` reads and writes, row by row |
+//! | `tokens.rs` | access tokens of a server |
+//! | `document.rs` | the document in which a server keeps its folders, users and roles |
+//! | `removal.rs` | removes what is no longer needed, in chunks |
+//! | `sweep.rs` | which jobs have probably stopped |
+//! | `clock.rs` | the store's clock, with a guard for what depends on age |
+//! | `unreadable_rows.rs` | rows that do not match the schema |
+//! | `scope.rs`, `scoped_queues.rs`, `scoped_items.rs` | a store limited to a folder and a user, for the server |
+//! | `simulation.rs` | stores with deterministic keys, for simulations |
+//! | `memory.rs`, `sqlite/`, `postgres/` | the three back ends |
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::apply::MAX_OVERDUE_PER_SWEEP;
+use self::backend::{Answer, ClaimedBatch, Operation, Query, Request, Requests, Scope, expect_answer};
+use self::clock::StoreClock;
+use self::group_commit::GroupCommit;
+use self::removal::CHUNKS_PER_SWEEP;
+use self::sweep::{LiveJobs, SweepHistory, SweepPlan};
+use async_trait::async_trait;
+use performer_core::model::clock::{Clock, SystemClock};
+use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
+use performer_core::model::job::{JobEnd, JobState, NewJob};
+use performer_core::model::key::{Claim, JobKey};
+use performer_core::orchestrator::{
+    BoxFuture, BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError,
+    Report, ReportAndClaimAnswer, Result, Seen, Swept, split_url,
+};
+
+mod administration;
+mod apply;
+mod backend;
+mod clock;
+mod comments;
+mod commit_queue;
+mod compensation;
+mod document;
+mod group_commit;
+mod memory;
+mod notifier;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod readers;
+mod removal;
+mod rows;
+mod scope;
+mod scoped_items;
+mod scoped_queues;
+mod simulation;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod sweep;
+mod tokens;
+mod unreadable_rows;
+mod writer_hooks;
+
+pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
+pub use document::{DocumentChange, DocumentOutcome};
+#[cfg(feature = "postgres")]
+pub use postgres::tokio_postgres;
+pub use removal::RemovedEnded;
+pub use scoped_items::{UnclaimedReport, UnleasedCaller};
+pub use scoped_queues::{QueueSelector, Reach};
+pub use tokens::{MAX_LOGIN_TOKENS, MAX_NAMED_TOKENS, Token, TokensOf};
+
+/// How long to wait before a queue that was not found is looked up again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// An Orchestrator over a store of its own: in memory, in a SQLite file or in a PostgreSQL database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    group_commit: Arc<GroupCommit>,
+    clock: Arc<StoreClock>,
+    sweeps: Arc<Mutex<SweepHistory>>,
+    scope: Scope,
+    /// Time limit of a list query. `None`: no limit, as for callers that opened the store themselves.
+    list_limit: Option<Duration>,
+    /// The address of a store in a database, for transactions of the caller.
+    #[cfg(feature = "postgres")]
+    database: Option<postgres::Database>,
+}
+
+impl Store {
+    /// Queues in the memory of this process. Nothing outlives the process: for tests, and for work that may be lost.
+    pub fn memory() -> Self {
+        Self::memory_with_clock(Arc::new(SystemClock::new()))
+    }
+
+    /// Opens the store at a URL: `sqlite:` and a path, `postgres://…`, or `memory:`.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for any other URL; otherwise as [`sqlite`](Self::sqlite) and [`postgres`](Self::postgres).
+    pub async fn open(url: &str) -> Result<Self> {
+        Self::open_boxed(url).await
+    }
+
+    #[inline(never)]
+    fn open_boxed(url: &str) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(Self::open_url(url))
+    }
+
+    async fn open_url(url: &str) -> Result<Self> {
+        let (scheme, rest) = split_url(url)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "memory" if rest.is_empty() => Ok(Self::memory()),
+            "memory" => Err(OrchestratorError::invalid(format!(
+                "memory: takes nothing behind the colon, not {rest:?}"
+            ))),
+            "sqlite" => Self::open_sqlite(rest).await,
+            "postgres" | "postgresql" => Self::open_postgres(url).await,
+            scheme => {
+                let known = "sqlite:, postgres: and memory:";
+                Err(OrchestratorError::invalid(format!("{scheme}: is no store; stores are {known}")))
+            }
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    async fn open_sqlite(rest: &str) -> Result<Self> {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() {
+            return Err(OrchestratorError::invalid(
+                "sqlite: needs the path of a file, as in sqlite:invoices.db".to_owned(),
+            ));
+        }
+        if path == ":memory:" {
+            return Err(OrchestratorError::invalid(
+                "sqlite::memory: is not a file; use memory: instead".to_owned(),
+            ));
+        }
+        if let Some((_, query)) = path.split_once('?') {
+            return Err(OrchestratorError::invalid(format!(
+                "unknown option {query:?}: sqlite: takes a path and no options"
+            )));
+        }
+        Self::sqlite(path).await
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn open_postgres(url: &str) -> Result<Self> {
+        Self::postgres(url).await
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    async fn open_postgres(_url: &str) -> Result<Self> {
+        let message =
+            "performer was built without its feature \"postgres\"; build it with --features postgres";
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    async fn open_sqlite(_rest: &str) -> Result<Self> {
+        let message = "performer was built without its feature \"sqlite\"; build it with --features sqlite";
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
+    }
+
+    /// As [`memory`](Self::memory), with the caller's clock.
+    pub fn memory_with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::in_place(Box::new(memory::Memory::new()), clock)
+    }
+
+    /// Queues in a SQLite file, which is created if it does not exist. Several processes may use one file.
+    ///
+    /// Durable: an acknowledged change is on disk (`synchronous=FULL`, write-ahead log).
+    ///
+    /// # Errors
+    ///
+    /// Other, with a message that names the file, if the file is not performer's, is damaged, was written by a newer
+    /// version or cannot be written. Such a file is not changed.
+    #[cfg(feature = "sqlite")]
+    pub async fn sqlite(path: impl Into<std::path::PathBuf>) -> Result<Self> {
+        Self::sqlite_with_clock(path, Arc::new(SystemClock::new())).await
+    }
+
+    /// As [`sqlite`](Self::sqlite), with the caller's clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`sqlite`](Self::sqlite).
+    #[cfg(feature = "sqlite")]
+    pub async fn sqlite_with_clock(
+        path: impl Into<std::path::PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        Self::open_file(path.into(), clock).await
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[inline(never)]
+    fn open_file(path: std::path::PathBuf, clock: Arc<dyn Clock>) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let now = clock.now();
+            let (writer, readers) = Self::opened(move || sqlite::open(&path, now)).await?;
+            Self::on_threads(vec![writer], readers, clock, usize::MAX)
+        })
+    }
+
+    /// Queues in a PostgreSQL database (13 or later), for performers on many machines. The schema is created, or
+    /// migrated to the newest version.
+    ///
+    /// The URL is libpq's: `postgres://user@host:5432/database?sslmode=verify-full`. Options of our own:
+    ///
+    /// * `schema`: the schema of the tables (default `performer`);
+    /// * `writers`: how many transactions write at the same time (default 2; 1 to 16);
+    /// * `batch`: how many operations have to wait before a transaction is begun beside another one (default 128; 1 to
+    ///   4096).
+    ///
+    /// Without a password in the URL, `PGPASSWORD` is used, or the file that `PGPASSFILE` names (default `~/.pgpass`).
+    /// The database's clock decides, and its settings say how durable a commit is.
+    ///
+    /// # Errors
+    ///
+    /// Invalid for a URL that cannot be parsed; Unauthorized if the database refuses the user or the password;
+    /// Unavailable if the database cannot be reached or is a standby; Unsupported if it is too old; Other if its schema
+    /// is newer than this program.
+    #[cfg(feature = "postgres")]
+    pub async fn postgres(url: &str) -> Result<Self> {
+        Self::open_postgres_with(url, Arc::new(SystemClock::new()), true).await
+    }
+
+    /// As [`postgres`](Self::postgres), with the caller's clock instead of the database's. For tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`postgres`](Self::postgres).
+    #[doc(hidden)]
+    #[cfg(feature = "postgres")]
+    pub async fn postgres_with_clock(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_postgres_with(url, clock, false).await
+    }
+
+    #[cfg(feature = "postgres")]
+    #[inline(never)]
+    fn open_postgres_with(url: &str, clock: Arc<dyn Clock>, keeps_time: bool) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let (url, database) = (url.to_owned(), postgres::Database::new(url, keeps_time)?);
+            let threshold = database.worth_another_writer();
+            let (writers, readers) = Self::opened(move || postgres::open(&url, keeps_time)).await?;
+            Ok(Self { database: Some(database), ..Self::on_threads(writers, readers, clock, threshold)? })
+        })
+    }
+
+    /// Opens a store on a thread of its own: opening may block, and must not block the runtime.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    async fn opened<S: Send + 'static>(open: impl FnOnce() -> Result<S> + Send + 'static) -> Result<S> {
+        let (answer, opened) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || drop(answer.send(open())));
+        let gone = "the thread that opened the store ended";
+        opened.await.map_err(|_| OrchestratorError::new(ErrorKind::Other, gone))?
+    }
+
+    /// A store with threads that write and threads that read.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    fn on_threads<B: backend::Backend + 'static>(
+        writers: Vec<B>,
+        readers: Vec<B>,
+        clock: Arc<dyn Clock>,
+        threshold: usize,
+    ) -> Result<Self> {
+        let clock = Arc::new(StoreClock::new(clock));
+        let boxed = |stores: Vec<B>| {
+            stores.into_iter().map(|store| -> Box<dyn backend::Backend> { Box::new(store) }).collect()
+        };
+        let group_commit = GroupCommit::on_threads(boxed(writers), boxed(readers), &clock, threshold);
+        let group_commit = group_commit.map_err(|error| {
+            let message = "cannot start the threads of the store";
+            OrchestratorError::new(ErrorKind::Unavailable, message).with_source(error)
+        })?;
+        Ok(Self::new(group_commit, clock))
+    }
+
+    fn sweeps(&self) -> MutexGuard<'_, SweepHistory> {
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new(group_commit: GroupCommit, clock: Arc<StoreClock>) -> Self {
+        Self {
+            group_commit: Arc::new(group_commit),
+            clock,
+            sweeps: Arc::default(),
+            scope: Scope::SHARED,
+            list_limit: None,
+            #[cfg(feature = "postgres")]
+            database: None,
+        }
+    }
+
+    /// Declares the time of day to be right: what is past its retention is removed at once, also in the first minutes
+    /// of this process and if the last time kept in the store is long ago
+    /// ([`model::clock_guard`](performer_core::model::clock_guard)). Holds until the time of day moves away from the monotone
+    /// clock.
+    pub fn trust_clock(&self) {
+        self.clock.trust();
+    }
+
+    fn request(&self, operation: Operation) -> Request {
+        Request { scope: self.scope, operation }
+    }
+
+    async fn one(&self, operation: Operation) -> Result<Answer> {
+        self.group_commit.one(self.request(operation)).await
+    }
+
+    async fn read(&self, query: Query) -> Result<Answer> {
+        self.group_commit.read(self.scope, query, self.list_limit).await
+    }
+}
+
+fn named(name: &str) -> QueueSelector {
+    QueueSelector::Name(name.to_owned())
+}
+
+fn done(answer: Result<Answer>) -> Result<()> {
+    answer.map(drop)
+}
+
+#[async_trait]
+impl Orchestrator for Store {
+    async fn start_job(&self, job: NewJob) -> Result<JobKey> {
+        expect_answer!(self.one(Operation::StartJob(job)).await, Job)
+    }
+
+    async fn beat(&self, job: JobKey) -> Result<JobState> {
+        expect_answer!(self.one(Operation::Beat(job)).await, JobState)
+    }
+
+    async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
+        expect_answer!(self.one(Operation::EndJob { job, end }).await, Swept)
+    }
+
+    async fn sweep(&self) -> Result<Swept> {
+        let began = self.clock.elapsed();
+        let (jobs, has_removals) = match expect_answer!(self.read(Query::LiveJobs).await, LiveJobs) {
+            Ok(LiveJobs { jobs, has_removals }) => (Ok(jobs), has_removals),
+            Err(error) => (Err(error), false),
+        };
+        let sweep = self.sweeps().plan(jobs, began)?;
+        if has_removals && let Err(error) = self.remove_deleted(CHUNKS_PER_SWEEP).await {
+            tracing::debug!(%error, "what is left of deleted queues is removed with another sweep");
+        }
+        let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
+        if !suspects && !overdue {
+            return Ok(Swept::default()); // only read so far: nobody's write was delayed
+        }
+        let SweepPlan { suspects, overdue } = sweep;
+        let operation = Operation::Sweep { suspects, overdue, planned: self.clock.elapsed() };
+        let answer = self.one(operation).await;
+        let has_more =
+            matches!(&answer, Ok(Answer::Swept(swept)) if swept.abandoned >= MAX_OVERDUE_PER_SWEEP);
+        self.sweeps().record(answer.is_ok(), overdue && !has_more, began);
+        expect_answer!(answer, Swept)
+    }
+
+    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+        let operation = Operation::Add { queue: queue.to_owned(), item };
+        expect_answer!(self.one(operation).await, Item).map(|item: Box<QueueItem>| *item)
+    }
+
+    async fn bulk_add_queue_items(
+        &self,
+        queue: &str,
+        commit_type: CommitType,
+        items: Vec<NewQueueItem>,
+    ) -> Result<BulkAdded> {
+        let operation = Operation::BulkAdd { queue: queue.to_owned(), commit_type, items: Arc::new(items) };
+        expect_answer!(self.one(operation).await, BulkAdded)
+    }
+
+    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
+        let (take, item) = (take.into(), Box::new(item));
+        expect_answer!(self.one(Operation::AddAndStart { claim: take, item }).await, Claimed)
+    }
+
+    fn max_concurrent_calls(&self) -> usize {
+        self.group_commit.writers()
+    }
+
+    async fn report_and_claim(
+        &self,
+        reports: Vec<Report>,
+        take: Option<ClaimRequest>,
+    ) -> ReportAndClaimAnswer {
+        let seen = self.group_commit.seen();
+        let (take, refused) = match take.map(ClaimRequest::validated).transpose() {
+            Ok(take) => (take, None),
+            Err(error) => (None, Some(error)),
+        };
+        let taking = take.is_some();
+        let mut operations: Requests =
+            reports.into_iter().map(|report| self.request(Operation::Report(report))).collect();
+        operations.extend(take.map(|take| self.request(Operation::Claim(take.into()))));
+        let mut answers = self.group_commit.all(operations).await;
+        let taken = if taking { answers.pop() } else { None };
+        let took = |answer: Result<Answer>| -> Result<ClaimedItems> {
+            let took: ClaimedBatch = expect_answer!(answer, ClaimedBatch)?;
+            Ok(ClaimedItems { items: took.items.into_vec(), seen, withheld: took.withheld })
+        };
+        let taken = match (taken, refused) {
+            (Some(answer), _) => took(answer),
+            (None, refused) => refused.map_or_else(|| Ok(ClaimedItems::default()), Err),
+        };
+        let reports = answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect();
+        ReportAndClaimAnswer { reports, claimed: taken }
+    }
+
+    async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
+        done(self.one(Operation::Progress { claim, progress }).await)
+    }
+
+    async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration) {
+        match self.read(Query::Queue(named(queue))).await {
+            Ok(Answer::Queue(queue)) => self.group_commit.wait(queue.id, seen, at_most).await,
+            // The queue does not exist, or the store cannot be reached: the next claim reports it.
+            _ => tokio::time::sleep(at_most.min(LOOK_AGAIN)).await,
+        }
+    }
+}

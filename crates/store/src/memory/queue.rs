@@ -1,0 +1,21 @@
+//! A queue in memory: its definition, its waiting items and its counters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use performer_core::model::key::ItemId;
+use performer_core::model::limits::Starts;
+use performer_core::model::queue::QueueDefinition;
+use performer_core::model::selection::SelectionKey;
+use performer_core::model::statistics::QueueStatistics;
+
+pub(super) struct StoredQueue {
+    pub(super) definition: Arc<QueueDefinition>,
+    pub(super) deleted: bool,
+    pub(super) ready: BTreeSet<SelectionKey>,
+    pub(super) deferred: BTreeSet<(Timestamp, ItemId)>,
+    pub(super) statistics: QueueStatistics,
+    pub(super) starts: Starts,
+}

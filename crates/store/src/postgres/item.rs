@@ -1,0 +1,130 @@
+//! One item: its row, its public form, and its events.
+
+use super::super::rows::ItemRow;
+use super::columns::{self, actor_columns, get, item_columns, numbered, signed, state_columns, state_joins};
+use super::{Postgres, ready_items};
+use performer_core::model::exception::{ExceptionType, ProcessingException};
+use performer_core::model::history::{EventAction, Recorded};
+use performer_core::model::item::QueueItem;
+use performer_core::model::key::{ItemId, JobKey};
+use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+
+/// How often a row is read again because somebody changed it before it was locked.
+const MAX_READS: u32 = 1_000;
+
+/// After how many reads of one version an item that is New but waits nowhere is accepted as such.
+const READS_WITHOUT_PLACE: u32 = 3;
+
+impl Postgres {
+    pub(super) fn ids(&mut self, sql: &str, value: i64) -> Result<Vec<ItemId>> {
+        self.session.query(sql, &[&value])?.iter().map(|row| get(row, 0).map(ItemId)).collect()
+    }
+
+    /// The part of an item's row that the rules need. A transaction that writes locks it.
+    pub(super) fn find_row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            state_columns!(),
+            actor_columns!(),
+            " FROM item",
+            state_joins!(),
+            " WHERE item.id = $1"
+        );
+        const LOCK: &str = "SELECT row_version FROM item_state WHERE item_id = $1 FOR UPDATE";
+        let mut without_place = (0, 0);
+        for _ in 0..MAX_READS {
+            let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+            let (_, queue, state) = columns::state(&row)?;
+            let actors = columns::actors(&row)?;
+            let still_so = if !self.writes {
+                true
+            } else if state.status == Status::New {
+                ready_items::lock(&mut self.session, queue, id, &state)?
+            } else {
+                let version = self.session.query_opt(LOCK, &[&id.0])?;
+                version.map(|row| get::<i64>(&row, 0)).transpose()? == Some(signed(state.row_version))
+            };
+            if still_so {
+                return Ok(Some(ItemRow { queue, state, actors }));
+            }
+            if state.status == Status::New {
+                let (version, reads) = without_place;
+                let reads = if version == state.row_version { reads + 1 } else { 1 };
+                without_place = (state.row_version, reads);
+                // Nobody changes it: it waits nowhere, because its queue was deleted, or its row could not be read
+                // once.
+                if reads == READS_WITHOUT_PLACE {
+                    return Ok(Some(ItemRow { queue, state, actors }));
+                }
+            }
+        }
+        let message = format!("item {id} is changed by others all the time");
+        Err(OrchestratorError::new(ErrorKind::Unavailable, message))
+    }
+
+    pub(super) fn find_item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            item_columns!(),
+            " FROM item",
+            state_joins!(),
+            " WHERE item.id = $1 AND EXISTS (SELECT 1 FROM queue WHERE queue.id = item.queue_id AND NOT queue.deleted)"
+        );
+        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+        let (state, mut item) = columns::item(&row)?;
+        if state.outcome.is_some() {
+            item.processing_exception = self.exception(id)?;
+        }
+        if let Some(holder) = state.holder.filter(|holder| holder.job != JobKey::CALLER.number()) {
+            let job = self.session.query_opt("SELECT key FROM job WHERE number = $1", &[&holder.job.0])?;
+            let key = |row| get(&row, 0).map(columns::bytes).map(JobKey::from_bytes);
+            item.executor_job = job.map(key).transpose()?;
+        }
+        Ok(Some(*item))
+    }
+
+    fn exception(&mut self, id: ItemId) -> Result<Option<ProcessingException>> {
+        const SQL: &str = "SELECT exception_type, reason, details, image_path, creation_time FROM item_exception \
+                           WHERE item_id = $1";
+        let Some(row) = self.session.query_opt(SQL, &[&id.0])? else { return Ok(None) };
+        let kind = numbered!(&row, 0, ExceptionType)?;
+        let record = ProcessingException::new(kind, get::<String>(&row, 1)?, get(&row, 4)?);
+        Ok(Some(record.details(get(&row, 2)?).image(get(&row, 3)?)))
+    }
+
+    pub(super) fn record_event(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let Recorded { version, at, action, status, review_status, user_id } = event;
+        let number = |number: u8| i16::from(number);
+        self.session.enqueue(
+            SQL,
+            &[
+                &id.0,
+                &signed(*version),
+                at,
+                &number(action.number()),
+                &number(status.number()),
+                &number(review_status.number()),
+                user_id,
+            ],
+        )
+    }
+
+    pub(super) fn recorded_events(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
+                           WHERE item_id = $1 ORDER BY version";
+        let read = |row: &tokio_postgres::Row| {
+            Ok(Recorded {
+                version: get::<i64>(row, 0)?.unsigned_abs(),
+                at: get(row, 1)?,
+                action: numbered!(row, 2, EventAction)?,
+                status: numbered!(row, 3, Status)?,
+                review_status: numbered!(row, 4, ReviewStatus)?,
+                user_id: get(row, 5)?,
+            })
+        };
+        self.session.query(SQL, &[&id.0])?.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,264 @@
+//! Lists of items. Values are bound, never written into a statement.
+//!
+//! A page costs what it contains and not what the table contains, if an index says where to look. There is no index by
+//! queue, nor one of successful items: each would cost every claim or result. Instead, the items of each state are
+//! found where they are indexed anyway:
+//!
+//! | state | where |
+//! |---|---|
+//! | New | `item_ready` and `item_deferred`; if there are many, the items from the first of them on |
+//! | InProgress | the claim rows |
+//! | Successful | `item_state`, by id: nearly all of its rows are successful |
+//! | the others | the index of items for review |
+//!
+//! All other lists scan the items by id.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::super::rows::ListRequest;
+use super::claim_rows::HELD;
+use super::columns::{date, get, numbered, text, uuid};
+use super::conditions::{self, FilterValue, bind};
+use super::counters;
+use super::session::Session;
+use performer_core::model::item::{ItemFilter, ReferenceFilter};
+use performer_core::model::key::{ItemId, ItemKey, QueueId};
+use performer_core::model::result::Outcome;
+use performer_core::model::statistics::Ended;
+use performer_core::model::status::Status;
+use performer_core::orchestrator::Result;
+
+/// The most pairs of queue and state that are searched one by one.
+const MAX_PARTS: usize = 24;
+
+/// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
+const FEW_WAITING: i64 = 2_000;
+
+/// The ids of a page, and how many items match in all if that was asked for.
+pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<ItemId>, Option<u64>)> {
+    let ListRequest { queues, filter, page, count } = *ask;
+    let places = queues.len().saturating_mul(filter.status.len());
+    // An index finds one reference, whatever the state of its items.
+    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
+    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MAX_PARTS).contains(&places);
+    let mut values = Vec::new();
+    let rest = conditions(session, filter, &mut values)?;
+    let mut places = Vec::new();
+    if by_state {
+        for queue in queues {
+            for status in &filter.status {
+                places.push(place(session, *queue, *status, page.descending, &rest, &mut values)?);
+            }
+        }
+    } else {
+        places.push(everywhere(queues, filter, &rest, &mut values));
+    }
+    let values: Vec<_> = values.iter().map(|value| &**value).collect();
+    let counted = if count {
+        let each: Vec<String> =
+            places.iter().map(|place| format!("(SELECT count(*) FROM {place})")).collect();
+        let rows = session.query_once(&format!("SELECT {}", each.join(" + ")), &values)?;
+        let counted: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
+        Some(counted.unsigned_abs())
+    } else {
+        None
+    };
+    let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
+    let order = conditions::order(&filter.order, page.descending);
+    let ids = match &places[..] {
+        [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
+        places => {
+            // The page is among the first items of each part.
+            let enough = top + skip;
+            let each: Vec<String> = places
+                .iter()
+                .map(|place| format!("(SELECT item.id FROM {place} ORDER BY {order} LIMIT {enough})"))
+                .collect();
+            let direction = if page.descending { "DESC" } else { "ASC" };
+            format!(
+                "SELECT id FROM ({}) AS found ORDER BY id {direction} LIMIT {top} OFFSET {skip}",
+                each.join(" UNION ALL ")
+            )
+        }
+    };
+    let rows = session.query_once(&ids, &values)?;
+    let ids: Result<Vec<ItemId>> = rows.iter().map(|row| get(row, 0).map(ItemId)).collect();
+    Ok((ids?, counted))
+}
+
+/// The text between FROM and ORDER BY for the items of one queue and state.
+fn place(
+    session: &mut Session,
+    queue: QueueId,
+    status: Status,
+    descending: bool,
+    rest: &str,
+    values: &mut Vec<FilterValue>,
+) -> Result<String> {
+    let queue_value = bind(queue.0, "bigint", values);
+    let (number, copies) = (status.number(), conditions::COPIES);
+    let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
+    Ok(match status {
+        Status::New => {
+            let waiting = counters::statistics(session, queue)?.new;
+            if waiting <= FEW_WAITING {
+                format!(
+                    "(SELECT item_id FROM item_ready WHERE queue_id = {queue_value} \
+                     UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue_value}) AS waiting \
+                     JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
+                )
+            } else {
+                // NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting
+                // items.
+                let from = bind(first_waiting(session, queue, descending)?, "bigint", values);
+                format!(
+                    "item{state}{copies} WHERE item.id >= {from} AND item.queue_id = {queue_value} \
+                     AND NOT EXISTS (SELECT 1 FROM item_state AS begun WHERE begun.item_id = item.id \
+                     AND begun.item_id >= {from} AND begun.status <> 0) AND {rest}"
+                )
+            }
+        }
+        Status::InProgress => format!(
+            "{HELD} AS held JOIN item_state ON item_state.item_id = held.item_id JOIN item ON item.id = held.item_id{copies} \
+             WHERE item_state.queue_id = {queue_value} AND {rest}"
+        ),
+        Status::Successful => format!(
+            "item_state JOIN item ON item.id = item_state.item_id{copies} \
+             WHERE item_state.queue_id = {queue_value} AND item_state.status = {number} AND {rest}"
+        ),
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
+            "item_state JOIN item ON item.id = item_state.item_id{copies} \
+             WHERE item_state.queue_id = {queue_value} AND item_state.attention = {number} AND {rest}"
+        ),
+    })
+}
+
+/// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
+/// has a DueDate and none is deferred.
+fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Result<i64> {
+    if descending {
+        return Ok(0); // the scan ends long before
+    }
+    // least() ignores the ranks without waiting items.
+    const FIRST: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = $1) \
+         OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = $1 AND rank < 3) THEN 0::bigint ELSE least(\
+         (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 3 AND due_date = 0), \
+         (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 4 AND due_date = 0), \
+         (SELECT min(item_id) FROM item_ready WHERE queue_id = $1 AND rank = 5 AND due_date = 0)) END";
+    let row = session.query_opt(FIRST, &[&queue.0])?;
+    let first: Option<i64> = row.as_ref().map_or(Ok(None), |row| get(row, 0))?;
+    Ok(first.unwrap_or(i64::MAX))
+}
+
+/// As [`place`], for the items of any queue and state.
+fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<FilterValue>) -> String {
+    let queues = match queues {
+        [one] => format!("item.queue_id = {}", bind(one.0, "bigint", values)),
+        many => {
+            let many: Vec<i64> = many.iter().map(|id| id.0).collect();
+            format!("item.queue_id = ANY ({})", bind(many, "bigint[]", values))
+        }
+    };
+    let statuses =
+        one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
+    format!(
+        "item LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
+        conditions::COPIES
+    )
+}
+
+/// All other conditions of a filter.
+fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<FilterValue>) -> Result<String> {
+    let mut conditions = Vec::new();
+    if let Some(priority) = filter.priority {
+        let value = bind(i16::from(priority.number()), "smallint", values);
+        conditions.push(format!("item.priority = {value}"));
+    }
+    if let Some(exception_type) = filter.exception_type {
+        let value = bind(i16::from(exception_type.number()), "smallint", values);
+        conditions
+            .push(format!("item.id IN (SELECT item_id FROM item_exception WHERE exception_type = {value})"));
+    }
+    if let Some(key) = filter.key {
+        // The key of a chain is the unique key of its first attempt.
+        let first = with_key(session, key)?.map_or(0, |id| id.0);
+        let value = bind(first, "bigint", values);
+        conditions.push(format!("(item.id = {value} AND item.root_id IS NULL OR item.root_id = {value})"));
+    }
+    if let Some(from) = filter.created_from {
+        conditions.push(format!("item.creation_time >= {}", bind(date(from), "timestamptz", values)));
+    }
+    if let Some(before) = filter.created_before {
+        conditions.push(format!("item.creation_time < {}", bind(date(before), "timestamptz", values)));
+    }
+    match &filter.reference {
+        Some(ReferenceFilter::Equals(wanted)) => {
+            let value = bind(text(wanted).into_owned(), "text", values);
+            conditions.push(format!("item.reference = {value}"));
+        }
+        Some(ReferenceFilter::StartsWith(wanted)) => {
+            let value = bind(text(wanted).into_owned(), "text", values);
+            conditions.push(format!("starts_with(item.reference, {value})"));
+        }
+        None => {}
+    }
+    if let Some(condition) = &filter.condition {
+        conditions.push(conditions::condition(condition, values));
+    }
+    let review_status = filter.review_status.iter().map(|status| status.number());
+    conditions.push(one_of("coalesce(item_state.review_status, 0)", review_status));
+    Ok(conditions.join(" AND "))
+}
+
+/// A condition on an enumeration, if there is one; its numbers are ours, not the caller's.
+fn one_of(column: &str, numbers: impl Iterator<Item = u8>) -> String {
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    if numbers.is_empty() { "true".to_owned() } else { format!("{column} IN ({})", numbers.join(", ")) }
+}
+
+/// How attempts ended since a time, by queue, minute and outcome.
+pub(super) fn ended_since(
+    session: &mut Session,
+    queue: Option<QueueId>,
+    since: Timestamp,
+) -> Result<Vec<Ended>> {
+    const SQL: &str = "SELECT queue_id, floor(extract(epoch FROM end_processing) / 60)::bigint, outcome, count(*), \
+         (sum(extract(epoch FROM end_processing - coalesce(start_processing, end_processing))) * 1000000)::bigint, \
+         max(end_processing) FROM item_state WHERE outcome IS NOT NULL AND end_processing >= $1 \
+         AND ($2::bigint IS NULL OR queue_id = $2) GROUP BY 1, 2, 3";
+    let rows = session.query(SQL, &[&date(since), &queue.map(|queue| queue.0)])?;
+    let read = |row: &Row| -> Result<Ended> {
+        Ok(Ended {
+            queue: QueueId(get(row, 0)?),
+            minute: get(row, 1)?,
+            outcome: numbered!(row, 2, Outcome)?,
+            count: get(row, 3)?,
+            took: get(row, 4)?,
+            last: get(row, 5)?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The item with a unique key.
+pub(super) fn with_key(session: &mut Session, key: ItemKey) -> Result<Option<ItemId>> {
+    let row = session.query_opt("SELECT id FROM item WHERE unique_key = $1", &[&uuid(key.to_bytes())])?;
+    row.map(|row| get(&row, 0).map(ItemId)).transpose()
+}
+
+/// First attempts that were created before a time, by id, for retention.
+pub(super) fn roots_created_before(
+    session: &mut Session,
+    queue: QueueId,
+    before: Timestamp,
+    after: ItemId,
+    limit: i64,
+) -> Result<Vec<ItemId>> {
+    const ROOTS: &str = "SELECT id FROM item WHERE id > $1 AND queue_id = $2 AND root_id IS NULL \
+                         AND creation_time < $3 ORDER BY id LIMIT $4";
+    // Planned each time: only with the actual time the planner knows that hardly any row is so old, and that a scan of
+    // all ids would be wrong.
+    let rows = session.query_once(ROOTS, &[&after.0, &queue.0, &date(before), &limit])?;
+    rows.iter().map(|row| get(row, 0).map(ItemId)).collect()
+}

@@ -1,0 +1,95 @@
+//! Queues with limits: their recent starts, and how many items to search for.
+//!
+//! Only one transaction at a time claims items of such a queue: it takes a lock, reads the recent starts, and then
+//! knows how many items it may claim: three round trips. If ends of attempts are written before, all of that is sent
+//! with them, and items are searched before the number is known: as many as are wanted or, if that was too many the
+//! last time, twice as many as were allowed then. The rest stays where it is: nobody else searches this queue
+//! meanwhile.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::super::rows::{NextItems, StateUpdate};
+use super::queues::{as_json, json};
+use super::ready_items::{ClaimQuery, PrefetchedItems};
+use super::session::{BoundQuery, Session};
+use super::{Postgres, counters, write};
+use performer_core::model::key::{ItemId, QueueId};
+use performer_core::model::lifecycle::ItemState;
+use performer_core::model::limits::Starts;
+use performer_core::orchestrator::Result;
+
+/// A claim that was announced before the ends of attempts are written.
+pub(super) struct AnnouncedClaim {
+    pub(super) ask: ClaimQuery,
+    pub(super) now: Timestamp,
+    pub(super) limited: bool,
+}
+
+impl Postgres {
+    /// The queries for the recent starts of a queue, which nobody else changes until the transaction ends; and for its
+    /// counters, which are needed next.
+    pub(super) fn starts_query(&mut self, queue: QueueId) -> [BoundQuery; 3] {
+        const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        const LAST: &str = "SELECT starts FROM queue_starts WHERE queue_id = $1 ORDER BY number DESC LIMIT 1";
+        self.serialized = true;
+        let name = self.lock_name(&format!("starts/{}", queue.0));
+        [
+            BoundQuery { sql: LOCK.into(), values: vec![Box::new(name)] },
+            BoundQuery { sql: LAST.into(), values: vec![Box::new(queue.0)] },
+            BoundQuery { sql: counters::SUM.into(), values: vec![Box::new(queue.0)] },
+        ]
+    }
+
+    /// Uses the results of these queries.
+    pub(super) fn see_starts(&mut self, queue: QueueId, answers: &[Vec<Row>]) -> Result<Starts> {
+        let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
+        self.counted = Some((queue, counters::read(first(2))?));
+        first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
+    }
+
+    /// Writes ends, with the queries for the announced claim in the same round trip.
+    pub(super) fn write_ended_and_ask(
+        &mut self,
+        ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)],
+        AnnouncedClaim { ask, now, limited }: AnnouncedClaim,
+    ) -> Result<Vec<bool>> {
+        let queue = QueueId(ask.queue);
+        let (starts, ask) = if limited {
+            self.wanted = Some(ask);
+            let allowed = self.cursors.entry(ask.queue).or_default().allowed;
+            let count = allowed.map_or(ask.count, |allowed| ask.count.min(allowed.saturating_mul(2)));
+            (Some(self.starts_query(queue)), ClaimQuery { count, ..ask })
+        } else {
+            (None, ask)
+        };
+        let (plan, walk) = self.claim(ask, Some(now));
+        let queries: Vec<_> = starts.into_iter().flatten().chain(walk).collect();
+        let (written, mut answers) = write::write_ended(&mut self.session, ended, &queries)?;
+        let walked = answers.split_off(answers.len().saturating_sub(plan.queries));
+        if limited {
+            self.started = Some((queue, self.see_starts(queue, &answers)?));
+        }
+        let items = self.claimed(&plan, walked)?;
+        self.prefetched_items = Some(PrefetchedItems { ask, limited, items });
+        Ok(written)
+    }
+
+    /// Records how many items the limits allowed, if fewer than were wanted.
+    pub(super) fn record_allowed(&mut self, next: &NextItems<'_>) {
+        let asked = ClaimQuery::of(next);
+        if let Some(wanted) = self.wanted.filter(|wanted| wanted.queue == asked.queue) {
+            let allowed = (asked.count < wanted.count).then_some(asked.count);
+            self.cursors.entry(asked.queue).or_default().allowed = allowed;
+        }
+    }
+}
+
+pub(super) fn write_starts(session: &mut Session, queue: QueueId, starts: &Starts) -> Result<()> {
+    const SQL: &str = "WITH last AS MATERIALIZED (SELECT number FROM queue_starts WHERE queue_id = $1 \
+         ORDER BY number DESC LIMIT 1), gone AS (DELETE FROM queue_starts WHERE queue_id = $1 \
+         AND number = (SELECT number FROM last)) \
+         INSERT INTO queue_starts (queue_id, number, starts) \
+         SELECT $1, coalesce((SELECT number FROM last), 0) + 1, $2";
+    session.enqueue(SQL, &[&queue.0, &as_json(starts)?])
+}

@@ -1,0 +1,482 @@
+//! `Rows` for PostgreSQL. The statements are in the files beside this one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::backend::{Request, WriterHooks};
+use super::super::group_commit::ChangeCallback;
+use super::super::notifier::WakeSet;
+use super::super::readers::QueryDeadline;
+use super::super::rows::{
+    ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
+};
+use super::super::unreadable_rows::{SkippedItems, is_unreadable};
+use super::columns::{get, signed, text};
+use super::queue_limits::AnnouncedClaim;
+use super::ready_items::{ClaimQuery, EntryKind};
+use super::transaction::KEEP_OPEN;
+use super::{Postgres, claim_rows, comments, counters, jobs, list, queue_limits, queues, ready_items, write};
+use performer_core::model::clock::Clock;
+use performer_core::model::content::SpecificContent;
+use performer_core::model::history::{Actors, Recorded};
+use performer_core::model::item::QueueItem;
+use performer_core::model::job::Job;
+use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use performer_core::model::lifecycle::ItemState;
+use performer_core::model::limits::Starts;
+use performer_core::model::queue::QueueDefinition;
+use performer_core::model::review::{Comment, Person};
+use performer_core::model::robot::Held;
+use performer_core::model::statistics::{Ended, QueueStatistics};
+use performer_core::model::status::Status;
+use performer_core::orchestrator::{OrchestratorError, Result};
+
+impl WriterHooks for Postgres {
+    fn was_committed(&mut self) -> Result<bool> {
+        if self.resolved_commits.is_empty() {
+            self.resolve_earlier_commit()?;
+        }
+        Ok(self.resolved_commits.pop_front().unwrap_or(true))
+    }
+
+    fn take_released(&mut self) -> WakeSet {
+        std::mem::take(&mut self.take_released)
+    }
+
+    fn is_serialized(&self) -> bool {
+        self.serialized
+    }
+
+    fn has_other_writers(&self) -> bool {
+        Postgres::has_other_writers(self)
+    }
+
+    fn is_reachable(&mut self) -> bool {
+        self.session.connect().is_ok()
+    }
+
+    fn prepare_next(&mut self) {
+        self.session.wait_for_next_begin();
+    }
+
+    fn keep_open_for(&self) -> Option<Duration> {
+        self.session.has_begun().then_some(KEEP_OPEN)
+    }
+
+    fn close_kept(&mut self) -> WakeSet {
+        self.give_up()
+    }
+
+    fn on_external_change(&mut self, callback: ChangeCallback) -> bool {
+        self.listener.as_ref().map(|(listener, _)| listener.set_callback(callback)).is_some()
+    }
+
+    fn has_external_change(&mut self) -> bool {
+        false
+    }
+
+    fn set_query_deadline(&mut self, deadline: QueryDeadline) {
+        self.list_limit = deadline.limit();
+    }
+}
+
+impl Rows for Postgres {
+    const CAN_CONFLICT: bool = true;
+
+    fn wait_after_conflict(&mut self, failed: &OrchestratorError, tries: u32) -> bool {
+        self.pause_after_conflict(failed, tries)
+    }
+
+    fn begin(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()> {
+        self.begin_for(operations, clock)
+    }
+
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        let began = self.began.as_ref().filter(|_| self.keeps_time);
+        began.map_or_else(|| clock.now(), |began| began.at)
+    }
+
+    fn note_claimable(&mut self, queue: QueueId) {
+        self.claimable_queues.add(queue);
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.commit_all()
+    }
+
+    fn rollback(&mut self) {
+        self.undo();
+    }
+
+    fn skipped_items(&mut self) -> &mut SkippedItems {
+        &mut self.session.skipped_items
+    }
+
+    fn begin_reading(&mut self) -> Result<()> {
+        self.begin_to_read()
+    }
+
+    fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
+        if !self.keeps_time {
+            return Ok(now);
+        }
+        let row = self.session.query_opt("SELECT clock_timestamp()", &[])?;
+        row.map_or(Ok(now), |row| get(&row, 0))
+    }
+
+    fn kept_time(&mut self) -> Result<Option<Timestamp>> {
+        jobs::kept_time(&mut self.session)
+    }
+
+    fn keep_time(&mut self, believed: Timestamp) -> Result<()> {
+        jobs::keep_time(&mut self.session, believed)
+    }
+
+    fn keys(&mut self) -> &mut KeyMaker {
+        &mut self.keys
+    }
+
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey> {
+        Ok(self.keys.item(now))
+    }
+
+    fn lock_queues(&mut self) -> Result<()> {
+        self.take_queues()
+    }
+
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        if let Some(queue) = self.prefetched.queue_named(folder, name) {
+            return Ok(Some(queue));
+        }
+        self.keep_queues()?;
+        queues::queue_named(&mut self.session, folder, name)
+    }
+
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
+        if let Some(queue) = self.prefetched.queue(id) {
+            return Ok(Some(queue));
+        }
+        self.keep_queues()?;
+        queues::queue(&mut self.session, id)
+    }
+
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
+        self.keep_queues()?;
+        queues::queues(&mut self.session)
+    }
+
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
+        queues::write_folders(&mut self.session, queue, folders)
+    }
+
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
+        queues::insert_queue(&mut self.session, queue)
+    }
+
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
+        queues::update_queue(&mut self.session, queue)
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> Result<()> {
+        self.session.execute("UPDATE queue SET deleted = true WHERE id = $1", &[&id.0])?;
+        self.session.execute("DELETE FROM queue_folder WHERE queue_id = $1", &[&id.0]).map(drop)
+    }
+
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
+        match self.counted.take() {
+            Some((of, counted)) if of == queue => Ok(counted),
+            _ => counters::statistics(&mut self.session, queue),
+        }
+    }
+
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+        self.counted = None;
+        counters::add_statistics(&mut self.session, queue, delta)
+    }
+
+    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+        if let Some((_, starts)) = self.started.take_if(|(of, _)| *of == queue) {
+            return Ok(starts);
+        }
+        let queries = self.starts_query(queue);
+        let answers = self.session.ask(&queries)?;
+        self.see_starts(queue, &answers)
+    }
+
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
+        queue_limits::write_starts(&mut self.session, queue, starts)
+    }
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
+        self.prefetched_items = None;
+        let id = self.next_item()?;
+        if let Some(reference) = row.reference.filter(|_| row.state.holds_reference) {
+            self.added_references.insert((row.queue, reference.to_owned()));
+        }
+        let is_ready = self.bulk_insert.push(id, row);
+        self.claimable_queues.add(row.queue);
+        if row.progress.is_some() {
+            let written = StateUpdate { progress: row.progress, ..StateUpdate::state(row.state, row.now) };
+            write::write_all(&mut self.session, id, row.queue, row.state, &written)?;
+        }
+        if !is_ready {
+            let entry = if row.progress.is_some() { EntryKind::NewWithState } else { EntryKind::New };
+            ready_items::insert_waiting(&mut self.session, row.queue, id, row.state, row.now, entry)?;
+        }
+        if self.bulk_insert.is_full() {
+            self.flush_bulk_insert()?;
+        }
+        Ok(id)
+    }
+
+    fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId> {
+        self.prefetched_items = None;
+        self.flush_bulk_insert()?;
+        let id = self.next_item()?;
+        write::insert_copy(&mut self.session, id, copy)?;
+        self.claimable_queues.add(copy.queue);
+        Ok(id)
+    }
+
+    fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
+        self.flush_bulk_insert()?;
+        self.find_row(id)
+    }
+
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        self.flush_bulk_insert()?;
+        self.find_item(id)
+    }
+
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        self.flush_bulk_insert()?;
+        self.next_to_take(ask)
+    }
+
+    fn cached_row(&mut self, id: ItemId) -> Option<ItemRow> {
+        self.claim_cache.cached_row(id)
+    }
+
+    fn write(&mut self, id: ItemId, before: &ItemRow, written: &StateUpdate<'_>) -> Result<bool> {
+        self.flush_bulk_insert()?;
+        self.prefetched_items = None;
+        if written.state.status == Status::New {
+            self.claimable_queues.add(before.queue);
+            self.mark()?;
+        }
+        let numbers = self.numbers();
+        let done = write::write(&mut self.session, id, before.queue, &before.state, written, numbers)?;
+        let row = before.after(written);
+        match (before.state.status, written.state.status) {
+            (Status::InProgress, Status::InProgress) if done => self.claim_cache.changed(id, row),
+            (Status::InProgress, _) => self.claim_cache.gone(id, done),
+            (_, Status::InProgress) if done => {
+                if let Some(holder) = written.state.holder {
+                    let claim = self.claim_cache.new_claim_row(holder.job, 1);
+                    claim_rows::insert(&mut self.session, holder.job, claim, id)?;
+                    self.claim_cache.claimed(id, row, claim);
+                }
+            }
+            _ => {}
+        }
+        Ok(done)
+    }
+
+    fn write_claimed(&mut self, queue: QueueId, claimed: &[ClaimedRow], _now: Timestamp) -> Result<()> {
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let claims =
+            write::write_claimed(&mut self.session, queue, claimed, &self.places, &mut self.claim_cache)?;
+        for (claimed, claim) in claimed.iter().zip(claims) {
+            let actors = Actors { taken_by: claimed.claimant.user, ..Actors::default() };
+            self.claim_cache.claimed(claimed.id, ItemRow { queue, state: claimed.after, actors }, claim);
+        }
+        Ok(())
+    }
+
+    fn announce_claim(&mut self, next: &NextItems<'_>, limited: bool) {
+        self.announce_claim = Some(AnnouncedClaim { ask: ClaimQuery::of(next), now: next.now, limited });
+    }
+
+    fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
+        self.flush_bulk_insert()?;
+        let written = match self.announce_claim.take() {
+            None => write::write_ended(&mut self.session, ended, &[])?.0,
+            Some(announce_claim) => self.write_ended_and_ask(ended, announce_claim)?,
+        };
+        for ((id, ..), written) in ended.iter().zip(&written) {
+            self.claim_cache.gone(*id, *written);
+        }
+        Ok(written)
+    }
+
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
+        self.flush_bulk_insert()?;
+        self.session.enqueue("UPDATE item SET content = $2 WHERE id = $1", &[&id.0, &content.as_json()])
+    }
+
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        self.record_event(id, event)
+    }
+
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        self.recorded_events(id)
+    }
+
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
+        const SQL: &str = "SELECT 1 FROM item WHERE queue_id = $1 AND reference = $2 AND holds_reference";
+        if self.added_references.contains(&(queue, reference.to_owned())) {
+            return Ok(true);
+        }
+        if !self.references.contains(&queue) {
+            self.lock_alone(&format!("references/{}", queue.0))?;
+            self.references.push(queue);
+        }
+        Ok(self.session.query_opt(SQL, &[&queue.0, &reference])?.is_some())
+    }
+
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
+        const SQL: &str = "WITH first AS (SELECT coalesce(root_id, id) AS id FROM item WHERE id = $1) \
+                           SELECT id FROM first UNION ALL \
+                           SELECT item.id FROM item JOIN first ON item.root_id = first.id ORDER BY 1";
+        self.flush_bulk_insert()?;
+        self.ids(SQL, id.0)
+    }
+
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
+        claim_rows::held_items(&mut self.session, job)
+    }
+
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
+        claim_rows::held_by(&mut self.session, job)
+    }
+
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
+        claim_rows::held_since_before(&mut self.session, before)
+    }
+
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
+        self.flush_bulk_insert()?;
+        list::with_key(&mut self.session, key)
+    }
+
+    fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
+        let (ids, count) = list::list(&mut self.session, ask)?;
+        let mut items = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.find_item(id) {
+                Ok(found) => items.extend(found),
+                Err(error) if is_unreadable(&error) => self.session.skipped_items.report(id, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((items, count))
+    }
+
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
+        list::ended_since(&mut self.session, queue, since)
+    }
+
+    fn document(&mut self, known: u64) -> Result<Option<(u64, String)>> {
+        if self.writes {
+            self.lock_alone("directory")?;
+        }
+        const SQL: &str = "SELECT version, text FROM directory WHERE version <> $1";
+        let row = self.session.query_opt(SQL, &[&signed(known)])?;
+        row.map(|row| Ok((get::<i64>(&row, 0)?.unsigned_abs(), get(&row, 1)?))).transpose()
+    }
+
+    fn write_document(&mut self, version: u64, directory: &str) -> Result<()> {
+        const SQL: &str = "INSERT INTO directory (id, version, text) VALUES (1, $1, $2) \
+                           ON CONFLICT (id) DO UPDATE SET version = $1, text = $2";
+        self.session.execute(SQL, &[&signed(version), &text(directory)]).map(drop)
+    }
+
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>> {
+        self.flush_bulk_insert()?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        list::roots_created_before(&mut self.session, queue, before, after, limit)
+    }
+
+    fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        self.prefetched_items = None;
+        if let Some(row) = self.row(id)? {
+            ready_items::remove_waiting(&mut self.session, row.queue, id, &row.state)?;
+        }
+        write::remove_item(&mut self.session, id)
+    }
+
+    fn insert_comment(
+        &mut self,
+        id: ItemId,
+        author: &Person,
+        comment: &str,
+        now: Timestamp,
+    ) -> Result<Comment> {
+        comments::insert_comment(&mut self.session, id, author, comment, now)
+    }
+
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
+        comments::comment(&mut self.session, comment)
+    }
+
+    fn write_comment(&mut self, comment: i64, new: Option<&str>) -> Result<()> {
+        comments::write_comment(&mut self.session, comment, new)
+    }
+
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
+        comments::list_comments(&mut self.session, ask)
+    }
+
+    fn insert_job(&mut self, job: &Job, _of_this_process: bool) -> Result<()> {
+        self.prefetched.forget_jobs();
+        jobs::insert_job(&mut self.session, job)
+    }
+
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        jobs::job(&mut self.session, key, self.writes)
+    }
+
+    fn claiming_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        if let Some(job) = self.prefetched.job(key) {
+            return Ok(Some(job));
+        }
+        self.share(&jobs::lock_of(key))?;
+        jobs::job(&mut self.session, key, false)
+    }
+
+    fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.lock_alone(&jobs::lock_of(key))?;
+        self.job(key)
+    }
+
+    fn write_job(&mut self, job: &Job) -> Result<()> {
+        self.prefetched.forget_jobs();
+        if job.end_time.is_some() {
+            self.claim_cache.job_ended(job.key.number());
+        }
+        jobs::write_job(&mut self.session, job)
+    }
+
+    fn live_jobs(&mut self) -> Result<Vec<Job>> {
+        jobs::live_jobs(&mut self.session)
+    }
+
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
+        jobs::jobs(&mut self.session, folder, i64::try_from(limit).unwrap_or(i64::MAX))
+    }
+
+    /// The processes of other machines are not known: the lease decides.
+    fn process_is_gone(&mut self, _job: JobKey) -> bool {
+        false
+    }
+}

@@ -1,0 +1,302 @@
+//! The trait `Rows`: what [`apply`](super::apply) reads and writes to apply the rules, row by row.
+//!
+//! All three back ends implement it. In memory and in SQLite a statement costs microseconds; PostgreSQL prefetches and
+//! queues statements to save round trips, for which some methods announce what comes next. No method knows a rule: each
+//! reads or writes what it is told.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::backend::{Claimant, Request, WriterHooks};
+use super::removal::Removal;
+use super::tokens::Tokens;
+use super::unreadable_rows::SkippedItems;
+use performer_core::model::clock::Clock;
+use performer_core::model::content::{Analytics, Output, SpecificContent};
+use performer_core::model::exception::ProcessingException;
+use performer_core::model::history::{Actors, Recorded};
+use performer_core::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
+use performer_core::model::job::Job;
+use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use performer_core::model::lifecycle::ItemState;
+use performer_core::model::limits::Starts;
+use performer_core::model::queue::QueueDefinition;
+use performer_core::model::review::{Comment, Person};
+use performer_core::model::robot::Held;
+use performer_core::model::statistics::{Ended, QueueStatistics};
+use performer_core::orchestrator::{OrchestratorError, Result};
+
+/// Rows, inside the one transaction that is open.
+pub(crate) trait Rows: WriterHooks + Removal + Tokens {
+    /// Whether other transactions write at the same time, so that one can fail because of a conflict.
+    const CAN_CONFLICT: bool = false;
+    /// Whether a transaction failed because of a conflict; if so, waits a little. `tries`: how often it was tried
+    /// before.
+    fn wait_after_conflict(&mut self, _failed: &OrchestratorError, _tries: u32) -> bool {
+        false
+    }
+    /// Begins a transaction. Nobody else changes what it reads until it ends. `operations`: what it will apply first; a
+    /// back end over a network loads what they need in the same round trip.
+    fn begin(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()>;
+    /// The time of the open transaction: the caller's, unless the back end has a clock of its own.
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        clock.now()
+    }
+    /// The transaction makes items of a queue claimable without adding any: other processes are notified.
+    fn note_claimable(&mut self, _queue: QueueId) {}
+    /// Makes the transaction durable.
+    fn commit(&mut self) -> Result<()>;
+    /// Undoes the transaction. Never fails: a connection that cannot undo is reopened.
+    fn rollback(&mut self);
+    /// Items that were skipped because their rows cannot be read.
+    fn skipped_items(&mut self) -> &mut SkippedItems;
+    /// Undoes a transaction that a panic left open.
+    fn abort(&mut self) {
+        self.rollback();
+    }
+    /// Begins a read-only transaction on one consistent state.
+    fn begin_reading(&mut self) -> Result<()>;
+    /// The time in a read-only transaction: the caller's, unless the back end has a clock of its own.
+    fn reading_at(&mut self, now: Timestamp) -> Result<Timestamp> {
+        Ok(now)
+    }
+    /// The last time that was believed and kept. `None` for a store that does not outlive its process.
+    fn kept_time(&mut self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+    /// Keeps a time that is believed.
+    fn keep_time(&mut self, _believed: Timestamp) -> Result<()> {
+        Ok(())
+    }
+    /// Makes the keys of queues and jobs.
+    fn keys(&mut self) -> &mut KeyMaker;
+    /// Makes the key of the next item to insert: greater than that of every item before it.
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey>;
+
+    /// Announces that the transaction changes queues: other writers have to wait for it.
+    fn lock_queues(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>>;
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>>;
+    /// All queues, by name.
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>>;
+    /// Puts a queue into these folders and no others.
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()>;
+    /// Inserts a queue and returns the id that the store gave it.
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId>;
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()>;
+    /// Hides a queue and all its items. Its rows are removed later, in chunks.
+    fn delete_queue(&mut self, id: QueueId) -> Result<()>;
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics>;
+    /// The recent starts of a queue with limits. No other transaction starts items of it until this one ends.
+    fn starts(&mut self, queue: QueueId) -> Result<Starts>;
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()>;
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId>;
+    /// Inserts the retry copy of an item, behind everything that waits.
+    fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId>;
+    fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>>;
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>>;
+    /// The first `count` items of a queue that may be claimed now, in the order of the model.
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>>;
+    /// The row as this process wrote it when it claimed the item, if it is cached. Another process may have changed it
+    /// since: only for a guarded write, which detects that.
+    fn cached_row(&mut self, id: ItemId) -> Option<ItemRow>;
+    /// Writes the new state of an item if its row is still at the version of `before`. False: it is not, and nothing
+    /// was written.
+    fn write(&mut self, id: ItemId, before: &ItemRow, after: &StateUpdate<'_>) -> Result<bool>;
+    /// Writes claims of items, all from one answer of [`next_items`](Self::next_items) and in its order.
+    fn write_claimed(&mut self, queue: QueueId, claimed: &[ClaimedRow], now: Timestamp) -> Result<()> {
+        for ClaimedRow { id, before, after, claimant } in claimed {
+            let before = ItemRow { queue, state: *before, actors: Actors::default() };
+            let written = StateUpdate { taken_by: Some(*claimant), ..StateUpdate::state(after, now) };
+            assert!(self.write(*id, &before, &written)?, "item {id} was read in this transaction");
+        }
+        Ok(())
+    }
+    /// Announces which items are claimed after the next ends are written, so that both can share a round trip.
+    /// `limited`: the [`starts`](Self::starts) of the queue are read first, and fewer items may be claimed.
+    fn announce_claim(&mut self, _next: &NextItems<'_>, _limited: bool) {}
+    /// Writes the ends of attempts, with their exceptions; each guarded as in [`write`](Self::write).
+    fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
+        let rows = ended.iter().map(|(id, queue, before, written)| {
+            (*id, ItemRow { queue: *queue, state: **before, actors: Actors::default() }, written)
+        });
+        rows.map(|(id, before, written)| self.write(id, &before, written)).collect()
+    }
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()>;
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()>;
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>>;
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool>;
+    /// All rows of the retry chain of an item, by id.
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>>;
+    /// The items that a job holds, those of deleted queues included.
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>>;
+    /// The items that a job holds, without those of deleted queues, with what people want to see; the oldest first.
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>>;
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
+    /// The item with this unique key.
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
+    /// A page of items, and how many match in all if that was asked for.
+    fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)>;
+    /// How attempts ended since a time, by minute.
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>>;
+    /// The document of a server and its version, if the version is not `known`.
+    fn document(&mut self, known: u64) -> Result<Option<(u64, String)>>;
+    fn write_document(&mut self, version: u64, text: &str) -> Result<()>;
+    /// First attempts of a queue created before a time, the oldest first, for retention.
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>>;
+    fn remove_item(&mut self, id: ItemId) -> Result<()>;
+
+    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment>;
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>>;
+    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()>;
+    /// Comments by id.
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>>;
+
+    /// Inserts a job. `of_this_process`: its lock file shows when the process has ended; not so for a job of a caller
+    /// over HTTP.
+    fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()>;
+    /// A job. Nobody else changes it until the transaction ends.
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>>;
+    /// A job that claims items. Nobody else ends it until the transaction ends.
+    fn claiming_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.job(key)
+    }
+    /// A job that is to end. A concurrent claim for it is either committed before or finds it ended.
+    fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.job(key)
+    }
+    fn write_job(&mut self, job: &Job) -> Result<()>;
+    fn live_jobs(&mut self) -> Result<Vec<Job>>;
+    /// The jobs of one folder, or all; the latest first.
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>>;
+    /// Whether the process of a job is known to have ended. False if that cannot be known.
+    fn process_is_gone(&mut self, job: JobKey) -> bool;
+}
+
+/// The part of an item's row that the rules need, and who acted on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ItemRow {
+    pub(crate) queue: QueueId,
+    pub(crate) state: ItemState,
+    pub(crate) actors: Actors,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl ItemRow {
+    /// The row after an update, for a cache of claimed rows. It has no `ended_by`: an ended item leaves the cache.
+    pub(crate) fn after(&self, written: &StateUpdate<'_>) -> Self {
+        let taken_by = written.taken_by.map_or(self.actors.taken_by, |claimant| claimant.user);
+        Self { queue: self.queue, state: *written.state, actors: Actors { taken_by, ..self.actors } }
+    }
+}
+
+/// Which items may be claimed.
+#[derive(Debug)]
+pub(crate) struct NextItems<'a> {
+    pub(crate) queue: QueueId,
+    pub(crate) reference: Option<&'a ReferenceFilter>,
+    pub(crate) count: usize,
+    pub(crate) now: Timestamp,
+}
+
+/// Which items to list.
+#[derive(Debug)]
+pub(crate) struct ListRequest<'a> {
+    pub(crate) queues: &'a [QueueId],
+    pub(crate) filter: &'a ItemFilter,
+    pub(crate) page: Page,
+    pub(crate) count: bool,
+}
+
+/// A new item to insert.
+#[derive(Debug)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) queue: QueueId,
+    pub(crate) unique_key: ItemKey,
+    pub(crate) state: &'a ItemState,
+    pub(crate) reference: Option<&'a str>,
+    pub(crate) content: &'a SpecificContent,
+    pub(crate) risk_sla_date: Option<Timestamp>,
+    pub(crate) progress: Option<&'a str>,
+    pub(crate) origin: &'a Origin,
+    pub(crate) created_by: Option<i64>,
+    /// The store's time: decides whether the item is deferred.
+    pub(crate) now: Timestamp,
+}
+
+/// Which comments to list.
+#[derive(Debug)]
+pub(crate) struct ListComments<'a> {
+    /// On items of these queues.
+    pub(crate) queues: &'a [QueueId],
+    /// Only on these items.
+    pub(crate) items: Option<&'a [ItemId]>,
+    /// Only those with a greater id.
+    pub(crate) after: i64,
+    /// The maximum number.
+    pub(crate) limit: usize,
+}
+
+/// A retry copy to insert; everything not named here is copied from the original.
+#[derive(Debug)]
+pub(crate) struct RetryCopy<'a> {
+    pub(crate) original: ItemId,
+    pub(crate) queue: QueueId,
+    pub(crate) unique_key: ItemKey,
+    pub(crate) state: &'a ItemState,
+    pub(crate) by_hand: bool,
+    pub(crate) created_by: Option<i64>,
+    pub(crate) now: Timestamp,
+}
+
+/// A claimed item.
+#[derive(Debug)]
+pub(crate) struct ClaimedRow {
+    pub(crate) id: ItemId,
+    pub(crate) before: ItemState,
+    pub(crate) after: ItemState,
+    pub(crate) claimant: Claimant,
+}
+
+/// What is written with a change of state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateUpdate<'a> {
+    pub(crate) state: &'a ItemState,
+    pub(crate) now: Timestamp,
+    pub(crate) taken_by: Option<Claimant>,
+    /// The user who ended the attempt, if it ends.
+    pub(crate) ended_by: Option<i64>,
+    pub(crate) output: Option<&'a Output>,
+    pub(crate) analytics: Option<&'a Analytics>,
+    pub(crate) operation_id: Option<&'a str>,
+    pub(crate) exception: Option<&'a ProcessingException>,
+    pub(crate) progress: Option<&'a str>,
+}
+
+impl<'a> StateUpdate<'a> {
+    /// Only the state.
+    pub(crate) fn state(state: &'a ItemState, now: Timestamp) -> Self {
+        Self {
+            state,
+            now,
+            taken_by: None,
+            ended_by: None,
+            output: None,
+            analytics: None,
+            operation_id: None,
+            exception: None,
+            progress: None,
+        }
+    }
+}

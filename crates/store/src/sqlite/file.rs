@@ -1,0 +1,263 @@
+//! The file itself: created as a whole, checked before it is opened, and migrated.
+//!
+//! A file that is not ours, is damaged, or was written by a newer version is refused before it is opened for writing,
+//! so nothing in it changes. (Only the log beside it is not checked before the file is opened.)
+
+use std::fs;
+use std::io::ErrorKind as IoErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::conditions;
+use super::error::{explain, explain_running, file_error};
+use performer_core::crash_point;
+use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+use performer_core::private_file::warn_if_open_to_others;
+
+/// Marks a file as performer's: "perf" in the header's application id.
+const APPLICATION_ID: i32 = 0x7065_7266;
+
+/// Older versions can corrupt a file in write-ahead mode if several processes use it.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Each migrates the schema from the version before it to its own (its position in this list, from 1).
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_queues_items_jobs.sql"),
+    include_str!("migrations/0002_served.sql"),
+    include_str!("migrations/0003_fleets.sql"),
+    include_str!("migrations/0004_kept_time.sql"),
+    include_str!("migrations/0005_job_owners.sql"),
+    include_str!("migrations/0006_removals_tokens.sql"),
+    include_str!("migrations/0007_actors.sql"),
+];
+
+/// Opens a file for use. Creates or migrates it first.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    check_library_version(rusqlite::version_number())?;
+    if !path.exists() {
+        create(path)?;
+    }
+    check(path)?;
+    warn_if_open_to_others(path, "the database");
+    let mut connection = connect(path, OpenFlags::empty())?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// Opens a file again after a disk error. It is never created then: a missing file may be on a disk that is not
+/// mounted.
+pub(super) fn reopen(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(apply_settings).and_then(|connection| {
+        schema_version(&connection)?;
+        Ok(connection)
+    });
+    opened.map_err(|error| explain_running(error, path))
+}
+
+fn check_library_version(version: i32) -> Result<()> {
+    if version >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let message = format!(
+        "SQLite {} can damage a file that several processes use; performer needs 3.51.3 or newer (its feature \"sqlite\" bundles one)",
+        rusqlite::version()
+    );
+    Err(OrchestratorError::new(ErrorKind::Other, message))
+}
+
+/// A connection with the settings of every connection.
+pub(super) fn connect(path: &Path, more: OpenFlags) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    Connection::open_with_flags(path, flags).and_then(apply_settings).map_err(|error| explain(error, path))
+}
+
+fn apply_settings(mut connection: Connection) -> rusqlite::Result<Connection> {
+    connection.busy_handler(Some(wait_while_busy))?;
+    // FULL: a commit is on disk before it is acknowledged.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -32_768)?; // KiB
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Keeps plans stable: without this SQLite compiles some statements again for each new value of a parameter.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    conditions::define_functions(&connection)?;
+    Ok(connection)
+}
+
+/// Another process is writing. Waits in short steps, at most ten seconds in all. SQLite's own steps grow to a tenth of
+/// a second, in which a busy process commits a hundred times.
+fn wait_while_busy(attempt: i32) -> bool {
+    let (step, attempts) = if attempt < 20 { (500, 20) } else { (5_000, 2_000) };
+    #[expect(clippy::disallowed_methods, reason = "called by SQLite on the store's own thread")]
+    std::thread::sleep(Duration::from_micros(step));
+    attempt < attempts
+}
+
+/// Creates the file under another name and links it under its own when it is complete: no process ever sees a file
+/// without a schema, however many start at once or are killed here.
+fn create(path: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| file_error(path, "cannot be made", error);
+    let mut name = path.file_name().map(std::ffi::OsStr::to_owned).unwrap_or_default();
+    name.push(format!(".new-{}-{:016x}", std::process::id(), fastrand::u64(..)));
+    let unfinished = path.with_file_name(name);
+    let made = fill(&unfinished).and_then(|()| {
+        crash_point!("create.before_link");
+        match fs::hard_link(&unfinished, path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()), // another process was faster
+            // A file system without links. Another process could create the file between the check and the rename;
+            // there is no better way.
+            Err(_) if !path.exists() => fs::rename(&unfinished, path).map_err(failed),
+            Err(_) => Ok(()),
+        }
+    });
+    crash_point!("create.after_link");
+    let _ = fs::remove_file(&unfinished);
+    made
+}
+
+/// Creates an empty file that only its owner may read. SQLite gives the files beside it the same mode. The name is new,
+/// so no other connection holds locks on it that closing it here would release.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn fill(path: &Path) -> Result<()> {
+    make_private(path).map_err(|error| file_error(path, "cannot be made", error))?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    let apply_settings = |connection: &Connection| {
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.pragma_update(None, "journal_mode", "WAL")
+    };
+    apply_settings(&connection).map_err(|error| explain(error, path))?;
+    migrate(&mut connection, path)?;
+    connection.close().map_err(|(_, error)| explain(error, path))
+}
+
+/// Checks the file without changing it.
+///
+/// Through SQLite, as an immutable file: that takes no locks and creates no files beside it. Not by opening the file
+/// ourselves: closing it would release the locks that other connections of this process hold on it.
+fn check(path: &Path) -> Result<()> {
+    let refuse = |message: String| Err(OrchestratorError::new(ErrorKind::Other, message));
+    let shown = path.display();
+    let metadata = fs::metadata(path).map_err(|error| file_error(path, "cannot be read", error))?;
+    if !metadata.is_file() {
+        return refuse(format!("{shown} is not a file"));
+    }
+    if metadata.permissions().readonly() {
+        return refuse(format!("{shown} is read-only; performer must be able to write to it"));
+    }
+    if metadata.len() == 0 {
+        return refuse(format!(
+            "{shown} is empty; if nothing is missing, delete it and it will be made anew"
+        ));
+    }
+    if metadata.len() < HEADER {
+        return refuse(format!("{shown} is not a SQLite file"));
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match identity(path) {
+        Ok((APPLICATION_ID, version)) => refuse_newer(path, version),
+        Ok(_) => refuse(format!("{shown} is a SQLite file of another program")),
+        Err(error) => match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase) => refuse(format!("{shown} is not a SQLite file")),
+            // The file may be shorter than its header says while a log beside it is checkpointed, or if the program
+            // that did so was killed: then SQLite repairs it from the log, or finds that it cannot.
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) if Path::new(&log).exists() => Ok(()),
+            _ => Err(explain(error, path)),
+        },
+    }
+}
+
+/// The size of a SQLite file's header.
+const HEADER: u64 = 100;
+
+/// The id of the program that created the file, and its schema version. Corrupt if the file is shorter than its header
+/// says.
+fn identity(path: &Path) -> rusqlite::Result<(i32, usize)> {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'~' => uri.push(char::from(*byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    let application = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    Ok((application, schema_version(&connection)?))
+}
+
+fn refuse_newer(path: &Path, version: usize) -> Result<()> {
+    let newest = MIGRATIONS.len();
+    if version <= newest {
+        return Ok(());
+    }
+    let message = format!(
+        "{} was written by a newer version of performer (its schema is {version}, this version knows {newest}); use that version",
+        path.display()
+    );
+    Err(OrchestratorError::new(ErrorKind::Other, message))
+}
+
+/// Migrates the schema, each version in one transaction. If two processes do so at once, one migrates, and the other
+/// waits and finds it done.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    loop {
+        let version = schema_version(connection).map_err(|error| explain(error, path))?;
+        let newest = MIGRATIONS.len();
+        if version == newest {
+            return Ok(());
+        }
+        refuse_newer(path, version)?;
+        migrate_one(connection, version).map_err(|error| explain(error, path))?;
+    }
+}
+
+fn migrate_one(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if schema_version(&transaction)? == from {
+        transaction.execute_batch(MIGRATIONS[from])?;
+        crash_point!("migrate.after_statements");
+        transaction.pragma_update(None, "user_version", from + 1)?;
+    }
+    transaction.commit()
+}
+
+fn schema_version(connection: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(usize::MAX))
+}
+
+/// The folder with the lock files of the jobs on this file.
+pub(super) fn jobs_folder(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-jobs");
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_version_that_damages_files_is_refused() {
+        assert!(check_library_version(OLDEST_SQLITE).is_ok());
+        let error = check_library_version(3_050_004).unwrap_err();
+        assert!(error.to_string().contains("needs 3.51.3 or newer"), "{error}");
+        assert!(check_library_version(rusqlite::version_number()).is_ok());
+    }
+}

@@ -1,0 +1,303 @@
+//! Lists of items. Values are bound, never written into a statement.
+//!
+//! A page costs what it contains and not what the table contains, if an index says where to look. There is no index by
+//! queue, nor one of successful items: each would cost every claim or result. Instead, the items of each state are
+//! found where they are indexed anyway:
+//!
+//! | state | where |
+//! |---|---|
+//! | New | `item_ready` and `item_deferred`; if there are many, the items from the first of them on |
+//! | InProgress | the index of held items |
+//! | Successful | `item_state`, by id: nearly all of its rows are successful |
+//! | the others | the index of items for review |
+//!
+//! All other lists scan the items by id.
+
+use jiff::Timestamp;
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
+
+use super::super::rows::ListRequest;
+use super::columns::{micros, numbered, time};
+use super::{conditions, prepared, queues};
+use performer_core::model::item::{ItemFilter, ReferenceFilter};
+use performer_core::model::key::{ItemId, ItemKey, QueueId};
+use performer_core::model::result::Outcome;
+use performer_core::model::statistics::Ended;
+use performer_core::model::status::Status;
+
+type SqlResult<T> = rusqlite::Result<T>;
+
+/// The most pairs of queue and state that are searched one by one.
+const MOST_PLACES: usize = 24;
+
+/// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
+const FEW_WAITING: i64 = 2_000;
+
+/// The ids of a page, and how many items match in all if that was asked for.
+pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<(Vec<ItemId>, Option<u64>)> {
+    let ListRequest { queues, filter, page, count } = *ask;
+    let places = queues.len().saturating_mul(filter.status.len());
+    // An index finds one reference, whatever the state of its items.
+    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
+    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MOST_PLACES).contains(&places);
+    let mut values = Vec::new();
+    let rest = conditions(connection, filter, &mut values)?;
+    let mut places = Vec::new();
+    if by_state {
+        for queue in queues {
+            for status in &filter.status {
+                places.push(place(connection, *queue, *status, page.descending, &rest, &mut values)?);
+            }
+        }
+    } else {
+        places.push(everywhere(queues, filter, &rest, &mut values));
+    }
+    let counted = if count {
+        let each: Vec<String> =
+            places.iter().map(|place| format!("(SELECT count(*) FROM {place})")).collect();
+        let sql = format!("SELECT {}", each.join(" + "));
+        let counted: i64 =
+            prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+        Some(counted.unsigned_abs())
+    } else {
+        None
+    };
+    let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
+    let order = conditions::order(&filter.order, page.descending);
+    let ids = match &places[..] {
+        [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
+        places => {
+            // The page is among the first items of each part.
+            let enough = top + skip;
+            let each: Vec<String> = places
+                .iter()
+                .map(|place| {
+                    format!(
+                        "SELECT * FROM (SELECT item.id AS id FROM {place} ORDER BY {order} LIMIT {enough})"
+                    )
+                })
+                .collect();
+            let direction = if page.descending { "DESC" } else { "ASC" };
+            format!(
+                "SELECT id FROM ({}) ORDER BY id {direction} LIMIT {top} OFFSET {skip}",
+                each.join(" UNION ALL ")
+            )
+        }
+    };
+    let ids: SqlResult<Vec<ItemId>> = connection
+        .prepare(&ids)?
+        .query_map(params_from_iter(&values), |row| row.get(0).map(ItemId))?
+        .collect();
+    Ok((ids?, counted))
+}
+
+/// The text between FROM and ORDER BY for the items of one queue and state.
+fn place(
+    connection: &Connection,
+    queue: QueueId,
+    status: Status,
+    descending: bool,
+    rest: &str,
+    values: &mut Vec<Value>,
+) -> SqlResult<String> {
+    values.push(queue.0.into());
+    let queue_value = values.len();
+    let number = status.number();
+    let copies = conditions::COPIES;
+    let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
+    Ok(match status {
+        Status::New => {
+            let waiting = queues::statistics(connection, queue)?.new;
+            if waiting <= FEW_WAITING {
+                format!(
+                    "(SELECT item_id FROM item_ready WHERE queue_id = ?{queue_value} \
+                     UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?{queue_value}) AS waiting \
+                     CROSS JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
+                )
+            } else {
+                values.push(first_waiting(connection, queue, descending)?.into());
+                let from = values.len();
+                format!(
+                    "item{state}{copies} WHERE item.id >= ?{from} AND item.queue_id = ?{queue_value} \
+                     AND coalesce(item_state.status, 0) = 0 AND {rest}"
+                )
+            }
+        }
+        // In the words of the index, or SQLite does not use it.
+        Status::InProgress => format!(
+            "item_state INDEXED BY item_held CROSS JOIN item ON item.id = item_state.item_id{copies} \
+             WHERE item_state.status = 1 AND item_state.queue_id = ?{queue_value} AND {rest}"
+        ),
+        Status::Successful => format!(
+            "item_state CROSS JOIN item ON item.id = item_state.item_id{copies} \
+             WHERE item_state.queue_id = ?{queue_value} AND item_state.status = {number} AND {rest}"
+        ),
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
+            "item_state INDEXED BY item_attention CROSS JOIN item ON item.id = item_state.item_id{copies} \
+             WHERE (item_state.status = 2 OR item_state.status > 3) AND item_state.queue_id = ?{queue_value} \
+             AND item_state.status = {number} AND {rest}"
+        ),
+    })
+}
+
+/// An id from which on waiting items are found, if that is known quickly: the first of those without a DueDate, if none
+/// has a DueDate and none is deferred.
+fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> SqlResult<i64> {
+    if descending {
+        return Ok(0); // the scan ends long before
+    }
+    const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM item_deferred WHERE queue_id = ?1) \
+                          OR EXISTS (SELECT 1 FROM item_ready WHERE queue_id = ?1 AND rank < 3)";
+    const FIRST: &str =
+        "SELECT min(item_id) FROM item_ready WHERE queue_id = ?1 AND rank = ?2 AND due_date = 0";
+    if prepared(connection, OTHERS)?.query_row([queue.0], |row| row.get(0))? {
+        return Ok(0);
+    }
+    let mut first = i64::MAX;
+    for rank in 3..6 {
+        let found: Option<i64> = prepared(connection, FIRST)?.query_row([queue.0, rank], |row| row.get(0))?;
+        first = first.min(found.unwrap_or(i64::MAX));
+    }
+    Ok(first)
+}
+
+/// As [`place`], for the items of any queue and state.
+fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<Value>) -> String {
+    let mut bound = |id: &QueueId| {
+        values.push(id.0.into());
+        format!("?{}", values.len())
+    };
+    let queues = match queues {
+        [one] => format!("item.queue_id = {}", bound(one)),
+        many => format!("item.queue_id IN ({})", many.iter().map(&mut bound).collect::<Vec<_>>().join(", ")),
+    };
+    let statuses =
+        one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
+    format!(
+        "item LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
+        conditions::COPIES
+    )
+}
+
+/// All other conditions of a filter.
+fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Value>) -> SqlResult<String> {
+    let mut conditions = Vec::new();
+    let mut condition = |text: &str, value: Value| {
+        values.push(value);
+        conditions.push(text.replace('?', &format!("?{}", values.len())));
+    };
+    if let Some(priority) = filter.priority {
+        condition("item.priority = ?", i64::from(priority.number()).into());
+    }
+    if let Some(exception_type) = filter.exception_type {
+        let text = "item.id IN (SELECT item_id FROM item_exception WHERE exception_type = ?)";
+        condition(text, i64::from(exception_type.number()).into());
+    }
+    if let Some(key) = filter.key {
+        // The key of a chain is the unique key of its first attempt.
+        let first = with_key(connection, key)?.map_or(0, |id| id.0);
+        condition("(item.id = ? AND item.root_id IS NULL OR item.root_id = ?)", first.into());
+    }
+    if let Some(from) = filter.created_from {
+        condition("item.creation_time >= ?", micros(from).into());
+    }
+    if let Some(before) = filter.created_before {
+        condition("item.creation_time < ?", micros(before).into());
+    }
+    match &filter.reference {
+        Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),
+        Some(ReferenceFilter::StartsWith(text)) => {
+            condition("substr(item.reference, 1, length(?)) = ?", text.clone().into());
+        }
+        None => {}
+    }
+    if let Some(condition) = &filter.condition {
+        conditions.push(conditions::condition(condition, values));
+    }
+    let review_status = filter.review_status.iter().map(|status| status.number());
+    conditions.push(one_of("coalesce(item_state.review_status, 0)", review_status));
+    Ok(conditions.join(" AND "))
+}
+
+/// A condition on an enumeration, if there is one; its numbers are ours, not the caller's.
+fn one_of(column: &str, numbers: impl Iterator<Item = u8>) -> String {
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    if numbers.is_empty() { "1".to_owned() } else { format!("{column} IN ({})", numbers.join(", ")) }
+}
+
+/// How attempts ended since a time, by queue, minute and outcome.
+pub(super) fn ended_since(
+    connection: &Connection,
+    queue: Option<QueueId>,
+    since: Timestamp,
+) -> SqlResult<Vec<Ended>> {
+    const SQL: &str = "SELECT queue_id, end_processing / 60000000, outcome, count(*), \
+         sum(end_processing - coalesce(start_processing, end_processing)), max(end_processing) FROM item_state \
+         WHERE outcome IS NOT NULL AND end_processing >= ?1 AND (?2 IS NULL OR queue_id = ?2) GROUP BY 1, 2, 3";
+    let read = |row: &SqlRow<'_>| {
+        Ok(Ended {
+            queue: QueueId(row.get(0)?),
+            minute: row.get(1)?,
+            outcome: numbered!(row, 2, Outcome)?,
+            count: row.get(3)?,
+            took: row.get(4)?,
+            last: time(row, 5)?,
+        })
+    };
+    prepared(connection, SQL)?.query_map(params![micros(since), queue.map(|queue| queue.0)], read)?.collect()
+}
+
+/// The item with a unique key. Keys rise with ids, so no index is needed.
+pub(super) fn with_key(connection: &Connection, key: ItemKey) -> SqlResult<Option<ItemId>> {
+    let id = first_id(connection, "unique_key", 0, |row| {
+        row.get(1).map(|bytes| ItemKey::from_bytes(bytes) >= key)
+    })?;
+    // The first item from there on: the one with this very id may have been removed.
+    let sql = "SELECT id, unique_key FROM item WHERE id >= ?1 ORDER BY id LIMIT 1";
+    let read = |row: &SqlRow<'_>| Ok((ItemId(row.get(0)?), ItemKey::from_bytes(row.get(1)?)));
+    let found = prepared(connection, sql)?.query_row([id], read).optional()?;
+    Ok(found.filter(|(_, found)| *found == key).map(|(id, _)| id))
+}
+
+/// First attempts that were created before a time, by id, for retention.
+///
+/// Ids and creation times rise together, so the scan ends at the first id that is too young, however many items came
+/// later.
+pub(super) fn roots_created_before(
+    connection: &Connection,
+    queue: QueueId,
+    before: Timestamp,
+    after: ItemId,
+    limit: i64,
+) -> SqlResult<Vec<ItemId>> {
+    const ROOTS: &str = "SELECT id FROM item WHERE id > ?1 AND id < ?2 AND queue_id = ?3 AND root_id IS NULL \
+                         AND creation_time < ?4 ORDER BY id LIMIT ?5";
+    let is_young = |row: &SqlRow<'_>| row.get(1).map(|created: i64| created >= micros(before));
+    let young = first_id(connection, "creation_time", after.0, is_young)?;
+    let values = params![after.0, young, queue.0, micros(before), limit];
+    prepared(connection, ROOTS)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
+}
+
+/// The first id after `after` whose row is late enough in a column that rises with the id, found by bisection. One more
+/// than the last id if there is none.
+fn first_id(
+    connection: &Connection,
+    column: &'static str,
+    after: i64,
+    is_late: impl Fn(&SqlRow<'_>) -> SqlResult<bool>,
+) -> SqlResult<i64> {
+    let last: Option<i64> =
+        prepared(connection, "SELECT max(id) FROM item")?.query_row([], |row| row.get(0))?;
+    let next = format!("SELECT id, {column} FROM item WHERE id >= ?1 ORDER BY id LIMIT 1");
+    let mut next = prepared(connection, &next)?;
+    let (mut early, mut late) = (after, last.unwrap_or(0).max(after) + 1); // none up to `early` is, each from `late` on is
+    while late - early > 1 {
+        let middle = early + (late - early) / 2;
+        match next.query_row([middle], |row| Ok((row.get::<_, i64>(0)?, is_late(row)?))).optional()? {
+            Some((id, false)) => early = id,
+            _ => late = middle,
+        }
+    }
+    Ok(late)
+}

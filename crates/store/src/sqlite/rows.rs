@@ -1,0 +1,465 @@
+//! `Rows` for SQLite: the statements on items. Those on queues, comments and jobs are in files of their own.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::backend::{Request, WriterHooks};
+use super::super::readers::QueryDeadline;
+use super::super::rows::{
+    ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
+};
+use super::super::unreadable_rows::{SkippedItems, is_unreadable};
+use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
+use super::write::{
+    in_row, insert_copy, insert_item, remove_item, write, write_claimed, write_ended, write_large_content,
+};
+use super::{Sqlite, comments, error, item, jobs, list, prepared, queues, ready_items, row_count};
+use performer_core::crash_point;
+use performer_core::model::clock::Clock;
+use performer_core::model::content::SpecificContent;
+use performer_core::model::history::{Actors, EventAction, Recorded};
+use performer_core::model::item::QueueItem;
+use performer_core::model::job::Job;
+use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
+use performer_core::model::lifecycle::ItemState;
+use performer_core::model::limits::Starts;
+use performer_core::model::queue::QueueDefinition;
+use performer_core::model::review::{Comment, Person};
+use performer_core::model::robot::Held;
+use performer_core::model::selection::is_deferred;
+use performer_core::model::statistics::{Ended, QueueStatistics};
+use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::orchestrator::Result;
+use rusqlite::types::Type;
+
+/// How many steps SQLite makes between checks whether somebody still waits for the answer: a millisecond or less.
+const STEPS_BETWEEN_CHECKS: i32 = 20_000;
+
+impl WriterHooks for Sqlite {
+    fn set_query_deadline(&mut self, deadline: QueryDeadline) {
+        // Without it a query runs to its end, which is no error.
+        let asked = self.connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(move || deadline.is_over()));
+        if let Err(error) = asked {
+            tracing::debug!(%error, "a query cannot be given up");
+        }
+    }
+
+    fn has_external_change(&mut self) -> bool {
+        let version = self.run(|c| prepared(c, "PRAGMA data_version")?.query_row([], |row| row.get(0)));
+        let version = version.unwrap_or(self.data_version);
+        std::mem::replace(&mut self.data_version, version) != version
+    }
+}
+
+impl Rows for Sqlite {
+    fn begin(&mut self, _operations: &[Request], _clock: &dyn Clock) -> Result<()> {
+        self.reopen_if_broken()?;
+        if !self.connection.is_autocommit() {
+            self.rollback(); // a transaction that ended in a panic
+        }
+        if std::mem::replace(&mut self.uncommitted, true) {
+            self.claimed_rows.clear(); // the transaction was undone, so its rows were never there
+        }
+        (self.last_written, self.last_item, self.pending_ready, self.found_first) = (None, None, None, None);
+        (self.new_jobs, self.ended_jobs) = (Vec::new(), Vec::new());
+        // IMMEDIATE: a transaction that begins by reading could fail when it begins to write.
+        self.run(|c| prepared(c, "BEGIN IMMEDIATE")?.execute([]).map(drop))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.insert_pending_ready()?;
+        if let Some((last, true)) = self.last_item {
+            let key = self.keys.last_item().to_bytes();
+            let sql = "UPDATE last_item SET id = ?1, key = ?2";
+            self.run(|c| prepared(c, sql)?.execute(params![last, key]).map(drop))?;
+        }
+        let committed = prepared(&self.connection, "COMMIT").and_then(|mut commit| commit.execute([]));
+        let Err(error) = committed else {
+            // Lock files are removed now, not before: if the process were killed in between, nobody could tell that a
+            // job has stopped.
+            self.committed();
+            return Ok(());
+        };
+        if !error::breaks_the_connection(&error) {
+            return Err(error::explain(error, &self.path));
+        }
+        // The disk failed during the commit. Only the file itself shows the outcome: opened again, it has the last row
+        // that was written, or not.
+        self.broken = true;
+        let Some((id, written)) = self.last_written else {
+            return Err(error::explain_commit(error, &self.path));
+        };
+        match self.reopen_if_broken().and_then(|()| self.row(id)) {
+            Ok(Some(row)) if row.state == written => {
+                self.committed();
+                Ok(())
+            }
+            Ok(Some(row)) if row.state.row_version < written.row_version => {
+                Err(error::explain(error, &self.path))
+            }
+            // A new item that is missing, or a row that another process has changed since: the outcome is unknown.
+            _ => Err(error::explain_commit(error, &self.path)),
+        }
+    }
+
+    fn rollback(&mut self) {
+        for job in std::mem::take(&mut self.new_jobs) {
+            self.locks.release(job);
+        }
+        let undone = self.connection.is_autocommit()
+            || prepared(&self.connection, "ROLLBACK").and_then(|mut rollback| rollback.execute([])).is_ok();
+        self.broken |= !undone;
+    }
+
+    fn skipped_items(&mut self) -> &mut SkippedItems {
+        &mut self.skipped_items
+    }
+
+    fn begin_reading(&mut self) -> Result<()> {
+        self.reopen_if_broken()?;
+        if !self.connection.is_autocommit() {
+            self.rollback(); // a query that ended in a panic
+        }
+        self.run(|c| prepared(c, "BEGIN DEFERRED")?.execute([]).map(drop))
+    }
+
+    fn kept_time(&mut self) -> Result<Option<Timestamp>> {
+        self.run(jobs::kept_time)
+    }
+
+    fn keep_time(&mut self, believed: Timestamp) -> Result<()> {
+        self.run(|c| jobs::keep_time(c, believed))
+    }
+
+    fn keys(&mut self) -> &mut KeyMaker {
+        &mut self.keys
+    }
+
+    fn next_item_key(&mut self, now: Timestamp) -> Result<ItemKey> {
+        self.last_item()?;
+        Ok(self.keys.item(now))
+    }
+
+    fn queue_named(&mut self, folder: FolderId, name: &str) -> Result<Option<Arc<QueueDefinition>>> {
+        self.run(|c| queues::queue_named(c, folder, name))
+    }
+
+    fn queue(&mut self, id: QueueId) -> Result<Option<Arc<QueueDefinition>>> {
+        self.run(|c| queues::queue(c, id))
+    }
+
+    fn queues(&mut self) -> Result<Vec<QueueDefinition>> {
+        self.run(queues::queues)
+    }
+
+    fn insert_queue(&mut self, queue: &QueueDefinition) -> Result<QueueId> {
+        self.run(|c| queues::insert_queue(c, queue))
+    }
+
+    fn update_queue(&mut self, queue: &QueueDefinition) -> Result<()> {
+        self.run(|c| queues::update_queue(c, queue))
+    }
+
+    fn delete_queue(&mut self, id: QueueId) -> Result<()> {
+        self.run(|c| {
+            prepared(c, "UPDATE queue SET deleted = 1 WHERE id = ?1")?.execute([id.0])?;
+            prepared(c, "DELETE FROM queue_folder WHERE queue_id = ?1")?.execute([id.0]).map(drop)
+        })
+    }
+
+    fn write_folders(&mut self, queue: &QueueDefinition, folders: &[FolderId]) -> Result<()> {
+        self.run(|c| queues::write_folders(c, queue, folders))
+    }
+
+    fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics> {
+        self.run(|c| queues::statistics(c, queue))
+    }
+
+    fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()> {
+        self.run(|c| queues::add_statistics(c, queue, delta))
+    }
+
+    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+        self.run(|c| jobs::starts(c, queue))
+    }
+
+    fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()> {
+        self.run(|c| jobs::write_starts(c, queue, starts))
+    }
+
+    fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
+        let id = self.next_item()?;
+        self.run(|c| insert_item(c, id, row))?;
+        self.last_written = Some((id, *row.state));
+        let touched = row.progress.is_some();
+        if touched || is_deferred(row.state, row.now) {
+            return self
+                .run(|c| ready_items::insert_waiting(c, row.queue, id, row.state, row.now, touched))
+                .map(|()| id);
+        }
+        let next = ready_items::PendingReady::new(row.queue, id, row.state);
+        if !self.pending_ready.as_mut().is_some_and(|pending| pending.extend(&next)) {
+            self.insert_pending_ready()?;
+            self.pending_ready = Some(next);
+        }
+        Ok(id)
+    }
+
+    fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId> {
+        let id = self.next_item()?;
+        self.run(|c| insert_copy(c, id, copy))?;
+        Ok(id)
+    }
+
+    fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            state_columns!(),
+            actor_columns!(),
+            " FROM item",
+            state_joins!("item.id"),
+            " WHERE item.id = ?1"
+        );
+        self.run(|c| {
+            let read = |row: &rusqlite::Row<'_>| {
+                let (_, queue, state) = columns::state(row)?;
+                Ok(ItemRow { queue, state, actors: columns::actors(row)? })
+            };
+            prepared(c, SQL)?.query_row([id.0], read).optional()
+        })
+    }
+
+    fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
+        self.run(|c| item::item(c, id))
+    }
+
+    fn next_items(&mut self, ask: &NextItems<'_>) -> Result<Vec<(ItemState, Box<QueueItem>)>> {
+        self.insert_pending_ready()?;
+        let found = self.run(|c| ready_items::next_items(c, ask))?;
+        self.found_first = found.first.then_some(found.items.len());
+        for (id, error) in found.unreadable {
+            self.skipped_items.report(id, &error);
+        }
+        Ok(found.items)
+    }
+
+    fn cached_row(&mut self, id: ItemId) -> Option<ItemRow> {
+        self.claimed_rows.remove(&id)
+    }
+
+    fn write(&mut self, id: ItemId, before: &ItemRow, written: &StateUpdate<'_>) -> Result<bool> {
+        self.last_written = Some((id, *written.state));
+        if before.state.status == Status::New {
+            self.insert_pending_ready()?;
+        }
+        if written.state.status == Status::InProgress {
+            self.cache_row(id, before.after(written));
+        }
+        self.run(|c| write(c, id, before.queue, &before.state, written))
+    }
+
+    fn write_claimed(&mut self, queue: QueueId, claimed: &[ClaimedRow], _now: Timestamp) -> Result<()> {
+        let Some(last) = claimed.last() else { return Ok(()) };
+        let written = self.run(|c| write_claimed(c, queue, claimed))?;
+        assert_eq!(written, claimed.len(), "the items were read in this transaction");
+        crash_point!("claim.after_update");
+        if self.found_first.take() == Some(claimed.len()) {
+            let removed = self.run(|c| ready_items::remove_first_waiting(c, queue, last.id, &last.before))?;
+            assert_eq!(removed, claimed.len(), "the first of the queue were taken, and no other");
+        } else {
+            for row in claimed {
+                self.run(|c| ready_items::remove_waiting(c, queue, row.id, &row.before))?;
+            }
+        }
+        self.last_written = Some((last.id, last.after));
+        for row in claimed {
+            let actors = Actors { taken_by: row.claimant.user, ..Actors::default() };
+            self.cache_row(row.id, ItemRow { queue, state: row.after, actors });
+        }
+        Ok(())
+    }
+
+    fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
+        if let Some((id, _, _, written)) = ended.last() {
+            self.last_written = Some((*id, *written.state));
+        }
+        self.run(|c| write_ended(c, ended))
+    }
+
+    fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {
+        self.run(|c| {
+            prepared(c, "DELETE FROM item_content WHERE item_id = ?1")?.execute([id.0])?;
+            let in_row = in_row(content.as_json());
+            prepared(c, "UPDATE item SET content = ?2 WHERE id = ?1")?.execute(params![id.0, in_row])?;
+            write_large_content(c, id, content.as_json())
+        })
+    }
+
+    fn record(&mut self, id: ItemId, event: &Recorded) -> Result<()> {
+        const SQL: &str = "INSERT INTO item_event (item_id, version, at, action, status, review_status, user_id) \
+                           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let Recorded { version, at, action, status, review_status, user_id } = event;
+        let numbers = (action.number(), status.number(), review_status.number());
+        self.run(|c| {
+            let values = params![id.0, version, micros(*at), numbers.0, numbers.1, numbers.2, user_id];
+            prepared(c, SQL)?.execute(values).map(drop)
+        })
+    }
+
+    fn recorded(&mut self, id: ItemId) -> Result<Vec<Recorded>> {
+        const SQL: &str = "SELECT version, at, action, status, review_status, user_id FROM item_event \
+                           WHERE item_id = ?1 ORDER BY version";
+        self.run(|c| {
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(Recorded {
+                    version: row.get(0)?,
+                    at: time(row, 1)?,
+                    action: numbered!(row, 2, EventAction)?,
+                    status: numbered!(row, 3, Status)?,
+                    review_status: numbered!(row, 4, ReviewStatus)?,
+                    user_id: row.get(5)?,
+                })
+            };
+            prepared(c, SQL)?.query_map([id.0], read)?.collect()
+        })
+    }
+
+    fn holds_reference(&mut self, queue: QueueId, reference: &str) -> Result<bool> {
+        const SQL: &str = "SELECT 1 FROM item WHERE queue_id = ?1 AND reference = ?2 AND holds_reference = 1";
+        self.run(|c| prepared(c, SQL)?.exists(params![queue.0, reference]))
+    }
+
+    fn chain(&mut self, id: ItemId) -> Result<Vec<ItemId>> {
+        const SQL: &str = "WITH first AS (SELECT coalesce(root_id, id) AS id FROM item WHERE id = ?1) \
+                           SELECT id FROM first UNION ALL \
+                           SELECT item.id FROM item JOIN first ON item.root_id = first.id ORDER BY 1";
+        self.run(|c| ids(c, SQL, [id.0]))
+    }
+
+    fn held_items(&mut self, job: JobNumber) -> Result<Vec<Held>> {
+        self.run(|c| jobs::held_items(c, job))
+    }
+
+    fn held_by(&mut self, job: JobNumber) -> Result<Vec<ItemId>> {
+        self.run(|c| {
+            ids(
+                c,
+                "SELECT item_id FROM item_state WHERE holder = ?1 AND status = 1 ORDER BY item_id",
+                [job.0],
+            )
+        })
+    }
+
+    fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
+        // Only the held items, however large the table: without a hint SQLite scans the table because of the order.
+        const SQL: &str =
+            "SELECT item_id FROM item_state INDEXED BY item_held WHERE status = 1 AND start_processing < ?1";
+        self.run(|c| ids(c, SQL, [micros(before)]))
+    }
+
+    fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {
+        self.run(|c| list::with_key(c, key))
+    }
+
+    fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)> {
+        let (ids, count) = self.run(|c| list::list(c, ask))?;
+        let mut items = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.item(id) {
+                Ok(found) => items.extend(found),
+                Err(error) if is_unreadable(&error) => self.skipped_items.report(id, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((items, count))
+    }
+
+    fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>> {
+        self.run(|c| list::ended_since(c, queue, since))
+    }
+
+    fn document(&mut self, known: u64) -> Result<Option<(u64, String)>> {
+        const SQL: &str = "SELECT version, text FROM directory WHERE version <> ?1";
+        self.run(|c| prepared(c, SQL)?.query_row([known], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+    }
+
+    fn write_document(&mut self, version: u64, text: &str) -> Result<()> {
+        const SQL: &str = "INSERT INTO directory (id, version, text) VALUES (1, ?1, ?2) \
+                           ON CONFLICT (id) DO UPDATE SET version = ?1, text = ?2";
+        self.run(|c| prepared(c, SQL)?.execute(params![version, text]).map(drop))
+    }
+
+    fn roots_created_before(
+        &mut self,
+        queue: QueueId,
+        before: Timestamp,
+        after: ItemId,
+        limit: usize,
+    ) -> Result<Vec<ItemId>> {
+        self.run(|c| list::roots_created_before(c, queue, before, after, row_count(limit)))
+    }
+
+    fn remove_item(&mut self, id: ItemId) -> Result<()> {
+        self.insert_pending_ready()?;
+        if let Some(row) = self.row(id)? {
+            self.run(|c| ready_items::remove_waiting(c, row.queue, id, &row.state))?;
+        }
+        self.run(|c| remove_item(c, id))
+    }
+
+    fn insert_comment(&mut self, id: ItemId, author: &Person, text: &str, now: Timestamp) -> Result<Comment> {
+        self.run(|c| comments::insert_comment(c, id, author, text, now))
+    }
+
+    fn comment(&mut self, comment: i64) -> Result<Option<Comment>> {
+        self.run(|c| comments::comment(c, comment))
+    }
+
+    fn write_comment(&mut self, comment: i64, text: Option<&str>) -> Result<()> {
+        self.run(|c| comments::write_comment(c, comment, text))
+    }
+
+    fn list_comments(&mut self, ask: &ListComments<'_>) -> Result<Vec<Comment>> {
+        self.run(|c| comments::list_comments(c, ask))
+    }
+
+    fn insert_job(&mut self, job: &Job, of_this_process: bool) -> Result<()> {
+        if of_this_process {
+            self.locks.hold(job.key);
+            self.new_jobs.push(job.key);
+        }
+        self.run(|c| jobs::insert_job(c, job))
+    }
+
+    fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
+        self.run(|c| jobs::job(c, key))
+    }
+
+    fn write_job(&mut self, job: &Job) -> Result<()> {
+        self.run(|c| jobs::write_job(c, job))?;
+        if job.state.is_final() {
+            self.ended_jobs.push(job.key);
+        }
+        Ok(())
+    }
+
+    fn live_jobs(&mut self) -> Result<Vec<Job>> {
+        self.run(jobs::live_jobs)
+    }
+
+    fn jobs(&mut self, folder: Option<FolderId>, limit: usize) -> Result<Vec<Job>> {
+        self.run(|c| jobs::jobs(c, folder, row_count(limit)))
+    }
+
+    fn process_is_gone(&mut self, job: JobKey) -> bool {
+        self.locks.is_gone(job)
+    }
+}
+
+type SqlResult<T> = rusqlite::Result<T>;
+
+fn ids(connection: &Connection, sql: &str, values: [i64; 1]) -> SqlResult<Vec<ItemId>> {
+    prepared(connection, sql)?.query_map(values, |row| row.get(0).map(ItemId))?.collect()
+}

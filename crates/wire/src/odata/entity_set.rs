@@ -1,0 +1,358 @@
+//! The entity sets: their properties and the types of these.
+
+use super::unknown_property;
+use performer_core::model::Refusal;
+
+/// An entity set: its name and properties.
+#[derive(Debug)]
+pub struct EntitySet {
+    pub name: &'static str,
+    properties: &'static [Property],
+    /// Properties that only some responses have.
+    more: &'static [Property],
+}
+
+pub(super) type Property = (&'static str, PropertyType);
+
+/// The type of a property. All types include null.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PropertyType {
+    Number,
+    Text,
+    Flag,
+    Time,
+    Guid,
+    /// An enumeration; the number of a value is its position (orchestrator-api 12.2).
+    Choice(&'static [&'static str]),
+    /// A nested object.
+    Part(&'static [Property]),
+    /// A list or an object that can be compared only with null.
+    Whole,
+}
+
+use PropertyType::{Choice, Flag, Guid, Number, Part, Text, Time, Whole};
+
+const USER_TYPES: &[&str] =
+    &["User", "Robot", "DirectoryUser", "DirectoryGroup", "DirectoryRobot", "DirectoryExternalApplication"];
+const PROVISION_TYPES: &[&str] = &["Manual", "Automatic"];
+const STATUSES: &[&str] = &["New", "InProgress", "Failed", "Successful", "Abandoned", "Retried", "Deleted"];
+
+const QUEUE: &[Property] = &[
+    ("Key", Guid),
+    ("Name", Text),
+    ("Description", Text),
+    ("MaxNumberOfRetries", Number),
+    ("AcceptAutomaticallyRetry", Flag),
+    ("RetryAbandonedItems", Flag),
+    ("EnforceUniqueReference", Flag),
+    ("Encrypted", Flag),
+    ("SpecificDataJsonSchema", Text),
+    ("OutputDataJsonSchema", Text),
+    ("AnalyticsDataJsonSchema", Text),
+    ("CreationTime", Time),
+    ("ProcessScheduleId", Number),
+    ("SlaInMinutes", Number),
+    ("RiskSlaInMinutes", Number),
+    ("ReleaseId", Number),
+    ("IsProcessInCurrentFolder", Flag),
+    ("FoldersCount", Number),
+    ("OrganizationUnitId", Number),
+    ("OrganizationUnitFullyQualifiedName", Text),
+    ("Tags", Whole),
+    ("Id", Number),
+];
+
+pub const QUEUES: EntitySet = EntitySet { name: "QueueDefinitions", properties: QUEUE, more: &[] };
+
+/// Queues in the response of ListQueues.
+pub const QUEUES_WITH_RETENTION: EntitySet = EntitySet {
+    more: &[
+        ("RetentionAction", Choice(&["Delete", "Archive", "None"])),
+        ("RetentionPeriod", Number),
+        ("RetentionBucketId", Number),
+        ("StaleRetentionAction", Choice(&["Delete", "Archive", "None"])),
+        ("StaleRetentionPeriod", Number),
+        ("StaleRetentionBucketId", Number),
+    ],
+    ..QUEUES
+};
+
+pub const RETENTION: EntitySet = EntitySet {
+    name: "QueueRetention",
+    properties: &[
+        ("QueueDefinitionId", Number),
+        ("Action", Choice(&["Delete", "Archive", "None"])),
+        ("Period", Number),
+        ("BucketId", Number),
+        ("Type", Choice(&["Final", "Stale"])),
+    ],
+    more: &[],
+};
+
+pub const STATUSES_OF_QUEUES: EntitySet = EntitySet {
+    name: "QueueProcessingStatuses",
+    properties: &[
+        ("ItemsToProcess", Number),
+        ("ItemsInProgress", Number),
+        ("QueueDefinitionId", Number),
+        ("QueueDefinitionKey", Guid),
+        ("QueueDefinitionName", Text),
+        ("QueueDefinitionDescription", Text),
+        ("QueueDefinitionAcceptAutomaticallyRetry", Flag),
+        ("QueueDefinitionRetryAbandonedItems", Flag),
+        ("QueueDefinitionMaxNumberOfRetries", Number),
+        ("QueueDefinitionEnforceUniqueReference", Flag),
+        ("ProcessingMeanTime", Number),
+        ("SuccessfulTransactionsNo", Number),
+        ("ApplicationExceptionsNo", Number),
+        ("BusinessExceptionsNo", Number),
+        ("SuccessfulTransactionsProcessingTime", Number),
+        ("ApplicationExceptionsProcessingTime", Number),
+        ("BusinessExceptionsProcessingTime", Number),
+        ("TotalNumberOfTransactions", Number),
+        ("LastProcessed", Time),
+        ("ReleaseName", Text),
+        ("ReleaseId", Number),
+        ("IsProcessInCurrentFolder", Flag),
+        ("SpecificDataJsonSchemaExists", Flag),
+        ("OutputDataJsonSchemaExists", Flag),
+        ("AnalyticsDataJsonSchemaExists", Flag),
+        ("ProcessScheduleId", Number),
+        ("QueueFoldersCount", Number),
+        ("Tags", Whole),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const RECORDS: EntitySet = EntitySet {
+    name: "QueueProcessingRecords",
+    properties: &[
+        ("QueueDefinitionId", Number),
+        ("UiQueueMetadata", Whole),
+        ("ProcessingTime", Time),
+        ("ReportType", Choice(&["All", "Minute", "Hour", "Day"])),
+        ("NumberOfRemainingTransactions", Number),
+        ("NumberOfInProgressTransactions", Number),
+        ("NumberOfApplicationExceptions", Number),
+        ("NumberOfBusinessExceptions", Number),
+        ("NumberOfSuccessfulTransactions", Number),
+        ("NumberOfRetriedItems", Number),
+        ("ApplicationExceptionsProcessingTime", Number),
+        ("BusinessExceptionsProcessingTime", Number),
+        ("SuccessfulTransactionsProcessingTime", Number),
+        ("TotalNumberOfTransactions", Number),
+        ("TenantId", Number),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const COMMENTS: EntitySet = EntitySet {
+    name: "QueueItemComments",
+    properties: &[
+        ("Text", Text),
+        ("QueueItemId", Number),
+        ("CreationTime", Time),
+        ("UserId", Number),
+        ("UserName", Text),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const EVENTS: EntitySet = EntitySet {
+    name: "QueueItemEvents",
+    properties: &[
+        ("QueueItemId", Number),
+        ("Timestamp", Time),
+        ("Action", Choice(&["Create", "Edit", "Delete", "Status", "Retry"])),
+        ("Data", Text),
+        ("UserId", Number),
+        ("UserName", Text),
+        ("Status", Choice(STATUSES)),
+        ("ReviewStatus", Choice(&["None", "InReview", "Verified", "Retried"])),
+        ("ReviewerUserId", Number),
+        ("ReviewerUserName", Text),
+        ("ExternalClientId", Text),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+const USER: &[Property] = &[
+    ("Name", Text),
+    ("Surname", Text),
+    ("UserName", Text),
+    ("Domain", Text),
+    ("DirectoryIdentifier", Text),
+    ("FullName", Text),
+    ("EmailAddress", Text),
+    ("LastLoginTime", Time),
+    ("IsActive", Flag),
+    ("CreationTime", Time),
+    ("AuthenticationSource", Text),
+    ("Password", Text),
+    ("TenantId", Number),
+    ("TenancyName", Text),
+    ("TenantDisplayName", Text),
+    ("TenantKey", Guid),
+    ("Type", Choice(USER_TYPES)),
+    ("ProvisionType", Choice(PROVISION_TYPES)),
+    ("Key", Guid),
+    ("Id", Number),
+];
+
+pub const USERS: EntitySet =
+    EntitySet { name: "Users", properties: USER, more: &[("UserRoles", Whole), ("RolesList", Whole)] };
+
+pub const REVIEWERS: EntitySet = EntitySet { name: "SimpleUserDto", properties: USER, more: &[] };
+
+pub const ROLES: EntitySet = EntitySet {
+    name: "Roles",
+    properties: &[
+        ("Name", Text),
+        ("DisplayName", Text),
+        ("Type", Choice(&["Mixed", "Tenant", "Folder"])),
+        ("Groups", Text),
+        ("IsStatic", Flag),
+        ("IsEditable", Flag),
+        ("Permissions", Whole),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const ROBOTS: EntitySet = EntitySet {
+    name: "Robots",
+    properties: &[
+        ("LicenseKey", Text),
+        ("MachineName", Text),
+        ("MachineId", Number),
+        ("Name", Text),
+        ("Username", Text),
+        ("ExternalName", Text),
+        ("Description", Text),
+        (
+            "Type",
+            Choice(&[
+                "NonProduction",
+                "Attended",
+                "Unattended",
+                "Development",
+                "Studio",
+                "RpaDeveloper",
+                "StudioX",
+                "CitizenDeveloper",
+                "Headless",
+                "StudioPro",
+                "RpaDeveloperPro",
+                "TestAutomation",
+                "AutomationCloud",
+                "Serverless",
+                "AutomationKit",
+                "ServerlessTestAutomation",
+                "AutomationCloudTestAutomation",
+                "AttendedStudioWeb",
+                "Hosting",
+                "AssistantWeb",
+                "ProcessOrchestration",
+                "AgentService",
+                "AppTest",
+                "PerformanceTest",
+            ]),
+        ),
+        ("HostingType", Choice(&["Standard", "Floating"])),
+        ("ProvisionType", Choice(PROVISION_TYPES)),
+        ("UserId", Number),
+        ("Enabled", Flag),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const FOLDERS: EntitySet = EntitySet {
+    name: "Folders",
+    properties: &[
+        ("Key", Guid),
+        ("DisplayName", Text),
+        ("FullyQualifiedName", Text),
+        ("Description", Text),
+        ("FolderType", Choice(&["Standard", "Personal", "Virtual", "Solution", "DebugSolution"])),
+        ("IsPersonal", Flag),
+        ("ProvisionType", Choice(PROVISION_TYPES)),
+        ("PermissionModel", Choice(&["InheritFromTenant", "FineGrained"])),
+        ("ParentId", Number),
+        ("ParentKey", Guid),
+        (
+            "FeedType",
+            Choice(&["Undefined", "Processes", "Libraries", "PersonalWorkspace", "FolderHierarchy"]),
+        ),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+pub const USERS_OF_FOLDERS: EntitySet = EntitySet {
+    name: "UserRoles",
+    properties: &[
+        (
+            "UserEntity",
+            Part(&[
+                ("FullName", Text),
+                ("AuthenticationSource", Text),
+                ("UserName", Text),
+                ("IsInherited", Flag),
+                ("AssignedToFolderIds", Whole),
+                ("MayHaveAttended", Flag),
+                ("MayHaveUnattended", Flag),
+                ("Type", Choice(USER_TYPES)),
+                ("Source", Choice(&["Orchestrator", "Portal", "All"])),
+                ("Id", Number),
+            ]),
+        ),
+        ("Roles", Whole),
+        ("HasAlertsEnabled", Flag),
+        ("Id", Number),
+    ],
+    more: &[],
+};
+
+impl EntitySet {
+    /// The type of the property at a case-insensitive path.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 with the name of an unknown property.
+    pub(super) fn kind(&self, path: &str) -> Result<PropertyType, Refusal> {
+        fn named<'a>(properties: impl IntoIterator<Item = &'a Property>, name: &str) -> Option<&'a Property> {
+            properties.into_iter().find(|property| property.0.eq_ignore_ascii_case(name))
+        }
+        let mut names = path.split('/');
+        let first = names.next().unwrap_or_default();
+        let own = self.properties.iter().chain(self.more);
+        let mut kind = named(own, first).ok_or_else(|| unknown_property(path))?.1;
+        for name in names {
+            let Part(properties) = kind else { return Err(unknown_property(path)) };
+            kind = named(properties, name).ok_or_else(|| unknown_property(path))?.1;
+        }
+        Ok(kind)
+    }
+
+    /// Whether entities of the set have a property at this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.kind(path).is_ok()
+    }
+
+    /// Refuses to sort by a property without an order.
+    ///
+    /// # Errors
+    ///
+    /// Code 1000 for an unknown property, or one without an order.
+    pub(super) fn check_order(&self, path: &str) -> Result<(), Refusal> {
+        match self.kind(path)? {
+            Part(_) | Whole => Err(unknown_property(path)),
+            _ => Ok(()),
+        }
+    }
+}

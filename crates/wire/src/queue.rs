@@ -1,0 +1,252 @@
+//! Queue definitions, their retention, and their processing status (orchestrator-api 6 and 11).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{ApiTime, EnumValue, Unreadable, lease_protocol};
+use performer_core::enumeration;
+use performer_core::model::key::{QueueId, QueueKey};
+use performer_core::model::limits::QueueLimits;
+use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy};
+use performer_core::model::schema::Schemas;
+
+/// A queue. Unknown members are kept, so that an edited queue is written back with only the intended changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct QueueDefinitionDto {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<uuid::Uuid>,
+    pub name: String,
+    pub description: Option<String>,
+    pub max_number_of_retries: Option<u32>,
+    pub accept_automatically_retry: Option<bool>,
+    /// Since version 18 of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_abandoned_items: Option<bool>,
+    pub enforce_unique_reference: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_time: Option<ApiTime>,
+    /// All other members: schemas, SLA, the process of the queue, tags.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The first version of the API that knows RetryAbandonedItems (orchestrator-api 6).
+pub const RETRY_ABANDONED_ITEMS_SINCE: u32 = 18;
+
+/// Members that were introduced by version 14 of the API (orchestrator-api 6).
+const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
+
+impl QueueDefinitionDto {
+    /// Applies new settings, and leaves out members that a server of this version does not know: it would refuse the whole
+    /// body (orchestrator-api 4.3).
+    pub fn with_settings(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
+        if is_ours {
+            let seconds = queue.policy.abandon_after.as_secs();
+            self.other.insert(lease_protocol::ABANDON_AFTER.to_owned(), seconds.into());
+        }
+        self.name.clone_from(&queue.name);
+        self.description.clone_from(&queue.description);
+        self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
+        self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
+        self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
+        // Absent members stay unchanged.
+        let NewQueueDefinition { schemas, notes, .. } = queue;
+        let mut say = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                self.other.insert(name.to_owned(), value);
+            }
+        };
+        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(Value::from);
+        say("SpecificDataJsonSchema", text(&schemas.specific_data));
+        say("OutputDataJsonSchema", text(&schemas.output_data));
+        say("AnalyticsDataJsonSchema", text(&schemas.analytics_data));
+        if *notes != QueueNotes::default() {
+            say("SlaInMinutes", Some(notes.sla_in_minutes.into()));
+            say("RiskSlaInMinutes", Some(notes.risk_sla_in_minutes.into()));
+            say("ReleaseId", notes.release_id.map(Value::from));
+            say("Tags", serde_json::to_value(&notes.tags).ok());
+        }
+        let knows = |since: u32| server.is_none_or(|version| version >= since);
+        self.retry_abandoned_items =
+            knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
+        self.other.retain(|key, _| {
+            !key.contains("@odata.")
+                && key != lease_protocol::LIMITS
+                && (knows(14) || !SINCE_14.contains(&key.as_str()))
+        });
+        self
+    }
+
+    /// Converts the queue. The retry settings are required: a missing number must not be read as zero.
+    pub fn into_definition(self, retention: Retention) -> Result<QueueDefinition, Unreadable> {
+        let missing = |what: &str| Unreadable(format!("queue {:?} has no {what}", self.name));
+        let policy = QueuePolicy {
+            accept_automatically_retry: self
+                .accept_automatically_retry
+                .ok_or_else(|| missing("AcceptAutomaticallyRetry"))?,
+            max_number_of_retries: self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?,
+            // Servers without the setting do not retry abandoned items.
+            retry_abandoned_items: self.retry_abandoned_items.unwrap_or(false),
+            enforce_unique_reference: self.enforce_unique_reference.unwrap_or(false),
+            retention_days: retention.final_days,
+            stale_retention_days: retention.stale_days,
+            abandon_after: self
+                .other
+                .get(lease_protocol::ABANDON_AFTER)
+                .and_then(Value::as_u64)
+                .map_or(QueuePolicy::default().abandon_after, std::time::Duration::from_secs),
+        };
+        let key = self.key.ok_or_else(|| missing("Key"))?;
+        let schema = |name: &str| self.other.get(name).and_then(Value::as_str).map(Into::into);
+        let schemas = Schemas {
+            specific_data: schema("SpecificDataJsonSchema"),
+            output_data: schema("OutputDataJsonSchema"),
+            analytics_data: schema("AnalyticsDataJsonSchema"),
+        };
+        let minutes = |name: &str| {
+            self.other.get(name).and_then(Value::as_u64).and_then(|minutes| u32::try_from(minutes).ok())
+        };
+        let limits = self.other.get(lease_protocol::LIMITS).cloned().map(serde_json::from_value).transpose();
+        let limits =
+            limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
+        let limits: QueueLimits = limits.unwrap_or_default();
+        let tags = self.other.get("Tags").cloned();
+        let notes = QueueNotes {
+            sla_in_minutes: minutes("SlaInMinutes").unwrap_or_default(),
+            risk_sla_in_minutes: minutes("RiskSlaInMinutes").unwrap_or_default(),
+            release_id: self.other.get("ReleaseId").and_then(Value::as_i64),
+            tags: tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default(),
+        };
+        let mut queue = QueueDefinition::new(
+            QueueId(self.id.ok_or_else(|| missing("Id"))?),
+            QueueKey::from_bytes(key.into_bytes()),
+            self.name,
+            self.creation_time.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0),
+        );
+        queue.policy = policy;
+        queue.schemas = schemas;
+        queue.notes = notes;
+        queue.limits = limits;
+        queue.description = self.description.filter(|text| !text.is_empty());
+        Ok(queue)
+    }
+}
+
+/// The numbers of days after which items are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub final_days: u32,
+    pub stale_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let policy = QueuePolicy::default();
+        Self { final_days: policy.retention_days, stale_days: policy.stale_retention_days }
+    }
+}
+
+enumeration! {
+    /// What happens to items past their retention. The numbers are not the vendor's.
+    pub RetentionAction {
+        /// Items are removed.
+        Delete = 0,
+        /// Items are moved into a bucket.
+        Archive = 1,
+        /// Items are kept.
+        None = 2,
+    }
+}
+
+enumeration! {
+    /// Which items a retention applies to. The numbers are not the vendor's.
+    pub RetentionType {
+        /// Items that have ended.
+        Final = 0,
+        /// Items that were never finished.
+        Stale = 1,
+    }
+}
+
+/// The retention of one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct QueueRetentionDto {
+    pub queue_definition_id: i64,
+    pub action: Option<EnumValue<RetentionAction>>,
+    pub period: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket_id: Option<i64>,
+    #[serde(rename = "Type")]
+    pub retention_type: Option<EnumValue<RetentionType>>,
+}
+
+/// The processing status of a queue, which may be some minutes old (orchestrator-api 11).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct QueueProcessingStatusDto {
+    pub queue_definition_id: Option<i64>,
+    pub queue_definition_name: Option<String>,
+    pub items_to_process: Option<i64>,
+    pub items_in_progress: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round_trip;
+
+    const QUEUE: &str = r##"{"@odata.context":"c","Id":7,"Key":"1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11","Name":"Invoices",
+        "Description":null,"MaxNumberOfRetries":3,"AcceptAutomaticallyRetry":true,"RetryAbandonedItems":true,
+        "EnforceUniqueReference":true,"CreationTime":"2026-08-20T09:59:00.13Z","SlaInMinutes":60,"Tags":[{"Name":"a"}],
+        "Encrypted":false,"Tags@odata.type":"#Collection"}"##;
+
+    #[test]
+    fn an_edited_queue_keeps_unknown_members() {
+        let queue: QueueDefinitionDto = round_trip(QUEUE);
+        let mut settings = NewQueueDefinition::new("Invoices").description("paid");
+        settings.policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
+        settings.policy.max_number_of_retries = 5;
+        let new = serde_json::to_value(queue.clone().with_settings(&settings, Some(20), false)).unwrap();
+        assert_eq!((&new["MaxNumberOfRetries"], &new["SlaInMinutes"]), (&Value::from(5), &Value::from(60)));
+        assert_eq!((&new["Description"], &new["Tags"][0]["Name"]), (&Value::from("paid"), &Value::from("a")));
+        assert!(new.as_object().unwrap().keys().all(|key| !key.contains('@')));
+
+        let keys = |version| {
+            let dto = queue.clone().with_settings(&settings, version, false);
+            let keys: Vec<String> =
+                serde_json::to_value(dto).unwrap().as_object().unwrap().keys().cloned().collect();
+            keys
+        };
+        assert!(keys(None).contains(&"RetryAbandonedItems".to_owned()));
+        assert!(!keys(Some(17)).contains(&"RetryAbandonedItems".to_owned()));
+        assert!(
+            keys(Some(14)).contains(&"Tags".to_owned()) && !keys(Some(13)).contains(&"Encrypted".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_missing_number_of_retries_is_an_error() {
+        let queue: QueueDefinitionDto = round_trip(QUEUE);
+        let definition = queue.clone().into_definition(Retention::default()).unwrap();
+        assert_eq!((definition.id, definition.policy.max_number_of_retries), (QueueId(7), 3));
+        let without = QueueDefinitionDto { max_number_of_retries: None, ..queue };
+        let error = without.into_definition(Retention::default()).unwrap_err();
+        assert_eq!(error.to_string(), "queue \"Invoices\" has no MaxNumberOfRetries");
+    }
+
+    #[test]
+    fn retention_and_status_are_parsed() {
+        let retention: QueueRetentionDto = round_trip(
+            r#"{"QueueDefinitionId":7,"Action":"Delete","Period":30,"BucketId":null,"Type":"Final"}"#,
+        );
+        assert_eq!(retention.retention_type, Some(RetentionType::Final.into()));
+        let status: QueueProcessingStatusDto = round_trip(
+            r#"{"QueueDefinitionId":7,"QueueDefinitionName":"Q","ItemsToProcess":3,"ItemsInProgress":0}"#,
+        );
+        assert_eq!(status.items_to_process, Some(3));
+    }
+}

@@ -1,0 +1,160 @@
+//! What the tests of all crates share: back ends with a manual clock, PostgreSQL clusters and proxies that cut their connections,
+//! a scripted UiPath Orchestrator, observers of what a store answered, and short functions for frequent calls.
+//!
+//! Private: tests of this workspace alone use it. The proofs themselves are in `tests/`.
+
+#![expect(
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a private crate of tests: what a name does not say is at its module"
+)]
+
+#[cfg(unix)]
+pub mod cluster;
+pub mod cutting_proxy;
+pub mod observers;
+#[cfg(feature = "http")]
+pub mod openapi;
+#[cfg(unix)]
+pub mod pgbouncer;
+pub mod postgres;
+#[cfg(feature = "http")]
+pub mod scripted_orchestrator;
+#[cfg(feature = "http")]
+pub mod test_server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::model::clock::ManualClock;
+use performer::model::job::JobState;
+use performer::orchestrator::store::Store;
+#[cfg(feature = "http")]
+use performer::orchestrator::uipath::Uipath;
+use performer::orchestrator::{Administration, Orchestrator, Report};
+use performer::{NewQueueDefinition, QueuePolicy};
+pub use performer_conformance::{
+    Fixture, QUEUE, application, business, failed, named, new_job, ok, ok_with, postponed, start_of_time,
+    sweep_for, take,
+};
+
+/// The clock of a new fixture.
+fn new_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(start_of_time()))
+}
+
+/// The memory store.
+pub async fn memory() -> Fixture {
+    let clock = new_clock();
+    Fixture::new(Arc::new(Store::memory_with_clock(clock.clone())), clock)
+}
+
+/// The SQLite store, over a new file.
+pub async fn sqlite() -> Fixture {
+    let clock = new_clock();
+    let (store, folder) = sqlite_store(clock.clone()).await;
+    Fixture::new(Arc::new(store), clock).keeping(folder)
+}
+
+async fn sqlite_store(clock: Arc<ManualClock>) -> (Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Store::sqlite_with_clock(folder.path().join("queue.db"), clock).await.unwrap(), folder)
+}
+
+/// The PostgreSQL store, over a new schema.
+pub async fn postgres() -> Fixture {
+    let clock = new_clock();
+    let schema = postgres::Schema::new();
+    // Calls are written side by side however few there are.
+    let url = format!("{}&batch=1", schema.url);
+    let store = Store::postgres_with_clock(&url, clock.clone()).await.unwrap();
+    until_listening(&schema).await;
+    Fixture::new(Arc::new(store), clock).keeping(schema)
+}
+
+/// Waits until the store hears of other processes. When it begins to, it wakes every caller that waits for items.
+async fn until_listening(schema: &postgres::Schema) {
+    let listens =
+        "SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN \"performer_{schema}\"' AND state = 'idle'";
+    let looking = async {
+        while schema.run(listens).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looking).await.expect("it listens");
+}
+
+/// The HTTP client with performer's own server over a SQLite file.
+#[cfg(feature = "http")]
+pub async fn http() -> Fixture {
+    let clock = new_clock();
+    let (store, folder) = sqlite_store(clock.clone()).await;
+    let served = test_server::TestServer::start(store).await;
+    test_server::reviewers(&served, 7).await;
+    let client = served.client().connect().await.unwrap();
+    Fixture::new(Arc::new(client), clock).keeping(folder).keeping(served)
+}
+
+/// The HTTP client, as a robot, with a server that behaves like a UiPath Orchestrator: in strict mode it does not announce the
+/// lease protocol.
+#[cfg(feature = "http")]
+pub async fn http_without_leases() -> Fixture {
+    let clock = new_clock();
+    let (store, folder) = sqlite_store(clock.clone()).await;
+    // Users are added before the server under test starts, so that it knows them at once.
+    let first = test_server::TestServer::start(store.clone()).await;
+    test_server::reviewers(&first, 7).await;
+    let robot = test_server::robot(&first).await;
+    first.stop().await;
+    let served = test_server::TestServer::start_as(store, |server| server.strict(true)).await;
+    let client = Uipath::builder(&served.url)
+        .access_token(robot.token)
+        .robot_key(robot.key)
+        .folder_path("Shared")
+        .connect()
+        .await
+        .unwrap();
+    Fixture::new(Arc::new(client), clock).keeping(folder).keeping(served)
+}
+
+/// Checks, for any store, that ended jobs are removed after 30 days unless an item refers to them. Removes all of them.
+pub async fn jobs_that_ended_are_removed(store: &Store, clock: &ManualClock) {
+    const DAY: u64 = 86_400;
+    let days = |days: u64| clock.advance(Duration::from_secs(days * DAY));
+    let (removed, limit) = (async |limit| store.remove_ended(limit, async || {}).await.unwrap().jobs, 2);
+    let listed = async || {
+        let jobs = store.list_jobs(100).await.unwrap();
+        jobs.into_iter().map(|job| job.key).collect::<Vec<_>>()
+    };
+    let policy = QueuePolicy { retention_days: 100, ..QueuePolicy::default() };
+    store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
+    let item = store.add_queue_item(QUEUE, named("a")).await.unwrap();
+    let took = store.start_job(new_job()).await.unwrap();
+    let taken = store.report_and_claim(Vec::new(), Some(take(took, 1))).await.claimed.unwrap().items;
+    let report = Report { claim: taken[0].claim, result: ok(), progress: None };
+    store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
+    let mut unused = Vec::new();
+    for _ in 0..5 {
+        unused.push(store.start_job(new_job()).await.unwrap());
+    }
+    let lives = store.start_job(new_job()).await.unwrap();
+    for job in unused.iter().chain([&took]) {
+        store.end_job(*job, JobState::Successful.into()).await.unwrap();
+    }
+    days(29);
+    assert_eq!(removed(limit).await, 0, "not before 30 days");
+    days(2);
+    store.beat(lives).await.unwrap();
+    let late = store.start_job(new_job()).await.unwrap();
+    store.end_job(late, JobState::Successful.into()).await.unwrap();
+    assert_eq!(removed(limit).await, 5);
+    let left = listed().await;
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!([took, lives, late].iter().all(|job| left.contains(job)), "{left:?}");
+    let shown = store.get_queue_item(item.id).await.unwrap();
+    assert_eq!(shown.executor_job, Some(took), "an item names it");
+    days(100);
+    assert_eq!(store.apply_retention(10).await.unwrap(), 1);
+    assert_eq!(removed(limit).await, 2, "and when the item is gone, the job goes");
+    assert_eq!(listed().await, [lives]);
+}

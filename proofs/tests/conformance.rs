@@ -1,0 +1,70 @@
+//! The conformance suite (`crates/conformance`) on every back end: a back end is complete if it passes.
+
+use performer_conformance::suite;
+
+suite!(memory, performer_proofs::memory);
+suite!(sqlite, performer_proofs::sqlite);
+suite!(postgres, performer_proofs::postgres);
+#[cfg(feature = "http")]
+suite!(http, performer_proofs::http);
+#[cfg(feature = "http")]
+suite! {
+    http_without_leases,
+    performer_proofs::http_without_leases,
+    skip {
+        // Leases and jobs
+        no_job_is_lost_after_all_processes_were_suspended:
+            "the Orchestrator has no leases: a job that is gone is not found",
+        t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change_nothing:
+            "the Orchestrator has no leases: a job that does not beat keeps its items",
+        t15_abandoned_items_are_retried_where_the_queue_says_so:
+            "the Orchestrator has no leases: a job that does not beat keeps its items",
+        t14_the_end_of_a_job_abandons_what_it_still_holds:
+            "the Orchestrator has no list of the jobs of performers",
+        stop_requests_are_delivered_with_the_beat:
+            "the Orchestrator stops jobs of its own, not those of performers",
+        robots_are_listed_with_their_items: "the Orchestrator has no list of the robots of performers",
+        any_accepted_time_can_be_read_and_its_item_claimed:
+            "the check reads the list of robots, which the Orchestrator does not have",
+        t2_an_item_is_added_and_claimed_at_once:
+            "items name jobs of the Orchestrator, not those of performers",
+        t4_a_success_is_recorded_with_its_output_and_last_progress:
+            "items name jobs of the Orchestrator, not those of performers",
+        // What the Orchestrator does by itself
+        t15_an_item_in_progress_for_too_long_is_abandoned_even_if_its_job_is_alive:
+            "a queue of the Orchestrator cannot set the time after which items are abandoned",
+        t15_nothing_is_overdue_by_a_clock_that_is_ahead:
+            "a queue of the Orchestrator cannot set the time after which items are abandoned",
+        t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old:
+            "the Orchestrator removes items past their retention by itself",
+        t23_retention_scans_kept_items_in_chunks:
+            "the Orchestrator removes items past their retention by itself",
+        t23_a_report_on_a_removed_item_is_a_lost_claim:
+            "the Orchestrator removes items past their retention by itself",
+        t23_nothing_is_removed_by_a_clock_that_is_ahead:
+            "the Orchestrator removes items past their retention by itself",
+        // Limits
+        nothing_is_claimed_from_a_paused_queue_until_it_is_resumed:
+            "the Orchestrator cannot pause or limit a queue",
+        no_more_items_are_in_progress_than_the_limit_allows: "the Orchestrator cannot pause or limit a queue",
+        concurrent_claims_do_not_exceed_the_limit: "the Orchestrator cannot pause or limit a queue",
+        reports_and_claims_together_keep_the_limit_and_the_order:
+            "the Orchestrator cannot pause or limit a queue",
+        no_more_items_are_started_in_a_window_than_the_limit_allows:
+            "the Orchestrator cannot pause or limit a queue",
+        limits_are_kept_when_a_queue_is_updated: "the Orchestrator cannot pause or limit a queue",
+        // Items that go back into the queue
+        t3_many_items_are_claimed_in_the_same_order_as_one_by_one:
+            "an item that is given back waits for ten seconds",
+        t9_an_item_that_is_given_back_is_as_if_never_claimed:
+            "an item that is given back waits for ten seconds",
+        a_wait_ends_when_an_item_is_added_or_given_back: "an item that is given back waits for ten seconds",
+        t3_a_job_that_has_ended_claims_nothing:
+            "a job takes an item at its start to prove its robot; given back at its end, the item waits for ten seconds",
+        every_transition_has_one_event: "an item is postponed for at least ten seconds",
+        // Others
+        a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps:
+            "the client answers repeated reports by itself, and does not ask whether the queue still exists",
+        comments_belong_to_their_authors: "the Orchestrator takes the caller for the author of a comment",
+    }
+}

@@ -1,0 +1,231 @@
+//! One test case: a directory with a ledger, a store (a file, or a schema of PostgreSQL), processes on both, and the
+//! check at the end.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::Administration;
+use performer::jiff::Timestamp;
+
+use super::victim::{QUEUE, Work, runtime};
+use performer_proofs::observers::checker::{Evidence, StoreState, check};
+use performer_proofs::observers::ledger::{self, Ledger, Record};
+
+/// One test case.
+pub struct World {
+    folder: tempfile::TempDir,
+    /// The URL of a database; `None` for the file in the directory.
+    database: Option<String>,
+    pub ledger: Ledger,
+    /// The lease of its processes' jobs.
+    pub lease: Duration,
+    processes: usize,
+    noise: Vec<String>,
+}
+
+/// A process of the case.
+pub struct Process {
+    pub name: String,
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap())
+    }
+
+    fn in_folder(folder: tempfile::TempDir) -> Self {
+        let ledger = Ledger::file(&folder.path().join("ledger"));
+        let lease = Duration::from_secs(30);
+        Self { folder, database: None, ledger, lease, processes: 0, noise: Vec::new() }
+    }
+
+    /// On a database, where only the lease shows that a process has ended.
+    pub fn on(url: &str, lease: Duration) -> Self {
+        Self { database: Some(url.to_owned()), lease, ..Self::new() }
+    }
+
+    /// A copy of another case: its file, its lock files and its ledger.
+    pub fn copy_of(template: &Path) -> Self {
+        // In memory, if there is a directory for it: what a killed process leaves behind is the same there.
+        let memory = Path::new("/dev/shm");
+        let world = if memory.is_dir() {
+            Self::in_folder(tempfile::tempdir_in(memory).unwrap())
+        } else {
+            Self::new()
+        };
+        for name in ["queue.db", "ledger"] {
+            std::fs::copy(template.join(name), world.folder.path().join(name)).unwrap();
+        }
+        let (from, to) = (template.join("queue.db-jobs"), world.folder.path().join("queue.db-jobs"));
+        std::fs::create_dir(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        world
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("queue.db")
+    }
+
+    /// The store, as an argument of a victim.
+    fn store(&self) -> String {
+        self.database.clone().unwrap_or_else(|| self.file().to_str().unwrap().to_owned())
+    }
+
+    /// Starts a victim; with a crash point it ends there by itself.
+    pub fn spawn(&mut self, program: &str, number: usize, crash_point: Option<&str>) -> Process {
+        self.processes += 1;
+        let name = format!("p{}", self.processes);
+        let stderr = self.folder.path().join(format!("{name}.stderr"));
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["victim", program, &name])
+            .args([self.store(), number.to_string(), self.lease.as_millis().to_string()])
+            .arg(self.folder.path().join("ledger"))
+            .env_remove("PERFORMER_CRASH_POINT")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&stderr).unwrap());
+        if let Some(point) = crash_point {
+            command.env("PERFORMER_CRASH_POINT", point);
+        }
+        Process { child: command.spawn().unwrap(), name, stderr }
+    }
+
+    /// Kills a process (SIGKILL). Returns when.
+    pub fn kill(&mut self, mut process: Process) -> Timestamp {
+        process.child.kill().unwrap();
+        let when = Timestamp::now();
+        self.wait_for_end(process);
+        when
+    }
+
+    /// Waits until a process has ended, by itself or not.
+    pub fn wait_for_end(&mut self, mut process: Process) -> ExitStatus {
+        let status = process.child.wait().unwrap();
+        self.ledger.write(Record::Died { process: process.name.clone() });
+        let said = std::fs::read_to_string(&process.stderr).unwrap();
+        self.noise.extend(said.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+        status
+    }
+
+    pub fn connect(&self, runtime: &tokio::runtime::Runtime) -> Arc<dyn Administration> {
+        runtime.block_on(super::victim::open(&self.store())).unwrap()
+    }
+
+    /// Drains the queue in this process, and returns the evidence.
+    pub fn evidence(mut self, recoveries: Vec<(Timestamp, Timestamp)>) -> Evidence {
+        let runtime = runtime();
+        let store = self.connect(&runtime);
+        self.processes += 1;
+        let work = Work::new(self.ledger.clone(), &format!("p{}", self.processes), self.lease);
+        let story = runtime.block_on(async {
+            let drained = tokio::time::timeout(Duration::from_secs(60), work.drain(&store, 4, 0)).await;
+            (drained.is_ok(), StoreState::of(&*store, QUEUE).await)
+        });
+        let (drained, mut store_says) = story;
+        if !drained {
+            self.noise.push("the queue could not be drained".to_owned());
+        }
+        drop(store);
+        store_says.damage = match &self.database {
+            None => damage_of_file(&self.file()),
+            Some(url) => runtime.block_on(damage_of_database(url)),
+        };
+        Evidence {
+            records: ledger::read(&self.folder.path().join("ledger")),
+            store: store_says,
+            drained: true,
+            manual_retries: 1,
+            recoveries,
+            noise: std::mem::take(&mut self.noise),
+        }
+    }
+
+    /// Drains the queue, and checks everything. Returns how many items there were.
+    pub fn check(self, case: &str) -> usize {
+        let evidence = self.evidence(Vec::new());
+        let violations = check(&evidence);
+        assert!(violations.is_empty(), "{case}: {violations:#?}");
+        evidence.store.items.len()
+    }
+}
+
+/// A test that fails leaves no process behind.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it has ended already, if all went well
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Its standard error.
+    pub fn stderr_text(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+/// Each item that is New waits in one of two tables, and no other item does.
+const DAMAGE: [&str; 2] = [
+    "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \
+     LEFT JOIN item_state ON item_state.item_id = item.id \
+     WHERE (coalesce(item_state.status, 0) = 0) <> \
+     (item.id IN (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred))",
+    "SELECT 'item ' || item_id || ' waits twice' FROM \
+     (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred) AS waiting \
+     GROUP BY item_id HAVING count(*) > 1",
+];
+
+/// The integrity checks of SQLite, and of the tables against each other.
+fn damage_of_file(file: &Path) -> Vec<String> {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    let lines = |sql: &str| -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let mut damage = lines("PRAGMA integrity_check");
+    damage.retain(|line| line != "ok");
+    damage.extend(DAMAGE.into_iter().flat_map(lines));
+    damage.extend(lines(
+        "SELECT 'keys do not rise at ' || a.id FROM item a JOIN item b ON b.id = \
+         (SELECT min(id) FROM item WHERE id > a.id) WHERE b.unique_key <= a.unique_key",
+    ));
+    damage
+}
+
+/// The checks of a database's tables against each other. (Keys and ids of different connections are not in the same
+/// order.)
+async fn damage_of_database(url: &str) -> Vec<String> {
+    // The options are performer's own.
+    let (url, options) = url.split_once('?').unwrap_or((url, ""));
+    let schema = options.split('&').find_map(|option| option.strip_prefix("schema=")).unwrap_or("performer");
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path TO {schema}")).await.unwrap();
+    let mut damage = Vec::new();
+    let unnamed = "SELECT 'item ' || item_id || ' is held, and no claim of its job names it' FROM item_state \
+                   WHERE status = 1 AND NOT EXISTS (SELECT 1 FROM item_claim \
+                   WHERE item_claim.job = item_state.holder AND item_state.item_id = ANY (item_claim.items))";
+    for sql in DAMAGE.into_iter().chain([unnamed]) {
+        damage.extend(client.query(sql, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
+    }
+    damage
+}

@@ -1,8 +1,0 @@
-//! The command: parse, run, exit code.
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> std::process::ExitCode {
-    performer::cli::main()
-}
