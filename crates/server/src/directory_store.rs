@@ -1,5 +1,5 @@
 //! The directory in the store: a document that the store does not read. A change is read, made by the rules of
-//! [`directory`](super::directory), and written back if nobody else wrote in between.
+//! [`directory`](super::directory), and written back unless another process wrote it in between.
 
 use performer_core::orchestrator::{ErrorKind, OrchestratorError};
 use performer_store::{DocumentChange, DocumentOutcome, Store, TokensOf};
