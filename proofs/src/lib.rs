@@ -9,6 +9,7 @@
     reason = "a private crate of tests: what a name does not say is at its module"
 )]
 
+pub mod captured_log;
 #[cfg(unix)]
 pub mod cluster;
 pub mod cutting_proxy;

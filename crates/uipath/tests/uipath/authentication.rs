@@ -11,6 +11,7 @@ use performer::{ItemFilter, ItemId};
 use serde_json::json;
 
 use crate::{client, connected};
+use performer_proofs::captured_log::CapturedLog;
 use performer_proofs::scripted_orchestrator::world::{CLIENT_SECRET, World};
 use performer_proofs::scripted_orchestrator::{Fault, Occurrence, ScriptedOrchestrator};
 
@@ -313,25 +314,7 @@ async fn a_redirection_is_not_followed() {
 /// Every secret of these tests has "canary" in it. None is in any log, error or Debug.
 #[tokio::test]
 async fn no_secret_is_ever_shown() {
-    #[derive(Clone, Default)]
-    struct Shown(Arc<std::sync::Mutex<Vec<u8>>>);
-    impl std::io::Write for Shown {
-        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(text);
-            Ok(text.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let shown = Shown::default();
-    let writer = shown.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logged = tracing::subscriber::set_default(subscriber);
-
+    let log = CapturedLog::start(tracing::Level::TRACE);
     let server = ScriptedOrchestrator::start(World::new()).await;
     let mut said = String::new();
     for fault in [
@@ -357,8 +340,8 @@ async fn no_secret_is_ever_shown() {
         let error = connect(&url).await.unwrap_err();
         said.push_str(&format!("{error} {error:?}"));
     }
-    let logged = String::from_utf8(shown.0.lock().unwrap().clone()).unwrap();
-    assert!(logged.len() > 1_000, "something was logged");
+    let logged = log.text();
+    assert!(logged.len() > 1_000, "too little was logged: {logged}");
     assert!(!logged.contains("canary"), "{logged}");
     assert!(said.len() > 500 && !said.contains("canary"), "{said}");
 }

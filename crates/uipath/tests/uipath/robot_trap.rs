@@ -9,38 +9,13 @@ use performer::prelude::*;
 use serde_json::json;
 
 use crate::{AsTold, client, connected, drain};
+use performer_proofs::captured_log::CapturedLog;
 use performer_proofs::scripted_orchestrator::ScriptedOrchestrator;
 use performer_proofs::scripted_orchestrator::world::{CLIENT_SECRET, FOLDER, JOB_KEY, World};
 
 async fn without_robot(server: &ScriptedOrchestrator) -> Arc<Uipath> {
     let builder = Uipath::builder(&server.url).client_credentials("app", CLIENT_SECRET).folder_path(FOLDER);
     Arc::new(builder.sped_up(100).connect().await.unwrap())
-}
-
-/// Collects what is logged at WARN and above.
-fn logged() -> (tracing::subscriber::DefaultGuard, Arc<std::sync::Mutex<Vec<u8>>>) {
-    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-    impl std::io::Write for Lines {
-        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(text);
-            Ok(text.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let of_writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_writer(move || Lines(of_writer.clone()))
-        .finish();
-    (tracing::subscriber::set_default(subscriber), lines)
-}
-
-fn times(lines: &Arc<std::sync::Mutex<Vec<u8>>>, text: &str) -> usize {
-    String::from_utf8(lines.lock().unwrap().clone()).unwrap().matches(text).count()
 }
 
 #[tokio::test]
@@ -74,10 +49,10 @@ async fn an_unknown_robot_key_is_refused_at_the_start() {
 #[tokio::test]
 async fn a_caller_without_a_robot_is_warned_if_the_queue_is_empty() {
     let server = ScriptedOrchestrator::start(World::new()).await;
-    let (_logging, lines) = logged();
+    let log = CapturedLog::start(tracing::Level::WARN);
     let (summary, _) = drain(without_robot(&server).await, 1).await;
     assert_eq!(summary.unwrap().transactions(), 0);
-    assert_eq!(times(&lines, "this caller may not be a robot"), 1);
+    assert_eq!(log.count("this caller may not be a robot"), 1);
 }
 
 #[tokio::test]
@@ -100,7 +75,7 @@ async fn an_empty_answer_while_items_wait_is_explained_once() {
     let mut world = World::new();
     world.robots.clear();
     let server = ScriptedOrchestrator::start(world).await;
-    let (_logging, lines) = logged();
+    let log = CapturedLog::start(tracing::Level::WARN);
     let performer = Performer::new("Invoices", || AsTold { done: Arc::default() })
         .robots(3)
         .poll_interval(Duration::from_millis(1))
@@ -120,8 +95,8 @@ async fn an_empty_answer_while_items_wait_is_explained_once() {
     };
     let (summary, ()) = tokio::join!(running, looked_often);
     assert_eq!(summary.unwrap().transactions(), 0);
-    assert_eq!(times(&lines, "items are waiting, but none is handed out"), 1);
-    assert_eq!(times(&lines, "UIPATH_ROBOT_KEY"), 1);
+    assert_eq!(log.count("items are waiting, but none is handed out"), 1);
+    assert_eq!(log.count("UIPATH_ROBOT_KEY"), 1);
     // Once while nothing waited, perhaps, and once when something did.
     assert!(server.seen_of("RetrieveQueuesProcessingStatus").len() <= 2);
 }
@@ -133,12 +108,12 @@ async fn deferred_items_cause_no_warning() {
     world.add("a", json!({"do": "succeed"}));
     world.items[0].insert("DeferDate".to_owned(), json!("2099-01-01T00:00:00Z"));
     let server = ScriptedOrchestrator::start(world).await;
-    let (_logging, lines) = logged();
+    let log = CapturedLog::start(tracing::Level::WARN);
     for _ in 0..4 {
         let (summary, _) = drain(connected(&server).await, 3).await;
         assert_eq!(summary.unwrap().transactions(), 0);
     }
-    assert_eq!(times(&lines, "items are waiting"), 0);
+    assert_eq!(log.count("items are waiting"), 0);
 }
 
 /// One of all robots looks, ever more rarely; also when two performers of a process work on the queue.
@@ -234,14 +209,14 @@ async fn an_unreadable_job_does_not_stop_the_performer() {
         performer_proofs::scripted_orchestrator::Occurrence::Always,
         performer_proofs::scripted_orchestrator::Fault::error(403, 0),
     );
-    let (_logging, lines) = logged();
+    let log = CapturedLog::start(tracing::Level::WARN);
     let orchestrator = Arc::new(client(&server).job_key(JOB_KEY).connect().await.unwrap());
     for expected in [1, 0, 0, 0] {
         let (summary, _) = drain(orchestrator.clone(), 1).await;
         assert_eq!(summary.unwrap().successful, expected);
     }
     assert_eq!(
-        (times(&lines, "the Orchestrator cannot stop this performer"), server.seen_of("GetJobs").len()),
+        (log.count("the Orchestrator cannot stop this performer"), server.seen_of("GetJobs").len()),
         (1, 3)
     );
 }
