@@ -239,12 +239,10 @@ fn read_csv(path: &std::path::Path) -> Result<Vec<Invoice>, Error> {
 }
 
 async fn define_queue(orchestrator: &dyn Administration) -> Result<(), Error> {
-    let policy = QueuePolicy {
-        max_number_of_retries: 2,
-        retry_abandoned_items: true, // posting an invoice twice is harmless: the ERP knows its number
-        enforce_unique_reference: true,
-        ..QueuePolicy::default()
-    };
+    let policy = QueuePolicy::default()
+        .max_number_of_retries(2)
+        .retry_abandoned_items(true) // posting an invoice twice is harmless: the ERP knows its number
+        .enforce_unique_reference(true);
     let queue = NewQueueDefinition::new(QUEUE).description("Invoices to be posted to the ERP").policy(policy);
     match orchestrator.create_queue(queue).await {
         Err(error) if error.code() != Some(ErrorCode::NAME_ALREADY_USED) => Err(error)?,
@@ -412,7 +410,7 @@ impl Totals {
 async fn add_up(orchestrator: &dyn Administration) -> Result<(), Error> {
     let mut sums = ["posted", "refused", "failed", "waiting"].map(|name| (name, 0, 0));
     let mut page = Page::default();
-    let filter = ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };
+    let filter = ItemFilter::default().queue(QUEUE);
     loop {
         let items = orchestrator.list_queue_items(filter.clone(), page).await?.items;
         for item in &items {

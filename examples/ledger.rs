@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = url.ok_or("say where the database is: postgres://user@host/database")?;
     let queues = Store::postgres(&url).await?;
     if queues.get_queue("Ledger").await.is_err() {
-        let policy = QueuePolicy { max_number_of_retries: 10, ..QueuePolicy::default() };
+        let policy = QueuePolicy::default().max_number_of_retries(10);
         queues.create_queue(NewQueueDefinition::new("Ledger").policy(policy)).await?;
     }
     let mut client = connect(&url).await?;

@@ -38,7 +38,7 @@ struct Order {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let orchestrator = connect("memory:").await?;
-    let no_retries = QueuePolicy { max_number_of_retries: 0, ..QueuePolicy::default() };
+    let no_retries = QueuePolicy::default().max_number_of_retries(0);
     orchestrator.create_queue(NewQueueDefinition::new("Orders").policy(no_retries)).await?;
     for article in ["umbrella", "raincoat"] {
         orchestrator

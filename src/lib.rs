@@ -35,37 +35,33 @@
 
 #[cfg(any(doc, doctest))]
 pub mod guide;
+pub mod model;
 pub mod orchestrator;
 pub mod runtime;
 pub mod testing;
 
-pub use performer_core::{exception, model};
+pub use performer_core::exception;
 #[cfg(feature = "server")]
 pub use performer_server as server;
 
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
 /// The library of the instants in signatures.
 pub use jiff;
-pub use model::FieldEdit;
-pub use model::code::ErrorCode;
-pub use model::content::{Output, SpecificContent};
-pub use model::exception::{ExceptionType, ProcessingException};
-pub use model::item::{
-    ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, Priority, QueueItem, ReferenceFilter,
+pub use model::{
+    Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
+    ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
+    NewQueueDefinition, NewQueueItem, Output, Page, Person, Priority, ProcessingException, QueueDefinition,
+    QueueItem, QueueLimits, QueuePolicy, QueueStatistics, ReferenceFilter, ReviewStatus, Robot, RobotState,
+    SpecificContent, Status, StopStrategy,
 };
-pub use model::job::{Job, JobEnd, JobFigures, JobState, StopStrategy};
-pub use model::key::{ItemId, ItemKey, JobKey};
-pub use model::limits::{LimitsEdit, MaxStarts, QueueLimits};
-pub use model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
-pub use model::review::{Comment, FailedItems, ItemVersion, Person};
-pub use model::robot::{Robot, RobotState};
-pub use model::statistics::QueueStatistics;
-pub use model::status::{ReviewStatus, Status};
 /// The transactions in which items can be added and completed: see
 /// [`Store::complete_in`](orchestrator::store::Store::complete_in).
 #[cfg(feature = "postgres")]
 pub use orchestrator::store::tokio_postgres;
-pub use orchestrator::{Administration, CommitType, ErrorKind, Orchestrator, OrchestratorError, connect};
+pub use orchestrator::{
+    Administration, CommitType, ErrorKind, FleetAdministration, ItemAdministration, Orchestrator,
+    OrchestratorError, QueueAdministration, ReviewAdministration, connect,
+};
 pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, Transaction, TransactionItem,
     TransactionOutcome,
@@ -74,8 +70,9 @@ pub use runtime::{
 /// Everything a program with a transaction in it usually needs.
 pub mod prelude {
     pub use crate::{
-        Administration, ApplicationException, BusinessException, Exception, NewQueueDefinition, NewQueueItem,
-        OrApplication, OrBusiness, Orchestrator, Performer, Priority, QueuePolicy, Status, Transaction,
+        Administration, ApplicationException, BusinessException, Exception, FleetAdministration,
+        ItemAdministration, NewQueueDefinition, NewQueueItem, OrApplication, OrBusiness, Orchestrator,
+        Performer, Priority, QueueAdministration, QueuePolicy, ReviewAdministration, Status, Transaction,
         TransactionItem, connect,
     };
     pub use async_trait::async_trait;

@@ -27,11 +27,9 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::model::item::{ItemFilter, NewQueueItem, Page, QueueItem};
-use crate::model::queue::{NewQueueDefinition, QueuePolicy};
-use crate::model::status::Status;
+use crate::model::{ItemFilter, NewQueueDefinition, NewQueueItem, Page, QueueItem, QueuePolicy, Status};
 use crate::orchestrator::store::Store;
-use crate::orchestrator::{Administration, BoxFuture, Orchestrator};
+use crate::orchestrator::{BoxFuture, ItemAdministration as _, Orchestrator, QueueAdministration as _};
 use crate::runtime::{JobSummary, Performer, PerformerError, Transaction};
 
 /// The result of a tested transaction.
@@ -53,7 +51,7 @@ pub async fn perform<T: Transaction>(
     make: impl Fn() -> T + Send + Sync + 'static,
     item: NewQueueItem,
 ) -> Tested {
-    perform_with(QueuePolicy { max_number_of_retries: 0, ..QueuePolicy::default() }, make, item).await
+    perform_with(QueuePolicy::default().max_number_of_retries(0), make, item).await
 }
 
 /// Adds an item to a queue with this policy, and processes it with one robot; for instance to test a retry.

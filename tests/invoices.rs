@@ -49,7 +49,7 @@ async fn items(folder: &Path) -> Vec<QueueItem> {
     let store = connect(&format!("sqlite:{}", folder.join("invoices.db").display())).await.unwrap();
     let mut items = Vec::new();
     loop {
-        let page = Page { skip: items.len(), ..Page::default() };
+        let page = Page::default().skip(items.len());
         let found = store.list_queue_items(ItemFilter::default(), page).await.unwrap().items;
         if found.is_empty() {
             return items;

@@ -60,7 +60,7 @@ async fn a_failure_is_logged_once_and_an_expected_one_is_no_error() {
     assert!(retried.contains(" WARN ") && retried.contains("retry_number=0"), "{retried}");
     assert!(failed.contains("ERROR ") && failed.contains("retry_number=1"), "{failed}");
     let named = Some(ReferenceFilter::Equals("INV-1".to_owned()));
-    let filter = ItemFilter { reference: named, ..ItemFilter::default() };
+    let filter = ItemFilter::default().reference(named);
     let item = o.list_queue_items(filter, Page::default()).await.unwrap().items.remove(0);
     for part in [
         "queue=Invoices".to_owned(),

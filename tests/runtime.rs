@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use performer::model::result::Outcome;
+use performer::model::Outcome;
 use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{
-    CommitType, ErrorKind, ExceptionType, FieldEdit, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
+    CommitType, ErrorKind, ExceptionType, ItemFilter, JobState, JobSummary, LimitsEdit, MaxStarts,
     PerformerError, PerformerEvent, StopStrategy, TransactionOutcome,
 };
 use serde_json::json;
@@ -29,7 +29,7 @@ async fn paused(policy: QueuePolicy) -> Arc<dyn Administration> {
 }
 
 fn retries(max_number_of_retries: u32) -> QueuePolicy {
-    QueuePolicy { max_number_of_retries, ..QueuePolicy::default() }
+    QueuePolicy::default().max_number_of_retries(max_number_of_retries)
 }
 
 fn performer(transaction: &ScriptedTransaction) -> Performer {
@@ -46,10 +46,8 @@ async fn add_all(orchestrator: &Arc<dyn Administration>, items: &[(&str, &str)])
 /// The newest attempt with this reference.
 async fn item(orchestrator: &Arc<dyn Administration>, reference: &str) -> performer::QueueItem {
     let named = Some(performer::ReferenceFilter::Equals(reference.to_owned()));
-    let page = orchestrator.list_queue_items(
-        ItemFilter { reference: named, ..ItemFilter::default() },
-        performer::Page::default(),
-    );
+    let page =
+        orchestrator.list_queue_items(ItemFilter::default().reference(named), performer::Page::default());
     page.await.unwrap().items.pop().unwrap()
 }
 
@@ -68,7 +66,7 @@ async fn a_performer_waits_for_items_withheld_by_a_limit() {
     for ahead in [0, 10] {
         let o = paused(retries(0)).await;
         let most = MaxStarts { count: 2, per: Duration::from_secs(10) };
-        let edit = LimitsEdit { max_starts: FieldEdit::Set(most), ..LimitsEdit::default() };
+        let edit = LimitsEdit::default().max_starts(most);
         o.edit_queue_limits(QUEUE, edit).await.unwrap();
         add_all(&o, &[("a", "ok"), ("b", "ok"), ("c", "ok"), ("d", "ok"), ("e", "ok"), ("f", "ok")]).await;
         let (transaction, began) = (ScriptedTransaction::default(), Instant::now());
@@ -84,7 +82,7 @@ async fn a_performer_waits_for_items_withheld_by_a_limit() {
 async fn a_performer_waits_for_a_paused_queue_to_be_resumed() {
     for ahead in [0, 10] {
         let o = paused(retries(0)).await;
-        let pause = |paused| LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
+        let pause = |paused| LimitsEdit::default().paused(paused);
         o.edit_queue_limits(QUEUE, pause(true)).await.unwrap();
         add_all(&o, &[("a", "ok"), ("b", "ok")]).await;
         let (transaction, began) = (ScriptedTransaction::default(), Instant::now());
@@ -711,13 +709,11 @@ async fn a_transaction_that_blocks_its_thread_does_not_stop_the_heartbeat() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_lost_its_lease_registers_again_and_continues() {
-    let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let clock = Arc::new(performer::model::ManualClock::new(start_of_time()));
     let o: Arc<dyn Administration> = Arc::new(Store::memory_with_clock(clock.clone()));
-    o.create_queue(
-        NewQueueDefinition::new(QUEUE).policy(QueuePolicy { retry_abandoned_items: true, ..retries(1) }),
-    )
-    .await
-    .unwrap();
+    o.create_queue(NewQueueDefinition::new(QUEUE).policy(retries(1).retry_abandoned_items(true)))
+        .await
+        .unwrap();
     add_all(&o, &[("a", "wait")]).await;
     let transaction = ScriptedTransaction::default();
     let running = tokio::spawn(performer(&transaction).run_until_empty(o.clone()));
@@ -739,7 +735,7 @@ async fn a_job_that_lost_its_lease_registers_again_and_continues() {
 
 #[tokio::test(start_paused = true)]
 async fn the_items_of_a_dead_job_are_recovered_by_the_next() {
-    let o = paused(QueuePolicy { retry_abandoned_items: true, ..retries(1) }).await;
+    let o = paused(retries(1).retry_abandoned_items(true)).await;
     add_all(&o, &[("a", "ok")]).await;
     let dead = o.start_job(new_job()).await.unwrap();
     o.report_and_claim(Vec::new(), Some(take(dead, 1))).await.claimed.unwrap();
@@ -766,10 +762,8 @@ async fn an_item_that_is_deleted_while_it_runs_is_a_lost_claim() {
         let running = tokio::spawn(performer(&transaction).claim_ahead(ahead).run_until_empty(o.clone()));
         transaction.begun.notified().await;
         let running_item = item(&o, "a").await;
-        let version = performer::model::review::ItemVersion {
-            id: running_item.id,
-            row_version: running_item.row_version,
-        };
+        let version =
+            performer::model::ItemVersion { id: running_item.id, row_version: running_item.row_version };
         assert!(o.delete_queue_items(vec![version]).await.unwrap().is_empty());
         transaction.go_on.notify_one();
         let summary = running.await.unwrap().unwrap();

@@ -5,13 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use performer::model::job::NewJob;
-use performer::model::limits::{LimitsEdit, MaxStarts};
-use performer::model::result::TransactionResult;
+use performer::model::{LimitsEdit, MaxStarts, NewJob, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
-use performer::{CommitType, FieldEdit, JobKey, PerformerEvent};
+use performer::{CommitType, JobKey, PerformerEvent};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{self, Raw};
@@ -147,31 +145,22 @@ pub fn limited(bench: &Bench) {
 
 /// Sets both limits so high that they hold nothing back.
 pub async fn limit(store: &dyn Administration) {
-    let edit = LimitsEdit {
-        max_in_progress: FieldEdit::Set(1_000_000),
-        max_starts: FieldEdit::Set(MaxStarts { count: 100_000_000, per: Duration::from_secs(60) }),
-        ..LimitsEdit::default()
-    };
+    let edit = LimitsEdit::default()
+        .max_in_progress(1_000_000)
+        .max_starts(MaxStarts { count: 100_000_000, per: Duration::from_secs(60) });
     store.edit_queue_limits(QUEUE, edit).await.expect("limits");
 }
 
 pub fn job() -> NewJob {
-    NewJob {
-        queue: QUEUE.to_owned(),
-        machine: "bench".to_owned(),
-        process_id: 1,
-        version: "0".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(3_600),
-    }
+    NewJob::new(QUEUE).machine("bench").process_id(1).version("0").robots(1).lease(Duration::from_secs(3_600))
 }
 
 pub fn take(job: JobKey, count: usize) -> ClaimRequest {
-    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+    ClaimRequest::new(QUEUE, job, count).robot(1)
 }
 
-pub fn successful(claim: performer::model::key::Claim) -> Report {
-    Report { claim, result: TransactionResult::Successful { output: None }, progress: None }
+pub fn successful(claim: performer::model::Claim) -> Report {
+    Report::new(claim, TransactionResult::Successful { output: None })
 }
 
 /// The median of `count` calls.

@@ -23,8 +23,7 @@ mod server;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use performer::model::job::NewJob;
-use performer::model::result::TransactionResult;
+use performer::model::{NewJob, TransactionResult};
 use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{ClaimRequest, Observed, Report};
 use performer::prelude::*;
@@ -225,14 +224,8 @@ struct ClientPairs {
 impl ClientPairs {
     async fn new(url: &str) -> Self {
         let orchestrator = connected(url).await;
-        let about = NewJob {
-            queue: "Q".to_owned(),
-            machine: "m".to_owned(),
-            process_id: 1,
-            version: "1".to_owned(),
-            robots: 1,
-            lease: Duration::from_secs(30),
-        };
+        let about =
+            NewJob::new("Q").machine("m").process_id(1).version("1").robots(1).lease(Duration::from_secs(30));
         let job = orchestrator.start_job(about).await.unwrap();
         Self { orchestrator, job }
     }
@@ -241,11 +234,10 @@ impl ClientPairs {
     async fn pairs(&mut self) -> f64 {
         let began = Instant::now();
         for _ in 0..PAIRS {
-            let take =
-                ClaimRequest { queue: "Q".into(), job: self.job, robot: Some(1), count: 1, reference: None };
+            let take = ClaimRequest::new("Q", self.job, 1).robot(1);
             let taken = self.orchestrator.report_and_claim(Vec::new(), Some(take)).await.claimed.unwrap();
             let result = TransactionResult::Successful { output: None };
-            let report = Report { claim: taken.items[0].claim, result, progress: None };
+            let report = Report::new(taken.items[0].claim, result);
             self.orchestrator.report_and_claim(vec![report], None).await.reports.remove(0).unwrap();
         }
         began.elapsed().as_secs_f64() / f64::from(PAIRS)

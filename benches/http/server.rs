@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration as _, Orchestrator as _};
+use performer::orchestrator::{ItemAdministration as _, Orchestrator as _, QueueAdministration as _};
 use performer::server::Server;
 use performer::{CommitType, ItemFilter, NewQueueDefinition, NewQueueItem, Page};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -253,8 +253,7 @@ async fn fill(store: &Store, items: usize) {
         let bulk = store.bulk_add_queue_items("Q", CommitType::AllOrNothing, batch).await.unwrap();
         added += usize::try_from(bulk.added).unwrap();
     }
-    let there =
-        store.list_queue_items(ItemFilter::default(), Page { top: 1, ..Page::default() }).await.unwrap();
+    let there = store.list_queue_items(ItemFilter::default(), Page::first(1)).await.unwrap();
     assert_eq!(there.count, items as u64);
 }
 

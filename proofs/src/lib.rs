@@ -27,12 +27,13 @@ pub mod test_server;
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::ManualClock;
-use performer::model::job::JobState;
+use performer::model::{JobState, ManualClock};
 use performer::orchestrator::store::Store;
 #[cfg(feature = "http")]
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{Administration, Orchestrator, Report};
+use performer::orchestrator::{
+    FleetAdministration as _, ItemAdministration as _, Orchestrator, QueueAdministration as _, Report,
+};
 use performer::{NewQueueDefinition, QueuePolicy};
 pub use performer_conformance::{
     Fixture, QUEUE, application, business, failed, named, new_job, ok, ok_with, postponed, start_of_time,
@@ -127,12 +128,12 @@ pub async fn jobs_that_ended_are_removed(store: &Store, clock: &ManualClock) {
         let jobs = store.list_jobs(100).await.unwrap();
         jobs.into_iter().map(|job| job.key).collect::<Vec<_>>()
     };
-    let policy = QueuePolicy { retention_days: 100, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().retention_days(100);
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let item = store.add_queue_item(QUEUE, named("a")).await.unwrap();
     let took = store.start_job(new_job()).await.unwrap();
     let taken = store.report_and_claim(Vec::new(), Some(take(took, 1))).await.claimed.unwrap().items;
-    let report = Report { claim: taken[0].claim, result: ok(), progress: None };
+    let report = Report::new(taken[0].claim, ok());
     store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     let mut unused = Vec::new();
     for _ in 0..5 {

@@ -4,8 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use performer::model::clock::ManualClock;
-use performer::model::user::UserType;
+use performer::model::{ManualClock, UserType};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::uipath::{Uipath, UipathBuilder};
 use performer_server::{AccessAdmin, Roles, Server, ServerBuilder};

@@ -1,6 +1,6 @@
 //! The negative controls of the observers: for each check K1 to K12 (`docs/reference/checks.md`), evidence that it must refuse.
 
-use performer::model::result::Outcome;
+use performer::model::Outcome;
 use performer::{ItemId, QueuePolicy, Status, TransactionOutcome};
 use performer_proofs::observers::checker::{Evidence, StoreState, check};
 use performer_proofs::observers::ledger::{self, CallOutcome, Ledger, Record, RunEnd};
@@ -8,7 +8,7 @@ use performer_proofs::*;
 
 /// Three items and what became of them: successful; an ApplicationException, then successful; a BusinessException.
 async fn story() -> Evidence {
-    let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(1);
     let fixture = memory().await.with_queue(policy).await;
     let (ledger, memory) = Ledger::memory();
     for reference in ["a", "b", "c"] {

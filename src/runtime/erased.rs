@@ -13,7 +13,7 @@ use super::catch_panic::{self, UserFuture};
 use super::item::TransactionItem;
 use super::transaction::Transaction;
 use crate::exception::Exception;
-use crate::model::content::Output;
+use crate::model::Output;
 
 /// Makes the transaction of a robot.
 pub(super) type Factory = Arc<dyn Fn() -> Box<dyn AnyTransaction> + Send + Sync>;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::job::JobState;
-use crate::model::key::{ItemId, JobKey};
+use crate::model::{ItemId, JobKey, JobState};
 
 /// An event during a run. It is passed to the function set with [`Performer::on_event`](super::Performer::on_event), on the
 /// thread on which it happened, so the function must return quickly.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::catch_panic::log;
 use super::job::RunningJob;
-use crate::model::job::{JobState, NewJob, SWEEP_INTERVAL};
+use crate::model::{JobState, NewJob, SWEEP_INTERVAL};
 use crate::orchestrator::OrchestratorError;
 
 /// The heartbeat task.

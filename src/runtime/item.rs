@@ -9,9 +9,7 @@ use tokio::time::Instant;
 use super::item_source::ReceivedItem;
 use super::progress::Progress;
 use super::stop::StopHandle;
-use crate::model::content::SpecificContent;
-use crate::model::item::{ClaimedItem, Priority, QueueItem};
-use crate::model::key::{Claim, ItemId, ItemKey};
+use crate::model::{Claim, ClaimedItem, ItemId, ItemKey, Priority, QueueItem, SpecificContent};
 
 /// The item that a robot is processing.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub struct TransactionItem {
 
 impl TransactionItem {
     pub(super) fn new(queue: Arc<str>, received: ReceivedItem, robot: u32, stop: StopHandle) -> Self {
-        let ClaimedItem { item, claim } = received.claimed;
+        let ClaimedItem { item, claim, .. } = received.claimed;
         let (received_at, started_at) = (received.received_at, Instant::now());
         Self { queue, item, claim, received_at, started_at, robot, progress: Progress::default(), stop }
     }

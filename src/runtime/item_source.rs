@@ -12,7 +12,7 @@ use super::catch_panic::log;
 use super::event::TransactionOutcome;
 use super::job::{ErrorAction, FinishedTransaction, RunningJob};
 use super::prefetch::PrefetchHandle;
-use crate::model::item::ClaimedItem;
+use crate::model::ClaimedItem;
 use crate::orchestrator::{ClaimedItems, Result, Seen};
 
 /// A claimed item and the instant at which this process received it, from which the store's time is extrapolated.
@@ -113,7 +113,7 @@ impl DirectSource {
             let none_active = || job.active.load(Ordering::SeqCst) == 0;
             let none_was_active = none_active();
             let (seen, withheld) = match self.try_claim().await {
-                Ok(ClaimedItems { items, seen, withheld }) => {
+                Ok(ClaimedItems { items, seen, withheld, .. }) => {
                     if let Some(item) = items.into_iter().next() {
                         self.set_active(true);
                         return Some(item);

@@ -14,9 +14,7 @@ use super::performer::Settings;
 use super::stop::StopHandle;
 use super::summary::JobSummary;
 use super::watchdog::Watchdog;
-use crate::model::key::JobKey;
-use crate::model::result::{Outcome, TransactionResult};
-use crate::model::status::Status;
+use crate::model::{JobKey, Outcome, Status, TransactionResult};
 use crate::orchestrator::{ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept};
 use performer_core::backoff::{BackoffPolicy, Delays};
 
@@ -145,7 +143,7 @@ impl RunningJob {
     }
 
     pub(super) fn claim_request(&self, robot: Option<u32>, count: usize) -> ClaimRequest {
-        ClaimRequest { queue: self.queue.clone(), job: self.key(), robot, count, reference: None }
+        ClaimRequest::new(self.queue.clone(), self.key(), count).robot(robot)
     }
 
     fn delays(&self) -> Delays {

@@ -10,8 +10,7 @@ use super::stop::StopHandle;
 use super::summary::JobSummary;
 use super::supervisor;
 use super::transaction::Transaction;
-use crate::model::job::{DEFAULT_LEASE, MAX_ROBOTS};
-use crate::model::selection::MAX_TAKE;
+use crate::model::{DEFAULT_LEASE, MAX_ROBOTS, MAX_TAKE};
 use crate::orchestrator::{ErrorKind, Orchestrator, OrchestratorError};
 
 /// Processes a queue: the name of the queue, a function that makes each robot's [`Transaction`], and settings.

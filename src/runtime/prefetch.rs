@@ -19,8 +19,7 @@ use super::catch_panic::log;
 use super::event::TransactionOutcome;
 use super::item_source::ReceivedItem;
 use super::job::{ErrorAction, FinishedTransaction, RetryDelays, RunningJob};
-use crate::model::result::TransactionResult;
-use crate::model::status::Status;
+use crate::model::{Status, TransactionResult};
 use crate::orchestrator::{ClaimedItems, Report, ReportAndClaimAnswer, Result, Seen};
 
 /// A robot's access to the buffer.
@@ -109,11 +108,7 @@ impl PrefetchHandle {
 /// The report on an item that no robot has started to process.
 fn unstarted(received: &ReceivedItem) -> FinishedTransaction {
     FinishedTransaction {
-        report: Report {
-            claim: received.claimed.claim,
-            result: TransactionResult::GivenBack,
-            progress: None,
-        },
+        report: Report::new(received.claimed.claim, TransactionResult::GivenBack),
         fallback: None,
         remark: None,
         span: Span::none(),
@@ -372,7 +367,7 @@ impl Prefetcher {
     /// Puts claimed items into the buffer. `only_call`: no other call was in flight that could have added a retry copy.
     fn fill(&mut self, claimed: Result<ClaimedItems>, answers: &mut ReportAnswers, only_call: bool) -> bool {
         match claimed {
-            Ok(ClaimedItems { items, seen, withheld }) => {
+            Ok(ClaimedItems { items, seen, withheld, .. }) => {
                 self.outage_logged = false;
                 self.one_at_a_time = items.is_empty();
                 self.empty_at = (items.is_empty() && only_call).then_some(seen);

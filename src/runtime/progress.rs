@@ -5,10 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::catch_panic::log;
-use crate::model::exception::bounded;
-use crate::model::item::PROGRESS_LIMIT;
-use crate::model::key::Claim;
+use crate::model::{Claim, PROGRESS_LIMIT};
 use crate::orchestrator::Orchestrator;
+use performer_core::model::exception::bounded;
 
 /// The progress text that is not sent yet.
 #[derive(Debug, Default)]

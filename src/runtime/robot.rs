@@ -11,7 +11,7 @@ use super::item::TransactionItem;
 use super::item_source::{ItemSource, ReceivedItem};
 use super::job::{FinishedTransaction, RunningJob};
 use crate::exception::Exception;
-use crate::model::result::Outcome;
+use crate::model::Outcome;
 use crate::orchestrator::Report;
 use performer_core::crash_point;
 use performer_core::outcome::{self, RunOutcome};
@@ -110,11 +110,7 @@ impl Robot {
         watchdog.end_item();
         job.count_outcome(reported.result.outcome());
         FinishedTransaction {
-            report: Report {
-                claim: item.claim(),
-                result: reported.result,
-                progress: item.unsent_progress().take(),
-            },
+            report: Report::new(item.claim(), reported.result).progress(item.unsent_progress().take()),
             fallback: reported.fallback,
             remark: reported.remark,
             span,

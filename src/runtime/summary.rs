@@ -3,15 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use super::event::TransactionOutcome;
-use crate::model::job::{JobFigures, JobState};
-use crate::model::key::JobKey;
+use crate::model::{JobFigures, JobKey, JobState};
 
 /// The summary of one run of a performer: how its job ended, and the outcomes of its items.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It serializes with names in the form of the Orchestrator's API, and its durations as seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct JobSummary {
     /// The job. If it lost its lease and registered again, the last registration.
+    #[serde(rename = "JobKey")]
     pub job: JobKey,
     /// Successful, Stopped or Faulted.
     pub state: JobState,
@@ -39,9 +44,16 @@ pub struct JobSummary {
     /// Items that this performer's sweeps abandoned: those of disconnected jobs, and those InProgress for too long.
     pub abandoned_of_others: u64,
     /// How long the job ran.
+    #[serde(rename = "DurationInSeconds", serialize_with = "in_seconds")]
     pub duration: Duration,
     /// The total processing time of all its robots.
+    #[serde(rename = "BusyInSeconds", serialize_with = "in_seconds")]
     pub busy: Duration,
+}
+
+/// Serializes a duration as seconds.
+fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 impl JobSummary {
@@ -86,18 +98,18 @@ impl JobSummary {
 
     /// The figures that the store keeps.
     pub(super) fn figures(&self) -> JobFigures {
-        JobFigures {
-            successful: self.successful,
-            business_exceptions: self.business_exceptions,
-            application_exceptions: self.application_exceptions,
-            retried: self.retried,
-            postponed: self.postponed,
-            given_back: self.given_back,
-            claims_lost: self.claims_lost,
-            not_recorded: self.not_recorded,
-            abandoned_of_others: self.abandoned_of_others,
-            busy: self.busy,
-        }
+        let mut figures = JobFigures::default();
+        figures.successful = self.successful;
+        figures.business_exceptions = self.business_exceptions;
+        figures.application_exceptions = self.application_exceptions;
+        figures.retried = self.retried;
+        figures.postponed = self.postponed;
+        figures.given_back = self.given_back;
+        figures.claims_lost = self.claims_lost;
+        figures.not_recorded = self.not_recorded;
+        figures.abandoned_of_others = self.abandoned_of_others;
+        figures.busy = self.busy;
+        figures
     }
 
     pub(super) fn count(&mut self, outcome: TransactionOutcome, busy: Duration) {

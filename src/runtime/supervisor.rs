@@ -17,7 +17,7 @@ use super::performer::{Performer, PerformerError};
 use super::robot::Robot;
 use super::summary::JobSummary;
 use super::{prefetch, stop};
-use crate::model::job::{JobEnd, JobState, NewJob};
+use crate::model::{JobEnd, JobState, NewJob};
 use crate::orchestrator::{BoxFuture, Orchestrator};
 
 /// How long robots may take to end after a kill before they count as stuck.
@@ -42,14 +42,12 @@ async fn run_to_its_end(
 ) -> Result<JobSummary, PerformerError> {
     let started = tokio::time::Instant::now();
     performer.settings.validate().map_err(PerformerError::NotStarted)?;
-    let about = NewJob {
-        queue: performer.queue.clone(),
-        machine: gethostname::gethostname().to_string_lossy().into_owned(),
-        process_id: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        robots: performer.settings.robots,
-        lease: performer.settings.lease,
-    };
+    let about = NewJob::new(performer.queue.clone())
+        .machine(gethostname::gethostname().to_string_lossy().into_owned())
+        .process_id(std::process::id())
+        .version(env!("CARGO_PKG_VERSION").to_owned())
+        .robots(performer.settings.robots)
+        .lease(performer.settings.lease);
     let key = orchestrator.start_job(about.clone()).await.map_err(PerformerError::NotStarted)?;
     let Performer { queue, make, settings, stop, on_event } = performer;
     let job = Arc::new(RunningJob::new(orchestrator, queue.into(), settings, stop, key, on_event));
@@ -200,8 +198,8 @@ async fn end(job: &RunningJob, duration: Duration) -> Result<JobSummary, Perform
         JobState::Successful
     };
     let info = job.fault_reason().map(str::to_owned);
-    let figures = Some(job.summary().figures());
-    let end = JobEnd { state, info: info.clone(), figures };
+    let mut end = JobEnd::new(state).figures(job.summary().figures());
+    end.info.clone_from(&info);
     match job.orchestrator.end_job(job.key(), end).await {
         Ok(swept) => job.summary().abandoned += swept.abandoned,
         Err(error) => log!(warn, %error, "the end of the job could not be recorded; its lease will expire"),

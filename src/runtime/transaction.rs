@@ -47,7 +47,7 @@ pub trait Transaction: Send + 'static {
     type Content: DeserializeOwned + Send;
 
     /// The type of the output stored with a successful item; `()` for none. See
-    /// [`Output::of`](crate::model::content::Output::of) for values that are not flat objects.
+    /// [`Output::of`](crate::model::Output::of) for values that are not flat objects.
     type Output: Serialize + Send;
 
     /// Processes one item.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::key::ItemId;
+use crate::model::ItemId;
 
 /// The watchdog of one robot.
 #[derive(Debug, Default)]

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use performer::model::clock::Clock;
-use performer::model::item::ClaimedItem;
-use performer::model::job::NewJob;
-use performer::model::key::Claim;
+use performer::model::{Claim, ClaimedItem, Clock, NewJob};
 use performer::orchestrator::{
     BulkAdded, ClaimRequest, Decorator, Report, ReportAndClaimAnswer, Result, Seen, Swept,
 };
@@ -292,9 +289,6 @@ impl Decorator for FaultyOrchestrator {
             // The reports were recorded. (What a lost take leaves behind is another matter: none is asked for.)
             self.inner.report_and_claim(reports, None).await;
         }
-        ReportAndClaimAnswer {
-            reports: (0..count).map(|_| Err(error.clone())).collect(),
-            claimed: Err(error),
-        }
+        ReportAndClaimAnswer::new((0..count).map(|_| Err(error.clone())).collect(), Err(error))
     }
 }

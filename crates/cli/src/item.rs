@@ -6,13 +6,11 @@ use std::process::ExitCode;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::GlobalArgs;
 use super::import::Import;
 use super::output::{self, CliError, CommandResult};
 use super::{time, up_to};
-use performer_core::model::exception::ExceptionType;
 use performer_core::model::item::{
     ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter,
 };
@@ -143,7 +141,7 @@ impl Add {
         }
         let added = self.global.connect().await?.add_queue_item(&self.queue, item).await?;
         if self.global.json {
-            output::json(&to_json(&added))?;
+            output::json(&added)?;
         } else {
             output::line(format!("item {} was added", added.id))?;
         }
@@ -167,65 +165,6 @@ fn pairs(pairs: &[String]) -> Result<BTreeMap<&str, Scalar>, CliError> {
     Ok(members)
 }
 
-/// An item in the JSON output.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemJson<'a> {
-    ancestor_id: Option<i64>,
-    creation_time: String,
-    defer_date: Option<String>,
-    due_date: Option<String>,
-    end_processing: Option<String>,
-    exception_details: Option<&'a str>,
-    exception_reason: Option<&'a str>,
-    exception_type: Option<ExceptionType>,
-    id: i64,
-    key: String,
-    output: Option<BTreeMap<String, Scalar>>,
-    priority: Priority,
-    progress: Option<&'a str>,
-    queue_id: i64,
-    reference: Option<&'a str>,
-    retry_number: u32,
-    review_status: ReviewStatus,
-    row_version: u64,
-    specific_content: BTreeMap<String, Scalar>,
-    start_processing: Option<String>,
-    status: Status,
-    unique_key: String,
-}
-
-fn to_json(item: &QueueItem) -> ItemJson<'_> {
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    // Not a `serde_json::Value`, which would round numbers.
-    let members = |json: &str| serde_json::from_str(json).unwrap_or_default();
-    let exception = item.processing_exception.as_ref();
-    ItemJson {
-        ancestor_id: item.ancestor_id.map(|id| id.0),
-        creation_time: item.creation_time.to_string(),
-        defer_date: time(item.defer_date),
-        due_date: time(item.due_date),
-        end_processing: time(item.end_processing),
-        exception_details: exception.and_then(|exception| exception.details.as_deref()),
-        exception_reason: exception.map(|exception| exception.reason.as_str()),
-        exception_type: item.exception_type(),
-        id: item.id.0,
-        key: item.key.to_string(),
-        output: item.output.as_ref().map(|output| members(output.as_json())),
-        priority: item.priority,
-        progress: item.progress.as_deref(),
-        queue_id: item.queue_id.0,
-        reference: item.reference.as_deref(),
-        retry_number: item.retry_number,
-        review_status: item.review_status,
-        row_version: item.row_version,
-        specific_content: members(item.specific_content.as_json()),
-        start_processing: time(item.start_processing),
-        status: item.status,
-        unique_key: item.unique_key.to_string(),
-    }
-}
-
 impl List {
     async fn run(self) -> CommandResult {
         let orchestrator = self.global.connect().await?;
@@ -233,13 +172,9 @@ impl List {
             Some(start) => ReferenceFilter::StartsWith(start.to_owned()),
             None => ReferenceFilter::Equals(text),
         });
-        let filter = ItemFilter {
-            queue: self.queue,
-            status: self.status,
-            review_status: self.review,
-            reference,
-            ..ItemFilter::default()
-        };
+        let mut filter =
+            ItemFilter::default().status(self.status).review_status(self.review).reference(reference);
+        filter.queue = self.queue;
         let mut items = Vec::new();
         let mut count = 0;
         while items.len() < self.top {
@@ -248,7 +183,8 @@ impl List {
                 break;
             }
             let top = (self.top - items.len()).min(PAGE_LIMIT);
-            let page = Page { skip, top, descending: !self.oldest };
+            let mut page = Page::first(top).skip(skip);
+            page.descending = !self.oldest;
             let page = orchestrator.list_queue_items(filter.clone(), page).await?;
             count = page.count;
             if page.items.is_empty() {
@@ -257,7 +193,7 @@ impl List {
             items.extend(page.items);
         }
         if self.global.json {
-            output::json(&items.iter().map(to_json).collect::<Vec<_>>())?;
+            output::json(&items)?;
             return Ok(ExitCode::SUCCESS);
         }
         let row = |item: &QueueItem| {
@@ -294,7 +230,7 @@ impl Show {
         let orchestrator = self.global.connect().await?;
         let chain = orchestrator.processing_history(ItemId(self.id)).await?;
         if self.global.json {
-            output::json(&chain.iter().map(to_json).collect::<Vec<_>>())?;
+            output::json(&chain)?;
             return Ok(ExitCode::SUCCESS);
         }
         let wanted = chain.iter().find(|item| item.id.0 == self.id);
@@ -346,14 +282,12 @@ impl Retry {
             versions.push(orchestrator.get_queue_item(ItemId(*id)).await?.version());
         }
         if let Some(queue) = self.all_failed {
-            let filter = ItemFilter {
-                queue: Some(queue),
-                status: vec![Status::Failed],
-                review_status: vec![ReviewStatus::None, ReviewStatus::InReview],
-                ..ItemFilter::default()
-            };
+            let filter = ItemFilter::default()
+                .queue(queue)
+                .status([Status::Failed])
+                .review_status([ReviewStatus::None, ReviewStatus::InReview]);
             loop {
-                let page = Page { skip: versions.len(), ..Page::default() };
+                let page = Page::default().skip(versions.len());
                 let page = orchestrator.list_queue_items(filter.clone(), page).await?;
                 if page.items.is_empty() {
                     break;
@@ -368,7 +302,7 @@ impl Retry {
         }
         let retried = all - failed.len();
         if self.global.json {
-            output::json(&serde_json::json!({ "retried": retried, "refused": failed.len() }))?;
+            output::json(&serde_json::json!({ "Retried": retried, "Refused": failed.len() }))?;
         } else {
             output::line(format!("{retried} items are retried"))?;
         }

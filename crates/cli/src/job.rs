@@ -141,9 +141,7 @@ impl Show {
         let robots = orchestrator.list_robots().await?;
         let of_job = |robot: &&Robot| robot.job == job.key;
         if self.global.json {
-            let mut value = to_json(&job, &robots);
-            value["robots"] = robots.iter().filter(of_job).map(robot_json).collect();
-            output::json(&value)?;
+            output::json(&to_json(&job, &robots))?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut about = vec![
@@ -198,9 +196,8 @@ impl Selection {
             None => Vec::new(),
         };
         if self.global.json {
-            let asked: Vec<_> = jobs.iter().map(|job| job.key.to_string()).collect();
-            let left: Vec<_> = running.iter().map(ToString::to_string).collect();
-            output::json(&json!({ "asked": asked, "stillRunning": left }))?;
+            let asked: Vec<_> = jobs.iter().map(|job| job.key).collect();
+            output::json(&json!({ "Asked": asked, "StillRunning": running }))?;
         } else {
             for job in &jobs {
                 output::line(match wait {
@@ -326,20 +323,11 @@ fn robot_row(robot: &Robot) -> Vec<String> {
     ]
 }
 
-fn robot_json(robot: &Robot) -> Value {
-    json!({
-        "number": robot.number, "state": robot.state.to_string(), "item": robot.item.map(|item| item.0),
-        "reference": robot.reference, "since": robot.since.to_string(),
-    })
-}
-
+/// A job with its robots.
 fn to_json(job: &Job, robots: &[Robot]) -> Value {
-    let busy = robots.iter().filter(|robot| robot.job == job.key && robot.state == RobotState::Busy).count();
-    json!({
-        "key": job.key.to_string(), "queue": job.about.queue, "state": job.state.to_string(),
-        "machine": job.about.machine, "processId": job.about.process_id, "version": job.about.version,
-        "robotCount": job.about.robots, "busyRobots": busy, "leaseSeconds": job.about.lease.as_secs_f64(),
-        "startTime": job.start_time.to_string(), "heldUntil": job.held_until.to_string(),
-        "endTime": job.end_time.map(|at| at.to_string()), "info": job.info, "figures": job.figures,
-    })
+    let of_job: Vec<_> = robots.iter().filter(|robot| robot.job == job.key).collect();
+    let mut value = json!(job);
+    value["BusyRobotCount"] = of_job.iter().filter(|robot| robot.state == RobotState::Busy).count().into();
+    value["Robots"] = json!(of_job);
+    value
 }

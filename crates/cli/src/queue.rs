@@ -132,23 +132,21 @@ impl Queue {
 impl Create {
     async fn run(self) -> CommandResult {
         let orchestrator = self.global.connect().await?;
-        let policy = QueuePolicy {
-            accept_automatically_retry: self.max_retries > 0,
-            max_number_of_retries: self.max_retries,
-            retry_abandoned_items: self.retry_abandoned,
-            enforce_unique_reference: self.unique_reference,
-            abandon_after: duration(&self.abandon_after)?,
-            retention_days: self.retention,
-            stale_retention_days: self.stale_retention,
-        };
-        let new = NewQueueDefinition { description: self.description, ..NewQueueDefinition::new(&self.name) };
+        let policy = QueuePolicy::default()
+            .accept_automatically_retry(self.max_retries > 0)
+            .max_number_of_retries(self.max_retries)
+            .retry_abandoned_items(self.retry_abandoned)
+            .enforce_unique_reference(self.unique_reference)
+            .abandon_after(duration(&self.abandon_after)?)
+            .retention_days(self.retention)
+            .stale_retention_days(self.stale_retention);
+        let mut new = NewQueueDefinition::new(&self.name);
+        new.description = self.description;
         // Parsed first, so that an invalid argument creates no queue.
         let max_starts = self.max_starts.as_deref().map(max_starts).transpose()?;
-        let limits = LimitsEdit {
-            paused: None,
-            max_in_progress: self.max_in_progress.map_or(FieldEdit::Keep, FieldEdit::Set),
-            max_starts: max_starts.map_or(FieldEdit::Keep, FieldEdit::Set),
-        };
+        let limits = LimitsEdit::default()
+            .max_in_progress(self.max_in_progress.map_or(FieldEdit::Keep, FieldEdit::Set))
+            .max_starts(max_starts.map_or(FieldEdit::Keep, FieldEdit::Set));
         QueueLimits::default().edited(&limits)?;
         let queue = match orchestrator.create_queue(new.policy(policy)).await {
             Err(error) if self.if_missing && error.kind() == ErrorKind::Conflict => {
@@ -169,7 +167,7 @@ impl Create {
 }
 
 async fn pause(name: &str, global: &GlobalArgs, paused: bool) -> CommandResult {
-    let edit = LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
+    let edit = LimitsEdit::default().paused(paused);
     edit_limits(global, name, edit).await
 }
 
@@ -180,11 +178,9 @@ impl Limit {
                 || CliError::usage(format!("{text:?} is not a number of items; use a number, or none"));
             text.parse().map_err(|_| wrong())
         };
-        let edit = LimitsEdit {
-            paused: None,
-            max_in_progress: or_none(self.max_in_progress.as_deref(), count)?,
-            max_starts: or_none(self.max_starts.as_deref(), max_starts)?,
-        };
+        let edit = LimitsEdit::default()
+            .max_in_progress(or_none(self.max_in_progress.as_deref(), count)?)
+            .max_starts(or_none(self.max_starts.as_deref(), max_starts)?);
         if edit == LimitsEdit::default() {
             return Err(CliError::usage(
                 "no limit was given; use --max-in-progress or --max-starts (`performer queue show` shows them)",
@@ -245,18 +241,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, CliError> {
     signed.try_into().map_err(|_| wrong())
 }
 
+/// A queue with the names of the API, and of performer's own server where the API has none.
 fn to_json(queue: &QueueDefinition) -> Value {
-    let policy = &queue.policy;
+    let (policy, limits) = (&queue.policy, &queue.limits);
     json!({
-        "id": queue.id.0, "key": queue.key.to_string(), "name": queue.name, "description": queue.description,
-        "maxNumberOfRetries": policy.max_number_of_retries,
-        "acceptAutomaticallyRetry": policy.accept_automatically_retry,
-        "retryAbandonedItems": policy.retry_abandoned_items,
-        "enforceUniqueReference": policy.enforce_unique_reference,
-        "abandonAfterSeconds": policy.abandon_after.as_secs(), "retentionDays": policy.retention_days,
-        "staleRetentionDays": policy.stale_retention_days, "creationTime": queue.creation_time.to_string(),
-        "paused": queue.limits.paused, "maxInProgress": queue.limits.max_in_progress,
-        "maxStarts": queue.limits.max_starts.map(|most| json!({ "count": most.count, "perSeconds": most.per.as_secs_f64() })),
+        "Id": queue.id, "Key": queue.key, "Name": queue.name, "Description": queue.description,
+        "MaxNumberOfRetries": policy.max_number_of_retries,
+        "AcceptAutomaticallyRetry": policy.accept_automatically_retry,
+        "RetryAbandonedItems": policy.retry_abandoned_items,
+        "EnforceUniqueReference": policy.enforce_unique_reference,
+        "RetentionPeriod": policy.retention_days, "StaleRetentionPeriod": policy.stale_retention_days,
+        "CreationTime": queue.creation_time,
+        "PerformerAbandonAfterSeconds": policy.abandon_after.as_secs(),
+        "PerformerLimits": {
+            "Paused": limits.paused, "MaxInProgress": limits.max_in_progress,
+            "MaxStarts": limits.max_starts.map(|most| json!({ "Count": most.count, "PerSeconds": most.per.as_secs_f64() })),
+        },
     })
 }
 
@@ -292,7 +292,7 @@ impl Show {
         let figures = orchestrator.queue_statistics(&queue.name).await?;
         if self.global.json {
             let mut value = to_json(&queue);
-            value["statistics"] = super::stats::to_json(&figures);
+            value["Statistics"] = json!(figures);
             output::json(&value)?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -1,9 +1,9 @@
 //! `performer stats`: the number of items by status.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
 
 use super::GlobalArgs;
 use super::output::{self, CliError, CommandResult};
@@ -31,23 +31,13 @@ impl Stats {
             rows.push((name, figures));
         }
         if self.global.json {
-            let all: Map<String, Value> =
-                rows.iter().map(|(name, figures)| (name.clone(), to_json(figures))).collect();
-            output::json(&Value::Object(all))?;
+            let all: BTreeMap<_, _> = rows.iter().map(|(name, figures)| (name, figures)).collect();
+            output::json(&all)?;
         } else {
             table(&rows)?;
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-pub(super) fn to_json(figures: &QueueStatistics) -> Value {
-    json!({
-        "new": figures.new, "inProgress": figures.in_progress, "successful": figures.successful,
-        "businessExceptions": figures.business_exceptions, "applicationExceptions": figures.application_exceptions,
-        "retried": figures.retried, "abandoned": figures.abandoned, "deleted": figures.deleted,
-        "total": figures.total(),
-    })
 }
 
 pub(super) fn table(rows: &[(String, QueueStatistics)]) -> Result<(), CliError> {

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use performer::model::clock::{Clock, ManualClock};
-use performer::model::item::{ClaimedItem, ItemFilter, NewQueueItem, Page, QueueItem};
-use performer::model::key::{Claim, ItemId, JobKey};
-use performer::model::queue::{NewQueueDefinition, QueuePolicy};
-use performer::model::result::TransactionResult;
-use performer::model::review::ItemVersion;
-use performer::model::status::Status;
+use performer::model::{
+    Claim, ClaimedItem, Clock, ItemFilter, ItemId, ItemVersion, JobKey, ManualClock, NewQueueDefinition,
+    NewQueueItem, Page, QueueItem, QueuePolicy, Status, TransactionResult,
+};
 use performer::orchestrator::{Administration, Report, Result, Swept};
 
 use crate::requests::{QUEUE, named, new_job, take};
@@ -118,7 +115,7 @@ impl Fixture {
     ///
     /// Those of the back end.
     pub async fn report(&self, claim: Claim, result: TransactionResult) -> Result<Status> {
-        let report = Report { claim, result, progress: None };
+        let report = Report::new(claim, result);
         self.orchestrator.report_and_claim(vec![report], None).await.reports.pop().unwrap()
     }
 
@@ -131,7 +128,7 @@ impl Fixture {
     pub async fn list(&self, filter: ItemFilter) -> Vec<QueueItem> {
         let mut items = Vec::new();
         loop {
-            let page = Page { skip: items.len(), ..Page::default() };
+            let page = Page::default().skip(items.len());
             let found = self.orchestrator.list_queue_items(filter.clone(), page).await.unwrap();
             items.extend(found.items);
             if items.len() as u64 >= found.count {
@@ -159,7 +156,7 @@ impl Fixture {
     /// If they do not.
     pub async fn check_statistics(&self) {
         let counted = self.orchestrator.queue_statistics(QUEUE).await.unwrap();
-        let items = self.list(ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() }).await;
+        let items = self.list(ItemFilter::default().queue(QUEUE)).await;
         for status in Status::ALL {
             let found = items.iter().filter(|item| item.status == *status).count();
             assert_eq!(

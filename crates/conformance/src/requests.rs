@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::item::NewQueueItem;
-use performer::model::job::NewJob;
-use performer::model::key::JobKey;
-use performer::model::queue::QueuePolicy;
+use performer::model::{JobKey, NewJob, NewQueueItem, QueuePolicy};
 use performer::orchestrator::ClaimRequest;
 use serde_json::json;
 
@@ -14,29 +11,22 @@ pub const QUEUE: &str = "Invoices";
 
 /// The default policy with this number of automatic retries.
 pub fn retrying(max_number_of_retries: u32) -> QueuePolicy {
-    QueuePolicy { max_number_of_retries, ..QueuePolicy::default() }
+    QueuePolicy::default().max_number_of_retries(max_number_of_retries)
 }
 
 /// The default policy with unique references.
 pub fn unique() -> QueuePolicy {
-    QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() }
+    QueuePolicy::default().enforce_unique_reference(true)
 }
 
 /// A job of one robot for [`QUEUE`], with a lease of 30 seconds.
 pub fn new_job() -> NewJob {
-    NewJob {
-        queue: QUEUE.to_owned(),
-        machine: "test".to_owned(),
-        process_id: 1,
-        version: "0".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    }
+    NewJob::new(QUEUE).machine("test").process_id(1).version("0").robots(1).lease(Duration::from_secs(30))
 }
 
 /// A claim on up to `count` items of [`QUEUE`] for robot 1 of a job.
 pub fn take(job: JobKey, count: usize) -> ClaimRequest {
-    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+    ClaimRequest::new(QUEUE, job, count).robot(1)
 }
 
 /// A new item with this reference, which is also its content.

@@ -1,9 +1,7 @@
 //! Short functions for the results that robots report.
 
 use jiff::Timestamp;
-use performer::model::content::Output;
-use performer::model::exception::{ExceptionType, ProcessingException};
-use performer::model::result::TransactionResult;
+use performer::model::{ExceptionType, Output, ProcessingException, TransactionResult};
 
 use crate::fixture::start_of_time;
 

@@ -196,7 +196,7 @@ const fn are_equal(mut a: &[u8], mut b: &[u8]) -> bool {
 /// ```
 /// use std::sync::Arc;
 ///
-/// use performer::model::clock::ManualClock;
+/// use performer::model::ManualClock;
 /// use performer_conformance::{Fixture, start_of_time};
 ///
 /// # use performer::orchestrator::Administration;

@@ -4,13 +4,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use performer::model::code::ErrorCode;
-use performer::model::history::EventAction;
-use performer::model::item::NewQueueItem;
-use performer::model::key::{Holder, JobNumber};
-use performer::model::lifecycle::{self, Change, Event, ItemState, Transition, transition};
-use performer::model::queue::QueuePolicy;
-use performer::model::result::Outcome;
+use performer::model::{
+    ErrorCode, EventAction, Holder, JobNumber, NewQueueItem, Outcome, QueuePolicy, lifecycle,
+    lifecycle::Change, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition, lifecycle::transition,
+};
 use performer::{Priority, ReviewStatus, Status};
 
 const JOB: JobNumber = JobNumber(7);
@@ -26,7 +23,7 @@ fn now() -> Timestamp {
 
 /// An item as the rules could have left it in this state.
 fn item(status: Status, review_status: ReviewStatus) -> ItemState {
-    let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().enforce_unique_reference(true);
     let new = lifecycle::added(&NewQueueItem::new(()).reference("R"), &policy, at(10));
     let ended = status.is_final();
     let by_hand = review_status == ReviewStatus::Retried && ended && status != Status::Successful;
@@ -110,7 +107,7 @@ fn expected(item: &ItemState, event: Event) -> Option<(Status, ReviewStatus)> {
 
 #[test]
 fn every_status_times_review_times_event() {
-    let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(1);
     let mut events = vec![
         Event::Take { job: JOB },
         Event::Postpone { claim: CLAIM, defer_date: at(2_000), due_date: None },
@@ -185,7 +182,7 @@ fn t3_a_deferred_item_is_not_claimed_before_its_time() {
 #[test]
 fn t4_to_t7_ends() {
     let running = item(Status::InProgress, ReviewStatus::None);
-    let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(1);
     for (outcome, retry_number, status, copied, alert) in [
         (Outcome::Successful, 0, Status::Successful, false, false),
         (Outcome::BusinessException, 0, Status::Failed, false, false),
@@ -201,7 +198,7 @@ fn t4_to_t7_ends() {
         assert_eq!(change.after.end_processing, Some(now()));
         assert_eq!(change.after.holds_reference, !copied);
     }
-    let off = QueuePolicy { accept_automatically_retry: false, ..policy };
+    let off = policy.accept_automatically_retry(false);
     assert_eq!(changed(&running, report(Outcome::ApplicationException), &off).after.status, Status::Failed);
 }
 
@@ -307,8 +304,7 @@ fn t15_only_the_job_that_holds_the_item_abandons_it_by_its_end() {
     assert_eq!((change.after.status, change.after.outcome), (Status::Abandoned, Some(Outcome::Abandoned)));
     assert!(change.copy.is_none() && change.after.holds_reference);
 
-    let retrying =
-        QueuePolicy { retry_abandoned_items: true, max_number_of_retries: 1, ..QueuePolicy::default() };
+    let retrying = QueuePolicy::default().retry_abandoned_items(true).max_number_of_retries(1);
     let change = changed(&running, Event::JobLost { job: JOB }, &retrying);
     assert_eq!((change.after.status, change.after.outcome), (Status::Retried, Some(Outcome::Abandoned)));
     assert_eq!(change.copy.unwrap().retry_number, 1);
@@ -319,8 +315,7 @@ fn t15_only_the_job_that_holds_the_item_abandons_it_by_its_end() {
 #[test]
 fn t15_an_item_is_overdue_after_its_queue_s_limit_and_not_before() {
     let running = item(Status::InProgress, ReviewStatus::None); // since second 20
-    let limit =
-        |seconds| QueuePolicy { abandon_after: Duration::from_secs(seconds), ..QueuePolicy::default() };
+    let limit = |seconds| QueuePolicy::default().abandon_after(Duration::from_secs(seconds));
     refused(&running, Event::Overdue, &limit(980));
     changed(&running, Event::Overdue, &limit(979));
     refused(&item(Status::Successful, ReviewStatus::None), Event::Overdue, &limit(1));
@@ -359,7 +354,7 @@ fn t22_a_reviewer_must_be_permitted_and_may_always_be_cleared() {
 #[test]
 fn t23_an_item_is_removed_after_its_period_with_its_whole_chain() {
     const DAY: i64 = 86_400;
-    let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().retention_days(2).stale_retention_days(5);
     let expire = |item: &ItemState, second, whole_chain_expired| {
         transition(item, Event::Expire { whole_chain_expired }, &policy, at(second)) == Ok(Transition::Remove)
     };
@@ -377,7 +372,7 @@ fn a_new_item_holds_its_reference_in_a_queue_with_unique_references() {
     for (enforce_unique_reference, reference, holds) in
         [(true, Some("a"), true), (true, None, false), (false, Some("a"), false), (false, None, false)]
     {
-        let policy = QueuePolicy { enforce_unique_reference, ..QueuePolicy::default() };
+        let policy = QueuePolicy::default().enforce_unique_reference(enforce_unique_reference);
         let item = NewQueueItem::new(());
         let item = if let Some(reference) = reference { item.reference(reference) } else { item };
         let state = lifecycle::added(&item, &policy, now());
@@ -389,7 +384,7 @@ fn a_new_item_holds_its_reference_in_a_queue_with_unique_references() {
 /// T6 and T21: a copy begins anew, whatever its original has been through, and takes the reference over.
 #[test]
 fn a_copy_resets_the_state() {
-    let policy = QueuePolicy { max_number_of_retries: 3, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(3);
     let failed = item(Status::Failed, ReviewStatus::InReview);
     let by_hand = Event::Review { to: ReviewStatus::Retried, row_version: failed.row_version };
     let running = item(Status::InProgress, ReviewStatus::None);

@@ -1,14 +1,10 @@
 //! The documented numbers of every enumeration (orchestrator-api 12.2), and how they are read.
 
-use performer::model::asset::{AssetScope, AssetType};
-use performer::model::code::ErrorCode;
-use performer::model::history::EventAction;
-use performer::model::job::{JobSource, JobState, StopStrategy};
-use performer::model::log::LogLevel;
-use performer::model::result::Outcome;
-use performer::model::robot::RobotState;
-use performer::model::user::UserType;
+use performer::model::{
+    ErrorCode, EventAction, JobState, LogLevel, Outcome, RobotState, StopStrategy, UserType,
+};
 use performer::{ExceptionType, Priority, ReviewStatus, Status};
+use performer_core::model::{asset::AssetScope, asset::AssetType, job::JobSource};
 
 /// Checks names and numbers, and that each value is read from its name in any case, its number, and JSON.
 macro_rules! check {

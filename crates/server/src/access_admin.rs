@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::access::{Access, new_user};
 use super::api_error::ApiError;
-use super::{orchestrator_error, secret};
+use super::api_error::orchestrator_error;
+use super::secret;
 use crate::directory::{Change, Client, Directory, Folder, NewUser, Robot, Role, User};
 use crate::permission::Scopes;
 use performer_core::model::clock::Clock;

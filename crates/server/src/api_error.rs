@@ -182,6 +182,17 @@ impl From<Refusal> for ApiError {
     }
 }
 
+/// An API error as an error of a back end.
+pub(super) fn orchestrator_error(failure: ApiError) -> OrchestratorError {
+    let kind = match failure.status.as_u16() {
+        400..=499 => ErrorKind::Invalid,
+        503 => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    };
+    let message = failure.cause.unwrap_or(failure.message);
+    OrchestratorError::new(kind, message.trim_end_matches('.').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

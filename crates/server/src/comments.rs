@@ -12,7 +12,7 @@ use performer_core::model::item::{ItemFilter, PAGE_LIMIT, Page, QueueItem};
 use performer_core::model::key::ItemId;
 use performer_core::model::query::{Comparison, Condition, Field, Value as Wanted};
 use performer_core::model::review::{Comment, Person};
-use performer_core::orchestrator::Administration;
+use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
 use performer_store::{CommentsOn, MAX_COMMENTS_LISTED, Store};
 use performer_wire::odata::{self, Paging, entity_set};
 use performer_wire::requests::CommentRequest;
@@ -177,7 +177,7 @@ async fn items_behind(
     let behind = |id: ItemId| Condition::Compare(Field::Id, Comparison::Greater, Wanted::Number(id.0));
     let all: Vec<Condition> = after.map(behind).into_iter().chain(said.cloned()).collect();
     let condition = (!all.is_empty()).then_some(Condition::All(all));
-    let filter = ItemFilter { condition, ..ItemFilter::default() };
+    let filter = ItemFilter::default().condition(condition);
     let store = call.store_for_caller();
     Ok(store.items_in_folders(call.all_folders(), filter, Page::default(), count).await?)
 }

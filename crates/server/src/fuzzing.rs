@@ -16,7 +16,7 @@ use crate::permission::Scopes;
 use performer_core::model::item::NewQueueItem;
 use performer_core::model::key::FolderId;
 use performer_core::model::queue::NewQueueDefinition;
-use performer_core::orchestrator::{Administration as _, Orchestrator as _};
+use performer_core::orchestrator::{Orchestrator as _, QueueAdministration as _};
 use performer_store::Store;
 
 /// A server over a store with a queue and an item, and a token with all permissions.

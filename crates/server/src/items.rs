@@ -19,7 +19,7 @@ use performer_core::model::query;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::review::FailedItems;
 use performer_core::model::status::ReviewStatus;
-use performer_core::orchestrator::Administration;
+use performer_core::orchestrator::{ItemAdministration as _, ReviewAdministration as _};
 use performer_wire::ContentMap;
 use performer_wire::odata::{self, QueryOptions, entity_set};
 use performer_wire::requests::{BulkRequest, ContentPresence};
@@ -36,7 +36,7 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
     let filter = item_filter(call, &options).await?;
-    let page = Page { skip: options.skip, top: options.page_size(PAGE_LIMIT)?, descending: false };
+    let page = Page::first(options.page_size(PAGE_LIMIT)?).skip(options.skip);
     let store = call.store_for_caller();
     let page = store.items_in_folders(call.all_folders(), filter, page, options.count);
     let page = tokio::time::timeout(call.server.config.query_limit(), page).await;
@@ -54,7 +54,7 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
 
 /// The filter and order of a list of items.
 async fn item_filter(call: &Call, options: &QueryOptions) -> Result<ItemFilter, ApiError> {
-    let mut filter = ItemFilter { order: odata::order(&options.order)?, ..ItemFilter::default() };
+    let mut filter = ItemFilter::default().order(odata::order(&options.order)?);
     if let Some(expression) = &options.filter {
         // The names of queues are needed only for filters.
         let queues =
@@ -156,13 +156,12 @@ pub(super) async fn edit(call: &Call) -> HandlerResult {
         store.purge_content(id).await?;
         return Ok(ApiResponse::empty(StatusCode::OK));
     }
-    let edit = ItemEdit {
-        priority: body.priority.map(|priority| known_value("Priority", &priority)).transpose()?,
-        due_date: FieldEdit::to(body.due_date.map(|at| at.0)),
-        defer_date: FieldEdit::to(body.defer_date.map(|at| at.0)),
-        progress: body.progress,
-        specific_content: content.map(|content| SpecificContent::from_json(content.as_json())).transpose()?,
-    };
+    let mut edit = ItemEdit::default()
+        .priority(body.priority.map(|priority| known_value("Priority", &priority)).transpose()?)
+        .due_date(FieldEdit::to(body.due_date.map(|at| at.0)))
+        .defer_date(FieldEdit::to(body.defer_date.map(|at| at.0)))
+        .specific_content(content.map(|content| SpecificContent::from_json(content.as_json())).transpose()?);
+    edit.progress = body.progress;
     store.edit_queue_item(id, edit).await?;
     Ok(ApiResponse::empty(StatusCode::OK))
 }

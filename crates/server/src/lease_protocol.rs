@@ -22,7 +22,8 @@ use performer_core::model::job::{JobEnd, JobOwner};
 use performer_core::model::key::{Claim, FolderId, JobKey};
 use performer_core::model::result::TransactionResult;
 use performer_core::orchestrator::{
-    Administration, ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Seen, Swept,
+    ClaimRequest, ErrorKind, FleetAdministration as _, Orchestrator, OrchestratorError,
+    QueueAdministration as _, Report, Seen, Swept,
 };
 use performer_store::{QueueSelector, Store};
 use performer_wire::lease_protocol::{
@@ -56,7 +57,8 @@ pub(super) async fn beat(call: &Call) -> HandlerResult {
 
 pub(super) async fn end_job(call: &Call) -> HandlerResult {
     let body: EndJobRequest = call.own_body()?;
-    let end = JobEnd { state: body.state, info: body.info, figures: body.figures };
+    let mut end = JobEnd::new(body.state).figures(body.figures);
+    end.info = body.info;
     let swept = call.store()?.end_job(key(body.job), end).await?;
     ApiResponse::ok(&sweep_dto(&swept))
 }
@@ -73,9 +75,10 @@ fn sweep_dto(swept: &Swept) -> SweepResponse {
 
 fn claim_request(take: ClaimRequestDto) -> Result<ClaimRequest, ApiError> {
     let reference = take.reference.map(Into::into);
-    let (job, queue) = (key(take.job), take.queue.into());
-    let mut take =
-        ClaimRequest { queue, job, robot: take.robot, count: take.count, reference }.validated()?;
+    let mut take = ClaimRequest::new(take.queue, key(take.job), take.count)
+        .robot(take.robot)
+        .reference(reference)
+        .validated()?;
     take.count = take.count.min(MAX_AT_ONCE);
     Ok(take)
 }
@@ -202,7 +205,7 @@ async fn run_exchange(
             continue;
         }
         let result = report.result.into_result(now)?;
-        reports.push(Report { claim: report.claim.into(), result, progress: report.progress });
+        reports.push(Report::new(report.claim.into(), result).progress(report.progress));
     }
     for report in &reports {
         require_job(report.claim.job())?;
@@ -253,7 +256,7 @@ fn count_fitting(items: &[ClaimedItem]) -> usize {
 
 /// Gives claims back as if the items had not been claimed.
 async fn give_back(store: &Store, claims: impl Iterator<Item = Claim>) {
-    let back = |claim| Report { claim, result: TransactionResult::GivenBack, progress: None };
+    let back = |claim| Report::new(claim, TransactionResult::GivenBack);
     let reports: Vec<Report> = claims.map(back).collect();
     if !reports.is_empty() {
         store.report_and_claim(reports, None).await;
@@ -287,9 +290,10 @@ fn error_dto(error: &OrchestratorError) -> ErrorDto {
 
 pub(super) async fn add_and_start(call: &Call) -> HandlerResult {
     let body: AddAndStartRequest = call.own_body()?;
-    let take = claim_request(body.take)?;
+    let mut take = claim_request(body.take)?;
     require_job(take.job)?;
-    let take = ClaimRequest { count: 1, reference: None, ..take };
+    take.count = 1;
+    take.reference = None;
     let item = body.item.into_item(call.job_key())?;
     let (store, item_context) =
         (call.store()?, ItemContext { folder: Some(call.folder()?), ..ItemContext::default() });

@@ -13,7 +13,7 @@ use super::background::Task;
 use super::connection_limit::{ConnectionLimit, ConnectionSlot, SlotKind};
 use super::tls::Tls;
 use super::{Inner, Server, connection, maintenance};
-use performer_core::orchestrator::Result;
+use performer_core::orchestrator::{BoxFuture, Result};
 
 /// How long active requests may take when the server shuts down.
 const GRACE_PERIOD: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ impl Server {
     /// # Errors
     ///
     /// None at present.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<()> {
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> Result<()> {
         self.serve_until(listener, stop, std::future::pending()).await
     }
 
@@ -43,15 +43,33 @@ impl Server {
     pub async fn serve_until(
         self,
         listener: TcpListener,
-        stop: impl Future<Output = ()>,
-        at_once: impl Future<Output = ()>,
+        stop: impl Future<Output = ()> + Send,
+        at_once: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
+        self.serve_boxed(listener, Box::pin(stop), Box::pin(at_once)).await
+    }
+
+    #[inline(never)]
+    fn serve_boxed<'a>(
+        self,
+        listener: TcpListener,
+        stop: BoxFuture<'a, ()>,
+        at_once: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.accept_until(listener, stop, at_once))
+    }
+
+    async fn accept_until(
+        self,
+        listener: TcpListener,
+        mut stop: BoxFuture<'_, ()>,
+        at_once: BoxFuture<'_, ()>,
     ) -> Result<()> {
         let maintenance = maintenance::start(&self.inner);
         let limit = ConnectionLimit::new(self.inner.config.max_connections);
         let mut warned = None;
         // Every connection holds a sender, so the channel closes with the last connection.
         let (open, mut all_closed) = mpsc::channel::<()>(1);
-        tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
                 biased;

@@ -10,7 +10,7 @@ use crate::permission::{Action, Area, Permission};
 use performer_core::model::key::{FolderId, QueueId};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::schema::SchemaOf;
-use performer_core::orchestrator::Administration;
+use performer_core::orchestrator::QueueAdministration as _;
 use performer_store::{QueueSelector, Reach};
 use performer_wire::odata::entity_set;
 use performer_wire::requests::{QueueRequest, ShareRequest};

@@ -12,7 +12,7 @@ use super::api_error::ApiError;
 use super::call::{ApiResponse, Call};
 use super::{queues, strict};
 use performer_core::model::key::QueueId;
-use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use performer_core::model::queue::{QueueDefinition, QueuePolicy};
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_store::QueueSelector;
 use performer_wire::ApiTime;
@@ -145,9 +145,8 @@ fn retention_days_mut(policy: &mut QueuePolicy, kind: RetentionType) -> &mut u32
 
 async fn update_policy(call: &Call, change: impl FnOnce(&mut QueuePolicy)) -> Result<(), ApiError> {
     let queue = queues::by_id(call, call.id()?).await?;
-    let QueueDefinition { name, description, mut policy, schemas, notes, .. } = queue;
-    change(&mut policy);
-    let new = NewQueueDefinition { name, description, policy, schemas, notes };
+    let mut new = queue.settings();
+    change(&mut new.policy);
     let which = QueueSelector::Id(QueueId(call.id()?));
     let reach = queues::reach(call, queues::EDIT)?;
     call.store()?.update_queue_within(which, new, reach).await?;

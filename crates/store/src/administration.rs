@@ -15,10 +15,12 @@ use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
-use performer_core::orchestrator::{Administration, Result};
+use performer_core::orchestrator::{
+    FleetAdministration, ItemAdministration, QueueAdministration, Result, ReviewAdministration,
+};
 
 #[async_trait]
-impl Administration for Store {
+impl QueueAdministration for Store {
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         expect_answer!(self.one(Operation::CreateQueue(Box::new(queue))).await, Queue)
     }
@@ -48,6 +50,17 @@ impl Administration for Store {
         expect_answer!(self.read(Query::Statistics(named(queue))).await, Statistics)
     }
 
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        let removed = self.remove_expired(limit).await?;
+        if removed > 0 {
+            tracing::info!(items = removed, "items past their retention were removed");
+        }
+        Ok(removed)
+    }
+}
+
+#[async_trait]
+impl ItemAdministration for Store {
     async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
         expect_answer!(self.read(Query::Item(id)).await, Item).map(|item: Box<QueueItem>| *item)
     }
@@ -72,6 +85,13 @@ impl Administration for Store {
         expect_answer!(self.read(Query::Events(id)).await, Events)
     }
 
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        done(self.one(Operation::Purge(id)).await)
+    }
+}
+
+#[async_trait]
+impl ReviewAdministration for Store {
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
         self.in_chunks(items, |items| Operation::Review { to, items }).await
     }
@@ -91,19 +111,10 @@ impl Administration for Store {
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
         self.all_comments(id).await
     }
+}
 
-    async fn purge_content(&self, id: ItemId) -> Result<()> {
-        done(self.one(Operation::Purge(id)).await)
-    }
-
-    async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        let removed = self.remove_expired(limit).await?;
-        if removed > 0 {
-            tracing::info!(items = removed, "items past their retention were removed");
-        }
-        Ok(removed)
-    }
-
+#[async_trait]
+impl FleetAdministration for Store {
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         expect_answer!(self.read(Query::Jobs { limit }).await, Jobs)
     }

@@ -29,6 +29,7 @@ use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::model::status::{ReviewStatus, Status};
+use performer_core::model::sweep::Suspect;
 use performer_core::orchestrator::{BulkAdded, ClaimRequest, CommitType, Report, Result, Swept};
 
 /// Keeps queues, items and jobs.
@@ -119,7 +120,7 @@ pub(crate) struct Claimant {
 
 impl From<ClaimRequest> for ClaimOperation {
     fn from(take: ClaimRequest) -> Self {
-        let ClaimRequest { queue, job, robot, count, reference } = take;
+        let ClaimRequest { queue, job, robot, count, reference, .. } = take;
         let claimant = Claimant { job, user: None, robot, robot_id: None, executor: None };
         Self { queue, count, reference, claimant }
     }
@@ -403,14 +404,6 @@ pub(crate) enum Answer {
     Claims(Vec<Claim>),
     Owner(Option<JobOwner>),
     Robots(Vec<Robot>),
-}
-
-/// A job that has probably stopped.
-#[derive(Clone, Debug)]
-pub(crate) struct Suspect {
-    pub(crate) job: JobKey,
-    /// The end of its lease when it was suspected. A beat since then clears the suspicion.
-    pub(crate) held_until: Timestamp,
 }
 
 /// The one kind of answer that an operation has; any other kind is a bug in this crate. Evaluates to a `Result` and

@@ -28,12 +28,10 @@ pub(super) fn compensations_for(unheard: Answer) -> Vec<Compensation> {
 impl Compensation {
     pub(super) fn request(self) -> Request {
         let operation = match self {
-            Self::GiveBack(claim) => {
-                Operation::Report(Report { claim, result: TransactionResult::GivenBack, progress: None })
-            }
+            Self::GiveBack(claim) => Operation::Report(Report::new(claim, TransactionResult::GivenBack)),
             Self::EndJob(job) => {
-                let info = Some("whoever started it went away".to_owned());
-                Operation::EndJob { job, end: JobEnd { info, ..JobState::Stopped.into() } }
+                let end = JobEnd::new(JobState::Stopped).info("whoever started it went away");
+                Operation::EndJob { job, end }
             }
         };
         Request { scope: Scope::SHARED, operation }

@@ -32,12 +32,13 @@ use self::backend::{Answer, ClaimedBatch, Operation, Query, Request, Requests, S
 use self::clock::StoreClock;
 use self::group_commit::GroupCommit;
 use self::removal::CHUNKS_PER_SWEEP;
-use self::sweep::{LiveJobs, SweepHistory, SweepPlan};
+use self::sweep::LiveJobs;
 use async_trait::async_trait;
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey};
+use performer_core::model::sweep::{SweepHistory, SweepPlan};
 use performer_core::orchestrator::{
     BoxFuture, BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError,
     Report, ReportAndClaimAnswer, Result, Seen, Swept, split_url,
@@ -410,14 +411,17 @@ impl Orchestrator for Store {
         let taken = if taking { answers.pop() } else { None };
         let took = |answer: Result<Answer>| -> Result<ClaimedItems> {
             let took: ClaimedBatch = expect_answer!(answer, ClaimedBatch)?;
-            Ok(ClaimedItems { items: took.items.into_vec(), seen, withheld: took.withheld })
+            let mut claimed = ClaimedItems::new(took.items.into_vec());
+            claimed.seen = seen;
+            claimed.withheld = took.withheld;
+            Ok(claimed)
         };
         let taken = match (taken, refused) {
             (Some(answer), _) => took(answer),
             (None, refused) => refused.map_or_else(|| Ok(ClaimedItems::default()), Err),
         };
         let reports = answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect();
-        ReportAndClaimAnswer { reports, claimed: taken }
+        ReportAndClaimAnswer::new(reports, taken)
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

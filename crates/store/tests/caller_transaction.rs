@@ -7,9 +7,7 @@ use std::sync::Arc;
 use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::tokio_postgres::{self, Client, NoTls};
-use performer::{
-    ErrorCode, ErrorKind, FieldEdit, LimitsEdit, NewQueueDefinition, Output, QueuePolicy, Status,
-};
+use performer::{ErrorCode, ErrorKind, LimitsEdit, NewQueueDefinition, Output, QueuePolicy, Status};
 use performer_proofs::postgres::Schema;
 use performer_proofs::{QUEUE, application, named, new_job, ok, take};
 
@@ -17,7 +15,7 @@ use performer_proofs::{QUEUE, application, named, new_job, ok, take};
 async fn both() -> (Schema, Store, Client) {
     let schema = Schema::new();
     let store = Store::postgres(&schema.url).await.unwrap();
-    let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().enforce_unique_reference(true);
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let client = connected(&schema.url).await;
     schema.run("CREATE TABLE {schema}.ledger (reference text NOT NULL)");
@@ -54,7 +52,7 @@ async fn an_item_is_added_atomically_with_the_users_rows() {
         let nowhere = store.add_queue_item_in(&transaction, "Nowhere", named("x")).await.unwrap_err();
         assert!(nowhere.is_not_found());
         // What others do meanwhile is not kept waiting: queues are changed, other items are added.
-        let edit = LimitsEdit { max_in_progress: FieldEdit::Set(9), ..LimitsEdit::default() };
+        let edit = LimitsEdit::default().max_in_progress(9);
         store.edit_queue_limits(QUEUE, edit).await.unwrap();
         assert_eq!(before, path(transaction.query_one("SHOW search_path", &[]).await.unwrap()));
         if commits {
@@ -93,8 +91,8 @@ async fn an_item_is_completed_atomically_with_the_users_rows() {
     assert_eq!((item.status, item.output.is_some(), booked(&client).await), (Status::Successful, true, 1));
 
     // What the performer reports afterwards is known already; a failure comes too late.
-    let again = performer::orchestrator::Report { claim, result: ok(), progress: None };
-    let late = performer::orchestrator::Report { claim, result: application("too late"), progress: None };
+    let again = performer::orchestrator::Report::new(claim, ok());
+    let late = performer::orchestrator::Report::new(claim, application("too late"));
     let mut answers = store.report_and_claim(vec![again, late.clone()], None).await.reports;
     assert!(answers.pop().unwrap().unwrap_err().is_claim_lost());
     assert_eq!(answers.pop().unwrap().unwrap(), Status::Successful);

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use performer::model::item::ReferenceFilter;
+use performer::model::ReferenceFilter;
+use performer::orchestrator::Report;
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{ClaimRequest, Report};
 use performer::{
     Administration, ErrorKind, ItemFilter, ItemId, NewQueueDefinition, Page, QueuePolicy, Status,
 };
@@ -56,7 +56,7 @@ const OF_SQLITE: &[&str] = &[
 
 async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
     let store = &damaged.store;
-    let policy = QueuePolicy { retry_abandoned_items: true, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().retry_abandoned_items(true);
     for damage in damages {
         store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy.clone())).await.unwrap();
         let job = store.start_job(new_job()).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
         let good = [damaged.add("b").await, damaged.add("c").await, damaged.add("d").await];
         let held = damaged.add("held").await;
         let only = |name: &str| Some(ReferenceFilter::Equals(name.to_owned()));
-        let taken = ClaimRequest { reference: only("held"), ..take(job, 1) };
+        let taken = take(job, 1).reference(only("held"));
         let taken = store.report_and_claim(Vec::new(), Some(taken)).await.claimed.unwrap().items;
         let held_claim = taken[0].claim;
         (damaged.execute)(&format!("UPDATE {{schema}}.item SET {damage} WHERE id = {bad}"));
@@ -78,8 +78,7 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
         }
         let taken = store.report_and_claim(Vec::new(), Some(take(job, 9))).await.claimed.unwrap();
         assert!(taken.items.is_empty(), "{damage}");
-        let prefixed =
-            ClaimRequest { reference: Some(ReferenceFilter::StartsWith("b".to_owned())), ..take(job, 9) };
+        let prefixed = take(job, 9).reference(ReferenceFilter::StartsWith("b".to_owned()));
         let taken = store.report_and_claim(Vec::new(), Some(prefixed)).await.claimed.unwrap();
         assert!(taken.items.is_empty(), "{damage}");
 
@@ -94,7 +93,7 @@ async fn a_damaged_row_stops_nobody(damaged: &Damaged, damages: &[&str]) {
         // One call: a report on an item whose row cannot be read, one on another item, and a claim.
         (damaged.execute)(&format!("UPDATE {{schema}}.item SET {damage} WHERE id = {held}"));
         damaged.add("e").await;
-        let report = |claim| Report { claim, result: ok(), progress: None };
+        let report = |claim| Report::new(claim, ok());
         let reports = vec![report(claims[0]), report(held_claim), report(claims[1])];
         let elsewhere = performer::connect(&damaged.url).await.unwrap();
         let answer = elsewhere.report_and_claim(reports, Some(take(job, 1))).await;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use performer::NewQueueDefinition;
 use performer::jiff::Timestamp;
-use performer::model::key::FolderId;
+use performer::model::FolderId;
+use performer::orchestrator::QueueAdministration as _;
 use performer::orchestrator::store::{DocumentChange, DocumentOutcome, Store, Token, TokensOf};
-use performer::{Administration as _, NewQueueDefinition};
 use performer_proofs::QUEUE;
 
 fn change(replaces: u64, text: &str) -> DocumentChange {

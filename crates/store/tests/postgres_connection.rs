@@ -5,8 +5,9 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use performer::orchestrator::Orchestrator as _;
+use performer::orchestrator::QueueAdministration as _;
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration as _, Orchestrator as _};
 use performer::tokio_postgres::{self, NoTls};
 use performer::{ErrorKind, NewQueueDefinition};
 use performer_proofs::cluster::Cluster;

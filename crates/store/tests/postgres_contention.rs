@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::clock::{Clock, ManualClock, SystemClock};
-use performer::model::item::ReferenceFilter;
-use performer::model::key::Claim;
+use performer::model::{Claim, Clock, ManualClock, ReferenceFilter, SystemClock};
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration, ClaimRequest, Orchestrator, Report};
+use performer::orchestrator::{ClaimRequest, Orchestrator, Report};
+use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
 use performer::tokio_postgres::{self, NoTls};
 use performer::{CommitType, ErrorKind, ItemFilter, JobKey, JobState, NewQueueDefinition, Page, Status};
 use performer_proofs::postgres::Schema;
@@ -95,13 +94,7 @@ async fn a_report_in_a_deadlock_is_recorded_after_the_other() {
     let claim = taken[0].claim;
     let reporting = tokio::spawn({
         let store = store.clone();
-        async move {
-            store
-                .report_and_claim(vec![Report { claim, result: ok(), progress: None }], None)
-                .await
-                .reports
-                .pop()
-        }
+        async move { store.report_and_claim(vec![Report::new(claim, ok())], None).await.reports.pop() }
     });
     let waits = format!(
         "SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks WHERE relation = \
@@ -178,7 +171,7 @@ async fn add_at_once(store: &Store, count: u32) {
 }
 
 async fn report(store: Store, claim: Claim) -> performer::orchestrator::Result<Status> {
-    let report = Report { claim, result: ok(), progress: None };
+    let report = Report::new(claim, ok());
     store.report_and_claim(vec![report], None).await.reports.pop().unwrap()
 }
 
@@ -355,7 +348,7 @@ async fn the_time_is_current_after_waiting_for_a_lock() {
                     assert!(started <= now, "{started}, and it is {now}");
                     waited += 1;
                 }
-                reports.push(Report { claim: claimed.claim, result: ok(), progress: None });
+                reports.push(Report::new(claimed.claim, ok()));
             }
         };
         tokio::join!(holding, working);
@@ -423,7 +416,7 @@ async fn added_items_wake_only_those_who_wait_for_their_queue() {
     here.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let job = here.start_job(new_job()).await.unwrap();
     let look = async |queue: &str| {
-        let take = ClaimRequest { queue: queue.into(), ..take(job, 1) };
+        let take = ClaimRequest::new(queue, job, 1).robot(1);
         here.report_and_claim(Vec::new(), Some(take)).await.claimed.unwrap()
     };
     let wait = |queue: &'static str, seen| {
@@ -464,10 +457,7 @@ async fn a_search_that_takes_too_long_is_refused() {
     })
     .await;
     let client = served.client().connect().await.unwrap();
-    let filter = ItemFilter {
-        reference: Some(ReferenceFilter::StartsWith("none is called so".to_owned())),
-        ..ItemFilter::default()
-    };
+    let filter = ItemFilter::default().reference(ReferenceFilter::StartsWith("none is called so".to_owned()));
     let refused = client.list_queue_items(filter, Page::default()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused:?}");
     assert!(refused.to_string().contains("within 1ms"), "{refused}");

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration, Orchestrator, Report};
+use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
+use performer::orchestrator::{Orchestrator, Report};
 use performer::tokio_postgres::{self, Client, NoTls};
 use performer::{ErrorKind, ItemFilter, NewQueueDefinition, Page, QueuePolicy, Status};
 use performer_proofs::cutting_proxy::Proxy;
@@ -63,7 +64,7 @@ async fn work(store: &Store) -> usize {
             let reference = claimed.item.reference.as_deref().unwrap_or_default();
             let fails = reference.ends_with('0') && claimed.item.retry_number == 0;
             let result = if fails { application("the world is wrong") } else { ok() };
-            let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
+            let report = Report::new(claimed.claim, result).progress("almost".to_owned());
             store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
             done += usize::from(!fails);
         }
@@ -92,8 +93,7 @@ async fn processes_that_share_connections_do_not_interfere() {
     let (schema, pool) = pooled("transaction").await;
     let url = pool.url(schema.name());
     let first = Store::postgres(&url).await.unwrap();
-    let policy =
-        QueuePolicy { max_number_of_retries: 1, enforce_unique_reference: true, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(1).enforce_unique_reference(true);
     first.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     let mut others = Vec::new();
     for _ in 0..2 {
@@ -116,8 +116,7 @@ async fn processes_that_share_connections_do_not_interfere() {
     assert_eq!((counted.new, counted.in_progress, counted.successful), (0, 0, all));
     assert_eq!(counted.retried, all / 10);
     let page = Page::default();
-    let listed = first
-        .list_queue_items(ItemFilter { status: vec![Status::Successful], ..ItemFilter::default() }, page);
+    let listed = first.list_queue_items(ItemFilter::default().status([Status::Successful]), page);
     assert_eq!(listed.await.unwrap().count, ITEMS as u64);
     // Nothing is left of anybody on the connections.
     let statements = everywhere(&pool, "SELECT count(*)::text FROM pg_prepared_statements").await;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::{Clock, ManualClock, SystemClock};
+use performer::model::{Clock, ManualClock, SystemClock};
 use performer::orchestrator::Report;
 use performer::orchestrator::store::Store;
+use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
 use performer::{
     Administration, CommitType, ErrorKind, JobState, NewQueueDefinition, NewQueueItem, Orchestrator,
     QueuePolicy, Status, connect,
@@ -177,7 +178,7 @@ async fn several_stores_on_one_file_claim_each_item_once() {
             loop {
                 let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
                 let Some(claimed) = taken.items.into_iter().next() else { return done };
-                let report = Report { claim: claimed.claim, result: ok(), progress: None };
+                let report = Report::new(claimed.claim, ok());
                 let answer = store.report_and_claim(vec![report], None).await;
                 assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
                 done += 1;
@@ -227,7 +228,7 @@ async fn without_lock_files_the_lease_decides() {
 /// Somebody set the time of day back between the starts of two processes.
 #[tokio::test]
 async fn processes_that_disagree_on_the_time_do_not_abandon_each_other_s_items() {
-    use performer::model::clock::ManualClock;
+    use performer::model::ManualClock;
     let folder = tempfile::tempdir().unwrap();
     let path = good_file(folder.path()).await;
     let hour = Duration::from_secs(3_600);
@@ -309,7 +310,7 @@ async fn a_file_is_readable_only_by_its_owner_unless_changed() {
 /// The time that was believed is kept, so that a process that starts with a clock that is ahead removes nothing.
 #[tokio::test]
 async fn a_process_that_starts_with_a_clock_that_is_ahead_removes_nothing() {
-    use performer::model::clock::ManualClock;
+    use performer::model::ManualClock;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
     let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3_600));
@@ -406,7 +407,7 @@ async fn content_of_two_hundred_kilobytes_is_not_written_again_by_a_claim_and_a_
     let log = || fs::metadata(folder.path().join("queue.db-wal")).unwrap().len();
     let before = log();
     let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap();
-    let report = Report { claim: taken.items[0].claim, result: ok(), progress: None };
+    let report = Report::new(taken.items[0].claim, ok());
     store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     assert!(log() - before < 60_000, "{} bytes", log() - before);
 }
@@ -455,7 +456,7 @@ async fn a_full_disk_is_a_transient_error() {
     let other = open(&path).await;
     let version = other.get_queue_item(held.item.id).await.unwrap().version();
     assert!(other.delete_queue_items(vec![version]).await.unwrap().0.is_empty());
-    let report = Report { claim: held.claim, result: ok(), progress: None };
+    let report = Report::new(held.claim, ok());
     let late = store.report_and_claim(vec![report], None).await.reports.remove(0);
     assert!(late.unwrap_err().is_claim_lost());
     assert_eq!(store.get_queue_item(held.item.id).await.unwrap().status, Status::Deleted);

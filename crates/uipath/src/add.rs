@@ -122,18 +122,19 @@ impl Inner {
                 // Nothing of this chunk was added; the earlier chunks stay.
                 Err(error) => {
                     let code = error.code().unwrap_or(ErrorCode::SERVICE_UNAVAILABLE);
-                    all.failed.extend((before..items.len()).map(|at| FailedItem {
-                        ordinal: at + 1,
-                        refusal: Refusal::new(code, format!("not added: {error}")),
+                    all.failed.extend((before..items.len()).map(|at| {
+                        FailedItem::new(at + 1, Refusal::new(code, format!("not added: {error}")))
                     }));
                     break;
                 }
             };
             all.added += added.added;
             let stopped = commit_type == CommitType::StopOnFirstFailure && !added.failed.is_empty();
-            all.failed.extend(added.failed.into_iter().map(|failed| FailedItem {
-                ordinal: if failed.ordinal == 0 { 0 } else { failed.ordinal + before },
-                ..failed
+            all.failed.extend(added.failed.into_iter().map(|mut failed| {
+                if failed.ordinal > 0 {
+                    failed.ordinal += before;
+                }
+                failed
             }));
             if stopped {
                 break;
@@ -159,14 +160,14 @@ impl Inner {
         let definition = as_definition(queue, QueueInfo { enforce_unique_reference, ..info });
         let (mut to_add, refused) = validate_all(items, &definition, commit_type);
         if commit_type == CommitType::AllOrNothing && !refused.is_empty() {
-            return Ok(BulkAdded { added: 0, failed: refused });
+            return Ok(BulkAdded::new(0, refused));
         }
         let mut done = 0;
         let mut unknown_outcome: Option<OrchestratorError> = None;
         let mut delays = self.http.delays();
         for _ in 0..MAX_ATTEMPTS {
             if to_add.is_empty() {
-                return Ok(BulkAdded { added: done, failed: refused });
+                return Ok(BulkAdded::new(done, refused));
             }
             if let Some(unknown_outcome) = &unknown_outcome {
                 tokio::time::sleep(delays.next_delay()).await;
@@ -191,7 +192,7 @@ impl Inner {
                         }
                     }
                     done += count_added(commit_type, &to_add, &failed);
-                    return Ok(BulkAdded { added: done, failed: merged(commit_type, refused, failed) });
+                    return Ok(BulkAdded::new(done, merged(commit_type, refused, failed)));
                 }
                 Err(CallError { error, maybe_executed: true }) => {
                     if !info.enforce_unique_reference {
@@ -319,7 +320,7 @@ fn validate_all<'a>(
         match item.validate(definition) {
             Ok(content) => valid.push((at, item, content.as_json())),
             Err(refusal) => {
-                refused.push(FailedItem { ordinal: at + 1, refusal });
+                refused.push(FailedItem::new(at + 1, refusal));
                 if commit_type == CommitType::StopOnFirstFailure {
                     break;
                 }
@@ -395,7 +396,7 @@ fn failed_items(
                 .unwrap_or(ErrorCode::INVALID_REQUEST);
             let name = failed.error_code.clone().unwrap_or_default();
             let message = failed.error_message.clone().filter(|text| !text.is_empty()).unwrap_or(name);
-            FailedItem { ordinal: place(failed), refusal: Refusal::new(code, message) }
+            FailedItem::new(place(failed), Refusal::new(code, message))
         })
         .collect();
     if commit_type == CommitType::StopOnFirstFailure && failed.iter().any(|failed| failed.ordinal == 0) {
@@ -409,8 +410,7 @@ fn failed_items(
 
 /// A definition with the properties that the rules for new items use.
 pub(super) fn as_definition(queue: &Queue, info: QueueInfo) -> QueueDefinition {
-    let policy =
-        QueuePolicy { enforce_unique_reference: info.enforce_unique_reference, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().enforce_unique_reference(info.enforce_unique_reference);
     let mut definition = QueueDefinition::new(
         info.id,
         QueueKey::from_bytes([0; 16]),

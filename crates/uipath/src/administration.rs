@@ -14,12 +14,15 @@ use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::ReviewStatus;
-use performer_core::orchestrator::{Administration, ErrorKind, OrchestratorError, Result};
+use performer_core::orchestrator::{
+    ErrorKind, FleetAdministration, ItemAdministration, OrchestratorError, QueueAdministration, Result,
+    ReviewAdministration,
+};
 use performer_wire::Collection;
 use performer_wire::job::{JobDto, StopJobRequest};
 
 #[async_trait]
-impl Administration for Uipath {
+impl QueueAdministration for Uipath {
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         self.inner.make_queue(queue).await
     }
@@ -53,6 +56,16 @@ impl Administration for Uipath {
         self.inner.statistics(queue).await
     }
 
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        if self.inner.supports_leases() {
+            return self.inner.leased_retention(limit).await;
+        }
+        unsupported("the Orchestrator removes items past their retention by itself")
+    }
+}
+
+#[async_trait]
+impl ItemAdministration for Uipath {
     async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
         self.inner.item(id).await
     }
@@ -78,6 +91,13 @@ impl Administration for Uipath {
         self.inner.events(id).await
     }
 
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        self.inner.purge(id).await
+    }
+}
+
+#[async_trait]
+impl ReviewAdministration for Uipath {
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
         self.inner.review(to, &items).await
     }
@@ -97,18 +117,10 @@ impl Administration for Uipath {
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
         self.inner.comments_on(id).await
     }
+}
 
-    async fn purge_content(&self, id: ItemId) -> Result<()> {
-        self.inner.purge(id).await
-    }
-
-    async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        if self.inner.supports_leases() {
-            return self.inner.leased_retention(limit).await;
-        }
-        unsupported("the Orchestrator removes items past their retention by itself")
-    }
-
+#[async_trait]
+impl FleetAdministration for Uipath {
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         if self.inner.supports_leases() {
             return self.inner.leased_jobs(limit).await;

@@ -95,7 +95,9 @@ impl Inner {
         items.sort_by_key(|ClaimedItem { item, .. }| {
             (item.start_processing, SelectionKey::new(item.priority, item.due_date, item.id))
         });
-        Ok(ClaimedItems { items, seen, withheld: None })
+        let mut claimed = ClaimedItems::new(items);
+        claimed.seen = seen;
+        Ok(claimed)
     }
 
     /// Claims one item. `counts`: whether an empty answer counts as one more in a row.
@@ -235,7 +237,7 @@ impl Inner {
             OrchestratorError::new(ErrorKind::Other, error.to_string())
         })?;
         let claim = self.registry().hold(&item, job, queue.clone());
-        Ok(ClaimedItem { item: Box::new(item), claim })
+        Ok(ClaimedItem::new(Box::new(item), claim))
     }
 
     /// Claims a recovered item that matches the request, if there is one.

@@ -59,7 +59,7 @@ impl Inner {
         let answer: Collection<QueueItemDto> = self.http.json(call).await?;
         let count = answer.count.unwrap_or((page.skip + answer.value.len()) as u64);
         let items: Result<Vec<QueueItem>> = answer.value.into_iter().take(page.top).map(readable).collect();
-        Ok(ItemPage { items: items?, count })
+        Ok(ItemPage::new(items?, count))
     }
 
     /// Counts the items by status with one call each, because the figures outside the rate limits are stale and incomplete.
@@ -184,7 +184,7 @@ impl Inner {
     }
 
     /// Reads a whole list that belongs to an item.
-    async fn all_pages<T: serde::de::DeserializeOwned>(
+    async fn all_pages<T: serde::de::DeserializeOwned + Send>(
         &self,
         operation: &'static str,
         path: &str,

@@ -154,7 +154,7 @@ impl Inner {
     }
 
     pub(super) async fn end_leased_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
-        let JobEnd { state, info, figures } = end;
+        let JobEnd { state, info, figures, .. } = end;
         let call = call("EndJob", &EndJobRequest { job: guid(job), state, info, figures });
         let swept: SweepResponse = self.http.json(call).await?;
         let mut tracked = self.leases.tracked();
@@ -199,7 +199,7 @@ impl Inner {
         }
         let mut answer = self.exchange_once(reports, take).await;
         reported.append(&mut answer.reports);
-        ReportAndClaimAnswer { reports: reported, claimed: answer.claimed }
+        ReportAndClaimAnswer::new(reported, answer.claimed)
     }
 
     /// One exchange. Its id lets the server recognise it when it is repeated after a lost answer.
@@ -220,10 +220,10 @@ impl Inner {
         let answer = match self.http.json::<QueueItemsExchange>(call("Exchange", &body).repeatable()).await {
             Ok(answer) => answer,
             Err(failed) => {
-                return ReportAndClaimAnswer {
-                    reports: (0..count).map(|_| Err(failed.error.clone())).collect(),
-                    claimed: if job.is_some() { Err(failed.error) } else { Ok(ClaimedItems::default()) },
-                };
+                return ReportAndClaimAnswer::new(
+                    (0..count).map(|_| Err(failed.error.clone())).collect(),
+                    if job.is_some() { Err(failed.error) } else { Ok(ClaimedItems::default()) },
+                );
             }
         };
         let mut reports: Vec<_> = answer.reports.into_iter().map(reported).collect();
@@ -236,7 +236,12 @@ impl Inner {
             ClaimResultDto::Items(items) => {
                 let items: Result<Vec<ClaimedItem>> =
                     items.into_iter().map(|taken| claimed(taken, job, robot)).collect();
-                items.map(|items| ClaimedItems { items, seen: Seen(answer.seen), withheld })
+                items.map(|items| {
+                    let mut claimed = ClaimedItems::new(items);
+                    claimed.seen = Seen(answer.seen);
+                    claimed.withheld = withheld;
+                    claimed
+                })
             }
         };
         let mut tracked = self.leases.tracked();
@@ -256,7 +261,7 @@ impl Inner {
         if taken.is_ok() {
             unconfirmed.confirm();
         }
-        ReportAndClaimAnswer { reports, claimed: taken }
+        ReportAndClaimAnswer::new(reports, taken)
     }
 
     fn new_name(&self) -> Uuid {
@@ -369,7 +374,7 @@ impl Inner {
 }
 
 fn take_dto(take: ClaimRequest) -> ClaimRequestDto {
-    let ClaimRequest { queue, job, robot, count, reference } = take;
+    let ClaimRequest { queue, job, robot, count, reference, .. } = take;
     ClaimRequestDto {
         queue: queue.to_string(),
         job: guid(job),
@@ -380,7 +385,7 @@ fn take_dto(take: ClaimRequest) -> ClaimRequestDto {
 }
 
 fn swept_of(swept: SweepResponse) -> Swept {
-    Swept { jobs: swept.jobs.into_iter().map(key).collect(), abandoned: swept.abandoned }
+    Swept::new(swept.jobs.into_iter().map(key).collect(), swept.abandoned)
 }
 
 fn claimed(
@@ -392,7 +397,7 @@ fn claimed(
     let item = taken.item.into_item();
     let mut item = item.map_err(|error| OrchestratorError::new(ErrorKind::Other, error.to_string()))?;
     (item.executor_job, item.robot) = (job, robot);
-    Ok(ClaimedItem { item: Box::new(item), claim: claim.into() })
+    Ok(ClaimedItem::new(Box::new(item), claim.into()))
 }
 
 fn reported(report: ReportResultDto) -> Result<performer_core::model::status::Status> {

@@ -62,6 +62,7 @@ mod lease_protocol;
 mod logs;
 mod ownership;
 mod queue;
+mod rate_limit;
 mod recovery;
 mod report;
 mod request;
@@ -258,7 +259,7 @@ impl Inner {
             let given_back = match item.into_item() {
                 Ok(item) => {
                     let claim = self.registry().hold(&item, job, queue.clone());
-                    let report = Report { claim, result: TransactionResult::GivenBack, progress: None };
+                    let report = Report::new(claim, TransactionResult::GivenBack);
                     self.report(&report).await.map(drop)
                 }
                 Err(error) => Err(OrchestratorError::new(ErrorKind::Other, error.to_string())),
@@ -338,7 +339,7 @@ impl Orchestrator for Uipath {
         if !left.is_empty() {
             tracing::error!(items = ?left, "these items stay InProgress until the Orchestrator abandons them, after about 24 hours");
         }
-        Ok(Swept { jobs: Vec::new(), abandoned: left.len() as u64 })
+        Ok(Swept::new(Vec::new(), left.len() as u64))
     }
 
     /// Does nothing without the lease protocol: the Orchestrator itself abandons items after about 24 hours InProgress.
@@ -392,7 +393,7 @@ impl Orchestrator for Uipath {
             Some(take) => self.inner.claim(&take).await,
             None => Ok(ClaimedItems::default()),
         };
-        ReportAndClaimAnswer { reports, claimed: taken }
+        ReportAndClaimAnswer::new(reports, taken)
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

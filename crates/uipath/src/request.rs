@@ -4,7 +4,6 @@
 //! temporary failure. A write that may have been executed (408, 5xx, a time-out, a broken or unreadable answer) is never
 //! retried here: the caller must find out what happened.
 
-use std::collections::HashMap;
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,12 +20,13 @@ use super::address::Address;
 use super::answer;
 use super::auth::Identity;
 use super::call::{Call, CallError, not_executed};
+use super::rate_limit::RateLimits;
 use super::timing::Timing;
 use super::tls;
 use performer_core::backoff::Delays;
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::PAGE_LIMIT;
-use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
+use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError, Result};
 use performer_wire::error_response::ErrorResponse;
 use performer_wire::{Collection, json, lease_protocol};
 
@@ -45,8 +45,7 @@ pub(super) struct Http {
     headers: HeaderMap,
     /// These headers with the folder of the own job.
     headers_of_job: HeaderMap,
-    /// Until when each operation must not be called: rate limits are counted per operation (orchestrator-api 3).
-    blocked_until: Mutex<HashMap<&'static str, Instant>>,
+    rate_limits: RateLimits,
     /// The API version of the server; 0 while it is not known.
     version: AtomicU32,
     /// Whether the server is performer's own and has the lease protocol.
@@ -132,7 +131,7 @@ impl Http {
             timing,
             headers,
             headers_of_job,
-            blocked_until: Mutex::default(),
+            rate_limits: RateLimits::default(),
             version: AtomicU32::new(0),
             leases: AtomicBool::new(false),
             random: Mutex::new(fastrand::Rng::new()),
@@ -163,7 +162,7 @@ impl Http {
     }
 
     /// Makes a call whose answer is JSON.
-    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
+    pub(super) async fn json<T: DeserializeOwned + Send>(&self, call: Call) -> Result<T, CallError> {
         self.call(call, Answer::json).await
     }
 
@@ -173,7 +172,7 @@ impl Http {
     }
 
     /// Reads all rows of a list, page by page. At most `most` pages, because a server that ignores `$skip` would never end.
-    pub(super) async fn rows<T: DeserializeOwned>(
+    pub(super) async fn rows<T: DeserializeOwned + Send>(
         &self,
         call: Call,
         most: usize,
@@ -205,18 +204,50 @@ impl Http {
     }
 
     /// Makes a call. `read` decodes its answer, or returns `None` if it cannot.
-    pub(super) async fn call<T>(
+    pub(super) async fn call<T: Send>(
         &self,
         call: Call,
-        read: impl Fn(&Answer) -> Option<T>,
+        read: impl Fn(&Answer) -> Option<T> + Send + Sync,
     ) -> Result<T, CallError> {
+        let mut value = None;
+        let mut accept = |answer: &Answer| {
+            value = read(answer);
+            value.is_some()
+        };
+        let operation = call.operation;
+        self.send(call, &mut accept).await?;
+        value.ok_or_else(|| CallError {
+            error: outcome_unknown(unavailable(format!("{operation}: the answer was not decoded"))),
+            maybe_executed: true,
+        })
+    }
+
+    /// Makes a call until `accept` could decode its answer. It is neither generic nor part of the future of its caller, so that it
+    /// is compiled once and not for every type of an answer.
+    #[inline(never)]
+    fn send<'a>(
+        &'a self,
+        call: Call,
+        accept: &'a mut (dyn FnMut(&Answer) -> bool + Send),
+    ) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(self.send_until_accepted(call, accept))
+    }
+
+    async fn send_until_accepted(
+        &self,
+        call: Call,
+        accept: &mut (dyn FnMut(&Answer) -> bool + Send),
+    ) -> Result<(), CallError> {
         let deadline = self.deadline(&call);
         let mut delays = None;
         let mut attempts = 0;
         let mut renewed = false;
         let mut any_maybe_executed = false;
         loop {
-            self.wait_until_unblocked(call.operation, deadline).await?;
+            self.rate_limits
+                .wait(call.operation, &self.address.host, deadline)
+                .await
+                .map_err(not_executed)?;
             let authorization = self.identity.authorization(self).await.map_err(not_executed)?;
             if call.until.is_some_and(|until| Instant::now() >= until) {
                 let message = format!("{}: no token was obtained in time", call.operation);
@@ -226,11 +257,9 @@ impl Http {
             let client = if call.on_heartbeat_thread { &self.unpooled } else { &self.client };
             attempts += 1;
             let answer = self.exchange(client, call.operation, outgoing, deadline).await;
-            let failure = match answer.map(|answer| read(&answer).ok_or(answer)) {
-                Ok(Ok(read)) => return Ok(read),
-                Ok(Err(answer)) => {
-                    RequestError::OutcomeUnknown(self.unreadable(call.operation, &answer, false))
-                }
+            let failure = match answer {
+                Ok(answer) if accept(&answer) => return Ok(()),
+                Ok(answer) => RequestError::OutcomeUnknown(self.unreadable(call.operation, &answer, false)),
                 Err(failure) => failure,
             };
             let (error, maybe_executed, wait) = match failure {
@@ -246,7 +275,7 @@ impl Http {
                 }
                 RequestError::Refused { status, error, wait } => {
                     if status == StatusCode::TOO_MANY_REQUESTS {
-                        self.block_operation(call.operation, wait);
+                        self.rate_limits.block(call.operation, wait);
                     }
                     if !error.is_temporary() {
                         return Err(CallError { error, maybe_executed: any_maybe_executed });
@@ -397,33 +426,6 @@ impl Http {
             self.leases.store(true, Ordering::Relaxed);
         }
     }
-
-    /// Blocks an operation for as long as the server has asked for.
-    fn block_operation(&self, operation: &'static str, wait: Option<Duration>) {
-        let until = Instant::now() + wait.unwrap_or_default();
-        let mut quiet = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = quiet.entry(operation).or_insert(until);
-        *entry = until.max(*entry);
-    }
-
-    async fn wait_until_unblocked(
-        &self,
-        operation: &'static str,
-        deadline: Instant,
-    ) -> Result<(), CallError> {
-        loop {
-            let until =
-                self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner).get(operation).copied();
-            let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
-            if until >= deadline {
-                let wait = until.duration_since(Instant::now());
-                let message =
-                    format!("{operation}: {} asks not to be called for {wait:.0?}", self.address.host);
-                return Err(not_executed(unavailable(message).with_retry_after(Some(wait))));
-            }
-            tokio::time::sleep_until(until).await;
-        }
-    }
 }
 
 /// The call for one page of a list.
@@ -442,7 +444,7 @@ fn outcome_unknown(error: OrchestratorError) -> OrchestratorError {
     error.reworded(ErrorKind::Unknown, |message| format!("{message}; whether it was executed is not known"))
 }
 
-fn unavailable(message: String) -> OrchestratorError {
+pub(super) fn unavailable(message: String) -> OrchestratorError {
     OrchestratorError::new(ErrorKind::Unavailable, message)
 }
 

@@ -121,17 +121,15 @@ mod tests {
     #[test]
     fn every_condition_is_written_as_documented() {
         assert_eq!(of_items(&ItemFilter::default(), None), None);
-        let filter = ItemFilter {
-            status: vec![Status::Failed, Status::Abandoned],
-            review_status: vec![ReviewStatus::InReview],
-            priority: Some(Priority::High),
-            reference: Some(ReferenceFilter::StartsWith("O'Neil".to_owned())),
-            exception_type: Some(ExceptionType::BusinessException),
-            key: Some("1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11".parse().unwrap()),
-            created_from: Some("2026-01-01T00:00:00Z".parse().unwrap()),
-            created_before: Some("2026-02-01T00:00:00Z".parse().unwrap()),
-            ..ItemFilter::default()
-        };
+        let filter = ItemFilter::default()
+            .status([Status::Failed, Status::Abandoned])
+            .review_status([ReviewStatus::InReview])
+            .priority(Priority::High)
+            .reference(ReferenceFilter::StartsWith("O'Neil".to_owned()))
+            .exception_type(ExceptionType::BusinessException)
+            .key("1d9a1d3a-5b55-4c55-9d52-0a6d0c0f5a11".parse().unwrap())
+            .created_from("2026-01-01T00:00:00Z".parse().unwrap())
+            .created_before("2026-02-01T00:00:00Z".parse().unwrap());
         assert_eq!(
             of_items(&filter, Some(QueueId(5))).unwrap(),
             "QueueDefinitionId eq 5 and (Status eq 'Failed' or Status eq 'Abandoned') and ReviewStatus eq 'InReview' \
@@ -147,7 +145,7 @@ mod tests {
                 Condition::Any(Vec::new()),
             ]),
         ]);
-        let other = ItemFilter { condition: Some(all), ..ItemFilter::default() };
+        let other = ItemFilter::default().condition(all);
         assert_eq!(
             of_items(&other, None).unwrap(),
             "(Status ne '6' and (endswith(Reference,'''') or not (DueDate eq null) or Id eq null))"
@@ -155,8 +153,7 @@ mod tests {
         let by_date = [Order { field: Field::DueDate, descending: true }];
         assert_eq!(order(&by_date, false), "DueDate desc,Id asc");
         assert_eq!(order(&[], true), "Id desc");
-        let equals =
-            ItemFilter { reference: Some(ReferenceFilter::Equals("a".to_owned())), ..ItemFilter::default() };
+        let equals = ItemFilter::default().reference(ReferenceFilter::Equals("a".to_owned()));
         assert_eq!(of_items(&equals, None).unwrap(), "Reference eq 'a'");
     }
 }

@@ -51,7 +51,7 @@ pub struct StartJobRequest {
 
 impl From<NewJob> for StartJobRequest {
     fn from(job: NewJob) -> Self {
-        let NewJob { queue, machine, process_id, version, robots, lease } = job;
+        let NewJob { queue, machine, process_id, version, robots, lease, .. } = job;
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         Self { queue, machine, process_id, version, robots, lease }
     }
@@ -60,7 +60,12 @@ impl From<NewJob> for StartJobRequest {
 impl From<StartJobRequest> for NewJob {
     fn from(job: StartJobRequest) -> Self {
         let StartJobRequest { queue, machine, process_id, version, robots, lease } = job;
-        Self { queue, machine, process_id, version, robots, lease: Duration::from_millis(lease) }
+        Self::new(queue)
+            .machine(machine)
+            .process_id(process_id)
+            .version(version)
+            .robots(robots)
+            .lease(Duration::from_millis(lease))
     }
 }
 

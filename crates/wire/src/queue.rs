@@ -83,22 +83,19 @@ impl QueueDefinitionDto {
     /// Converts the queue. The retry settings are required: a missing number must not be read as zero.
     pub fn into_definition(self, retention: Retention) -> Result<QueueDefinition, Unreadable> {
         let missing = |what: &str| Unreadable(format!("queue {:?} has no {what}", self.name));
-        let policy = QueuePolicy {
-            accept_automatically_retry: self
-                .accept_automatically_retry
-                .ok_or_else(|| missing("AcceptAutomaticallyRetry"))?,
-            max_number_of_retries: self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?,
+        let abandon_after = self.other.get(lease_protocol::ABANDON_AFTER).and_then(Value::as_u64);
+        let retries = self.accept_automatically_retry.ok_or_else(|| missing("AcceptAutomaticallyRetry"))?;
+        let mut policy = QueuePolicy::default()
+            .accept_automatically_retry(retries)
+            .max_number_of_retries(self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?)
             // Servers without the setting do not retry abandoned items.
-            retry_abandoned_items: self.retry_abandoned_items.unwrap_or(false),
-            enforce_unique_reference: self.enforce_unique_reference.unwrap_or(false),
-            retention_days: retention.final_days,
-            stale_retention_days: retention.stale_days,
-            abandon_after: self
-                .other
-                .get(lease_protocol::ABANDON_AFTER)
-                .and_then(Value::as_u64)
-                .map_or(QueuePolicy::default().abandon_after, std::time::Duration::from_secs),
-        };
+            .retry_abandoned_items(self.retry_abandoned_items.unwrap_or(false))
+            .enforce_unique_reference(self.enforce_unique_reference.unwrap_or(false))
+            .retention_days(retention.final_days)
+            .stale_retention_days(retention.stale_days);
+        if let Some(seconds) = abandon_after {
+            policy.abandon_after = std::time::Duration::from_secs(seconds);
+        }
         let key = self.key.ok_or_else(|| missing("Key"))?;
         let schema = |name: &str| self.other.get(name).and_then(Value::as_str).map(Into::into);
         let schemas = Schemas {
@@ -114,12 +111,11 @@ impl QueueDefinitionDto {
             limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
         let limits: QueueLimits = limits.unwrap_or_default();
         let tags = self.other.get("Tags").cloned();
-        let notes = QueueNotes {
-            sla_in_minutes: minutes("SlaInMinutes").unwrap_or_default(),
-            risk_sla_in_minutes: minutes("RiskSlaInMinutes").unwrap_or_default(),
-            release_id: self.other.get("ReleaseId").and_then(Value::as_i64),
-            tags: tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default(),
-        };
+        let mut notes = QueueNotes::default();
+        notes.sla_in_minutes = minutes("SlaInMinutes").unwrap_or_default();
+        notes.risk_sla_in_minutes = minutes("RiskSlaInMinutes").unwrap_or_default();
+        notes.release_id = self.other.get("ReleaseId").and_then(Value::as_i64);
+        notes.tags = tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default();
         let mut queue = QueueDefinition::new(
             QueueId(self.id.ok_or_else(|| missing("Id"))?),
             QueueKey::from_bytes(key.into_bytes()),

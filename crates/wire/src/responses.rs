@@ -22,6 +22,8 @@ use performer_core::model::statistics::{Ended, QueueStatistics};
 
 mod access;
 mod object;
+#[cfg(test)]
+mod tests;
 
 pub use object::JsonObject;
 

@@ -9,8 +9,6 @@ use performer_core::enumeration;
 use performer_core::model::Refusal;
 #[cfg(feature = "server")]
 use performer_core::model::code::ErrorCode;
-#[cfg(feature = "server")]
-use performer_core::model::item::Origin;
 use performer_core::model::item::{NewQueueItem, Priority, ReferenceFilter, Source};
 #[cfg(feature = "server")]
 use performer_core::model::key::JobKey;
@@ -74,7 +72,9 @@ impl QueueItemDataDto {
         item.priority =
             self.priority.map_or(Ok(Priority::Normal), |priority| known_value("Priority", &priority))?;
         let source = self.source.map(|source| known_value("Source", &source)).transpose()?;
-        item.origin = Origin { creator_job, parent_operation_id: self.parent_operation_id, source };
+        item.origin.creator_job = creator_job;
+        item.origin.parent_operation_id = self.parent_operation_id;
+        item.origin.source = source;
         item.progress = self.progress;
         item.due_date = self.due_date.map(|at| at.0.into());
         item.defer_date = self.defer_date.map(|at| at.0.into());

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use performer::jiff::Timestamp;
-use performer::model::history::{EventAction, ItemEvent};
-use performer::model::result::Outcome;
-use performer::model::statistics::QueueStatistics;
+use performer::model::{EventAction, ItemEvent, Outcome, QueueStatistics};
 use performer::{ItemFilter, ItemId, Page, QueueItem, QueuePolicy, ReviewStatus, Status};
 
 use super::ledger::{CallOutcome, Record, RunEnd};
@@ -40,9 +38,9 @@ impl StoreState {
     /// Reads the final state of a queue from a store.
     pub async fn of(store: &dyn performer::Administration, queue: &str) -> Self {
         let mut items: Vec<QueueItem> = Vec::new();
-        let filter = ItemFilter { queue: Some(queue.to_owned()), ..ItemFilter::default() };
+        let filter = ItemFilter::default().queue(queue);
         loop {
-            let page = Page { skip: items.len(), ..Page::default() };
+            let page = Page::default().skip(items.len());
             let found = store.list_queue_items(filter.clone(), page).await.unwrap();
             items.extend(found.items);
             if items.len() as u64 >= found.count {

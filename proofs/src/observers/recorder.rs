@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use performer::model::clock::Clock;
-use performer::model::selection::SelectionKey;
+use performer::model::{Clock, selection::SelectionKey};
 use performer::orchestrator::{ClaimRequest, Decorator, Report, ReportAndClaimAnswer};
 use performer::{Administration, ItemFilter, ItemId, Orchestrator, Page, Status};
 
@@ -24,10 +23,9 @@ impl Recorder {
     async fn eligible(&self, queue: &str) -> Vec<(SelectionKey, ItemId)> {
         let now = self.clock.now();
         let mut waiting = Vec::new();
-        let filter =
-            ItemFilter { queue: Some(queue.to_owned()), status: vec![Status::New], ..ItemFilter::default() };
+        let filter = ItemFilter::default().queue(queue).status([Status::New]);
         loop {
-            let page = Page { skip: waiting.len(), ..Page::default() };
+            let page = Page::default().skip(waiting.len());
             let Ok(found) = self.store.list_queue_items(filter.clone(), page).await else {
                 return Vec::new();
             };
@@ -70,6 +68,6 @@ impl Decorator for Recorder {
                 }
             }
         }
-        ReportAndClaimAnswer { reports, claimed: taken }
+        ReportAndClaimAnswer::new(reports, taken)
     }
 }

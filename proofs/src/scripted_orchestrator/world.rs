@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::http::Method;
 use jiff::Timestamp;
-use performer::model::clock::{Clock, SystemClock};
+use performer::model::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 
 use super::RecordedRequest;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::clock::ManualClock;
+use performer::model::ManualClock;
 use performer::orchestrator::store::Store;
 use performer::{NewQueueDefinition, Orchestrator};
 

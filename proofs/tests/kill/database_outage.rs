@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use performer::model::result::Outcome;
+use performer::model::Outcome;
 use performer::orchestrator::Result;
 use performer::{Administration, CommitType, ErrorKind, NewQueueDefinition, NewQueueItem, Performer};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::result::Outcome;
+use performer::model::Outcome;
 use performer::{ItemFilter, NewQueueDefinition, Page, QueueItem, Status};
 
 use super::victim::{self, QUEUE, runtime};
@@ -32,7 +32,7 @@ fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> Worl
 fn items(world: &World) -> Vec<QueueItem> {
     let runtime = runtime();
     let store = world.connect(&runtime);
-    let filter = ItemFilter { queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };
+    let filter = ItemFilter::default().queue(QUEUE);
     runtime.block_on(store.list_queue_items(filter, Page::default())).unwrap().items
 }
 

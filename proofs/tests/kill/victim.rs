@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use performer::model::item::ClaimedItem;
-use performer::model::job::NewJob;
-use performer::model::result::TransactionResult;
+use performer::model::{ClaimedItem, NewJob, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
@@ -24,7 +22,7 @@ pub const QUEUE: &str = "Kill";
 pub const TIMES: usize = 12;
 
 pub fn policy() -> QueuePolicy {
-    QueuePolicy { max_number_of_retries: 2, retry_abandoned_items: true, ..QueuePolicy::default() }
+    QueuePolicy::default().max_number_of_retries(2).retry_abandoned_items(true)
 }
 
 /// What a handler does with an item.
@@ -219,18 +217,16 @@ pub fn main(arguments: &[String]) {
 }
 
 fn new_job() -> NewJob {
-    NewJob {
-        queue: QUEUE.to_owned(),
-        machine: "test".to_owned(),
-        process_id: std::process::id(),
-        version: "0".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    }
+    NewJob::new(QUEUE)
+        .machine("test")
+        .process_id(std::process::id())
+        .version("0")
+        .robots(1)
+        .lease(Duration::from_secs(30))
 }
 
 fn take(job: JobKey, count: usize) -> ClaimRequest {
-    ClaimRequest { queue: QUEUE.into(), job, robot: Some(1), count, reference: None }
+    ClaimRequest::new(QUEUE, job, count).robot(1)
 }
 
 /// Leaves jobs behind that hold items, as a process does that is killed.
@@ -277,12 +273,8 @@ async fn everything(work: &Work, store: &Arc<dyn Administration>) {
 }
 
 async fn failed_items(store: &dyn Administration) -> Vec<QueueItem> {
-    let filter = ItemFilter {
-        queue: Some(QUEUE.to_owned()),
-        status: vec![Status::Failed],
-        review_status: vec![ReviewStatus::None],
-        ..ItemFilter::default()
-    };
+    let filter =
+        ItemFilter::default().queue(QUEUE).status([Status::Failed]).review_status([ReviewStatus::None]);
     store.list_queue_items(filter, Page::default()).await.unwrap().items
 }
 
@@ -292,7 +284,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
     for (way, what) in ["report", "give back", "postpone"].into_iter().enumerate() {
         let reference = format!("s-{number}-{way}");
         work.asks(&reference);
-        let ClaimedItem { item: added, claim } =
+        let ClaimedItem { item: added, claim, .. } =
             store.add_and_start_transaction(take(job, 1), item(&reference, "ok", 0)).await.unwrap();
         work.ledger.write(Record::Added { reference, told: CallOutcome::Yes });
         let mut run = work.run(&added);
@@ -306,7 +298,7 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
         };
         run.end = end;
         drop(run);
-        let report = Report { claim, result, progress: None };
+        let report = Report::new(claim, result);
         store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     }
     store.end_job(job, JobState::Successful.into()).await.unwrap();

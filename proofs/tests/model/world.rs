@@ -4,14 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use performer::model::history::remembered;
-use performer::model::item::NewQueueItem;
-use performer::model::key::{Holder, ItemId, JobNumber};
-use performer::model::lifecycle::{self, Event, ItemState, Transition, transition};
-use performer::model::queue::QueuePolicy;
-use performer::model::result::Outcome;
-use performer::model::selection::{SelectionKey, is_eligible};
-use performer::model::statistics::QueueStatistics;
+use performer::model::{
+    Holder, ItemId, JobNumber, NewQueueItem, Outcome, QueuePolicy, QueueStatistics, history::remembered,
+    lifecycle, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition, lifecycle::transition,
+    selection::SelectionKey, selection::is_eligible,
+};
 use performer::{Priority, ReviewStatus, Status};
 use stateright::{Model, Property};
 
@@ -175,12 +172,10 @@ fn now() -> Timestamp {
 impl Robots {
     fn policy(&self) -> QueuePolicy {
         let more = u32::from(self.mutant == Some(Mutant::RetryOffByOne));
-        QueuePolicy {
-            max_number_of_retries: self.limits.retries + more,
-            retry_abandoned_items: self.limits.retry_abandoned,
-            enforce_unique_reference: true,
-            ..QueuePolicy::default()
-        }
+        QueuePolicy::default()
+            .max_number_of_retries(self.limits.retries + more)
+            .retry_abandoned_items(self.limits.retry_abandoned)
+            .enforce_unique_reference(true)
     }
 
     /// A new item, as made by the rules.

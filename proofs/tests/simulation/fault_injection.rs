@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use performer::model::item::ClaimedItem;
-use performer::model::job::NewJob;
-use performer::model::key::Claim;
+use performer::model::{Claim, ClaimedItem, NewJob};
 use performer::orchestrator::{
     BulkAdded, ClaimRequest, Decorator, Report, ReportAndClaimAnswer, Result, Swept,
 };
@@ -174,9 +172,8 @@ impl Decorator for FaultInjector {
     ) -> ReportAndClaimAnswer {
         let fate = self.there().await;
         let count = reports.len();
-        let none = |error: OrchestratorError| ReportAndClaimAnswer {
-            reports: (0..count).map(|_| Err(error.clone())).collect(),
-            claimed: Err(error),
+        let none = |error: OrchestratorError| {
+            ReportAndClaimAnswer::new((0..count).map(|_| Err(error.clone())).collect(), Err(error))
         };
         if fate == CallFate::Fails {
             return none(failed());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use performer::jiff::Timestamp;
-use performer::model::clock::{Clock, SteadyTime};
+use performer::model::{Clock, SteadyTime};
 use performer::orchestrator::store::Store;
 use performer::{
     Administration, BusinessException, ErrorKind, Exception, ItemFilter, ItemVersion, NewQueueDefinition,
@@ -338,12 +338,10 @@ async fn administrate(world: Arc<World>, over: Instant) {
     let (store, _) = world.open();
     while Instant::now() < over {
         tokio::time::sleep(Duration::from_secs(7)).await;
-        let filter = ItemFilter {
-            queue: Some(QUEUE.to_owned()),
-            status: vec![Status::Failed, Status::Abandoned],
-            review_status: vec![ReviewStatus::None],
-            ..ItemFilter::default()
-        };
+        let filter = ItemFilter::default()
+            .queue(QUEUE)
+            .status([Status::Failed, Status::Abandoned])
+            .review_status([ReviewStatus::None]);
         let found = store.list_queue_items(filter, Page::default()).await.unwrap().items;
         let once = found.iter().filter(|item| item.manual_retry_number == 0);
         let versions = once.map(|item| ItemVersion { id: item.id, row_version: item.row_version }).collect();
@@ -360,11 +358,9 @@ fn plan(random: &mut fastrand::Rng) -> Plan {
         lease: Duration::from_secs(random.u64(1..=8)),
         items: random.usize(5..=40),
         slowest: [5, 300, 4_000][random.usize(0..3)],
-        policy: QueuePolicy {
-            max_number_of_retries: random.u32(0..=3),
-            retry_abandoned_items: random.bool(),
-            ..QueuePolicy::default()
-        },
+        policy: QueuePolicy::default()
+            .max_number_of_retries(random.u32(0..=3))
+            .retry_abandoned_items(random.bool()),
         duration: Duration::from_secs(random.u64(20..=60)),
         crashes: [0, 50, 90][random.usize(0..3)],
         freezes: [0, 30, 70][random.usize(0..3)],

@@ -42,9 +42,7 @@ fn walk<S: StoreUnderTest>(walks: u32) {
 struct MemoryStore;
 
 impl StoreUnderTest for MemoryStore {
-    fn open(
-        clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Store, Option<Box<dyn std::any::Any>>) {
+    fn open(clock: std::sync::Arc<performer::model::ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>) {
         (Store::simulated_memory(clock, 1), None)
     }
 }
@@ -59,9 +57,7 @@ fn memory_behaves_like_the_model() {
 struct SqliteStore;
 
 impl StoreUnderTest for SqliteStore {
-    fn open(
-        clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Store, Option<Box<dyn std::any::Any>>) {
+    fn open(clock: std::sync::Arc<performer::model::ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>) {
         let folder = system::quick_folder();
         (Store::simulated_sqlite(&folder.path().join("queue.db"), clock, 1).unwrap(), Some(Box::new(folder)))
     }
@@ -77,9 +73,7 @@ fn sqlite_behaves_like_the_model() {
 struct PostgresStore;
 
 impl StoreUnderTest for PostgresStore {
-    fn open(
-        clock: std::sync::Arc<performer::model::clock::ManualClock>,
-    ) -> (Store, Option<Box<dyn std::any::Any>>) {
+    fn open(clock: std::sync::Arc<performer::model::ManualClock>) -> (Store, Option<Box<dyn std::any::Any>>) {
         let schema = performer_proofs::postgres::Schema::new();
         (Store::simulated_postgres(&schema.url, clock, 1).unwrap(), Some(Box::new(schema)))
     }

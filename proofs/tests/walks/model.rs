@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use performer::jiff::{SignedDuration, Timestamp};
-use performer::model::history::{Actors, Recorded, events};
-use performer::model::item::NewQueueItem;
-use performer::model::key::{Holder, ItemId, JobNumber};
-use performer::model::lifecycle::{self, Event, ItemState, Transition};
-use performer::model::result::Outcome;
-use performer::model::selection::{SelectionKey, is_eligible};
+use performer::model::{
+    Holder, ItemId, JobNumber, NewQueueItem, Outcome, history::Actors, history::Recorded, history::events,
+    lifecycle, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition, selection::SelectionKey,
+    selection::is_eligible,
+};
 use performer::{ErrorCode, ExceptionType, Priority, QueuePolicy, ReviewStatus, Status};
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
@@ -718,13 +717,11 @@ impl ReferenceStateMachine for Model {
         policy
             .prop_map(|(accept, max_number_of_retries, retry_abandoned_items, enforce_unique_reference)| {
                 Self {
-                    policy: QueuePolicy {
-                        accept_automatically_retry: accept || max_number_of_retries > 0,
-                        max_number_of_retries,
-                        retry_abandoned_items,
-                        enforce_unique_reference,
-                        ..QueuePolicy::default()
-                    },
+                    policy: QueuePolicy::default()
+                        .accept_automatically_retry(accept || max_number_of_retries > 0)
+                        .max_number_of_retries(max_number_of_retries)
+                        .retry_abandoned_items(retry_abandoned_items)
+                        .enforce_unique_reference(enforce_unique_reference),
                     now: start_of_time(),
                     elapsed: Duration::ZERO,
                     items: Vec::new(),

@@ -5,16 +5,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use performer::model::clock::ManualClock;
-use performer::model::job::NewJob;
-use performer::model::key::Claim;
-use performer::model::result::TransactionResult;
+use performer::model::{Claim, ManualClock, NewJob, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, ClaimedItems, OrchestratorError, Report};
+use performer::orchestrator::{
+    FleetAdministration as _, ItemAdministration as _, QueueAdministration as _, ReviewAdministration as _,
+};
 use performer::{
-    Administration, CommitType, ExceptionType, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemVersion, JobKey,
-    JobState, NewQueueDefinition, Orchestrator, Output, Page, Person, ProcessingException, QueueItem,
-    ReferenceFilter, SpecificContent, Status, StopStrategy,
+    CommitType, ExceptionType, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemVersion, JobKey, JobState,
+    NewQueueDefinition, Orchestrator, Output, Page, Person, ProcessingException, QueueItem, ReferenceFilter,
+    SpecificContent, Status, StopStrategy,
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
@@ -149,11 +149,11 @@ impl<S: StoreUnderTest> System<S> {
 
     fn take(&self, job: usize, count: usize, reference: Option<u8>, robot: u32) -> ClaimRequest {
         let reference = reference.and_then(model::reference).map(ReferenceFilter::Equals);
-        ClaimRequest { queue: QUEUE.into(), job: self.jobs[job], robot: Some(robot), count, reference }
+        ClaimRequest::new(QUEUE, self.jobs[job], count).robot(robot).reference(reference)
     }
 
     fn report(&self, claim: usize, how: ReportKind, progress: bool) -> Report {
-        use performer::model::clock::Clock;
+        use performer::model::Clock;
         let time = self.clock.now();
         let exception = |kind| Some(ProcessingException::new(kind, "it went wrong", time));
         let mut claim = self.claims[claim];
@@ -187,7 +187,7 @@ impl<S: StoreUnderTest> System<S> {
             }
             ReportKind::GiveBack => TransactionResult::GivenBack,
         };
-        Report { claim, result, progress: progress.then(|| "reported".to_owned()) }
+        Report::new(claim, result).progress(progress.then(|| "reported".to_owned()))
     }
 
     fn reported(answers: Vec<Result<Status, OrchestratorError>>) -> String {
@@ -216,7 +216,7 @@ impl<S: StoreUnderTest> System<S> {
     }
 
     fn step(&mut self, step: &Step) -> Vec<String> {
-        use performer::model::clock::Clock;
+        use performer::model::Clock;
         let time = self.clock.now();
         let failed = |failed: Result<performer::FailedItems, OrchestratorError>| {
             let failed = failed.unwrap().0;
@@ -270,14 +270,8 @@ impl<S: StoreUnderTest> System<S> {
                 }
             }
             Step::StartJob => {
-                let job = NewJob {
-                    queue: QUEUE.to_owned(),
-                    machine: "walk".to_owned(),
-                    process_id: 1,
-                    version: "0".to_owned(),
-                    robots: 3,
-                    lease: LEASE,
-                };
+                let job =
+                    NewJob::new(QUEUE).machine("walk").process_id(1).version("0").robots(3).lease(LEASE);
                 self.jobs.push(now(self.store.start_job(job)).unwrap());
                 vec![format!("job {}", self.jobs.len())]
             }
@@ -333,14 +327,13 @@ impl<S: StoreUnderTest> System<S> {
                 Vec::new()
             }
             Step::Edit { item, priority, due_in, defer_in, content } => {
-                let edit = ItemEdit {
-                    priority: Some(*priority),
-                    due_date: FieldEdit::to(due_in.map(|seconds| model::at(time, seconds))),
-                    defer_date: FieldEdit::to(defer_in.map(|seconds| model::at(time, seconds))),
-                    progress: None,
-                    specific_content: content
-                        .then(|| SpecificContent::new(&model::content(0, true)).unwrap()),
-                };
+                let edit = ItemEdit::default()
+                    .priority(*priority)
+                    .due_date(FieldEdit::to(due_in.map(|seconds| model::at(time, seconds))))
+                    .defer_date(FieldEdit::to(defer_in.map(|seconds| model::at(time, seconds))))
+                    .specific_content(
+                        content.then(|| SpecificContent::new(&model::content(0, true)).unwrap()),
+                    );
                 done(now(self.store.edit_queue_item(self.item(*item), edit)))
             }
             Step::Delete { item, stale } => {
@@ -380,7 +373,7 @@ impl<S: StoreUnderTest> System<S> {
     fn all_items(&self) -> Vec<QueueItem> {
         let mut items = Vec::new();
         loop {
-            let page = Page { skip: items.len(), ..Page::default() };
+            let page = Page::default().skip(items.len());
             let found = now(self.store.list_queue_items(ItemFilter::default(), page)).unwrap();
             items.extend(found.items);
             if items.len() as u64 >= found.count {
@@ -422,15 +415,13 @@ impl<S: StoreUnderTest> System<S> {
         }
         // Filters that take other code paths than the list.
         for status in [Status::New, Status::Failed, Status::Deleted] {
-            let filter =
-                ItemFilter { status: vec![status], queue: Some(QUEUE.to_owned()), ..ItemFilter::default() };
-            let found =
-                now(self.store.list_queue_items(filter, Page { top: 0, ..Page::default() })).unwrap().count;
+            let filter = ItemFilter::default().status([status]).queue(QUEUE);
+            let found = now(self.store.list_queue_items(filter, Page::first(0))).unwrap().count;
             let expected = there.iter().filter(|at| model.items[**at].state.status == status).count();
             assert_eq!(found, expected as u64, "items that are {status}");
         }
         for item in items.iter().step_by(5) {
-            let filter = ItemFilter { key: Some(item.key), ..ItemFilter::default() };
+            let filter = ItemFilter::default().key(item.key);
             let found = now(self.store.list_queue_items(filter, Page::default())).unwrap().count;
             let expected = items.iter().filter(|other| other.key == item.key).count();
             assert_eq!(found, expected as u64, "items with the key of {}", item.id);

@@ -154,14 +154,12 @@ async fn look_up(
     let status: Vec<Status> =
         Status::ALL.iter().copied().filter(|status| status.counts_for_reference()).collect();
     let has = |reference: String| {
-        let filter = ItemFilter {
-            queue: Some(queue.name.clone()),
-            status: status.clone(),
-            reference: Some(ReferenceFilter::Equals(reference)),
-            ..ItemFilter::default()
-        };
+        let filter = ItemFilter::default()
+            .queue(queue.name.clone())
+            .status(status.clone())
+            .reference(ReferenceFilter::Equals(reference));
         async move {
-            let page = orchestrator.list_queue_items(filter, Page { top: 1, ..Page::default() }).await?;
+            let page = orchestrator.list_queue_items(filter, Page::first(1)).await?;
             Ok::<bool, OrchestratorError>(!page.items.is_empty())
         }
     };

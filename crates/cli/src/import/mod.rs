@@ -202,12 +202,12 @@ impl Import {
     ) -> CommandResult {
         let ImportSummary { added, skipped } = summary;
         if self.global.json {
-            let mut answer = serde_json::json!({ "added": added, "refused": refused });
+            let mut answer = serde_json::json!({ "Added": added, "Refused": refused });
             if checked.empty > 0 {
-                answer["empty"] = checked.empty.into();
+                answer["Empty"] = checked.empty.into();
             }
             if self.resume {
-                answer["skipped"] = skipped.into();
+                answer["Skipped"] = skipped.into();
             }
             output::json(&answer)?;
         } else {

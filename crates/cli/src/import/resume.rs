@@ -220,13 +220,8 @@ impl EarlierImports<'_> {
         condition: Condition,
         order: Vec<Order>,
     ) -> Result<(Option<(ItemId, Option<String>)>, u64), CliError> {
-        let filter = ItemFilter {
-            queue: Some(self.queue.to_owned()),
-            condition: Some(condition),
-            order,
-            ..ItemFilter::default()
-        };
-        let page = self.orchestrator.list_queue_items(filter, Page { top: 1, ..Page::default() }).await?;
+        let filter = ItemFilter::default().queue(self.queue.to_owned()).condition(condition).order(order);
+        let page = self.orchestrator.list_queue_items(filter, Page::first(1)).await?;
         let first = page.items.into_iter().next().map(|item| (item.id, item.parent_operation_id));
         Ok((first, page.count))
     }
@@ -294,7 +289,7 @@ mod tests {
         let marks = RowMarks::new(&file("a.csv", "some"));
         add(&*orchestrator, &marks, [0, 4_711].into_iter()).await;
         let earlier = EarlierImports { orchestrator: &*orchestrator, queue: "Q" };
-        let all = ItemFilter { queue: Some("Q".to_owned()), ..ItemFilter::default() };
+        let all = ItemFilter::default().queue("Q");
         let items = orchestrator.list_queue_items(all, Page::default()).await.unwrap().items;
         let spelled = earlier.reconstruct_mark(items[1].id, "import:").await.unwrap();
         assert_eq!(spelled, marks.of(4_711));

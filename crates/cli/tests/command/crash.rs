@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use performer::model::job::{JobState, NewJob};
-use performer::model::result::TransactionResult;
+use performer::model::{JobState, NewJob, TransactionResult};
+use performer::orchestrator::QueueAdministration as _;
 use performer::orchestrator::uipath::Uipath;
-use performer::orchestrator::{Administration as _, ClaimRequest, Orchestrator as _, Report};
+use performer::orchestrator::{ClaimRequest, Orchestrator as _, Report};
 use performer::{ItemFilter, NewQueueDefinition, NewQueueItem, Page, QueuePolicy, Status, connect};
 
 use super::{CLIENT, SECRET, Server};
@@ -37,16 +37,14 @@ async fn acknowledged_changes_survive_a_kill_of_the_server() {
     let url = server.url.clone();
     let listen = url.strip_prefix("http://").unwrap().to_owned();
     let robots = Arc::new(client(&url).await);
-    let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().enforce_unique_reference(true);
     robots.create_queue(NewQueueDefinition::new("Invoices").policy(policy)).await.unwrap();
-    let job = NewJob {
-        queue: "Invoices".to_owned(),
-        machine: "m".to_owned(),
-        process_id: 1,
-        version: "1".to_owned(),
-        robots: ROBOTS,
-        lease: Duration::from_secs(60),
-    };
+    let job = NewJob::new("Invoices")
+        .machine("m")
+        .process_id(1)
+        .version("1")
+        .robots(ROBOTS)
+        .lease(Duration::from_secs(60));
     let job = robots.start_job(job).await.unwrap();
     let (told, stop) = (Arc::new(Told::default()), Arc::new(AtomicBool::new(false)));
 
@@ -75,13 +73,7 @@ async fn acknowledged_changes_survive_a_kill_of_the_server() {
             // When nothing is added any more they go on until nothing is left.
             while !stop.load(Ordering::Relaxed) || report.is_some() || idle < 3 {
                 let id = report.as_ref().map(|report| report.claim.item());
-                let take = ClaimRequest {
-                    queue: "Invoices".into(),
-                    job,
-                    robot: Some(robot),
-                    count: 1,
-                    reference: None,
-                };
+                let take = ClaimRequest::new("Invoices", job, 1).robot(robot);
                 let answered = robots.report_and_claim(report.iter().cloned().collect(), Some(take)).await;
                 match (answered.reports.first(), id) {
                     (Some(Ok(status)), Some(id)) => {
@@ -100,7 +92,7 @@ async fn acknowledged_changes_survive_a_kill_of_the_server() {
                         for claimed in taken.items {
                             assert!(report.is_none(), "a robot has one item at a time");
                             let result = TransactionResult::Successful { output: None };
-                            report = Some(Report { claim: claimed.claim, result, progress: None });
+                            report = Some(Report::new(claimed.claim, result));
                         }
                     }
                     Err(_) => idle = 0,
@@ -129,7 +121,7 @@ async fn acknowledged_changes_survive_a_kill_of_the_server() {
         connect(&format!("sqlite:{}", folder.path().join("orchestrator.db").display())).await.unwrap();
     let mut items = Vec::new();
     loop {
-        let page = Page { skip: items.len(), ..Page::default() };
+        let page = Page::default().skip(items.len());
         let found = store.list_queue_items(ItemFilter::default(), page).await.unwrap().items;
         if found.is_empty() {
             break;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use performer::model::schema::Schemas;
+use performer::model::Schemas;
 use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{NewQueueDefinition, PerformerError};
@@ -72,7 +72,7 @@ fn items(command: Command) -> Vec<Value> {
 }
 
 fn contents(items: &[Value]) -> Vec<Value> {
-    items.iter().map(|item| item["specificContent"].clone()).collect()
+    items.iter().map(|item| item["SpecificContent"].clone()).collect()
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn files_for_the_orchestrators_upload_are_accepted() {
         .iter()
         .map(|item| {
             json!([
-                item["reference"],
-                item["dueDate"],
-                item["deferDate"],
-                item["priority"],
-                item["specificContent"]
+                item["Reference"],
+                item["DueDate"],
+                item["DeferDate"],
+                item["Priority"],
+                item["SpecificContent"]
             ])
         })
         .collect();
@@ -170,8 +170,8 @@ fn files_for_the_orchestrators_upload_are_accepted() {
     let kept = Files::imported("kept.csv", "Deadline,n\nFriday,1\n", &["--data", "deadline"]);
     assert_eq!(contents(&kept), [json!({"Deadline": "Friday", "n": 1})]);
     let in_json = Files::imported("rows.jsonl", "{\"Postpone\":\"2031-08-01\",\"Priority\":0}\n", &[]);
-    assert_eq!(in_json[0]["deferDate"], "2031-08-01T00:00:00Z");
-    assert_eq!(in_json[0]["priority"], "High", "numbers of the API, where the names are those of the API");
+    assert_eq!(in_json[0]["DeferDate"], "2031-08-01T00:00:00Z");
+    assert_eq!(in_json[0]["Priority"], "High", "numbers of the API, where the names are those of the API");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn rows_are_reported_with_the_line_numbers_of_an_editor() {
         files.write("more.csv", "n\n1\n \n");
         files.of(&["item", "import", "Q", "more.csv", "--json"])
     });
-    assert_eq!(counted, json!({"added": 1, "refused": 0, "empty": 1}));
+    assert_eq!(counted, json!({"Added": 1, "Refused": 0, "Empty": 1}));
     let lines = files.import("rows.jsonl", "{\"n\":1}\r\n\r\n{\"n\":1,\"n\":2}\r\n[1]\r\n", &["--json"]);
     let said = text(&lines.stderr);
     assert!(said.contains("line 3: the name \"n\" is there twice") && said.contains("line 4:"), "{said}");
@@ -324,8 +324,8 @@ fn item_add_accepts_the_times_of_an_import() {
         "2031 08 01",
         "--json",
     ]));
-    assert_eq!(added["dueDate"], "2031-09-01T14:30:00Z");
-    assert_eq!(added["deferDate"], "2031-08-01T00:00:00Z");
+    assert_eq!(added["DueDate"], "2031-09-01T14:30:00Z");
+    assert_eq!(added["DeferDate"], "2031-08-01T00:00:00Z");
     let refused = files.of(&["item", "add", "Q", "--due", "01.09.2031"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("2026-09-01 14:30"), "{}", text(&refused.stderr));
@@ -366,7 +366,7 @@ const REFUSES: &str = "CREATE TRIGGER refuses BEFORE INSERT ON item WHEN NEW.ref
 /// Every row is there once.
 fn assert_once(items: &[Value], count: usize) {
     let mut numbers: Vec<i64> =
-        items.iter().map(|item| item["specificContent"]["n"].as_i64().unwrap()).collect();
+        items.iter().map(|item| item["SpecificContent"]["n"].as_i64().unwrap()).collect();
     numbers.sort_unstable();
     let expected: Vec<i64> = (0..i64::try_from(count).unwrap()).collect();
     assert_eq!(numbers.len(), count);
@@ -409,7 +409,7 @@ fn an_interrupted_import_is_resumed() {
         let resumed = import(&["--resume", "--json"]);
         assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
         let counted: Value = serde_json::from_str(&text(&resumed.stdout)).unwrap();
-        assert_eq!(counted, json!({"added": 1_500, "refused": 0, "skipped": 2_000}));
+        assert_eq!(counted, json!({"Added": 1_500, "Refused": 0, "Skipped": 2_000}));
         assert_once(&list(), 3_500);
         let again = import(&["--resume"]);
         assert!(text(&again.stdout).starts_with("0 items were added"), "{}", text(&again.stdout));
@@ -461,7 +461,7 @@ fn an_import_over_http_is_resumed() {
     let resumed = import(&["--resume", "--json"]);
     assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
     let counted: Value = serde_json::from_str(&text(&resumed.stdout)).unwrap();
-    assert_eq!(counted, json!({"added": 1_500, "refused": 0, "skipped": 2_000}));
+    assert_eq!(counted, json!({"Added": 1_500, "Refused": 0, "Skipped": 2_000}));
     let list = server.command(files.path(), &["item", "list", "--queue", "Q", "--top", "100000", "--json"]);
     assert_once(&items(list), 3_500);
 }
@@ -492,7 +492,7 @@ fn an_import_into_postgres_is_resumed() {
     let resumed = import(&["--resume", "--json"]);
     assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
     let counted: Value = serde_json::from_str(&text(&resumed.stdout)).unwrap();
-    assert_eq!(counted, json!({"added": 1_500, "refused": 0, "skipped": 2_000}));
+    assert_eq!(counted, json!({"Added": 1_500, "Refused": 0, "Skipped": 2_000}));
     assert_once(&items(of(&["item", "list", "--queue", "Q", "--top", "100000", "--json"])), 3_500);
 }
 

@@ -63,16 +63,16 @@ async fn performers_are_listed_and_stopped() {
         let running = busy(&store, is_stop).await;
         let list = json(of(&["job", "list", "--json"]));
         let job = &list[0];
-        assert_eq!((&job["state"], &job["queue"]), (&"Running".into(), &"Invoices".into()));
-        assert_eq!((&job["busyRobots"], &job["robotCount"]), (&1.into(), &2.into()));
-        assert_eq!(job["processId"], std::process::id());
-        let key = job["key"].as_str().unwrap();
+        assert_eq!((&job["State"], &job["QueueDefinitionName"]), (&"Running".into(), &"Invoices".into()));
+        assert_eq!((&job["BusyRobotCount"], &job["RobotCount"]), (&1.into(), &2.into()));
+        assert_eq!(job["ProcessId"], std::process::id());
+        let key = job["Key"].as_str().unwrap();
         let table = done(of(&["job", "list"]));
         assert!(table.contains(key) && table.contains("1 of 2 busy"), "{table}");
 
         let shown = json(of(&["job", "show", &key[..20], "--json"]));
-        let robots = shown["robots"].as_array().unwrap();
-        let is_busy = |robot: &&serde_json::Value| robot["state"] == "Busy" && robot["reference"] == "INV-1";
+        let robots = shown["Robots"].as_array().unwrap();
+        let is_busy = |robot: &&serde_json::Value| robot["State"] == "Busy" && robot["Reference"] == "INV-1";
         assert_eq!((robots.len(), robots.iter().filter(is_busy).count()), (2, 1), "{shown}");
 
         let asked = done(of(&["job", verb, &key[24..], "--wait", "20s"]));
@@ -81,7 +81,7 @@ async fn performers_are_listed_and_stopped() {
         assert_eq!(summary.state, JobState::Stopped);
         assert_eq!((summary.successful, summary.given_back), if is_stop { (1, 0) } else { (0, 1) });
         let ended = json(of(&["job", "list", "--all", "--json"]));
-        assert_eq!(ended[0]["figures"]["successful"], u64::from(is_stop));
+        assert_eq!(ended[0]["Figures"]["Successful"], u64::from(is_stop));
         assert!(done(of(&["job", "list", "--all"])).contains(if is_stop {
             "1 successful"
         } else {
@@ -113,8 +113,11 @@ async fn queues_are_paused_and_limited() {
     };
     done(of(&["queue", "create", "Invoices", "--max-in-progress", "5", "--max-starts", "100/1m"]));
     let queue = json(of(&["queue", "show", "Invoices", "--json"]));
-    assert_eq!((&queue["paused"], &queue["maxInProgress"]), (&false.into(), &5.into()));
-    assert_eq!(queue["maxStarts"], serde_json::json!({"count": 100, "perSeconds": 60.0}));
+    assert_eq!(
+        (&queue["PerformerLimits"]["Paused"], &queue["PerformerLimits"]["MaxInProgress"]),
+        (&false.into(), &5.into())
+    );
+    assert_eq!(queue["PerformerLimits"]["MaxStarts"], serde_json::json!({"Count": 100, "PerSeconds": 60.0}));
     let paused = done(of(&["queue", "pause", "Invoices"]));
     assert!(paused.contains("paused, at most 5 in progress, at most 100 started per 1m"), "{paused}");
     assert!(done(of(&["queue", "show", "Invoices"])).contains("paused, at most 5"));

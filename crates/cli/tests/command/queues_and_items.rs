@@ -31,7 +31,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
         "A-1",
         "--json",
     ]));
-    let shown = json(with(&["item", "show", &added["id"].to_string(), "--json"]));
+    let shown = json(with(&["item", "show", &added["Id"].to_string(), "--json"]));
     assert!(shown.to_string().contains("ACME"), "{shown}");
     // Digits stay, and half a character is no reason to refuse a text.
     done(with(&["queue", "create", "Digits"]));
@@ -49,7 +49,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     for printed in [one, done(with(&arguments)), done(with(&["item", "list", "--queue", "Digits", "--json"]))]
     {
         for part in
-            ["\"iban\": 100000000000000000000000000001", "1234567890123456.78", "1e400", "1.50", "\u{fffd}"]
+            ["\"iban\":100000000000000000000000000001", "1234567890123456.78", "1e400", "1.50", "\u{fffd}"]
         {
             assert!(printed.contains(part), "{part}: {printed}");
         }
@@ -81,14 +81,14 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     .unwrap();
     assert_eq!(
         json(with(&["item", "import", "Invoices", "rows.jsonl", "--json"])),
-        json!({"added": 2, "refused": 0})
+        json!({"Added": 2, "Refused": 0})
     );
     fs::write(folder.join("rows.json"), r#"[{"Reference":"D-1"},{"Reference":"D-1"}]"#).unwrap();
     let whole = with(&["item", "import", "Invoices", "rows.json", "--all-or-nothing"]).output().unwrap();
     assert!(!whole.status.success(), "{}", text(&whole.stdout));
     fs::write(folder.join("rows.tsv"), "Reference\tn\nE-1\t1\n").unwrap();
-    assert_eq!(json(with(&["item", "import", "Invoices", "rows.tsv", "--dry-run", "--json"]))["added"], 1);
-    assert_eq!(json(with(&["item", "import", "Invoices", "rows.tsv", "--json"]))["added"], 1);
+    assert_eq!(json(with(&["item", "import", "Invoices", "rows.tsv", "--dry-run", "--json"]))["Added"], 1);
+    assert_eq!(json(with(&["item", "import", "Invoices", "rows.tsv", "--json"]))["Added"], 1);
     for (file, rows, says) in [
         ("twice.csv", "a,a\n1,2\n", "two columns"),
         ("empty.csv", "a,,c\n1,2,3\n", "no name"),
@@ -115,7 +115,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     ]));
     assert_eq!(some.as_array().unwrap().len(), 2, "{some}");
     assert!(some.to_string().contains("\"007\""), "what begins with a zero stays a text: {some}");
-    let nothing = with(&["item", "retry", &added["id"].to_string()]).output().unwrap();
+    let nothing = with(&["item", "retry", &added["Id"].to_string()]).output().unwrap();
     assert!(!nothing.status.success(), "an item that waits is not retried: {}", text(&nothing.stdout));
     let stats = done(with(&["stats"]));
     assert!(stats.contains("Invoices") && stats.contains('6'), "{stats}");

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::clock::ManualClock;
+use performer::model::ManualClock;
+use performer::orchestrator::QueueAdministration as _;
 use performer::orchestrator::store::Store;
-use performer::{Administration as _, NewQueueDefinition, NewQueueItem, Orchestrator as _};
+use performer::{NewQueueDefinition, NewQueueItem, Orchestrator as _};
 
 use super::{CLIENT, SECRET, Server, command, done, json, run, text};
 

@@ -1,9 +1,8 @@
 //! T1 and T2 of `docs/reference/lifecycle.md`: items are added, one by one, many at once, or with a claim.
 
-use performer::model::code::ErrorCode;
-use performer::model::item::{ItemFilter, NewQueueItem, Priority};
-use performer::model::queue::{NewQueueDefinition, QueuePolicy};
-use performer::model::status::{ReviewStatus, Status};
+use performer::model::{
+    ErrorCode, ItemFilter, NewQueueDefinition, NewQueueItem, Priority, ReviewStatus, Status,
+};
 use performer::orchestrator::{BulkAdded, CommitType, ErrorKind};
 use serde_json::json;
 
@@ -59,7 +58,7 @@ pub(crate) async fn t1_invalid_items_are_refused_and_change_nothing(f: Fixture) 
 }
 
 pub(crate) async fn t1_a_unique_reference_is_accepted_once(f: Fixture) {
-    let f = f.with_queue(QueuePolicy { max_number_of_retries: 1, ..unique() }).await;
+    let f = f.with_queue(unique().max_number_of_retries(1)).await;
     let job = f.job().await;
     let first = f.add_named("INV-1").await;
     let add = async |reference: &str| f.orchestrator.add_queue_item(QUEUE, named(reference)).await;
@@ -71,7 +70,7 @@ pub(crate) async fn t1_a_unique_reference_is_accepted_once(f: Fixture) {
     f.perform(job, application("down")).await;
     assert_eq!(add("INV-1").await.unwrap_err().code(), Some(ErrorCode::DUPLICATE_REFERENCE));
     // A failed item still holds its reference; a deleted one does not.
-    let failed = f.list(ItemFilter { status: vec![Status::New], ..ItemFilter::default() }).await;
+    let failed = f.list(ItemFilter::default().status([Status::New])).await;
     let copy = failed.iter().find(|item| item.key == first.key).unwrap();
     assert!(f.orchestrator.delete_queue_items(vec![f.version(copy.id).await]).await.unwrap().is_empty());
     add("INV-1").await.expect("Deleted and Retried items do not count");

@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use performer::model::item::{NewQueueItem, Priority, ReferenceFilter};
-use performer::model::job::JobState;
-use performer::model::result::TransactionResult;
-use performer::orchestrator::{ClaimRequest, CommitType};
+use performer::model::{JobState, NewQueueItem, Priority, ReferenceFilter, TransactionResult};
+use performer::orchestrator::CommitType;
 use serde_json::json;
 
 use super::some_job;
@@ -87,7 +85,7 @@ pub(crate) async fn t3_a_reference_filter_claims_only_matching_items(f: Fixture)
     }
     f.add(NewQueueItem::new(json!({}))).await;
     let filtered = async |filter: ReferenceFilter| {
-        let ask = ClaimRequest { reference: Some(filter), ..take(job, 10) };
+        let ask = take(job, 10).reference(filter);
         let taken = f.orchestrator.report_and_claim(Vec::new(), Some(ask)).await.claimed.unwrap();
         taken.items.iter().map(|claimed| claimed.item.reference.clone().unwrap()).collect::<Vec<_>>()
     };

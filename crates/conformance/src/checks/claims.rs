@@ -1,10 +1,7 @@
 //! T8 to T12 of `docs/reference/lifecycle.md`: items that go back into the queue, progress, repeated reports, and reports with
 //! a lost claim.
 
-use performer::model::code::ErrorCode;
-use performer::model::item::ItemFilter;
-use performer::model::result::TransactionResult;
-use performer::model::status::Status;
+use performer::model::{ErrorCode, ItemFilter, Status, TransactionResult};
 use performer::orchestrator::{ErrorKind, Report};
 
 use crate::{Fixture, application, business, ok, postponed, retrying, take};
@@ -119,10 +116,7 @@ pub(crate) async fn t12_one_refused_report_affects_neither_the_others_nor_the_cl
     }
     let (a, b) = (f.take(job).await, f.take(job).await);
     f.report(a.claim, ok()).await.unwrap();
-    let reports = vec![
-        Report { claim: a.claim, result: business("late"), progress: None },
-        Report { claim: b.claim, result: ok(), progress: None },
-    ];
+    let reports = vec![Report::new(a.claim, business("late")), Report::new(b.claim, ok())];
     let answer = f.orchestrator.report_and_claim(reports, Some(take(job, 5))).await;
     assert!(answer.reports[0].as_ref().unwrap_err().is_claim_lost());
     assert_eq!(*answer.reports[1].as_ref().unwrap(), Status::Successful);

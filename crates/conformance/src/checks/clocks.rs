@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::item::{ItemFilter, Priority};
-use performer::model::queue::QueuePolicy;
-use performer::model::status::Status;
+use performer::model::{ItemFilter, Priority, Status};
 
 use super::DAY;
 use crate::{Fixture, named, ok, retrying};
@@ -40,7 +38,7 @@ pub(crate) async fn no_job_is_lost_after_all_processes_were_suspended(f: Fixture
 /// As above, for items that are InProgress: a jump does not end their attempts.
 pub(crate) async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) {
     let limit = Duration::from_secs(6 * 3_600);
-    let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
+    let f = f.with_queue(retrying(1).abandon_after(limit)).await;
     let job = f.job().await;
     f.add_named("a").await;
     let held = f.take(job).await;
@@ -67,7 +65,7 @@ pub(crate) async fn t15_nothing_is_overdue_by_a_clock_that_is_ahead(f: Fixture) 
 
 /// A clock that is ahead makes everything old, but nothing is removed.
 pub(crate) async fn t23_nothing_is_removed_by_a_clock_that_is_ahead(f: Fixture) {
-    let f = f.with_queue(QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(0) }).await;
+    let f = f.with_queue(retrying(0).retention_days(2).stale_retention_days(5)).await;
     let job = f.job().await;
     f.add_named("done").await;
     f.perform(job, ok()).await;

@@ -1,12 +1,10 @@
 //! T16, T17 and T24 of `docs/reference/lifecycle.md`: items are edited, deleted and blanked.
 
 use performer::FieldEdit;
-use performer::model::code::ErrorCode;
-use performer::model::content::SpecificContent;
-use performer::model::item::{ItemEdit, ItemFilter, NewQueueItem, Priority, QueueItem};
-use performer::model::key::ItemId;
-use performer::model::review::ItemVersion;
-use performer::model::status::Status;
+use performer::model::{
+    ErrorCode, ItemEdit, ItemFilter, ItemId, ItemVersion, NewQueueItem, Priority, QueueItem, SpecificContent,
+    Status,
+};
 use performer::orchestrator::CommitType;
 use serde_json::json;
 
@@ -18,13 +16,12 @@ pub(crate) async fn t16_a_new_item_can_be_edited(f: Fixture) {
     let a = f.add(named("a").due_date(f.after(5))).await;
     f.add_named("b").await;
     let content = SpecificContent::new(&json!({"name": "new", "text": "x".repeat(2_000)})).unwrap();
-    let edit = ItemEdit {
-        priority: Some(Priority::Low),
-        due_date: FieldEdit::Clear,
-        defer_date: FieldEdit::Set(f.after(10)),
-        progress: Some("edited".to_owned()),
-        specific_content: Some(content.clone()),
-    };
+    let edit = ItemEdit::default()
+        .priority(Priority::Low)
+        .due_date(FieldEdit::Clear)
+        .defer_date(f.after(10))
+        .progress("edited")
+        .specific_content(content.clone());
     let edited = f.orchestrator.edit_queue_item(a.id, edit).await.unwrap();
     assert_eq!(edited, f.item(a.id).await);
     assert_eq!(
@@ -34,7 +31,7 @@ pub(crate) async fn t16_a_new_item_can_be_edited(f: Fixture) {
     assert_eq!((edited.progress.as_deref(), &edited.specific_content), (Some("edited"), &content));
     assert!(edited.row_version > a.row_version);
     assert_eq!(f.take_all(job).await, ["b"]);
-    let undefer = ItemEdit { defer_date: FieldEdit::Clear, ..ItemEdit::default() };
+    let undefer = ItemEdit::default().defer_date(FieldEdit::Clear);
     let edited = f.orchestrator.edit_queue_item(a.id, undefer).await.unwrap();
     assert_eq!((edited.priority, &edited.specific_content), (Priority::Low, &content), "the rest stays");
     let claimed = f.take(job).await;

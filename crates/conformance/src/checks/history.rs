@@ -1,11 +1,6 @@
 //! The events of an item, and the comments on it.
 
-use performer::model::code::ErrorCode;
-use performer::model::history::EventAction;
-use performer::model::item::{ItemEdit, Priority};
-use performer::model::key::ItemId;
-use performer::model::review::Person;
-use performer::model::status::{ReviewStatus, Status};
+use performer::model::{ErrorCode, EventAction, ItemEdit, ItemId, Person, Priority, ReviewStatus, Status};
 use performer::orchestrator::ErrorKind;
 
 use crate::{Fixture, application, postponed, retrying};
@@ -16,10 +11,7 @@ pub(crate) async fn every_transition_has_one_event(f: Fixture) {
     let job = f.job().await;
     let a = f.add_named("a").await;
     f.advance(1);
-    f.orchestrator
-        .edit_queue_item(a.id, ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() })
-        .await
-        .unwrap();
+    f.orchestrator.edit_queue_item(a.id, ItemEdit::default().priority(Priority::High)).await.unwrap();
     f.advance(1);
     let claimed = f.take(job).await;
     f.orchestrator.set_transaction_progress(claimed.claim, "half".to_owned()).await.unwrap();

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use performer::model::code::ErrorCode;
-use performer::model::job::{JobEnd, JobFigures, JobState, NewJob, StopStrategy};
-use performer::model::queue::{NewQueueDefinition, QueuePolicy};
-use performer::model::result::{Outcome, TransactionResult};
-use performer::model::robot::RobotState;
-use performer::model::status::Status;
+use performer::model::{
+    ErrorCode, JobEnd, JobFigures, JobState, NewQueueDefinition, Outcome, RobotState, Status, StopStrategy,
+    TransactionResult,
+};
 use performer::orchestrator::{ClaimRequest, ErrorKind};
 
 use super::{look, some_job};
@@ -65,7 +63,7 @@ pub(crate) async fn t14_the_end_of_a_job_abandons_what_it_still_holds(f: Fixture
     let job = f.job().await;
     f.add_named("a").await;
     let claimed = f.take(job).await;
-    let broken = JobEnd { info: Some("broken".to_owned()), ..JobState::Faulted.into() };
+    let broken = JobEnd::new(JobState::Faulted).info("broken");
     let swept = f.orchestrator.end_job(job, broken.clone()).await.unwrap();
     assert_eq!(swept.abandoned, 1);
     assert!(f.report(claimed.claim, ok()).await.unwrap_err().is_claim_lost());
@@ -85,7 +83,7 @@ pub(crate) async fn t14_the_end_of_a_job_abandons_what_it_still_holds(f: Fixture
 }
 
 pub(crate) async fn t15_abandoned_items_are_retried_where_the_queue_says_so(f: Fixture) {
-    let f = f.with_queue(QueuePolicy { retry_abandoned_items: true, ..retrying(1) }).await;
+    let f = f.with_queue(retrying(1).retry_abandoned_items(true)).await;
     let first = f.add_named("a").await;
     for attempt in 0..2 {
         let job = f.job().await;
@@ -104,13 +102,13 @@ pub(crate) async fn t15_abandoned_items_are_retried_where_the_queue_says_so(f: F
 
 pub(crate) async fn t15_an_item_in_progress_for_too_long_is_abandoned_even_if_its_job_is_alive(f: Fixture) {
     let limit = Duration::from_secs(3_600);
-    let f = f.with_queue(QueuePolicy { abandon_after: limit, ..retrying(1) }).await;
+    let f = f.with_queue(retrying(1).abandon_after(limit)).await;
     f.orchestrator.create_queue(NewQueueDefinition::new("Patient")).await.unwrap();
     f.orchestrator.add_queue_item("Patient", named("p")).await.unwrap();
     let job = f.job().await;
     f.add_named("a").await;
     let overdue = f.take(job).await;
-    let patient = ClaimRequest { queue: "Patient".into(), ..take(job, 1) };
+    let patient = ClaimRequest::new("Patient", job, 1).robot(1);
     let patient =
         f.orchestrator.report_and_claim(Vec::new(), Some(patient)).await.claimed.unwrap().items.remove(0);
     let mut abandoned = 0;
@@ -140,20 +138,20 @@ pub(crate) async fn stop_requests_are_delivered_with_the_beat(f: Fixture) {
 pub(crate) async fn a_job_needs_a_queue_and_a_lease(f: Fixture) {
     assert!(f.orchestrator.start_job(new_job()).await.unwrap_err().is_not_found());
     let f = f.with_queue(retrying(1)).await;
-    let zero = NewJob { lease: Duration::ZERO, ..new_job() };
+    let zero = new_job().lease(Duration::ZERO);
     assert_eq!(f.orchestrator.start_job(zero).await.unwrap_err().kind(), ErrorKind::Invalid);
     assert!(f.orchestrator.beat(some_job()).await.unwrap_err().is_not_found());
-    let longest = NewJob { lease: Duration::MAX, ..new_job() };
+    let longest = new_job().lease(Duration::MAX);
     assert_eq!(f.orchestrator.start_job(longest).await.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 pub(crate) async fn robots_are_listed_with_their_items(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
-    let two = NewJob { robots: 2, machine: "mill".to_owned(), ..new_job() };
+    let two = new_job().robots(2).machine("mill");
     let job = f.orchestrator.start_job(two).await.unwrap();
     f.add_named("a").await;
     f.advance(5);
-    let claimed = look(&f, ClaimRequest { robot: Some(2), ..take(job, 1) }).await.items.remove(0);
+    let claimed = look(&f, take(job, 1).robot(2)).await.items.remove(0);
     let robots = f.orchestrator.list_robots().await.unwrap();
     let shown: Vec<_> =
         robots.iter().map(|r| (r.number, r.state, r.item, r.reference.as_deref(), r.since)).collect();
@@ -167,8 +165,10 @@ pub(crate) async fn robots_are_listed_with_their_items(f: Fixture) {
     assert_eq!(f.orchestrator.beat(job).await.unwrap(), JobState::Running);
     f.report(claimed.claim, ok()).await.unwrap();
 
-    let figures = JobFigures { successful: 1, busy: Duration::from_millis(1_500), ..JobFigures::default() };
-    let end = JobEnd { figures: Some(figures.clone()), ..JobState::Successful.into() };
+    let mut figures = JobFigures::default();
+    figures.successful = 1;
+    figures.busy = Duration::from_millis(1_500);
+    let end = JobEnd::new(JobState::Successful).figures(figures.clone());
     f.orchestrator.end_job(job, end).await.unwrap();
     let ended = f.orchestrator.list_jobs(1).await.unwrap().remove(0);
     assert_eq!((ended.about.machine.as_str(), ended.figures), ("mill", Some(figures)));

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use performer::model::code::ErrorCode;
-use performer::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
-use performer::model::queue::NewQueueDefinition;
+use performer::model::{ErrorCode, LimitsEdit, MaxStarts, NewQueueDefinition, QueueLimits};
 use performer::orchestrator::{ErrorKind, Report};
 
 use super::look;
@@ -19,7 +17,7 @@ pub(crate) async fn nothing_is_claimed_from_a_paused_queue_until_it_is_resumed(f
     f.add_named("a").await;
     let running = f.take(job).await;
     f.add_named("b").await;
-    let pause = |paused| LimitsEdit { paused: Some(paused), ..LimitsEdit::default() };
+    let pause = |paused| LimitsEdit::default().paused(paused);
     assert!(limit(&f, pause(true)).await.paused);
 
     let held_back = look(&f, take(job, 5)).await;
@@ -54,7 +52,7 @@ pub(crate) async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixtu
     for name in ["a", "b", "c", "d", "e"] {
         f.add_named(name).await;
     }
-    let most = |most| LimitsEdit { max_in_progress: FieldEdit::to(most), ..LimitsEdit::default() };
+    let most = |most| LimitsEdit::default().max_in_progress(FieldEdit::to(most));
     assert_eq!(limit(&f, most(Some(3))).await.max_in_progress, Some(3));
     let first = f.take_many(one, 2).await;
     let second = look(&f, take(other, 5)).await;
@@ -63,7 +61,7 @@ pub(crate) async fn no_more_items_are_in_progress_than_the_limit_allows(f: Fixtu
     assert!(f.try_take(one).await.is_none());
 
     // A result frees a place for a claim in the same call; so does an item that is given back.
-    let report = Report { claim: first[0].claim, result: ok(), progress: None };
+    let report = Report::new(first[0].claim, ok());
     let next = f.orchestrator.report_and_claim(vec![report], Some(take(one, 5))).await.claimed.unwrap();
     let references: Vec<_> = next.items.iter().map(|claimed| claimed.item.reference.as_deref()).collect();
     assert_eq!(references, [Some("d")]);
@@ -91,7 +89,7 @@ pub(crate) async fn concurrent_claims_do_not_exceed_the_limit(f: Fixture) {
     for name in 0..60 {
         f.add_named(&name.to_string()).await;
     }
-    limit(&f, LimitsEdit { max_in_progress: FieldEdit::Set(3), ..LimitsEdit::default() }).await;
+    limit(&f, LimitsEdit::default().max_in_progress(3)).await;
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut robots = Vec::new();
     for _ in 0..8 {
@@ -110,7 +108,7 @@ pub(crate) async fn concurrent_claims_do_not_exceed_the_limit(f: Fixture) {
                 tokio::task::yield_now().await;
                 for claimed in taken.items {
                     running.fetch_sub(1, Ordering::SeqCst);
-                    let report = Report { claim: claimed.claim, result: ok(), progress: None };
+                    let report = Report::new(claimed.claim, ok());
                     orchestrator.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
                     done += 1;
                 }
@@ -136,11 +134,11 @@ pub(crate) async fn reports_and_claims_together_keep_the_limit_and_the_order(f: 
     }
     let (job, mut held, mut next) = (f.job().await, Vec::new(), 0);
     for (round, most) in [1, 3, 3, 3, 3, 12, 12, 2, 2, 2, 9, 9, 100, 100].into_iter().enumerate() {
-        limit(&f, LimitsEdit { max_in_progress: FieldEdit::Set(most), ..LimitsEdit::default() }).await;
+        limit(&f, LimitsEdit::default().max_in_progress(most)).await;
         let most = usize::try_from(most).unwrap();
         for wanted in [1, 2, 20] {
             let ended = held.drain(..held.len().div_ceil(2));
-            let reports = ended.map(|claim| Report { claim, result: ok(), progress: None }).collect();
+            let reports = ended.map(|claim| Report::new(claim, ok())).collect();
             let answer = f.orchestrator.report_and_claim(reports, Some(take(job, wanted))).await;
             assert!(answer.reports.iter().all(Result::is_ok));
             let taken = answer.claimed.unwrap();
@@ -165,7 +163,7 @@ pub(crate) async fn no_more_items_are_started_in_a_window_than_the_limit_allows(
         f.add_named(name).await;
     }
     let most = MaxStarts { count: 3, per: Duration::from_secs(60) };
-    let edit = LimitsEdit { max_starts: FieldEdit::Set(most), ..LimitsEdit::default() };
+    let edit = LimitsEdit::default().max_starts(most);
     assert_eq!(limit(&f, edit).await.max_starts, Some(most));
     let first = f.take_many(job, 2).await;
     for claimed in first {
@@ -189,19 +187,17 @@ pub(crate) async fn no_more_items_are_started_in_a_window_than_the_limit_allows(
 pub(crate) async fn limits_are_kept_when_a_queue_is_updated(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let most = MaxStarts { count: 5, per: Duration::from_secs(90) };
-    let edit = LimitsEdit {
-        paused: Some(true),
-        max_in_progress: FieldEdit::Set(7),
-        max_starts: FieldEdit::Set(most),
-    };
+    let edit = LimitsEdit::default().paused(true).max_in_progress(7).max_starts(most);
     let limits = limit(&f, edit).await;
     let changed = NewQueueDefinition::new(QUEUE).policy(retrying(3));
     assert_eq!(f.orchestrator.update_queue(QUEUE, changed).await.unwrap().limits, limits);
     let queue = f.orchestrator.get_queue(QUEUE).await.unwrap();
     assert_eq!((queue.policy.max_number_of_retries, &queue.limits), (3, &limits));
     assert_eq!(f.orchestrator.list_queues().await.unwrap()[0].limits, limits);
-    let resume = LimitsEdit { paused: Some(false), ..LimitsEdit::default() };
-    assert_eq!(limit(&f, resume).await, QueueLimits { paused: false, ..limits });
+    let resume = LimitsEdit::default().paused(false);
+    let mut resumed = limits;
+    resumed.paused = false;
+    assert_eq!(limit(&f, resume).await, resumed);
     let missing = f.orchestrator.edit_queue_limits("Nowhere", LimitsEdit::default()).await.unwrap_err();
     assert!(missing.is_not_found());
 }

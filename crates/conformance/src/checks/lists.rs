@@ -1,15 +1,10 @@
 //! Lists of items: filters, conditions, orders and pages.
 
-use performer::model::code::ErrorCode;
-use performer::model::exception::ExceptionType;
-use performer::model::item::{
-    ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter,
+use performer::model::{
+    ErrorCode, ExceptionType, ItemFilter, ItemId, ItemVersion, NewQueueDefinition, NewQueueItem, PAGE_LIMIT,
+    Page, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Case, query::Comparison,
+    query::Condition, query::Field, query::Order, query::TextMatch, query::Value,
 };
-use performer::model::key::ItemId;
-use performer::model::query::{self, Case, Comparison, Condition, Field, Order, TextMatch, Value};
-use performer::model::queue::NewQueueDefinition;
-use performer::model::review::ItemVersion;
-use performer::model::status::{ReviewStatus, Status};
 use performer::orchestrator::{CommitType, ErrorKind};
 use serde_json::json;
 
@@ -36,35 +31,23 @@ pub(crate) async fn lists_are_filtered(f: Fixture) {
         items.iter().map(|item| item.reference.clone().unwrap()).collect::<Vec<_>>()
     };
     let all = ItemFilter::default;
-    let of_queue = ItemFilter { queue: Some("invoices".to_owned()), ..all() };
+    let of_queue = all().queue("invoices");
     assert_eq!(found(all()).await.len(), 7);
     assert_eq!(found(of_queue.clone()).await.len(), 6);
-    assert_eq!(
-        found(ItemFilter { status: vec![Status::Successful, Status::Failed], ..all() }).await,
-        ["ok", "business"]
-    );
-    assert_eq!(
-        found(ItemFilter { status: vec![Status::New], ..of_queue.clone() }).await,
-        ["last", "application", "late"]
-    );
-    assert_eq!(
-        found(ItemFilter { review_status: vec![ReviewStatus::InReview], ..all() }).await,
-        ["business"]
-    );
-    assert_eq!(found(ItemFilter { priority: Some(Priority::High), ..all() }).await, ["late"]);
-    assert_eq!(
-        found(ItemFilter { key: Some(application.key), ..all() }).await,
-        ["application", "application"]
-    );
-    let by_type = |kind| ItemFilter { exception_type: Some(kind), ..all() };
+    assert_eq!(found(all().status([Status::Successful, Status::Failed])).await, ["ok", "business"]);
+    assert_eq!(found(of_queue.clone().status([Status::New])).await, ["last", "application", "late"]);
+    assert_eq!(found(all().review_status([ReviewStatus::InReview])).await, ["business"]);
+    assert_eq!(found(all().priority(Priority::High)).await, ["late"]);
+    assert_eq!(found(all().key(application.key)).await, ["application", "application"]);
+    let by_type = |kind| all().exception_type(kind);
     assert_eq!(found(by_type(ExceptionType::BusinessException)).await, ["business"]);
     assert_eq!(found(by_type(ExceptionType::ApplicationException)).await, ["application"]);
-    let named = |filter| ItemFilter { reference: Some(filter), ..all() };
+    let named = |filter| all().reference(filter);
     assert_eq!(found(named(ReferenceFilter::StartsWith("la".to_owned()))).await, ["last", "late"]);
     assert_eq!(found(named(ReferenceFilter::Equals("la".to_owned()))).await, [""; 0]);
-    assert_eq!(found(ItemFilter { created_from: Some(late.creation_time), ..all() }).await, ["late"]);
-    assert_eq!(found(ItemFilter { created_before: Some(late.creation_time), ..of_queue }).await.len(), 5);
-    let unknown = ItemFilter { queue: Some("Nowhere".to_owned()), ..all() };
+    assert_eq!(found(all().created_from(late.creation_time)).await, ["late"]);
+    assert_eq!(found(of_queue.created_before(late.creation_time)).await.len(), 5);
+    let unknown = all().queue("Nowhere");
     assert!(f.orchestrator.list_queue_items(unknown, Page::default()).await.unwrap_err().is_not_found());
 }
 
@@ -78,7 +61,7 @@ pub(crate) async fn lists_come_in_pages(f: Fixture) {
     let page = async |page: Page| f.orchestrator.list_queue_items(ItemFilter::default(), page).await.unwrap();
     let mut read = Vec::new();
     loop {
-        let found = page(Page { skip: read.len(), ..Page::default() }).await;
+        let found = page(Page::default().skip(read.len())).await;
         assert_eq!(found.count, 250);
         if found.items.is_empty() {
             break;
@@ -88,10 +71,10 @@ pub(crate) async fn lists_come_in_pages(f: Fixture) {
     }
     assert_eq!(read.len(), 250);
     assert!(read.is_sorted());
-    let newest = page(Page { top: 2, descending: true, ..Page::default() }).await;
+    let newest = page(Page::first(2).descending()).await;
     assert_eq!(newest.items.iter().map(|item| item.id).collect::<Vec<_>>(), [read[249], read[248]]);
-    assert_eq!(page(Page { top: 0, ..Page::default() }).await.items.len(), 0);
-    let large = Page { top: PAGE_LIMIT + 1, ..Page::default() };
+    assert_eq!(page(Page::first(0)).await.items.len(), 0);
+    let large = Page::first(PAGE_LIMIT + 1);
     let error = f.orchestrator.list_queue_items(ItemFilter::default(), large).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
 }
@@ -131,8 +114,7 @@ pub(crate) async fn lists_answer_any_condition_as_the_model_does(f: Fixture) {
             .collect();
         let mut expected: Vec<_> = all.iter().filter(|item| condition.holds(item)).cloned().collect();
         expected.sort_by(|a, b| query::compare(&order, a, b));
-        let filter =
-            ItemFilter { condition: Some(condition.clone()), order: order.clone(), ..ItemFilter::default() };
+        let filter = ItemFilter::default().condition(condition.clone()).order(order.clone());
         let page = f.orchestrator.list_queue_items(filter, Page::default()).await.unwrap();
         let ids = |items: &[QueueItem]| items.iter().map(|item| item.id.0).collect::<Vec<_>>();
         assert_eq!(ids(&page.items), ids(&expected), "{condition:?} by {order:?}");

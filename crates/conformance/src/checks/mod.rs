@@ -3,7 +3,7 @@
 //! A check is part of the suite once `every_check!` in `src/suite.rs` lists it; the compiler warns about one that is not
 //! listed. T1 to T24 are the transitions of `docs/reference/lifecycle.md`.
 
-use performer::model::key::JobKey;
+use performer::model::JobKey;
 use performer::orchestrator::{ClaimRequest, ClaimedItems};
 
 use crate::Fixture;

@@ -1,11 +1,8 @@
 //! Queues are created, changed and deleted, and what becomes of the items of a deleted queue.
 
-use performer::model::code::ErrorCode;
-use performer::model::item::{ItemEdit, ItemFilter, Priority};
-use performer::model::job::JobState;
-use performer::model::queue::NewQueueDefinition;
-use performer::model::review::ItemVersion;
-use performer::model::status::Status;
+use performer::model::{
+    ErrorCode, ItemEdit, ItemFilter, ItemVersion, JobState, NewQueueDefinition, Priority, Status,
+};
 use performer::orchestrator::{CommitType, ErrorKind};
 
 use crate::{Fixture, QUEUE, application, named, ok, retrying, take, unique};
@@ -73,8 +70,7 @@ pub(crate) async fn items_of_a_deleted_queue_cannot_be_changed(f: Fixture) {
     o.sweep().await.unwrap();
     for id in [first.id, last.id] {
         assert!(o.get_queue_item(id).await.unwrap_err().is_not_found());
-        let edited =
-            o.edit_queue_item(id, ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() }).await;
+        let edited = o.edit_queue_item(id, ItemEdit::default().priority(Priority::High)).await;
         assert!(edited.unwrap_err().is_not_found());
         let deleted = o.delete_queue_items(vec![ItemVersion { id, row_version: 1 }]).await.unwrap();
         assert_eq!(deleted.0.len(), 1, "{deleted:?}");

@@ -1,10 +1,6 @@
 //! T4 to T7 of `docs/reference/lifecycle.md`: successes, business exceptions and application exceptions, with their retries.
 
-use performer::model::exception::ExceptionType;
-use performer::model::item::Priority;
-use performer::model::queue::{NewQueueDefinition, QueuePolicy};
-use performer::model::result::{Outcome, TransactionResult};
-use performer::model::status::Status;
+use performer::model::{ExceptionType, NewQueueDefinition, Outcome, Priority, Status, TransactionResult};
 use performer::orchestrator::Report;
 use serde_json::json;
 
@@ -17,7 +13,7 @@ pub(crate) async fn t4_a_success_is_recorded_with_its_output_and_last_progress(f
     let claimed = f.take(job).await;
     f.advance(7);
     let result = ok_with(&json!({"document": "D-1"}));
-    let report = Report { claim: claimed.claim, result, progress: Some("done".to_owned()) };
+    let report = Report::new(claimed.claim, result).progress("done".to_owned());
     let answer = f.orchestrator.report_and_claim(vec![report], None).await;
     assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
     assert!(answer.claimed.unwrap().items.is_empty());
@@ -90,7 +86,7 @@ pub(crate) async fn t6_a_retry_may_be_deferred(f: Fixture) {
 }
 
 pub(crate) async fn t7_without_retries_or_without_an_exception_the_item_fails(f: Fixture) {
-    let off = QueuePolicy { accept_automatically_retry: false, ..retrying(5) };
+    let off = retrying(5).accept_automatically_retry(false);
     let f = f.with_queue(off).await;
     let job = f.job().await;
     f.add_named("a").await;

@@ -1,16 +1,13 @@
 //! T23 of `docs/reference/lifecycle.md`: items that are past the retention of their queue are removed.
 
-use performer::model::item::{ItemFilter, ReferenceFilter};
-use performer::model::job::JobState;
-use performer::model::queue::QueuePolicy;
-use performer::model::review::Person;
-use performer::orchestrator::{ClaimRequest, CommitType};
+use performer::model::{ItemFilter, JobState, Person, ReferenceFilter};
+use performer::orchestrator::CommitType;
 
 use super::{DAY, look};
 use crate::{Fixture, QUEUE, application, named, ok, retrying, take};
 
 pub(crate) async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: Fixture) {
-    let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(1) };
+    let policy = retrying(1).retention_days(2).stale_retention_days(5);
     let f = f.with_queue(policy).await;
     let job = f.job().await;
     let done = f.add_named("done").await;
@@ -42,7 +39,7 @@ pub(crate) async fn t23_a_chain_is_removed_as_a_whole_when_all_of_it_is_old(f: F
 
 /// Many old items that have to be kept are before the one to remove: it is found, chunk by chunk.
 pub(crate) async fn t23_retention_scans_kept_items_in_chunks(f: Fixture) {
-    let policy = QueuePolicy { retention_days: 2, stale_retention_days: 5, ..retrying(1) };
+    let policy = retrying(1).retention_days(2).stale_retention_days(5);
     let f = f.with_queue(policy).await;
     let job = f.job().await;
     let items = (0..2_100).map(|n| named(&n.to_string())).collect();
@@ -50,7 +47,7 @@ pub(crate) async fn t23_retention_scans_kept_items_in_chunks(f: Fixture) {
     assert_eq!(added.added, 2_100);
     let done = f.add_named("done").await;
     let reference = Some(ReferenceFilter::Equals("done".to_owned()));
-    let claimed = look(&f, ClaimRequest { reference, ..take(job, 1) }).await.items.remove(0);
+    let claimed = look(&f, take(job, 1).reference(reference)).await.items.remove(0);
     f.report(claimed.claim, ok()).await.unwrap();
     f.advance(3 * DAY);
     assert_eq!(f.orchestrator.apply_retention(10).await.unwrap(), 1);
@@ -62,7 +59,7 @@ pub(crate) async fn t23_retention_scans_kept_items_in_chunks(f: Fixture) {
 }
 
 pub(crate) async fn t23_a_report_on_a_removed_item_is_a_lost_claim(f: Fixture) {
-    let f = f.with_queue(QueuePolicy { retention_days: 1, ..retrying(0) }).await;
+    let f = f.with_queue(retrying(0).retention_days(1)).await;
     let job = f.job().await;
     f.add_named("a").await;
     let claimed = f.take(job).await;

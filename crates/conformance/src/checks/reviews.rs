@@ -1,9 +1,6 @@
 //! T18 to T22 of `docs/reference/lifecycle.md`: review statuses, manual retries and reviewers.
 
-use performer::model::code::ErrorCode;
-use performer::model::queue::QueuePolicy;
-use performer::model::review::ItemVersion;
-use performer::model::status::{ReviewStatus, Status};
+use performer::model::{ErrorCode, ItemVersion, ReviewStatus, Status};
 
 use crate::{Fixture, application, business, ok, retrying, unique};
 
@@ -33,7 +30,7 @@ pub(crate) async fn t18_to_t20_reviews_move_as_documented(f: Fixture) {
 }
 
 pub(crate) async fn t21_a_manual_retry_makes_one_copy(f: Fixture) {
-    let f = f.with_queue(QueuePolicy { max_number_of_retries: 1, ..unique() }).await;
+    let f = f.with_queue(unique().max_number_of_retries(1)).await;
     let job = f.job().await;
     let a = f.add_named("a").await;
     f.perform(job, application("down")).await;

@@ -2,13 +2,11 @@
 
 use jiff::Timestamp;
 use performer::FieldEdit;
-use performer::model::code::ErrorCode;
-use performer::model::content::{Output, SpecificContent};
-use performer::model::exception::{ExceptionType, ProcessingException};
-use performer::model::item::{ItemEdit, ItemFilter, NewQueueItem, Priority, QueueItem};
-use performer::model::query::{Comparison, Condition, Field, Order, Value};
-use performer::model::result::TransactionResult;
-use performer::model::status::Status;
+use performer::model::{
+    ErrorCode, ExceptionType, ItemEdit, ItemFilter, NewQueueItem, Output, Priority, ProcessingException,
+    QueueItem, SpecificContent, Status, TransactionResult, query::Comparison, query::Condition, query::Field,
+    query::Order, query::Value,
+};
 use performer::orchestrator::{CommitType, ErrorKind};
 use serde_json::json;
 
@@ -22,8 +20,7 @@ pub(crate) async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixtur
         // Added with it, edited to it, and deleted.
         let added = f.add(named("added").due_date(at).defer_date(at).risk_sla_date(at)).await;
         every_query_can_read(&f, &added).await;
-        let edit =
-            ItemEdit { due_date: FieldEdit::Set(at), defer_date: FieldEdit::Set(at), ..ItemEdit::default() };
+        let edit = ItemEdit::default().due_date(at).defer_date(at);
         let edited = o.edit_queue_item(added.id, edit).await.unwrap();
         assert_eq!((edited.due_date, edited.defer_date), (added.due_date, added.defer_date), "{at}");
         every_query_can_read(&f, &edited).await;
@@ -43,7 +40,7 @@ pub(crate) async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixtur
                 assert_eq!(status, Status::New, "{at}");
                 every_query_can_read(&f, &f.item(urgent.id).await).await;
                 assert!(f.try_take(job).await.is_none(), "{at}");
-                let edit = ItemEdit { defer_date: FieldEdit::Clear, ..ItemEdit::default() };
+                let edit = ItemEdit::default().defer_date(FieldEdit::Clear);
                 o.edit_queue_item(urgent.id, edit).await.unwrap();
                 f.take(job).await.claim
             }
@@ -96,22 +93,12 @@ async fn every_query_can_read(f: &Fixture, item: &QueueItem) {
     assert_eq!(f.item(item.id).await, *item);
     let filters = [
         ItemFilter::default(),
-        ItemFilter { queue: Some(QUEUE.to_owned()), status: vec![item.status], ..ItemFilter::default() },
-        ItemFilter {
-            condition: item
-                .due_date
-                .map(|due| Condition::Compare(Field::DueDate, Comparison::Equal, Value::Time(due))),
-            ..ItemFilter::default()
-        },
-        ItemFilter {
-            order: vec![Order { field: Field::DueDate, descending: true }],
-            ..ItemFilter::default()
-        },
-        ItemFilter {
-            created_from: Some(Timestamp::MIN),
-            created_before: Some(Timestamp::MAX),
-            ..ItemFilter::default()
-        },
+        ItemFilter::default().queue(QUEUE).status([item.status]),
+        ItemFilter::default().condition(
+            item.due_date.map(|due| Condition::Compare(Field::DueDate, Comparison::Equal, Value::Time(due))),
+        ),
+        ItemFilter::default().order([Order { field: Field::DueDate, descending: true }]),
+        ItemFilter::default().created_from(Timestamp::MIN).created_before(Timestamp::MAX),
     ];
     for filter in filters {
         let found = f.list(filter.clone()).await;
@@ -155,8 +142,7 @@ pub(crate) async fn numbers_keep_all_their_digits(f: Fixture) {
     let started = o.add_and_start_transaction(take(job, 1), NewQueueItem::from_json(JSON)).await.unwrap();
     assert_eq!(started.item.specific_content.as_json(), JSON);
     let waiting = f.add_named("waiting").await;
-    let edit =
-        ItemEdit { specific_content: Some(SpecificContent::from_json(JSON).unwrap()), ..ItemEdit::default() };
+    let edit = ItemEdit::default().specific_content(SpecificContent::from_json(JSON).unwrap());
     let edited = o.edit_queue_item(waiting.id, edit).await.unwrap();
     assert_eq!((edited.specific_content.as_json(), &f.item(waiting.id).await), (JSON, &edited));
     for (bad, part) in [(r#"{"a":1,"a":2}"#, "\"a\""), (r#"{"a":NaN}"#, "near \"a\""), ("[]", "an array")] {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::queue::NewQueueDefinition;
-use performer::model::result::TransactionResult;
+use performer::model::{NewQueueDefinition, TransactionResult};
 use performer::orchestrator::ClaimRequest;
 
 use super::look;
@@ -43,7 +42,7 @@ pub(crate) async fn an_add_wakes_only_those_who_wait_for_its_queue(f: Fixture) {
     };
     let here = wait(QUEUE, look(&f, take(job, 1)).await.seen);
     for n in 0..10 {
-        let seen = look(&f, ClaimRequest { queue: "Other".into(), ..take(job, 1) }).await.seen;
+        let seen = look(&f, ClaimRequest::new("Other", job, 1).robot(1)).await.seen;
         let other = wait("Other", seen);
         f.orchestrator.add_queue_item("Other", named(&n.to_string())).await.unwrap();
         other.await.unwrap();

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -259,6 +260,20 @@ impl fmt::Debug for Analytics {
 fn invalid(message: String) -> Refusal {
     Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
 }
+
+/// Writes its JSON text unchanged, so that numbers keep their digits.
+macro_rules! serialize_as_written {
+    ($($name:ident),+) => { $(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let json: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+                json.serialize(serializer)
+            }
+        }
+    )+ };
+}
+
+serialize_as_written!(SpecificContent, Output, Analytics);
 
 /// The JSON text of a flat object, as we write it.
 fn flat_text(json: &str, what: &str) -> Result<String, Refusal> {

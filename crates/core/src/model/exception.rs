@@ -1,6 +1,7 @@
 //! The stored record of a failure, limited in size.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::code::ErrorCode;
 use super::content::units_over;
@@ -22,10 +23,12 @@ enumeration! {
 }
 
 /// The exception stored with a failed item: texts and a time, readable for years.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct ProcessingException {
     /// The kind of exception.
+    #[serde(rename = "Type")]
     pub exception_type: ExceptionType,
     /// One sentence, at most [`EXCEPTION_TEXT_LIMIT`] code units.
     pub reason: String,

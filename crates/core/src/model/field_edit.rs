@@ -36,6 +36,12 @@ impl<T> FieldEdit<T> {
     }
 }
 
+impl<T> From<T> for FieldEdit<T> {
+    fn from(value: T) -> Self {
+        Self::Set(value)
+    }
+}
+
 impl<T: Serialize> Serialize for FieldEdit<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

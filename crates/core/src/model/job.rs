@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 
 use super::code::ErrorCode;
 use super::key::{FolderId, JobKey};
 use super::refusal::Refusal;
 use super::stored_time::{after, stored};
 use crate::enumeration;
+
+use super::job_end::with_api_names;
+pub use super::job_end::{JobEnd, JobFigures};
 
 enumeration! {
     /// The state of a job.
@@ -67,20 +70,31 @@ impl JobState {
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
 /// A job to be registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[non_exhaustive]
 pub struct NewJob {
     /// The queue it works on.
+    #[serde(rename = "QueueDefinitionName")]
     pub queue: String,
     /// The machine it runs on.
+    #[serde(rename = "HostMachineName")]
     pub machine: String,
     /// The number of its process on that machine.
     pub process_id: u32,
     /// The version of the program.
     pub version: String,
     /// How many robots it has, 1 to [`MAX_ROBOTS`].
+    #[serde(rename = "RobotCount")]
     pub robots: u32,
     /// How long it holds its items without a beat, 1 second to 24 hours. Default of a performer: 30 seconds.
+    #[serde(rename = "LeaseInSeconds", serialize_with = "in_seconds")]
     pub lease: Duration,
+}
+
+/// Serializes a duration as seconds.
+pub(super) fn in_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// The shortest lease: a job beats three times as often, and a disk may need a moment for each beat.
@@ -89,7 +103,7 @@ pub const MIN_LEASE: Duration = Duration::from_secs(1);
 /// twice this time after its lease.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-// A sweeper judges by leases only if it checks at least three times a lease (`orchestrator/store/sweep.rs`).
+// A sweeper judges by leases only if it checks at least three times a lease (`sweep.rs`).
 const _: () = assert!(SWEEP_INTERVAL.as_millis() * 3 < MIN_LEASE.as_millis());
 
 /// The longest lease: the limit of an item's time InProgress, by default.
@@ -106,6 +120,54 @@ const MAX_NAME_LENGTH: usize = 256;
 const MAX_INFO_LENGTH: usize = 4_000;
 
 impl NewJob {
+    /// A job on this queue, with one robot and a lease of [`DEFAULT_LEASE`]. The name of the machine and the version are empty
+    /// and the number of the process is 0 unless they are set.
+    pub fn new(queue: impl Into<String>) -> Self {
+        Self {
+            queue: queue.into(),
+            machine: String::new(),
+            process_id: 0,
+            version: String::new(),
+            robots: 1,
+            lease: DEFAULT_LEASE,
+        }
+    }
+
+    /// Sets the name of the machine it runs on, at most 256 characters.
+    #[must_use]
+    pub fn machine(mut self, machine: impl Into<String>) -> Self {
+        self.machine = machine.into();
+        self
+    }
+
+    /// Sets the number of its process on that machine.
+    #[must_use]
+    pub fn process_id(mut self, process_id: u32) -> Self {
+        self.process_id = process_id;
+        self
+    }
+
+    /// Sets the version of the program, at most 256 characters.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Sets how many robots it has, 1 to [`MAX_ROBOTS`]. Default: 1.
+    #[must_use]
+    pub fn robots(mut self, robots: u32) -> Self {
+        self.robots = robots;
+        self
+    }
+
+    /// Sets how long it holds its items without a beat: 1 second to 24 hours. Default: [`DEFAULT_LEASE`].
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
     /// Checks the lease, the number of robots, and that names are names.
     ///
     /// # Errors
@@ -140,7 +202,7 @@ impl NewJob {
 /// # Errors
 ///
 /// Code 1015 for more than [`MAX_JOBS_LISTED`].
-pub fn validate_limit(limit: usize) -> Result<(), Refusal> {
+pub fn validate_job_limit(limit: usize) -> Result<(), Refusal> {
     if limit <= MAX_JOBS_LISTED {
         return Ok(());
     }
@@ -191,16 +253,22 @@ impl JobOwner {
 }
 
 /// One run of a performer, as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It serializes with the names of the Orchestrator's API, and with our own where the API has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct Job {
     /// Its identity, random at every start.
     pub key: JobKey,
     /// What it said about itself.
+    #[serde(flatten)]
     pub about: NewJob,
     /// The folder it was started in. Users of other folders cannot see it.
+    #[serde(rename = "OrganizationUnitId")]
     pub folder: FolderId,
     /// Who started it.
+    #[serde(skip)]
     pub owner: JobOwner,
     /// Running, Stopping, Terminating, or how it ended.
     pub state: JobState,
@@ -213,6 +281,7 @@ pub struct Job {
     /// Why it ended, in a sentence.
     pub info: Option<String>,
     /// What it did, if it said so when it ended.
+    #[serde(serialize_with = "with_api_names")]
     pub figures: Option<JobFigures>,
 }
 
@@ -233,64 +302,6 @@ impl Job {
             figures: None,
         }
     }
-}
-
-/// How a job ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobEnd {
-    /// Successful, Stopped or Faulted.
-    pub state: JobState,
-    /// Why, in a sentence.
-    pub info: Option<String>,
-    /// What it did.
-    pub figures: Option<JobFigures>,
-}
-
-impl JobEnd {
-    /// Checks that the state is one in which a job can end.
-    ///
-    /// # Errors
-    ///
-    /// Code 1009 for any other state.
-    pub fn validate(&self) -> Result<(), Refusal> {
-        if self.state.is_final() {
-            return Ok(());
-        }
-        let message = format!("a job ends as Successful, Stopped or Faulted, not as {}", self.state);
-        Err(Refusal::new(ErrorCode::INVALID_ARGUMENT, message))
-    }
-}
-
-impl From<JobState> for JobEnd {
-    fn from(state: JobState) -> Self {
-        Self { state, info: None, figures: None }
-    }
-}
-
-/// The figures of a job: the part of a performer's summary that is stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct JobFigures {
-    /// Items that are Successful.
-    pub successful: u64,
-    /// Items that Failed with a BusinessException.
-    pub business_exceptions: u64,
-    /// Items that Failed with an ApplicationException and without a retry left.
-    pub application_exceptions: u64,
-    /// Items that failed and were copied for a retry.
-    pub retried: u64,
-    /// Items put back for a later time.
-    pub postponed: u64,
-    /// Items put back because the performer stopped.
-    pub given_back: u64,
-    /// Items whose claim was lost.
-    pub claims_lost: u64,
-    /// Items whose result could not be recorded.
-    pub not_recorded: u64,
-    /// Items that its sweeps abandoned, of lost jobs.
-    pub abandoned_of_others: u64,
-    /// The total processing time of its robots.
-    pub busy: Duration,
 }
 
 impl Job {
@@ -424,7 +435,7 @@ mod tests {
             assert_eq!(refusal.code(), ErrorCode::PARAMETER_INVALID);
             assert!(refusal.to_string().contains("robots"), "{refusal}");
         }
-        assert!(validate_limit(MAX_JOBS_LISTED).is_ok() && validate_limit(usize::MAX).is_err());
+        assert!(validate_job_limit(MAX_JOBS_LISTED).is_ok() && validate_job_limit(usize::MAX).is_err());
     }
 
     #[test]

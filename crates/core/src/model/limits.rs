@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 /// The limits on claims of a queue, for all performers together. Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct QueueLimits {
     /// Nothing is claimed until the queue is resumed. Running attempts continue.
     pub paused: bool,
@@ -42,6 +43,7 @@ pub const MAX_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// Changes to the limits of a queue. By default nothing changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct LimitsEdit {
     /// Pauses or resumes.
     pub paused: Option<bool>,
@@ -51,6 +53,29 @@ pub struct LimitsEdit {
     /// The most items started per window; no limit if it is cleared.
     #[serde(skip_serializing_if = "FieldEdit::is_keep")]
     pub max_starts: FieldEdit<MaxStarts>,
+}
+
+impl LimitsEdit {
+    /// Pauses the queue, or resumes it.
+    #[must_use]
+    pub fn paused(mut self, paused: impl Into<Option<bool>>) -> Self {
+        self.paused = paused.into();
+        self
+    }
+
+    /// Sets the most items InProgress, at least 1; [`FieldEdit::Clear`] removes the limit.
+    #[must_use]
+    pub fn max_in_progress(mut self, max_in_progress: impl Into<FieldEdit<u32>>) -> Self {
+        self.max_in_progress = max_in_progress.into();
+        self
+    }
+
+    /// Sets the most items started per window; [`FieldEdit::Clear`] removes the limit.
+    #[must_use]
+    pub fn max_starts(mut self, max_starts: impl Into<FieldEdit<MaxStarts>>) -> Self {
+        self.max_starts = max_starts.into();
+        self
+    }
 }
 
 impl QueueLimits {

@@ -10,8 +10,15 @@ use super::query::{Condition, Order};
 use super::refusal::Refusal;
 use super::status::{ReviewStatus, Status};
 
-/// Which items to list. Every condition that is set must hold.
+/// Which items to list. Every condition that is set must hold; by default all items are listed.
+///
+/// ```
+/// use performer::{ItemFilter, Status};
+///
+/// let failed = ItemFilter::default().queue("Invoices").status([Status::Failed]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ItemFilter {
     /// Only items of this queue.
     pub queue: Option<String>,
@@ -37,6 +44,85 @@ pub struct ItemFilter {
     pub order: Vec<Order>,
 }
 
+impl ItemFilter {
+    /// Only items of this queue.
+    #[must_use]
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// Only items in one of these states. Default: any.
+    #[must_use]
+    pub fn status(mut self, status: impl Into<Vec<Status>>) -> Self {
+        self.status = status.into();
+        self
+    }
+
+    /// Only items in one of these review states. Default: any.
+    #[must_use]
+    pub fn review_status(mut self, review_status: impl Into<Vec<ReviewStatus>>) -> Self {
+        self.review_status = review_status.into();
+        self
+    }
+
+    /// Only items of this priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Only items with such a reference.
+    #[must_use]
+    pub fn reference(mut self, reference: impl Into<Option<ReferenceFilter>>) -> Self {
+        self.reference = reference.into();
+        self
+    }
+
+    /// Only items that failed by this kind of exception.
+    #[must_use]
+    pub fn exception_type(mut self, exception_type: ExceptionType) -> Self {
+        self.exception_type = Some(exception_type);
+        self
+    }
+
+    /// Only the attempts of this retry chain.
+    #[must_use]
+    pub fn key(mut self, key: ItemKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Only items created at this time or later.
+    #[must_use]
+    pub fn created_from(mut self, created_from: Timestamp) -> Self {
+        self.created_from = Some(created_from);
+        self
+    }
+
+    /// Only items created before this time.
+    #[must_use]
+    pub fn created_before(mut self, created_before: Timestamp) -> Self {
+        self.created_before = Some(created_before);
+        self
+    }
+
+    /// Any other condition.
+    #[must_use]
+    pub fn condition(mut self, condition: impl Into<Option<Condition>>) -> Self {
+        self.condition = condition.into();
+        self
+    }
+
+    /// What the list is sorted by. Default: the order of the ids.
+    #[must_use]
+    pub fn order(mut self, order: impl Into<Vec<Order>>) -> Self {
+        self.order = order.into();
+        self
+    }
+}
+
 /// The most items a page may have (orchestrator-api 4.1).
 pub const PAGE_LIMIT: usize = 100;
 /// The most items that a page may skip.
@@ -44,6 +130,7 @@ pub const MAX_SKIP: usize = i32::MAX as usize;
 
 /// Which page of a list, in the order of the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// How many items to skip, up to [`MAX_SKIP`].
     pub skip: usize,
@@ -63,6 +150,20 @@ impl Page {
     /// The first `top` items, the oldest first.
     pub fn first(top: usize) -> Self {
         Self { top, ..Self::default() }
+    }
+
+    /// Skips this many items, up to [`MAX_SKIP`]. Default: 0.
+    #[must_use]
+    pub fn skip(mut self, skip: usize) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// The newest items first. Default: the oldest.
+    #[must_use]
+    pub fn descending(mut self) -> Self {
+        self.descending = true;
+        self
     }
 
     /// Checks the size of the page, and where it begins.
@@ -85,11 +186,19 @@ impl Page {
 
 /// One page of a list, and how long the whole list is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ItemPage {
     /// The items of the page.
     pub items: Vec<QueueItem>,
     /// How many items match the filter in all.
     pub count: u64,
+}
+
+impl ItemPage {
+    /// A page of a list that has `count` items in all.
+    pub fn new(items: Vec<QueueItem>, count: u64) -> Self {
+        Self { items, count }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`queue`], [`schema`] | queues, their policies and JSON schemas |
-//! | [`item`] | items, new items, and claimed items |
+//! | [`item`], `new_item` | items, new items, and claimed items |
 //! | [`content`] | SpecificContent, Output and Analytics: flat JSON objects, limited in size |
 //! | `json` | JSON text: invalid surrogates, and numbers with all their digits |
 //! | [`status`] | Status, ReviewStatus, and their moves |
@@ -19,7 +19,8 @@
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`statistics`] | how many items are in which state |
-//! | [`job`], [`robot`] | one run of a performer, and its lanes |
+//! | [`job`], `job_end`, [`robot`] | one run of a performer, and its lanes |
+//! | [`sweep`] | which jobs have probably stopped |
 //! | [`key`] | ids, keys and claims |
 //! | [`code`] | the Orchestrator's numeric error codes |
 //! | [`clock`] | the only reader of the time of day |
@@ -44,12 +45,14 @@ mod field_edit;
 pub mod history;
 pub mod item;
 pub mod job;
+mod job_end;
 pub mod kept_for;
 pub mod key;
 pub mod lifecycle;
 pub mod limits;
 pub mod list;
 pub mod log;
+mod new_item;
 pub mod query;
 pub mod queue;
 mod refusal;
@@ -61,6 +64,7 @@ pub mod selection;
 pub mod statistics;
 pub mod status;
 pub mod stored_time;
+pub mod sweep;
 pub mod user;
 
 pub use enumeration::UnknownValue;

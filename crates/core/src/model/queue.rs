@@ -26,10 +26,11 @@ pub const MAX_RETENTION_DAYS: u32 = 180;
 /// ```
 /// use performer::QueuePolicy;
 ///
-/// let policy = QueuePolicy { max_number_of_retries: 3, enforce_unique_reference: true, ..QueuePolicy::default() };
+/// let policy = QueuePolicy::default().max_number_of_retries(3).enforce_unique_reference(true);
 /// assert!(policy.accept_automatically_retry);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueuePolicy {
     /// The master switch of automatic retries. Default: true.
     pub accept_automatically_retry: bool,
@@ -59,6 +60,58 @@ impl Default for QueuePolicy {
             retention_days: 30,
             stale_retention_days: 180,
         }
+    }
+}
+
+impl QueuePolicy {
+    /// Sets the master switch of automatic retries. Default: true.
+    #[must_use]
+    pub fn accept_automatically_retry(mut self, accept_automatically_retry: bool) -> Self {
+        self.accept_automatically_retry = accept_automatically_retry;
+        self
+    }
+
+    /// Sets how often an item may be retried after an ApplicationException: 0 to [`MAX_RETRIES`]. Default: 1.
+    #[must_use]
+    pub fn max_number_of_retries(mut self, max_number_of_retries: u32) -> Self {
+        self.max_number_of_retries = max_number_of_retries;
+        self
+    }
+
+    /// Sets whether Abandoned items are retried too. Default: false.
+    #[must_use]
+    pub fn retry_abandoned_items(mut self, retry_abandoned_items: bool) -> Self {
+        self.retry_abandoned_items = retry_abandoned_items;
+        self
+    }
+
+    /// Sets whether a reference may be in the queue only once. Default: false.
+    #[must_use]
+    pub fn enforce_unique_reference(mut self, enforce_unique_reference: bool) -> Self {
+        self.enforce_unique_reference = enforce_unique_reference;
+        self
+    }
+
+    /// Sets how long an item may be InProgress: 1 second to 180 days. Default: 24 hours.
+    #[must_use]
+    pub fn abandon_after(mut self, abandon_after: Duration) -> Self {
+        self.abandon_after = abandon_after;
+        self
+    }
+
+    /// Sets after how many days final items are removed: 1 to [`MAX_RETENTION_DAYS`]. Default: 30.
+    #[must_use]
+    pub fn retention_days(mut self, retention_days: u32) -> Self {
+        self.retention_days = retention_days;
+        self
+    }
+
+    /// Sets after how many days items that were never finished are removed: 1 to [`MAX_RETENTION_DAYS`].
+    /// Default: 180.
+    #[must_use]
+    pub fn stale_retention_days(mut self, stale_retention_days: u32) -> Self {
+        self.stale_retention_days = stale_retention_days;
+        self
     }
 }
 
@@ -106,6 +159,17 @@ impl QueueDefinition {
         }
     }
 
+    /// The settings of the queue: what an update changes.
+    pub fn settings(&self) -> NewQueueDefinition {
+        NewQueueDefinition {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            policy: self.policy.clone(),
+            schemas: self.schemas.clone(),
+            notes: self.notes.clone(),
+        }
+    }
+
     /// Checks that a caller may change or delete the queue in every folder that it is in: it is one queue in all of
     /// them. `reach`: the folders in which the caller has the right; `None`: everywhere.
     ///
@@ -129,6 +193,7 @@ impl QueueDefinition {
 /// Notes of people on a queue. Stored and shown; nothing else follows from them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct QueueNotes {
     /// Within how many minutes items should be done; 0 for no SLA.
     pub sla_in_minutes: u32,
@@ -198,6 +263,7 @@ impl QueueNotes {
 
 /// A queue to create, or the new settings of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewQueueDefinition {
     /// The name, at most 50 code units.
     pub name: String,
@@ -234,6 +300,20 @@ impl NewQueueDefinition {
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
+        self
+    }
+
+    /// Sets the JSON schemas of its items. Default: none.
+    #[must_use]
+    pub fn schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas = schemas;
+        self
+    }
+
+    /// Sets the notes of people. Default: none.
+    #[must_use]
+    pub fn notes(mut self, notes: QueueNotes) -> Self {
+        self.notes = notes;
         self
     }
 

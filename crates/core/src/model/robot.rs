@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::job::Job;
 use super::key::{ItemId, JobKey};
@@ -26,10 +27,12 @@ enumeration! {
 pub const MAX_ROBOTS_LISTED: usize = 10_000;
 
 /// A robot of a job that has not ended, as the store sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct Robot {
     /// Its job.
+    #[serde(rename = "JobKey")]
     pub job: JobKey,
     /// Its number in the job, counted from 1.
     pub number: u32,
@@ -37,6 +40,7 @@ pub struct Robot {
     /// claimed items ahead: the store does not know which of its robots has which.
     pub state: RobotState,
     /// The item it is processing.
+    #[serde(rename = "QueueItemId")]
     pub item: Option<ItemId>,
     /// That item's reference.
     pub reference: Option<String>,

@@ -1,6 +1,7 @@
 //! How many items of a queue are in which state.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::key::QueueId;
 use super::lifecycle::ItemState;
@@ -9,24 +10,35 @@ use super::status::Status;
 
 /// The items of one queue, counted by state. The store updates it with every change, so that reading it costs the same
 /// however many items there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// It serializes with the names of the Orchestrator's API (those of its QueueProcessingRecords), and abandoned and deleted items
+/// with names in the same form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct QueueStatistics {
     /// Waiting, postponed ones included.
+    #[serde(rename = "NumberOfRemainingTransactions")]
     pub new: i64,
     /// Claimed by a robot.
+    #[serde(rename = "NumberOfInProgressTransactions")]
     pub in_progress: i64,
     /// Ended with success.
+    #[serde(rename = "NumberOfSuccessfulTransactions")]
     pub successful: i64,
     /// Failed by a BusinessException.
+    #[serde(rename = "NumberOfBusinessExceptions")]
     pub business_exceptions: i64,
     /// Failed by an ApplicationException with no retry left, or without an exception.
+    #[serde(rename = "NumberOfApplicationExceptions")]
     pub application_exceptions: i64,
     /// Failed or abandoned, and replaced by a retry copy.
+    #[serde(rename = "NumberOfRetriedItems")]
     pub retried: i64,
     /// Their robot disappeared, and no copy replaces them.
+    #[serde(rename = "NumberOfAbandonedItems")]
     pub abandoned: i64,
     /// Deleted by somebody.
+    #[serde(rename = "NumberOfDeletedItems")]
     pub deleted: i64,
 }
 

@@ -9,25 +9,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::Refusal;
-use crate::model::history::ItemEvent;
-use crate::model::item::{
-    ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
-};
-use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
-use crate::model::key::{Claim, ItemId, JobKey};
-use crate::model::limits::LimitsEdit;
-use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
+use crate::model::job::{JobEnd, JobState, NewJob};
+use crate::model::key::{Claim, JobKey};
 use crate::model::result::TransactionResult;
-use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
-use crate::model::robot::Robot;
 use crate::model::selection::validate_count;
-use crate::model::statistics::QueueStatistics;
-use crate::model::status::{ReviewStatus, Status};
+use crate::model::status::Status;
 
+mod administration;
 mod decorator;
 mod error;
 mod observed;
 
+pub use administration::{
+    Administration, FleetAdministration, ItemAdministration, QueueAdministration, ReviewAdministration,
+};
 pub use decorator::Decorator;
 #[doc(hidden)]
 pub use error::kind_for_code;
@@ -134,182 +130,6 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration);
 }
 
-/// The operations of people: define queues, inspect and review items, and manage jobs.
-#[async_trait]
-pub trait Administration: Orchestrator {
-    /// Creates a queue.
-    ///
-    /// # Errors
-    ///
-    /// Conflict with code 1001 if the name is already used; Invalid if a setting is out of range.
-    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition>;
-
-    /// Changes the settings of a queue.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Conflict with code 1001 or 1855; Invalid.
-    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition>;
-
-    /// Deletes a queue. Afterwards its items are neither handed out nor found, and claims on them are lost. The duration does
-    /// not depend on the number of items: a store removes them in batches, in later [`sweep`](Orchestrator::sweep)s.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn delete_queue(&self, name: &str) -> Result<()>;
-
-    /// Pauses or resumes a queue, or changes its limits, which apply over all performers. The change applies at once; items
-    /// InProgress are not affected.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Invalid for a limit of 0 or a window that is too short or too long; Unsupported if the Orchestrator has no such
-    /// limits.
-    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition>;
-
-    /// Finds a queue by its name, which is case-insensitive.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn get_queue(&self, name: &str) -> Result<QueueDefinition>;
-
-    /// Lists all queues in the order of their names.
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable.
-    async fn list_queues(&self) -> Result<Vec<QueueDefinition>>;
-
-    /// Counts the items of a queue by status.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics>;
-
-    /// Reads an item.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem>;
-
-    /// Lists a page of the items that match a filter, in the order of their ids.
-    ///
-    /// # Errors
-    ///
-    /// NotFound for an unknown queue; Invalid for a page over 100 items.
-    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage>;
-
-    /// T16: changes the values of an item that is New.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Conflict if the item is no longer New.
-    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem>;
-
-    /// T17: deletes items. Returns those that are refused; the others are deleted.
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
-    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems>;
-
-    /// Lists all attempts of the retry chain of an item, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>>;
-
-    /// Lists the events of all attempts of the retry chain of an item.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>>;
-
-    /// T18 to T21: sets the review status of items. `Retried` is the manual retry, which adds a copy of the item. Returns the
-    /// items that are refused; the others are changed.
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
-    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems>;
-
-    /// T22: sets or clears the reviewer of items. Returns the items that are refused; the others are changed.
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
-    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems>;
-
-    /// Adds a comment to an item.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Invalid if the text is empty or longer than 512 code units.
-    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment>;
-
-    /// Changes a comment, or deletes it if `text` is `None`.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Conflict with code 1007 if another person wrote it.
-    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()>;
-
-    /// Lists the comments on all attempts of the retry chain of an item, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// NotFound.
-    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>>;
-
-    /// T24: removes the content of an item that is Successful, Retried or Deleted.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Conflict for any other status.
-    async fn purge_content(&self, id: ItemId) -> Result<()>;
-
-    /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's retention. Returns the number
-    /// of removed items; 0 if nothing is left to do.
-    ///
-    /// A clock that may be ahead removes nothing: until the time of day has agreed with the monotonic clock for ten minutes, or
-    /// for an hour after a jump or a long stop, the current time is the last one that the store has kept plus the time elapsed
-    /// in this process ([`model::clock_guard`](crate::model::clock_guard)).
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable.
-    async fn apply_retention(&self, limit: usize) -> Result<u64>;
-
-    /// Lists at most `limit` jobs, newest first.
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable; Invalid for a limit over 10,000.
-    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>>;
-
-    /// Lists the robots of all running jobs, by job; at most 10,000
-    /// ([`MAX_ROBOTS_LISTED`](crate::model::robot::MAX_ROBOTS_LISTED)).
-    ///
-    /// # Errors
-    ///
-    /// Unavailable if the store is unavailable; Unsupported if the Orchestrator does not know them.
-    async fn list_robots(&self) -> Result<Vec<Robot>>;
-
-    /// Requests a job to stop; the answer to its next heartbeat contains the request.
-    ///
-    /// # Errors
-    ///
-    /// NotFound; Conflict with code 1658 or 1659 if it has ended, and with 1658 for a soft stop of a job that is being
-    /// terminated.
-    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()>;
-}
-
 /// How a bulk add handles an item that cannot be added (orchestrator-api 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CommitType {
@@ -324,6 +144,7 @@ pub enum CommitType {
 /// The result of a bulk add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "items may have been refused although the call succeeded"]
+#[non_exhaustive]
 pub struct BulkAdded {
     /// The number of items added.
     pub added: u64,
@@ -331,8 +152,16 @@ pub struct BulkAdded {
     pub failed: Vec<FailedItem>,
 }
 
+impl BulkAdded {
+    /// The number of items added, and those that were refused.
+    pub fn new(added: u64, failed: Vec<FailedItem>) -> Self {
+        Self { added, failed }
+    }
+}
+
 /// An item that a bulk add refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FailedItem {
     /// Its position in the call, counted from 1; 0 if the Orchestrator does not say which item it was.
     pub ordinal: usize,
@@ -340,8 +169,16 @@ pub struct FailedItem {
     pub refusal: Refusal,
 }
 
+impl FailedItem {
+    /// The item at this position of the call, counted from 1, and why it was refused.
+    pub fn new(ordinal: usize, refusal: Refusal) -> Self {
+        Self { ordinal, refusal }
+    }
+}
+
 /// A request to claim items.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClaimRequest {
     /// The queue.
     pub queue: Arc<str>,
@@ -356,6 +193,25 @@ pub struct ClaimRequest {
 }
 
 impl ClaimRequest {
+    /// Claims at most `count` items of a queue for a job: ahead, for all of its robots, unless [`robot`](Self::robot) is set.
+    pub fn new(queue: impl Into<Arc<str>>, job: JobKey, count: usize) -> Self {
+        Self { queue: queue.into(), job, robot: None, count, reference: None }
+    }
+
+    /// Claims for this robot of the job, counted from 1.
+    #[must_use]
+    pub fn robot(mut self, robot: impl Into<Option<u32>>) -> Self {
+        self.robot = robot.into();
+        self
+    }
+
+    /// Claims only items whose reference matches.
+    #[must_use]
+    pub fn reference(mut self, reference: impl Into<Option<ReferenceFilter>>) -> Self {
+        self.reference = reference.into();
+        self
+    }
+
     /// Checks the number of items, before a store searches for that many.
     ///
     /// # Errors
@@ -369,6 +225,7 @@ impl ClaimRequest {
 
 /// A report on one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// The claim on the item.
     pub claim: Claim,
@@ -378,8 +235,23 @@ pub struct Report {
     pub progress: Option<String>,
 }
 
+impl Report {
+    /// A report of this result, for the attempt that the claim is on.
+    pub fn new(claim: Claim, result: TransactionResult) -> Self {
+        Self { claim, result, progress: None }
+    }
+
+    /// Sets the last progress text, which is stored before the result.
+    #[must_use]
+    pub fn progress(mut self, progress: impl Into<Option<String>>) -> Self {
+        self.progress = progress.into();
+        self
+    }
+}
+
 /// The result of [`Orchestrator::report_and_claim`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ReportAndClaimAnswer {
     /// For each report the new status of the item, or why the report was not recorded.
     pub reports: Vec<Result<Status>>,
@@ -387,8 +259,16 @@ pub struct ReportAndClaimAnswer {
     pub claimed: Result<ClaimedItems>,
 }
 
+impl ReportAndClaimAnswer {
+    /// The answers in the order of the reports, and the claimed items.
+    pub fn new(reports: Vec<Result<Status>>, claimed: Result<ClaimedItems>) -> Self {
+        Self { reports, claimed }
+    }
+}
+
 /// The result of a claim.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ClaimedItems {
     /// The items, in the order in which they are to be processed.
     pub items: Vec<ClaimedItem>,
@@ -399,17 +279,32 @@ pub struct ClaimedItems {
     pub withheld: Option<Duration>,
 }
 
+impl ClaimedItems {
+    /// These items, in the order in which they are to be processed.
+    pub fn new(items: Vec<ClaimedItem>) -> Self {
+        Self { items, ..Self::default() }
+    }
+}
+
 /// A position in the changes of a store, at which a claim returned no item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen(pub u64);
 
 /// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Swept {
     /// The jobs that were ended because their leases had expired.
     pub jobs: Vec<JobKey>,
     /// The number of items that were abandoned, including those that are retried.
     pub abandoned: u64,
+}
+
+impl Swept {
+    /// The jobs that were ended, and how many items were abandoned.
+    pub fn new(jobs: Vec<JobKey>, abandoned: u64) -> Self {
+        Self { jobs, abandoned }
+    }
 }
 
 /// Splits a URL at its first colon, into its scheme and the rest.

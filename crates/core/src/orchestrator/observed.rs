@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    Administration, BulkAdded, ClaimRequest, CommitType, Decorator, Orchestrator, Report,
-    ReportAndClaimAnswer, Result, Seen, Swept,
+    BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration, Orchestrator,
+    QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
 };
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
@@ -131,7 +131,7 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 }
 
 #[async_trait]
-impl<O: Administration> Administration for Observed<O> {
+impl<O: QueueAdministration> QueueAdministration for Observed<O> {
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         observe!(self.create_queue(queue), queue = queue.name)
     }
@@ -160,6 +160,13 @@ impl<O: Administration> Administration for Observed<O> {
         observe!(self.queue_statistics(queue), queue)
     }
 
+    async fn apply_retention(&self, limit: usize) -> Result<u64> {
+        observe!(self.apply_retention(limit), limit)
+    }
+}
+
+#[async_trait]
+impl<O: ItemAdministration> ItemAdministration for Observed<O> {
     async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem> {
         observe!(self.get_queue_item(id), item = %id)
     }
@@ -184,6 +191,13 @@ impl<O: Administration> Administration for Observed<O> {
         observe!(self.item_events(id), item = %id)
     }
 
+    async fn purge_content(&self, id: ItemId) -> Result<()> {
+        observe!(self.purge_content(id), item = %id)
+    }
+}
+
+#[async_trait]
+impl<O: ReviewAdministration> ReviewAdministration for Observed<O> {
     async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems> {
         observe!(self.set_review_status(to, items), %to, items = items.len())
     }
@@ -203,15 +217,10 @@ impl<O: Administration> Administration for Observed<O> {
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {
         observe!(self.comments(id), item = %id)
     }
+}
 
-    async fn purge_content(&self, id: ItemId) -> Result<()> {
-        observe!(self.purge_content(id), item = %id)
-    }
-
-    async fn apply_retention(&self, limit: usize) -> Result<u64> {
-        observe!(self.apply_retention(limit), limit)
-    }
-
+#[async_trait]
+impl<O: FleetAdministration> FleetAdministration for Observed<O> {
     async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>> {
         observe!(self.list_jobs(limit), limit)
     }

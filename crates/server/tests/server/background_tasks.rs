@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::clock::{Clock, SystemClock};
+use performer::model::{Clock, SystemClock};
 use performer::orchestrator::store::Store;
 use performer::server::Server;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::user::UserType;
+use performer::model::UserType;
 use performer::server::Roles;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Codes of the Orchestrator where their situations exist (orchestrator-api 5.3).
 
 use performer::ErrorCode;
-use performer::model::user::UserType;
+use performer::model::UserType;
 use performer::server::Roles;
 use serde_json::{Value, json};
 

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::{Clock as _, ManualClock};
-use performer::model::job::NewJob;
-use performer::model::result::TransactionResult;
+use performer::model::{Clock as _, ManualClock, NewJob, TransactionResult};
+use performer::orchestrator::ItemAdministration as _;
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::server::Roles;
-use performer::{Administration as _, ItemId, JobKey, Orchestrator as _};
+use performer::{ItemId, JobKey, Orchestrator as _};
 use serde_json::{Value, json};
 
 use crate::{Api, ApiResponse};
+use performer_proofs::start_of_time;
 use performer_proofs::test_server::CLIENT;
-use performer_proofs::{new_job, start_of_time};
 
 /// A user or application with its own token, as events name it.
 struct Actor {
@@ -177,17 +176,16 @@ async fn events_name_performers_but_not_the_server(api: &Api) {
     let performer = Actor { token: String::new(), id, name: "first-application", client: client_id };
     let actors = [&performer];
     let new = |reference: &str| performer::NewQueueItem::new(json!({"a": 1})).reference(reference);
-    let take =
-        |job: JobKey| ClaimRequest { queue: "P".into(), job, robot: Some(0), count: 1, reference: None };
+    let take = |job: JobKey| ClaimRequest::new("P", job, 1).robot(0);
 
     api.queue(&json!({"Name": "P", "RetryAbandonedItems": true, "MaxNumberOfRetries": 1})).await;
-    let job = client.start_job(NewJob { queue: "P".to_owned(), ..new_job() }).await.unwrap();
+    let job = client.start_job(NewJob::new("P")).await.unwrap();
     let added = client.add_queue_item("P", new("a")).await.unwrap();
     let taken =
         client.report_and_claim(Vec::new(), Some(take(job))).await.claimed.unwrap().items.pop().unwrap();
     client.set_transaction_progress(taken.claim, "half".to_owned()).await.unwrap();
     let result = TransactionResult::Successful { output: None };
-    let report = Report { claim: taken.claim, result, progress: None };
+    let report = Report::new(taken.claim, result);
     client.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
     let by = Some("first-application");
     assert_eq!(

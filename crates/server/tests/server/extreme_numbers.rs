@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::clock::ManualClock;
+use performer::model::ManualClock;
 use performer::orchestrator::store::Store;
 use performer::server::Server;
 use serde_json::{Value, json};
@@ -401,7 +401,7 @@ async fn invalid_settings_are_refused() {
     let api = Api::start().await;
     let access_admin = &api.served.access_admin;
     let roles = performer::server::Roles { roles: vec!["Viewer".to_owned()], folders: Vec::new() };
-    access_admin.add_user("ann", performer::model::user::UserType::User, None, &roles).await.unwrap();
+    access_admin.add_user("ann", performer::model::UserType::User, None, &roles).await.unwrap();
     let day = Duration::from_secs(86_400);
     for life in [Duration::MAX, Duration::from_secs(u64::MAX / 2), day * 3_651] {
         assert!(access_admin.add_token("ann", "t", "OR.Queues", life).await.is_err(), "{life:?}");

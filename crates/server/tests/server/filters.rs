@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::ManualClock;
+use performer::model::ManualClock;
 use performer::orchestrator::store::Store;
 use serde_json::{Value, json};
 

@@ -22,7 +22,7 @@ async fn raw(api: &Api, request: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_adds_of_one_reference_succeed_once() {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
+    let clock = Arc::new(performer::model::ManualClock::new(crate::start_of_time()));
     let store =
         performer::orchestrator::store::Store::sqlite_with_clock(folder.path().join("q.db"), clock.clone())
             .await
@@ -202,7 +202,7 @@ async fn a_shutdown_finishes_active_requests() {
         TcpStream::connect(url.strip_prefix("http://").unwrap()).await.is_err(),
         "no new connections are accepted"
     );
-    use performer::{Administration as _, ItemFilter, Page};
+    use performer::{ItemAdministration as _, ItemFilter, Page};
     assert_eq!(store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().count, 1);
 }
 

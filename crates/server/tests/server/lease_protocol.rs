@@ -3,33 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::SystemClock;
-use performer::model::job::{JobState, MIN_LEASE, NewJob};
-use performer::model::key::JobKey;
-use performer::model::result::TransactionResult;
-use performer::model::status::Status;
+use performer::model::{JobKey, JobState, MIN_LEASE, NewJob, Status, SystemClock, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, ReportAndClaimAnswer};
+use performer::orchestrator::{FleetAdministration as _, QueueAdministration as _};
 use performer::server::Server;
-use performer::{Administration as _, NewQueueDefinition, Orchestrator as _};
+use performer::{NewQueueDefinition, Orchestrator as _};
 use serde_json::{Value, json};
 
 use crate::{Api, start_of_time};
 use performer_proofs::test_server::TestServer;
 
 fn job(queue: &str) -> NewJob {
-    NewJob {
-        queue: queue.to_owned(),
-        machine: "m".to_owned(),
-        process_id: 1,
-        version: "1".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    }
+    NewJob::new(queue).machine("m").process_id(1).version("1").robots(1).lease(Duration::from_secs(30))
 }
 
 fn take(job: JobKey, count: usize) -> Option<ClaimRequest> {
-    Some(ClaimRequest { queue: "Invoices".into(), job, robot: Some(1), count, reference: None })
+    Some(ClaimRequest::new("Invoices", job, count).robot(1))
 }
 
 /// A caller with access to one folder can neither see nor change claims in another, even if it knows their keys.
@@ -142,13 +132,12 @@ async fn jobs_and_claims_survive_a_restart_of_the_server() {
     }
     let served = TestServer::start_on(store, &address, |server| server).await;
     client.beat(job).await.unwrap();
-    let ReportAndClaimAnswer { reports, claimed: taken } = client
+    let ReportAndClaimAnswer { reports, claimed: taken, .. } = client
         .report_and_claim(
-            vec![performer::orchestrator::Report {
-                claim: first[0].claim,
-                result: TransactionResult::Successful { output: None },
-                progress: None,
-            }],
+            vec![performer::orchestrator::Report::new(
+                first[0].claim,
+                TransactionResult::Successful { output: None },
+            )],
             take(job, 1),
         )
         .await;
@@ -169,7 +158,7 @@ async fn jobs_and_claims_survive_a_restart_of_the_server() {
 /// Dropped responses and aborted calls: in the end each item is done once, and none is left in progress.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn items_are_done_once_when_responses_are_lost() {
-    let clock = Arc::new(performer::model::clock::ManualClock::new(start_of_time()));
+    let clock = Arc::new(performer::model::ManualClock::new(start_of_time()));
     let store = Store::memory_with_clock(clock.clone());
     let api = Api::over(store, clock, |server| server.fault("Exchange=lost@40%".parse().unwrap())).await;
     api.queue(&json!({"Name": "Invoices"})).await;
@@ -196,11 +185,10 @@ async fn items_are_done_once_when_responses_are_lost() {
             asked.await
         };
         for claimed in taken.map(|taken| taken.items).unwrap_or_default() {
-            let report = performer::orchestrator::Report {
-                claim: claimed.claim,
-                result: TransactionResult::Successful { output: None },
-                progress: None,
-            };
+            let report = performer::orchestrator::Report::new(
+                claimed.claim,
+                TransactionResult::Successful { output: None },
+            );
             let reported = client.report_and_claim(vec![report], None).await.reports;
             if reported[0].is_ok() {
                 done += 1;
@@ -223,7 +211,7 @@ async fn the_server_sweeps_the_shortest_lease() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let serving = tokio::spawn(server.serve(listener, std::future::pending()));
     store.create_queue(NewQueueDefinition::new("Invoices")).await.unwrap();
-    store.start_job(NewJob { lease: MIN_LEASE, ..job("Invoices") }).await.unwrap();
+    store.start_job(job("Invoices").lease(MIN_LEASE)).await.unwrap();
     let state = async || store.list_jobs(1).await.unwrap()[0].state;
     let ended = async {
         while state().await != JobState::Faulted {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use performer::model::clock::ManualClock;
+use performer::model::ManualClock;
 use performer::orchestrator::store::Store;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::user::UserType;
+use performer::model::UserType;
 use performer::server::Roles;
 use serde_json::{Value, json};
 
@@ -138,7 +138,7 @@ async fn repeated_failures_block_a_login() {
 async fn no_secret_is_stored_in_plain_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.db");
-    let clock = std::sync::Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
+    let clock = std::sync::Arc::new(performer::model::ManualClock::new(crate::start_of_time()));
     let store = performer::orchestrator::store::Store::sqlite_with_clock(&path, clock.clone()).await.unwrap();
     let api = Api::over(store, clock, |server| server).await;
     let roles = Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };

@@ -23,7 +23,7 @@ mod transport;
 
 use std::sync::Arc;
 
-use performer::model::clock::ManualClock;
+use performer::model::ManualClock;
 use performer::orchestrator::store::Store;
 use performer::server::{Roles, ServerBuilder};
 use performer_proofs::start_of_time;

@@ -1,9 +1,7 @@
 //! The scope of permissions: shared queues, jobs of other users, metrics, and the last administrator.
 
 use performer::Orchestrator as _;
-use performer::model::clock::ManualClock;
-use performer::model::job::NewJob;
-use performer::model::user::UserType;
+use performer::model::{ManualClock, NewJob, UserType};
 use performer::orchestrator::store::Store;
 use performer::server::Roles;
 use serde_json::{Value, json};
@@ -163,14 +161,12 @@ async fn jobs_belong_to_their_owner(store: Store, clock: std::sync::Arc<ManualCl
     assert_eq!(by(&owner, "EndJob", &end).await.status, 200);
 
     // The job of a performer on the store itself belongs to no user.
-    let about = NewJob {
-        queue: "Invoices".to_owned(),
-        machine: "m".to_owned(),
-        process_id: 1,
-        version: "1".to_owned(),
-        robots: 1,
-        lease: std::time::Duration::from_secs(30),
-    };
+    let about = NewJob::new("Invoices")
+        .machine("m")
+        .process_id(1)
+        .version("1")
+        .robots(1)
+        .lease(std::time::Duration::from_secs(30));
     let local = api.served.store.start_job(about).await.unwrap();
     let key = json!(uuid::Uuid::from_bytes(local.to_bytes()));
     let end = json!({"job": key, "state": "Faulted", "info": null});

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use performer::model::user::UserType;
+use performer::model::UserType;
 use performer::server::{Roles, Server};
 use serde_json::{Value, json};
 

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use performer::model::clock::{Clock, ManualClock};
+use performer::model::{Clock, ManualClock};
+use performer::orchestrator::QueueAdministration as _;
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration, CommitType, Orchestrator};
+use performer::orchestrator::{CommitType, Orchestrator};
 use performer::{NewQueueDefinition, NewQueueItem};
 use rusqlite::Connection;
 use serde_json::json;
@@ -99,7 +100,7 @@ async fn tokens_of_an_older_directory_are_valid_and_can_be_revoked() {
     let api = over_file(&path).await;
     let (token, access_admin) = (api.token.clone(), &api.served.access_admin);
     let roles = performer::server::Roles { roles: vec!["Administrator".to_owned()], folders: Vec::new() };
-    access_admin.add_user("ann", performer::model::user::UserType::User, None, &roles).await.unwrap();
+    access_admin.add_user("ann", performer::model::UserType::User, None, &roles).await.unwrap();
     let life = Duration::from_secs(3_600);
     let anns = access_admin.add_token("ann", "laptop", "OR.Folders", life).await.unwrap();
     drop(api);

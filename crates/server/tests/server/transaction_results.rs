@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::clock::Clock as _;
+use performer::model::Clock as _;
 use serde_json::{Value, json};
 
 use crate::Api;

@@ -286,7 +286,7 @@ async fn stalled_uploads_do_not_block_others() {
 async fn small_server() -> (Api, Certificate, String, String) {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
-    let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
+    let clock = Arc::new(performer::model::ManualClock::new(crate::start_of_time()));
     let store = performer::orchestrator::store::Store::memory_with_clock(clock.clone());
     let stalled = Duration::from_secs(3);
     let plain = Api::over(store.clone(), clock, |server| server).await;
@@ -309,7 +309,7 @@ async fn small_server() -> (Api, Certificate, String, String) {
     let pem = std::fs::read(file("cert.pem")).unwrap();
     let authority = reqwest::Certificate::from_pem(&pem).unwrap();
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();
-    let clock = Arc::new(performer::model::clock::ManualClock::new(crate::start_of_time()));
+    let clock = Arc::new(performer::model::ManualClock::new(crate::start_of_time()));
     let api = Api { served, clock, http, token };
     (api, certificate, other, figures)
 }

@@ -42,10 +42,10 @@ impl<R: Rows> Apply<'_, R> {
                 let duplicate = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference);
                 let twice = duplicate.is_some_and(|reference| !references.insert(reference));
                 match self.check_new(&queue, item) {
-                    Ok(_) if twice => bulk.failed.push(FailedItem {
-                        ordinal: at + 1,
-                        refusal: lifecycle::duplicate_reference(duplicate.unwrap_or_default(), &queue.name),
-                    }),
+                    Ok(_) if twice => bulk.failed.push(FailedItem::new(
+                        at + 1,
+                        lifecycle::duplicate_reference(duplicate.unwrap_or_default(), &queue.name),
+                    )),
                     Ok(content) => contents.push(content),
                     Err(stop) => bulk.failed.push(failed_item(at, stop)?),
                 }
@@ -89,7 +89,7 @@ impl<R: Rows> Apply<'_, R> {
             self.count_starts(&queue, starts, 1)?;
         }
         let item = Box::new(self.item(id)?);
-        Ok(Answer::Claimed(ClaimedItem { item, claim }))
+        Ok(Answer::Claimed(ClaimedItem::new(item, claim)))
     }
 
     /// A caller that adds and claims is not made to wait: if nothing may be started now, nothing is added.
@@ -145,7 +145,7 @@ impl<R: Rows> Apply<'_, R> {
 
 fn failed_item(at: usize, stop: ApplyError) -> Applied<FailedItem> {
     match stop {
-        ApplyError::Refused(error) => Ok(FailedItem { ordinal: at + 1, refusal: refusal_of(&error) }),
+        ApplyError::Refused(error) => Ok(FailedItem::new(at + 1, refusal_of(&error))),
         ApplyError::Failed(_) => Err(stop),
     }
 }

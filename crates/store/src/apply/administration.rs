@@ -46,7 +46,7 @@ impl<R: Rows> Apply<'_, R> {
         for folder in &queue.folders {
             self.check_name_is_free(&new.name, *folder, Some(queue.id))?;
         }
-        let NewQueueDefinition { name, description, policy, schemas, notes } = new;
+        let NewQueueDefinition { name, description, policy, schemas, notes, .. } = new;
         let mut queue = (*queue).clone();
         queue.name = name;
         queue.description = description;

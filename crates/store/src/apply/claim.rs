@@ -174,7 +174,7 @@ impl<R: Rows> Apply<'_, R> {
             (item.robot, item.robot_id) = (claimant.robot, claimant.robot_id);
             let claim = Claim { item: item.id, job: claimant.job, token: after.token };
             written.push(ClaimedRow { id: item.id, before, after, claimant });
-            claimed.push(ClaimedItem { item, claim });
+            claimed.push(ClaimedItem::new(item, claim));
         }
         Ok(claimed)
     }

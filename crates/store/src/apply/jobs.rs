@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::backend::{Answer, Suspect};
+use super::super::backend::Answer;
 use super::super::rows::Rows;
 use super::{Applied, Apply};
 use performer_core::crash_point;
@@ -11,6 +11,7 @@ use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopSt
 use performer_core::model::kept_for::KeptFor;
 use performer_core::model::key::{ItemId, JobKey, JobNumber};
 use performer_core::model::lifecycle::{self, Event};
+use performer_core::model::sweep::Suspect;
 use performer_core::orchestrator::Swept;
 
 impl<R: Rows> Apply<'_, R> {
@@ -39,7 +40,7 @@ impl<R: Rows> Apply<'_, R> {
         end.validate()?;
         job.end(end, self.now);
         let abandoned = self.close(vec![job])?;
-        Ok(Answer::Swept(Swept { jobs: Vec::new(), abandoned }))
+        Ok(Answer::Swept(Swept::new(Vec::new(), abandoned)))
     }
 
     pub(super) fn stop_job(&mut self, key: JobKey, strategy: StopStrategy) -> Applied {
@@ -67,13 +68,13 @@ impl<R: Rows> Apply<'_, R> {
             } else {
                 continue;
             };
-            job.end(JobEnd { info: Some(info.to_owned()), ..JobState::Faulted.into() }, self.now);
+            job.end(JobEnd::new(JobState::Faulted).info(info), self.now);
             gone.push(job);
         }
         let scope = self.scope;
         let may_know = |job: &&Job| scope.user.is_none() || job.folder == scope.folder;
         let jobs = gone.iter().filter(may_know).map(|job| job.key).collect();
-        let mut swept = Swept { jobs, abandoned: self.close(gone)? };
+        let mut swept = Swept::new(jobs, self.close(gone)?);
         if overdue {
             swept.abandoned += self.abandon_overdue()?;
         }

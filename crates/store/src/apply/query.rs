@@ -10,7 +10,7 @@ use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
-use performer_core::model::job::{Job, validate_limit};
+use performer_core::model::job::{Job, validate_job_limit};
 use performer_core::model::kept_for::KeptFor;
 use performer_core::model::key::{Claim, FolderId, ItemId, QueueId};
 use performer_core::model::query::{Condition, Field, Order};
@@ -39,7 +39,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
         }
         Query::Items(filter, page) => {
             let (items, count) = list(rows, &[here], *filter, page, true)?;
-            Ok(Answer::Items(ItemPage { items, count: count.unwrap_or_default() }))
+            Ok(Answer::Items(ItemPage::new(items, count.unwrap_or_default())))
         }
         Query::ItemsOf { folders, filter, page, count } => {
             Ok(Answer::Page(list(rows, &folders, *filter, page, count)?))
@@ -91,7 +91,7 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             Ok(Answer::Events(all))
         }
         Query::Jobs { limit } => {
-            validate_limit(limit)?;
+            validate_job_limit(limit)?;
             // A caller that opened the store itself sees all of them.
             let folder = scope.user.map(|_| here);
             Ok(Answer::Jobs(rows.jobs(folder, limit)?))

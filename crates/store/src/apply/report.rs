@@ -49,7 +49,7 @@ impl AttemptReport {
 
     fn end(&self) -> AttemptEnd<'_> {
         match self {
-            Self::Report(Report { claim, result, progress }) => AttemptEnd {
+            Self::Report(Report { claim, result, progress, .. }) => AttemptEnd {
                 item: claim.item,
                 claim: Some(claim.holder()),
                 result,

@@ -16,7 +16,9 @@ use performer_core::model::key::{Claim, ItemId, JobKey, QueueId};
 use performer_core::model::queue::NewQueueDefinition;
 use performer_core::model::result::TransactionResult;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::{Administration, ClaimRequest, Report};
+use performer_core::orchestrator::{
+    ClaimRequest, FleetAdministration as _, QueueAdministration as _, Report,
+};
 
 /// What happens to a commit.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,7 @@ impl FaultyBackend {
         let Answer::Item(item) = read else { unreachable!("an item was asked for") };
         let claim = Claim { item: item.id, job: claim.claimant.job, token: item.row_version + 1 };
         Some(Answer::ClaimedBatch(ClaimedBatch {
-            items: smallvec![ClaimedItem { item, claim }],
+            items: smallvec![ClaimedItem::new(item, claim)],
             withheld: None,
         }))
     }
@@ -134,19 +136,12 @@ async fn prepared_with_outcomes(on_threads: bool) -> (Store, JobKey, impl Fn(&[C
 }
 
 fn new_job() -> NewJob {
-    NewJob {
-        queue: "Q".to_owned(),
-        machine: "test".to_owned(),
-        process_id: 1,
-        version: "0".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    }
+    NewJob::new("Q").machine("test").process_id(1).version("0").robots(1).lease(Duration::from_secs(30))
 }
 
 /// How many items a job claims, of at most two.
 async fn claim(store: &Store, job: JobKey) -> Result<usize> {
-    let take = ClaimRequest { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
+    let take = ClaimRequest::new("Q", job, 2).robot(1);
     store.report_and_claim(Vec::new(), Some(take)).await.claimed.map(|taken| taken.items.len())
 }
 
@@ -228,7 +223,7 @@ async fn a_commit_that_was_not_made_is_not_compensated() {
         *were_committed.lock().unwrap() = None;
         faults(&[CommitFault::Undone]);
         assert_eq!(claim(&store, job).await.unwrap_err().kind(), ErrorKind::Unknown);
-        let taking = ClaimRequest { queue: "Q".into(), job, robot: Some(1), count: 2, reference: None };
+        let taking = ClaimRequest::new("Q", job, 2).robot(1);
         let taken = store.report_and_claim(Vec::new(), Some(taking)).await.claimed.unwrap().items;
         assert_eq!(
             (taken[0].claim.item, taken[0].claim.token),
@@ -241,7 +236,7 @@ async fn a_commit_that_was_not_made_is_not_compensated() {
         }
         assert_eq!(claim(&store, job).await.unwrap(), 0, "it has its item still");
         let result = TransactionResult::Successful { output: None };
-        let report = Report { claim: taken[0].claim, result, progress: None };
+        let report = Report::new(taken[0].claim, result);
         let recorded = store.report_and_claim(vec![report], None).await.reports.pop().unwrap();
         assert_eq!(recorded.unwrap(), Status::Successful);
     }

@@ -77,7 +77,7 @@ impl Store {
         output: Option<Output>,
     ) -> Result<Status> {
         let result = TransactionResult::Successful { output };
-        self.report_in(transaction, Report { claim, result, progress: None }).await
+        self.report_in(transaction, Report::new(claim, result)).await
     }
 
     /// As [`complete_in`](Self::complete_in), for any result.

@@ -25,14 +25,12 @@ fn read_job_at(row: &Row, first: usize) -> Result<Job> {
     let at = |column: usize| first + column;
     let mut job = Job::new(
         JobKey::from_bytes(bytes(get(row, at(0))?)),
-        NewJob {
-            queue: get(row, at(1))?,
-            machine: get(row, at(2))?,
-            process_id: small(get(row, at(3))?),
-            version: get(row, at(4))?,
-            robots: small(get(row, at(5))?),
-            lease: duration(row, at(6))?,
-        },
+        NewJob::new(get::<String>(row, at(1))?)
+            .machine(get::<String>(row, at(2))?)
+            .process_id(small(get(row, at(3))?))
+            .version(get::<String>(row, at(4))?)
+            .robots(small(get(row, at(5))?))
+            .lease(duration(row, at(6))?),
         get(row, at(8))?,
     );
     job.state = numbered!(row, at(7), JobState)?;

@@ -31,15 +31,14 @@ fn read_queue(row: &Row) -> Result<QueueDefinition> {
         get(row, 11)?,
     );
     queue.description = get(row, 3)?;
-    queue.policy = QueuePolicy {
-        accept_automatically_retry: get(row, 4)?,
-        max_number_of_retries: small(get::<i32>(row, 5)?.into()),
-        retry_abandoned_items: get(row, 6)?,
-        enforce_unique_reference: get(row, 7)?,
-        abandon_after: duration(row, 8)?,
-        retention_days: small(get::<i32>(row, 9)?.into()),
-        stale_retention_days: small(get::<i32>(row, 10)?.into()),
-    };
+    queue.policy = QueuePolicy::default()
+        .accept_automatically_retry(get(row, 4)?)
+        .max_number_of_retries(small(get::<i32>(row, 5)?.into()))
+        .retry_abandoned_items(get(row, 6)?)
+        .enforce_unique_reference(get(row, 7)?)
+        .abandon_after(duration(row, 8)?)
+        .retention_days(small(get::<i32>(row, 9)?.into()))
+        .stale_retention_days(small(get::<i32>(row, 10)?.into()));
     queue.schemas =
         Schemas { specific_data: schema(12)?, output_data: schema(13)?, analytics_data: schema(14)? };
     queue.notes = json(row, 15)?;

@@ -52,7 +52,7 @@ impl Backend for SlowBackend {
 
 fn search() -> Query {
     let condition = Some(Condition::Text(Field::Reference, TextMatch::Contains, "x".to_owned()));
-    Query::Items(Box::new(ItemFilter { condition, ..ItemFilter::default() }), Page::default())
+    Query::Items(Box::new(ItemFilter::default().condition(condition)), Page::default())
 }
 
 fn scope(user: i64) -> Scope {
@@ -131,7 +131,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
     let number = |field, number| Condition::Compare(field, Comparison::Equal, Value::Number(number));
     let text = |comparison| Condition::Compare(Field::Reference, comparison, Value::Text("a".to_owned()));
     let lane = |condition: Option<Condition>| {
-        Lane::of_list(&ItemFilter { condition, ..ItemFilter::default() }, Page::default())
+        Lane::of_list(&ItemFilter::default().condition(condition), Page::default())
     };
     let queue = number(Field::QueueId, QueueId(1).0);
     for found in [
@@ -145,10 +145,10 @@ fn a_list_found_by_an_index_is_not_a_search() {
     for searched in [number(Field::Priority, 1), text(Comparison::Greater), Condition::Not(Box::new(queue))] {
         assert_eq!(lane(Some(searched.clone())), Lane::Search, "{searched:?}");
     }
-    let far = Page { skip: MAX_SKIPPED + 1, ..Page::default() };
+    let far = Page::default().skip(MAX_SKIPPED + 1);
     assert_eq!(Lane::of_list(&ItemFilter::default(), far), Lane::Search);
     let order = vec![Order { field: Field::Reference, descending: false }];
-    let sorted = ItemFilter { order, ..ItemFilter::default() };
+    let sorted = ItemFilter::default().order(order);
     assert_eq!(Lane::of_list(&sorted, Page::default()), Lane::Search);
 }
 

@@ -20,14 +20,12 @@ const JOB: &str = "SELECT key, queue, machine, process_id, version, robots, leas
 fn read_job(row: &SqlRow<'_>) -> SqlResult<Job> {
     let mut job = Job::new(
         JobKey::from_bytes(row.get(0)?),
-        NewJob {
-            queue: row.get(1)?,
-            machine: row.get(2)?,
-            process_id: row.get(3)?,
-            version: row.get(4)?,
-            robots: row.get(5)?,
-            lease: duration(row, 6)?,
-        },
+        NewJob::new(row.get::<_, String>(1)?)
+            .machine(row.get::<_, String>(2)?)
+            .process_id(row.get(3)?)
+            .version(row.get::<_, String>(4)?)
+            .robots(row.get(5)?)
+            .lease(duration(row, 6)?),
         time(row, 8)?,
     );
     job.state = numbered!(row, 7, JobState)?;

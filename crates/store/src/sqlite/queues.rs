@@ -30,15 +30,14 @@ fn read_queue(row: &SqlRow<'_>) -> SqlResult<QueueDefinition> {
         time(row, 11)?,
     );
     queue.description = row.get(3)?;
-    queue.policy = QueuePolicy {
-        accept_automatically_retry: row.get(4)?,
-        max_number_of_retries: row.get(5)?,
-        retry_abandoned_items: row.get(6)?,
-        enforce_unique_reference: row.get(7)?,
-        abandon_after: duration(row, 8)?,
-        retention_days: row.get(9)?,
-        stale_retention_days: row.get(10)?,
-    };
+    queue.policy = QueuePolicy::default()
+        .accept_automatically_retry(row.get(4)?)
+        .max_number_of_retries(row.get(5)?)
+        .retry_abandoned_items(row.get(6)?)
+        .enforce_unique_reference(row.get(7)?)
+        .abandon_after(duration(row, 8)?)
+        .retention_days(row.get(9)?)
+        .stale_retention_days(row.get(10)?);
     queue.schemas =
         Schemas { specific_data: row.get(12)?, output_data: row.get(13)?, analytics_data: row.get(14)? };
     queue.notes = json(row, 15)?;

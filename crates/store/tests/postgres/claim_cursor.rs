@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::model::clock::Clock as _;
-use performer::model::limits::LimitsEdit;
-use performer::model::selection::SelectionKey;
-use performer::{FieldEdit, ItemEdit, Priority, QueueItem};
+use performer::model::{Clock as _, LimitsEdit, selection::SelectionKey};
+use performer::{ItemEdit, Priority, QueueItem};
 use tokio_postgres::{Client, NoTls};
 
 use super::*;
@@ -95,7 +93,7 @@ async fn an_item_given_back_comes_before_newer_ones() {
     stores.claim_many().await;
     stores.add(named("second")).await;
     assert_eq!(first.item.reference.as_deref(), Some("first"));
-    let give_back = Report { claim: first.claim, result: given_back(), progress: None };
+    let give_back = Report::new(first.claim, given_back());
     let reported = stores.others.report_and_claim(vec![give_back], None).await;
     assert!(reported.reports[0].is_ok());
     assert_eq!(stores.next(5).await, ["first", "second"]);
@@ -110,7 +108,7 @@ async fn more_urgent_items_come_first_wherever_searches_begin() {
     stores.add(named("due").due_date(stores.clock.now() + Duration::from_secs(3_600))).await;
     let edited = stores.add(named("edited").priority(Priority::Low)).await;
     assert_eq!(stores.next(1).await, ["due"]);
-    let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
+    let edit = ItemEdit::default().priority(Priority::High);
     stores.others.edit_queue_item(edited.id, edit).await.unwrap();
     assert_eq!(stores.next(9).await, ["high", "edited", "normal", "low"]);
 }
@@ -235,13 +233,11 @@ async fn items_withheld_by_a_limit_come_next() {
     let mut held: Vec<ClaimedItem> = Vec::new();
     for most in [7, 40, 3, 12].into_iter().cycle() {
         let in_progress = 1_500 + held.len() as u32; // what Fleet took is in progress still
-        let limits =
-            LimitsEdit { max_in_progress: FieldEdit::Set(in_progress + most), ..LimitsEdit::default() };
+        let limits = LimitsEdit::default().max_in_progress(in_progress + most);
         stores.claims.edit_queue_limits(QUEUE, limits).await.unwrap();
         for wanted in [1, 60, 5, 60] {
             let ended = held.drain(..held.len().div_ceil(2));
-            let reports =
-                ended.map(|item| Report { claim: item.claim, result: ok(), progress: None }).collect();
+            let reports = ended.map(|item| Report::new(item.claim, ok())).collect();
             let room = (in_progress + most) as usize - 1_500 - held.len();
             let answer = stores.claims.report_and_claim(reports, Some(take(stores.job, wanted))).await;
             assert!(answer.reports.iter().all(Result::is_ok));
@@ -354,14 +350,14 @@ async fn random_change(stores: &TwoStores, seed: u64) {
             }
             8 if !held.is_empty() => {
                 let claimed: ClaimedItem = held.swap_remove(random.usize(..held.len()));
-                let report = Report { claim: claimed.claim, result: given_back(), progress: None };
+                let report = Report::new(claimed.claim, given_back());
                 let reported = stores.others.report_and_claim(vec![report], None).await;
                 assert!(reported.reports[0].is_ok());
                 waiting.0.push(*claimed.item);
             }
             9 if !waiting.0.is_empty() => {
                 let at = random.usize(..waiting.0.len());
-                let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
+                let edit = ItemEdit::default().priority(Priority::High);
                 stores.others.edit_queue_item(waiting.0[at].id, edit).await.unwrap();
                 waiting.0[at].priority = Priority::High;
             }

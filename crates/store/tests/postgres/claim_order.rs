@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use performer::model::selection::SelectionKey;
-use performer::orchestrator::{Administration, Orchestrator, Report};
+use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _};
+use performer::orchestrator::{Orchestrator, Report};
 use performer::{ItemId, NewQueueDefinition, Priority, QueueItem, QueuePolicy, Status};
 
 use super::{given_back, open};
@@ -108,7 +109,7 @@ async fn claim(url: String, seed: u64, history: History) {
                 1 => application("the world is wrong"),
                 _ => ok(),
             };
-            let report = Report { claim: claimed.claim, result, progress: None };
+            let report = Report::new(claimed.claim, result);
             let (call, mut answer) = timed(store.report_and_claim(vec![report], None)).await;
             // The claim that this call left; others may have changed the item since.
             let waits = match answer.reports.pop().unwrap().unwrap() {
@@ -151,7 +152,7 @@ async fn fill(url: String, seed: u64, items: usize, history: History) {
 async fn eight_claimers_keep_the_order_of_one_except_for_locked_items() {
     let (schema, history) = (Schema::new(), History::default());
     let store = open(&schema.url).await;
-    let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(1);
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
     fill(schema.url.clone(), 1, ITEMS / 2, history.clone()).await;
     let filling = tokio::spawn(fill(schema.url.clone(), 2, ITEMS / 2, history.clone()));

@@ -1,7 +1,7 @@
 //! The rows of `item_claim`: what jobs hold.
 
 use performer::CommitType;
-use performer::model::job::{JobEnd, JobState};
+use performer::model::{JobEnd, JobState};
 
 use super::*;
 
@@ -22,7 +22,7 @@ async fn filled(store: &Store, count: usize) -> JobKey {
 }
 
 fn success(item: &ClaimedItem) -> Report {
-    Report { claim: item.claim, result: ok(), progress: None }
+    Report::new(item.claim, ok())
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn claim_rows_whose_ends_others_write_are_compacted() {
     let named = "SELECT sum(cardinality(items))::bigint FROM {schema}.item_claim";
     assert!(number(&schema, named) < 20_000, "{} items are named", number(&schema, named));
     // No held item was lost: the next job gets them.
-    let in_progress = ItemFilter { status: vec![Status::InProgress], ..ItemFilter::default() };
+    let in_progress = ItemFilter::default().status([Status::InProgress]);
     let held = reports.list_queue_items(in_progress, Page::default()).await.unwrap().items;
     let ids = |items: &[performer::QueueItem]| items.iter().map(|item| item.id).collect::<Vec<_>>();
     assert_eq!(ids(&held), kept.iter().map(|item| item.item.id).collect::<Vec<_>>());
@@ -102,12 +102,12 @@ async fn reports_written_together_are_answered_individually() {
     let held = here.report_and_claim(Vec::new(), Some(take(job, 6))).await.claimed.unwrap().items;
     // This store assumes all rows to be as it wrote them.
     for at in [1, 4] {
-        let failed = Report { result: performer_proofs::business("the data is wrong"), ..success(&held[at]) };
+        let failed = Report::new(held[at].claim, performer_proofs::business("the data is wrong"));
         elsewhere.report_and_claim(vec![failed], None).await.reports.pop().unwrap().unwrap();
     }
     let told = |at: usize| {
         let progress = at.is_multiple_of(2).then(|| "almost".to_owned()); // those with and those without are two statements
-        Report { progress, ..success(&held[at]) }
+        success(&held[at]).progress(progress)
     };
     let answers = here.report_and_claim((0..6).map(told).collect(), None).await.reports;
     for (at, answer) in answers.into_iter().enumerate() {

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::clock::ManualClock;
-use performer::model::item::ClaimedItem;
-use performer::model::job::StopStrategy;
-use performer::model::limits::LimitsEdit;
-use performer::model::result::TransactionResult;
+use performer::model::{ClaimedItem, LimitsEdit, ManualClock, StopStrategy, TransactionResult};
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration, CommitType, Orchestrator, Report, Result};
+use performer::orchestrator::{CommitType, Orchestrator, Report, Result};
+use performer::orchestrator::{
+    FleetAdministration as _, ItemAdministration as _, QueueAdministration as _, ReviewAdministration as _,
+};
 use performer::{
-    ErrorKind, FailedItems, FieldEdit, ItemEdit, ItemId, JobKey, JobState, NewQueueDefinition, NewQueueItem,
-    Person, Priority, QueueItem, QueuePolicy, ReviewStatus, Status,
+    ErrorKind, FailedItems, ItemEdit, ItemId, JobKey, JobState, NewQueueDefinition, NewQueueItem, Person,
+    Priority, QueueItem, QueuePolicy, ReviewStatus, Status,
 };
 
 use super::{given_back, unique};
@@ -53,9 +52,9 @@ impl TestStores {
         let clock = Arc::new(ManualClock::new(start_of_time()));
         let open = async |url: &str| Store::postgres_with_clock(url, clock.clone()).await.unwrap();
         let (direct, cut) = (open(&schema.url).await, open(&proxy.url()).await);
-        let policy = QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() };
+        let policy = QueuePolicy::default().max_number_of_retries(1);
         direct.create_queue(NewQueueDefinition::new(QUEUE).policy(policy)).await.unwrap();
-        let policy = QueuePolicy { enforce_unique_reference: true, ..QueuePolicy::default() };
+        let policy = QueuePolicy::default().enforce_unique_reference(true);
         direct.create_queue(NewQueueDefinition::new(UNIQUE).policy(policy)).await.unwrap();
         // Everything except the counters of connections.
         let names = schema.run(
@@ -168,7 +167,7 @@ impl TestStores {
 }
 
 async fn report(store: &Store, claimed: &ClaimedItem, result: TransactionResult) -> Result<()> {
-    let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
+    let report = Report::new(claimed.claim, result).progress("almost".to_owned());
     store.report_and_claim(vec![report], None).await.reports.pop().unwrap().map(drop)
 }
 
@@ -229,7 +228,7 @@ async fn adds_and_claims_over_cut_connections_have_a_known_outcome() {
     };
     stores.case("take", filled, take_some).await;
     let limited = async |stores: &TestStores| {
-        let limits = LimitsEdit { max_in_progress: FieldEdit::Set(1_000_000), ..LimitsEdit::default() };
+        let limits = LimitsEdit::default().max_in_progress(1_000_000);
         stores.direct.edit_queue_limits(QUEUE, limits).await.unwrap();
         filled(stores).await
     };
@@ -303,7 +302,7 @@ async fn successive_reports_over_cut_connections_have_a_known_outcome() {
                 ended.extend(reports.drain(..).map(|report: Report| report.claim.item()));
                 let claim = taken.pop().expect("more than are taken").claim;
                 let result = ok_with(&serde_json::json!({"total": 17}));
-                reports.push(Report { claim, result, progress: None });
+                reports.push(Report::new(claim, result));
                 stores.yes += 1;
             }
             let was_cut = stores.proxy.restore();
@@ -343,10 +342,10 @@ async fn an_idle_store_blocks_nobody() {
             let taken =
                 stores.cut.report_and_claim(std::mem::take(&mut reports), Some(take(job, 1))).await.claimed;
             let claim = taken.unwrap().items.pop().unwrap().claim;
-            reports.push(Report { claim, result: business("the data is wrong"), progress: None });
+            reports.push(Report::new(claim, business("the data is wrong")));
         }
         let began = tokio::time::Instant::now();
-        let limits = LimitsEdit { max_in_progress: FieldEdit::Set(1_000 + round), ..LimitsEdit::default() };
+        let limits = LimitsEdit::default().max_in_progress(1_000 + round);
         stores.direct.edit_queue_limits(QUEUE, limits).await.unwrap();
         // The server itself would end it after ten seconds.
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -419,7 +418,7 @@ async fn administration_over_cut_connections_has_a_known_outcome() {
     let id = async |stores: &TestStores| stores.add().await.id;
     stores
         .case("edit of an item", id, async |store, id: &ItemId| {
-            let edit = ItemEdit { priority: Some(Priority::High), ..ItemEdit::default() };
+            let edit = ItemEdit::default().priority(Priority::High);
             store.edit_queue_item(*id, edit).await.map(drop)
         })
         .await;
@@ -491,13 +490,13 @@ async fn queue_changes_over_cut_connections_have_a_known_outcome() {
     };
     stores
         .case("change of a queue", named, async |store, name| {
-            let policy = QueuePolicy { max_number_of_retries: 7, ..QueuePolicy::default() };
+            let policy = QueuePolicy::default().max_number_of_retries(7);
             store.update_queue(name, NewQueueDefinition::new(name).policy(policy)).await.map(drop)
         })
         .await;
     stores
         .case("limits", named, async |store, name| {
-            let edit = LimitsEdit { paused: Some(true), ..LimitsEdit::default() };
+            let edit = LimitsEdit::default().paused(true);
             store.edit_queue_limits(name, edit).await.map(drop)
         })
         .await;

@@ -10,11 +10,9 @@ mod lost_connections;
 
 use std::sync::Arc;
 
-use performer::model::clock::ManualClock;
-use performer::model::item::ClaimedItem;
-use performer::model::result::TransactionResult;
+use performer::model::{ClaimedItem, ManualClock, TransactionResult};
 use performer::orchestrator::store::Store;
-use performer::orchestrator::{Administration, ClaimRequest, Orchestrator, Report};
+use performer::orchestrator::{Administration, Orchestrator, Report};
 use performer::prelude::*;
 use performer::{
     ErrorKind, ItemFilter, JobKey, NewQueueDefinition, Page, QueuePolicy, ReferenceFilter, Status,
@@ -70,10 +68,7 @@ async fn cut_everywhere<T>(
     let direct = open(&schema.url).await;
     let cut = open(&proxy.url()).await;
     direct
-        .create_queue(
-            NewQueueDefinition::new(QUEUE)
-                .policy(QueuePolicy { max_number_of_retries: 1, ..QueuePolicy::default() }),
-        )
+        .create_queue(NewQueueDefinition::new(QUEUE).policy(QueuePolicy::default().max_number_of_retries(1)))
         .await
         .unwrap();
     let (mut answered_yes, mut answered_no, mut done_unheard) = (0, 0, 0);
@@ -129,11 +124,7 @@ fn given_back() -> TransactionResult {
 
 async fn with_reference(store: &Store, reference: &str) -> Vec<performer::QueueItem> {
     let reference = Some(ReferenceFilter::Equals(reference.to_owned()));
-    store
-        .list_queue_items(ItemFilter { reference, ..ItemFilter::default() }, Page::default())
-        .await
-        .unwrap()
-        .items
+    store.list_queue_items(ItemFilter::default().reference(reference), Page::default()).await.unwrap().items
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,10 +155,7 @@ async fn the_outcome_of_a_report_is_known_wherever_the_connection_is_cut() {
         },
         async |store, claimed: &ClaimedItem| {
             let claim = claimed.claim;
-            let mut answers = store
-                .report_and_claim(vec![Report { claim, result: ok(), progress: None }], None)
-                .await
-                .reports;
+            let mut answers = store.report_and_claim(vec![Report::new(claim, ok())], None).await.reports;
             answers.pop().unwrap().map(drop)
         },
         async |store, claimed| {
@@ -188,13 +176,13 @@ async fn the_outcome_of_a_report_with_a_claim_is_known_wherever_the_connection_i
             store.add_queue_item(QUEUE, named(&reference)).await.unwrap();
             store.add_queue_item(QUEUE, named(&unique())).await.unwrap();
             // Not a retry copy, which would not be retried.
-            let this = ClaimRequest { reference: Some(ReferenceFilter::Equals(reference)), ..take(job, 1) };
+            let this = take(job, 1).reference(ReferenceFilter::Equals(reference));
             let taken = store.report_and_claim(Vec::new(), Some(this)).await.claimed.unwrap().items;
             (job, taken.into_iter().next().unwrap())
         },
         async |store, (job, claimed): &(JobKey, ClaimedItem)| {
             let result = application("the world is wrong");
-            let report = Report { claim: claimed.claim, result, progress: Some("almost".to_owned()) };
+            let report = Report::new(claimed.claim, result).progress("almost".to_owned());
             let mut answer = store.report_and_claim(vec![report], Some(take(*job, 1))).await;
             let taken = answer.claimed.map(drop);
             answer.reports.pop().unwrap().map(drop).and(taken)
@@ -393,7 +381,7 @@ async fn two_servers_on_one_database_act_as_one_orchestrator() {
             let claimed = items.into_iter().next().expect("there are as many as are taken");
             // Each is reported at the other server: a claim belongs to the job, and the job to the database.
             let other = if job == a { &there } else { &here };
-            let report = Report { claim: claimed.claim, result: ok(), progress: None };
+            let report = Report::new(claimed.claim, ok());
             other.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
             taken.push(claimed.item.reference.unwrap());
         }

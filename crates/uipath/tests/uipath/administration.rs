@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use performer::model::review::ItemVersion;
+use performer::model::ItemVersion;
 use performer::orchestrator::ErrorKind;
 use performer::orchestrator::uipath::Uipath;
 use performer::prelude::*;
@@ -69,10 +69,10 @@ async fn act(operation: &str, orchestrator: &Uipath, scene: &Scene) -> Result<()
         None => Ok(()),
         Some((_, refusal)) => Err(OrchestratorError::from(refusal.clone())),
     };
-    let policy = QueuePolicy { max_number_of_retries: 7, ..QueuePolicy::default() };
+    let policy = QueuePolicy::default().max_number_of_retries(7);
     match operation {
         "PutQueueItem" => {
-            let edit = ItemEdit { priority: Some(Priority::Low), ..ItemEdit::default() };
+            let edit = ItemEdit::default().priority(Priority::Low);
             orchestrator.edit_queue_item(scene.waiting.id, edit).await.map(drop)
         }
         "SetItemReviewStatus" => {
@@ -96,7 +96,7 @@ async fn act(operation: &str, orchestrator: &Uipath, scene: &Scene) -> Result<()
             .await
             .map(drop),
         "PutQueueRetention" => {
-            let kept = QueuePolicy { retention_days: 77, ..QueuePolicy::default() };
+            let kept = QueuePolicy::default().retention_days(77);
             orchestrator
                 .update_queue("Invoices", NewQueueDefinition::new("Invoices").policy(kept))
                 .await

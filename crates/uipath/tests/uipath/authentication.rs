@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::item::Page;
+use performer::model::Page;
 use performer::orchestrator::ErrorKind;
 use performer::orchestrator::uipath::Uipath;
 use performer::prelude::*;

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use performer::model::job::NewJob;
-use performer::model::result::TransactionResult;
+use performer::model::{NewJob, TransactionResult};
 use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{ClaimRequest, CommitType, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{
-    ExceptionType, FieldEdit, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException,
-    ReferenceFilter, ReviewStatus, SpecificContent, StopStrategy,
+    ExceptionType, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException, ReferenceFilter,
+    ReviewStatus, SpecificContent, StopStrategy,
 };
 use serde_json::{Value, json};
 
@@ -29,14 +28,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn job() -> NewJob {
-    NewJob {
-        queue: "Invoices".to_owned(),
-        machine: "m".to_owned(),
-        process_id: 1,
-        version: "1".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    }
+    NewJob::new("Invoices").machine("m").process_id(1).version("1").robots(1).lease(Duration::from_secs(30))
 }
 
 /// Calls everything there is, with everything that can be said.
@@ -66,13 +58,7 @@ async fn everything(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
     }
 
     let job_key = orchestrator.start_job(job()).await.unwrap();
-    let take = |reference| ClaimRequest {
-        queue: "Invoices".into(),
-        job: job_key,
-        robot: Some(1),
-        count: 1,
-        reference,
-    };
+    let take = |reference| ClaimRequest::new("Invoices", job_key, 1).robot(1).reference(reference);
     let exception = |kind| {
         Some(
             ProcessingException::new(kind, "the reason", at("2026-08-20T10:00:00Z"))
@@ -110,7 +96,7 @@ async fn everything(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
         let claim = taken.items[0].claim;
         orchestrator.set_transaction_progress(claim, "half of it".to_owned()).await.unwrap();
         let progress = (number == 0).then(|| "all of it".to_owned());
-        let report = Report { claim, result: result.clone(), progress };
+        let report = Report::new(claim, result.clone()).progress(progress);
         let answers = orchestrator.report_and_claim(vec![report.clone()], None).await.reports;
         let status = *answers[0].as_ref().unwrap();
         assert_eq!(status, Status::ALL[[3, 3, 2, 5, 2, 0, 0][number]], "{result:?}");
@@ -120,11 +106,7 @@ async fn everything(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
     }
     let started = orchestrator.add_and_start_transaction(take(None), bare("started")).await.unwrap();
     assert_eq!(started.item.status, Status::InProgress);
-    let both = vec![Report {
-        claim: started.claim,
-        result: TransactionResult::Successful { output: None },
-        progress: None,
-    }];
+    let both = vec![Report::new(started.claim, TransactionResult::Successful { output: None })];
     assert!(orchestrator.report_and_claim(both, None).await.reports[0].is_ok());
     orchestrator.beat(job_key).await.unwrap();
     orchestrator.sweep().await.unwrap();
@@ -135,22 +117,18 @@ async fn everything(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
 }
 
 async fn people(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
-    let everything = ItemFilter {
-        queue: Some("Invoices".to_owned()),
-        status: vec![Status::Failed, Status::Abandoned],
-        review_status: vec![ReviewStatus::None],
-        priority: Some(Priority::Normal),
-        reference: Some(ReferenceFilter::StartsWith("r".to_owned())),
-        exception_type: Some(ExceptionType::BusinessException),
-        key: None,
-        created_from: Some(at("2020-01-01T00:00:00Z")),
-        created_before: Some(at("2100-01-01T00:00:00Z")),
-        ..ItemFilter::default()
-    };
-    let page =
-        orchestrator.list_queue_items(everything, Page { skip: 0, top: 50, descending: true }).await.unwrap();
+    let everything = ItemFilter::default()
+        .queue("Invoices")
+        .status([Status::Failed, Status::Abandoned])
+        .review_status([ReviewStatus::None])
+        .priority(Priority::Normal)
+        .reference(ReferenceFilter::StartsWith("r".to_owned()))
+        .exception_type(ExceptionType::BusinessException)
+        .created_from(at("2020-01-01T00:00:00Z"))
+        .created_before(at("2100-01-01T00:00:00Z"));
+    let page = orchestrator.list_queue_items(everything, Page::first(50).skip(0).descending()).await.unwrap();
     assert_eq!(page.items.len() as u64, page.count);
-    let failed = ItemFilter { status: vec![Status::Failed], ..ItemFilter::default() };
+    let failed = ItemFilter::default().status([Status::Failed]);
     let failed = orchestrator.list_queue_items(failed, Page::default()).await.unwrap().items;
     assert_eq!(failed.len(), 2);
     let one = orchestrator.get_queue_item(failed[0].id).await.unwrap();
@@ -183,14 +161,12 @@ async fn people(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
     let error = orchestrator.add_comment(one.id, somebody, "x".to_owned()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 
-    let waiting = ItemFilter { status: vec![Status::New], ..ItemFilter::default() };
+    let waiting = ItemFilter::default().status([Status::New]);
     let waiting = orchestrator.list_queue_items(waiting, Page::default()).await.unwrap().items;
-    let edit = ItemEdit {
-        priority: Some(Priority::Low),
-        due_date: FieldEdit::Set(at("2026-12-01T00:00:00Z")),
-        specific_content: Some(SpecificContent::new(&json!({"a": 2})).unwrap()),
-        ..ItemEdit::default()
-    };
+    let edit = ItemEdit::default()
+        .priority(Priority::Low)
+        .due_date(at("2026-12-01T00:00:00Z"))
+        .specific_content(SpecificContent::new(&json!({"a": 2})).unwrap());
     let edited = orchestrator.edit_queue_item(waiting[0].id, edit.clone()).await.unwrap();
     assert_eq!((edited.priority, edited.specific_content.to_value()), (Priority::Low, json!({"a": 2})));
     let error = orchestrator.edit_queue_item(one.id, edit).await.unwrap_err();
@@ -204,18 +180,16 @@ async fn people(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
 }
 
 async fn queues(orchestrator: &Uipath) {
-    let policy = QueuePolicy {
-        max_number_of_retries: 3,
-        retry_abandoned_items: true,
-        enforce_unique_reference: true,
-        retention_days: 60,
-        ..QueuePolicy::default()
-    };
+    let policy = QueuePolicy::default()
+        .max_number_of_retries(3)
+        .retry_abandoned_items(true)
+        .enforce_unique_reference(true)
+        .retention_days(60);
     let new = NewQueueDefinition::new("Payments").description("what we pay").policy(policy.clone());
     let made = orchestrator.create_queue(new.clone()).await.unwrap();
     assert_eq!((made.policy.clone(), made.name.as_str()), (policy.clone(), "Payments"));
     assert_eq!(orchestrator.create_queue(new.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
-    let changed = QueuePolicy { max_number_of_retries: 5, stale_retention_days: 90, ..policy };
+    let changed = policy.max_number_of_retries(5).stale_retention_days(90);
     let changed = orchestrator.update_queue("payments", new.policy(changed)).await.unwrap();
     assert_eq!((changed.policy.max_number_of_retries, changed.policy.stale_retention_days), (5, 90));
     assert_eq!(orchestrator.list_queues().await.unwrap().len(), 2);
@@ -416,10 +390,10 @@ async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
         orchestrator.apply_retention(1).await.map(|_| ()).unwrap_err(),
         orchestrator.list_jobs(1).await.map(|_| ()).unwrap_err(),
     ];
-    let quick = QueuePolicy { abandon_after: Duration::from_secs(60), ..QueuePolicy::default() };
+    let quick = QueuePolicy::default().abandon_after(Duration::from_secs(60));
     refusals.push(orchestrator.create_queue(NewQueueDefinition::new("Q").policy(quick)).await.unwrap_err());
     let job = orchestrator.start_job(job()).await.unwrap();
-    let take = || ClaimRequest { queue: "Invoices".into(), job, robot: None, count: 1, reference: None };
+    let take = || ClaimRequest::new("Invoices", job, 1);
     let item = || NewQueueItem::new(json!({"a": 1}));
     for item in [
         item().priority(Priority::High),
@@ -443,7 +417,7 @@ async fn an_old_server_receives_no_unknown_members() {
     server.versions(Some("11.0"));
     let orchestrator = client(&server).connect().await.unwrap();
     assert_eq!(orchestrator.api_version(), Some(11));
-    let retried = QueuePolicy { retry_abandoned_items: true, ..QueuePolicy::default() };
+    let retried = QueuePolicy::default().retry_abandoned_items(true);
     let error = orchestrator.create_queue(NewQueueDefinition::new("Q").policy(retried)).await.unwrap_err();
     assert!(error.to_string().contains("version 11 of the API"), "{error}");
     orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();

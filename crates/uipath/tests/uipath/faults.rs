@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::item::{NewQueueItem, Page};
+use performer::model::{NewQueueItem, Page};
 use performer::orchestrator::{CommitType, ErrorKind};
 use performer::prelude::*;
 use performer::{ItemFilter, ItemId, PerformerError};

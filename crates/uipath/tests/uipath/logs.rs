@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use performer::model::log::LogLevel;
+use performer::model::LogLevel;
 use serde_json::json;
 use tracing_subscriber::layer::SubscriberExt as _;
 

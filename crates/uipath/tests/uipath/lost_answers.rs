@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::item::ClaimedItem;
-use performer::model::job::NewJob;
-use performer::model::result::TransactionResult;
+use performer::model::{ClaimedItem, NewJob, TransactionResult};
 use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{ClaimRequest, ErrorKind, Report};
 use performer::prelude::*;
@@ -17,14 +15,12 @@ use performer_proofs::scripted_orchestrator::world::{ROBOT_ID, World, row_versio
 use performer_proofs::scripted_orchestrator::{Fault, Occurrence, ScriptedOrchestrator};
 
 async fn started(orchestrator: &Uipath) -> JobKey {
-    let about = NewJob {
-        queue: "Invoices".to_owned(),
-        machine: "m".to_owned(),
-        process_id: 1,
-        version: "1".to_owned(),
-        robots: 1,
-        lease: Duration::from_secs(30),
-    };
+    let about = NewJob::new("Invoices")
+        .machine("m")
+        .process_id(1)
+        .version("1")
+        .robots(1)
+        .lease(Duration::from_secs(30));
     orchestrator.start_job(about).await.unwrap()
 }
 
@@ -32,7 +28,7 @@ async fn take(
     orchestrator: &Uipath,
     job: JobKey,
 ) -> Result<Option<ClaimedItem>, performer::OrchestratorError> {
-    let take = ClaimRequest { queue: "Invoices".into(), job, robot: Some(1), count: 1, reference: None };
+    let take = ClaimRequest::new("Invoices", job, 1).robot(1);
     Ok(orchestrator.report_and_claim(Vec::new(), Some(take)).await.claimed?.items.into_iter().next())
 }
 
@@ -41,7 +37,7 @@ async fn report(
     item: &ClaimedItem,
     result: TransactionResult,
 ) -> Result<Status, performer::OrchestratorError> {
-    let report = Report { claim: item.claim, result, progress: None };
+    let report = Report::new(item.claim, result);
     orchestrator.report_and_claim(vec![report], None).await.reports.remove(0)
 }
 
@@ -432,7 +428,7 @@ async fn changing_a_retention_keeps_archiving() {
     server.world().retention.insert((100, "Final".to_owned()), archive);
     let there = orchestrator.get_queue("Invoices").await.unwrap();
     assert_eq!(there.policy.retention_days, 20);
-    let policy = QueuePolicy { max_number_of_retries: 2, retention_days: 25, ..there.policy };
+    let policy = there.policy.max_number_of_retries(2).retention_days(25);
     orchestrator.update_queue("Invoices", NewQueueDefinition::new("Invoices").policy(policy)).await.unwrap();
     let sent = server.seen_of("PutQueueRetention");
     assert_eq!(sent.len(), 1);

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use performer::model::content::Output;
-use performer::model::item::{ItemEdit, ItemFilter, Page};
+use performer::model::{ItemEdit, ItemFilter, Output, Page};
 use performer::prelude::*;
 use performer::{JobState, NewQueueItem, SpecificContent};
 use serde_json::value::RawValue;
@@ -119,7 +118,7 @@ async fn numbers_keep_their_digits_in_both_directions() {
     let waiting = server.world().add("b", json!({"a": 1}));
     server.fault("PutQueueItem", Occurrence::Always, Fault::error(400, 1009));
     let content = Some(SpecificContent::from_json(DIGITS).unwrap());
-    let edit = ItemEdit { specific_content: content, ..ItemEdit::default() };
+    let edit = ItemEdit::default().specific_content(content);
     orchestrator.edit_queue_item(performer::ItemId(waiting), edit).await.unwrap_err();
     sent("PutQueueItem", "SpecificContent");
     assert_eq!(Output::from_json(DIGITS).unwrap().as_json(), DIGITS);

@@ -70,20 +70,21 @@ impl QueueRequest {
                 std::time::Duration::from_secs(seconds)
             }
         };
-        let policy = QueuePolicy {
-            abandon_after,
-            accept_automatically_retry: self
-                .accept_automatically_retry
-                .unwrap_or(before.accept_automatically_retry),
-            max_number_of_retries: self.max_number_of_retries.unwrap_or(before.max_number_of_retries),
-            retry_abandoned_items: self.retry_abandoned_items.unwrap_or(before.retry_abandoned_items),
-            enforce_unique_reference: self
-                .enforce_unique_reference
-                .unwrap_or(before.enforce_unique_reference),
-            ..before.clone()
-        };
+        let policy = before
+            .clone()
+            .abandon_after(abandon_after)
+            .accept_automatically_retry(
+                self.accept_automatically_retry.unwrap_or(before.accept_automatically_retry),
+            )
+            .max_number_of_retries(self.max_number_of_retries.unwrap_or(before.max_number_of_retries))
+            .retry_abandoned_items(self.retry_abandoned_items.unwrap_or(before.retry_abandoned_items))
+            .enforce_unique_reference(
+                self.enforce_unique_reference.unwrap_or(before.enforce_unique_reference),
+            );
         let description = self.description.filter(|text| !text.is_empty());
-        Ok(NewQueueDefinition { name: self.name, description, policy, schemas, notes })
+        let mut queue = NewQueueDefinition::new(self.name).policy(policy).schemas(schemas).notes(notes);
+        queue.description = description;
+        Ok(queue)
     }
 
     fn check_encryption(&self) -> Result<(), Refusal> {
@@ -141,16 +142,13 @@ impl QueueRequest {
             Some(Value::Null) => None,
             Some(value) => Some(value.as_i64().ok_or_else(|| invalid("ReleaseId"))?),
         };
-        Ok(QueueNotes {
-            sla_in_minutes: number("SlaInMinutes", &self.sla_in_minutes, notes.sla_in_minutes)?,
-            risk_sla_in_minutes: number(
-                "RiskSlaInMinutes",
-                &self.risk_sla_in_minutes,
-                notes.risk_sla_in_minutes,
-            )?,
-            release_id,
-            tags,
-        })
+        let mut changed = QueueNotes::default();
+        changed.sla_in_minutes = number("SlaInMinutes", &self.sla_in_minutes, notes.sla_in_minutes)?;
+        changed.risk_sla_in_minutes =
+            number("RiskSlaInMinutes", &self.risk_sla_in_minutes, notes.risk_sla_in_minutes)?;
+        changed.release_id = release_id;
+        changed.tags = tags;
+        Ok(changed)
     }
 
     /// Applies the retention members of CreateQueue and EditQueue to a policy.

@@ -1,0 +1,216 @@
+//! What people do: define queues, inspect and review items, and manage jobs. T16 to T24 are the transitions of
+//! `docs/reference/lifecycle.md`.
+
+use async_trait::async_trait;
+
+use super::{Orchestrator, Result};
+use crate::model::history::ItemEvent;
+use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
+use crate::model::job::{Job, StopStrategy};
+use crate::model::key::{ItemId, JobKey};
+use crate::model::limits::LimitsEdit;
+use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
+use crate::model::robot::Robot;
+use crate::model::statistics::QueueStatistics;
+use crate::model::status::ReviewStatus;
+
+/// A back end with all operations: those of performers and those of people. It is implemented for every type that has the
+/// five traits.
+pub trait Administration:
+    Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration
+{
+}
+
+impl<T> Administration for T where
+    T: Orchestrator + QueueAdministration + ItemAdministration + ReviewAdministration + FleetAdministration
+{
+}
+
+/// Defines queues and their limits, counts their items, and applies their retention.
+#[async_trait]
+pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
+    /// Creates a queue.
+    ///
+    /// # Errors
+    ///
+    /// Conflict with code 1001 if the name is already used; Invalid if a setting is out of range.
+    async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition>;
+
+    /// Changes the settings of a queue.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict with code 1001 or 1855; Invalid.
+    async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition>;
+
+    /// Deletes a queue. Afterwards its items are neither handed out nor found, and claims on them are lost. The duration does
+    /// not depend on the number of items: a store removes them in batches, in later [`sweep`](Orchestrator::sweep)s.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn delete_queue(&self, name: &str) -> Result<()>;
+
+    /// Pauses or resumes a queue, or changes its limits, which apply over all performers. The change applies at once; items
+    /// InProgress are not affected.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Invalid for a limit of 0 or a window that is too short or too long; Unsupported if the Orchestrator has no such
+    /// limits.
+    async fn edit_queue_limits(&self, name: &str, edit: LimitsEdit) -> Result<QueueDefinition>;
+
+    /// Finds a queue by its name, which is case-insensitive.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn get_queue(&self, name: &str) -> Result<QueueDefinition>;
+
+    /// Lists all queues in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    async fn list_queues(&self) -> Result<Vec<QueueDefinition>>;
+
+    /// Counts the items of a queue by status.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics>;
+
+    /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's retention. Returns the number
+    /// of removed items; 0 if nothing is left to do.
+    ///
+    /// A clock that may be ahead removes nothing: until the time of day has agreed with the monotonic clock for ten minutes, or
+    /// for an hour after a jump or a long stop, the current time is the last one that the store has kept plus the time elapsed
+    /// in this process ([`model::clock_guard`](crate::model::clock_guard)).
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable.
+    async fn apply_retention(&self, limit: usize) -> Result<u64>;
+}
+
+/// Reads items and their history, changes those that are New, and deletes them.
+#[async_trait]
+pub trait ItemAdministration: std::fmt::Debug + Send + Sync {
+    /// Reads an item.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem>;
+
+    /// Lists a page of the items that match a filter, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for an unknown queue; Invalid for a page over 100 items.
+    async fn list_queue_items(&self, filter: ItemFilter, page: Page) -> Result<ItemPage>;
+
+    /// T16: changes the values of an item that is New.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict if the item is no longer New.
+    async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem>;
+
+    /// T17: deletes items. Returns those that are refused; the others are deleted.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
+    async fn delete_queue_items(&self, items: Vec<ItemVersion>) -> Result<FailedItems>;
+
+    /// Lists all attempts of the retry chain of an item, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn processing_history(&self, id: ItemId) -> Result<Vec<QueueItem>>;
+
+    /// Lists the events of all attempts of the retry chain of an item.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn item_events(&self, id: ItemId) -> Result<Vec<ItemEvent>>;
+
+    /// T24: removes the content of an item that is Successful, Retried or Deleted.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict for any other status.
+    async fn purge_content(&self, id: ItemId) -> Result<()>;
+}
+
+/// Reviews failed items: their review status, reviewer and comments.
+#[async_trait]
+pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
+    /// T18 to T21: sets the review status of items. `Retried` is the manual retry, which adds a copy of the item. Returns the
+    /// items that are refused; the others are changed.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
+    async fn set_review_status(&self, to: ReviewStatus, items: Vec<ItemVersion>) -> Result<FailedItems>;
+
+    /// T22: sets or clears the reviewer of items. Returns the items that are refused; the others are changed.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable. Refused items are not an error of the call.
+    async fn set_reviewer(&self, reviewer: Option<i64>, items: Vec<ItemVersion>) -> Result<FailedItems>;
+
+    /// Adds a comment to an item.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Invalid if the text is empty or longer than 512 code units.
+    async fn add_comment(&self, id: ItemId, author: Person, text: String) -> Result<Comment>;
+
+    /// Changes a comment, or deletes it if `text` is `None`.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict with code 1007 if another person wrote it.
+    async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()>;
+
+    /// Lists the comments on all attempts of the retry chain of an item, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// NotFound.
+    async fn comments(&self, id: ItemId) -> Result<Vec<Comment>>;
+}
+
+/// Shows the jobs and robots that work now, and requests jobs to stop.
+#[async_trait]
+pub trait FleetAdministration: std::fmt::Debug + Send + Sync {
+    /// Lists at most `limit` jobs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable; Invalid for a limit over 10,000.
+    async fn list_jobs(&self, limit: usize) -> Result<Vec<Job>>;
+
+    /// Lists the robots of all running jobs, by job; at most 10,000
+    /// ([`MAX_ROBOTS_LISTED`](crate::model::robot::MAX_ROBOTS_LISTED)).
+    ///
+    /// # Errors
+    ///
+    /// Unavailable if the store is unavailable; Unsupported if the Orchestrator does not know them.
+    async fn list_robots(&self) -> Result<Vec<Robot>>;
+
+    /// Requests a job to stop; the answer to its next heartbeat contains the request.
+    ///
+    /// # Errors
+    ///
+    /// NotFound; Conflict with code 1658 or 1659 if it has ended, and with 1658 for a soft stop of a job that is being
+    /// terminated.
+    async fn stop_job(&self, job: JobKey, strategy: StopStrategy) -> Result<()>;
+}

@@ -1,0 +1,56 @@
+//! What an item is, and what may happen to it: pure values and pure functions.
+//!
+//! The most frequent types are at the root of the crate too. The modules have the rules, for back ends and their tests:
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`lifecycle`] | (item, event, queue, now) -> Transition: the only place that knows how an item may change |
+//! | [`selection`] | which item is next |
+//! | [`limits`] | how many items of a limited queue may start now |
+//! | [`history`] | the events of an item |
+//! | [`sweep`] | which jobs have probably stopped |
+//! | [`clock_guard`] | whether the clock can be believed before something is removed because of its age |
+//! | [`review`] | who may change a comment |
+//! | [`query`] | conditions on items, and sort orders of lists |
+
+pub use performer_core::model::{clock_guard, history, lifecycle, limits, query, review, selection, sweep};
+
+// Items.
+pub use performer_core::model::content::{
+    ANALYTICS_LIMIT, Analytics, CONTENT_LIMIT, OUTPUT_LIMIT, Output, SpecificContent,
+};
+pub use performer_core::model::exception::{EXCEPTION_TEXT_LIMIT, ExceptionType, ProcessingException};
+pub use performer_core::model::history::{EventAction, ItemEvent};
+pub use performer_core::model::item::{
+    ClaimedItem, ItemEdit, NewQueueItem, Origin, PROGRESS_LIMIT, Priority, QueueItem, REFERENCE_LIMIT,
+    ReferenceFilter, Source, validate_progress,
+};
+pub use performer_core::model::key::{Claim, InvalidKey, ItemId, ItemKey, KeyMaker};
+pub use performer_core::model::list::{ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
+pub use performer_core::model::result::{Outcome, TransactionResult};
+pub use performer_core::model::review::{COMMENT_LIMIT, Comment, FailedItems, ItemVersion, Person};
+pub use performer_core::model::selection::MAX_TAKE;
+pub use performer_core::model::status::{ReviewStatus, Status};
+pub use performer_core::model::stored_time::StoredTime;
+
+// Queues.
+pub use performer_core::model::key::{FolderId, QueueId, QueueKey};
+pub use performer_core::model::limits::{LimitsEdit, MAX_WINDOW, MIN_WINDOW, MaxStarts, QueueLimits};
+pub use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
+pub use performer_core::model::schema::{SchemaOf, Schemas};
+pub use performer_core::model::statistics::QueueStatistics;
+
+// Jobs and robots.
+pub use performer_core::model::job::{
+    DEFAULT_LEASE, Job, JobEnd, JobFigures, JobOwner, JobState, MAX_JOBS_LISTED, MAX_LEASE, MAX_ROBOTS,
+    MIN_LEASE, NewJob, SWEEP_INTERVAL, StopStrategy, validate_job_limit,
+};
+pub use performer_core::model::key::{Holder, JobKey, JobNumber};
+pub use performer_core::model::robot::{Held, MAX_ROBOTS_LISTED, Robot, RobotState};
+
+// What is not about one of them.
+pub use performer_core::model::clock::{Clock, ManualClock, SteadyTime, SystemClock};
+pub use performer_core::model::code::ErrorCode;
+pub use performer_core::model::log::LogLevel;
+pub use performer_core::model::user::UserType;
+pub use performer_core::model::{FieldEdit, Refusal, UnknownValue};

@@ -1,0 +1,88 @@
+//! A back end that is made with the public API alone (`examples/back_end`) passes the conformance suite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use performer::model::{Clock as _, LimitsEdit, ManualClock, SystemClock};
+use performer::orchestrator::{ErrorKind, Seen};
+use performer::prelude::*;
+use performer_conformance::{Fixture, QUEUE, named, start_of_time, suite};
+
+use back_end::SimpleBackEnd;
+
+#[path = "../examples/back_end/back_end.rs"]
+mod back_end;
+
+async fn new_fixture() -> Fixture {
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    Fixture::new(Arc::new(SimpleBackEnd::new(clock.clone())), clock)
+}
+
+suite!(
+    simple_back_end,
+    new_fixture,
+    skip {
+        nothing_is_claimed_from_a_paused_queue_until_it_is_resumed: "the back end has no limits of queues",
+        no_more_items_are_in_progress_than_the_limit_allows: "the back end has no limits of queues",
+        concurrent_claims_do_not_exceed_the_limit: "the back end has no limits of queues",
+        reports_and_claims_together_keep_the_limit_and_the_order: "the back end has no limits of queues",
+        no_more_items_are_started_in_a_window_than_the_limit_allows: "the back end has no limits of queues",
+        limits_are_kept_when_a_queue_is_updated: "the back end has no limits of queues",
+    }
+);
+
+/// A caller is told what the back end cannot do: nothing is accepted and then ignored.
+#[tokio::test]
+async fn what_is_not_supported_is_refused() {
+    let back_end = SimpleBackEnd::new(Arc::new(ManualClock::new(start_of_time())));
+    back_end.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let pause = LimitsEdit::default().paused(true);
+    let error = back_end.edit_queue_limits(QUEUE, pause).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(back_end.get_queue(QUEUE).await.unwrap().limits.is_none());
+}
+
+/// A caller that waits is there when an item is not deferred any more, without any change.
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_when_an_item_is_not_deferred_any_more() {
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let back_end = SimpleBackEnd::new(clock.clone());
+    back_end.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let later = clock.now() + Duration::from_secs(5);
+    back_end.add_queue_item(QUEUE, named("deferred").defer_date(later)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    back_end.wait_for_items(QUEUE, Seen(u64::MAX), Duration::from_secs(600)).await;
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+/// Fails each item once.
+struct SecondAttempt;
+
+#[async_trait]
+impl Transaction for SecondAttempt {
+    type Content = serde_json::Value;
+    type Output = ();
+
+    async fn process(&mut self, _: serde_json::Value, item: &TransactionItem) -> Result<(), Exception> {
+        if item.retry_number() == 0 {
+            return Err(ApplicationException::new("the first attempt").into());
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_performer_processes_its_items() {
+    for claim_ahead in [0, 16] {
+        let back_end = Arc::new(SimpleBackEnd::new(Arc::new(SystemClock::new())));
+        back_end.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+        for number in 0..100 {
+            back_end.add_queue_item(QUEUE, named(&number.to_string())).await.unwrap();
+        }
+        let performer = Performer::new(QUEUE, || SecondAttempt).robots(4).claim_ahead(claim_ahead);
+        let summary = performer.handle_signals(false).run_until_empty(back_end.clone()).await.unwrap();
+        assert_eq!((summary.retried, summary.successful), (100, 100));
+        let statistics = back_end.queue_statistics(QUEUE).await.unwrap();
+        assert_eq!((statistics.retried, statistics.successful, statistics.total()), (100, 100, 200));
+    }
+}
