@@ -16,6 +16,7 @@
 //! [tuning]: crate::guide::tuning
 //! [faults]: crate::guide::faults
 //! [reframework]: crate::guide::reframework
+//! [back ends]: crate::guide::back_ends
 //!
 #![doc = include_str!("../docs/guide/README.md")]
 
@@ -37,7 +38,8 @@ macro_rules! page {
             "[command line]: crate::guide::command_line\n",
             "[tuning]: crate::guide::tuning\n",
             "[faults]: crate::guide::faults\n",
-            "[reframework]: crate::guide::reframework\n\n",
+            "[reframework]: crate::guide::reframework\n",
+            "[back ends]: crate::guide::back_ends\n\n",
             include_str!(concat!("../docs/guide/", $file)),
             "\n\nIn the API: ",
             $see,
@@ -133,3 +135,10 @@ pub mod faults {}
     "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), [`Administration`](crate::Administration)."
 )]
 pub mod reframework {}
+
+#[doc = page!(
+    "back-ends.md",
+    "[`Orchestrator`](crate::Orchestrator), [`Administration`](crate::Administration), [`model`](crate::model), \
+     [`Decorator`](crate::orchestrator::Decorator)."
+)]
+pub mod back_ends {}

@@ -2,7 +2,7 @@
 //!
 //! The back end stores values and finds them again. Every decision is made by the rules of [`performer::model`]: what an event
 //! does to an item (`lifecycle`), which item is next (`selection`), what its history is (`history`). The test
-//! `tests/back_end_of_others.rs` runs the conformance suite (`performer-conformance`) on it.
+//! `crates/conformance/tests/back_end_of_others.rs` runs the conformance suite on it.
 //!
 //! | file | what is in it |
 //! |---|---|

@@ -93,7 +93,7 @@ pub struct QueueItem {
     pub is_superseded: bool,
     /// The latest progress text of its robot.
     pub progress: Option<String>,
-    /// The job that holds it, or held it last.
+    /// The job that holds it, or whose report or loss ended the attempt. Empty again when the item has gone back into the queue.
     #[serde(rename = "ExecutorJobKey")]
     pub executor_job: Option<JobKey>,
     /// The robot of that job, counted from 1.

@@ -176,7 +176,10 @@ pub enum Transition {
 pub struct Change {
     /// The item afterwards.
     pub after: ItemState,
-    /// The retry copy, behind everything that waits.
+    /// The state of the retry copy, which is a new item, behind everything that waits. A store gives it a number and a UniqueKey,
+    /// and takes from the item its key, reference, content, RiskSlaDate and origin, but not its output, exception, progress or
+    /// executor. The item is its `ancestor_id`, or, after a manual retry, its `manual_ancestor_id`, which later automatic copies
+    /// keep.
     pub copy: Option<ItemState>,
     /// The events that the row does not store.
     pub recorded: Vec<Recorded>,

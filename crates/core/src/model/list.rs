@@ -136,7 +136,7 @@ pub struct Page {
     pub skip: usize,
     /// How many items to return at most, up to [`PAGE_LIMIT`].
     pub top: usize,
-    /// The newest first.
+    /// The newest first. Ignored if the filter has an order.
     pub descending: bool,
 }
 

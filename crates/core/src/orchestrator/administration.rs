@@ -105,7 +105,7 @@ pub trait ItemAdministration: std::fmt::Debug + Send + Sync {
     /// NotFound.
     async fn get_queue_item(&self, id: ItemId) -> Result<QueueItem>;
 
-    /// Lists a page of the items that match a filter, in the order of their ids.
+    /// Lists a page of the items that match a filter, in the order of their ids, or in that of the filter.
     ///
     /// # Errors
     ///
@@ -116,7 +116,8 @@ pub trait ItemAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// NotFound; Conflict if the item is no longer New.
+    /// NotFound; Conflict if the item is no longer New; Invalid for a progress text that is too long, or content that does not match
+    /// the queue's schema.
     async fn edit_queue_item(&self, id: ItemId, edit: ItemEdit) -> Result<QueueItem>;
 
     /// T17: deletes items. Returns those that are refused; the others are deleted.

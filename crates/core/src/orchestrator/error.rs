@@ -237,6 +237,9 @@ impl Error for OrchestratorError {
     }
 }
 
+/// The kind follows from the code of the refusal. A lost claim is ClaimLost whatever its code. Otherwise 1002 is NotFound; 1000, 1009, 1014,
+/// 1015, 1101, 1850, 1857 and the codes of sizes are Invalid; 1017 and 1100 are Unauthorized; 1019 is Unsupported; and every other
+/// code is Conflict, but for those of a store that is out of reach.
 impl From<Refusal> for OrchestratorError {
     fn from(refusal: Refusal) -> Self {
         let code = refusal.code();

@@ -56,18 +56,23 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// ClaimLost if the job has ended, for instance because its lease had expired: its claims are lost.
+    /// ClaimLost if the job has ended, for instance because its lease had expired: its claims are lost. NotFound if there is no
+    /// such job.
     async fn beat(&self, job: JobKey) -> Result<JobState>;
 
     /// Ends the job, and abandons its items that are still InProgress in the same transaction.
     ///
     /// # Errors
     ///
-    /// ClaimLost if the job has ended already.
+    /// ClaimLost if the job has ended already; NotFound if there is no such job; Invalid for a state that is not final.
     async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept>;
 
     /// T14 and T15: ends jobs whose leases have expired, and abandons their items and those InProgress for too long. It may be
     /// called at any time by anyone; a performer calls it several times per second.
+    ///
+    /// A lease that is over by the time of day is not enough, because somebody may have set the clock, and all may have been
+    /// suspended together: [`model::sweep`](crate::model::sweep) has the rule. Items that are InProgress for too long are found at
+    /// least once a minute, by a clock that can be believed ([`model::clock_guard`](crate::model::clock_guard)).
     ///
     /// # Errors
     ///
@@ -86,7 +91,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// NotFound for an unknown queue. Items that cannot be added are not an error of the call: see [`BulkAdded`].
+    /// NotFound for an unknown queue. Items that cannot be added are not an error of the call: see [`BulkAdded`]. With
+    /// [`AllOrNothing`](CommitType::AllOrNothing) all of them are returned, duplicates within the call among them.
     async fn bulk_add_queue_items(
         &self,
         queue: &str,
@@ -94,7 +100,7 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
         items: Vec<NewQueueItem>,
     ) -> Result<BulkAdded>;
 
-    /// T2: adds an item and claims it in the same call.
+    /// T2: adds an item and claims it in the same call. The count of the request and the DeferDate of the item are ignored.
     ///
     /// # Errors
     ///
@@ -105,6 +111,14 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// T4 to T12, and T3: reports on items and claims the next ones, in one durable commit if the back end supports that.
     ///
     /// The answers have the order of the reports. A failed report prevents neither the other reports nor the claim.
+    ///
+    /// # Errors
+    ///
+    /// Of a report: ClaimLost if its claim is no longer valid, or its item was removed; Invalid for a text or an output that is too
+    /// long or does not match the queue's schema, and for a DeferDate in the past.
+    ///
+    /// Of the claim: NotFound for an unknown queue; Invalid for too many items; NotFound or ClaimLost for a job that does not exist
+    /// or has ended, if there is an item to hand out (an empty queue answers with no items).
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,
@@ -121,12 +135,16 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// ClaimLost if the claim is no longer valid; Invalid if the text is too long.
+    /// ClaimLost if the claim is no longer valid; NotFound or ClaimLost if the item was removed; Invalid if the text is too long.
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()>;
 
     /// Waits until there may be a new item to claim, for about `at_most`. `seen` is from the last claim that returned no item.
     /// It may return without a new item. A back end with rate limits waits longer than `at_most` (the real Orchestrator: up to 30
     /// seconds).
+    ///
+    /// A wait ends when an item of the queue may have become claimable since `seen`: one was added, given back, edited or copied
+    /// for a retry, or the queue was renamed, deleted or created again, or its limits have changed. A DeferDate that comes may end it too.
+    /// For a queue that does not exist it returns within `at_most`; the next claim reports that.
     async fn wait_for_items(&self, queue: &str, seen: Seen, at_most: Duration);
 }
 
@@ -286,7 +304,8 @@ impl ClaimedItems {
     }
 }
 
-/// A position in the changes of a store, at which a claim returned no item.
+/// A position in the changes of a store, at which a claim returned no item. It rises over the whole life of a store, not of a
+/// queue: a queue may be deleted and created again with the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen(pub u64);
 

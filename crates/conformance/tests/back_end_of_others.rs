@@ -10,7 +10,7 @@ use performer_conformance::{Fixture, QUEUE, named, start_of_time, suite};
 
 use back_end::SimpleBackEnd;
 
-#[path = "../examples/back_end/back_end.rs"]
+#[path = "../../../examples/back_end/back_end.rs"]
 mod back_end;
 
 async fn new_fixture() -> Fixture {
