@@ -16,6 +16,7 @@
 //! [tuning]: crate::guide::tuning
 //! [faults]: crate::guide::faults
 //! [reframework]: crate::guide::reframework
+//! [back ends]: crate::guide::back_ends
 //!
 #![doc = include_str!("../README.md")]
 //!

@@ -134,7 +134,7 @@ pub struct QueueDefinition {
     /// Notes of people.
     pub notes: QueueNotes,
     /// Its limits for all performers together. An update of the queue leaves them unchanged; see
-    /// [`Administration::edit_queue_limits`](crate::orchestrator::Administration::edit_queue_limits).
+    /// [`QueueAdministration::edit_queue_limits`](crate::orchestrator::QueueAdministration::edit_queue_limits).
     pub limits: QueueLimits,
     /// The folders it is in: it is one queue in all of them. The first one is where it was created.
     pub folders: Vec<FolderId>,

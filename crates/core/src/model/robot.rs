@@ -23,7 +23,7 @@ enumeration! {
     }
 }
 
-/// The most robots of one list; [`Administration::list_robots`](crate::orchestrator::Administration::list_robots) omits the others.
+/// The most robots of one list; [`FleetAdministration::list_robots`](crate::orchestrator::FleetAdministration::list_robots) omits the others.
 pub const MAX_ROBOTS_LISTED: usize = 10_000;
 
 /// A robot of a job that has not ended, as the store sees it.
