@@ -244,10 +244,8 @@ async fn define_queue(orchestrator: &dyn Administration) -> Result<(), Error> {
         .retry_abandoned_items(true) // posting an invoice twice is harmless: the ERP knows its number
         .enforce_unique_reference(true);
     let queue = NewQueueDefinition::new(QUEUE).description("Invoices to be posted to the ERP").policy(policy);
-    match orchestrator.create_queue(queue).await {
-        Err(error) if error.code() != Some(ErrorCode::NAME_ALREADY_USED) => Err(error)?,
-        _ => Ok(()),
-    }
+    orchestrator.ensure_queue(queue).await?;
+    Ok(())
 }
 
 async fn add(orchestrator: &dyn Administration, invoices: &[Invoice]) -> Result<(), Error> {

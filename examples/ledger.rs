@@ -65,10 +65,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).or_else(|| std::env::var("PERFORMER_TEST_POSTGRES").ok());
     let url = url.ok_or("say where the database is: postgres://user@host/database")?;
     let queues = Store::postgres(&url).await?;
-    if queues.get_queue("Ledger").await.is_err() {
-        let policy = QueuePolicy::default().max_number_of_retries(10);
-        queues.create_queue(NewQueueDefinition::new("Ledger").policy(policy)).await?;
-    }
+    let policy = QueuePolicy::default().max_number_of_retries(10);
+    queues.ensure_queue(NewQueueDefinition::new("Ledger").policy(policy)).await?;
     let mut client = connect(&url).await?;
     client.batch_execute(TABLES).await?;
 

@@ -50,7 +50,8 @@ macro_rules! page {
 
 #[doc = page!(
     "first-performer.md",
-    "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), [`NewQueueItem`](crate::NewQueueItem), \
+    "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), \
+     [`Performer::from_fn`](crate::Performer::from_fn), [`NewQueueItem`](crate::NewQueueItem), \
      [`connect`](crate::connect), [`Orchestrator`](crate::Orchestrator)."
 )]
 pub mod first_performer {}

@@ -52,8 +52,8 @@ pub use model::{
     Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
     ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
     NewQueueDefinition, NewQueueItem, Output, Page, Person, Priority, ProcessingException, QueueDefinition,
-    QueueItem, QueueLimits, QueuePolicy, QueueStatistics, ReferenceFilter, ReviewStatus, Robot, RobotState,
-    SpecificContent, Status, StopStrategy,
+    QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter, ReviewStatus, Robot,
+    RobotState, Schemas, SpecificContent, Status, StopStrategy,
 };
 /// The transactions in which items can be added and completed: see
 /// [`Store::complete_in`](orchestrator::store::Store::complete_in).
@@ -64,8 +64,8 @@ pub use orchestrator::{
     OrchestratorError, QueueAdministration, ReviewAdministration, connect,
 };
 pub use runtime::{
-    JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, Transaction, TransactionItem,
-    TransactionOutcome,
+    JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,
+    TransactionItem, TransactionOutcome, run_all, run_all_until_empty,
 };
 
 /// Everything a program with a transaction in it usually needs.

@@ -23,7 +23,7 @@ pub use performer_core::model::exception::{EXCEPTION_TEXT_LIMIT, ExceptionType, 
 pub use performer_core::model::history::{EventAction, ItemEvent};
 pub use performer_core::model::item::{
     ClaimedItem, ItemEdit, NewQueueItem, Origin, PROGRESS_LIMIT, Priority, QueueItem, REFERENCE_LIMIT,
-    ReferenceFilter, Source, validate_progress,
+    ReferenceFilter, Source, validate_operation_id, validate_progress, validate_reference,
 };
 pub use performer_core::model::key::{Claim, InvalidKey, ItemId, ItemKey, KeyMaker};
 pub use performer_core::model::list::{ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
@@ -36,7 +36,10 @@ pub use performer_core::model::stored_time::StoredTime;
 // Queues.
 pub use performer_core::model::key::{FolderId, QueueId, QueueKey};
 pub use performer_core::model::limits::{LimitsEdit, MAX_WINDOW, MIN_WINDOW, MaxStarts, QueueLimits};
-pub use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
+pub use performer_core::model::queue::{
+    MAX_RETENTION_DAYS, MAX_RETRIES, MAX_SLA_IN_MINUTES, MOST_TAGS, NewQueueDefinition, QueueDefinition,
+    QueueNotes, QueuePolicy, TAG_LIMIT, Tag,
+};
 pub use performer_core::model::schema::{SchemaOf, Schemas};
 pub use performer_core::model::statistics::QueueStatistics;
 

@@ -82,7 +82,7 @@ async fn process_one(policy: QueuePolicy, performer: Performer, item: NewQueueIt
     let summary = match performer.handle_signals(false).run_until_empty(orchestrator.clone()).await {
         Ok(summary) => summary,
         Err(PerformerError::Faulted(summary)) => *summary,
-        Err(error @ PerformerError::NotStarted(_)) => panic!("{error}"),
+        Err(error) => panic!("{error}"),
     };
     let page = orchestrator.list_queue_items(ItemFilter::default(), Page::default()).await;
     Tested { attempts: page.expect("a queue in memory can be read").items, summary }

@@ -12,8 +12,14 @@ use super::stop::StopHandle;
 use crate::model::{Claim, ClaimedItem, ItemId, ItemKey, Priority, QueueItem, SpecificContent};
 
 /// The item that a robot is processing.
+///
+/// Clones share the item. A task that you spawn is not interrupted with the transaction (by a kill or a time limit): await it, or abort it.
+/// A progress text that is set after the transaction has ended is dropped.
+#[derive(Clone, Debug)]
+pub struct TransactionItem(Arc<ItemInProgress>);
+
 #[derive(Debug)]
-pub struct TransactionItem {
+struct ItemInProgress {
     queue: Arc<str>,
     item: Box<QueueItem>,
     claim: Claim,
@@ -28,106 +34,107 @@ impl TransactionItem {
     pub(super) fn new(queue: Arc<str>, received: ReceivedItem, robot: u32, stop: StopHandle) -> Self {
         let ClaimedItem { item, claim, .. } = received.claimed;
         let (received_at, started_at) = (received.received_at, Instant::now());
-        Self { queue, item, claim, received_at, started_at, robot, progress: Progress::default(), stop }
+        let progress = Progress::default();
+        Self(Arc::new(ItemInProgress { queue, item, claim, received_at, started_at, robot, progress, stop }))
     }
 
     /// The id of this attempt.
     pub fn id(&self) -> ItemId {
-        self.item.id
+        self.0.item.id
     }
 
     /// The key of the work: the same for all attempts of a retry chain, including manual retries. Use it as the idempotency
     /// key in the systems you call, so that they recognise work that was done before.
     pub fn key(&self) -> ItemKey {
-        self.item.key
+        self.0.item.key
     }
 
     /// The key of this attempt. The attempt that follows the failure of a robot has another one: for idempotency use
     /// [`key`](Self::key).
     pub fn unique_key(&self) -> ItemKey {
-        self.item.unique_key
+        self.0.item.unique_key
     }
 
     /// The right to report on this attempt, for code that reports in its own database transaction
     /// ([`Store::complete_in`](crate::orchestrator::store::Store::complete_in)).
     pub fn claim(&self) -> Claim {
-        self.claim
+        self.0.claim
     }
 
     /// The reference that the producer gave to the item.
     pub fn reference(&self) -> Option<&str> {
-        self.item.reference.as_deref()
+        self.0.item.reference.as_deref()
     }
 
     /// The number of automatic retries before this attempt.
     pub fn retry_number(&self) -> u32 {
-        self.item.retry_number
+        self.0.item.retry_number
     }
 
     /// The number of manual retries before this attempt.
     pub fn manual_retry_number(&self) -> u32 {
-        self.item.manual_retry_number
+        self.0.item.manual_retry_number
     }
 
     /// The priority of the item.
     pub fn priority(&self) -> Priority {
-        self.item.priority
+        self.0.item.priority
     }
 
     /// The time before which the item should be handed out.
     pub fn due_date(&self) -> Option<Timestamp> {
-        self.item.due_date
+        self.0.item.due_date
     }
 
     /// The SpecificContent as it is stored, including members that [`Transaction::Content`](super::Transaction::Content)
     /// does not have.
     pub fn specific_content(&self) -> &SpecificContent {
-        &self.item.specific_content
+        &self.0.item.specific_content
     }
 
     /// The whole item, as the Orchestrator handed it out.
     pub fn queue_item(&self) -> &QueueItem {
-        &self.item
+        &self.0.item
     }
 
     /// The name of its queue.
     pub fn queue(&self) -> &str {
-        &self.queue
+        &self.0.queue
     }
 
     /// The number of the robot that processes it, counted from 1.
     pub fn robot(&self) -> u32 {
-        self.robot
+        self.0.robot
     }
 
     /// Sets the progress text of the item. Never fails and never waits: a newer text replaces one that is not sent yet, and
     /// the last one is recorded with the result. At most 104,857 code units are kept.
     pub fn progress(&self, text: impl Into<String>) {
-        self.progress.set(text.into());
+        self.0.progress.set(text.into());
     }
 
     /// Whether a stop of the performer was requested. A long transaction may then end early, for instance by postponing
     /// its item; otherwise the performer waits for it until the grace period is over.
     pub fn is_stop_requested(&self) -> bool {
-        self.stop.is_stop_requested()
+        self.0.stop.is_stop_requested()
     }
 
     /// Waits until a stop of the performer is requested.
     pub async fn stop_requested(&self) {
-        self.stop.stop_requested().await;
+        self.0.stop.stop_requested().await;
     }
 
     pub(super) fn unsent_progress(&self) -> &Progress {
-        &self.progress
+        &self.0.progress
     }
 
     pub(super) fn duration(&self) -> Duration {
-        self.started_at.elapsed()
+        self.0.started_at.elapsed()
     }
 
     /// The current time by the clock of the store that handed the item out. The clock of this machine is not used.
     pub(super) fn store_time(&self) -> Timestamp {
-        let started = self.item.start_processing.unwrap_or(self.item.creation_time);
-        started.checked_add(self.received_at.elapsed()).unwrap_or(started)
+        let started = self.0.item.start_processing.unwrap_or(self.0.item.creation_time);
+        started.checked_add(self.0.received_at.elapsed()).unwrap_or(started)
     }
 }

@@ -1,24 +1,27 @@
-//! Floor 3: the runtime. Claims items, hands them to a [`Transaction`] and reports the outcome of each.
-//!
-//! | file | what it contains |
-//! |---|---|
-//! | `performer.rs` | [`Performer`]: the settings of a run, and its start |
-//! | `supervisor.rs` | one run: starts the robots, waits for them, enforces the grace period, ends the job |
-//! | `transaction.rs` | the trait that users implement |
-//! | `erased.rs` | the same without the user's type, which is all that the rest of the runtime knows |
-//! | `item.rs`, `progress.rs` | the item as a transaction sees it, and its progress texts |
-//! | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
-//! | `catch_panic.rs` | runs user code and turns its panics into errors |
-//! | `outcome.rs` | turns what a transaction returned into the result that is reported |
-//! | `item_source.rs`, `prefetch.rs` | how a robot claims and reports: with calls of its own, or through a shared buffer |
-//! | `job.rs` | what the robots of a job share: the circuit breaker, the summary, the handling of errors |
-//! | `heartbeat.rs`, `watchdog.rs` | the heartbeat task, which also sweeps; detection of transactions that block a thread |
-//! | `stop.rs` | stop and kill, by a handle or by signals |
-//! | `event.rs`, `summary.rs` | events during a run, and the summary after it |
+//! The runtime: claims items, hands them to a [`Transaction`] and reports the outcome of each.
+
+// | file | what it contains |
+// |---|---|
+// | `performer.rs` | [`Performer`]: the settings of a run, and its start |
+// | `supervisor.rs` | one run: starts the robots, waits for them, enforces the grace period, ends the job |
+// | `transaction.rs` | the trait that users implement |
+// | `erased.rs` | the same without the user's type, which is all that the rest of the runtime knows |
+// | `from_fn.rs` | a transaction that is an async function |
+// | `item.rs`, `progress.rs` | the item as a transaction sees it, and its progress texts |
+// | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
+// | `catch_panic.rs` | runs user code and turns its panics into errors |
+// | `outcome.rs` | turns what a transaction returned into the result that is reported |
+// | `item_source.rs`, `prefetch.rs` | how a robot claims and reports: with calls of its own, or through a shared buffer |
+// | `job.rs` | what the robots of a job share: the circuit breaker, the summary, the handling of errors |
+// | `heartbeat.rs`, `watchdog.rs` | the heartbeat task, which also sweeps; detection of transactions that block a thread |
+// | `stop.rs` | stop and kill, by a handle or by signals |
+// | `run_all.rs` | several performers in one process |
+// | `event.rs`, `summary.rs` | events during a run, and the summary after it |
 
 mod catch_panic;
 mod erased;
 mod event;
+mod from_fn;
 mod heartbeat;
 mod item;
 mod item_source;
@@ -27,6 +30,7 @@ mod performer;
 mod prefetch;
 mod progress;
 mod robot;
+mod run_all;
 mod stop;
 mod summary;
 mod supervisor;
@@ -36,6 +40,7 @@ mod watchdog;
 pub use event::{PerformerEvent, TransactionOutcome};
 pub use item::TransactionItem;
 pub use performer::{Performer, PerformerError};
+pub use run_all::{QueueRun, RunSummary, run_all, run_all_until_empty};
 pub use stop::StopHandle;
 pub use summary::JobSummary;
 pub use transaction::Transaction;

@@ -74,6 +74,10 @@ pub enum PerformerError {
     /// The job ended Faulted: the performer could not continue.
     #[error("the job is Faulted: {}", .0.fault.as_deref().unwrap_or("no reason was given"))]
     Faulted(Box<JobSummary>),
+    /// It panicked outside a transaction, which is a fault of this library or of a back end. Its job is left to its lease. Only
+    /// [`run_all`](super::run_all) returns it; other runs pass the panic on.
+    #[error("the performer panicked: {0}")]
+    Panicked(String),
 }
 
 impl Performer {

@@ -109,8 +109,10 @@ impl Robot {
         let reported = outcome::reported_result(ended, item.store_time());
         watchdog.end_item();
         job.count_outcome(reported.result.outcome());
+        let mut report = Report::new(item.claim(), reported.result);
+        report.progress = item.unsent_progress().take();
         FinishedTransaction {
-            report: Report::new(item.claim(), reported.result).progress(item.unsent_progress().take()),
+            report,
             fallback: reported.fallback,
             remark: reported.remark,
             span,

@@ -1,12 +1,16 @@
 //! The summary of a run.
 
 use std::fmt;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::event::TransactionOutcome;
 use crate::model::{JobFigures, JobKey, JobState};
+
+/// The exit code for some items that failed, although the program did what it should.
+pub(super) const SOME_FAILED: u8 = 3;
 
 /// The summary of one run of a performer: how its job ended, and the outcomes of its items.
 ///
@@ -87,6 +91,23 @@ impl JobSummary {
             + self.given_back
             + self.claims_lost
             + self.not_recorded
+    }
+
+    /// Whether items failed, were abandoned, or have results that could not be recorded: somebody should look at them. Items that
+    /// were copied for a retry are not counted.
+    pub fn has_failures(&self) -> bool {
+        self.business_exceptions + self.application_exceptions + self.not_recorded + self.abandoned > 0
+    }
+
+    /// The exit code of a program that ran this performer: 3 if it [has failures](Self::has_failures), otherwise 0. A run that
+    /// does not start or ends Faulted returns an error; `main` then exits with 1 where it uses `?`. (The summary in
+    /// [`PerformerError::Faulted`](super::PerformerError::Faulted) has the exit code 1.)
+    pub fn exit_code(&self) -> ExitCode {
+        match self.state {
+            JobState::Faulted => ExitCode::FAILURE,
+            _ if self.has_failures() => ExitCode::from(SOME_FAILED),
+            _ => ExitCode::SUCCESS,
+        }
     }
 
     /// Transactions per second, over the whole job.

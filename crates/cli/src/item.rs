@@ -183,8 +183,7 @@ impl List {
                 break;
             }
             let top = (self.top - items.len()).min(PAGE_LIMIT);
-            let mut page = Page::first(top).skip(skip);
-            page.descending = !self.oldest;
+            let page = Page::first(top).skip(skip).descending(!self.oldest);
             let page = orchestrator.list_queue_items(filter.clone(), page).await?;
             count = page.count;
             if page.items.is_empty() {

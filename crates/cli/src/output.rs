@@ -74,7 +74,8 @@ pub(super) fn remark(text: impl AsRef<str>) {
 
 /// Prints the result as JSON.
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
-    line(serde_json::to_string_pretty(value).unwrap_or_default())
+    let json = serde_json::to_string_pretty(value);
+    line(json.map_err(|error| CliError::failed(format!("the answer cannot be written as JSON: {error}")))?)
 }
 
 /// Prints a table whose columns are as wide as their widest cells.

@@ -16,6 +16,7 @@ macro_rules! every_check {
         $list_in! {
             queues:
                 queues_are_created_changed_and_deleted,
+                a_queue_is_ensured_and_its_differences_are_named,
                 items_of_a_deleted_queue_are_neither_claimed_nor_found,
                 items_of_a_deleted_queue_cannot_be_changed,
                 a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps;

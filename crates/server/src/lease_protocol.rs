@@ -205,7 +205,9 @@ async fn run_exchange(
             continue;
         }
         let result = report.result.into_result(now)?;
-        reports.push(Report::new(report.claim.into(), result).progress(report.progress));
+        let mut converted = Report::new(report.claim.into(), result);
+        converted.progress = report.progress;
+        reports.push(converted);
     }
     for report in &reports {
         require_job(report.claim.job())?;

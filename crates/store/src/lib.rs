@@ -17,7 +17,7 @@
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
-//! | `sweep.rs` | which jobs have probably stopped |
+//! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
 //! | `unreadable_rows.rs` | rows that do not match the schema |
 //! | `scope.rs`, `scoped_queues.rs`, `scoped_items.rs` | a store limited to a folder and a user, for the server |

@@ -64,7 +64,7 @@ async fn work(store: &Store) -> usize {
             let reference = claimed.item.reference.as_deref().unwrap_or_default();
             let fails = reference.ends_with('0') && claimed.item.retry_number == 0;
             let result = if fails { application("the world is wrong") } else { ok() };
-            let report = Report::new(claimed.claim, result).progress("almost".to_owned());
+            let report = Report::new(claimed.claim, result).progress("almost");
             store.report_and_claim(vec![report], None).await.reports.pop().unwrap().unwrap();
             done += usize::from(!fails);
         }

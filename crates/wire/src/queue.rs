@@ -7,7 +7,7 @@ use super::{ApiTime, EnumValue, Unreadable, lease_protocol};
 use performer_core::enumeration;
 use performer_core::model::key::{QueueId, QueueKey};
 use performer_core::model::limits::QueueLimits;
-use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy};
+use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
 use performer_core::model::schema::Schemas;
 
 /// A queue. Unknown members are kept, so that an edited queue is written back with only the intended changes.
@@ -111,11 +111,12 @@ impl QueueDefinitionDto {
             limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
         let limits: QueueLimits = limits.unwrap_or_default();
         let tags = self.other.get("Tags").cloned();
-        let mut notes = QueueNotes::default();
-        notes.sla_in_minutes = minutes("SlaInMinutes").unwrap_or_default();
-        notes.risk_sla_in_minutes = minutes("RiskSlaInMinutes").unwrap_or_default();
-        notes.release_id = self.other.get("ReleaseId").and_then(Value::as_i64);
-        notes.tags = tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default();
+        let tags: Vec<Tag> = tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default();
+        let notes = QueueNotes::default()
+            .sla_in_minutes(minutes("SlaInMinutes").unwrap_or_default())
+            .risk_sla_in_minutes(minutes("RiskSlaInMinutes").unwrap_or_default())
+            .release_id(self.other.get("ReleaseId").and_then(Value::as_i64))
+            .tags(tags);
         let mut queue = QueueDefinition::new(
             QueueId(self.id.ok_or_else(|| missing("Id"))?),
             QueueKey::from_bytes(key.into_bytes()),

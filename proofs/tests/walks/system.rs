@@ -187,7 +187,8 @@ impl<S: StoreUnderTest> System<S> {
             }
             ReportKind::GiveBack => TransactionResult::GivenBack,
         };
-        Report::new(claim, result).progress(progress.then(|| "reported".to_owned()))
+        let report = Report::new(claim, result);
+        if progress { report.progress("reported") } else { report }
     }
 
     fn reported(answers: Vec<Result<Status, OrchestratorError>>) -> String {

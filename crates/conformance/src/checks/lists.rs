@@ -71,7 +71,7 @@ pub(crate) async fn lists_come_in_pages(f: Fixture) {
     }
     assert_eq!(read.len(), 250);
     assert!(read.is_sorted());
-    let newest = page(Page::first(2).descending()).await;
+    let newest = page(Page::first(2).descending(true)).await;
     assert_eq!(newest.items.iter().map(|item| item.id).collect::<Vec<_>>(), [read[249], read[248]]);
     assert_eq!(page(Page::first(0)).await.items.len(), 0);
     let large = Page::first(PAGE_LIMIT + 1);

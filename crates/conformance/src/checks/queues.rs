@@ -38,6 +38,28 @@ pub(crate) async fn queues_are_created_changed_and_deleted(f: Fixture) {
     o.create_queue(NewQueueDefinition::new("Payroll 2")).await.expect("the name is free again");
 }
 
+pub(crate) async fn a_queue_is_ensured_and_its_differences_are_named(f: Fixture) {
+    let o = &f.orchestrator;
+    let wanted = NewQueueDefinition::new("Payroll").description("monthly").policy(retrying(2));
+    let made = o.ensure_queue(wanted.clone()).await.unwrap();
+    assert_eq!((made.name.as_str(), made.policy.max_number_of_retries), ("Payroll", 2));
+    assert_eq!(o.ensure_queue(wanted).await.unwrap(), made, "it is there, and agrees");
+    assert_eq!(o.ensure_queue(NewQueueDefinition::new("payroll").policy(retrying(2))).await.unwrap(), made);
+
+    let other =
+        NewQueueDefinition::new("Payroll").description("weekly").policy(retrying(5).retention_days(7));
+    let refused = o.ensure_queue(other).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    for part in
+        ["MaxNumberOfRetries is 2 and should be 5", "RetentionDays is 30 and should be 7", "the description"]
+    {
+        assert!(refused.to_string().contains(part), "{part}: {refused}");
+    }
+    assert_eq!(o.get_queue("Payroll").await.unwrap(), made, "nothing was changed");
+    assert!(o.ensure_queue(NewQueueDefinition::new(" ")).await.is_err());
+    assert_eq!(o.list_queues().await.unwrap().len(), 1);
+}
+
 pub(crate) async fn items_of_a_deleted_queue_are_neither_claimed_nor_found(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     let job = f.job().await;

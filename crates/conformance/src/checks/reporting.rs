@@ -13,7 +13,7 @@ pub(crate) async fn t4_a_success_is_recorded_with_its_output_and_last_progress(f
     let claimed = f.take(job).await;
     f.advance(7);
     let result = ok_with(&json!({"document": "D-1"}));
-    let report = Report::new(claimed.claim, result).progress("done".to_owned());
+    let report = Report::new(claimed.claim, result).progress("done");
     let answer = f.orchestrator.report_and_claim(vec![report], None).await;
     assert_eq!(*answer.reports[0].as_ref().unwrap(), Status::Successful);
     assert!(answer.claimed.unwrap().items.is_empty());

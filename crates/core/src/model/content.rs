@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -261,13 +260,12 @@ fn invalid(message: String) -> Refusal {
     Refusal::new(ErrorCode::INVALID_ARGUMENT, message)
 }
 
-/// Writes its JSON text unchanged, so that numbers keep their digits.
+/// Writes its JSON text unchanged, so that numbers keep their digits; null for a stored text that is damaged.
 macro_rules! serialize_as_written {
     ($($name:ident),+) => { $(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let json: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
-                json.serialize(serializer)
+                serde_json::from_str::<&RawValue>(&self.0).ok().serialize(serializer)
             }
         }
     )+ };

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A change of a value that may be absent. As JSON a field that is kept is left out, and one that is cleared is null: such a
-/// field needs `#[serde(default, skip_serializing_if = "FieldEdit::is_keep")]`.
+/// A change of a value that may be absent.
+///
+/// A value becomes the change that sets it: methods that take an `impl Into<FieldEdit<T>>` take a `T`, or [`FieldEdit::Clear`].
+///
+/// As JSON a field that is kept is left out, and one that is cleared is null: such a field needs
+/// `#[serde(default, skip_serializing_if = "FieldEdit::is_keep")]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FieldEdit<T> {
     /// Keeps the value, or its absence.

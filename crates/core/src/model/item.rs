@@ -34,7 +34,8 @@ enumeration! {
 
 /// One unit of work, as of the time it was read.
 ///
-/// It serializes with the names of the Orchestrator's API, and its content with the digits it was written with.
+/// It serializes with the names of the Orchestrator's API, and its content with the digits it was written with (as JSON text;
+/// a `serde_json::Value` rounds them).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
-//! What may happen to an item: the only place that knows the rules. Over 500 lines, because the table and the
-//! code that is the table are read side by side. The table in full, with the moves that are forbidden and the invariants, is
-//! `docs/reference/lifecycle.md`.
+// Over 500 lines, because the table and the code that is the table are read side by side.
+
+//! What may happen to an item: the only place that knows the rules. The table in full, with the moves that are forbidden and the
+//! invariants, is `docs/reference/lifecycle.md`.
 //!
 //! [`transition`] is pure: from an item, an event, the queue and the time it makes a [`Transition`], or
 //! refuses. A store writes a transition with one guarded write, and everything in one transition (the

@@ -159,10 +159,10 @@ impl Page {
         self
     }
 
-    /// The newest items first. Default: the oldest.
+    /// Whether the newest items come first. Default: false.
     #[must_use]
-    pub fn descending(mut self) -> Self {
-        self.descending = true;
+    pub fn descending(mut self, descending: bool) -> Self {
+        self.descending = descending;
         self
     }
 

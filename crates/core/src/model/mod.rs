@@ -1,10 +1,10 @@
-//! What an item is, and what may happen to it: the lowest floor.
+//! What an item is, and what may happen to it.
 //!
 //! Pure values and pure functions; no tokio, no SQL, no HTTP, and one reader of the time of day.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`queue`], [`schema`] | queues, their policies and JSON schemas |
+//! | [`queue`], `queue_notes`, [`schema`] | queues, their policies and JSON schemas |
 //! | [`item`], `new_item` | items, new items, and claimed items |
 //! | [`content`] | SpecificContent, Output and Analytics: flat JSON objects, limited in size |
 //! | `json` | JSON text: invalid surrogates, and numbers with all their digits |
@@ -55,6 +55,7 @@ pub mod log;
 mod new_item;
 pub mod query;
 pub mod queue;
+mod queue_notes;
 mod refusal;
 pub mod result;
 pub mod review;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::code::ErrorCode;
-use super::content::units_over;
 use super::key::{FolderId, QueueId, QueueKey};
 use super::limits::QueueLimits;
 use super::refusal::Refusal;
-use super::schema::Schemas;
+use super::schema::{SchemaOf, Schemas};
+
+pub use super::queue_notes::{MAX_SLA_IN_MINUTES, MOST_TAGS, QueueNotes, TAG_LIMIT, Tag};
 
 /// The longest name of a queue, in UTF-16 code units.
 pub const NAME_LIMIT: usize = 50;
@@ -190,77 +190,6 @@ impl QueueDefinition {
     }
 }
 
-/// Notes of people on a queue. Stored and shown; nothing else follows from them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct QueueNotes {
-    /// Within how many minutes items should be done; 0 for no SLA.
-    pub sla_in_minutes: u32,
-    /// After how many minutes they are at risk.
-    pub risk_sla_in_minutes: u32,
-    /// The process that works on the queue.
-    pub release_id: Option<i64>,
-    /// Labels.
-    pub tags: Vec<Tag>,
-}
-
-/// A label of a queue: each text at most 256 code units.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Tag {
-    /// Its name.
-    pub name: String,
-    /// How the name is shown.
-    pub display_name: Option<String>,
-    /// Its value.
-    pub value: Option<String>,
-    /// How the value is shown.
-    pub display_value: Option<String>,
-}
-
-/// The most labels of a queue.
-pub const MOST_TAGS: usize = 100;
-/// The longest text of a label, in UTF-16 code units.
-pub const TAG_LIMIT: usize = 256;
-/// The longest SLA, in minutes: 90 days (orchestrator-api 6).
-pub const MAX_SLA_IN_MINUTES: u32 = 129_600;
-
-impl QueueNotes {
-    fn validate(&self) -> Result<(), Refusal> {
-        let invalid = |message: String| Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
-        for (what, minutes) in
-            [("SlaInMinutes", self.sla_in_minutes), ("RiskSlaInMinutes", self.risk_sla_in_minutes)]
-        {
-            if minutes > MAX_SLA_IN_MINUTES {
-                return invalid(format!(
-                    "{what} is {minutes}; it should be between 0 and {MAX_SLA_IN_MINUTES}"
-                ));
-            }
-        }
-        if self.sla_in_minutes > 0 && self.release_id.is_none() {
-            return Err(Refusal::new(
-                ErrorCode::PARAMETER_MISSING,
-                "an SLA needs a process: ReleaseId is missing",
-            ));
-        }
-        if self.tags.len() > MOST_TAGS {
-            return invalid(format!(
-                "a queue has {} tags; it should be at most {MOST_TAGS}",
-                self.tags.len()
-            ));
-        }
-        let texts = |tag: &Tag| {
-            let Tag { name, display_name, value, display_value } = tag.clone();
-            [Some(name), display_name, value, display_value]
-        };
-        match self.tags.iter().flat_map(texts).flatten().find(|text| units_over(text, TAG_LIMIT).is_some()) {
-            Some(_) => invalid(format!("a text of a tag is longer than {TAG_LIMIT} code units")),
-            None => Ok(()),
-        }
-    }
-}
-
 /// A queue to create, or the new settings of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -355,6 +284,60 @@ impl NewQueueDefinition {
         self.schemas.validate_definitions()
     }
 
+    /// Lists each setting of `queue` that differs from this definition, in a sentence. The description, each schema and the notes
+    /// are compared only if they are set here.
+    pub fn differences_from(&self, queue: &QueueDefinition) -> Vec<String> {
+        let (wanted, found) = (&self.policy, &queue.policy);
+        let seconds = |policy: &QueuePolicy| format!("{} seconds", policy.abandon_after.as_secs());
+        let settings = [
+            (
+                "AcceptAutomaticallyRetry",
+                found.accept_automatically_retry.to_string(),
+                wanted.accept_automatically_retry.to_string(),
+            ),
+            (
+                "MaxNumberOfRetries",
+                found.max_number_of_retries.to_string(),
+                wanted.max_number_of_retries.to_string(),
+            ),
+            (
+                "RetryAbandonedItems",
+                found.retry_abandoned_items.to_string(),
+                wanted.retry_abandoned_items.to_string(),
+            ),
+            (
+                "EnforceUniqueReference",
+                found.enforce_unique_reference.to_string(),
+                wanted.enforce_unique_reference.to_string(),
+            ),
+            ("the time after which an item is abandoned", seconds(found), seconds(wanted)),
+            ("RetentionDays", found.retention_days.to_string(), wanted.retention_days.to_string()),
+            (
+                "StaleRetentionDays",
+                found.stale_retention_days.to_string(),
+                wanted.stale_retention_days.to_string(),
+            ),
+        ];
+        let different = settings.into_iter().filter(|(_, found, wanted)| found != wanted);
+        let mut differences: Vec<String> = different
+            .map(|(what, found, wanted)| format!("{what} is {found} and should be {wanted}"))
+            .collect();
+        let description = self.description.as_ref().filter(|description| !description.is_empty());
+        if description.is_some() && description != queue.description.as_ref() {
+            differences.push("the description differs".to_owned());
+        }
+        for what in SchemaOf::ALL {
+            let (wanted, found) = (self.schemas.of(*what), queue.schemas.of(*what));
+            if wanted.is_some() && wanted.map(|json| parsed(json)) != found.map(|json| parsed(json)) {
+                differences.push(format!("the JSON schema of {what} differs"));
+            }
+        }
+        if self.notes != QueueNotes::default() && self.notes != queue.notes {
+            differences.push("the SLA, process or tags differ".to_owned());
+        }
+        differences
+    }
+
     /// Checks whether a queue may get these settings.
     ///
     /// # Errors
@@ -370,6 +353,11 @@ impl NewQueueDefinition {
         }
         Ok(())
     }
+}
+
+/// A schema as a value, because a server may write it in another form.
+fn parsed(schema: &str) -> Result<serde_json::Value, &str> {
+    serde_json::from_str(schema).map_err(|_| schema)
 }
 
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=MAX_RETENTION_DAYS as u64;
@@ -406,6 +394,43 @@ mod tests {
             refused(|queue| queue.policy.abandon_after = Duration::ZERO).0,
             ErrorCode::PARAMETER_INVALID
         );
+    }
+
+    #[test]
+    fn every_setting_is_compared() {
+        let mut queue = QueueDefinition::new(
+            QueueId(1),
+            QueueKey::from_bytes([0; 16]),
+            "Q".to_owned(),
+            Timestamp::UNIX_EPOCH,
+        );
+        queue.description = Some("of somebody".to_owned());
+        queue.schemas.analytics_data = Some("{}".into());
+        queue.notes.risk_sla_in_minutes = 5;
+        let differences = |wanted: NewQueueDefinition| wanted.differences_from(&queue);
+        let wanted = || NewQueueDefinition::new("Q");
+        let policy = |policy: QueuePolicy| wanted().policy(policy);
+        let default = QueuePolicy::default;
+        assert_eq!(differences(wanted()), [""; 0], "description, schemas and notes are not asked for");
+        assert_eq!(differences(wanted().description("")), [""; 0]);
+        let spaced = Schemas { analytics_data: Some("{ }".into()), ..Schemas::default() };
+        assert_eq!(differences(wanted().schemas(spaced)), [""; 0], "the same JSON");
+        let output = Schemas { output_data: Some("{}".into()), ..Schemas::default() };
+        for (part, wanted) in [
+            ("AcceptAutomaticallyRetry is true", policy(default().accept_automatically_retry(false))),
+            ("MaxNumberOfRetries is 1 and should be 3", policy(default().max_number_of_retries(3))),
+            ("RetryAbandonedItems is false", policy(default().retry_abandoned_items(true))),
+            ("EnforceUniqueReference is false", policy(default().enforce_unique_reference(true))),
+            ("is 86400 seconds and should be 60", policy(default().abandon_after(Duration::from_secs(60)))),
+            ("RetentionDays is 30 and should be 7", policy(default().retention_days(7))),
+            ("StaleRetentionDays is 180 and should be 7", policy(default().stale_retention_days(7))),
+            ("the description differs", wanted().description("ours")),
+            ("the JSON schema of OutputData differs", wanted().schemas(output)),
+            ("the SLA, process or tags differ", wanted().notes(QueueNotes::default().release_id(3))),
+        ] {
+            let found = differences(wanted);
+            assert!(found.len() == 1 && found[0].contains(part), "{part}: {found:?}");
+        }
     }
 
     #[test]

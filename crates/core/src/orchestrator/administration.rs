@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::{Orchestrator, Result};
+use super::{ErrorKind, Orchestrator, OrchestratorError, Result};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::{Job, StopStrategy};
@@ -36,6 +36,33 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// Conflict with code 1001 if the name is already used; Invalid if a setting is out of range.
     async fn create_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition>;
+
+    /// Creates a queue, or checks that the one with this name has these settings. An existing queue is not changed, because other
+    /// programs may rely on its settings. Its description, schemas and notes are compared only if they are set in `queue`.
+    ///
+    /// # Errors
+    ///
+    /// Conflict if there is a queue with other settings, and the message names each of them, or if the caller cannot see the queue
+    /// that has the name. Otherwise as [`create_queue`](Self::create_queue).
+    async fn ensure_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        let found = match self.get_queue(&queue.name).await {
+            Err(error) if error.is_not_found() => match self.create_queue(queue.clone()).await {
+                // Another program has created it in between, or the caller may not see it.
+                Err(error) if error.is_name_taken() => {
+                    self.get_queue(&queue.name).await.map_err(|_| error)?
+                }
+                created => return created,
+            },
+            found => found?,
+        };
+        let differences = queue.differences_from(&found);
+        if differences.is_empty() {
+            return Ok(found);
+        }
+        let message =
+            format!("queue {:?} exists with other settings: {}", found.name, differences.join("; "));
+        Err(OrchestratorError::new(ErrorKind::Conflict, message))
+    }
 
     /// Changes the settings of a queue.
     ///

@@ -16,8 +16,8 @@ use crate::model::key::{Claim, JobKey};
 /// An Orchestrator around another one. It implements the methods that it changes; all others are forwarded, those with a default
 /// in [`Orchestrator`] too.
 ///
-/// Every decorator is an [`Orchestrator`]. [`Administration`](super::Administration) needs no base: its methods have no defaults, so
-/// the compiler finds one that is missing.
+/// Every decorator is an [`Orchestrator`]. The parts of [`Administration`](super::Administration) need no base: the compiler finds a
+/// method that is missing, but for [`ensure_queue`](super::QueueAdministration::ensure_queue), which is made of others.
 #[async_trait]
 pub trait Decorator: fmt::Debug + Send + Sync + 'static {
     /// The Orchestrator that calls are forwarded to.

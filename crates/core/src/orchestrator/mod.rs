@@ -261,8 +261,8 @@ impl Report {
 
     /// Sets the last progress text, which is stored before the result.
     #[must_use]
-    pub fn progress(mut self, progress: impl Into<Option<String>>) -> Self {
-        self.progress = progress.into();
+    pub fn progress(mut self, progress: impl Into<String>) -> Self {
+        self.progress = Some(progress.into());
         self
     }
 }

@@ -136,6 +136,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
         observe!(self.create_queue(queue), queue = queue.name)
     }
 
+    async fn ensure_queue(&self, queue: NewQueueDefinition) -> Result<QueueDefinition> {
+        observe!(self.ensure_queue(queue), queue = queue.name)
+    }
+
     async fn update_queue(&self, name: &str, queue: NewQueueDefinition) -> Result<QueueDefinition> {
         observe!(self.update_queue(name, queue), name)
     }

@@ -106,8 +106,9 @@ async fn reports_written_together_are_answered_individually() {
         elsewhere.report_and_claim(vec![failed], None).await.reports.pop().unwrap().unwrap();
     }
     let told = |at: usize| {
-        let progress = at.is_multiple_of(2).then(|| "almost".to_owned()); // those with and those without are two statements
-        success(&held[at]).progress(progress)
+        let report = success(&held[at]);
+        // Those with and those without are two statements.
+        if at.is_multiple_of(2) { report.progress("almost") } else { report }
     };
     let answers = here.report_and_claim((0..6).map(told).collect(), None).await.reports;
     for (at, answer) in answers.into_iter().enumerate() {

@@ -167,7 +167,7 @@ impl TestStores {
 }
 
 async fn report(store: &Store, claimed: &ClaimedItem, result: TransactionResult) -> Result<()> {
-    let report = Report::new(claimed.claim, result).progress("almost".to_owned());
+    let report = Report::new(claimed.claim, result).progress("almost");
     store.report_and_claim(vec![report], None).await.reports.pop().unwrap().map(drop)
 }
 

@@ -182,7 +182,7 @@ async fn the_outcome_of_a_report_with_a_claim_is_known_wherever_the_connection_i
         },
         async |store, (job, claimed): &(JobKey, ClaimedItem)| {
             let result = application("the world is wrong");
-            let report = Report::new(claimed.claim, result).progress("almost".to_owned());
+            let report = Report::new(claimed.claim, result).progress("almost");
             let mut answer = store.report_and_claim(vec![report], Some(take(*job, 1))).await;
             let taken = answer.claimed.map(drop);
             answer.reports.pop().unwrap().map(drop).and(taken)

@@ -95,8 +95,8 @@ async fn everything(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
         let taken = orchestrator.report_and_claim(Vec::new(), Some(take(filter))).await.claimed.unwrap();
         let claim = taken.items[0].claim;
         orchestrator.set_transaction_progress(claim, "half of it".to_owned()).await.unwrap();
-        let progress = (number == 0).then(|| "all of it".to_owned());
-        let report = Report::new(claim, result.clone()).progress(progress);
+        let mut report = Report::new(claim, result.clone());
+        report.progress = (number == 0).then(|| "all of it".to_owned());
         let answers = orchestrator.report_and_claim(vec![report.clone()], None).await.reports;
         let status = *answers[0].as_ref().unwrap();
         assert_eq!(status, Status::ALL[[3, 3, 2, 5, 2, 0, 0][number]], "{result:?}");
@@ -126,7 +126,8 @@ async fn people(server: &ScriptedOrchestrator, orchestrator: &Uipath) {
         .exception_type(ExceptionType::BusinessException)
         .created_from(at("2020-01-01T00:00:00Z"))
         .created_before(at("2100-01-01T00:00:00Z"));
-    let page = orchestrator.list_queue_items(everything, Page::first(50).skip(0).descending()).await.unwrap();
+    let page =
+        orchestrator.list_queue_items(everything, Page::first(50).skip(0).descending(true)).await.unwrap();
     assert_eq!(page.items.len() as u64, page.count);
     let failed = ItemFilter::default().status([Status::Failed]);
     let failed = orchestrator.list_queue_items(failed, Page::default()).await.unwrap().items;

@@ -142,13 +142,12 @@ impl QueueRequest {
             Some(Value::Null) => None,
             Some(value) => Some(value.as_i64().ok_or_else(|| invalid("ReleaseId"))?),
         };
-        let mut changed = QueueNotes::default();
-        changed.sla_in_minutes = number("SlaInMinutes", &self.sla_in_minutes, notes.sla_in_minutes)?;
-        changed.risk_sla_in_minutes =
-            number("RiskSlaInMinutes", &self.risk_sla_in_minutes, notes.risk_sla_in_minutes)?;
-        changed.release_id = release_id;
-        changed.tags = tags;
-        Ok(changed)
+        let risk_sla = number("RiskSlaInMinutes", &self.risk_sla_in_minutes, notes.risk_sla_in_minutes)?;
+        Ok(QueueNotes::default()
+            .sla_in_minutes(number("SlaInMinutes", &self.sla_in_minutes, notes.sla_in_minutes)?)
+            .risk_sla_in_minutes(risk_sla)
+            .release_id(release_id)
+            .tags(tags))
     }
 
     /// Applies the retention members of CreateQueue and EditQueue to a policy.
