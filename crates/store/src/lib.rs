@@ -384,9 +384,13 @@ impl Orchestrator for Store {
         expect_answer!(self.one(operation).await, BulkAdded)
     }
 
-    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
-        let (take, item) = (take.into(), Box::new(item));
-        expect_answer!(self.one(Operation::AddAndStart { claim: take, item }).await, Claimed)
+    async fn add_and_start_transaction(
+        &self,
+        request: ClaimRequest,
+        item: NewQueueItem,
+    ) -> Result<ClaimedItem> {
+        let (request, item) = (request.into(), Box::new(item));
+        expect_answer!(self.one(Operation::AddAndStart { claim: request, item }).await, Claimed)
     }
 
     fn max_concurrent_calls(&self) -> usize {
@@ -396,19 +400,19 @@ impl Orchestrator for Store {
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,
-        take: Option<ClaimRequest>,
+        request: Option<ClaimRequest>,
     ) -> ReportAndClaimAnswer {
         let seen = self.group_commit.seen();
-        let (take, refused) = match take.map(ClaimRequest::validated).transpose() {
-            Ok(take) => (take, None),
+        let (request, refused) = match request.map(ClaimRequest::validated).transpose() {
+            Ok(request) => (request, None),
             Err(error) => (None, Some(error)),
         };
-        let taking = take.is_some();
+        let claims = request.is_some();
         let mut operations: Requests =
             reports.into_iter().map(|report| self.request(Operation::Report(report))).collect();
-        operations.extend(take.map(|take| self.request(Operation::Claim(take.into()))));
+        operations.extend(request.map(|request| self.request(Operation::Claim(request.into()))));
         let mut answers = self.group_commit.all(operations).await;
-        let taken = if taking { answers.pop() } else { None };
+        let taken = if claims { answers.pop() } else { None };
         let took = |answer: Result<Answer>| -> Result<ClaimedItems> {
             let took: ClaimedBatch = expect_answer!(answer, ClaimedBatch)?;
             let mut claimed = ClaimedItems::new(took.items.into_vec());

@@ -363,34 +363,38 @@ impl Orchestrator for Uipath {
         self.inner.add_many(&self.inner.queue(queue), commit_type, &items).await
     }
 
-    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
+    async fn add_and_start_transaction(
+        &self,
+        request: ClaimRequest,
+        item: NewQueueItem,
+    ) -> Result<ClaimedItem> {
         if self.inner.supports_leases() {
-            let queue = self.inner.queue(&take.queue);
+            let queue = self.inner.queue(&request.queue);
             let definition = as_definition(&queue, self.inner.queue_info(&queue).await?);
             let content = item.validate(&definition)?.as_json().to_owned();
-            return self.inner.add_and_start_leased(take, &item, &content).await;
+            return self.inner.add_and_start_leased(request, &item, &content).await;
         }
-        let queue = self.inner.queue_of(take.job, &take.queue)?;
+        let queue = self.inner.queue_of(request.job, &request.queue)?;
         let definition = as_definition(&queue, self.inner.queue_info(&queue).await?);
-        self.inner.create_and_start(&take, &item, &definition).await
+        self.inner.create_and_start(&request, &item, &definition).await
     }
 
     /// Makes one request for each report, then one for each item, because the API has no batches.
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,
-        take: Option<ClaimRequest>,
+        request: Option<ClaimRequest>,
     ) -> ReportAndClaimAnswer {
         if self.inner.supports_leases() {
-            return self.inner.exchange(reports, take).await;
+            return self.inner.exchange(reports, request).await;
         }
         let reports = match &reports[..] {
             [] => Vec::new(),
             [report] => vec![self.inner.report(report).await],
             _ => self.report_many(reports).await,
         };
-        let taken = match take {
-            Some(take) => self.inner.claim(&take).await,
+        let taken = match request {
+            Some(request) => self.inner.claim(&request).await,
             None => Ok(ClaimedItems::default()),
         };
         ReportAndClaimAnswer::new(reports, taken)

@@ -44,7 +44,7 @@ pub struct SharedFaults {
 #[derive(Debug)]
 pub struct FaultInjector {
     pub inner: Arc<dyn Orchestrator>,
-    pub sky: Arc<Mutex<SharedFaults>>,
+    pub faults: Arc<Mutex<SharedFaults>>,
     pub frozen_until: Mutex<Instant>,
     pub wrong: Option<StoreBug>,
     pub handed_out: Mutex<Vec<ClaimedItem>>,
@@ -67,19 +67,19 @@ impl FaultInjector {
         let frozen_until = *self.frozen_until.lock().unwrap();
         tokio::time::sleep_until(frozen_until).await;
         let (delay, fate) = {
-            let mut sky = self.sky.lock().unwrap();
-            if sky.calm {
+            let mut faults = self.faults.lock().unwrap();
+            if faults.calm {
                 return CallFate::Fine;
             }
-            let longest = sky.longest_delay.as_micros() as u64;
-            let delay = Duration::from_micros(sky.random.u64(0..=longest));
-            let (failures, lost) = (sky.failures, sky.lost);
-            let fate = match sky.random.u32(0..1_000) {
+            let longest = faults.longest_delay.as_micros() as u64;
+            let delay = Duration::from_micros(faults.random.u64(0..=longest));
+            let (failures, lost) = (faults.failures, faults.lost);
+            let fate = match faults.random.u32(0..1_000) {
                 dice if dice < failures => CallFate::Fails,
                 dice if dice < failures + lost => CallFate::AnswerLost,
                 _ => CallFate::Fine,
             };
-            sky.lost_answers += u64::from(fate == CallFate::AnswerLost);
+            faults.lost_answers += u64::from(fate == CallFate::AnswerLost);
             (delay, fate)
         };
         tokio::time::sleep(delay).await;
@@ -89,9 +89,9 @@ impl FaultInjector {
     /// Delays or loses the answer.
     async fn back(&self) {
         let delay = {
-            let mut sky = self.sky.lock().unwrap();
-            let longest = if sky.calm { 0 } else { sky.longest_delay.as_micros() as u64 };
-            Duration::from_micros(sky.random.u64(0..=longest))
+            let mut faults = self.faults.lock().unwrap();
+            let longest = if faults.calm { 0 } else { faults.longest_delay.as_micros() as u64 };
+            Duration::from_micros(faults.random.u64(0..=longest))
         };
         tokio::time::sleep(delay).await;
         let frozen_until = *self.frozen_until.lock().unwrap();
@@ -99,7 +99,7 @@ impl FaultInjector {
     }
 
     fn is_wrong(&self, wrong: StoreBug) -> bool {
-        self.wrong == Some(wrong) && self.sky.lock().unwrap().random.u8(0..4) == 0
+        self.wrong == Some(wrong) && self.faults.lock().unwrap().random.u8(0..4) == 0
     }
 }
 

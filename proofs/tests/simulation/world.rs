@@ -128,7 +128,7 @@ struct World {
     plan: Plan,
     kind: Kind,
     wrong: Option<StoreBug>,
-    sky: Arc<Mutex<SharedFaults>>,
+    faults: Arc<Mutex<SharedFaults>>,
     ledger: Ledger,
     clock: Arc<SimulatedClock>,
     shared: Option<Arc<Store>>,
@@ -171,8 +171,8 @@ impl Transaction for Work {
         self.world.ledger.started(&self.process, run, item.queue_item());
         let mut run = Run { work: self, run, end: RunEnd::Interrupted };
         let (milliseconds, dice) = {
-            let mut sky = self.world.sky.lock().unwrap();
-            (sky.random.u64(0..=self.world.plan.slowest), sky.random.u32(0..100))
+            let mut faults = self.world.faults.lock().unwrap();
+            (faults.random.u64(0..=self.world.plan.slowest), faults.random.u32(0..100))
         };
         if dice % 7 == 0 {
             item.progress("begun");
@@ -200,7 +200,7 @@ impl Transaction for Work {
 
 impl World {
     fn random<T>(&self, pick: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        pick(&mut self.sky.lock().unwrap().random)
+        pick(&mut self.faults.lock().unwrap().random)
     }
 
     /// The store, as one process opens it: a file is opened again, with the process's own clock.
@@ -222,7 +222,7 @@ impl World {
         let inner = Arc::new(Recorder { store, ledger: self.ledger.clone(), clock });
         Arc::new(FaultInjector {
             inner,
-            sky: self.sky.clone(),
+            faults: self.faults.clone(),
             frozen_until: Mutex::new(Instant::now()),
             wrong: self.wrong,
             handed_out: Mutex::default(),
@@ -379,7 +379,7 @@ pub fn run(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
 async fn happen(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = plan(&mut random);
-    let sky = Arc::new(Mutex::new(SharedFaults {
+    let faults = Arc::new(Mutex::new(SharedFaults {
         failures: [0, 20, 100][random.usize(0..3)],
         lost: [0, 20, 100][random.usize(0..3)],
         longest_delay: Duration::from_millis([1, 40, 400][random.usize(0..3)]),
@@ -395,7 +395,7 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
         plan,
         kind,
         wrong,
-        sky,
+        faults,
         ledger,
         clock,
         opened: AtomicU64::new(0),
@@ -416,7 +416,7 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
-    world.sky.lock().unwrap().calm = true;
+    world.faults.lock().unwrap().calm = true;
     let drained = drain(&world).await;
     finish(&world, &memory, &*store, drained).await
 }
@@ -450,7 +450,7 @@ async fn finish(world: &World, memory: &Memory, store: &dyn Administration, drai
     trace.extend(story.items.iter().map(|item| format!("{item:?}")));
     let mut count = world.count.lock().unwrap().clone();
     count.items = story.items.len() as u64;
-    count.lost_answers = world.sky.lock().unwrap().lost_answers;
+    count.lost_answers = world.faults.lock().unwrap().lost_answers;
     count.seconds = world.clock.elapsed().as_secs();
     let noise = if drained { Vec::new() } else { vec!["the queue could not be drained".to_owned()] };
     let evidence =

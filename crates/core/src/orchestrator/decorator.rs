@@ -59,17 +59,21 @@ pub trait Decorator: fmt::Debug + Send + Sync + 'static {
     }
 
     /// See [`Orchestrator::add_and_start_transaction`].
-    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
-        self.inner().add_and_start_transaction(take, item).await
+    async fn add_and_start_transaction(
+        &self,
+        request: ClaimRequest,
+        item: NewQueueItem,
+    ) -> Result<ClaimedItem> {
+        self.inner().add_and_start_transaction(request, item).await
     }
 
     /// See [`Orchestrator::report_and_claim`].
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,
-        take: Option<ClaimRequest>,
+        request: Option<ClaimRequest>,
     ) -> ReportAndClaimAnswer {
-        self.inner().report_and_claim(reports, take).await
+        self.inner().report_and_claim(reports, request).await
     }
 
     /// See [`Orchestrator::max_concurrent_calls`].
@@ -151,26 +155,26 @@ impl<D: Decorator> Orchestrator for D {
 
     fn add_and_start_transaction<'s, 'f>(
         &'s self,
-        take: ClaimRequest,
+        request: ClaimRequest,
         item: NewQueueItem,
     ) -> BoxFuture<'f, Result<ClaimedItem>>
     where
         's: 'f,
         Self: 'f,
     {
-        Decorator::add_and_start_transaction(self, take, item)
+        Decorator::add_and_start_transaction(self, request, item)
     }
 
     fn report_and_claim<'s, 'f>(
         &'s self,
         reports: Vec<Report>,
-        take: Option<ClaimRequest>,
+        request: Option<ClaimRequest>,
     ) -> BoxFuture<'f, ReportAndClaimAnswer>
     where
         's: 'f,
         Self: 'f,
     {
-        Decorator::report_and_claim(self, reports, take)
+        Decorator::report_and_claim(self, reports, request)
     }
 
     fn max_concurrent_calls(&self) -> usize {

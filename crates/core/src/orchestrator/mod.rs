@@ -106,7 +106,11 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// As [`add_queue_item`](Self::add_queue_item); ClaimLost if the job has ended; Conflict with code 1302 if the queue is
     /// paused or has reached a limit.
-    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem>;
+    async fn add_and_start_transaction(
+        &self,
+        request: ClaimRequest,
+        item: NewQueueItem,
+    ) -> Result<ClaimedItem>;
 
     /// T4 to T12, and T3: reports on items and claims the next ones, in one durable commit if the back end supports that.
     ///
@@ -122,7 +126,7 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,
-        take: Option<ClaimRequest>,
+        request: Option<ClaimRequest>,
     ) -> ReportAndClaimAnswer;
 
     /// The number of calls of [`report_and_claim`](Self::report_and_claim) that the back end handles concurrently; a performer

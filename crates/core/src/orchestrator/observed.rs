@@ -99,19 +99,22 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         )
     }
 
-    async fn add_and_start_transaction(&self, take: ClaimRequest, item: NewQueueItem) -> Result<ClaimedItem> {
-        observe!(self.add_and_start_transaction(take, item), queue = %take.queue, reference = item.reference)
+    async fn add_and_start_transaction(
+        &self,
+        request: ClaimRequest,
+        item: NewQueueItem,
+    ) -> Result<ClaimedItem> {
+        observe!(self.add_and_start_transaction(request, item), queue = %request.queue, reference = item.reference)
     }
 
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,
-        take: Option<ClaimRequest>,
+        request: Option<ClaimRequest>,
     ) -> ReportAndClaimAnswer {
-        let span =
-            trace_span!(target: TARGET, "report_and_claim", reports = reports.len(), take = take.is_some());
+        let span = trace_span!(target: TARGET, "report_and_claim", reports = reports.len(), claims = request.is_some());
         let answer = async {
-            let answer = self.0.report_and_claim(reports, take).await;
+            let answer = self.0.report_and_claim(reports, request).await;
             let refused = answer.reports.iter().filter(|report| report.is_err()).count();
             let taken = answer.claimed.as_ref().map_or(0, |taken| taken.items.len());
             tracing::trace!(target: TARGET, refused, taken, error = answer.claimed.as_ref().err().map(tracing::field::display), "done");
