@@ -165,7 +165,7 @@ fn with_unknown_field(body: &Value) -> Vec<Value> {
 }
 
 /// JSON values that are hard to parse or to keep unchanged.
-const HARD_VALUES: [&str; 8] = [
+const HARD_VALUES: [&str; 12] = [
     r#""cut \ud83d""#,
     r#""\udc00\ud83d""#,
     r#"{"cut \ud83d":"\ud83d"}"#,
@@ -174,6 +174,10 @@ const HARD_VALUES: [&str; 8] = [
     "-0",
     "NaN",
     r#"{"a":1,"A":2,"a":3}"#,
+    r#""9999-12-31T23:59:59.9999999Z""#,
+    r#""0001-01-01T00:00:00-14:00""#,
+    r#""275760-09-13T00:00:00Z""#,
+    r#""2026-02-30T25:61:61""#,
 ];
 
 /// A server with a queue and an item that is taken, as `bad_requests_are_refused_and_change_nothing` has it.
