@@ -56,7 +56,7 @@ impl SimpleBackEnd {
         Self { clock, state }
     }
 
-    /// Begins a call: nobody else changes anything until it ends, and all of it happens at one time.
+    /// Begins a call: no other call changes anything until it ends, and all of it happens at one time.
     fn begin(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // The clock is read inside the lock, so a later call never has an earlier time.

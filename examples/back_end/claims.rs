@@ -51,7 +51,7 @@ impl State {
             }
         }
         if commit_type == CommitType::AllOrNothing && !bulk.failed.is_empty() {
-            self.items.split_off(&first); // nobody has seen them: the call has not ended
+            self.items.split_off(&first); // no other call has seen them: this one has not ended
             bulk.added = 0;
         }
         bulk

@@ -83,7 +83,7 @@ impl Item {
 
     /// The item as callers see it.
     pub(super) fn shown(&self, id: ItemId) -> QueueItem {
-        // Whoever gave the item back does not hold it any more.
+        // A job that gave the item back does not hold it any more.
         let holder = self.state.holder;
         let mut shown = QueueItem::of_state(id, self.unique_key, self.queue, &self.state);
         shown.key = self.key;

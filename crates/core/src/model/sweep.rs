@@ -1,11 +1,11 @@
 //! Which jobs have probably stopped.
 //!
-//! A lease ends at a time of day, and that alone proves nothing: somebody may have set the clock, two processes may
+//! A lease ends at a time of day, and that alone proves nothing: the clock may have been set, two processes may
 //! have started before and after that, all may have been suspended together, or the store may have been out of reach
 //! for all. So a sweeper suspects a job only after it has checked regularly, for a whole lease by its own monotone
 //! clock, and seen no beat. The transaction that ends the job checks again.
 //!
-//! A sweeper that has just started therefore waits for one lease before it suspects anybody; on one host the lock files
+//! A sweeper that has just started therefore waits for one lease before it suspects a job; on one host the lock files
 //! show at once which processes have ended.
 
 use std::collections::BTreeMap;

@@ -70,8 +70,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// T14 and T15: ends jobs whose leases have expired, and abandons their items and those InProgress for too long. It may be
     /// called at any time by anyone; a performer calls it several times per second.
     ///
-    /// A lease that is over by the time of day is not enough, because somebody may have set the clock, and all may have been
-    /// suspended together: [`model::sweep`](crate::model::sweep) has the rule. Items that are InProgress for too long are found at
+    /// A lease that is over by the time of day is not enough, because the clock may have been set, and all processes may have
+    /// been suspended together: [`model::sweep`](crate::model::sweep) has the rule. Items that are InProgress for too long are found at
     /// least once a minute, by a clock that can be believed ([`model::clock_guard`](crate::model::clock_guard)).
     ///
     /// # Errors
