@@ -67,7 +67,7 @@ impl State {
         Ok(swept)
     }
 
-    /// Ends a suspected job whose lease is over by the time of day, too. Nobody could beat since it was suspected: the lock is
+    /// Ends a suspected job whose lease is over by the time of day, too. It could not beat since it was suspected: the lock is
     /// held.
     fn end_lost_job(&mut self, suspect: Suspect) -> Answer<bool> {
         let now = self.now;

@@ -80,7 +80,7 @@ impl State {
         })
     }
 
-    /// Deletes a queue, its items, and their comments. Whoever waits for its items is woken, because its channel ends.
+    /// Deletes a queue, its items, and their comments. Callers that wait for its items are woken, because its channel ends.
     pub(super) fn delete_queue(&mut self, name: &str) -> Answer<()> {
         let id = self.queue_named(name)?;
         self.queues.remove(&id);

@@ -87,7 +87,7 @@ impl State {
         let (queue, copy) =
             (item.queue, change.copy.map(|state| item.retry_copy(id, self.keys.item(self.now), state)));
         item.state = change.after;
-        item.recorded.extend(change.recorded); // `change.alert` is for back ends that can alert somebody
+        item.recorded.extend(change.recorded); // `change.alert` is for back ends that send alerts
         if item.state.status == Status::New {
             self.wake(queue);
         }
@@ -110,7 +110,7 @@ impl State {
     pub(super) fn wake(&mut self, queue: QueueId) {
         self.changes += 1;
         if let Some(queue) = self.queues.get(&queue) {
-            // Not counted for each queue: a queue that was deleted and created again has changes that nobody has seen.
+            // Not counted for each queue: a queue that was deleted and created again has changes that no caller has seen.
             queue.changes.send_replace(self.changes);
         }
     }

@@ -51,7 +51,7 @@ impl CapturedLog {
 
 /// Sets a subscriber for the whole process that wants every event.
 ///
-/// `tracing` remembers for all threads whether anybody wants the events of a line. A test on another thread, without a
+/// `tracing` remembers for all threads whether a subscriber wants the events of a line. A test on another thread, without a
 /// subscriber, may be the first to reach that line; then its events would be lost to the test that captures them.
 fn enable_every_callsite() {
     // An error says that an earlier test of this process has set it.

@@ -16,7 +16,7 @@ use crate::orchestrator::{BoxFuture, Orchestrator};
 
 /// Runs several performers in this process until they are stopped: by a signal, unless they do not
 /// [handle signals](Performer::handle_signals), or each by its own [`stop_handle`](Performer::stop_handle). If one of them cannot start
-/// or ends Faulted, the others are stopped too, so that whoever supervises the process can start all of them again.
+/// or ends Faulted, the others are stopped too, so that the supervisor of the process can start all of them again.
 ///
 /// Do not drop the future to stop them, for the reason that [`Performer::run`] gives.
 ///
