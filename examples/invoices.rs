@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use performer::prelude::*;
 use performer::{
-    CommitType, ErrorCode, ExceptionType, ItemFilter, JobState, JobSummary, Page, PerformerError,
-    PerformerEvent,
+    ExceptionType, ItemFilter, JobState, JobSummary, Page, PerformerError, PerformerEvent, RefusedValue,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +133,7 @@ async fn run() -> Result<(), Error> {
     let invoices = read_csv(&arguments.file)?;
     let orchestrator = connect(&arguments.url).await?;
     define_queue(&*orchestrator).await?;
-    add(&*orchestrator, &invoices).await?;
+    add(&*orchestrator, invoices).await?;
     let mut totals = Totals::default();
     let ended = perform(orchestrator.clone(), &arguments, &mut totals).await;
     totals.print();
@@ -248,23 +247,14 @@ async fn define_queue(orchestrator: &dyn Administration) -> Result<(), Error> {
     Ok(())
 }
 
-async fn add(orchestrator: &dyn Administration, invoices: &[Invoice]) -> Result<(), Error> {
-    let (mut added, mut known) = (0, 0);
-    for (part, invoices) in invoices.chunks(1_000).enumerate() {
-        let items =
-            invoices.iter().map(|invoice| NewQueueItem::new(invoice).reference(&invoice.number)).collect();
-        let bulk =
-            orchestrator.bulk_add_queue_items(QUEUE, CommitType::ProcessAllIndependently, items).await?;
-        added += bulk.added;
-        for failed in bulk.failed {
-            if failed.refusal.code() == ErrorCode::DUPLICATE_REFERENCE {
-                known += 1;
-            } else {
-                eprintln!("invoice {}: {}; it is left out", part * 1_000 + failed.ordinal, failed.refusal);
-            }
-        }
+async fn add(orchestrator: &dyn Administration, invoices: Vec<Invoice>) -> Result<(), Error> {
+    let dispatcher = Dispatcher::new(QUEUE).reference(|invoice: &Invoice| invoice.number.clone());
+    let summary = dispatcher.dispatch(orchestrator, invoices).await?;
+    for RefusedValue { value, refusal, .. } in &summary.refused {
+        let number = value.as_ref().map_or("?", |invoice| &invoice.number);
+        eprintln!("invoice {number}: {refusal}; it is left out");
     }
-    println!("queue {QUEUE}: {added} added, {known} were there already");
+    println!("queue {QUEUE}: {} added, {} were there already", summary.added, summary.already_there);
     Ok(())
 }
 

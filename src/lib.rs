@@ -34,6 +34,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
+mod dispatcher;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 pub mod model;
@@ -45,6 +46,7 @@ pub use performer_core::exception;
 #[cfg(feature = "server")]
 pub use performer_server as server;
 
+pub use dispatcher::{DispatchError, DispatchProgress, DispatchSummary, Dispatcher, RefusedValue};
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
 /// The library of the instants in signatures.
 pub use jiff;
@@ -71,7 +73,7 @@ pub use runtime::{
 /// Everything a program with a transaction in it usually needs.
 pub mod prelude {
     pub use crate::{
-        Administration, ApplicationException, BusinessException, Exception, FleetAdministration,
+        Administration, ApplicationException, BusinessException, Dispatcher, Exception, FleetAdministration,
         ItemAdministration, NewQueueDefinition, NewQueueItem, OrApplication, OrBusiness, Orchestrator,
         Performer, Priority, QueueAdministration, QueuePolicy, ReviewAdministration, Status, Transaction,
         TransactionItem, connect,

@@ -216,6 +216,27 @@ pub fn adds(bench: &Bench) {
             rate(COUNT, fill(&store, COUNT).await)
         })
     });
+    // Both serialize the content; the dispatcher does it while the store is at work, and commits a hundred times.
+    let at_once = || {
+        runtime.block_on(async {
+            let folder = folder();
+            let store = sqlite(folder.path()).await;
+            let started = Instant::now();
+            fill(&store, COUNT).await;
+            rate(COUNT, started.elapsed())
+        })
+    };
+    bench.figure("sqlite.add.dispatcher", Unit::PerSecond, Bar::AtLeast(0.5), ROUNDS, at_once, || {
+        runtime.block_on(async {
+            let folder = folder();
+            let store = sqlite(folder.path()).await;
+            let started = Instant::now();
+            let dispatcher = Dispatcher::new(QUEUE);
+            let summary = dispatcher.dispatch(&*store, (0..COUNT).map(|_| content())).await.expect("added");
+            assert_eq!(summary.added, COUNT as u64);
+            rate(COUNT, started.elapsed())
+        })
+    });
 }
 
 /// The median time from the answer to an add until its transaction starts, on an idle performer.
