@@ -69,6 +69,9 @@ pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,
     TransactionItem, TransactionOutcome, run_all, run_all_until_empty,
 };
+/// The library of the trait `JsonSchema`, from which the schemas of a queue are made.
+#[cfg(feature = "schema")]
+pub use schemars;
 
 /// Everything a program with a transaction in it usually needs.
 pub mod prelude {

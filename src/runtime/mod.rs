@@ -31,6 +31,8 @@ mod prefetch;
 mod progress;
 mod robot;
 mod run_all;
+#[cfg(feature = "schema")]
+mod schema_check;
 mod stop;
 mod summary;
 mod supervisor;

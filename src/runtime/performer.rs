@@ -55,6 +55,8 @@ pub(super) struct Settings {
     pub(super) single_threaded: bool,
     pub(super) seed: Option<u64>,
     pub(super) until_empty: bool,
+    #[cfg(feature = "schema")]
+    pub(super) schema_check: Option<super::schema_check::SchemaCheck>,
 }
 
 impl std::fmt::Debug for Performer {
@@ -103,6 +105,8 @@ impl Performer {
             single_threaded: false,
             seed: None,
             until_empty: false,
+            #[cfg(feature = "schema")]
+            schema_check: None,
         };
         let stop = StopHandle::default();
         Self { queue, make, settings, stop, on_event: None }

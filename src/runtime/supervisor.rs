@@ -42,6 +42,10 @@ async fn run_to_its_end(
 ) -> Result<JobSummary, PerformerError> {
     let started = tokio::time::Instant::now();
     performer.settings.validate().map_err(PerformerError::NotStarted)?;
+    #[cfg(feature = "schema")]
+    if let Some(check) = &performer.settings.schema_check {
+        check.run(&*orchestrator, &performer.queue).await.map_err(PerformerError::NotStarted)?;
+    }
     let about = NewJob::new(performer.queue.clone())
         .machine(gethostname::gethostname().to_string_lossy().into_owned())
         .process_id(std::process::id())

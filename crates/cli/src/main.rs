@@ -19,6 +19,7 @@ mod job;
 mod log;
 mod output;
 mod queue;
+mod queue_schema;
 mod serve;
 mod stats;
 mod time;
