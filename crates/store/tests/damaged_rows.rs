@@ -140,8 +140,9 @@ async fn postgres_skips_a_damaged_row() {
     a_damaged_row_stops_nobody(&damaged, OF_ANY_STORE).await;
 }
 
-/// The rest of the queue is handed out, and the log names each damaged row once, however often it is passed over.
-async fn a_damaged_row_is_reported_once(store: &Store, execute: impl Fn(&str)) {
+/// The rest of the queue is handed out, and the log names each damaged row once and what is wrong with it, however often it is
+/// passed over.
+async fn a_damaged_row_is_reported_once(store: &Store, listed_first: bool, execute: impl Fn(&str)) {
     let log = CapturedLog::start(tracing::Level::INFO);
     store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
     let job = store.start_job(new_job()).await.unwrap();
@@ -153,6 +154,10 @@ async fn a_damaged_row_is_reported_once(store: &Store, execute: impl Fn(&str)) {
     for id in &damaged {
         execute(&format!("UPDATE {{schema}}.item SET priority = 99 WHERE id = {id}"));
     }
+    let list = async || store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().items;
+    if listed_first {
+        assert_eq!(list().await.len(), 4);
+    }
     for expected in good {
         let taken = store.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
         assert_eq!(taken.iter().map(|item| item.item.id).collect::<Vec<_>>(), [expected]);
@@ -160,15 +165,15 @@ async fn a_damaged_row_is_reported_once(store: &Store, execute: impl Fn(&str)) {
     for _ in 0..5 {
         let taken = store.report_and_claim(Vec::new(), Some(take(job, 5))).await.claimed.unwrap();
         assert!(taken.items.is_empty());
-        let listed = store.list_queue_items(ItemFilter::default(), Page::default()).await.unwrap().items;
-        assert_eq!(listed.len(), 4);
+        assert_eq!(list().await.len(), 4);
     }
     let text = log.text();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("it is passed over")).collect();
     assert_eq!(lines.len(), damaged.len(), "{text}");
     for id in damaged {
-        let of_item = lines.iter().filter(|line| line.contains(&format!("item={id} ")));
-        assert_eq!(of_item.filter(|line| line.contains("ERROR")).count(), 1, "{id}: {text}");
+        let of_item = lines.iter().find(|line| line.contains(&format!("item={id} ")));
+        let line = of_item.unwrap_or_else(|| panic!("{id}: {text}"));
+        assert!(line.contains("ERROR") && line.contains("\"99\" is not a Priority"), "{line}");
     }
 }
 
@@ -180,20 +185,24 @@ fn without_waiting(test: impl Future<Output = ()>) {
 
 #[test]
 fn sqlite_reports_a_damaged_row_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("queue.db");
-    let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Store::simulated_sqlite(&path, clock, 1).unwrap();
-    without_waiting(a_damaged_row_is_reported_once(&store, |sql| execute(&path, sql)));
+    for listed_first in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        let store = Store::simulated_sqlite(&path, clock, 1).unwrap();
+        without_waiting(a_damaged_row_is_reported_once(&store, listed_first, |sql| execute(&path, sql)));
+    }
 }
 
 #[cfg(feature = "postgres")]
 #[test]
 fn postgres_reports_a_damaged_row_once() {
-    let schema = postgres::Schema::new();
-    let clock = Arc::new(ManualClock::new(start_of_time()));
-    let store = Store::simulated_postgres(&schema.url, clock, 1).unwrap();
-    without_waiting(a_damaged_row_is_reported_once(&store, |sql| drop(schema.run(sql))));
+    for listed_first in [false, true] {
+        let schema = postgres::Schema::new();
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        let store = Store::simulated_postgres(&schema.url, clock, 1).unwrap();
+        without_waiting(a_damaged_row_is_reported_once(&store, listed_first, |sql| drop(schema.run(sql))));
+    }
 }
 
 /// Two queues, each with a job that holds an item and with an item that waits.
