@@ -22,7 +22,7 @@
 //! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
 //! | `access_admin.rs` | administration of applications, users, tokens, robots and folders from the command line |
 //! | `config.rs`, `metrics.rs`, `maintenance.rs`, `background.rs` | settings with their defaults and ranges; metrics; background maintenance; supervision of background tasks |
-//! | `fuzzing.rs` | the handler without a connection, for the fuzz targets |
+//! | `fuzzing.rs` | the handler without a connection, for the fuzz targets and a test of their seeds |
 //!
 //! Where the vendor's documentation is silent, `docs/reference/choices.md` decides.
 
@@ -44,7 +44,7 @@ pub mod directory;
 mod directory_store;
 mod fault_injection;
 mod folders;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod handler;
 mod idempotency_cache;

@@ -7,6 +7,7 @@ mod client_testing;
 mod error_codes;
 mod event_authors;
 mod extreme_numbers;
+mod extreme_times;
 mod filters;
 mod hostile_clients;
 mod lease_protocol;
