@@ -29,6 +29,7 @@
 //! | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
 //! | [`exception`] | how a transaction fails: the words the user writes |
 //! | [`model`] | what an item is, and what may happen to it |
+//! | `progress` | how far a performer is, on a terminal (feature `progress`) |
 //! | `server` | an Orchestrator in a box (feature `server`) |
 //! | [`guide`] | the guide, in the documentation alone |
 
@@ -39,6 +40,8 @@ mod dispatcher;
 pub mod guide;
 pub mod model;
 pub mod orchestrator;
+#[cfg(feature = "progress")]
+pub mod progress;
 pub mod runtime;
 pub mod testing;
 
@@ -50,6 +53,9 @@ pub use dispatcher::{DispatchError, DispatchProgress, DispatchSummary, Dispatche
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
 /// The library of the instants in signatures.
 pub use jiff;
+/// The facade of metrics, for whose recorder a performer counts.
+#[cfg(feature = "metrics")]
+pub use metrics;
 pub use model::{
     Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
     ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,

@@ -17,6 +17,7 @@
 // | `stop.rs` | stop and kill, by a handle or by signals |
 // | `run_all.rs` | several performers in one process |
 // | `event.rs`, `summary.rs` | events during a run, and the summary after it |
+// | `metrics.rs`, `schema_check.rs` | what the features `metrics` and `schema` add |
 
 mod catch_panic;
 mod erased;
@@ -26,6 +27,8 @@ mod heartbeat;
 mod item;
 mod item_source;
 mod job;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod performer;
 mod prefetch;
 mod progress;
