@@ -9,6 +9,7 @@ mod event_authors;
 mod extreme_numbers;
 mod filters;
 mod hostile_clients;
+mod last_administrator;
 mod lease_protocol;
 mod lists;
 mod login;
