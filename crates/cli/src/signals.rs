@@ -91,7 +91,8 @@ impl Terminations {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::process::Command;
     use std::time::Duration;

@@ -345,13 +345,18 @@ async fn http2_streams_whose_responses_are_not_read_are_bounded() {
         };
         let _ = sender.send(open(flood.first));
         let ended = async {
+            let mut turn = 0;
             while !writer.is_finished() {
+                turn += 1;
                 let asked = tokio::time::Instant::now();
                 let (status, _) = api.secure(&other, "GET", "/odata/QueueItems?$top=1", &Value::Null).await;
                 assert_eq!(status, 200, "{name}: another caller");
                 assert!(asked.elapsed() < Duration::from_secs(2), "{name}: {:?}", asked.elapsed());
                 most = most.max(api.memory(&figures).await);
-                let _ = sender.send(open(flood.further));
+                // A ping now and then shows whether the connection is still open.
+                if flood.further > 0 || turn % 50 == 0 {
+                    let _ = sender.send(open(flood.further));
+                }
             }
         };
         let in_time = tokio::time::timeout(2 * TIMEOUT, ended).await;
