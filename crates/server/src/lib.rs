@@ -15,7 +15,8 @@
 //! | `call.rs`, `api_error.rs` | one API call with its arguments and response; errors of the API |
 //! | `directory/`, `permission.rs`, `directory_store.rs` | folders, users and roles, and who may do what; how they are stored |
 //! | `access.rs`, `secret.rs`, `login.rs` | users and tokens; generation and hashing of secrets; the token endpoints |
-//! | `password_limit.rs`, `proxies.rs` | limits concurrent password comparisons; the address of the client behind a trusted proxy |
+//! | `login_limit.rs`, `login_failures.rs`, `password_limit.rs` | limits concurrent logins of a network, failed logins, and password comparisons |
+//! | `proxies.rs` | the address of the client behind a trusted proxy |
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
 //! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
@@ -52,6 +53,8 @@ mod items;
 mod lease_protocol;
 mod listener;
 mod login;
+mod login_failures;
+mod login_limit;
 mod maintenance;
 mod memory_budget;
 mod metrics;

@@ -10,6 +10,7 @@ mod extreme_numbers;
 mod extreme_times;
 mod filters;
 mod hostile_clients;
+mod last_administrator;
 mod lease_protocol;
 mod lists;
 mod login;
