@@ -166,3 +166,34 @@ fn nothing_is_recorded_without_a_recorder() {
     });
     assert_eq!(summary.successful, 1);
 }
+
+/// Every metric that the Grafana dashboard names is one of a performer or of the server.
+#[test]
+fn the_dashboard_shows_metrics_that_exist() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("docs/grafana/performer.json")).unwrap();
+    let (of_performers, of_server) = (read("src/runtime/metrics.rs"), read("crates/server/src/metrics.rs"));
+    let panels = dashboard["panels"].as_array().unwrap();
+    let expressions: Vec<&str> = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap())
+        .map(|target| target["expr"].as_str().unwrap())
+        .collect();
+    assert!(expressions.len() >= 10);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for expression in expressions {
+        let opened = expression.matches(['(', '{', '[']).count();
+        assert_eq!(opened, expression.matches([')', '}', ']']).count(), "{expression}");
+        let named: Vec<&str> =
+            expression.split(|c| !is_word(c)).filter(|word| word.starts_with("performer_")).collect();
+        assert!(!named.is_empty(), "{expression}");
+        for metric in named {
+            let base = metric.trim_end_matches("_bucket").trim_end_matches("_count");
+            let registered = base.trim_start_matches("performer_").trim_end_matches("_total");
+            let is_known = of_performers.contains(&format!("\"{base}\""))
+                || of_server.contains(&format!("\"{registered}\""));
+            assert!(is_known, "{metric} in {expression}");
+        }
+    }
+}
