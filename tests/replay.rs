@@ -129,10 +129,12 @@ async fn a_replay_sees_the_item_as_it_was_and_changes_nothing() {
 #[tokio::test]
 async fn an_item_that_is_deferred_or_failed_runs_at_once() {
     let past = Past::new(1).await;
-    let tomorrow = start_of_time() + Duration::from_secs(86_400);
-    let later = past.store.add_queue_item(QUEUE, NewQueueItem::new(json!({"a": 1})).defer_date(tomorrow));
+    let far = start_of_time() + Duration::from_secs(100 * 365 * 86_400);
+    let later = past.store.add_queue_item(QUEUE, NewQueueItem::new(json!({"a": 1})).defer_date(far));
     let later = later.await.unwrap().id;
-    let replayed = testing::replay(&*past.store, later, || Echo).await.unwrap();
+    let (performer, seen) = watched(echo);
+    let replayed = TestRun::new(performer).replay(&*past.store, later).await.unwrap();
+    assert_eq!(seen.lock().unwrap()[0].defer_date, Some(far), "it is shown");
     let difference = replayed.differences().remove(0);
     assert_eq!(difference.kind, DifferenceKind::Outcome);
     assert_eq!(

@@ -118,7 +118,29 @@ impl Decorator for Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ItemKey, QueueId, SpecificContent};
+    use crate::model::{ItemKey, NewJob, QueueId, SpecificContent, Status, TransactionResult};
+
+    fn recorded(content: String) -> QueueItem {
+        let (key, time) = (ItemKey::from_bytes([7; 16]), jiff::Timestamp::UNIX_EPOCH);
+        QueueItem::new(ItemId(900), key, QueueId(1), SpecificContent::from_stored(content), time)
+    }
+
+    #[tokio::test]
+    async fn a_claim_on_a_recorded_item_is_one_on_its_copy() {
+        let mut copies = Copies::new("Invoices").await.unwrap();
+        copies.add(recorded("{}".to_owned())).await.unwrap();
+        let job = Orchestrator::start_job(&copies, NewJob::new("Invoices")).await.unwrap();
+        let request = Some(ClaimRequest::new("Invoices", job, 1));
+        let answer = Orchestrator::report_and_claim(&copies, Vec::new(), request).await;
+        let claim = answer.claimed.unwrap().items[0].claim;
+        assert_eq!(claim.item, ItemId(900));
+        Orchestrator::set_transaction_progress(&copies, claim, "half".to_owned()).await.unwrap();
+        let report = Report::new(claim, TransactionResult::Successful { output: None });
+        let answer = Orchestrator::report_and_claim(&copies, vec![report], None).await;
+        assert_eq!(answer.reports[0].as_ref().unwrap(), &Status::Successful);
+        let (_, copy) = copies.pairs().await.unwrap().remove(0);
+        assert_eq!((copy.id, copy.progress.as_deref()), (ItemId(900), Some("half")));
+    }
 
     /// Another Orchestrator may have accepted what the stores refuse.
     #[tokio::test]
@@ -128,10 +150,7 @@ mod tests {
             (r#"{"lines":[1,2]}"#.to_owned(), "the value of \"lines\" is an array"),
             (format!("{{\"text\":\"{}\"}}", "x".repeat(300_000)), "the limit is 256000"),
         ] {
-            let content = SpecificContent::from_stored(content);
-            let (key, time) = (ItemKey::from_bytes([7; 16]), jiff::Timestamp::UNIX_EPOCH);
-            let recorded = QueueItem::new(ItemId(1), key, QueueId(1), content, time);
-            let error = copies.add(recorded).await.unwrap_err();
+            let error = copies.add(recorded(content)).await.unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");
         }
         assert_eq!(copies.pairs().await.unwrap(), []);

@@ -161,18 +161,15 @@ impl fmt::Display for Replayed {
             let [recorded, here] = reasons.map(cell_or_dash);
             rows.push(["reason".to_owned(), recorded, here, mark(DifferenceKind::Reason)]);
         }
-        let fields = difference::beside(recorded, here);
+        let fields = difference::output_fields(recorded, here);
         let kinds: BTreeMap<&str, DifferenceKind> =
             differences.iter().filter_map(|d| Some((d.field.as_deref()?, d.kind))).collect();
         // What is different comes first, so that it is not among the fields that are left out.
         let mut sorted: Vec<_> = fields.iter().collect();
-        sorted.sort_by_key(|(field, _)| !kinds.contains_key(field.as_str()));
-        for (field, (recorded, here)) in sorted.iter().take(MOST_ROWS) {
-            let kind = kinds.get(field.as_str()).map(ToString::to_string).unwrap_or_default();
-            let value = |value: &Option<Box<serde_json::value::RawValue>>| {
-                cell_or_dash(value.as_deref().map(serde_json::value::RawValue::get))
-            };
-            rows.push([cell(field), value(recorded), value(here), kind]);
+        sorted.sort_by_key(|(name, _)| !kinds.contains_key(name.as_str()));
+        for (name, field) in sorted.iter().take(MOST_ROWS) {
+            let kind = kinds.get(name.as_str()).map(ToString::to_string).unwrap_or_default();
+            rows.push([cell(name), cell_or_dash(field.recorded()), cell_or_dash(field.here()), kind]);
         }
         write_rows(f, &rows)?;
         match fields.len().saturating_sub(MOST_ROWS) {
