@@ -25,7 +25,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`runtime`] | the runtime: claims items, hands them to a [`Transaction`], reports the results |
-//! | [`testing`] | run one transaction without a back end |
+//! | [`testing`] | run a transaction without a back end, or on copies of real items |
 //! | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
 //! | [`exception`] | how a transaction fails: the words the user writes |
 //! | [`model`] | what an item is, and what may happen to it |

@@ -48,4 +48,5 @@ pub use performer::{Performer, PerformerError};
 pub use run_all::{QueueRun, RunSummary, run_all, run_all_until_empty};
 pub use stop::StopHandle;
 pub use summary::JobSummary;
+pub(crate) use summary::SOME_FAILED;
 pub use transaction::Transaction;

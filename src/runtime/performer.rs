@@ -190,6 +190,28 @@ impl Performer {
         self
     }
 
+    /// Calls one more function for every event, before the one that the user has set.
+    pub(crate) fn also_on_event(mut self, also: impl Fn(&PerformerEvent) + Send + Sync + 'static) -> Self {
+        let users = self.on_event.take();
+        self.on_event(move |event| {
+            also(event);
+            if let Some(users) = &users {
+                users(event);
+            }
+        })
+    }
+
+    /// The name of its queue.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// This performer for another queue.
+    pub(crate) fn for_queue(mut self, queue: String) -> Self {
+        self.queue = queue;
+        self
+    }
+
     /// Runs everything on the caller's runtime, including the heartbeat. For tests that control time: a transaction
     /// that blocks the runtime's thread then loses the job's lease.
     #[doc(hidden)]

@@ -18,6 +18,7 @@ mod permission_scope;
 mod permissions;
 mod raw_clients;
 mod responses;
+mod shadow;
 mod shared_queues;
 mod store_load;
 mod transaction_results;
