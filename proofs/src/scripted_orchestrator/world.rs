@@ -151,7 +151,7 @@ impl World {
         let id = 100 + self.queues.len() as i64;
         let defaults = json!({
             "Id": id, "Key": guid(id), "Description": null, "EnforceUniqueReference": false, "RetryAbandonedItems": false,
-            "Encrypted": false, "SlaInMinutes": 60, "Tags": [], "CreationTime": written(now()),
+            "Encrypted": false, "SlaInMinutes": 0, "Tags": [], "CreationTime": written(now()),
         });
         let Value::Object(mut queue) = defaults else { unreachable!() };
         queue.extend(body);

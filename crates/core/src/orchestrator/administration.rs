@@ -64,7 +64,8 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
         Err(OrchestratorError::new(ErrorKind::Conflict, message))
     }
 
-    /// Changes the settings of a queue.
+    /// Replaces the settings of a queue. What the new settings do not have (a description, a schema, notes of people) is removed:
+    /// start from [`QueueDefinition::settings`] to change some of them.
     ///
     /// # Errors
     ///
