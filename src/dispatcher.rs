@@ -17,8 +17,9 @@ use crate::orchestrator::{
     BulkAdded, CommitType, ErrorKind, FailedItem, Orchestrator, OrchestratorError, QueueAdministration,
 };
 
-/// The default number of items in a batch.
-const BATCH_SIZE: usize = 1_000;
+/// The default and largest number of items in a batch: what the client of a UiPath Orchestrator sends in one call. A batch of several
+/// calls could fail in part.
+const MAX_BATCH_SIZE: usize = 1_000;
 /// The default time after which a batch is sent although it is not full.
 const BATCH_DELAY: Duration = Duration::from_secs(1);
 /// The default time for which a batch is repeated while the Orchestrator is not available.
@@ -94,7 +95,7 @@ impl<T: Serialize> Dispatcher<T> {
         Self {
             queue: queue.into(),
             steps: Vec::new(),
-            batch_size: BATCH_SIZE,
+            batch_size: MAX_BATCH_SIZE,
             batch_delay: BATCH_DELAY,
             retry_for: RETRY_FOR,
             on_progress: None,
@@ -142,9 +143,9 @@ impl<T: Serialize> Dispatcher<T> {
         self
     }
 
-    /// The number of items in a batch. Default: 1,000; 0 counts as 1. With a UiPath Orchestrator more than 1,000 bring nothing.
+    /// The number of items in a batch, 1 to 1,000; what is outside counts as the nearest. Default: 1,000.
     pub fn batch_size(mut self, items: usize) -> Self {
-        self.batch_size = items.max(1);
+        self.batch_size = items.clamp(1, MAX_BATCH_SIZE);
         self
     }
 
@@ -154,7 +155,7 @@ impl<T: Serialize> Dispatcher<T> {
         self
     }
 
-    /// How long a batch is repeated, with growing delays, while the Orchestrator is not available. Default: 1 minute; zero repeats
+    /// How long a call is repeated, with growing delays, while the Orchestrator is not available. Default: 1 minute; zero repeats
     /// nothing.
     pub fn retry_for(mut self, time: Duration) -> Self {
         self.retry_for = time;
@@ -196,8 +197,8 @@ impl<T: Serialize> Dispatcher<T> {
     ) -> Result<DispatchSummary<T>, DispatchError<T>> {
         let mut values = Values { stream: pin!(values), ended: false };
         let mut summary = DispatchSummary::default();
-        let repeatable = match orchestrator.get_queue(&self.queue).await {
-            Ok(queue) => queue.policy.enforce_unique_reference,
+        let repeatable = match self.is_repeatable(orchestrator).await {
+            Ok(repeatable) => repeatable,
             Err(source) => return Err(DispatchError { source, summary, remaining: Vec::new() }),
         };
         let mut batch = Batch::default();
@@ -261,27 +262,68 @@ impl<T: Serialize> Dispatcher<T> {
         items: Vec<NewQueueItem>,
         repeatable: bool,
     ) -> Result<BulkAdded, OrchestratorError> {
-        let give_up_at = Instant::now().checked_add(self.retry_for);
-        let mut delays = Delays::new(BackoffPolicy::STORE, fastrand::Rng::new());
+        let mut retry = Retry::new(self);
         loop {
             let independently = CommitType::ProcessAllIndependently;
             let added = orchestrator.bulk_add_queue_items(&self.queue, independently, items.clone()).await;
             let Err(error) = added else { return added };
-            let may_pass = match error.kind() {
-                ErrorKind::Unavailable => true,
-                ErrorKind::Unknown => repeatable,
-                _ => false,
-            };
-            let delay = delays.next_delay().max(error.retry_after().unwrap_or_default());
-            let next = Instant::now().checked_add(delay);
-            let is_too_late = give_up_at.is_some_and(|give_up_at| next.is_none_or(|next| next > give_up_at));
-            if !may_pass || is_too_late {
-                return Err(error);
-            }
-            let cause = error.with_causes();
-            tracing::warn!(queue = %self.queue, error = %cause, "a batch could not be added; it is tried again");
-            tokio::time::sleep(delay).await;
+            retry.wait_after(error, repeatable).await?;
         }
+    }
+
+    /// Whether the queue enforces unique references, so that a batch may be repeated although its outcome is not known.
+    async fn is_repeatable(
+        &self,
+        orchestrator: &(impl QueueAdministration + ?Sized),
+    ) -> Result<bool, OrchestratorError> {
+        let mut retry = Retry::new(self);
+        loop {
+            match orchestrator.get_queue(&self.queue).await {
+                Ok(queue) => return Ok(queue.policy.enforce_unique_reference),
+                Err(error) => retry.wait_after(error, true).await?,
+            }
+        }
+    }
+}
+
+/// The repetitions of one call.
+struct Retry<'a> {
+    queue: &'a str,
+    delays: Delays,
+    /// `None`: never.
+    give_up_at: Option<Instant>,
+}
+
+impl<'a> Retry<'a> {
+    fn new<T>(dispatcher: &'a Dispatcher<T>) -> Self {
+        Self {
+            queue: &dispatcher.queue,
+            delays: Delays::new(BackoffPolicy::STORE, fastrand::Rng::new()),
+            give_up_at: Instant::now().checked_add(dispatcher.retry_for),
+        }
+    }
+
+    /// Waits before the call is repeated, or returns the error if that does not help or the time is over.
+    async fn wait_after(
+        &mut self,
+        error: OrchestratorError,
+        repeatable: bool,
+    ) -> Result<(), OrchestratorError> {
+        let may_pass = match error.kind() {
+            ErrorKind::Unavailable => true,
+            ErrorKind::Unknown => repeatable,
+            _ => false,
+        };
+        let delay = self.delays.next_delay().max(error.retry_after().unwrap_or_default());
+        let next = Instant::now().checked_add(delay);
+        let is_too_late = self.give_up_at.is_some_and(|end| next.is_none_or(|next| next > end));
+        if !may_pass || is_too_late {
+            return Err(error);
+        }
+        let cause = error.with_causes();
+        tracing::warn!(queue = %self.queue, error = %cause, "the queue could not be reached; the call is repeated");
+        tokio::time::sleep(delay).await;
+        Ok(())
     }
 }
 
@@ -333,7 +375,8 @@ impl<I: Iterator + Unpin> Stream for Iter<I> {
 pub struct DispatchProgress {
     /// The number of items added.
     pub added: u64,
-    /// The number of values whose reference was in the queue already.
+    /// The number of values whose reference was in the queue already. If the answer to a batch was lost and the batch was repeated, what
+    /// it had added is counted here.
     pub already_there: u64,
     /// The number of values that the queue refused for another reason.
     pub refused: u64,
@@ -355,26 +398,44 @@ impl fmt::Display for DispatchProgress {
 }
 
 /// What became of the values that a dispatcher has handled.
-#[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "values may have been refused"]
 pub struct DispatchSummary<T> {
     /// The number of items added.
     pub added: u64,
-    /// The number of values whose reference was in the queue already: from an earlier run, or from a value before it.
+    /// The number of values whose reference was in the queue already: from an earlier run, from a value before it, or from a batch of
+    /// this run whose answer was lost.
     pub already_there: u64,
     /// The values that the queue refused for another reason, in their order.
     pub refused: Vec<RefusedValue<T>>,
 }
 
 /// A value that a queue refused.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct RefusedValue<T> {
     /// The value; `None` if the Orchestrator does not say which item of a batch it refused.
     pub value: Option<T>,
     /// Why it was refused.
     pub refusal: Refusal,
+}
+
+/// Without the values, which may be secret.
+impl<T> fmt::Debug for DispatchSummary<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { added, already_there, refused } = self;
+        f.debug_struct("DispatchSummary")
+            .field("added", added)
+            .field("already_there", already_there)
+            .field("refused", refused)
+            .finish()
+    }
+}
+
+/// Without the value, which may be secret.
+impl<T> fmt::Debug for RefusedValue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefusedValue").field("refusal", &self.refusal).finish_non_exhaustive()
+    }
 }
 
 impl<T> Default for DispatchSummary<T> {
@@ -434,19 +495,12 @@ impl<T> fmt::Debug for DispatchError<T> {
     }
 }
 
+/// With the causes of the error.
 impl<T> fmt::Display for DispatchError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the dispatcher could not go on after {} values: {}",
-            self.summary.progress().total(),
-            self.source
-        )
+        let (handled, error) = (self.summary.progress().total(), self.source.with_causes());
+        write!(f, "the dispatcher could not go on after {handled} values: {error}")
     }
 }
 
-impl<T> Error for DispatchError<T> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
-    }
-}
+impl<T> Error for DispatchError<T> {}

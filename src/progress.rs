@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::orchestrator::{Orchestrator, OrchestratorError, QueueAdministration};
 use crate::runtime::{PerformerEvent, TransactionOutcome};
@@ -47,6 +48,9 @@ struct Inner {
     started: Instant,
     /// Writes a line; `None` on a terminal, where the bar is drawn.
     write_line: Option<fn(&str)>,
+    /// Ends the task that reads the queue.
+    finished: CancellationToken,
+    _dropped: DropGuard,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -118,10 +122,20 @@ impl Progress {
         let waiting = waiting(&*orchestrator, queue).await?;
         let bar = ProgressBar::with_draw_target(Some(waiting), target).with_style(style());
         let counts = Counts { waiting, ..Counts::default() };
-        let inner = Inner { bar, counts: Mutex::new(counts), started: Instant::now(), write_line };
-        let inner = Arc::new(inner);
+        let finished = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            bar,
+            counts: Mutex::new(counts),
+            started: Instant::now(),
+            write_line,
+            _dropped: finished.clone().drop_guard(),
+            finished: finished.clone(),
+        });
         inner.bar.set_message(inner.counts().outcomes());
-        tokio::spawn(refresh(Arc::downgrade(&inner), orchestrator, queue.to_owned()));
+        let (shown, queue) = (Arc::downgrade(&inner), queue.to_owned());
+        tokio::spawn(async move {
+            finished.run_until_cancelled(refresh(shown, orchestrator, queue)).await;
+        });
         Ok(Self(inner))
     }
 
@@ -138,6 +152,7 @@ impl Progress {
 
     /// Shows the last state, and leaves the bar where it is: after a stop it is not full.
     pub fn finish(&self) {
+        self.0.finished.cancel();
         let mut counts = self.0.counts();
         if counts.last_line < counts.ended() {
             self.0.write_line(&mut counts);
@@ -164,12 +179,13 @@ async fn refresh<O: Orchestrator + QueueAdministration + ?Sized>(
 ) {
     loop {
         tokio::time::sleep(REFRESH).await;
-        let Some(before) = progress.upgrade().map(|inner| inner.counts().ended()) else { return };
+        let ended = || progress.upgrade().map(|inner| inner.counts().ended());
+        let Some(before) = ended() else { return };
         // The bar goes on with what it knows if the queue cannot be read.
         let read = waiting(&*orchestrator, &queue).await;
-        let Some(inner) = progress.upgrade() else { return };
-        if let Ok(waiting) = read {
-            inner.queue_was_read(waiting, before);
+        let Some(after) = ended() else { return };
+        if let (Ok(waiting), Some(inner)) = (read, progress.upgrade()) {
+            inner.queue_was_read(waiting, before.midpoint(after));
         }
     }
 }
@@ -339,16 +355,19 @@ mod tests {
         on_event(&ended(TransactionOutcome::BusinessException));
         on_event(&ended(TransactionOutcome::GivenBack));
         on_event(&PerformerEvent::StopRequested);
-        progress.finish();
         let shown = terminal.shown();
         for part in ["2/4", "1 successful, 1 business exceptions, 1 retried", "stopping after"] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         // Others have added an item; the store still has the four of the beginning.
         store.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
-        tokio::time::sleep(REFRESH * 2).await;
-        progress.finish();
+        tokio::time::sleep(REFRESH + Duration::from_secs(1)).await;
         assert!(terminal.shown().contains("2/7"), "{}", terminal.shown());
+        progress.finish();
+        let shown = terminal.shown();
+        tokio::time::sleep(REFRESH * 2).await;
+        assert_eq!(terminal.shown(), shown, "nothing is drawn after the end");
+        assert_eq!(Arc::strong_count(&store), 1, "the store is not held any longer");
     }
 
     static LINES_WRITTEN: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -167,6 +167,8 @@ struct Failing {
     store: Arc<Store>,
     faults: Mutex<VecDeque<Fault>>,
     calls: AtomicUsize,
+    /// Whether the first call fails.
+    is_starting: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -178,7 +180,12 @@ enum Fault {
 
 impl Failing {
     fn new(store: Arc<Store>, faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self { store, faults: Mutex::new(faults.into_iter().collect()), calls: AtomicUsize::new(0) }
+        Self {
+            store,
+            faults: Mutex::new(faults.into_iter().collect()),
+            calls: AtomicUsize::new(0),
+            is_starting: false,
+        }
     }
 }
 
@@ -226,6 +233,9 @@ impl QueueAdministration for Failing {
     }
 
     async fn get_queue(&self, name: &str) -> CallResult<QueueDefinition> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == 0 && self.is_starting {
+            return Err(OrchestratorError::new(ErrorKind::Unavailable, "it is starting"));
+        }
         self.store.get_queue(name).await
     }
 
@@ -247,8 +257,16 @@ async fn a_batch_is_repeated_while_the_store_is_not_available() {
     let store = store(false).await;
     let failing = Failing::new(store.clone(), [Fault::Before(ErrorKind::Unavailable); 5]);
     let summary = dispatcher().batch_size(2).dispatch(&failing, invoices(1..=4)).await.unwrap();
-    assert_eq!((summary.added, failing.calls.load(Ordering::Relaxed)), (4, 7));
+    assert_eq!((summary.added, failing.calls.load(Ordering::Relaxed)), (4, 8));
     assert_eq!(references(&items(&store).await), ["INV-1", "INV-2", "INV-3", "INV-4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispatcher_waits_for_a_store_that_is_starting() {
+    let mut failing = Failing::new(store(true).await, []);
+    failing.is_starting = true;
+    let summary = dispatcher().dispatch(&failing, invoices(1..=3)).await.unwrap();
+    assert_eq!(summary.added, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,7 +316,7 @@ async fn an_error_that_does_not_pass_is_not_repeated() {
     for kind in [ErrorKind::Unauthorized, ErrorKind::NotFound, ErrorKind::Other] {
         let failing = Failing::new(store.clone(), [Fault::Before(kind)]);
         let error = dispatcher().dispatch(&failing, invoices(1..=3)).await.unwrap_err();
-        assert_eq!((error.source.kind(), failing.calls.load(Ordering::Relaxed)), (kind, 1));
+        assert_eq!((error.source.kind(), failing.calls.load(Ordering::Relaxed)), (kind, 2));
         assert_eq!(error.remaining.len(), 3);
     }
 }

@@ -147,7 +147,7 @@ fn outcomes_durations_and_store_calls_are_recorded() {
         assert_eq!(waited.len(), 8);
         assert!(waited.iter().all(|seconds| (0.0..60.0).contains(seconds)), "{waited:?}");
         for operation in ["start_job", "report_and_claim", "sweep", "end_job"] {
-            let name = format!("performer_call_duration_seconds{{operation={operation},result=ok}}");
+            let name = format!("performer_call_duration_seconds{{queue=Q,operation={operation},result=ok}}");
             assert!(!recorded.values(&name).is_empty(), "{operation}");
         }
     }

@@ -25,7 +25,7 @@ fn describe() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         metrics::describe_counter!(STARTED, Unit::Count, "Transactions that a robot has started.");
-        metrics::describe_counter!(ENDED, Unit::Count, "Transactions whose outcome is known, by outcome.");
+        metrics::describe_counter!(ENDED, Unit::Count, "Claimed items whose outcome is known, by outcome. given_back includes items that were not started.");
         metrics::describe_histogram!(DURATION, Unit::Seconds, "How long transactions took, by outcome.");
         metrics::describe_gauge!(HELD, Unit::Count, "Items that are claimed and not reported yet.");
         metrics::describe_histogram!(
@@ -44,20 +44,40 @@ fn describe() {
 /// The metrics of the transactions of one performer. The recorder is asked for them once, when it starts.
 pub(super) struct TransactionMetrics {
     started: Counter,
-    ended: Vec<(TransactionOutcome, Counter, Histogram)>,
+    successful: OutcomeMetrics,
+    business_exception: OutcomeMetrics,
+    application_exception: OutcomeMetrics,
+    retried: OutcomeMetrics,
+    postponed: OutcomeMetrics,
+    given_back: OutcomeMetrics,
+    claim_lost: OutcomeMetrics,
+    not_recorded: OutcomeMetrics,
+}
+
+/// The metrics of one outcome.
+struct OutcomeMetrics {
+    ended: Counter,
+    durations: Histogram,
 }
 
 impl TransactionMetrics {
     pub(super) fn new(queue: &str) -> Self {
         describe();
         let queue = SharedString::from(queue.to_owned());
-        let of = |(outcome, name): (TransactionOutcome, &'static str)| {
-            let ended = metrics::counter!(ENDED, "queue" => queue.clone(), "outcome" => name);
-            (outcome, ended, metrics::histogram!(DURATION, "queue" => queue.clone(), "outcome" => name))
+        let of = |outcome: &'static str| OutcomeMetrics {
+            ended: metrics::counter!(ENDED, "queue" => queue.clone(), "outcome" => outcome),
+            durations: metrics::histogram!(DURATION, "queue" => queue.clone(), "outcome" => outcome),
         };
         Self {
             started: metrics::counter!(STARTED, "queue" => queue.clone()),
-            ended: OUTCOMES.into_iter().map(of).collect(),
+            successful: of("successful"),
+            business_exception: of("business_exception"),
+            application_exception: of("application_exception"),
+            retried: of("retried"),
+            postponed: of("postponed"),
+            given_back: of("given_back"),
+            claim_lost: of("claim_lost"),
+            not_recorded: of("not_recorded"),
         }
     }
 
@@ -65,33 +85,36 @@ impl TransactionMetrics {
         match event {
             PerformerEvent::TransactionStarted { .. } => self.started.increment(1),
             PerformerEvent::TransactionEnded { outcome, duration, .. } => {
-                let of_outcome = self.ended.iter().find(|(known, ..)| known == outcome);
-                if let Some((_, ended, durations)) = of_outcome {
-                    ended.increment(1);
+                let OutcomeMetrics { ended, durations } = self.of(*outcome);
+                ended.increment(1);
+                // An item that was given back from the buffer was not started.
+                if *outcome != TransactionOutcome::GivenBack || !duration.is_zero() {
                     durations.record(*duration);
                 }
             }
             _ => {}
         }
     }
-}
 
-/// The outcomes, and their names as labels.
-const OUTCOMES: [(TransactionOutcome, &str); 8] = [
-    (TransactionOutcome::Successful, "successful"),
-    (TransactionOutcome::BusinessException, "business_exception"),
-    (TransactionOutcome::ApplicationException, "application_exception"),
-    (TransactionOutcome::Retried, "retried"),
-    (TransactionOutcome::Postponed, "postponed"),
-    (TransactionOutcome::GivenBack, "given_back"),
-    (TransactionOutcome::ClaimLost, "claim_lost"),
-    (TransactionOutcome::NotRecorded, "not_recorded"),
-];
+    fn of(&self, outcome: TransactionOutcome) -> &OutcomeMetrics {
+        match outcome {
+            TransactionOutcome::Successful => &self.successful,
+            TransactionOutcome::BusinessException => &self.business_exception,
+            TransactionOutcome::ApplicationException => &self.application_exception,
+            TransactionOutcome::Retried => &self.retried,
+            TransactionOutcome::Postponed => &self.postponed,
+            TransactionOutcome::GivenBack => &self.given_back,
+            TransactionOutcome::ClaimLost => &self.claim_lost,
+            TransactionOutcome::NotRecorded => &self.not_recorded,
+        }
+    }
+}
 
 /// The Orchestrator of a performer, whose calls are measured.
 #[derive(Debug)]
 pub(super) struct Measured {
     inner: Arc<dyn Orchestrator>,
+    queue: SharedString,
     held: HeldItems,
     waiting: Histogram,
 }
@@ -126,9 +149,11 @@ impl Drop for HeldItems {
 impl Measured {
     pub(super) fn new(inner: Arc<dyn Orchestrator>, queue: &str) -> Self {
         describe();
-        let gauge = metrics::gauge!(HELD, "queue" => queue.to_owned());
+        let queue = SharedString::from(queue.to_owned());
+        let gauge = metrics::gauge!(HELD, "queue" => queue.clone());
         let held = HeldItems { gauge, count: 0.into() };
-        Self { inner, held, waiting: metrics::histogram!(WAITING, "queue" => queue.to_owned()) }
+        let waiting = metrics::histogram!(WAITING, "queue" => queue.clone());
+        Self { inner, queue, held, waiting }
     }
 
     fn claimed(&self, items: &[ClaimedItem]) {
@@ -140,19 +165,24 @@ impl Measured {
             self.waiting.record(waited);
         }
     }
-}
 
-/// Measures one call.
-async fn measured<T>(operation: &'static str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-    let started = Instant::now();
-    let answer = call.await;
-    record_call(operation, started, answer.is_ok());
-    answer
-}
+    /// Measures one call.
+    async fn measured<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let answer = call.await;
+        self.record_call(operation, started, answer.is_ok());
+        answer
+    }
 
-fn record_call(operation: &'static str, started: Instant, is_ok: bool) {
-    let result = if is_ok { "ok" } else { "error" };
-    metrics::histogram!(CALLS, "operation" => operation, "result" => result).record(started.elapsed());
+    fn record_call(&self, operation: &'static str, started: Instant, is_ok: bool) {
+        let (queue, result) = (self.queue.clone(), if is_ok { "ok" } else { "error" });
+        metrics::histogram!(CALLS, "queue" => queue, "operation" => operation, "result" => result)
+            .record(started.elapsed());
+    }
 }
 
 /// [`wait_for_items`](Orchestrator::wait_for_items) is not measured: it takes as long as there is nothing to do.
@@ -163,19 +193,19 @@ impl Decorator for Measured {
     }
 
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
-        measured("start_job", self.inner.start_job(job)).await
+        self.measured("start_job", self.inner.start_job(job)).await
     }
 
     async fn beat(&self, job: JobKey) -> Result<JobState> {
-        measured("beat", self.inner.beat(job)).await
+        self.measured("beat", self.inner.beat(job)).await
     }
 
     async fn end_job(&self, job: JobKey, end: JobEnd) -> Result<Swept> {
-        measured("end_job", self.inner.end_job(job, end)).await
+        self.measured("end_job", self.inner.end_job(job, end)).await
     }
 
     async fn sweep(&self) -> Result<Swept> {
-        measured("sweep", self.inner.sweep()).await
+        self.measured("sweep", self.inner.sweep()).await
     }
 
     async fn report_and_claim(
@@ -186,7 +216,7 @@ impl Decorator for Measured {
         let started = Instant::now();
         let answer = self.inner.report_and_claim(reports, request).await;
         let is_ok = answer.claimed.is_ok() && answer.reports.iter().all(Result::is_ok);
-        record_call("report_and_claim", started, is_ok);
+        self.record_call("report_and_claim", started, is_ok);
         // A report that failed for another reason is sent again.
         let done = |report: &&Result<_>| report.as_ref().map_or_else(|error| error.is_claim_lost(), |_| true);
         let done = answer.reports.iter().filter(done).count();
@@ -198,6 +228,6 @@ impl Decorator for Measured {
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
-        measured("set_transaction_progress", self.inner.set_transaction_progress(claim, progress)).await
+        self.measured("set_transaction_progress", self.inner.set_transaction_progress(claim, progress)).await
     }
 }

@@ -21,9 +21,10 @@ impl Performer {
     /// Compares these types of content and output with the JSON schemas of the queue when the performer starts. If the queue's
     /// schema allows content that `C` cannot be read from, or `O` may be an output that the queue's schema refuses, the performer
     /// does not start, and the error names each member: before the first item fails, and not after the thousandth. A queue without
-    /// schemas fits. Needs the feature `schema`.
+    /// schemas fits, and so does a type [without one](Schemas::of_types). Needs the feature `schema`.
     ///
-    /// What is found has an example and is true. What no example is made for, such as a pattern, is not found.
+    /// What is found has an example and is true. What no example is made for, such as a pattern, is not found. A queue whose schemas
+    /// cannot be used, or are not told by its back end, is an error.
     ///
     /// ```
     /// use performer::prelude::*;
@@ -66,13 +67,11 @@ impl SchemaCheck {
     pub(super) async fn run(&self, orchestrator: &dyn Orchestrator, queue: &str) -> Result<()> {
         let of_queue = orchestrator.queue_schemas(queue).await?;
         let compare = |allowing: &Schemas, accepting: &Schemas, what| {
-            allowing
-                .of(what)
-                .zip(accepting.of(what))
-                .map(|(allowing, accepting)| misfits(allowing, accepting))
+            let both = allowing.of(what).zip(accepting.of(what));
+            both.map_or(Ok(Vec::new()), |(allowing, accepting)| misfits(what, allowing, accepting))
         };
-        let content = compare(&of_queue, &self.schemas, SchemaOf::SpecificData).unwrap_or_default();
-        let output = compare(&self.schemas, &of_queue, SchemaOf::OutputData).unwrap_or_default();
+        let content = compare(&of_queue, &self.schemas, SchemaOf::SpecificData)?;
+        let output = compare(&self.schemas, &of_queue, SchemaOf::OutputData)?;
         let mut sentences = Vec::new();
         if !content.is_empty() {
             let (of, found) = (self.content, content.join("; "));

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`queue`], `queue_notes`, [`schema`] | queues, their policies and JSON schemas |
 //! | `schema_fit` | whether what one schema allows is accepted by another one |
+//! | `schema_of_type` | the schema of a Rust type |
 //! | [`item`], `new_item` | items, new items, and claimed items |
 //! | [`content`] | SpecificContent, Output and Analytics: flat JSON objects, limited in size |
 //! | `json` | JSON text: invalid surrogates, and numbers with all their digits |
@@ -64,6 +65,8 @@ pub mod robot;
 pub mod schema;
 #[cfg(feature = "json-schema")]
 pub mod schema_fit;
+#[cfg(feature = "schema")]
+mod schema_of_type;
 pub mod selection;
 pub mod statistics;
 pub mod status;

@@ -36,20 +36,14 @@ pub struct Schemas {
 }
 
 impl Schemas {
-    /// The schemas of these types: what `C` can be deserialized from, and what `O` serializes to. A type that is no struct, such as
-    /// `()` or a number, has none: as output it is stored in another form.
+    /// The schemas of these types: what `C` can be deserialized from, and what `O` serializes to, with the bounds of its integers. A
+    /// type that is no JSON object, such as `()`, a number or an enumeration of names, has none: as output it is stored in another
+    /// form.
     #[cfg(feature = "schema")]
     pub fn of_types<C: schemars::JsonSchema, O: schemars::JsonSchema>() -> Self {
-        use schemars::generate::SchemaSettings;
+        use super::schema_of_type::{accepted_by, produced_by};
 
-        let settings = SchemaSettings::draft2020_12;
-        let content = settings().for_deserialize().into_generator().into_root_schema_for::<C>();
-        let output = settings().for_serialize().into_generator().into_root_schema_for::<O>();
-        let text = |schema: schemars::Schema| {
-            let is_object = schema.get("type").is_some_and(|kind| kind == "object");
-            is_object.then(|| schema.as_value().to_string().into())
-        };
-        Self { specific_data: text(content), output_data: text(output), analytics_data: None }
+        Self { specific_data: accepted_by::<C>(), output_data: produced_by::<O>(), analytics_data: None }
     }
 
     /// The schema of this kind of data, if there is one.
@@ -113,7 +107,7 @@ fn check(what: SchemaOf, schema: &Arc<str>, _json: &str) -> Result<(), Refusal> 
 
 /// A compiled schema; the ones used last are cached.
 #[cfg(feature = "json-schema")]
-fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validator>, Refusal> {
+pub(super) fn compiled(what: SchemaOf, schema: &Arc<str>) -> Result<Arc<jsonschema::Validator>, Refusal> {
     use std::sync::{Mutex, PoisonError};
 
     const MOST_KEPT: usize = 100;

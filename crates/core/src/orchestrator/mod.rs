@@ -53,14 +53,14 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// is not between 1 and 10,000.
     async fn start_job(&self, job: NewJob) -> Result<JobKey>;
 
-    /// The JSON schemas of a queue, which a performer compares with its types when it starts. Default: none.
+    /// The JSON schemas of a queue, which a performer compares with its types when it starts, if it is asked to.
     ///
     /// # Errors
     ///
-    /// NotFound if the queue does not exist.
+    /// NotFound if the queue does not exist. Unsupported by default: a performer that is asked to compare then does not start.
     async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
-        let _ = queue;
-        Ok(Schemas::default())
+        let message = format!("this back end does not tell the schemas of queue {queue:?}");
+        Err(OrchestratorError::new(ErrorKind::Unsupported, message))
     }
 
     /// T13: renews the job's lease. Returns the state that is requested of the job: Running, Stopping or Terminating.
