@@ -14,7 +14,7 @@ use performer_proofs::observers::ledger::{CallOutcome, Record};
 const LEASE: Duration = Duration::from_millis(1_000);
 
 /// A store with items that are slow to process.
-fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> World {
+pub fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> World {
     world.lease = LEASE;
     let runtime = runtime();
     let store = world.connect(&runtime);
@@ -36,7 +36,7 @@ fn items(world: &World) -> Vec<QueueItem> {
     runtime.block_on(store.list_queue_items(filter, Page::default())).unwrap().items
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if is_so() {
             return;
