@@ -14,7 +14,7 @@ use performer_proofs::observers::ledger::{CallOutcome, Record};
 const LEASE: Duration = Duration::from_millis(1_000);
 
 /// A store with items that are slow to process.
-pub fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> World {
+fn filled(mut world: World, what: &str, milliseconds: u64, items: usize) -> World {
     world.lease = LEASE;
     let runtime = runtime();
     let store = world.connect(&runtime);

@@ -4,21 +4,61 @@
 //! another instance runs it again. Either way nothing is lost, no retry is used, nothing is Abandoned, and nothing succeeds twice.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use performer::{ItemId, Status};
+use performer::{Administration, CommitType, ItemId, NewQueueDefinition, Status};
 
-use super::recovery::{filled, wait_until};
+use super::recovery::wait_until;
+use super::victim::{self, QUEUE, runtime};
 use super::world::{Process, World};
 use performer_proofs::observers::checker::{Evidence, check};
-use performer_proofs::observers::ledger::{self, Record, RunEnd};
+use performer_proofs::observers::ledger::{self, CallOutcome, Record, RunEnd};
 
 /// How many instances run before and after each step.
 const INSTANCES: usize = 2;
 /// How many instances are replaced.
-const REPLACED: usize = 4;
+const REPLACED: usize = 6;
 /// Longer than any transaction here.
 const LONG: usize = 30_000;
+
+/// Adds items as they are needed, so that there is work however long the instances take to start.
+struct Feed {
+    runtime: tokio::runtime::Runtime,
+    store: Arc<dyn Administration>,
+    /// How long an item takes, in milliseconds.
+    milliseconds: u64,
+    added: usize,
+}
+
+impl Feed {
+    const AT_LEAST: usize = 16;
+
+    fn new(world: &World, milliseconds: u64) -> Self {
+        let runtime = runtime();
+        let store = world.connect(&runtime);
+        let queue = NewQueueDefinition::new(QUEUE).policy(victim::policy());
+        runtime.block_on(store.create_queue(queue)).unwrap();
+        Self { runtime, store, milliseconds, added: 0 }
+    }
+
+    /// Adds items if few wait.
+    fn fill(&mut self, world: &World) {
+        let waiting = self.runtime.block_on(self.store.queue_statistics(QUEUE)).unwrap().new;
+        if waiting >= Self::AT_LEAST as i64 {
+            return;
+        }
+        let references: Vec<String> =
+            (0..Self::AT_LEAST).map(|number| format!("r-{}", self.added + number)).collect();
+        let items = references.iter().map(|reference| victim::item(reference, "sleep", self.milliseconds));
+        let adding = self.store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items.collect());
+        assert_eq!(self.runtime.block_on(adding).unwrap().added, references.len() as u64);
+        self.added += references.len();
+        for reference in references {
+            world.ledger.write(Record::Added { reference, told: CallOutcome::Yes });
+        }
+    }
+}
 
 /// The runs of each process that have begun and not ended, as far as the ledger is written.
 fn running(world: &World) -> BTreeMap<String, usize> {
@@ -33,34 +73,41 @@ fn running(world: &World) -> BTreeMap<String, usize> {
     running
 }
 
-/// Starts an instance, and waits until it is in the middle of an item.
-fn start(world: &mut World, grace_period: usize) -> Process {
-    let process = world.spawn("serve", grace_period, None);
-    wait_until("its first item", || running(world).get(&process.name).is_some_and(|runs| *runs > 0));
-    process
+/// Waits until a process is in the middle of an item.
+fn wait_for_an_item(world: &World, feed: &mut Feed, process: &Process) {
+    wait_until("the middle of an item", || {
+        feed.fill(world);
+        running(world).get(&process.name).is_some_and(|runs| *runs > 0)
+    });
 }
 
 /// Replaces instances one after the other while they work, then stops all. Each of them has to end in order.
-fn update(mut world: World, grace_period: usize) -> Evidence {
-    let mut instances: VecDeque<Process> = (0..INSTANCES).map(|_| start(&mut world, grace_period)).collect();
-    let stop = |world: &mut World, process: Process| {
-        world.terminate(&process);
-        let name = process.name.clone();
-        let status = world.wait_for_end(process);
-        assert!(status.success(), "{name}: {status}");
-        assert_eq!(running(world).get(&name), Some(&0), "{name} left nothing running");
-    };
-    for _ in 0..REPLACED {
-        let new = start(&mut world, grace_period);
+fn update(mut world: World, milliseconds: u64, grace_period: usize) -> (Evidence, usize) {
+    let mut feed = Feed::new(&world, milliseconds);
+    let mut instances: VecDeque<Process> = VecDeque::new();
+    for _ in 0..INSTANCES + REPLACED {
+        let new = world.spawn("serve", grace_period, None);
+        wait_for_an_item(&world, &mut feed, &new);
         instances.push_back(new);
-        let old = instances.pop_front().unwrap();
-        wait_until("the middle of an item", || running(&world)[&old.name] > 0);
-        stop(&mut world, old);
+        if instances.len() > INSTANCES {
+            let old = instances.pop_front().unwrap();
+            wait_for_an_item(&world, &mut feed, &old);
+            stop(&mut world, old);
+        }
     }
     for process in instances {
         stop(&mut world, process);
     }
-    world.evidence(Vec::new())
+    (world.evidence(Vec::new()), feed.added)
+}
+
+/// Stops an instance by SIGTERM. It ends with success, and leaves nothing in progress.
+fn stop(world: &mut World, process: Process) {
+    world.terminate(&process);
+    let name = process.name.clone();
+    let status = world.wait_for_end(process);
+    assert!(status.success(), "{name}: {status}");
+    assert_eq!(running(world).get(&name), Some(&0), "{name} left nothing running");
 }
 
 /// How the runs of each item ended.
@@ -90,10 +137,9 @@ fn check_all(evidence: &Evidence, items: usize) {
 }
 
 pub fn what_runs_is_finished() {
-    const ITEMS: usize = 800;
     let on = |world: World| {
-        let evidence = update(filled(world, "sleep", 40, ITEMS), LONG);
-        check_all(&evidence, ITEMS);
+        let (evidence, items) = update(world, 40, LONG);
+        check_all(&evidence, items);
         for (item, ends) in ends(&evidence) {
             assert_eq!(ends, [RunEnd::Successful], "item {item} runs once");
         }
@@ -104,9 +150,8 @@ pub fn what_runs_is_finished() {
 }
 
 pub fn what_takes_too_long_is_given_back() {
-    const ITEMS: usize = 60;
-    let evidence = update(filled(World::new(), "sleep", 500, ITEMS), 50);
-    check_all(&evidence, ITEMS);
+    let (evidence, items) = update(World::new(), 500, 50);
+    check_all(&evidence, items);
     let mut interrupted = 0;
     for (item, ends) in ends(&evidence) {
         let (last, before) = ends.split_last().unwrap();
