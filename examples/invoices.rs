@@ -7,16 +7,13 @@
 //! is flaky: it refuses some calls (the queue's policy retries them), and some ledgers are locked for a moment (the items are
 //! postponed). Stop the run with Ctrl-C or `kill -9` and start it again: nothing is lost, and nothing is recorded twice.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use performer::prelude::*;
-use performer::{
-    ExceptionType, ItemFilter, JobState, JobSummary, Page, PerformerError, PerformerEvent, RefusedValue,
-};
+use performer::progress::Progress;
+use performer::{ExceptionType, ItemFilter, JobState, JobSummary, Page, PerformerError, RefusedValue};
 use serde::{Deserialize, Serialize};
 
 const QUEUE: &str = "Invoices";
@@ -264,13 +261,11 @@ async fn perform(
     arguments: &Arguments,
     totals: &mut Totals,
 ) -> Result<(), Error> {
-    let waiting = orchestrator.queue_statistics(QUEUE).await?.new;
-    let progress = Progress::new(waiting.unsigned_abs());
+    let progress = Progress::start(orchestrator.clone(), QUEUE).await?;
     loop {
-        let shown = progress.clone();
         let performer = Performer::new(QUEUE, PostInvoices::default)
             .robots(arguments.robots)
-            .on_event(move |event| shown.show(event));
+            .on_event(progress.on_event());
         let ended = if arguments.stay {
             performer.run(orchestrator.clone()).await
         } else {
@@ -298,55 +293,6 @@ async fn perform(
     }
     progress.finish();
     Ok(())
-}
-
-/// A progress bar on a terminal, or occasional lines elsewhere.
-#[derive(Clone)]
-struct Progress {
-    bar: ProgressBar,
-    plain: bool,
-}
-
-impl Progress {
-    fn new(items: u64) -> Self {
-        let plain = !std::io::stderr().is_terminal();
-        let bar = if plain { ProgressBar::hidden() } else { ProgressBar::new(items) };
-        bar.set_length(items);
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} invoices, {rate}, {eta} left");
-        let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-            let _ = write!(text, "{:.0}/s", state.per_sec());
-        };
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate));
-        Self { bar, plain }
-    }
-
-    fn show(&self, event: &PerformerEvent) {
-        match event {
-            PerformerEvent::TransactionEnded { outcome, .. } => {
-                use performer::TransactionOutcome::{ApplicationException, BusinessException, Successful};
-                if !matches!(outcome, Successful | BusinessException | ApplicationException) {
-                    return; // the item is not finished yet
-                }
-                self.bar.inc(1);
-                let (position, length) = (self.bar.position(), self.bar.length().unwrap_or_default());
-                if self.plain && position.is_multiple_of((length / 10).max(1)) {
-                    eprintln!("{position} of {length} invoices");
-                }
-            }
-            PerformerEvent::StopRequested => {
-                self.bar.println("stopping after the running transactions (Ctrl-C again interrupts them)");
-            }
-            PerformerEvent::TransactionStuck { item, .. } => {
-                self.bar.println(format!("item {item} is stuck"));
-            }
-            _ => {}
-        }
-    }
-
-    /// Leaves the bar at its position, because after a stop it is not full.
-    fn finish(&self) {
-        self.bar.abandon();
-    }
 }
 
 /// The totals of this run, over one or more performers.

@@ -80,7 +80,8 @@ pub mod postponing {}
 #[doc = page!(
     "testing.md",
     "[`testing::perform`](crate::testing::perform), [`testing::perform_with`](crate::testing::perform_with), \
-     [`testing::Tested`](crate::testing::Tested)."
+     [`testing::Tested`](crate::testing::Tested), [`testing::TestRun`](crate::testing::TestRun), \
+     [`testing::replay`](crate::testing::replay())."
 )]
 pub mod testing {}
 
@@ -138,7 +139,8 @@ pub mod faults {}
 
 #[doc = page!(
     "reframework.md",
-    "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), [`Administration`](crate::Administration)."
+    "[`Transaction`](crate::Transaction), [`Performer`](crate::Performer), [`Administration`](crate::Administration), \
+     [`Performer::shadow`](crate::Performer::shadow), [`testing::Shadow`](crate::testing::Shadow)."
 )]
 pub mod reframework {}
 

@@ -26,10 +26,11 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`runtime`] | the runtime: claims items, hands them to a [`Transaction`], reports the results |
-//! | [`testing`] | run one transaction without a back end |
+//! | [`testing`] | run a transaction without a back end, or on copies of real items |
 //! | [`orchestrator`] | where queues live: the traits, [`connect`], the back ends |
 //! | [`exception`] | how a transaction fails: the words the user writes |
 //! | [`model`] | what an item is, and what may happen to it |
+//! | `progress` | how far a performer is, on a terminal (feature `progress`) |
 //! | `server` | an Orchestrator in a box (feature `server`) |
 //! | [`guide`] | the guide, in the documentation alone |
 
@@ -40,6 +41,8 @@ mod dispatcher;
 pub mod guide;
 pub mod model;
 pub mod orchestrator;
+#[cfg(feature = "progress")]
+pub mod progress;
 pub mod runtime;
 pub mod testing;
 
@@ -51,6 +54,9 @@ pub use dispatcher::{DispatchError, DispatchProgress, DispatchSummary, Dispatche
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};
 /// The library of the instants in signatures.
 pub use jiff;
+/// The facade of metrics, for whose recorder a performer counts.
+#[cfg(feature = "metrics")]
+pub use metrics;
 pub use model::{
     Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
     ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
@@ -70,6 +76,9 @@ pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,
     TransactionItem, TransactionOutcome, run_all, run_all_until_empty,
 };
+/// The library of the trait `JsonSchema`, from which the schemas of a queue are made.
+#[cfg(feature = "schema")]
+pub use schemars;
 
 /// Everything a program with a transaction in it usually needs.
 pub mod prelude {

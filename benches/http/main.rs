@@ -10,6 +10,10 @@
 //! | `server.add` | AddQueueItem requests a second, 64 connections, on a file with `synchronous=FULL` | an axum route with a constant response, with the same load | ≥ 0.40 |
 //! | `server.pair` | alternating StartTransaction and SetTransactionResult requests a second, as above | as above | ≥ 0.35 |
 //! | `server.list` | seconds for a page of 100 waiting items in a queue of a million | in a queue of a thousand | ≤ 3.00 |
+//! | `server.list.heavy_filters` | seconds for such a page (the 95th of 100), beside searches of twenty other callers that read everything | alone | ≤ 25 |
+//! | `server.delete.large_queue` | AddQueueItem requests a second, while a queue with 210,000 items is deleted and removed | before | ≥ 0.30 |
+//! | `server.add.waits_elsewhere` | AddQueueItem requests a second, beside 3,000 waits for a queue of another folder | alone | ≥ 0.40 |
+//! | `server.login.many` | logins a second after at least 20,000 | after none | ≥ 0.60 |
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the machine's clock")]
 
@@ -18,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+mod neighbours;
 mod server;
 
 use axum::body::Body;
@@ -149,6 +154,7 @@ fn main() {
         );
     }
     server::run(&bench);
+    neighbours::run(&bench);
 }
 
 fn runtime() -> tokio::runtime::Runtime {

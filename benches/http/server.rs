@@ -21,7 +21,10 @@ const WARM_UP_TIME: Duration = Duration::from_millis(500);
 
 const CLIENT: &str = "bench";
 const SECRET: &str = "a secret for benches alone";
-const ADD: &str = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+const JSON: &str = "content-type: application/json\r\n";
+pub(crate) const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
+pub(crate) const ADD: &str = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+pub(crate) const LOGIN: &str = "/identity_/connect/token";
 const START: &str = "/odata/Queues/UiPathODataSvc.StartTransaction";
 const SUCCESS: &str = r#"{"transactionResult":{"IsSuccessful":true,"Output":{"booked":true}}}"#;
 
@@ -89,20 +92,20 @@ fn two_threads() -> Runtime {
 }
 
 /// The result of a load.
-struct LoadResult {
-    rate: f64,
+pub(crate) struct LoadResult {
+    pub(crate) rate: f64,
     p99: Duration,
 }
 
 impl LoadResult {
-    fn print(&self, name: &str) -> f64 {
+    pub(crate) fn print(&self, name: &str) -> f64 {
         eprintln!("{name}: p99 {:.1?} with {CONNECTIONS} connections", self.p99);
         self.rate
     }
 }
 
 /// Sends requests on all connections until the time is over.
-fn load(
+pub(crate) fn load(
     address: &str,
     head: &str,
     next: impl Fn(usize, &[u8]) -> (String, String) + Sync,
@@ -121,7 +124,7 @@ fn load(
             while began.elapsed() < WARM_UP_TIME + MEASURE_TIME || turn % 2 == 1 {
                 let (path, body) = next(turn, &last);
                 let request = format!(
-                    "POST {path} HTTP/1.1\r\nhost: bench\r\n{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                    "POST {path} HTTP/1.1\r\nhost: bench\r\n{head}content-length: {}\r\n\r\n{body}",
                     body.len()
                 );
                 let asked = Instant::now();
@@ -143,7 +146,7 @@ fn load(
 }
 
 /// Reads one response and returns its body.
-async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Vec<u8> {
+pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Vec<u8> {
     let mut read = Vec::new();
     loop {
         let count = stream.read(buffer).await.unwrap();
@@ -181,45 +184,47 @@ impl ConstantServer {
     }
 
     fn rate(&self) -> f64 {
-        load(&self.address, "", |_, _| ("/".to_owned(), "{}".to_owned()), "HTTP/1.1 200").rate
+        load(&self.address, JSON, |_, _| ("/".to_owned(), "{}".to_owned()), "HTTP/1.1 200").rate
     }
 }
 
 /// The measured server, over a file.
-struct PerformerServer {
-    address: String,
-    token: String,
-    runtime: Runtime,
+pub(crate) struct PerformerServer {
+    pub(crate) address: String,
+    pub(crate) token: String,
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Store,
     _folder: tempfile::TempDir,
 }
 
 impl PerformerServer {
-    fn start(items: usize) -> Self {
+    /// With so many waiting items in the queue `Q`.
+    pub(crate) fn start(items: usize) -> Self {
         let (runtime, folder) = (two_threads(), tempfile::tempdir().unwrap());
         let path = folder.path().join("q.db");
-        let (address, token) = runtime.block_on(async {
+        let (address, token, store) = runtime.block_on(async {
             let store = Store::sqlite(path).await.unwrap();
             fill(&store, items).await;
-            let server = Server::builder(store).first_client(CLIENT, SECRET).open().await.unwrap();
+            let server = Server::builder(store.clone()).first_client(CLIENT, SECRET).open().await.unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             tokio::spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
-            let token = log_in(&address).await;
-            (address, token)
+            let token = log_in(&address, CLIENT, SECRET).await;
+            (address, token, store)
         });
-        Self { address, token, runtime, _folder: folder }
+        Self { address, token, runtime, store, _folder: folder }
     }
 
-    fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         format!("authorization: Bearer {}\r\nx-uipath-folderpath: Shared\r\n", self.token)
     }
 
-    fn load(&self, next: impl Fn(usize, &[u8]) -> (String, String) + Sync) -> LoadResult {
-        load(&self.address, &self.head(), next, "HTTP/1.1 20")
+    pub(crate) fn load(&self, next: impl Fn(usize, &[u8]) -> (String, String) + Sync) -> LoadResult {
+        load(&self.address, &format!("{}{JSON}", self.head()), next, "HTTP/1.1 20")
     }
 
-    /// The seconds for a page of 100 waiting items of one queue.
-    fn page(&self) -> f64 {
+    /// The seconds for each of 50 pages of 100 waiting items of one queue.
+    pub(crate) fn pages(&self) -> Vec<f64> {
         self.runtime.block_on(async {
             let mut stream = TcpStream::connect(&self.address).await.unwrap();
             let queue = "QueueDefinitionId%20eq%201%20and%20Status%20eq%20'New'";
@@ -235,8 +240,13 @@ impl PerformerServer {
                 took.push(asked.elapsed().as_secs_f64());
                 assert!(body.len() > 50_000, "a page of 100 items");
             }
-            median(&mut took)
+            took
         })
+    }
+
+    /// The median of [`pages`](Self::pages).
+    fn page(&self) -> f64 {
+        median(&mut self.pages())
     }
 }
 
@@ -257,15 +267,15 @@ async fn fill(store: &Store, items: usize) {
     assert_eq!(there.count, items as u64);
 }
 
-async fn log_in(address: &str) -> String {
-    let form = format!(
-        "grant_type=client_credentials&client_id={CLIENT}&client_secret={}",
-        SECRET.replace(' ', "+")
-    );
-    let request = format!(
-        "POST /identity_/connect/token HTTP/1.1\r\nhost: bench\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
-        form.len()
-    );
+/// The body of a login of an application.
+pub(crate) fn login_form(id: &str, secret: &str) -> String {
+    format!("grant_type=client_credentials&client_id={id}&client_secret={}", secret.replace(' ', "+"))
+}
+
+pub(crate) async fn log_in(address: &str, id: &str, secret: &str) -> String {
+    let form = login_form(id, secret);
+    let request =
+        format!("POST {LOGIN} HTTP/1.1\r\nhost: bench\r\n{FORM}content-length: {}\r\n\r\n{form}", form.len());
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = answer(&mut stream, &mut vec![0; 16 * 1024], "HTTP/1.1 200").await;

@@ -23,7 +23,7 @@ use performer::model::{
     Claim, ClaimedItem, Clock, Comment, ErrorCode, FailedItems, ItemEdit, ItemEvent, ItemFilter, ItemId,
     ItemPage, ItemVersion, Job, JobEnd, JobKey, JobState, LimitsEdit, NewJob, NewQueueDefinition,
     NewQueueItem, Page, Person, QueueDefinition, QueueItem, QueueStatistics, Refusal, ReviewStatus, Robot,
-    StopStrategy,
+    Schemas, StopStrategy,
 };
 use performer::orchestrator::{
     BulkAdded, ClaimRequest, ClaimedItems, CommitType, FleetAdministration, ItemAdministration, Orchestrator,
@@ -74,6 +74,10 @@ fn unsupported(what: &str) -> Refusal {
 impl Orchestrator for SimpleBackEnd {
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         Ok(self.begin().start_job(job)?)
+    }
+
+    async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
+        Ok(QueueAdministration::get_queue(self, queue).await?.schemas)
     }
 
     async fn beat(&self, job: JobKey) -> Result<JobState> {

@@ -27,8 +27,8 @@ pub mod test_server;
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::model::{JobState, ManualClock};
-use performer::orchestrator::store::Store;
+use performer::model::{Clock as _, JobState, ManualClock};
+use performer::orchestrator::store::{RemovedEnded, Store, Token};
 #[cfg(feature = "http")]
 use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{
@@ -159,4 +159,47 @@ pub async fn jobs_that_ended_are_removed(store: &Store, clock: &ManualClock) {
     assert_eq!(store.apply_retention(10).await.unwrap(), 1);
     assert_eq!(removed(limit).await, 2, "and when the item is gone, the job goes");
     assert_eq!(listed().await, [lives]);
+}
+
+/// Checks, for any store, that neither jobs nor tokens that have ended are removed by a clock that is ahead and put right
+/// later; and that they are when their time has passed.
+pub async fn a_clock_that_is_ahead_removes_no_job_and_no_token(store: &Store, clock: &ManualClock) {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const DAY: Duration = Duration::from_secs(86_400);
+    let removed = async || store.remove_ended(10, async || {}).await.unwrap();
+    let nothing = RemovedEnded::default();
+    store.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+    let job = store.start_job(new_job()).await.unwrap();
+    store.end_job(job, JobState::Successful.into()).await.unwrap();
+    add_token(store, "login", None, clock.now() + HOUR).await;
+    add_token(store, "named", Some("a token"), clock.now() + HOUR).await;
+    clock.advance(2 * HOUR);
+    assert_eq!(removed().await, nothing, "they ended only now; and this time is believed");
+    // The clock is set, and set right again.
+    let right = clock.now();
+    clock.set(right + 200 * DAY);
+    assert_eq!(removed().await, nothing);
+    clock.advance(50 * MINUTE);
+    assert_eq!(removed().await, nothing, "not within the hour");
+    clock.set(right + 50 * MINUTE);
+    assert_eq!(removed().await, nothing);
+    clock.advance(3 * HOUR);
+    assert_eq!(removed().await, nothing, "nor when it is right again");
+    assert_eq!(store.list_jobs(10).await.unwrap().into_iter().map(|job| job.key).collect::<Vec<_>>(), [job]);
+    for token in ["login", "named"] {
+        assert!(store.token(token).await.unwrap().is_some(), "{token}");
+    }
+    // Their time passes.
+    clock.advance(2 * DAY);
+    assert_eq!(removed().await, RemovedEnded { jobs: 0, tokens: 2 });
+    clock.advance(30 * DAY);
+    assert_eq!(removed().await, RemovedEnded { jobs: 1, tokens: 0 });
+}
+
+/// Adds a token of user 7.
+pub async fn add_token(store: &Store, digest: &str, name: Option<&str>, expires: jiff::Timestamp) {
+    let name = name.map(str::to_owned);
+    let token = Token { user: 7, client: None, name, scopes: std::collections::BTreeSet::new(), expires };
+    store.add_token(digest.to_owned(), token).await.unwrap();
 }

@@ -14,6 +14,12 @@ pub enum PerformerEvent {
         /// Its identity.
         job: JobKey,
     },
+    /// A robot has opened its applications: at its start, or again after an ApplicationException. An opening that fails ends the job
+    /// as Faulted.
+    ApplicationsOpened {
+        /// The robot, counted from 1.
+        robot: u32,
+    },
     /// A robot starts to process an item.
     TransactionStarted {
         /// The item.
@@ -29,6 +35,13 @@ pub enum PerformerEvent {
         outcome: TransactionOutcome,
         /// How long it was processed; zero if it was not started.
         duration: Duration,
+    },
+    /// A robot has closed its applications. A closing that a kill interrupted has no event.
+    ApplicationsClosed {
+        /// The robot, counted from 1.
+        robot: u32,
+        /// Why they could not be closed, if that failed.
+        error: Option<String>,
     },
     /// A stop of the performer was requested.
     StopRequested,

@@ -43,6 +43,8 @@ pub(super) struct RunningJob {
     summary: Mutex<JobSummary>,
     consecutive_exceptions: AtomicU32,
     on_event: Option<OnEvent>,
+    #[cfg(feature = "metrics")]
+    metrics: super::metrics::TransactionMetrics,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -98,6 +100,8 @@ impl RunningJob {
         on_event: Option<OnEvent>,
     ) -> Self {
         let random = settings.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        #[cfg(feature = "metrics")]
+        let metrics = super::metrics::TransactionMetrics::new(&queue);
         let watchdogs = (0..settings.robots).map(|_| Watchdog::default()).collect();
         Self {
             orchestrator,
@@ -116,6 +120,8 @@ impl RunningJob {
             summary: Mutex::new(JobSummary::new(key)),
             consecutive_exceptions: AtomicU32::new(0),
             on_event,
+            #[cfg(feature = "metrics")]
+            metrics,
             random: Mutex::new(random),
         }
     }
@@ -135,6 +141,8 @@ impl RunningJob {
     }
 
     pub(super) fn emit(&self, event: &PerformerEvent) {
+        #[cfg(feature = "metrics")]
+        self.metrics.record(event);
         if let Some(on_event) = &self.on_event
             && let Err(panic) = catch_panic::call(|| on_event(event))
         {

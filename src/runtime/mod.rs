@@ -17,6 +17,7 @@
 // | `stop.rs` | stop and kill, by a handle or by signals |
 // | `run_all.rs` | several performers in one process |
 // | `event.rs`, `summary.rs` | events during a run, and the summary after it |
+// | `metrics.rs`, `schema_check.rs` | what the features `metrics` and `schema` add |
 
 mod catch_panic;
 mod erased;
@@ -26,11 +27,15 @@ mod heartbeat;
 mod item;
 mod item_source;
 mod job;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod performer;
 mod prefetch;
 mod progress;
 mod robot;
 mod run_all;
+#[cfg(feature = "schema")]
+mod schema_check;
 mod stop;
 mod summary;
 mod supervisor;
@@ -43,4 +48,5 @@ pub use performer::{Performer, PerformerError};
 pub use run_all::{QueueRun, RunSummary, run_all, run_all_until_empty};
 pub use stop::StopHandle;
 pub use summary::JobSummary;
+pub(crate) use summary::SOME_FAILED;
 pub use transaction::Transaction;

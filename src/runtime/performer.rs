@@ -55,6 +55,8 @@ pub(super) struct Settings {
     pub(super) single_threaded: bool,
     pub(super) seed: Option<u64>,
     pub(super) until_empty: bool,
+    #[cfg(feature = "schema")]
+    pub(super) schema_check: Option<super::schema_check::SchemaCheck>,
 }
 
 impl std::fmt::Debug for Performer {
@@ -103,6 +105,8 @@ impl Performer {
             single_threaded: false,
             seed: None,
             until_empty: false,
+            #[cfg(feature = "schema")]
+            schema_check: None,
         };
         let stop = StopHandle::default();
         Self { queue, make, settings, stop, on_event: None }
@@ -183,6 +187,28 @@ impl Performer {
     #[must_use]
     pub fn on_event(mut self, on_event: impl Fn(&PerformerEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(on_event));
+        self
+    }
+
+    /// Calls one more function for every event, before the one that the user has set.
+    pub(crate) fn also_on_event(mut self, also: impl Fn(&PerformerEvent) + Send + Sync + 'static) -> Self {
+        let users = self.on_event.take();
+        self.on_event(move |event| {
+            also(event);
+            if let Some(users) = &users {
+                users(event);
+            }
+        })
+    }
+
+    /// The name of its queue.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// This performer for another queue.
+    pub(crate) fn for_queue(mut self, queue: String) -> Self {
+        self.queue = queue;
         self
     }
 

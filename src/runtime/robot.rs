@@ -77,7 +77,10 @@ impl Robot {
         let opened = until_killed(&self.job, self.number, &mut opening).await;
         drop_quietly(opening);
         match opened {
-            Some(Ok(Ok(()))) => Step::Claim,
+            Some(Ok(Ok(()))) => {
+                self.job.emit(&PerformerEvent::ApplicationsOpened { robot: self.number });
+                Step::Claim
+            }
             None => Step::Close,
             Some(Ok(Err(exception))) => self.not_opened(&exception.to_string()),
             Some(Err(panic)) => self.not_opened(&format!("panicked: {panic}")),
@@ -152,12 +155,16 @@ impl Robot {
         let mut closing = self.transaction.close();
         let closed = until_killed(&self.job, self.number, &mut closing).await;
         drop_quietly(closing);
-        let reason = match closed {
-            Some(Ok(Ok(()))) | None => return,
-            Some(Ok(Err(exception))) => exception.to_string(),
-            Some(Err(panic)) => format!("panicked: {panic}"),
+        let error = match closed {
+            None => return,
+            Some(Ok(Ok(()))) => None,
+            Some(Ok(Err(exception))) => Some(exception.to_string()),
+            Some(Err(panic)) => Some(format!("panicked: {panic}")),
         };
-        log!(warn, robot = self.number, reason, "the applications could not be closed");
+        if let Some(reason) = &error {
+            log!(warn, robot = self.number, reason, "the applications could not be closed");
+        }
+        self.job.emit(&PerformerEvent::ApplicationsClosed { robot: self.number, error });
     }
 }
 

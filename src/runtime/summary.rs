@@ -10,7 +10,7 @@ use super::event::TransactionOutcome;
 use crate::model::{JobFigures, JobKey, JobState};
 
 /// The exit code for some items that failed, although the program did what it should.
-pub(super) const SOME_FAILED: u8 = 3;
+pub(crate) const SOME_FAILED: u8 = 3;
 
 /// The summary of one run of a performer: how its job ended, and the outcomes of its items.
 ///

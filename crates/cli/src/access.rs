@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::output::{self, CliError, CommandResult};
+use super::store_url::StoreUrl;
 use performer_core::model::user::UserType;
 use performer_server::directory::{AUTOMATION, User};
 use performer_server::permission::Scopes;
@@ -29,23 +30,9 @@ pub(super) enum Access {
     AddFolder(AddFolder),
 }
 
-#[derive(Args)]
-struct StoreArgs {
-    /// The URL of the server's store
-    #[arg(
-        long,
-        env = "PERFORMER_STORE",
-        default_value = "sqlite:orchestrator.db",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    store: String,
-}
-
-impl StoreArgs {
-    async fn access_admin(&self) -> Result<AccessAdmin, CliError> {
-        Ok(AccessAdmin::open(&Store::open(&self.store).await?).await?)
-    }
+/// Opens the directory of a server's store.
+async fn open_access(store: &StoreUrl) -> Result<AccessAdmin, CliError> {
+    Ok(AccessAdmin::open(&Store::open(&store.get()?).await?).await?)
 }
 
 #[derive(Args)]
@@ -68,7 +55,7 @@ impl RoleArgs {
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Add an application, and print its id and its secret, which is shown only once
@@ -82,7 +69,7 @@ pub(super) struct AddClient {
     #[command(flatten)]
     roles: RoleArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Remove an application and invalidate its tokens
@@ -91,7 +78,7 @@ pub(super) struct RemoveClient {
     /// The id of the application
     id: String,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Add a user
@@ -108,7 +95,7 @@ pub(super) struct AddUser {
     #[command(flatten)]
     roles: RoleArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Remove a user, with its tokens and robots
@@ -117,7 +104,7 @@ pub(super) struct RemoveUser {
     /// The name of the user
     name: String,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Create a personal access token, and print it; it is shown only once
@@ -135,7 +122,7 @@ pub(super) struct AddToken {
     #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
     days: u64,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Revoke personal access tokens of a user
@@ -147,7 +134,7 @@ pub(super) struct RevokeTokens {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Add a robot that runs as a user, and print its key
@@ -158,7 +145,7 @@ pub(super) struct AddRobot {
     /// The user that it runs as
     user: String,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 /// Add a folder
@@ -167,7 +154,7 @@ pub(super) struct AddFolder {
     /// The full name of the folder, such as Shared/Finance; its parent must exist
     name: String,
     #[command(flatten)]
-    store: StoreArgs,
+    store: StoreUrl,
 }
 
 impl Access {
@@ -175,38 +162,38 @@ impl Access {
         match self {
             Self::List(list) => list.run().await?,
             Self::AddClient(add) => {
-                let access_admin = add.store.access_admin().await?;
+                let access_admin = open_access(&add.store).await?;
                 let (id, secret) =
                     access_admin.add_client(&add.name, &add.scopes, &add.roles.to_roles()).await?;
                 output::list(&[("client id", id), ("client secret", format!("{secret}   (shown once)"))])?;
             }
             Self::RemoveClient(remove) => {
-                remove.store.access_admin().await?.remove_client(&remove.id).await?;
+                open_access(&remove.store).await?.remove_client(&remove.id).await?;
             }
             Self::AddUser(add) => {
                 let password = if add.password_stdin { Some(password()?) } else { None };
-                let access_admin = add.store.access_admin().await?;
+                let access_admin = open_access(&add.store).await?;
                 let id =
                     access_admin.add_user(&add.name, add.user_type, password, &add.roles.to_roles()).await?;
                 output::line(format!("user {:?} has the id {id}", add.name))?;
             }
-            Self::RemoveUser(remove) => remove.store.access_admin().await?.remove_user(&remove.name).await?,
+            Self::RemoveUser(remove) => open_access(&remove.store).await?.remove_user(&remove.name).await?,
             Self::AddToken(add) => {
                 let life = Duration::from_secs(add.days * 86_400);
-                let access_admin = add.store.access_admin().await?;
+                let access_admin = open_access(&add.store).await?;
                 output::line(access_admin.add_token(&add.user, &add.name, &add.scopes, life).await?)?;
             }
             Self::RevokeTokens(revoke) => {
-                let access_admin = revoke.store.access_admin().await?;
+                let access_admin = open_access(&revoke.store).await?;
                 let count = access_admin.revoke_tokens(&revoke.user, revoke.name.as_deref()).await?;
                 output::line(format!("{count} tokens were revoked"))?;
             }
             Self::AddRobot(add) => {
-                let key = add.store.access_admin().await?.add_robot(&add.name, &add.user).await?;
+                let key = open_access(&add.store).await?.add_robot(&add.name, &add.user).await?;
                 output::line(key.to_string())?;
             }
             Self::AddFolder(add) => {
-                let id = add.store.access_admin().await?.add_folder(&add.name).await?;
+                let id = open_access(&add.store).await?.add_folder(&add.name).await?;
                 output::line(format!("folder {:?} has the id {id}", add.name))?;
             }
         }
@@ -227,7 +214,7 @@ fn password() -> Result<String, CliError> {
 
 impl List {
     async fn run(self) -> Result<(), CliError> {
-        let access_admin = self.store.access_admin().await?;
+        let access_admin = open_access(&self.store).await?;
         let directory = access_admin.directory();
         let roles = |user: &User| {
             let name = |id: &i64| directory.role(*id).map(|role| role.name.clone()).unwrap_or_default();

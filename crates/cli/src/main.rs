@@ -2,11 +2,12 @@
 //!
 //! | file | what it contains |
 //! |---|---|
-//! | `serve.rs` | `performer serve`: runs an Orchestrator server |
+//! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; its signals |
 //! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
+//! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
 //! | `time.rs` | parses times in arguments and files |
 //! | `output.rs` | prints tables, JSON and errors |
 //! | `log.rs` | writes the log of the server without blocking a request |
@@ -21,8 +22,11 @@ mod log;
 mod new;
 mod output;
 mod queue;
+mod queue_schema;
 mod serve;
+mod signals;
 mod stats;
+mod store_url;
 mod time;
 
 use std::process::ExitCode;
@@ -48,8 +52,8 @@ use performer::{Administration, connect};
         http://127.0.0.1:8095              a server started with performer serve\n  \
         https://cloud.uipath.com/a/b/orchestrator_   a UiPath Orchestrator\n\
         Over HTTP, set the credentials with UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), and the folder with\n\
-        UIPATH_FOLDER_PATH. Secrets can be read from files: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE, and PGPASSFILE\n\
-        for PostgreSQL.\n\n\
+        UIPATH_FOLDER_PATH. Secrets can be read from files: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE,\n\
+        UIPATH_ACCESS_TOKEN_FILE, and PGPASSFILE for PostgreSQL.\n\n\
         Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items."
 )]
 struct Command {

@@ -1,4 +1,4 @@
-//! `performer queue`: creates, shows, pauses and limits queues.
+//! `performer queue`: creates, shows, pauses and limits queues; their schemas are in `queue_schema.rs`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::GlobalArgs;
 use super::output::{self, CliError, CommandResult};
+use super::queue_schema::Schema;
 use performer_core::model::FieldEdit;
 use performer_core::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
 use performer_core::orchestrator::ErrorKind;
 
-/// Create, show, pause and limit queues
+/// Create, show, pause and limit queues, and set their schemas
 #[derive(Subcommand)]
 pub(super) enum Queue {
     Create(Create),
@@ -22,6 +23,7 @@ pub(super) enum Queue {
     Pause(Pause),
     Resume(Resume),
     Limit(Limit),
+    Schema(Schema),
 }
 
 /// Create a queue
@@ -125,6 +127,7 @@ impl Queue {
             Self::Pause(Pause { name, global }) => pause(&name, &global, true).await,
             Self::Resume(Resume { name, global }) => pause(&name, &global, false).await,
             Self::Limit(limit) => limit.run().await,
+            Self::Schema(schema) => schema.run().await,
         }
     }
 }

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
-#[cfg(unix)]
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::log::Log;
 use super::output::{self, CliError, CommandResult};
+use super::signals::Signals;
+use super::store_url::StoreUrl;
 use super::up_to;
 use performer_core::private_file::read_secret;
 use performer_server::{Fault, FirstClient, Origin, Server, ServerBuilder, TrustedProxy};
@@ -28,7 +27,8 @@ use performer_store::Store;
 #[command(after_help = "\
 The first start creates a tenant, the folder Shared, and an application with all permissions. Its id and secret are\n\
 printed once, or the secret is written to --first-secret-file. Scripts can set them with PERFORMER_CLIENT_ID and\n\
-PERFORMER_CLIENT_SECRET, or with PERFORMER_CLIENT_SECRET_FILE, a file that contains the secret.\n\n\
+PERFORMER_CLIENT_SECRET, or with PERFORMER_CLIENT_SECRET_FILE, a file that contains the secret. In the same way,\n\
+PERFORMER_STORE_FILE is a file that contains the URL of the store.\n\n\
 SIGTERM and SIGINT stop the server after the open requests; a second signal stops it at once. SIGHUP reloads the\n\
 certificate and its key.\n\n\
 To test a robot: --strict is as strict as the cloud (only robots are handed items, unknown fields are refused);\n\
@@ -39,16 +39,8 @@ To test a robot: --strict is as strict as the cloud (only robots are handed item
   --fault '*=300ms@50%'                     every second answer is delayed by 300 ms\n  \
   --fault 'StartTransaction=abandon@5%'     the item is abandoned as soon as it is handed out")]
 pub(super) struct Serve {
-    /// The store of the queues: sqlite:FILE, postgres://USER@HOST/DATABASE (with the password in PGPASSFILE or PGPASSWORD),
-    /// or memory: for queues that are lost when the server stops
-    #[arg(
-        long,
-        env = "PERFORMER_STORE",
-        default_value = "sqlite:orchestrator.db",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    store: String,
+    #[command(flatten)]
+    store: StoreUrl,
     /// Write the secret of the first application to this new file, readable only by its owner, instead of printing it
     #[arg(long, value_name = "FILE")]
     first_secret_file: Option<PathBuf>,
@@ -114,6 +106,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> CommandResult {
         let log = self.start_logging()?;
+        let store_url = self.store.get()?;
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen)
             .await
             .map_err(|error| CliError::usage(format!("--listen {}: {error}", self.listen)))?
@@ -123,7 +116,7 @@ impl Serve {
         let listener = TcpListener::bind(&addresses[..])
             .await
             .map_err(|error| CliError::failed(format!("cannot listen on {}: {error}", self.listen)))?;
-        let store = Store::open(&self.store).await?;
+        let store = Store::open(&store_url).await?;
         if self.trust_clock {
             store.trust_clock();
         }
@@ -151,9 +144,10 @@ impl Serve {
         let written =
             secret_file.map(|(path, file)| write_secret(path, file, server.first_client())).transpose()?;
         // Before the greeting, because the parent process may send a signal as soon as it has read that.
-        let (stop, force) = signals(&server, &log);
-        self.greet(&url, server.first_client(), written);
-        server.serve_until(listener, stop.cancelled_owned(), force.cancelled_owned()).await?;
+        let signals = handle_signals(&server, &log);
+        self.greet(&store_url, &url, server.first_client(), written);
+        let (stop, force) = (signals.stop.cancelled_owned(), signals.force.cancelled_owned());
+        server.serve_until(listener, stop, force).await?;
         log.remark("performer: stopped");
         log.finish();
         Ok(ExitCode::SUCCESS)
@@ -225,8 +219,8 @@ impl Serve {
     }
 
     /// Prints the URL and, on the first start, the credentials. The server continues if stdout is closed.
-    fn greet(&self, url: &str, first: Option<&FirstClient>, file: Option<&Path>) {
-        let mut text = format!("performer serves {} at {url}\n", without_password(&self.store));
+    fn greet(&self, store: &str, url: &str, first: Option<&FirstClient>, file: Option<&Path>) {
+        let mut text = format!("performer serves {} at {url}\n", without_password(store));
         if let Some(FirstClient { id, secret }) = first {
             // The secret must not be an argument of curl, which every user of the machine can see.
             let (shown, given) = match (secret, file) {
@@ -344,80 +338,19 @@ fn first_client_from_environment() -> Result<Option<(String, String)>, CliError>
     }
 }
 
-/// Handles signals: the first SIGINT or SIGTERM stops the server, the second ends its wait for open requests. SIGHUP reloads
-/// the certificate.
-fn signals(server: &Server, log: &Log) -> (CancellationToken, CancellationToken) {
-    let (stop, force) = (CancellationToken::new(), CancellationToken::new());
-    let (stopped, ended, log) = (stop.clone(), force.clone(), log.clone());
-    // Before the task is spawned, so that an early signal is not lost.
-    let mut terminations = Terminations::new();
-    tokio::spawn(async move {
-        terminations.next().await;
-        log.remark("performer: stopping after the open requests; a second signal stops at once");
-        stopped.cancel();
-        terminations.next().await;
-        ended.cancel();
-    });
-    #[cfg(unix)]
-    if let Ok(mut hangups) = signal(SignalKind::hangup()) {
-        let server = server.clone();
-        tokio::spawn(async move {
-            while hangups.recv().await.is_some() {
-                match server.reload_certificates() {
-                    Ok(true) => tracing::info!("the TLS certificate was reloaded"),
-                    Ok(false) => tracing::info!("TLS is off; there is no certificate to reload"),
-                    Err(error) => {
-                        tracing::error!(%error, "the TLS certificate could not be reloaded; the old one stays in use");
-                    }
-                }
-            }
-        });
-    }
-    #[cfg(not(unix))]
-    let _ = server;
-    (stop, force)
-}
-
-/// SIGINT and SIGTERM, or Ctrl-C on other systems than Unix.
-struct Terminations {
-    #[cfg(unix)]
-    terminate: Option<Signal>,
-    #[cfg(unix)]
-    interrupt: Option<Signal>,
-}
-
-#[cfg(unix)]
-impl Terminations {
-    fn new() -> Self {
-        Self {
-            terminate: signal(SignalKind::terminate()).ok(),
-            interrupt: signal(SignalKind::interrupt()).ok(),
+/// Handles the signals of a server: see [`Signals`].
+fn handle_signals(server: &Server, log: &Log) -> Signals {
+    let (server, log) = (server.clone(), log.clone());
+    let on_stop =
+        move || log.remark("performer: stopping after the open requests; a second signal stops at once");
+    let on_hangup = move || match server.reload_certificates() {
+        Ok(true) => tracing::info!("the TLS certificate was reloaded"),
+        Ok(false) => tracing::info!("TLS is off; there is no certificate to reload"),
+        Err(error) => {
+            tracing::error!(%error, "the TLS certificate could not be reloaded; the old one stays in use");
         }
-    }
-
-    async fn next(&mut self) {
-        async fn of(signal: &mut Option<Signal>) {
-            match signal {
-                Some(signal) => drop(signal.recv().await),
-                None => std::future::pending().await,
-            }
-        }
-        tokio::select! {
-            () = of(&mut self.terminate) => {}
-            () = of(&mut self.interrupt) => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Terminations {
-    fn new() -> Self {
-        Self {}
-    }
-
-    async fn next(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
-    }
+    };
+    Signals::handle(on_stop, on_hangup)
 }
 
 #[cfg(test)]

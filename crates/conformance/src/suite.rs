@@ -17,6 +17,8 @@ macro_rules! every_check {
             queues:
                 queues_are_created_changed_and_deleted,
                 a_queue_is_ensured_and_its_differences_are_named,
+                a_performer_reads_the_schemas_of_its_queue,
+                an_update_of_a_queue_removes_what_it_does_not_set,
                 items_of_a_deleted_queue_are_neither_claimed_nor_found,
                 items_of_a_deleted_queue_cannot_be_changed,
                 a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps;

@@ -1,14 +1,16 @@
 //! Authentication: the cached directory of users, tokens, and login attempts.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::api_error::ApiError;
+use super::login_failures::{LoginFailures, MAX_NAME_LENGTH};
+use super::login_limit::{FAILED_LOGIN_TIME, LoginLimit};
 use super::password_limit::PasswordLimit;
 use super::{directory_store, secret};
 use crate::directory::{Change, Directory, NewUser, User};
@@ -25,17 +27,6 @@ pub(super) const USER_TOKEN_SECONDS: u64 = 1_800;
 /// How often the directory and cached tokens are refreshed: a token that another process revoked stays valid for at most
 /// this time.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Failed logins of one name from one address before it is blocked, and for how long failures count.
-const MAX_FAILURES: u32 = 10;
-/// Failed logins of one address, under all names, before it is blocked.
-const MAX_FAILURES_PER_ADDRESS: u32 = 100;
-const FAILURE_WINDOW: Duration = Duration::from_secs(300);
-/// The maximum number of names, or of addresses, whose failures are counted.
-const MAX_FAILURE_ENTRIES: usize = 10_000;
-
-/// How many failed logins of one address are logged at `warn` within [`FAILURE_WINDOW`]; the others are logged at `debug`.
-const MAX_WARNINGS_PER_ADDRESS: u32 = 20;
 
 /// A caller with a valid token.
 #[derive(Clone, Debug)]
@@ -64,8 +55,8 @@ pub(super) struct Access {
     known: RwLock<DirectorySnapshot>,
     failures: Mutex<LoginFailures>,
     passwords: PasswordLimit,
-    /// Compared with the password of an unknown user, so that the response takes as long as for a known one.
-    unknown_user_hash: String,
+    client_logins: LoginLimit,
+    user_logins: LoginLimit,
     /// Compared with the secret of an unknown application.
     unknown_client_hash: String,
 }
@@ -137,7 +128,8 @@ impl Access {
             known: RwLock::new(DirectorySnapshot::new(version, directory)),
             failures: Mutex::default(),
             passwords: PasswordLimit::default(),
-            unknown_user_hash: secret::hash_chosen("no user has this")?,
+            client_logins: LoginLimit::of_clients(),
+            user_logins: LoginLimit::of_users(),
             unknown_client_hash: secret::hash_generated(&secret::new_secret()?),
         }))
     }
@@ -246,6 +238,7 @@ impl Access {
         id: &str,
         secret: &str,
     ) -> Result<Option<(i64, Scopes)>, ApiError> {
+        let _slot = self.client_logins.acquire(from)?; // before the store is read
         self.refresh().await?;
         let directory = self.directory();
         let client = directory.client(id);
@@ -257,23 +250,37 @@ impl Access {
             .map(|client| (client.user, client.scopes.clone())))
     }
 
-    /// Authenticates a user by name and password.
+    /// Authenticates a user by name and password. A refusal is sent [`FAILED_LOGIN_TIME`] after the call, whatever its reason:
+    /// so an unknown name looks like a known one and needs no comparison (choices 24).
     pub(super) async fn authenticate_user(
         &self,
         from: IpAddr,
         name: &str,
         password: &str,
     ) -> Result<Option<i64>, ApiError> {
+        let refused_at = Instant::now() + FAILED_LOGIN_TIME;
+        let _slot = self.user_logins.acquire(from)?;
+        let result = self.try_password(from, name, password).await;
+        if !matches!(result, Ok(Some(_))) {
+            tokio::time::sleep_until(refused_at).await;
+        }
+        result
+    }
+
+    /// The user with this name and password. Without such a user nothing is compared.
+    async fn try_password(&self, from: IpAddr, name: &str, password: &str) -> Result<Option<i64>, ApiError> {
         self.check_login_allowed(from, name)?;
         self.refresh().await?;
         let directory = self.directory();
-        let user = directory.user_named(name);
-        let stored_hash =
-            user.and_then(|user| user.password.clone()).unwrap_or_else(|| self.unknown_user_hash.clone());
-        let may = |user: &User| user.password.is_some() && user.is_active && user.user_type.has_password();
-        let known = user.is_some_and(may);
-        let right = self.verify_secret(from, name, password, stored_hash, known).await?;
-        Ok(user.filter(|_| right).map(|user| user.id))
+        let may = |user: &&User| user.is_active && user.user_type.has_password();
+        let found = directory.user_named(name).filter(may);
+        let Some((user, stored_hash)) = found.and_then(|user| Some((user, user.password.clone()?))) else {
+            self.record_login(from, name, false);
+            self.log_failure(from, name);
+            return Ok(None);
+        };
+        let right = self.verify_secret(from, name, password, stored_hash, true).await?;
+        Ok(right.then_some(user.id))
     }
 
     /// Compares a secret with the stored hash. `known`: whether the user or application exists. Generated secrets cannot be
@@ -305,18 +312,22 @@ impl Access {
         } else {
             known && secret::verify(secret, &stored_hash)
         };
-        let now = self.clock.elapsed();
         if right {
-            self.passwords.logged_in(from, now);
+            self.passwords.logged_in(from, self.clock.elapsed());
         } else {
-            let name: String = name.chars().take(MAX_NAME_LENGTH).collect();
-            if self.failures().should_warn(from, now) {
-                tracing::warn!(%from, name = %name.escape_debug(), "a login failed");
-            } else {
-                tracing::debug!(%from, name = %name.escape_debug(), "a login failed");
-            }
+            self.log_failure(from, name);
         }
         Ok(right)
+    }
+
+    /// Logs a failed login: at `warn`, or at `debug` if its address has failed often.
+    fn log_failure(&self, from: IpAddr, name: &str) {
+        let name: String = name.chars().take(MAX_NAME_LENGTH).collect();
+        if self.failures().should_warn(from, self.clock.elapsed()) {
+            tracing::warn!(%from, name = %name.escape_debug(), "a login failed");
+        } else {
+            tracing::debug!(%from, name = %name.escape_debug(), "a login failed");
+        }
     }
 
     fn failures(&self) -> MutexGuard<'_, LoginFailures> {
@@ -339,78 +350,6 @@ impl Access {
     }
 }
 
-/// The part of a name that is compared and logged, in characters.
-const MAX_NAME_LENGTH: usize = 100;
-
-/// Counts of failed logins, and until when each counts.
-#[derive(Default)]
-struct LoginFailures {
-    names: HashMap<(IpAddr, String), (u32, Duration)>,
-    addresses: HashMap<IpAddr, (u32, Duration)>,
-    /// Failures by address for the log; they block nobody.
-    warnings: HashMap<IpAddr, (u32, Duration)>,
-}
-
-impl LoginFailures {
-    /// The error is the number of seconds until the next attempt is allowed.
-    fn check_login_allowed(&self, from: IpAddr, name: &str, now: Duration) -> Result<(), u64> {
-        let from = client_network(from);
-        let of_name = self.names.get(&key(from, name)).map(|counted| (MAX_FAILURES, *counted));
-        let of_address = self.addresses.get(&from).map(|counted| (MAX_FAILURES_PER_ADDRESS, *counted));
-        for (most, (count, until)) in of_name.into_iter().chain(of_address) {
-            if count >= most && until > now {
-                return Err((until - now).as_secs().max(1));
-            }
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, from: IpAddr, name: &str, now: Duration) {
-        let from = client_network(from);
-        count_failure(&mut self.names, key(from, name), now);
-        count_failure(&mut self.addresses, from, now);
-    }
-
-    /// Counts a failure of an address and returns whether it is logged at `warn`, so that clients cannot fill the log.
-    fn should_warn(&mut self, from: IpAddr, now: Duration) -> bool {
-        let from = client_network(from);
-        count_failure(&mut self.warnings, from, now);
-        self.warnings.get(&from).is_some_and(|(count, _)| *count <= MAX_WARNINGS_PER_ADDRESS)
-    }
-
-    fn forget(&mut self, from: IpAddr, name: &str) {
-        self.names.remove(&key(client_network(from), name));
-    }
-}
-
-fn count_failure<K: Eq + Hash + Clone>(counts: &mut HashMap<K, (u32, Duration)>, of: K, now: Duration) {
-    if counts.len() >= MAX_FAILURE_ENTRIES && !counts.contains_key(&of) {
-        counts.retain(|_, (_, until)| *until > now);
-        // The oldest entry is dropped: a full table must not block other callers.
-        let oldest = counts.iter().min_by_key(|(_, (_, until))| *until).map(|(key, _)| key.clone());
-        if let Some(oldest) = oldest.filter(|_| counts.len() >= MAX_FAILURE_ENTRIES) {
-            counts.remove(&oldest);
-        }
-    }
-    let (count, until) = counts.entry(of).or_insert((0, now));
-    if *until <= now {
-        *count = 0;
-    }
-    (*count, *until) = (*count + 1, now + FAILURE_WINDOW);
-}
-
-/// The unit in which clients are counted: an IPv4 address, or an IPv6 /64 network.
-pub(super) fn client_network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(six) => IpAddr::V6((u128::from(six) & (u128::MAX << 64)).into()),
-        four @ IpAddr::V4(_) => four,
-    }
-}
-
-fn key(from: IpAddr, name: &str) -> (IpAddr, String) {
-    (from, name.chars().take(MAX_NAME_LENGTH).collect::<String>().to_lowercase())
-}
-
 /// A new user with a random key and no roles.
 pub(super) fn new_user(name: &str, user_type: UserType) -> Result<NewUser, ApiError> {
     Ok(NewUser::new(secret::new_key()?, name, user_type))
@@ -419,58 +358,122 @@ pub(super) fn new_user(name: &str, user_type: UserType) -> Result<NewUser, ApiEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use performer_core::model::clock::ManualClock;
 
-    const NOW: Duration = Duration::from_secs(1_000);
+    const PASSWORD: &str = "correct horse";
 
-    fn from(n: u32) -> IpAddr {
-        IpAddr::V4(n.into())
+    fn from(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, n, 1])
     }
 
-    #[test]
-    fn failed_logins_block_only_their_own_name() {
-        let mut failures = LoginFailures::default();
-        for _ in 0..MAX_FAILURES {
-            assert_eq!(failures.check_login_allowed(from(1), "ann", NOW), Ok(()));
-            failures.count(from(1), "Ann", NOW);
+    /// The access to a store with the user ann, one who is inactive, one without a password, and an application.
+    async fn access() -> Access {
+        let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+        let store = Store::memory_with_clock(clock.clone());
+        let mut changes = Vec::new();
+        for (name, has_password) in [("ann", true), ("inactive", true), ("nameless", false)] {
+            let mut user = new_user(name, UserType::User).unwrap();
+            user.password = has_password.then(|| secret::hash_chosen(PASSWORD).unwrap());
+            changes.push(Change::AddUser(Box::new(user)));
         }
-        assert_eq!(failures.check_login_allowed(from(1), "ANN", NOW), Err(FAILURE_WINDOW.as_secs()));
-        assert_eq!(failures.check_login_allowed(from(1), "bob", NOW), Ok(()));
-        assert_eq!(failures.check_login_allowed(from(2), "ann", NOW), Ok(()), "from elsewhere");
-        assert_eq!(failures.check_login_allowed(from(1), "ann", NOW + FAILURE_WINDOW), Ok(()));
+        changes.push(Change::AddClient {
+            id: "app".to_owned(),
+            name: "app".to_owned(),
+            secret: secret::hash_generated("generated"),
+            scopes: Scopes::all(),
+            user: Box::new(new_user("app", UserType::DirectoryExternalApplication).unwrap()),
+        });
+        let directory = Directory::new(secret::new_key().unwrap(), secret::new_key().unwrap());
+        Access::create_directory(&store, directory, changes).await.unwrap();
+        let access = Access::open(&store, clock).await.unwrap().unwrap();
+        let id = access.directory().user_named("inactive").unwrap().id;
+        let off = Change::EditUser { id, name: None, surname: None, email_address: None, is_active: false };
+        access.change(off).await.unwrap();
+        access
     }
 
-    #[test]
-    fn failed_logins_under_many_names_block_the_address() {
-        let mut failures = LoginFailures::default();
-        for n in 0..MAX_FAILURES_PER_ADDRESS {
-            failures.count(from(1), &n.to_string(), NOW);
+    /// A refused login, known name or not, takes the same time; only a right one is answered at once.
+    #[tokio::test(start_paused = true)]
+    async fn refused_logins_take_the_same_time() {
+        let access = access().await;
+        for (name, password) in [
+            ("ann", "wrong horse"),
+            ("nobody", PASSWORD),
+            ("inactive", PASSWORD),
+            ("nameless", PASSWORD),
+            ("ann", ""),
+            ("", ""),
+        ] {
+            let began = Instant::now();
+            assert_eq!(access.authenticate_user(from(1), name, password).await.unwrap(), None, "{name}");
+            assert_eq!(began.elapsed(), FAILED_LOGIN_TIME, "{name}");
         }
-        assert!(failures.check_login_allowed(from(1), "another", NOW).is_err());
-        assert_eq!(failures.check_login_allowed(from(2), "another", NOW), Ok(()));
-        // A whole network of IPv6 is one address.
-        let six = |text: &str| text.parse::<IpAddr>().unwrap();
-        for n in 0..MAX_FAILURES_PER_ADDRESS {
-            failures.count(six(&format!("2001:db8::{n:x}")), "x", NOW);
+        let began = Instant::now();
+        assert!(access.authenticate_user(from(1), "ann", PASSWORD).await.unwrap().is_some());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        // A blocked name, known or not.
+        for name in ["ann", "nobody"] {
+            let mut statuses = Vec::new();
+            for _ in 0..12 {
+                let began = Instant::now();
+                let result = access.authenticate_user(from(2), name, "wrong horse").await;
+                assert_eq!(began.elapsed(), FAILED_LOGIN_TIME, "{name}");
+                statuses.push(result.map_or_else(|failure| failure.status.as_u16(), |_| 400));
+            }
+            assert_eq!(statuses, [[400; 6], [400, 400, 400, 400, 429, 429]].concat(), "{name}");
         }
-        assert!(failures.check_login_allowed(six("2001:db8::ffff:1"), "y", NOW).is_err());
-        assert_eq!(failures.check_login_allowed(six("2001:db8:0:1::1"), "y", NOW), Ok(()));
     }
 
-    /// The table is full of other names, and a new one can still log in.
-    #[test]
-    fn a_full_table_of_failures_blocks_nobody() {
-        let mut failures = LoginFailures::default();
-        for n in 0..u32::try_from(MAX_FAILURE_ENTRIES).unwrap() + 200 {
-            failures.count(from(n), "flood", NOW + Duration::from_millis(n.into()));
+    /// All comparisons are taken, and unknown names are refused as if nothing was.
+    #[tokio::test(start_paused = true)]
+    async fn unknown_names_need_no_comparison() {
+        let access = Arc::new(access().await);
+        let compared = access.passwords.acquire(from(1), access.clock.elapsed()).await.unwrap();
+        let unknown: Vec<_> = (0..=255)
+            .map(|network| {
+                let access = access.clone();
+                tokio::spawn(async move { access.authenticate_user(from(network), "nobody", PASSWORD).await })
+            })
+            .collect();
+        let began = Instant::now();
+        for attempt in unknown {
+            let attempt = tokio::time::timeout(Duration::from_secs(60), attempt).await;
+            assert_eq!(attempt.expect("it waits for no comparison").unwrap().unwrap(), None);
         }
-        assert!(
-            failures.names.len() <= MAX_FAILURE_ENTRIES && failures.addresses.len() <= MAX_FAILURE_ENTRIES
-        );
-        assert!(
-            (0..MAX_WARNINGS_PER_ADDRESS).all(|_| failures.should_warn(from(1), NOW))
-                && !failures.should_warn(from(1), NOW)
-        );
-        assert!(failures.should_warn(from(2), NOW) && failures.should_warn(from(1), NOW + FAILURE_WINDOW));
-        assert_eq!(failures.check_login_allowed(from(9_999_999), "ann", NOW), Ok(()));
+        assert!(began.elapsed() <= FAILED_LOGIN_TIME, "{:?}", began.elapsed());
+        // A known one waits for the comparison.
+        let known = access.authenticate_user(from(1), "ann", PASSWORD);
+        assert!(tokio::time::timeout(Duration::from_secs(60), known).await.is_err());
+        drop(compared);
+        assert!(access.authenticate_user(from(1), "ann", PASSWORD).await.unwrap().is_some());
+    }
+
+    /// The logins of one network are limited before the store is read, and other networks are not affected.
+    #[tokio::test(start_paused = true)]
+    async fn one_network_has_a_limited_number_of_logins() {
+        let access = Arc::new(access().await);
+        let waiting: Vec<_> = (0..100)
+            .map(|_| {
+                let access = access.clone();
+                tokio::spawn(async move { access.authenticate_user(from(1), "nobody", PASSWORD).await })
+            })
+            .collect();
+        let mut refused = 0;
+        for attempt in waiting {
+            refused +=
+                usize::from(attempt.await.unwrap().is_err_and(|failure| failure.status.as_u16() == 503));
+        }
+        assert_eq!(refused, 100 - 64);
+        let slots: Vec<_> = std::iter::from_fn(|| access.client_logins.acquire(from(3)).ok()).collect();
+        assert_eq!(slots.len(), 128);
+        let login = async |network| {
+            let result = access.authenticate_client(from(network), "app", "generated").await;
+            result
+                .map_or_else(|failure| failure.status.as_u16(), |user| if user.is_some() { 200 } else { 400 })
+        };
+        assert_eq!((login(3).await, login(4).await), (503, 200));
+        assert!(access.authenticate_user(from(3), "ann", PASSWORD).await.unwrap().is_some(), "of its own");
+        drop(slots);
+        assert_eq!(login(3).await, 200);
     }
 }

@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Inner;
+use super::maintenance::CERTIFICATE_INTERVAL;
 
 /// The delay before a task is restarted after a panic: it starts at the first and doubles up to the second value.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub(super) enum Task {
     Removal,
     /// Removes items past their retention.
     Retention,
+    /// Warns about a certificate that expires.
+    Certificate,
     /// Accepts connections.
     Accept,
 }
@@ -39,6 +42,7 @@ impl Task {
             Self::Sweep => "sweep",
             Self::Removal => "removal",
             Self::Retention => "retention",
+            Self::Certificate => "certificate",
             Self::Accept => "accept",
         }
     }
@@ -48,6 +52,7 @@ impl Task {
         match self {
             Self::Directory | Self::Sweep | Self::Removal | Self::Accept => Duration::from_secs(180),
             Self::Retention => Duration::from_secs(1_200),
+            Self::Certificate => 2 * CERTIFICATE_INTERVAL,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::access::client_network;
+use super::login_failures::client_network;
 
 /// 1/16 of the slots is reserved for networks without a connection.
 const NEWCOMER_SHARE: usize = 16;

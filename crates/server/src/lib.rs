@@ -15,14 +15,15 @@
 //! | `call.rs`, `api_error.rs` | one API call with its arguments and response; errors of the API |
 //! | `directory/`, `permission.rs`, `directory_store.rs` | folders, users and roles, and who may do what; how they are stored |
 //! | `access.rs`, `secret.rs`, `login.rs` | users and tokens; generation and hashing of secrets; the token endpoints |
-//! | `password_limit.rs`, `proxies.rs` | limits concurrent password comparisons; the address of the client behind a trusted proxy |
+//! | `login_limit.rs`, `login_failures.rs`, `password_limit.rs` | limits concurrent logins of a network, failed logins, and password comparisons |
+//! | `proxies.rs` | the address of the client behind a trusted proxy |
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |
 //! | `folders.rs`, `users.rs`, `status.rs` | folders; users, roles and robots; health, version and `$metadata` |
 //! | `lease_protocol.rs` | jobs, leases, claims and batches for performers over HTTP |
 //! | `strict.rs`, `fault_injection.rs`, `rate_limit.rs` | options for testing clients: strict bodies, injected faults, the cloud's rate limits |
 //! | `access_admin.rs` | administration of applications, users, tokens, robots and folders from the command line |
 //! | `config.rs`, `metrics.rs`, `maintenance.rs`, `background.rs` | settings with their defaults and ranges; metrics; background maintenance; supervision of background tasks |
-//! | `fuzzing.rs` | the handler without a connection, for the fuzz targets |
+//! | `fuzzing.rs` | the handler without a connection, for the fuzz targets and a test of their seeds |
 //!
 //! Where the vendor's documentation is silent, `docs/reference/choices.md` decides.
 
@@ -44,7 +45,7 @@ pub mod directory;
 mod directory_store;
 mod fault_injection;
 mod folders;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod handler;
 mod idempotency_cache;
@@ -52,6 +53,8 @@ mod items;
 mod lease_protocol;
 mod listener;
 mod login;
+mod login_failures;
+mod login_limit;
 mod maintenance;
 mod memory_budget;
 mod metrics;

@@ -1,5 +1,5 @@
-//! Background maintenance: refreshes the directory, sweeps lost jobs, and removes the items of deleted queues and items past
-//! their retention in small batches.
+//! Background maintenance: refreshes the directory, sweeps lost jobs, removes the items of deleted queues and items past
+//! their retention in small batches, and warns about a certificate that expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,15 @@ use tokio::time::MissedTickBehavior;
 use super::Inner;
 use super::access::REFRESH_INTERVAL;
 use super::background::{Task, supervise};
+use super::tls::Tls;
 use performer_core::model::job::SWEEP_INTERVAL;
 use performer_core::orchestrator::{Orchestrator, OrchestratorError};
 use performer_store::RemovedEnded;
 
 const DELETED_QUEUES_INTERVAL: Duration = Duration::from_secs(1);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+/// How often the validity of the certificate is checked.
+pub(super) const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// How many items are removed in one transaction. Small, because other writers wait for it.
 const REMOVAL_BATCH: usize = 200;
@@ -30,13 +33,20 @@ pub(super) fn start(server: &Arc<Inner>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let server = &*server;
         let directory = supervise(server, Task::Directory, || refresh_directory(server));
+        let certificate = async {
+            if let Some(tls) = &server.tls {
+                supervise(server, Task::Certificate, || check_certificate(server, tls)).await;
+            }
+        };
+        let always = async { tokio::join!(directory, certificate) };
         if !server.config.maintenance {
-            return directory.await;
+            always.await;
+            return;
         }
         let sweep = supervise(server, Task::Sweep, || sweep_jobs(server));
         let deleted_queues = supervise(server, Task::Removal, || remove_deleted_queues(server));
         let retention = supervise(server, Task::Retention, || apply_retention(server));
-        tokio::join!(directory, sweep, deleted_queues, retention);
+        tokio::join!(always, sweep, deleted_queues, retention);
     })
 }
 
@@ -68,6 +78,17 @@ async fn sweep_jobs(server: &Inner) {
             Err(error) => tracing::warn!(%error, "failed to sweep the store"),
         }
         server.tasks.report_alive(Task::Sweep);
+    }
+}
+
+/// Warns every day about a certificate that expires soon or has expired. Loading it has warned already.
+async fn check_certificate(server: &Inner, tls: &Tls) {
+    let mut ticks = ticks(CERTIFICATE_INTERVAL);
+    ticks.tick().await; // the first one comes at once
+    loop {
+        ticks.tick().await;
+        tls.warn_about_expiry(server.now());
+        server.tasks.report_alive(Task::Certificate);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::body::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::access::client_network;
+use super::login_failures::client_network;
 
 /// The bytes that a caller with a token may always hold, even while others hold all the rest.
 const GUARANTEED_BYTES: usize = 1024 * 1024;

@@ -122,7 +122,7 @@ impl Drop for WaitingSlot {
 }
 
 /// The network of one site: IPv4 /24, IPv6 /48.
-fn site_network(address: IpAddr) -> IpAddr {
+pub(super) fn site_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(four) => IpAddr::V4((u32::from(four) & (u32::MAX << 8)).into()),
         IpAddr::V6(six) => IpAddr::V6((u128::from(six) & (u128::MAX << 80)).into()),

@@ -23,7 +23,14 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 86_400);
 pub(super) struct Tls {
     certificates: PathBuf,
     key: PathBuf,
-    acceptor: RwLock<TlsAcceptor>,
+    loaded: RwLock<Loaded>,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    acceptor: TlsAcceptor,
+    /// The start and end of the validity of the certificate, if they can be parsed.
+    validity: Option<(Timestamp, Timestamp)>,
 }
 
 impl Tls {
@@ -33,8 +40,10 @@ impl Tls {
     ///
     /// Other, with the name of the file that cannot be used.
     pub(super) fn open(certificates: &Path, key: &Path, now: Timestamp) -> Result<Self> {
-        let acceptor = RwLock::new(acceptor(certificates, key, now)?);
-        Ok(Self { certificates: certificates.to_owned(), key: key.to_owned(), acceptor })
+        let loaded = RwLock::new(load(certificates, key)?);
+        let tls = Self { certificates: certificates.to_owned(), key: key.to_owned(), loaded };
+        tls.warn_about_expiry(now);
+        Ok(tls)
     }
 
     /// Reloads the files for new connections. If they cannot be used, the old certificate stays in use.
@@ -43,18 +52,36 @@ impl Tls {
     ///
     /// As [`open`](Self::open).
     pub(super) fn reload(&self, now: Timestamp) -> Result<()> {
-        let acceptor = acceptor(&self.certificates, &self.key, now)?;
-        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        let loaded = load(&self.certificates, &self.key)?;
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        self.warn_about_expiry(now);
         Ok(())
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.loaded().acceptor
+    }
+
+    fn loaded(&self) -> Loaded {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Logs a warning if the certificate in use is not valid now or expires soon.
+    pub(super) fn warn_about_expiry(&self, now: Timestamp) {
+        let Some((from, until)) = self.loaded().validity else { return };
+        let path = self.certificates.display();
+        if until <= now {
+            tracing::warn!(%path, %until, "the certificate for TLS has expired; clients refuse it");
+        } else if from > now {
+            tracing::warn!(%path, %from, "the certificate for TLS is not valid yet; clients refuse it");
+        } else if until.duration_since(now).unsigned_abs() < EXPIRY_WARNING {
+            tracing::warn!(%path, %until, "the certificate for TLS expires soon");
+        }
     }
 }
 
 /// Builds the TLS configuration from the files.
-fn acceptor(certificates: &Path, key: &Path, now: Timestamp) -> Result<TlsAcceptor> {
+fn load(certificates: &Path, key: &Path) -> Result<Loaded> {
     let tls_error = |path: &Path, why: String| {
         OrchestratorError::new(ErrorKind::Other, format!("{} cannot be used for TLS: {why}", path.display()))
     };
@@ -74,20 +101,6 @@ fn acceptor(certificates: &Path, key: &Path, now: Timestamp) -> Result<TlsAccept
         .with_single_cert(chain, private);
     let mut config = config.map_err(|error| tls_error(key, error.to_string()))?;
     config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-    if let Some(validity) = validity {
-        warn_about_expiry(certificates, validity, now);
-    }
     warn_if_open_to_others(key, "the private key for TLS");
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn warn_about_expiry(path: &Path, (from, until): (Timestamp, Timestamp), now: Timestamp) {
-    let path = path.display();
-    if until <= now {
-        tracing::warn!(%path, %until, "the certificate for TLS has expired; clients refuse it");
-    } else if from > now {
-        tracing::warn!(%path, %from, "the certificate for TLS is not valid yet; clients refuse it");
-    } else if until.duration_since(now).unsigned_abs() < EXPIRY_WARNING {
-        tracing::warn!(%path, %until, "the certificate for TLS expires soon");
-    }
+    Ok(Loaded { acceptor: TlsAcceptor::from(Arc::new(config)), validity })
 }

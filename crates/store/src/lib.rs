@@ -38,10 +38,11 @@ use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey};
+use performer_core::model::schema::Schemas;
 use performer_core::model::sweep::{SweepHistory, SweepPlan};
 use performer_core::orchestrator::{
     BoxFuture, BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError,
-    Report, ReportAndClaimAnswer, Result, Seen, Swept, split_url,
+    QueueAdministration, Report, ReportAndClaimAnswer, Result, Seen, Swept, split_url,
 };
 
 mod administration;
@@ -391,6 +392,10 @@ impl Orchestrator for Store {
     ) -> Result<ClaimedItem> {
         let (request, item) = (request.into(), Box::new(item));
         expect_answer!(self.one(Operation::AddAndStart { claim: request, item }).await, Claimed)
+    }
+
+    async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
+        Ok(QueueAdministration::get_queue(self, queue).await?.schemas)
     }
 
     fn max_concurrent_calls(&self) -> usize {

@@ -51,10 +51,12 @@ pub(super) fn is_unreadable(error: &OrchestratorError) -> bool {
 pub(crate) struct SkippedItems(HashSet<ItemId>);
 
 impl SkippedItems {
-    pub(super) fn report(&mut self, item: ItemId, error: &dyn fmt::Display) {
+    pub(super) fn report(&mut self, item: ItemId, error: &OrchestratorError) {
         if self.0.len() < MAX_REPORTED && self.0.insert(item) {
             // Inside a transaction, which a panic of the log's writer would undo.
             let _ = catch_panic(|| {
+                // With the cause, which says what is wrong with the row.
+                let error = error.with_causes();
                 tracing::error!(%item, %error, "the item's row cannot be read; it is passed over");
             });
         }

@@ -14,7 +14,10 @@ use performer::orchestrator::{ItemAdministration as _, QueueAdministration as _}
 use performer::tokio_postgres::{self, NoTls};
 use performer::{CommitType, ErrorKind, ItemFilter, JobKey, JobState, NewQueueDefinition, Page, Status};
 use performer_proofs::postgres::Schema;
-use performer_proofs::{QUEUE, jobs_that_ended_are_removed, named, new_job, ok, start_of_time, take};
+use performer_proofs::{
+    QUEUE, a_clock_that_is_ahead_removes_no_job_and_no_token, jobs_that_ended_are_removed, named, new_job,
+    ok, start_of_time, take,
+};
 
 async fn store(schema: &Schema) -> Store {
     let store = Store::postgres(&schema.url).await.unwrap();
@@ -362,6 +365,14 @@ async fn old_jobs_without_items_are_removed() {
     let clock = Arc::new(ManualClock::new(start_of_time()));
     let store = Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
     jobs_that_ended_are_removed(&store, &clock).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_and_tokens_outlive_a_clock_that_is_ahead() {
+    let schema = Schema::new();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Store::postgres_with_clock(&schema.url, clock.clone()).await.unwrap();
+    a_clock_that_is_ahead_removes_no_job_and_no_token(&store, &clock).await;
 }
 
 /// The deletion itself removes nothing, and each sweep a little; another process goes on.

@@ -322,32 +322,40 @@ async fn a_process_that_starts_with_a_clock_that_is_ahead_removes_nothing() {
     for name in ["a", "b"] {
         store.add_queue_item(QUEUE, named(name)).await.unwrap();
     }
+    let job = store.start_job(new_job()).await.unwrap();
+    store.end_job(job, JobState::Successful.into()).await.unwrap();
+    add_token(&store, "login", None, start_of_time() + hour).await;
+    // Items, jobs and tokens.
+    let removed = async |store: &Store| {
+        let ended = store.remove_ended(10, async || {}).await.unwrap();
+        (store.apply_retention(10).await.unwrap(), ended.jobs, ended.tokens)
+    };
     clock.advance(2 * hour);
-    assert_eq!(store.apply_retention(10).await.unwrap(), 0, "and the time is kept");
+    assert_eq!(removed(&store).await, (0, 0, 0), "and the time is kept");
     drop(store);
     // 200 days ahead, and put right.
     let clock = at(start_of_time() + 200 * day);
     let store = open(&clock).await;
-    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    assert_eq!(removed(&store).await, (0, 0, 0));
     clock.advance(hour / 2);
-    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    assert_eq!(removed(&store).await, (0, 0, 0));
     clock.set(start_of_time() + 3 * hour);
     clock.advance(2 * hour);
-    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    assert_eq!(removed(&store).await, (0, 0, 0));
     drop(store);
     // Stopped for 200 days: after an hour that is believed.
     let clock = at(start_of_time() + 200 * day);
     let store = open(&clock).await;
-    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    assert_eq!(removed(&store).await, (0, 0, 0));
     clock.advance(hour);
-    assert_eq!(store.apply_retention(10).await.unwrap(), 2);
+    assert_eq!(removed(&store).await, (2, 1, 1));
     store.add_queue_item(QUEUE, named("c")).await.unwrap();
     drop(store);
     // The operator knows that the clock is right.
     let store = open(&at(start_of_time() + 400 * day)).await;
-    assert_eq!(store.apply_retention(10).await.unwrap(), 0);
+    assert_eq!(removed(&store).await, (0, 0, 0));
     store.trust_clock();
-    assert_eq!(store.apply_retention(10).await.unwrap(), 1);
+    assert_eq!(removed(&store).await, (1, 0, 0));
 }
 
 /// Claiming walks one index from its beginning, and sorts nothing.
@@ -563,6 +571,17 @@ async fn old_jobs_without_items_are_removed() {
     let clock = Arc::new(ManualClock::new(start_of_time()));
     let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
     jobs_that_ended_are_removed(&store, &clock).await;
+}
+
+#[tokio::test]
+async fn jobs_and_tokens_outlive_a_clock_that_is_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let memory = Store::memory_with_clock(clock.clone());
+    a_clock_that_is_ahead_removes_no_job_and_no_token(&memory, &clock).await;
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Store::sqlite_with_clock(folder.path().join("queue.db"), clock.clone()).await.unwrap();
+    a_clock_that_is_ahead_removes_no_job_and_no_token(&store, &clock).await;
 }
 
 /// The first look at what other processes did finds what they did since the file was opened, and wakes nobody for what was

@@ -197,7 +197,7 @@ impl UipathBuilder {
     /// | `UIPATH_TENANT_NAME` | the tenant, for standalone installations |
     /// | `UIPATH_FOLDER_KEY`, `UIPATH_FOLDER_PATH`, `UIPATH_FOLDER_ID` | the folder; the first one that is set |
     /// | `UIPATH_ROBOT_KEY`, `UIPATH_JOB_KEY` | the robot and the job that the program runs as |
-    /// | `UIPATH_CLIENT_SECRET_FILE`, `UIPATH_PAT_FILE`, `UIPATH_PASSWORD_FILE` | files with the secrets, instead of the variables without `_FILE` |
+    /// | `UIPATH_CLIENT_SECRET_FILE`, `UIPATH_PAT_FILE`, `UIPATH_ACCESS_TOKEN_FILE`, `UIPATH_PASSWORD_FILE` | files with the secrets, instead of the variables without `_FILE` |
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ impl UipathBuilder {
 }
 
 /// Secrets that may be read from a file, which is named by the variable with the suffix `_FILE`.
-const SECRETS: [&str; 3] = ["UIPATH_CLIENT_SECRET", "UIPATH_PAT", "UIPATH_PASSWORD"];
+const SECRETS: [&str; 4] = ["UIPATH_CLIENT_SECRET", "UIPATH_PAT", "UIPATH_ACCESS_TOKEN", "UIPATH_PASSWORD"];
 
 fn credentials(get: &impl Fn(&str) -> Option<String>) -> Option<Credentials> {
     let client = || {
@@ -426,6 +426,17 @@ mod tests {
             panic!()
         };
         assert_eq!(secret.expose_secret(), "canary", "without the line break");
+        // The token of a job, which is not sent to another host either.
+        let token = file("token", "canary-of-a-job\n");
+        let of_host = |url| [("UIPATH_URL", url), ("UIPATH_ACCESS_TOKEN_FILE", &*token)];
+        let read = from(&of_host("https://x/acme/Prod")).environment.credentials;
+        assert!(
+            matches!(read, Some(Credentials::Token(token)) if token.expose_secret() == "canary-of-a-job")
+        );
+        assert!(from(&of_host("https://y/acme/Prod")).environment.credentials.is_none());
+        let given = [("UIPATH_ACCESS_TOKEN", "given"), ("UIPATH_ACCESS_TOKEN_FILE", &*token)];
+        let read = from(&given).environment.credentials;
+        assert!(matches!(read, Some(Credentials::Token(token)) if token.expose_secret() == "given"));
         for (name, text) in [("missing", None), ("empty", Some("\n"))] {
             let path =
                 text.map_or_else(|| folder.path().join(name).display().to_string(), |text| file(name, text));

@@ -40,6 +40,7 @@ use performer_core::model::job::{JobEnd, JobState, NewJob};
 use performer_core::model::key::{Claim, JobKey, KeyMaker};
 use performer_core::model::queue::folded;
 use performer_core::model::result::TransactionResult;
+use performer_core::model::schema::Schemas;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{
     BulkAdded, ClaimRequest, ClaimedItems, CommitType, ErrorKind, Orchestrator, OrchestratorError, Report,
@@ -290,6 +291,10 @@ impl Orchestrator for Uipath {
         let key = inner.keys.lock().unwrap_or_else(PoisonError::into_inner).job(inner.now());
         inner.registry().start_job(key, queue);
         Ok(key)
+    }
+
+    async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
+        Ok(self.inner.read_queue(queue).await?.schemas)
     }
 
     /// Asks for the state of the Orchestrator's job, where this program runs in one.

@@ -52,23 +52,26 @@ impl QueueDefinitionDto {
         self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
         self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
         self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
-        // Absent members stay unchanged.
+        // A member that is not set is sent only if the queue has it: so an update removes it, and a new queue goes to servers that
+        // do not know the member.
         let NewQueueDefinition { schemas, notes, .. } = queue;
-        let mut say = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
+        let mut say = |name: &str, is_set: bool, value: Value| {
+            if is_set || self.other.contains_key(name) {
                 self.other.insert(name.to_owned(), value);
             }
         };
-        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(Value::from);
-        say("SpecificDataJsonSchema", text(&schemas.specific_data));
-        say("OutputDataJsonSchema", text(&schemas.output_data));
-        say("AnalyticsDataJsonSchema", text(&schemas.analytics_data));
-        if *notes != QueueNotes::default() {
-            say("SlaInMinutes", Some(notes.sla_in_minutes.into()));
-            say("RiskSlaInMinutes", Some(notes.risk_sla_in_minutes.into()));
-            say("ReleaseId", notes.release_id.map(Value::from));
-            say("Tags", serde_json::to_value(&notes.tags).ok());
+        for (name, schema) in [
+            ("SpecificDataJsonSchema", &schemas.specific_data),
+            ("OutputDataJsonSchema", &schemas.output_data),
+            ("AnalyticsDataJsonSchema", &schemas.analytics_data),
+        ] {
+            say(name, schema.is_some(), schema.as_deref().into());
         }
+        let has_notes = *notes != QueueNotes::default();
+        say("SlaInMinutes", has_notes, notes.sla_in_minutes.into());
+        say("RiskSlaInMinutes", has_notes, notes.risk_sla_in_minutes.into());
+        say("ReleaseId", notes.release_id.is_some(), notes.release_id.into());
+        say("Tags", has_notes, serde_json::to_value(&notes.tags).unwrap_or_default());
         let knows = |since: u32| server.is_none_or(|version| version >= since);
         self.retry_abandoned_items =
             knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
@@ -204,13 +207,17 @@ mod tests {
     #[test]
     fn an_edited_queue_keeps_unknown_members() {
         let queue: QueueDefinitionDto = round_trip(QUEUE);
-        let mut settings = NewQueueDefinition::new("Invoices").description("paid");
-        settings.policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
+        let settings = queue.clone().into_definition(Retention::default()).unwrap().settings();
+        let mut settings = settings.description("paid");
         settings.policy.max_number_of_retries = 5;
         let new = serde_json::to_value(queue.clone().with_settings(&settings, Some(20), false)).unwrap();
         assert_eq!((&new["MaxNumberOfRetries"], &new["SlaInMinutes"]), (&Value::from(5), &Value::from(60)));
         assert_eq!((&new["Description"], &new["Tags"][0]["Name"]), (&Value::from("paid"), &Value::from("a")));
         assert!(new.as_object().unwrap().keys().all(|key| !key.contains('@')));
+        settings.notes = QueueNotes::default();
+        let bare = serde_json::to_value(queue.clone().with_settings(&settings, Some(20), false)).unwrap();
+        assert_eq!((&bare["SlaInMinutes"], &bare["Tags"]), (&Value::from(0), &Value::Array(Vec::new())));
+        assert!(bare.get("RiskSlaInMinutes").is_none(), "the server may not know it");
 
         let keys = |version| {
             let dto = queue.clone().with_settings(&settings, version, false);

@@ -10,13 +10,15 @@
 //! | 3 | `mod.rs` | adds the items, with marks by which an interrupted import can be resumed (`resume.rs`) |
 //!
 //! `csv.rs` and `json.rs` read rows, `fields.rs` separates the fields of an item from its content, and `rows.rs` makes the
-//! items.
+//! items. `fuzzing.rs` reads any bytes as a file, for the fuzz target `import`.
 
 mod check;
 mod columns;
 mod csv;
 mod dialect;
 mod fields;
+#[cfg(test)]
+mod fuzzing;
 mod json;
 mod numbers;
 mod resume;
@@ -32,8 +34,7 @@ use encoding_rs::Encoding;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::check::{CheckedFile, RefusedRows, check};
-use self::columns::{Columns, TypeOptions};
-use self::csv::Records;
+use self::columns::TypeOptions;
 use self::fields::{Field, FieldColumns};
 use self::resume::{BATCH, EarlierImports, FileIdentity, RowMarks};
 use self::rows::{Content, Layout};
@@ -283,15 +284,7 @@ impl Import {
         let types = TypeOptions { texts: self.texts, text: self.text.clone(), number: self.number.clone() };
         let schema = queue.schemas.specific_data.as_deref().and_then(|text| serde_json::from_str(text).ok());
         bar.set_message("reading");
-        let mut records = Records::new(source.lines(bar)?, dialect)?;
-        let header = records
-            .header()?
-            .ok_or_else(|| CliError::failed(format!("{} has no header line", self.file.display())))?;
-        let mut columns = Columns::new(&header, &field_columns, &types, schema.as_ref())?;
-        while let Some(record) = records.next()? {
-            columns.infer(&record);
-        }
-        Ok(Layout::Csv { dialect, columns })
+        Layout::csv(source, dialect, &field_columns, &types, schema.as_ref(), bar)
     }
 }
 

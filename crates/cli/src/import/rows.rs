@@ -1,9 +1,10 @@
 //! The rows of a file as items, for all formats.
 
 use indicatif::ProgressBar;
+use serde_json::Value;
 
 use super::super::output::CliError;
-use super::columns::Columns;
+use super::columns::{Columns, TypeOptions};
 use super::csv::{Dialect, Records};
 use super::fields::{FieldColumns, PriorityNumbers};
 use super::json::{self, ArrayElements, Member};
@@ -41,6 +42,29 @@ pub(super) enum Rows<'a> {
 }
 
 impl Layout {
+    /// The layout of a CSV file, which is read to its end to infer the types of its columns.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, it has no header, or the columns of its header cannot be used.
+    pub(super) fn csv(
+        source: &Source,
+        dialect: Dialect,
+        field_columns: &FieldColumns,
+        types: &TypeOptions,
+        schema: Option<&Value>,
+        bar: &ProgressBar,
+    ) -> Result<Self, CliError> {
+        let mut records = Records::new(source.lines(bar)?, dialect)?;
+        let no_header = || CliError::failed(format!("{} has no header line", source.name()));
+        let header = records.header()?.ok_or_else(no_header)?;
+        let mut columns = Columns::new(&header, field_columns, types, schema)?;
+        while let Some(record) = records.next()? {
+            columns.infer(&record);
+        }
+        Ok(Self::Csv { dialect, columns })
+    }
+
     /// A text that identifies the options by which a file is split into rows.
     pub(super) fn fingerprint(&self) -> String {
         match self {

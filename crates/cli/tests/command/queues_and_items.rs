@@ -8,6 +8,40 @@ use serde_json::json;
 
 use super::{Server, command, done, json, run, text};
 
+/// The schema of the output, because the items of this day have contents of many kinds.
+fn schemas_are_set_and_removed(folder: &Path, with: &impl Fn(&[&str]) -> Command) {
+    let schema = r#"{"type": "object", "properties": {"document": {"type": "string"}}}"#;
+    fs::write(folder.join("posted.json"), format!("\u{feff}{schema}\n")).unwrap();
+    fs::write(folder.join("wrong.json"), r#"{"type": "nonsense"}"#).unwrap();
+    fs::write(folder.join("broken.json"), "{").unwrap();
+    let none = json!({ "SpecificData": null, "OutputData": null, "AnalyticsData": null });
+    assert_eq!(json(with(&["queue", "schema", "Invoices", "--json"])), none);
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let set = ["queue", "schema", "Invoices", "--output", &path("posted.json"), "--json"];
+    let expected: serde_json::Value = serde_json::from_str(schema).unwrap();
+    assert_eq!(json(with(&set))["OutputData"], expected);
+    assert!(
+        done(with(&["queue", "schema", "Invoices"])).contains("\n    \"properties\": {\n"),
+        "it can be read"
+    );
+    for (file, part) in [("wrong.json", "1858"), ("broken.json", "no JSON"), ("missing.json", "No such file")]
+    {
+        let refused = with(&["queue", "schema", "Invoices", "--content", &path(file)]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{file}");
+        assert!(text(&refused.stderr).contains(part), "{part}: {}", text(&refused.stderr));
+    }
+    let twice = with(&["queue", "schema", "Invoices", "--content", "-", "--output", "-"]).output().unwrap();
+    assert_eq!(twice.status.code(), Some(2));
+    assert_eq!(
+        json(with(&["queue", "schema", "Invoices", "--json"]))["OutputData"],
+        expected,
+        "it is as before"
+    );
+    let shown = json(with(&["queue", "show", "Invoices", "--json"]));
+    assert_eq!((&shown["MaxNumberOfRetries"], &shown["EnforceUniqueReference"]), (&json!(2), &json!(true)));
+    assert_eq!(json(with(&["queue", "schema", "Invoices", "--output", "none", "--json"])), none);
+}
+
 /// A day with the command, wherever the queues are.
 fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     assert!(
@@ -21,6 +55,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     assert_eq!(queues.as_array().unwrap().len(), 1, "{queues}");
     assert!(done(with(&["queue", "show", "Invoices"])).contains("Invoices"));
 
+    schemas_are_set_and_removed(folder, &with);
     let added = json(with(&[
         "item",
         "add",

@@ -269,6 +269,44 @@ fn the_store_and_the_secret_are_taken_from_the_environment() {
     let mut access = command(folder.path(), &["access", "list"]);
     access.env("PERFORMER_STORE", "sqlite:other.db");
     assert!(done(access).contains(CLIENT));
+    drop(server);
+    // The URL of the store may contain a password, so it may be in a file too.
+    fs::write(folder.path().join("store"), "sqlite:other.db\n").unwrap();
+    let from_file = |arguments: &[&str]| {
+        let mut command = command(folder.path(), arguments);
+        command.env("PERFORMER_STORE_FILE", "store");
+        command
+    };
+    assert!(done(from_file(&["access", "list"])).contains(CLIENT));
+    let server = Server::start(from_file(&["serve", "--listen", "127.0.0.1:0"]));
+    assert!(server.greeting.contains("sqlite:other.db"), "{}", server.greeting);
+    done(server.command(folder.path(), &["queue", "show", "Invoices"]));
+    let mut both = from_file(&["serve", "--listen", "127.0.0.1:0"]);
+    let refused = both.env("PERFORMER_STORE", "sqlite:other.db").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("not both"), "{}", text(&refused.stderr));
+    // So may the token of a client.
+    let form = format!(
+        "grant_type=client_credentials&client_id={CLIENT}&client_secret={}",
+        SECRET.replace(' ', "+")
+    );
+    let address = server.url.rsplit('/').next().unwrap();
+    let mut login = TcpStream::connect(address).unwrap();
+    let length = form.len();
+    write!(
+        login,
+        "POST /identity_/connect/token HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\
+                   Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    login.read_to_string(&mut answer).unwrap();
+    let token = answer.split("\"access_token\":\"").nth(1).unwrap().split('"').next().unwrap();
+    fs::write(folder.path().join("token"), token).unwrap();
+    let mut list = command(folder.path(), &["queue", "list"]);
+    list.env("PERFORMER_URL", &server.url).env("UIPATH_FOLDER_PATH", "Shared");
+    list.env("UIPATH_ACCESS_TOKEN_FILE", "token");
+    assert!(done(list).contains("Invoices"));
     assert!(!folder.path().join("orchestrator.db").exists());
 }
 

@@ -1,7 +1,7 @@
 //! Queues are created, changed and deleted, and what becomes of the items of a deleted queue.
 
 use performer::model::{
-    ErrorCode, ItemEdit, ItemFilter, ItemVersion, JobState, NewQueueDefinition, Priority, Status,
+    ErrorCode, ItemEdit, ItemFilter, ItemVersion, JobState, NewQueueDefinition, Priority, QueueNotes, Status,
 };
 use performer::orchestrator::{CommitType, ErrorKind};
 
@@ -58,6 +58,36 @@ pub(crate) async fn a_queue_is_ensured_and_its_differences_are_named(f: Fixture)
     assert_eq!(o.get_queue("Payroll").await.unwrap(), made, "nothing was changed");
     assert!(o.ensure_queue(NewQueueDefinition::new(" ")).await.is_err());
     assert_eq!(o.list_queues().await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_performer_reads_the_schemas_of_its_queue(f: Fixture) {
+    let o = &f.orchestrator;
+    assert!(o.queue_schemas("Payroll").await.unwrap_err().is_not_found());
+    let made = o.create_queue(NewQueueDefinition::new("Payroll")).await.unwrap();
+    assert_eq!(o.queue_schemas("payroll").await.unwrap(), made.schemas);
+    let mut settings = made.settings();
+    settings.schemas.output_data = Some(r#"{"type":"object"}"#.into());
+    let schemas = match o.update_queue("Payroll", settings).await {
+        Ok(changed) => changed.schemas,
+        // A store that was built without the feature `json-schema` refuses schemas.
+        Err(error) => {
+            assert_eq!(error.code(), Some(ErrorCode::FEATURE_DISABLED), "{error}");
+            made.schemas
+        }
+    };
+    assert_eq!(o.queue_schemas("Payroll").await.unwrap(), schemas);
+}
+
+pub(crate) async fn an_update_of_a_queue_removes_what_it_does_not_set(f: Fixture) {
+    let o = &f.orchestrator;
+    let notes = QueueNotes::default().sla_in_minutes(90).risk_sla_in_minutes(60).release_id(Some(7));
+    let full = NewQueueDefinition::new("Payroll").description("monthly").notes(notes.clone());
+    let made = o.create_queue(full).await.unwrap();
+    assert_eq!((&made.notes, made.description.as_deref()), (&notes, Some("monthly")));
+    let changed = o.update_queue("Payroll", NewQueueDefinition::new("Payroll")).await.unwrap();
+    assert_eq!((&changed.notes, &changed.description), (&QueueNotes::default(), &None));
+    let read = o.get_queue("Payroll").await.unwrap();
+    assert_eq!(read, changed);
 }
 
 pub(crate) async fn items_of_a_deleted_queue_are_neither_claimed_nor_found(f: Fixture) {

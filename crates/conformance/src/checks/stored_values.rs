@@ -1,13 +1,15 @@
 //! What is stored is read back unchanged: extreme times, numbers of any length, large content.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use performer::FieldEdit;
 use performer::model::{
     ErrorCode, ExceptionType, ItemEdit, ItemFilter, NewQueueItem, Output, Priority, ProcessingException,
-    QueueItem, SpecificContent, Status, TransactionResult, query::Comparison, query::Condition, query::Field,
-    query::Order, query::Value,
+    QueueItem, SpecificContent, Status, StoredTime, TransactionResult, query::Comparison, query::Condition,
+    query::Field, query::Order, query::Value,
 };
 use performer::orchestrator::{CommitType, ErrorKind};
+use performer::{ApplicationException, Exception, FieldEdit, Performer};
 use serde_json::json;
 
 use crate::{Fixture, QUEUE, application, named, ok, retrying, take};
@@ -26,6 +28,22 @@ pub(crate) async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixtur
         every_query_can_read(&f, &edited).await;
         assert!(o.delete_queue_items(vec![edited.version()]).await.unwrap().is_empty(), "{at}");
         every_query_can_read(&f, &f.item(added.id).await).await;
+
+        // Added with others, and added and claimed at once.
+        let with_times = |name: &str| named(name).due_date(at).defer_date(at).risk_sla_date(at);
+        let items = vec![with_times("first"), with_times("second")];
+        let bulk = o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+        assert_eq!(bulk.added, 2, "{at}");
+        let together = f.list(ItemFilter::default().status([Status::New])).await;
+        assert_eq!(together.len(), 2, "{at}");
+        for item in together {
+            every_query_can_read(&f, &item).await;
+            assert!(o.delete_queue_items(vec![item.version()]).await.unwrap().is_empty(), "{at}");
+        }
+        let started = o.add_and_start_transaction(take(job, 1), with_times("started")).await.unwrap();
+        assert_eq!(started.item.due_date, added.due_date, "{at}");
+        every_query_can_read(&f, &f.item(started.item.id).await).await;
+        assert_eq!(f.report(started.claim, ok()).await.unwrap(), Status::Successful, "{at}");
 
         // As a DueDate, of the first item in its queue.
         let urgent = f.add(named("urgent").priority(Priority::High).due_date(at)).await;
@@ -65,6 +83,26 @@ pub(crate) async fn any_accepted_time_can_be_read_and_its_item_claimed(f: Fixtur
         }
     }
     f.check_statistics().await;
+
+    // As a delay, which a performer adds to the time of its back end.
+    let delayed = [f.add_named("postponed").await.id, f.add_named("retried").await.id];
+    let performer = Performer::from_fn(QUEUE, |content: serde_json::Value, _| async move {
+        Err::<(), Exception>(match content["name"].as_str() {
+            Some("postponed") => Exception::postpone_for(Duration::MAX),
+            _ => ApplicationException::new("down").retry_after(Duration::MAX).into(),
+        })
+    });
+    let summary = performer.handle_signals(false).run_until_empty(o.clone()).await.unwrap();
+    assert_eq!((summary.postponed, summary.retried), (1, 1));
+    for id in delayed {
+        let attempts = o.processing_history(id).await.unwrap();
+        for attempt in &attempts {
+            every_query_can_read(&f, &f.item(attempt.id).await).await;
+        }
+        let last = attempts.iter().find(|attempt| attempt.status == Status::New).unwrap();
+        assert_eq!(last.defer_date, Some(StoredTime::LAST.timestamp()));
+        assert!(o.delete_queue_items(vec![last.version()]).await.unwrap().is_empty());
+    }
     o.delete_queue(QUEUE).await.unwrap();
 }
 

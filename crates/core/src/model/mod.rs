@@ -5,6 +5,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`queue`], `queue_notes`, [`schema`] | queues, their policies and JSON schemas |
+//! | `schema_fit` | whether what one schema allows is accepted by another one |
 //! | [`item`], `new_item` | items, new items, and claimed items |
 //! | [`content`] | SpecificContent, Output and Analytics: flat JSON objects, limited in size |
 //! | `json` | JSON text: invalid surrogates, and numbers with all their digits |
@@ -61,6 +62,8 @@ pub mod result;
 pub mod review;
 pub mod robot;
 pub mod schema;
+#[cfg(feature = "json-schema")]
+pub mod schema_fit;
 pub mod selection;
 pub mod statistics;
 pub mod status;

@@ -218,6 +218,16 @@ impl NewQueueDefinition {
         }
     }
 
+    /// A queue with the default policy whose items have this type as SpecificContent and that one as Output: their JSON schemas
+    /// become those of the queue. `()` has no schema. Needs the feature `schema`.
+    ///
+    /// The schema of the content is what `C` can be deserialized from, and that of the output what `O` serializes to. A schema
+    /// that serde cannot follow (`#[serde(deserialize_with = …)]`) is set with [`schemas`](Self::schemas).
+    #[cfg(feature = "schema")]
+    pub fn of<C: schemars::JsonSchema, O: schemars::JsonSchema>(name: impl Into<String>) -> Self {
+        Self::new(name).schemas(Schemas::of_types::<C, O>())
+    }
+
     /// Sets the policy.
     #[must_use]
     pub fn policy(mut self, policy: QueuePolicy) -> Self {

@@ -36,6 +36,22 @@ pub struct Schemas {
 }
 
 impl Schemas {
+    /// The schemas of these types: what `C` can be deserialized from, and what `O` serializes to. A type that is no struct, such as
+    /// `()` or a number, has none: as output it is stored in another form.
+    #[cfg(feature = "schema")]
+    pub fn of_types<C: schemars::JsonSchema, O: schemars::JsonSchema>() -> Self {
+        use schemars::generate::SchemaSettings;
+
+        let settings = SchemaSettings::draft2020_12;
+        let content = settings().for_deserialize().into_generator().into_root_schema_for::<C>();
+        let output = settings().for_serialize().into_generator().into_root_schema_for::<O>();
+        let text = |schema: schemars::Schema| {
+            let is_object = schema.get("type").is_some_and(|kind| kind == "object");
+            is_object.then(|| schema.as_value().to_string().into())
+        };
+        Self { specific_data: text(content), output_data: text(output), analytics_data: None }
+    }
+
     /// The schema of this kind of data, if there is one.
     pub fn of(&self, what: SchemaOf) -> Option<&Arc<str>> {
         match what {

@@ -12,6 +12,7 @@ use super::{
 use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey};
+use crate::model::schema::Schemas;
 
 /// An Orchestrator around another one. It implements the methods that it changes; all others are forwarded, those with a default
 /// in [`Orchestrator`] too.
@@ -26,6 +27,11 @@ pub trait Decorator: fmt::Debug + Send + Sync + 'static {
     /// See [`Orchestrator::start_job`].
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         self.inner().start_job(job).await
+    }
+
+    /// See [`Orchestrator::queue_schemas`].
+    async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
+        self.inner().queue_schemas(queue).await
     }
 
     /// See [`Orchestrator::beat`].
@@ -100,6 +106,15 @@ impl<D: Decorator> Orchestrator for D {
         Self: 'f,
     {
         Decorator::start_job(self, job)
+    }
+
+    fn queue_schemas<'s, 'q, 'f>(&'s self, queue: &'q str) -> BoxFuture<'f, Result<Schemas>>
+    where
+        's: 'f,
+        'q: 'f,
+        Self: 'f,
+    {
+        Decorator::queue_schemas(self, queue)
     }
 
     fn beat<'s, 'f>(&'s self, job: JobKey) -> BoxFuture<'f, Result<JobState>>

@@ -13,6 +13,7 @@ use crate::model::item::{ClaimedItem, NewQueueItem, QueueItem, ReferenceFilter};
 use crate::model::job::{JobEnd, JobState, NewJob};
 use crate::model::key::{Claim, JobKey};
 use crate::model::result::TransactionResult;
+use crate::model::schema::Schemas;
 use crate::model::selection::validate_count;
 use crate::model::status::Status;
 
@@ -51,6 +52,16 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// NotFound if the queue does not exist; Invalid if the lease is not between 1 second and 24 hours, or the number of robots
     /// is not between 1 and 10,000.
     async fn start_job(&self, job: NewJob) -> Result<JobKey>;
+
+    /// The JSON schemas of a queue, which a performer compares with its types when it starts. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// NotFound if the queue does not exist.
+    async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
+        let _ = queue;
+        Ok(Schemas::default())
+    }
 
     /// T13: renews the job's lease. Returns the state that is requested of the job: Running, Stopping or Terminating.
     ///

@@ -17,6 +17,7 @@ use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
+use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
 
@@ -66,6 +67,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
 
     async fn start_job(&self, job: NewJob) -> Result<JobKey> {
         observe!(self.start_job(job), queue = %job.queue, robots = job.robots)
+    }
+
+    async fn queue_schemas(&self, queue: &str) -> Result<Schemas> {
+        observe!(self.queue_schemas(queue), queue)
     }
 
     async fn beat(&self, job: JobKey) -> Result<JobState> {

@@ -41,7 +41,20 @@ impl Directory {
             Change::RemoveClient(id) => {
                 &move |user: &User| self.clients.get(id).is_some_and(|client| client.user == user.id)
             }
-            _ => return Ok(()),
+            // Each kind of change is named, so that a new one is not allowed by accident. The role Administrator is built in
+            // and can be neither edited nor removed.
+            Change::AddFolder { .. }
+            | Change::EditFolder { .. }
+            | Change::RemoveFolder(_)
+            | Change::AddUser(_)
+            | Change::EditUser { is_active: true, .. }
+            | Change::SetPassword { .. }
+            | Change::AddRole { .. }
+            | Change::EditRole { .. }
+            | Change::RemoveRole(_)
+            | Change::Assign { folder: Some(_), .. }
+            | Change::AddRobot { .. }
+            | Change::AddClient { .. } => return Ok(()),
         };
         let mut administrators = self.administrators().peekable();
         match administrators.peek().map(|user| user.user_name.clone()) {

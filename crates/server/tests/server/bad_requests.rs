@@ -1,12 +1,15 @@
 //! Thousands of generated bad requests: each is answered 4xx in the format of the API, and changes nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use performer::model::ManualClock;
+use performer::orchestrator::store::Store;
 use performer::server::Server;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use crate::Api;
+use crate::{Api, start_of_time};
 
 /// The id of a call in bodies, which identifies a repeated call.
 pub(crate) const CALL: &str = "b66c1df3-3c8e-4f3c-9d0e-3f6f6b0f5a11";
@@ -180,9 +183,12 @@ const HARD_VALUES: [&str; 12] = [
     r#""2026-02-30T25:61:61""#,
 ];
 
-/// A server with a queue and an item that is taken, as `bad_requests_are_refused_and_change_nothing` has it.
+/// A server with a queue and an item, as the generator of bad requests has it.
 pub(crate) async fn prepared_server() -> Api {
-    let api = Api::start().await;
+    prepared(Api::start().await).await
+}
+
+async fn prepared(api: Api) -> Api {
     api.queue(&json!({"Name": "Invoices"})).await;
     api.add("Invoices", "taken").await;
     let other = api.post("/odata/Folders", &json!({"DisplayName": "Other"})).await;
@@ -236,7 +242,19 @@ pub(crate) async fn all_lists(api: &Api) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_requests_are_refused_and_change_nothing() {
-    let api = prepared_server().await;
+    refuses_bad_requests(prepared_server().await).await;
+}
+
+/// What a store can write and not read again is answered as a mistake of the server, here and in all that follows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_requests_are_refused_and_change_nothing_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let store = Store::sqlite_with_clock(folder.path().join("q.db"), clock.clone()).await.unwrap();
+    refuses_bad_requests(prepared(Api::over(store, clock, |server| server).await).await).await;
+}
+
+async fn refuses_bad_requests(api: Api) {
     let (mut cases, mut odd) = (0, Vec::new());
     let calls = AtomicU64::new(0);
     let mut check = async |what: String, got: crate::ApiResponse, may_succeed: bool| {

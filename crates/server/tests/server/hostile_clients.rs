@@ -8,6 +8,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Api;
+use crate::raw_clients::{
+    END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, TIMEOUT, WINDOW_UPDATE, frame, headers, preface,
+    read_frame,
+};
+use crate::transport::small_server;
 
 async fn raw(api: &Api, request: &[u8]) -> String {
     let address = api.served.url.strip_prefix("http://").unwrap();
@@ -255,4 +260,121 @@ async fn requests_over_the_limit_are_answered_503() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 503, 503, 503, 503]);
+}
+
+/// A request over HTTP/2 without a token, on this stream.
+fn without_token(stream: u32, path: &str) -> Vec<u8> {
+    let head =
+        headers(&[(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)]);
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)
+}
+
+/// A hostile client of HTTP/2: the window that it grants its streams, how many it opens at first and then again and again,
+/// whether it resets them at once, and whether it reads its socket.
+struct StreamFlood {
+    name: &'static str,
+    window: u32,
+    first: u32,
+    further: u32,
+    resets: bool,
+    reads: bool,
+}
+
+/// HTTP/2 without a token: many streams are opened, and no response is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_streams_whose_responses_are_not_read_are_bounded() {
+    const MOST_STREAMS: u32 = 256;
+    let (api, certificate, other, figures) = small_server().await;
+    let executed = async || -> u32 {
+        let (_, text) = api.secure(&figures, "GET", "/metrics", &Value::Null).await;
+        let of = "performer_requests_total{operation=\"GetQueueDefinitions\",status=\"401\"} ";
+        text.lines().find_map(|line| line.strip_prefix(of)).map_or(0, |count| count.parse().unwrap())
+    };
+    let within =
+        |name, reads| StreamFlood { name, window: 0, first: MOST_STREAMS, further: 0, resets: false, reads };
+    let many = |name, window, resets| StreamFlood {
+        name,
+        window,
+        first: 1_000,
+        further: 1_000,
+        resets,
+        reads: false,
+    };
+    for flood in [
+        within("as many as are allowed", true),
+        within("as many as are allowed, and the socket is not read", false),
+        many("more than are allowed", 0, false),
+        StreamFlood { first: 100, further: 100, ..many("a hundred after the other", u32::MAX >> 1, false) },
+        many("streams that are reset", 65_535, true),
+    ] {
+        let name = flood.name;
+        let before = executed().await;
+        let mut stream = certificate.connect(&api.served.url).await;
+        stream.write_all(&preface(flood.window)).await.unwrap();
+        stream.write_all(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())).await.unwrap();
+        let (mut incoming, mut outgoing) = tokio::io::split(stream);
+        let (sender, mut batches) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+        // Ends when the server has closed the connection.
+        let writer = tokio::spawn(async move {
+            while let Some(batch) = batches.recv().await {
+                if outgoing.write_all(&batch).await.is_err() || outgoing.flush().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let reader = flood.reads.then(|| {
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while let Some(frame) = read_frame(&mut incoming).await {
+                    answered += u32::from(frame.kind == HEADERS);
+                }
+                answered
+            })
+        });
+        let (mut next, mut most) = (1, 0);
+        let mut open = |count: u32| {
+            let mut batch = frame(PING, 0, 0, &[0; 8]);
+            for id in (next..next + 2 * count).step_by(2) {
+                batch.extend(without_token(id, "/odata/QueueDefinitions"));
+                if flood.resets {
+                    batch.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+                }
+            }
+            next += 2 * count;
+            batch
+        };
+        let _ = sender.send(open(flood.first));
+        let ended = async {
+            let mut turn = 0;
+            while !writer.is_finished() {
+                turn += 1;
+                let asked = tokio::time::Instant::now();
+                let (status, _) = api.secure(&other, "GET", "/odata/QueueItems?$top=1", &Value::Null).await;
+                assert_eq!(status, 200, "{name}: another caller");
+                assert!(asked.elapsed() < Duration::from_secs(2), "{name}: {:?}", asked.elapsed());
+                most = most.max(api.memory(&figures).await);
+                // A ping now and then shows whether the connection is still open.
+                if flood.further > 0 || turn % 50 == 0 {
+                    let _ = sender.send(open(flood.further));
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(2 * TIMEOUT, ended).await;
+        assert!(in_time.is_ok(), "{name}: it holds its connection");
+        writer.await.unwrap();
+        let after = executed().await - before;
+        if flood.further == 0 {
+            // Each response that is not read holds its stream.
+            assert_eq!(after, MOST_STREAMS, "{name}");
+        }
+        if let Some(reader) = reader {
+            let answered = tokio::time::timeout(TIMEOUT, reader).await.unwrap().unwrap();
+            assert_eq!(answered, MOST_STREAMS, "{name}");
+        }
+        // An eighth of four MiB is for callers without a token.
+        assert!(most <= 512 * 1024 + 100_000, "{name}: {most} bytes were held");
+        println!("{name}: {after} executed, {most} bytes");
+    }
+    let freed = async { while api.memory(&figures).await > 0 {} };
+    assert!(tokio::time::timeout(TIMEOUT, freed).await.is_ok());
 }

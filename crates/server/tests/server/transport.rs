@@ -283,7 +283,7 @@ async fn stalled_uploads_do_not_block_others() {
 }
 
 /// A server with TLS and little memory, two callers, a token for the metrics, and a queue with 400 KB of items.
-async fn small_server() -> (Api, Certificate, String, String) {
+pub(crate) async fn small_server() -> (Api, Certificate, String, String) {
     let certificate = Certificate::new();
     let file = |name: &str| certificate.folder.path().join(name);
     let clock = Arc::new(performer::model::ManualClock::new(crate::start_of_time()));
@@ -316,7 +316,7 @@ async fn small_server() -> (Api, Certificate, String, String) {
 
 impl Api {
     /// A call over HTTPS.
-    async fn secure(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
+    pub(crate) async fn secure(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
         let url = self.served.url.replace("http://127.0.0.1", "https://localhost");
         let request = self.http.request(method.parse().unwrap(), format!("{url}{path}")).bearer_auth(token);
         let mut request = request.header("X-UIPATH-FolderPath", "Shared");
@@ -327,7 +327,7 @@ impl Api {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    async fn memory(&self, token: &str) -> usize {
+    pub(crate) async fn memory(&self, token: &str) -> usize {
         let (_, text) = self.secure(token, "GET", "/metrics", &Value::Null).await;
         let line = text.lines().find_map(|line| line.strip_prefix("performer_memory_bytes "));
         line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()

@@ -240,7 +240,7 @@ impl Rows for Sqlite {
         let found = self.run(|c| ready_items::next_items(c, ask))?;
         self.found_first = found.first.then_some(found.items.len());
         for (id, error) in found.unreadable {
-            self.skipped_items.report(id, &error);
+            self.skipped_items.report(id, &error::explain(error, &self.path));
         }
         Ok(found.items)
     }
