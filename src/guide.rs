@@ -13,6 +13,7 @@
 //! [uipath]: crate::guide::uipath
 //! [server]: crate::guide::server
 //! [command line]: crate::guide::command_line
+//! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
 //! [faults]: crate::guide::faults
 //! [reframework]: crate::guide::reframework
@@ -36,6 +37,7 @@ macro_rules! page {
             "[uipath]: crate::guide::uipath\n",
             "[server]: crate::guide::server\n",
             "[command line]: crate::guide::command_line\n",
+            "[scaling]: crate::guide::scaling\n",
             "[tuning]: crate::guide::tuning\n",
             "[faults]: crate::guide::faults\n",
             "[reframework]: crate::guide::reframework\n",
@@ -120,6 +122,9 @@ pub mod server {}
 
 #[doc = page!("command-line.md", "[`Administration`](crate::Administration), whose methods the command calls.")]
 pub mod command_line {}
+
+#[doc = page!("scaling.md", "[`Performer::robots`](crate::Performer::robots), [`Performer::grace_period`](crate::Performer::grace_period).")]
+pub mod scaling {}
 
 #[doc = page!(
     "tuning.md",

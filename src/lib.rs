@@ -13,6 +13,7 @@
 //! [uipath]: crate::guide::uipath
 //! [server]: crate::guide::server
 //! [command line]: crate::guide::command_line
+//! [scaling]: crate::guide::scaling
 //! [tuning]: crate::guide::tuning
 //! [faults]: crate::guide::faults
 //! [reframework]: crate::guide::reframework

@@ -6,6 +6,7 @@
 //! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
+//! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
 //! | `time.rs` | parses times in arguments and files |
 //! | `output.rs` | prints tables, JSON and errors |
@@ -18,6 +19,7 @@ mod import;
 mod item;
 mod job;
 mod log;
+mod new;
 mod output;
 mod queue;
 mod queue_schema;
@@ -61,6 +63,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Action {
+    New(new::New),
     Serve(Box<serve::Serve>),
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command.action {
+            Action::New(new) => new.run(),
             Action::Serve(serve) => serve.run().await,
             Action::Queue(queue) => queue.run().await,
             Action::Item(item) => item.run().await,

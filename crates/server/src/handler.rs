@@ -21,6 +21,7 @@ use super::fault_injection::CallFaults;
 use super::listener::Peer;
 use super::login::{self, TokenGrant};
 use super::memory_budget::{BudgetOwner, Reservation};
+use super::metrics::queue_depths;
 use super::proxies::ClientAddress;
 use super::rate_limit::RateLimitStatus;
 use super::request_body::RequestBody;
@@ -156,9 +157,13 @@ async fn dispatch(
         if !caller.scopes.cover(scope, false) || !caller.may(None, permission) {
             return Err(ApiError::forbidden());
         }
+        let depths = queue_depths(server).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to read the depths of the queues for the metrics");
+            Vec::new()
+        });
         let answer = ApiResponse {
             status: StatusCode::OK,
-            body: Some(server.metrics.text().into_bytes().into()),
+            body: Some(server.metrics.text(&depths).into_bytes().into()),
             content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
             location: None,
         };

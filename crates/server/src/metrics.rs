@@ -4,12 +4,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use super::Inner;
+use performer_core::model::statistics::QueueStatistics;
+use performer_core::orchestrator::Result;
+use performer_store::QueueSelector;
+
+const PREFIX: &str = "performer";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
@@ -25,6 +33,36 @@ struct OperationLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TaskLabel {
     task: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct QueueLabels {
+    /// The folder in which the queue was created.
+    folder: String,
+    queue: String,
+    state: &'static str,
+}
+
+/// How many items of a queue wait and are in progress, by which instances of a performer are started and stopped.
+pub(super) struct QueueDepth {
+    folder: String,
+    queue: String,
+    statistics: QueueStatistics,
+}
+
+/// The depths of all queues.
+pub(super) async fn queue_depths(server: &Inner) -> Result<Vec<QueueDepth>> {
+    let directory = server.access.directory();
+    let folders = directory.folders().map(|folder| folder.id).collect();
+    let mut depths = Vec::new();
+    for queue in server.store.queues_in_folders(folders).await? {
+        let Some(home) = queue.folders.first() else { continue };
+        let store = server.store.in_scope(*home, None);
+        // A queue may be deleted in between.
+        let Ok(statistics) = store.statistics_of(QueueSelector::Id(queue.id)).await else { continue };
+        depths.push(QueueDepth { folder: directory.full_name(*home), queue: queue.name, statistics });
+    }
+    Ok(depths)
 }
 
 pub(super) struct Metrics {
@@ -43,7 +81,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("performer");
+        let mut registry = Registry::with_prefix(PREFIX);
         let requests = Family::<RequestLabels, Counter>::default();
         registry.register("requests", "Requests by operation and status", requests.clone());
         // 0.1 ms to 13 s.
@@ -116,12 +154,30 @@ impl Metrics {
         self.memory.clone()
     }
 
-    pub(super) fn text(&self) -> String {
+    /// All metrics, with those of queues as they are given.
+    pub(super) fn text(&self, depths: &[QueueDepth]) -> String {
         if let Some(counted) = self.dropped_elsewhere.get() {
             self.dropped.inner().store(counted.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         let mut text = String::new();
-        let _ = encode(&mut text, &self.registry); // writing to a String cannot fail
+        // A registry of its own: a queue that is deleted leaves nothing behind.
+        let mut queues = Registry::with_prefix(PREFIX);
+        let items = Family::<QueueLabels, Gauge>::default();
+        queues.register(
+            "queue_items",
+            "Items that wait, postponed ones included, and that are in progress",
+            items.clone(),
+        );
+        for QueueDepth { folder, queue, statistics } in depths {
+            for (state, count) in [("new", statistics.new), ("in_progress", statistics.in_progress)] {
+                let labels = QueueLabels { folder: folder.clone(), queue: queue.clone(), state };
+                items.get_or_create(&labels).set(count);
+            }
+        }
+        // Writing to a String cannot fail.
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &queues);
+        let _ = encode_eof(&mut text);
         text
     }
 }
@@ -150,7 +206,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.record_request("AddQueueItem", 201, Duration::from_millis(3));
         let _one = metrics.in_flight();
-        let text = metrics.text();
+        let text = metrics.text(&[]);
         assert!(
             text.contains("performer_requests_total{operation=\"AddQueueItem\",status=\"201\"} 1"),
             "{text}"

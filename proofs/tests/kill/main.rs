@@ -8,6 +8,8 @@
 //! On PostgreSQL 200 more processes are killed; and under the load of several, the server itself is stopped and
 //! restarted, and its standby takes over.
 //!
+//! And a rolling update: instances are stopped by SIGTERM, one after the other, while new ones take their places.
+//!
 //! The program that is killed is this one: see `victim.rs`.
 
 #![expect(
@@ -20,6 +22,7 @@ mod crash_points;
 mod database_outage;
 mod random_kills;
 mod recovery;
+mod rolling_update;
 mod victim;
 mod world;
 
@@ -35,6 +38,11 @@ const CONCURRENT: [&[Test]; 2] = [
     &[
         ("on_postgres_a_process_can_be_killed_at_any_time", random_kills::on_postgres),
         ("the_database_can_stop_at_any_time", database_outage::immediate_stops),
+        ("a_rolling_update_finishes_what_runs", rolling_update::what_runs_is_finished),
+        (
+            "a_rolling_update_gives_back_what_takes_too_long",
+            rolling_update::what_takes_too_long_is_given_back,
+        ),
     ],
 ];
 

@@ -36,7 +36,7 @@ fn items(world: &World) -> Vec<QueueItem> {
     runtime.block_on(store.list_queue_items(filter, Page::default())).unwrap().items
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if is_so() {
             return;

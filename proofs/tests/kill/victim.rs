@@ -208,6 +208,13 @@ pub fn main(arguments: &[String]) {
             "everything" => everything(&work, &store).await,
             "die with jobs" => die_with_jobs(&store).await,
             "work" => work_for_a_while(&work, &store, number).await,
+            // Until a signal stops it; the number is its grace period in milliseconds.
+            "serve" => {
+                let performer = work.performer(4, 0).handle_signals(true);
+                let grace_period = Duration::from_millis(number as u64);
+                let summary = performer.grace_period(grace_period).run(store).await.unwrap();
+                assert_eq!(summary.state, JobState::Stopped);
+            }
             // Until it is killed.
             "perform" => drop(work.performer(4, 0).run(store).await.unwrap()),
             "withstand" => super::database_outage::withstand(&work, &store, Path::new(ledger)).await,

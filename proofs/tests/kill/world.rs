@@ -111,6 +111,12 @@ impl World {
         when
     }
 
+    /// Sends a process SIGTERM, as a service manager does.
+    pub fn terminate(&self, process: &Process) {
+        let sent = Command::new("kill").arg(process.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Waits until a process has ended, by itself or not.
     pub fn wait_for_end(&mut self, mut process: Process) -> ExitStatus {
         let status = process.child.wait().unwrap();

@@ -4,6 +4,9 @@ mod crash;
 mod import;
 mod jobs;
 mod limits;
+mod new;
+#[cfg(unix)]
+mod new_project;
 mod queues_and_items;
 mod serve;
 #[cfg(unix)]

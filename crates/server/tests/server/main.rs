@@ -16,6 +16,7 @@ mod lists;
 mod login;
 mod permission_scope;
 mod permissions;
+mod queue_depths;
 mod raw_clients;
 mod responses;
 mod shadow;
