@@ -19,6 +19,7 @@ mod raw_clients;
 mod responses;
 mod shared_queues;
 mod store_load;
+mod trace_context;
 mod transaction_results;
 mod transport;
 
