@@ -23,12 +23,19 @@ struct Traced {
 
 impl Traced {
     fn new() -> Self {
+        Self::activating(true)
+    }
+
+    /// Whether the layer sets the context of OpenTelemetry for the thread, which is its default.
+    fn activating(activating: bool) -> Self {
         // `tracing` remembers for all threads whether anybody wants the spans of a line, and another test may be the first to reach
         // it. An error says that another test has set it.
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
-        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let spans = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("test"))
+            .with_context_activation(activating);
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
         let subscriber = tracing_subscriber::registry().with(spans.with_filter(LevelFilter::INFO)).with(log);
         Self { exporter, subscriber: Dispatch::new(subscriber) }
@@ -350,6 +357,32 @@ mod followed {
             assert!(transaction.links.is_empty());
             let traces = orders.iter().map(|order| order.span_context.trace_id());
             assert!(traces.into_iter().all(|trace| trace != transaction.span_context.trace_id()));
+        }
+    }
+
+    /// The log has a span inside that of the order, which the filter of OpenTelemetry leaves out.
+    #[tokio::test]
+    async fn the_innermost_span_that_opentelemetry_sees_is_kept() {
+        for activating in [true, false] {
+            let traced = Traced::activating(activating);
+            let add = async || {
+                let orchestrator = with_queue("memory:").await;
+                orchestrator.add_queue_item(QUEUE, script("INV-1", "ok")).await.unwrap().parent_operation_id
+            };
+            let kept = traced
+                .run(async {
+                    let in_order = add().instrument(info_span!("order")).await;
+                    let in_detail = async { add().instrument(tracing::debug_span!("detail")).await };
+                    [in_order, in_detail.instrument(info_span!("order")).await]
+                })
+                .await;
+            let mut orders = traced.spans("order").into_iter().map(|order| {
+                let (trace, span) = ids(&order.span_context);
+                Some(format!("00-{trace}-{span}-01"))
+            });
+            assert_eq!(kept[0], orders.next().unwrap());
+            // Where the thread has no context, the span of the log hides that of the order.
+            assert_eq!(kept[1], orders.next().unwrap().filter(|_| activating));
         }
     }
 
