@@ -8,6 +8,7 @@
 //! [postponing]: crate::guide::postponing
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
+//! [observability]: crate::guide::observability
 //! [sqlite]: crate::guide::sqlite
 //! [postgresql]: crate::guide::postgresql
 //! [uipath]: crate::guide::uipath
@@ -32,6 +33,7 @@ macro_rules! page {
             "[postponing]: crate::guide::postponing\n",
             "[testing]: crate::guide::testing\n",
             "[running]: crate::guide::running\n",
+            "[observability]: crate::guide::observability\n",
             "[sqlite]: crate::guide::sqlite\n",
             "[postgresql]: crate::guide::postgresql\n",
             "[uipath]: crate::guide::uipath\n",
@@ -91,6 +93,12 @@ pub mod testing {}
      [`PerformerEvent`](crate::PerformerEvent), [`PerformerError`](crate::PerformerError)."
 )]
 pub mod running {}
+
+#[doc = page!(
+    "observability.md",
+    "[`connect`](crate::connect), [`TransactionOutcome`](crate::TransactionOutcome), [`QueueItem`](crate::QueueItem)."
+)]
+pub mod observability {}
 
 #[doc = page!("sqlite.md", "[`connect`](crate::connect), [`Store`](crate::orchestrator::store::Store).")]
 pub mod sqlite {}

@@ -8,6 +8,7 @@
 //! [postponing]: crate::guide::postponing
 //! [testing]: crate::guide::testing
 //! [running]: crate::guide::running
+//! [observability]: crate::guide::observability
 //! [sqlite]: crate::guide::sqlite
 //! [postgresql]: crate::guide::postgresql
 //! [uipath]: crate::guide::uipath
@@ -76,6 +77,11 @@ pub use runtime::{
     JobSummary, Performer, PerformerError, PerformerEvent, QueueRun, RunSummary, StopHandle, Transaction,
     TransactionItem, TransactionOutcome, run_all, run_all_until_empty,
 };
+/// The library whose layer shows spans to OpenTelemetry. Use it from here: a layer of another version of it is not recognised, and
+/// nothing is traced.
+#[cfg(feature = "otel")]
+pub use tracing_opentelemetry;
+
 /// The library of the trait `JsonSchema`, from which the schemas of a queue are made.
 #[cfg(feature = "schema")]
 pub use schemars;

@@ -52,3 +52,17 @@ async fn a_url_whose_feature_is_off_says_which_one_to_switch_on() {
     assert_eq!(error.kind(), performer::ErrorKind::Unsupported);
     assert!(error.to_string().contains("--features sqlite"), "{error}");
 }
+
+/// With the feature it keeps the span (proofs/tests/otel.rs).
+#[cfg(not(feature = "otel"))]
+#[tokio::test]
+async fn without_opentelemetry_an_item_keeps_nothing_of_the_span_around_it() {
+    use performer::{ItemAdministration as _, NewQueueDefinition, NewQueueItem, QueueAdministration as _};
+    use tracing::Instrument as _;
+
+    let orchestrator = connect("memory:").await.unwrap();
+    orchestrator.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
+    let add = orchestrator.add_queue_item("Q", NewQueueItem::new(serde_json::json!({})));
+    let added = add.instrument(tracing::info_span!("order")).await.unwrap();
+    assert_eq!(orchestrator.get_queue_item(added.id).await.unwrap().parent_operation_id, None);
+}

@@ -13,6 +13,7 @@ use super::event::{PerformerEvent, TransactionOutcome};
 use super::performer::Settings;
 use super::stop::StopHandle;
 use super::summary::JobSummary;
+use super::transaction_span;
 use super::watchdog::Watchdog;
 use crate::model::{JobKey, Outcome, Status, TransactionResult};
 use crate::orchestrator::{ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept};
@@ -234,6 +235,7 @@ impl RunningJob {
 
     /// Counts the outcome of a transaction and emits its event.
     pub(super) fn transaction_ended(&self, finished: &FinishedTransaction, outcome: TransactionOutcome) {
+        transaction_span::outcome_known(finished, outcome);
         self.summary().count(outcome, finished.duration);
         let (item, duration) = (finished.report.claim.item(), finished.duration);
         self.emit(&PerformerEvent::TransactionEnded { item, outcome, duration });

@@ -11,6 +11,7 @@
 // | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
 // | `catch_panic.rs` | runs user code and turns its panics into errors |
 // | `outcome.rs` | turns what a transaction returned into the result that is reported |
+// | `transaction_span.rs`, `otel.rs` | the span of a transaction, and what OpenTelemetry learns of it |
 // | `item_source.rs`, `prefetch.rs` | how a robot claims and reports: with calls of its own, or through a shared buffer |
 // | `job.rs` | what the robots of a job share: the circuit breaker, the summary, the handling of errors |
 // | `heartbeat.rs`, `watchdog.rs` | the heartbeat task, which also sweeps; detection of transactions that block a thread |
@@ -29,6 +30,8 @@ mod item_source;
 mod job;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
 mod performer;
 mod prefetch;
 mod progress;
@@ -40,6 +43,7 @@ mod stop;
 mod summary;
 mod supervisor;
 mod transaction;
+mod transaction_span;
 mod watchdog;
 
 pub use event::{PerformerEvent, TransactionOutcome};

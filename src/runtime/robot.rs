@@ -10,6 +10,7 @@ use super::event::PerformerEvent;
 use super::item::TransactionItem;
 use super::item_source::{ItemSource, ReceivedItem};
 use super::job::{FinishedTransaction, RunningJob};
+use super::transaction_span;
 use crate::exception::Exception;
 use crate::model::Outcome;
 use crate::orchestrator::Report;
@@ -95,15 +96,7 @@ impl Robot {
     async fn process(&mut self, received: ReceivedItem) -> FinishedTransaction {
         let job = &self.job;
         let item = TransactionItem::new(job.queue.clone(), received, self.number, job.stop.clone());
-        let span = tracing::info_span!(
-            "transaction",
-            queue = %job.queue,
-            item = %item.id(),
-            key = %item.key(),
-            reference = item.reference(),
-            retry_number = item.retry_number(),
-            robot = self.number,
-        );
+        let span = transaction_span::of(job, &item, self.number);
         let watchdog = &job.watchdogs[self.number as usize - 1];
         watchdog.start_item(item.id());
         job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
@@ -111,6 +104,7 @@ impl Robot {
         self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
         let reported = outcome::reported_result(ended, item.store_time());
         watchdog.end_item();
+        transaction_span::ended(&span, &item, &reported.result);
         job.count_outcome(reported.result.outcome());
         let mut report = Report::new(item.claim(), reported.result);
         report.progress = item.unsent_progress().take();

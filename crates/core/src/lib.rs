@@ -9,7 +9,7 @@
 //! | [`exception`] | how a transaction fails: the words the user writes |
 //! | [`orchestrator`] | the traits `Orchestrator` and `Administration`, their errors, and [`Observed`](orchestrator::Observed) |
 //!
-//! `backoff`, `outcome`, `private_file` and `crash_point` are for the crates of this workspace.
+//! `backoff`, `outcome`, `private_file`, `crash_point` and `trace_context` are for the crates of this workspace.
 
 #[doc(hidden)]
 pub mod backoff;
@@ -22,3 +22,5 @@ pub mod orchestrator;
 pub mod outcome;
 #[doc(hidden)]
 pub mod private_file;
+#[doc(hidden)]
+pub mod trace_context;

@@ -16,11 +16,14 @@ use super::memory_budget::{BudgetOwner, Reservation};
 use super::strict::BodyShape;
 use crate::directory::Directory;
 use crate::permission::Permission;
+use performer_core::model::item::NewQueueItem;
 use performer_core::model::key::{FolderId, JobKey, QueueId};
+use performer_core::trace_context::{self, TraceParent};
 use performer_store::Store;
 use performer_wire::json;
 use performer_wire::odata::{EntitySet, QueryOptions, ReferencedNames};
 use performer_wire::responses::{self, CollectionResponse, JsonObject};
+use performer_wire::transaction::QueueItemDataDto;
 
 /// A call that is authorized and whose body has been read.
 pub(super) struct Call {
@@ -274,6 +277,20 @@ impl Call {
     /// The key of the caller's job, from the headers.
     pub(super) fn job_key(&self) -> Option<JobKey> {
         self.headers.get("x-uipath-jobkey")?.to_str().ok()?.parse().ok()
+    }
+
+    /// The new item of a body. The header `traceparent` of the request becomes its ParentOperationId, unless the body has one: so
+    /// whatever traces its requests is followed. A malformed header, or more than one, is ignored. Strict mode does not read it,
+    /// because nothing is known of the vendor's.
+    pub(super) fn new_item(&self, data: QueueItemDataDto) -> Result<NewQueueItem, ApiError> {
+        let mut item = data.into_item(self.job_key())?;
+        if !self.server.config.is_strict() {
+            let mut headers = self.headers.get_all(trace_context::HEADER).iter();
+            let parent = headers.next().filter(|_| headers.next().is_none());
+            let parent = parent.and_then(|header| TraceParent::parse(header.to_str().ok()?));
+            trace_context::keep_given(&mut item, parent);
+        }
+        Ok(item)
     }
 
     /// The `@odata.context` of a response.

@@ -296,7 +296,7 @@ pub(super) async fn add_and_start(call: &Call) -> HandlerResult {
     require_job(take.job)?;
     take.count = 1;
     take.reference = None;
-    let item = body.item.into_item(call.job_key())?;
+    let item = call.new_item(body.item)?;
     let (store, item_context) =
         (call.store()?, ItemContext { folder: Some(call.folder()?), ..ItemContext::default() });
     let execute = async move {

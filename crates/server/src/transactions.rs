@@ -32,7 +32,7 @@ fn item_response(call: &Call, of: &str, item: &QueueItem, status: StatusCode) ->
 pub(super) async fn add(call: &Call) -> HandlerResult {
     let body: AddQueueItemRequest = call.body(&strict::ADD_ITEM)?;
     let queue = required_name(body.item_data.name.as_deref(), "Name")?.to_owned();
-    let item = body.item_data.into_item(call.job_key())?;
+    let item = call.new_item(body.item_data)?;
     let added = call.store()?.add_queue_item(&queue, item).await?;
     let location = Some(format!("{}/odata/QueueItems({})", call.base, added.id));
     Ok(ApiResponse { location, ..item_response(call, "QueueItems", &added, StatusCode::CREATED)? })
@@ -55,9 +55,8 @@ pub(super) async fn bulk_add(call: &Call) -> HandlerResult {
         let message = format!("There are {} items, the limit is {MAX_AT_ONCE}.", body.queue_items.len());
         return Err(ApiError::invalid_argument(message));
     }
-    let job = call.job_key();
-    let into_item = |data: QueueItemDataDto| data.into_item(job);
-    let items: Result<Vec<NewQueueItem>, _> = body.queue_items.into_iter().map(into_item).collect();
+    let items: Result<Vec<NewQueueItem>, _> =
+        body.queue_items.into_iter().map(|data| call.new_item(data)).collect();
     let added = call.store()?.bulk_add_queue_items(queue, commit_type, items?).await?;
     let failed = added.failed.iter().map(|failed| FailedQueueItemDto {
         ordinal: Some(failed.ordinal),
@@ -109,7 +108,7 @@ fn new_item(call: &Call, data: TransactionDataDto) -> Result<NewQueueItem, ApiEr
         source: None,
         parent_operation_id: data.parent_operation_id,
     };
-    Ok(data.into_item(call.job_key())?)
+    call.new_item(data)
 }
 
 /// The filter by reference; without an option the whole reference must match.

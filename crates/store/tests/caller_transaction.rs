@@ -160,3 +160,18 @@ async fn a_transaction_of_another_database_is_refused() {
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     drop(store);
 }
+
+#[tokio::test]
+async fn an_item_keeps_the_span_in_which_it_is_added_in_the_users_transaction() {
+    use opentelemetry::trace::{FutureExt as _, SpanContext, TraceContextExt as _, TraceFlags, TraceState};
+    let (_schema, store, mut client) = both().await;
+    let span = SpanContext::new(17.into(), 4.into(), TraceFlags::SAMPLED, false, TraceState::default());
+    let context = opentelemetry::Context::new().with_remote_span_context(span);
+    let transaction = client.transaction().await.unwrap();
+    let add = store.add_queue_item_in(&transaction, QUEUE, named("INV-1"));
+    let added = add.with_context(context).await.unwrap();
+    let expected = format!("00-{:032x}-{:016x}-01", 17, 4);
+    assert_eq!(added.parent_operation_id, Some(expected.clone()));
+    transaction.commit().await.unwrap();
+    assert_eq!(store.get_queue_item(added.id).await.unwrap().parent_operation_id, Some(expected));
+}

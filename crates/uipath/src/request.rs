@@ -27,6 +27,7 @@ use performer_core::backoff::Delays;
 use performer_core::model::clock::{Clock, SystemClock};
 use performer_core::model::item::PAGE_LIMIT;
 use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError, Result};
+use performer_core::trace_context;
 use performer_wire::error_response::ErrorResponse;
 use performer_wire::{Collection, json, lease_protocol};
 
@@ -309,6 +310,9 @@ impl Http {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(author) = &call.author {
             headers.insert(HeaderName::from_static(lease_protocol::AUTHOR_HEADER), author.clone());
+        }
+        if let Some(parent) = trace_context::current().and_then(|parent| parent.to_string().parse().ok()) {
+            headers.insert(HeaderName::from_static(trace_context::HEADER), parent);
         }
         if call.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -110,6 +110,7 @@ pub struct QueueItemDto {
     pub robot_id: Option<i64>,
     pub executor_job_key: Option<uuid::Uuid>,
     pub operation_id: Option<String>,
+    pub parent_operation_id: Option<String>,
     pub row_version: Option<RowVersion>,
 }
 
@@ -179,6 +180,7 @@ impl QueueItemDto {
             self.executor_job_key.map(|key| performer_core::model::key::JobKey::from_bytes(key.into_bytes()));
         item.robot_id = self.robot_id;
         item.operation_id = self.operation_id;
+        item.parent_operation_id = self.parent_operation_id;
         item.row_version = self.row_version.unwrap_or_default().0;
         Ok(item)
     }

@@ -20,11 +20,14 @@ use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
 use crate::model::statistics::QueueStatistics;
 use crate::model::status::ReviewStatus;
+use crate::trace_context;
 
 /// Wraps an Orchestrator and traces its calls, with the target `performer::orchestrator`.
 ///
 /// The frequent calls (claim, report, wait) have spans at level TRACE, all others at DEBUG. Each call ends with one event, which
 /// says `ok` or has the kind and code of the error. The caller logs how it handles an error.
+///
+/// With the feature `otel` an item that is added inside a span keeps that span as its ParentOperationId, unless the caller gave one.
 #[derive(Debug)]
 pub struct Observed<O>(O);
 
@@ -86,7 +89,8 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         observe!(self.sweep())
     }
 
-    async fn add_queue_item(&self, queue: &str, item: NewQueueItem) -> Result<QueueItem> {
+    async fn add_queue_item(&self, queue: &str, mut item: NewQueueItem) -> Result<QueueItem> {
+        trace_context::keep(&mut item); // before the span of the call: the one of the caller counts, whatever is logged
         observe!(self.add_queue_item(queue, item), queue, reference = item.reference)
     }
 
@@ -94,8 +98,10 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         &self,
         queue: &str,
         commit_type: CommitType,
-        items: Vec<NewQueueItem>,
+        mut items: Vec<NewQueueItem>,
     ) -> Result<BulkAdded> {
+        let parent = trace_context::current();
+        items.iter_mut().for_each(|item| trace_context::keep_given(item, parent));
         observe!(
             self.bulk_add_queue_items(queue, commit_type, items),
             queue,
@@ -107,8 +113,9 @@ impl<O: Orchestrator> Decorator for Observed<O> {
     async fn add_and_start_transaction(
         &self,
         request: ClaimRequest,
-        item: NewQueueItem,
+        mut item: NewQueueItem,
     ) -> Result<ClaimedItem> {
+        trace_context::keep(&mut item);
         observe!(self.add_and_start_transaction(request, item), queue = %request.queue, reference = item.reference)
     }
 

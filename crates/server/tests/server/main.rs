@@ -22,6 +22,7 @@ mod responses;
 mod shadow;
 mod shared_queues;
 mod store_load;
+mod trace_context;
 mod transaction_results;
 mod transport;
 

@@ -24,10 +24,13 @@ use performer_core::model::key::Claim;
 use performer_core::model::result::TransactionResult;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{BoxFuture, ErrorKind, OrchestratorError, Report, Result};
+use performer_core::trace_context;
 
 impl Store {
     /// Adds an item in a transaction of the caller's, on the database of this store: the item exists if and only if the
     /// transaction is committed. Waiting performers are notified by the commit.
+    ///
+    /// With the feature `otel` of the crate `performer` the item keeps the span in which it is added.
     ///
     /// Keep the transaction short, and READ COMMITTED, which is the default. Until it ends, nobody else can add to a
     /// queue that enforces unique references. If this future was dropped before its end, do not continue with the
@@ -53,8 +56,9 @@ impl Store {
         &self,
         transaction: &Transaction<'_>,
         queue: &str,
-        item: NewQueueItem,
+        mut item: NewQueueItem,
     ) -> Result<QueueItem> {
+        trace_context::keep(&mut item);
         let operation = Operation::Add { queue: queue.to_owned(), item };
         expect_answer!(self.one_in(transaction, operation).await, Item).map(|item: Box<QueueItem>| *item)
     }

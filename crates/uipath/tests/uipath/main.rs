@@ -9,6 +9,7 @@ mod faults;
 mod logs;
 mod lost_answers;
 mod robot_trap;
+mod trace_context;
 mod unreadable;
 
 use std::sync::Arc;
