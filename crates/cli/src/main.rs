@@ -7,6 +7,7 @@
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
+//! | `environment.rs` | reads variables of the environment |
 //! | `time.rs` | parses times in arguments and files |
 //! | `output.rs` | prints tables, JSON and errors |
 //! | `log.rs` | writes the log of the server without blocking a request |
@@ -14,6 +15,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod environment;
 mod import;
 mod item;
 mod job;
