@@ -25,7 +25,7 @@ impl Signals {
     /// If the system refuses a handler: a server that does not answer a signal must not start.
     pub(super) fn handle(
         on_stop: impl FnOnce() + Send + 'static,
-        mut on_hangup: impl FnMut() + Send + 'static,
+        on_hangup: impl FnMut() + Send + 'static,
     ) -> Result<Self, CliError> {
         let (stop, force) = (CancellationToken::new(), CancellationToken::new());
         let (stopped, ended) = (stop.clone(), force.clone());
@@ -42,6 +42,7 @@ impl Signals {
         });
         #[cfg(unix)]
         tokio::spawn(async move {
+            let mut on_hangup = on_hangup;
             while hangups.recv().await.is_some() {
                 contain(&mut on_hangup);
             }

@@ -265,12 +265,14 @@ mod tests {
     fn members_that_say_the_same_stay_as_they_were() {
         let mut queue: QueueDefinitionDto = round_trip(QUEUE);
         queue.other.retain(|name, _| !name.contains('@'));
-        for (description, other) in [
+        for (tags, description, other) in [
             (
+                0,
                 Some(String::new()),
                 r#"{"SlaInMinutes":null,"RiskSlaInMinutes":null,"ReleaseId":null,"Tags":null,"OutputDataJsonSchema":null}"#,
             ),
             (
+                1,
                 None,
                 r#"{"SlaInMinutes":5000000000,"RiskSlaInMinutes":"60","Tags":[{"Name":"a","Of":1},{"Name":null}],
                     "OutputDataJsonSchema":{"type":"object"}}"#,
@@ -280,6 +282,7 @@ mod tests {
             queue.description = description;
             queue.other.extend(serde_json::from_str::<Map<String, Value>>(other).unwrap());
             let settings = queue.clone().into_definition(Retention::default()).unwrap().settings();
+            assert_eq!(settings.notes.tags.len(), tags, "one that cannot be read does not hide the others");
             assert_eq!(queue.clone().with_settings(&settings, Some(20), false), queue, "nothing changes");
             let notes = settings.notes.clone().sla_in_minutes(30).release_id(7).tags([]);
             let mut settings = settings.description("paid").notes(notes);
