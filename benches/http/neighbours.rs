@@ -11,7 +11,7 @@ use performer::server::{AccessAdmin, Roles};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::server::{ADD, FORM, LOGIN, PerformerServer, answer, load, log_in, login_form};
+use super::server::{ADD, FORM, LOGIN, PerformerServer, answer, load, log_in, login_form, response};
 use performer_benches::{Bar, Bench, Unit};
 
 const HEAVY_FILTERS: usize = 20;
@@ -53,7 +53,8 @@ fn heavy_filters(bench: &Bench) {
     let pages = || percentile_95((0..10).flat_map(|_| server.pages()).collect());
     let alone = pages();
     let stop = Arc::new(AtomicBool::new(false));
-    let searched = Arc::new(AtomicUsize::new(0));
+    // Searches that read all items, and those that were given up at the server's limit of time.
+    let (found, given_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut searches = Vec::new();
     for number in 0..HEAVY_FILTERS {
         let token = server.runtime.block_on(async {
@@ -65,24 +66,38 @@ fn heavy_filters(bench: &Bench) {
             "GET /odata/QueueItems?$filter=contains(Reference,'nothing')&$count=true HTTP/1.1\r\nhost: bench\r\n\
              authorization: Bearer {token}\r\nx-uipath-folderpath: Shared\r\n\r\n"
         );
-        let (address, stop, searched) = (server.address.clone(), stop.clone(), searched.clone());
+        let (address, stop) = (server.address.clone(), stop.clone());
+        let (found, given_up) = (found.clone(), given_up.clone());
         searches.push(server.runtime.spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let mut buffer = vec![0; 16 * 1024];
             while !stop.load(Ordering::Relaxed) {
                 stream.write_all(request.as_bytes()).await.unwrap();
-                answer(&mut stream, &mut buffer, "HTTP/1.1").await;
-                searched.fetch_add(1, Ordering::Relaxed);
+                let (head, body) = response(&mut stream, &mut buffer).await;
+                let body = String::from_utf8_lossy(&body);
+                let ended = if head.starts_with("HTTP/1.1 200") {
+                    assert!(body.contains("\"@odata.count\":0"), "{body}");
+                    &found
+                } else {
+                    // Another refusal would be no load.
+                    assert!(body.contains("the list was not found within"), "{head}\n{body}");
+                    &given_up
+                };
+                ended.fetch_add(1, Ordering::Relaxed);
             }
         }));
     }
     let began = Instant::now();
-    let before = searched.load(Ordering::Relaxed);
+    let ended = || [&found, &given_up].map(|count| count.load(Ordering::Relaxed));
+    let before = ended();
     bench.figure(NAME, Unit::Time, Bar::AtMost(25.0), 3, || alone, pages);
-    let (done, took) = (searched.load(Ordering::Relaxed) - before, began.elapsed());
-    eprintln!("{NAME}: {done} of the searches ended in {took:.1?}");
+    let (after, took) = (ended(), began.elapsed());
+    let [found, given_up] = [after[0] - before[0], after[1] - before[1]];
+    eprintln!("{NAME}: {found} searches ended in {took:.1?}, {given_up} were given up");
     stop.store(true, Ordering::Relaxed);
-    server.runtime.block_on(futures_util::future::join_all(searches));
+    let searches = server.runtime.block_on(futures_util::future::join_all(searches));
+    searches.into_iter().for_each(|search| search.expect("no search fails"));
+    assert!(found > 0, "there was no load");
 }
 
 /// Adds of one item to a queue.

@@ -147,6 +147,13 @@ pub(crate) fn load(
 
 /// Reads one response and returns its body.
 pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: &str) -> Vec<u8> {
+    let (head, body) = response(stream, buffer).await;
+    assert!(head.starts_with(expected), "{head}\n{}", String::from_utf8_lossy(&body));
+    body
+}
+
+/// Reads one response: its head and its body.
+pub(crate) async fn response(stream: &mut TcpStream, buffer: &mut [u8]) -> (String, Vec<u8>) {
     let mut read = Vec::new();
     loop {
         let count = stream.read(buffer).await.unwrap();
@@ -154,11 +161,11 @@ pub(crate) async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expected: 
         read.extend_from_slice(&buffer[..count]);
         let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
         let head = std::str::from_utf8(&read[..end]).unwrap();
-        assert!(head.starts_with(expected), "{}", String::from_utf8_lossy(&read));
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
         if read.len() >= end + 4 + length {
-            return read.split_off(end + 4);
+            let head = head.to_owned();
+            return (head, read.split_off(end + 4));
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
+//! | `environment.rs` | reads variables of the environment |
 //! | `time.rs` | parses times in arguments and files |
 //! | `output.rs` | prints tables, JSON and errors |
 //! | `log.rs` | writes the log of the server without blocking a request |
@@ -15,6 +16,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 
 mod access;
+mod environment;
 mod import;
 mod item;
 mod job;

@@ -11,6 +11,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
+use super::environment::text_of;
 use super::log::Log;
 use super::output::{self, CliError, CommandResult};
 use super::signals::Signals;
@@ -144,7 +145,7 @@ impl Serve {
         let written =
             secret_file.map(|(path, file)| write_secret(path, file, server.first_client())).transpose()?;
         // Before the greeting, because the parent process may send a signal as soon as it has read that.
-        let signals = handle_signals(&server, &log);
+        let signals = handle_signals(&server, &log)?;
         self.greet(&store_url, &url, server.first_client(), written);
         let (stop, force) = (signals.stop.cancelled_owned(), signals.force.cancelled_owned());
         server.serve_until(listener, stop, force).await?;
@@ -319,8 +320,8 @@ fn without_password(url: &str) -> String {
 
 fn first_client_from_environment() -> Result<Option<(String, String)>, CliError> {
     const FILE: &str = "PERFORMER_CLIENT_SECRET_FILE";
-    let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let secret = match (get("PERFORMER_CLIENT_SECRET"), get(FILE)) {
+    let get = |name: &str| text_of(name, std::env::var_os(name));
+    let secret = match (get("PERFORMER_CLIENT_SECRET")?, get(FILE)?) {
         (Some(_), Some(_)) => {
             return Err(CliError::usage(format!("set PERFORMER_CLIENT_SECRET or {FILE}, not both")));
         }
@@ -329,7 +330,7 @@ fn first_client_from_environment() -> Result<Option<(String, String)>, CliError>
         }
         (secret, None) => secret,
     };
-    match (get("PERFORMER_CLIENT_ID"), secret) {
+    match (get("PERFORMER_CLIENT_ID")?, secret) {
         (Some(id), Some(secret)) => Ok(Some((id, secret))),
         (None, None) => Ok(None),
         _ => Err(CliError::usage(
@@ -339,7 +340,7 @@ fn first_client_from_environment() -> Result<Option<(String, String)>, CliError>
 }
 
 /// Handles the signals of a server: see [`Signals`].
-fn handle_signals(server: &Server, log: &Log) -> Signals {
+fn handle_signals(server: &Server, log: &Log) -> Result<Signals, CliError> {
     let (server, log) = (server.clone(), log.clone());
     let on_stop =
         move || log.remark("performer: stopping after the open requests; a second signal stops at once");

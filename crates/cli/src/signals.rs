@@ -4,7 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{CtrlC, ctrl_c};
 use tokio_util::sync::CancellationToken;
+
+use super::output::CliError;
 
 /// What the signals of a server ask for: the first SIGINT or SIGTERM stops it, the second ends its wait for open requests.
 /// SIGHUP is answered without stopping.
@@ -15,14 +19,20 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Starts to handle signals. `on_stop` is called once, before the server stops, and `on_hangup` for each SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a handler: a server that does not answer a signal must not start.
     pub(super) fn handle(
         on_stop: impl FnOnce() + Send + 'static,
-        mut on_hangup: impl FnMut() + Send + 'static,
-    ) -> Self {
+        on_hangup: impl FnMut() + Send + 'static,
+    ) -> Result<Self, CliError> {
         let (stop, force) = (CancellationToken::new(), CancellationToken::new());
         let (stopped, ended) = (stop.clone(), force.clone());
-        // Before the task is spawned, so that an early signal is not lost.
-        let mut terminations = Terminations::new();
+        // All handlers are there before a task is spawned, so that an early signal is not lost.
+        let mut terminations = Terminations::new()?;
+        #[cfg(unix)]
+        let mut hangups = listen(SignalKind::hangup(), "SIGHUP")?;
         tokio::spawn(async move {
             terminations.next().await;
             contain(on_stop);
@@ -31,16 +41,15 @@ impl Signals {
             ended.cancel();
         });
         #[cfg(unix)]
-        if let Ok(mut hangups) = signal(SignalKind::hangup()) {
-            tokio::spawn(async move {
-                while hangups.recv().await.is_some() {
-                    contain(&mut on_hangup);
-                }
-            });
-        }
+        tokio::spawn(async move {
+            let mut on_hangup = on_hangup;
+            while hangups.recv().await.is_some() {
+                contain(&mut on_hangup);
+            }
+        });
         #[cfg(not(unix))]
         drop(on_hangup);
-        Self { stop, force }
+        Ok(Self { stop, force })
     }
 }
 
@@ -49,45 +58,46 @@ fn contain(step: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(step));
 }
 
-/// SIGINT and SIGTERM, or Ctrl-C on other systems than Unix.
+fn not_handled(name: &str, error: &std::io::Error) -> CliError {
+    CliError::failed(format!("{name} cannot be handled: {error}"))
+}
+
+/// Handles a signal from now on.
+#[cfg(unix)]
+fn listen(kind: SignalKind, name: &str) -> Result<Signal, CliError> {
+    signal(kind).map_err(|error| not_handled(name, &error))
+}
+
+/// SIGINT and SIGTERM, or Ctrl-C on Windows.
 struct Terminations {
     #[cfg(unix)]
-    terminate: Option<Signal>,
+    terminate: Signal,
     #[cfg(unix)]
-    interrupt: Option<Signal>,
+    interrupt: Signal,
+    #[cfg(windows)]
+    ctrl_c: CtrlC,
 }
 
-#[cfg(unix)]
 impl Terminations {
-    fn new() -> Self {
-        Self {
-            terminate: signal(SignalKind::terminate()).ok(),
-            interrupt: signal(SignalKind::interrupt()).ok(),
-        }
+    fn new() -> Result<Self, CliError> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            #[cfg(unix)]
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            #[cfg(windows)]
+            ctrl_c: ctrl_c().map_err(|error| not_handled("Ctrl-C", &error))?,
+        })
     }
 
     async fn next(&mut self) {
-        async fn of(signal: &mut Option<Signal>) {
-            match signal {
-                Some(signal) => drop(signal.recv().await),
-                None => std::future::pending().await,
-            }
-        }
+        #[cfg(unix)]
         tokio::select! {
-            () = of(&mut self.terminate) => {}
-            () = of(&mut self.interrupt) => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-#[cfg(not(unix))]
-impl Terminations {
-    fn new() -> Self {
-        Self {}
-    }
-
-    async fn next(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
+        #[cfg(windows)]
+        self.ctrl_c.recv().await;
     }
 }
 
@@ -116,7 +126,7 @@ mod tests {
             hung_up.send(count).unwrap();
             assert!(count > 2, "the log fails on purpose");
         };
-        let signals = Signals::handle(|| panic!("the log fails on purpose"), on_hangup);
+        let signals = Signals::handle(|| panic!("the log fails on purpose"), on_hangup).unwrap();
         let soon = Duration::from_secs(20);
         for expected in 1..=3 {
             send("-HUP");
@@ -128,5 +138,11 @@ mod tests {
         assert!(!signals.force.is_cancelled());
         send("-INT");
         tokio::time::timeout(soon, signals.force.cancelled()).await.expect("it stops at once");
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_cannot_be_handled_is_an_error() {
+        let refused = listen(SignalKind::from_raw(9), "SIGKILL").unwrap_err();
+        assert!(refused.to_string().starts_with("SIGKILL cannot be handled: "), "{refused}");
     }
 }

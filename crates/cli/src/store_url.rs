@@ -1,8 +1,11 @@
 //! The URL of a server's store: an argument, a variable, or a file, because it may contain a password.
 
+use std::ffi::OsString;
+
 use clap::Args;
 use performer_core::private_file::read_secret;
 
+use super::environment::text_of;
 use super::output::CliError;
 
 const VARIABLE: &str = "PERFORMER_STORE";
@@ -19,24 +22,25 @@ pub(super) struct StoreUrl {
 }
 
 impl StoreUrl {
-    /// The URL. An argument takes precedence over the environment.
+    /// The URL. An argument that is not empty takes precedence over the environment.
     ///
     /// # Errors
     ///
-    /// If both variables are set, or the file cannot be read.
+    /// If both variables are set, one of them is not valid UTF-8, or the file cannot be read.
     pub(super) fn get(&self) -> Result<String, CliError> {
-        self.from(|name| std::env::var(name).ok())
+        self.from(|name| std::env::var_os(name))
     }
 
-    fn from(&self, variable: impl Fn(&str) -> Option<String>) -> Result<String, CliError> {
-        let get = |name: &str| variable(name).filter(|value| !value.is_empty());
+    fn from(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<String, CliError> {
+        let get = |name: &str| text_of(name, variable(name));
         let given = self.store.clone().filter(|url| !url.is_empty());
-        match (given, get(VARIABLE), get(FILE)) {
+        match (given, get(VARIABLE)?, get(FILE)?) {
             (_, Some(_), Some(_)) => Err(CliError::usage(format!("set {VARIABLE} or {FILE}, not both"))),
             (None, None, Some(path)) => {
                 read_secret(FILE, &path).map_err(|error| CliError::usage(error.to_string()))
             }
-            (url, ..) => Ok(url.unwrap_or_else(|| DEFAULT.to_owned())),
+            // An empty argument, as of a script whose variable is not set, hides the variable from the parser of arguments.
+            (given, set, _) => Ok(given.or(set).unwrap_or_else(|| DEFAULT.to_owned())),
         }
     }
 }
@@ -53,7 +57,7 @@ mod tests {
         let path = path.to_str().unwrap();
         let of = |store: Option<&str>, variables: &[(&str, &str)]| {
             let get = |name: &str| {
-                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
             };
             StoreUrl { store: store.map(str::to_owned) }.from(get)
         };
@@ -61,6 +65,8 @@ mod tests {
         for (store, variables, url) in [
             (None, &[][..], DEFAULT),
             (Some(""), &[(VARIABLE, "")], DEFAULT),
+            (Some(""), &[(VARIABLE, "sqlite:a.db")], "sqlite:a.db"),
+            (Some(""), &[(FILE, path)], "postgres://ann:canary@host/db"),
             (Some("sqlite:a.db"), &[(VARIABLE, "sqlite:a.db")], "sqlite:a.db"),
             (None, &[(FILE, path)], "postgres://ann:canary@host/db"),
             (Some("sqlite:b.db"), &[(FILE, path)], "sqlite:b.db"),
@@ -73,6 +79,19 @@ mod tests {
             (None, &[(FILE, "/nowhere/at/all")]),
         ] {
             assert!(of(store, variables).is_err(), "{store:?} {variables:?}");
+        }
+    }
+
+    /// A server would open the default store in place of the one that was meant.
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_utf_8_does_not_count_as_unset() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        for variable in [VARIABLE, FILE] {
+            let get = |name: &str| (name == variable).then(|| OsString::from_vec(b"/run/\xff/url".to_vec()));
+            let refused = StoreUrl { store: None }.from(get).unwrap_err();
+            assert_eq!(refused.to_string(), format!("{variable} is not valid UTF-8"));
         }
     }
 }

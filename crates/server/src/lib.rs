@@ -14,7 +14,7 @@
 //! | `cors.rs`, `router.rs`, `routes.rs` | cross-origin requests of browsers; paths; the table of all routes with the access each needs |
 //! | `call.rs`, `api_error.rs` | one API call with its arguments and response; errors of the API |
 //! | `directory/`, `permission.rs`, `directory_store.rs` | folders, users and roles, and who may do what; how they are stored |
-//! | `access.rs`, `secret.rs`, `login.rs` | users and tokens; generation and hashing of secrets; the token endpoints |
+//! | `access.rs`, `access/logins.rs`, `secret.rs`, `login.rs` | users and tokens; logins; generation and hashing of secrets; the token endpoints |
 //! | `login_limit.rs`, `login_failures.rs`, `password_limit.rs` | limits concurrent logins of a network, failed logins, and password comparisons |
 //! | `proxies.rs` | the address of the client behind a trusted proxy |
 //! | `queues.rs`, `transactions.rs`, `items.rs`, `comments.rs`, `statistics.rs` | queues; add, start and end items; read, edit and review items; comments and events; statistics and retention |

@@ -29,17 +29,15 @@ pub(super) struct LoginFailures {
 }
 
 impl LoginFailures {
+    /// Whether the address may try at all, under any name. The error is as that of `check_login_allowed`.
+    pub(super) fn check_address_allowed(&self, from: IpAddr, now: Duration) -> Result<(), u64> {
+        check(self.addresses.get(&client_network(from)), MAX_FAILURES_PER_ADDRESS, now)
+    }
+
     /// The error is the number of seconds until the next attempt is allowed.
     pub(super) fn check_login_allowed(&self, from: IpAddr, name: &str, now: Duration) -> Result<(), u64> {
-        let from = client_network(from);
-        let of_name = self.names.get(&key(from, name)).map(|counted| (MAX_FAILURES, *counted));
-        let of_address = self.addresses.get(&from).map(|counted| (MAX_FAILURES_PER_ADDRESS, *counted));
-        for (most, (count, until)) in of_name.into_iter().chain(of_address) {
-            if count >= most && until > now {
-                return Err((until - now).as_secs().max(1));
-            }
-        }
-        Ok(())
+        check(self.names.get(&key(client_network(from), name)), MAX_FAILURES, now)?;
+        self.check_address_allowed(from, now)
     }
 
     pub(super) fn count(&mut self, from: IpAddr, name: &str, now: Duration) {
@@ -57,6 +55,13 @@ impl LoginFailures {
 
     pub(super) fn forget(&mut self, from: IpAddr, name: &str) {
         self.names.remove(&key(client_network(from), name));
+    }
+}
+
+fn check(counted: Option<&(u32, Duration)>, most: u32, now: Duration) -> Result<(), u64> {
+    match counted {
+        Some((count, until)) if *count >= most && *until > now => Err((*until - now).as_secs().max(1)),
+        _ => Ok(()),
     }
 }
 
@@ -118,6 +123,7 @@ mod tests {
             failures.count(from(1), &n.to_string(), NOW);
         }
         assert!(failures.check_login_allowed(from(1), "another", NOW).is_err());
+        assert_eq!(failures.check_address_allowed(from(1), NOW), Err(FAILURE_WINDOW.as_secs()));
         assert_eq!(failures.check_login_allowed(from(2), "another", NOW), Ok(()));
         // A whole network of IPv6 is one address.
         let six = |text: &str| text.parse::<IpAddr>().unwrap();

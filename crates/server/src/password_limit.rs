@@ -82,7 +82,12 @@ impl PasswordLimit {
         Ok(PasswordPermit { _slot: slot, _permit: permit.map_err(closed)? })
     }
 
-    fn slot(&self, from: IpAddr, now: Duration) -> Result<WaitingSlot, ApiError> {
+    /// A slot of an attempt, which does not wait yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub(super) fn slot(&self, from: IpAddr, now: Duration) -> Result<WaitingSlot, ApiError> {
         let network = site_network(from);
         let mut waiting = lock(&self.waiting);
         let is_known = waiting.known.get(&network).is_some_and(|until| *until > now);

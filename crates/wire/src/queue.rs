@@ -36,8 +36,16 @@ pub struct QueueDefinitionDto {
 /// The first version of the API that knows RetryAbandonedItems (orchestrator-api 6).
 pub const RETRY_ABANDONED_ITEMS_SINCE: u32 = 18;
 
+const SPECIFIC_DATA: &str = "SpecificDataJsonSchema";
+const OUTPUT_DATA: &str = "OutputDataJsonSchema";
+const ANALYTICS_DATA: &str = "AnalyticsDataJsonSchema";
+const SLA: &str = "SlaInMinutes";
+const RISK_SLA: &str = "RiskSlaInMinutes";
+const RELEASE: &str = "ReleaseId";
+const TAGS: &str = "Tags";
+
 /// Members that were introduced by version 14 of the API (orchestrator-api 6).
-const SINCE_14: [&str; 4] = ["Tags", "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
+const SINCE_14: [&str; 4] = [TAGS, "Encrypted", "IsProcessInCurrentFolder", "FoldersCount"];
 
 impl QueueDefinitionDto {
     /// Applies new settings, and leaves out members that a server of this version does not know: it would refuse the whole
@@ -48,30 +56,37 @@ impl QueueDefinitionDto {
             self.other.insert(lease_protocol::ABANDON_AFTER.to_owned(), seconds.into());
         }
         self.name.clone_from(&queue.name);
-        self.description.clone_from(&queue.description);
+        if description_of(&self.description) != description_of(&queue.description) {
+            self.description.clone_from(&queue.description);
+        }
         self.max_number_of_retries = Some(queue.policy.max_number_of_retries);
         self.accept_automatically_retry = Some(queue.policy.accept_automatically_retry);
         self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
-        // A member that is not set is sent only if the queue has it: so an update removes it, and a new queue goes to servers that
-        // do not know the member.
+        // A member that reads as what is wanted stays as the server wrote it, or left out: what cannot be read here is not lost, a new
+        // queue goes to servers that do not know the member, and a queue that was made is recognised after a lost answer.
         let NewQueueDefinition { schemas, notes, .. } = queue;
-        let mut say = |name: &str, is_set: bool, value: Value| {
-            if is_set || self.other.contains_key(name) {
+        let (there, there_notes) = (schemas_in(&self.other), notes_in(&self.other));
+        let mut set = |name: &str, is_said: bool, value: Value| {
+            if !is_said {
                 self.other.insert(name.to_owned(), value);
             }
         };
-        for (name, schema) in [
-            ("SpecificDataJsonSchema", &schemas.specific_data),
-            ("OutputDataJsonSchema", &schemas.output_data),
-            ("AnalyticsDataJsonSchema", &schemas.analytics_data),
+        for (name, wanted, there) in [
+            (SPECIFIC_DATA, &schemas.specific_data, there.specific_data),
+            (OUTPUT_DATA, &schemas.output_data, there.output_data),
+            (ANALYTICS_DATA, &schemas.analytics_data, there.analytics_data),
         ] {
-            say(name, schema.is_some(), schema.as_deref().into());
+            set(name, there == *wanted, wanted.as_deref().into());
         }
-        let has_notes = *notes != QueueNotes::default();
-        say("SlaInMinutes", has_notes, notes.sla_in_minutes.into());
-        say("RiskSlaInMinutes", has_notes, notes.risk_sla_in_minutes.into());
-        say("ReleaseId", notes.release_id.is_some(), notes.release_id.into());
-        say("Tags", has_notes, serde_json::to_value(&notes.tags).unwrap_or_default());
+        let there = there_notes;
+        set(SLA, there.sla_in_minutes == notes.sla_in_minutes, notes.sla_in_minutes.into());
+        set(
+            RISK_SLA,
+            there.risk_sla_in_minutes == notes.risk_sla_in_minutes,
+            notes.risk_sla_in_minutes.into(),
+        );
+        set(RELEASE, there.release_id == notes.release_id, notes.release_id.into());
+        set(TAGS, there.tags == notes.tags, serde_json::to_value(&notes.tags).unwrap_or_default());
         let knows = |since: u32| server.is_none_or(|version| version >= since);
         self.retry_abandoned_items =
             knows(RETRY_ABANDONED_ITEMS_SINCE).then_some(queue.policy.retry_abandoned_items);
@@ -100,26 +115,11 @@ impl QueueDefinitionDto {
             policy.abandon_after = std::time::Duration::from_secs(seconds);
         }
         let key = self.key.ok_or_else(|| missing("Key"))?;
-        let schema = |name: &str| self.other.get(name).and_then(Value::as_str).map(Into::into);
-        let schemas = Schemas {
-            specific_data: schema("SpecificDataJsonSchema"),
-            output_data: schema("OutputDataJsonSchema"),
-            analytics_data: schema("AnalyticsDataJsonSchema"),
-        };
-        let minutes = |name: &str| {
-            self.other.get(name).and_then(Value::as_u64).and_then(|minutes| u32::try_from(minutes).ok())
-        };
         let limits = self.other.get(lease_protocol::LIMITS).cloned().map(serde_json::from_value).transpose();
         let limits =
             limits.map_err(|error| Unreadable(format!("the limits of queue {:?}: {error}", self.name)))?;
         let limits: QueueLimits = limits.unwrap_or_default();
-        let tags = self.other.get("Tags").cloned();
-        let tags: Vec<Tag> = tags.and_then(|tags| serde_json::from_value(tags).ok()).unwrap_or_default();
-        let notes = QueueNotes::default()
-            .sla_in_minutes(minutes("SlaInMinutes").unwrap_or_default())
-            .risk_sla_in_minutes(minutes("RiskSlaInMinutes").unwrap_or_default())
-            .release_id(self.other.get("ReleaseId").and_then(Value::as_i64))
-            .tags(tags);
+        let (schemas, notes) = (schemas_in(&self.other), notes_in(&self.other));
         let mut queue = QueueDefinition::new(
             QueueId(self.id.ok_or_else(|| missing("Id"))?),
             QueueKey::from_bytes(key.into_bytes()),
@@ -130,9 +130,37 @@ impl QueueDefinitionDto {
         queue.schemas = schemas;
         queue.notes = notes;
         queue.limits = limits;
-        queue.description = self.description.filter(|text| !text.is_empty());
+        queue.description = description_of(&self.description).cloned();
         Ok(queue)
     }
+}
+
+/// An empty description is none.
+fn description_of(description: &Option<String>) -> Option<&String> {
+    description.as_ref().filter(|text| !text.is_empty())
+}
+
+fn schemas_in(members: &Map<String, Value>) -> Schemas {
+    let schema = |name: &str| members.get(name).and_then(Value::as_str).map(Into::into);
+    Schemas {
+        specific_data: schema(SPECIFIC_DATA),
+        output_data: schema(OUTPUT_DATA),
+        analytics_data: schema(ANALYTICS_DATA),
+    }
+}
+
+/// The notes of people. What cannot be read is left out: it stops nobody from working on the queue.
+fn notes_in(members: &Map<String, Value>) -> QueueNotes {
+    let number = |name: &str| members.get(name).and_then(Value::as_i64);
+    let minutes =
+        |name: &str| number(name).and_then(|minutes| u32::try_from(minutes).ok()).unwrap_or_default();
+    let tags = members.get(TAGS).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let tags: Vec<Tag> = tags.iter().filter_map(|tag| Tag::deserialize(tag).ok()).collect();
+    QueueNotes::default()
+        .sla_in_minutes(minutes(SLA))
+        .risk_sla_in_minutes(minutes(RISK_SLA))
+        .release_id(number(RELEASE))
+        .tags(tags)
 }
 
 /// The numbers of days after which items are removed.
@@ -230,6 +258,50 @@ mod tests {
         assert!(
             keys(Some(14)).contains(&"Tags".to_owned()) && !keys(Some(13)).contains(&"Encrypted".to_owned())
         );
+    }
+
+    /// An update changes what it is meant to change, also where a server has values of another form or out of range.
+    #[test]
+    fn members_that_say_the_same_stay_as_they_were() {
+        let mut queue: QueueDefinitionDto = round_trip(QUEUE);
+        queue.other.retain(|name, _| !name.contains('@'));
+        for (tags, description, other) in [
+            (
+                0,
+                Some(String::new()),
+                r#"{"SlaInMinutes":null,"RiskSlaInMinutes":null,"ReleaseId":null,"Tags":null,"OutputDataJsonSchema":null}"#,
+            ),
+            (
+                1,
+                None,
+                r#"{"SlaInMinutes":5000000000,"RiskSlaInMinutes":"60","Tags":[{"Name":"a","Of":1},{"Name":null}],
+                    "OutputDataJsonSchema":{"type":"object"}}"#,
+            ),
+        ] {
+            let mut queue = queue.clone();
+            queue.description = description;
+            queue.other.extend(serde_json::from_str::<Map<String, Value>>(other).unwrap());
+            let settings = queue.clone().into_definition(Retention::default()).unwrap().settings();
+            assert_eq!(settings.notes.tags.len(), tags, "one that cannot be read does not hide the others");
+            assert_eq!(queue.clone().with_settings(&settings, Some(20), false), queue, "nothing changes");
+            let notes = settings.notes.clone().sla_in_minutes(30).release_id(7).tags([]);
+            let mut settings = settings.description("paid").notes(notes);
+            settings.schemas.output_data = Some("{}".into());
+            let new = queue.with_settings(&settings, Some(20), false);
+            let again = new.clone().into_definition(Retention::default()).unwrap().settings();
+            assert_eq!(again, settings, "all changes are there");
+        }
+    }
+
+    /// A new queue says no more than it has to: the server may not know the members.
+    #[test]
+    fn a_new_queue_has_the_members_that_are_set() {
+        let tag = Tag { name: "a".to_owned(), ..Tag::default() };
+        let queue = NewQueueDefinition::new("Invoices").notes(QueueNotes::default().tags([tag]));
+        let new = QueueDefinitionDto::default().with_settings(&queue, Some(20), false);
+        assert_eq!(new.other.keys().collect::<Vec<_>>(), ["Tags"]);
+        let again = new.clone().with_settings(&queue, Some(20), false);
+        assert_eq!(again, new);
     }
 
     #[test]

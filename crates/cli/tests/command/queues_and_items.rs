@@ -10,7 +10,7 @@ use super::{Server, command, done, json, run, text};
 
 /// The schema of the output, because the items of this day have contents of many kinds.
 fn schemas_are_set_and_removed(folder: &Path, with: &impl Fn(&[&str]) -> Command) {
-    let schema = r#"{"type": "object", "properties": {"document": {"type": "string"}}}"#;
+    let schema = r#"{"type": "object", "properties": {"document": {"type": "string"}, "n": {"maximum": 99999999999999999999}}}"#;
     fs::write(folder.join("posted.json"), format!("\u{feff}{schema}\n")).unwrap();
     fs::write(folder.join("wrong.json"), r#"{"type": "nonsense"}"#).unwrap();
     fs::write(folder.join("broken.json"), "{").unwrap();
@@ -20,10 +20,9 @@ fn schemas_are_set_and_removed(folder: &Path, with: &impl Fn(&[&str]) -> Command
     let set = ["queue", "schema", "Invoices", "--output", &path("posted.json"), "--json"];
     let expected: serde_json::Value = serde_json::from_str(schema).unwrap();
     assert_eq!(json(with(&set))["OutputData"], expected);
-    assert!(
-        done(with(&["queue", "schema", "Invoices"])).contains("\n    \"properties\": {\n"),
-        "it can be read"
-    );
+    let shown = done(with(&["queue", "schema", "Invoices"]));
+    assert!(shown.contains("\n    \"properties\": {\n"), "it can be read");
+    assert!(shown.contains("\"maximum\": 99999999999999999999\n"), "it keeps its digits: {shown}");
     for (file, part) in [("wrong.json", "1858"), ("broken.json", "no JSON"), ("missing.json", "No such file")]
     {
         let refused = with(&["queue", "schema", "Invoices", "--content", &path(file)]).output().unwrap();

@@ -191,3 +191,22 @@ async fn administration_is_executed_at_most_once_under_every_fault() {
     assert!(wrong.is_empty(), "{} of {count} cases went wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(count > 700, "{count}");
 }
+
+/// A server that shows what is not set as null: the queue that was made is recognised when the answer is lost.
+#[tokio::test]
+async fn a_queue_whose_answer_was_lost_is_recognised_by_what_it_says() {
+    let with_nulls = json!({"Name": "Payments", "MaxNumberOfRetries": 1, "AcceptAutomaticallyRetry": true, "Description": "",
+        "SlaInMinutes": null, "RiskSlaInMinutes": null, "ReleaseId": null, "Tags": null, "OutputDataJsonSchema": null});
+    for (more, is_recognised) in
+        [(json!({}), true), (json!({"SlaInMinutes": 60}), false), (json!({"Tags": [{"Name": "a"}]}), false)]
+    {
+        let server = ScriptedOrchestrator::start(World::new()).await;
+        let orchestrator = client(&server).connect().await.unwrap();
+        let mut there = with_nulls.clone();
+        there.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.world().add_queue(there);
+        server.fault("PostQueueDefinition", Occurrence::Call(0), Fault::BreaksOff { done: false });
+        let made = orchestrator.create_queue(NewQueueDefinition::new("Payments")).await;
+        assert_eq!(made.is_ok(), is_recognised, "{more}: {made:?}");
+    }
+}
