@@ -30,6 +30,7 @@
 //! | [`exception`] | how a transaction fails: the words the user writes |
 //! | [`model`] | what an item is, and what may happen to it |
 //! | `server` | an Orchestrator in a box (feature `server`) |
+//! | `tables` | the rows of CSV, JSON and spreadsheets, for a [`Dispatcher`] (feature `tables`) |
 //! | [`guide`] | the guide, in the documentation alone |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
@@ -45,6 +46,8 @@ pub mod testing;
 pub use performer_core::exception;
 #[cfg(feature = "server")]
 pub use performer_server as server;
+#[cfg(feature = "tables")]
+pub use performer_tables as tables;
 
 pub use dispatcher::{DispatchError, DispatchProgress, DispatchSummary, Dispatcher, RefusedValue};
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};

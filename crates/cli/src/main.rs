@@ -22,7 +22,6 @@ mod queue;
 mod queue_schema;
 mod serve;
 mod stats;
-mod time;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -219,11 +219,7 @@ mod tests {
     fn what_a_type_does_not_accept_is_named_with_an_example() {
         let text = of(&json!({ "type": "string" }));
         check(&text, &text, &[]);
-        check(
-            &of(&json!({ "type": "number" })),
-            &text,
-            &["\"a\" may be 0.5: 0.5 is not of type \"string\""],
-        );
+        check(&of(&json!({ "type": "number" })), &text, &["\"a\" may be 0.5: 0.5 is not of type \"string\""]);
         let optional = json!({ "properties": { "a": { "type": "string" } } });
         check(&optional, &text, &["\"a\" may be absent", "there may be members that are not accepted"]);
         check(&text, &optional, &[]);
