@@ -46,16 +46,16 @@ pub(super) enum Archive {
 pub(super) fn check_archive(file: &File) -> Result<Archive, String> {
     count_parts(file)?;
     let mut archive = open(file)?;
-    let names: Result<Vec<String>, _> =
-        archive.file_names().map(|name| name.map(|name| name.to_lowercase())).collect();
+    let names: Result<Vec<String>, _> = archive.file_names().map(|name| name.map(Into::into)).collect();
     let names = names.map_err(|error| broken(&error))?;
-    if names.iter().any(|name| name == "mimetype") {
+    let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    if has("mimetype") {
         return ods(&mut archive);
     }
-    if names.iter().any(|name| name.ends_with("workbook.bin")) {
+    if names.iter().any(|name| name.to_ascii_lowercase().ends_with("workbook.bin")) {
         return Err("the file is an .xlsb, which is not supported; save it as .xlsx".to_owned());
     }
-    if !names.iter().any(|name| name == "[content_types].xml") {
+    if !has("[Content_Types].xml") {
         return Err("the file is an archive and not a spreadsheet".to_owned());
     }
     let unpacked = Rc::new(Cell::new(0));
