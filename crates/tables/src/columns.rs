@@ -361,12 +361,8 @@ impl Rule {
         Ok(Some(match kind {
             Type::Text => Value::from(cell),
             Type::Number => {
-                let number = numbers::parse_any(&number_text(trimmed, written, decimal_comma));
-                // The message shows what is written in the file.
-                Value::Number(number.or_else(|why| match why.ends_with("is not a number") {
-                    true => Err(format!("{trimmed:?} is not a number")),
-                    false => Err(why),
-                })?)
+                let number = number_text(trimmed, written, decimal_comma);
+                Value::Number(numbers::parse_shown(&number, trimmed)?)
             }
             Type::Boolean if trimmed.eq_ignore_ascii_case("true") => Value::Bool(true),
             Type::Boolean if trimmed.eq_ignore_ascii_case("false") => Value::Bool(false),

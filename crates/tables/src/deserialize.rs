@@ -137,10 +137,7 @@ impl<'a> CellDeserializer<'a> {
             return Err(Error::custom("the cell is empty"));
         }
         let number = self.row.columns.number_text(self.at, self.row.record);
-        let number = numbers::parse_any(&number).map_err(|why| match why.ends_with("is not a number") {
-            true => Error::custom(format_args!("{text:?} is not a number")),
-            false => Error::custom(why),
-        })?;
+        let number = numbers::parse_shown(&number, text).map_err(Error::custom)?;
         // 20.0 is an integer, too.
         Ok(match number.as_f64() {
             Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 9e15 => {

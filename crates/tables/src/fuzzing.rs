@@ -89,7 +89,7 @@ pub fn read(input: &[u8]) -> Option<Outcome> {
 fn rows(source: &Source, layout: &Layout) -> Result<(Vec<ReadRow>, String), String> {
     let mut rows = layout.rows(source).map_err(|refused| refused.to_string())?;
     let mut read: Vec<ReadRow> = Vec::new();
-    while let Some(row) = rows.next().map_err(|refused| format!("{refused:?}"))? {
+    while let Some(row) = rows.next_row().map_err(|refused| format!("{refused:?}"))? {
         assert!(read.last().is_none_or(|(line, _)| *line <= row.line), "the lines of rows rise: {read:?}");
         let content = match row.content {
             Content::Item(item) => Some(Ok(format!("{item:?}"))),

@@ -17,7 +17,6 @@
 //! | `refused.rs` | the file of the rows that were refused |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests"))]
 
 mod columns;
 mod csv;

@@ -20,8 +20,13 @@ pub(crate) fn parse_plain(cell: &str) -> Option<Number> {
 ///
 /// A message for a text that is not a number, and for one that would lose digits.
 pub(crate) fn parse_any(cell: &str) -> Result<Number, String> {
-    parts(cell).ok_or_else(|| format!("{cell:?} is not a number"))?;
-    exact(cell).ok_or_else(|| format!("{cell:?} would lose digits as a number"))
+    parse_shown(cell, cell)
+}
+
+/// As [`parse_any`], for a number that was written in another way, which the message shows.
+pub(crate) fn parse_shown(number: &str, shown: &str) -> Result<Number, String> {
+    parts(number).ok_or_else(|| format!("{shown:?} is not a number"))?;
+    exact(number).ok_or_else(|| format!("{shown:?} would lose digits as a number"))
 }
 
 /// The characters that may stand between groups of three digits where the decimal mark is a comma.

@@ -197,7 +197,7 @@ impl Rows<'_> {
     /// # Errors
     ///
     /// If the file cannot be read further.
-    pub fn next(&mut self) -> Result<Option<ImportRow>, ReadError> {
+    pub fn next_row(&mut self) -> Result<Option<ImportRow>, ReadError> {
         match (&mut self.reader, &self.layout.0) {
             (Reader::Table(records), Form::Table { columns, .. }) => {
                 let Some(record) = records.next()? else { return Ok(None) };

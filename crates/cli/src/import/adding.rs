@@ -49,7 +49,7 @@ impl Importer<'_> {
                 summary.added
             ))
         };
-        while let Some(next) = rows.next().map_err(|_| changed(summary))? {
+        while let Some(next) = rows.next_row().map_err(|_| changed(summary))? {
             if let Content::Item(mut item) = next.content
                 && !checked.refused.contains(&row)
             {

@@ -120,7 +120,7 @@ pub(super) async fn check(
     let mut references: HashMap<Box<str>, u64> = HashMap::new();
     let mut lookups: Vec<Lookup> = Vec::new();
     let mut row = 0_u64;
-    while let Some(next) = rows.next().map_err(TableError::from)? {
+    while let Some(next) = rows.next_row().map_err(TableError::from)? {
         let (line, raw) = (next.line, next.raw);
         let mut lookup = None;
         let item = match next.content {
