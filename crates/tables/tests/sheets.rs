@@ -221,6 +221,18 @@ fn damaged_files_are_read_or_refused() {
     assert!(refused > 150, "the damage is seen: {refused}");
 }
 
+/// An `.xls` in which the entry of a sheet ends before its name: its reader looks for the name all the same, and panics.
+#[test]
+fn a_panic_of_a_reader_is_an_error() {
+    let mut bytes = fs::read(spreadsheet("kinds.xls")).unwrap();
+    let at = bytes.windows(4).position(|bytes| matches!(bytes, [0x85, 0, 8..20, 0])).unwrap();
+    bytes[at + 2] = 4;
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&bytes).unwrap();
+    let refused = refusal(file.path());
+    assert!(refused.ends_with("the spreadsheet is broken, and cannot be read"), "{refused}");
+}
+
 /// An .xlsx with these parts beside those of a real one.
 fn xlsx_with(part: &str, xml: &[u8]) -> tempfile::NamedTempFile {
     let real = fs::read(spreadsheet("merged.xlsx")).unwrap();

@@ -249,7 +249,8 @@ fn measure(part: impl Read, unpacked: &Rc<Cell<u64>>, kept: &mut u64) -> Result<
         let length = xml.position() - before;
         if counts {
             *kept += length;
-        } else if cell_depth.is_some() && xml.position() - cell_start > 2 * MAX_ROW_BYTES as u64 {
+        }
+        if cell_depth.is_some() && xml.position() - cell_start > 2 * MAX_ROW_BYTES as u64 {
             return Err(format!("one value is longer than {} MiB", MAX_ROW_BYTES >> 20));
         }
         if *kept > MAX_KEPT {
