@@ -33,6 +33,7 @@
 //! | [`model`] | what an item is, and what may happen to it |
 //! | `progress` | how far a performer is, on a terminal (feature `progress`) |
 //! | `server` | an Orchestrator in a box (feature `server`) |
+//! | `tables` | the rows of CSV, JSON and spreadsheets, for a [`Dispatcher`] (feature `tables`) |
 //! | [`guide`] | the guide, in the documentation alone |
 
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
@@ -50,6 +51,8 @@ pub mod testing;
 pub use performer_core::exception;
 #[cfg(feature = "server")]
 pub use performer_server as server;
+#[cfg(feature = "tables")]
+pub use performer_tables as tables;
 
 pub use dispatcher::{DispatchError, DispatchProgress, DispatchSummary, Dispatcher, RefusedValue};
 pub use exception::{ApplicationException, BusinessException, Exception, OrApplication, OrBusiness};

@@ -66,7 +66,7 @@ fn code(text: &str) -> String {
 const FLOORS: [&[&str]; 5] = [
     &["performer-core"],
     &["performer-wire", "performer-store"],
-    &["performer-uipath", "performer-server"],
+    &["performer-uipath", "performer-server", "performer-tables"],
     &["performer"],
     &["performer-cli", "performer-conformance"],
 ];

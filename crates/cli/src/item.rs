@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::GlobalArgs;
 use super::import::Import;
 use super::output::{self, CliError, CommandResult};
-use super::{time, up_to};
+use super::up_to;
 use performer_core::model::item::{
     ItemFilter, NewQueueItem, PAGE_LIMIT, Page, Priority, QueueItem, ReferenceFilter,
 };
@@ -18,6 +18,7 @@ use performer_core::model::json::Scalar;
 use performer_core::model::key::ItemId;
 use performer_core::model::list::MAX_SKIP;
 use performer_core::model::status::{ReviewStatus, Status};
+use performer_tables::time;
 
 /// Add, import, list, show and retry items
 #[derive(Subcommand)]

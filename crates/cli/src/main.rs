@@ -9,7 +9,6 @@
 //! | `new.rs` | `performer new`: writes a project from the files in `templates/new` |
 //! | `store_url.rs` | the URL of a server's store, as an argument, in the environment or in a file |
 //! | `environment.rs` | reads variables of the environment |
-//! | `time.rs` | parses times in arguments and files |
 //! | `output.rs` | prints tables, JSON and errors |
 //! | `log.rs` | writes the log of the server without blocking a request |
 
@@ -29,7 +28,6 @@ mod serve;
 mod signals;
 mod stats;
 mod store_url;
-mod time;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use performer_core::model::Refusal;
 use performer_core::orchestrator::OrchestratorError;
+use performer_tables::TableError;
 
 /// The error of a command, with its exit code.
 #[derive(Debug)]
@@ -39,6 +40,16 @@ impl From<OrchestratorError> for CliError {
     fn from(error: OrchestratorError) -> Self {
         let code = error.code().map(|code| format!(" (code {code})")).unwrap_or_default();
         Self::failed(format!("{}{code}", error.with_causes()))
+    }
+}
+
+/// Tables are read before anything is added.
+impl From<TableError> for CliError {
+    fn from(error: TableError) -> Self {
+        if error.is_usage() {
+            return Self::usage(error.to_string());
+        }
+        Self::failed(format!("{error}; nothing was added"))
     }
 }
 

@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use indicatif::ProgressBar;
 
 use super::super::output::{self, CliError};
-use super::rows::{Content, Layout};
-use super::source::Source;
 use performer_core::model::item::{ItemFilter, Page, ReferenceFilter};
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{Administration, OrchestratorError};
+use performer_tables::TableError;
+use performer_tables::import::{Content, Layout, RawRow, RefusedFile, Source};
 
 /// The maximum number of refused rows that are reported individually.
 const MAX_REPORTED: u64 = 20;
@@ -20,25 +20,39 @@ const MAX_REPORTED: u64 = 20;
 /// The number of references looked up concurrently.
 const CONCURRENT_LOOKUPS: usize = 16;
 
-/// Reports and counts the refused rows.
+/// Reports and counts the refused rows, and writes them to a file on request.
 pub(super) struct RefusedRows<'a> {
     bar: &'a ProgressBar,
+    file: Option<RefusedFile>,
     count: u64,
 }
 
 impl<'a> RefusedRows<'a> {
-    pub(super) fn new(bar: &'a ProgressBar) -> Self {
-        Self { bar, count: 0 }
+    pub(super) fn new(bar: &'a ProgressBar, file: Option<RefusedFile>) -> Self {
+        Self { bar, file, count: 0 }
     }
 
-    /// Reports why a row is refused, for the first ones, and counts it. Line 0 stands for an unknown line.
-    pub(super) fn report(&mut self, line: u64, why: &str) {
+    /// Reports why a row is refused, for the first ones, and counts it. `row`: its line and what is
+    /// written there, as far as they are known.
+    ///
+    /// # Errors
+    ///
+    /// When the file of refused rows cannot be written.
+    pub(super) fn report(
+        &mut self,
+        row: Option<(u64, Option<&RawRow>)>,
+        why: &str,
+    ) -> Result<(), TableError> {
         self.count += 1;
         if self.count <= MAX_REPORTED {
-            let line = if line == 0 { "a row".to_owned() } else { format!("line {line}") };
+            let line = row.map_or_else(|| "a row".to_owned(), |(line, _)| format!("line {line}"));
             self.bar.suspend(|| output::remark(format!("{line}: {why}")));
         } else if self.count == MAX_REPORTED + 1 {
             self.bar.suspend(|| output::remark("further refused rows are only counted"));
+        }
+        match (&mut self.file, row) {
+            (Some(file), Some((line, Some(row)))) => file.write(line, why, row),
+            _ => Ok(()),
         }
     }
 
@@ -46,9 +60,30 @@ impl<'a> RefusedRows<'a> {
         self.count
     }
 
-    pub(super) fn bar(&self) -> &'a ProgressBar {
-        self.bar
+    /// Whether what is written of a row is needed after it was checked.
+    pub(super) fn keeps_rows(&self) -> bool {
+        self.file.is_some()
     }
+
+    /// Ends the file of refused rows.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(super) fn finish(&mut self) -> Result<(), TableError> {
+        match self.file.take() {
+            Some(file) => file.finish().map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A row whose reference is to be looked up.
+struct Lookup {
+    row: u64,
+    line: u64,
+    raw: RawRow,
+    reference: String,
 }
 
 /// The result of the check of a file.
@@ -78,14 +113,16 @@ pub(super) async fn check(
     lookup_in: Option<&dyn Administration>,
     refused: &mut RefusedRows<'_>,
 ) -> Result<CheckedFile, CliError> {
-    let mut rows = layout.rows(source, refused.bar)?;
+    let mut rows = layout.rows(source)?;
     let mut checked = CheckedFile::default();
     let is_unique = queue.policy.enforce_unique_reference;
     // The line of each reference, if references must be unique.
     let mut references: HashMap<Box<str>, u64> = HashMap::new();
-    let mut lookups: Vec<(u64, u64, String)> = Vec::new();
+    let mut lookups: Vec<Lookup> = Vec::new();
     let mut row = 0_u64;
-    while let Some(next) = rows.next()? {
+    while let Some(next) = rows.next_row().map_err(TableError::from)? {
+        let (line, raw) = (next.line, next.raw);
+        let mut lookup = None;
         let item = match next.content {
             Content::Empty => {
                 checked.empty += 1;
@@ -100,10 +137,8 @@ pub(super) async fn check(
                     Err(format!("the reference {reference:?} is in line {} already", before.get()))
                 }
                 Entry::Vacant(free) => {
-                    free.insert(next.line);
-                    if lookup_in.is_some() {
-                        lookups.push((row, next.line, reference));
-                    }
+                    free.insert(line);
+                    lookup = lookup_in.is_some().then_some(reference);
                     Ok(())
                 }
             }
@@ -113,9 +148,10 @@ pub(super) async fn check(
             Some(Ok(())) => checked.valid += 1,
             Some(Err(why)) => {
                 checked.refused.insert(row);
-                refused.report(next.line, &why);
+                refused.report(Some((line, Some(&raw))), &why)?;
             }
         }
+        lookups.extend(lookup.map(|reference| Lookup { row, line, raw, reference }));
         if let Some(orchestrator) = lookup_in
             && lookups.len() == CONCURRENT_LOOKUPS
         {
@@ -147,7 +183,7 @@ fn validated(content: Content, queue: &QueueDefinition) -> Result<Option<String>
 async fn look_up(
     orchestrator: &dyn Administration,
     queue: &QueueDefinition,
-    lookups: &mut Vec<(u64, u64, String)>,
+    lookups: &mut Vec<Lookup>,
     checked: &mut CheckedFile,
     refused: &mut RefusedRows<'_>,
 ) -> Result<(), CliError> {
@@ -163,12 +199,13 @@ async fn look_up(
             Ok::<bool, OrchestratorError>(!page.items.is_empty())
         }
     };
-    let answers = join_all(lookups.iter().map(|(.., reference)| has(reference.clone()))).await;
-    for ((row, line, reference), answer) in lookups.drain(..).zip(answers) {
+    let answers = join_all(lookups.iter().map(|lookup| has(lookup.reference.clone()))).await;
+    for (Lookup { row, line, raw, reference }, answer) in lookups.drain(..).zip(answers) {
         if answer? {
             checked.refused.insert(row);
             checked.valid -= 1;
-            refused.report(line, &format!("the queue has the reference {reference:?} already"));
+            let why = format!("the queue has the reference {reference:?} already");
+            refused.report(Some((line, Some(&raw))), &why)?;
         }
     }
     Ok(())

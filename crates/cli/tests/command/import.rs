@@ -17,50 +17,50 @@ use super::{Server, command, done, json as answer, run, text};
 use performer_proofs::postgres::Schema;
 
 /// A folder with a queue in a file.
-struct Files {
+pub(super) struct Files {
     folder: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let files = Self { folder: tempfile::tempdir().unwrap() };
         done(files.of(&["queue", "create", "Q"]));
         files
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path().join(name), bytes).unwrap();
     }
 
-    fn of(&self, arguments: &[&str]) -> Command {
+    pub(super) fn of(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.path(), arguments);
         command.env("PERFORMER_URL", "sqlite:queues.db");
         command
     }
 
     /// Imports a file with these bytes.
-    fn import(&self, name: &str, bytes: impl AsRef<[u8]>, options: &[&str]) -> Output {
+    pub(super) fn import(&self, name: &str, bytes: impl AsRef<[u8]>, options: &[&str]) -> Output {
         self.write(name, bytes);
         self.of(&[&["item", "import", "Q", name], options].concat()).output().unwrap()
     }
 
     /// The items of a queue of its own, after a file with these bytes was imported.
-    fn imported(name: &str, bytes: impl AsRef<[u8]>, options: &[&str]) -> Vec<Value> {
+    pub(super) fn imported(name: &str, bytes: impl AsRef<[u8]>, options: &[&str]) -> Vec<Value> {
         let files = Self::new();
         let output = files.import(name, bytes, options);
         assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output.stderr));
         files.items()
     }
 
-    fn items(&self) -> Vec<Value> {
+    pub(super) fn items(&self) -> Vec<Value> {
         items(self.of(&["item", "list", "--queue", "Q", "--oldest", "--top", "100000", "--json"]))
     }
 
-    fn sql(&self, statement: &str) {
+    pub(super) fn sql(&self, statement: &str) {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let file = rusqlite::Connection::open_with_flags(self.path().join("queues.db"), flags).unwrap();
         file.execute_batch(statement).unwrap();
@@ -71,7 +71,7 @@ fn items(command: Command) -> Vec<Value> {
     answer(command).as_array().cloned().unwrap()
 }
 
-fn contents(items: &[Value]) -> Vec<Value> {
+pub(super) fn contents(items: &[Value]) -> Vec<Value> {
     items.iter().map(|item| item["SpecificContent"].clone()).collect()
 }
 

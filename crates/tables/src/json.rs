@@ -7,20 +7,28 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::error::ReadError;
 use super::numbers;
-use super::source::{Lines, MAX_ROW_BYTES, ReadError};
+use super::source::{Lines, MAX_ROW_BYTES};
 use performer_core::model::json::repaired_text;
 
-/// The number of the line in which a row begins, and the row.
-pub(super) type NumberedRow = (u64, Result<Vec<Member>, String>);
+/// A row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct JsonRow {
+    /// The line in which it begins, counted from 1.
+    pub(crate) line: u64,
+    pub(crate) text: String,
+    /// The members of its object, or why it is none.
+    pub(crate) members: Result<Vec<Member>, String>,
+}
 
 /// A member of an object.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) value: Value,
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) value: Value,
     /// The text of a number.
-    pub(super) number: Option<String>,
+    pub(crate) number: Option<String>,
 }
 
 /// Reads the next row of a file with one object per line, and skips empty lines.
@@ -28,21 +36,19 @@ pub(super) struct Member {
 /// # Errors
 ///
 /// When the file cannot be read.
-pub(super) fn next_line(lines: &mut Lines<'_>) -> Result<Option<NumberedRow>, ReadError> {
+pub(crate) fn next_line(lines: &mut Lines) -> Result<Option<JsonRow>, ReadError> {
     while let Some(line) = lines.next()? {
         if !line.text.trim().is_empty() {
-            return Ok(Some((
-                line.number,
-                object(&line.text).map_err(|error| located_message(&error, line.number)),
-            )));
+            let members = object(&line.text).map_err(|error| located_message(&error, line.number));
+            return Ok(Some(JsonRow { line: line.number, text: line.text, members }));
         }
     }
     Ok(None)
 }
 
 /// Reads the elements of an array one by one, because it may be larger than the memory.
-pub(super) struct ArrayElements<'a> {
-    lines: Lines<'a>,
+pub(crate) struct ArrayElements {
+    lines: Lines,
     /// The current line, its number, and the position in it.
     text: String,
     number: u64,
@@ -58,8 +64,8 @@ enum State {
     Over,
 }
 
-impl<'a> ArrayElements<'a> {
-    pub(super) fn new(lines: Lines<'a>) -> Self {
+impl ArrayElements {
+    pub(crate) fn new(lines: Lines) -> Self {
         Self { lines, text: String::new(), number: 0, at: 0, state: State::Before }
     }
 
@@ -68,7 +74,7 @@ impl<'a> ArrayElements<'a> {
     /// # Errors
     ///
     /// If the file cannot be read, or is not an array in JSON.
-    pub(super) fn next(&mut self) -> Result<Option<NumberedRow>, ReadError> {
+    pub(crate) fn next(&mut self) -> Result<Option<JsonRow>, ReadError> {
         if self.state == State::Before {
             let opens = self.peek()? == Some('[');
             if !opens {
@@ -94,8 +100,11 @@ impl<'a> ArrayElements<'a> {
         let first_line = self.number;
         let text = self.element()?;
         match object(&text) {
-            Ok(row) => Ok(Some((first_line, Ok(row)))),
-            Err(error) if error.is_data() => Ok(Some((first_line, Err(located_message(&error, first_line))))),
+            Ok(row) => Ok(Some(JsonRow { line: first_line, text, members: Ok(row) })),
+            Err(error) if error.is_data() => {
+                let members = Err(located_message(&error, first_line));
+                Ok(Some(JsonRow { line: first_line, text, members }))
+            }
             Err(error) => {
                 let line = first_line + (error.line() as u64).saturating_sub(1);
                 Err(ReadError {
@@ -173,7 +182,7 @@ impl<'a> ArrayElements<'a> {
     }
 
     /// The digest of the bytes read so far, which at the end is that of the file.
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         self.lines.digest()
     }
 }
@@ -191,6 +200,37 @@ fn located_message(error: &serde_json::Error, first_line: u64) -> String {
 /// The message of an error without its position.
 fn message_of(error: &serde_json::Error) -> String {
     error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// The members of an object with their texts, also of one with duplicate names. `None`: the text is no object.
+pub(crate) fn raw_members(text: &str) -> Option<Vec<(String, Box<RawValue>)>> {
+    serde_json::from_str::<RawObject>(&repaired_text(text)).ok().map(|object| object.0)
+}
+
+struct RawObject(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for RawObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = RawObject;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<RawObject, A::Error> {
+                let mut object = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    object.push(member);
+                }
+                Ok(RawObject(object))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// Parses an object. Duplicate names are refused, because the first value would be lost; so are numbers that would lose digits.
@@ -238,22 +278,28 @@ impl<'de> Deserialize<'de> for Object {
 
 #[cfg(test)]
 mod tests {
-    use indicatif::ProgressBar;
     use serde_json::json;
 
     use super::super::source::tests::source;
     use super::*;
 
+    /// The line of a row, and its members or why it has none.
+    type NumberedRow = (u64, Result<Vec<Member>, String>);
+
+    fn numbered(row: JsonRow) -> NumberedRow {
+        (row.line, row.members)
+    }
+
     fn lines(text: &str) -> Result<Vec<NumberedRow>, ReadError> {
         let source = source(text.as_bytes(), None);
-        let mut lines = source.lines(&ProgressBar::hidden()).unwrap();
-        std::iter::from_fn(|| next_line(&mut lines).transpose()).collect()
+        let mut lines = source.lines().unwrap();
+        std::iter::from_fn(|| next_line(&mut lines).transpose()).map(|row| row.map(numbered)).collect()
     }
 
     fn elements(text: &str) -> Result<Vec<NumberedRow>, ReadError> {
         let source = source(text.as_bytes(), None);
-        let mut elements = ArrayElements::new(source.lines(&ProgressBar::hidden()).unwrap());
-        std::iter::from_fn(|| elements.next().transpose()).collect()
+        let mut elements = ArrayElements::new(source.lines().unwrap());
+        std::iter::from_fn(|| elements.next().transpose()).map(|row| row.map(numbered)).collect()
     }
 
     fn row(line: u64, value: &Value) -> NumberedRow {

@@ -5,49 +5,53 @@ use std::io::Write as _;
 use std::mem::{Discriminant, discriminant};
 
 use encoding_rs::{Encoding, REPLACEMENT};
-use indicatif::ProgressBar;
 use serde_json::Value;
 
-use super::super::output::CliError;
-use super::columns::{Columns, TypeOptions};
-use super::csv::{Dialect, Records};
+use super::columns::Columns;
 use super::dialect;
 use super::fields::FieldColumns;
-use super::rows::{Content, Layout};
+use super::record::RecordFormat;
+use super::rows::{Content, Form, Layout, TableOptions};
 use super::source::Source;
 
 /// What became of a file: the number of its rows that can be added, of its empty ones and of its invalid ones; or why it
 /// cannot be read.
-pub(crate) type Outcome = Result<Counts, String>;
+pub type Outcome = Result<Counts, String>;
 
+/// How many rows there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) items: usize,
-    pub(crate) empty: usize,
-    pub(crate) invalid: usize,
+pub struct Counts {
+    /// Rows that can be added.
+    pub items: usize,
+    /// Rows without any value.
+    pub empty: usize,
+    /// Rows that are refused.
+    pub invalid: usize,
 }
 
 /// A row: its line, and the item or why it is none.
 type ReadRow = (u64, Option<Result<String, String>>);
 
-/// Reads a file as an import does before it adds anything. The first line of the input are options: `csv`, `tsv`, `jsonl` or
-/// `json`; and, separated by spaces, `texts`, `no-quotes`, `delimiter=` with what `--delimiter` takes, or the name of an
-/// encoding. The rest is the file. `None`: there are no such options.
+/// Reads a file as an import does before it adds anything. The first line of the input are options: `csv`, `tsv`, `jsonl`, `json` or
+/// `sheet`; and, separated by spaces, `texts`, `no-quotes`, `decimal-comma`, `delimiter=` with what `--delimiter` takes, or the name
+/// of an encoding. The rest is the file. `None`: there are no such options.
 ///
 /// # Panics
 ///
-/// If a second reading of the file finds other rows than the first one, or a column of CSV has several types.
-pub(crate) fn read(input: &[u8]) -> Option<Outcome> {
+/// If a second reading of the file finds other rows than the first one, or a column of a table has several types.
+pub fn read(input: &[u8]) -> Option<Outcome> {
     let end = input.iter().position(|byte| *byte == b'\n')?;
-    let options = std::str::from_utf8(&input[..end]).ok()?;
-    let mut words = options.split(' ');
+    let words = std::str::from_utf8(&input[..end]).ok()?;
+    let mut words = words.split(' ');
     let format = words.next()?;
-    let (mut encoding, mut delimiter, mut quotes, mut types) = (None, None, true, TypeOptions::default());
+    let (mut encoding, mut options) = (None, TableOptions::default());
+    options.is_tsv = format == "tsv";
     for word in words {
         match (word, word.strip_prefix("delimiter=")) {
-            ("texts", _) => types.texts = true,
-            ("no-quotes", _) => quotes = false,
-            (_, Some(given)) => delimiter = Some(dialect::parse_delimiter(given).ok()?),
+            ("texts", _) => options.types.texts = true,
+            ("decimal-comma", _) => options.types.decimal_comma = true,
+            ("no-quotes", _) => options.no_quotes = true,
+            (_, Some(given)) => options.delimiter = Some(dialect::parse_delimiter(given).ok()?),
             (label, None) => {
                 encoding = Some(Encoding::for_label(label.as_bytes()).filter(|found| *found != REPLACEMENT)?);
             }
@@ -55,14 +59,18 @@ pub(crate) fn read(input: &[u8]) -> Option<Outcome> {
     }
     let mut file = tempfile::NamedTempFile::new().ok()?;
     file.write_all(&input[end + 1..]).ok()?;
-    let source = match Source::open(file.path(), encoding) {
+    let source = match format {
+        "sheet" => Source::open_sheet(file.path(), None),
+        _ => Source::open(file.path(), encoding),
+    };
+    let source = match source {
         Ok(source) => source,
         Err(refused) => return Some(Err(refused.to_string())),
     };
     let layout = match format {
-        "csv" | "tsv" => csv_layout(&source, delimiter, quotes, format == "tsv", &types),
-        "jsonl" => Ok(Layout::Lines(FieldColumns::default())),
-        "json" => Ok(Layout::Array(FieldColumns::default())),
+        "csv" | "tsv" | "sheet" => Layout::table(&source, &options, &FieldColumns::default(), None),
+        "jsonl" => Ok(Layout::json_lines(FieldColumns::default())),
+        "json" => Ok(Layout::json_array(FieldColumns::default())),
         _ => return None,
     };
     let layout = match layout {
@@ -71,28 +79,17 @@ pub(crate) fn read(input: &[u8]) -> Option<Outcome> {
     };
     let first = rows(&source, &layout);
     assert_eq!(first, rows(&source, &layout), "a second reading finds the same");
-    if let (Ok(_), Layout::Csv { dialect, columns }) = (&first, &layout) {
-        check_columns(&source, *dialect, columns);
+    if let (Ok(_), Form::Table { format, columns, .. }) = (&first, &layout.0) {
+        check_columns(&source, *format, columns);
     }
     Some(first.map(|(rows, _)| count(&rows)))
 }
 
-fn csv_layout(
-    source: &Source,
-    delimiter: Option<char>,
-    quotes: bool,
-    is_tsv: bool,
-    types: &TypeOptions,
-) -> Result<Layout, CliError> {
-    let dialect = dialect::detect(source, delimiter, quotes, is_tsv)?;
-    Layout::csv(source, dialect, &FieldColumns::default(), types, None, &ProgressBar::hidden())
-}
-
 /// All rows of a file, and the digest of its bytes.
 fn rows(source: &Source, layout: &Layout) -> Result<(Vec<ReadRow>, String), String> {
-    let mut rows = layout.rows(source, &ProgressBar::hidden()).map_err(|refused| refused.to_string())?;
+    let mut rows = layout.rows(source).map_err(|refused| refused.to_string())?;
     let mut read: Vec<ReadRow> = Vec::new();
-    while let Some(row) = rows.next().map_err(|refused| format!("{refused:?}"))? {
+    while let Some(row) = rows.next_row().map_err(|refused| format!("{refused:?}"))? {
         assert!(read.last().is_none_or(|(line, _)| *line <= row.line), "the lines of rows rise: {read:?}");
         let content = match row.content {
             Content::Item(item) => Some(Ok(format!("{item:?}"))),
@@ -105,14 +102,13 @@ fn rows(source: &Source, layout: &Layout) -> Result<(Vec<ReadRow>, String), Stri
 }
 
 /// Checks that each column has values of one type, and that a text is its cell unchanged.
-fn check_columns(source: &Source, dialect: Dialect, columns: &Columns) {
-    let lines = source.lines(&ProgressBar::hidden()).expect("it was read before");
-    let mut records = Records::new(lines, dialect).expect("it was read before");
-    let header = records.header().expect("it was read before").expect("it has a header");
+fn check_columns(source: &Source, format: RecordFormat, columns: &Columns) {
+    let mut records = format.records(source).expect("it was read before");
+    let header = records.header(0).expect("it was read before").expect("it has a header");
     let names: Vec<&str> = header.cells.iter().map(|name| name.trim()).collect();
     let mut types: HashMap<String, Discriminant<Value>> = HashMap::new();
     while let Some(record) = records.next().expect("it was read before") {
-        if Columns::is_empty(&record) {
+        if columns.is_empty(&record) {
             continue;
         }
         let Ok(row) = columns.row(&record) else { continue };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use performer_wire::ApiTime;
 
 /// The accepted formats, for messages.
-pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
+pub(crate) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or with a time of day, as in 2026-09-01 14:30 or 2026-09-01T14:30:00+02:00";
 
 /// Parses a time.
 ///
@@ -16,7 +16,7 @@ pub(super) const FORMS: &str = "2026-09-01, 2026/09/01 or 2026 09 01, alone or w
 /// # Errors
 ///
 /// A message for a text in another format, such as the ambiguous 01.09.2026 and 09/01/2026, and for a day that does not exist.
-pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+pub fn parse(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let wrong = || format!("{text:?} is not a time; write it as {FORMS}");
     if let Some(ApiTime(timestamp)) = ApiTime::parse(text) {

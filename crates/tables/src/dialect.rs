@@ -1,9 +1,8 @@
 //! Detects the delimiter of a CSV file.
 
-use indicatif::ProgressBar;
-
-use super::super::output::CliError;
 use super::csv::{Dialect, Records};
+use super::error::TableError;
+use super::refused::LINE_COLUMN;
 use super::source::Source;
 
 /// The delimiters that are tried. If several fit equally well, none is chosen.
@@ -25,23 +24,22 @@ struct Candidate {
     fitting: usize,
 }
 
-/// Detects the dialect of a file. A first line such as `sep=;` names the delimiter, as in files for Excel; otherwise it is the
-/// one with which the rows have as many cells as there are columns.
+/// Detects the dialect of a file. A first line such as `sep=;` names the delimiter, as in files for Excel, and so does the header of
+/// a file of refused rows; otherwise it is the one with which the rows have as many cells as there are columns.
 ///
 /// # Errors
 ///
 /// If the file cannot be read, or two delimiters fit.
-pub(super) fn detect(
+pub(crate) fn detect(
     source: &Source,
     given: Option<char>,
     quotes: bool,
     is_tsv: bool,
-) -> Result<Dialect, CliError> {
-    let bar = ProgressBar::hidden();
-    let first = source.lines(&bar)?.next()?.map(|line| line.text).unwrap_or_default();
+) -> Result<Dialect, TableError> {
+    let first = source.sample()?.next()?.map(|line| line.text).unwrap_or_default();
     let named = sep_line_delimiter(&first);
     let dialect = |delimiter| Dialect { delimiter, quotes, has_sep_line: named.is_some() };
-    if let Some(delimiter) = given.or(named) {
+    if let Some(delimiter) = given.or(named).or_else(|| refused_rows_delimiter(&first)) {
         return Ok(dialect(delimiter));
     }
     let mut candidates = Vec::new();
@@ -59,7 +57,7 @@ pub(super) fn detect(
     match (fitting.next(), fitting.next()) {
         (None, _) => Ok(dialect(if is_tsv { '\t' } else { ',' })),
         (Some(one), None) => Ok(dialect(one.delimiter)),
-        (Some(one), Some(other)) => Err(CliError::usage(format!(
+        (Some(one), Some(other)) => Err(TableError::usage(format!(
             "the columns may be separated by {:?} or by {:?}; choose one with --delimiter",
             one.delimiter, other.delimiter
         ))),
@@ -77,18 +75,28 @@ fn sep_line_delimiter(first: &str) -> Option<char> {
     }
 }
 
+/// The delimiter of a file of refused rows: the character after the name of its first column.
+fn refused_rows_delimiter(first: &str) -> Option<char> {
+    first.strip_prefix(LINE_COLUMN)?.chars().next().filter(|c| !c.is_alphanumeric())
+}
+
 /// Reads some rows with a delimiter. `None` if there is only one column.
-fn try_delimiter(source: &Source, dialect: Dialect) -> Result<Option<Candidate>, CliError> {
-    let bar = ProgressBar::hidden();
-    let mut records = Records::new(source.lines(&bar)?, dialect)?.with_max_bytes(MAX_SAMPLED_BYTES);
+fn try_delimiter(source: &Source, dialect: Dialect) -> Result<Option<Candidate>, TableError> {
+    let mut records = Records::new(source.sample()?, dialect)?.with_max_bytes(MAX_SAMPLED_BYTES);
     // A file that cannot be read with this delimiter may be readable with another.
-    let Ok(Some(header)) = records.header() else { return Ok(None) };
+    let header = loop {
+        match records.next() {
+            Ok(Some(record)) if record.cells.len() > 1 || !record.is_empty() => break record,
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return Ok(None),
+        }
+    };
     let columns = header.cells.len();
     let (mut fits, mut fitting) = (true, 0);
     for _ in 0..SAMPLED_ROWS {
         match records.next() {
             Ok(None) => break,
-            Ok(Some(record)) if record.cells.iter().all(|cell| cell.trim().is_empty()) => {}
+            Ok(Some(record)) if record.is_empty() => {}
             Ok(Some(record)) if record.cells.len() == columns => fitting += 1,
             Ok(Some(_)) => fits = false,
             Err(_) => {
@@ -105,7 +113,7 @@ fn try_delimiter(source: &Source, dialect: Dialect) -> Result<Option<Candidate>,
 /// # Errors
 ///
 /// A message for a character that cannot be a delimiter.
-pub(super) fn parse_delimiter(text: &str) -> Result<char, String> {
+pub fn parse_delimiter(text: &str) -> Result<char, String> {
     let mut chars = text.chars();
     let delimiter = match (text.to_ascii_lowercase().as_str(), chars.next(), chars.next()) {
         ("tab" | "\\t", ..) => '\t',

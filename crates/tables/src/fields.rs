@@ -5,17 +5,23 @@
 
 use serde_json::{Map, Value};
 
-use super::super::time;
 use super::json::Member;
+use super::refused::OwnColumn;
+use super::time;
 use performer_core::model::item::{NewQueueItem, Priority};
 
 /// A field of an item that a column may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub enum Field {
+    /// Its reference.
     Reference,
+    /// Its priority.
     Priority,
+    /// Its due date.
     Due,
+    /// Its defer date.
     Defer,
+    /// Its first progress text.
     Progress,
 }
 
@@ -36,11 +42,11 @@ impl Field {
 
 /// The options that assign columns to fields.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FieldColumns {
+pub struct FieldColumns {
     /// The columns given by options; they are also kept in the content.
-    pub(super) given: Vec<(Field, String)>,
+    pub given: Vec<(Field, String)>,
     /// Columns that are content although they have the names of fields.
-    pub(super) content: Vec<String>,
+    pub content: Vec<String>,
 }
 
 impl FieldColumns {
@@ -49,7 +55,7 @@ impl FieldColumns {
     /// # Errors
     ///
     /// If two columns contain the same field.
-    pub(super) fn places<'a>(
+    pub(crate) fn places<'a>(
         &self,
         columns: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<(Field, usize)>, String> {
@@ -81,13 +87,18 @@ impl FieldColumns {
         Ok(places.into_iter().map(|(field, at, _)| (field, at)).collect())
     }
 
+    /// The columns that the options name.
+    pub(crate) fn named(&self) -> Vec<&str> {
+        self.given.iter().map(|(_, name)| name).chain(&self.content).map(String::as_str).collect()
+    }
+
     /// Whether the column of a field is kept in the content.
-    pub(super) fn is_kept(&self, field: Field) -> bool {
+    pub(crate) fn is_kept(&self, field: Field) -> bool {
         self.given.iter().any(|(of, _)| *of == field)
     }
 
     /// Whether an option names the column with the reference: then every row must have one.
-    pub(super) fn needs_reference(&self) -> bool {
+    pub(crate) fn needs_reference(&self) -> bool {
         self.is_kept(Field::Reference)
     }
 
@@ -96,7 +107,8 @@ impl FieldColumns {
     /// # Errors
     ///
     /// As [`places`](Self::places); if a field is neither a string nor a number.
-    pub(super) fn take(&self, row: Vec<Member>) -> Result<(Map<String, Value>, Fields), String> {
+    pub(crate) fn take(&self, mut row: Vec<Member>) -> Result<(Map<String, Value>, Fields), String> {
+        row.retain(|member| OwnColumn::of(&member.name).is_none());
         let places = self.places(row.iter().map(|member| member.name.as_str()))?;
         let mut fields = Fields::default();
         let mut content = Map::new();
@@ -120,7 +132,7 @@ impl FieldColumns {
 
 /// The meaning of numeric priorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PriorityNumbers {
+pub(crate) enum PriorityNumbers {
     /// As in the API: 0 High, 1 Normal, 2 Low.
     Api,
     /// As in the Orchestrator's upload of items in CSV: 1 Low, 2 Normal, 3 High.
@@ -143,7 +155,7 @@ impl PriorityNumbers {
 
 /// The fields of an item, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     reference: Option<String>,
     priority: Option<String>,
     due: Option<String>,
@@ -153,7 +165,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Sets a field; an empty text unsets it.
-    pub(super) fn set(&mut self, field: Field, text: &str) {
+    pub(crate) fn set(&mut self, field: Field, text: &str) {
         let text = text.trim();
         let text = (!text.is_empty()).then(|| text.to_owned());
         *match field {
@@ -165,7 +177,7 @@ impl Fields {
         } = text;
     }
 
-    pub(super) fn has_reference(&self) -> bool {
+    pub(crate) fn has_reference(&self) -> bool {
         self.reference.is_some()
     }
 
@@ -174,7 +186,7 @@ impl Fields {
     /// # Errors
     ///
     /// A message for an invalid priority or time.
-    pub(super) fn item(
+    pub(crate) fn item(
         self,
         content: Map<String, Value>,
         numbers: PriorityNumbers,

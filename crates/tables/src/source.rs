@@ -1,107 +1,121 @@
 //! Reads a file as lines of text, in any encoding.
 //!
-//! A file is read several times, because all of it is checked before anything is added. So the input from a pipe is copied to a
-//! temporary file first.
+//! A file is read several times, because all of it is checked before anything is done with it. So the input from a pipe is copied
+//! to a temporary file first, and so is a sheet of a spreadsheet, as one line of JSON for each of its rows.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
-use indicatif::ProgressBar;
 
-use super::super::output::CliError;
+use super::error::{ReadError, TableError};
+use super::sheet;
 
-/// The maximum length of a line or a row of CSV, in bytes of UTF-8. An item may have 256,000 code units; a longer row shows a
-/// file of another kind, or a quotation mark that is not closed.
-pub(super) const MAX_ROW_BYTES: usize = 16 * 1024 * 1024;
+/// The maximum length of a line or a row, in bytes of UTF-8. An item may have 256,000 code units; a longer row shows a file of
+/// another kind, or a quotation mark that is not closed.
+pub(crate) const MAX_ROW_BYTES: usize = 16 * 1024 * 1024;
 
 /// The number of bytes read at once.
 const READ_SIZE: usize = 64 * 1024;
 
-/// A file that can be read from its beginning repeatedly.
-#[derive(Debug)]
-pub(super) struct Source {
+/// A file that can be read from its beginning repeatedly, by one reader after the other.
+#[derive(Clone)]
+pub struct Source(Arc<Inner>);
+
+struct Inner {
     file: File,
     encoding: &'static Encoding,
     /// The length of its byte order mark, in bytes.
     bom_length: u64,
     /// The name of the file, without its folder; `-` for stdin.
     name: String,
+    /// The sheet that was copied.
+    sheet: Option<String>,
     size: u64,
+    on_read: Option<Box<dyn Fn(u64) + Send + Sync>>,
 }
 
-/// Why a file cannot be read further, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ReadError {
-    /// Counted from 1.
-    pub(super) line: u64,
-    pub(super) why: String,
-}
-
-impl From<ReadError> for CliError {
-    fn from(fault: ReadError) -> Self {
-        Self::failed(format!("line {}: {}; nothing was added", fault.line, fault.why))
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { name, sheet, encoding, size, .. } = &*self.0;
+        f.debug_struct("Source")
+            .field("name", name)
+            .field("sheet", sheet)
+            .field("encoding", encoding)
+            .field("size", size)
+            .finish_non_exhaustive()
     }
 }
 
 impl Source {
-    /// Opens a file; `-` is stdin. The encoding is that of a byte order mark, then the given one, then UTF-16 if the first bytes
-    /// show it, then UTF-8.
+    /// Opens a file of text; `-` is stdin. The encoding is that of a byte order mark, then the given one, then UTF-16 if the first
+    /// bytes show it, then UTF-8.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened or read, or is UTF-32.
-    pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, CliError> {
-        let failed = |error: io::Error| CliError::failed(format!("{}: {error}", path.display()));
-        let is_pipe = path == Path::new("-");
-        let file = if is_pipe {
-            copied_to_temp_file(io::stdin().lock()).map_err(failed)?
-        } else {
-            let file = File::open(path).map_err(failed)?;
-            let kind = file.metadata().map_err(failed)?;
-            if kind.is_dir() {
-                return Err(CliError::failed(format!("{} is a folder", path.display())));
-            }
-            if kind.is_file() { file } else { copied_to_temp_file(file).map_err(failed)? }
-        };
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    /// When the file cannot be opened or read, is UTF-32, or is a spreadsheet.
+    pub fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, TableError> {
+        let failed = |error: io::Error| TableError::failed(format!("{}: {error}", path.display()));
+        let file = opened(path)?;
         let size = file.metadata().map_err(failed)?.len();
-        let mut source = Self { file, encoding: UTF_8, bom_length: 0, name, size };
-        source.detect_encoding(encoding).map_err(failed)?;
-        Ok(source)
+        let (encoding, bom_length) = detect_encoding(&file, encoding).map_err(failed)?;
+        let name = file_name(path);
+        Ok(Self(Arc::new(Inner { file, encoding, bom_length, name, sheet: None, size, on_read: None })))
     }
 
-    fn detect_encoding(&mut self, given: Option<&'static Encoding>) -> io::Result<()> {
-        let mut first = Vec::new();
-        self.file.seek(SeekFrom::Start(0))?;
-        (&self.file).take(4).read_to_end(&mut first)?;
-        if matches!(first[..], [0xff, 0xfe, 0, 0] | [0, 0, 0xfe, 0xff]) {
-            return Err(io::Error::other("UTF-32 is not supported; save the file as UTF-8"));
+    /// Opens a sheet of a spreadsheet (`.xlsx`, `.xlsm`, `.xls`, `.ods`, by its content): that with a name or a number, counted
+    /// from 1, or else the first visible one in which something is.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened or read, is not a spreadsheet, is protected with a password or larger than the limits; when
+    /// there is no such sheet.
+    pub fn open_sheet(path: &Path, wanted: Option<&str>) -> Result<Self, TableError> {
+        let file = opened(path)?;
+        let name = file_name(path);
+        let copy = sheet::copied(&file, wanted).map_err(|error| error.within(&name))?;
+        let size = copy.file.metadata()?.len();
+        let sheet = Some(copy.sheet);
+        Ok(Self(Arc::new(Inner {
+            file: copy.file,
+            encoding: UTF_8,
+            bom_length: 0,
+            name,
+            sheet,
+            size,
+            on_read: None,
+        })))
+    }
+
+    /// Calls a function with the number of bytes read so far, whenever some were. Has no effect on a clone.
+    pub fn on_read(mut self, on_read: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.on_read = Some(Box::new(on_read));
         }
-        (self.encoding, self.bom_length) = match (Encoding::for_bom(&first), given, &first[..]) {
-            (Some((encoding, length)), ..) => (encoding, length as u64),
-            (None, Some(given), _) => (given, 0),
-            (None, None, [1..=255, 0, ..]) => (UTF_16LE, 0),
-            (None, None, [0, 1..=255, ..]) => (UTF_16BE, 0),
-            (None, None, _) => (UTF_8, 0),
-        };
-        Ok(())
+        self
     }
 
-    /// The name of the file.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// The name of the file, without its folder.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The name of the sheet, if the file is a spreadsheet.
+    pub fn sheet(&self) -> Option<&str> {
+        self.0.sheet.as_deref()
     }
 
     /// The name of the encoding.
-    pub(super) fn encoding(&self) -> &'static str {
-        self.encoding.name()
+    pub fn encoding(&self) -> &'static str {
+        self.0.encoding.name()
     }
 
-    /// The size in bytes.
-    pub(super) fn size(&self) -> u64 {
-        self.size
+    /// The number of bytes that are read.
+    pub fn size(&self) -> u64 {
+        self.0.size
     }
 
     /// The lines of the file, from its beginning.
@@ -109,17 +123,28 @@ impl Source {
     /// # Errors
     ///
     /// When the file cannot be read.
-    pub(super) fn lines(&self, bar: &ProgressBar) -> Result<Lines<'_>, CliError> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.bom_length))?;
-        bar.set_position(self.bom_length);
+    pub(crate) fn lines(&self) -> Result<Lines, TableError> {
+        let mut lines = self.sample()?;
+        lines.reports = true;
+        Ok(lines)
+    }
+
+    /// The lines of the file, of which a few are looked at: this is not reported as progress.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub(crate) fn sample(&self) -> Result<Lines, TableError> {
+        let Inner { file, bom_length, encoding, .. } = &*self.0;
+        let mut file: &File = file;
+        file.seek(SeekFrom::Start(*bom_length))?;
         Ok(Lines {
-            file,
-            decoder: self.encoding.new_decoder_without_bom_handling(),
-            encoding: self.encoding,
+            source: self.0.clone(),
+            decoder: encoding.new_decoder_without_bom_handling(),
             digest: ring::digest::Context::new(&ring::digest::SHA256),
-            bar: bar.clone(),
-            bytes: self.bom_length,
+            reports: false,
+            read: *bom_length,
+            bytes: *bom_length,
             raw: vec![0; READ_SIZE],
             text: String::new(),
             start: 0,
@@ -128,6 +153,47 @@ impl Source {
             broken: None,
         })
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Opens a file that can be read repeatedly.
+fn opened(path: &Path) -> Result<File, TableError> {
+    let failed = |error: io::Error| TableError::failed(format!("{}: {error}", path.display()));
+    if path == Path::new("-") {
+        return copied_to_temp_file(io::stdin().lock()).map_err(failed);
+    }
+    let file = File::open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?;
+    if kind.is_dir() {
+        return Err(TableError::failed(format!("{} is a folder", path.display())));
+    }
+    if kind.is_file() { Ok(file) } else { copied_to_temp_file(file).map_err(failed) }
+}
+
+/// The encoding of a file, and the length of its byte order mark.
+fn detect_encoding(
+    mut file: &File,
+    given: Option<&'static Encoding>,
+) -> io::Result<(&'static Encoding, u64)> {
+    let mut first = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(8).read_to_end(&mut first)?;
+    if sheet::is_spreadsheet(&first) {
+        return Err(io::Error::other("the file is a spreadsheet (or another archive); use --format sheet"));
+    }
+    if matches!(first[..], [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..]) {
+        return Err(io::Error::other("UTF-32 is not supported; save the file as UTF-8"));
+    }
+    Ok(match (Encoding::for_bom(&first), given, &first[..]) {
+        (Some((encoding, length)), ..) => (encoding, length as u64),
+        (None, Some(given), _) => (given, 0),
+        (None, None, [1..=255, 0, ..]) => (UTF_16LE, 0),
+        (None, None, [0, 1..=255, ..]) => (UTF_16BE, 0),
+        (None, None, _) => (UTF_8, 0),
+    })
 }
 
 /// Copies the input from a pipe to an anonymous temporary file.
@@ -139,22 +205,24 @@ fn copied_to_temp_file(mut from: impl io::Read) -> io::Result<File> {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Counted from 1. Lines end with LF, CR LF or CR, as editors count them.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Without the line end.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// The line end; empty at the end of the file.
-    pub(super) end: &'static str,
+    pub(crate) end: &'static str,
 }
 
 /// The lines of a file.
-pub(super) struct Lines<'a> {
-    file: &'a File,
+pub(crate) struct Lines {
+    source: Arc<Inner>,
     decoder: Decoder,
-    encoding: &'static Encoding,
     digest: ring::digest::Context,
-    bar: ProgressBar,
+    /// Whether what is read is reported as progress.
+    reports: bool,
+    /// The number of bytes read.
+    read: u64,
     /// The number of bytes decoded.
     bytes: u64,
     raw: Vec<u8>,
@@ -168,13 +236,13 @@ pub(super) struct Lines<'a> {
     broken: Option<String>,
 }
 
-impl Lines<'_> {
+impl Lines {
     /// The next line, or `None` at the end of the file.
     ///
     /// # Errors
     ///
     /// If the file cannot be read or decoded, or a line is longer than [`MAX_ROW_BYTES`].
-    pub(super) fn next(&mut self) -> Result<Option<Line>, ReadError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Line>, ReadError> {
         let mut searched = self.start;
         loop {
             let found =
@@ -230,7 +298,7 @@ impl Lines<'_> {
     /// Reads and decodes the next bytes.
     fn read_more(&mut self) {
         let read = loop {
-            match self.file.read(&mut self.raw) {
+            match (&self.source.file).read(&mut self.raw) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.broken = Some(error.to_string());
@@ -241,7 +309,12 @@ impl Lines<'_> {
         };
         let raw = &self.raw[..read];
         self.digest.update(raw);
-        self.bar.inc(read as u64);
+        self.read += read as u64;
+        if self.reports
+            && let Some(on_read) = &self.source.on_read
+        {
+            on_read(self.read);
+        }
         self.ended = read == 0;
         let before = self.text.len();
         // Enough for every encoding and every decoder state; the length cannot overflow for so few bytes.
@@ -260,7 +333,7 @@ impl Lines<'_> {
                 format!("the bytes {} are", bad.join(" "))
             };
             self.broken = Some(self.undecodable(&shown));
-        } else if self.encoding.name().starts_with("windows-")
+        } else if self.source.encoding.name().starts_with("windows-")
             && let Some(at) = self.text[before..].find(|c| ('\u{80}'..='\u{9f}').contains(&c))
         {
             // The standard decodes bytes that these encodings do not assign to control characters, which no text contains.
@@ -271,8 +344,8 @@ impl Lines<'_> {
     }
 
     fn undecodable(&self, what: &str) -> String {
-        let name = self.encoding.name();
-        let remedy = if self.encoding == UTF_8 {
+        let name = self.source.encoding.name();
+        let remedy = if self.source.encoding == UTF_8 {
             "give the encoding of the file, such as --encoding windows-1252"
         } else {
             "give the encoding of the file with --encoding"
@@ -281,19 +354,19 @@ impl Lines<'_> {
     }
 
     /// The digest of the bytes read so far, in hexadecimal.
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         self.digest.clone().finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::io::Write as _;
 
     use super::*;
 
     /// A file with these bytes.
-    pub(in super::super) fn source(bytes: &[u8], encoding: Option<&'static Encoding>) -> Source {
+    pub(crate) fn source(bytes: &[u8], encoding: Option<&'static Encoding>) -> Source {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         Source::open(file.path(), encoding).unwrap()
@@ -301,7 +374,7 @@ pub(super) mod tests {
 
     fn read(bytes: &[u8], encoding: Option<&'static Encoding>) -> Result<Vec<Line>, ReadError> {
         let source = source(bytes, encoding);
-        let mut lines = source.lines(&ProgressBar::hidden()).unwrap();
+        let mut lines = source.lines().unwrap();
         std::iter::from_fn(|| lines.next().transpose()).collect()
     }
 

@@ -3,30 +3,24 @@
 //! The crate `csv` is not used, because it does not detect a quotation mark that is never closed, nor text after a closed
 //! one, and counts only LF as a line end.
 
-use super::source::{Line, Lines, MAX_ROW_BYTES, ReadError};
+use super::error::ReadError;
+use super::record::Record;
+use super::source::{Line, Lines, MAX_ROW_BYTES};
 
 /// The dialect of a CSV file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     /// The character between cells.
-    pub(super) delimiter: char,
+    pub(crate) delimiter: char,
     /// Whether quotation marks enclose cells; otherwise they are text.
-    pub(super) quotes: bool,
+    pub(crate) quotes: bool,
     /// Whether the first line is `sep=` with the delimiter, and not a row.
-    pub(super) has_sep_line: bool,
-}
-
-/// A row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    /// The line in which it begins, counted from 1.
-    pub(super) line: u64,
-    pub(super) cells: Vec<String>,
+    pub(crate) has_sep_line: bool,
 }
 
 /// The rows of a file, including the header.
-pub(super) struct Records<'a> {
-    lines: Lines<'a>,
+pub(crate) struct Records {
+    lines: Lines,
     dialect: Dialect,
     max_bytes: usize,
 }
@@ -44,13 +38,13 @@ enum CellState {
     Closed(u64),
 }
 
-impl<'a> Records<'a> {
+impl Records {
     /// Starts to read, and skips the line with `sep=`.
     ///
     /// # Errors
     ///
     /// If the line with `sep=` cannot be read.
-    pub(super) fn new(mut lines: Lines<'a>, dialect: Dialect) -> Result<Self, ReadError> {
+    pub(crate) fn new(mut lines: Lines, dialect: Dialect) -> Result<Self, ReadError> {
         if dialect.has_sep_line {
             lines.next()?;
         }
@@ -58,23 +52,9 @@ impl<'a> Records<'a> {
     }
 
     /// Limits the length of a row.
-    pub(super) fn with_max_bytes(mut self, max_bytes: usize) -> Self {
+    pub(crate) fn with_max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
         self
-    }
-
-    /// Reads the header, which is the first row that is not empty.
-    ///
-    /// # Errors
-    ///
-    /// As [`next`](Self::next).
-    pub(super) fn header(&mut self) -> Result<Option<Record>, ReadError> {
-        while let Some(record) = self.next()? {
-            if record.cells.len() > 1 || !record.cells[0].trim().is_empty() {
-                return Ok(Some(record));
-            }
-        }
-        Ok(None)
     }
 
     /// Reads the next row. An empty line is a row with one empty cell.
@@ -82,9 +62,9 @@ impl<'a> Records<'a> {
     /// # Errors
     ///
     /// If the file cannot be read, a quotation mark is not closed, or text follows a closed one.
-    pub(super) fn next(&mut self) -> Result<Option<Record>, ReadError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Record>, ReadError> {
         let Some(mut line) = self.lines.next()? else { return Ok(None) };
-        let mut record = Record { line: line.number, cells: Vec::new() };
+        let mut record = Record { line: line.number, ..Record::default() };
         let (mut cell, mut at, mut length) = (String::new(), CellState::Start, 0);
         loop {
             self.read(&line, &mut record.cells, &mut cell, &mut at)?;
@@ -159,24 +139,21 @@ impl<'a> Records<'a> {
     }
 
     /// The digest of the bytes read so far, which at the end is that of the file.
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         self.lines.digest()
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use indicatif::ProgressBar;
-
+pub(crate) mod tests {
     use super::super::source::tests::source;
     use super::*;
 
-    pub(in super::super) const COMMAS: Dialect =
-        Dialect { delimiter: ',', quotes: true, has_sep_line: false };
+    pub(crate) const COMMAS: Dialect = Dialect { delimiter: ',', quotes: true, has_sep_line: false };
 
     fn read(text: &str, dialect: Dialect) -> Result<Vec<(u64, Vec<String>)>, ReadError> {
         let source = source(text.as_bytes(), None);
-        let mut records = Records::new(source.lines(&ProgressBar::hidden()).unwrap(), dialect).unwrap();
+        let mut records = Records::new(source.lines().unwrap(), dialect).unwrap();
         std::iter::from_fn(|| records.next().transpose())
             .map(|record| record.map(|record| (record.line, record.cells)))
             .collect()
@@ -227,7 +204,7 @@ pub(super) mod tests {
         assert!(fault.why.contains("written twice"), "{fault:?}");
         let source =
             source(&[b"a,\"".to_vec(), vec![b'\n'; 3], vec![b'x'; 100], vec![b'\n'; 3]].concat(), None);
-        let records = Records::new(source.lines(&ProgressBar::hidden()).unwrap(), COMMAS).unwrap();
+        let records = Records::new(source.lines().unwrap(), COMMAS).unwrap();
         assert!(records.with_max_bytes(50).next().unwrap_err().why.contains("not closed within"));
     }
 }
