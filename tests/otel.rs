@@ -2,7 +2,7 @@
 
 mod support;
 
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TracerProvider as _};
+use opentelemetry::trace::{SpanKind, Status, TracerProvider as _};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use performer::prelude::*;
 use support::QUEUE;
@@ -11,9 +11,6 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::{Dispatch, Instrument as _, info_span};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
-
-/// A value of the header `traceparent`, its trace and its span.
-const FOREIGN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A program that exports its spans of level INFO, and logs everything.
 struct Traced {
@@ -54,10 +51,6 @@ impl Traced {
         spans.sort_by_key(|span| span.start_time);
         spans
     }
-
-    fn transactions(&self) -> Vec<SpanData> {
-        self.spans("process Invoices")
-    }
 }
 
 /// Processes everything that is in the queue.
@@ -78,25 +71,6 @@ async fn with_queue(url: &str) -> std::sync::Arc<dyn Administration> {
 fn attribute(span: &SpanData, name: &str) -> Option<String> {
     let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name);
     found.map(|attribute| attribute.value.to_string())
-}
-
-/// Each link of a span: what it is, and the span that it leads to.
-fn links(span: &SpanData) -> Vec<(String, SpanContext)> {
-    let link = |link: &opentelemetry::trace::Link| {
-        let [kind] = link.attributes.as_slice() else { panic!("{link:?}") };
-        assert_eq!(kind.key.as_str(), "messaging.performer.link");
-        (kind.value.to_string(), link.span_context.clone())
-    };
-    span.links.iter().map(link).collect()
-}
-
-/// The trace and the span of a context: one that came from elsewhere is not equal to itself in other ways.
-fn ids(context: &SpanContext) -> (String, String) {
-    (context.trace_id().to_string(), context.span_id().to_string())
-}
-
-fn parent(span: &SpanData) -> (String, String) {
-    (span.span_context.trace_id().to_string(), span.parent_span_id.to_string())
 }
 
 #[cfg(not(feature = "otel"))]
@@ -126,11 +100,42 @@ async fn without_the_feature_an_item_keeps_nothing_and_the_span_is_as_before() {
 mod followed {
     use std::sync::Arc;
 
+    use opentelemetry::trace::SpanContext;
     use performer::model::NewJob;
     use performer::orchestrator::ClaimRequest;
     use performer::{CommitType, QueueItem};
 
     use super::*;
+    #[cfg(all(feature = "server", feature = "uipath"))]
+    use crate::support::served::{CLIENT, SECRET, Served};
+
+    /// A value of the header `traceparent`, its trace and its span.
+    const FOREIGN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    impl Traced {
+        fn transactions(&self) -> Vec<SpanData> {
+            self.spans("process Invoices")
+        }
+    }
+
+    /// Each link of a span: what it is, and the span that it leads to.
+    fn links(span: &SpanData) -> Vec<(String, SpanContext)> {
+        let link = |link: &opentelemetry::trace::Link| {
+            let [kind] = link.attributes.as_slice() else { panic!("{link:?}") };
+            assert_eq!(kind.key.as_str(), "messaging.performer.link");
+            (kind.value.to_string(), link.span_context.clone())
+        };
+        span.links.iter().map(link).collect()
+    }
+
+    /// The trace and the span of a context: one that came from elsewhere is not equal to itself in other ways.
+    fn ids(context: &SpanContext) -> (String, String) {
+        (context.trace_id().to_string(), context.span_id().to_string())
+    }
+
+    fn parent(span: &SpanData) -> (String, String) {
+        (span.span_context.trace_id().to_string(), span.parent_span_id.to_string())
+    }
 
     /// Every kind of back end that needs nothing installed, each with a queue; and what keeps it running.
     async fn back_ends() -> Vec<(Arc<dyn Administration>, Box<dyn std::any::Any>)> {
@@ -144,7 +149,7 @@ mod followed {
         }
         #[cfg(all(feature = "server", feature = "uipath"))]
         {
-            let served = over_http::Served::start().await;
+            let served = Served::start().await;
             let client = served.client().await;
             client.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
             all.push((client, Box::new(served)));
@@ -239,7 +244,7 @@ mod followed {
                             links(span).into_iter().map(|(kind, to)| (kind, ids(&to))).collect::<Vec<_>>()
                         };
                         let creation = ("creation".to_owned(), ids(&order.span_context));
-                        assert_eq!(kinds(&first), [creation.clone()]);
+                        assert_eq!(kinds(&first), std::slice::from_ref(&creation));
                         let previous = ("previous_attempt".to_owned(), ids(&first.span_context));
                         assert_eq!(kinds(&second), [creation, previous]);
                         let ancestor = "messaging.performer.ancestor_id";
@@ -452,101 +457,34 @@ mod followed {
     }
 
     #[cfg(all(feature = "server", feature = "uipath"))]
-    mod over_http {
-        use performer::orchestrator::Observed;
-        use performer::orchestrator::store::Store;
-        use performer::orchestrator::uipath::Uipath;
-        use performer::server::Server;
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        use tokio::net::{TcpListener, TcpStream};
-        use tokio::sync::oneshot;
-
-        use super::*;
-
-        const CLIENT: &str = "first-client";
-        const SECRET: &str = "a secret of the test";
-
-        /// A server in this process, until this value is dropped.
-        pub(super) struct Served {
-            address: String,
-            _stop: oneshot::Sender<()>,
-        }
-
-        impl Served {
-            pub(super) async fn start() -> Self {
-                let store = Store::open("memory:").await.unwrap();
-                let server = Server::builder(store).first_client(CLIENT, SECRET).without_maintenance();
-                let server = server.open().await.unwrap();
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let address = listener.local_addr().unwrap().to_string();
-                let (stop, stopped) = oneshot::channel::<()>();
-                tokio::spawn(
-                    async move { server.serve(listener, async { drop(stopped.await) }).await.unwrap() },
+    #[tokio::test]
+    async fn the_transaction_of_a_foreign_clients_item_follows_from_its_request() {
+        let traced = Traced::new();
+        traced
+            .run(async {
+                let served = Served::start().await;
+                let orchestrator = served.client().await;
+                orchestrator.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
+                let form = "content-type: application/x-www-form-urlencoded";
+                let login = format!(
+                    "grant_type=client_credentials&client_id={CLIENT}&client_secret={}",
+                    SECRET.replace(' ', "+")
                 );
-                Self { address, _stop: stop }
-            }
-
-            /// What `connect` makes of its URL, without settings from the environment.
-            pub(super) async fn client(&self) -> Arc<dyn Administration> {
-                let client = Uipath::builder(&format!("http://{}", self.address))
-                    .client_credentials(CLIENT, SECRET)
-                    .scope("OrchestratorApiUserAccess")
-                    .folder_path("Shared");
-                Arc::new(Observed::new(client.connect().await.unwrap()))
-            }
-
-            /// A request of a client that knows nothing of performer; its answer, from the first brace on.
-            async fn post(&self, path: &str, headers: &[&str], body: &str) -> serde_json::Value {
-                let mut request =
-                    format!("POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
-                let length = format!("content-length: {}", body.len());
-                for header in headers.iter().chain([&length.as_str()]) {
-                    request.push_str(header);
-                    request.push_str("\r\n");
-                }
-                let mut stream = TcpStream::connect(&self.address).await.unwrap();
-                stream.write_all(format!("{request}\r\n{body}").as_bytes()).await.unwrap();
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).await.unwrap();
-                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-                assert!(head.starts_with("HTTP/1.1 20"), "{answer}");
-                serde_json::from_str(body).unwrap()
-            }
-        }
-
-        #[tokio::test]
-        async fn the_transaction_of_a_foreign_clients_item_follows_from_its_request() {
-            let traced = Traced::new();
-            traced
-                .run(async {
-                    let served = Served::start().await;
-                    let orchestrator = served.client().await;
-                    orchestrator.create_queue(NewQueueDefinition::new(QUEUE)).await.unwrap();
-                    let form = "content-type: application/x-www-form-urlencoded";
-                    let login = format!(
-                        "grant_type=client_credentials&client_id={CLIENT}&client_secret={}",
-                        SECRET.replace(' ', "+")
-                    );
-                    let token = served.post("/identity_/connect/token", &[form], &login).await;
-                    let token = format!("authorization: Bearer {}", token["access_token"].as_str().unwrap());
-                    let traceparent = format!("traceparent: {FOREIGN}");
-                    let headers = [
-                        &token,
-                        "content-type: application/json",
-                        "x-uipath-folderpath: Shared",
-                        &traceparent,
-                    ];
-                    let body = r#"{"itemData":{"Name":"Invoices","SpecificContent":{"do":"ok"}}}"#;
-                    let path = "/odata/Queues/UiPathODataSvc.AddQueueItem";
-                    let added = served.post(path, &headers, body).await;
-                    assert_eq!(added["ParentOperationId"], FOREIGN);
-                    perform(&orchestrator, |performer| performer).await;
-                })
-                .await;
-            let [transaction] = traced.transactions().try_into().unwrap();
-            let [_, trace, span, _] = FOREIGN.split('-').collect::<Vec<_>>().try_into().unwrap();
-            assert_eq!(parent(&transaction), (trace.to_owned(), span.to_owned()));
-            assert_eq!(ids(&links(&transaction)[0].1), parent(&transaction));
-        }
+                let token = served.post("/identity_/connect/token", &[form], &login).await;
+                let token = format!("authorization: Bearer {}", token["access_token"].as_str().unwrap());
+                let traceparent = format!("traceparent: {FOREIGN}");
+                let headers =
+                    [&token, "content-type: application/json", "x-uipath-folderpath: Shared", &traceparent];
+                let body = r#"{"itemData":{"Name":"Invoices","SpecificContent":{"do":"ok"}}}"#;
+                let path = "/odata/Queues/UiPathODataSvc.AddQueueItem";
+                let added = served.post(path, &headers, body).await;
+                assert_eq!(added["ParentOperationId"], FOREIGN);
+                perform(&orchestrator, |performer| performer).await;
+            })
+            .await;
+        let [transaction] = traced.transactions().try_into().unwrap();
+        let [_, trace, span, _] = FOREIGN.split('-').collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(parent(&transaction), (trace.to_owned(), span.to_owned()));
+        assert_eq!(ids(&links(&transaction)[0].1), parent(&transaction));
     }
 }

@@ -8,5 +8,7 @@
 )]
 
 pub mod scripted;
+#[cfg(all(feature = "server", feature = "uipath"))]
+pub mod served;
 
 pub use performer_conformance::{QUEUE, named, new_job, ok, start_of_time, sweep_for, take};
