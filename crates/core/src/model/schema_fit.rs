@@ -34,14 +34,14 @@ const UNNAMED: &str = "anotherMember";
 /// [`validate_definitions`](super::schema::Schemas::validate_definitions).
 ///
 /// ```
-/// use performer::SchemaOf;
+/// use performer::model::SchemaOf;
 /// use performer::model::schema_fit::misfits;
 ///
 /// let queue = r#"{"properties":{"amount":{"type":"number"}}}"#.into();
 /// let program = r#"{"properties":{"amount":{"type":"integer"}},"required":["amount"]}"#.into();
 /// assert_eq!(
 ///     misfits(SchemaOf::SpecificData, &queue, &program).unwrap(),
-///     ["\"amount\" may be absent", "\"amount\" may be 0.5: it is not of type \"integer\""]
+///     ["\"amount\" may be 0.5: it is not of type \"integer\"", "\"amount\" may be absent"]
 /// );
 /// ```
 pub fn misfits(what: SchemaOf, allowing: &Arc<str>, accepting: &Arc<str>) -> Result<Vec<String>, Refusal> {
