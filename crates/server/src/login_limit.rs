@@ -16,7 +16,7 @@ pub(super) const FAILED_LOGIN_TIME: Duration = Duration::from_millis(500);
 
 /// The maximum number of concurrent logins of applications from one network, and from one client in it.
 const MAX_CLIENT_LOGINS: Maximum = Maximum { of_network: 128, of_client: 96 };
-/// The same of users. Refused ones wait for [`FAILED_LOGIN_TIME`].
+/// The maximum number of concurrent logins of users, including refused ones, which wait for [`FAILED_LOGIN_TIME`].
 const MAX_USER_LOGINS: Maximum = Maximum { of_network: 64, of_client: 32 };
 
 #[derive(Clone, Copy)]

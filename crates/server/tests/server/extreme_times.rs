@@ -167,7 +167,7 @@ impl Queue {
         assert!(taken > 0, "{}: an item without a DeferDate is waiting", self.time);
     }
 
-    /// The same by the requests of performers: an item that is added and started, and results.
+    /// Sends the time in the requests of performers: in an item that is added and started, and in results.
     async fn exchange(&mut self, api: &Api) {
         let time = self.time;
         let start = json!({"queue": self.name, "machine": "m", "processId": 1, "version": "1", "robots": 1, "lease": 30_000});
