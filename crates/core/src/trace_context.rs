@@ -1,4 +1,4 @@
-//! The W3C trace context of whoever adds an item, as the header `traceparent` writes it.
+//! The W3C trace context of the caller that adds an item, as the header `traceparent` writes it.
 //!
 //! It is kept with the item as its `ParentOperationId`, so that the span of its transaction can follow from it: see
 //! `docs/decisions/0077-the-creator-of-an-item-is-the-parent-of-its-transactions.md`.

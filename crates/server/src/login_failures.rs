@@ -24,7 +24,7 @@ pub(super) const MAX_NAME_LENGTH: usize = 100;
 pub(super) struct LoginFailures {
     names: HashMap<(IpAddr, String), (u32, Duration)>,
     addresses: HashMap<IpAddr, (u32, Duration)>,
-    /// Failures by address for the log; they block nobody.
+    /// Failures by address, for the log alone: they block no login.
     warnings: HashMap<IpAddr, (u32, Duration)>,
 }
 

@@ -247,7 +247,7 @@ mod tests {
         assert!(access.authenticate_user(from(1), "ann", PASSWORD).await.unwrap().is_some());
     }
 
-    /// While nobody may wait for a comparison, and while others of the same name fail, an unknown name is refused as a known one.
+    /// While no caller may wait for a comparison, and while others of the same name fail, an unknown name is refused as a known one.
     #[tokio::test(start_paused = true)]
     async fn an_unknown_name_is_refused_with_the_status_of_a_known_one() {
         async fn status(access: &Access, network: u8, name: &str) -> u16 {

@@ -52,7 +52,7 @@ async fn the_last_administrator_keeps_its_role_whatever_is_asked() {
     let api = Api::start().await;
     let me = api.get("/odata/Users/UiPathODataSvc.GetCurrentUser").await.body["Id"].as_i64().unwrap();
     let role = id_of(&api, "/odata/Roles", "Name", ADMINISTRATOR).await;
-    // Somebody with all permissions by another role is no administrator, and may not demote the last one either.
+    // A user with all permissions by another role is no administrator, and may not demote the last one either.
     let permissions = named(&api, "/odata/Roles", "Name", ADMINISTRATOR).await["Permissions"].clone();
     let all = api.post("/odata/Roles", &json!({"Name": "Everything", "Permissions": permissions})).await;
     assert_eq!(all.status, 201, "{}", all.text);

@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use calamine::{Data, SheetVisible};
+use calamine::{Data, Sheet, SheetType, SheetVisible};
 
 use super::error::TableError;
 use super::numbers;
@@ -162,8 +162,15 @@ fn cell_of(value: Data, is_1904: bool) -> Option<(CellKind, String)> {
     })
 }
 
-fn is_hidden(visible: SheetVisible) -> bool {
-    visible != SheetVisible::Visible
+/// The sheets with cells: charts and macros have none.
+fn worksheets(sheets: &[Sheet]) -> Vec<SheetName> {
+    let tables = sheets.iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
+    tables
+        .map(|sheet| SheetName {
+            name: sheet.name.clone(),
+            is_hidden: sheet.visible != SheetVisible::Visible,
+        })
+        .collect()
 }
 
 /// The message of an error of reading or writing.

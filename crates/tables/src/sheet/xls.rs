@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use calamine::{Reader as _, SheetType, Xls as Calamine, XlsError};
+use calamine::{Reader as _, Xls as Calamine, XlsError};
 
 use super::copy::SheetCopy;
 use super::xlsx::MergedCells;
-use super::{SheetName, Workbook, cell_of, compound, is_hidden};
+use super::{SheetName, Workbook, cell_of, compound, worksheets};
 
 pub(super) struct Xls<'a> {
     workbook: Calamine<BufReader<&'a File>>,
@@ -24,11 +24,7 @@ impl<'a> Xls<'a> {
 
 impl Workbook for Xls<'_> {
     fn sheets(&self) -> Vec<SheetName> {
-        let sheets = self.workbook.sheets_metadata().iter();
-        let tables = sheets.filter(|sheet| sheet.typ == SheetType::WorkSheet);
-        tables
-            .map(|sheet| SheetName { name: sheet.name.clone(), is_hidden: is_hidden(sheet.visible) })
-            .collect()
+        worksheets(self.workbook.sheets_metadata())
     }
 
     fn read(&mut self, sheet: usize, copy: &mut SheetCopy) -> Result<(), String> {

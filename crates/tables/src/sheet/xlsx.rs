@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use calamine::{Data, Dimensions, Reader as _, SheetType, Xlsx as Calamine, XlsxError};
+use calamine::{Data, Dimensions, Reader as _, Xlsx as Calamine, XlsxError};
 
 use super::super::record::CellKind;
 use super::copy::SheetCopy;
-use super::{SheetName, Workbook, cell_of, is_hidden};
+use super::{SheetName, Workbook, cell_of, worksheets};
 
 pub(super) struct Xlsx<'a> {
     workbook: Calamine<BufReader<&'a File>>,
@@ -23,11 +23,7 @@ impl<'a> Xlsx<'a> {
 
 impl Workbook for Xlsx<'_> {
     fn sheets(&self) -> Vec<SheetName> {
-        let sheets = self.workbook.sheets_metadata().iter();
-        let tables = sheets.filter(|sheet| sheet.typ == SheetType::WorkSheet);
-        tables
-            .map(|sheet| SheetName { name: sheet.name.clone(), is_hidden: is_hidden(sheet.visible) })
-            .collect()
+        worksheets(self.workbook.sheets_metadata())
     }
 
     fn read(&mut self, sheet: usize, copy: &mut SheetCopy) -> Result<(), String> {

@@ -41,7 +41,7 @@ Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some ite
 
 /// The exit code if rows were left out.
 const SOME_LEFT_OUT: u8 = 3;
-/// The exit code of `perform --until-empty` if it was stopped: whoever started it should start it again.
+/// The exit code of `perform --until-empty` if it was stopped: its supervisor should start it again.
 const NOT_EMPTY: u8 = 4;
 
 #[derive(Clone, Copy)]
