@@ -9,6 +9,7 @@
 //! | `apply/commit.rs` | the transaction of a batch: retries, and what to do if one operation cannot be applied |
 //! | `apply/add.rs` | adding items |
 //! | `apply/claim.rs` | claiming items |
+//! | `apply/parked.rs` | serving claims that wait for an item |
 //! | `apply/report.rs` | results and progress |
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
@@ -22,6 +23,7 @@ mod claim;
 mod commit;
 mod document;
 mod jobs;
+mod parked;
 mod query;
 mod report;
 mod retention;
@@ -32,8 +34,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use self::report::{AssumedEnd, AttemptReport};
+use super::arrivals::Arrivals;
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
 use super::notifier::WakeSet;
@@ -85,6 +89,11 @@ struct Apply<'a, R> {
     statistics: BTreeMap<QueueId, QueueStatistics>,
     /// The queues of which items may have become claimable.
     wakes: WakeSet,
+    /// The queues in which the claims that were applied last found all they wanted, or left nothing.
+    more_left: WakeSet,
+    none_left: WakeSet,
+    /// The queue with limits from which items were claimed last.
+    limited: Option<QueueId>,
     /// What this batch has looked up.
     lookups: LookupCache,
     /// Ends of attempts, computed from cached rows and not written yet.
@@ -104,7 +113,7 @@ impl<R: Rows> Apply<'_, R> {
     fn apply_all(
         mut self,
         mut operations: Vec<Request>,
-        more: &mut dyn FnMut() -> Vec<Request>,
+        arrivals: &mut dyn Arrivals,
     ) -> Result<(Vec<Result<Answer>>, WakeSet)> {
         // Often as many as a performer has robots; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
@@ -141,16 +150,18 @@ impl<R: Rows> Apply<'_, R> {
                     self.lookups = LookupCache::default();
                 }
             }
-            operations = more();
+            operations = arrivals.more();
             if operations.is_empty() {
                 self.announce_claims(&claims);
                 self.write_assumed(&mut answers)?;
             }
             if operations.is_empty() && !claims.is_empty() {
                 self.claim_items(std::mem::take(&mut claims), &mut answers)?;
-                operations = more();
+                operations = arrivals.more();
             }
             if operations.is_empty() {
+                self.wake_where_there_is_room()?;
+                self.serve_parked(arrivals, &mut answers)?;
                 self.write_statistics()?;
                 return Ok((answers, self.wakes));
             }
@@ -280,14 +291,21 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
+    /// In a queue with a limit, items that were withheld may be claimable now.
+    fn wake_where_there_is_room(&mut self) -> Result<()> {
+        let ended = self.statistics.iter().filter(|(_, delta)| delta.in_progress < 0);
+        for queue in ended.map(|(queue, _)| *queue).collect::<SmallVec<[QueueId; 2]>>() {
+            if self.has_room_again(queue)? {
+                self.wake_waiters(queue);
+            }
+        }
+        Ok(())
+    }
+
     fn write_statistics(&mut self) -> Result<()> {
         for (queue, delta) in std::mem::take(&mut self.statistics) {
             if delta != QueueStatistics::default() {
                 self.rows.add_statistics(queue, &delta)?;
-            }
-            // In a queue with a limit, items that were withheld may be claimable now.
-            if delta.in_progress < 0 && self.has_room_again(queue)? {
-                self.wake_waiters(queue);
             }
         }
         Ok(())

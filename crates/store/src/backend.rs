@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use super::arrivals::Arrivals;
 use super::clock::StoreClock;
 use super::comments::CommentsOn;
 use super::document::{DocumentChange, DocumentOutcome};
@@ -45,13 +46,13 @@ pub(crate) trait Backend: WriterHooks {
     /// Applies operations in one transaction. The clock is read after the transaction has begun: before that, another
     /// process may have held the store and acted at a later time.
     ///
-    /// After everything is applied, `more` is called for requests that have arrived meanwhile, until it returns none.
-    /// So a transaction takes everything that is there at the moment of its commit. The answers are in the order of all
-    /// operations.
+    /// After everything is applied, requests that have arrived meanwhile join, until there are none. So a transaction
+    /// takes everything that is there at the moment of its commit. Last, claims that wait for an item are served with what
+    /// is left. The answers are in the order of all operations.
     fn commit(
         &mut self,
         operations: Vec<Request>,
-        more: &mut dyn FnMut() -> Vec<Request>,
+        arrivals: &mut dyn Arrivals,
         clock: &StoreClock,
         effects: &mut CommitEffects,
     ) -> Vec<Result<Answer>>;
@@ -93,12 +94,16 @@ pub(crate) struct ClaimOperation {
     pub(crate) count: usize,
     pub(crate) reference: Option<ReferenceFilter>,
     pub(crate) claimant: Claimant,
+    /// If it finds nothing it waits, and is served by the transaction that leaves something for it.
+    pub(crate) waits: bool,
 }
 
 /// Items that were claimed.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimedBatch {
     pub(crate) items: SmallVec<[ClaimedItem; 1]>,
+    /// Their queue.
+    pub(crate) queue: Option<QueueId>,
     /// More items wait, but a limit of the queue withholds them, or the queue is paused: try again after this time at
     /// the latest.
     pub(crate) withheld: Option<Duration>,
@@ -120,9 +125,9 @@ pub(crate) struct Claimant {
 
 impl From<ClaimRequest> for ClaimOperation {
     fn from(take: ClaimRequest) -> Self {
-        let ClaimRequest { queue, job, robot, count, reference, .. } = take;
+        let ClaimRequest { queue, job, robot, count, reference, wait, .. } = take;
         let claimant = Claimant { job, user: None, robot, robot_id: None, executor: None };
-        Self { queue, count, reference, claimant }
+        Self { queue, count, reference, claimant, waits: !wait.is_zero() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The queue of requests that wait for a writer thread, and the delivery of answers.
+//! The queue of requests that wait for a writer thread.
 //!
 //! A writer takes everything that waits as one batch. If there are several writers, only one works while there is
 //! little to do: two transactions of half the size cost more than one. Another writer is woken when enough work waits
@@ -6,15 +6,9 @@
 //! that waits or is in progress. Work that transactions can only do one after the other (claims on a queue with limits)
 //! is left to one writer.
 //!
-//! Of the robots that report and claim, the writer wakes only one, which forwards the answers to the others: waking a
-//! task from another thread costs the writer as much as a statement, waking it from a task beside it costs very little.
-//! If that robot is not polled soon (its thread is blocked), the writer delivers the answers after all. All other
-//! callers, above all heartbeats, are answered by the writer itself.
-//!
-//! A caller may go away at any time. Answers travel as values whose `Drop` forwards what was not forwarded and undoes
-//! what was not delivered: items are given back, jobs end. The same holds for a commit whose outcome is unknown.
-//! Compensations come first in the next commit, before the same job can claim the same items again, and are repeated
-//! until a commit succeeds.
+//! What a caller did not hear of because it went away is undone (`delivery.rs`). The same holds for a commit whose outcome
+//! is unknown. Compensations come first in the next commit, before the same job can claim the same items again, and are
+//! repeated until a commit succeeds.
 
 #[cfg(test)]
 mod tests;
@@ -23,15 +17,17 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use smallvec::smallvec;
 use tokio::sync::oneshot;
 
 use super::backend::{Answer, Operation, Request, Requests};
 use super::compensation::{Compensation, compensations_for};
+use super::delivery::{Caller, Callers, Delivery, ForwardHandle, Undo};
 use super::group_commit::Message;
 use performer_core::orchestrator::Result;
 
 /// How long a caller waits before another writer is woken to help: the first one is probably busy for a while.
-const HELP_DELAY: Duration = Duration::from_millis(25);
+pub(super) const HELP_DELAY: Duration = Duration::from_millis(25);
 
 /// If no other process writes, the threshold for another transaction is divided by this.
 const ALONE_DIVISOR: usize = 4;
@@ -85,48 +81,11 @@ struct QueuedCall {
     caller: Caller,
 }
 
-/// Where the answers of a call go.
-struct Caller {
-    count: usize,
-    /// Work units of its requests: one for each item.
-    work: usize,
-    reply: oneshot::Sender<Delivery>,
-    /// A robot: another robot may forward the answers to it.
-    is_robot: bool,
-}
-
-/// What a caller receives.
-enum Delivery {
-    Own(CallAnswers),
-    /// Its own answers, and those it has to forward to other callers.
-    WithForwarding(CallAnswers, ForwardHandle),
-}
-
 /// The next batch: its operations, and what to undo first.
 pub(super) struct PendingBatch {
     pub(super) operations: Vec<Request>,
     pub(super) callers: Callers,
     pub(super) compensations: Vec<Compensation>,
-}
-
-/// Callers in the order of their operations.
-pub(super) struct Callers(Vec<Caller>);
-
-/// The answers that one caller has to forward; until it does, the writer can deliver them instead.
-#[derive(Clone)]
-pub(super) struct ForwardHandle(Arc<Mutex<Option<Forwarding>>>);
-
-/// Answers of a commit to callers, delivered when this is dropped.
-struct Forwarding {
-    answers: std::vec::IntoIter<Result<Answer>>,
-    callers: std::vec::IntoIter<Caller>,
-    commit_queue: Arc<CommitQueue>,
-}
-
-/// The answers to one caller. Dropped before it accepted them, they are undone.
-struct CallAnswers {
-    undelivered: Vec<Result<Answer>>,
-    commit_queue: Arc<CommitQueue>,
 }
 
 impl CommitQueue {
@@ -158,8 +117,8 @@ impl CommitQueue {
         self.state().writers.iter_mut().for_each(|writer| writer.sender = None);
     }
 
-    /// A writer has ended, for whatever reason. After the last one all waiting calls fail.
-    pub(super) fn ended(&self, writer: usize) {
+    /// A writer has ended, for whatever reason. After the last one all waiting calls fail. Returns whether it was the last.
+    pub(super) fn ended(&self, writer: usize) -> bool {
         let mut state = self.state();
         let ended = &mut state.writers[writer];
         (ended.sender, ended.is_idle, ended.polls_soon, ended.work_in_progress) = (None, false, false, 0);
@@ -169,6 +128,7 @@ impl CommitQueue {
             state.calls.clear();
             state.queued_work = 0;
         }
+        !state.is_open()
     }
 
     pub(super) fn send_to_first_writer(&self, message: Message) {
@@ -222,13 +182,25 @@ impl CommitQueue {
             self.state().request_help();
             delivered.await
         };
-        Some(match delivered.ok()? {
-            Delivery::Own(answers) => answers.accept(),
-            Delivery::WithForwarding(answers, rest) => {
-                rest.deliver();
-                answers.accept()
+        Some(delivered.ok()?.accept())
+    }
+
+    /// Asks for claims that wait for an item. Their callers are told if the writers have ended.
+    pub(super) fn ask(&self, callers: Vec<Caller>) {
+        let mut state = self.state();
+        for caller in callers.into_iter().filter(|_| state.is_open()).collect::<Vec<_>>() {
+            if let Some(request) = caller.waiting_request() {
+                state.push_call(smallvec![request], caller);
             }
-        })
+        }
+    }
+
+    /// A caller has waited for [`HELP_DELAY`].
+    pub(super) fn request_help(&self) {
+        let mut state = self.state();
+        if state.writers.len() > 1 {
+            state.request_help();
+        }
     }
 
     /// The next batch of at most about `max_work` units, with all compensations.
@@ -239,7 +211,7 @@ impl CommitQueue {
         if state.is_left_to_others(writer) {
             return PendingBatch {
                 operations: Vec::new(),
-                callers: Callers(Vec::new()),
+                callers: Callers::default(),
                 compensations: Vec::new(),
             };
         }
@@ -273,47 +245,24 @@ impl CommitQueue {
         callers: Callers,
         answers: Vec<Result<Answer>>,
     ) -> Option<ForwardHandle> {
-        let mut answers = answers.into_iter();
-        let (mut rest, mut robots) = (Vec::with_capacity(answers.len()), Vec::with_capacity(callers.0.len()));
-        for caller in callers.0 {
-            let own = answers.by_ref().take(caller.count);
-            if caller.is_robot {
-                rest.extend(own);
-                robots.push(caller);
-            } else {
-                let answers = CallAnswers { undelivered: own.collect(), commit_queue: self.clone() };
-                drop(caller.reply.send(Delivery::Own(answers))); // what comes back is undone
-            }
-        }
-        let mut others =
-            Forwarding { answers: rest.into_iter(), callers: robots.into_iter(), commit_queue: self.clone() };
-        while let Some((reply, own)) = others.next() {
-            if others.callers.len() == 0 {
-                drop(reply.send(Delivery::Own(own)));
-                return None;
-            }
-            let rest = ForwardHandle(Arc::new(Mutex::new(Some(others))));
-            match reply.send(Delivery::WithForwarding(own, rest.clone())) {
-                Ok(()) => return Some(rest),
-                Err(undelivered) => drop(undelivered), // the caller has gone away; try the next one
-            }
-            others = rest.take()?;
-        }
-        None
-    }
-
-    fn undo(&self, undelivered: impl Iterator<Item = Result<Answer>>) {
-        let mut state = self.state();
-        let had_none = state.compensations.is_empty();
-        state.compensations.extend(undelivered.filter_map(Result::ok).flat_map(compensations_for));
-        if had_none && !state.compensations.is_empty() {
-            state.has_new_compensations = true;
-            state.wake();
-        }
+        let undo: Arc<dyn Undo> = self.clone();
+        callers.deliver(answers, &undo)
     }
 
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Undo for CommitQueue {
+    fn undo(self: Arc<Self>, undelivered: &mut dyn Iterator<Item = Answer>) {
+        let mut state = self.state();
+        let had_none = state.compensations.is_empty();
+        state.compensations.extend(undelivered.flat_map(compensations_for));
+        if had_none && !state.compensations.is_empty() {
+            state.has_new_compensations = true;
+            state.wake();
+        }
     }
 }
 
@@ -332,7 +281,11 @@ impl QueueState {
         };
         let is_robot = operations.iter().all(is_of_robot);
         let work = operations.iter().map(|asked| asked.operation.work()).sum::<usize>().max(1);
-        let caller = Caller { count: operations.len(), work, reply, is_robot };
+        let caller = Caller::new(operations.len(), work, reply, is_robot);
+        self.push_call(operations, caller);
+    }
+
+    fn push_call(&mut self, operations: Requests, caller: Caller) {
         self.queued_work += caller.work;
         self.calls.push(QueuedCall { operations, caller });
         self.wake();
@@ -425,56 +378,5 @@ impl WriterState {
         if let Some(sender) = &self.sender {
             let _ = sender.send(message); // a thread that has ended reports that itself
         }
-    }
-}
-
-impl Callers {
-    /// Appends callers that have joined.
-    pub(super) fn join(&mut self, others: Self) {
-        self.0.extend(others.0);
-    }
-}
-
-impl ForwardHandle {
-    /// Delivers the answers that have not been delivered.
-    pub(super) fn deliver(&self) {
-        drop(self.take()); // dropped after the lock is released
-    }
-
-    pub(super) fn is_delivered(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
-    fn take(&self) -> Option<Forwarding> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Forwarding {
-    /// The next caller, and its answers.
-    fn next(&mut self) -> Option<(oneshot::Sender<Delivery>, CallAnswers)> {
-        let Caller { count, reply, .. } = self.callers.next()?;
-        let undelivered = self.answers.by_ref().take(count).collect();
-        Some((reply, CallAnswers { undelivered, commit_queue: self.commit_queue.clone() }))
-    }
-}
-
-impl Drop for Forwarding {
-    fn drop(&mut self) {
-        while let Some((reply, answers)) = self.next() {
-            drop(reply.send(Delivery::Own(answers))); // what comes back is undone
-        }
-    }
-}
-
-impl CallAnswers {
-    fn accept(mut self) -> Vec<Result<Answer>> {
-        std::mem::take(&mut self.undelivered)
-    }
-}
-
-impl Drop for CallAnswers {
-    fn drop(&mut self) {
-        self.commit_queue.undo(self.undelivered.drain(..));
     }
 }

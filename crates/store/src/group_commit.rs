@@ -14,16 +14,19 @@ mod tests;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use smallvec::smallvec;
 
+use super::arrivals::{Arrivals, CountedArrivals, ServedClaims};
 use super::backend::{Answer, Backend, CommitEffects, Query, Request, Requests, Scope};
 use super::clock::StoreClock;
-use super::commit_queue::{CommitConditions, CommitQueue, ForwardHandle, PendingBatch};
+use super::commit_queue::{CommitConditions, CommitQueue, PendingBatch};
 use super::compensation::{self, Compensation};
+use super::delivery::{Callers, ForwardHandle};
+use super::in_place::InPlace;
 use super::notifier::{Notifier, WakeSet};
 use super::readers::Readers;
 use performer_core::model::clock::Clock;
@@ -44,28 +47,22 @@ const FORWARD_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// A back end, and how it is called.
 pub(crate) struct GroupCommit {
-    execution: Execution,
-    notifier: Notifier,
+    pub(super) execution: Execution,
+    pub(super) notifier: Notifier,
 }
 
-enum Execution {
-    InPlace { backend: Mutex<InPlaceBackend>, clock: Arc<StoreClock> },
+pub(super) enum Execution {
+    InPlace(Arc<InPlace>),
     Threads(Threads),
 }
 
-struct InPlaceBackend {
-    store: Box<dyn Backend>,
-    compensations: Vec<Compensation>,
-    in_doubt: Vec<InDoubt>,
-}
-
 /// The compensations of a commit whose outcome is unknown.
-type InDoubt = Vec<Compensation>;
+pub(super) type InDoubt = Vec<Compensation>;
 
 /// The threads of a store. Dropping this ends them and waits for them, so that the file is closed (and its write-ahead
 /// log removed) when the last user of the store is gone.
-struct Threads {
-    commit_queue: Arc<CommitQueue>,
+pub(super) struct Threads {
+    pub(super) commit_queue: Arc<CommitQueue>,
     readers: Readers,
     /// The back end reports changes of other processes, so that nobody has to poll.
     reports_changes: bool,
@@ -106,8 +103,8 @@ impl GroupCommit {
     /// A back end that is called directly.
     pub(crate) fn in_place(store: Box<dyn Backend>, clock: Arc<StoreClock>) -> Self {
         let notifier = Notifier::new(&*clock);
-        let backend = Mutex::new(InPlaceBackend { store, compensations: Vec::new(), in_doubt: Vec::new() });
-        Self { execution: Execution::InPlace { backend, clock }, notifier }
+        let in_place = InPlace::new(store, clock, notifier.clone());
+        Self { execution: Execution::InPlace(in_place), notifier }
     }
 
     /// A back end on threads, with writers and readers. Dropping the value ends them. The first writer does all work
@@ -125,10 +122,10 @@ impl GroupCommit {
         let notifier = Notifier::new(&**clock);
         let (commits, messages): (Vec<_>, Vec<_>) = writers.iter().map(|_| channel()).unzip();
         let commit_queue = CommitQueue::new(commits, threshold);
-        let others = notifier.clone();
-        let reports_changes = writers
-            .first_mut()
-            .is_some_and(|first| first.on_external_change(Box::new(move |wakes| others.notify(&wakes))));
+        let (others, asked) = (notifier.clone(), commit_queue.clone());
+        let reports_changes = writers.first_mut().is_some_and(|first| {
+            first.on_external_change(Box::new(move |wakes| asked.ask(others.notify(&wakes))))
+        });
         let readers = Readers::start(readers, &(clock.clone() as Arc<dyn Clock>))?;
         let mut threads =
             Threads { commit_queue: commit_queue.clone(), readers, reports_changes, writing: Vec::new() };
@@ -154,7 +151,7 @@ impl GroupCommit {
     /// How many transactions can write at the same time.
     pub(crate) fn writers(&self) -> usize {
         match &self.execution {
-            Execution::InPlace { .. } => 1,
+            Execution::InPlace(_) => 1,
             Execution::Threads(threads) => threads.writing.len(),
         }
     }
@@ -169,17 +166,7 @@ impl GroupCommit {
     pub(crate) async fn all(&self, operations: Requests) -> Vec<Result<Answer>> {
         let count = operations.len();
         match &self.execution {
-            Execution::InPlace { backend, clock } => {
-                let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
-                let InPlaceBackend { store, compensations, in_doubt } = &mut *backend;
-                let store = &mut **store;
-                compensations.extend(resolve_in_doubt(store, in_doubt));
-                let (operations, clock) = (operations.into_vec(), &**clock);
-                let (answers, wakes) =
-                    commit(store, compensations, in_doubt, operations, &mut Vec::new, clock);
-                self.notifier.notify(&wakes);
-                answers
-            }
+            Execution::InPlace(in_place) => in_place.all(operations.into_vec()),
             Execution::Threads(Threads { commit_queue, .. }) => {
                 let answered = commit_queue.all(operations).await;
                 answered.unwrap_or_else(|| (0..count).map(|_| Err(thread_ended())).collect())
@@ -190,10 +177,7 @@ impl GroupCommit {
     /// Answers a query. `limit`: its time limit on a thread, if it may scan more than it returns.
     pub(crate) async fn read(&self, scope: Scope, query: Query, limit: Option<Duration>) -> Result<Answer> {
         match &self.execution {
-            Execution::InPlace { backend, .. } => {
-                let mut backend = backend.lock().unwrap_or_else(PoisonError::into_inner);
-                catch_panic(|| backend.store.read(scope, query)).unwrap_or_else(Err)
-            }
+            Execution::InPlace(in_place) => in_place.read(scope, query),
             Execution::Threads(Threads { readers, .. }) => readers.answer(scope, query, limit).await,
         }
     }
@@ -233,7 +217,9 @@ struct Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.commit_queue.ended(self.number);
+        if self.commit_queue.ended(self.number) {
+            self.notifier.close();
+        }
     }
 }
 
@@ -282,7 +268,7 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) if kept.is_some() => {
                     let wakes = self.store.close_kept();
-                    self.notifier.notify(&wakes);
+                    self.notify(&wakes);
                 }
                 Err(RecvTimeoutError::Timeout) => self.poll_other_processes(),
             }
@@ -297,8 +283,12 @@ impl Writer {
     fn poll_other_processes(&mut self) {
         self.last_poll = self.clock.elapsed();
         if self.store.has_external_change() {
-            self.notifier.notify(&WakeSet::any());
+            self.notify(&WakeSet::any());
         }
+    }
+
+    fn notify(&self, wakes: &WakeSet) {
+        self.commit_queue.ask(self.notifier.notify(wakes));
     }
 
     /// Commits the next batch. Returns whether there may be more work.
@@ -313,27 +303,37 @@ impl Writer {
             self.commit_queue.add_compensations(resolve_in_doubt(&mut *self.store, &mut self.in_doubt));
             self.commit_queue.set_unreachable(self.number, false);
         }
-        let PendingBatch { operations, mut callers, mut compensations } =
+        let mut arrivals = Joining {
+            commit_queue: &self.commit_queue,
+            writer: self.number,
+            room: MAX_OPERATIONS,
+            callers: Callers::default(),
+            served: ServedClaims::new(&self.notifier),
+        };
+        let PendingBatch { operations, callers, mut compensations } =
             self.commit_queue.begin(self.number, MAX_OPERATIONS);
         if operations.is_empty() && compensations.is_empty() {
             return false;
         }
-        let mut room = MAX_OPERATIONS.saturating_sub(operations.len());
-        let mut more = || {
-            let joining = self.commit_queue.join(self.number, room);
-            room = room.saturating_sub(joining.operations.len());
-            callers.join(joining.callers);
-            joining.operations
-        };
+        arrivals.callers = callers;
+        arrivals.room -= operations.len().min(MAX_OPERATIONS);
         let (store, in_doubt, clock) = (&mut *self.store, &mut self.in_doubt, &*self.clock);
-        let (answers, mut wakes) = commit(store, &mut compensations, in_doubt, operations, &mut more, clock);
+        let (mut answers, mut wakes) =
+            commit(store, &mut compensations, in_doubt, operations, &mut arrivals, clock);
+        let Joining { mut callers, served, .. } = arrivals;
+        let seen = served.seen;
+        let (served, mut settled) = served.finish();
+        callers.join(Callers(served));
         let conditions = CommitConditions {
             serialized: self.store.is_serialized(),
             other_writers: self.store.has_other_writers(),
         };
         self.commit_queue.committed(self.number, conditions);
         wakes.extend(self.store.take_released());
-        self.notifier.notify(&wakes);
+        let found_nothing = callers.take_waiting(&mut answers);
+        settled.extend(self.notifier.settle(&wakes, seen, found_nothing));
+        callers.join_empty(settled.expired, &mut answers);
+        self.commit_queue.ask(settled.ask_again);
         let worth_another = compensations.is_empty() && self.in_doubt.is_empty()
             || self.commit_queue.add_compensations(compensations);
         let rest = self.commit_queue.answer(callers, answers);
@@ -350,9 +350,40 @@ impl Writer {
     }
 }
 
+/// What joins a transaction of a writer.
+struct Joining<'a> {
+    commit_queue: &'a CommitQueue,
+    writer: usize,
+    /// How many more operations it takes.
+    room: usize,
+    callers: Callers,
+    served: ServedClaims<'a>,
+}
+
+impl Arrivals for Joining<'_> {
+    fn more(&mut self) -> Vec<Request> {
+        let joining = self.commit_queue.join(self.writer, self.room);
+        self.room = self.room.saturating_sub(joining.operations.len());
+        self.callers.join(joining.callers);
+        joining.operations
+    }
+
+    fn has_parked(&self, queue: QueueId) -> bool {
+        self.served.has_parked(queue)
+    }
+
+    fn parked(&mut self, queue: QueueId) -> Vec<Request> {
+        self.served.parked(queue)
+    }
+
+    fn park_again(&mut self) {
+        self.served.park_again();
+    }
+}
+
 /// The compensations of commits whose outcome is known by now: none if a commit was not made. In that case another
 /// writer may have given the same items to the same job, and the two claims cannot be told apart.
-fn resolve_in_doubt(store: &mut dyn Backend, in_doubt: &mut Vec<InDoubt>) -> Vec<Compensation> {
+pub(super) fn resolve_in_doubt(store: &mut dyn Backend, in_doubt: &mut Vec<InDoubt>) -> Vec<Compensation> {
     let mut made = Vec::new();
     while !in_doubt.is_empty()
         && let Ok(Ok(was_committed)) = catch_panic(|| store.was_committed())
@@ -365,28 +396,23 @@ fn resolve_in_doubt(store: &mut dyn Backend, in_doubt: &mut Vec<InDoubt>) -> Vec
 
 /// Commits, with the `compensations` first. Those that failed for a transient reason stay; those of a commit whose
 /// outcome is unknown go to `in_doubt`. Returns the answers, and the queues of which items may have become claimable.
-fn commit(
+pub(super) fn commit(
     store: &mut dyn Backend,
     compensations: &mut Vec<Compensation>,
     in_doubt: &mut Vec<InDoubt>,
     mut operations: Vec<Request>,
-    more: &mut dyn FnMut() -> Vec<Request>,
+    arrivals: &mut dyn Arrivals,
     clock: &StoreClock,
 ) -> (Vec<Result<Answer>>, WakeSet) {
     operations.splice(0..0, compensations.iter().map(|compensations| compensations.request()));
-    let mut count = operations.len();
-    let mut counted = || {
-        let joining = more();
-        count += joining.len();
-        joining
-    };
+    let mut counted = CountedArrivals::new(arrivals, operations.len());
     let mut effects = CommitEffects::default();
     let answers = catch_panic(|| store.commit(operations, &mut counted, clock, &mut effects));
     if answers.is_err() {
         store.abort(); // at once: an open transaction would lock out every other process
     }
     let mut answers =
-        answers.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect::<Vec<_>>());
+        answers.unwrap_or_else(|error| (0..counted.count).map(|_| Err(error.clone())).collect::<Vec<_>>());
     if !compensations.is_empty() {
         let mut undone = answers.drain(..compensations.len());
         compensations

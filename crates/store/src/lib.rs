@@ -5,10 +5,15 @@
 //! |---|---|
 //! | `administration.rs` | the trait `Administration` for a store |
 //! | `group_commit.rs` | commits: the requests that wait become one transaction; the threads that write |
+//! | `in_place.rs` | a back end that is called directly |
+//! | `arrivals.rs` | what joins a transaction after it has begun |
 //! | `comments.rs` | the comments of an item, which a back end answers in pages |
-//! | `commit_queue.rs` | the queue of requests that wait for a writer, and the delivery of answers |
+//! | `commit_queue.rs` | the queue of requests that wait for a writer |
+//! | `delivery.rs` | the delivery of answers |
 //! | `compensation.rs` | what to undo when a caller went away before it received its answer |
 //! | `notifier.rs` | wakes callers that wait for items of a queue |
+//! | `waiting_claim.rs` | a claim that waits for an item, as its caller sees it |
+//! | `parked_claims.rs` | claims that found nothing and wait for an item |
 //! | `readers.rs` | the threads that read, and how callers share them |
 //! | `backend.rs` | the trait `Backend`: operations, queries and answers |
 //! | `writer_hooks.rs` | what a writer thread asks of its back end besides commits |
@@ -47,15 +52,19 @@ use performer_core::orchestrator::{
 
 mod administration;
 mod apply;
+mod arrivals;
 mod backend;
 mod clock;
 mod comments;
 mod commit_queue;
 mod compensation;
+mod delivery;
 mod document;
 mod group_commit;
+mod in_place;
 mod memory;
 mod notifier;
+mod parked_claims;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readers;
@@ -70,6 +79,7 @@ mod sqlite;
 mod sweep;
 mod tokens;
 mod unreadable_rows;
+mod waiting_claim;
 mod writer_hooks;
 
 pub use comments::{CommentsOn, MAX_COMMENTS_LISTED};
@@ -320,6 +330,17 @@ impl Store {
         self.group_commit.one(self.request(operation)).await
     }
 
+    /// A claim that waits for an item. `None`: too many wait.
+    async fn claim_waiting(&self, request: ClaimRequest, seen: Seen) -> Option<Result<ClaimedItems>> {
+        let ClaimRequest { job, wait, look_every, .. } = request;
+        let request = self.request(Operation::Claim(request.into()));
+        let answer = self.group_commit.claim_waiting(request, job, wait, look_every).await?;
+        Some(claimed_items(answer, seen).map(|mut claimed| {
+            claimed.waited = true;
+            claimed
+        }))
+    }
+
     async fn read(&self, query: Query) -> Result<Answer> {
         self.group_commit.read(self.scope, query, self.list_limit).await
     }
@@ -327,6 +348,15 @@ impl Store {
 
 fn named(name: &str) -> QueueSelector {
     QueueSelector::Name(name.to_owned())
+}
+
+/// Claimed items, from the answer to a claim that was made after `seen`.
+fn claimed_items(answer: Result<Answer>, seen: Seen) -> Result<ClaimedItems> {
+    let took: ClaimedBatch = expect_answer!(answer, ClaimedBatch)?;
+    let mut claimed = ClaimedItems::new(took.items.into_vec());
+    claimed.seen = seen;
+    claimed.withheld = took.withheld;
+    Ok(claimed)
 }
 
 fn done(answer: Result<Answer>) -> Result<()> {
@@ -412,25 +442,27 @@ impl Orchestrator for Store {
             Ok(request) => (request, None),
             Err(error) => (None, Some(error)),
         };
+        if let Some(waiting) = request.as_ref().filter(|request| reports.is_empty() && !request.wait.is_zero())
+            && let Some(claimed) = self.claim_waiting(waiting.clone(), seen).await
+        {
+            return ReportAndClaimAnswer::new(Vec::new(), claimed);
+        }
         let claims = request.is_some();
         let mut operations: Requests =
             reports.into_iter().map(|report| self.request(Operation::Report(report))).collect();
         operations.extend(request.map(|request| self.request(Operation::Claim(request.into()))));
         let mut answers = self.group_commit.all(operations).await;
         let taken = if claims { answers.pop() } else { None };
-        let took = |answer: Result<Answer>| -> Result<ClaimedItems> {
-            let took: ClaimedBatch = expect_answer!(answer, ClaimedBatch)?;
-            let mut claimed = ClaimedItems::new(took.items.into_vec());
-            claimed.seen = seen;
-            claimed.withheld = took.withheld;
-            Ok(claimed)
-        };
         let taken = match (taken, refused) {
-            (Some(answer), _) => took(answer),
+            (Some(answer), _) => claimed_items(answer, seen),
             (None, refused) => refused.map_or_else(|| Ok(ClaimedItems::default()), Err),
         };
         let reports = answers.into_iter().map(|answer| expect_answer!(answer, Status)).collect();
         ReportAndClaimAnswer::new(reports, taken)
+    }
+
+    fn give_up_claims(&self, job: JobKey) {
+        self.group_commit.give_up_claims(job);
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

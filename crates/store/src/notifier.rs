@@ -1,4 +1,4 @@
-//! Wakes callers that wait for items of a queue.
+//! Wakes callers that wait for items of a queue, and keeps claims that wait.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::delivery::Caller;
+use super::parked_claims::{FoundNothing, ParkedClaims, Ticket};
 use performer_core::model::clock::Clock;
-use performer_core::model::key::QueueId;
+use performer_core::model::key::{JobKey, QueueId};
 
 /// The most queues whose last change is remembered. A forgotten queue counts as changed: a wait may end early, never
 /// late.
@@ -55,8 +57,12 @@ impl WakeSet {
         !self.any && self.queues.is_empty()
     }
 
+    /// Removes a queue.
+    pub(crate) fn remove(&mut self, queue: QueueId) {
+        self.queues.retain(|known| *known != queue);
+    }
+
     /// The queues that are known.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "for what other processes are told"))]
     pub(crate) fn queues(&self) -> &[QueueId] {
         &self.queues
     }
@@ -64,11 +70,13 @@ impl WakeSet {
 
 /// Counts the commits after which items may have become claimable, by queue.
 #[derive(Clone)]
-pub(super) struct Notifier(Arc<NotifierInner>);
+pub(crate) struct Notifier(Arc<NotifierInner>);
 
 struct NotifierInner {
     state: Mutex<ChangeLog>,
     waiting: AtomicUsize,
+    /// How many of those that wait are claims.
+    tickets: AtomicUsize,
 }
 
 struct ChangeLog {
@@ -77,6 +85,24 @@ struct ChangeLog {
     /// The number of the last change whose queue was not known.
     any: u64,
     queues: BTreeMap<QueueId, QueueChanges>,
+    parked: ParkedClaims,
+}
+
+/// What becomes of claims after a commit.
+#[derive(Default)]
+#[must_use = "callers wait for it"]
+pub(crate) struct Settled {
+    /// Something has changed: these ask again.
+    pub(super) ask_again: Vec<Caller>,
+    /// These have waited long enough, and are answered with no items.
+    pub(super) expired: Vec<FoundNothing>,
+}
+
+impl Settled {
+    pub(super) fn extend(&mut self, others: Self) {
+        self.ask_again.extend(others.ask_again);
+        self.expired.extend(others.expired);
+    }
 }
 
 #[derive(Default)]
@@ -93,34 +119,41 @@ impl Notifier {
     /// restart, is not taken for one of this process.
     pub(super) fn new(clock: &dyn Clock) -> Self {
         let count = u64::try_from(clock.now().as_microsecond()).unwrap_or(1);
-        let state = Mutex::new(ChangeLog { count, any: count, queues: BTreeMap::new() });
-        Self(Arc::new(NotifierInner { state, waiting: AtomicUsize::new(0) }))
+        let state = Mutex::new(ChangeLog { count, any: count, queues: BTreeMap::new(), parked: ParkedClaims::default() });
+        Self(Arc::new(NotifierInner { state, waiting: AtomicUsize::new(0), tickets: AtomicUsize::new(0) }))
     }
 
-    /// Wakes those who wait for items of these queues.
-    pub(super) fn notify(&self, wakes: &WakeSet) {
-        if wakes.is_none() {
-            return;
+    /// Wakes those who wait for items of these queues. Returns the parked claims on them, which ask again.
+    #[must_use = "callers wait for it"]
+    pub(super) fn notify(&self, wakes: &WakeSet) -> Vec<Caller> {
+        self.settle(wakes, 0, Vec::new()).ask_again
+    }
+
+    /// Parks claims that found nothing in a transaction which began after the change `seen`, and wakes those who wait for
+    /// items of the queues that it changed. The parked claims knew of its changes, and are not woken by them.
+    pub(super) fn settle(&self, wakes: &WakeSet, seen: u64, found_nothing: Vec<FoundNothing>) -> Settled {
+        let mut settled = Settled::default();
+        if wakes.is_none() && found_nothing.is_empty() {
+            return settled;
         }
-        let mut state = self.state();
-        state.count += 1;
         let mut woken: SmallVec<[Arc<Notify>; 2]> = SmallVec::new();
-        if wakes.any {
-            state.any = state.count;
-            let waited_for = state.queues.values().filter(|queue| queue.waiting > 0);
-            woken.extend(waited_for.map(|queue| queue.wakeup.clone()));
+        let mut state = self.state();
+        if !wakes.is_none() {
+            settled.ask_again = state.take_parked(wakes); // they were parked while the transaction was in progress
         }
-        let count = state.count;
-        for id in &wakes.queues {
-            let queue = state.queues.entry(*id).or_default();
-            queue.changed = count;
-            if queue.waiting > 0 && !wakes.any {
-                woken.push(queue.wakeup.clone());
+        for claim in found_nothing {
+            if state.has_changed(claim.queue, seen) {
+                settled.ask_again.push(claim.caller);
+            } else {
+                settled.expired.extend(state.parked.park(claim));
             }
         }
-        state.forget_oldest();
+        if !wakes.is_none() {
+            state.change(wakes, &mut woken);
+        }
         drop(state);
         woken.iter().for_each(|wakeup| wakeup.notify_waiters());
+        settled
     }
 
     /// The number of the last change, for [`Waiter::wait_for_change`].
@@ -131,6 +164,39 @@ impl Notifier {
     /// Whether any caller waits, for whatever queue.
     pub(super) fn has_waiters(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A ticket for a claim of a job that waits for an item, until the value is dropped. `None`: too many wait.
+    pub(super) fn ticket(&self, job: JobKey) -> Option<HeldTicket<'_>> {
+        let (ticket, look_earlier) = self.state().parked.register(job)?;
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        self.0.tickets.fetch_add(1, Ordering::Relaxed);
+        Some(HeldTicket { notifier: self, ticket, look_earlier })
+    }
+
+    /// Whether a claim is parked at a queue.
+    pub(super) fn has_parked(&self, queue: QueueId) -> bool {
+        self.0.tickets.load(Ordering::Relaxed) > 0 && self.state().parked.has_parked(queue)
+    }
+
+    /// Takes out at most `count` of the claims that are parked at a queue, in their order.
+    pub(super) fn take_parked(&self, queue: QueueId, count: usize) -> Vec<Caller> {
+        self.state().parked.take(queue, count)
+    }
+
+    /// The claims of a job do not wait any longer. Returns those that were parked, to be answered with no items.
+    pub(super) fn give_up(&self, job: JobKey) -> Vec<FoundNothing> {
+        self.state().parked.give_up(job)
+    }
+
+    /// The store is closed, and nobody serves parked claims any more.
+    pub(super) fn close(&self) {
+        self.state().parked.clear();
+    }
+
+    /// Calls `act` with the parked claims.
+    pub(super) fn with_parked<T>(&self, act: impl FnOnce(&mut ParkedClaims) -> T) -> T {
+        act(&mut self.state().parked)
     }
 
     /// Registers a caller that waits for items of a queue, until the value is dropped.
@@ -150,6 +216,30 @@ impl Notifier {
 }
 
 impl ChangeLog {
+    /// Counts a change of these queues. `woken`: whom to notify.
+    fn change(&mut self, wakes: &WakeSet, woken: &mut SmallVec<[Arc<Notify>; 2]>) {
+        self.count += 1;
+        if wakes.any {
+            self.any = self.count;
+            let waited_for = self.queues.values().filter(|queue| queue.waiting > 0);
+            woken.extend(waited_for.map(|queue| queue.wakeup.clone()));
+        }
+        let count = self.count;
+        for id in &wakes.queues {
+            let queue = self.queues.entry(*id).or_default();
+            queue.changed = count;
+            if queue.waiting > 0 && !wakes.any {
+                woken.push(queue.wakeup.clone());
+            }
+        }
+        self.forget_oldest();
+    }
+
+    fn take_parked(&mut self, wakes: &WakeSet) -> Vec<Caller> {
+        let queues = if wakes.any { self.parked.queues() } else { wakes.queues.to_vec() };
+        queues.into_iter().flat_map(|queue| self.parked.take(queue, usize::MAX)).collect()
+    }
+
     fn has_changed(&self, queue: QueueId, seen: u64) -> bool {
         let changed = self.queues.get(&queue).map_or(0, |queue| queue.changed).max(self.any);
         changed > seen || seen > self.count
@@ -161,6 +251,22 @@ impl ChangeLog {
             self.any = forgotten.map(|queue| queue.changed).max().unwrap_or(0).max(self.any);
             self.queues.retain(|_, queue| queue.waiting > 0);
         }
+    }
+}
+
+/// The ticket of a claim that waits for an item. Dropping it takes the claim out.
+pub(super) struct HeldTicket<'a> {
+    notifier: &'a Notifier,
+    pub(super) ticket: Ticket,
+    /// Notified when the claim is to look again earlier.
+    pub(super) look_earlier: Arc<Notify>,
+}
+
+impl Drop for HeldTicket<'_> {
+    fn drop(&mut self) {
+        self.notifier.state().parked.forget(self.ticket);
+        self.notifier.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.notifier.0.tickets.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -230,11 +336,11 @@ mod tests {
         let (mut of_one, mut of_other) =
             (poll_once(one.wait_for_change(seen)), poll_once(other.wait_for_change(seen)));
         assert!(!of_one() && !of_other());
-        notifier.notify(&WakeSet::default());
+        let _ = notifier.notify(&WakeSet::default());
         assert!(!of_one(), "nothing has changed");
-        notifier.notify(&WakeSet::of(ONE));
+        let _ = notifier.notify(&WakeSet::of(ONE));
         assert!(of_one() && !of_other());
-        notifier.notify(&WakeSet::any());
+        let _ = notifier.notify(&WakeSet::any());
         assert!(of_other(), "it is not known of which queue it was");
     }
 
@@ -242,7 +348,7 @@ mod tests {
     fn a_change_before_the_wait_ends_it() {
         let notifier = notifier();
         let seen = notifier.seen();
-        notifier.notify(&WakeSet::of(ONE));
+        let _ = notifier.notify(&WakeSet::of(ONE));
         assert!(ends(&notifier.waiter(ONE), seen) && !ends(&notifier.waiter(OTHER), seen));
         assert!(!ends(&notifier.waiter(ONE), notifier.seen()));
         assert!(ends(&notifier.waiter(ONE), notifier.seen() + 1), "that was seen in another process");
@@ -254,16 +360,16 @@ mod tests {
     fn a_forgotten_change_is_not_lost() {
         let notifier = notifier();
         let seen = notifier.seen();
-        notifier.notify(&WakeSet::of(ONE));
+        let _ = notifier.notify(&WakeSet::of(ONE));
         let waiting = notifier.waiter(OTHER);
         let after_one = notifier.seen();
         for id in 3..i64::try_from(MAX_REMEMBERED).unwrap() + 10 {
-            notifier.notify(&WakeSet::of(QueueId(id)));
+            let _ = notifier.notify(&WakeSet::of(QueueId(id)));
         }
         assert!(notifier.state().queues.len() < 20);
         assert!(ends(&notifier.waiter(ONE), seen));
         assert!(!ends(&waiting, notifier.seen()) && ends(&waiting, after_one));
-        notifier.notify(&WakeSet::of(OTHER));
+        let _ = notifier.notify(&WakeSet::of(OTHER));
         assert!(ends(&waiting, notifier.seen() - 1), "a queue that a caller waits for is never forgotten");
         drop(waiting);
         assert!(!notifier.has_waiters());

@@ -45,6 +45,9 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     }
     /// The transaction makes items of a queue claimable without adding any: other processes are notified.
     fn note_claimable(&mut self, _queue: QueueId) {}
+
+    /// The transaction leaves nothing of a queue that could be claimed: others need not be told.
+    fn note_none_left(&mut self, _queue: QueueId) {}
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
     /// Undoes the transaction. Never fails: a connection that cannot undo is reopened.

@@ -127,6 +127,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// The answers have the order of the reports. A failed report prevents neither the other reports nor the claim.
     ///
+    /// A claim without reports may wait for an item: see [`ClaimRequest::wait`].
+    ///
     /// # Errors
     ///
     /// Of a report: ClaimLost if its claim is no longer valid, or its item was removed; Invalid for a text or an output that is too
@@ -145,6 +147,11 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     fn max_concurrent_calls(&self) -> usize {
         1
     }
+
+    /// Ends the wait of this job's claims that wait for an item ([`ClaimRequest::wait`]): they are answered with no items, or with
+    /// those that they have been given already. A claim that arrives later waits again. Default: does nothing, for a back end
+    /// whose claims do not wait.
+    fn give_up_claims(&self, _job: JobKey) {}
 
     /// T10: sets the progress text of an item.
     ///
@@ -223,12 +230,27 @@ pub struct ClaimRequest {
     pub count: usize,
     /// Claims only items whose reference matches.
     pub reference: Option<ReferenceFilter>,
+    /// How long to wait for an item if there is none; zero, the default: not at all.
+    pub wait: Duration,
+    /// How often to look again meanwhile; default 1 s.
+    pub look_every: Duration,
 }
+
+/// The default of [`ClaimRequest::look_every`].
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl ClaimRequest {
     /// Claims at most `count` items of a queue for a job: ahead, for all of its robots, unless [`robot`](Self::robot) is set.
     pub fn new(queue: impl Into<Arc<str>>, job: JobKey, count: usize) -> Self {
-        Self { queue: queue.into(), job, robot: None, count, reference: None }
+        Self {
+            queue: queue.into(),
+            job,
+            robot: None,
+            count,
+            reference: None,
+            wait: Duration::ZERO,
+            look_every: LOOK_EVERY,
+        }
     }
 
     /// Claims for this robot of the job, counted from 1.
@@ -242,6 +264,27 @@ impl ClaimRequest {
     #[must_use]
     pub fn reference(mut self, reference: impl Into<Option<ReferenceFilter>>) -> Self {
         self.reference = reference.into();
+        self
+    }
+
+    /// Waits for an item if there is none, for at most `at_most`: the claim stays with the back end, and a commit of this process
+    /// that leaves an item for it (an add, a retry copy, the end of an attempt where a limit is reached) serves it in the
+    /// same transaction, after the claims that were there before it.
+    ///
+    /// The answer says whether the claim has waited ([`ClaimedItems::waited`]). It is answered at once by a back end that does not
+    /// support this, or has too many claims that wait, and with a call that has reports. If the future is dropped, nothing waits any
+    /// more, and what the claim has been given is given back; [`Orchestrator::give_up_claims`] ends the wait otherwise.
+    #[must_use]
+    pub fn wait(mut self, at_most: Duration) -> Self {
+        self.wait = at_most;
+        self
+    }
+
+    /// How often a claim that waits looks for an item, which finds what no commit of this process tells: a DeferDate that has
+    /// come. One claim of a queue looks for all of them. Default 1 s.
+    #[must_use]
+    pub fn look_every(mut self, interval: Duration) -> Self {
+        self.look_every = interval;
         self
     }
 
@@ -310,6 +353,8 @@ pub struct ClaimedItems {
     /// Set if eligible items were withheld because the queue is paused or has reached a limit: the maximum time until the next
     /// attempt. Such a queue is not empty.
     pub withheld: Option<Duration>,
+    /// Whether the claim has waited, or would have ([`ClaimRequest::wait`]). If not, [`Orchestrator::wait_for_items`] does.
+    pub waited: bool,
 }
 
 impl ClaimedItems {

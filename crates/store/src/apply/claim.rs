@@ -60,6 +60,7 @@ impl<R: Rows> Apply<'_, R> {
                     }
                     Err(ApplyError::Failed(error)) => return Err(error),
                 };
+            let found_all = items.len() >= wanted;
             let mut written = Vec::with_capacity(items.len());
             let mut items = items.into_iter();
             for (at, scope, claim) in group {
@@ -67,9 +68,14 @@ impl<R: Rows> Apply<'_, R> {
                 let claimed = self.claim_for(&queue, &claim, &mut items, &mut written);
                 let claimed_batch = |items: SmallVec<[ClaimedItem; 1]>| {
                     let withheld = withheld.filter(|_| items.len() < claim.count);
-                    Answer::ClaimedBatch(ClaimedBatch { items, withheld })
+                    Answer::ClaimedBatch(ClaimedBatch { items, queue: Some(queue.id), withheld })
                 };
                 answers[at] = answer_of(claimed.map(claimed_batch))?;
+            }
+            match (found_all || items.len() > 0, reference.is_none() && withheld.is_none()) {
+                (true, _) => self.more_left.add(queue.id),
+                (false, true) => self.none_left.add(queue.id),
+                (false, false) => {} // the others do not match, or may not be claimed
             }
             self.rows.write_claimed(queue.id, &written, self.now)?;
             if let Some(starts) = starts {
@@ -122,6 +128,7 @@ impl<R: Rows> Apply<'_, R> {
 
     /// How many items of a queue with limits may be started now. Nobody else starts any until the transaction ends.
     pub(super) fn allowance(&mut self, queue: &QueueDefinition) -> Applied<(Allowance, Starts)> {
+        self.limited = Some(queue.id);
         let starts = self.rows.starts(queue.id)?;
         let pending = self.statistics.get(&queue.id).map_or(0, |delta| delta.in_progress);
         let in_progress = self.rows.statistics(queue.id)?.in_progress + pending;

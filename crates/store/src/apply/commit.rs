@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::arrivals::{Arrivals, NoArrivals};
 use super::super::backend::{Answer, Backend, CommitEffects, Query, Request, Scope};
 use super::super::clock::StoreClock;
 use super::super::group_commit::catch_panic;
@@ -11,6 +12,7 @@ use super::super::rows::Rows;
 use super::{Apply, LookupCache, query};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
+use performer_core::model::key::QueueId;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// How often, and for how long, a transaction is repeated after conflicts.
@@ -21,26 +23,36 @@ impl<R: Rows> Backend for R {
     fn commit(
         &mut self,
         operations: Vec<Request>,
-        more: &mut dyn FnMut() -> Vec<Request>,
+        arrivals: &mut dyn Arrivals,
         clock: &StoreClock,
         effects: &mut CommitEffects,
     ) -> Vec<Result<Answer>> {
         let (began, mut tries, mut operations) = (clock.elapsed(), 0, operations);
+        let mut arrived = Arrived { arrivals, all: Vec::new(), parked: 0, serves: true };
         loop {
-            let mut all = operations.clone();
-            let mut joining = || {
-                let joining = more();
-                all.extend_from_slice(&joining);
-                joining
-            };
+            arrived.all.clone_from(&operations);
             let FailedTransaction { error, may_be_one_operation } =
-                match attempt(self, operations, &mut joining, clock, effects) {
+                match attempt(self, operations, &mut arrived, clock, effects) {
                     Ok(answers) => return answers,
                     Err(failed) => failed,
                 };
+            let (all, served) = (std::mem::take(&mut arrived.all), arrived.parked);
+            if error.kind() == ErrorKind::Unknown {
+                // Claims that wait may have been given items, which are given back as those of the others are.
+                return (0..all.len() + served).map(|_| Err(error.clone())).collect();
+            }
+            let by_parked = may_be_one_operation && served > 0;
+            if served > 0 {
+                (arrived.parked, arrived.serves) = (0, false);
+                arrived.arrivals.park_again();
+            }
             let again = R::CAN_CONFLICT && tries < MAX_ATTEMPTS && clock.elapsed() < began + RETRY_LIMIT;
             if again && self.wait_after_conflict(&error, tries) {
                 (operations, tries) = (all, tries + 1);
+                continue;
+            }
+            if by_parked {
+                operations = all; // nobody's call fails because of another one's claim
                 continue;
             }
             if may_be_one_operation && all.len() > 1 {
@@ -62,6 +74,35 @@ impl<R: Rows> Backend for R {
     }
 }
 
+/// What has joined the transactions of one batch.
+struct Arrived<'a> {
+    arrivals: &'a mut dyn Arrivals,
+    /// The operations of the present transaction.
+    all: Vec<Request>,
+    /// How many claims that wait take part in it.
+    parked: usize,
+    /// Claims that wait are served: not in a transaction that is repeated.
+    serves: bool,
+}
+
+impl Arrivals for Arrived<'_> {
+    fn more(&mut self) -> Vec<Request> {
+        let joining = self.arrivals.more();
+        self.all.extend_from_slice(&joining);
+        joining
+    }
+
+    fn has_parked(&self, queue: QueueId) -> bool {
+        self.serves && self.arrivals.has_parked(queue)
+    }
+
+    fn parked(&mut self, queue: QueueId) -> Vec<Request> {
+        let parked = self.arrivals.parked(queue);
+        self.parked += parked.len();
+        parked
+    }
+}
+
 /// Applies operations that failed together in two transactions, and a half that fails in two again, until the operation
 /// that cannot be applied is alone. The callers of the others are answered as if it had never been there.
 fn in_halves<R: Rows>(
@@ -71,8 +112,8 @@ fn in_halves<R: Rows>(
     effects: &mut CommitEffects,
 ) -> Vec<Result<Answer>> {
     let rest = operations.split_off(operations.len() / 2);
-    let mut answers = Backend::commit(rows, operations, &mut Vec::new, clock, effects);
-    answers.extend(Backend::commit(rows, rest, &mut Vec::new, clock, effects));
+    let mut answers = Backend::commit(rows, operations, &mut NoArrivals, clock, effects);
+    answers.extend(Backend::commit(rows, rest, &mut NoArrivals, clock, effects));
     answers
 }
 
@@ -100,11 +141,11 @@ impl FailedTransaction {
 fn attempt<R: Rows>(
     rows: &mut R,
     operations: Vec<Request>,
-    more: &mut dyn FnMut() -> Vec<Request>,
+    arrivals: &mut dyn Arrivals,
     clock: &StoreClock,
     effects: &mut CommitEffects,
 ) -> std::result::Result<Vec<Result<Answer>>, FailedTransaction> {
-    let applied = catch_panic(|| run_transaction(rows, operations, more, clock, effects));
+    let applied = catch_panic(|| run_transaction(rows, operations, arrivals, clock, effects));
     applied.unwrap_or_else(|panic| {
         Rows::abort(rows); // at once: an open transaction would lock out every other process
         Err(FailedTransaction::of_operation(panic))
@@ -114,7 +155,7 @@ fn attempt<R: Rows>(
 fn run_transaction<R: Rows>(
     rows: &mut R,
     operations: Vec<Request>,
-    more: &mut dyn FnMut() -> Vec<Request>,
+    arrivals: &mut dyn Arrivals,
     clock: &StoreClock,
     effects: &mut CommitEffects,
 ) -> std::result::Result<Vec<Result<Answer>>, FailedTransaction> {
@@ -129,10 +170,13 @@ fn run_transaction<R: Rows>(
         scope: Scope::SHARED,
         statistics: BTreeMap::new(),
         wakes: WakeSet::default(),
+        more_left: WakeSet::default(),
+        none_left: WakeSet::default(),
+        limited: None,
         lookups: LookupCache::default(),
         assumed: Vec::new(),
     };
-    let error = match apply.apply_all(operations, more) {
+    let error = match apply.apply_all(operations, arrivals) {
         Ok((answers, wakes)) => {
             crash_point!("commit.before_commit");
             // After a panic in the commit the transaction may or may not be on disk.

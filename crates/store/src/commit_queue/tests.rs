@@ -156,11 +156,11 @@ fn calls_fail_after_the_last_writer_has_ended() {
 #[test]
 fn new_compensations_wake_a_writer() {
     let (commit_queue, [first, _second]) = two_writers();
-    commit_queue.undo(std::iter::once(Ok(Answer::Job(job(1)))));
+    commit_queue.clone().undo(&mut std::iter::once(Answer::Job(job(1))));
     assert!(is_woken(&first));
     // The writer has just looked for work and is about to wait.
     assert_eq!(commit_queue.begin(0, usize::MAX).compensations.len(), 1);
-    commit_queue.undo(std::iter::once(Ok(Answer::Job(job(2)))));
+    commit_queue.clone().undo(&mut std::iter::once(Answer::Job(job(2))));
     assert!(!commit_queue.go_idle(0, false));
     let compensations = commit_queue.begin(0, usize::MAX).compensations;
     assert_eq!(compensations.len(), 1);

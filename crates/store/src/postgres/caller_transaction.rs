@@ -13,6 +13,7 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement, Transaction};
 
+use super::super::arrivals::NoArrivals;
 use super::super::backend::{Answer, Backend as _, CommitEffects, Operation};
 use super::super::{Store, expect_answer};
 use super::pooler::{Prepared, TypedStatement};
@@ -113,7 +114,7 @@ impl Store {
         let work = move || {
             let mut answers = match database.in_caller_transaction(CallerTransaction(requests)) {
                 Ok(mut store) => {
-                    store.commit(vec![operation], &mut Vec::new, &clock, &mut CommitEffects::default())
+                    store.commit(vec![operation], &mut NoArrivals, &clock, &mut CommitEffects::default())
                 }
                 Err(error) => vec![Err(error)],
             };

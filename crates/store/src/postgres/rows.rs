@@ -102,6 +102,10 @@ impl Rows for Postgres {
         self.claimable_queues.add(queue);
     }
 
+    fn note_none_left(&mut self, queue: QueueId) {
+        self.claimable_queues.remove(queue);
+    }
+
     fn commit(&mut self) -> Result<()> {
         self.commit_all()
     }

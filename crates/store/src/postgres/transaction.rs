@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::backend::Request;
+use super::super::backend::{Operation, Request};
 use super::super::notifier::WakeSet;
 use super::caller_transaction::Executor;
 use super::connection::{BeginAnswer, CommitId, NextTransaction, ServerProcess, StartTime, TransactionStart};
@@ -63,8 +63,11 @@ impl Postgres {
         expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEEP_OPEN);
         expected.like = PrefetchPlan::like(operations);
         let are_few = expected.is_allowed && operations.len() <= MAX_CLAIMS;
+        // A claim that waits is served by the transaction that adds something for it, and is not repeated.
+        let repeats = |asked: &Request| !matches!(&asked.operation, Operation::Claim(claim) if claim.waits);
+        let are_repeated = are_few && operations.iter().all(repeats);
         expected.takes =
-            (are_few && prefetch::claims_only(operations).is_some()).then(|| operations.to_vec());
+            (are_repeated && prefetch::claims_only(operations).is_some()).then(|| operations.to_vec());
         let (plan, (began, answers)) = match self.go_on(operations)? {
             Some(begun) => begun,
             None => self.begin_anew(operations, clock)?,
