@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use performer::model::Outcome;
+use performer::model::{NewJob, Outcome};
+use performer::orchestrator::ClaimRequest;
 use performer::orchestrator::store::Store;
 use performer::prelude::*;
 use performer::{
@@ -876,6 +877,66 @@ async fn an_idle_performer_is_woken_by_new_items() {
     }
 }
 
+/// An idle performer whose claims look for nothing by themselves.
+async fn idle(o: &Arc<dyn Administration>, ahead: usize) -> (performer::StopHandle, RunningPerformer) {
+    let performer = performer(&ScriptedTransaction::default())
+        .robots(4)
+        .claim_ahead(ahead)
+        .poll_interval(Duration::from_secs(100_000));
+    let stop = performer.stop_handle();
+    let running = tokio::spawn(performer.run(o.clone()));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    (stop, running)
+}
+
+type RunningPerformer = tokio::task::JoinHandle<Result<JobSummary, PerformerError>>;
+
+#[tokio::test(start_paused = true)]
+async fn idle_robots_are_given_their_items_in_the_commit_that_adds_them() {
+    // Who claims ahead asks for a half of the buffer.
+    for (ahead, in_progress) in [(0, 4), (4, 2)] {
+        let o = paused(retries(0)).await;
+        let (stop, running) = idle(&o, ahead).await;
+        let items = (0..4).map(|n| script(&n.to_string(), "ok")).collect();
+        o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+        assert_eq!(o.queue_statistics(QUEUE).await.unwrap().in_progress, in_progress);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(o.queue_statistics(QUEUE).await.unwrap().successful, 4);
+        stop.stop();
+        assert_eq!(running.await.unwrap().unwrap().successful, 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_performer_stops_at_once_and_its_claims_are_gone() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        let (stop, running) = idle(&o, ahead).await;
+        let asked = Instant::now();
+        stop.stop();
+        running.await.unwrap().unwrap();
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        o.add_queue_item(QUEUE, script("a", "ok")).await.unwrap();
+        assert_eq!(o.queue_statistics(QUEUE).await.unwrap().new, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_performer_that_has_lost_its_lease_waits_with_its_new_job() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        let (stop, running) = idle(&o, ahead).await;
+        let lost = o.list_jobs(1).await.unwrap()[0].key;
+        o.end_job(lost, performer::JobEnd::new(JobState::Stopped)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await; // it beats, and registers again
+        o.add_queue_item(QUEUE, script("a", "ok")).await.unwrap();
+        assert_eq!(o.queue_statistics(QUEUE).await.unwrap().in_progress, 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.stop();
+        assert_eq!(running.await.unwrap().unwrap().successful, 1);
+    }
+}
+
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_performer_sees_what_another_process_adds_to_the_file() {
@@ -958,6 +1019,14 @@ async fn a_decorator_forwards_what_it_does_not_change() {
     let inner = FaultyOrchestrator::overlapping(paused(QueuePolicy::default()).await, &[], 4, 1);
     let unchanged: Arc<dyn Orchestrator> = Arc::new(Unchanged(inner.clone()));
     assert_eq!(unchanged.max_concurrent_calls(), 4);
+    let job = unchanged.start_job(NewJob::new(QUEUE)).await.unwrap();
+    let waiting = ClaimRequest::new(QUEUE, job, 1).wait(Duration::from_secs(3_600));
+    let (claiming, began) = (unchanged.clone(), Instant::now());
+    let claim = tokio::spawn(async move { claiming.report_and_claim(Vec::new(), Some(waiting)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    unchanged.give_up_claims(job);
+    assert!(claim.await.unwrap().claimed.unwrap().waited);
+    assert!(began.elapsed() < Duration::from_secs(2));
     let job = unchanged.start_job(new_job()).await.unwrap();
     unchanged.beat(job).await.unwrap();
     assert_eq!(inner.beats.load(Ordering::SeqCst), 1);

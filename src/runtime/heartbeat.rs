@@ -88,7 +88,9 @@ impl Heartbeat {
             Ok(_) => {}
             Err(error) if error.is_claim_lost() => {
                 log!(warn, %error, "the job lost its lease and its items; it registers again");
+                let lost = job.key();
                 job.replace_key(job.orchestrator.start_job(self.about.clone()).await?);
+                job.orchestrator.give_up_claims(lost); // they wait for the new registration instead
             }
             Err(error) => return Err(error),
         }

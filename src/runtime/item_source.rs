@@ -69,42 +69,74 @@ pub(super) struct DirectSource {
     robot: u32,
     /// Held by the one idle robot of the job that polls the queue; the others wait for the lock.
     poll_lock: Arc<Mutex<()>>,
+    /// The robot's claims wait for an item. Not if the performer runs until the queue is empty, which an answer has to show,
+    /// nor if the back end does not support it: then the robot polls.
+    waits: bool,
     active: bool,
+}
+
+/// How a robot that polled goes on.
+enum Polled {
+    Claimed(ClaimedItem),
+    /// Its claims can wait again, now that the Orchestrator answers.
+    Wait,
+    End,
 }
 
 impl DirectSource {
     pub(super) fn new(job: Arc<RunningJob>, robot: u32, poll_lock: Arc<Mutex<()>>) -> Self {
-        Self { job, robot, poll_lock, active: false }
+        let waits = !job.settings.until_empty;
+        Self { job, robot, poll_lock, waits, active: false }
     }
 
     async fn claim(&mut self) -> Option<ClaimedItem> {
-        if self.should_end() {
-            return None;
+        loop {
+            if self.should_end() {
+                return None;
+            }
+            self.set_active(true);
+            if let Ok(ClaimedItems { items, waited, .. }) = self.claim_or_wait().await {
+                if let Some(item) = items.into_iter().next() {
+                    return Some(item);
+                }
+                self.waits &= waited;
+                if self.waits {
+                    continue;
+                }
+            }
+            self.set_active(false);
+            let poll_lock = self.poll_lock.clone();
+            let _poller = tokio::select! {
+                biased;
+                () = self.job.stop.stop_requested() => return None,
+                () = self.job.drained.cancelled() => return None,
+                guard = poll_lock.lock() => guard,
+            };
+            match self.poll_until_claimed().await {
+                Polled::Claimed(item) => return Some(item),
+                Polled::Wait => {}
+                Polled::End => return None,
+            }
         }
-        self.set_active(true);
-        if let Ok(ClaimedItems { items, .. }) = self.try_claim().await
-            && let Some(item) = items.into_iter().next()
-        {
-            return Some(item);
-        }
-        self.set_active(false);
-        let poll_lock = self.poll_lock.clone();
-        let _poller = tokio::select! {
-            biased;
-            () = self.job.stop.stop_requested() => return None,
-            () = self.job.drained.cancelled() => return None,
-            guard = poll_lock.lock() => guard,
-        };
-        self.poll_until_claimed().await
     }
 
-    /// Polls until it has claimed an item. The caller holds the poll lock.
-    async fn poll_until_claimed(&mut self) -> Option<ClaimedItem> {
+    /// Claims an item; where claims wait, waits for one.
+    async fn claim_or_wait(&self) -> Result<ClaimedItems> {
+        if !self.waits {
+            return self.try_claim().await;
+        }
+        let request = self.job.waiting_claim_request(Some(self.robot), 1);
+        let claim = self.job.orchestrator.report_and_claim(Vec::new(), Some(request.clone()));
+        self.job.until_stopped(request.job, claim).await.claimed
+    }
+
+    /// Polls until it has claimed an item, or its claims can wait. The caller holds the poll lock.
+    async fn poll_until_claimed(&mut self) -> Polled {
         let mut retry_delays = self.job.retry_delays();
         let mut outage_logged = false;
         loop {
             if self.should_end() {
-                return None;
+                return Polled::End;
             }
             // Registered before the claim, so that a robot that becomes idle between the two is not missed.
             let job = self.job.clone();
@@ -116,7 +148,7 @@ impl DirectSource {
                 Ok(ClaimedItems { items, seen, withheld, .. }) => {
                     if let Some(item) = items.into_iter().next() {
                         self.set_active(true);
-                        return Some(item);
+                        return Polled::Claimed(item);
                     }
                     // No robot was active before or during the claim, so none can have added a retry copy after it.
                     let all_idle = none_was_active
@@ -124,25 +156,28 @@ impl DirectSource {
                         && job.activations.load(Ordering::SeqCst) == activations;
                     if all_idle && job.settings.until_empty && withheld.is_none() {
                         job.drained.cancel();
-                        return None;
+                        return Polled::End;
                     }
                     if outage_logged {
                         log!(info, queue = %job.queue, "the Orchestrator answers again");
                         outage_logged = false;
+                    }
+                    if self.waits {
+                        return Polled::Wait;
                     }
                     retry_delays.reset(&job);
                     (seen, withheld)
                 }
                 Err(error) => {
                     if let ErrorAction::Fault = job.claim_failed(&error) {
-                        return None;
+                        return Polled::End;
                     }
                     if !std::mem::replace(&mut outage_logged, true) {
                         log!(warn, queue = %job.queue, %error, "items cannot be claimed; retrying");
                     }
                     tokio::select! {
                         biased;
-                        () = job.stop.stop_requested() => return None,
+                        () = job.stop.stop_requested() => return Polled::End,
                         () = retry_delays.wait(&job) => continue,
                     }
                 }

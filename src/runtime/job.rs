@@ -19,6 +19,12 @@ use crate::model::{JobKey, Outcome, Status, TransactionResult};
 use crate::orchestrator::{ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept};
 use performer_core::backoff::{BackoffPolicy, Delays};
 
+/// How long a claim waits for an item before it is made anew, or as long as between two polls if that is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How soon the end of a wait is requested again.
+const GIVE_UP_AGAIN: Duration = Duration::from_millis(20);
+
 pub(super) type OnEvent = Arc<dyn Fn(&PerformerEvent) + Send + Sync>;
 
 pub(super) struct RunningJob {
@@ -153,6 +159,36 @@ impl RunningJob {
 
     pub(super) fn claim_request(&self, robot: Option<u32>, count: usize) -> ClaimRequest {
         ClaimRequest::new(self.queue.clone(), self.key(), count).robot(robot)
+    }
+
+    /// A claim that waits for an item.
+    pub(super) fn waiting_claim_request(&self, robot: Option<u32>, count: usize) -> ClaimRequest {
+        let look_every = self.settings.poll_interval;
+        self.claim_request(robot, count).wait(look_every.max(LONGEST_WAIT)).look_every(look_every)
+    }
+
+    /// Waits for the answer to a claim of the job `key` that may wait for an item, until a stop is requested.
+    pub(super) async fn until_stopped<T>(&self, key: JobKey, claim: impl Future<Output = T>) -> T {
+        tokio::pin!(claim);
+        tokio::select! {
+            biased;
+            answer = &mut claim => answer,
+            () = self.stop.stop_requested() => self.give_up(key, claim).await,
+        }
+    }
+
+    /// Ends the wait of a claim of the job `key`. It is not dropped: it may have been given an item already.
+    pub(super) async fn give_up<T>(&self, key: JobKey, claim: impl Future<Output = T>) -> T {
+        tokio::pin!(claim);
+        loop {
+            // Repeatedly: the claim may not have arrived yet.
+            self.orchestrator.give_up_claims(key);
+            tokio::select! {
+                biased;
+                answer = &mut claim => return answer,
+                () = tokio::time::sleep(GIVE_UP_AGAIN) => {}
+            }
+        }
     }
 
     fn delays(&self) -> Delays {

@@ -185,7 +185,8 @@ impl Measured {
     }
 }
 
-/// [`wait_for_items`](Orchestrator::wait_for_items) is not measured: it takes as long as there is nothing to do.
+/// [`wait_for_items`](Orchestrator::wait_for_items) is not measured, nor a claim that waits for an item: they take as long as there is
+/// nothing to do.
 #[async_trait]
 impl Decorator for Measured {
     fn inner(&self) -> &dyn Orchestrator {
@@ -216,7 +217,10 @@ impl Decorator for Measured {
         let started = Instant::now();
         let answer = self.inner.report_and_claim(reports, request).await;
         let is_ok = answer.claimed.is_ok() && answer.reports.iter().all(Result::is_ok);
-        self.record_call("report_and_claim", started, is_ok);
+        let waited = answer.claimed.as_ref().is_ok_and(|claimed| claimed.waited);
+        if !waited {
+            self.record_call("report_and_claim", started, is_ok);
+        }
         // A report that failed for another reason is sent again.
         let done = |report: &&Result<_>| report.as_ref().map_or_else(|error| error.is_claim_lost(), |_| true);
         let done = answer.reports.iter().filter(done).count();

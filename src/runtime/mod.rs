@@ -13,6 +13,7 @@
 // | `outcome.rs` | turns what a transaction returned into the result that is reported |
 // | `transaction_span.rs`, `otel.rs` | the span of a transaction, and what OpenTelemetry learns of it |
 // | `item_source.rs`, `prefetch.rs` | how a robot claims and reports: with calls of its own, or through a shared buffer |
+// | `parked_claim.rs` | the claim that waits until there are items for the buffer |
 // | `job.rs` | what the robots of a job share: the circuit breaker, the summary, the handling of errors |
 // | `heartbeat.rs`, `watchdog.rs` | the heartbeat task, which also sweeps; detection of transactions that block a thread |
 // | `stop.rs` | stop and kill, by a handle or by signals |
@@ -32,6 +33,7 @@ mod job;
 mod metrics;
 #[cfg(feature = "otel")]
 mod otel;
+mod parked_claim;
 mod performer;
 mod prefetch;
 mod progress;

@@ -19,6 +19,7 @@ use super::catch_panic::log;
 use super::event::TransactionOutcome;
 use super::item_source::ReceivedItem;
 use super::job::{ErrorAction, FinishedTransaction, RetryDelays, RunningJob};
+use super::parked_claim::{ParkedClaim, answered};
 use crate::model::{Status, TransactionResult};
 use crate::orchestrator::{ClaimedItems, Report, ReportAndClaimAnswer, Result, Seen};
 
@@ -62,12 +63,15 @@ pub(super) fn buffer(job: Arc<RunningJob>, size: usize) -> (PrefetchHandle, Pref
     let (reports, queued) = mpsc::unbounded_channel();
     let handle = PrefetchHandle { job: job.clone(), buffer: buffer.clone(), reports };
     let max_calls = job.orchestrator.max_concurrent_calls().max(1);
+    let waits = !job.settings.until_empty; // an answer has to show that the queue is empty
     let prefetcher = Prefetcher {
         job,
         buffer,
         size,
         max_calls,
         calls: CallsInFlight::default(),
+        parked: None,
+        waits,
         started_calls: 0,
         requested_items: 0,
         queued,
@@ -129,6 +133,10 @@ pub(super) struct Prefetcher {
     size: usize,
     max_calls: usize,
     calls: CallsInFlight,
+    /// The claim that waits for an item of an empty queue, beside those calls.
+    parked: Option<ParkedClaim>,
+    /// A claim waits for an item: the back end supports it, as far as is known.
+    waits: bool,
     /// The number of calls started so far.
     started_calls: u64,
     /// The number of items that the calls in flight are to claim.
@@ -208,6 +216,10 @@ impl Prefetcher {
         loop {
             self.receive();
             if self.should_end() {
+                if let Some(parked) = self.parked.take() {
+                    let (wanted, claimed) = parked.give_up(&self.job).await;
+                    self.finish_parked(wanted, claimed);
+                }
                 self.give_back();
                 let nothing_left = self.pending.is_empty()
                     && self.queued.is_empty()
@@ -310,6 +322,32 @@ impl Prefetcher {
         true
     }
 
+    /// Starts a claim that waits for an item, if none does and the buffer has room.
+    fn park(&mut self) {
+        let free = self.size.saturating_sub(self.buffer.items().len() + self.requested_items);
+        let wanted = self.chunk_size();
+        if self.parked.is_none() && free >= wanted {
+            self.requested_items += wanted;
+            self.parked = Some(ParkedClaim::start(&self.job, wanted));
+        }
+    }
+
+    /// Handles the answer to the claim that has waited for an item.
+    fn finish_parked(&mut self, wanted: usize, claimed: Result<ClaimedItems>) {
+        self.requested_items -= wanted;
+        match claimed {
+            Ok(claimed) if claimed.items.is_empty() => {
+                self.waits &= claimed.waited;
+                self.empty_at = Some(claimed.seen);
+            }
+            // The next call meets the same error, and is repeated after a delay.
+            Err(_) => self.empty_at = None,
+            claimed => {
+                self.fill(claimed, &mut ReportAnswers::default(), false);
+            }
+        }
+    }
+
     /// Waits until a call has completed, or until another one may be started.
     async fn wait_for_call(&mut self) -> Option<CompletedCall> {
         let ending = self.should_end();
@@ -317,6 +355,10 @@ impl Prefetcher {
         tokio::select! {
             biased;
             ended = self.calls.next() => Some(ended),
+            (wanted, claimed) = answered(&mut self.parked) => {
+                self.finish_parked(wanted, claimed);
+                None
+            }
             Some(queued) = self.queued.recv(), if may_start => {
                 self.pending.push(queued);
                 None
@@ -409,8 +451,13 @@ impl Prefetcher {
     async fn wait(&mut self) {
         let (job, seen) = (self.job.clone(), self.empty_at);
         let (ending, killed) = (self.should_end(), self.job.stop.is_kill_requested());
+        if self.waits && seen.is_some() && !ending {
+            self.park();
+        }
+        let polls = seen.is_some() && !ending && self.parked.is_none();
         tokio::select! {
             biased;
+            (wanted, claimed) = answered(&mut self.parked) => self.finish_parked(wanted, claimed),
             queued = self.queued.recv() => match queued {
                 Some(queued) => self.pending.push(queued),
                 // Every robot has ended.
@@ -421,7 +468,7 @@ impl Prefetcher {
             () = tokio::time::sleep(Duration::from_millis(100)), if killed => {}
             () = self.buffer.consumed.notified(), if !ending && seen.is_none() => {}
             () = job.orchestrator.wait_for_items(&job.queue, seen.unwrap_or_default(), self.poll_after),
-                if !ending && seen.is_some() => self.empty_at = None,
+                if polls => self.empty_at = None,
         }
     }
 

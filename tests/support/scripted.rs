@@ -274,12 +274,14 @@ impl Decorator for FaultyOrchestrator {
     ) -> ReportAndClaimAnswer {
         let fault = self.faults.lock().unwrap().pop();
         let Some(fault) = fault else {
-            let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            // A claim that waits is no work.
+            let counted = usize::from(take.as_ref().is_none_or(|take| take.wait.is_zero()));
+            let under_way = self.under_way.fetch_add(counted, Ordering::SeqCst) + counted;
             assert!(self.side_by_side == 1 || under_way <= self.side_by_side, "{under_way} calls at once");
             self.on_the_way().await;
             let answer = self.inner.report_and_claim(reports, take).await;
             self.on_the_way().await;
-            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            self.under_way.fetch_sub(counted, Ordering::SeqCst);
             return answer;
         };
         let kind = if fault == CallFault::Unavailable { ErrorKind::Unavailable } else { ErrorKind::Unknown };

@@ -101,6 +101,12 @@ macro_rules! every_check {
             waiting:
                 a_wait_ends_when_an_item_is_added_or_given_back,
                 an_add_wakes_only_those_who_wait_for_its_queue;
+            parked:
+                a_claim_that_waits_gets_what_a_commit_leaves_for_it,
+                claims_that_wait_share_what_is_added_and_are_given_up,
+                claims_that_wait_keep_limits_and_pauses,
+                a_claim_that_waits_for_a_job_that_has_ended_gets_nothing,
+                a_claim_that_is_dropped_while_it_waits_keeps_nothing;
         }
     };
 }

@@ -322,6 +322,12 @@ impl Store {
         self.clock.trust();
     }
 
+    /// How many claims of this store are parked until there is an item for them. For tests.
+    #[doc(hidden)]
+    pub fn parked_claims(&self) -> usize {
+        self.group_commit.parked_claims()
+    }
+
     fn request(&self, operation: Operation) -> Request {
         Request { scope: self.scope, operation }
     }

@@ -95,6 +95,11 @@ impl GroupCommit {
         }
     }
 
+    /// How many claims are parked.
+    pub(crate) fn parked_claims(&self) -> usize {
+        self.notifier.with_parked(|parked| parked.count())
+    }
+
     fn ask(&self, callers: Vec<Caller>) {
         match &self.execution {
             Execution::InPlace(in_place) => in_place.ask(callers),

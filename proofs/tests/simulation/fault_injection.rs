@@ -186,6 +186,7 @@ impl Decorator for FaultInjector {
         }
         let forgotten = !reports.is_empty() && self.is_wrong(StoreBug::ForgetsReports);
         let twice = take.is_some() && self.is_wrong(StoreBug::HandsOutTwice);
+        let take = take.map(|take| if twice { take.wait(Duration::ZERO) } else { take });
         let told = if forgotten { Vec::new() } else { reports };
         let mut answer = self.inner.report_and_claim(told, take).await;
         if forgotten {

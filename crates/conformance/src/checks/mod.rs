@@ -17,6 +17,7 @@ pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod lists;
+pub(crate) mod parked;
 pub(crate) mod queues;
 pub(crate) mod reporting;
 pub(crate) mod retention;

@@ -1,6 +1,7 @@
 //! Commits whose outcome is unknown.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 
@@ -52,6 +53,7 @@ impl FaultyBackend {
         let claim = Claim { item: item.id, job: claim.claimant.job, token: item.row_version + 1 };
         Some(Answer::ClaimedBatch(ClaimedBatch {
             items: smallvec![ClaimedItem::new(item, claim)],
+            queue: None,
             withheld: None,
         }))
     }
@@ -74,17 +76,17 @@ impl Backend for FaultyBackend {
     fn commit(
         &mut self,
         operations: Vec<Request>,
-        more: &mut dyn FnMut() -> Vec<Request>,
+        arrivals: &mut dyn Arrivals,
         clock: &StoreClock,
         effects: &mut CommitEffects,
     ) -> Vec<Result<Answer>> {
         let fault = self.faults.lock().unwrap().pop_front();
         let lost = |kind, count| (0..count).map(|_| Err(OrchestratorError::new(kind, "a storm"))).collect();
         match fault {
-            None => self.store.commit(operations, more, clock, effects),
+            None => self.store.commit(operations, arrivals, clock, effects),
             Some(CommitFault::Unavailable) => lost(ErrorKind::Unavailable, operations.len()),
             Some(CommitFault::Unknown) => {
-                let answers = self.store.commit(operations, more, clock, effects);
+                let answers = self.store.commit(operations, arrivals, clock, effects);
                 let count = answers.len();
                 effects.in_doubt.push(answers.into_iter().filter_map(Result::ok).collect());
                 lost(ErrorKind::Unknown, count)
@@ -212,6 +214,53 @@ async fn a_job_whose_start_was_not_answered_ends() {
     assert_eq!(claim(&store, job).await.unwrap(), 1);
     let robots = store.list_robots().await.unwrap();
     assert_eq!(robots.iter().map(|robot| robot.job).collect::<Vec<_>>(), [job]);
+}
+
+/// A claim that waits. Returns when it is parked.
+async fn parked(store: &Store, job: JobKey) -> tokio::task::JoinHandle<Result<usize>> {
+    let (claiming, before) = (store.clone(), store.parked_claims());
+    let request = ClaimRequest::new("Q", job, 1).robot(1).wait(Duration::from_secs(3_600));
+    let claim = tokio::spawn(async move {
+        let answer = claiming.report_and_claim(Vec::new(), Some(request)).await;
+        answer.claimed.map(|claimed| claimed.items.len())
+    });
+    while store.parked_claims() == before {
+        tokio::task::yield_now().await;
+    }
+    claim
+}
+
+fn item() -> NewQueueItem {
+    NewQueueItem::new(serde_json::json!({}))
+}
+
+#[tokio::test]
+async fn a_claim_that_waits_is_not_answered_by_a_commit_in_doubt_and_its_item_is_given_back() {
+    for on_threads in [false, true] {
+        let (store, job, faults) = prepared(on_threads).await;
+        assert_eq!(claim(&store, job).await.unwrap(), 1);
+        let waiting = parked(&store, job).await;
+        faults(&[CommitFault::Unknown]);
+        assert_eq!(store.add_queue_item("Q", item()).await.unwrap_err().kind(), ErrorKind::Unknown);
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Unknown);
+        assert_eq!(claim(&store, job).await.unwrap(), 1, "it was added and given to the claim, and is free again");
+        assert_eq!(claim(&store, job).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_waits_is_not_told_of_a_commit_that_fails() {
+    for on_threads in [false, true] {
+        let (store, job, faults) = prepared(on_threads).await;
+        assert_eq!(claim(&store, job).await.unwrap(), 1);
+        let waiting = parked(&store, job).await;
+        faults(&[CommitFault::Unavailable]);
+        assert_eq!(store.add_queue_item("Q", item()).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(store.parked_claims(), 1);
+        store.add_queue_item("Q", item()).await.unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), 1);
+        assert_eq!(store.parked_claims(), 0);
+    }
 }
 
 /// Another writer may give the same item to the same job before the outcome of a commit is known. A commit that was not

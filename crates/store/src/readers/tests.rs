@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use jiff::Timestamp;
 
 use super::*;
+use crate::arrivals::Arrivals;
 use crate::backend::{CommitEffects, Request, WriterHooks};
 use crate::clock::StoreClock;
 use crate::group_commit::GroupCommit;
@@ -31,7 +32,7 @@ impl Backend for SlowBackend {
     fn commit(
         &mut self,
         _: Vec<Request>,
-        _: &mut dyn FnMut() -> Vec<Request>,
+        _: &mut dyn Arrivals,
         _: &StoreClock,
         _: &mut CommitEffects,
     ) -> Vec<Result<Answer>> {
