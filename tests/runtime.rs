@@ -898,7 +898,8 @@ async fn idle_robots_are_given_their_items_in_the_commit_that_adds_them() {
         let o = paused(retries(0)).await;
         let (stop, running) = idle(&o, ahead).await;
         let items = (0..4).map(|n| script(&n.to_string(), "ok")).collect();
-        o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+        let added = o.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+        assert_eq!(added.added, 4);
         assert_eq!(o.queue_statistics(QUEUE).await.unwrap().in_progress, in_progress);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(o.queue_statistics(QUEUE).await.unwrap().successful, 4);

@@ -175,7 +175,8 @@ async fn many_claims_share_few_items(o: Opened) {
     }
     let bulk = async |count: usize| {
         let items = (0..count).map(|n| named(&n.to_string())).collect();
-        o.store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+        let added = o.store.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, items).await.unwrap();
+        assert_eq!(added.added, count as u64);
     };
     bulk(2).await;
     assert_eq!((o.store.parked_claims(), o.statistics().await), (148, (0, 2)));
@@ -290,9 +291,9 @@ async fn nothing_is_handed_out_twice_or_forgotten(o: Opened) {
                 loop {
                     // Every other robot reports and claims in one call, and then waits with another one.
                     let with_report = n % 2 == 0 && report.is_some();
-                    if let Some(report) = report.take() {
+                    if let Some(ended_by) = report.take() {
                         let claim = with_report.then(|| take(job, 1));
-                        let mut answer = store.report_and_claim(vec![report], claim).await;
+                        let mut answer = store.report_and_claim(vec![ended_by], claim).await;
                         answer.reports.pop().unwrap().unwrap();
                         if ended.fetch_add(1, Ordering::SeqCst) + 1 == ITEMS {
                             store.give_up_claims(job);
