@@ -127,7 +127,8 @@ impl DirectSource {
         }
         let request = self.job.waiting_claim_request(Some(self.robot), 1);
         let claim = self.job.orchestrator.report_and_claim(Vec::new(), Some(request.clone()));
-        self.job.until_stopped(request.job, claim).await.claimed
+        let answer = self.job.until_stopped(request.job, claim).await;
+        answer.map_or_else(|| Ok(ClaimedItems::default()), |answer| answer.claimed)
     }
 
     /// Polls until it has claimed an item, or its claims can wait. The caller holds the poll lock.

@@ -25,6 +25,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How soon the end of a wait is requested again.
 const GIVE_UP_AGAIN: Duration = Duration::from_millis(20);
 
+/// How long after a kill an answer is waited for.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 pub(super) type OnEvent = Arc<dyn Fn(&PerformerEvent) + Send + Sync>;
 
 pub(super) struct RunningJob {
@@ -167,25 +170,32 @@ impl RunningJob {
         self.claim_request(robot, count).wait(look_every.max(LONGEST_WAIT)).look_every(look_every)
     }
 
-    /// Waits for the answer to a claim of the job `key` that may wait for an item, until a stop is requested.
-    pub(super) async fn until_stopped<T>(&self, key: JobKey, claim: impl Future<Output = T>) -> T {
+    /// Waits for the answer to a claim of the job `key` that may wait for an item, until a stop is requested. `None`: see
+    /// [`give_up`](Self::give_up).
+    pub(super) async fn until_stopped<T>(&self, key: JobKey, claim: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(claim);
         tokio::select! {
             biased;
-            answer = &mut claim => answer,
+            answer = &mut claim => Some(answer),
             () = self.stop.stop_requested() => self.give_up(key, claim).await,
         }
     }
 
-    /// Ends the wait of a claim of the job `key`. It is not dropped: it may have been given an item already.
-    pub(super) async fn give_up<T>(&self, key: JobKey, claim: impl Future<Output = T>) -> T {
-        tokio::pin!(claim);
+    /// Ends the wait of a claim of the job `key`. It is not dropped, because it may have been given an item already, unless the
+    /// performer is killed and it is not answered then (`None`).
+    pub(super) async fn give_up<T>(&self, key: JobKey, claim: impl Future<Output = T>) -> Option<T> {
+        let too_late = async {
+            self.stop.kill_requested().await;
+            tokio::time::sleep(LAST_ANSWER).await;
+        };
+        tokio::pin!(claim, too_late);
         loop {
             // Repeatedly: the claim may not have arrived yet.
             self.orchestrator.give_up_claims(key);
             tokio::select! {
                 biased;
-                answer = &mut claim => return answer,
+                answer = &mut claim => return Some(answer),
+                () = &mut too_late => return None,
                 () = tokio::time::sleep(GIVE_UP_AGAIN) => {}
             }
         }

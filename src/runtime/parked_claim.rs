@@ -26,7 +26,8 @@ impl ParkedClaim {
 
     /// Ends its wait. Returns how many items it wanted, and its answer.
     pub(super) async fn give_up(self, job: &RunningJob) -> (usize, Result<ClaimedItems>) {
-        (self.wanted, job.give_up(self.job, self.answer).await.claimed)
+        let answer = job.give_up(self.job, self.answer).await;
+        (self.wanted, answer.map_or_else(|| Ok(ClaimedItems::default()), |answer| answer.claimed))
     }
 }
 

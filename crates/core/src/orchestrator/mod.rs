@@ -150,7 +150,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
 
     /// Ends the wait of this job's claims that wait for an item ([`ClaimRequest::wait`]): they are answered with no items, or with
     /// those that they have been given already. A claim that arrives later waits again. Default: does nothing, for a back end
-    /// whose claims do not wait.
+    /// whose claims do not wait. One that hands claims on to another back end hands this on too, as [`Decorator`] does; otherwise
+    /// an idle performer stops only after its grace period.
     fn give_up_claims(&self, _job: JobKey) {}
 
     /// T10: sets the progress text of an item.
