@@ -278,7 +278,7 @@ pub fn latencies(bench: &Bench) {
     bench.figure(
         "latency.same_process",
         Unit::Time,
-        Bar::AtMost(3.0),
+        Bar::AtMost(0.5),
         ROUNDS,
         || each(ITEMS, || raw.add_one(content_text())),
         || {

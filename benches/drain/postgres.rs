@@ -202,7 +202,7 @@ fn single_calls(bench: &Bench, runtime: &Runtime, server: &str) {
     const ITEMS: usize = 200;
     let plain = Plain::new(runtime, server);
     let limit = || each(ITEMS, || plain.add_one(content_text()));
-    bench.figure("postgres.latency", Unit::Time, Bar::AtMost(3.0), ROUNDS, limit, || {
+    bench.figure("postgres.latency", Unit::Time, Bar::AtMost(0.5), ROUNDS, limit, || {
         runtime.block_on(async {
             let schema = Schema::new(server);
             let store = open(&schema).await;
@@ -214,7 +214,7 @@ fn single_calls(bench: &Bench, runtime: &Runtime, server: &str) {
             latency(store, add, ITEMS).await
         })
     });
-    bench.figure("postgres.latency.other_process", Unit::Time, Bar::AtMost(3.0), ROUNDS, limit, || {
+    bench.figure("postgres.latency.other_process", Unit::Time, Bar::AtMost(2.5), ROUNDS, limit, || {
         let schema = Schema::new(server);
         let store = runtime.block_on(open(&schema));
         latency_from_another_process(runtime, store, &schema.url, ITEMS)

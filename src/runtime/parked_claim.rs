@@ -19,8 +19,7 @@ impl ParkedClaim {
     pub(super) fn start(job: &Arc<RunningJob>, wanted: usize) -> Self {
         let request = job.waiting_claim_request(None, wanted);
         let (orchestrator, job) = (job.orchestrator.clone(), request.job);
-        let answer =
-            Box::pin(async move { orchestrator.report_and_claim(Vec::new(), Some(request)).await });
+        let answer = Box::pin(async move { orchestrator.report_and_claim(Vec::new(), Some(request)).await });
         Self { job, wanted, answer }
     }
 

@@ -94,6 +94,8 @@ struct Apply<'a, R> {
     none_left: WakeSet,
     /// The queue with limits from which items were claimed last.
     limited: Option<QueueId>,
+    /// Queues were changed: whoever waits for one is told.
+    queues_changed: bool,
     /// What this batch has looked up.
     lookups: LookupCache,
     /// Ends of attempts, computed from cached rows and not written yet.
@@ -170,6 +172,7 @@ impl<R: Rows> Apply<'_, R> {
 
     fn apply_one(&mut self, operation: Operation) -> Applied {
         if operation.changes_queues() {
+            self.queues_changed = true;
             self.rows.lock_queues()?;
         }
         match operation {

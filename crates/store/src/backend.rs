@@ -95,6 +95,10 @@ pub(crate) struct ClaimOperation {
     pub(crate) reference: Option<ReferenceFilter>,
     pub(crate) claimant: Claimant,
     /// If it finds nothing it waits, and is served by the transaction that leaves something for it.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "for what the next transaction begins with")
+    )]
     pub(crate) waits: bool,
 }
 

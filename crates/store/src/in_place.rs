@@ -26,8 +26,7 @@ struct InPlaceState {
 
 impl InPlace {
     pub(super) fn new(store: Box<dyn Backend>, clock: Arc<StoreClock>, notifier: Notifier) -> Arc<Self> {
-        let state =
-            Mutex::new(InPlaceState { store, compensations: Vec::new(), in_doubt: Vec::new() });
+        let state = Mutex::new(InPlaceState { store, compensations: Vec::new(), in_doubt: Vec::new() });
         Arc::new(Self { state, clock, notifier })
     }
 

@@ -448,7 +448,8 @@ impl Orchestrator for Store {
             Ok(request) => (request, None),
             Err(error) => (None, Some(error)),
         };
-        if let Some(waiting) = request.as_ref().filter(|request| reports.is_empty() && !request.wait.is_zero())
+        if let Some(waiting) =
+            request.as_ref().filter(|request| reports.is_empty() && !request.wait.is_zero())
             && let Some(claimed) = self.claim_waiting(waiting.clone(), seen).await
         {
             return ReportAndClaimAnswer::new(Vec::new(), claimed);

@@ -119,7 +119,12 @@ impl Notifier {
     /// restart, is not taken for one of this process.
     pub(super) fn new(clock: &dyn Clock) -> Self {
         let count = u64::try_from(clock.now().as_microsecond()).unwrap_or(1);
-        let state = Mutex::new(ChangeLog { count, any: count, queues: BTreeMap::new(), parked: ParkedClaims::default() });
+        let state = Mutex::new(ChangeLog {
+            count,
+            any: count,
+            queues: BTreeMap::new(),
+            parked: ParkedClaims::default(),
+        });
         Self(Arc::new(NotifierInner { state, waiting: AtomicUsize::new(0), tickets: AtomicUsize::new(0) }))
     }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use performer::model::{ClaimedItem, Clock, ManualClock, TransactionResult};
 use performer::orchestrator::store::Store;
 use performer::orchestrator::{
-    ClaimRequest, ClaimedItems, ItemAdministration as _, Orchestrator, QueueAdministration as _, Report, Result,
+    ClaimRequest, ClaimedItems, ItemAdministration as _, Orchestrator, QueueAdministration as _, Report,
+    Result,
 };
 use performer::{
     CommitType, ItemFilter, JobKey, LimitsEdit, NewQueueDefinition, Page, Priority, QueuePolicy, Status,
@@ -306,7 +307,9 @@ async fn nothing_is_handed_out_twice_or_forgotten(o: Opened) {
                     if ended.load(Ordering::SeqCst) == ITEMS {
                         return;
                     }
-                    report = next(store.report_and_claim(Vec::new(), Some(request.clone())).await.claimed.unwrap());
+                    report = next(
+                        store.report_and_claim(Vec::new(), Some(request.clone())).await.claimed.unwrap(),
+                    );
                 }
             })
         })

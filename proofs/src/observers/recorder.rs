@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use performer::model::{Clock, selection::SelectionKey};
 use performer::model::ClaimedItem;
-use performer::orchestrator::{
-    ClaimRequest, ClaimedItems, Decorator, Report, ReportAndClaimAnswer, Result,
-};
+use performer::model::{Clock, selection::SelectionKey};
+use performer::orchestrator::{ClaimRequest, ClaimedItems, Decorator, Report, ReportAndClaimAnswer, Result};
 use performer::{Administration, ItemFilter, ItemId, Orchestrator, Page, Status};
 
 use super::ledger::{Ledger, Record};
@@ -54,9 +52,10 @@ impl Recorder {
             let place = SelectionKey::new(claimed.priority, claimed.due_date, claimed.id);
             let filter = ItemFilter::default().queue(&*queue).status([Status::New]);
             let Ok(waiting) = self.store.list_queue_items(filter, Page::default()).await else { continue };
-            let untouched = waiting.items.iter().filter(|item| {
-                item.id < claimed.id && item.row_version == 1 && item.defer_date.is_none()
-            });
+            let untouched = waiting
+                .items
+                .iter()
+                .filter(|item| item.id < claimed.id && item.row_version == 1 && item.defer_date.is_none());
             let before =
                 untouched.filter(|item| SelectionKey::new(item.priority, item.due_date, item.id) < place);
             let ahead: Vec<_> = before.map(|item| item.id).collect();

@@ -173,6 +173,7 @@ fn run_transaction<R: Rows>(
         more_left: WakeSet::default(),
         none_left: WakeSet::default(),
         limited: None,
+        queues_changed: false,
         lookups: LookupCache::default(),
         assumed: Vec::new(),
     };

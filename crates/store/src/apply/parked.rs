@@ -48,9 +48,11 @@ impl<R: Rows> Apply<'_, R> {
             self.claim_items(claims, answers)?;
             crash_point!(within "parked.after_claim");
             if self.none_left.queues().contains(&queue) {
-                // Nobody else needs to look for what this transaction has added.
-                self.wakes.remove(queue);
-                self.rows.note_none_left(queue);
+                if !self.queues_changed {
+                    // Nobody else needs to look for what this transaction has added.
+                    self.wakes.remove(queue);
+                    self.rows.note_none_left(queue);
+                }
                 return Ok(());
             }
             if !self.more_left.queues().contains(&queue) {

@@ -243,7 +243,11 @@ async fn a_claim_that_waits_is_not_answered_by_a_commit_in_doubt_and_its_item_is
         faults(&[CommitFault::Unknown]);
         assert_eq!(store.add_queue_item("Q", item()).await.unwrap_err().kind(), ErrorKind::Unknown);
         assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Unknown);
-        assert_eq!(claim(&store, job).await.unwrap(), 1, "it was added and given to the claim, and is free again");
+        assert_eq!(
+            claim(&store, job).await.unwrap(),
+            1,
+            "it was added and given to the claim, and is free again"
+        );
         assert_eq!(claim(&store, job).await.unwrap(), 0);
     }
 }

@@ -44,7 +44,8 @@ fn tickets(callers: &[Caller]) -> Vec<Ticket> {
 #[test]
 fn a_change_between_a_claim_and_its_parking_is_not_lost() {
     let notifier = Notifier::new(&*clock());
-    let (first, second) = (notifier.ticket(JobKey::CALLER).unwrap(), notifier.ticket(JobKey::CALLER).unwrap());
+    let (first, second) =
+        (notifier.ticket(JobKey::CALLER).unwrap(), notifier.ticket(JobKey::CALLER).unwrap());
     let seen = notifier.seen();
     let ((claim, _first), (other, _second)) = (nothing(first.ticket, ONE), nothing(second.ticket, OTHER));
     assert!(notifier.notify(&WakeSet::of(ONE)).is_empty(), "nobody is parked yet");
@@ -57,7 +58,8 @@ fn a_change_between_a_claim_and_its_parking_is_not_lost() {
 #[test]
 fn a_transaction_wakes_only_the_claims_that_did_not_take_part_in_it() {
     let notifier = Notifier::new(&*clock());
-    let (first, second) = (notifier.ticket(JobKey::CALLER).unwrap(), notifier.ticket(JobKey::CALLER).unwrap());
+    let (first, second) =
+        (notifier.ticket(JobKey::CALLER).unwrap(), notifier.ticket(JobKey::CALLER).unwrap());
     let ((here, _first), (meanwhile, _second)) = (nothing(first.ticket, ONE), nothing(second.ticket, ONE));
     let seen = notifier.seen();
     assert!(notifier.settle(&WakeSet::default(), seen, vec![meanwhile]).ask_again.is_empty());
@@ -179,7 +181,10 @@ fn new_job() -> NewJob {
 }
 
 fn waiting(job: JobKey) -> ClaimRequest {
-    ClaimRequest::new("Q", job, 1).robot(1).wait(Duration::from_secs(3_600)).look_every(Duration::from_secs(3_600))
+    ClaimRequest::new("Q", job, 1)
+        .robot(1)
+        .wait(Duration::from_secs(3_600))
+        .look_every(Duration::from_secs(3_600))
 }
 
 #[tokio::test]
