@@ -36,6 +36,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
+use self::claim::wanted;
 use self::report::{AssumedEnd, AttemptReport};
 use super::arrivals::Arrivals;
 use super::backend::{Answer, Operation, Request, Scope};
@@ -152,14 +153,13 @@ impl<R: Rows> Apply<'_, R> {
                     self.lookups = LookupCache::default();
                 }
             }
-            operations = arrivals.more();
+            operations = arrivals.more(self.rows.may_join(wanted(&claims)));
             if operations.is_empty() {
-                self.announce_claims(&claims);
                 self.write_assumed(&mut answers)?;
             }
             if operations.is_empty() && !claims.is_empty() {
                 self.claim_items(std::mem::take(&mut claims), &mut answers)?;
-                operations = arrivals.more();
+                operations = arrivals.more(self.rows.may_join(usize::MAX));
             }
             if operations.is_empty() {
                 self.wake_where_there_is_room()?;

@@ -8,8 +8,8 @@ use performer_core::model::key::QueueId;
 
 /// What joins a transaction.
 pub(crate) trait Arrivals {
-    /// Requests that have arrived.
-    fn more(&mut self) -> Vec<Request>;
+    /// Requests that have arrived, of at most about `most` units of work.
+    fn more(&mut self, most: usize) -> Vec<Request>;
 
     /// Whether any claim waits for an item of a queue.
     fn has_parked(&self, _queue: QueueId) -> bool {
@@ -50,7 +50,7 @@ impl<'a> ServedClaims<'a> {
 }
 
 impl Arrivals for ServedClaims<'_> {
-    fn more(&mut self) -> Vec<Request> {
+    fn more(&mut self, _most: usize) -> Vec<Request> {
         Vec::new()
     }
 
@@ -76,7 +76,7 @@ impl Arrivals for ServedClaims<'_> {
 pub(crate) struct NoArrivals;
 
 impl Arrivals for NoArrivals {
-    fn more(&mut self) -> Vec<Request> {
+    fn more(&mut self, _most: usize) -> Vec<Request> {
         Vec::new()
     }
 }
@@ -96,8 +96,8 @@ impl<'a> CountedArrivals<'a> {
 }
 
 impl Arrivals for CountedArrivals<'_> {
-    fn more(&mut self) -> Vec<Request> {
-        let joining = self.arrivals.more();
+    fn more(&mut self, most: usize) -> Vec<Request> {
+        let joining = self.arrivals.more(most);
         self.count += joining.len();
         joining
     }

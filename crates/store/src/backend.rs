@@ -94,12 +94,6 @@ pub(crate) struct ClaimOperation {
     pub(crate) count: usize,
     pub(crate) reference: Option<ReferenceFilter>,
     pub(crate) claimant: Claimant,
-    /// If it finds nothing it waits, and is served by the transaction that leaves something for it.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "for what the next transaction begins with")
-    )]
-    pub(crate) waits: bool,
 }
 
 /// Items that were claimed.
@@ -129,9 +123,9 @@ pub(crate) struct Claimant {
 
 impl From<ClaimRequest> for ClaimOperation {
     fn from(take: ClaimRequest) -> Self {
-        let ClaimRequest { queue, job, robot, count, reference, wait, .. } = take;
+        let ClaimRequest { queue, job, robot, count, reference, .. } = take;
         let claimant = Claimant { job, user: None, robot, robot_id: None, executor: None };
-        Self { queue, count, reference, claimant, waits: !wait.is_zero() }
+        Self { queue, count, reference, claimant }
     }
 }
 

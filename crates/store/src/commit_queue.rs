@@ -67,8 +67,6 @@ struct WriterState {
     is_idle: bool,
     /// It has committed and will call [`begin`](CommitQueue::begin) soon.
     polls_soon: bool,
-    /// It keeps a transaction open for the next call.
-    keeps_transaction: bool,
     /// It cannot reach the database.
     is_unreachable: bool,
     /// Work units of its transaction.
@@ -94,7 +92,6 @@ impl CommitQueue {
             sender: Some(sender),
             is_idle: false,
             polls_soon: false,
-            keeps_transaction: false,
             is_unreachable: false,
             work_in_progress: 0,
         };
@@ -137,14 +134,12 @@ impl CommitQueue {
         }
     }
 
-    /// A writer has nothing to do and is about to wait. False: it has work. `keeps_transaction`: it keeps a transaction
-    /// open for the next call.
-    pub(super) fn go_idle(&self, writer: usize, keeps_transaction: bool) -> bool {
+    /// A writer has nothing to do and is about to wait. False: it has work.
+    pub(super) fn go_idle(&self, writer: usize) -> bool {
         let mut state = self.state();
         let idle_now = !state.has_work() || state.is_left_to_others(writer);
         let writer = &mut state.writers[writer];
-        (writer.is_idle, writer.polls_soon, writer.keeps_transaction, writer.work_in_progress) =
-            (idle_now, false, keeps_transaction, 0);
+        (writer.is_idle, writer.polls_soon, writer.work_in_progress) = (idle_now, false, 0);
         idle_now
     }
 
@@ -328,8 +323,7 @@ impl QueueState {
         {
             return;
         }
-        let keeping = self.writers.iter().position(|writer| writer.is_idle && writer.keeps_transaction);
-        let idle = keeping.or_else(|| self.writers.iter().position(|writer| writer.is_idle));
+        let idle = self.writers.iter().position(|writer| writer.is_idle);
         if let Some(idle) = idle {
             self.writers[idle].is_idle = false;
             self.writers[idle].send(Message::Work);

@@ -235,15 +235,12 @@ impl Writer {
     /// store is being closed.
     fn wait_for_work(&mut self, messages: &Receiver<Message>) -> bool {
         loop {
-            let kept = self.store.keep_open_for();
-            if !self.is_unreachable && !self.commit_queue.go_idle(self.number, kept.is_some()) {
+            if !self.is_unreachable && !self.commit_queue.go_idle(self.number) {
                 return true;
             }
             let forwarding = self.forwarding.as_ref().is_some_and(|rest| !rest.is_delivered());
             let message = if forwarding {
                 messages.recv_timeout(FORWARD_TIMEOUT)
-            } else if let Some(kept) = kept {
-                messages.recv_timeout(kept)
             } else if self.is_unreachable
                 || self.commit_queue.has_compensations()
                 || !self.in_doubt.is_empty()
@@ -265,10 +262,6 @@ impl Writer {
                     if let Some(rest) = self.forwarding.take() {
                         rest.deliver();
                     }
-                }
-                Err(RecvTimeoutError::Timeout) if kept.is_some() => {
-                    let wakes = self.store.close_kept();
-                    self.notify(&wakes);
                 }
                 Err(RecvTimeoutError::Timeout) => self.poll_other_processes(),
             }
@@ -318,7 +311,7 @@ impl Writer {
         arrivals.callers = callers;
         arrivals.room -= operations.len().min(MAX_OPERATIONS);
         let (store, in_doubt, clock) = (&mut *self.store, &mut self.in_doubt, &*self.clock);
-        let (mut answers, mut wakes) =
+        let (mut answers, wakes) =
             commit(store, &mut compensations, in_doubt, operations, &mut arrivals, clock);
         let Joining { mut callers, served, .. } = arrivals;
         let seen = served.seen;
@@ -329,7 +322,6 @@ impl Writer {
             other_writers: self.store.has_other_writers(),
         };
         self.commit_queue.committed(self.number, conditions);
-        wakes.extend(self.store.take_released());
         let found_nothing = callers.take_waiting(&mut answers);
         settled.extend(self.notifier.settle(&wakes, seen, found_nothing));
         callers.join_empty(settled.expired, &mut answers);
@@ -341,7 +333,6 @@ impl Writer {
         if let Some(before) = std::mem::replace(&mut self.forwarding, rest) {
             before.deliver();
         }
-        self.store.prepare_next();
         // A busy store never waits for messages, but a caller may wait for items of another queue.
         if self.should_poll() && self.clock.elapsed() >= self.last_poll + EXTERNAL_POLL_INTERVAL {
             self.poll_other_processes();
@@ -361,8 +352,8 @@ struct Joining<'a> {
 }
 
 impl Arrivals for Joining<'_> {
-    fn more(&mut self) -> Vec<Request> {
-        let joining = self.commit_queue.join(self.writer, self.room);
+    fn more(&mut self, most: usize) -> Vec<Request> {
+        let joining = self.commit_queue.join(self.writer, self.room.min(most));
         self.room = self.room.saturating_sub(joining.operations.len());
         self.callers.join(joining.callers);
         joining.operations

@@ -207,7 +207,7 @@ impl Rows for Memory {
         Ok(())
     }
 
-    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+    fn starts(&mut self, queue: QueueId, _next: Option<&NextItems<'_>>) -> Result<Starts> {
         Ok(self.queues.get(&queue).map(|queue| queue.starts.clone()).unwrap_or_default())
     }
 

@@ -39,6 +39,10 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     /// Begins a transaction. Nobody else changes what it reads until it ends. `operations`: what it will apply first; a
     /// back end over a network loads what they need in the same round trip.
     fn begin(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()>;
+    /// How much more work may join the open transaction, which claims `wanted` items so far.
+    fn may_join(&self, _wanted: usize) -> usize {
+        usize::MAX
+    }
     /// The time of the open transaction: the caller's, unless the back end has a clock of its own.
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()
@@ -93,8 +97,9 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     /// Hides a queue and all its items. Its rows are removed later, in chunks.
     fn delete_queue(&mut self, id: QueueId) -> Result<()>;
     fn statistics(&mut self, queue: QueueId) -> Result<QueueStatistics>;
-    /// The recent starts of a queue with limits. No other transaction starts items of it until this one ends.
-    fn starts(&mut self, queue: QueueId) -> Result<Starts>;
+    /// The recent starts of a queue with limits. No other transaction starts items of it until this one ends. `next`: what
+    /// [`next_items`](Self::next_items) is asked for afterwards, or for fewer of them; both can share a round trip.
+    fn starts(&mut self, queue: QueueId, next: Option<&NextItems<'_>>) -> Result<Starts>;
     fn write_starts(&mut self, queue: QueueId, starts: &Starts) -> Result<()>;
     fn add_statistics(&mut self, queue: QueueId, delta: &QueueStatistics) -> Result<()>;
 
@@ -120,10 +125,9 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
         }
         Ok(())
     }
-    /// Announces which items are claimed after the next ends are written, so that both can share a round trip.
-    /// `limited`: the [`starts`](Self::starts) of the queue are read first, and fewer items may be claimed.
-    fn announce_claim(&mut self, _next: &NextItems<'_>, _limited: bool) {}
-    /// Writes the ends of attempts, with their exceptions; each guarded as in [`write`](Self::write).
+    /// Writes the ends of attempts, with their exceptions; each guarded as in [`write`](Self::write). A back end over a
+    /// network need not wait for the answer: if a row has changed, the transaction fails as after a conflict, and is repeated
+    /// with the rows read.
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
         let rows = ended.iter().map(|(id, queue, before, written)| {
             (*id, ItemRow { queue: *queue, state: **before, actors: Actors::default() }, written)

@@ -24,7 +24,7 @@ impl UnleasedCaller {
     fn claim(self, queue: &str, reference: Option<ReferenceFilter>) -> ClaimOperation {
         let Self { robot_id, job: executor } = self;
         let claimant = Claimant { job: JobKey::CALLER, user: None, robot: None, robot_id, executor };
-        ClaimOperation { queue: queue.into(), count: 1, reference, claimant, waits: false }
+        ClaimOperation { queue: queue.into(), count: 1, reference, claimant }
     }
 }
 

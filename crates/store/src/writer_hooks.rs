@@ -1,7 +1,5 @@
 //! What a writer thread asks of its back end besides commits, and what a commit does besides answering.
 
-use std::time::Duration;
-
 use super::backend::Answer;
 use super::group_commit::ChangeCallback;
 use super::notifier::WakeSet;
@@ -29,11 +27,6 @@ pub(crate) trait WriterHooks: Send {
         Ok(true)
     }
 
-    /// The queues whose items have become claimable because they are no longer kept for a robot, since the last call.
-    fn take_released(&mut self) -> WakeSet {
-        WakeSet::default()
-    }
-
     /// Whether the last commit did work that only one transaction can do at a time, so that another one would have
     /// blocked.
     fn is_serialized(&self) -> bool {
@@ -48,20 +41,6 @@ pub(crate) trait WriterHooks: Send {
     /// Whether a transaction can be begun now.
     fn is_reachable(&mut self) -> bool {
         true
-    }
-
-    /// Called after all callers were answered: short work that prepares the next commit.
-    fn prepare_next(&mut self) {}
-
-    /// How long a transaction is kept open for the next call, if one is. If no call arrives in this time,
-    /// [`close_kept`](Self::close_kept) is called.
-    fn keep_open_for(&self) -> Option<Duration> {
-        None
-    }
-
-    /// No call arrived. Returns the queues of which items have become claimable by that.
-    fn close_kept(&mut self) -> WakeSet {
-        WakeSet::default()
     }
 
     /// Sets the deadline of the next query, which then fails as Unavailable.

@@ -94,7 +94,7 @@ impl<R: Rows> Apply<'_, R> {
 
     /// A caller that adds and claims is not made to wait: if nothing may be started now, nothing is added.
     fn may_start(&mut self, queue: &QueueDefinition) -> Applied<Starts> {
-        let (allowance, starts) = self.allowance(queue)?;
+        let (allowance, starts) = self.allowance(queue, None)?;
         if allowance.count > 0 {
             return Ok(starts);
         }

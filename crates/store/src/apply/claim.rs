@@ -30,25 +30,33 @@ struct AvailableItems {
 /// When to try again for withheld items: others end their attempts, or somebody resumes the queue.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// A claim that is applied after everything else: the index of its answer, and its scope.
+pub(super) type WaitingClaim = (usize, Scope, ClaimOperation);
+
+/// How many items claims want.
+pub(super) fn wanted(claims: &[WaitingClaim]) -> usize {
+    claims.iter().map(|(.., claim)| claim.count).fold(0, usize::saturating_add)
+}
+
 impl<R: Rows> Apply<'_, R> {
     /// Applies all claims of a batch; those with one queue and filter together, so that the ready items are read once.
     /// Every process takes the queues in the same order, so that two that claim from two queues with limits do not wait
     /// for each other.
     pub(super) fn claim_items(
         &mut self,
-        claims: Vec<(usize, Scope, ClaimOperation)>,
+        claims: Vec<WaitingClaim>,
         answers: &mut [Result<Answer>],
     ) -> Result<()> {
         let mut waiting = claims;
         waiting.sort_by(|(_, a, one), (_, b, other)| (a.folder, &one.queue).cmp(&(b.folder, &other.queue)));
         while let Some((_, scope, first)) = waiting.first() {
             let (folder, queue, reference) = (scope.folder, first.queue.clone(), first.reference.clone());
-            let other = |(_, of, claim): &mut (usize, Scope, ClaimOperation)| {
+            let other = |(_, of, claim): &mut WaitingClaim| {
                 of.folder != folder || claim.queue != queue || claim.reference != reference
             };
             let others = waiting.extract_if(.., other).collect();
             let group = std::mem::replace(&mut waiting, others);
-            let wanted = group.iter().map(|(.., claim)| claim.count).fold(0, usize::saturating_add);
+            let wanted = wanted(&group);
             let AvailableItems { queue, items, starts, withheld } =
                 match self.available_items(folder, &queue, reference.as_ref(), wanted) {
                     Ok(found) => found,
@@ -86,23 +94,6 @@ impl<R: Rows> Apply<'_, R> {
         Ok(())
     }
 
-    /// If all claims are on one queue, announces before the reports are written which items will be claimed.
-    pub(super) fn announce_claims(&mut self, claims: &[(usize, Scope, ClaimOperation)]) {
-        let Some((_, scope, first)) = claims.first() else { return };
-        let is_alike = |(_, of, claim): &(usize, Scope, ClaimOperation)| {
-            of.folder == scope.folder && claim.queue == first.queue && claim.reference.is_none()
-        };
-        let known = self.lookups.queues.iter();
-        let mut known = known.filter(|(folder, name, _)| *folder == scope.folder && **name == *first.queue);
-        if let Some((.., queue)) = known.next()
-            && claims.iter().all(is_alike)
-        {
-            let count = claims.iter().map(|(.., claim)| claim.count).fold(0, usize::saturating_add);
-            let next = NextItems { queue: queue.id, reference: None, count, now: self.now };
-            self.rows.announce_claim(&next, !queue.limits.is_none());
-        }
-    }
-
     /// The items of a queue that may be claimed now.
     fn available_items(
         &mut self,
@@ -117,7 +108,7 @@ impl<R: Rows> Apply<'_, R> {
             let items = self.rows.next_items(&ask)?;
             return Ok(AvailableItems { queue, items, starts: None, withheld: None });
         }
-        let (allowance, starts) = self.allowance(&queue)?;
+        let (allowance, starts) = self.allowance(&queue, Some(&ask))?;
         // One more than is given out, to know whether a limit withholds any.
         let count = count.min(allowance.count.saturating_add(1));
         let mut items = self.rows.next_items(&NextItems { count, ..ask })?;
@@ -127,9 +118,14 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     /// How many items of a queue with limits may be started now. Nobody else starts any until the transaction ends.
-    pub(super) fn allowance(&mut self, queue: &QueueDefinition) -> Applied<(Allowance, Starts)> {
+    /// `next`: what is searched afterwards.
+    pub(super) fn allowance(
+        &mut self,
+        queue: &QueueDefinition,
+        next: Option<&NextItems<'_>>,
+    ) -> Applied<(Allowance, Starts)> {
         self.limited = Some(queue.id);
-        let starts = self.rows.starts(queue.id)?;
+        let starts = self.rows.starts(queue.id, next)?;
         let pending = self.statistics.get(&queue.id).map_or(0, |delta| delta.in_progress);
         let in_progress = self.rows.statistics(queue.id)?.in_progress + pending;
         Ok((queue.limits.allowance(in_progress, &starts, self.now), starts))

@@ -86,8 +86,8 @@ struct Arrived<'a> {
 }
 
 impl Arrivals for Arrived<'_> {
-    fn more(&mut self) -> Vec<Request> {
-        let joining = self.arrivals.more();
+    fn more(&mut self, most: usize) -> Vec<Request> {
+        let joining = self.arrivals.more(most);
         self.all.extend_from_slice(&joining);
         joining
     }

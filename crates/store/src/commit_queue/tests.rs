@@ -17,7 +17,7 @@ const ALONE: CommitConditions = CommitConditions { serialized: false, other_writ
 fn two_writers() -> (Arc<CommitQueue>, [Receiver<Message>; 2]) {
     let ((first, first_messages), (second, second_messages)) = (channel(), channel());
     let commit_queue = CommitQueue::new(vec![first, second], 4 * THRESHOLD);
-    assert!(commit_queue.go_idle(0, false) && commit_queue.go_idle(1, false), "nothing is there");
+    assert!(commit_queue.go_idle(0) && commit_queue.go_idle(1), "nothing is there");
     (commit_queue, [first_messages, second_messages])
 }
 
@@ -46,11 +46,11 @@ fn an_idle_writer_is_woken_when_enough_work_waits() {
     push_calls(&commit_queue, 15);
     assert!(!is_woken(&first) && !is_woken(&second), "too little for a transaction of its own");
     assert!(commit_queue.begin(1, usize::MAX).operations.is_empty());
-    assert!(commit_queue.go_idle(1, false), "although something waits");
+    assert!(commit_queue.go_idle(1), "although something waits");
     push_calls(&commit_queue, 1);
     assert!(!is_woken(&first) && is_woken(&second));
     assert_eq!(commit_queue.begin(1, usize::MAX).operations.len(), 32);
-    assert!(!commit_queue.go_idle(0, false) || commit_queue.begin(0, usize::MAX).operations.is_empty());
+    assert!(!commit_queue.go_idle(0) || commit_queue.begin(0, usize::MAX).operations.is_empty());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_call_that_waits_long_gets_another_writer() {
     assert!(is_woken(&second));
     assert_eq!(commit_queue.begin(1, usize::MAX).operations.len(), 6);
     push_calls(&commit_queue, 1);
-    assert!(commit_queue.go_idle(1, false), "who comes later is not helped at once");
+    assert!(commit_queue.go_idle(1), "who comes later is not helped at once");
 }
 
 #[test]
@@ -80,14 +80,14 @@ fn each_writer_takes_its_share() {
     push_calls(&commit_queue, 48);
     assert_eq!(commit_queue.begin(0, usize::MAX).operations.len(), 80);
     assert_eq!(commit_queue.begin(1, usize::MAX).operations.len(), 0);
-    assert!(commit_queue.go_idle(1, false), "sixteen operations are not worth it");
+    assert!(commit_queue.go_idle(1), "sixteen operations are not worth it");
 }
 
 #[test]
 fn with_other_processes_one_writer_does_more_before_another_begins() {
     let (commit_queue, [first, second]) = two_writers();
     commit_queue.committed(0, CommitConditions { other_writers: true, ..ALONE });
-    assert!(commit_queue.go_idle(0, false));
+    assert!(commit_queue.go_idle(0));
     push_calls(&commit_queue, 63);
     assert!(is_woken(&first) && !is_woken(&second));
     assert_eq!(commit_queue.begin(0, usize::MAX).operations.len(), 126);
@@ -115,14 +115,14 @@ fn no_other_writer_is_woken_if_one_is_about_to_poll() {
 fn serialized_work_is_left_to_one_writer() {
     let (commit_queue, [first, second]) = two_writers();
     commit_queue.committed(0, CommitConditions { serialized: true, ..ALONE });
-    assert!(commit_queue.go_idle(0, false));
+    assert!(commit_queue.go_idle(0));
     push_calls(&commit_queue, 64);
     assert!(is_woken(&first) && !is_woken(&second));
     assert_eq!(commit_queue.begin(0, usize::MAX).operations.len(), 128);
     push_calls(&commit_queue, 3);
     assert!(!is_woken(&second));
     assert!(commit_queue.begin(1, usize::MAX).operations.is_empty());
-    assert!(commit_queue.go_idle(1, false), "although something waits");
+    assert!(commit_queue.go_idle(1), "although something waits");
     assert_eq!(commit_queue.begin(0, usize::MAX).operations.len(), 6);
     commit_queue.committed(0, ALONE);
     push_calls(&commit_queue, 64);
@@ -133,7 +133,7 @@ fn serialized_work_is_left_to_one_writer() {
 #[test]
 fn an_unreachable_writer_leaves_its_share_to_the_others() {
     let (commit_queue, [first, second]) = two_writers();
-    assert!(is_woken(&second) || commit_queue.go_idle(1, false));
+    assert!(is_woken(&second) || commit_queue.go_idle(1));
     commit_queue.begin(1, usize::MAX);
     commit_queue.set_unreachable(1, true);
     push_calls(&commit_queue, 64);
@@ -161,11 +161,11 @@ fn new_compensations_wake_a_writer() {
     // The writer has just looked for work and is about to wait.
     assert_eq!(commit_queue.begin(0, usize::MAX).compensations.len(), 1);
     commit_queue.clone().undo(&mut std::iter::once(Answer::Job(job(2))));
-    assert!(!commit_queue.go_idle(0, false));
+    assert!(!commit_queue.go_idle(0));
     let compensations = commit_queue.begin(0, usize::MAX).compensations;
     assert_eq!(compensations.len(), 1);
     commit_queue.add_compensations(compensations);
-    assert!(commit_queue.go_idle(0, false), "what could not be undone is tried again after a while");
+    assert!(commit_queue.go_idle(0), "what could not be undone is tried again after a while");
 }
 
 #[test]
@@ -188,13 +188,5 @@ fn a_call_without_operations_is_answered() {
     assert!(is_woken(&first));
     let PendingBatch { operations, callers, .. } = commit_queue.begin(0, usize::MAX);
     assert_eq!((operations.len(), callers.0.len()), (0, 1));
-    assert!(commit_queue.go_idle(0, false));
-}
-
-#[test]
-fn a_writer_with_an_open_transaction_is_woken_first() {
-    let (commit_queue, [first, second]) = two_writers();
-    assert!(commit_queue.go_idle(1, true));
-    push_calls(&commit_queue, 1);
-    assert!(is_woken(&second) && !is_woken(&first));
+    assert!(commit_queue.go_idle(0));
 }

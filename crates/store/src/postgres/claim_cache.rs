@@ -97,11 +97,6 @@ impl ClaimCache {
         self.done.push(CacheChange::Claimed { id, row, claim });
     }
 
-    /// Whether the open transaction has claimed anything.
-    pub(super) fn has_claimed(&self) -> bool {
-        self.done.iter().any(|done| matches!(done, CacheChange::Claimed { .. }))
-    }
-
     pub(super) fn changed(&mut self, id: ItemId, row: ItemRow) {
         self.cached_row(id);
         self.done.push(CacheChange::ChangeCallback { id, row });

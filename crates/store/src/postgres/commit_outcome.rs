@@ -93,13 +93,7 @@ fn wait_for_outcome(session: &mut Session, commit: &CommitId, limit: Duration) -
     loop {
         let outcome = outcome(session, commit);
         match outcome {
-            Ok(CommitOutcome::Committed | CommitOutcome::RolledBack) => {
-                // The transaction begun with that commit may still be open and hold locks.
-                if let Some(behind) = &commit.behind {
-                    let _ = end(session, behind);
-                }
-                return outcome;
-            }
+            Ok(CommitOutcome::Committed | CommitOutcome::RolledBack) => return outcome,
             _ if began.elapsed() >= limit => return outcome,
             Ok(CommitOutcome::Open) if began.elapsed() >= NOTICE_LIMIT => {
                 let _ = end(session, &commit.server_process); // repeated in the next round
@@ -113,7 +107,7 @@ fn wait_for_outcome(session: &mut Session, commit: &CommitId, limit: Duration) -
 
 fn outcome(
     session: &mut Session,
-    CommitId { server_process, key, number, .. }: &CommitId,
+    CommitId { server_process, key, number }: &CommitId,
 ) -> Result<CommitOutcome> {
     session.connect()?;
     // Asked first, in a statement of its own: if the transaction is over, the next statement sees what it committed.

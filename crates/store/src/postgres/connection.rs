@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::caller_transaction::Executor;
-use super::pipeline::{self, InFlight, QueuedStatement};
+use super::pipeline::{self, QueuedStatement};
 use super::pooler::Prepared;
-use super::session::{BoundQuery, SqlResult};
+use super::session::SqlResult;
 
 /// How often a row is updated before a new one replaces it: beside a transaction with an old snapshot all versions are
 /// kept, and each update has to skip them.
@@ -36,15 +35,6 @@ pub(super) struct OpenConnection {
     pub(super) statements: HashMap<String, Prepared>,
     /// Statements that are sent with the next one.
     pub(super) queued: Vec<QueuedStatement>,
-    /// The transaction that was begun with the last commit.
-    pub(super) next: Option<NextTransaction>,
-}
-
-/// A transaction that was begun with the commit before it, and is kept for the next call.
-pub(super) struct NextTransaction {
-    pub(super) answer: InFlight<BeginAnswer<Vec<Row>>>,
-    /// When the commit before it was answered: nearly the time that the transaction reports.
-    pub(super) since: Instant,
 }
 
 /// The answer to a begin: the start of the transaction, and the results of the queries sent with it.
@@ -72,8 +62,6 @@ pub(super) struct CommitId {
     pub(super) server_process: ServerProcess,
     pub(super) key: Uuid,
     pub(super) number: i64,
-    /// Where the next transaction may be, if it was begun with this commit.
-    pub(super) behind: Option<ServerProcess>,
 }
 
 /// The start of a transaction.
@@ -103,7 +91,6 @@ impl OpenConnection {
             server_process,
             statements,
             queued: Vec::new(),
-            next: None,
         }
     }
 
@@ -135,35 +122,6 @@ impl OpenConnection {
         self.server_process =
             ServerProcess { process: row.try_get(2)?, began: StartTime::Transaction(row.try_get(3)?) };
         Ok(Some(TransactionStart { at: row.try_get(0)?, oldest: row.try_get(1)?, server: row.try_get(4)? }))
-    }
-
-    /// A transaction to begin together with the commit of this one. `None` if not all of its statements are prepared:
-    /// preparing them would delay the commit.
-    pub(super) fn begins(
-        &self,
-        begin: String,
-        now: &BoundQuery,
-        asked: &[BoundQuery],
-    ) -> Option<InFlight<BeginAnswer<Vec<Row>>>> {
-        if self.client.is_pooled() {
-            return None; // the place of the transaction has to be known first
-        }
-        let queued = |asked: &BoundQuery| {
-            let statement = self.statements.get(&*asked.sql)?;
-            Some(QueuedStatement::new(statement.clone(), &asked.bound()))
-        };
-        let now = [queued(now)?];
-        let asked: Vec<_> = asked.iter().map(queued).collect::<Option<_>>()?;
-        let client = self.client.clone();
-        Some(InFlight::new(async move {
-            let (begun, now, answers) = tokio::join!(
-                client.batch_execute(&begin),
-                pipeline::answers(&client, &now),
-                pipeline::answers(&client, &asked)
-            );
-            begun?;
-            Ok((now?.pop().unwrap_or_default(), answers))
-        }))
     }
 
     /// A statement, prepared once a connection.

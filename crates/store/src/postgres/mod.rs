@@ -6,7 +6,7 @@
 //! | `connect.rs`, `tls.rs` | connecting to one of several hosts, and TLS |
 //! | `connection.rs`, `session.rs` | an open connection; a session that opens it again and runs statements on it |
 //! | `pipeline.rs` | several statements in one round trip |
-//! | `transaction.rs` | begin and commit, and the next transaction that is begun with a commit |
+//! | `transaction.rs` | begin and commit |
 //! | `commit_outcome.rs` | the outcome of a commit whose connection was lost |
 //! | `pooler.rs` | connections through a pooler such as PgBouncer |
 //! | `caller_transaction.rs` | adding and reporting inside the user's own transaction |
@@ -47,14 +47,11 @@ use self::claim_cursor::ClaimCursor;
 use self::connection::{CommitId, TransactionStart};
 use self::listener::Listener;
 use self::prefetch::Prefetched;
-use self::queue_limits::AnnouncedClaim;
 use self::ready_items::{ClaimQuery, LockedRow, PrefetchedItems};
 use self::session::{BoundQuery, Session};
-use self::transaction::ExpectedCalls;
 use super::notifier::WakeSet;
 use super::readers::LANES;
 use performer_core::model::key::{FolderId, ItemId, KeyMaker, QueueId};
-use performer_core::model::limits::Starts;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
@@ -131,10 +128,6 @@ pub(super) struct Postgres {
     unresolved_commit: Option<CommitId>,
     /// The outcomes of earlier ones of these, until they are asked for.
     resolved_commits: VecDeque<bool>,
-    /// The open transaction began with claimable items of this queue, locked for a robot that was expected.
-    has_kept: Option<QueueId>,
-    /// Queues whose locked items were released.
-    take_released: WakeSet,
     claim_cache: ClaimCache,
     /// The locked rows of the items that the open transaction found last, in their order.
     places: Vec<LockedRow>,
@@ -147,18 +140,14 @@ pub(super) struct Postgres {
     names: HashMap<(FolderId, String), QueueId>,
     /// The open transaction has announced that it draws entry numbers.
     marked: bool,
-    /// The claim that was announced for the open transaction, and the items that were found for it.
-    announce_claim: Option<AnnouncedClaim>,
+    /// The items that were found before they are asked for.
     prefetched_items: Option<PrefetchedItems>,
-    /// For a queue with limits: its recent starts and its counters, read before they are asked for; and the claim that
-    /// was announced.
-    started: Option<(QueueId, Starts)>,
+    /// For a queue with limits: its counters, read before they are asked for; and the claim for which items were found
+    /// before it was known how many are allowed.
     counted: Option<(QueueId, QueueStatistics)>,
     wanted: Option<ClaimQuery>,
     /// What was loaded when the open transaction began.
     prefetched: Prefetched,
-    /// What is known about the next calls.
-    expected: ExpectedCalls,
     /// Time limit of the next query.
     list_limit: Option<Duration>,
     /// The listener, and the index of this writer.
@@ -203,7 +192,6 @@ pub(super) fn open(url: &str, keeps_time: bool) -> Result<(Vec<Postgres>, Vec<Po
     let listener = Arc::new(Listener::start(address.clone())?);
     let writer = |number, session| {
         let mut writer = Postgres::new(session, keeps_time);
-        writer.expected.is_allowed = true;
         writer.listener = Some((listener.clone(), number));
         writer
     };
@@ -246,8 +234,6 @@ impl Postgres {
             uncommitted: false,
             unresolved_commit: None,
             resolved_commits: VecDeque::new(),
-            has_kept: None,
-            take_released: WakeSet::default(),
             claim_cache: ClaimCache::default(),
             places: Vec::new(),
             cursors: HashMap::new(),
@@ -255,13 +241,10 @@ impl Postgres {
             others_seen: None,
             names: HashMap::new(),
             marked: false,
-            announce_claim: None,
             prefetched_items: None,
-            started: None,
             counted: None,
             wanted: None,
             prefetched: Prefetched::default(),
-            expected: ExpectedCalls::default(),
             list_limit: None,
             listener: None,
         }
@@ -284,8 +267,8 @@ impl Postgres {
         self.ids.clear();
         self.next_ids = 1;
         self.places.clear();
-        (self.announce_claim, self.prefetched_items, self.marked) = (None, None, false);
-        (self.started, self.counted, self.wanted) = (None, None, None);
+        (self.prefetched_items, self.marked) = (None, false);
+        (self.counted, self.wanted) = (None, None);
         self.prefetched = Prefetched::default();
         self.session.forget();
     }

@@ -52,53 +52,6 @@ pub(super) async fn queries(
     all(statements.iter().map(|(statement, values)| client.query(statement, values))).await
 }
 
-/// Runs statements that write, in this order. Returns how many rows each has written.
-pub(super) async fn writes(client: &Executor, statements: &[(Prepared, Values<'_>)]) -> SqlResult<Vec<u64>> {
-    all(statements.iter().map(|(statement, values)| client.execute(statement, values))).await
-}
-
-/// Runs queries with encoded values.
-pub(super) async fn answers(
-    client: &Executor,
-    statements: &[QueuedStatement],
-) -> SqlResult<Vec<Vec<tokio_postgres::Row>>> {
-    let bound: Vec<_> = statements.iter().map(QueuedStatement::bound).collect();
-    all(statements.iter().zip(&bound).map(|(asked, values)| client.query(&asked.statement, values))).await
-}
-
-/// A future that has been started, and need not be awaited at once.
-pub(super) struct InFlight<T>(Slot<dyn Future<Output = SqlResult<T>> + Send, T>);
-
-impl<T> InFlight<T> {
-    pub(super) fn new(future: impl Future<Output = SqlResult<T>> + Send + 'static) -> Self {
-        Self(Slot::Running(Box::pin(future)))
-    }
-
-    /// Waits for it, and keeps the result.
-    pub(super) async fn wait(&mut self) {
-        std::future::poll_fn(|context| if self.0.poll(context) { Poll::Ready(()) } else { Poll::Pending })
-            .await;
-    }
-
-    pub(super) async fn end(self) -> SqlResult<T> {
-        match self.0 {
-            Slot::Running(future) => future.await,
-            Slot::Done(answer) => answer,
-        }
-    }
-}
-
-/// Runs `act`, and starts `next` right after it, without waiting for its end.
-pub(super) async fn then_start<T, N>(act: impl Future<Output = T>, next: &mut InFlight<N>) -> T {
-    let mut act = std::pin::pin!(act);
-    std::future::poll_fn(|context| {
-        let acted = act.as_mut().poll(context);
-        next.0.poll(context);
-        acted
-    })
-    .await
-}
-
 /// Waits for all of them. They are started in order, and the first error is returned.
 fn all<T>(
     futures: impl Iterator<Item = impl Future<Output = SqlResult<T>>>,

@@ -14,6 +14,7 @@ use super::{Postgres, QUEUES, QueuesLock, jobs, queues};
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, JobKey, QueueId};
 use performer_core::model::queue::QueueDefinition;
+use performer_core::model::result::Outcome;
 use performer_core::orchestrator::Result;
 
 pub(super) const IDS: &str = "SELECT nextval('item_id') FROM generate_series(1, $1::bigint)";
@@ -30,7 +31,9 @@ pub(super) struct PrefetchPlan {
     queues: Vec<(FolderId, String)>,
     jobs: Vec<JobKey>,
     ids: i64,
-    /// The claim, if there is nothing but claims on one queue whose id is known.
+    /// The claims, if all are on one queue.
+    claims: Option<(FolderId, String, i64)>,
+    /// The search for them, if the id of the queue is known.
     claim_plan: Option<ClaimPlan>,
     walk: Vec<BoundQuery>,
 }
@@ -52,38 +55,28 @@ impl PrefetchPlan {
         if store.session.is_callers() || !Self::suits(operations) {
             return plan;
         }
-        let claims_only = claims_only(operations);
-        let known = claims_only.and_then(|(folder, name, count)| {
-            store.names.get(&(folder, name.to_owned())).map(|queue| ClaimQuery { queue: queue.0, count })
-        });
-        if let Some(ask) = known {
-            let (claim_plan, walk) = store.claim(ask, now);
-            (plan.claim_plan, plan.walk) = (Some(claim_plan), walk);
-        }
+        plan.claims =
+            claims_of_one_queue(operations).map(|(folder, name, count)| (folder, name.to_owned(), count));
+        plan.search(store, now);
         plan.look_up(operations);
         // If there must be no gaps, each id is drawn when it is needed.
         plan.ids = if store.max_ids > 1 { plan.ids.min(store.max_ids) } else { 0 };
         plan
     }
 
-    /// What calls like these will need, if more of them are expected: robots that end one item claim the next.
-    pub(super) fn like(operations: &[Request]) -> Option<Self> {
-        if !Self::suits(operations) || !operations.iter().any(|asked| ends(&asked.operation)) {
-            return None;
+    /// Searches for the items of the claims, if the id of their queue is known.
+    fn search(&mut self, store: &mut Postgres, now: Option<Timestamp>) {
+        let known = self.claims.take().and_then(|(folder, name, count)| {
+            store.names.get(&(folder, name)).map(|queue| ClaimQuery { queue: queue.0, count })
+        });
+        if let Some(ask) = known {
+            let (claim_plan, walk) = store.claim(ask, now);
+            (self.claim_plan, self.walk) = (Some(claim_plan), walk);
         }
-        let mut plan = Self::default();
-        plan.look_up(operations);
-        plan.ids = 0; // unused ids would be lost
-        Some(plan)
-    }
-
-    /// The queue of the claim.
-    pub(super) fn claims(&self) -> Option<QueueId> {
-        self.claim_plan.as_ref().map(|claim_plan| QueueId(claim_plan.ask.queue))
     }
 
     /// Whether these calls suit a transaction that keeps queues unchanged.
-    pub(super) fn suits(operations: &[Request]) -> bool {
+    fn suits(operations: &[Request]) -> bool {
         !operations.iter().any(|asked| asked.operation.changes_queues())
     }
 
@@ -103,6 +96,12 @@ impl PrefetchPlan {
                     self.ids += 1;
                 }
                 Operation::BulkAdd { queue, .. } => self.queue(scope.folder, queue),
+                // Perhaps of a retry copy.
+                Operation::Report(report)
+                    if report.result.outcome() == Some(Outcome::ApplicationException) =>
+                {
+                    self.ids += 1;
+                }
                 _ => {}
             }
         }
@@ -144,16 +143,11 @@ impl PrefetchPlan {
     }
 }
 
-/// Whether it ends an attempt.
-fn ends(operation: &Operation) -> bool {
-    matches!(operation, Operation::Report(_) | Operation::ReportUnclaimed(_))
-}
-
-/// Queue and number of items, if there is nothing but claims on one queue without a filter.
-pub(super) fn claims_only(operations: &[Request]) -> Option<(FolderId, &str, i64)> {
+/// Queue and number of items, if all claims are on one queue without a filter.
+fn claims_of_one_queue(operations: &[Request]) -> Option<(FolderId, &str, i64)> {
     let mut wanted: Option<(FolderId, &str, usize)> = None;
     for Request { scope, operation } in operations {
-        let Operation::Claim(claim) = operation else { return None };
+        let Operation::Claim(claim) = operation else { continue };
         let (folder, queue, count) = wanted.unwrap_or((scope.folder, &claim.queue, 0));
         if claim.reference.is_some() || (scope.folder, &*claim.queue) != (folder, queue) {
             return None;

@@ -6,25 +6,16 @@
 //! last time, twice as many as were allowed then. The rest stays where it is: nobody else searches this queue
 //! meanwhile.
 
-use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::rows::{NextItems, StateUpdate};
+use super::super::rows::NextItems;
 use super::queues::{as_json, json};
 use super::ready_items::{ClaimQuery, PrefetchedItems};
 use super::session::{BoundQuery, Session};
-use super::{Postgres, counters, write};
-use performer_core::model::key::{ItemId, QueueId};
-use performer_core::model::lifecycle::ItemState;
+use super::{Postgres, counters};
+use performer_core::model::key::QueueId;
 use performer_core::model::limits::Starts;
 use performer_core::orchestrator::Result;
-
-/// A claim that was announced before the ends of attempts are written.
-pub(super) struct AnnouncedClaim {
-    pub(super) ask: ClaimQuery,
-    pub(super) now: Timestamp,
-    pub(super) limited: bool,
-}
 
 impl Postgres {
     /// The queries for the recent starts of a queue, which nobody else changes until the transaction ends; and for its
@@ -41,38 +32,30 @@ impl Postgres {
         ]
     }
 
+    /// The recent starts of a queue, and in the same round trip the items that will be searched next: `next` has as many as are
+    /// wanted, and how many are allowed is not known yet.
+    pub(super) fn starts_and_items(&mut self, queue: QueueId, next: &NextItems<'_>) -> Result<Starts> {
+        let wanted = ClaimQuery::of(next);
+        let allowed = self.cursors.entry(queue.0).or_default().allowed;
+        let count = allowed.map_or(wanted.count, |allowed| wanted.count.min(allowed.saturating_mul(2)));
+        self.wanted = Some(wanted);
+        let ask = ClaimQuery { count, ..wanted };
+        let (plan, walk) = self.claim(ask, Some(next.now));
+        let queries: Vec<_> = self.starts_query(queue).into_iter().chain(walk).collect();
+        self.flush_bulk_insert()?;
+        let mut answers = self.session.ask(&queries)?;
+        let walked = answers.split_off(answers.len().saturating_sub(plan.queries));
+        let starts = self.see_starts(queue, &answers)?;
+        let items = self.claimed(&plan, walked)?;
+        self.prefetched_items = Some(PrefetchedItems { ask, limited: true, items });
+        Ok(starts)
+    }
+
     /// Uses the results of these queries.
     pub(super) fn see_starts(&mut self, queue: QueueId, answers: &[Vec<Row>]) -> Result<Starts> {
         let first = |at: usize| answers.get(at).and_then(|rows| rows.first());
         self.counted = Some((queue, counters::read(first(2))?));
         first(1).map_or_else(|| Ok(Starts::default()), |row| json(row, 0))
-    }
-
-    /// Writes ends, with the queries for the announced claim in the same round trip.
-    pub(super) fn write_ended_and_ask(
-        &mut self,
-        ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)],
-        AnnouncedClaim { ask, now, limited }: AnnouncedClaim,
-    ) -> Result<Vec<bool>> {
-        let queue = QueueId(ask.queue);
-        let (starts, ask) = if limited {
-            self.wanted = Some(ask);
-            let allowed = self.cursors.entry(ask.queue).or_default().allowed;
-            let count = allowed.map_or(ask.count, |allowed| ask.count.min(allowed.saturating_mul(2)));
-            (Some(self.starts_query(queue)), ClaimQuery { count, ..ask })
-        } else {
-            (None, ask)
-        };
-        let (plan, walk) = self.claim(ask, Some(now));
-        let queries: Vec<_> = starts.into_iter().flatten().chain(walk).collect();
-        let (written, mut answers) = write::write_ended(&mut self.session, ended, &queries)?;
-        let walked = answers.split_off(answers.len().saturating_sub(plan.queries));
-        if limited {
-            self.started = Some((queue, self.see_starts(queue, &answers)?));
-        }
-        let items = self.claimed(&plan, walked)?;
-        self.prefetched_items = Some(PrefetchedItems { ask, limited, items });
-        Ok(written)
     }
 
     /// Records how many items the limits allowed, if fewer than were wanted.

@@ -157,7 +157,7 @@ pub(super) struct ClaimQuery {
     pub(super) count: i64,
 }
 
-/// Items that were found before they are asked for. Valid until another item begins or ends to wait.
+/// Items that were found before they are asked for. Valid until one of them ends to wait, or one before them begins to.
 pub(super) struct PrefetchedItems {
     pub(super) ask: ClaimQuery,
     /// The queue has limits: nobody else claims from it until the transaction ends, and the rest of the items may stay.
@@ -178,6 +178,21 @@ impl PrefetchedItems {
         let has_more = self.limited && other.count < self.ask.count;
         let has_enough = other.count == self.ask.count || has_all || has_more;
         ask.reference.is_none() && other.queue == self.ask.queue && has_enough
+    }
+
+    /// How much work may join a transaction that claims `wanted` items so far, without another search. A robot's call is a
+    /// report and a claim.
+    pub(super) fn room(&self, wanted: usize) -> usize {
+        let asked = usize::try_from(self.ask.count).unwrap_or(usize::MAX);
+        let are_all = self.items.0.len() < asked;
+        if are_all { usize::MAX } else { asked.saturating_sub(wanted).saturating_mul(2) }
+    }
+
+    /// Whether they are all that was asked for, and an item with this key comes after them.
+    pub(super) fn are_before(&self, other: SelectionKey) -> bool {
+        let (items, _) = &self.items;
+        let has_enough = items.len() >= usize::try_from(self.ask.count).unwrap_or(usize::MAX);
+        has_enough && items.last().is_some_and(|last| key(last) < other)
     }
 
     /// The first `count` of them.

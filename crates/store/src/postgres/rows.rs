@@ -1,22 +1,18 @@
 //! `Rows` for PostgreSQL. The statements are in the files beside this one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::super::backend::{Request, WriterHooks};
 use super::super::group_commit::ChangeCallback;
-use super::super::notifier::WakeSet;
 use super::super::readers::QueryDeadline;
 use super::super::rows::{
     ClaimedRow, ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate,
 };
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{get, signed, text};
-use super::queue_limits::AnnouncedClaim;
-use super::ready_items::{ClaimQuery, EntryKind};
-use super::transaction::KEEP_OPEN;
+use super::ready_items::EntryKind;
 use super::{Postgres, claim_rows, comments, counters, jobs, list, queue_limits, queues, ready_items, write};
 use performer_core::model::clock::Clock;
 use performer_core::model::content::SpecificContent;
@@ -41,10 +37,6 @@ impl WriterHooks for Postgres {
         Ok(self.resolved_commits.pop_front().unwrap_or(true))
     }
 
-    fn take_released(&mut self) -> WakeSet {
-        std::mem::take(&mut self.take_released)
-    }
-
     fn is_serialized(&self) -> bool {
         self.serialized
     }
@@ -55,18 +47,6 @@ impl WriterHooks for Postgres {
 
     fn is_reachable(&mut self) -> bool {
         self.session.connect().is_ok()
-    }
-
-    fn prepare_next(&mut self) {
-        self.session.wait_for_next_begin();
-    }
-
-    fn keep_open_for(&self) -> Option<Duration> {
-        self.session.has_begun().then_some(KEEP_OPEN)
-    }
-
-    fn close_kept(&mut self) -> WakeSet {
-        self.give_up()
     }
 
     fn on_external_change(&mut self, callback: ChangeCallback) -> bool {
@@ -91,6 +71,16 @@ impl Rows for Postgres {
 
     fn begin(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()> {
         self.begin_for(operations, clock)
+    }
+
+    /// As much as needs no other search for items.
+    fn may_join(&self, wanted: usize) -> usize {
+        match &self.prefetched_items {
+            _ if self.session.is_callers() => usize::MAX,
+            Some(found) => found.room(wanted),
+            None if wanted == usize::MAX => 0,
+            None => usize::MAX,
+        }
     }
 
     fn now(&self, clock: &dyn Clock) -> Timestamp {
@@ -200,9 +190,9 @@ impl Rows for Postgres {
         counters::add_statistics(&mut self.session, queue, delta)
     }
 
-    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
-        if let Some((_, starts)) = self.started.take_if(|(of, _)| *of == queue) {
-            return Ok(starts);
+    fn starts(&mut self, queue: QueueId, next: Option<&NextItems<'_>>) -> Result<Starts> {
+        if let Some(next) = next.filter(|next| next.reference.is_none()) {
+            return self.starts_and_items(queue, next);
         }
         let queries = self.starts_query(queue);
         let answers = self.session.ask(&queries)?;
@@ -214,8 +204,8 @@ impl Rows for Postgres {
     }
 
     fn insert_item(&mut self, row: &NewRow<'_>) -> Result<ItemId> {
-        self.prefetched_items = None;
         let id = self.next_item()?;
+        self.begins_to_wait(id, row.state);
         if let Some(reference) = row.reference.filter(|_| row.state.holds_reference) {
             self.added_references.insert((row.queue, reference.to_owned()));
         }
@@ -236,9 +226,9 @@ impl Rows for Postgres {
     }
 
     fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId> {
-        self.prefetched_items = None;
         self.flush_bulk_insert()?;
         let id = self.next_item()?;
+        self.begins_to_wait(id, copy.state);
         write::insert_copy(&mut self.session, id, copy)?;
         self.claimable_queues.add(copy.queue);
         Ok(id)
@@ -265,8 +255,11 @@ impl Rows for Postgres {
 
     fn write(&mut self, id: ItemId, before: &ItemRow, written: &StateUpdate<'_>) -> Result<bool> {
         self.flush_bulk_insert()?;
-        self.prefetched_items = None;
+        if before.state.status == Status::New {
+            self.prefetched_items = None; // one of them is claimed, or changed
+        }
         if written.state.status == Status::New {
+            self.begins_to_wait(id, written.state);
             self.claimable_queues.add(before.queue);
             self.mark()?;
         }
@@ -301,20 +294,12 @@ impl Rows for Postgres {
         Ok(())
     }
 
-    fn announce_claim(&mut self, next: &NextItems<'_>, limited: bool) {
-        self.announce_claim = Some(AnnouncedClaim { ask: ClaimQuery::of(next), now: next.now, limited });
-    }
-
     fn write_ended(&mut self, ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)]) -> Result<Vec<bool>> {
-        self.flush_bulk_insert()?;
-        let written = match self.announce_claim.take() {
-            None => write::write_ended(&mut self.session, ended, &[])?.0,
-            Some(announce_claim) => self.write_ended_and_ask(ended, announce_claim)?,
-        };
-        for ((id, ..), written) in ended.iter().zip(&written) {
-            self.claim_cache.gone(*id, *written);
+        write::enqueue_ended(&mut self.session, ended)?;
+        for (id, ..) in ended {
+            self.claim_cache.gone(*id, true);
         }
-        Ok(written)
+        Ok(vec![true; ended.len()])
     }
 
     fn set_content(&mut self, id: ItemId, content: &SpecificContent) -> Result<()> {

@@ -130,7 +130,6 @@ impl Session {
     pub(super) fn connect(&mut self) -> Result<()> {
         match &self.open {
             Some(open) if !open.client.is_closed() => return Ok(()),
-            Some(open) if open.next.is_some() => self.lose(),
             _ => self.open = None,
         }
         if self.is_callers() {
@@ -333,31 +332,6 @@ impl Session {
         let queries: Vec<(&str, Values<'_>)> =
             queries.iter().zip(&bound).map(|(query, values)| (&*query.sql, &**values)).collect();
         self.pipelined(&queries)
-    }
-
-    /// Runs statements that write, and then queries, in one round trip. Returns how many rows each wrote, and the
-    /// results.
-    pub(super) fn write_and_ask(
-        &mut self,
-        writes: &[(&str, Values<'_>)],
-        queries: &[BoundQuery],
-    ) -> Result<(Vec<u64>, Vec<Vec<Row>>)> {
-        let bound: Vec<_> = queries.iter().map(BoundQuery::bound).collect();
-        self.on(async |open| {
-            let (mut writing, mut asking) = (Vec::new(), Vec::new());
-            for (sql, values) in writes {
-                writing.push((open.statement(sql).await?, *values));
-            }
-            for (query, values) in queries.iter().zip(&bound) {
-                asking.push((open.statement(&query.sql).await?, &**values));
-            }
-            let both = async |client: &Executor| {
-                let (written, answers) =
-                    tokio::join!(pipeline::writes(client, &writing), pipeline::queries(client, &asking));
-                Ok((written?, answers?))
-            };
-            open.after_queued(both).await
-        })
     }
 
     /// Runs queries in order, in one round trip.

@@ -1,55 +1,22 @@
 //! Begins and ends transactions.
 //!
-//! If calls follow each other closely, as those of robots do, the next transaction is begun together with the commit of
-//! this one: the statements it begins with are sent with COMMIT, and the server answers them while robots work. The
-//! same is done if items were added for which a robot waits: it is woken, and will claim them. If no call arrives soon,
-//! the transaction is given up: it keeps jobs from ending, queues unchanged, and items locked.
+//! A transaction of robots takes two round trips. The first begins it and loads all that its operations need: the time,
+//! the queue, the jobs, the next items (`prefetch.rs`). The second writes everything and commits: results are written without
+//! reading the rows, guarded so that the commit fails if one has changed (`write.rs`), and then the transaction is repeated.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::super::backend::{Operation, Request};
-use super::super::notifier::WakeSet;
+use super::super::backend::Request;
 use super::caller_transaction::Executor;
-use super::connection::{BeginAnswer, CommitId, NextTransaction, ServerProcess, StartTime, TransactionStart};
+use super::connection::{BeginAnswer, CommitId, StartTime, TransactionStart};
 use super::pipeline::{self, QueuedStatement};
-use super::prefetch::{self, PrefetchPlan};
+use super::prefetch::PrefetchPlan;
 use super::session::{BegunTransaction, BoundQuery, Session};
 use super::{Postgres, commit_outcome, error, migrate, sharing};
 use performer_core::model::clock::Clock;
-use performer_core::model::key::QueueId;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
-
-/// How long a transaction is kept open for the next call; and how soon after a commit a call must have come for one to
-/// be begun.
-pub(super) const KEEP_OPEN: Duration = Duration::from_millis(2);
-
-/// How long to wait for its begin. Other transactions may hold its locks, and robots have not been answered yet.
-const NEXT_BEGIN_WAIT: Duration = Duration::from_millis(1);
-
-/// The most claims without items that are remembered: one robot of a job searches, and the others wait for it.
-const MAX_CLAIMS: usize = 4;
-
-/// What is known about the next calls.
-#[derive(Default)]
-pub(super) struct ExpectedCalls {
-    /// Whether a transaction may be begun for them: not if each id is drawn when it is needed, nor if nobody would
-    /// close it.
-    pub(super) is_allowed: bool,
-    committed: Option<Instant>,
-    /// The open transaction was begun soon after the commit before it.
-    came_soon: bool,
-    /// What the open transaction looked up.
-    like: Option<PrefetchPlan>,
-    /// The open transaction has nothing but these claims.
-    takes: Option<Vec<Request>>,
-    /// Claims that found nothing, and are repeated when there are items.
-    again: Option<Vec<Request>>,
-    /// The plan of the transaction that was begun for them.
-    asked: Option<PrefetchPlan>,
-}
 
 impl Postgres {
     pub(super) fn begin_for(&mut self, operations: &[Request], clock: &dyn Clock) -> Result<()> {
@@ -59,19 +26,7 @@ impl Postgres {
         }
         self.forget_transaction();
         self.serialized = false;
-        let expected = &mut self.expected;
-        expected.came_soon = expected.committed.is_some_and(|at| at.elapsed() < KEEP_OPEN);
-        expected.like = PrefetchPlan::like(operations);
-        let are_few = expected.is_allowed && operations.len() <= MAX_CLAIMS;
-        // A claim that waits is served by the transaction that adds something for it, and is not repeated.
-        let repeats = |asked: &Request| !matches!(&asked.operation, Operation::Claim(claim) if claim.waits);
-        let are_repeated = are_few && operations.iter().all(repeats);
-        expected.takes =
-            (are_repeated && prefetch::claims_only(operations).is_some()).then(|| operations.to_vec());
-        let (plan, (began, answers)) = match self.go_on(operations)? {
-            Some(begun) => begun,
-            None => self.begin_anew(operations, clock)?,
-        };
+        let (plan, (began, answers)) = self.begin_anew(operations, clock)?;
         if let Some((listener, writer)) = &self.listener {
             listener.set_own_process(*writer, self.session.process());
         }
@@ -92,27 +47,6 @@ impl Postgres {
             self.undo();
         }
         seen
-    }
-
-    /// Continues in the transaction that was begun with the last commit, if possible. Nothing has been done in it: if
-    /// it was lost, a new one is as good.
-    fn go_on(&mut self, operations: &[Request]) -> Result<Option<(PrefetchPlan, BegunTransaction)>> {
-        let Some(plan) = self.expected.asked.take() else { return Ok(None) };
-        if !PrefetchPlan::suits(operations) {
-            self.expected.asked = Some(plan);
-            let given_up = self.give_up();
-            self.take_released.extend(given_up);
-            return Ok(None);
-        }
-        self.has_kept = plan.claims();
-        match self.session.go_on() {
-            Some(Ok(begun)) => Ok(Some((plan, begun))),
-            Some(Err(error)) if self.session.is_open() => {
-                self.undo();
-                Err(error)
-            }
-            Some(Err(_)) | None => Ok(None),
-        }
     }
 
     fn begin_anew(
@@ -153,7 +87,6 @@ impl Postgres {
 
     pub(super) fn commit_all(&mut self) -> Result<()> {
         self.flush_bulk_insert()?;
-        self.let_go(); // items that were locked for a robot that did not come are free
         self.claim_cache.tidy_up(&mut self.session)?;
         if !self.claimable_queues.is_none() {
             // By queue, so that only those are notified who wait for its items.
@@ -163,9 +96,7 @@ impl Postgres {
             self.session.enqueue(TELL, &[&channel, &queues])?;
         }
         let commit = self.session.next_commit();
-        let mut next = self.next_calls();
-        let asked = next.as_mut().map(|next| (next.locks(self), next.queries(self)));
-        let committed = match (self.session.commit(asked), commit) {
+        let committed = match (self.session.commit(), commit) {
             // The database knows whether it was made before the connection was lost.
             (Err(lost), Some(commit)) if !self.session.is_open() => self.resolve_commit(commit, lost),
             (answered, _) => answered,
@@ -174,64 +105,16 @@ impl Postgres {
             self.uncommitted = false;
             self.claim_cache.committed();
         }
-        self.expected.asked = next.filter(|_| self.session.has_begun());
-        self.expected.committed = Some(Instant::now());
         self.forget_transaction();
         committed
     }
 
     pub(super) fn undo(&mut self) {
-        self.let_go();
         self.claim_cache.undone();
         self.forget_transaction();
-        self.expected.asked = None;
         if self.session.is_open() && self.session.undo().is_err() {
             self.session.close();
         }
-    }
-
-    /// Items that were locked for a robot become free with the end of the transaction, unless it has claimed some.
-    fn let_go(&mut self) {
-        if let Some(queue) = self.has_kept.take().filter(|_| !self.claim_cache.has_claimed()) {
-            self.take_released.add(queue);
-            self.claimable_queues.add(queue);
-        }
-    }
-
-    /// What the expected next calls will need.
-    fn next_calls(&mut self) -> Option<PrefetchPlan> {
-        let ExpectedCalls { is_allowed, came_soon, like, takes, again, .. } = &mut self.expected;
-        if let Some(takes) = takes.take() {
-            *again = (!self.claim_cache.has_claimed()).then_some(takes);
-        }
-        let next = like.take().filter(|_| *is_allowed && *came_soon);
-        let is_left = |takes: &mut Vec<Request>| {
-            let queue = prefetch::claims_only(takes)
-                .and_then(|(folder, name, _)| self.names.get(&(folder, name.to_owned())));
-            queue.is_some_and(|queue| self.claimable_queues.queues().contains(queue))
-        };
-        match again.take_if(|takes| self.keeps_time && is_left(takes)) {
-            Some(takes) => {
-                Some(PrefetchPlan::of(&takes, self, None)).filter(|next| next.claims().is_some()).or(next)
-            }
-            None => next,
-        }
-    }
-
-    /// No call arrived for the transaction that was begun. Returns the queue of which items are free again.
-    pub(super) fn give_up(&mut self) -> WakeSet {
-        let has_kept = self.expected.asked.take().and_then(|asked| asked.claims());
-        let channel = self.session.address().channel();
-        let given_up = self.session.give_up().and_then(|()| {
-            if let Some(QueueId(queue)) = has_kept {
-                self.session.batch(&format!("SELECT pg_notify('{channel}', '{queue}')"))?; // others have searched meanwhile, and found nothing
-            }
-            Ok(())
-        });
-        if given_up.is_err() {
-            self.session.close();
-        }
-        has_kept.map(WakeSet::of).unwrap_or_default()
     }
 }
 
@@ -239,7 +122,6 @@ impl Session {
     /// Begins a transaction that writes, shares locks, and runs queries, in one round trip. The queries may fail while
     /// the transaction stays open.
     pub(super) fn begin(&mut self, locks: &[String], asked: &[BoundQuery]) -> Result<BegunTransaction> {
-        self.give_up()?;
         if self.is_callers() {
             let path = self.query_once("SELECT current_setting('search_path')", &[])?;
             self.caller = path.first().map(|row| row.get(0));
@@ -284,22 +166,6 @@ impl Session {
         Ok((began, answers))
     }
 
-    /// Continues in the transaction that was begun with the last commit, if there is one.
-    pub(super) fn go_on(&mut self) -> Option<Result<BegunTransaction>> {
-        let next = self.open.as_mut()?.next.take()?;
-        let begun = self.on(async |open| {
-            open.queued.clear();
-            open.renew();
-            let NextTransaction { answer, since } = next;
-            let (rows, answers) = answer.end().await?;
-            // It has been open for a while: adds that to its time.
-            let began =
-                open.began(rows)?.map(|began| TransactionStart { at: began.at + since.elapsed(), ..began });
-            Ok((began, answers))
-        });
-        Some(self.explain_begun(begun))
-    }
-
     fn explain_begun(
         &mut self,
         begun: Result<BeginAnswer<Option<TransactionStart>>>,
@@ -341,41 +207,10 @@ impl Session {
         BoundQuery { sql: sql.into(), values }
     }
 
-    /// Waits, for a short time, until the next transaction has begun, if one is being begun. Errors are returned by the
-    /// call that continues in it.
-    pub(super) fn wait_for_next_begin(&mut self) {
-        if self.has_begun() {
-            let _ = self.on(async |open| {
-                if let Some(next) = &mut open.next {
-                    let _ = tokio::time::timeout(NEXT_BEGIN_WAIT, next.answer.wait()).await; // it continues in the background
-                }
-                Ok(())
-            });
-        }
-    }
-
-    /// Gives up a transaction that was begun for a call that did not come.
-    pub(super) fn give_up(&mut self) -> Result<()> {
-        if self.has_begun() { self.undo() } else { Ok(()) }
-    }
-
-    /// Whether a transaction was begun for the next call.
-    pub(super) fn has_begun(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.next.is_some())
-    }
-
     /// Identifies the next commit. `None` in the caller's transaction, whose commit is not ours.
     pub(super) fn next_commit(&self) -> Option<CommitId> {
         let open = self.open.as_ref().filter(|_| !self.is_callers())?;
-        let connection =
-            ServerProcess { began: StartTime::Connection(open.connected), ..open.server_process };
-        let behind = (!open.client.is_pooled()).then_some(connection);
-        Some(CommitId {
-            server_process: open.server_process,
-            key: open.key,
-            number: open.commits + 1,
-            behind,
-        })
+        Some(CommitId { server_process: open.server_process, key: open.key, number: open.commits + 1 })
     }
 
     /// Key and number of the next commit, if nothing counts it yet: the caller of this does.
@@ -390,13 +225,11 @@ impl Session {
         self.open.as_mut().map_or((None, 0), |open| open.shard(queue))
     }
 
-    /// Makes the transaction durable; in the caller's transaction, releases the savepoint. `next`: the locks and
-    /// queries of the next transaction, which is begun together with this commit.
-    pub(super) fn commit(&mut self, next: Option<(Vec<String>, Vec<BoundQuery>)>) -> Result<()> {
+    /// Makes the transaction durable; in the caller's transaction, releases the savepoint.
+    pub(super) fn commit(&mut self) -> Result<()> {
         let Some(CommitId { key, number, .. }) = self.next_commit() else {
             return self.end("COMMIT", "RELEASE SAVEPOINT performer");
         };
-        let next = next.map(|(locks, asked)| (self.beginning(), self.asking_now(&locks), asked));
         let committed = self.on(async |open| {
             open.commits = number;
             // If one of these fails, the transaction was undone.
@@ -408,14 +241,7 @@ impl Session {
                 let forget = open.statement(commit_outcome::FORGET).await?;
                 open.queued.push(QueuedStatement::new(forget, &[&before]));
             }
-            // In two messages: only between them does the server count what was written, which triggers autovacuum.
-            let next = next.and_then(|(begin, now, asked)| open.begins(begin, &now, &asked));
-            let committing = open.after_queued(async |client| client.batch_execute("COMMIT").await);
-            let Some(mut answer) = next else { return committing.await };
-            pipeline::then_start(committing, &mut answer).await?;
-            open.server_process.began = StartTime::Connection(open.connected);
-            open.next = Some(NextTransaction { answer, since: Instant::now() });
-            Ok(())
+            open.after_queued(async |client| client.batch_execute("COMMIT").await).await
         });
         self.left = None; // not to be ended: its commit may be in progress
         committed
@@ -423,9 +249,6 @@ impl Session {
 
     /// Undoes the transaction; in the caller's transaction, what was done since the savepoint.
     pub(super) fn undo(&mut self) -> Result<()> {
-        if let Some(open) = &mut self.open {
-            open.next = None; // nobody needs its answer
-        }
         self.end("ROLLBACK", "ROLLBACK TO SAVEPOINT performer; RELEASE SAVEPOINT performer")
     }
 

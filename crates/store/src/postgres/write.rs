@@ -1,19 +1,17 @@
 //! The statements that write items.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use jiff::Timestamp;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::backend::Claimant;
 use super::super::rows::{ClaimedRow, RetryCopy, StateUpdate};
 use super::claim_cache::ClaimCache;
-use super::columns::{RowLocation, get, signed, text, uuid};
+use super::columns::{RowLocation, signed, text, uuid};
 use super::ready_items::{self, EntryKind, EntryNumbers, LockedRow};
-use super::session::{BoundQuery, Session, Values};
+use super::session::Session;
 use performer_core::model::content::{Analytics, Output};
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::key::{ItemId, JobKey, QueueId};
@@ -76,7 +74,7 @@ pub(super) fn write(
     let done = match (before.status, state.status) {
         (Status::New, Status::InProgress) => claim(session, queue, id, (before, state), written.taken_by)?,
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
-            write_ended(session, &[(id, queue, before, *written)], &[])?.0 == [true]
+            write_end(session, &(id, queue, before, *written))?
         }
         _ => write_all(session, id, queue, before, written)?,
     };
@@ -227,18 +225,20 @@ fn are_alike(one: &ClaimedRow, other: &ClaimedRow) -> bool {
 /// The end of an attempt: item, queue, state before, and what is written.
 type EndedAttempt<'a> = (ItemId, QueueId, &'a ItemState, StateUpdate<'a>);
 
-/// Writes ends of attempts, with their exceptions. Returns which were written, and the results of the queries `behind`,
-/// which are sent in the same round trip.
-pub(super) fn write_ended(
-    session: &mut Session,
-    ended: &[EndedAttempt<'_>],
-    behind: &[BoundQuery],
-) -> Result<(Vec<bool>, Vec<Vec<Row>>)> {
-    const ALIKE: &str = "UPDATE item_state SET status = $3, outcome = $4, superseded = $5, end_processing = $6, \
-         row_version = $7, output = ended.output, analytics = NULL, operation_id = NULL, ended_by = $9 \
+/// Writes ends that differ only in item and output.
+macro_rules! alike {
+    () => {
+        "UPDATE item_state SET status = $3, outcome = $4, superseded = $5, end_processing = $6, row_version = $7, \
+         output = ended.output, analytics = NULL, operation_id = NULL, ended_by = $9 \
          FROM unnest($1::bigint[], $2::text[]) AS ended (item_id, output) \
-         WHERE item_state.item_id = ended.item_id AND item_state.row_version = $8 AND item_state.status = 1";
-    const EACH: &str = "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
+         WHERE item_state.item_id = ended.item_id AND item_state.row_version = $8 AND item_state.status = 1"
+    };
+}
+
+/// Writes ends of any kind.
+macro_rules! each {
+    () => {
+        "UPDATE item_state SET status = ended.status, outcome = ended.outcome, \
          superseded = ended.superseded, end_processing = ended.at, row_version = ended.row_version, \
          output = ended.output, progress = coalesce(ended.progress, item_state.progress), \
          analytics = ended.analytics, operation_id = ended.operation_id, ended_by = ended.ended_by \
@@ -246,61 +246,74 @@ pub(super) fn write_ended(
          $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[]) AS ended (item_id, before, status, \
          outcome, superseded, at, row_version, output, progress, analytics, operation_id, ended_by) \
          WHERE item_state.item_id = ended.item_id AND item_state.row_version = ended.before \
-         AND item_state.status = 1";
-    // What this transaction has written. In the caller's transaction one item at a time is ended, and nothing is asked.
-    const WRITTEN: &str = "SELECT item_state.item_id FROM unnest($1::bigint[], $2::bigint[]) AS ended (item_id, row_version) \
-         JOIN item_state ON item_state.item_id = ended.item_id AND item_state.row_version = ended.row_version \
-         WHERE item_state.xmin = pg_current_xact_id()::xid AND item_state.status <> 1";
+         AND item_state.status = 1"
+    };
+}
+
+/// Fails the transaction unless as many rows were written as are expected.
+macro_rules! expect_rows {
+    ($expected:literal) => {
+        concat!("SELECT expect_rows((SELECT count(*) FROM written), ", $expected, ")")
+    };
+}
+
+/// Writes ends of attempts with their exceptions, for which the rows were not read: the statements are sent with the next
+/// one, and fail the transaction if a row is not at the version that is expected.
+pub(super) fn enqueue_ended(session: &mut Session, ended: &[EndedAttempt<'_>]) -> Result<()> {
+    const ALIKE: &str = concat!("WITH written AS (", alike!(), " RETURNING 1) ", expect_rows!("$10"));
+    const EACH: &str = concat!("WITH written AS (", each!(), " RETURNING 1) ", expect_rows!("$13"));
     let first = ended.iter().find(|ended| has_output_only(ended));
     let is_alike = |other: &&EndedAttempt<'_>| {
         first.is_some_and(|first| has_output_only(other) && in_common(first) == in_common(other))
     };
     let (alike, each): (Vec<&EndedAttempt<'_>>, Vec<&EndedAttempt<'_>>) = ended.iter().partition(is_alike);
-    let (alike, each) = (EndColumns::of(&alike), EndColumns::of(&each));
-    let common = first.map(in_common);
-    let mut writes: Vec<(&str, Values<'_>)> = Vec::with_capacity(2);
-    let values: [&(dyn ToSql + Sync); 9];
-    if let Some((before, status, outcome, superseded, at, row_version, by)) = &common {
-        values = [&alike.ids, &alike.outputs, status, outcome, superseded, at, row_version, before, by];
-        writes.push((ALIKE, &values));
+    let number = |rows: &[&EndedAttempt<'_>]| i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let (alike_rows, each_rows) = (number(&alike), number(&each));
+    if let Some(first) = first {
+        let columns = EndColumns::of(&alike);
+        let (before, status, outcome, superseded, at, row_version, by) = &in_common(first);
+        session.enqueue(
+            ALIKE,
+            &[
+                &columns.ids,
+                &columns.outputs,
+                status,
+                outcome,
+                superseded,
+                at,
+                row_version,
+                before,
+                by,
+                &alike_rows,
+            ],
+        )?;
     }
-    let of_each: Values<'_> = &[
-        &each.ids,
-        &each.before,
-        &each.status,
-        &each.outcome,
-        &each.superseded,
-        &each.at,
-        &each.row_version,
-        &each.outputs,
-        &each.progress,
-        &each.analytics,
-        &each.operation_id,
-        &each.ended_by,
-    ];
-    if !each.ids.is_empty() {
-        writes.push((EACH, of_each));
+    if each_rows > 0 {
+        let columns = EndColumns::of(&each);
+        let mut values: Vec<&(dyn ToSql + Sync)> = columns.values();
+        values.push(&each_rows);
+        session.enqueue(EACH, &values)?;
     }
-    let (written, behind) = session.write_and_ask(&writes, behind)?;
-    let written: u64 = written.into_iter().sum();
-    let done = match usize::try_from(written).unwrap_or(usize::MAX) {
-        0 => vec![false; ended.len()],
-        all if all >= ended.len() => vec![true; ended.len()],
-        // Recognised by the values it was ended with; nobody else can have changed it since.
-        _ => {
-            let version = |(.., written): &EndedAttempt<'_>| signed(written.state.row_version);
-            let (ids, versions): (Vec<_>, Vec<_>) = ended.iter().map(|one| (one.0.0, version(one))).unzip();
-            let rows = session.query(WRITTEN, &[&ids, &versions])?;
-            let done: HashSet<i64> = rows.iter().map(|row| get(row, 0)).collect::<Result<_>>()?;
-            ended.iter().map(|(id, ..)| done.contains(&id.0)).collect()
-        }
-    };
-    for ((id, .., written), _) in ended.iter().zip(&done).filter(|(_, done)| **done) {
+    for (id, .., written) in ended {
         if let Some(exception) = written.exception {
             write_exception(session, *id, exception)?;
         }
     }
-    Ok((done, behind))
+    Ok(())
+}
+
+/// Writes the end of one attempt, with its exception. False: the row is not at the version that is expected, and nothing
+/// was written.
+fn write_end(session: &mut Session, ended: &EndedAttempt<'_>) -> Result<bool> {
+    let columns = EndColumns::of(&[ended]);
+    if session.execute(each!(), &columns.values())? == 0 {
+        return Ok(false);
+    }
+    let (id, .., written) = ended;
+    if let Some(exception) = written.exception {
+        write_exception(session, *id, exception)?;
+    }
+    Ok(true)
 }
 
 /// Whether nothing but an output was reported besides the result.
@@ -343,6 +356,24 @@ struct EndColumns<'a> {
 }
 
 impl<'a> EndColumns<'a> {
+    /// The values of `each!`.
+    fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        vec![
+            &self.ids,
+            &self.before,
+            &self.status,
+            &self.outcome,
+            &self.superseded,
+            &self.at,
+            &self.row_version,
+            &self.outputs,
+            &self.progress,
+            &self.analytics,
+            &self.operation_id,
+            &self.ended_by,
+        ]
+    }
+
     fn of(ended: &[&'a EndedAttempt<'a>]) -> Self {
         let mut columns = Self::default();
         for one in ended {

@@ -181,7 +181,7 @@ impl Rows for Sqlite {
         self.run(|c| queues::add_statistics(c, queue, delta))
     }
 
-    fn starts(&mut self, queue: QueueId) -> Result<Starts> {
+    fn starts(&mut self, queue: QueueId, _next: Option<&NextItems<'_>>) -> Result<Starts> {
         self.run(|c| jobs::starts(c, queue))
     }
 

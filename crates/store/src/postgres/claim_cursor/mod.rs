@@ -37,7 +37,7 @@ use super::{Postgres, QUEUES};
 use performer_core::model::item::QueueItem;
 use performer_core::model::key::ItemId;
 use performer_core::model::lifecycle::ItemState;
-use performer_core::model::selection::is_deferred;
+use performer_core::model::selection::{SelectionKey, is_deferred};
 use performer_core::orchestrator::Result;
 
 /// The watermarks are updated after so many searches, or so many claimed items.
@@ -174,7 +174,6 @@ impl Postgres {
 
     fn first_that_wait(&mut self, next: &NextItems<'_>) -> Result<Items> {
         self.record_allowed(next);
-        self.announce_claim = None;
         let prefetched_items =
             self.prefetched_items.take().filter(|prefetched_items| prefetched_items.is_answer_to(next));
         match (prefetched_items, next.reference) {
@@ -189,6 +188,12 @@ impl Postgres {
                 self.claimed(&plan, answers)
             }
         }
+    }
+
+    /// An item begins to wait: what was found before is not the first any more, unless the item comes after it.
+    pub(super) fn begins_to_wait(&mut self, id: ItemId, state: &ItemState) {
+        let key = SelectionKey::new(state.priority, state.due_date, id);
+        self.prefetched_items.take_if(|found| !found.are_before(key));
     }
 
     /// Moves items whose DeferDate has come to the ready ones.
