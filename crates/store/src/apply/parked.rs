@@ -6,7 +6,6 @@ use super::super::arrivals::Arrivals;
 use super::super::backend::{Answer, Operation};
 use super::super::rows::Rows;
 use super::{Apply, ApplyError};
-use performer_core::crash_point;
 use performer_core::model::key::QueueId;
 use performer_core::orchestrator::Result;
 
@@ -46,7 +45,6 @@ impl<R: Rows> Apply<'_, R> {
             }
             (self.more_left, self.none_left) = Default::default();
             self.claim_items(claims, answers)?;
-            crash_point!(within "parked.after_claim");
             if self.none_left.queues().contains(&queue) {
                 if !self.queues_changed {
                     // Nobody else needs to look for what this transaction has added.
