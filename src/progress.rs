@@ -1,4 +1,4 @@
-//! The progress of a performer, for people: a bar on a terminal, lines elsewhere.
+//! How far a performer or a queue is, for people: a bar on a terminal, lines elsewhere.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::model::QueueStatistics;
 use crate::orchestrator::{Orchestrator, OrchestratorError, QueueAdministration};
 use crate::runtime::{PerformerEvent, TransactionOutcome};
 
@@ -16,6 +17,8 @@ use crate::runtime::{PerformerEvent, TransactionOutcome};
 const REFRESH: Duration = Duration::from_secs(30);
 /// How many lines are written, outside of a terminal, while the items of a queue are processed.
 const LINES: u64 = 10;
+/// How often a line is written, outside of a terminal, about a queue that is followed.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows how far a performer is, on stderr: items processed and waiting, items per second, the time that is left, and the outcomes
 /// so far. On a terminal it is a bar, elsewhere a line for each tenth of the items.
@@ -38,6 +41,8 @@ const LINES: u64 = 10;
 ///
 /// The number of waiting items is read when it starts and every 30 seconds, so items that others add or process appear with that delay.
 /// (On a UiPath Orchestrator that is nine calls each time.)
+///
+/// [`Progress::of_queue`] shows how far all performers of a queue are together, which may be other processes.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Inner>);
 
@@ -48,6 +53,8 @@ struct Inner {
     started: Instant,
     /// Writes a line; `None` on a terminal, where the bar is drawn.
     write_line: Option<fn(&str)>,
+    /// The first figures of a queue that is followed.
+    first_figures: Option<QueueStatistics>,
     /// Ends the task that reads the queue.
     finished: CancellationToken,
     _dropped: DropGuard,
@@ -60,16 +67,20 @@ struct Counts {
     application_exceptions: u64,
     retried: u64,
     postponed: u64,
+    /// Of a queue that is followed. Robots report no such outcome.
+    abandoned: u64,
     /// The items that waited or were in progress when the queue was read last, and how many had ended then.
     waiting: u64,
     ended_before: u64,
     /// How many items had ended when the last line was written.
     last_line: u64,
+    /// When the last line about a queue that is followed was written.
+    last_line_at: Option<Instant>,
 }
 
 impl Counts {
     fn ended(&self) -> u64 {
-        self.successful + self.business_exceptions + self.application_exceptions
+        self.successful + self.business_exceptions + self.application_exceptions + self.abandoned
     }
 
     /// The items that have ended, and those that are still to be processed as far as is known.
@@ -83,6 +94,7 @@ impl Counts {
         for (count, what) in [
             (self.business_exceptions, "business exceptions"),
             (self.application_exceptions, "application exceptions"),
+            (self.abandoned, "abandoned"),
             (self.retried, "retried"),
             (self.postponed, "postponed"),
         ] {
@@ -104,12 +116,7 @@ impl Progress {
         orchestrator: Arc<O>,
         queue: &str,
     ) -> Result<Self, OrchestratorError> {
-        let (target, write_line): (_, Option<fn(&str)>) = if std::io::stderr().is_terminal() {
-            (ProgressDrawTarget::stderr(), None)
-        } else {
-            // A reader that has gone does not stop the work.
-            (ProgressDrawTarget::hidden(), Some(|line| drop(writeln!(std::io::stderr(), "{line}"))))
-        };
+        let (target, write_line) = stderr();
         Self::start_on(target, write_line, orchestrator, queue).await
     }
 
@@ -119,24 +126,58 @@ impl Progress {
         orchestrator: Arc<O>,
         queue: &str,
     ) -> Result<Self, OrchestratorError> {
-        let waiting = waiting(&*orchestrator, queue).await?;
-        let bar = ProgressBar::with_draw_target(Some(waiting), target).with_style(style());
-        let counts = Counts { waiting, ..Counts::default() };
-        let finished = CancellationToken::new();
-        let inner = Arc::new(Inner {
-            bar,
-            counts: Mutex::new(counts),
-            started: Instant::now(),
-            write_line,
-            _dropped: finished.clone().drop_guard(),
-            finished: finished.clone(),
-        });
-        inner.bar.set_message(inner.counts().outcomes());
+        let figures = orchestrator.queue_statistics(queue).await?;
+        let inner = Inner::new(target, write_line, to_process(&figures), None);
         let (shown, queue) = (Arc::downgrade(&inner), queue.to_owned());
+        let finished = inner.finished.clone();
         tokio::spawn(async move {
             finished.run_until_cancelled(refresh(shown, orchestrator, queue)).await;
         });
         Ok(Self(inner))
+    }
+
+    /// Begins to show how far a queue is, whoever processes its items: on stderr, a bar on a terminal, elsewhere a line every
+    /// ten seconds. It does not read the queue: give it new figures with [`show_queue`](Self::show_queue), as often as suits
+    /// the back end. What happened before these first `figures` is not counted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use performer::prelude::*;
+    /// use performer::progress::Progress;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let orchestrator = connect("memory:").await?;
+    /// # orchestrator.create_queue(NewQueueDefinition::new("Invoices")).await?;
+    /// let mut figures = orchestrator.queue_statistics("Invoices").await?;
+    /// let progress = Progress::of_queue(&figures);
+    /// while figures.new + figures.in_progress > 0 {
+    ///     tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     figures = orchestrator.queue_statistics("Invoices").await?;
+    ///     progress.show_queue(&figures);
+    /// }
+    /// progress.finish();
+    /// # Ok(()) }
+    /// ```
+    pub fn of_queue(figures: &QueueStatistics) -> Self {
+        let (target, write_line) = stderr();
+        Self::of_queue_on(target, write_line, figures)
+    }
+
+    fn of_queue_on(
+        target: ProgressDrawTarget,
+        write_line: Option<fn(&str)>,
+        figures: &QueueStatistics,
+    ) -> Self {
+        let progress = Self(Inner::new(target, write_line, to_process(figures), Some(figures.clone())));
+        progress.show_queue(figures);
+        progress
+    }
+
+    /// Shows the present figures of a queue: what has happened since those of [`of_queue`](Self::of_queue). Does nothing if the
+    /// progress is that of a performer.
+    pub fn show_queue(&self, figures: &QueueStatistics) {
+        self.0.show_queue(figures);
     }
 
     /// The function for [`Performer::on_event`](crate::Performer::on_event). Several performers may share one progress.
@@ -162,13 +203,17 @@ impl Progress {
     }
 }
 
+/// A bar if stderr is a terminal, otherwise lines. A reader that has gone does not stop the work.
+fn stderr() -> (ProgressDrawTarget, Option<fn(&str)>) {
+    if std::io::stderr().is_terminal() {
+        return (ProgressDrawTarget::stderr(), None);
+    }
+    (ProgressDrawTarget::hidden(), Some(|line| drop(writeln!(std::io::stderr(), "{line}"))))
+}
+
 /// The items that are to be processed: those that wait, and those in progress.
-async fn waiting<O: Orchestrator + QueueAdministration + ?Sized>(
-    orchestrator: &O,
-    queue: &str,
-) -> Result<u64, OrchestratorError> {
-    let figures = orchestrator.queue_statistics(queue).await?;
-    Ok(u64::try_from(figures.new + figures.in_progress).unwrap_or(0))
+fn to_process(figures: &QueueStatistics) -> u64 {
+    u64::try_from(figures.new + figures.in_progress).unwrap_or(0)
 }
 
 /// Reads the queue from time to time, as long as somebody has the progress.
@@ -182,10 +227,10 @@ async fn refresh<O: Orchestrator + QueueAdministration + ?Sized>(
         let ended = || progress.upgrade().map(|inner| inner.counts().ended());
         let Some(before) = ended() else { return };
         // The bar goes on with what it knows if the queue cannot be read.
-        let read = waiting(&*orchestrator, &queue).await;
+        let read = orchestrator.queue_statistics(&queue).await;
         let Some(after) = ended() else { return };
-        if let (Ok(waiting), Some(inner)) = (read, progress.upgrade()) {
-            inner.queue_was_read(waiting, before.midpoint(after));
+        if let (Ok(figures), Some(inner)) = (read, progress.upgrade()) {
+            inner.queue_was_read(to_process(&figures), before.midpoint(after));
         }
     }
 }
@@ -199,6 +244,27 @@ fn style() -> ProgressStyle {
 }
 
 impl Inner {
+    fn new(
+        target: ProgressDrawTarget,
+        write_line: Option<fn(&str)>,
+        waiting: u64,
+        first_figures: Option<QueueStatistics>,
+    ) -> Arc<Self> {
+        let finished = CancellationToken::new();
+        let counts = Counts { waiting, ..Counts::default() };
+        let bar = ProgressBar::with_draw_target(Some(waiting), target).with_style(style());
+        bar.set_message(counts.outcomes());
+        Arc::new(Self {
+            bar,
+            counts: Mutex::new(counts),
+            started: Instant::now(),
+            write_line,
+            first_figures,
+            _dropped: finished.clone().drop_guard(),
+            finished,
+        })
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -240,6 +306,25 @@ impl Inner {
         (counts.waiting, counts.ended_before) = (waiting, ended);
         if counts.last_line < counts.ended() {
             self.write_line(&mut counts); // a slow queue shows that it goes on
+        }
+        self.draw(&counts);
+    }
+
+    fn show_queue(&self, figures: &QueueStatistics) {
+        let Some(first) = &self.first_figures else { return };
+        // Retention and people remove items that have ended, so a figure can be smaller than it was.
+        let since = |of: fn(&QueueStatistics) -> i64| u64::try_from(of(figures) - of(first)).unwrap_or(0);
+        let mut counts = self.counts();
+        counts.successful = since(|figures| figures.successful);
+        counts.business_exceptions = since(|figures| figures.business_exceptions);
+        counts.application_exceptions = since(|figures| figures.application_exceptions);
+        counts.abandoned = since(|figures| figures.abandoned);
+        counts.retried = since(|figures| figures.retried);
+        (counts.waiting, counts.ended_before) = (to_process(figures), counts.ended());
+        let now = Instant::now();
+        if counts.last_line_at.is_none_or(|at| now.duration_since(at) >= LINE_INTERVAL) {
+            counts.last_line_at = Some(now);
+            self.write_line(&mut counts);
         }
         self.draw(&counts);
     }
@@ -392,6 +477,51 @@ mod tests {
             "done",
         ];
         assert_eq!(*LINES_WRITTEN.lock().unwrap(), expected);
+    }
+
+    static FOLLOWED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_followed_has_a_line_every_ten_seconds() {
+        let write_line = |line: &str| FOLLOWED.lock().unwrap().push(line.to_owned());
+        let mut figures = QueueStatistics::default();
+        (figures.new, figures.in_progress, figures.successful, figures.retried) = (18, 2, 500, 7);
+        let progress = Progress::of_queue_on(ProgressDrawTarget::hidden(), Some(write_line), &figures);
+        for second in 1..=21 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            figures.successful += 1;
+            figures.new -= 1;
+            if second == 5 {
+                figures.abandoned += 1; // and the copy of a retry comes, and somebody adds two
+                (figures.retried, figures.new) = (8, figures.new + 3);
+            }
+            if second == 15 {
+                figures.successful -= 400; // retention removed them
+            }
+            progress.show_queue(&figures);
+        }
+        progress.finish();
+        let expected = [
+            "0 of 20 items, 0 successful",
+            "11 of 24 items, 10 successful, 1 abandoned, 1 retried, 1/s, 12 s left",
+            "1 of 4 items, 0 successful, 1 abandoned, 1 retried, 0/s, 60 s left",
+        ];
+        assert_eq!(*FOLLOWED.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_followed_has_a_bar_on_a_terminal() {
+        let terminal = Terminal::default();
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let mut figures = QueueStatistics::default();
+        (figures.new, figures.business_exceptions) = (4, 3);
+        let progress = Progress::of_queue_on(target, None, &figures);
+        (figures.new, figures.business_exceptions) = (2, 5);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        progress.show_queue(&figures);
+        progress.finish();
+        let shown = terminal.shown();
+        assert!(shown.contains("2/4") && shown.contains("0 successful, 2 business exceptions"), "{shown}");
     }
 
     #[tokio::test]

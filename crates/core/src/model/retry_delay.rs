@@ -292,12 +292,12 @@ mod tests {
         let any = |random: &mut fastrand::Rng| match random.u8(..8) {
             0 => Duration::MAX,
             1 => Duration::ZERO,
-            _ => Duration::from_micros(random.u64(..1 << random.u32(1..64))),
+            _ => Duration::from_micros(random.u64(..) >> random.u32(..64)),
         };
         for _ in 0..20_000 {
             let delay = ExponentialDelay::new(any(&mut random), any(&mut random));
             let delay = delay.jitter_percent(random.u8(..));
-            let (item, retry) = (ItemId(random.i64(..)), random.u32(..1 << random.u32(0..32)));
+            let (item, retry) = (ItemId(random.i64(..)), random.u32(..) >> random.u32(..32));
             let found = RetryDelay::from(delay).before_retry(item, retry).unwrap();
             assert_eq!(RetryDelay::from(delay).before_retry(item, retry), Some(found), "the same again");
             assert!(found <= delay.cap, "{delay:?}, {retry}: {found:?}");
