@@ -169,8 +169,7 @@ impl Progress {
         write_line: Option<fn(&str)>,
         figures: &QueueStatistics,
     ) -> Self {
-        let counts =
-            Counts { waiting: to_process(figures), figures: Some(figures.clone()), ..Counts::default() };
+        let counts = Counts { waiting: to_process(figures), figures: Some(*figures), ..Counts::default() };
         let progress = Self(Inner::new(target, write_line, counts));
         progress.show_queue(figures);
         progress
@@ -307,7 +306,7 @@ impl Inner {
 
     fn show_queue(&self, figures: &QueueStatistics) {
         let mut counts = self.counts();
-        let Some(before) = counts.figures.replace(figures.clone()) else {
+        let Some(before) = counts.figures.replace(*figures) else {
             counts.figures = None;
             return;
         };
