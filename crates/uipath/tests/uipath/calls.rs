@@ -13,7 +13,7 @@ use performer::orchestrator::{ClaimRequest, CommitType, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{
     ExceptionType, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException, ReferenceFilter,
-    ReviewStatus, SpecificContent, StopStrategy,
+    RetryDelay, ReviewStatus, SpecificContent, StopStrategy,
 };
 use serde_json::{Value, json};
 
