@@ -76,8 +76,9 @@ impl QueueRequest {
         let retry_delay = match &self.performer_retry_delay {
             None => before.retry_delay,
             Some(Value::Null) => RetryDelay::None,
-            Some(value) => json::request(value.to_string().as_bytes())
-                .map_err(|_| invalid(lease_protocol::RETRY_DELAY))?,
+            Some(value) => {
+                RetryDelay::deserialize(value).map_err(|_| invalid(lease_protocol::RETRY_DELAY))?
+            }
         };
         let policy = before
             .clone()
@@ -261,7 +262,7 @@ mod tests {
             (r#"{"Name":"Q"}"#, "30s"),
             (r#"{"Name":"Q","PerformerRetryDelay":null}"#, "none"),
             (r#"{"Name":"Q","PerformerRetryDelay":{"kind":"none"}}"#, "none"),
-            (r#"{"name":"Q","performerretrydelay":{"Kind":"fixed","MILLISECONDS":5}}"#, "5ms"),
+            (r#"{"name":"Q","performerretrydelay":{"kind":"fixed","milliseconds":5}}"#, "5ms"),
             (
                 r#"{"Name":"Q","PerformerRetryDelay":{"kind":"exponential","firstMilliseconds":1000,
                     "capMilliseconds":60000,"jitterPercent":10}}"#,
