@@ -62,11 +62,11 @@ pub use jiff;
 #[cfg(feature = "metrics")]
 pub use metrics;
 pub use model::{
-    Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
-    ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
+    Comment, ErrorCode, ExceptionType, ExponentialDelay, FailedItems, FieldEdit, ItemEdit, ItemFilter,
+    ItemId, ItemKey, ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
     NewQueueDefinition, NewQueueItem, Output, Page, Person, Priority, ProcessingException, QueueDefinition,
-    QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter, ReviewStatus, Robot,
-    RobotState, Schemas, SpecificContent, Status, StopStrategy,
+    QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter, RetryDelay,
+    ReviewStatus, Robot, RobotState, Schemas, SpecificContent, Status, StopStrategy,
 };
 /// The transactions in which items can be added and completed: see
 /// [`Store::complete_in`](orchestrator::store::Store::complete_in).

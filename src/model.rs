@@ -43,6 +43,9 @@ pub use performer_core::model::queue::{
     MAX_RETENTION_DAYS, MAX_RETRIES, MAX_SLA_IN_MINUTES, MOST_TAGS, NewQueueDefinition, QueueDefinition,
     QueueNotes, QueuePolicy, TAG_LIMIT, Tag,
 };
+pub use performer_core::model::retry_delay::{
+    ExponentialDelay, InvalidRetryDelay, MAX_RETRY_DELAY, MIN_RETRY_DELAY, RetryDelay,
+};
 pub use performer_core::model::schema::{SchemaOf, Schemas};
 pub use performer_core::model::statistics::QueueStatistics;
 

@@ -1,4 +1,4 @@
-//! The progress of a performer, for people: a bar on a terminal, lines elsewhere.
+//! How far a performer or a queue is, for people: a bar on a terminal, lines elsewhere.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::model::QueueStatistics;
 use crate::orchestrator::{Orchestrator, OrchestratorError, QueueAdministration};
 use crate::runtime::{PerformerEvent, TransactionOutcome};
 
@@ -16,6 +17,8 @@ use crate::runtime::{PerformerEvent, TransactionOutcome};
 const REFRESH: Duration = Duration::from_secs(30);
 /// How many lines are written, outside of a terminal, while the items of a queue are processed.
 const LINES: u64 = 10;
+/// How often a line is written, outside of a terminal, about a queue that is followed.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows how far a performer is, on stderr: items processed and waiting, items per second, the time that is left, and the outcomes
 /// so far. On a terminal it is a bar, elsewhere a line for each tenth of the items.
@@ -38,6 +41,8 @@ const LINES: u64 = 10;
 ///
 /// The number of waiting items is read when it starts and every 30 seconds, so items that others add or process appear with that delay.
 /// (On a UiPath Orchestrator that is nine calls each time.)
+///
+/// [`Progress::of_queue`] shows how far all performers of a queue are together, which may be other processes.
 #[derive(Clone, Debug)]
 pub struct Progress(Arc<Inner>);
 
@@ -60,16 +65,21 @@ struct Counts {
     application_exceptions: u64,
     retried: u64,
     postponed: u64,
+    /// Of a queue that is followed. Robots report no such outcome.
+    abandoned: u64,
     /// The items that waited or were in progress when the queue was read last, and how many had ended then.
     waiting: u64,
     ended_before: u64,
     /// How many items had ended when the last line was written.
     last_line: u64,
+    /// The last figures of a queue that is followed, and when the last line about it was written.
+    figures: Option<QueueStatistics>,
+    last_line_at: Option<Instant>,
 }
 
 impl Counts {
     fn ended(&self) -> u64 {
-        self.successful + self.business_exceptions + self.application_exceptions
+        self.successful + self.business_exceptions + self.application_exceptions + self.abandoned
     }
 
     /// The items that have ended, and those that are still to be processed as far as is known.
@@ -83,6 +93,7 @@ impl Counts {
         for (count, what) in [
             (self.business_exceptions, "business exceptions"),
             (self.application_exceptions, "application exceptions"),
+            (self.abandoned, "abandoned"),
             (self.retried, "retried"),
             (self.postponed, "postponed"),
         ] {
@@ -104,12 +115,7 @@ impl Progress {
         orchestrator: Arc<O>,
         queue: &str,
     ) -> Result<Self, OrchestratorError> {
-        let (target, write_line): (_, Option<fn(&str)>) = if std::io::stderr().is_terminal() {
-            (ProgressDrawTarget::stderr(), None)
-        } else {
-            // A reader that has gone does not stop the work.
-            (ProgressDrawTarget::hidden(), Some(|line| drop(writeln!(std::io::stderr(), "{line}"))))
-        };
+        let (target, write_line) = stderr();
         Self::start_on(target, write_line, orchestrator, queue).await
     }
 
@@ -119,24 +125,60 @@ impl Progress {
         orchestrator: Arc<O>,
         queue: &str,
     ) -> Result<Self, OrchestratorError> {
-        let waiting = waiting(&*orchestrator, queue).await?;
-        let bar = ProgressBar::with_draw_target(Some(waiting), target).with_style(style());
-        let counts = Counts { waiting, ..Counts::default() };
-        let finished = CancellationToken::new();
-        let inner = Arc::new(Inner {
-            bar,
-            counts: Mutex::new(counts),
-            started: Instant::now(),
-            write_line,
-            _dropped: finished.clone().drop_guard(),
-            finished: finished.clone(),
-        });
-        inner.bar.set_message(inner.counts().outcomes());
+        let figures = orchestrator.queue_statistics(queue).await?;
+        let counts = Counts { waiting: to_process(&figures), ..Counts::default() };
+        let inner = Inner::new(target, write_line, counts);
         let (shown, queue) = (Arc::downgrade(&inner), queue.to_owned());
+        let finished = inner.finished.clone();
         tokio::spawn(async move {
             finished.run_until_cancelled(refresh(shown, orchestrator, queue)).await;
         });
         Ok(Self(inner))
+    }
+
+    /// Begins to show how far a queue is, whoever processes its items: on stderr, a bar on a terminal, elsewhere a line every
+    /// ten seconds. It does not read the queue: give it new figures with [`show_queue`](Self::show_queue), as often as suits
+    /// the back end. What happened before these first `figures` is not counted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use performer::prelude::*;
+    /// use performer::progress::Progress;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let orchestrator = connect("memory:").await?;
+    /// # orchestrator.create_queue(NewQueueDefinition::new("Invoices")).await?;
+    /// let mut figures = orchestrator.queue_statistics("Invoices").await?;
+    /// let progress = Progress::of_queue(&figures);
+    /// while figures.new + figures.in_progress > 0 {
+    ///     tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     figures = orchestrator.queue_statistics("Invoices").await?;
+    ///     progress.show_queue(&figures);
+    /// }
+    /// progress.finish();
+    /// # Ok(()) }
+    /// ```
+    pub fn of_queue(figures: &QueueStatistics) -> Self {
+        let (target, write_line) = stderr();
+        Self::of_queue_on(target, write_line, figures)
+    }
+
+    fn of_queue_on(
+        target: ProgressDrawTarget,
+        write_line: Option<fn(&str)>,
+        figures: &QueueStatistics,
+    ) -> Self {
+        let counts = Counts { waiting: to_process(figures), figures: Some(*figures), ..Counts::default() };
+        let progress = Self(Inner::new(target, write_line, counts));
+        progress.show_queue(figures);
+        progress
+    }
+
+    /// Shows the present figures of a queue: what has happened since those of [`of_queue`](Self::of_queue). Does nothing if the
+    /// progress is that of a performer.
+    pub fn show_queue(&self, figures: &QueueStatistics) {
+        self.0.show_queue(figures);
     }
 
     /// The function for [`Performer::on_event`](crate::Performer::on_event). Several performers may share one progress.
@@ -162,13 +204,17 @@ impl Progress {
     }
 }
 
+/// A bar if stderr is a terminal, otherwise lines. A reader that has gone does not stop the work.
+fn stderr() -> (ProgressDrawTarget, Option<fn(&str)>) {
+    if std::io::stderr().is_terminal() {
+        return (ProgressDrawTarget::stderr(), None);
+    }
+    (ProgressDrawTarget::hidden(), Some(|line| drop(writeln!(std::io::stderr(), "{line}"))))
+}
+
 /// The items that are to be processed: those that wait, and those in progress.
-async fn waiting<O: Orchestrator + QueueAdministration + ?Sized>(
-    orchestrator: &O,
-    queue: &str,
-) -> Result<u64, OrchestratorError> {
-    let figures = orchestrator.queue_statistics(queue).await?;
-    Ok(u64::try_from(figures.new + figures.in_progress).unwrap_or(0))
+fn to_process(figures: &QueueStatistics) -> u64 {
+    u64::try_from(figures.new + figures.in_progress).unwrap_or(0)
 }
 
 /// Reads the queue from time to time, as long as somebody has the progress.
@@ -182,10 +228,10 @@ async fn refresh<O: Orchestrator + QueueAdministration + ?Sized>(
         let ended = || progress.upgrade().map(|inner| inner.counts().ended());
         let Some(before) = ended() else { return };
         // The bar goes on with what it knows if the queue cannot be read.
-        let read = waiting(&*orchestrator, &queue).await;
+        let read = orchestrator.queue_statistics(&queue).await;
         let Some(after) = ended() else { return };
-        if let (Ok(waiting), Some(inner)) = (read, progress.upgrade()) {
-            inner.queue_was_read(waiting, before.midpoint(after));
+        if let (Ok(figures), Some(inner)) = (read, progress.upgrade()) {
+            inner.queue_was_read(to_process(&figures), before.midpoint(after));
         }
     }
 }
@@ -199,6 +245,20 @@ fn style() -> ProgressStyle {
 }
 
 impl Inner {
+    fn new(target: ProgressDrawTarget, write_line: Option<fn(&str)>, counts: Counts) -> Arc<Self> {
+        let finished = CancellationToken::new();
+        let bar = ProgressBar::with_draw_target(Some(counts.waiting), target).with_style(style());
+        bar.set_message(counts.outcomes());
+        Arc::new(Self {
+            bar,
+            counts: Mutex::new(counts),
+            started: Instant::now(),
+            write_line,
+            _dropped: finished.clone().drop_guard(),
+            finished,
+        })
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,6 +304,28 @@ impl Inner {
         self.draw(&counts);
     }
 
+    fn show_queue(&self, figures: &QueueStatistics) {
+        let mut counts = self.counts();
+        let Some(before) = counts.figures.replace(*figures) else {
+            counts.figures = None;
+            return;
+        };
+        // A figure falls when retention or people remove items that have ended; that is no outcome.
+        let more = |of: fn(&QueueStatistics) -> i64| u64::try_from(of(figures) - of(&before)).unwrap_or(0);
+        counts.successful += more(|figures| figures.successful);
+        counts.business_exceptions += more(|figures| figures.business_exceptions);
+        counts.application_exceptions += more(|figures| figures.application_exceptions);
+        counts.abandoned += more(|figures| figures.abandoned);
+        counts.retried += more(|figures| figures.retried);
+        (counts.waiting, counts.ended_before) = (to_process(figures), counts.ended());
+        let now = Instant::now();
+        if counts.last_line_at.is_none_or(|at| now.duration_since(at) >= LINE_INTERVAL) {
+            counts.last_line_at = Some(now);
+            self.write_line(&mut counts);
+        }
+        self.draw(&counts);
+    }
+
     fn draw(&self, counts: &Counts) {
         self.bar.set_length(counts.length());
         self.bar.set_position(counts.ended());
@@ -274,129 +356,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use indicatif::TermLike;
-
-    use super::*;
-    use crate::model::ItemId;
-    use crate::orchestrator::store::Store;
-    use crate::{NewQueueDefinition, NewQueueItem};
-
-    /// A terminal that keeps all that was written to it.
-    #[derive(Clone, Debug, Default)]
-    struct Terminal(Arc<Mutex<String>>);
-
-    impl Terminal {
-        fn shown(&self) -> String {
-            self.0.lock().unwrap().clone()
-        }
-    }
-
-    impl TermLike for Terminal {
-        fn width(&self) -> u16 {
-            160
-        }
-
-        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
-            Ok(())
-        }
-
-        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
-            Ok(())
-        }
-
-        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
-            Ok(())
-        }
-
-        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
-            Ok(())
-        }
-
-        fn write_line(&self, text: &str) -> std::io::Result<()> {
-            self.write_str(&format!("{text}\n"))
-        }
-
-        fn write_str(&self, text: &str) -> std::io::Result<()> {
-            self.0.lock().unwrap().push_str(text);
-            Ok(())
-        }
-
-        fn clear_line(&self) -> std::io::Result<()> {
-            Ok(())
-        }
-
-        fn flush(&self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    async fn store(items: usize) -> Arc<Store> {
-        let store = Arc::new(Store::memory());
-        store.create_queue(NewQueueDefinition::new("Q")).await.unwrap();
-        for n in 0..items {
-            store.add_queue_item("Q", NewQueueItem::new(serde_json::json!({ "n": n }))).await.unwrap();
-        }
-        store
-    }
-
-    fn ended(outcome: TransactionOutcome) -> PerformerEvent {
-        PerformerEvent::TransactionEnded { item: ItemId(1), outcome, duration: Duration::ZERO }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_terminal_shows_a_bar_with_the_outcomes() {
-        let (terminal, store) = (Terminal::default(), store(4).await);
-        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        let progress = Progress::start_on(target, None, store.clone(), "Q").await.unwrap();
-        let on_event = progress.on_event();
-        on_event(&ended(TransactionOutcome::Successful));
-        on_event(&ended(TransactionOutcome::Retried));
-        on_event(&ended(TransactionOutcome::BusinessException));
-        on_event(&ended(TransactionOutcome::GivenBack));
-        on_event(&PerformerEvent::StopRequested);
-        let shown = terminal.shown();
-        for part in ["2/4", "1 successful, 1 business exceptions, 1 retried", "stopping after"] {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-        // Others have added an item; the store still has the four of the beginning.
-        store.add_queue_item("Q", NewQueueItem::new(serde_json::json!({}))).await.unwrap();
-        tokio::time::sleep(REFRESH + Duration::from_secs(1)).await;
-        assert!(terminal.shown().contains("2/7"), "{}", terminal.shown());
-        progress.finish();
-        let shown = terminal.shown();
-        tokio::time::sleep(REFRESH * 2).await;
-        assert_eq!(terminal.shown(), shown, "nothing is drawn after the end");
-        assert_eq!(Arc::strong_count(&store), 1, "the store is not held any longer");
-    }
-
-    static LINES_WRITTEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-    #[tokio::test(start_paused = true)]
-    async fn elsewhere_a_line_is_written_for_each_tenth() {
-        let store = store(20).await;
-        let write_line = |line: &str| LINES_WRITTEN.lock().unwrap().push(line.to_owned());
-        let target = ProgressDrawTarget::hidden();
-        let progress = Progress::start_on(target, Some(write_line), store, "Q").await.unwrap();
-        let on_event = progress.on_event();
-        tokio::time::advance(Duration::from_secs(2)).await;
-        for _ in 0..5 {
-            on_event(&ended(TransactionOutcome::Successful));
-        }
-        progress.finish();
-        progress.println("done");
-        let expected = [
-            "2 of 20 items, 2 successful, 1/s, 18 s left",
-            "4 of 20 items, 4 successful, 2/s, 8 s left",
-            "5 of 20 items, 5 successful, 2/s, 6 s left",
-            "done",
-        ];
-        assert_eq!(*LINES_WRITTEN.lock().unwrap(), expected);
-    }
-
-    #[tokio::test]
-    async fn a_missing_queue_is_named() {
-        let error = Progress::start(store(0).await, "Nowhere").await.unwrap_err();
-        assert!(error.is_not_found() && error.to_string().contains("Nowhere"), "{error}");
-    }
-}
+mod tests;

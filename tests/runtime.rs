@@ -555,6 +555,29 @@ async fn an_idle_performer_stops_at_once() {
     }
 }
 
+/// A robot that asks for the stop itself ends before anybody else is told of it.
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_ends_all_robots_at_once_is_an_event_too() {
+    for ahead in [0, 4] {
+        let o = paused(retries(0)).await;
+        add_all(&o, &[("a", "ok")]).await;
+        let performer = performer(&ScriptedTransaction::default()).claim_ahead(ahead);
+        let stop = performer.stop_handle();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = events.clone();
+        let performer = performer.on_event(move |event| {
+            seen.lock().unwrap().push(event.clone());
+            if matches!(event, PerformerEvent::TransactionEnded { .. }) {
+                stop.stop();
+            }
+        });
+        assert_eq!(performer.run(o).await.unwrap().state, JobState::Stopped);
+        let events = events.lock().unwrap();
+        let told = events.iter().filter(|event| **event == PerformerEvent::StopRequested).count();
+        assert_eq!(told, 1, "{ahead}: {events:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn transactions_over_the_grace_period_are_interrupted_and_given_back() {
     for ahead in [0, 4] {

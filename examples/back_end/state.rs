@@ -76,7 +76,8 @@ impl State {
     pub(super) fn apply(&mut self, id: ItemId, event: Event) -> Answer<bool> {
         let item = self.items.get_mut(&id).ok_or_else(|| no_item(id))?;
         let queue = self.queues.get(&item.queue).ok_or_else(|| no_item(id))?;
-        let change = match lifecycle::transition(&item.state, event, &queue.definition.policy, self.now)? {
+        let change = match lifecycle::transition(id, &item.state, event, &queue.definition.policy, self.now)?
+        {
             Transition::Unchanged => return Ok(false),
             Transition::Remove => {
                 self.items.remove(&id);

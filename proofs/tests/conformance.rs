@@ -43,6 +43,14 @@ suite! {
             "the Orchestrator removes items past their retention by itself",
         t23_nothing_is_removed_by_a_clock_that_is_ahead:
             "the Orchestrator removes items past their retention by itself",
+        // Retry delays
+        a_retry_delay_is_kept_changed_and_removed: "a queue of the Orchestrator has no retry delay",
+        t6_the_copy_of_a_failed_item_waits_for_the_retry_delay_of_its_queue:
+            "a queue of the Orchestrator has no retry delay",
+        t6_retries_that_grow_apart_wait_equally_long_for_the_same_item:
+            "a queue of the Orchestrator has no retry delay",
+        t15_the_copy_of_an_abandoned_item_waits_for_the_retry_delay_too:
+            "a queue of the Orchestrator has no retry delay",
         // Limits
         nothing_is_claimed_from_a_paused_queue_until_it_is_resumed:
             "the Orchestrator cannot pause or limit a queue",

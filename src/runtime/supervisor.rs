@@ -131,8 +131,9 @@ async fn supervise(
     };
     tokio::select! {
         biased;
-        () = join_all(job, &mut robot_tasks) => return,
+        // Before the end of the robots: idle robots end at the moment of the stop, which is an event even then.
         () = run_out_of_time(job) => {}
+        () = join_all(job, &mut robot_tasks) => return,
         () = signals => {}
         () = heartbeat_lost => {}
     }

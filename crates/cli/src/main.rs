@@ -2,7 +2,7 @@
 //!
 //! | file | what it contains |
 //! |---|---|
-//! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; its signals |
+//! | `serve.rs`, `signals.rs` | `performer serve`: runs an Orchestrator server; the signals of commands |
 //! | `queue.rs`, `item.rs`, `import/`, `stats.rs` | `performer queue`, `item`, `item import` and `stats`, for any URL |
 //! | `job.rs` | `performer job`: the running performers and their results |
 //! | `access.rs` | `performer access`: the applications, users, tokens and robots of a server |
@@ -54,7 +54,7 @@ use performer::{Administration, connect};
         Over HTTP, set the credentials with UIPATH_CLIENT_ID and UIPATH_CLIENT_SECRET (or UIPATH_PAT), and the folder with\n\
         UIPATH_FOLDER_PATH. Secrets can be read from files: UIPATH_CLIENT_SECRET_FILE, UIPATH_PAT_FILE,\n\
         UIPATH_ACCESS_TOKEN_FILE, and PGPASSFILE for PostgreSQL.\n\n\
-        Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items."
+        Exit codes: 0 success, 1 failure, 2 invalid usage, 3 success except for some refused items, 130 interrupted."
 )]
 struct Command {
     #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! `performer queue`: creates, shows, pauses and limits queues; their schemas are in `queue_schema.rs`.
+//! `performer queue`: creates, shows, edits, pauses and limits queues; their schemas are in `queue_schema.rs`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,14 +12,16 @@ use super::queue_schema::Schema;
 use performer_core::model::FieldEdit;
 use performer_core::model::limits::{LimitsEdit, MaxStarts, QueueLimits};
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::orchestrator::ErrorKind;
 
-/// Create, show, pause and limit queues, and set their schemas
+/// Create, show, edit, pause and limit queues, and set their schemas
 #[derive(Subcommand)]
 pub(super) enum Queue {
     Create(Create),
     List(List),
     Show(Show),
+    Edit(Edit),
     Pause(Pause),
     Resume(Resume),
     Limit(Limit),
@@ -40,6 +42,13 @@ pub(super) struct Create {
     /// Retry abandoned items too
     #[arg(long)]
     retry_abandoned: bool,
+    /// How long an automatic retry waits: 30s, or 10s..10m for one that doubles with each retry (see --help); or none
+    ///
+    /// A delay that grows is shortened by up to 25 percent, differently for each item, so that items that failed
+    /// together are not retried together; 10s..10m~50% sets another percentage. A delay that the exception of an
+    /// attempt asks for is used instead, and a retry by hand does not wait. At most 24h. Not in a UiPath Orchestrator.
+    #[arg(long, default_value = "none", value_name = "DELAY")]
+    retry_delay: RetryDelay,
     /// Accept each reference only once; this cannot be changed later
     #[arg(long)]
     unique_reference: bool,
@@ -77,6 +86,45 @@ pub(super) struct List {
 pub(super) struct Show {
     /// The name of the queue
     name: String,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Change settings of a queue
+#[derive(Args)]
+#[command(after_help = "\
+Settings that are not given are not changed. All of them are written back as they were read just before: do not change them elsewhere\n\
+at the same time. A setting applies to what happens from then on:\n\n  \
+performer queue edit Invoices --max-retries 5 --retry-delay 10s..10m\n  \
+performer queue edit Invoices --retry-delay none")]
+pub(super) struct Edit {
+    /// The name of the queue
+    name: String,
+    /// A description of the queue; an empty one removes it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// The number of retries after an ApplicationException, 0 to 50
+    #[arg(long, value_name = "N")]
+    max_retries: Option<u32>,
+    /// Whether abandoned items are retried too
+    #[arg(long, value_name = "true|false")]
+    retry_abandoned: Option<bool>,
+    /// How long an automatic retry waits: 30s, or 10s..10m for one that doubles with each retry (see --help); or none
+    ///
+    /// A delay that grows is shortened by up to 25 percent, differently for each item, so that items that failed
+    /// together are not retried together; 10s..10m~50% sets another percentage. A delay that the exception of an
+    /// attempt asks for is used instead, and a retry by hand does not wait. At most 24h. Not in a UiPath Orchestrator.
+    #[arg(long, value_name = "DELAY")]
+    retry_delay: Option<RetryDelay>,
+    /// How long an item may be InProgress before it is abandoned, such as 24h or 90m
+    #[arg(long, value_name = "TIME")]
+    abandon_after: Option<String>,
+    /// The number of days after which finished items are removed, 1 to 180
+    #[arg(long, value_name = "DAYS")]
+    retention: Option<u32>,
+    /// The number of days after which unfinished items are removed, 1 to 180
+    #[arg(long, value_name = "DAYS")]
+    stale_retention: Option<u32>,
     #[command(flatten)]
     global: GlobalArgs,
 }
@@ -124,6 +172,7 @@ impl Queue {
             Self::Create(create) => create.run().await,
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
+            Self::Edit(edit) => edit.run().await,
             Self::Pause(Pause { name, global }) => pause(&name, &global, true).await,
             Self::Resume(Resume { name, global }) => pause(&name, &global, false).await,
             Self::Limit(limit) => limit.run().await,
@@ -139,6 +188,7 @@ impl Create {
             .accept_automatically_retry(self.max_retries > 0)
             .max_number_of_retries(self.max_retries)
             .retry_abandoned_items(self.retry_abandoned)
+            .retry_delay(self.retry_delay)
             .enforce_unique_reference(self.unique_reference)
             .abandon_after(duration(&self.abandon_after)?)
             .retention_days(self.retention)
@@ -165,6 +215,43 @@ impl Create {
         } else {
             output::line(format!("queue {:?} has the id {}", queue.name, queue.id))?;
         }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Edit {
+    async fn run(self) -> CommandResult {
+        let numbers = [self.max_retries, self.retention, self.stale_retention];
+        let is_given = self.description.is_some()
+            || self.retry_abandoned.is_some()
+            || self.retry_delay.is_some()
+            || self.abandon_after.is_some();
+        if !is_given && numbers.iter().all(Option::is_none) {
+            return Err(CliError::usage(
+                "no setting was given (`performer queue show` shows them, `performer queue edit --help` lists those that can be changed)",
+            ));
+        }
+        let abandon_after = self.abandon_after.as_deref().map(duration).transpose()?;
+        let orchestrator = self.global.connect().await?;
+        let mut settings = orchestrator.get_queue(&self.name).await?.settings();
+        if let Some(description) = self.description {
+            settings.description = Some(description).filter(|text| !text.is_empty());
+        }
+        let policy = &mut settings.policy;
+        if let Some(retries) = self.max_retries {
+            (policy.accept_automatically_retry, policy.max_number_of_retries) = (retries > 0, retries);
+        }
+        policy.retry_abandoned_items = self.retry_abandoned.unwrap_or(policy.retry_abandoned_items);
+        policy.retry_delay = self.retry_delay.unwrap_or(policy.retry_delay);
+        policy.abandon_after = abandon_after.unwrap_or(policy.abandon_after);
+        policy.retention_days = self.retention.unwrap_or(policy.retention_days);
+        policy.stale_retention_days = self.stale_retention.unwrap_or(policy.stale_retention_days);
+        let queue = orchestrator.update_queue(&self.name, settings).await?;
+        if self.global.json {
+            output::json(&to_json(&queue))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        output::list(&settings_of(&queue))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -253,6 +340,7 @@ fn to_json(queue: &QueueDefinition) -> Value {
         "AcceptAutomaticallyRetry": policy.accept_automatically_retry,
         "RetryAbandonedItems": policy.retry_abandoned_items,
         "EnforceUniqueReference": policy.enforce_unique_reference,
+        "PerformerRetryDelay": retry_delay_to_json(policy.retry_delay),
         "RetentionPeriod": policy.retention_days, "StaleRetentionPeriod": policy.stale_retention_days,
         "CreationTime": queue.creation_time,
         "PerformerAbandonAfterSeconds": policy.abandon_after.as_secs(),
@@ -261,6 +349,18 @@ fn to_json(queue: &QueueDefinition) -> Value {
             "MaxStarts": limits.max_starts.map(|most| json!({ "Count": most.count, "PerSeconds": most.per.as_secs_f64() })),
         },
     })
+}
+
+/// Null for no delay.
+fn retry_delay_to_json(delay: RetryDelay) -> Value {
+    match delay {
+        RetryDelay::Fixed(delay) => json!({ "Kind": "Fixed", "Seconds": delay.as_secs_f64() }),
+        RetryDelay::Exponential(delay) => json!({
+            "Kind": "Exponential", "FirstSeconds": delay.first.as_secs_f64(), "CapSeconds": delay.cap.as_secs_f64(),
+            "JitterPercent": delay.jitter_percent,
+        }),
+        _ => Value::Null,
+    }
 }
 
 impl List {
@@ -299,33 +399,36 @@ impl Show {
             output::json(&value)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let policy = &queue.policy;
-        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        output::list(&[
-            ("Name", queue.name.clone()),
-            ("Id", queue.id.to_string()),
-            ("Key", queue.key.to_string()),
-            ("Description", queue.description.clone().unwrap_or_default()),
-            ("Created", queue.creation_time.to_string()),
-            ("Retries automatically", yes(policy.accept_automatically_retry)),
-            ("Maximum retries", policy.max_number_of_retries.to_string()),
-            ("Retries abandoned items", yes(policy.retry_abandoned_items)),
-            ("Unique references", yes(policy.enforce_unique_reference)),
-            (
-                "Abandons after",
-                format!("{:#}", jiff::SignedDuration::try_from(policy.abandon_after).unwrap_or_default()),
-            ),
-            (
-                "Retention",
-                format!(
-                    "{} days, unfinished items {} days",
-                    policy.retention_days, policy.stale_retention_days
-                ),
-            ),
-            ("Limits", describe_limits(&queue.limits)),
-        ])?;
+        output::list(&settings_of(&queue))?;
         output::line("")?;
         super::stats::table(&[(queue.name, figures)])?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The settings of a queue, with their names for people.
+fn settings_of(queue: &QueueDefinition) -> Vec<(&'static str, String)> {
+    let policy = &queue.policy;
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    vec![
+        ("Name", queue.name.clone()),
+        ("Id", queue.id.to_string()),
+        ("Key", queue.key.to_string()),
+        ("Description", queue.description.clone().unwrap_or_default()),
+        ("Created", queue.creation_time.to_string()),
+        ("Retries automatically", yes(policy.accept_automatically_retry)),
+        ("Maximum retries", policy.max_number_of_retries.to_string()),
+        ("Retries abandoned items", yes(policy.retry_abandoned_items)),
+        ("Retry delay", policy.retry_delay.to_string()),
+        ("Unique references", yes(policy.enforce_unique_reference)),
+        (
+            "Abandons after",
+            format!("{:#}", jiff::SignedDuration::try_from(policy.abandon_after).unwrap_or_default()),
+        ),
+        (
+            "Retention",
+            format!("{} days, unfinished items {} days", policy.retention_days, policy.stale_retention_days),
+        ),
+        ("Limits", describe_limits(&queue.limits)),
+    ]
 }

@@ -1,4 +1,4 @@
-//! The signals of a server. A panic in one of its steps, as of a writer of the log, ends neither of the tasks.
+//! The signals of a server, and of a command that goes on until it is interrupted. A panic in one of its steps, as of a writer of the log, ends neither of the tasks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -66,6 +66,37 @@ fn not_handled(name: &str, error: &std::io::Error) -> CliError {
 #[cfg(unix)]
 fn listen(kind: SignalKind, name: &str) -> Result<Signal, CliError> {
     signal(kind).map_err(|error| not_handled(name, &error))
+}
+
+/// SIGINT, or Ctrl-C on Windows, of a command that prints a result even then. Later ones do not end the process either.
+pub(super) struct Interrupts {
+    #[cfg(unix)]
+    interrupt: Signal,
+    #[cfg(windows)]
+    ctrl_c: CtrlC,
+}
+
+impl Interrupts {
+    /// Handles the signal from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a handler.
+    pub(super) fn new() -> Result<Self, CliError> {
+        Ok(Self {
+            #[cfg(unix)]
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            #[cfg(windows)]
+            ctrl_c: ctrl_c().map_err(|error| not_handled("Ctrl-C", &error))?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        self.interrupt.recv().await;
+        #[cfg(windows)]
+        self.ctrl_c.recv().await;
+    }
 }
 
 /// SIGINT and SIGTERM, or Ctrl-C on Windows.

@@ -19,6 +19,7 @@ macro_rules! every_check {
                 a_queue_is_ensured_and_its_differences_are_named,
                 a_performer_reads_the_schemas_of_its_queue,
                 an_update_of_a_queue_removes_what_it_does_not_set,
+                a_retry_delay_is_kept_changed_and_removed,
                 items_of_a_deleted_queue_are_neither_claimed_nor_found,
                 items_of_a_deleted_queue_cannot_be_changed,
                 a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps;
@@ -45,6 +46,8 @@ macro_rules! every_check {
                 t5_a_business_exception_is_never_retried,
                 t6_an_application_exception_is_retried_behind_everything_that_waits,
                 t6_a_retry_may_be_deferred,
+                t6_the_copy_of_a_failed_item_waits_for_the_retry_delay_of_its_queue,
+                t6_retries_that_grow_apart_wait_equally_long_for_the_same_item,
                 t7_without_retries_or_without_an_exception_the_item_fails,
                 t6_a_changed_policy_applies_from_then_on;
             claims:
@@ -60,6 +63,7 @@ macro_rules! every_check {
                 t14_t15_a_job_that_does_not_beat_loses_its_items_and_its_reports_change_nothing,
                 t14_the_end_of_a_job_abandons_what_it_still_holds,
                 t15_abandoned_items_are_retried_where_the_queue_says_so,
+                t15_the_copy_of_an_abandoned_item_waits_for_the_retry_delay_too,
                 t15_an_item_in_progress_for_too_long_is_abandoned_even_if_its_job_is_alive,
                 stop_requests_are_delivered_with_the_beat,
                 a_job_needs_a_queue_and_a_lease,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use performer::model::{
-    ErrorCode, EventAction, Holder, JobNumber, NewQueueItem, Outcome, QueuePolicy, lifecycle,
+    ErrorCode, EventAction, Holder, ItemId, JobNumber, NewQueueItem, Outcome, QueuePolicy, lifecycle,
     lifecycle::Change, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition, lifecycle::transition,
 };
-use performer::{Priority, ReviewStatus, Status};
+use performer::{ExponentialDelay, Priority, RetryDelay, ReviewStatus, Status};
 
+const ID: ItemId = ItemId(5);
 const JOB: JobNumber = JobNumber(7);
 const CLAIM: Holder = Holder { job: JOB, token: 2 };
 
@@ -49,14 +50,14 @@ fn item(status: Status, review_status: ReviewStatus) -> ItemState {
 }
 
 fn changed(item: &ItemState, event: Event, policy: &QueuePolicy) -> Change {
-    match transition(item, event, policy, now()) {
+    match transition(ID, item, event, policy, now()) {
         Ok(Transition::Change(change)) => change,
         other => panic!("{event:?} on {item:?}: {other:?}"),
     }
 }
 
 fn refused(item: &ItemState, event: Event, policy: &QueuePolicy) -> performer::model::Refusal {
-    transition(item, event, policy, now()).expect_err("refused")
+    transition(ID, item, event, policy, now()).expect_err("refused")
 }
 
 fn report(outcome: Outcome) -> Event {
@@ -140,7 +141,7 @@ fn every_status_times_review_times_event() {
             for event in &events {
                 cells += 1;
                 let expected = expected(&item, *event);
-                let answer = transition(&item, *event, &policy, now());
+                let answer = transition(ID, &item, *event, &policy, now());
                 let found = match &answer {
                     Ok(Transition::Unchanged) => Some((item.status, item.review_status)),
                     Ok(Transition::Change(change)) => Some((change.after.status, change.after.review_status)),
@@ -228,6 +229,79 @@ fn t6_the_copy_is_new_and_keeps_the_documented_values() {
     assert!(copy.holds_reference && !copy.superseded);
 }
 
+/// The copies of T6 and T15 wait as long as the queue says, from the end of the attempt.
+#[test]
+fn t6_and_t15_the_copy_waits_for_the_retry_delay() {
+    let running = item(Status::InProgress, ReviewStatus::None);
+    let growing = ExponentialDelay::new(Duration::from_secs(10), Duration::from_secs(60)).jitter_percent(0);
+    for (delay, waits) in [
+        (RetryDelay::None, [None, None, None, None]),
+        (Duration::from_secs(30).into(), [Some(1_030); 4]),
+        (growing.into(), [Some(1_010), Some(1_020), Some(1_040), Some(1_060)]),
+    ] {
+        let policy =
+            QueuePolicy::default().max_number_of_retries(9).retry_abandoned_items(true).retry_delay(delay);
+        for (retry_number, until) in (0..).zip(waits) {
+            let running = ItemState { retry_number, ..running };
+            for event in [report(Outcome::ApplicationException), Event::JobLost { job: JOB }] {
+                let copy = changed(&running, event, &policy).copy.unwrap();
+                assert_eq!((copy.retry_number, copy.defer_date), (retry_number + 1, until.map(at)));
+            }
+        }
+    }
+}
+
+/// T6: an exception knows better than the queue when to try again, also if that is at once.
+#[test]
+fn t6_a_delay_that_the_exception_asks_for_wins() {
+    let running = item(Status::InProgress, ReviewStatus::None);
+    let policy = QueuePolicy::default().retry_delay(Duration::from_secs(30));
+    for second in [1_000, 1_005, 5_000] {
+        let outcome = Outcome::ApplicationException;
+        let event = Event::Report { claim: CLAIM, outcome, defer_date: Some(at(second)) };
+        assert_eq!(changed(&running, event, &policy).copy.unwrap().defer_date, Some(at(second)));
+    }
+}
+
+/// T21: a person retries the item now. The automatic retries that follow wait as from the first on.
+#[test]
+fn t21_a_retry_by_hand_does_not_wait() {
+    let growing = ExponentialDelay::new(Duration::from_secs(10), Duration::from_secs(60)).jitter_percent(0);
+    let policy = QueuePolicy::default().max_number_of_retries(3).retry_delay(growing);
+    let failed = ItemState { retry_number: 3, ..item(Status::Failed, ReviewStatus::None) };
+    let event = Event::Review { to: ReviewStatus::Retried, row_version: failed.row_version };
+    let copy = changed(&failed, event, &policy).copy.unwrap();
+    assert_eq!((copy.retry_number, copy.defer_date), (0, None));
+    let running = ItemState { holder: Some(CLAIM), start_processing: Some(at(20)), ..copy };
+    let running = ItemState { status: Status::InProgress, token: 2, row_version: 2, ..running };
+    let next = changed(&running, report(Outcome::ApplicationException), &policy).copy.unwrap();
+    assert_eq!(next.defer_date, Some(at(1_010)));
+}
+
+/// Items that fail together come back one after the other; the same item always at the same time, also near the end of time.
+#[test]
+fn a_retry_delay_is_the_same_for_the_same_item_and_never_leaves_the_calendar() {
+    let running = item(Status::InProgress, ReviewStatus::None);
+    let (first, cap) = (Duration::from_secs(100), Duration::from_secs(100));
+    let policy = QueuePolicy::default().retry_delay(ExponentialDelay::new(first, cap).jitter_percent(50));
+    let event = report(Outcome::ApplicationException);
+    let copied = |id: i64, now: Timestamp| match transition(ItemId(id), &running, event, &policy, now) {
+        Ok(Transition::Change(change)) => change.copy.unwrap().defer_date.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let times: Vec<Timestamp> = (1..=1_000).map(|id| copied(id, now())).collect();
+    assert_eq!(times, (1..=1_000).map(|id| copied(id, now())).collect::<Vec<_>>());
+    assert!(times.iter().all(|time| (at(1_050)..=at(1_100)).contains(time)));
+    let mut seconds: Vec<i64> = times.iter().map(|time| time.as_second()).collect();
+    seconds.sort_unstable();
+    seconds.dedup();
+    assert_eq!(seconds.len(), 50, "in every second some");
+    let last = performer::model::StoredTime::LAST.timestamp();
+    assert_eq!(copied(1, last), last);
+    let stored = performer::model::StoredTime::from(times[0]);
+    assert_eq!(stored.timestamp(), times[0], "a time that every store can keep");
+}
+
 #[test]
 fn t8_a_postponement_into_the_past_is_refused_and_changes_nothing() {
     let running = item(Status::InProgress, ReviewStatus::None);
@@ -272,7 +346,7 @@ fn t10_progress_needs_the_claim_that_holds() {
 fn t11_and_t12_a_repeat_is_accepted_and_any_other_report_is_a_lost_claim() {
     let policy = QueuePolicy::default();
     let done = item(Status::Successful, ReviewStatus::None);
-    assert_eq!(transition(&done, report(Outcome::Successful), &policy, now()), Ok(Transition::Unchanged));
+    assert_eq!(transition(ID, &done, report(Outcome::Successful), &policy, now()), Ok(Transition::Unchanged));
     let code = ErrorCode::QUEUE_ITEM_INVALID_TRANSITION_FROM_FINAL_STATUS;
     for (outcome, claim) in [
         (Outcome::BusinessException, CLAIM),
@@ -287,7 +361,10 @@ fn t11_and_t12_a_repeat_is_accepted_and_any_other_report_is_a_lost_claim() {
     assert!(refusal.is_claim_lost() && refusal.code() == ErrorCode::TRANSACTION_NOT_STARTED);
     // Decided by this claim, then deleted: the repeat is still the same report.
     let deleted = changed(&done, Event::Delete { row_version: None }, &policy).after;
-    assert_eq!(transition(&deleted, report(Outcome::Successful), &policy, now()), Ok(Transition::Unchanged));
+    assert_eq!(
+        transition(ID, &deleted, report(Outcome::Successful), &policy, now()),
+        Ok(Transition::Unchanged)
+    );
     // Taken by a claim, deleted while it ran: nothing was decided, and the claim is void.
     let deleted =
         changed(&item(Status::InProgress, ReviewStatus::None), Event::Delete { row_version: None }, &policy)
@@ -356,7 +433,8 @@ fn t23_an_item_is_removed_after_its_period_with_its_whole_chain() {
     const DAY: i64 = 86_400;
     let policy = QueuePolicy::default().retention_days(2).stale_retention_days(5);
     let expire = |item: &ItemState, second, whole_chain_expired| {
-        transition(item, Event::Expire { whole_chain_expired }, &policy, at(second)) == Ok(Transition::Remove)
+        transition(ID, item, Event::Expire { whole_chain_expired }, &policy, at(second))
+            == Ok(Transition::Remove)
     };
     let done = item(Status::Successful, ReviewStatus::None); // ended at second 30
     assert!(!expire(&done, 30 + 2 * DAY, true) && expire(&done, 31 + 2 * DAY, true));

@@ -128,6 +128,7 @@ pub(super) const QUEUE: BodyShape = nested(
         "StaleRetentionPeriod",
         "StaleRetentionBucketId",
         "PerformerAbandonAfterSeconds",
+        "PerformerRetryDelay",
         "PerformerLimits",
     ],
     &[("Tags", &TAG)],

@@ -239,7 +239,7 @@ impl<R: Rows> Apply<'_, R> {
     /// As [`apply_event`](Self::apply_event), for an item whose row was read in this transaction.
     fn apply_event_to(&mut self, id: ItemId, row: &ItemRow, event: Event) -> Applied<Status> {
         let policy = self.policy(row.queue)?;
-        match lifecycle::transition(&row.state, event, &policy, self.now)? {
+        match lifecycle::transition(id, &row.state, event, &policy, self.now)? {
             Transition::Unchanged | Transition::Remove => Ok(row.state.status),
             Transition::Change(change) => {
                 let written =

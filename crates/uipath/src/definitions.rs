@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Inner;
 use super::call::{Call, CallError};
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueuePolicy};
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 use performer_wire::EnumValue;
 use performer_wire::queue::{
@@ -39,7 +40,9 @@ impl Inner {
             };
         let id = made.id.unwrap_or_default();
         self.set_retention(id, wanted(&queue.policy)).await?;
-        definition(made, wanted(&queue.policy))
+        let made = definition(made, wanted(&queue.policy))?;
+        check_kept(&queue.policy, &made)?;
+        Ok(made)
     }
 
     pub(super) async fn change_queue(
@@ -56,7 +59,9 @@ impl Inner {
         self.http.done(Call::put("PutQueueDefinition", format!("{PATH}({id})"), &dto)).await?;
         self.set_retention(id, wanted(&queue.policy)).await?;
         self.forget_queue(name);
-        self.read_queue(&queue.name).await
+        let changed = self.read_queue(&queue.name).await?;
+        check_kept(&queue.policy, &changed)?;
+        Ok(changed)
     }
 
     pub(super) async fn remove_queue(&self, name: &str) -> Result<()> {
@@ -96,6 +101,13 @@ impl Inner {
         if policy.abandon_after != QueuePolicy::default().abandon_after && !self.supports_leases() {
             return unsupported(
                 "the Orchestrator abandons items after about 24 hours; a queue cannot set another time"
+                    .to_owned(),
+            );
+        }
+        if policy.retry_delay != RetryDelay::None && !self.supports_leases() {
+            return unsupported(
+                "the Orchestrator has no retry delay of a queue (retry_delay): there, only the exception of an attempt can \
+                 defer its retry (ApplicationException::retry_after)"
                     .to_owned(),
             );
         }
@@ -169,6 +181,19 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// An older performer server reads over members that it does not know.
+fn check_kept(wanted: &QueuePolicy, queue: &QueueDefinition) -> Result<()> {
+    if wanted.retry_delay == queue.policy.retry_delay {
+        return Ok(());
+    }
+    let message = format!(
+        "this performer server has no retry delays (retry_delay): queue {:?} has the other settings, but its retries do not \
+         wait; upgrade the server",
+        queue.name
+    );
+    Err(OrchestratorError::new(ErrorKind::Unsupported, message))
 }
 
 fn wanted(policy: &QueuePolicy) -> Retention {

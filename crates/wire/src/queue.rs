@@ -1,5 +1,7 @@
 //! Queue definitions, their retention, and their processing status (orchestrator-api 6 and 11).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -8,6 +10,7 @@ use performer_core::enumeration;
 use performer_core::model::key::{QueueId, QueueKey};
 use performer_core::model::limits::QueueLimits;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::model::schema::Schemas;
 
 /// A queue. Unknown members are kept, so that an edited queue is written back with only the intended changes.
@@ -51,10 +54,6 @@ impl QueueDefinitionDto {
     /// Applies new settings, and leaves out members that a server of this version does not know: it would refuse the whole
     /// body (orchestrator-api 4.3).
     pub fn with_settings(mut self, queue: &NewQueueDefinition, server: Option<u32>, is_ours: bool) -> Self {
-        if is_ours {
-            let seconds = queue.policy.abandon_after.as_secs();
-            self.other.insert(lease_protocol::ABANDON_AFTER.to_owned(), seconds.into());
-        }
         self.name.clone_from(&queue.name);
         if description_of(&self.description) != description_of(&queue.description) {
             self.description.clone_from(&queue.description);
@@ -64,8 +63,9 @@ impl QueueDefinitionDto {
         self.enforce_unique_reference = Some(queue.policy.enforce_unique_reference);
         // A member that reads as what is wanted stays as the server wrote it, or left out: what cannot be read here is not lost, a new
         // queue goes to servers that do not know the member, and a queue that was made is recognised after a lost answer.
-        let NewQueueDefinition { schemas, notes, .. } = queue;
+        let NewQueueDefinition { policy, schemas, notes, .. } = queue;
         let (there, there_notes) = (schemas_in(&self.other), notes_in(&self.other));
+        let (abandon_after, retry_delay) = (abandon_after_in(&self.other), retry_delay_in(&self.other));
         let mut set = |name: &str, is_said: bool, value: Value| {
             if !is_said {
                 self.other.insert(name.to_owned(), value);
@@ -86,6 +86,16 @@ impl QueueDefinitionDto {
             notes.risk_sla_in_minutes.into(),
         );
         set(RELEASE, there.release_id == notes.release_id, notes.release_id.into());
+        if is_ours {
+            let seconds = policy.abandon_after.as_secs();
+            set(lease_protocol::ABANDON_AFTER, abandon_after.as_secs() == seconds, seconds.into());
+            let delay = serde_json::to_value(policy.retry_delay).unwrap_or_default();
+            set(
+                lease_protocol::RETRY_DELAY,
+                retry_delay.is_ok_and(|there| there == policy.retry_delay),
+                delay,
+            );
+        }
         set(TAGS, there.tags == notes.tags, serde_json::to_value(&notes.tags).unwrap_or_default());
         let knows = |since: u32| server.is_none_or(|version| version >= since);
         self.retry_abandoned_items =
@@ -101,9 +111,13 @@ impl QueueDefinitionDto {
     /// Converts the queue. The retry settings are required: a missing number must not be read as zero.
     pub fn into_definition(self, retention: Retention) -> Result<QueueDefinition, Unreadable> {
         let missing = |what: &str| Unreadable(format!("queue {:?} has no {what}", self.name));
-        let abandon_after = self.other.get(lease_protocol::ABANDON_AFTER).and_then(Value::as_u64);
         let retries = self.accept_automatically_retry.ok_or_else(|| missing("AcceptAutomaticallyRetry"))?;
-        let mut policy = QueuePolicy::default()
+        let retry_delay = retry_delay_in(&self.other);
+        let retry_delay = retry_delay
+            .map_err(|error| Unreadable(format!("the retry delay of queue {:?}: {error}", self.name)))?;
+        let policy = QueuePolicy::default()
+            .abandon_after(abandon_after_in(&self.other))
+            .retry_delay(retry_delay)
             .accept_automatically_retry(retries)
             .max_number_of_retries(self.max_number_of_retries.ok_or_else(|| missing("MaxNumberOfRetries"))?)
             // Servers without the setting do not retry abandoned items.
@@ -111,9 +125,6 @@ impl QueueDefinitionDto {
             .enforce_unique_reference(self.enforce_unique_reference.unwrap_or(false))
             .retention_days(retention.final_days)
             .stale_retention_days(retention.stale_days);
-        if let Some(seconds) = abandon_after {
-            policy.abandon_after = std::time::Duration::from_secs(seconds);
-        }
         let key = self.key.ok_or_else(|| missing("Key"))?;
         let limits = self.other.get(lease_protocol::LIMITS).cloned().map(serde_json::from_value).transpose();
         let limits =
@@ -138,6 +149,19 @@ impl QueueDefinitionDto {
 /// An empty description is none.
 fn description_of(description: &Option<String>) -> Option<&String> {
     description.as_ref().filter(|text| !text.is_empty())
+}
+
+/// The vendor's fixed time, if the server names none.
+fn abandon_after_in(members: &Map<String, Value>) -> Duration {
+    let seconds = members.get(lease_protocol::ABANDON_AFTER).and_then(Value::as_u64);
+    seconds.map_or(QueuePolicy::default().abandon_after, Duration::from_secs)
+}
+
+fn retry_delay_in(members: &Map<String, Value>) -> serde_json::Result<RetryDelay> {
+    match members.get(lease_protocol::RETRY_DELAY) {
+        None | Some(Value::Null) => Ok(RetryDelay::None),
+        Some(delay) => RetryDelay::deserialize(delay),
+    }
 }
 
 fn schemas_in(members: &Map<String, Value>) -> Schemas {
@@ -302,6 +326,39 @@ mod tests {
         assert_eq!(new.other.keys().collect::<Vec<_>>(), ["Tags"]);
         let again = new.clone().with_settings(&queue, Some(20), false);
         assert_eq!(again, new);
+    }
+
+    /// Settings that only our server has are sent to it alone, and only where they change something.
+    #[test]
+    fn settings_of_our_server_are_sent_where_they_differ() {
+        let queue: QueueDefinitionDto = round_trip(QUEUE);
+        let policy = queue.clone().into_definition(Retention::default()).unwrap().policy;
+        let wanted = |policy: QueuePolicy| NewQueueDefinition::new("Invoices").policy(policy);
+        let sent = |queue: &QueueDefinitionDto, policy: &QueuePolicy, is_ours| {
+            queue.clone().with_settings(&wanted(policy.clone()), None, is_ours)
+        };
+        let ours =
+            |dto: &QueueDefinitionDto| dto.other.keys().filter(|name| name.starts_with("Performer")).count();
+        assert_eq!(ours(&sent(&queue, &policy, true)), 0, "defaults");
+
+        let set = policy.clone().retry_delay(Duration::from_secs(30)).abandon_after(Duration::from_secs(60));
+        assert_eq!(ours(&sent(&queue, &set, false)), 0, "the vendor would refuse the body");
+        let there = sent(&queue, &set, true);
+        assert_eq!(
+            there.other["PerformerRetryDelay"],
+            serde_json::json!({"kind": "fixed", "milliseconds": 30_000})
+        );
+        assert_eq!(there.other["PerformerAbandonAfterSeconds"], 60);
+        assert_eq!(there.clone().into_definition(Retention::default()).unwrap().policy, set);
+        assert_eq!(sent(&there, &set, true), there, "nothing changes");
+        let removed = sent(&there, &policy, true);
+        assert_eq!(removed.other["PerformerRetryDelay"], serde_json::json!({"kind": "none"}));
+        assert_eq!(removed.into_definition(Retention::default()).unwrap().policy, policy);
+
+        let mut unreadable = there;
+        unreadable.other.insert("PerformerRetryDelay".to_owned(), "later".into());
+        let error = unreadable.into_definition(Retention::default()).unwrap_err();
+        assert!(error.to_string().contains("the retry delay of queue \"Invoices\""), "{error}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey};
 use performer_core::model::limits::QueueLimits;
 use performer_core::model::queue::{QueueDefinition, QueuePolicy, Tag};
 use performer_core::model::result::Outcome;
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::model::review::Comment;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 
@@ -264,6 +265,9 @@ pub struct QueueResponse<'a> {
     /// Only if it differs from the vendor's fixed time.
     #[serde(rename = "PerformerAbandonAfterSeconds", skip_serializing_if = "Option::is_none")]
     abandon_after: Option<u64>,
+    /// Only if there is one.
+    #[serde(rename = "PerformerRetryDelay", skip_serializing_if = "Option::is_none")]
+    retry_delay: Option<RetryDelay>,
     /// Only if there are any.
     #[serde(rename = "PerformerLimits", skip_serializing_if = "Option::is_none")]
     limits: Option<&'a QueueLimits>,
@@ -297,6 +301,7 @@ impl<'a> QueueResponse<'a> {
             abandon_after: Some(queue.policy.abandon_after)
                 .filter(|time| *time != QueuePolicy::default().abandon_after)
                 .map(|time| time.as_secs()),
+            retry_delay: Some(queue.policy.retry_delay).filter(|delay| *delay != RetryDelay::None),
             limits: Some(&queue.limits).filter(|limits| !limits.is_none()),
         }
     }

@@ -98,6 +98,7 @@ struct Script {
     seen: Vec<RecordedRequest>,
     fired: usize,
     versions: Option<&'static str>,
+    announces_leases: bool,
     replaced: Vec<(&'static str, &'static str)>,
     cut: Option<(&'static str, &'static [u8])>,
 }
@@ -139,6 +140,11 @@ impl ScriptedOrchestrator {
     /// Sets the header `api-supported-versions`.
     pub fn versions(&self, versions: Option<&'static str>) {
         self.shared.script.lock().unwrap().versions = versions;
+    }
+
+    /// Announces the lease protocol, as a performer server does.
+    pub fn announce_leases(&self) {
+        self.shared.script.lock().unwrap().announces_leases = true;
     }
 
     /// Replaces a text in every answer, for values that the `Value`s of the world cannot represent.
@@ -279,6 +285,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     if let Some(versions) = versions {
         response.headers_mut().insert("api-supported-versions", versions.parse().unwrap());
+    }
+    if shared.script.lock().unwrap().announces_leases {
+        response.headers_mut().insert("performer-leases", "1".parse().unwrap());
     }
     response
 }

@@ -219,7 +219,7 @@ impl Robots {
     }
 
     fn apply_event(&self, world: &mut World, row: usize, event: Event) -> bool {
-        match transition(&world.rows[row].state, event, &self.policy(), now()) {
+        match transition(ItemId(row as i64), &world.rows[row].state, event, &self.policy(), now()) {
             Ok(Transition::Change(change)) => {
                 self.write(world, row, &change);
                 true
@@ -304,7 +304,7 @@ impl Robots {
             world.crashes -= 1; // and then the store died, before it wrote
             return true;
         }
-        match transition(&seen, event, &self.policy(), now()) {
+        match transition(ItemId(row as i64), &seen, event, &self.policy(), now()) {
             Ok(Transition::Unchanged) => true,
             Ok(Transition::Change(mut change)) => {
                 if let Some(outcome) = outcome {

@@ -11,7 +11,9 @@ use performer::model::{
     lifecycle, lifecycle::Event, lifecycle::ItemState, lifecycle::Transition, selection::SelectionKey,
     selection::is_eligible,
 };
-use performer::{ErrorCode, ExceptionType, Priority, QueuePolicy, ReviewStatus, Status};
+use performer::{
+    ErrorCode, ExceptionType, ExponentialDelay, Priority, QueuePolicy, RetryDelay, ReviewStatus, Status,
+};
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
 
@@ -222,9 +224,9 @@ impl Model {
     }
 
     fn happen(&mut self, item: usize, event: Event) -> Result<Status, String> {
-        let before = self.items[item].state;
+        let (before, id) = (self.items[item].state, ItemId(i64::try_from(item).unwrap() + 1));
         let changed =
-            lifecycle::transition(&before, event, &self.policy, self.now).map_err(|it| refused(&it))?;
+            lifecycle::transition(id, &before, event, &self.policy, self.now).map_err(|it| refused(&it))?;
         let Transition::Change(change) = changed else { return Ok(before.status) };
         self.items[item].recorded.extend(change.recorded);
         self.items[item].state = change.after;
@@ -708,16 +710,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn retry_delay() -> impl Strategy<Value = RetryDelay> {
+    let seconds = Duration::from_secs;
+    prop_oneof![
+        2 => Just(RetryDelay::None),
+        1 => Just(RetryDelay::Fixed(seconds(4))),
+        1 => Just(RetryDelay::Exponential(ExponentialDelay::new(seconds(3), seconds(5)).jitter_percent(80))),
+    ]
+}
+
 impl ReferenceStateMachine for Model {
     type State = Self;
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
         let policy = (any::<bool>(), 0_u32..3, any::<bool>(), prop_oneof![3 => Just(false), 1 => Just(true)]);
-        policy
-            .prop_map(|(accept, max_number_of_retries, retry_abandoned_items, enforce_unique_reference)| {
+        (policy, retry_delay())
+            .prop_map(|(policy, retry_delay)| {
+                let (accept, max_number_of_retries, retry_abandoned_items, enforce_unique_reference) = policy;
                 Self {
                     policy: QueuePolicy::default()
+                        .retry_delay(retry_delay)
                         .accept_automatically_retry(accept || max_number_of_retries > 0)
                         .max_number_of_retries(max_number_of_retries)
                         .retry_abandoned_items(retry_abandoned_items)

@@ -11,6 +11,7 @@ mod queues_and_items;
 mod serve;
 #[cfg(unix)]
 mod server_operation;
+mod stats;
 mod tables;
 
 use std::io::{BufRead as _, BufReader, Read as _};

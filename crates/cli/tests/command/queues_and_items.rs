@@ -41,6 +41,46 @@ fn schemas_are_set_and_removed(folder: &Path, with: &impl Fn(&[&str]) -> Command
     assert_eq!(json(with(&["queue", "schema", "Invoices", "--output", "none", "--json"])), none);
 }
 
+/// A queue of its own, which is edited; with another one beside it, which is not.
+fn settings_are_shown_and_edited(with: &impl Fn(&[&str]) -> Command) {
+    let create = ["queue", "create", "Retries", "--max-retries", "3", "--retry-delay", "30s", "--json"];
+    let made = json(with(&create));
+    assert_eq!(made["PerformerRetryDelay"], json!({ "Kind": "Fixed", "Seconds": 30.0 }));
+    let edit =
+        ["queue", "edit", "Retries", "--retry-delay", "10s..10m", "--description", "tried again", "--json"];
+    let edited = json(with(&edit));
+    let growing =
+        json!({ "Kind": "Exponential", "FirstSeconds": 10.0, "CapSeconds": 600.0, "JitterPercent": 25 });
+    assert_eq!((&edited["PerformerRetryDelay"], &edited["MaxNumberOfRetries"]), (&growing, &json!(3)));
+    assert_eq!((&edited["Description"], &edited["Id"]), (&json!("tried again"), &made["Id"]));
+    let shown = done(with(&["queue", "show", "Retries"]));
+    assert!(shown.contains("Retry delay") && shown.contains("10s..10m~25%"), "{shown}");
+    let more =
+        ["queue", "edit", "Retries", "--max-retries", "0", "--retry-abandoned", "true", "--retention", "7"];
+    let shown = done(with(&more));
+    assert!(shown.contains("7 days, unfinished items 180 days"), "{shown}");
+    let all =
+        ["queue", "edit", "Retries", "--retry-delay", "none", "--description", "", "--abandon-after", "1h"];
+    done(with(&all));
+    let shown = json(with(&["queue", "show", "Retries", "--json"]));
+    assert_eq!((&shown["PerformerRetryDelay"], &shown["Description"]), (&json!(null), &json!(null)));
+    assert_eq!(
+        (&shown["AcceptAutomaticallyRetry"], &shown["RetryAbandonedItems"], &shown["RetentionPeriod"]),
+        (&json!(false), &json!(true), &json!(7))
+    );
+    assert_eq!(shown["PerformerAbandonAfterSeconds"], 3_600);
+    for (arguments, code, part) in [
+        (&["--retry-delay", "often"][..], 2, "is not a retry delay, such as none, 30s, 10s..10m"),
+        (&["--retry-delay", "25h"], 1, "it should be between 1ms and 24h"),
+        (&[], 2, "no setting was given"),
+    ] {
+        let refused = with(&[&["queue", "edit", "Retries"][..], arguments].concat()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(code), "{arguments:?}");
+        assert!(text(&refused.stderr).contains(part), "{part}: {}", text(&refused.stderr));
+    }
+    assert_eq!(json(with(&["queue", "show", "Retries", "--json"])), shown, "it is as before");
+}
+
 /// A day with the command, wherever the queues are.
 fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     assert!(
@@ -55,6 +95,7 @@ fn a_day(folder: &Path, with: impl Fn(&[&str]) -> Command) {
     assert!(done(with(&["queue", "show", "Invoices"])).contains("Invoices"));
 
     schemas_are_set_and_removed(folder, &with);
+    settings_are_shown_and_edited(&with);
     let added = json(with(&[
         "item",
         "add",

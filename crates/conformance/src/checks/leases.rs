@@ -100,6 +100,21 @@ pub(crate) async fn t15_abandoned_items_are_retried_where_the_queue_says_so(f: F
     f.check_statistics().await;
 }
 
+/// An item that takes its robots down does not take down the next one at once.
+pub(crate) async fn t15_the_copy_of_an_abandoned_item_waits_for_the_retry_delay_too(f: Fixture) {
+    let policy = retrying(2).retry_abandoned_items(true).retry_delay(Duration::from_secs(60));
+    let f = f.with_queue(policy).await;
+    f.add_named("a").await;
+    let job = f.job().await;
+    f.take(job).await;
+    f.orchestrator.end_job(job, JobState::Faulted.into()).await.unwrap();
+    f.advance(59);
+    let next = f.job().await;
+    assert!(f.try_take(next).await.is_none());
+    f.advance(1);
+    assert_eq!(f.take(next).await.item.retry_number, 1);
+}
+
 pub(crate) async fn t15_an_item_in_progress_for_too_long_is_abandoned_even_if_its_job_is_alive(f: Fixture) {
     let limit = Duration::from_secs(3_600);
     let f = f.with_queue(retrying(1).abandon_after(limit)).await;

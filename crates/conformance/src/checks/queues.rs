@@ -1,7 +1,10 @@
 //! Queues are created, changed and deleted, and what becomes of the items of a deleted queue.
 
+use std::time::Duration;
+
 use performer::model::{
-    ErrorCode, ItemEdit, ItemFilter, ItemVersion, JobState, NewQueueDefinition, Priority, QueueNotes, Status,
+    ErrorCode, ExponentialDelay, ItemEdit, ItemFilter, ItemVersion, JobState, NewQueueDefinition, Priority,
+    QueueNotes, RetryDelay, Status,
 };
 use performer::orchestrator::{CommitType, ErrorKind};
 
@@ -88,6 +91,33 @@ pub(crate) async fn an_update_of_a_queue_removes_what_it_does_not_set(f: Fixture
     assert_eq!((&changed.notes, &changed.description), (&QueueNotes::default(), &None));
     let read = o.get_queue("Payroll").await.unwrap();
     assert_eq!(read, changed);
+}
+
+pub(crate) async fn a_retry_delay_is_kept_changed_and_removed(f: Fixture) {
+    let o = &f.orchestrator;
+    let with = |delay: RetryDelay| NewQueueDefinition::new("Payroll").policy(retrying(2).retry_delay(delay));
+    let growing = ExponentialDelay::new(Duration::from_millis(1_500), Duration::from_secs(86_400));
+    let delays = [growing.jitter_percent(0).into(), Duration::from_secs(30).into(), RetryDelay::None];
+    let made = o.create_queue(with(growing.into())).await.unwrap();
+    assert_eq!(made.policy.retry_delay, growing.into());
+    assert_eq!(o.get_queue("Payroll").await.unwrap(), made);
+    for delay in delays {
+        let changed = o.update_queue("Payroll", with(delay)).await.unwrap();
+        assert_eq!(changed.policy, retrying(2).retry_delay(delay));
+        assert_eq!(o.list_queues().await.unwrap(), [changed]);
+    }
+    let refused = o.ensure_queue(with(growing.into())).await.unwrap_err();
+    let expected = "the retry delay is none and should be 1s 500ms..24h~25%";
+    assert!(refused.to_string().contains(expected), "{refused}");
+    for invalid in [RetryDelay::Fixed(Duration::ZERO), growing.jitter_percent(101).into()] {
+        let mut other = with(invalid);
+        other.name = "Other".to_owned();
+        let made = o.create_queue(other).await;
+        assert_eq!(made.unwrap_err().code(), Some(ErrorCode::PARAMETER_INVALID));
+        let changed = o.update_queue("Payroll", with(invalid)).await;
+        assert_eq!(changed.unwrap_err().code(), Some(ErrorCode::PARAMETER_INVALID));
+    }
+    assert_eq!(o.get_queue("Payroll").await.unwrap().policy, retrying(2));
 }
 
 pub(crate) async fn items_of_a_deleted_queue_are_neither_claimed_nor_found(f: Fixture) {

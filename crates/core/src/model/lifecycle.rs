@@ -3,7 +3,7 @@
 //! What may happen to an item: the only place that knows the rules. The table in full, with the moves that are forbidden and the
 //! invariants, is `docs/reference/lifecycle.md`.
 //!
-//! [`transition`] is pure: from an item, an event, the queue and the time it makes a [`Transition`], or
+//! [`transition`] is pure: from an item, an event, the policy of its queue and the time it makes a [`Transition`], or
 //! refuses. A store writes a transition with one guarded write, and everything in one transition (the
 //! item, its retry copy, its events) in one transaction. A refused event changes nothing at all.
 //!
@@ -63,6 +63,9 @@
 //! Where the Orchestrator leaves it open, these choices hold (choices 5 and 12): the original of a manual retry stays Failed
 //! or Abandoned with ReviewStatus Retried; the original of a retried abandoned item shows Retried, its
 //! [`outcome`](ItemState::outcome) Abandoned; a copy keeps the DueDate.
+//!
+//! The DeferDate of the copy of T6 is the one of the result, otherwise that of T6 and T15 is `now` plus the queue's
+//! [`RetryDelay`](super::retry_delay::RetryDelay). The copy of T21 has none.
 
 use std::time::Duration;
 
@@ -71,7 +74,7 @@ use jiff::Timestamp;
 use super::code::ErrorCode;
 use super::history::{EventAction, MAX_PROGRESS_EVENTS, Recorded, remembered};
 use super::item::{NewQueueItem, Priority};
-use super::key::{Holder, JobNumber};
+use super::key::{Holder, ItemId, JobNumber};
 use super::queue::QueuePolicy;
 use super::refusal::Refusal;
 use super::result::Outcome;
@@ -230,18 +233,19 @@ pub fn duplicate_reference(reference: &str, queue: &str) -> Refusal {
     Refusal::new(ErrorCode::DUPLICATE_REFERENCE, message)
 }
 
-/// The rules: what an event does to an item.
+/// The rules: what an event does to the item `id`. The id decides nothing but the jitter of a retry delay.
 ///
 /// # Errors
 ///
 /// The refusal in the table above; nothing may be written then.
 pub fn transition(
+    id: ItemId,
     item: &ItemState,
     event: Event,
     queue: &QueuePolicy,
     now: Timestamp,
 ) -> Result<Transition, Refusal> {
-    let step = Step { item, queue, now };
+    let step = Step { id, item, queue, now };
     match event {
         Event::Take { job } => step.take(job),
         Event::Report { claim, outcome, defer_date } => step.report(claim, outcome, defer_date),
@@ -336,6 +340,7 @@ fn no_report(status: Status) -> (ErrorCode, String) {
 }
 
 struct Step<'a> {
+    id: ItemId,
     item: &'a ItemState,
     queue: &'a QueuePolicy,
     now: Timestamp,
@@ -594,8 +599,13 @@ impl Step<'_> {
         }
     }
 
+    /// The copy of an automatic retry. `defer_date`: the result's, which is used instead of the queue's retry delay.
     fn automatic_copy(&self, ended: &ItemState, defer_date: Option<Timestamp>) -> ItemState {
-        ItemState { retry_number: self.item.retry_number + 1, ..self.copy(ended, defer_date) }
+        let retry_number = self.item.retry_number + 1;
+        let delay = || self.queue.retry_delay.before_retry(self.id, retry_number);
+        let defer_date =
+            defer_date.or_else(|| delay().map(|delay| stored(stored_time::after(self.now, delay))));
+        ItemState { retry_number, ..self.copy(ended, defer_date) }
     }
 
     /// A new row for a retry; the caller sets the numbers of retries.

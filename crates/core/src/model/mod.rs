@@ -17,6 +17,7 @@
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
+//! | [`retry_delay`] | how long an automatic retry waits |
 //! | [`list`] | filters and pages of lists |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
@@ -60,6 +61,7 @@ pub mod queue;
 mod queue_notes;
 mod refusal;
 pub mod result;
+pub mod retry_delay;
 pub mod review;
 pub mod robot;
 pub mod schema;

@@ -8,6 +8,7 @@ use super::code::ErrorCode;
 use super::key::{FolderId, QueueId, QueueKey};
 use super::limits::QueueLimits;
 use super::refusal::Refusal;
+use super::retry_delay::RetryDelay;
 use super::schema::{SchemaOf, Schemas};
 
 pub use super::queue_notes::{MAX_SLA_IN_MINUTES, MOST_TAGS, QueueNotes, TAG_LIMIT, Tag};
@@ -38,6 +39,8 @@ pub struct QueuePolicy {
     pub max_number_of_retries: u32,
     /// Whether Abandoned items are retried too; they share the same maximum. Default: false.
     pub retry_abandoned_items: bool,
+    /// How long an automatic retry waits. Not in a UiPath Orchestrator, whose client refuses it. Default: not at all.
+    pub retry_delay: RetryDelay,
     /// Whether a reference may be in the queue only once. Items that are Deleted or Retried do not count. Cannot be
     /// changed after the queue was created. Default: false.
     pub enforce_unique_reference: bool,
@@ -55,6 +58,7 @@ impl Default for QueuePolicy {
             accept_automatically_retry: true,
             max_number_of_retries: 1,
             retry_abandoned_items: false,
+            retry_delay: RetryDelay::None,
             enforce_unique_reference: false,
             abandon_after: Duration::from_secs(24 * 60 * 60),
             retention_days: 30,
@@ -82,6 +86,16 @@ impl QueuePolicy {
     #[must_use]
     pub fn retry_abandoned_items(mut self, retry_abandoned_items: bool) -> Self {
         self.retry_abandoned_items = retry_abandoned_items;
+        self
+    }
+
+    /// Sets how long an automatic retry waits, unless its exception says so itself: a [`Duration`], an
+    /// [`ExponentialDelay`](super::retry_delay::ExponentialDelay), or a [`RetryDelay`]; at most
+    /// [`MAX_RETRY_DELAY`](super::retry_delay::MAX_RETRY_DELAY). A UiPath Orchestrator has no such setting, and its client
+    /// refuses it as Unsupported. Default: not at all.
+    #[must_use]
+    pub fn retry_delay(mut self, retry_delay: impl Into<RetryDelay>) -> Self {
+        self.retry_delay = retry_delay.into();
         self
     }
 
@@ -290,6 +304,7 @@ impl NewQueueDefinition {
                 return Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
             }
         }
+        self.policy.retry_delay.validate()?;
         self.notes.validate()?;
         self.schemas.validate_definitions()
     }
@@ -315,6 +330,7 @@ impl NewQueueDefinition {
                 found.retry_abandoned_items.to_string(),
                 wanted.retry_abandoned_items.to_string(),
             ),
+            ("the retry delay", found.retry_delay.to_string(), wanted.retry_delay.to_string()),
             (
                 "EnforceUniqueReference",
                 found.enforce_unique_reference.to_string(),
@@ -404,6 +420,8 @@ mod tests {
             refused(|queue| queue.policy.abandon_after = Duration::ZERO).0,
             ErrorCode::PARAMETER_INVALID
         );
+        let (_, message) = refused(|queue| queue.policy.retry_delay = Duration::ZERO.into());
+        assert!(message.contains("a retry delay is 0s"), "{message}");
     }
 
     #[test]
@@ -430,6 +448,10 @@ mod tests {
             ("AcceptAutomaticallyRetry is true", policy(default().accept_automatically_retry(false))),
             ("MaxNumberOfRetries is 1 and should be 3", policy(default().max_number_of_retries(3))),
             ("RetryAbandonedItems is false", policy(default().retry_abandoned_items(true))),
+            (
+                "the retry delay is none and should be 5s",
+                policy(default().retry_delay(Duration::from_secs(5))),
+            ),
             ("EnforceUniqueReference is false", policy(default().enforce_unique_reference(true))),
             ("is 86400 seconds and should be 60", policy(default().abandon_after(Duration::from_secs(60)))),
             ("RetentionDays is 30 and should be 7", policy(default().retention_days(7))),

@@ -136,7 +136,7 @@ impl<R: Rows> Apply<'_, R> {
             defer_date: edit.defer_date.applied_to(row.state.defer_date),
         };
         let policy = self.policy(row.queue)?;
-        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+        if let Transition::Change(change) = lifecycle::transition(id, &row.state, event, &policy, self.now)? {
             let written = StateUpdate {
                 progress: edit.progress.as_deref(),
                 ..StateUpdate::state(&change.after, self.now)

@@ -164,7 +164,7 @@ impl<R: Rows> Apply<'_, R> {
         while claimed.len() < claim.count {
             let Some((before, mut item)) = items.next() else { break };
             let event = Event::Take { job: claimant.job.number() };
-            let after = match lifecycle::transition(&before, event, &queue.policy, self.now) {
+            let after = match lifecycle::transition(item.id, &before, event, &queue.policy, self.now) {
                 Ok(Transition::Change(change)) => change.after,
                 Ok(other) => unreachable!("a take changes the item, it is not {other:?}"),
                 Err(_) => continue, // the rules decide, not the index
@@ -191,7 +191,8 @@ impl<R: Rows> Apply<'_, R> {
         claimant: Claimant,
     ) -> Applied<Claim> {
         let event = Event::Take { job: claimant.job.number() };
-        let Transition::Change(change) = lifecycle::transition(state, event, &queue.policy, self.now)? else {
+        let Transition::Change(change) = lifecycle::transition(id, state, event, &queue.policy, self.now)?
+        else {
             unreachable!("a take changes the item");
         };
         let claimant = Claimant { user: self.scope.user, ..claimant };

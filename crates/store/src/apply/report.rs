@@ -166,7 +166,13 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(None);
         }
         let Some(holder) = end.claim.or(row.state.holder) else { return Ok(None) };
-        match lifecycle::transition(&row.state, event_of(end.result, holder), &queue.policy, self.now) {
+        match lifecycle::transition(
+            end.item,
+            &row.state,
+            event_of(end.result, holder),
+            &queue.policy,
+            self.now,
+        ) {
             // An end is written without these columns, so they must not change.
             Ok(Transition::Change(change))
                 if requested_values(&change.after) == requested_values(&row.state) =>
@@ -242,7 +248,7 @@ impl<R: Rows> Apply<'_, R> {
             check_schemas(&queue, end.output, end.analytics)?;
         }
         let event = event_of(end.result, holder);
-        let transition = lifecycle::transition(&row.state, event, &queue.policy, self.now)?;
+        let transition = lifecycle::transition(id, &row.state, event, &queue.policy, self.now)?;
         let Transition::Change(change) = transition else {
             return Ok(Some(row.state.status));
         };
@@ -266,7 +272,9 @@ impl<R: Rows> Apply<'_, R> {
         }
         let policy = self.policy(row.queue)?;
         let event = Event::Progress { claim: Some(claim.holder()) };
-        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+        if let Transition::Change(change) =
+            lifecycle::transition(claim.item, &row.state, event, &policy, self.now)?
+        {
             let written =
                 StateUpdate { progress: Some(progress), ..StateUpdate::state(&change.after, self.now) };
             self.write_change(claim.item, &row, &change, &written)?;
@@ -280,7 +288,7 @@ impl<R: Rows> Apply<'_, R> {
         let row = self.row_here(id)?;
         let policy = self.policy(row.queue)?;
         let event = Event::Progress { claim: None };
-        if let Transition::Change(change) = lifecycle::transition(&row.state, event, &policy, self.now)? {
+        if let Transition::Change(change) = lifecycle::transition(id, &row.state, event, &policy, self.now)? {
             let written =
                 StateUpdate { progress: Some(progress), ..StateUpdate::state(&change.after, self.now) };
             self.write_change(id, &row, &change, &written)?;

@@ -107,7 +107,7 @@ impl<R: Rows> Apply<'_, R> {
         }
         for (id, row) in &rows {
             let event = Event::Expire { whole_chain_expired };
-            let transition = lifecycle::transition(&row.state, event, policy, by)?;
+            let transition = lifecycle::transition(*id, &row.state, event, policy, by)?;
             assert_eq!(transition, Transition::Remove, "an expired chain is removed");
             self.rows.remove_item(*id)?;
             crash_point!(within "between_items");

@@ -20,7 +20,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0011_job_owners.sql"),
     include_str!("migrations/0012_removals_tokens.sql"),
     include_str!("migrations/0013_actors.sql"),
-    include_str!("migrations/0014_expect_rows.sql"),
+    include_str!("migrations/0014_retry_delay.sql"),
 ];
 
 /// The oldest supported version of PostgreSQL.

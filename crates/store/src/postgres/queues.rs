@@ -11,16 +11,17 @@ use super::columns::{bytes, get, text, unreadable, uuid};
 use super::session::{BoundQuery, OwnedValue, Session};
 use performer_core::model::key::{FolderId, QueueId, QueueKey};
 use performer_core::model::queue::{QueueDefinition, QueuePolicy, folded};
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::model::schema::Schemas;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
      creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
-     array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id), limits FROM queue WHERE NOT deleted";
+     array(SELECT folder_id FROM queue_folder WHERE queue_id = queue.id), limits, retry_delay FROM queue WHERE NOT deleted";
 
 /// How many columns that has.
-pub(super) const QUEUE_COLUMNS: usize = 19;
+pub(super) const QUEUE_COLUMNS: usize = 20;
 
 fn read_queue(row: &Row) -> Result<QueueDefinition> {
     let schema = |at| -> Result<Option<Arc<str>>> { Ok(get::<Option<&str>>(row, at)?.map(Arc::from)) };
@@ -38,7 +39,8 @@ fn read_queue(row: &Row) -> Result<QueueDefinition> {
         .enforce_unique_reference(get(row, 7)?)
         .abandon_after(duration(row, 8)?)
         .retention_days(small(get::<i32>(row, 9)?.into()))
-        .stale_retention_days(small(get::<i32>(row, 10)?.into()));
+        .stale_retention_days(small(get::<i32>(row, 10)?.into()))
+        .retry_delay(json::<RetryDelay>(row, 19)?);
     queue.schemas =
         Schemas { specific_data: schema(12)?, output_data: schema(13)?, analytics_data: schema(14)? };
     queue.notes = json(row, 15)?;
@@ -122,8 +124,8 @@ pub(super) fn insert_queue(session: &mut Session, queue: &QueueDefinition) -> Re
     const SQL: &str = "INSERT INTO queue (name, folded_name, description, accept_automatically_retry, \
          max_number_of_retries, retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, \
          stale_retention_days, key, creation_time, specific_data_schema, output_data_schema, analytics_data_schema, \
-         notes, home_folder_id, limits) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) RETURNING id";
+         notes, home_folder_id, limits, retry_delay) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) RETURNING id";
     let policy = &queue.policy;
     let row = session.query_opt(
         SQL,
@@ -146,6 +148,7 @@ pub(super) fn insert_queue(session: &mut Session, queue: &QueueDefinition) -> Re
             &unless_default(&queue.notes)?,
             &queue.folders.first().map_or(FolderId::SHARED.0, |folder| folder.0),
             &unless_default(&queue.limits)?,
+            &unless_default(&policy.retry_delay)?,
         ],
     )?;
     let id = QueueId(get(&returned(row)?, 0)?);
@@ -182,7 +185,7 @@ pub(super) fn update_queue(session: &mut Session, queue: &QueueDefinition) -> Re
     const SQL: &str = "UPDATE queue SET name = $2, folded_name = $3, description = $4, \
          accept_automatically_retry = $5, max_number_of_retries = $6, retry_abandoned_items = $7, abandon_after = $8, \
          retention_days = $9, stale_retention_days = $10, specific_data_schema = $11, output_data_schema = $12, \
-         analytics_data_schema = $13, notes = $14, limits = $15 WHERE id = $1";
+         analytics_data_schema = $13, notes = $14, limits = $15, retry_delay = $16 WHERE id = $1";
     let policy = &queue.policy;
     session.execute(
         SQL,
@@ -202,6 +205,7 @@ pub(super) fn update_queue(session: &mut Session, queue: &QueueDefinition) -> Re
             &queue.schemas.analytics_data.as_deref().map(text),
             &unless_default(&queue.notes)?,
             &unless_default(&queue.limits)?,
+            &unless_default(&policy.retry_delay)?,
         ],
     )?;
     write_folders(session, queue, &queue.folders)

@@ -12,6 +12,7 @@ use super::columns::{micros, time, unreadable};
 use super::prepared;
 use performer_core::model::key::{FolderId, QueueId, QueueKey};
 use performer_core::model::queue::{QueueDefinition, QueuePolicy, folded};
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::model::schema::Schemas;
 use performer_core::model::statistics::QueueStatistics;
 
@@ -20,7 +21,7 @@ type SqlResult<T> = rusqlite::Result<T>;
 const QUEUE: &str = "SELECT id, key, name, description, accept_automatically_retry, max_number_of_retries, \
      retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, stale_retention_days, \
      creation_time, specific_data_schema, output_data_schema, analytics_data_schema, notes, home_folder_id, \
-     (SELECT group_concat(folder_id) FROM queue_folder WHERE queue_id = queue.id), limits FROM queue WHERE deleted = 0";
+     (SELECT group_concat(folder_id) FROM queue_folder WHERE queue_id = queue.id), limits, retry_delay FROM queue WHERE deleted = 0";
 
 fn read_queue(row: &SqlRow<'_>) -> SqlResult<QueueDefinition> {
     let mut queue = QueueDefinition::new(
@@ -37,7 +38,8 @@ fn read_queue(row: &SqlRow<'_>) -> SqlResult<QueueDefinition> {
         .enforce_unique_reference(row.get(7)?)
         .abandon_after(duration(row, 8)?)
         .retention_days(row.get(9)?)
-        .stale_retention_days(row.get(10)?);
+        .stale_retention_days(row.get(10)?)
+        .retry_delay(json::<RetryDelay>(row, 19)?);
     queue.schemas =
         Schemas { specific_data: row.get(12)?, output_data: row.get(13)?, analytics_data: row.get(14)? };
     queue.notes = json(row, 15)?;
@@ -99,8 +101,8 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
     const SQL: &str = "INSERT INTO queue (name, folded_name, description, accept_automatically_retry, \
          max_number_of_retries, retry_abandoned_items, enforce_unique_reference, abandon_after, retention_days, \
          stale_retention_days, key, creation_time, specific_data_schema, output_data_schema, analytics_data_schema, \
-         notes, home_folder_id, limits) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+         notes, home_folder_id, limits, retry_delay) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
     let policy = &queue.policy;
     prepared(connection, SQL)?.execute(params![
         queue.name,
@@ -121,6 +123,7 @@ pub(super) fn insert_queue(connection: &Connection, queue: &QueueDefinition) -> 
         unless_default(&queue.notes)?,
         queue.folders.first().map_or(FolderId::SHARED.0, |folder| folder.0),
         unless_default(&queue.limits)?,
+        unless_default(&policy.retry_delay)?,
     ])?;
     let id = QueueId(connection.last_insert_rowid());
     prepared(connection, "INSERT INTO queue_statistics (queue_id) VALUES (?1)")?.execute([id.0])?;
@@ -159,7 +162,7 @@ pub(super) fn update_queue(connection: &Connection, queue: &QueueDefinition) -> 
     const SQL: &str = "UPDATE queue SET name = ?2, folded_name = ?3, description = ?4, \
          accept_automatically_retry = ?5, max_number_of_retries = ?6, retry_abandoned_items = ?7, abandon_after = ?8, \
          retention_days = ?9, stale_retention_days = ?10, specific_data_schema = ?11, output_data_schema = ?12, \
-         analytics_data_schema = ?13, notes = ?14, limits = ?15 WHERE id = ?1";
+         analytics_data_schema = ?13, notes = ?14, limits = ?15, retry_delay = ?16 WHERE id = ?1";
     let policy = &queue.policy;
     prepared(connection, SQL)?.execute(params![
         queue.id.0,
@@ -177,6 +180,7 @@ pub(super) fn update_queue(connection: &Connection, queue: &QueueDefinition) -> 
         queue.schemas.analytics_data,
         unless_default(&queue.notes)?,
         unless_default(&queue.limits)?,
+        unless_default(&policy.retry_delay)?,
     ])?;
     write_folders(connection, queue, &queue.folders)
 }

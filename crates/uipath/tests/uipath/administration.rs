@@ -197,10 +197,17 @@ async fn administration_is_executed_at_most_once_under_every_fault() {
 async fn a_queue_whose_answer_was_lost_is_recognised_by_what_it_says() {
     let with_nulls = json!({"Name": "Payments", "MaxNumberOfRetries": 1, "AcceptAutomaticallyRetry": true, "Description": "",
         "SlaInMinutes": null, "RiskSlaInMinutes": null, "ReleaseId": null, "Tags": null, "OutputDataJsonSchema": null});
-    for (more, is_recognised) in
-        [(json!({}), true), (json!({"SlaInMinutes": 60}), false), (json!({"Tags": [{"Name": "a"}]}), false)]
-    {
+    for (is_ours, more, is_recognised) in [
+        (false, json!({}), true),
+        (false, json!({"SlaInMinutes": 60}), false),
+        (false, json!({"Tags": [{"Name": "a"}]}), false),
+        (true, json!({}), true),
+        (true, json!({"PerformerRetryDelay": {"kind": "fixed", "milliseconds": 1}}), false),
+    ] {
         let server = ScriptedOrchestrator::start(World::new()).await;
+        if is_ours {
+            server.announce_leases();
+        }
         let orchestrator = client(&server).connect().await.unwrap();
         let mut there = with_nulls.clone();
         there.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

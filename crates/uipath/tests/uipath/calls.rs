@@ -13,7 +13,7 @@ use performer::orchestrator::{ClaimRequest, CommitType, ErrorKind, Report};
 use performer::prelude::*;
 use performer::{
     ExceptionType, ItemEdit, ItemFilter, Output, Page, Person, ProcessingException, ReferenceFilter,
-    ReviewStatus, SpecificContent, StopStrategy,
+    RetryDelay, ReviewStatus, SpecificContent, StopStrategy,
 };
 use serde_json::{Value, json};
 
@@ -393,6 +393,20 @@ async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
     ];
     let quick = QueuePolicy::default().abandon_after(Duration::from_secs(60));
     refusals.push(orchestrator.create_queue(NewQueueDefinition::new("Q").policy(quick)).await.unwrap_err());
+    for delay in [RetryDelay::Fixed(Duration::from_secs(1)), "1s..1m".parse().unwrap()] {
+        let delayed =
+            |name: &str| NewQueueDefinition::new(name).policy(QueuePolicy::default().retry_delay(delay));
+        for error in [
+            orchestrator.create_queue(delayed("Q")).await.unwrap_err(),
+            orchestrator.update_queue("Invoices", delayed("Invoices")).await.unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("no retry delay of a queue (retry_delay)"), "{error}");
+            refusals.push(error);
+        }
+    }
+    for operation in ["PostQueueDefinition", "PutQueueDefinition"] {
+        assert_eq!(server.seen_of(operation).len(), 0, "{operation}: nothing is changed in part");
+    }
     let job = orchestrator.start_job(job()).await.unwrap();
     let take = || ClaimRequest::new("Invoices", job, 1);
     let item = || NewQueueItem::new(json!({"a": 1}));
@@ -410,6 +424,28 @@ async fn operations_that_the_api_lacks_are_refused_with_a_reason() {
     let empty =
         orchestrator.add_and_start_transaction(take(), NewQueueItem::new(json!({}))).await.unwrap_err();
     assert_eq!(empty.kind(), ErrorKind::Invalid);
+}
+
+/// A performer server that is older than a setting keeps the others, and the caller is told.
+#[tokio::test]
+async fn an_older_performer_server_is_noticed_that_reads_over_a_retry_delay() {
+    let server = ScriptedOrchestrator::start(World::new()).await;
+    server.announce_leases();
+    let orchestrator: Arc<dyn Administration> = Arc::new(client(&server).connect().await.unwrap());
+    let delayed = |name: &str| {
+        let policy = QueuePolicy::default().retry_delay(Duration::from_secs(30));
+        NewQueueDefinition::new(name).policy(policy)
+    };
+    let made = orchestrator.create_queue(delayed("New")).await.unwrap();
+    assert_eq!(made.policy.retry_delay.to_string(), "30s", "one that has it");
+    server.replace("PerformerRetryDelay", "SomethingElse");
+    for error in [
+        orchestrator.create_queue(delayed("Old")).await.unwrap_err(),
+        orchestrator.update_queue("Invoices", delayed("Invoices")).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("its retries do not wait; upgrade the server"), "{error}");
+    }
 }
 
 #[tokio::test]

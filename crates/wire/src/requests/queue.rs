@@ -13,6 +13,7 @@ use super::super::{json, lease_protocol};
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition, QueueNotes, QueuePolicy, Tag};
+use performer_core::model::retry_delay::RetryDelay;
 use performer_core::model::schema::Schemas;
 
 /// The body of a new or edited queue. Most members are parsed later, so that an error can name the member. Where null removes
@@ -44,6 +45,8 @@ pub struct QueueRequest {
     stale_retention_action: Option<Value>,
     stale_retention_period: Option<Value>,
     performer_abandon_after_seconds: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    performer_retry_delay: Option<Value>,
 }
 
 /// `Some(null)` for null; an absent member is `None`.
@@ -70,8 +73,16 @@ impl QueueRequest {
                 std::time::Duration::from_secs(seconds)
             }
         };
+        let retry_delay = match &self.performer_retry_delay {
+            None => before.retry_delay,
+            Some(Value::Null) => RetryDelay::None,
+            Some(value) => {
+                RetryDelay::deserialize(value).map_err(|_| invalid(lease_protocol::RETRY_DELAY))?
+            }
+        };
         let policy = before
             .clone()
+            .retry_delay(retry_delay)
             .abandon_after(abandon_after)
             .accept_automatically_retry(
                 self.accept_automatically_retry.unwrap_or(before.accept_automatically_retry),
@@ -216,6 +227,9 @@ mod tests {
             (r#"{"Name":"Q","Encrypted":true}"#, 1019),
             (r#"{"Name":"Q","SlaInMinutes":-1}"#, 1009),
             (r#"{"Name":"Q","Tags":[1]}"#, 1009),
+            (r#"{"Name":"Q","PerformerRetryDelay":"30s"}"#, 1009),
+            (r#"{"Name":"Q","PerformerRetryDelay":{"kind":"sometimes"}}"#, 1009),
+            (r#"{"Name":"Q","PerformerRetryDelay":{"kind":"fixed","milliseconds":-1}}"#, 1009),
             (r#"{"Name":"Q","SpecificDataJsonSchema":{}}"#, 1009),
         ] {
             assert_eq!(read(json).into_new(None).unwrap_err().code().number(), code, "{json}");
@@ -232,6 +246,32 @@ mod tests {
         let archive = create(r#"{"Name":"Q","RetentionAction":"Archive","RetentionPeriod":7}"#, &mut policy);
         assert_eq!(archive.unwrap_err().code(), ErrorCode::ITEM_NOT_FOUND);
         assert!(create(r#"{"Name":"Q","RetentionPeriod":181}"#, &mut policy).is_err());
+    }
+
+    #[test]
+    fn a_retry_delay_is_kept_changed_or_removed() {
+        let read = |json: &str| json::request::<QueueRequest>(json.as_bytes()).unwrap();
+        let mut queue = QueueDefinition::new(
+            performer_core::model::key::QueueId(1),
+            performer_core::model::key::QueueKey::from_bytes([0; 16]),
+            "Q".to_owned(),
+            jiff::Timestamp::UNIX_EPOCH,
+        );
+        queue.policy = queue.policy.retry_delay(std::time::Duration::from_secs(30));
+        for (json, delay) in [
+            (r#"{"Name":"Q"}"#, "30s"),
+            (r#"{"Name":"Q","PerformerRetryDelay":null}"#, "none"),
+            (r#"{"Name":"Q","PerformerRetryDelay":{"kind":"none"}}"#, "none"),
+            (r#"{"name":"Q","performerretrydelay":{"kind":"fixed","milliseconds":5}}"#, "5ms"),
+            (
+                r#"{"Name":"Q","PerformerRetryDelay":{"kind":"exponential","firstMilliseconds":1000,
+                    "capMilliseconds":60000,"jitterPercent":10}}"#,
+                "1s..1m~10%",
+            ),
+        ] {
+            let new = read(json).into_new(Some(&queue)).unwrap();
+            assert_eq!(new.policy.retry_delay.to_string(), delay, "{json}");
+        }
     }
 
     #[test]
