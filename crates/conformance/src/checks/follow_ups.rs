@@ -128,7 +128,8 @@ pub(crate) async fn t12_a_lost_claim_adds_nothing(f: Fixture) {
     let f = with_both(f, QueuePolicy::default()).await;
     let job = f.job().await;
     let item = claimed(&f, job, "a").await;
-    f.orchestrator.delete_queue_items(vec![f.version(item.item.id).await]).await.unwrap();
+    let deleted = f.orchestrator.delete_queue_items(vec![f.version(item.item.id).await]).await.unwrap();
+    assert!(deleted.is_empty());
     let success =
         |claim| Report::new(claim, ok()).follow_ups(vec![next("p"), FollowUp::new("None", named("q"))]);
     assert!(report(&f, success(item.claim)).await.unwrap_err().is_claim_lost());
