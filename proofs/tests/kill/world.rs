@@ -1,16 +1,16 @@
 //! One test case: a directory with a ledger, a store (a file, or a schema of PostgreSQL), processes on both, and the
 //! check at the end.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use performer::jiff::Timestamp;
-use performer::{Administration, ItemFilter, Page, QueueItem, Status};
+use performer::{Administration, QueueItem};
 
 use super::victim::{self, QUEUE, Work, runtime};
+use performer_proofs::observers;
 use performer_proofs::observers::checker::{Evidence, StoreState, check};
 use performer_proofs::observers::ledger::{self, Ledger, Record};
 
@@ -142,7 +142,12 @@ impl World {
             (drained.is_ok(), StoreState::of(&*store, QUEUE).await)
         });
         let (drained, mut store_says) = story;
-        let follow_ups = runtime.block_on(follow_up_violations(&*store));
+        let given = |item: &QueueItem| {
+            let content: victim::Content = item.specific_content.parse().unwrap();
+            if content.what == victim::WITH_FOLLOW_UPS { victim::FOLLOW_UPS } else { 0 }
+        };
+        let follow_ups =
+            runtime.block_on(observers::follow_ups::violations(&*store, QUEUE, victim::NEXT, given));
         if !drained {
             self.noise.push("the queue could not be drained".to_owned());
         }
@@ -201,44 +206,6 @@ const DAMAGE: [&str; 2] = [
      (SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred) AS waiting \
      GROUP BY item_id HAVING count(*) > 1",
 ];
-
-/// A success and its follow-ups are one commit: each item that was to add some, and is Successful, has added all of them once,
-/// and nothing else has (lifecycle I21).
-async fn follow_up_violations(store: &dyn Administration) -> Vec<String> {
-    let reference = |item: QueueItem| item.reference.unwrap_or_default();
-    let mut expected = BTreeMap::new();
-    for item in all_items(store, QUEUE).await {
-        let content: victim::Content = item.specific_content.parse().unwrap();
-        if content.what == victim::WITH_FOLLOW_UPS && item.status == Status::Successful {
-            expected.insert(reference(item), victim::FOLLOW_UPS);
-        }
-    }
-    let mut added = BTreeMap::new();
-    for item in all_items(store, victim::NEXT).await {
-        *added.entry(reference(item)).or_insert(0) += 1;
-    }
-    if added == expected {
-        Vec::new()
-    } else {
-        vec![format!("follow-ups: {expected:?} expected, {added:?} added")]
-    }
-}
-
-/// All items of a queue; none if there is no such queue.
-async fn all_items(store: &dyn Administration, queue: &str) -> Vec<QueueItem> {
-    let mut items = Vec::new();
-    loop {
-        let page = Page::default().skip(items.len());
-        let found = match store.list_queue_items(ItemFilter::default().queue(queue), page).await {
-            Err(error) if error.is_not_found() => return items,
-            found => found.unwrap().items,
-        };
-        if found.is_empty() {
-            return items;
-        }
-        items.extend(found);
-    }
-}
 
 /// The integrity checks of SQLite, and of the tables against each other.
 fn damage_of_file(file: &Path) -> Vec<String> {
