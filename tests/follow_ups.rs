@@ -44,7 +44,7 @@ impl Transaction for AlsoAdd {
             "application once" if item.retry_number() == 0 => {
                 return Err(ApplicationException::new("the ERP is down").into());
             }
-            "postpone" => return Err(Exception::postpone_for(HOUR)),
+            "postpone" => return Err(Exception::postpone_for(3 * HOUR)),
             "postpone into the past" => return Err(Exception::postpone_until(jiff::Timestamp::UNIX_EPOCH)),
             "panic" => panic!("out of paper"),
             "hang" => std::future::pending().await,

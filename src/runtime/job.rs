@@ -267,6 +267,9 @@ impl RunningJob {
                 }
             },
         };
+        if !finished.report.follow_ups.is_empty() {
+            self.count_outcome(finished.report.result.outcome());
+        }
         self.log_outcome(finished, outcome);
         Some(outcome)
     }

@@ -116,7 +116,9 @@ impl Robot {
         }
         watchdog.end_item();
         transaction_span::ended(&span, &item, &report.result);
-        job.count_outcome(report.result.outcome());
+        if report.follow_ups.is_empty() {
+            job.count_outcome(report.result.outcome()); // with follow-ups it may still be refused
+        }
         report.progress = item.unsent_progress().take();
         FinishedTransaction { report, fallback, remark, span, duration: item.duration() }
     }

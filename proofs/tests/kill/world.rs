@@ -128,7 +128,7 @@ impl World {
     }
 
     pub fn connect(&self, runtime: &tokio::runtime::Runtime) -> Arc<dyn Administration> {
-        runtime.block_on(super::victim::open(&self.store())).unwrap()
+        runtime.block_on(victim::open(&self.store())).unwrap()
     }
 
     /// Drains the queue in this process, and returns the evidence.
