@@ -30,7 +30,7 @@ pub async fn violations(
         .map(|reference| {
             let [expected, added] =
                 [&expected, &added].map(|counts| counts.get(reference).copied().unwrap_or(0));
-            format!("I21: {reference} has {added} follow-ups, and its success was reported with {expected}")
+            format!("lifecycle I21: {reference} has {added} follow-ups, and its success was reported with {expected}")
         })
         .collect()
 }

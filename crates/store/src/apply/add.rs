@@ -1,4 +1,4 @@
-//! Adding items (lifecycle T1, T2), alone or with a success (T4).
+//! Adding items (lifecycle T1, T2), alone or with a success (lifecycle T4).
 
 use std::collections::HashSet;
 use std::sync::Arc;
