@@ -10,6 +10,7 @@ use performer::orchestrator::{BulkAdded, ClaimRequest, ClaimedItems, CommitType,
 
 use super::items::Item;
 use super::state::{Answer, State};
+use super::unsupported;
 
 impl State {
     /// T1.
@@ -106,6 +107,9 @@ impl State {
 
     /// T4 to T9, T11 and T12. Returns the status of the item afterwards.
     pub(super) fn report(&mut self, report: &Report) -> Answer<Status> {
+        if !report.follow_ups.is_empty() {
+            return Err(unsupported("follow-up items"));
+        }
         report.progress.as_deref().map_or(Ok(()), validate_progress)?;
         let id = report.claim.item;
         self.check_exists(report.claim)?;

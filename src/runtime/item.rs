@@ -6,10 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::follow_ups::GivenFollowUps;
 use super::item_source::ReceivedItem;
 use super::progress::Progress;
 use super::stop::StopHandle;
-use crate::model::{Claim, ClaimedItem, ItemId, ItemKey, Priority, QueueItem, SpecificContent};
+use crate::model::{
+    Claim, ClaimedItem, ItemId, ItemKey, NewQueueItem, Priority, QueueItem, SpecificContent,
+    TransactionResult,
+};
+use crate::orchestrator::FollowUp;
 
 /// The item that a robot is processing.
 ///
@@ -27,6 +32,7 @@ struct ItemInProgress {
     started_at: Instant,
     robot: u32,
     progress: Progress,
+    follow_ups: GivenFollowUps,
     stop: StopHandle,
 }
 
@@ -34,8 +40,18 @@ impl TransactionItem {
     pub(super) fn new(queue: Arc<str>, received: ReceivedItem, robot: u32, stop: StopHandle) -> Self {
         let ClaimedItem { item, claim, .. } = received.claimed;
         let (received_at, started_at) = (received.received_at, Instant::now());
-        let progress = Progress::default();
-        Self(Arc::new(ItemInProgress { queue, item, claim, received_at, started_at, robot, progress, stop }))
+        let (progress, follow_ups) = (Progress::default(), GivenFollowUps::default());
+        Self(Arc::new(ItemInProgress {
+            queue,
+            item,
+            claim,
+            received_at,
+            started_at,
+            robot,
+            progress,
+            follow_ups,
+            stop,
+        }))
     }
 
     /// The id of this attempt.
@@ -113,6 +129,58 @@ impl TransactionItem {
         self.0.progress.set(text.into());
     }
 
+    /// Adds an item to a queue together with the success of this one: the item exists if and only if the success is recorded, in
+    /// the same commit. If the transaction ends in any other way (an exception, a postponement, a panic, its time limit, a kill), or
+    /// its claim was lost, nothing is added.
+    ///
+    /// ```
+    /// use performer::prelude::*;
+    ///
+    /// # #[derive(serde::Deserialize)] struct Invoice { amount: f64 }
+    /// # struct PostInvoices;
+    /// # #[async_trait]
+    /// # impl Transaction for PostInvoices {
+    /// # type Content = Invoice;
+    /// # type Output = ();
+    /// async fn process(&mut self, invoice: Invoice, item: &TransactionItem) -> Result<(), Exception> {
+    ///     // … post the invoice …
+    ///     item.also_add("Payments", NewQueueItem::new(serde_json::json!({"amount": invoice.amount})));
+    ///     item.also_add("Archive", NewQueueItem::new(serde_json::json!({})).reference(item.key().to_string()));
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let orchestrator = connect("memory:").await?;
+    /// # for queue in ["Invoices", "Payments", "Archive"] {
+    /// #     orchestrator.create_queue(NewQueueDefinition::new(queue)).await?;
+    /// # }
+    /// # orchestrator.add_queue_item("Invoices", NewQueueItem::new(serde_json::json!({"amount": 7.5}))).await?;
+    /// # Performer::new("Invoices", || PostInvoices).run_until_empty(orchestrator.clone()).await?;
+    /// # assert_eq!(orchestrator.queue_statistics("Payments").await?.new, 1);
+    /// # assert_eq!(orchestrator.queue_statistics("Archive").await?.new, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Nothing is checked by this call, and nothing fails here. At the report all items are added in the order in which they were
+    /// given, or none: if one of them cannot be added (its queue does not exist, its content is too long or does not match the
+    /// schema, its reference is there already in a queue that enforces unique references), the success is not recorded either. The
+    /// item is then reported with an ApplicationException that names what was refused, and the queue's policy says whether it is
+    /// retried. The same happens if there are more than [`MAX_FOLLOW_UPS`](crate::orchestrator::MAX_FOLLOW_UPS) items, with more than
+    /// [`FOLLOW_UPS_SIZE_LIMIT`](crate::orchestrator::FOLLOW_UPS_SIZE_LIMIT) bytes of text, or on a back end that does not
+    /// [support](crate::orchestrator::Orchestrator::supports_follow_ups) them.
+    ///
+    /// The queues are in the folder of the performer. The job is the creator of the items, and with the feature `otel` the current
+    /// span their parent. What is given after `process` has returned is dropped. A transaction that records its own success in a
+    /// transaction of the database ([`Store::complete_in`](crate::orchestrator::store::Store::complete_in)) adds items there too, with
+    /// `add_queue_item_in`: a success that is already recorded adds nothing.
+    ///
+    /// **A UiPath Orchestrator** has no call that does both. There the items are added first, each under a reference that is made
+    /// from [`key`](Self::key) and its content if it has none, and then the success is reported. They may be there although the
+    /// success is not: see the guide, [outcomes](crate::guide::outcomes#items-that-follow).
+    pub fn also_add(&self, queue: impl Into<String>, item: NewQueueItem) {
+        self.0.follow_ups.give(queue.into(), item);
+    }
+
     /// Whether a stop of the performer was requested. A long transaction may then end early, for instance by postponing
     /// its item; otherwise the performer waits for it until the grace period is over.
     pub fn is_stop_requested(&self) -> bool {
@@ -126,6 +194,12 @@ impl TransactionItem {
 
     pub(super) fn unsent_progress(&self) -> &Progress {
         &self.0.progress
+    }
+
+    /// Takes the items that are to be added with this result.
+    pub(super) fn follow_ups_of(&self, result: &TransactionResult) -> Vec<FollowUp> {
+        let given = self.0.follow_ups.take();
+        if matches!(result, TransactionResult::Successful { .. }) { given } else { Vec::new() }
     }
 
     pub(super) fn duration(&self) -> Duration {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -16,8 +17,11 @@ use super::summary::JobSummary;
 use super::transaction_span;
 use super::watchdog::Watchdog;
 use crate::model::{JobKey, Outcome, Status, TransactionResult};
-use crate::orchestrator::{ClaimRequest, ErrorKind, Orchestrator, OrchestratorError, Report, Result, Swept};
+use crate::orchestrator::{
+    ClaimRequest, ErrorKind, FollowUps, Orchestrator, OrchestratorError, Report, Result, Swept,
+};
 use performer_core::backoff::{BackoffPolicy, Delays};
+use performer_core::outcome;
 
 /// How long a claim waits for an item before it is made anew, or as long as between two polls if that is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -62,10 +66,19 @@ pub(super) struct RunningJob {
 #[derive(Debug)]
 pub(super) struct FinishedTransaction {
     pub(super) report: Report,
-    pub(super) fallback: Option<TransactionResult>,
+    pub(super) fallback: Option<Fallback>,
     pub(super) remark: Option<String>,
     pub(super) span: Span,
     pub(super) duration: Duration,
+}
+
+/// What is reported if the report is refused as invalid.
+#[derive(Debug)]
+pub(super) enum Fallback {
+    /// This result: the time to which an item was to be postponed may have passed.
+    Result(TransactionResult),
+    /// An ApplicationException with the reason of the refusal: a follow-up may be one that cannot be added.
+    WithoutFollowUps { ended_at: Timestamp },
 }
 
 /// The growing delays between retries of a failing call. They end early when the Orchestrator answers again, so that no
@@ -243,6 +256,21 @@ impl RunningJob {
         }
     }
 
+    /// Checks the follow-ups of a report before it is made.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing of them can be added.
+    pub(super) fn check_follow_ups(&self, report: &Report) -> std::result::Result<(), String> {
+        if report.follow_ups.is_empty() {
+            return Ok(());
+        }
+        if !self.orchestrator.supports_follow_ups() {
+            return Err("this back end does not add follow-up items".to_owned());
+        }
+        report.follow_ups.validate(&report.result).map_err(|refusal| refusal.to_string())
+    }
+
     /// The outcome of a transaction, from the answer to its report. `None`: retry the report after a delay.
     pub(super) fn resolve_report(
         &self,
@@ -259,8 +287,18 @@ impl RunningJob {
             }
             Err(error) => match (error.kind(), finished.fallback.take()) {
                 (ErrorKind::Invalid, Some(fallback)) => {
-                    log!(warn, %error, "the item could not be postponed");
-                    finished.report.result = fallback;
+                    finished.report.result = match fallback {
+                        Fallback::Result(fallback) => {
+                            log!(warn, %error, "the item could not be postponed");
+                            fallback
+                        }
+                        Fallback::WithoutFollowUps { ended_at } => {
+                            log!(warn, %error, "the success and its follow-up items were refused");
+                            outcome::success_refused(&error.to_string(), ended_at).result
+                        }
+                    };
+                    finished.report.follow_ups = FollowUps::default();
+                    self.count_outcome(finished.report.result.outcome());
                     return None;
                 }
                 // Reports are idempotent: the claim fences them.
@@ -275,6 +313,9 @@ impl RunningJob {
                 }
             },
         };
+        if !finished.report.follow_ups.is_empty() {
+            self.count_outcome(finished.report.result.outcome());
+        }
         self.log_outcome(finished, outcome);
         Some(outcome)
     }

@@ -7,7 +7,7 @@
 // | `transaction.rs` | the trait that users implement |
 // | `erased.rs` | the same without the user's type, which is all that the rest of the runtime knows |
 // | `from_fn.rs` | a transaction that is an async function |
-// | `item.rs`, `progress.rs` | the item as a transaction sees it, and its progress texts |
+// | `item.rs`, `progress.rs`, `follow_ups.rs` | the item as a transaction sees it, its progress texts, and what is added with its success |
 // | `robot.rs` | the loop of one robot: open, claim, process, report, reopen, close |
 // | `catch_panic.rs` | runs user code and turns its panics into errors |
 // | `outcome.rs` | turns what a transaction returned into the result that is reported |
@@ -24,6 +24,7 @@
 mod catch_panic;
 mod erased;
 mod event;
+mod follow_ups;
 mod from_fn;
 mod heartbeat;
 mod item;

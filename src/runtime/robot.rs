@@ -9,13 +9,13 @@ use super::erased::{AnyTransaction, Factory};
 use super::event::PerformerEvent;
 use super::item::TransactionItem;
 use super::item_source::{ItemSource, ReceivedItem};
-use super::job::{FinishedTransaction, RunningJob};
+use super::job::{Fallback, FinishedTransaction, RunningJob};
 use super::transaction_span;
 use crate::exception::Exception;
 use crate::model::Outcome;
 use crate::orchestrator::Report;
 use performer_core::crash_point;
-use performer_core::outcome::{self, RunOutcome};
+use performer_core::outcome::{self, ReportedResult, RunOutcome};
 
 pub(super) struct Robot {
     job: Arc<RunningJob>,
@@ -102,19 +102,25 @@ impl Robot {
         job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
         let ended = perform(&mut *self.transaction, &item, job, self.number).instrument(span.clone()).await;
         self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
-        let reported = outcome::reported_result(ended, item.store_time());
-        watchdog.end_item();
-        transaction_span::ended(&span, &item, &reported.result);
-        job.count_outcome(reported.result.outcome());
-        let mut report = Report::new(item.claim(), reported.result);
-        report.progress = item.unsent_progress().take();
-        FinishedTransaction {
-            report,
-            fallback: reported.fallback,
-            remark: reported.remark,
-            span,
-            duration: item.duration(),
+        let ended_at = item.store_time();
+        let ReportedResult { result, fallback, remark } = outcome::reported_result(ended, ended_at);
+        let mut fallback = fallback.map(Fallback::Result);
+        let follow_ups = item.follow_ups_of(&result);
+        let mut report = Report::new(item.claim(), result).follow_ups(follow_ups);
+        if !report.follow_ups.is_empty() {
+            fallback = Some(Fallback::WithoutFollowUps { ended_at });
         }
+        if let Err(reason) = job.check_follow_ups(&report) {
+            let result = outcome::success_refused(&reason, ended_at).result;
+            (report, fallback) = (Report::new(item.claim(), result), None);
+        }
+        watchdog.end_item();
+        transaction_span::ended(&span, &item, &report.result);
+        if report.follow_ups.is_empty() {
+            job.count_outcome(report.result.outcome()); // with follow-ups it may still be refused
+        }
+        report.progress = item.unsent_progress().take();
+        FinishedTransaction { report, fallback, remark, span, duration: item.duration() }
     }
 
     /// After an ApplicationException the applications are reopened before the next claim; otherwise the report and the next

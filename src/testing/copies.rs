@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
+use super::follow_ups::CollectedFollowUps;
 use crate::model::{
     Claim, ItemFilter, ItemId, NewQueueDefinition, NewQueueItem, PAGE_LIMIT, Page, QueueItem, QueuePolicy,
 };
 use crate::orchestrator::store::Store;
 use crate::orchestrator::{
-    ClaimRequest, Decorator, ItemAdministration as _, Orchestrator, QueueAdministration as _, Report,
-    ReportAndClaimAnswer, Result,
+    ClaimRequest, Decorator, FollowUp, ItemAdministration as _, Orchestrator, QueueAdministration as _,
+    Report, ReportAndClaimAnswer, Result,
 };
 
 /// A transaction sees a copy as the recorded item, with its id, keys and retry numbers, and so do events and logs. The store in memory
@@ -23,6 +24,7 @@ pub(super) struct Copies {
     recorded: HashMap<ItemId, QueueItem>,
     /// The ids of the copies by those of the recorded items.
     copies: HashMap<ItemId, ItemId>,
+    follow_ups: CollectedFollowUps,
 }
 
 impl Copies {
@@ -31,7 +33,18 @@ impl Copies {
         let store = Store::memory();
         let policy = QueuePolicy::default().max_number_of_retries(0);
         store.create_queue(NewQueueDefinition::new(queue).policy(policy)).await?;
-        Ok(Self { store, queue: queue.to_owned(), recorded: HashMap::new(), copies: HashMap::new() })
+        Ok(Self {
+            store,
+            queue: queue.to_owned(),
+            recorded: HashMap::new(),
+            copies: HashMap::new(),
+            follow_ups: CollectedFollowUps::default(),
+        })
+    }
+
+    /// What the transactions have given to be added with their successes.
+    pub(super) fn follow_ups(&self) -> Vec<FollowUp> {
+        self.follow_ups.take()
     }
 
     /// Adds a copy, which is eligible at once. The reference and the DeferDate are only shown: so a reference that occurs twice and a
@@ -99,7 +112,7 @@ impl Decorator for Copies {
         for report in &mut reports {
             report.claim = self.claim_on_copy(report.claim);
         }
-        let mut answer = self.store.report_and_claim(reports, request).await;
+        let mut answer = self.follow_ups.report_and_claim(&self.store, reports, request).await;
         for claimed in answer.claimed.iter_mut().flat_map(|claimed| &mut claimed.items) {
             if let Some(recorded) = self.recorded.get(&claimed.item.id) {
                 show_as(recorded, &mut claimed.item);

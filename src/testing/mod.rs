@@ -34,6 +34,7 @@
 // |---|---|
 // | `test_run.rs` | a transaction on a queue in memory, and what can be seen of it |
 // | `copies.rs` | a queue in memory that hands out copies of recorded items |
+// | `follow_ups.rs` | collects the items that would be added with a success |
 // | `difference.rs` | compares an item that ran here with the recorded one |
 // | `replay.rs` | one recorded item |
 // | `shadow.rs`, `shadow_report.rs` | a sample of recorded items, and in what they ended differently |
@@ -41,6 +42,7 @@
 
 mod copies;
 mod difference;
+mod follow_ups;
 mod replay;
 mod shadow;
 mod shadow_report;

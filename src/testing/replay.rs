@@ -21,7 +21,8 @@ const MOST_ROWS: usize = 40;
 /// The transaction itself is real, and does what it does to the systems that it works with: give it test systems, or let it skip what
 /// must not happen twice. The copy has the item's content, reference, priority, dates, retry numbers, id and
 /// [keys](crate::TransactionItem::key), so a system that recognises the key recognises the work. A DeferDate does not hold the copy
-/// back. Its [claim](crate::TransactionItem::claim) holds here alone, and the schemas of the queue are not applied.
+/// back. Its [claim](crate::TransactionItem::claim) holds here alone, and the schemas of the queue are not applied. What the transaction
+/// [also adds](crate::TransactionItem::also_add) is in [`Tested::follow_ups`], and in no queue.
 ///
 /// ```
 /// use performer::prelude::*;
@@ -94,7 +95,7 @@ async fn run_one(
     let Some((recorded, here)) = pairs.into_iter().next() else {
         return Err(ReplayError::NotStored(OrchestratorError::no_item(id)));
     };
-    let here = Tested { attempts: vec![here], summary, events };
+    let here = Tested { attempts: vec![here], summary, events, follow_ups: copies.follow_ups() };
     Ok(Replayed { recorded, here, queue: queue.name })
 }
 

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
+use super::follow_ups::{CollectedFollowUps, WithoutFollowUps};
 use super::replay::{self, ReplayError, Replayed};
 use crate::model::{
     ExceptionType, ItemFilter, ItemId, NewQueueDefinition, NewQueueItem, Page, QueueItem, QueuePolicy, Status,
 };
 use crate::orchestrator::store::Store;
 use crate::orchestrator::{
-    Administration, BoxFuture, ItemAdministration as _, Orchestrator, QueueAdministration as _,
+    Administration, BoxFuture, FollowUp, ItemAdministration as _, Orchestrator, QueueAdministration as _,
 };
 use crate::runtime::{JobSummary, Performer, PerformerError, PerformerEvent, StopHandle, TransactionOutcome};
 
@@ -101,16 +102,19 @@ impl TestRun {
 
     async fn run_one(self, item: NewQueueItem) -> Tested {
         let Self { performer, policy, stops } = self;
-        let orchestrator = Arc::new(Store::memory());
+        let store = Store::memory();
         let queue = NewQueueDefinition::new(performer.queue()).policy(policy);
-        orchestrator.create_queue(queue).await.expect("the policy is valid");
-        orchestrator.add_queue_item(performer.queue(), item).await.expect("the item can be added");
+        store.create_queue(queue).await.expect("the policy is valid");
+        store.add_queue_item(performer.queue(), item).await.expect("the item can be added");
+        let collected = CollectedFollowUps::default();
+        let orchestrator = Arc::new(WithoutFollowUps { store, collected });
         let (summary, events) = match run_observed(performer, stops, orchestrator.clone()).await {
             Ok(ended) => ended,
             Err(error) => panic!("{error}"),
         };
-        let page = orchestrator.list_queue_items(ItemFilter::default(), Page::default()).await;
-        Tested { attempts: page.expect("a queue in memory can be read").items, summary, events }
+        let page = orchestrator.store.list_queue_items(ItemFilter::default(), Page::default()).await;
+        let attempts = page.expect("a queue in memory can be read").items;
+        Tested { attempts, summary, events, follow_ups: orchestrator.collected.take() }
     }
 
     /// Runs the performer on a copy of an item of an Orchestrator, as [`replay`](super::replay) does. The copy is attempted once,
@@ -205,6 +209,9 @@ pub struct Tested {
     pub summary: JobSummary,
     /// What happened, in order: applications that were opened and closed, starts and ends of transactions, stops.
     pub events: Vec<PerformerEvent>,
+    /// What the transaction [also adds](crate::TransactionItem::also_add) with its success, in order. It is added to no queue here,
+    /// and the queues need not exist; what no queue would take is refused as in production.
+    pub follow_ups: Vec<FollowUp>,
 }
 
 impl Tested {

@@ -50,6 +50,17 @@ macro_rules! every_check {
                 t6_retries_that_grow_apart_wait_equally_long_for_the_same_item,
                 t7_without_retries_or_without_an_exception_the_item_fails,
                 t6_a_changed_policy_applies_from_then_on;
+            follow_ups:
+                t4_follow_ups_are_added_with_the_success_in_their_order,
+                t4_the_job_that_reports_is_the_creator_of_its_follow_ups,
+                t4_only_a_success_has_follow_ups,
+                t11_a_repeated_report_adds_nothing_again,
+                t12_a_lost_claim_adds_nothing,
+                t12_a_job_whose_lease_has_expired_adds_nothing,
+                t4_a_refused_follow_up_refuses_all,
+                t4_a_reference_of_a_follow_up_that_is_there_refuses_the_success,
+                t4_many_follow_ups_are_added_at_once,
+                a_follow_up_wakes_those_who_wait_for_its_queue;
             claims:
                 t8_a_postponed_item_comes_back_at_its_time_and_uses_no_retry,
                 t8_a_defer_date_in_the_past_is_refused_and_the_claim_holds,

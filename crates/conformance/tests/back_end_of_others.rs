@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use performer::model::{Clock as _, LimitsEdit, ManualClock, SystemClock};
-use performer::orchestrator::{ErrorKind, Seen};
+use performer::orchestrator::{ErrorKind, FollowUp, Report, Seen};
 use performer::prelude::*;
-use performer_conformance::{Fixture, QUEUE, named, start_of_time, suite};
+use performer_conformance::{Fixture, QUEUE, named, new_job, ok, start_of_time, suite, take};
 
 use back_end::SimpleBackEnd;
 
@@ -28,6 +28,16 @@ suite!(
         reports_and_claims_together_keep_the_limit_and_the_order: "the back end has no limits of queues",
         no_more_items_are_started_in_a_window_than_the_limit_allows: "the back end has no limits of queues",
         limits_are_kept_when_a_queue_is_updated: "the back end has no limits of queues",
+        t4_follow_ups_are_added_with_the_success_in_their_order: "the back end adds no follow-ups",
+        t4_the_job_that_reports_is_the_creator_of_its_follow_ups: "the back end adds no follow-ups",
+        t4_only_a_success_has_follow_ups: "the back end adds no follow-ups",
+        t11_a_repeated_report_adds_nothing_again: "the back end adds no follow-ups",
+        t12_a_lost_claim_adds_nothing: "the back end adds no follow-ups",
+        t12_a_job_whose_lease_has_expired_adds_nothing: "the back end adds no follow-ups",
+        t4_a_refused_follow_up_refuses_all: "the back end adds no follow-ups",
+        t4_a_reference_of_a_follow_up_that_is_there_refuses_the_success: "the back end adds no follow-ups",
+        t4_many_follow_ups_are_added_at_once: "the back end adds no follow-ups",
+        a_follow_up_wakes_those_who_wait_for_its_queue: "the back end adds no follow-ups",
     }
 );
 
@@ -40,6 +50,15 @@ async fn what_is_not_supported_is_refused() {
     let error = back_end.edit_queue_limits(QUEUE, pause).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(back_end.get_queue(QUEUE).await.unwrap().limits.is_none());
+
+    assert!(!back_end.supports_follow_ups());
+    let job = back_end.start_job(new_job()).await.unwrap();
+    back_end.add_queue_item(QUEUE, named("a")).await.unwrap();
+    let claimed = back_end.report_and_claim(Vec::new(), Some(take(job, 1))).await.claimed.unwrap().items;
+    let follow_ups = vec![FollowUp::new(QUEUE, named("b"))];
+    let report = Report::new(claimed[0].claim, ok()).follow_ups(follow_ups);
+    let answer = back_end.report_and_claim(vec![report], None).await;
+    assert_eq!(answer.reports[0].as_ref().unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 /// A caller that waits is there when an item is not deferred any more, without any change.

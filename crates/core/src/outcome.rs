@@ -63,6 +63,11 @@ pub fn reported_result(ended: RunOutcome, now: Timestamp) -> ReportedResult {
     }
 }
 
+/// The result to report instead of a success that cannot be recorded, because it or one of its follow-up items is refused.
+pub fn success_refused(reason: &str, now: Timestamp) -> ReportedResult {
+    application(ApplicationException::new(format!("the success could not be recorded: {reason}")), now)
+}
+
 fn of_exception(exception: Exception, now: Timestamp) -> ReportedResult {
     match exception {
         Exception::Business(exception) => {

@@ -22,7 +22,7 @@ use performer_core::model::job::{JobEnd, JobOwner};
 use performer_core::model::key::{Claim, FolderId, JobKey};
 use performer_core::model::result::TransactionResult;
 use performer_core::orchestrator::{
-    ClaimRequest, ErrorKind, FleetAdministration as _, Orchestrator, OrchestratorError,
+    ClaimRequest, ErrorKind, FleetAdministration as _, FollowUp, Orchestrator, OrchestratorError,
     QueueAdministration as _, Report, Seen, Swept,
 };
 use performer_store::{QueueSelector, Store};
@@ -30,10 +30,11 @@ use performer_wire::lease_protocol::{
     AddAndStartRequest, ClaimRequestDto, ClaimResultDto, ClaimedItemDto, EditLimitsRequest, EmptyRequest,
     EndJobRequest, ErrorDto, ExchangeRequest, ExchangeResponse, HeldClaimsRequest, HeldClaimsResponse,
     JobReference, JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot,
-    ProgressRequest, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, SweepResponse,
-    WaitRequest, guid, key,
+    ProgressRequest, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, StartJobResponse,
+    SweepResponse, WaitRequest, guid, key,
 };
 use performer_wire::responses::{ItemContext, ItemResponse};
+use performer_wire::transaction::QueueItemDataDto;
 
 type HandlerResult = Result<ApiResponse, ApiError>;
 
@@ -46,7 +47,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 pub(super) async fn start_job(call: &Call) -> HandlerResult {
     let body: StartJobRequest = call.own_body()?;
     let job = call.store()?.start_job(body.into()).await?;
-    ApiResponse::ok(&JobReference { job: guid(job) })
+    ApiResponse::ok(&StartJobResponse { job: guid(job), follow_ups: true })
 }
 
 pub(super) async fn beat(call: &Call) -> HandlerResult {
@@ -205,9 +206,12 @@ async fn run_exchange(
             continue;
         }
         let result = report.result.into_result(now)?;
-        let mut converted = Report::new(report.claim.into(), result);
+        let mut converted = Report::new(claim, result);
         converted.progress = report.progress;
-        reports.push(converted);
+        match follow_ups(report.follow_ups, claim.job()) {
+            Ok(follow_ups) => reports.push(converted.follow_ups(follow_ups)),
+            Err(error) => refused.push((at, ReportResultDto::Error(error_dto(&error)))),
+        }
     }
     for report in &reports {
         require_job(report.claim.job())?;
@@ -243,6 +247,21 @@ async fn run_exchange(
             ApiResponse::ok(&ExchangeResponse { reports, took, seen: taken.seen.0, withheld, run })
         }
     }
+}
+
+/// The follow-ups of a report. What is wrong with their content is told when they are added.
+fn follow_ups(items: Vec<QueueItemDataDto>, job: JobKey) -> Result<Vec<FollowUp>, OrchestratorError> {
+    let one = |(at, mut data): (usize, QueueItemDataDto)| {
+        let queue = data.name.take().unwrap_or_default();
+        let item = data.into_item(Some(job)).map_err(|refusal| {
+            let error = OrchestratorError::from(refusal);
+            error.reworded(ErrorKind::Invalid, |said| {
+                format!("follow-up {} for queue {queue:?}: {said}", at + 1)
+            })
+        })?;
+        Ok(FollowUp::new(queue, item))
+    };
+    items.into_iter().enumerate().map(one).collect()
 }
 
 /// How many of the items fit into one response; at least one.

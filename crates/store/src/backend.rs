@@ -252,6 +252,7 @@ impl Operation {
         match self {
             Self::Claim(claim) => claim.count.max(1),
             Self::BulkAdd { items, .. } => items.len().max(1),
+            Self::Report(report) => report.follow_ups.len() + 1,
             Self::Delete(items) | Self::Review { items, .. } | Self::SetReviewer { items, .. } => {
                 items.len().max(1)
             }

@@ -438,6 +438,10 @@ impl Orchestrator for Store {
         self.group_commit.writers()
     }
 
+    fn supports_follow_ups(&self) -> bool {
+        true
+    }
+
     async fn report_and_claim(
         &self,
         reports: Vec<Report>,

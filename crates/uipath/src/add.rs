@@ -274,7 +274,11 @@ impl Inner {
     }
 
     /// Finds the items with these references.
-    async fn find_by_references(&self, info: QueueInfo, references: &[&str]) -> Result<Vec<QueueItemDto>> {
+    pub(super) async fn find_by_references(
+        &self,
+        info: QueueInfo,
+        references: &[&str],
+    ) -> Result<Vec<QueueItemDto>> {
         let mut found = Vec::new();
         let mut rest = references;
         while !rest.is_empty() {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::queue::Queue;
 use performer_core::model::code::ErrorCode;
-use performer_core::model::key::{Claim, ItemId, JobKey};
+use performer_core::model::key::{Claim, ItemId, ItemKey, JobKey};
 use performer_core::model::result::TransactionResult;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
@@ -21,6 +21,8 @@ use performer_wire::item::ItemOwner;
 #[derive(Clone, Debug)]
 pub(super) struct HeldClaim {
     pub(super) claim: Claim,
+    /// The key of the item's work, the same for all attempts.
+    pub(super) key: ItemKey,
     pub(super) queue: Arc<Queue>,
     /// By the server's clock.
     pub(super) start_processing: Option<ApiTime>,
@@ -125,6 +127,7 @@ impl ClaimRegistry {
         self.expected.remove(&item.id.0);
         let held = HeldClaim {
             claim,
+            key: item.key,
             queue,
             start_processing: item.start_processing.map(ApiTime),
             due_date: item.due_date,

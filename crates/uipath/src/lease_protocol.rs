@@ -5,6 +5,7 @@
 //! asks the server for the claims of the job and gives back those that it does not know.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ use performer_wire::lease_protocol::{
     AddAndStartRequest, ClaimDto, ClaimRequestDto, ClaimResultDto, ClaimedItemDto, EditLimitsRequest,
     EndJobRequest, ErrorDto, ExchangeRequest, HeldClaimsRequest, HeldClaimsResponse, JobReference,
     JobStateResponse, LeaseStopJobRequest, LimitRequest, ListedJob, ListedRobot, ProgressRequest,
-    QueueItemsExchange, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, SweepResponse,
-    WaitRequest, guid, key,
+    QueueItemsExchange, ReportDto, ReportResultDto, RetentionResponse, StartJobRequest, StartJobResponse,
+    SweepResponse, WaitRequest, guid, key,
 };
 use performer_wire::transaction::QueueItemDataDto;
 
@@ -48,6 +49,8 @@ pub(super) struct LeaseTracker {
     tracked: Mutex<TrackedClaims>,
     /// Held for reading by claims in flight, for writing while the server is asked for the claims of a job.
     claiming: RwLock<()>,
+    /// Whether the server does not know follow-ups.
+    lacks_follow_ups: AtomicBool,
 }
 
 #[derive(Default)]
@@ -126,7 +129,25 @@ fn size_of(report: &Report) -> usize {
         }
         _ => 0,
     };
-    200 + text + report.progress.as_ref().map_or(0, String::len)
+    let follow_ups: usize = report.follow_ups.iter().map(|follow_up| 300 + follow_up.size()).sum();
+    200 + text + report.progress.as_ref().map_or(0, String::len) + follow_ups
+}
+
+/// The report as it is sent.
+///
+/// # Errors
+///
+/// Invalid for follow-ups that cannot be sent.
+fn report_dto(report: Report) -> Result<ReportDto> {
+    let Report { claim, result, progress, follow_ups, .. } = report;
+    follow_ups.validate(&result)?;
+    let mut dto = ReportDto::new(claim, &result, progress);
+    for (at, follow_up) in follow_ups.iter().enumerate() {
+        let content = follow_up.item.content().map_err(|refusal| follow_ups.refused(at, refusal.into()))?;
+        let data = QueueItemDataDto::new(Some(&follow_up.queue), &follow_up.item, content.as_json());
+        dto.follow_ups.push(data);
+    }
+    Ok(dto)
 }
 
 /// A call of the lease protocol.
@@ -140,11 +161,17 @@ impl Inner {
         self.http.supports_leases()
     }
 
+    /// Whether the server knows follow-ups. A server that has not said it yet probably does.
+    pub(super) fn leases_have_follow_ups(&self) -> bool {
+        !self.leases.lacks_follow_ups.load(Ordering::Relaxed)
+    }
+
     pub(super) async fn start_leased_job(&self, job: NewJob) -> Result<JobKey> {
         job.validate()?;
         // If the answer is lost, the job that it registered ends when its lease expires.
-        let started: JobReference =
+        let started: StartJobResponse =
             self.http.json(call("StartJob", &StartJobRequest::from(job)).repeatable()).await?;
+        self.leases.lacks_follow_ups.store(!started.follow_ups, Ordering::Relaxed);
         Ok(key(started.job))
     }
 
@@ -202,20 +229,37 @@ impl Inner {
         ReportAndClaimAnswer::new(reported, answer.claimed)
     }
 
+    /// The report as it is sent.
+    ///
+    /// # Errors
+    ///
+    /// Unsupported for follow-ups if the server does not know them: it would refuse the whole call. Invalid for those that
+    /// cannot be sent.
+    fn report_dto(&self, report: Report) -> Result<ReportDto> {
+        if !report.follow_ups.is_empty() && !self.leases_have_follow_ups() {
+            let message = "the server is of a version that does not add follow-up items";
+            return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+        }
+        report_dto(report)
+    }
+
     /// One exchange. Its id lets the server recognise it when it is repeated after a lost answer.
     async fn exchange_once(&self, reports: Vec<Report>, take: Option<ClaimRequest>) -> ReportAndClaimAnswer {
         let (count, job) = (reports.len(), take.as_ref().map(|take| take.job));
         let robot = take.as_ref().and_then(|take| take.robot);
         let claims: Vec<Claim> = reports.iter().map(|report| report.claim).collect();
-        let reports = reports.into_iter().map(|report| ReportDto {
-            claim: report.claim.into(),
-            result: (&report.result).into(),
-            progress: report.progress,
-        });
+        let (mut sent, mut refused) = (Vec::with_capacity(count), Vec::new());
+        for (at, report) in reports.into_iter().enumerate() {
+            match self.report_dto(report) {
+                Ok(dto) => sent.push(dto),
+                Err(error) => refused.push((at, error)),
+            }
+        }
+        let expected = sent.len();
         let id = self.new_name();
         let _taking = self.leases.claiming.read().await;
         let heard = std::mem::take(&mut self.leases.tracked().heard);
-        let body = ExchangeRequest { id, heard, reports: reports.collect(), take: take.map(take_dto) };
+        let body = ExchangeRequest { id, heard, reports: sent, take: take.map(take_dto) };
         let unconfirmed = UnconfirmedClaim { leases: &self.leases, job, id };
         let answer = match self.http.json::<QueueItemsExchange>(call("Exchange", &body).repeatable()).await {
             Ok(answer) => answer,
@@ -229,7 +273,10 @@ impl Inner {
         let mut reports: Vec<_> = answer.reports.into_iter().map(reported).collect();
         let missing =
             || OrchestratorError::new(ErrorKind::Unknown, "the server answered fewer reports than were made");
-        reports.resize_with(count, || Err(missing()));
+        reports.resize_with(expected, || Err(missing()));
+        for (at, error) in refused {
+            reports.insert(at, Err(error)); // answers are in the order of the reports
+        }
         let withheld = answer.withheld.map(Duration::from_millis);
         let taken = match answer.took {
             ClaimResultDto::Error(error) => Err(error_of(error)),
@@ -283,11 +330,7 @@ impl Inner {
             held.filter(|claim| ours.is_none_or(|ours| !ours.contains(claim))).collect()
         };
         for claims in unknown.chunks(MAX_REPORTS) {
-            let back = |claim: &Claim| ReportDto {
-                claim: (*claim).into(),
-                result: (&TransactionResult::GivenBack).into(),
-                progress: None,
-            };
+            let back = |claim: &Claim| ReportDto::new(*claim, &TransactionResult::GivenBack, None);
             let reports = claims.iter().map(back).collect();
             let body = ExchangeRequest { id: Uuid::nil(), heard: Vec::new(), reports, take: None };
             self.http.json::<QueueItemsExchange>(call("Exchange", &body).repeatable()).await?;

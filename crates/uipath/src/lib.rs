@@ -11,7 +11,7 @@
 //! | `claim.rs`, `recovery.rs`, `ownership.rs` | claiming items; recovering items whose answers were lost; recognising own items |
 //! | `report.rs` | reporting results; finding out whether a report whose answer was lost was recorded |
 //! | `unreadable.rs` | items that were handed out by an answer that cannot be read |
-//! | `add.rs` | adding items |
+//! | `add.rs`, `follow_up.rs` | adding items; those that are added before a success is reported |
 //! | `administration.rs`, `items.rs`, `definitions.rs` | administration: items, reviews and comments; queues |
 //! | `lease_protocol.rs` | the protocol of performer's own server, which has leases and claims |
 //! | `logs.rs` | robot logs (feature `robot-logs`) |
@@ -57,6 +57,7 @@ mod call;
 mod claim;
 mod claim_registry;
 mod definitions;
+mod follow_up;
 mod items;
 mod lease_protocol;
 #[cfg(feature = "robot-logs")]
@@ -403,6 +404,11 @@ impl Orchestrator for Uipath {
             None => Ok(ClaimedItems::default()),
         };
         ReportAndClaimAnswer::new(reports, taken)
+    }
+
+    /// Our own server adds them with the success. A UiPath Orchestrator has no such call: the client adds them before it reports.
+    fn supports_follow_ups(&self) -> bool {
+        !self.inner.supports_leases() || self.inner.leases_have_follow_ups()
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

@@ -48,6 +48,10 @@ impl Inner {
                 found => return self.finish_report(&held, result, found),
             }
         }
+        if !report.follow_ups.is_empty() {
+            report.follow_ups.validate(result)?;
+            self.add_follow_ups(&held, &report.follow_ups).await?;
+        }
         let (earliest, latest) = self.server_time();
         if let TransactionResult::Postponed { defer_date, .. } = result {
             validate_postponement(*defer_date, earliest)?;

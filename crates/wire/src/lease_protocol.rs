@@ -76,6 +76,16 @@ impl From<StartJobRequest> for NewJob {
 #[derive(Default, Deserialize)]
 pub struct EmptyRequest {}
 
+/// A registered job.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartJobResponse {
+    pub job: uuid::Uuid,
+    /// Whether reports may have follow-ups. Servers before they were introduced do not say it, and refuse such a call.
+    #[serde(default)]
+    pub follow_ups: bool,
+}
+
 /// A reference to a job by its key.
 #[derive(Serialize, Deserialize)]
 pub struct JobReference {
@@ -321,10 +331,21 @@ impl AttemptResultDto {
 
 /// A report on one attempt.
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ReportDto {
     pub claim: ClaimDto,
     pub result: AttemptResultDto,
     pub progress: Option<String>,
+    /// What is added with a success, in the same commit. Each names its queue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follow_ups: Vec<QueueItemDataDto>,
+}
+
+impl ReportDto {
+    /// A report without follow-ups.
+    pub fn new(claim: Claim, result: &TransactionResult, progress: Option<String>) -> Self {
+        Self { claim: claim.into(), result: result.into(), progress, follow_ups: Vec::new() }
+    }
 }
 
 /// Reports results and claims items.
@@ -454,4 +475,23 @@ pub fn decode_author(header: &str) -> Option<Person> {
     let user_id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
     let user_name = if name.is_empty() { None } else { Some(super::folder_path::decode(name)?) };
     Some(Person { user_id, user_name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client and a server of different versions understand each other.
+    #[test]
+    fn follow_ups_are_sent_to_servers_that_have_them_and_to_no_others() {
+        let old: StartJobResponse =
+            serde_json::from_str(r#"{"job":"00000000-0000-4000-8000-000000000001"}"#).unwrap();
+        assert!(!old.follow_ups);
+        let claim = Claim { item: ItemId(1), job: JobKey::from_bytes([1; 16]), token: 1 };
+        let report = ReportDto::new(claim, &TransactionResult::GivenBack, None);
+        let sent = serde_json::to_value(&report).unwrap();
+        assert!(sent.get("followUps").is_none(), "{sent}");
+        let received: ReportDto = serde_json::from_value(sent).unwrap();
+        assert!(received.follow_ups.is_empty());
+    }
 }

@@ -4,10 +4,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use performer::Orchestrator;
 use performer::jiff::Timestamp;
 use performer::model::ManualClock;
 use performer::orchestrator::store::Store;
-use performer::{NewQueueDefinition, Orchestrator};
 
 use super::victim::{self, QUEUE, TIMES, Work, runtime};
 use super::world::World;
@@ -48,6 +48,7 @@ const OTHER_POINTS: &[(&str, &[u64])] = &[
     ("claim.after_reply", REPEATED),
     ("report.before_copy", REPEATED),
     ("report.after_copy", REPEATED),
+    ("report.between_follow_ups", REPEATED),
     ("review.before_copy", REPEATED),
     ("review.after_copy", REPEATED),
     ("retention.between_items", REPEATED),
@@ -108,7 +109,7 @@ fn template() -> World {
         let clock = Arc::new(ManualClock::new(long_ago));
         let store = Arc::new(Store::sqlite_with_clock(world.file(), clock.clone()).await.unwrap());
         let store: Arc<dyn performer::Administration> = store;
-        store.create_queue(NewQueueDefinition::new(QUEUE).policy(victim::policy())).await.unwrap();
+        victim::create_queues(&*store).await;
         for number in 0..TIMES {
             let reference = format!("old-{number}");
             work.asks(&reference); // and it may be gone at the end

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use performer::NewQueueDefinition;
-
-use super::victim::{self, QUEUE, runtime};
+use super::victim::{self, runtime};
 use super::world::{Process, World};
 use performer_proofs::observers::checker::check;
 use performer_proofs::observers::ledger::Record;
@@ -33,8 +31,7 @@ fn world() -> World {
 fn prepared(world: World) -> World {
     let runtime = runtime();
     let store = world.connect(&runtime);
-    let queue = NewQueueDefinition::new(QUEUE).policy(victim::policy());
-    runtime.block_on(store.create_queue(queue)).unwrap();
+    runtime.block_on(victim::create_queues(&*store));
     drop(store);
     world
 }

@@ -18,8 +18,19 @@ use serde::{Deserialize, Serialize};
 use performer_proofs::observers::ledger::{CallOutcome, Ledger, Record, RunEnd};
 
 pub const QUEUE: &str = "Kill";
+/// The queue of the follow-ups. Nobody processes them.
+pub const NEXT: &str = "Next";
+/// What a handler with follow-ups is told, and how many it gives.
+pub const WITH_FOLLOW_UPS: &str = "follow up";
+pub const FOLLOW_UPS: usize = 2;
 /// How often each operation runs in the program "everything".
 pub const TIMES: usize = 12;
+
+/// Makes both queues.
+pub async fn create_queues(store: &dyn Administration) {
+    store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy())).await.unwrap();
+    store.create_queue(NewQueueDefinition::new(NEXT)).await.unwrap();
+}
 
 pub fn policy() -> QueuePolicy {
     QueuePolicy::default().max_number_of_retries(2).retry_abandoned_items(true)
@@ -157,6 +168,10 @@ impl Transaction for Work {
             }
             "sleep" => tokio::time::sleep(duration).await,
             "block" => std::thread::sleep(duration),
+            WITH_FOLLOW_UPS => {
+                let reference = item.reference().unwrap_or_default();
+                (0..FOLLOW_UPS).for_each(|_| item.also_add(NEXT, self::item(reference, "ok", 0)));
+            }
             "burn" => {
                 let until = std::time::Instant::now() + duration;
                 while std::time::Instant::now() < until {
@@ -249,9 +264,11 @@ async fn die_with_jobs(store: &Arc<dyn Administration>) {
 /// Every operation a dozen times, one after the other.
 async fn everything(work: &Work, store: &Arc<dyn Administration>) {
     store.sweep().await.unwrap(); // finds the dead jobs of the template
-    match store.create_queue(NewQueueDefinition::new(QUEUE).policy(policy())).await {
-        Err(error) if error.kind() == ErrorKind::Conflict => {}
-        made => drop(made.unwrap()),
+    for queue in [NewQueueDefinition::new(QUEUE).policy(policy()), NewQueueDefinition::new(NEXT)] {
+        match store.create_queue(queue).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            made => drop(made.unwrap()),
+        }
     }
     for number in 0..TIMES {
         store.create_queue(NewQueueDefinition::new(format!("Other {number}"))).await.unwrap();
@@ -263,6 +280,8 @@ async fn everything(work: &Work, store: &Arc<dyn Administration>) {
         let what = ["business", "application once", "postpone once", "progress"][number % 4];
         let reference = format!("a-{number}");
         work.add(&**store, &reference, item(&reference, what, 3)).await;
+        let reference = format!("f-{number}");
+        work.add(&**store, &reference, item(&reference, WITH_FOLLOW_UPS, 0)).await;
         let references = ["first", "second"].map(|which| format!("b-{number}-{which}"));
         let commit_type = [CommitType::AllOrNothing, CommitType::ProcessAllIndependently][number % 2];
         work.bulk_add(&**store, &references, ["business", "application once"][number % 2], commit_type).await;
@@ -315,8 +334,9 @@ async fn one_by_hand(work: &Work, store: &Arc<dyn Administration>, number: usize
 async fn work_for_a_while(work: &Work, store: &Arc<dyn Administration>, items: usize) {
     let adding = async {
         for number in 0..items {
-            let what =
-                ["ok", "application once", "progress", "postpone once", "sleep", "business"][number % 6];
+            let all =
+                ["ok", "application once", "progress", "postpone once", "sleep", "business", WITH_FOLLOW_UPS];
+            let what = all[number % all.len()];
             let reference = format!("{}-{number}", work.process);
             if number % 10 == 9 {
                 let references = [0, 1, 2].map(|which| format!("{reference}-{which}"));

@@ -6,10 +6,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use performer::Administration;
 use performer::jiff::Timestamp;
+use performer::{Administration, QueueItem};
 
-use super::victim::{QUEUE, Work, runtime};
+use super::victim::{self, QUEUE, Work, runtime};
+use performer_proofs::observers;
 use performer_proofs::observers::checker::{Evidence, StoreState, check};
 use performer_proofs::observers::ledger::{self, Ledger, Record};
 
@@ -127,7 +128,7 @@ impl World {
     }
 
     pub fn connect(&self, runtime: &tokio::runtime::Runtime) -> Arc<dyn Administration> {
-        runtime.block_on(super::victim::open(&self.store())).unwrap()
+        runtime.block_on(victim::open(&self.store())).unwrap()
     }
 
     /// Drains the queue in this process, and returns the evidence.
@@ -141,6 +142,12 @@ impl World {
             (drained.is_ok(), StoreState::of(&*store, QUEUE).await)
         });
         let (drained, mut store_says) = story;
+        let given = |item: &QueueItem| {
+            let content: victim::Content = item.specific_content.parse().unwrap();
+            if content.what == victim::WITH_FOLLOW_UPS { victim::FOLLOW_UPS } else { 0 }
+        };
+        let follow_ups =
+            runtime.block_on(observers::follow_ups::violations(&*store, QUEUE, victim::NEXT, given));
         if !drained {
             self.noise.push("the queue could not be drained".to_owned());
         }
@@ -149,6 +156,7 @@ impl World {
             None => damage_of_file(&self.file()),
             Some(url) => runtime.block_on(damage_of_database(url)),
         };
+        store_says.damage.extend(follow_ups);
         Evidence {
             records: ledger::read(&self.folder.path().join("ledger")),
             store: store_says,

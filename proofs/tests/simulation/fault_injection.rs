@@ -23,10 +23,13 @@ pub enum StoreBug {
     HandsOutTwice,
     /// Reports are acknowledged and forgotten.
     ForgetsReports,
+    /// Follow-ups are added by a call of their own, before the report.
+    AddsFollowUpsApart,
 }
 
 impl StoreBug {
-    pub const ALL: &[Self] = &[Self::AcknowledgesTooEarly, Self::HandsOutTwice, Self::ForgetsReports];
+    pub const ALL: &[Self] =
+        &[Self::AcknowledgesTooEarly, Self::HandsOutTwice, Self::ForgetsReports, Self::AddsFollowUpsApart];
 }
 
 /// The faults shared by all processes of a world.
@@ -167,9 +170,16 @@ impl Decorator for FaultInjector {
 
     async fn report_and_claim(
         &self,
-        reports: Vec<Report>,
+        mut reports: Vec<Report>,
         take: Option<ClaimRequest>,
     ) -> ReportAndClaimAnswer {
+        if self.wrong == Some(StoreBug::AddsFollowUpsApart) {
+            for report in &mut reports {
+                for follow_up in std::mem::take(&mut report.follow_ups).iter() {
+                    self.inner.add_queue_item(&follow_up.queue, follow_up.item.clone()).await.unwrap();
+                }
+            }
+        }
         let fate = self.there().await;
         let count = reports.len();
         let none = |error: OrchestratorError| {

@@ -17,10 +17,13 @@ use tokio::time::Instant;
 
 use super::fault_injection::{FaultInjector, SharedFaults, StoreBug};
 use performer_proofs::observers::checker::{Evidence, StoreState, check};
+use performer_proofs::observers::follow_ups;
 use performer_proofs::observers::ledger::{CallOutcome, Ledger, Memory, Record, RunEnd};
 use performer_proofs::observers::recorder::Recorder;
 
 pub const QUEUE: &str = "World";
+/// The queue of the follow-ups: each transaction gives one. Nobody processes them.
+const NEXT: &str = "Next";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -169,6 +172,9 @@ impl Transaction for Work {
             count.runs
         };
         self.world.ledger.started(&self.process, run, item.queue_item());
+        let follow_up =
+            NewQueueItem::new(serde_json::json!({})).reference(item.reference().unwrap_or_default());
+        item.also_add(NEXT, follow_up);
         let mut run = Run { work: self, run, end: RunEnd::Interrupted };
         let (milliseconds, dice) = {
             let mut faults = self.world.faults.lock().unwrap();
@@ -404,7 +410,9 @@ async fn happen(seed: u64, kind: Kind, wrong: Option<StoreBug>) -> Outcome {
     });
     let (store, _) = world.open();
     store.create_queue(NewQueueDefinition::new(QUEUE).policy(world.plan.policy.clone())).await.unwrap();
-    store.create_queue(NewQueueDefinition::new("Elsewhere")).await.unwrap();
+    for queue in ["Elsewhere", NEXT] {
+        store.create_queue(NewQueueDefinition::new(queue)).await.unwrap();
+    }
 
     let over = Instant::now() + world.plan.duration;
     let mut tasks = tokio::task::JoinSet::new();
@@ -455,7 +463,9 @@ async fn finish(world: &World, memory: &Memory, store: &dyn Administration, drai
     let noise = if drained { Vec::new() } else { vec!["the queue could not be drained".to_owned()] };
     let evidence =
         Evidence { records, store: story, drained: true, manual_retries: 1, recoveries: Vec::new(), noise };
-    Outcome { violations: check(&evidence), trace, count }
+    let mut violations = check(&evidence);
+    violations.extend(follow_ups::violations(store, QUEUE, NEXT, |_| 1).await);
+    Outcome { violations, trace, count }
 }
 
 fn quick_folder() -> tempfile::TempDir {

@@ -42,7 +42,7 @@
 //! | T1 | [`added`] | the queue is there, the item is valid, its reference is free | New | 1002, 1009, 1015, 1016, 1850, 1865 |
 //! | T2 | [`added`], then `Take` | as T1 | InProgress | as T1 |
 //! | T3 | `Take` | New and not deferred; the first in the order of [`selection`](super::selection) | InProgress, a new token | - |
-//! | T4 | `Report` Successful | InProgress, the claim holds | Successful | T11, T12 |
+//! | T4 | `Report` Successful | InProgress, the claim holds; T1 for each follow-up | Successful, and the follow-ups | T11, T12, T1 |
 //! | T5 | `Report` BusinessException | the same | Failed | T11, T12 |
 //! | T6 | `Report` ApplicationException, a retry left | the same | Retried, and a copy | T11, T12 |
 //! | T7 | `Report` ApplicationException with no retry left, or unspecified | the same | Failed | T11, T12 |

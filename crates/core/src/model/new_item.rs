@@ -33,7 +33,7 @@ pub const PROGRESS_LIMIT: usize = 104_857;
 /// ```
 ///
 /// Nothing is refused until the item is added; then it is refused as a whole, with the reason.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewQueueItem {
     content: Result<SpecificContent, Refusal>,
@@ -163,6 +163,15 @@ impl NewQueueItem {
         self
     }
 
+    /// The content, if it is flat JSON within the limits.
+    ///
+    /// # Errors
+    ///
+    /// Codes 1009 and 1865, as [`validate`](Self::validate).
+    pub fn content(&self) -> Result<&SpecificContent, Refusal> {
+        self.content.as_ref().map_err(Refusal::clone)
+    }
+
     /// Checks the item against a queue and returns its content.
     ///
     /// # Errors
@@ -184,7 +193,7 @@ impl NewQueueItem {
         if let Some(name) = &self.origin.parent_operation_id {
             validate_operation_id("ParentOperationId", name)?;
         }
-        let content = self.content.as_ref().map_err(Refusal::clone)?;
+        let content = self.content()?;
         queue.schemas.validate(SchemaOf::SpecificData, content.as_json())?;
         Ok(content)
     }

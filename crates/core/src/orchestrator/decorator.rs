@@ -92,6 +92,11 @@ pub trait Decorator: fmt::Debug + Send + Sync + 'static {
         self.inner().give_up_claims(job);
     }
 
+    /// See [`Orchestrator::supports_follow_ups`].
+    fn supports_follow_ups(&self) -> bool {
+        self.inner().supports_follow_ups()
+    }
+
     /// See [`Orchestrator::set_transaction_progress`].
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {
         self.inner().set_transaction_progress(claim, progress).await
@@ -203,6 +208,10 @@ impl<D: Decorator> Orchestrator for D {
 
     fn give_up_claims(&self, job: JobKey) {
         Decorator::give_up_claims(self, job);
+    }
+
+    fn supports_follow_ups(&self) -> bool {
+        Decorator::supports_follow_ups(self)
     }
 
     fn set_transaction_progress<'s, 'f>(&'s self, claim: Claim, progress: String) -> BoxFuture<'f, Result<()>>

@@ -20,6 +20,7 @@ use crate::model::status::Status;
 mod administration;
 mod decorator;
 mod error;
+mod follow_up;
 mod observed;
 
 pub use administration::{
@@ -29,6 +30,7 @@ pub use decorator::Decorator;
 #[doc(hidden)]
 pub use error::kind_for_code;
 pub use error::{ErrorKind, OrchestratorError};
+pub use follow_up::{FOLLOW_UPS_SIZE_LIMIT, FollowUp, FollowUps, MAX_FOLLOW_UPS};
 pub use observed::Observed;
 
 /// The future of a public async function, made by a function that is not generic: so it is compiled in the crate that has it,
@@ -132,7 +134,8 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// Of a report: ClaimLost if its claim is no longer valid, or its item was removed; Invalid for a text or an output that is too
-    /// long or does not match the queue's schema, and for a DeferDate in the past.
+    /// long or does not match the queue's schema, for a DeferDate in the past, and for a follow-up item that cannot be added, which
+    /// the message names ([`FollowUps::refused`]).
     ///
     /// Of the claim: NotFound for an unknown queue; Invalid for too many items; NotFound or ClaimLost for a job that does not exist
     /// or has ended, if there is an item to hand out (an empty queue answers with no items).
@@ -153,6 +156,16 @@ pub trait Orchestrator: std::fmt::Debug + Send + Sync + 'static {
     /// whose claims do not wait. One that hands claims on to another back end hands this on too, as [`Decorator`] does; otherwise
     /// an idle performer stops only after its grace period.
     fn give_up_claims(&self, _job: JobKey) {}
+
+    /// Whether [`report_and_claim`](Self::report_and_claim) adds the [follow-up items](Report::follow_ups) of a success. Default:
+    /// false, and a performer then reports a transaction that has some as an ApplicationException.
+    ///
+    /// A back end that says true adds them in the commit that records the success, and at no other time; a repeat of a report that
+    /// was recorded adds nothing. If one of them cannot be added, the report is refused as a whole ([`FollowUps::refused`]). (The
+    /// client of a UiPath Orchestrator promises less: it adds them before it reports.)
+    fn supports_follow_ups(&self) -> bool {
+        false
+    }
 
     /// T10: sets the progress text of an item.
     ///
@@ -310,18 +323,29 @@ pub struct Report {
     pub result: TransactionResult,
     /// The last progress text, if it was not sent yet.
     pub progress: Option<String>,
+    /// Items that are added with a success, in the same commit: all of them, or none if it is not recorded.
+    pub follow_ups: FollowUps,
 }
 
 impl Report {
     /// A report of this result, for the attempt that the claim is on.
     pub fn new(claim: Claim, result: TransactionResult) -> Self {
-        Self { claim, result, progress: None }
+        Self { claim, result, progress: None, follow_ups: FollowUps::default() }
     }
 
     /// Sets the last progress text, which is stored before the result.
     #[must_use]
     pub fn progress(mut self, progress: impl Into<String>) -> Self {
         self.progress = Some(progress.into());
+        self
+    }
+
+    /// Sets the items that are added with the success, in this order; at most [`MAX_FOLLOW_UPS`], with at most
+    /// [`FOLLOW_UPS_SIZE_LIMIT`] bytes of text. Only a Successful report may have some. Where an item names no creator job, it is the
+    /// job of the claim.
+    #[must_use]
+    pub fn follow_ups(mut self, items: Vec<FollowUp>) -> Self {
+        self.follow_ups = FollowUps::of_claim(items, self.claim);
         self
     }
 }

@@ -9,6 +9,7 @@ mod event_authors;
 mod extreme_numbers;
 mod extreme_times;
 mod filters;
+mod follow_ups;
 mod hostile_clients;
 mod last_administrator;
 mod lease_protocol;

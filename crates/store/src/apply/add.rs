@@ -1,6 +1,7 @@
-//! Adding items (lifecycle T1, T2).
+//! Adding items (lifecycle T1, T2), alone or with a success (lifecycle T4).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::super::backend::{Answer, ClaimOperation};
 use super::super::rows::{NewRow, Rows};
@@ -10,12 +11,15 @@ use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::content::SpecificContent;
 use performer_core::model::item::{ClaimedItem, NewQueueItem, QueueItem};
-use performer_core::model::key::{ItemId, ItemKey};
+use performer_core::model::key::{ItemId, ItemKey, QueueId};
 use performer_core::model::lifecycle::{self, ItemState};
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
 use performer_core::model::stored_time::StoredTime;
-use performer_core::orchestrator::{BulkAdded, CommitType, FailedItem};
+use performer_core::orchestrator::{BulkAdded, CommitType, FailedItem, FollowUp, FollowUps};
+
+/// An item that can be added to its queue, and its content.
+type CheckedItem<'i> = (Arc<QueueDefinition>, &'i NewQueueItem, &'i SpecificContent);
 
 impl<R: Rows> Apply<'_, R> {
     pub(super) fn add(&mut self, queue: &str, item: &NewQueueItem) -> Applied {
@@ -73,6 +77,45 @@ impl<R: Rows> Apply<'_, R> {
             }
         }
         Ok(Answer::BulkAdded(bulk))
+    }
+
+    /// Checks the follow-ups of a report as a whole, before anything is written: nobody else writes in this transaction.
+    pub(super) fn checked_follow_ups<'i>(&mut self, all: &'i FollowUps) -> Applied<Vec<CheckedItem<'i>>> {
+        let mut checked = Vec::with_capacity(all.len());
+        let mut references = HashSet::new();
+        for (at, follow_up) in all.iter().enumerate() {
+            match self.checked_follow_up(follow_up, &mut references) {
+                Ok(item) => checked.push(item),
+                Err(ApplyError::Refused(error)) => return Err(ApplyError::Refused(all.refused(at, error))),
+                Err(failed) => return Err(failed),
+            }
+        }
+        Ok(checked)
+    }
+
+    /// `references`: those of earlier follow-ups of the same report, in queues where they are unique.
+    fn checked_follow_up<'i>(
+        &mut self,
+        follow_up: &'i FollowUp,
+        references: &mut HashSet<(QueueId, &'i str)>,
+    ) -> Applied<CheckedItem<'i>> {
+        let queue = self.queue(&follow_up.queue)?;
+        let item = &follow_up.item;
+        let content = self.check_new(&queue, item)?;
+        if let Some(reference) = item.reference.as_deref().filter(|_| queue.policy.enforce_unique_reference)
+            && !references.insert((queue.id, reference))
+        {
+            return Err(lifecycle::duplicate_reference(reference, &queue.name).into());
+        }
+        Ok((queue, item, content))
+    }
+
+    pub(super) fn insert_follow_ups(&mut self, checked: Vec<CheckedItem<'_>>) -> Applied<()> {
+        for (queue, item, content) in checked {
+            self.insert(&queue, item, content)?;
+            crash_point!(within "between_follow_ups");
+        }
+        Ok(())
     }
 
     pub(super) fn add_and_start(&mut self, claim: &ClaimOperation, item: &NewQueueItem) -> Applied {

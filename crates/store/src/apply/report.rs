@@ -18,7 +18,7 @@ use performer_core::model::queue::QueueDefinition;
 use performer_core::model::result::{Outcome, TransactionResult};
 use performer_core::model::schema::SchemaOf;
 use performer_core::model::status::Status;
-use performer_core::orchestrator::{OrchestratorError, Report, Result};
+use performer_core::orchestrator::{FollowUps, OrchestratorError, Report, Result};
 
 /// A report of the end of an attempt.
 pub(super) enum AttemptReport {
@@ -39,6 +39,8 @@ struct AttemptEnd<'a> {
     analytics: Option<&'a Analytics>,
     progress: Option<&'a str>,
     operation_id: Option<&'a str>,
+    /// What is added with a success. `None`: nothing.
+    follow_ups: Option<&'a FollowUps>,
 }
 
 impl AttemptReport {
@@ -49,7 +51,7 @@ impl AttemptReport {
 
     fn end(&self) -> AttemptEnd<'_> {
         match self {
-            Self::Report(Report { claim, result, progress, .. }) => AttemptEnd {
+            Self::Report(Report { claim, result, progress, follow_ups, .. }) => AttemptEnd {
                 item: claim.item,
                 claim: Some(claim.holder()),
                 result,
@@ -60,6 +62,7 @@ impl AttemptReport {
                 analytics: None,
                 progress: progress.as_deref(),
                 operation_id: None,
+                follow_ups: Some(follow_ups).filter(|follow_ups| !follow_ups.is_empty()),
             },
             Self::Unclaimed(unclaimed, result) => AttemptEnd {
                 item: unclaimed.item,
@@ -69,6 +72,7 @@ impl AttemptReport {
                 analytics: unclaimed.analytics.as_ref(),
                 progress: unclaimed.progress.as_deref(),
                 operation_id: unclaimed.operation_id.as_deref(),
+                follow_ups: None,
             },
         }
     }
@@ -77,6 +81,7 @@ impl AttemptReport {
 impl<'a> AttemptEnd<'a> {
     fn validate(&self) -> std::result::Result<(), Refusal> {
         self.progress.map_or(Ok(()), validate_progress)?;
+        self.follow_ups.map_or(Ok(()), |follow_ups| follow_ups.validate(self.result))?;
         self.operation_id.map_or(Ok(()), |name| validate_operation_id("OperationId", name))
     }
 
@@ -128,7 +133,7 @@ pub(super) struct AssumedEnd {
 
 impl<R: Rows> Apply<'_, R> {
     /// Ends an attempt. In nearly all cases the row need not be read, and the end is kept to be written together with
-    /// others.
+    /// others. An end with follow-ups is written at once: whether they can be added has to be known before.
     pub(super) fn end_or_assume(
         &mut self,
         report: AttemptReport,
@@ -136,6 +141,7 @@ impl<R: Rows> Apply<'_, R> {
     ) -> Result<()> {
         let end = report.end();
         if matches!(end.result, TransactionResult::Successful { .. } | TransactionResult::Failed { .. })
+            && end.follow_ups.is_none()
             && end.validate().is_ok()
             && let Some(row) = self.rows.cached_row(end.item)
             && let Some(change) = self.assume(&end, &row)?
@@ -252,6 +258,8 @@ impl<R: Rows> Apply<'_, R> {
         let Transition::Change(change) = transition else {
             return Ok(Some(row.state.status));
         };
+        // Only a success has some, and only here does it become one: a repeat is unchanged, and a lost claim refused.
+        let follow_ups = end.follow_ups.map(|all| self.checked_follow_ups(all)).transpose()?;
         let exception = end.exception();
         let by = self.scope.user;
         let written =
@@ -260,6 +268,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(None);
         }
         self.record_change(id, row, &change)?;
+        self.insert_follow_ups(follow_ups.unwrap_or_default())?;
         Ok(Some(change.after.status))
     }
 

@@ -5,6 +5,7 @@ mod authentication;
 mod calls;
 mod example;
 mod faults;
+mod follow_ups;
 #[cfg(feature = "robot-logs")]
 mod logs;
 mod lost_answers;
