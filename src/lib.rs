@@ -64,7 +64,7 @@ pub use metrics;
 pub use model::{
     Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
     ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
-    NewQueueDefinition, NewQueueItem, Output, Page, Person, Priority, ProcessingException, QueueDefinition,
+    NewQueueDefinition, NewQueueItem, Output, Page, PageCursor, Person, Priority, ProcessingException, QueueDefinition,
     QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter, ReviewStatus, Robot,
     RobotState, Schemas, SpecificContent, Status, StopStrategy,
 };

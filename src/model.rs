@@ -22,6 +22,7 @@ pub use performer_core::model::{clock_guard, history, lifecycle, limits, query, 
 pub use performer_core::model::content::{
     ANALYTICS_LIMIT, Analytics, CONTENT_LIMIT, OUTPUT_LIMIT, Output, SpecificContent,
 };
+pub use performer_core::model::cursor::PageCursor;
 pub use performer_core::model::exception::{EXCEPTION_TEXT_LIMIT, ExceptionType, ProcessingException};
 pub use performer_core::model::history::{EventAction, ItemEvent};
 pub use performer_core::model::item::{

@@ -25,6 +25,10 @@ impl State {
             found.reverse();
         }
         let count = found.len() as u64;
+        if let Some(cursor) = &page.after {
+            let behind = cursor.condition(&filter.order, page.descending)?;
+            found.retain(|item| behind.holds(item));
+        }
         Ok(ItemPage::new(found.into_iter().skip(page.skip).take(page.top).collect(), count))
     }
 

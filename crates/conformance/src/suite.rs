@@ -93,6 +93,7 @@ macro_rules! every_check {
             lists:
                 lists_are_filtered,
                 lists_come_in_pages,
+                pages_begin_behind_an_item,
                 lists_answer_any_condition_as_the_model_does;
             history:
                 every_transition_has_one_event,

@@ -14,6 +14,8 @@ use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use performer_core::model::exception::ExceptionType;
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::{Actors, Recorded};
 use performer_core::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
@@ -21,7 +23,11 @@ use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use performer_core::model::query::{Comparison, Condition, Field, Value};
 use performer_core::model::queue::QueueDefinition;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use performer_core::model::result::Outcome;
 use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::statistics::{Ended, QueueStatistics};
@@ -215,8 +221,49 @@ pub(crate) struct NextItems<'a> {
 pub(crate) struct ListRequest<'a> {
     pub(crate) queues: &'a [QueueId],
     pub(crate) filter: &'a ItemFilter,
-    pub(crate) page: Page,
+    /// Its cursor is a part of the filter's condition already.
+    pub(crate) page: &'a Page,
     pub(crate) count: bool,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl ListRequest<'_> {
+    /// The bounds of the ids, as conditions on a column: ` AND column > 42`. They repeat what the condition of the filter says of
+    /// `item.id`, for a walk along another table. No planner concludes from `a = b` and `b > 42` that `a > 42`: such a walk would
+    /// begin with the first row, and a page would cost what is before it.
+    pub(crate) fn id_bounds(&self, column: &str) -> String {
+        fn add(condition: &Condition, column: &str, bounds: &mut String) {
+            match condition {
+                Condition::All(all) => all.iter().for_each(|part| add(part, column, bounds)),
+                Condition::Compare(Field::Id, comparison, Value::Number(id)) => {
+                    let sign = match comparison {
+                        Comparison::Equal => "=",
+                        Comparison::Less => "<",
+                        Comparison::LessOrEqual => "<=",
+                        Comparison::Greater => ">",
+                        Comparison::GreaterOrEqual => ">=",
+                        Comparison::NotEqual => return,
+                    };
+                    bounds.push_str(&format!(" AND {column} {sign} {id}"));
+                }
+                _ => {}
+            }
+        }
+        let mut bounds = String::new();
+        if let Some(condition) = &self.filter.condition {
+            add(condition, column, &mut bounds);
+        }
+        bounds
+    }
+}
+
+/// The outcome of attempts that failed by such an exception.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) const fn outcome_of(exception: ExceptionType) -> Outcome {
+    match exception {
+        ExceptionType::BusinessException => Outcome::BusinessException,
+        ExceptionType::ApplicationException => Outcome::ApplicationException,
+    }
 }
 
 /// A new item to insert.

@@ -2,7 +2,7 @@
 
 use performer::model::{
     ErrorCode, ExceptionType, ItemFilter, ItemId, ItemVersion, NewQueueDefinition, NewQueueItem, PAGE_LIMIT,
-    Page, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Case, query::Comparison,
+    Page, PageCursor, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Case, query::Comparison,
     query::Condition, query::Field, query::Order, query::TextMatch, query::Value,
 };
 use performer::orchestrator::{CommitType, ErrorKind};
@@ -76,6 +76,99 @@ pub(crate) async fn lists_come_in_pages(f: Fixture) {
     assert_eq!(page(Page::first(0)).await.items.len(), 0);
     let large = Page::first(PAGE_LIMIT + 1);
     let error = f.orchestrator.list_queue_items(ItemFilter::default(), large).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
+}
+
+/// Page by page behind the last item seen, a list is the same as in one piece, by whatever it is sorted.
+pub(crate) async fn pages_begin_behind_an_item(f: Fixture) {
+    let f = f.with_queue(retrying(0)).await;
+    for number in 0..20_u8 {
+        let mut item = NewQueueItem::new(json!({ "n": number }));
+        if number % 3 > 0 {
+            item = item.reference(format!("{}, ~{}", ["İ", "ü", "a%", "z"][usize::from(number % 4)], number % 5));
+        }
+        if number % 4 == 0 {
+            item = item.due_date(f.after(3_600 + u64::from(number % 8)));
+        }
+        f.add(item.priority(Priority::ALL[usize::from(number % 3)])).await;
+        f.advance(u64::from(number % 2));
+    }
+    let job = f.job().await;
+    for number in 0..9 {
+        let result = [ok(), business("no"), application("down")][number % 3].clone();
+        f.perform(job, result).await;
+        f.advance(1);
+    }
+    let all = f.list(ItemFilter::default()).await;
+    let ids = |items: &[QueueItem]| items.iter().map(|item| item.id.0).collect::<Vec<_>>();
+    let page = async |filter: &ItemFilter, page: Page| {
+        f.orchestrator.list_queue_items(filter.clone(), page).await.unwrap()
+    };
+    let mut orders = Vec::new();
+    for (field, descending) in Field::ALL.iter().flat_map(|field| [(*field, false), (*field, true)]) {
+        orders.push(vec![Order { field, descending }]);
+        let then = Order { field: Field::DueDate, descending: !descending };
+        orders.push(vec![then, Order { field, descending }]);
+    }
+    for order in orders {
+        let filter = ItemFilter::default().order(order.clone());
+        let mut expected = all.clone();
+        expected.sort_by(|a, b| query::compare(&order, a, b));
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let found = page(&filter, Page::first(8).after(after)).await;
+            assert_eq!(found.count, 20, "of the whole list");
+            after = found.next(&filter);
+            read.extend(found.items);
+            let Some(cursor) = &after else { break };
+            assert_eq!(&cursor.to_string().parse::<PageCursor>().unwrap(), cursor);
+        }
+        assert_eq!(ids(&read), ids(&expected), "{order:?}");
+    }
+    // Places of their own find the items of a state; behind a cursor too.
+    for (statuses, descending) in [
+        (vec![Status::New], false),
+        (vec![Status::Failed], true),
+        (vec![Status::Successful], true),
+        (vec![Status::Failed, Status::Successful], false),
+        (vec![Status::Failed, Status::Abandoned], true),
+        (vec![], true),
+    ] {
+        let mut expected = all.clone();
+        expected.retain(|item| statuses.is_empty() || statuses.contains(&item.status));
+        if descending {
+            expected.reverse();
+        }
+        let filter = ItemFilter::default().queue(QUEUE).status(statuses);
+        for (at, item) in expected.iter().enumerate() {
+            let behind = Page::first(3).descending(descending).after(PageCursor::from(item.id));
+            let found = page(&filter, behind.clone()).await;
+            assert_eq!(ids(&found.items), ids(&expected)[at + 1..expected.len().min(at + 4)]);
+            assert_eq!(found.count, expected.len() as u64);
+            let further = page(&filter, behind.skip(1)).await.items;
+            assert_eq!(ids(&further), ids(&expected)[expected.len().min(at + 2)..expected.len().min(at + 5)]);
+        }
+    }
+    let by_date = vec![Order { field: Field::DueDate, descending: false }];
+    let failed = ItemFilter::default().status([Status::Failed, Status::Abandoned]).order(by_date.clone());
+    let mut expected = all.clone();
+    expected.retain(|item| item.status == Status::Failed);
+    expected.sort_by(|a, b| query::compare(&by_date, a, b));
+    let first = page(&failed, Page::first(2)).await;
+    let second = page(&failed, Page::first(100).after(first.next(&failed))).await;
+    assert_eq!(ids(&first.items), ids(&expected)[..2]);
+    assert_eq!(ids(&second.items), ids(&expected)[2..]);
+    // A list that grows in between: nothing is shown twice, and nothing that was there is left out.
+    let newest_first = ItemFilter::default();
+    let first = page(&newest_first, Page::first(5).descending(true)).await;
+    f.add_named("new").await;
+    let second = Page::first(100).descending(true).after(first.next(&newest_first));
+    let second = page(&newest_first, second).await;
+    let shown: Vec<i64> = [ids(&first.items), ids(&second.items)].concat();
+    assert_eq!(shown, ids(&all.iter().rev().cloned().collect::<Vec<_>>()));
+    // A cursor belongs to an order.
+    let other = Page::default().after(first.next(&newest_first));
+    let error = f.orchestrator.list_queue_items(ItemFilter::default().order(by_date), other).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::code::ErrorCode;
+use super::cursor::PageCursor;
 use super::exception::ExceptionType;
 use super::item::{Priority, QueueItem, ReferenceFilter};
 use super::key::ItemKey;
@@ -128,10 +129,12 @@ pub const PAGE_LIMIT: usize = 100;
 /// The most items that a page may skip.
 pub const MAX_SKIP: usize = i32::MAX as usize;
 
-/// Which page of a list, in the order of the ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
+    /// Only what comes behind this position. What is skipped is skipped from there.
+    pub after: Option<PageCursor>,
     /// How many items to skip, up to [`MAX_SKIP`].
     pub skip: usize,
     /// How many items to return at most, up to [`PAGE_LIMIT`].
@@ -142,7 +145,7 @@ pub struct Page {
 
 impl Default for Page {
     fn default() -> Self {
-        Self { skip: 0, top: PAGE_LIMIT, descending: false }
+        Self { after: None, skip: 0, top: PAGE_LIMIT, descending: false }
     }
 }
 
@@ -150,6 +153,16 @@ impl Page {
     /// The first `top` items, the oldest first.
     pub fn first(top: usize) -> Self {
         Self { top, ..Self::default() }
+    }
+
+    /// Begins behind a position, such as [`ItemPage::next`] of the page before. Unlike a page that is named by how many items to
+    /// skip, it does not move when items are added or removed, and costs the same wherever it is. Default: from the beginning.
+    ///
+    /// The order has to be that of the list the cursor is of.
+    #[must_use]
+    pub fn after(mut self, after: impl Into<Option<PageCursor>>) -> Self {
+        self.after = after.into();
+        self
     }
 
     /// Skips this many items, up to [`MAX_SKIP`]. Default: 0.
@@ -198,6 +211,11 @@ impl ItemPage {
     /// A page of a list that has `count` items in all.
     pub fn new(items: Vec<QueueItem>, count: u64) -> Self {
         Self { items, count }
+    }
+
+    /// Where the next page begins, for [`Page::after`]. `None` if this one is empty: the list has ended.
+    pub fn next(&self, filter: &ItemFilter) -> Option<PageCursor> {
+        self.items.last().map(|item| PageCursor::behind(item, &filter.order))
     }
 }
 

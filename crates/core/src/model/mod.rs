@@ -17,7 +17,7 @@
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
-//! | [`list`] | filters and pages of lists |
+//! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
 //! | [`statistics`] | how many items are in which state |
@@ -42,6 +42,7 @@ pub mod clock;
 pub mod clock_guard;
 pub mod code;
 pub mod content;
+pub mod cursor;
 pub mod exception;
 mod field_edit;
 pub mod history;

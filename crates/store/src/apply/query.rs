@@ -194,6 +194,10 @@ fn list<R: Rows>(
     count: bool,
 ) -> Result<(Vec<QueueItem>, Option<u64>)> {
     page.validate()?;
+    let behind = match page.after.take() {
+        Some(cursor) => Some(cursor.condition(&filter.order, page.descending)?),
+        None => None,
+    };
     filter.created_from = filter.created_from.map(stored);
     filter.created_before = filter.created_before.map(stored);
     let mut queues: Vec<QueueId> = match filter.queue.as_deref() {
@@ -245,7 +249,22 @@ fn list<R: Rows>(
         && (filter.exception_type.is_none() && filter.key.is_none())
         && (filter.created_from.is_none() && filter.created_before.is_none());
     if !only_states {
-        return rows.list(&ListRequest { queues: &queues, filter: &filter, page, count });
+        // What is counted is the whole list, wherever the page begins.
+        let Some(behind) = behind else {
+            return rows.list(&ListRequest { queues: &queues, filter: &filter, page: &page, count });
+        };
+        let counted = if count {
+            let nothing = Page::first(0);
+            rows.list(&ListRequest { queues: &queues, filter: &filter, page: &nothing, count })?.1
+        } else {
+            None
+        };
+        filter.condition = Some(match filter.condition.take() {
+            Some(condition) => Condition::All(vec![condition, behind]),
+            None => behind,
+        });
+        let ask = ListRequest { queues: &queues, filter: &filter, page: &page, count: false };
+        return Ok((rows.list(&ask)?.0, counted));
     }
     // The counters of the queues say how many items match; queues without any need not be searched.
     let statuses: &[Status] = if filter.status.is_empty() { Status::ALL } else { &filter.status };
@@ -261,6 +280,8 @@ fn list<R: Rows>(
     if with_some.is_empty() || page.skip as u64 >= all {
         return Ok((Vec::new(), counted));
     }
-    let (items, _) = rows.list(&ListRequest { queues: &with_some, filter: &filter, page, count: false })?;
+    filter.condition = behind;
+    let ask = ListRequest { queues: &with_some, filter: &filter, page: &page, count: false };
+    let (items, _) = rows.list(&ask)?;
     Ok((items, counted))
 }

@@ -16,7 +16,7 @@
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::rows::ListRequest;
+use super::super::rows::{ListRequest, outcome_of};
 use super::claim_rows::HELD;
 use super::columns::{date, get, numbered, text, uuid};
 use super::conditions::{self, FilterValue, bind};
@@ -41,14 +41,17 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
     let places = queues.len().saturating_mul(filter.status.len());
     // An index finds one reference, whatever the state of its items.
     let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
-    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MAX_PARTS).contains(&places);
+    // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
+    let may_sort = filter.order.is_empty()
+        || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
+    let by_state = may_sort && !is_one_reference && (1..=MAX_PARTS).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(session, filter, &mut values)?;
     let mut places = Vec::new();
     if by_state {
         for queue in queues {
             for status in &filter.status {
-                places.push(place(session, *queue, *status, page.descending, &rest, &mut values)?);
+                places.push(place(session, ask, *queue, *status, &rest, &mut values)?);
             }
         }
     } else {
@@ -71,13 +74,13 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
         places => {
             // The page is among the first items of each part.
             let enough = top + skip;
+            let (keys, order_of_all) = conditions::order_of_parts(&filter.order, page.descending);
             let each: Vec<String> = places
                 .iter()
-                .map(|place| format!("(SELECT item.id FROM {place} ORDER BY {order} LIMIT {enough})"))
+                .map(|place| format!("(SELECT item.id{keys} FROM {place} ORDER BY {order} LIMIT {enough})"))
                 .collect();
-            let direction = if page.descending { "DESC" } else { "ASC" };
             format!(
-                "SELECT id FROM ({}) AS found ORDER BY id {direction} LIMIT {top} OFFSET {skip}",
+                "SELECT id FROM ({}) AS found ORDER BY {order_of_all} LIMIT {top} OFFSET {skip}",
                 each.join(" UNION ALL ")
             )
         }
@@ -90,15 +93,16 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
 /// The text between FROM and ORDER BY for the items of one queue and state.
 fn place(
     session: &mut Session,
+    ask: &ListRequest<'_>,
     queue: QueueId,
     status: Status,
-    descending: bool,
     rest: &str,
     values: &mut Vec<FilterValue>,
 ) -> Result<String> {
     let queue_value = bind(queue.0, "bigint", values);
     let (number, copies) = (status.number(), conditions::COPIES);
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
+    let bounds = ask.id_bounds("item_state.item_id");
     Ok(match status {
         Status::New => {
             let waiting = counters::statistics(session, queue)?.new;
@@ -111,7 +115,7 @@ fn place(
             } else {
                 // NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting
                 // items.
-                let from = bind(first_waiting(session, queue, descending)?, "bigint", values);
+                let from = bind(first_waiting(session, queue, ask.page.descending)?, "bigint", values);
                 format!(
                     "item{state}{copies} WHERE item.id >= {from} AND item.queue_id = {queue_value} \
                      AND NOT EXISTS (SELECT 1 FROM item_state AS begun WHERE begun.item_id = item.id \
@@ -125,11 +129,11 @@ fn place(
         ),
         Status::Successful => format!(
             "item_state JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND item_state.status = {number} AND {rest}"
+             WHERE item_state.queue_id = {queue_value} AND item_state.status = {number}{bounds} AND {rest}"
         ),
         Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
             "item_state JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND item_state.attention = {number} AND {rest}"
+             WHERE item_state.queue_id = {queue_value} AND item_state.attention = {number}{bounds} AND {rest}"
         ),
     })
 }
@@ -176,9 +180,8 @@ fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<Filte
         conditions.push(format!("item.priority = {value}"));
     }
     if let Some(exception_type) = filter.exception_type {
-        let value = bind(i16::from(exception_type.number()), "smallint", values);
-        conditions
-            .push(format!("item.id IN (SELECT item_id FROM item_exception WHERE exception_type = {value})"));
+        let value = bind(i16::from(outcome_of(exception_type).number()), "smallint", values);
+        conditions.push(format!("item_state.outcome = {value}"));
     }
     if let Some(key) = filter.key {
         // The key of a chain is the unique key of its first attempt.

@@ -131,7 +131,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
     let number = |field, number| Condition::Compare(field, Comparison::Equal, Value::Number(number));
     let text = |comparison| Condition::Compare(Field::Reference, comparison, Value::Text("a".to_owned()));
     let lane = |condition: Option<Condition>| {
-        Lane::of_list(&ItemFilter::default().condition(condition), Page::default())
+        Lane::of_list(&ItemFilter::default().condition(condition), &Page::default())
     };
     let queue = number(Field::QueueId, QueueId(1).0);
     for found in [
@@ -149,7 +149,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
     assert_eq!(Lane::of_list(&ItemFilter::default(), far), Lane::Search);
     let order = vec![Order { field: Field::Reference, descending: false }];
     let sorted = ItemFilter::default().order(order);
-    assert_eq!(Lane::of_list(&sorted, Page::default()), Lane::Search);
+    assert_eq!(Lane::of_list(&sorted, &Page::default()), Lane::Search);
 }
 
 #[test]

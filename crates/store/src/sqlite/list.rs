@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use super::super::rows::ListRequest;
+use super::super::rows::{ListRequest, outcome_of};
 use super::columns::{micros, numbered, time};
 use super::{conditions, prepared, queues};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
@@ -40,14 +40,17 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
     let places = queues.len().saturating_mul(filter.status.len());
     // An index finds one reference, whatever the state of its items.
     let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
-    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MOST_PLACES).contains(&places);
+    // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
+    let may_sort = filter.order.is_empty()
+        || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
+    let by_state = may_sort && !is_one_reference && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(connection, filter, &mut values)?;
     let mut places = Vec::new();
     if by_state {
         for queue in queues {
             for status in &filter.status {
-                places.push(place(connection, *queue, *status, page.descending, &rest, &mut values)?);
+                places.push(place(connection, ask, *queue, *status, &rest, &mut values)?);
             }
         }
     } else {
@@ -70,17 +73,17 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
         places => {
             // The page is among the first items of each part.
             let enough = top + skip;
+            let (keys, order_of_all) = conditions::order_of_parts(&filter.order, page.descending);
             let each: Vec<String> = places
                 .iter()
                 .map(|place| {
                     format!(
-                        "SELECT * FROM (SELECT item.id AS id FROM {place} ORDER BY {order} LIMIT {enough})"
+                        "SELECT * FROM (SELECT item.id AS id{keys} FROM {place} ORDER BY {order} LIMIT {enough})"
                     )
                 })
                 .collect();
-            let direction = if page.descending { "DESC" } else { "ASC" };
             format!(
-                "SELECT id FROM ({}) ORDER BY id {direction} LIMIT {top} OFFSET {skip}",
+                "SELECT id FROM ({}) ORDER BY {order_of_all} LIMIT {top} OFFSET {skip}",
                 each.join(" UNION ALL ")
             )
         }
@@ -95,9 +98,9 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
 /// The text between FROM and ORDER BY for the items of one queue and state.
 fn place(
     connection: &Connection,
+    ask: &ListRequest<'_>,
     queue: QueueId,
     status: Status,
-    descending: bool,
     rest: &str,
     values: &mut Vec<Value>,
 ) -> SqlResult<String> {
@@ -106,6 +109,7 @@ fn place(
     let number = status.number();
     let copies = conditions::COPIES;
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
+    let bounds = ask.id_bounds("item_state.item_id");
     Ok(match status {
         Status::New => {
             let waiting = queues::statistics(connection, queue)?.new;
@@ -116,7 +120,7 @@ fn place(
                      CROSS JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
                 )
             } else {
-                values.push(first_waiting(connection, queue, descending)?.into());
+                values.push(first_waiting(connection, queue, ask.page.descending)?.into());
                 let from = values.len();
                 format!(
                     "item{state}{copies} WHERE item.id >= ?{from} AND item.queue_id = ?{queue_value} \
@@ -131,12 +135,12 @@ fn place(
         ),
         Status::Successful => format!(
             "item_state CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = ?{queue_value} AND item_state.status = {number} AND {rest}"
+             WHERE item_state.queue_id = ?{queue_value} AND item_state.status = {number}{bounds} AND {rest}"
         ),
         Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
             "item_state INDEXED BY item_attention CROSS JOIN item ON item.id = item_state.item_id{copies} \
              WHERE (item_state.status = 2 OR item_state.status > 3) AND item_state.queue_id = ?{queue_value} \
-             AND item_state.status = {number} AND {rest}"
+             AND item_state.status = {number}{bounds} AND {rest}"
         ),
     })
 }
@@ -191,8 +195,7 @@ fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Val
         condition("item.priority = ?", i64::from(priority.number()).into());
     }
     if let Some(exception_type) = filter.exception_type {
-        let text = "item.id IN (SELECT item_id FROM item_exception WHERE exception_type = ?)";
-        condition(text, i64::from(exception_type.number()).into());
+        condition("item_state.outcome = ?", i64::from(outcome_of(exception_type).number()).into());
     }
     if let Some(key) = filter.key {
         // The key of a chain is the unique key of its first attempt.
