@@ -30,7 +30,8 @@ pub use performer_core::model::item::{
     ReferenceFilter, Source, validate_operation_id, validate_progress, validate_reference,
 };
 pub use performer_core::model::key::{Claim, InvalidKey, ItemId, ItemKey, KeyMaker};
-pub use performer_core::model::list::{ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
+pub use performer_core::model::list::{COUNT_LIMIT, ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
+pub use performer_core::model::prefix::end_of_prefix;
 pub use performer_core::model::result::{Outcome, TransactionResult};
 pub use performer_core::model::review::{COMMENT_LIMIT, Comment, FailedItems, ItemVersion, Person};
 pub use performer_core::model::selection::MAX_TAKE;

@@ -177,12 +177,12 @@ impl List {
             ItemFilter::default().status(self.status).review_status(self.review).reference(reference);
         filter.queue = self.queue;
         let mut items = Vec::new();
-        let (mut count, mut after, mut skip) = (0, None, self.skip.min(MAX_SKIP));
+        let (mut count, mut counted, mut after, mut skip) = (0, String::new(), None, self.skip.min(MAX_SKIP));
         while items.len() < self.top {
             let top = (self.top - items.len()).min(PAGE_LIMIT);
             let page = Page::first(top).after(after).skip(skip).descending(!self.oldest);
             let page = orchestrator.list_queue_items(filter.clone(), page).await?;
-            (count, after, skip) = (page.count, page.next(&filter), 0);
+            (count, counted, after, skip) = (page.count, page.count_text(), page.next(&filter), 0);
             if after.is_none() {
                 break;
             }
@@ -212,7 +212,7 @@ impl List {
         output::table(&["ITEM", "STATUS", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)?;
         if count > (self.skip + items.len()) as u64 {
             output::remark(format!(
-                "{} of {count} items; list more with --skip {}",
+                "{} of {counted} items; list more with --skip {}",
                 items.len(),
                 self.skip + items.len()
             ));
@@ -284,7 +284,7 @@ impl Retry {
                 .review_status([ReviewStatus::None, ReviewStatus::InReview]);
             let mut after = None;
             loop {
-                let page = Page::default().after(after);
+                let page = Page::default().after(after).count_limit(0);
                 let page = orchestrator.list_queue_items(filter.clone(), page).await?;
                 after = page.next(&filter);
                 if after.is_none() {

@@ -94,6 +94,8 @@ macro_rules! every_check {
                 lists_are_filtered,
                 lists_come_in_pages,
                 pages_begin_behind_an_item,
+                references_are_found_by_their_prefix,
+                counts_stop_at_their_limit,
                 lists_answer_any_condition_as_the_model_does;
             history:
                 every_transition_has_one_event,

@@ -309,12 +309,11 @@ pub(crate) enum Query {
     Item(ItemId),
     ItemKeyed(ItemKey),
     Items(Box<ItemFilter>, Page),
-    /// Items of the queues in any of these folders; `count`: whether to count all that match.
+    /// Items of the queues in any of these folders.
     ItemsOf {
         folders: Arc<[FolderId]>,
         filter: Box<ItemFilter>,
         page: Page,
-        count: bool,
     },
     /// The unique keys of attempts.
     KeysOf(Vec<ItemId>),

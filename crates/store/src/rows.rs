@@ -146,7 +146,7 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
     /// The item with this unique key.
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
-    /// A page of items, and how many match in all if that was asked for.
+    /// A page of items, and how many match in all if that was asked for: any number over the page's limit stands for more.
     fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)>;
     /// How attempts ended since a time, by minute.
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>>;
@@ -223,11 +223,17 @@ pub(crate) struct ListRequest<'a> {
     pub(crate) filter: &'a ItemFilter,
     /// Its cursor is a part of the filter's condition already.
     pub(crate) page: &'a Page,
+    /// Whether to count, up to the limit of the page.
     pub(crate) count: bool,
 }
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl ListRequest<'_> {
+    /// How many rows to count at most, as a LIMIT: one more than the limit of the page shows that there are more.
+    pub(crate) fn rows_counted(&self) -> i64 {
+        i64::try_from(self.page.count_limit).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
     /// The bounds of the ids, as conditions on a column: ` AND column > 42`. They repeat what the condition of the filter says of
     /// `item.id`, for a walk along another table. No planner concludes from `a = b` and `b > 42` that `a > 42`: such a walk would
     /// begin with the first row, and a page would cost what is before it.

@@ -47,12 +47,13 @@ impl Inner {
 
     pub(super) async fn items(&self, wanted: &ItemFilter, page: Page) -> Result<ItemPage> {
         page.validate()?;
-        let filter = self.filter(wanted).await?;
+        let (filter, counts) = (self.filter(wanted).await?, page.count_limit > 0);
         // What the Orchestrator counts is what the whole filter matches: with a cursor in it, the rest of the list.
         let (behind, all) = match &page.after {
             Some(cursor) => {
                 let behind = condition(&cursor.condition(&wanted.order, page.descending)?);
-                (Some(behind), Some(self.counted(filter.clone()).await?))
+                let all = if counts { Some(self.counted(filter.clone()).await?) } else { None };
+                (Some(behind), all)
             }
             None => (None, None),
         };
@@ -60,15 +61,17 @@ impl Inner {
         if let Some(filter) = and(filter, behind) {
             call = call.query("$filter", filter);
         }
-        let call = call
+        let mut call = call
             .query("$orderby", order(&wanted.order, page.descending))
             .query("$top", page.top.max(1).to_string())
-            .query("$skip", page.skip.to_string())
-            .query("$count", "true");
+            .query("$skip", page.skip.to_string());
+        if counts && all.is_none() {
+            call = call.query("$count", "true");
+        }
         let answer: Collection<QueueItemDto> = self.http.json(call).await?;
         let count = all.or(answer.count).unwrap_or((page.skip + answer.value.len()) as u64);
         let items: Result<Vec<QueueItem>> = answer.value.into_iter().take(page.top).map(readable).collect();
-        Ok(ItemPage::new(items?, count))
+        Ok(if counts { ItemPage::new(items?, count) } else { ItemPage::counted_to(items?, 0) })
     }
 
     /// How many items a filter matches.

@@ -79,6 +79,80 @@ pub(crate) async fn lists_come_in_pages(f: Fixture) {
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
 }
 
+/// A prefix is compared letter by letter, whatever the letters are, and however many items begin with it.
+pub(crate) async fn references_are_found_by_their_prefix(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
+    let references = [
+        "INV-1", "INV-10", "INV-2", "inv-1", "INV", "INW", "İ-1", "ı", "a\u{d7ff}x", "a\u{e000}", "a\u{10ffff}",
+        "a\u{10ffff}\u{10ffff}z", "b", "Ü", "Ü2", "U\u{308}", "ß", "ss", "%", "_", "\u{10ffff}", "\u{10ffff}b", "a",
+        "æ", "~", " a",
+    ];
+    for reference in references {
+        f.add_named(reference).await;
+    }
+    f.add(NewQueueItem::new(json!({ "without": "a reference" }))).await;
+    f.orchestrator.add_queue_item("Other", named("INV-3")).await.unwrap();
+    let job = f.job().await;
+    f.perform(job, business("no")).await; // INV-1
+    let found = async |filter: ItemFilter| {
+        let items = f.list(filter).await;
+        items.iter().map(|item| item.reference.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let starts = |prefix: &str| ItemFilter::default().reference(ReferenceFilter::StartsWith(prefix.to_owned()));
+    let prefixes = ["", "I", "INV-", "INV-1", "i", "a", "a\u{d7ff}", "a\u{10ffff}", "\u{10ffff}", "Ü", "U", "s", "x"];
+    for prefix in prefixes {
+        let expected: Vec<_> = references.iter().filter(|reference| reference.starts_with(prefix)).collect();
+        assert_eq!(found(starts(prefix).queue(QUEUE)).await, *expected.as_slice(), "{prefix:?}");
+        let condition = Condition::Text(Field::Reference, TextMatch::StartsWith, prefix.to_owned());
+        let condition = ItemFilter::default().queue(QUEUE).condition(condition);
+        assert_eq!(found(condition).await, *expected.as_slice(), "{prefix:?}");
+    }
+    assert_eq!(found(starts("INV-")).await, ["INV-1", "INV-10", "INV-2", "INV-3"]);
+    assert_eq!(found(starts("INV-").status([Status::Failed])).await, ["INV-1"]);
+    let by_reference = vec![Order { field: Field::Reference, descending: true }];
+    assert_eq!(found(starts("INV-").order(by_reference)).await, ["INV-3", "INV-2", "INV-10", "INV-1"]);
+    let newest = Page::first(2).descending(true);
+    let newest = f.orchestrator.list_queue_items(starts("INV"), newest).await.unwrap();
+    let newest: Vec<_> = newest.items.iter().map(|item| item.reference.clone().unwrap()).collect();
+    assert_eq!(newest, ["INV-3", "INV"]);
+}
+
+/// A count stops where the page says, unless the exact number costs nothing.
+pub(crate) async fn counts_stop_at_their_limit(f: Fixture) {
+    let f = f.with_queue(retrying(1)).await;
+    for number in 0..7 {
+        f.add_named(&format!("{number}")).await;
+    }
+    let page = async |filter: &ItemFilter, limit: u64| {
+        let page = Page::first(2).count_limit(limit);
+        f.orchestrator.list_queue_items(filter.clone(), page).await.unwrap()
+    };
+    let new = ItemFilter::default().queue(QUEUE).status([Status::New]);
+    let normal = new.clone().priority(Priority::Normal);
+    let any_state = ItemFilter::default().priority(Priority::Normal);
+    for filter in [&normal, &any_state] {
+        for limit in [0, 1, 6, 7, 8, u64::MAX] {
+            let found = page(filter, limit).await;
+            assert_eq!(found.items.len(), 2);
+            let is_exact = found.is_count_exact;
+            // An Orchestrator counts all of them, and says so.
+            let is_right = match limit {
+                0 => found.count == 0 && !is_exact,
+                _ if is_exact => found.count == 7,
+                _ => found.count == limit && limit < 7 && found.count_text() == format!("{limit}+"),
+            };
+            assert!(is_right, "{} of at most {limit}", found.count_text());
+            let next = Page::first(2).after(found.next(filter)).count_limit(limit);
+            let next = f.orchestrator.list_queue_items(filter.clone(), next).await.unwrap();
+            assert_eq!((next.count, next.is_count_exact), (found.count, is_exact), "behind a cursor");
+            assert_eq!(next.items.len(), 2);
+        }
+    }
+    let counted = page(&new, 3).await;
+    assert!(counted.is_count_exact && counted.count == 7, "the counters of the queue know it");
+}
+
 /// Page by page behind the last item seen, a list is the same as in one piece, by whatever it is sorted.
 pub(crate) async fn pages_begin_behind_an_item(f: Fixture) {
     let f = f.with_queue(retrying(0)).await;

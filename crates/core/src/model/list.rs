@@ -129,6 +129,9 @@ pub const PAGE_LIMIT: usize = 100;
 /// The most items that a page may skip.
 pub const MAX_SKIP: usize = i32::MAX as usize;
 
+/// How many items a list counts at most, unless a page asks for another number.
+pub const COUNT_LIMIT: u64 = 10_000;
+
 /// Which page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -141,11 +144,13 @@ pub struct Page {
     pub top: usize,
     /// The newest first. Ignored if the filter has an order.
     pub descending: bool,
+    /// How many items to count at most: see [`Page::count_limit`].
+    pub count_limit: u64,
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { after: None, skip: 0, top: PAGE_LIMIT, descending: false }
+        Self { after: None, skip: 0, top: PAGE_LIMIT, descending: false, count_limit: COUNT_LIMIT }
     }
 }
 
@@ -179,6 +184,15 @@ impl Page {
         self
     }
 
+    /// How many items to count at most, because counting costs what is counted; [`ItemPage::is_count_exact`] says whether there
+    /// are more. 0: the page says nothing about how many match. `u64::MAX`: the exact number. A back end that knows the exact number
+    /// anyway says it, whatever the limit: a store for lists by queue and status, and an Orchestrator. Default: [`COUNT_LIMIT`].
+    #[must_use]
+    pub fn count_limit(mut self, count_limit: u64) -> Self {
+        self.count_limit = count_limit;
+        self
+    }
+
     /// Checks the size of the page, and where it begins.
     ///
     /// # Errors
@@ -203,14 +217,26 @@ impl Page {
 pub struct ItemPage {
     /// The items of the page.
     pub items: Vec<QueueItem>,
-    /// How many items match the filter in all.
+    /// How many items match the filter in all, wherever the page begins; at least so many if the number is not exact.
     pub count: u64,
+    /// Whether no more items match than were counted.
+    pub is_count_exact: bool,
 }
 
 impl ItemPage {
     /// A page of a list that has `count` items in all.
     pub fn new(items: Vec<QueueItem>, count: u64) -> Self {
-        Self { items, count }
+        Self { items, count, is_count_exact: true }
+    }
+
+    /// A page of a list of which only so many items were counted: it has at least `count`.
+    pub fn counted_to(items: Vec<QueueItem>, count: u64) -> Self {
+        Self { items, count, is_count_exact: false }
+    }
+
+    /// The count as people read it: `10000+` if it is not exact.
+    pub fn count_text(&self) -> String {
+        format!("{}{}", self.count, if self.is_count_exact { "" } else { "+" })
     }
 
     /// Where the next page begins, for [`Page::after`]. `None` if this one is empty: the list has ended.

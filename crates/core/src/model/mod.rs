@@ -17,6 +17,7 @@
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
+//! | [`prefix`] | a prefix as a range of texts |
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
@@ -56,6 +57,7 @@ pub mod limits;
 pub mod list;
 pub mod log;
 mod new_item;
+pub mod prefix;
 pub mod query;
 pub mod queue;
 mod queue_notes;

@@ -9,7 +9,7 @@ use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
 use performer_core::model::history::events;
-use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, validate_job_limit};
 use performer_core::model::kept_for::KeptFor;
 use performer_core::model::key::{Claim, FolderId, ItemId, QueueId};
@@ -38,11 +38,16 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             Ok(Answer::Item(Box::new(existing(rows, here, id.ok_or_else(missing)?)?)))
         }
         Query::Items(filter, page) => {
-            let (items, count) = list(rows, &[here], *filter, page, true)?;
-            Ok(Answer::Items(ItemPage::new(items, count.unwrap_or_default())))
+            let (items, count) = list(rows, &[here], *filter, page)?;
+            Ok(Answer::Items(match count {
+                Some(Counted { count, is_exact: true }) => ItemPage::new(items, count),
+                Some(Counted { count, .. }) => ItemPage::counted_to(items, count),
+                None => ItemPage::counted_to(items, 0),
+            }))
         }
-        Query::ItemsOf { folders, filter, page, count } => {
-            Ok(Answer::Page(list(rows, &folders, *filter, page, count)?))
+        Query::ItemsOf { folders, filter, page } => {
+            let (items, count) = list(rows, &folders, *filter, page)?;
+            Ok(Answer::Page((items, count.map(|counted| counted.count))))
         }
         Query::Comment(id) => {
             let comment = rows.comment(id)?;
@@ -186,14 +191,32 @@ fn existing<R: Rows>(rows: &mut R, folder: FolderId, id: ItemId) -> Result<Queue
     queue.map(|_| item).ok_or_else(missing)
 }
 
+/// How many items match a filter; at least so many if it is not exact.
+struct Counted {
+    count: u64,
+    is_exact: bool,
+}
+
+impl Counted {
+    fn exactly(count: u64) -> Self {
+        Self { count, is_exact: true }
+    }
+
+    /// What a back end counted: see [`Rows::list`].
+    fn up_to(limit: u64, count: u64) -> Self {
+        Self { count: count.min(limit), is_exact: count <= limit }
+    }
+}
+
 fn list<R: Rows>(
     rows: &mut R,
     folders: &[FolderId],
     mut filter: ItemFilter,
     mut page: Page,
-    count: bool,
-) -> Result<(Vec<QueueItem>, Option<u64>)> {
+) -> Result<(Vec<QueueItem>, Option<Counted>)> {
     page.validate()?;
+    let limit = page.count_limit;
+    let count = limit > 0;
     let behind = match page.after.take() {
         Some(cursor) => Some(cursor.condition(&filter.order, page.descending)?),
         None => None,
@@ -232,17 +255,17 @@ fn list<R: Rows>(
             }
         }
         filter.condition = rest;
-        // An index finds a whole reference.
+        // An index finds a reference, and those that start with a text.
         if filter.reference.is_none()
             && let Some((reference, rest)) = filter.condition.take().map(Condition::split_reference)
         {
-            (filter.reference, filter.condition) = (reference.map(ReferenceFilter::Equals), rest);
+            (filter.reference, filter.condition) = (reference, rest);
         }
     }
     queues.sort_unstable();
     queues.dedup();
     if queues.is_empty() {
-        return Ok((Vec::new(), count.then_some(0)));
+        return Ok((Vec::new(), count.then(|| Counted::exactly(0))));
     }
     let only_states = filter.condition.is_none()
         && (filter.reference.is_none() && filter.review_status.is_empty() && filter.priority.is_none())
@@ -251,10 +274,12 @@ fn list<R: Rows>(
     if !only_states {
         // What is counted is the whole list, wherever the page begins.
         let Some(behind) = behind else {
-            return rows.list(&ListRequest { queues: &queues, filter: &filter, page: &page, count });
+            let (items, counted) =
+                rows.list(&ListRequest { queues: &queues, filter: &filter, page: &page, count })?;
+            return Ok((items, counted.map(|counted| Counted::up_to(limit, counted))));
         };
         let counted = if count {
-            let nothing = Page::first(0);
+            let nothing = Page::first(0).count_limit(limit);
             rows.list(&ListRequest { queues: &queues, filter: &filter, page: &nothing, count })?.1
         } else {
             None
@@ -264,7 +289,7 @@ fn list<R: Rows>(
             None => behind,
         });
         let ask = ListRequest { queues: &queues, filter: &filter, page: &page, count: false };
-        return Ok((rows.list(&ask)?.0, counted));
+        return Ok((rows.list(&ask)?.0, counted.map(|counted| Counted::up_to(limit, counted))));
     }
     // The counters of the queues say how many items match; queues without any need not be searched.
     let statuses: &[Status] = if filter.status.is_empty() { Status::ALL } else { &filter.status };
@@ -276,7 +301,7 @@ fn list<R: Rows>(
         all += found.unsigned_abs();
         with_some.extend((found > 0).then_some(queue));
     }
-    let counted = count.then_some(all);
+    let counted = count.then(|| Counted::exactly(all));
     if with_some.is_empty() || page.skip as u64 >= all {
         return Ok((Vec::new(), counted));
     }

@@ -11,7 +11,8 @@
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
 //!
-//! All other lists scan the items by id.
+//! A reference, and those with a prefix that few have, are found by the index of references. All other lists scan the items by
+//! id. No count goes further than the page asks.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -24,6 +25,7 @@ use super::counters;
 use super::session::Session;
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, ItemKey, QueueId};
+use performer_core::model::prefix::end_of_prefix;
 use performer_core::model::result::Outcome;
 use performer_core::model::statistics::Ended;
 use performer_core::model::status::Status;
@@ -35,18 +37,21 @@ const MAX_PARTS: usize = 24;
 /// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
+/// Up to so many references with a prefix are found by their index, and then sorted.
+const FEW_REFERENCES: i64 = 20_000;
+
 /// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<ItemId>, Option<u64>)> {
     let ListRequest { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    // An index finds one reference, whatever the state of its items.
-    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
+    // An index finds a reference, whatever the state of its items.
+    let by_reference = is_found_by_reference(session, ask)?;
     // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
     let may_sort = filter.order.is_empty()
         || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
-    let by_state = may_sort && !is_one_reference && (1..=MAX_PARTS).contains(&places);
+    let by_state = may_sort && !by_reference && (1..=MAX_PARTS).contains(&places);
     let mut values = Vec::new();
-    let rest = conditions(session, filter, &mut values)?;
+    let rest = conditions(session, filter, by_reference, &mut values)?;
     let mut places = Vec::new();
     if by_state {
         for queue in queues {
@@ -55,13 +60,15 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
             }
         }
     } else {
-        places.push(everywhere(queues, filter, &rest, &mut values));
+        places.push(everywhere(queues, filter, by_reference, &rest, &mut values));
     }
     let values: Vec<_> = values.iter().map(|value| &**value).collect();
     let counted = if count {
-        let each: Vec<String> =
-            places.iter().map(|place| format!("(SELECT count(*) FROM {place})")).collect();
-        let rows = session.query_once(&format!("SELECT {}", each.join(" + ")), &values)?;
+        // UNION ALL stops with its LIMIT, in the middle of any part.
+        let each: Vec<String> = places.iter().map(|place| format!("(SELECT 1 FROM {place})")).collect();
+        let sql =
+            format!("SELECT count(*) FROM ({} LIMIT {}) AS found", each.join(" UNION ALL "), ask.rows_counted());
+        let rows = session.query_once(&sql, &values)?;
         let counted: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
         Some(counted.unsigned_abs())
     } else {
@@ -155,25 +162,88 @@ fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Res
     Ok(first.unwrap_or(i64::MAX))
 }
 
-/// As [`place`], for the items of any queue and state.
-fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<FilterValue>) -> String {
-    let queues = match queues {
+/// Whether the filter is for a reference that the index of references finds, or for a prefix of few of them.
+///
+/// The index has the references in the order of their bytes, which is that of their characters: what begins with a prefix is a
+/// range of it. A list in the order of the ids then has to sort the range. That is quick for some thousands, and slower than a walk
+/// along the ids for a prefix that every second item has. So the range is counted first, to no more than [`FEW_REFERENCES`]: the
+/// planner knows how many texts there are between two others only roughly, and would choose either way for both.
+fn is_found_by_reference(session: &mut Session, ask: &ListRequest<'_>) -> Result<bool> {
+    match &ask.filter.reference {
+        None => Ok(false),
+        Some(ReferenceFilter::Equals(_)) => Ok(true),
+        Some(ReferenceFilter::StartsWith(prefix)) => {
+            let mut values = Vec::new();
+            let queues = in_queues(ask.queues, &mut values);
+            let range = starting_with(prefix, &mut values);
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT 1 FROM item WHERE {queues} AND {range} LIMIT {}) AS found",
+                FEW_REFERENCES + 1
+            );
+            let values: Vec<_> = values.iter().map(|value| &**value).collect();
+            let rows = session.query_once(&sql, &values)?;
+            let found: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
+            Ok(found <= FEW_REFERENCES)
+        }
+    }
+}
+
+/// The condition that a reference begins with a prefix, as a range in the order of bytes, which the operators `~>=~` and `~<~` have
+/// in every database. Those without tildes have the order of the database's language, in which a prefix is no range.
+fn starting_with(prefix: &str, values: &mut Vec<FilterValue>) -> String {
+    let prefix = text(prefix);
+    let from = bind(prefix.clone().into_owned(), "text", values);
+    match end_of_prefix(&prefix) {
+        None => format!("item.reference ~>=~ {from}"),
+        Some(end) => {
+            let end = bind(end, "text", values);
+            format!("item.reference ~>=~ {from} AND item.reference ~<~ {end}")
+        }
+    }
+}
+
+fn in_queues(queues: &[QueueId], values: &mut Vec<FilterValue>) -> String {
+    match queues {
         [one] => format!("item.queue_id = {}", bind(one.0, "bigint", values)),
         many => {
             let many: Vec<i64> = many.iter().map(|id| id.0).collect();
             format!("item.queue_id = ANY ({})", bind(many, "bigint[]", values))
         }
-    };
+    }
+}
+
+/// As [`place`], for the items of any queue and state.
+fn everywhere(
+    queues: &[QueueId],
+    filter: &ItemFilter,
+    by_reference: bool,
+    rest: &str,
+    values: &mut Vec<FilterValue>,
+) -> String {
+    let queues = in_queues(queues, values);
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
-    format!(
-        "item LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
-        conditions::COPIES
-    )
+    let (state, copies) = ("LEFT JOIN item_state ON item_state.item_id = item.id", conditions::COPIES);
+    match &filter.reference {
+        // OFFSET 0: planned by itself, so that no order and no LIMIT make the planner walk along the ids after all.
+        Some(ReferenceFilter::StartsWith(prefix)) if by_reference => {
+            let range = starting_with(prefix, values);
+            format!(
+                "(SELECT * FROM item WHERE {queues} AND {range} OFFSET 0) AS item {state}{copies} \
+                 WHERE {statuses} AND {rest}"
+            )
+        }
+        _ => format!("item {state}{copies} WHERE {queues} AND {statuses} AND {rest}"),
+    }
 }
 
 /// All other conditions of a filter.
-fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<FilterValue>) -> Result<String> {
+fn conditions(
+    session: &mut Session,
+    filter: &ItemFilter,
+    by_reference: bool,
+    values: &mut Vec<FilterValue>,
+) -> Result<String> {
     let mut conditions = Vec::new();
     if let Some(priority) = filter.priority {
         let value = bind(i16::from(priority.number()), "smallint", values);
@@ -200,11 +270,12 @@ fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<Filte
             let value = bind(text(wanted).into_owned(), "text", values);
             conditions.push(format!("item.reference = {value}"));
         }
-        Some(ReferenceFilter::StartsWith(wanted)) => {
+        // An expression, so that no index is used.
+        Some(ReferenceFilter::StartsWith(wanted)) if !by_reference => {
             let value = bind(text(wanted).into_owned(), "text", values);
-            conditions.push(format!("starts_with(item.reference, {value})"));
+            conditions.push(format!("starts_with(item.reference || '', {value})"));
         }
-        None => {}
+        Some(ReferenceFilter::StartsWith(_)) | None => {}
     }
     if let Some(condition) = &filter.condition {
         conditions.push(conditions::condition(condition, values));

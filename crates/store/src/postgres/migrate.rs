@@ -6,7 +6,7 @@ use super::session::Session;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
@@ -20,6 +20,8 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0011_job_owners.sql"),
     include_str!("migrations/0012_removals_tokens.sql"),
     include_str!("migrations/0013_actors.sql"),
+    "", // 0014
+    include_str!("migrations/0015_queries.sql"),
 ];
 
 /// The oldest supported version of PostgreSQL.

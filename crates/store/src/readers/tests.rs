@@ -139,6 +139,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
         Some(queue.clone()),
         Some(Condition::All(vec![queue.clone(), number(Field::Status, 0)])),
         Some(Condition::All(vec![queue.clone(), text(Comparison::Equal)])),
+        Some(Condition::Text(Field::Reference, TextMatch::StartsWith, "a".to_owned())),
     ] {
         assert_eq!(lane(found.clone()), Lane::ListRequest, "{found:?}");
     }
@@ -146,7 +147,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
         assert_eq!(lane(Some(searched.clone())), Lane::Search, "{searched:?}");
     }
     let far = Page::default().skip(MAX_SKIPPED + 1);
-    assert_eq!(Lane::of_list(&ItemFilter::default(), far), Lane::Search);
+    assert_eq!(Lane::of_list(&ItemFilter::default(), &far), Lane::Search);
     let order = vec![Order { field: Field::Reference, descending: false }];
     let sorted = ItemFilter::default().order(order);
     assert_eq!(Lane::of_list(&sorted, &Page::default()), Lane::Search);

@@ -11,7 +11,8 @@
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
 //!
-//! All other lists scan the items by id.
+//! A reference, and those with a prefix that few have, are found by the index of references. All other lists scan the items by
+//! id. No count goes further than the page asks.
 
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
@@ -22,6 +23,7 @@ use super::columns::{micros, numbered, time};
 use super::{conditions, prepared, queues};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, ItemKey, QueueId};
+use performer_core::model::prefix::end_of_prefix;
 use performer_core::model::result::Outcome;
 use performer_core::model::statistics::Ended;
 use performer_core::model::status::Status;
@@ -34,18 +36,21 @@ const MOST_PLACES: usize = 24;
 /// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
+/// Up to so many references with a prefix are found by their index, and then sorted.
+const FEW_REFERENCES: i64 = 20_000;
+
 /// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<(Vec<ItemId>, Option<u64>)> {
     let ListRequest { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    // An index finds one reference, whatever the state of its items.
-    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
+    // An index finds a reference, whatever the state of its items.
+    let by_reference = is_found_by_reference(connection, ask)?;
     // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
     let may_sort = filter.order.is_empty()
         || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
-    let by_state = may_sort && !is_one_reference && (1..=MOST_PLACES).contains(&places);
+    let by_state = may_sort && !by_reference && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
-    let rest = conditions(connection, filter, &mut values)?;
+    let rest = conditions(connection, filter, by_reference, &mut values)?;
     let mut places = Vec::new();
     if by_state {
         for queue in queues {
@@ -54,12 +59,13 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
             }
         }
     } else {
-        places.push(everywhere(queues, filter, &rest, &mut values));
+        places.push(everywhere(queues, filter, by_reference, &rest, &mut values));
     }
     let counted = if count {
-        let each: Vec<String> =
-            places.iter().map(|place| format!("(SELECT count(*) FROM {place})")).collect();
-        let sql = format!("SELECT {}", each.join(" + "));
+        // UNION ALL stops with its LIMIT, in the middle of any part.
+        let each: Vec<String> = places.iter().map(|place| format!("SELECT 1 FROM {place}")).collect();
+        let sql =
+            format!("SELECT count(*) FROM ({} LIMIT {})", each.join(" UNION ALL "), ask.rows_counted());
         let counted: i64 =
             prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
         Some(counted.unsigned_abs())
@@ -166,26 +172,80 @@ fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> S
     Ok(first)
 }
 
-/// As [`place`], for the items of any queue and state.
-fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<Value>) -> String {
+/// Whether the filter is for a reference that the index of references finds, or for a prefix of few of them.
+///
+/// The index has the references in the order of their bytes, which is that of their characters: what begins with a prefix is a
+/// range of it. A list in the order of the ids then has to sort the range. That is quick for some thousands, and slower than a walk
+/// along the ids for a prefix that every second item has. So the range is counted first, to no more than [`FEW_REFERENCES`].
+fn is_found_by_reference(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<bool> {
+    match &ask.filter.reference {
+        None => Ok(false),
+        Some(ReferenceFilter::Equals(_)) => Ok(true),
+        Some(ReferenceFilter::StartsWith(prefix)) => {
+            let mut values = Vec::new();
+            let queues = in_queues(ask.queues, &mut values);
+            let range = starting_with("item.reference", prefix, &mut values);
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT 1 FROM item INDEXED BY item_reference \
+                 WHERE {queues} AND {range} LIMIT {})",
+                FEW_REFERENCES + 1
+            );
+            let found: i64 =
+                prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+            Ok(found <= FEW_REFERENCES)
+        }
+    }
+}
+
+/// The condition that a reference begins with a prefix, as a range.
+fn starting_with(column: &str, prefix: &str, values: &mut Vec<Value>) -> String {
+    values.push(prefix.to_owned().into());
+    let from = format!("{column} >= ?{}", values.len());
+    match end_of_prefix(prefix) {
+        None => from,
+        Some(end) => {
+            values.push(end.into());
+            format!("{from} AND {column} < ?{}", values.len())
+        }
+    }
+}
+
+fn in_queues(queues: &[QueueId], values: &mut Vec<Value>) -> String {
     let mut bound = |id: &QueueId| {
         values.push(id.0.into());
         format!("?{}", values.len())
     };
-    let queues = match queues {
+    match queues {
         [one] => format!("item.queue_id = {}", bound(one)),
         many => format!("item.queue_id IN ({})", many.iter().map(&mut bound).collect::<Vec<_>>().join(", ")),
-    };
+    }
+}
+
+/// As [`place`], for the items of any queue and state.
+fn everywhere(
+    queues: &[QueueId],
+    filter: &ItemFilter,
+    by_reference: bool,
+    rest: &str,
+    values: &mut Vec<Value>,
+) -> String {
+    let queues = in_queues(queues, values);
+    let hint = if by_reference { " INDEXED BY item_reference" } else { "" };
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
     format!(
-        "item LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
+        "item{hint} LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
         conditions::COPIES
     )
 }
 
 /// All other conditions of a filter.
-fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Value>) -> SqlResult<String> {
+fn conditions(
+    connection: &Connection,
+    filter: &ItemFilter,
+    by_reference: bool,
+    values: &mut Vec<Value>,
+) -> SqlResult<String> {
     let mut conditions = Vec::new();
     let mut condition = |text: &str, value: Value| {
         values.push(value);
@@ -210,8 +270,10 @@ fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Val
     }
     match &filter.reference {
         Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),
-        Some(ReferenceFilter::StartsWith(text)) => {
-            condition("substr(item.reference, 1, length(?)) = ?", text.clone().into());
+        Some(ReferenceFilter::StartsWith(prefix)) => {
+            // With a plus it is an expression, and no index is used.
+            let column = if by_reference { "item.reference" } else { "+item.reference" };
+            conditions.push(starting_with(column, prefix, values));
         }
         None => {}
     }
