@@ -64,9 +64,9 @@ pub use metrics;
 pub use model::{
     Comment, ErrorCode, ExceptionType, FailedItems, FieldEdit, ItemEdit, ItemFilter, ItemId, ItemKey,
     ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
-    NewQueueDefinition, NewQueueItem, Output, Page, PageCursor, Person, Priority, ProcessingException, QueueDefinition,
-    QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter, ReviewStatus, Robot,
-    RobotState, Schemas, SpecificContent, Status, StopStrategy,
+    NewQueueDefinition, NewQueueItem, Output, Page, PageCursor, Person, Priority, ProcessingException,
+    QueueDefinition, QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter,
+    ReviewStatus, Robot, RobotState, Schemas, SpecificContent, Status, StopStrategy,
 };
 /// The transactions in which items can be added and completed: see
 /// [`Store::complete_in`](orchestrator::store::Store::complete_in).

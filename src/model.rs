@@ -24,6 +24,7 @@ pub use performer_core::model::content::{
 };
 pub use performer_core::model::cursor::PageCursor;
 pub use performer_core::model::exception::{EXCEPTION_TEXT_LIMIT, ExceptionType, ProcessingException};
+pub use performer_core::model::fingerprint::{FINGERPRINT_LIMIT, fingerprint};
 pub use performer_core::model::history::{EventAction, ItemEvent};
 pub use performer_core::model::item::{
     ClaimedItem, ItemEdit, NewQueueItem, Origin, PROGRESS_LIMIT, Priority, QueueItem, REFERENCE_LIMIT,
@@ -32,6 +33,9 @@ pub use performer_core::model::item::{
 pub use performer_core::model::key::{Claim, InvalidKey, ItemId, ItemKey, KeyMaker};
 pub use performer_core::model::list::{COUNT_LIMIT, ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
 pub use performer_core::model::prefix::end_of_prefix;
+pub use performer_core::model::reason::{
+    MAX_REASONS, REASON_PAGE_LIMIT, Reason, ReasonCursor, ReasonFilter, ReasonOrder,
+};
 pub use performer_core::model::result::{Outcome, TransactionResult};
 pub use performer_core::model::review::{COMMENT_LIMIT, Comment, FailedItems, ItemVersion, Person};
 pub use performer_core::model::selection::MAX_TAKE;

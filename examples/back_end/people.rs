@@ -15,6 +15,11 @@ use super::state::{Answer, State};
 impl State {
     pub(super) fn list(&self, filter: &ItemFilter, page: Page) -> Answer<ItemPage> {
         page.validate()?;
+        if filter.reason.is_some() {
+            return Err(
+                Refusal::new(ErrorCode::FEATURE_DISABLED, "failures are not grouped by reason").into()
+            );
+        }
         let queue = filter.queue.as_deref().map(|name| self.queue_named(name)).transpose()?;
         let of_queue = self.items.iter().filter(|(_, item)| queue.is_none_or(|queue| item.queue == queue));
         let shown = of_queue.map(|(id, item)| item.shown(*id));

@@ -97,6 +97,10 @@ macro_rules! every_check {
                 references_are_found_by_their_prefix,
                 counts_stop_at_their_limit,
                 lists_answer_any_condition_as_the_model_does;
+            reasons:
+                failures_are_grouped_by_their_reason,
+                the_open_items_of_a_reason_follow_reviews_and_removals,
+                a_queue_has_a_limited_number_of_reasons;
             history:
                 every_transition_has_one_event,
                 comments_belong_to_their_authors,

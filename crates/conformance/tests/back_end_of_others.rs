@@ -28,6 +28,9 @@ suite!(
         reports_and_claims_together_keep_the_limit_and_the_order: "the back end has no limits of queues",
         no_more_items_are_started_in_a_window_than_the_limit_allows: "the back end has no limits of queues",
         limits_are_kept_when_a_queue_is_updated: "the back end has no limits of queues",
+        failures_are_grouped_by_their_reason: "the back end does not group failures",
+        the_open_items_of_a_reason_follow_reviews_and_removals: "the back end does not group failures",
+        a_queue_has_a_limited_number_of_reasons: "the back end does not group failures",
     }
 );
 

@@ -11,6 +11,7 @@ use performer_core::model::job::{Job, StopStrategy};
 use performer_core::model::key::{ItemId, JobKey};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{Reason, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
@@ -106,6 +107,10 @@ impl ReviewAdministration for Store {
 
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
         done(self.one(Operation::EditComment { comment, author, text }).await)
+    }
+
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        expect_answer!(self.read(Query::Reasons(Box::new(filter))).await, Reasons)
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

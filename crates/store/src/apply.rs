@@ -37,18 +37,21 @@ use self::report::{AssumedEnd, AttemptReport};
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
 use super::notifier::WakeSet;
+use super::reasons::Failure;
 use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
 use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
+use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, JobKey, QueueId};
 use performer_core::model::lifecycle::{self, Change, Event, Transition};
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
+use performer_core::model::reason;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{OrchestratorError, Result};
@@ -276,6 +279,24 @@ impl<R: Rows> Apply<'_, R> {
         }
         if change.copy.is_some() || change.after.status == Status::New {
             self.wakes.add(queue);
+        }
+        let is_open = reason::is_open(&change.after);
+        if before.state.status != Status::InProgress && reason::is_open(&before.state) != is_open {
+            self.rows.count_open(id, if is_open { 1 } else { -1 })?;
+        }
+        Ok(())
+    }
+
+    /// Counts an attempt that has just failed in the group of its reason.
+    fn count_failure(
+        &mut self,
+        id: ItemId,
+        queue: QueueId,
+        change: &Change,
+        exception: Option<&ProcessingException>,
+    ) -> Applied<()> {
+        if let Some(exception) = exception {
+            self.rows.count_failure(&Failure::of(id, queue, &change.after, exception, self.now))?;
         }
         Ok(())
     }

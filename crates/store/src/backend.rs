@@ -23,6 +23,7 @@ use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopSt
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{Reason, ReasonFilter};
 #[cfg(feature = "crash-points")]
 use performer_core::model::result::TransactionResult;
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -326,6 +327,8 @@ pub(crate) enum Query {
         after: i64,
         limit: usize,
     },
+    /// Groups of failures.
+    Reasons(Box<ReasonFilter>),
     /// How attempts ended since a time; `queue` is `None` for all queues.
     Ended {
         queue: Option<QueueId>,
@@ -384,6 +387,7 @@ pub(crate) enum Answer {
     /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),
+    Reasons(Vec<Reason>),
     Ended(Vec<Ended>),
     Page((Vec<QueueItem>, Option<u64>)),
     Failed(FailedItems),

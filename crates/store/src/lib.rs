@@ -17,6 +17,7 @@
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
+//! | `reasons.rs` | groups of failures |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
 //! | `unreadable_rows.rs` | rows that do not match the schema |
@@ -59,6 +60,7 @@ mod notifier;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readers;
+mod reasons;
 mod removal;
 mod rows;
 mod scope;

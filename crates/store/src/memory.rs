@@ -4,6 +4,7 @@ mod item;
 mod list;
 mod queue;
 mod ready_items;
+mod reasons;
 mod removal;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, K
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::{QueueDefinition, folded};
+use performer_core::model::reason::Reason;
 use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::selection::is_eligible;
@@ -49,6 +51,7 @@ pub(crate) struct Memory {
     /// Deleted queues whose items are to be removed, and the last item that was scanned.
     removals: BTreeMap<QueueId, ItemId>,
     tokens: BTreeMap<String, Token>,
+    reasons: BTreeMap<i64, Reason>,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -74,6 +77,7 @@ impl Memory {
             jobs: BTreeMap::new(),
             removals: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             document: None,
             last_queue: 0,
             last_item: 0,
@@ -87,9 +91,7 @@ impl Memory {
     fn is_visible(&self, item: &StoredItem) -> bool {
         self.queues.get(&item.queue).is_some_and(|queue| !queue.deleted)
     }
-}
 
-impl Memory {
     fn check(&self) -> Result<()> {
         let message = "the store in memory was damaged by a violated invariant";
         if self.damaged { Err(OrchestratorError::new(ErrorKind::Other, message)) } else { Ok(()) }
@@ -233,6 +235,7 @@ impl Rows for Memory {
             manual_ancestor: None,
             output: None,
             exception: None,
+            reason: None,
             progress: row.progress.map(str::to_owned),
             robot: None,
             executor: None,
@@ -265,6 +268,7 @@ impl Rows for Memory {
             manual_ancestor: if copy.by_hand { ancestor } else { original.manual_ancestor },
             output: None,
             exception: None,
+            reason: None,
             progress: None,
             robot: None,
             executor: None,
@@ -279,11 +283,8 @@ impl Rows for Memory {
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
-        Ok(self.items.get(&id).map(|item| ItemRow {
-            queue: item.queue,
-            state: item.state,
-            actors: item.actors,
-        }))
+        let row = |item: &StoredItem| ItemRow { queue: item.queue, state: item.state, actors: item.actors };
+        Ok(self.items.get(&id).map(row))
     }
 
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {

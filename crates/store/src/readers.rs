@@ -50,6 +50,7 @@ impl Lane {
             }
             Query::Queues
             | Query::QueuesOf(_)
+            | Query::Reasons(_)
             | Query::KeysOf(_)
             | Query::History(_)
             | Query::Events(_)

@@ -47,6 +47,10 @@ impl Inner {
 
     pub(super) async fn items(&self, wanted: &ItemFilter, page: Page) -> Result<ItemPage> {
         page.validate()?;
+        if wanted.reason.is_some() {
+            let message = "the Orchestrator does not group failures by reason";
+            return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+        }
         let (filter, counts) = (self.filter(wanted).await?, page.count_limit > 0);
         // What the Orchestrator counts is what the whole filter matches: with a cursor in it, the rest of the list.
         let (behind, all) = match &page.after {

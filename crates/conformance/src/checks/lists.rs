@@ -2,8 +2,8 @@
 
 use performer::model::{
     ErrorCode, ExceptionType, ItemFilter, ItemId, ItemVersion, NewQueueDefinition, NewQueueItem, PAGE_LIMIT,
-    Page, PageCursor, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Case, query::Comparison,
-    query::Condition, query::Field, query::Order, query::TextMatch, query::Value,
+    Page, PageCursor, Priority, QueueItem, ReferenceFilter, ReviewStatus, Status, query, query::Case,
+    query::Comparison, query::Condition, query::Field, query::Order, query::TextMatch, query::Value,
 };
 use performer::orchestrator::{CommitType, ErrorKind};
 use serde_json::json;
@@ -84,9 +84,32 @@ pub(crate) async fn references_are_found_by_their_prefix(f: Fixture) {
     let f = f.with_queue(retrying(1)).await;
     f.orchestrator.create_queue(NewQueueDefinition::new("Other")).await.unwrap();
     let references = [
-        "INV-1", "INV-10", "INV-2", "inv-1", "INV", "INW", "İ-1", "ı", "a\u{d7ff}x", "a\u{e000}", "a\u{10ffff}",
-        "a\u{10ffff}\u{10ffff}z", "b", "Ü", "Ü2", "U\u{308}", "ß", "ss", "%", "_", "\u{10ffff}", "\u{10ffff}b", "a",
-        "æ", "~", " a",
+        "INV-1",
+        "INV-10",
+        "INV-2",
+        "inv-1",
+        "INV",
+        "INW",
+        "İ-1",
+        "ı",
+        "a\u{d7ff}x",
+        "a\u{e000}",
+        "a\u{10ffff}",
+        "a\u{10ffff}\u{10ffff}z",
+        "b",
+        "Ü",
+        "Ü2",
+        "U\u{308}",
+        "ß",
+        "ss",
+        "%",
+        "_",
+        "\u{10ffff}",
+        "\u{10ffff}b",
+        "a",
+        "æ",
+        "~",
+        " a",
     ];
     for reference in references {
         f.add_named(reference).await;
@@ -99,8 +122,10 @@ pub(crate) async fn references_are_found_by_their_prefix(f: Fixture) {
         let items = f.list(filter).await;
         items.iter().map(|item| item.reference.clone().unwrap()).collect::<Vec<_>>()
     };
-    let starts = |prefix: &str| ItemFilter::default().reference(ReferenceFilter::StartsWith(prefix.to_owned()));
-    let prefixes = ["", "I", "INV-", "INV-1", "i", "a", "a\u{d7ff}", "a\u{10ffff}", "\u{10ffff}", "Ü", "U", "s", "x"];
+    let starts =
+        |prefix: &str| ItemFilter::default().reference(ReferenceFilter::StartsWith(prefix.to_owned()));
+    let prefixes =
+        ["", "I", "INV-", "INV-1", "i", "a", "a\u{d7ff}", "a\u{10ffff}", "\u{10ffff}", "Ü", "U", "s", "x"];
     for prefix in prefixes {
         let expected: Vec<_> = references.iter().filter(|reference| reference.starts_with(prefix)).collect();
         assert_eq!(found(starts(prefix).queue(QUEUE)).await, *expected.as_slice(), "{prefix:?}");
@@ -159,7 +184,11 @@ pub(crate) async fn pages_begin_behind_an_item(f: Fixture) {
     for number in 0..20_u8 {
         let mut item = NewQueueItem::new(json!({ "n": number }));
         if number % 3 > 0 {
-            item = item.reference(format!("{}, ~{}", ["İ", "ü", "a%", "z"][usize::from(number % 4)], number % 5));
+            item = item.reference(format!(
+                "{}, ~{}",
+                ["İ", "ü", "a%", "z"][usize::from(number % 4)],
+                number % 5
+            ));
         }
         if number % 4 == 0 {
             item = item.due_date(f.after(3_600 + u64::from(number % 8)));
@@ -242,7 +271,8 @@ pub(crate) async fn pages_begin_behind_an_item(f: Fixture) {
     assert_eq!(shown, ids(&all.iter().rev().cloned().collect::<Vec<_>>()));
     // A cursor belongs to an order.
     let other = Page::default().after(first.next(&newest_first));
-    let error = f.orchestrator.list_queue_items(ItemFilter::default().order(by_date), other).await.unwrap_err();
+    let error =
+        f.orchestrator.list_queue_items(ItemFilter::default().order(by_date), other).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Invalid, Some(ErrorCode::INVALID_REQUEST)));
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod lists;
 pub(crate) mod queues;
+pub(crate) mod reasons;
 pub(crate) mod reporting;
 pub(crate) mod retention;
 pub(crate) mod reviews;

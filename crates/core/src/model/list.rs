@@ -39,6 +39,9 @@ pub struct ItemFilter {
     pub created_from: Option<Timestamp>,
     /// Only items created before this time.
     pub created_before: Option<Timestamp>,
+    /// Only items that failed with this reason ([`Reason::id`](super::reason::Reason::id)). Unsupported by a UiPath Orchestrator, which
+    /// does not group failures.
+    pub reason: Option<i64>,
     /// Any other condition.
     pub condition: Option<Condition>,
     /// What the list is sorted by; empty for the order of the ids.
@@ -106,6 +109,13 @@ impl ItemFilter {
     #[must_use]
     pub fn created_before(mut self, created_before: Timestamp) -> Self {
         self.created_before = Some(created_before);
+        self
+    }
+
+    /// Only items that failed with this reason. Default: any.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<Option<i64>>) -> Self {
+        self.reason = reason.into();
         self
     }
 

@@ -21,6 +21,7 @@
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
+//! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
 //! | [`statistics`] | how many items are in which state |
 //! | [`job`], `job_end`, [`robot`] | one run of a performer, and its lanes |
 //! | [`sweep`] | which jobs have probably stopped |
@@ -46,6 +47,7 @@ pub mod content;
 pub mod cursor;
 pub mod exception;
 mod field_edit;
+pub mod fingerprint;
 pub mod history;
 pub mod item;
 pub mod job;
@@ -61,6 +63,7 @@ pub mod prefix;
 pub mod query;
 pub mod queue;
 mod queue_notes;
+pub mod reason;
 mod refusal;
 pub mod result;
 pub mod review;

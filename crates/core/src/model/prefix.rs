@@ -28,9 +28,31 @@ mod tests {
     #[test]
     fn a_prefix_is_a_range() {
         let texts = [
-            "", "a", "ab", "ab\u{0}", "abc", "ac", "a\u{d7ff}", "a\u{d7ff}x", "a\u{e000}", "a\u{e000}x", "a\u{ffff}",
-            "a\u{10000}", "a\u{10fffe}z", "a\u{10ffff}", "a\u{10ffff}\u{10ffff}", "b", "\u{7f}", "\u{80}", "Ü", "Üb",
-            "\u{10ffff}", "\u{10ffff}\u{10ffff}x", "A", "ß", "e\u{301}",
+            "",
+            "a",
+            "ab",
+            "ab\u{0}",
+            "abc",
+            "ac",
+            "a\u{d7ff}",
+            "a\u{d7ff}x",
+            "a\u{e000}",
+            "a\u{e000}x",
+            "a\u{ffff}",
+            "a\u{10000}",
+            "a\u{10fffe}z",
+            "a\u{10ffff}",
+            "a\u{10ffff}\u{10ffff}",
+            "b",
+            "\u{7f}",
+            "\u{80}",
+            "Ü",
+            "Üb",
+            "\u{10ffff}",
+            "\u{10ffff}\u{10ffff}x",
+            "A",
+            "ß",
+            "e\u{301}",
         ];
         for prefix in texts {
             let end = end_of_prefix(prefix);

@@ -10,6 +10,7 @@ use crate::model::job::{Job, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::reason::{Reason, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
@@ -208,6 +209,21 @@ pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound; Conflict with code 1007 if another person wrote it.
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()>;
+
+    /// Lists groups of failures, by [reason](crate::model::reason): how many attempts failed so, when first and last, and how many
+    /// items wait for somebody to look at them. Attempts that failed before the store kept groups are in none.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for an unknown queue; Invalid for more than [`REASON_PAGE_LIMIT`](crate::model::reason::REASON_PAGE_LIMIT) groups;
+    /// Unsupported if the Orchestrator does not group failures, which is the default.
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        let _ = filter;
+        Err(OrchestratorError::new(
+            ErrorKind::Unsupported,
+            "the Orchestrator does not group failures by reason",
+        ))
+    }
 
     /// Lists the comments on all attempts of the retry chain of an item, oldest first.
     ///

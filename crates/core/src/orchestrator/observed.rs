@@ -15,6 +15,7 @@ use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::reason::{Reason, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
@@ -231,6 +232,10 @@ impl<O: ReviewAdministration> ReviewAdministration for Observed<O> {
 
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
         observe!(self.edit_comment(comment, author, text), comment)
+    }
+
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        observe!(self.list_reasons(filter))
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

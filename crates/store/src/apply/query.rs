@@ -73,6 +73,19 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             let ask = ListComments { queues: &queues, items: items.as_deref(), after, limit };
             Ok(Answer::Comments(rows.list_comments(&ask)?))
         }
+        Query::Reasons(filter) => {
+            filter.validate()?;
+            let queues = if filter.queues.is_empty() {
+                queues_in(rows, &[here])?.into_iter().map(|queue| queue.id).collect()
+            } else {
+                let mut named = Vec::with_capacity(filter.queues.len());
+                for name in &filter.queues {
+                    named.push(which(rows, here, &QueueSelector::Name(name.clone()))??.id);
+                }
+                named
+            };
+            Ok(Answer::Reasons(rows.reasons(&queues, &filter)?))
+        }
         Query::Ended { queue, since } => Ok(Answer::Ended(rows.ended_since(queue, since)?)),
         Query::Document { known } => Ok(Answer::Document(rows.document(known)?)),
         Query::Token(digest) => Ok(Answer::Token(rows.token(&digest)?)),
@@ -269,7 +282,7 @@ fn list<R: Rows>(
     }
     let only_states = filter.condition.is_none()
         && (filter.reference.is_none() && filter.review_status.is_empty() && filter.priority.is_none())
-        && (filter.exception_type.is_none() && filter.key.is_none())
+        && (filter.exception_type.is_none() && filter.key.is_none() && filter.reason.is_none())
         && (filter.created_from.is_none() && filter.created_before.is_none());
     if !only_states {
         // What is counted is the whole list, wherever the page begins.

@@ -195,12 +195,15 @@ impl<R: Rows> Apply<'_, R> {
         let written = self.rows.write_ended(&rows)?;
         drop(rows);
         crash_point!("report.after_write");
-        for (AssumedEnd { at, report, row, change, scope, .. }, written) in assumed.iter().zip(written) {
+        for (AssumedEnd { at, report, row, change, scope, exception }, written) in assumed.iter().zip(written)
+        {
             let here = std::mem::replace(&mut self.scope, *scope);
             let end = report.end();
             crash_point!(resumes "report");
             let ended = if written {
-                self.record_change(end.item, row, change).map(|()| Answer::Status(change.after.status))
+                self.record_change(end.item, row, change)
+                    .and_then(|()| self.count_failure(end.item, row.queue, change, exception.as_ref()))
+                    .map(|()| Answer::Status(change.after.status))
             } else {
                 self.end(&end)
             };
@@ -254,6 +257,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(None);
         }
         self.record_change(id, row, &change)?;
+        self.count_failure(id, row.queue, &change, exception.as_ref())?;
         Ok(Some(change.after.status))
     }
 

@@ -15,6 +15,7 @@ use performer_core::model::clock_guard::Judgement;
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::{self, Event, Transition};
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
+use performer_core::model::reason::is_open;
 
 /// The most chains that one transaction scans.
 const MAX_CHAINS_SCANNED: usize = 1_000;
@@ -109,6 +110,9 @@ impl<R: Rows> Apply<'_, R> {
             let event = Event::Expire { whole_chain_expired };
             let transition = lifecycle::transition(&row.state, event, policy, by)?;
             assert_eq!(transition, Transition::Remove, "an expired chain is removed");
+            if is_open(&row.state) {
+                self.rows.count_open(*id, -1)?;
+            }
             self.rows.remove_item(*id)?;
             crash_point!(within "between_items");
             self.statistics.entry(row.queue).or_default().count(&row.state, -1);

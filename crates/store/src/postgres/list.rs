@@ -11,7 +11,8 @@
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
 //!
-//! A reference, and those with a prefix that few have, are found by the index of references. All other lists scan the items by
+//! A reference, and those with a prefix that few have, are found by the index of references, and items of a reason by that of
+//! reasons. All other lists scan the items by
 //! id. No count goes further than the page asks.
 
 use jiff::Timestamp;
@@ -49,7 +50,8 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
     // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
     let may_sort = filter.order.is_empty()
         || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
-    let by_state = may_sort && !by_reference && (1..=MAX_PARTS).contains(&places);
+    let by_reason = filter.reason.is_some() && !by_reference;
+    let by_state = may_sort && !by_reference && !by_reason && (1..=MAX_PARTS).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(session, filter, by_reference, &mut values)?;
     let mut places = Vec::new();
@@ -59,6 +61,8 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
                 places.push(place(session, ask, *queue, *status, &rest, &mut values)?);
             }
         }
+    } else if by_reason {
+        places.push(of_reason(ask, &rest, &mut values));
     } else {
         places.push(everywhere(queues, filter, by_reference, &rest, &mut values));
     }
@@ -66,8 +70,11 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
     let counted = if count {
         // UNION ALL stops with its LIMIT, in the middle of any part.
         let each: Vec<String> = places.iter().map(|place| format!("(SELECT 1 FROM {place})")).collect();
-        let sql =
-            format!("SELECT count(*) FROM ({} LIMIT {}) AS found", each.join(" UNION ALL "), ask.rows_counted());
+        let sql = format!(
+            "SELECT count(*) FROM ({} LIMIT {}) AS found",
+            each.join(" UNION ALL "),
+            ask.rows_counted()
+        );
         let rows = session.query_once(&sql, &values)?;
         let counted: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
         Some(counted.unsigned_abs())
@@ -174,7 +181,7 @@ fn is_found_by_reference(session: &mut Session, ask: &ListRequest<'_>) -> Result
         Some(ReferenceFilter::Equals(_)) => Ok(true),
         Some(ReferenceFilter::StartsWith(prefix)) => {
             let mut values = Vec::new();
-            let queues = in_queues(ask.queues, &mut values);
+            let queues = in_queues("item.queue_id", ask.queues, &mut values);
             let range = starting_with(prefix, &mut values);
             let sql = format!(
                 "SELECT count(*) FROM (SELECT 1 FROM item WHERE {queues} AND {range} LIMIT {}) AS found",
@@ -202,14 +209,28 @@ fn starting_with(prefix: &str, values: &mut Vec<FilterValue>) -> String {
     }
 }
 
-fn in_queues(queues: &[QueueId], values: &mut Vec<FilterValue>) -> String {
+pub(super) fn in_queues(column: &str, queues: &[QueueId], values: &mut Vec<FilterValue>) -> String {
     match queues {
-        [one] => format!("item.queue_id = {}", bind(one.0, "bigint", values)),
+        [one] => format!("{column} = {}", bind(one.0, "bigint", values)),
         many => {
             let many: Vec<i64> = many.iter().map(|id| id.0).collect();
-            format!("item.queue_id = ANY ({})", bind(many, "bigint[]", values))
+            format!("{column} = ANY ({})", bind(many, "bigint[]", values))
         }
     }
+}
+
+/// As [`place`], for the items of any queue and state that failed with a reason. The index of reasons has them in the order of
+/// their ids.
+fn of_reason(ask: &ListRequest<'_>, rest: &str, values: &mut Vec<FilterValue>) -> String {
+    let queues = in_queues("item.queue_id", ask.queues, values);
+    let statuses =
+        one_of("coalesce(item_state.status, 0)", ask.filter.status.iter().map(|status| status.number()));
+    let (bounds, copies) = (ask.id_bounds("item_exception.item_id"), conditions::COPIES);
+    format!(
+        "item_exception JOIN item ON item.id = item_exception.item_id \
+         LEFT JOIN item_state ON item_state.item_id = item.id{copies} \
+         WHERE {queues} AND {statuses}{bounds} AND {rest}"
+    )
 }
 
 /// As [`place`], for the items of any queue and state.
@@ -220,7 +241,7 @@ fn everywhere(
     rest: &str,
     values: &mut Vec<FilterValue>,
 ) -> String {
-    let queues = in_queues(queues, values);
+    let queues = in_queues("item.queue_id", queues, values);
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
     let (state, copies) = ("LEFT JOIN item_state ON item_state.item_id = item.id", conditions::COPIES);
@@ -276,6 +297,14 @@ fn conditions(
             conditions.push(format!("starts_with(item.reference || '', {value})"));
         }
         Some(ReferenceFilter::StartsWith(_)) | None => {}
+    }
+    if let Some(reason) = filter.reason {
+        let reason = bind(reason, "bigint", values);
+        conditions.push(if by_reference {
+            format!("item.id IN (SELECT item_id FROM item_exception WHERE reason_id = {reason})")
+        } else {
+            format!("item_exception.reason_id = {reason}")
+        });
     }
     if let Some(condition) = &filter.condition {
         conditions.push(conditions::condition(condition, values));

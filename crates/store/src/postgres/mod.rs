@@ -22,6 +22,7 @@
 //! | `queue_limits.rs` | queues with limits |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -86,6 +87,7 @@ mod prefetch;
 mod queue_limits;
 mod queues;
 mod ready_items;
+mod reasons;
 mod removal;
 mod rows;
 mod session;
@@ -136,6 +138,7 @@ pub(super) struct Postgres {
     /// Queues whose locked items were released.
     take_released: WakeSet,
     claim_cache: ClaimCache,
+    reasons: reasons::KnownReasons,
     /// The locked rows of the items that the open transaction found last, in their order.
     places: Vec<LockedRow>,
     /// Where searches for waiting items begin, by queue; and the server and connection that this knowledge is from.
@@ -249,6 +252,7 @@ impl Postgres {
             has_kept: None,
             take_released: WakeSet::default(),
             claim_cache: ClaimCache::default(),
+            reasons: reasons::KnownReasons::new(),
             places: Vec::new(),
             cursors: HashMap::new(),
             server: None,

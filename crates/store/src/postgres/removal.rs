@@ -39,7 +39,9 @@ impl Removal for Postgres {
              DELETE FROM item WHERE id = ANY ($1::bigint[])";
         const DONE: &str = "WITH statistics AS (DELETE FROM queue_statistics WHERE queue_id = $1), \
              shard AS (DELETE FROM queue_shard WHERE queue_id = $1), \
-             starts AS (DELETE FROM queue_starts WHERE queue_id = $1) \
+             starts AS (DELETE FROM queue_starts WHERE queue_id = $1), \
+             counts AS (DELETE FROM reason_count WHERE reason_id IN (SELECT id FROM reason WHERE queue_id = $1)), \
+             reasons AS (DELETE FROM reason WHERE queue_id = $1) \
              DELETE FROM queue_removal WHERE queue_id = $1";
         self.flush_bulk_insert()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -180,6 +180,7 @@ impl Postgres {
     pub(super) fn undo(&mut self) {
         self.let_go();
         self.claim_cache.undone();
+        self.reasons.forget();
         self.forget_transaction();
         self.expected.asked = None;
         if self.session.is_open() && self.session.undo().is_err() {

@@ -32,6 +32,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_job_owners.sql"),
     include_str!("migrations/0006_removals_tokens.sql"),
     include_str!("migrations/0007_actors.sql"),
+    "", // 0008
+    include_str!("migrations/0009_queries.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

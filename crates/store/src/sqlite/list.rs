@@ -11,7 +11,8 @@
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
 //!
-//! A reference, and those with a prefix that few have, are found by the index of references. All other lists scan the items by
+//! A reference, and those with a prefix that few have, are found by the index of references, and items of a reason by that of
+//! reasons. All other lists scan the items by
 //! id. No count goes further than the page asks.
 
 use jiff::Timestamp;
@@ -48,7 +49,8 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
     // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
     let may_sort = filter.order.is_empty()
         || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
-    let by_state = may_sort && !by_reference && (1..=MOST_PLACES).contains(&places);
+    let by_reason = filter.reason.is_some() && !by_reference;
+    let by_state = may_sort && !by_reference && !by_reason && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(connection, filter, by_reference, &mut values)?;
     let mut places = Vec::new();
@@ -58,14 +60,15 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
                 places.push(place(connection, ask, *queue, *status, &rest, &mut values)?);
             }
         }
+    } else if by_reason {
+        places.push(of_reason(ask, &rest, &mut values));
     } else {
         places.push(everywhere(queues, filter, by_reference, &rest, &mut values));
     }
     let counted = if count {
         // UNION ALL stops with its LIMIT, in the middle of any part.
         let each: Vec<String> = places.iter().map(|place| format!("SELECT 1 FROM {place}")).collect();
-        let sql =
-            format!("SELECT count(*) FROM ({} LIMIT {})", each.join(" UNION ALL "), ask.rows_counted());
+        let sql = format!("SELECT count(*) FROM ({} LIMIT {})", each.join(" UNION ALL "), ask.rows_counted());
         let counted: i64 =
             prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
         Some(counted.unsigned_abs())
@@ -183,7 +186,7 @@ fn is_found_by_reference(connection: &Connection, ask: &ListRequest<'_>) -> SqlR
         Some(ReferenceFilter::Equals(_)) => Ok(true),
         Some(ReferenceFilter::StartsWith(prefix)) => {
             let mut values = Vec::new();
-            let queues = in_queues(ask.queues, &mut values);
+            let queues = in_queues("item.queue_id", ask.queues, &mut values);
             let range = starting_with("item.reference", prefix, &mut values);
             let sql = format!(
                 "SELECT count(*) FROM (SELECT 1 FROM item INDEXED BY item_reference \
@@ -210,15 +213,29 @@ fn starting_with(column: &str, prefix: &str, values: &mut Vec<Value>) -> String 
     }
 }
 
-fn in_queues(queues: &[QueueId], values: &mut Vec<Value>) -> String {
+pub(super) fn in_queues(column: &str, queues: &[QueueId], values: &mut Vec<Value>) -> String {
     let mut bound = |id: &QueueId| {
         values.push(id.0.into());
         format!("?{}", values.len())
     };
     match queues {
-        [one] => format!("item.queue_id = {}", bound(one)),
-        many => format!("item.queue_id IN ({})", many.iter().map(&mut bound).collect::<Vec<_>>().join(", ")),
+        [one] => format!("{column} = {}", bound(one)),
+        many => format!("{column} IN ({})", many.iter().map(&mut bound).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// As [`place`], for the items of any queue and state that failed with a reason. The index of reasons has them in the order of
+/// their ids.
+fn of_reason(ask: &ListRequest<'_>, rest: &str, values: &mut Vec<Value>) -> String {
+    let queues = in_queues("item.queue_id", ask.queues, values);
+    let statuses =
+        one_of("coalesce(item_state.status, 0)", ask.filter.status.iter().map(|status| status.number()));
+    let (bounds, copies) = (ask.id_bounds("item_exception.item_id"), conditions::COPIES);
+    format!(
+        "item_exception INDEXED BY item_reason CROSS JOIN item ON item.id = item_exception.item_id \
+         LEFT JOIN item_state ON item_state.item_id = item.id{copies} \
+         WHERE {queues} AND {statuses}{bounds} AND {rest}"
+    )
 }
 
 /// As [`place`], for the items of any queue and state.
@@ -229,7 +246,7 @@ fn everywhere(
     rest: &str,
     values: &mut Vec<Value>,
 ) -> String {
-    let queues = in_queues(queues, values);
+    let queues = in_queues("item.queue_id", queues, values);
     let hint = if by_reference { " INDEXED BY item_reference" } else { "" };
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
@@ -267,6 +284,16 @@ fn conditions(
     }
     if let Some(before) = filter.created_before {
         condition("item.creation_time < ?", micros(before).into());
+    }
+    if let Some(reason) = filter.reason {
+        condition(
+            if by_reference {
+                "item.id IN (SELECT item_id FROM item_exception WHERE reason_id = ?)"
+            } else {
+                "item_exception.reason_id = ?"
+            },
+            reason.into(),
+        );
     }
     match &filter.reference {
         Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),

@@ -47,6 +47,7 @@ impl Removal for Sqlite {
                     "DELETE FROM queue_removal WHERE queue_id = ?1",
                     "DELETE FROM queue_statistics WHERE queue_id = ?1",
                     "DELETE FROM queue_starts WHERE queue_id = ?1",
+                    "DELETE FROM reason WHERE queue_id = ?1",
                 ] {
                     prepared(c, sql)?.execute([queue])?;
                 }
