@@ -43,6 +43,9 @@ pub use performer_core::model::status::{ReviewStatus, Status};
 pub use performer_core::model::stored_time::StoredTime;
 
 // Queues.
+pub use performer_core::model::figures::{
+    BUCKETS, Durations, FIGURES_INTERVAL, Figure, Figures, FiguresFilter, Level, MAX_POINTS, Resolution,
+};
 pub use performer_core::model::key::{FolderId, QueueId, QueueKey};
 pub use performer_core::model::limits::{LimitsEdit, MAX_WINDOW, MIN_WINDOW, MaxStarts, QueueLimits};
 pub use performer_core::model::queue::{

@@ -12,6 +12,8 @@ suite! {
     skip {
         failures_are_grouped_by_their_reason: "failures are not grouped over HTTP",
         the_open_items_of_a_reason_follow_reviews_and_removals: "failures are not grouped over HTTP",
+        figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
+        figures_are_removed_when_they_are_old: "figures are not read over HTTP",
         a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",
     }
 }
@@ -73,6 +75,8 @@ suite! {
         // Others
         failures_are_grouped_by_their_reason: "failures are not grouped over HTTP",
         the_open_items_of_a_reason_follow_reviews_and_removals: "failures are not grouped over HTTP",
+        figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
+        figures_are_removed_when_they_are_old: "figures are not read over HTTP",
         a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",
         a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps:
             "the client answers repeated reports by itself, and does not ask whether the queue still exists",

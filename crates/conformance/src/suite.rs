@@ -101,6 +101,9 @@ macro_rules! every_check {
                 failures_are_grouped_by_their_reason,
                 the_open_items_of_a_reason_follow_reviews_and_removals,
                 a_queue_has_a_limited_number_of_reasons;
+            figures:
+                figures_say_what_ended_and_what_waited,
+                figures_are_removed_when_they_are_old;
             history:
                 every_transition_has_one_event,
                 comments_belong_to_their_authors,

@@ -30,6 +30,8 @@ suite!(
         limits_are_kept_when_a_queue_is_updated: "the back end has no limits of queues",
         failures_are_grouped_by_their_reason: "the back end does not group failures",
         the_open_items_of_a_reason_follow_reviews_and_removals: "the back end does not group failures",
+        figures_say_what_ended_and_what_waited: "the back end has no figures by minute",
+        figures_are_removed_when_they_are_old: "the back end has no figures by minute",
         a_queue_has_a_limited_number_of_reasons: "the back end does not group failures",
     }
 );

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::backend::{Operation, Query, expect_answer};
 use super::{Store, done, named};
 use performer_core::model::clock::Clock as _;
+use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, StopStrategy};
@@ -49,6 +50,10 @@ impl QueueAdministration for Store {
 
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         expect_answer!(self.read(Query::Statistics(named(queue))).await, Statistics)
+    }
+
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        expect_answer!(self.read(Query::Figures(Box::new(filter))).await, Figures)
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {

@@ -36,6 +36,7 @@ use jiff::Timestamp;
 use self::report::{AssumedEnd, AttemptReport};
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
+use super::figures::{CountedFigures, UnwrittenFigures};
 use super::notifier::WakeSet;
 use super::reasons::Failure;
 use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
@@ -43,6 +44,7 @@ use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
+use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::Recorded;
@@ -92,6 +94,10 @@ struct Apply<'a, R> {
     lookups: LookupCache,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
+    /// What has ended, for the figures.
+    figures: UnwrittenFigures,
+    /// Whether figures are written with this transaction even if they are not due.
+    figures_at_once: bool,
 }
 
 /// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
@@ -101,14 +107,14 @@ struct LookupCache {
     jobs_alive: Vec<(JobKey, Scope)>,
 }
 
-impl<R: Rows> Apply<'_, R> {
+impl<'a, R: Rows> Apply<'a, R> {
     /// Applies operations, and those that arrive meanwhile. Claims wait until everything else is applied, so that the
     /// ready items of a queue are read once for all of them.
     fn apply_all(
         mut self,
         mut operations: Vec<Request>,
         more: &mut dyn FnMut() -> Vec<Request>,
-    ) -> Result<(Vec<Result<Answer>>, WakeSet)> {
+    ) -> Result<(Vec<Result<Answer>>, WakeSet, CountedFigures<'a>)> {
         // Often as many as a performer has robots; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
         let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
@@ -155,7 +161,12 @@ impl<R: Rows> Apply<'_, R> {
             }
             if operations.is_empty() {
                 self.write_statistics()?;
-                return Ok((answers, self.wakes));
+                // Last: others may wait for these rows, and wait for no more than the commit.
+                let (counted, elapsed) = (std::mem::take(&mut self.figures), self.clock.elapsed());
+                let may_write = self.rows.may_write_figures();
+                let figures = self.clock.figures().begin(counted, elapsed, self.figures_at_once, may_write);
+                figures.write(self.rows, self.now)?;
+                return Ok((answers, self.wakes, figures));
             }
         }
     }
@@ -208,6 +219,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::AddToken { digest, token } => self.add_token(&digest, &token),
             Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
+            Operation::WriteFigures => Ok(Answer::Done),
         }
     }
 
@@ -261,6 +273,7 @@ impl<R: Rows> Apply<'_, R> {
         }
         let counted = self.statistics.entry(queue).or_default();
         counted.moved(&before.state, &change.after);
+        self.figures.count(queue, &before.state, &change.after);
         if let Some(copy) = &change.copy {
             counted.count(copy, 1);
             crash_point!(within "before_copy");
@@ -305,6 +318,7 @@ impl<R: Rows> Apply<'_, R> {
         for (queue, delta) in std::mem::take(&mut self.statistics) {
             if delta != QueueStatistics::default() {
                 self.rows.add_statistics(queue, &delta)?;
+                self.figures.changed(queue);
             }
             // In a queue with a limit, items that were withheld may be claimable now.
             if delta.in_progress < 0 && self.has_room_again(queue)? {

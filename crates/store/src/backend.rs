@@ -15,6 +15,7 @@ use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
+use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{
     ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
@@ -242,6 +243,8 @@ pub(crate) enum Operation {
         job: JobKey,
         strategy: StopStrategy,
     },
+    /// Writes the figures that are due, for a store in which nothing else happens.
+    WriteFigures,
 }
 
 impl Operation {
@@ -327,6 +330,8 @@ pub(crate) enum Query {
         after: i64,
         limit: usize,
     },
+    /// What ended and what waited, by minute or hour.
+    Figures(Box<FiguresFilter>),
     /// Groups of failures.
     Reasons(Box<ReasonFilter>),
     /// How attempts ended since a time; `queue` is `None` for all queues.
@@ -387,6 +392,7 @@ pub(crate) enum Answer {
     /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),
+    Figures(Figures),
     Reasons(Vec<Reason>),
     Ended(Vec<Ended>),
     Page((Vec<QueueItem>, Option<u64>)),

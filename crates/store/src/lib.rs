@@ -17,6 +17,7 @@
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
+//! | `figures.rs` | figures by minute, counted in memory |
 //! | `reasons.rs` | groups of failures |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
@@ -54,6 +55,7 @@ mod comments;
 mod commit_queue;
 mod compensation;
 mod document;
+mod figures;
 mod group_commit;
 mod memory;
 mod notifier;
@@ -361,6 +363,10 @@ impl Orchestrator for Store {
         }
         let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
         if !suspects && !overdue {
+            // No commit came since they were due.
+            if self.clock.figures().are_due(self.clock.elapsed()) {
+                self.one(Operation::WriteFigures).await?;
+            }
             return Ok(Swept::default()); // only read so far: nobody's write was delayed
         }
         let SweepPlan { suspects, overdue } = sweep;

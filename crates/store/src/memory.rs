@@ -1,5 +1,6 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod figures;
 mod item;
 mod list;
 mod queue;
@@ -52,6 +53,7 @@ pub(crate) struct Memory {
     removals: BTreeMap<QueueId, ItemId>,
     tokens: BTreeMap<String, Token>,
     reasons: BTreeMap<i64, Reason>,
+    figures: figures::StoredFigures,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -78,6 +80,7 @@ impl Memory {
             removals: BTreeMap::new(),
             tokens: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            figures: figures::StoredFigures::default(),
             document: None,
             last_queue: 0,
             last_item: 0,
@@ -386,12 +389,8 @@ impl Rows for Memory {
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
         let started = |id: &ItemId| self.items.get(id).and_then(|item| item.state.start_processing);
-        Ok(self
-            .held
-            .iter()
-            .map(|(_, id)| *id)
-            .filter(|id| started(id).is_some_and(|at| at < before))
-            .collect())
+        let held = self.held.iter().map(|(_, id)| *id);
+        Ok(held.filter(|id| started(id).is_some_and(|at| at < before)).collect())
     }
 
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {

@@ -51,6 +51,7 @@ impl Lane {
             Query::Queues
             | Query::QueuesOf(_)
             | Query::Reasons(_)
+            | Query::Figures(_)
             | Query::KeysOf(_)
             | Query::History(_)
             | Query::Events(_)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::backend::{Claimant, Request, WriterHooks};
+use super::figures::FigureRows;
 use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
@@ -35,7 +36,7 @@ use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// Rows, inside the one transaction that is open.
-pub(crate) trait Rows: WriterHooks + Removal + Reasons + Tokens {
+pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
     /// Whether a transaction failed because of a conflict; if so, waits a little. `tries`: how often it was tried

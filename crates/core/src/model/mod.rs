@@ -21,6 +21,7 @@
 //! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
+//! | [`figures`] | what ended and what waited, by minute and hour |
 //! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
 //! | [`statistics`] | how many items are in which state |
 //! | [`job`], `job_end`, [`robot`] | one run of a performer, and its lanes |
@@ -47,6 +48,7 @@ pub mod content;
 pub mod cursor;
 pub mod exception;
 mod field_edit;
+pub mod figures;
 pub mod fingerprint;
 pub mod history;
 pub mod item;

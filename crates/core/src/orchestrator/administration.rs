@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use super::{ErrorKind, Orchestrator, OrchestratorError, Result};
+use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::{Job, StopStrategy};
@@ -110,6 +111,21 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound.
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics>;
+
+    /// Reads figures of queues between two times: how many attempts ended, how, and how long they took, and how many items waited.
+    ///
+    /// They are counted from the time on at which the store could first keep them, and written about once a second: a process that is
+    /// killed has not written what it counted in the last second. What is needed exactly is counted from the items
+    /// ([`queue_statistics`](Self::queue_statistics), [`list_queue_items`](ItemAdministration::list_queue_items)).
+    ///
+    /// # Errors
+    ///
+    /// NotFound for an unknown queue; Invalid for more than [`MAX_POINTS`](crate::model::figures::MAX_POINTS) minutes or hours;
+    /// Unsupported if the Orchestrator has no such figures, which is the default.
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        let _ = filter;
+        Err(OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator has no figures by minute"))
+    }
 
     /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's retention. Returns the number
     /// of removed items; 0 if nothing is left to do.

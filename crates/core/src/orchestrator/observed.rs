@@ -9,6 +9,7 @@ use super::{
     BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration, Orchestrator,
     QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
 };
+use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
@@ -178,6 +179,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
 
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         observe!(self.queue_statistics(queue), queue)
+    }
+
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        observe!(self.queue_figures(filter))
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::backend::{Answer, Backend, CommitEffects, Query, Request, Scope};
 use super::super::clock::StoreClock;
+use super::super::figures::UnwrittenFigures;
 use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
 use super::super::rows::Rows;
@@ -131,19 +132,23 @@ fn run_transaction<R: Rows>(
         wakes: WakeSet::default(),
         lookups: LookupCache::default(),
         assumed: Vec::new(),
+        figures: UnwrittenFigures::default(),
+        figures_at_once: false,
     };
     let error = match apply.apply_all(operations, more) {
-        Ok((answers, wakes)) => {
+        Ok((answers, wakes, figures)) => {
             crash_point!("commit.before_commit");
             // After a panic in the commit the transaction may or may not be on disk.
             let in_doubt =
                 |panic: OrchestratorError| Err(OrchestratorError::new(ErrorKind::Unknown, panic.to_string()));
             let Err(error) = catch_panic(|| rows.commit()).unwrap_or_else(in_doubt) else {
                 crash_point!(committed);
+                figures.committed();
                 effects.wakes.extend(wakes);
                 return Ok(answers);
             };
             if error.kind() == ErrorKind::Unknown {
+                figures.committed();
                 effects.in_doubt.push(answers.into_iter().filter_map(Result::ok).collect());
             }
             error

@@ -8,6 +8,7 @@ use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
+use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
 use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, validate_job_limit};
@@ -73,17 +74,19 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             let ask = ListComments { queues: &queues, items: items.as_deref(), after, limit };
             Ok(Answer::Comments(rows.list_comments(&ask)?))
         }
+        Query::Figures(filter) => {
+            let minutes = filter.minutes()?;
+            let mut figures = Figures::default();
+            for queue in queues_called(rows, here, &filter.queues)? {
+                let found = rows.figures(queue, filter.resolution, minutes)?;
+                figures.ended.extend(found.ended);
+                figures.levels.extend(found.levels);
+            }
+            Ok(Answer::Figures(figures))
+        }
         Query::Reasons(filter) => {
             filter.validate()?;
-            let queues = if filter.queues.is_empty() {
-                queues_in(rows, &[here])?.into_iter().map(|queue| queue.id).collect()
-            } else {
-                let mut named = Vec::with_capacity(filter.queues.len());
-                for name in &filter.queues {
-                    named.push(which(rows, here, &QueueSelector::Name(name.clone()))??.id);
-                }
-                named
-            };
+            let queues = queues_called(rows, here, &filter.queues)?;
             Ok(Answer::Reasons(rows.reasons(&queues, &filter)?))
         }
         Query::Ended { queue, since } => Ok(Answer::Ended(rows.ended_since(queue, since)?)),
@@ -163,6 +166,20 @@ fn chain<R: Rows>(rows: &mut R, folder: FolderId, id: ItemId) -> Result<Vec<Item
 fn queues_in<R: Rows>(rows: &mut R, folders: &[FolderId]) -> Result<Vec<QueueDefinition>> {
     let mut queues = rows.queues()?;
     queues.retain(|queue| queue.folders.iter().any(|folder| folders.contains(folder)));
+    Ok(queues)
+}
+
+/// The queues of a folder with these names; all if there are none.
+fn queues_called<R: Rows>(rows: &mut R, folder: FolderId, names: &[String]) -> Result<Vec<QueueId>> {
+    if names.is_empty() {
+        return Ok(queues_in(rows, &[folder])?.into_iter().map(|queue| queue.id).collect());
+    }
+    let mut queues = Vec::with_capacity(names.len());
+    for name in names {
+        queues.push(which(rows, folder, &QueueSelector::Name(name.clone()))??.id);
+    }
+    queues.sort_unstable();
+    queues.dedup();
     Ok(queues)
 }
 

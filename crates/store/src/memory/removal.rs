@@ -42,6 +42,7 @@ impl Removal for Memory {
             Some(last) => self.removals.insert(queue, last),
             None => {
                 self.reasons.retain(|_, reason| reason.queue != queue);
+                self.figures.remove_queue(queue);
                 self.removals.remove(&queue)
             }
         };

@@ -22,6 +22,7 @@
 //! | `queue_limits.rs` | queues with limits |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
@@ -75,6 +76,7 @@ mod connect;
 mod connection;
 mod counters;
 mod error;
+mod figures;
 mod item;
 mod jobs;
 mod list;

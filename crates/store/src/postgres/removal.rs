@@ -28,6 +28,10 @@ impl Removal for Postgres {
              SELECT ctid FROM item_ready WHERE queue_id = $1 LIMIT $2))";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM item_deferred WHERE queue_id = $1 LIMIT $2))";
+        const FIGURES: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM figure WHERE queue_id = $1 LIMIT $2))";
+        const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM level WHERE queue_id = $1 LIMIT $2))";
         const FIRST: &str = "SELECT id FROM item WHERE id > $1 ORDER BY id LIMIT 1";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= $1 AND id < $2 AND queue_id = $3 ORDER BY id LIMIT $4";
@@ -47,7 +51,7 @@ impl Removal for Postgres {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let Some(next) = self.session.query_opt(NEXT, &[])? else { return Ok(false) };
         let (queue, after): (i64, i64) = (get(&next, 0)?, get(&next, 1)?);
-        for places in [READY, DEFERRED] {
+        for places in [READY, DEFERRED, FIGURES, LEVELS] {
             if self.session.execute(places, &[&queue, &limit])? > 0 {
                 return Ok(true);
             }

@@ -6,6 +6,7 @@
 //! | `rows.rs`, `item.rs`, `write.rs` | the statements on items: reads and writes |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `figures.rs` | the statements on figures by minute and hour |
 //! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
@@ -33,6 +34,7 @@ mod columns;
 mod comments;
 mod conditions;
 mod error;
+mod figures;
 mod file;
 mod item;
 mod job_locks;

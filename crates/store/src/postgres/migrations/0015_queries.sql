@@ -29,5 +29,28 @@ CREATE TABLE reason_count (
 ALTER TABLE item_exception ADD COLUMN reason_id bigint;
 CREATE INDEX item_reason ON item_exception (reason_id, item_id) WHERE reason_id IS NOT NULL;
 
+-- What ended, by minute and by hour: model::figures. Each process adds what it has counted, about once a second.
+CREATE TABLE figure (
+    queue_id bigint NOT NULL,
+    minutes  smallint NOT NULL, -- how many minutes it is of: 1 or 60
+    at       bigint NOT NULL,   -- the minute in which it begins, counted from 1970
+    outcome  smallint NOT NULL,
+    bucket   smallint NOT NULL, -- of the processing time: model::figures::Durations
+    count    bigint NOT NULL,
+    took     bigint NOT NULL,   -- microseconds in all
+    PRIMARY KEY (queue_id, minutes, at, outcome, bucket)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- What waited when figures were last written in that time.
+CREATE TABLE level (
+    queue_id    bigint NOT NULL,
+    minutes     smallint NOT NULL,
+    at          bigint NOT NULL,
+    new         bigint NOT NULL,
+    in_progress bigint NOT NULL,
+    oldest      timestamptz, -- when the oldest of the items that come first was added
+    PRIMARY KEY (queue_id, minutes, at)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
 -- Older programs would review and remove items, and the counts of their groups would stay.
 UPDATE schema_version SET oldest = 15;
