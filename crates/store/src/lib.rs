@@ -18,6 +18,7 @@
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
 //! | `figures.rs` | figures by minute, counted in memory |
+//! | `places.rs` | where a database looks for the items of a list |
 //! | `reasons.rs` | groups of failures |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
@@ -59,6 +60,8 @@ mod figures;
 mod group_commit;
 mod memory;
 mod notifier;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readers;

@@ -25,8 +25,6 @@ use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, KeyMaker, QueueId};
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-use performer_core::model::query::{Comparison, Condition, Field, Value};
 use performer_core::model::queue::QueueDefinition;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use performer_core::model::result::Outcome;
@@ -234,34 +232,6 @@ impl ListRequest<'_> {
     /// How many rows to count at most, as a LIMIT: one more than the limit of the page shows that there are more.
     pub(crate) fn rows_counted(&self) -> i64 {
         i64::try_from(self.page.count_limit).unwrap_or(i64::MAX).saturating_add(1)
-    }
-
-    /// The bounds of the ids, as conditions on a column: ` AND column > 42`. They repeat what the condition of the filter says of
-    /// `item.id`, for a walk along another table. No planner concludes from `a = b` and `b > 42` that `a > 42`: such a walk would
-    /// begin with the first row, and a page would cost what is before it.
-    pub(crate) fn id_bounds(&self, column: &str) -> String {
-        fn add(condition: &Condition, column: &str, bounds: &mut String) {
-            match condition {
-                Condition::All(all) => all.iter().for_each(|part| add(part, column, bounds)),
-                Condition::Compare(Field::Id, comparison, Value::Number(id)) => {
-                    let sign = match comparison {
-                        Comparison::Equal => "=",
-                        Comparison::Less => "<",
-                        Comparison::LessOrEqual => "<=",
-                        Comparison::Greater => ">",
-                        Comparison::GreaterOrEqual => ">=",
-                        Comparison::NotEqual => return,
-                    };
-                    bounds.push_str(&format!(" AND {column} {sign} {id}"));
-                }
-                _ => {}
-            }
-        }
-        let mut bounds = String::new();
-        if let Some(condition) = &self.filter.condition {
-            add(condition, column, &mut bounds);
-        }
-        bounds
     }
 }
 

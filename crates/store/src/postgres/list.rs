@@ -18,6 +18,7 @@
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
+use super::super::places::{Place, few_references};
 use super::super::rows::{ListRequest, outcome_of};
 use super::claim_rows::HELD;
 use super::columns::{date, get, numbered, text, uuid};
@@ -39,7 +40,7 @@ const MAX_PARTS: usize = 24;
 const FEW_WAITING: i64 = 2_000;
 
 /// Up to so many references with a prefix are found by their index, and then sorted.
-const FEW_REFERENCES: i64 = 20_000;
+const FEW_REFERENCES: i64 = 30_000;
 
 /// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<ItemId>, Option<u64>)> {
@@ -54,22 +55,24 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
     let by_state = may_sort && !by_reference && !by_reason && (1..=MAX_PARTS).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(session, filter, by_reference, &mut values)?;
-    let mut places = Vec::new();
+    let order = conditions::order(&filter.order, page.descending);
+    let mut places: Vec<Place> = Vec::new();
     if by_state {
         for queue in queues {
             for status in &filter.status {
-                places.push(place(session, ask, *queue, *status, &rest, &mut values)?);
+                places.push(place(session, ask, *queue, *status, (&rest, &order), &mut values)?);
             }
         }
     } else if by_reason {
-        places.push(of_reason(ask, &rest, &mut values));
+        places.push(of_reason(ask, (&rest, &order), &mut values));
     } else {
-        places.push(everywhere(queues, filter, by_reference, &rest, &mut values));
+        places.push(everywhere(queues, filter, by_reference, (&rest, &order), &mut values));
     }
     let values: Vec<_> = values.iter().map(|value| &**value).collect();
     let counted = if count {
         // UNION ALL stops with its LIMIT, in the middle of any part.
-        let each: Vec<String> = places.iter().map(|place| format!("(SELECT 1 FROM {place})")).collect();
+        let each: Vec<String> =
+            places.iter().map(|place| format!("(SELECT 1 FROM {})", place.text)).collect();
         let sql = format!(
             "SELECT count(*) FROM ({} LIMIT {}) AS found",
             each.join(" UNION ALL "),
@@ -82,17 +85,14 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
         None
     };
     let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
-    let order = conditions::order(&filter.order, page.descending);
     let ids = match &places[..] {
-        [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
+        [place] => place.first("", &order, top, skip),
         places => {
             // The page is among the first items of each part.
             let enough = top + skip;
             let (keys, order_of_all) = conditions::order_of_parts(&filter.order, page.descending);
-            let each: Vec<String> = places
-                .iter()
-                .map(|place| format!("(SELECT item.id{keys} FROM {place} ORDER BY {order} LIMIT {enough})"))
-                .collect();
+            let each: Vec<String> =
+                places.iter().map(|place| format!("({})", place.first(&keys, &order, enough, 0))).collect();
             format!(
                 "SELECT id FROM ({}) AS found ORDER BY {order_of_all} LIMIT {top} OFFSET {skip}",
                 each.join(" UNION ALL ")
@@ -110,45 +110,47 @@ fn place(
     ask: &ListRequest<'_>,
     queue: QueueId,
     status: Status,
-    rest: &str,
+    (rest, order): (&str, &str),
     values: &mut Vec<FilterValue>,
-) -> Result<String> {
+) -> Result<Place> {
     let queue_value = bind(queue.0, "bigint", values);
     let (number, copies) = (status.number(), conditions::COPIES);
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
-    let bounds = ask.id_bounds("item_state.item_id");
+    let with_item = format!(" JOIN item ON item.id = item_state.item_id{copies}");
     Ok(match status {
         Status::New => {
             let waiting = counters::statistics(session, queue)?.new;
             if waiting <= FEW_WAITING {
-                format!(
+                Place::of_items(format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = {queue_value} \
                      UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue_value}) AS waiting \
                      JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
-                )
+                ))
             } else {
                 // NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting
                 // items.
                 let from = bind(first_waiting(session, queue, ask.page.descending)?, "bigint", values);
-                format!(
+                Place::of_items(format!(
                     "item{state}{copies} WHERE item.id >= {from} AND item.queue_id = {queue_value} \
                      AND NOT EXISTS (SELECT 1 FROM item_state AS begun WHERE begun.item_id = item.id \
                      AND begun.item_id >= {from} AND begun.status <> 0) AND {rest}"
-                )
+                ))
             }
         }
-        Status::InProgress => format!(
-            "{HELD} AS held JOIN item_state ON item_state.item_id = held.item_id JOIN item ON item.id = held.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND {rest}"
-        ),
-        Status::Successful => format!(
-            "item_state JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND item_state.status = {number}{bounds} AND {rest}"
-        ),
-        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
-            "item_state JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND item_state.attention = {number}{bounds} AND {rest}"
-        ),
+        Status::InProgress => {
+            let held = format!("{HELD} AS held JOIN item_state ON item_state.item_id = held.item_id");
+            let condition = format!("item_state.queue_id = {queue_value}");
+            Place::along("held.item_id", (&held, &with_item), &condition, rest, order)
+        }
+        Status::Successful => {
+            let condition = format!("item_state.queue_id = {queue_value} AND item_state.status = {number}");
+            Place::along("item_state.item_id", ("item_state", &with_item), &condition, rest, order)
+        }
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => {
+            let condition =
+                format!("item_state.queue_id = {queue_value} AND item_state.attention = {number}");
+            Place::along("item_state.item_id", ("item_state", &with_item), &condition, rest, order)
+        }
     })
 }
 
@@ -176,6 +178,7 @@ fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Res
 /// along the ids for a prefix that every second item has. So the range is counted first, to no more than [`FEW_REFERENCES`]: the
 /// planner knows how many texts there are between two others only roughly, and would choose either way for both.
 fn is_found_by_reference(session: &mut Session, ask: &ListRequest<'_>) -> Result<bool> {
+    let few = few_references(ask.filter, FEW_REFERENCES);
     match &ask.filter.reference {
         None => Ok(false),
         Some(ReferenceFilter::Equals(_)) => Ok(true),
@@ -185,12 +188,12 @@ fn is_found_by_reference(session: &mut Session, ask: &ListRequest<'_>) -> Result
             let range = starting_with(prefix, &mut values);
             let sql = format!(
                 "SELECT count(*) FROM (SELECT 1 FROM item WHERE {queues} AND {range} LIMIT {}) AS found",
-                FEW_REFERENCES + 1
+                few + 1
             );
             let values: Vec<_> = values.iter().map(|value| &**value).collect();
             let rows = session.query_once(&sql, &values)?;
             let found: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
-            Ok(found <= FEW_REFERENCES)
+            Ok(found <= few)
         }
     }
 }
@@ -221,16 +224,17 @@ pub(super) fn in_queues(column: &str, queues: &[QueueId], values: &mut Vec<Filte
 
 /// As [`place`], for the items of any queue and state that failed with a reason. The index of reasons has them in the order of
 /// their ids.
-fn of_reason(ask: &ListRequest<'_>, rest: &str, values: &mut Vec<FilterValue>) -> String {
+fn of_reason(ask: &ListRequest<'_>, (rest, order): (&str, &str), values: &mut Vec<FilterValue>) -> Place {
     let queues = in_queues("item.queue_id", ask.queues, values);
     let statuses =
         one_of("coalesce(item_state.status, 0)", ask.filter.status.iter().map(|status| status.number()));
-    let (bounds, copies) = (ask.id_bounds("item_exception.item_id"), conditions::COPIES);
-    format!(
+    let tables = format!(
         "item_exception JOIN item ON item.id = item_exception.item_id \
-         LEFT JOIN item_state ON item_state.item_id = item.id{copies} \
-         WHERE {queues} AND {statuses}{bounds} AND {rest}"
-    )
+         LEFT JOIN item_state ON item_state.item_id = item.id{}",
+        conditions::COPIES
+    );
+    let condition = format!("{queues} AND {statuses}");
+    Place::along("item_exception.item_id", (&tables, ""), &condition, rest, order)
 }
 
 /// As [`place`], for the items of any queue and state.
@@ -238,23 +242,32 @@ fn everywhere(
     queues: &[QueueId],
     filter: &ItemFilter,
     by_reference: bool,
-    rest: &str,
+    (rest, order): (&str, &str),
     values: &mut Vec<FilterValue>,
-) -> String {
+) -> Place {
     let queues = in_queues("item.queue_id", queues, values);
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
     let (state, copies) = ("LEFT JOIN item_state ON item_state.item_id = item.id", conditions::COPIES);
     match &filter.reference {
-        // OFFSET 0: planned by itself, so that no order and no LIMIT make the planner walk along the ids after all.
+        // OFFSET 0: planned by itself, so that no order and no LIMIT make the planner walk along the ids after all, and so that it
+        // looks at the state of each of these items instead of reading all states there are.
         Some(ReferenceFilter::StartsWith(prefix)) if by_reference => {
             let range = starting_with(prefix, values);
-            format!(
-                "(SELECT * FROM item WHERE {queues} AND {range} OFFSET 0) AS item {state}{copies} \
-                 WHERE {statuses} AND {rest}"
-            )
+            let is_about_state = |text: &str| text.contains("item_state.") || text.contains("item_copy.");
+            let joins = if [&*statuses, rest, order].into_iter().any(is_about_state) {
+                format!(
+                    " LEFT JOIN LATERAL (SELECT * FROM item_state WHERE item_state.item_id = item.id OFFSET 0) \
+                     AS item_state ON true{copies}"
+                )
+            } else {
+                String::new()
+            };
+            Place::of_items(format!(
+                "(SELECT * FROM item WHERE {queues} AND {range} OFFSET 0) AS item{joins} WHERE {statuses} AND {rest}"
+            ))
         }
-        _ => format!("item {state}{copies} WHERE {queues} AND {statuses} AND {rest}"),
+        _ => Place::of_items(format!("item {state}{copies} WHERE {queues} AND {statuses} AND {rest}")),
     }
 }
 

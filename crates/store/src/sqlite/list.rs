@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
+use super::super::places::{Place, few_references};
 use super::super::rows::{ListRequest, outcome_of};
 use super::columns::{micros, numbered, time};
 use super::{conditions, prepared, queues};
@@ -38,7 +39,7 @@ const MOST_PLACES: usize = 24;
 const FEW_WAITING: i64 = 2_000;
 
 /// Up to so many references with a prefix are found by their index, and then sorted.
-const FEW_REFERENCES: i64 = 20_000;
+const FEW_REFERENCES: i64 = 100_000;
 
 /// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<(Vec<ItemId>, Option<u64>)> {
@@ -53,21 +54,22 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
     let by_state = may_sort && !by_reference && !by_reason && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
     let rest = conditions(connection, filter, by_reference, &mut values)?;
-    let mut places = Vec::new();
+    let order = conditions::order(&filter.order, page.descending);
+    let mut places: Vec<Place> = Vec::new();
     if by_state {
         for queue in queues {
             for status in &filter.status {
-                places.push(place(connection, ask, *queue, *status, &rest, &mut values)?);
+                places.push(place(connection, ask, *queue, *status, (&rest, &order), &mut values)?);
             }
         }
     } else if by_reason {
-        places.push(of_reason(ask, &rest, &mut values));
+        places.push(of_reason(ask, (&rest, &order), &mut values));
     } else {
-        places.push(everywhere(queues, filter, by_reference, &rest, &mut values));
+        places.push(everywhere(queues, filter, by_reference, (&rest, &order), &mut values));
     }
     let counted = if count {
         // UNION ALL stops with its LIMIT, in the middle of any part.
-        let each: Vec<String> = places.iter().map(|place| format!("SELECT 1 FROM {place}")).collect();
+        let each: Vec<String> = places.iter().map(|place| format!("SELECT 1 FROM {}", place.text)).collect();
         let sql = format!("SELECT count(*) FROM ({} LIMIT {})", each.join(" UNION ALL "), ask.rows_counted());
         let counted: i64 =
             prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
@@ -76,21 +78,14 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
         None
     };
     let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
-    let order = conditions::order(&filter.order, page.descending);
     let ids = match &places[..] {
-        [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
+        [place] => place.first("", &order, top, skip),
         places => {
             // The page is among the first items of each part.
             let enough = top + skip;
             let (keys, order_of_all) = conditions::order_of_parts(&filter.order, page.descending);
-            let each: Vec<String> = places
-                .iter()
-                .map(|place| {
-                    format!(
-                        "SELECT * FROM (SELECT item.id AS id{keys} FROM {place} ORDER BY {order} LIMIT {enough})"
-                    )
-                })
-                .collect();
+            let each = places.iter().map(|place| place.first(&keys, &order, enough, 0));
+            let each: Vec<String> = each.map(|part| format!("SELECT * FROM ({part})")).collect();
             format!(
                 "SELECT id FROM ({}) ORDER BY {order_of_all} LIMIT {top} OFFSET {skip}",
                 each.join(" UNION ALL ")
@@ -110,47 +105,52 @@ fn place(
     ask: &ListRequest<'_>,
     queue: QueueId,
     status: Status,
-    rest: &str,
+    (rest, order): (&str, &str),
     values: &mut Vec<Value>,
-) -> SqlResult<String> {
+) -> SqlResult<Place> {
     values.push(queue.0.into());
     let queue_value = values.len();
     let number = status.number();
     let copies = conditions::COPIES;
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
-    let bounds = ask.id_bounds("item_state.item_id");
+    let with_item = format!(" CROSS JOIN item ON item.id = item_state.item_id{copies}");
     Ok(match status {
         Status::New => {
             let waiting = queues::statistics(connection, queue)?.new;
             if waiting <= FEW_WAITING {
-                format!(
+                Place::of_items(format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = ?{queue_value} \
                      UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?{queue_value}) AS waiting \
                      CROSS JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
-                )
+                ))
             } else {
                 values.push(first_waiting(connection, queue, ask.page.descending)?.into());
                 let from = values.len();
-                format!(
-                    "item{state}{copies} WHERE item.id >= ?{from} AND item.queue_id = ?{queue_value} \
+                let hint = hint(ask.filter, false);
+                Place::of_items(format!(
+                    "item{hint}{state}{copies} WHERE item.id >= ?{from} AND item.queue_id = ?{queue_value} \
                      AND coalesce(item_state.status, 0) = 0 AND {rest}"
-                )
+                ))
             }
         }
-        // In the words of the index, or SQLite does not use it.
-        Status::InProgress => format!(
-            "item_state INDEXED BY item_held CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.status = 1 AND item_state.queue_id = ?{queue_value} AND {rest}"
-        ),
-        Status::Successful => format!(
-            "item_state CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = ?{queue_value} AND item_state.status = {number}{bounds} AND {rest}"
-        ),
-        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
-            "item_state INDEXED BY item_attention CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE (item_state.status = 2 OR item_state.status > 3) AND item_state.queue_id = ?{queue_value} \
-             AND item_state.status = {number}{bounds} AND {rest}"
-        ),
+        // In the words of the indexes, or SQLite does not use them.
+        Status::InProgress => {
+            let condition = format!("item_state.status = 1 AND item_state.queue_id = ?{queue_value}");
+            let tables = ("item_state INDEXED BY item_held", &*with_item);
+            Place::along("item_state.item_id", tables, &condition, rest, order)
+        }
+        Status::Successful => {
+            let condition = format!("item_state.queue_id = ?{queue_value} AND item_state.status = {number}");
+            Place::along("item_state.item_id", ("item_state", &with_item), &condition, rest, order)
+        }
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => {
+            let condition = format!(
+                "(item_state.status = 2 OR item_state.status > 3) AND item_state.queue_id = ?{queue_value} \
+                 AND item_state.status = {number}"
+            );
+            let tables = ("item_state INDEXED BY item_attention", &*with_item);
+            Place::along("item_state.item_id", tables, &condition, rest, order)
+        }
     })
 }
 
@@ -181,6 +181,7 @@ fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> S
 /// range of it. A list in the order of the ids then has to sort the range. That is quick for some thousands, and slower than a walk
 /// along the ids for a prefix that every second item has. So the range is counted first, to no more than [`FEW_REFERENCES`].
 fn is_found_by_reference(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<bool> {
+    let few = few_references(ask.filter, FEW_REFERENCES);
     match &ask.filter.reference {
         None => Ok(false),
         Some(ReferenceFilter::Equals(_)) => Ok(true),
@@ -191,12 +192,22 @@ fn is_found_by_reference(connection: &Connection, ask: &ListRequest<'_>) -> SqlR
             let sql = format!(
                 "SELECT count(*) FROM (SELECT 1 FROM item INDEXED BY item_reference \
                  WHERE {queues} AND {range} LIMIT {})",
-                FEW_REFERENCES + 1
+                few + 1
             );
             let found: i64 =
                 prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
-            Ok(found <= FEW_REFERENCES)
+            Ok(found <= few)
         }
+    }
+}
+
+/// How the items are found. A prefix that many references have is no reason to use the index of references: SQLite would, for the
+/// queue alone, and sort all items of the queue.
+fn hint(filter: &ItemFilter, by_reference: bool) -> &'static str {
+    match &filter.reference {
+        Some(_) if by_reference => " INDEXED BY item_reference",
+        Some(ReferenceFilter::StartsWith(_)) => " NOT INDEXED",
+        _ => "",
     }
 }
 
@@ -226,16 +237,17 @@ pub(super) fn in_queues(column: &str, queues: &[QueueId], values: &mut Vec<Value
 
 /// As [`place`], for the items of any queue and state that failed with a reason. The index of reasons has them in the order of
 /// their ids.
-fn of_reason(ask: &ListRequest<'_>, rest: &str, values: &mut Vec<Value>) -> String {
+fn of_reason(ask: &ListRequest<'_>, (rest, order): (&str, &str), values: &mut Vec<Value>) -> Place {
     let queues = in_queues("item.queue_id", ask.queues, values);
     let statuses =
         one_of("coalesce(item_state.status, 0)", ask.filter.status.iter().map(|status| status.number()));
-    let (bounds, copies) = (ask.id_bounds("item_exception.item_id"), conditions::COPIES);
-    format!(
+    let tables = format!(
         "item_exception INDEXED BY item_reason CROSS JOIN item ON item.id = item_exception.item_id \
-         LEFT JOIN item_state ON item_state.item_id = item.id{copies} \
-         WHERE {queues} AND {statuses}{bounds} AND {rest}"
-    )
+         LEFT JOIN item_state ON item_state.item_id = item.id{}",
+        conditions::COPIES
+    );
+    let condition = format!("{queues} AND {statuses}");
+    Place::along("item_exception.item_id", (&tables, ""), &condition, rest, order)
 }
 
 /// As [`place`], for the items of any queue and state.
@@ -243,17 +255,21 @@ fn everywhere(
     queues: &[QueueId],
     filter: &ItemFilter,
     by_reference: bool,
-    rest: &str,
+    (rest, order): (&str, &str),
     values: &mut Vec<Value>,
-) -> String {
+) -> Place {
     let queues = in_queues("item.queue_id", queues, values);
-    let hint = if by_reference { " INDEXED BY item_reference" } else { "" };
+    let hint = hint(filter, by_reference);
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
-    format!(
-        "item{hint} LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
-        conditions::COPIES
-    )
+    // Without a join the index of references has all that is needed.
+    let is_about_state = |text: &str| text.contains("item_state.") || text.contains("item_copy.");
+    let joins = if [&*statuses, rest, order].into_iter().any(is_about_state) {
+        format!(" LEFT JOIN item_state ON item_state.item_id = item.id{}", conditions::COPIES)
+    } else {
+        String::new()
+    };
+    Place::of_items(format!("item{hint}{joins} WHERE {queues} AND {statuses} AND {rest}"))
 }
 
 /// All other conditions of a filter.
@@ -298,9 +314,7 @@ fn conditions(
     match &filter.reference {
         Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),
         Some(ReferenceFilter::StartsWith(prefix)) => {
-            // With a plus it is an expression, and no index is used.
-            let column = if by_reference { "item.reference" } else { "+item.reference" };
-            conditions.push(starting_with(column, prefix, values));
+            conditions.push(starting_with("item.reference", prefix, values));
         }
         None => {}
     }
