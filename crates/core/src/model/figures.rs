@@ -164,7 +164,6 @@ pub struct Figure {
     /// When the minute or hour begins.
     pub at: Timestamp,
     /// How they ended.
-    #[serde(skip)]
     pub outcome: Outcome,
     /// How many.
     pub count: i64,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Row as SqlRow, params};
+use rusqlite::params;
+use rusqlite::types::Type;
 
 use super::super::figures::{Counted, FigureKey, FigureRows, MAX_FIGURES_REMOVED, add_level, add_row};
-use super::columns::{numbered, time};
+use super::columns::{numbered, time_or_none};
 use super::{Sqlite, prepared};
 use performer_core::model::figures::{Figures, Resolution};
 use performer_core::model::key::QueueId;
@@ -71,14 +72,16 @@ impl FigureRows for Sqlite {
                 };
                 add_row(&mut figures, key, Counted { count: row.get(3)?, took: row.get(4)? });
             }
-            let oldest = |row: &SqlRow<'_>| {
-                let is_there = row.get::<_, Option<i64>>(3)?.is_some();
-                is_there.then(|| time(row, 3)).transpose()
-            };
             let mut levels = prepared(c, LEVELS)?;
             let mut rows = levels.query(values)?;
             while let Some(row) = rows.next()? {
-                add_level(&mut figures, queue, row.get(0)?, (row.get(1)?, row.get(2)?), oldest(row)?);
+                add_level(
+                    &mut figures,
+                    queue,
+                    row.get(0)?,
+                    (row.get(1)?, row.get(2)?),
+                    time_or_none(row, 3)?,
+                );
             }
             Ok(figures)
         })

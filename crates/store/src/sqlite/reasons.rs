@@ -1,5 +1,6 @@
 //! The statements on groups of failures.
 
+use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::super::reasons::{Failure, Reasons};
