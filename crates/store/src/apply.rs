@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use self::report::{AssumedEnd, AttemptReport};
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
-use super::figures::{CountedFigures, UnwrittenFigures};
+use super::figures::UnwrittenFigures;
 use super::notifier::WakeSet;
 use super::reasons::Failure;
 use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
@@ -44,7 +44,6 @@ use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
-use performer_core::model::clock::Clock as _;
 use performer_core::model::code::ErrorCode;
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::Recorded;
@@ -100,6 +99,14 @@ struct Apply<'a, R> {
     figures_at_once: bool,
 }
 
+/// What a batch answers and leaves to do.
+struct AppliedBatch {
+    answers: Vec<Result<Answer>>,
+    wakes: WakeSet,
+    figures: UnwrittenFigures,
+    figures_at_once: bool,
+}
+
 /// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
 #[derive(Default)]
 struct LookupCache {
@@ -107,14 +114,14 @@ struct LookupCache {
     jobs_alive: Vec<(JobKey, Scope)>,
 }
 
-impl<'a, R: Rows> Apply<'a, R> {
+impl<R: Rows> Apply<'_, R> {
     /// Applies operations, and those that arrive meanwhile. Claims wait until everything else is applied, so that the
     /// ready items of a queue are read once for all of them.
     fn apply_all(
         mut self,
         mut operations: Vec<Request>,
         more: &mut dyn FnMut() -> Vec<Request>,
-    ) -> Result<(Vec<Result<Answer>>, WakeSet, CountedFigures<'a>)> {
+    ) -> Result<AppliedBatch> {
         // Often as many as a performer has robots; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
         let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
@@ -161,12 +168,12 @@ impl<'a, R: Rows> Apply<'a, R> {
             }
             if operations.is_empty() {
                 self.write_statistics()?;
-                // Last: others may wait for these rows, and wait for no more than the commit.
-                let (counted, elapsed) = (std::mem::take(&mut self.figures), self.clock.elapsed());
-                let may_write = self.rows.may_write_figures();
-                let figures = self.clock.figures().begin(counted, elapsed, self.figures_at_once, may_write);
-                figures.write(self.rows, self.now)?;
-                return Ok((answers, self.wakes, figures));
+                return Ok(AppliedBatch {
+                    answers,
+                    wakes: self.wakes,
+                    figures: self.figures,
+                    figures_at_once: self.figures_at_once,
+                });
             }
         }
     }

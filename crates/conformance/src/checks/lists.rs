@@ -127,11 +127,11 @@ pub(crate) async fn references_are_found_by_their_prefix(f: Fixture) {
     let prefixes =
         ["", "I", "INV-", "INV-1", "i", "a", "a\u{d7ff}", "a\u{10ffff}", "\u{10ffff}", "Ü", "U", "s", "x"];
     for prefix in prefixes {
-        let expected: Vec<_> = references.iter().filter(|reference| reference.starts_with(prefix)).collect();
-        assert_eq!(found(starts(prefix).queue(QUEUE)).await, *expected.as_slice(), "{prefix:?}");
+        let expected: Vec<_> = references.iter().copied().filter(|name| name.starts_with(prefix)).collect();
+        assert_eq!(found(starts(prefix).queue(QUEUE)).await, expected, "{prefix:?}");
         let condition = Condition::Text(Field::Reference, TextMatch::StartsWith, prefix.to_owned());
         let condition = ItemFilter::default().queue(QUEUE).condition(condition);
-        assert_eq!(found(condition).await, *expected.as_slice(), "{prefix:?}");
+        assert_eq!(found(condition).await, expected, "{prefix:?}");
     }
     assert_eq!(found(starts("INV-")).await, ["INV-1", "INV-10", "INV-2", "INV-3"]);
     assert_eq!(found(starts("INV-").status([Status::Failed])).await, ["INV-1"]);

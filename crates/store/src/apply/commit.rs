@@ -9,7 +9,7 @@ use super::super::figures::UnwrittenFigures;
 use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
 use super::super::rows::Rows;
-use super::{Apply, LookupCache, query};
+use super::{AppliedBatch, Apply, LookupCache, query};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
@@ -135,7 +135,14 @@ fn run_transaction<R: Rows>(
         figures: UnwrittenFigures::default(),
         figures_at_once: false,
     };
-    let error = match apply.apply_all(operations, more) {
+    // Figures last: others may wait for their rows, and wait for no more than the commit.
+    let applied = apply.apply_all(operations, more).and_then(|applied| {
+        let AppliedBatch { answers, wakes, figures, figures_at_once } = applied;
+        let may_write = rows.may_write_figures();
+        let figures = clock.figures().begin(figures, clock.elapsed(), figures_at_once, may_write);
+        figures.write(rows, now).map(|()| (answers, wakes, figures))
+    });
+    let error = match applied {
         Ok((answers, wakes, figures)) => {
             crash_point!("commit.before_commit");
             // After a panic in the commit the transaction may or may not be on disk.
