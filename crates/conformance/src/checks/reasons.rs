@@ -171,7 +171,8 @@ pub(crate) async fn a_queue_has_a_limited_number_of_reasons(f: Fixture) {
     let all = usize::try_from(MAX_REASONS).unwrap() + 3;
     let items = (0..all).map(|number| crate::named(&number.to_string())).collect();
     let commit = performer::orchestrator::CommitType::AllOrNothing;
-    f.orchestrator.bulk_add_queue_items(QUEUE, commit, items).await.unwrap();
+    let added = f.orchestrator.bulk_add_queue_items(QUEUE, commit, items).await.unwrap();
+    assert!(added.failed.is_empty());
     let mut number = 0;
     loop {
         let claimed = f.take_many(job, 500).await;
