@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use performer::jiff::Timestamp;
 use performer::model::query::{Condition, Field, Order, TextMatch};
 use performer::model::{
-    ExceptionType, FiguresFilter, ItemFilter, ItemId, ItemKey, Page, PageCursor, Priority, ReasonCursor,
-    ReasonFilter, ReasonOrder, ReferenceFilter, Resolution, ReviewStatus, Status,
+    ExceptionType, FiguresFilter, ItemFilter, ItemId, Page, PageCursor, Priority, ReasonCursor, ReasonFilter,
+    ReasonOrder, ReferenceFilter, Resolution, ReviewStatus, Status,
 };
 use performer::prelude::*;
 use performer_benches::{Bar, Bench, Unit, print_line};
@@ -133,10 +133,6 @@ fn queries(bench: &Bench, runtime: &Runtime, engine: &'static str, store: &Arc<d
     asked.query("statistics", async |store, _| {
         usize::try_from(store.queue_statistics(QUEUE).await.expect("statistics").total()).expect("a number")
     });
-    let item = runtime.block_on(store.get_queue_item(ItemId(500_000))).expect("an item");
-    let key: ItemKey = item.key;
-    asked.items("key", &here().key(key), newest);
-
     let reasons = async |store: &dyn Administration, filter: ReasonFilter| {
         store.list_reasons(filter).await.expect("reasons")
     };

@@ -45,7 +45,7 @@ async fn fill(store: &dyn Administration) {
     let job = store.start_job(NewJob::new(QUEUE)).await.expect("a job");
     let mut done = 0;
     while done < DONE {
-        let ask = ClaimRequest::new(QUEUE, job, 100.min(DONE - done));
+        let ask = ClaimRequest::new(QUEUE, job, (DONE - done).min(100));
         let claimed = store.report_and_claim(Vec::new(), Some(ask)).await.claimed.expect("claimed").items;
         let reports = claimed.into_iter().enumerate().map(|(at, claimed)| {
             let number = done + at;
