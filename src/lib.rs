@@ -64,8 +64,9 @@ pub use metrics;
 pub use model::{
     Comment, ErrorCode, ExceptionType, ExponentialDelay, FailedItems, FieldEdit, ItemEdit, ItemFilter,
     ItemId, ItemKey, ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
-    NewQueueDefinition, NewQueueItem, Output, Page, Person, Priority, ProcessingException, QueueDefinition,
-    QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter, RetryDelay,
+    NewQueueDefinition, NewQueueItem, Output, Page, PageCursor, Person, Priority, ProcessingException,
+    QueueDefinition, QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter,
+    RetryDelay,
     ReviewStatus, Robot, RobotState, Schemas, SpecificContent, Status, StopStrategy,
 };
 /// The transactions in which items can be added and completed: see

@@ -22,14 +22,20 @@ pub use performer_core::model::{clock_guard, history, lifecycle, limits, query, 
 pub use performer_core::model::content::{
     ANALYTICS_LIMIT, Analytics, CONTENT_LIMIT, OUTPUT_LIMIT, Output, SpecificContent,
 };
+pub use performer_core::model::cursor::PageCursor;
 pub use performer_core::model::exception::{EXCEPTION_TEXT_LIMIT, ExceptionType, ProcessingException};
+pub use performer_core::model::fingerprint::{FINGERPRINT_LIMIT, fingerprint};
 pub use performer_core::model::history::{EventAction, ItemEvent};
 pub use performer_core::model::item::{
     ClaimedItem, ItemEdit, NewQueueItem, Origin, PROGRESS_LIMIT, Priority, QueueItem, REFERENCE_LIMIT,
     ReferenceFilter, Source, validate_operation_id, validate_progress, validate_reference,
 };
 pub use performer_core::model::key::{Claim, InvalidKey, ItemId, ItemKey, KeyMaker};
-pub use performer_core::model::list::{ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
+pub use performer_core::model::list::{COUNT_LIMIT, ItemFilter, ItemPage, MAX_SKIP, PAGE_LIMIT, Page};
+pub use performer_core::model::prefix::end_of_prefix;
+pub use performer_core::model::reason::{
+    MAX_REASONS, REASON_PAGE_LIMIT, Reason, ReasonCursor, ReasonFilter, ReasonOrder,
+};
 pub use performer_core::model::result::{Outcome, TransactionResult};
 pub use performer_core::model::review::{COMMENT_LIMIT, Comment, FailedItems, ItemVersion, Person};
 pub use performer_core::model::selection::MAX_TAKE;
@@ -37,6 +43,9 @@ pub use performer_core::model::status::{ReviewStatus, Status};
 pub use performer_core::model::stored_time::StoredTime;
 
 // Queues.
+pub use performer_core::model::figures::{
+    BUCKETS, Durations, FIGURES_INTERVAL, Figure, Figures, FiguresFilter, Level, MAX_POINTS, Resolution,
+};
 pub use performer_core::model::key::{FolderId, QueueId, QueueKey};
 pub use performer_core::model::limits::{LimitsEdit, MAX_WINDOW, MIN_WINDOW, MaxStarts, QueueLimits};
 pub use performer_core::model::queue::{

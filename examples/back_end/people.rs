@@ -15,6 +15,11 @@ use super::state::{Answer, State};
 impl State {
     pub(super) fn list(&self, filter: &ItemFilter, page: Page) -> Answer<ItemPage> {
         page.validate()?;
+        if filter.reason.is_some() {
+            return Err(
+                Refusal::new(ErrorCode::FEATURE_DISABLED, "failures are not grouped by reason").into()
+            );
+        }
         let queue = filter.queue.as_deref().map(|name| self.queue_named(name)).transpose()?;
         let of_queue = self.items.iter().filter(|(_, item)| queue.is_none_or(|queue| item.queue == queue));
         let shown = of_queue.map(|(id, item)| item.shown(*id));
@@ -25,6 +30,10 @@ impl State {
             found.reverse();
         }
         let count = found.len() as u64;
+        if let Some(cursor) = &page.after {
+            let behind = cursor.condition(&filter.order, page.descending)?;
+            found.retain(|item| behind.holds(item));
+        }
         Ok(ItemPage::new(found.into_iter().skip(page.skip).take(page.top).collect(), count))
     }
 

@@ -12,6 +12,11 @@ suite! {
     skip {
         t4_the_job_that_reports_is_the_creator_of_its_follow_ups:
             "the client does not read who added an item; the server's tests do",
+        failures_are_grouped_by_their_reason: "failures are not grouped over HTTP",
+        the_open_items_of_a_reason_follow_reviews_and_removals: "failures are not grouped over HTTP",
+        figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
+        figures_are_removed_when_they_are_old: "figures are not read over HTTP",
+        a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",
     }
 }
 #[cfg(feature = "http")]
@@ -87,6 +92,11 @@ suite! {
             "a job takes an item at its start to prove its robot; given back at its end, the item waits for ten seconds",
         every_transition_has_one_event: "an item is postponed for at least ten seconds",
         // Others
+        failures_are_grouped_by_their_reason: "failures are not grouped over HTTP",
+        the_open_items_of_a_reason_follow_reviews_and_removals: "failures are not grouped over HTTP",
+        figures_say_what_ended_and_what_waited: "figures are not read over HTTP",
+        figures_are_removed_when_they_are_old: "figures are not read over HTTP",
+        a_queue_has_a_limited_number_of_reasons: "failures are not grouped over HTTP",
         a_deleted_queue_is_hidden_at_once_and_emptied_by_sweeps:
             "the client answers repeated reports by itself, and does not ask whether the queue still exists",
         comments_belong_to_their_authors: "the Orchestrator takes the caller for the author of a comment",

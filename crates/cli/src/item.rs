@@ -177,17 +177,13 @@ impl List {
             ItemFilter::default().status(self.status).review_status(self.review).reference(reference);
         filter.queue = self.queue;
         let mut items = Vec::new();
-        let mut count = 0;
+        let (mut count, mut counted, mut after, mut skip) = (0, String::new(), None, self.skip.min(MAX_SKIP));
         while items.len() < self.top {
-            let skip = self.skip + items.len();
-            if skip > MAX_SKIP {
-                break;
-            }
             let top = (self.top - items.len()).min(PAGE_LIMIT);
-            let page = Page::first(top).skip(skip).descending(!self.oldest);
+            let page = Page::first(top).after(after).skip(skip).descending(!self.oldest);
             let page = orchestrator.list_queue_items(filter.clone(), page).await?;
-            count = page.count;
-            if page.items.is_empty() {
+            (count, counted, after, skip) = (page.count, page.count_text(), page.next(&filter), 0);
+            if after.is_none() {
                 break;
             }
             items.extend(page.items);
@@ -216,7 +212,7 @@ impl List {
         output::table(&["ITEM", "STATUS", "PRIORITY", "REFERENCE", "CREATED", "RETRY", "NOTE"], &rows)?;
         if count > (self.skip + items.len()) as u64 {
             output::remark(format!(
-                "{} of {count} items; list more with --skip {}",
+                "{} of {counted} items; list more with --skip {}",
                 items.len(),
                 self.skip + items.len()
             ));
@@ -286,10 +282,12 @@ impl Retry {
                 .queue(queue)
                 .status([Status::Failed])
                 .review_status([ReviewStatus::None, ReviewStatus::InReview]);
+            let mut after = None;
             loop {
-                let page = Page::default().skip(versions.len());
+                let page = Page::default().after(after).count_limit(0);
                 let page = orchestrator.list_queue_items(filter.clone(), page).await?;
-                if page.items.is_empty() {
+                after = page.next(&filter);
+                if after.is_none() {
                     break;
                 }
                 versions.extend(page.items.iter().map(QueueItem::version));

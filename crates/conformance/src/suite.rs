@@ -108,7 +108,17 @@ macro_rules! every_check {
             lists:
                 lists_are_filtered,
                 lists_come_in_pages,
+                pages_begin_behind_an_item,
+                references_are_found_by_their_prefix,
+                counts_stop_at_their_limit,
                 lists_answer_any_condition_as_the_model_does;
+            reasons:
+                failures_are_grouped_by_their_reason,
+                the_open_items_of_a_reason_follow_reviews_and_removals,
+                a_queue_has_a_limited_number_of_reasons;
+            figures:
+                figures_say_what_ended_and_what_waited,
+                figures_are_removed_when_they_are_old;
             history:
                 every_transition_has_one_event,
                 comments_belong_to_their_authors,

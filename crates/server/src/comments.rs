@@ -179,7 +179,8 @@ async fn items_behind(
     let condition = (!all.is_empty()).then_some(Condition::All(all));
     let filter = ItemFilter::default().condition(condition);
     let store = call.store_for_caller();
-    Ok(store.items_in_folders(call.all_folders(), filter, Page::default(), count).await?)
+    let page = Page::default().count_limit(if count { MOST_LOOKED_AT as u64 + 1 } else { 0 });
+    Ok(store.items_in_folders(call.all_folders(), filter, page).await?)
 }
 
 /// About how many bytes an event or a comment takes while a page is put together.

@@ -36,9 +36,11 @@ pub(super) async fn list(call: &Call) -> HandlerResult {
     let options = call.options()?;
     options.expands_only(&EXPANDABLE)?;
     let filter = item_filter(call, &options).await?;
-    let page = Page::first(options.page_size(PAGE_LIMIT)?).skip(options.skip);
+    // What `$count=true` asks for is the exact number.
+    let counted = if options.count { u64::MAX } else { 0 };
+    let page = Page::first(options.page_size(PAGE_LIMIT)?).skip(options.skip).count_limit(counted);
     let store = call.store_for_caller();
-    let page = store.items_in_folders(call.all_folders(), filter, page, options.count);
+    let page = store.items_in_folders(call.all_folders(), filter, page);
     let page = tokio::time::timeout(call.server.config.query_limit(), page).await;
     let (items, count) = page.map_err(|_| ApiError::unavailable())??;
     let rows = item_rows(call, &options, &items, true).await?;

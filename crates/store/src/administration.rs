@@ -5,12 +5,14 @@ use async_trait::async_trait;
 use super::backend::{Operation, Query, expect_answer};
 use super::{Store, done, named};
 use performer_core::model::clock::Clock as _;
+use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, StopStrategy};
 use performer_core::model::key::{ItemId, JobKey};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{Reason, ReasonFilter};
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
 use performer_core::model::robot::Robot;
 use performer_core::model::statistics::QueueStatistics;
@@ -48,6 +50,10 @@ impl QueueAdministration for Store {
 
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics> {
         expect_answer!(self.read(Query::Statistics(named(queue))).await, Statistics)
+    }
+
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        expect_answer!(self.read(Query::Figures(Box::new(filter))).await, Figures)
     }
 
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
@@ -106,6 +112,10 @@ impl ReviewAdministration for Store {
 
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
         done(self.one(Operation::EditComment { comment, author, text }).await)
+    }
+
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        expect_answer!(self.read(Query::Reasons(Box::new(filter))).await, Reasons)
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

@@ -41,19 +41,23 @@ use self::report::{AssumedEnd, AttemptReport};
 use super::arrivals::Arrivals;
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
+use super::figures::UnwrittenFigures;
 use super::notifier::WakeSet;
+use super::reasons::Failure;
 use super::rows::{ItemRow, RetryCopy, Rows, StateUpdate};
 use super::scoped_queues::QueueSelector;
 use super::unreadable_rows::is_unreadable;
 use performer_core::crash_point;
 use performer_core::model::Refusal;
 use performer_core::model::code::ErrorCode;
+use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::Recorded;
 use performer_core::model::item::QueueItem;
 use performer_core::model::job::Job;
 use performer_core::model::key::{FolderId, ItemId, JobKey, QueueId};
 use performer_core::model::lifecycle::{self, Change, Event, Transition};
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
+use performer_core::model::reason;
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::Status;
 use performer_core::orchestrator::{OrchestratorError, Result};
@@ -101,6 +105,18 @@ struct Apply<'a, R> {
     lookups: LookupCache,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
+    /// What has ended, for the figures.
+    figures: UnwrittenFigures,
+    /// Whether figures are written with this transaction even if they are not due.
+    figures_at_once: bool,
+}
+
+/// What a batch answers and leaves to do.
+struct AppliedBatch {
+    answers: Vec<Result<Answer>>,
+    wakes: WakeSet,
+    figures: UnwrittenFigures,
+    figures_at_once: bool,
 }
 
 /// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
@@ -117,7 +133,7 @@ impl<R: Rows> Apply<'_, R> {
         mut self,
         mut operations: Vec<Request>,
         arrivals: &mut dyn Arrivals,
-    ) -> Result<(Vec<Result<Answer>>, WakeSet)> {
+    ) -> Result<AppliedBatch> {
         // Often as many as a performer has robots; growing step by step would copy everything each time.
         let room = operations.len().next_multiple_of(128);
         let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
@@ -165,7 +181,12 @@ impl<R: Rows> Apply<'_, R> {
                 self.wake_where_there_is_room()?;
                 self.serve_parked(arrivals, &mut answers)?;
                 self.write_statistics()?;
-                return Ok((answers, self.wakes));
+                return Ok(AppliedBatch {
+                    answers,
+                    wakes: self.wakes,
+                    figures: self.figures,
+                    figures_at_once: self.figures_at_once,
+                });
             }
         }
     }
@@ -219,6 +240,7 @@ impl<R: Rows> Apply<'_, R> {
             Operation::AddToken { digest, token } => self.add_token(&digest, &token),
             Operation::RemoveEndedTokens { limit } => self.remove_ended_tokens(limit),
             Operation::StopJob { job, strategy } => self.stop_job(job, strategy),
+            Operation::WriteFigures => Ok(Answer::Done),
         }
     }
 
@@ -272,6 +294,7 @@ impl<R: Rows> Apply<'_, R> {
         }
         let counted = self.statistics.entry(queue).or_default();
         counted.moved(&before.state, &change.after);
+        self.figures.count(queue, &before.state, &change.after);
         if let Some(copy) = &change.copy {
             counted.count(copy, 1);
             crash_point!(within "before_copy");
@@ -291,6 +314,24 @@ impl<R: Rows> Apply<'_, R> {
         if change.copy.is_some() || change.after.status == Status::New {
             self.wakes.add(queue);
         }
+        let is_open = reason::is_open(&change.after);
+        if before.state.status != Status::InProgress && reason::is_open(&before.state) != is_open {
+            self.rows.count_open(id, if is_open { 1 } else { -1 })?;
+        }
+        Ok(())
+    }
+
+    /// Counts an attempt that has just failed in the group of its reason.
+    fn count_failure(
+        &mut self,
+        id: ItemId,
+        queue: QueueId,
+        change: &Change,
+        exception: Option<&ProcessingException>,
+    ) -> Applied<()> {
+        if let Some(exception) = exception {
+            self.rows.count_failure(&Failure::of(id, queue, &change.after, exception, self.now))?;
+        }
         Ok(())
     }
 
@@ -309,6 +350,7 @@ impl<R: Rows> Apply<'_, R> {
         for (queue, delta) in std::mem::take(&mut self.statistics) {
             if delta != QueueStatistics::default() {
                 self.rows.add_statistics(queue, &delta)?;
+                self.figures.changed(queue);
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::scoped_queues::{QueueSelector, Reach};
 use super::sweep::LiveJobs;
 use super::tokens::Token;
 pub(crate) use super::writer_hooks::{CommitEffects, WriterHooks};
+use performer_core::model::figures::{Figures, FiguresFilter};
 use performer_core::model::history::ItemEvent;
 use performer_core::model::item::{
     ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem, ReferenceFilter,
@@ -24,6 +25,7 @@ use performer_core::model::job::{Job, JobEnd, JobOwner, JobState, NewJob, StopSt
 use performer_core::model::key::{Claim, FolderId, ItemId, ItemKey, JobKey, JobNumber, QueueId};
 use performer_core::model::limits::LimitsEdit;
 use performer_core::model::queue::{NewQueueDefinition, QueueDefinition};
+use performer_core::model::reason::{Reason, ReasonFilter};
 #[cfg(feature = "crash-points")]
 use performer_core::model::result::TransactionResult;
 use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person};
@@ -244,6 +246,8 @@ pub(crate) enum Operation {
         job: JobKey,
         strategy: StopStrategy,
     },
+    /// Writes the figures that are due, for a store in which nothing else happens.
+    WriteFigures,
 }
 
 impl Operation {
@@ -313,12 +317,11 @@ pub(crate) enum Query {
     Item(ItemId),
     ItemKeyed(ItemKey),
     Items(Box<ItemFilter>, Page),
-    /// Items of the queues in any of these folders; `count`: whether to count all that match.
+    /// Items of the queues in any of these folders.
     ItemsOf {
         folders: Arc<[FolderId]>,
         filter: Box<ItemFilter>,
         page: Page,
-        count: bool,
     },
     /// The unique keys of attempts.
     KeysOf(Vec<ItemId>),
@@ -331,6 +334,10 @@ pub(crate) enum Query {
         after: i64,
         limit: usize,
     },
+    /// What ended and what waited, by minute or hour.
+    Figures(Box<FiguresFilter>),
+    /// Groups of failures.
+    Reasons(Box<ReasonFilter>),
     /// How attempts ended since a time; `queue` is `None` for all queues.
     Ended {
         queue: Option<QueueId>,
@@ -389,6 +396,8 @@ pub(crate) enum Answer {
     /// Digests of tokens.
     Digests(Vec<String>),
     EndedJobs(Vec<(JobKey, bool)>),
+    Figures(Figures),
+    Reasons(Vec<Reason>),
     Ended(Vec<Ended>),
     Page((Vec<QueueItem>, Option<u64>)),
     Failed(FailedItems),

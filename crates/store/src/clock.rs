@@ -5,20 +5,28 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::figures::PendingFigures;
 use performer_core::model::clock::Clock;
 use performer_core::model::clock_guard::{ClockGuard, Judgement};
 
-/// A clock, and what this process knows about whether it can be believed.
+/// A clock, and what this process knows about whether it can be believed. All writers of a store share it, and with it what they
+/// have counted and not written yet.
 #[derive(Debug)]
 pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
     guard: Mutex<ClockGuard>,
+    figures: PendingFigures,
 }
 
 impl StoreClock {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let guard = Mutex::new(ClockGuard::new(clock.now(), clock.elapsed()));
-        Self { clock, guard }
+        Self { clock, guard, figures: PendingFigures::default() }
+    }
+
+    /// What was counted and is not written yet.
+    pub(crate) fn figures(&self) -> &PendingFigures {
+        &self.figures
     }
 
     /// The operator declares the time of day to be right.

@@ -22,6 +22,9 @@
 //! | `tokens.rs` | access tokens of a server |
 //! | `document.rs` | the document in which a server keeps its folders, users and roles |
 //! | `removal.rs` | removes what is no longer needed, in chunks |
+//! | `figures.rs` | figures by minute, counted in memory |
+//! | `places.rs` | where a database looks for the items of a list |
+//! | `reasons.rs` | groups of failures |
 //! | `sweep.rs` | what a sweep reads |
 //! | `clock.rs` | the store's clock, with a guard for what depends on age |
 //! | `unreadable_rows.rs` | rows that do not match the schema |
@@ -60,14 +63,18 @@ mod commit_queue;
 mod compensation;
 mod delivery;
 mod document;
+mod figures;
 mod group_commit;
 mod in_place;
 mod memory;
 mod notifier;
 mod parked_claims;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod places;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod readers;
+mod reasons;
 mod removal;
 mod rows;
 mod scope;
@@ -395,6 +402,12 @@ impl Orchestrator for Store {
         }
         let (suspects, overdue) = (!sweep.suspects.is_empty(), sweep.overdue);
         if !suspects && !overdue {
+            // No commit came since they were due.
+            if self.clock.figures().are_due(self.clock.elapsed())
+                && let Err(error) = self.one(Operation::WriteFigures).await
+            {
+                tracing::debug!(%error, "figures are written with another commit or sweep");
+            }
             return Ok(Swept::default()); // only read so far: nobody's write was delayed
         }
         let SweepPlan { suspects, overdue } = sweep;

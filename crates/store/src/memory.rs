@@ -1,9 +1,11 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod figures;
 mod item;
 mod list;
 mod queue;
 mod ready_items;
+mod reasons;
 mod removal;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, K
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::{QueueDefinition, folded};
+use performer_core::model::reason::Reason;
 use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::selection::is_eligible;
@@ -49,6 +52,8 @@ pub(crate) struct Memory {
     /// Deleted queues whose items are to be removed, and the last item that was scanned.
     removals: BTreeMap<QueueId, ItemId>,
     tokens: BTreeMap<String, Token>,
+    reasons: BTreeMap<i64, Reason>,
+    figures: figures::StoredFigures,
     document: Option<(u64, String)>,
     last_queue: i64,
     last_item: i64,
@@ -74,6 +79,8 @@ impl Memory {
             jobs: BTreeMap::new(),
             removals: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            figures: figures::StoredFigures::default(),
             document: None,
             last_queue: 0,
             last_item: 0,
@@ -87,9 +94,7 @@ impl Memory {
     fn is_visible(&self, item: &StoredItem) -> bool {
         self.queues.get(&item.queue).is_some_and(|queue| !queue.deleted)
     }
-}
 
-impl Memory {
     fn check(&self) -> Result<()> {
         let message = "the store in memory was damaged by a violated invariant";
         if self.damaged { Err(OrchestratorError::new(ErrorKind::Other, message)) } else { Ok(()) }
@@ -233,6 +238,7 @@ impl Rows for Memory {
             manual_ancestor: None,
             output: None,
             exception: None,
+            reason: None,
             progress: row.progress.map(str::to_owned),
             robot: None,
             executor: None,
@@ -265,6 +271,7 @@ impl Rows for Memory {
             manual_ancestor: if copy.by_hand { ancestor } else { original.manual_ancestor },
             output: None,
             exception: None,
+            reason: None,
             progress: None,
             robot: None,
             executor: None,
@@ -279,11 +286,8 @@ impl Rows for Memory {
     }
 
     fn row(&mut self, id: ItemId) -> Result<Option<ItemRow>> {
-        Ok(self.items.get(&id).map(|item| ItemRow {
-            queue: item.queue,
-            state: item.state,
-            actors: item.actors,
-        }))
+        let row = |item: &StoredItem| ItemRow { queue: item.queue, state: item.state, actors: item.actors };
+        Ok(self.items.get(&id).map(row))
     }
 
     fn item(&mut self, id: ItemId) -> Result<Option<QueueItem>> {
@@ -385,12 +389,8 @@ impl Rows for Memory {
 
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>> {
         let started = |id: &ItemId| self.items.get(id).and_then(|item| item.state.start_processing);
-        Ok(self
-            .held
-            .iter()
-            .map(|(_, id)| *id)
-            .filter(|id| started(id).is_some_and(|at| at < before))
-            .collect())
+        let held = self.held.iter().map(|(_, id)| *id);
+        Ok(held.filter(|id| started(id).is_some_and(|at| at < before)).collect())
     }
 
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>> {

@@ -43,13 +43,15 @@ const MAX_SKIPPED: usize = 10_000;
 impl Lane {
     pub(super) fn of(query: &Query) -> Self {
         match query {
-            Query::Items(filter, page) | Query::ItemsOf { filter, page, .. } => Self::of_list(filter, *page),
+            Query::Items(filter, page) | Query::ItemsOf { filter, page, .. } => Self::of_list(filter, page),
             // Whether any comment there is is on an item of these folders is known when it is looked at.
             Query::CommentsOf { on: CommentsOn::Any, .. } | Query::Ended { .. } | Query::EndedJobs { .. } => {
                 Self::Search
             }
             Query::Queues
             | Query::QueuesOf(_)
+            | Query::Reasons(_)
+            | Query::Figures(_)
             | Query::KeysOf(_)
             | Query::History(_)
             | Query::Events(_)
@@ -70,7 +72,7 @@ impl Lane {
         }
     }
 
-    fn of_list(filter: &ItemFilter, page: Page) -> Self {
+    fn of_list(filter: &ItemFilter, page: &Page) -> Self {
         let is_by_id = matches!(filter.order[..], [] | [Order { field: Field::Id, .. }, ..]);
         let is_plain = filter.priority.is_none()
             && filter.exception_type.is_none()

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::backend::{Claimant, Request, WriterHooks};
+use super::figures::FigureRows;
+use super::reasons::Reasons;
 use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use performer_core::model::exception::ExceptionType;
 use performer_core::model::exception::ProcessingException;
 use performer_core::model::history::{Actors, Recorded};
 use performer_core::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
@@ -22,13 +26,15 @@ use performer_core::model::key::{FolderId, ItemId, ItemKey, JobKey, JobNumber, K
 use performer_core::model::lifecycle::ItemState;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use performer_core::model::result::Outcome;
 use performer_core::model::review::{Comment, Person};
 use performer_core::model::robot::Held;
 use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// Rows, inside the one transaction that is open.
-pub(crate) trait Rows: WriterHooks + Removal + Tokens {
+pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
     /// Whether a transaction failed because of a conflict; if so, waits a little. `tries`: how often it was tried
@@ -147,7 +153,7 @@ pub(crate) trait Rows: WriterHooks + Removal + Tokens {
     fn in_progress_since_before(&mut self, before: Timestamp) -> Result<Vec<ItemId>>;
     /// The item with this unique key.
     fn item_keyed(&mut self, key: ItemKey) -> Result<Option<ItemId>>;
-    /// A page of items, and how many match in all if that was asked for.
+    /// A page of items, and how many match in all if that was asked for: any number over the page's limit stands for more.
     fn list(&mut self, ask: &ListRequest<'_>) -> Result<(Vec<QueueItem>, Option<u64>)>;
     /// How attempts ended since a time, by minute.
     fn ended_since(&mut self, queue: Option<QueueId>, since: Timestamp) -> Result<Vec<Ended>>;
@@ -222,8 +228,27 @@ pub(crate) struct NextItems<'a> {
 pub(crate) struct ListRequest<'a> {
     pub(crate) queues: &'a [QueueId],
     pub(crate) filter: &'a ItemFilter,
-    pub(crate) page: Page,
+    /// Its cursor is a part of the filter's condition already.
+    pub(crate) page: &'a Page,
+    /// Whether to count, up to the limit of the page.
     pub(crate) count: bool,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl ListRequest<'_> {
+    /// How many rows to count at most, as a LIMIT: one more than the limit of the page shows that there are more.
+    pub(crate) fn rows_counted(&self) -> i64 {
+        i64::try_from(self.page.count_limit).unwrap_or(i64::MAX).saturating_add(1)
+    }
+}
+
+/// The outcome of attempts that failed by such an exception.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) const fn outcome_of(exception: ExceptionType) -> Outcome {
+    match exception {
+        ExceptionType::BusinessException => Outcome::BusinessException,
+        ExceptionType::ApplicationException => Outcome::ApplicationException,
+    }
 }
 
 /// A new item to insert.

@@ -131,7 +131,8 @@ impl Store {
         expect_answer!(self.read(Query::KeysOf(ids)).await, Keys)
     }
 
-    /// A page of the items of the queues in any of these folders and, if `count` is set, how many match.
+    /// A page of the items of the queues in any of these folders and, unless the page's
+    /// [`count_limit`](Page::count_limit) is 0, how many match, up to that limit.
     ///
     /// # Errors
     ///
@@ -141,10 +142,9 @@ impl Store {
         folders: Arc<[FolderId]>,
         filter: ItemFilter,
         page: Page,
-        count: bool,
     ) -> Result<(Vec<QueueItem>, Option<u64>)> {
         let filter = Box::new(filter);
-        expect_answer!(self.read(Query::ItemsOf { folders, filter, page, count }).await, Page)
+        expect_answer!(self.read(Query::ItemsOf { folders, filter, page }).await, Page)
     }
 
     /// Who started a job; `None` if the job does not exist.

@@ -16,7 +16,7 @@ use performer_core::model::review::{Comment, FailedItems, ItemVersion, Person, v
 use performer_core::model::statistics::QueueStatistics;
 use performer_core::model::status::{ReviewStatus, Status};
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
-use performer_wire::filter::order;
+use performer_wire::filter::{and, condition, order};
 use performer_wire::item::QueueItemDto;
 use performer_wire::review::{BulkItemsRequest, BulkItemsResponse, QueueItemCommentDto, QueueItemEventDto};
 use performer_wire::transaction::QueueItemDataDto;
@@ -47,19 +47,48 @@ impl Inner {
 
     pub(super) async fn items(&self, wanted: &ItemFilter, page: Page) -> Result<ItemPage> {
         page.validate()?;
+        if wanted.reason.is_some() {
+            let message = "the Orchestrator does not group failures by reason";
+            return Err(OrchestratorError::new(ErrorKind::Unsupported, message));
+        }
+        let (filter, counts) = (self.filter(wanted).await?, page.count_limit > 0);
+        // What the Orchestrator counts is what the whole filter matches: with a cursor in it, the rest of the list.
+        let (behind, all) = match &page.after {
+            Some(cursor) => {
+                let behind = condition(&cursor.condition(&wanted.order, page.descending)?);
+                let all = if counts { Some(self.counted(filter.clone()).await?) } else { None };
+                (Some(behind), all)
+            }
+            None => (None, None),
+        };
         let mut call = Call::get("GetQueueItems", "/odata/QueueItems");
-        if let Some(filter) = self.filter(wanted).await? {
+        if let Some(filter) = and(filter, behind) {
             call = call.query("$filter", filter);
         }
-        let call = call
+        let mut call = call
             .query("$orderby", order(&wanted.order, page.descending))
             .query("$top", page.top.max(1).to_string())
-            .query("$skip", page.skip.to_string())
-            .query("$count", "true");
+            .query("$skip", page.skip.to_string());
+        if counts && all.is_none() {
+            call = call.query("$count", "true");
+        }
         let answer: Collection<QueueItemDto> = self.http.json(call).await?;
-        let count = answer.count.unwrap_or((page.skip + answer.value.len()) as u64);
+        let count = all.or(answer.count).unwrap_or((page.skip + answer.value.len()) as u64);
         let items: Result<Vec<QueueItem>> = answer.value.into_iter().take(page.top).map(readable).collect();
-        Ok(ItemPage::new(items?, count))
+        Ok(if counts { ItemPage::new(items?, count) } else { ItemPage::counted_to(items?, 0) })
+    }
+
+    /// How many items a filter matches.
+    async fn counted(&self, filter: Option<String>) -> Result<u64> {
+        let mut call = Call::get("GetQueueItems", "/odata/QueueItems");
+        if let Some(filter) = filter {
+            call = call.query("$filter", filter);
+        }
+        let page: Collection<QueueItemDto> =
+            self.http.json(call.query("$top", "1").query("$count", "true")).await?;
+        page.count.ok_or_else(|| {
+            OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator's answer has no count")
+        })
     }
 
     /// Counts the items by status with one call each, because the figures outside the rate limits are stale and incomplete.
@@ -67,14 +96,7 @@ impl Inner {
         let id = self.queue_info(&self.queue(queue)).await?.id;
         let count = async |condition: &str| {
             let wanted = format!("QueueDefinitionId eq {id} and {condition}");
-            let call = Call::get("GetQueueItems", "/odata/QueueItems")
-                .query("$filter", wanted)
-                .query("$top", "1")
-                .query("$count", "true");
-            let page: Collection<QueueItemDto> = self.http.json(call).await?;
-            let count = page.count.ok_or_else(|| {
-                OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator's answer has no count")
-            })?;
+            let count = self.counted(Some(wanted)).await?;
             Ok::<i64, OrchestratorError>(i64::try_from(count).unwrap_or(i64::MAX))
         };
         let (new, in_progress, successful, failed) = tokio::try_join!(

@@ -38,8 +38,16 @@ pub fn of_items(filter: &ItemFilter, queue: Option<QueueId>) -> Option<String> {
     (!conditions.is_empty()).then(|| conditions.join(" and "))
 }
 
+/// Both filters, if there are two.
+pub fn and(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one} and {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
 /// A condition, with parentheses where they are needed.
-fn condition(condition: &Condition) -> String {
+pub fn condition(condition: &Condition) -> String {
     let joined = |all: &[Condition], word: &str, of_none: &str| {
         let each: Vec<String> = all.iter().map(self::condition).collect();
         if each.is_empty() { of_none.to_owned() } else { format!("({})", each.join(word)) }

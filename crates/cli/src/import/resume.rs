@@ -221,7 +221,8 @@ impl EarlierImports<'_> {
         order: Vec<Order>,
     ) -> Result<(Option<(ItemId, Option<String>)>, u64), CliError> {
         let filter = ItemFilter::default().queue(self.queue.to_owned()).condition(condition).order(order);
-        let page = self.orchestrator.list_queue_items(filter, Page::first(1)).await?;
+        let page = Page::first(1).count_limit(u64::MAX); // how many rows were added is told by the count
+        let page = self.orchestrator.list_queue_items(filter, page).await?;
         let first = page.items.into_iter().next().map(|item| (item.id, item.parent_operation_id));
         Ok((first, page.count))
     }

@@ -14,6 +14,7 @@ use super::status::{ReviewStatus, Status};
 use super::stored_time::StoredTime;
 use crate::enumeration;
 
+pub use super::cursor::PageCursor;
 pub use super::list::{ItemFilter, ItemPage, PAGE_LIMIT, Page};
 pub use super::new_item::{
     NewQueueItem, Origin, PROGRESS_LIMIT, REFERENCE_LIMIT, Source, validate_operation_id, validate_progress,

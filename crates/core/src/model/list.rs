@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::code::ErrorCode;
+use super::cursor::PageCursor;
 use super::exception::ExceptionType;
 use super::item::{Priority, QueueItem, ReferenceFilter};
 use super::key::ItemKey;
@@ -38,6 +39,9 @@ pub struct ItemFilter {
     pub created_from: Option<Timestamp>,
     /// Only items created before this time.
     pub created_before: Option<Timestamp>,
+    /// Only items that failed with this reason ([`Reason::id`](super::reason::Reason::id)). Unsupported by a UiPath Orchestrator, which
+    /// does not group failures.
+    pub reason: Option<i64>,
     /// Any other condition.
     pub condition: Option<Condition>,
     /// What the list is sorted by; empty for the order of the ids.
@@ -108,6 +112,13 @@ impl ItemFilter {
         self
     }
 
+    /// Only items that failed with this reason. Default: any.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<Option<i64>>) -> Self {
+        self.reason = reason.into();
+        self
+    }
+
     /// Any other condition.
     #[must_use]
     pub fn condition(mut self, condition: impl Into<Option<Condition>>) -> Self {
@@ -128,21 +139,28 @@ pub const PAGE_LIMIT: usize = 100;
 /// The most items that a page may skip.
 pub const MAX_SKIP: usize = i32::MAX as usize;
 
-/// Which page of a list, in the order of the ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many items a list counts at most, unless a page asks for another number.
+pub const COUNT_LIMIT: u64 = 10_000;
+
+/// Which page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
+    /// Only what comes behind this position. What is skipped is skipped from there.
+    pub after: Option<PageCursor>,
     /// How many items to skip, up to [`MAX_SKIP`].
     pub skip: usize,
     /// How many items to return at most, up to [`PAGE_LIMIT`].
     pub top: usize,
     /// The newest first. Ignored if the filter has an order.
     pub descending: bool,
+    /// How many items to count at most: see [`Page::count_limit`].
+    pub count_limit: u64,
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { skip: 0, top: PAGE_LIMIT, descending: false }
+        Self { after: None, skip: 0, top: PAGE_LIMIT, descending: false, count_limit: COUNT_LIMIT }
     }
 }
 
@@ -150,6 +168,16 @@ impl Page {
     /// The first `top` items, the oldest first.
     pub fn first(top: usize) -> Self {
         Self { top, ..Self::default() }
+    }
+
+    /// Begins behind a position, such as [`ItemPage::next`] of the page before. Unlike a page that is named by how many items to
+    /// skip, it does not move when items are added or removed, and costs the same wherever it is. Default: from the beginning.
+    ///
+    /// The order has to be that of the list the cursor is of.
+    #[must_use]
+    pub fn after(mut self, after: impl Into<Option<PageCursor>>) -> Self {
+        self.after = after.into();
+        self
     }
 
     /// Skips this many items, up to [`MAX_SKIP`]. Default: 0.
@@ -163,6 +191,15 @@ impl Page {
     #[must_use]
     pub fn descending(mut self, descending: bool) -> Self {
         self.descending = descending;
+        self
+    }
+
+    /// How many items to count at most, because counting costs what is counted; [`ItemPage::is_count_exact`] says whether there
+    /// are more. 0: the page says nothing about how many match. `u64::MAX`: the exact number. A back end that knows the exact number
+    /// anyway says it, whatever the limit: a store for lists by queue and status, and an Orchestrator. Default: [`COUNT_LIMIT`].
+    #[must_use]
+    pub fn count_limit(mut self, count_limit: u64) -> Self {
+        self.count_limit = count_limit;
         self
     }
 
@@ -190,14 +227,31 @@ impl Page {
 pub struct ItemPage {
     /// The items of the page.
     pub items: Vec<QueueItem>,
-    /// How many items match the filter in all.
+    /// How many items match the filter in all, wherever the page begins; at least so many if the number is not exact.
     pub count: u64,
+    /// Whether no more items match than were counted.
+    pub is_count_exact: bool,
 }
 
 impl ItemPage {
     /// A page of a list that has `count` items in all.
     pub fn new(items: Vec<QueueItem>, count: u64) -> Self {
-        Self { items, count }
+        Self { items, count, is_count_exact: true }
+    }
+
+    /// A page of a list of which only so many items were counted: it has at least `count`.
+    pub fn counted_to(items: Vec<QueueItem>, count: u64) -> Self {
+        Self { items, count, is_count_exact: false }
+    }
+
+    /// The count as people read it: `10000+` if it is not exact.
+    pub fn count_text(&self) -> String {
+        format!("{}{}", self.count, if self.is_count_exact { "" } else { "+" })
+    }
+
+    /// Where the next page begins, for [`Page::after`]. `None` if this one is empty: the list has ended.
+    pub fn next(&self, filter: &ItemFilter) -> Option<PageCursor> {
+        self.items.last().map(|item| PageCursor::behind(item, &filter.order))
     }
 }
 

@@ -18,9 +18,12 @@
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
 //! | [`retry_delay`] | how long an automatic retry waits |
-//! | [`list`] | filters and pages of lists |
+//! | [`prefix`] | a prefix as a range of texts |
+//! | [`list`], [`cursor`] | filters and pages of lists; where a page begins |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
+//! | [`figures`] | what ended and what waited, by minute and hour |
+//! | [`reason`], [`fingerprint`] | failures grouped by their reason; which reasons are the same |
 //! | [`statistics`] | how many items are in which state |
 //! | [`job`], `job_end`, [`robot`] | one run of a performer, and its lanes |
 //! | [`sweep`] | which jobs have probably stopped |
@@ -43,8 +46,11 @@ pub mod clock;
 pub mod clock_guard;
 pub mod code;
 pub mod content;
+pub mod cursor;
 pub mod exception;
 mod field_edit;
+pub mod figures;
+pub mod fingerprint;
 pub mod history;
 pub mod item;
 pub mod job;
@@ -56,9 +62,11 @@ pub mod limits;
 pub mod list;
 pub mod log;
 mod new_item;
+pub mod prefix;
 pub mod query;
 pub mod queue;
 mod queue_notes;
+pub mod reason;
 mod refusal;
 pub mod result;
 pub mod retry_delay;

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 
 use super::exception::ExceptionType;
-use super::item::{Priority, QueueItem};
+use super::item::{Priority, QueueItem, ReferenceFilter};
 use super::key::{ItemKey, JobKey, QueueId};
 use super::status::{ReviewStatus, Status};
 
@@ -357,17 +357,19 @@ impl Condition {
         (queues, statuses, rest)
     }
 
-    /// Separates the condition that the reference equals a text from the rest.
-    pub fn split_reference(self) -> (Option<String>, Option<Self>) {
+    /// Separates the condition that the reference equals a text, or else that it starts with one, from the rest.
+    pub fn split_reference(self) -> (Option<ReferenceFilter>, Option<Self>) {
         let mut parts = match self {
             Self::All(parts) => parts,
             other => vec![other],
         };
-        let is_reference =
+        let equals =
             |part: &Self| matches!(part, Self::Compare(Field::Reference, Comparison::Equal, Value::Text(_)));
-        let found = parts.iter().position(is_reference).map(|at| parts.remove(at));
-        let reference = match found {
-            Some(Self::Compare(_, _, Value::Text(text))) => Some(text),
+        let starts = |part: &Self| matches!(part, Self::Text(Field::Reference, TextMatch::StartsWith, _));
+        let at = parts.iter().position(equals).or_else(|| parts.iter().position(starts));
+        let reference = match at.map(|at| parts.remove(at)) {
+            Some(Self::Compare(_, _, Value::Text(text))) => Some(ReferenceFilter::Equals(text)),
+            Some(Self::Text(_, _, text)) => Some(ReferenceFilter::StartsWith(text)),
             _ => None,
         };
         let rest = if parts.len() > 1 { Some(Self::All(parts)) } else { parts.pop() };

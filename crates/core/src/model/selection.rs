@@ -46,6 +46,11 @@ impl SelectionKey {
         Self { rank: rank(priority, due_date), due_date, id }
     }
 
+    /// The first two criteria: see [`rank`].
+    pub fn rank(&self) -> u8 {
+        self.rank
+    }
+
     /// The item.
     pub fn id(&self) -> ItemId {
         self.id

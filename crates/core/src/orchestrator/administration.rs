@@ -4,12 +4,14 @@
 use async_trait::async_trait;
 
 use super::{ErrorKind, Orchestrator, OrchestratorError, Result};
+use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ItemEdit, ItemFilter, ItemPage, Page, QueueItem};
 use crate::model::job::{Job, StopStrategy};
 use crate::model::key::{ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::reason::{Reason, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::statistics::QueueStatistics;
@@ -110,6 +112,21 @@ pub trait QueueAdministration: std::fmt::Debug + Send + Sync {
     /// NotFound.
     async fn queue_statistics(&self, queue: &str) -> Result<QueueStatistics>;
 
+    /// Reads figures of queues between two times: how many attempts ended, how, and how long they took, and how many items waited.
+    ///
+    /// They are counted from the time on at which the store could first keep them, and written about once a second: a process that is
+    /// killed has not written what it counted in the last second. What is needed exactly is counted from the items
+    /// ([`queue_statistics`](Self::queue_statistics), [`list_queue_items`](ItemAdministration::list_queue_items)).
+    ///
+    /// # Errors
+    ///
+    /// NotFound for an unknown queue; Invalid for more than [`MAX_POINTS`](crate::model::figures::MAX_POINTS) minutes or hours;
+    /// Unsupported if the Orchestrator has no such figures, which is the default.
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        let _ = filter;
+        Err(OrchestratorError::new(ErrorKind::Unsupported, "the Orchestrator has no figures by minute"))
+    }
+
     /// T23: removes at most `limit` items (and the rest of their chains) that are past their queue's retention. Returns the number
     /// of removed items; 0 if nothing is left to do.
     ///
@@ -208,6 +225,21 @@ pub trait ReviewAdministration: std::fmt::Debug + Send + Sync {
     ///
     /// NotFound; Conflict with code 1007 if another person wrote it.
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()>;
+
+    /// Lists groups of failures, by [reason](crate::model::reason): how many attempts failed so, when first and last, and how many
+    /// items wait for somebody to look at them. Attempts that failed before the store kept groups are in none.
+    ///
+    /// # Errors
+    ///
+    /// NotFound for an unknown queue; Invalid for more than [`REASON_PAGE_LIMIT`](crate::model::reason::REASON_PAGE_LIMIT) groups;
+    /// Unsupported if the Orchestrator does not group failures, which is the default.
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        let _ = filter;
+        Err(OrchestratorError::new(
+            ErrorKind::Unsupported,
+            "the Orchestrator does not group failures by reason",
+        ))
+    }
 
     /// Lists the comments on all attempts of the retry chain of an item, oldest first.
     ///

@@ -9,12 +9,14 @@ use super::{
     BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration, Orchestrator,
     QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
 };
+use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
 use crate::model::item::{ClaimedItem, ItemEdit, ItemFilter, ItemPage, NewQueueItem, Page, QueueItem};
 use crate::model::job::{Job, JobEnd, JobState, NewJob, StopStrategy};
 use crate::model::key::{Claim, ItemId, JobKey};
 use crate::model::limits::LimitsEdit;
 use crate::model::queue::{NewQueueDefinition, QueueDefinition};
+use crate::model::reason::{Reason, ReasonFilter};
 use crate::model::review::{Comment, FailedItems, ItemVersion, Person};
 use crate::model::robot::Robot;
 use crate::model::schema::Schemas;
@@ -179,6 +181,10 @@ impl<O: QueueAdministration> QueueAdministration for Observed<O> {
         observe!(self.queue_statistics(queue), queue)
     }
 
+    async fn queue_figures(&self, filter: FiguresFilter) -> Result<Figures> {
+        observe!(self.queue_figures(filter))
+    }
+
     async fn apply_retention(&self, limit: usize) -> Result<u64> {
         observe!(self.apply_retention(limit), limit)
     }
@@ -231,6 +237,10 @@ impl<O: ReviewAdministration> ReviewAdministration for Observed<O> {
 
     async fn edit_comment(&self, comment: i64, author: Person, text: Option<String>) -> Result<()> {
         observe!(self.edit_comment(comment, author, text), comment)
+    }
+
+    async fn list_reasons(&self, filter: ReasonFilter) -> Result<Vec<Reason>> {
+        observe!(self.list_reasons(filter))
     }
 
     async fn comments(&self, id: ItemId) -> Result<Vec<Comment>> {

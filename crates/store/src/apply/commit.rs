@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::super::arrivals::{Arrivals, NoArrivals};
 use super::super::backend::{Answer, Backend, CommitEffects, Query, Request, Scope};
 use super::super::clock::StoreClock;
+use super::super::figures::UnwrittenFigures;
 use super::super::group_commit::catch_panic;
 use super::super::notifier::WakeSet;
 use super::super::rows::Rows;
-use super::{Apply, LookupCache, query};
+use super::{AppliedBatch, Apply, LookupCache, query};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
 use performer_core::model::key::QueueId;
@@ -176,19 +177,30 @@ fn run_transaction<R: Rows>(
         queues_changed: false,
         lookups: LookupCache::default(),
         assumed: Vec::new(),
+        figures: UnwrittenFigures::default(),
+        figures_at_once: false,
     };
-    let error = match apply.apply_all(operations, arrivals) {
-        Ok((answers, wakes)) => {
+    // Figures last: others may wait for their rows, and wait for no more than the commit.
+    let applied = apply.apply_all(operations, arrivals).and_then(|applied| {
+        let AppliedBatch { answers, wakes, figures, figures_at_once } = applied;
+        let may_write = rows.may_write_figures();
+        let figures = clock.figures().begin(figures, clock.elapsed(), figures_at_once, may_write);
+        figures.write(rows, now).map(|()| (answers, wakes, figures))
+    });
+    let error = match applied {
+        Ok((answers, wakes, figures)) => {
             crash_point!("commit.before_commit");
             // After a panic in the commit the transaction may or may not be on disk.
             let in_doubt =
                 |panic: OrchestratorError| Err(OrchestratorError::new(ErrorKind::Unknown, panic.to_string()));
             let Err(error) = catch_panic(|| rows.commit()).unwrap_or_else(in_doubt) else {
                 crash_point!(committed);
+                figures.committed();
                 effects.wakes.extend(wakes);
                 return Ok(answers);
             };
             if error.kind() == ErrorKind::Unknown {
+                figures.committed();
                 effects.in_doubt.push(answers.into_iter().filter_map(Result::ok).collect());
             }
             error

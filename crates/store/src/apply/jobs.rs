@@ -40,6 +40,7 @@ impl<R: Rows> Apply<'_, R> {
         end.validate()?;
         job.end(end, self.now);
         let abandoned = self.close(vec![job])?;
+        self.figures_at_once = true; // this process may end now
         Ok(Answer::Swept(Swept::new(Vec::new(), abandoned)))
     }
 

@@ -8,8 +8,9 @@ use super::super::rows::{ItemRow, ListComments, ListRequest, Rows};
 use super::super::scoped_queues::QueueSelector;
 use super::super::sweep::LiveJobs;
 use super::super::unreadable_rows::is_unreadable;
+use performer_core::model::figures::Figures;
 use performer_core::model::history::events;
-use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem, ReferenceFilter};
+use performer_core::model::item::{ItemFilter, ItemPage, Page, QueueItem};
 use performer_core::model::job::{Job, validate_job_limit};
 use performer_core::model::kept_for::KeptFor;
 use performer_core::model::key::{Claim, FolderId, ItemId, QueueId};
@@ -38,11 +39,16 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             Ok(Answer::Item(Box::new(existing(rows, here, id.ok_or_else(missing)?)?)))
         }
         Query::Items(filter, page) => {
-            let (items, count) = list(rows, &[here], *filter, page, true)?;
-            Ok(Answer::Items(ItemPage::new(items, count.unwrap_or_default())))
+            let (items, count) = list(rows, &[here], *filter, page)?;
+            Ok(Answer::Items(match count {
+                Some(Counted { count, is_exact: true }) => ItemPage::new(items, count),
+                Some(Counted { count, .. }) => ItemPage::counted_to(items, count),
+                None => ItemPage::counted_to(items, 0),
+            }))
         }
-        Query::ItemsOf { folders, filter, page, count } => {
-            Ok(Answer::Page(list(rows, &folders, *filter, page, count)?))
+        Query::ItemsOf { folders, filter, page } => {
+            let (items, count) = list(rows, &folders, *filter, page)?;
+            Ok(Answer::Page((items, count.map(|counted| counted.count))))
         }
         Query::Comment(id) => {
             let comment = rows.comment(id)?;
@@ -67,6 +73,21 @@ pub(super) fn answer<R: Rows>(rows: &mut R, scope: Scope, query: Query) -> Resul
             };
             let ask = ListComments { queues: &queues, items: items.as_deref(), after, limit };
             Ok(Answer::Comments(rows.list_comments(&ask)?))
+        }
+        Query::Figures(filter) => {
+            let minutes = filter.minutes()?;
+            let mut figures = Figures::default();
+            for queue in queues_called(rows, here, &filter.queues)? {
+                let found = rows.figures(queue, filter.resolution, minutes)?;
+                figures.ended.extend(found.ended);
+                figures.levels.extend(found.levels);
+            }
+            Ok(Answer::Figures(figures))
+        }
+        Query::Reasons(filter) => {
+            filter.validate()?;
+            let queues = queues_called(rows, here, &filter.queues)?;
+            Ok(Answer::Reasons(rows.reasons(&queues, &filter)?))
         }
         Query::Ended { queue, since } => Ok(Answer::Ended(rows.ended_since(queue, since)?)),
         Query::Document { known } => Ok(Answer::Document(rows.document(known)?)),
@@ -148,6 +169,20 @@ fn queues_in<R: Rows>(rows: &mut R, folders: &[FolderId]) -> Result<Vec<QueueDef
     Ok(queues)
 }
 
+/// The queues of a folder with these names; all if there are none.
+fn queues_called<R: Rows>(rows: &mut R, folder: FolderId, names: &[String]) -> Result<Vec<QueueId>> {
+    if names.is_empty() {
+        return Ok(queues_in(rows, &[folder])?.into_iter().map(|queue| queue.id).collect());
+    }
+    let mut queues = Vec::with_capacity(names.len());
+    for name in names {
+        queues.push(which(rows, folder, &QueueSelector::Name(name.clone()))??.id);
+    }
+    queues.sort_unstable();
+    queues.dedup();
+    Ok(queues)
+}
+
 /// A queue of a folder. The inner error: it does not exist, or not in this folder.
 pub(super) fn which<R: Rows>(
     rows: &mut R,
@@ -186,14 +221,36 @@ fn existing<R: Rows>(rows: &mut R, folder: FolderId, id: ItemId) -> Result<Queue
     queue.map(|_| item).ok_or_else(missing)
 }
 
+/// How many items match a filter; at least so many if it is not exact.
+struct Counted {
+    count: u64,
+    is_exact: bool,
+}
+
+impl Counted {
+    fn exactly(count: u64) -> Self {
+        Self { count, is_exact: true }
+    }
+
+    /// What a back end counted: see [`Rows::list`].
+    fn up_to(limit: u64, count: u64) -> Self {
+        Self { count: count.min(limit), is_exact: count <= limit }
+    }
+}
+
 fn list<R: Rows>(
     rows: &mut R,
     folders: &[FolderId],
     mut filter: ItemFilter,
     mut page: Page,
-    count: bool,
-) -> Result<(Vec<QueueItem>, Option<u64>)> {
+) -> Result<(Vec<QueueItem>, Option<Counted>)> {
     page.validate()?;
+    let limit = page.count_limit;
+    let count = limit > 0;
+    let behind = match page.after.take() {
+        Some(cursor) => Some(cursor.condition(&filter.order, page.descending)?),
+        None => None,
+    };
     filter.created_from = filter.created_from.map(stored);
     filter.created_before = filter.created_before.map(stored);
     let mut queues: Vec<QueueId> = match filter.queue.as_deref() {
@@ -228,24 +285,41 @@ fn list<R: Rows>(
             }
         }
         filter.condition = rest;
-        // An index finds a whole reference.
+        // An index finds a reference, and those that start with a text.
         if filter.reference.is_none()
             && let Some((reference, rest)) = filter.condition.take().map(Condition::split_reference)
         {
-            (filter.reference, filter.condition) = (reference.map(ReferenceFilter::Equals), rest);
+            (filter.reference, filter.condition) = (reference, rest);
         }
     }
     queues.sort_unstable();
     queues.dedup();
     if queues.is_empty() {
-        return Ok((Vec::new(), count.then_some(0)));
+        return Ok((Vec::new(), count.then(|| Counted::exactly(0))));
     }
     let only_states = filter.condition.is_none()
         && (filter.reference.is_none() && filter.review_status.is_empty() && filter.priority.is_none())
-        && (filter.exception_type.is_none() && filter.key.is_none())
+        && (filter.exception_type.is_none() && filter.key.is_none() && filter.reason.is_none())
         && (filter.created_from.is_none() && filter.created_before.is_none());
     if !only_states {
-        return rows.list(&ListRequest { queues: &queues, filter: &filter, page, count });
+        // What is counted is the whole list, wherever the page begins.
+        let Some(behind) = behind else {
+            let (items, counted) =
+                rows.list(&ListRequest { queues: &queues, filter: &filter, page: &page, count })?;
+            return Ok((items, counted.map(|counted| Counted::up_to(limit, counted))));
+        };
+        let counted = if count {
+            let nothing = Page::first(0).count_limit(limit);
+            rows.list(&ListRequest { queues: &queues, filter: &filter, page: &nothing, count })?.1
+        } else {
+            None
+        };
+        filter.condition = Some(match filter.condition.take() {
+            Some(condition) => Condition::All(vec![condition, behind]),
+            None => behind,
+        });
+        let ask = ListRequest { queues: &queues, filter: &filter, page: &page, count: false };
+        return Ok((rows.list(&ask)?.0, counted.map(|counted| Counted::up_to(limit, counted))));
     }
     // The counters of the queues say how many items match; queues without any need not be searched.
     let statuses: &[Status] = if filter.status.is_empty() { Status::ALL } else { &filter.status };
@@ -257,10 +331,12 @@ fn list<R: Rows>(
         all += found.unsigned_abs();
         with_some.extend((found > 0).then_some(queue));
     }
-    let counted = count.then_some(all);
+    let counted = count.then(|| Counted::exactly(all));
     if with_some.is_empty() || page.skip as u64 >= all {
         return Ok((Vec::new(), counted));
     }
-    let (items, _) = rows.list(&ListRequest { queues: &with_some, filter: &filter, page, count: false })?;
+    filter.condition = behind;
+    let ask = ListRequest { queues: &with_some, filter: &filter, page: &page, count: false };
+    let (items, _) = rows.list(&ask)?;
     Ok((items, counted))
 }

@@ -207,12 +207,15 @@ impl<R: Rows> Apply<'_, R> {
         let written = self.rows.write_ended(&rows)?;
         drop(rows);
         crash_point!("report.after_write");
-        for (AssumedEnd { at, report, row, change, scope, .. }, written) in assumed.iter().zip(written) {
+        for (AssumedEnd { at, report, row, change, scope, exception }, written) in assumed.iter().zip(written)
+        {
             let here = std::mem::replace(&mut self.scope, *scope);
             let end = report.end();
             crash_point!(resumes "report");
             let ended = if written {
-                self.record_change(end.item, row, change).map(|()| Answer::Status(change.after.status))
+                self.record_change(end.item, row, change)
+                    .and_then(|()| self.count_failure(end.item, row.queue, change, exception.as_ref()))
+                    .map(|()| Answer::Status(change.after.status))
             } else {
                 self.end(&end)
             };
@@ -268,6 +271,7 @@ impl<R: Rows> Apply<'_, R> {
             return Ok(None);
         }
         self.record_change(id, row, &change)?;
+        self.count_failure(id, row.queue, &change, exception.as_ref())?;
         self.insert_follow_ups(follow_ups.unwrap_or_default())?;
         Ok(Some(change.after.status))
     }

@@ -12,9 +12,11 @@ use super::super::rows::Rows;
 use super::{Applied, Apply, ApplyError};
 use performer_core::crash_point;
 use performer_core::model::clock_guard::Judgement;
+use performer_core::model::figures::{Resolution, minute_of};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::{self, Event, Transition};
 use performer_core::model::queue::{QueueDefinition, QueuePolicy};
+use performer_core::model::reason::is_open;
 
 /// The most chains that one transaction scans.
 const MAX_CHAINS_SCANNED: usize = 1_000;
@@ -84,7 +86,21 @@ impl<R: Rows> Apply<'_, R> {
                 }
             }
         }
+        if let Some(by) = judgement.believed() {
+            self.remove_old_figures(by)?;
+        }
         Ok(Answer::RetentionProgress(RetentionProgress { removed, next: None }))
+    }
+
+    /// Removes the figures that are too old by a time that can be believed, a limited number at a time.
+    fn remove_old_figures(&mut self, by: Timestamp) -> Applied<()> {
+        for queue in self.rows.queues()? {
+            for resolution in Resolution::ALL {
+                let before = minute_of(by).saturating_sub(resolution.kept_for());
+                self.rows.remove_figures(queue.id, resolution, before)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether retention would scan any chain at this time.
@@ -109,6 +125,9 @@ impl<R: Rows> Apply<'_, R> {
             let event = Event::Expire { whole_chain_expired };
             let transition = lifecycle::transition(*id, &row.state, event, policy, by)?;
             assert_eq!(transition, Transition::Remove, "an expired chain is removed");
+            if is_open(&row.state) {
+                self.rows.count_open(*id, -1)?;
+            }
             self.rows.remove_item(*id)?;
             crash_point!(within "between_items");
             self.statistics.entry(row.queue).or_default().count(&row.state, -1);

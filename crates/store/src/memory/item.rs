@@ -27,6 +27,7 @@ pub(super) struct StoredItem {
     pub(super) manual_ancestor: Option<ItemId>,
     pub(super) output: Option<Output>,
     pub(super) exception: Option<ProcessingException>,
+    pub(super) reason: Option<i64>,
     pub(super) progress: Option<String>,
     pub(super) robot: Option<u32>,
     pub(super) executor: Option<JobKey>,
@@ -78,6 +79,7 @@ pub(super) fn passes(id: ItemId, item: &StoredItem, filter: &ItemFilter) -> bool
         && filter.reference.as_ref().is_none_or(|reference| reference.matches(item.reference.as_deref()))
         && filter.exception_type.is_none_or(|wanted| to_queue_item(id, item).exception_type() == Some(wanted))
         && filter.key.is_none_or(|key| key == item.key)
+        && filter.reason.is_none_or(|reason| item.reason == Some(reason))
         && filter.created_from.is_none_or(|from| state.creation_time >= from)
         && filter.created_before.is_none_or(|before| state.creation_time < before)
         && filter.condition.as_ref().is_none_or(|condition| condition.holds(&to_queue_item(id, item)))

@@ -40,7 +40,11 @@ impl Removal for Memory {
         }
         match last {
             Some(last) => self.removals.insert(queue, last),
-            None => self.removals.remove(&queue),
+            None => {
+                self.reasons.retain(|_, reason| reason.queue != queue);
+                self.figures.remove_queue(queue);
+                self.removals.remove(&queue)
+            }
         };
         Ok(!self.removals.is_empty())
     }

@@ -11,12 +11,15 @@
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
 //!
-//! All other lists scan the items by id.
+//! A reference, and those with a prefix that few have, are found by the index of references, and items of a reason by that of
+//! reasons. All other lists scan the items by
+//! id. No count goes further than the page asks.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::super::rows::ListRequest;
+use super::super::places::{Place, few_references};
+use super::super::rows::{ListRequest, outcome_of};
 use super::claim_rows::HELD;
 use super::columns::{date, get, numbered, text, uuid};
 use super::conditions::{self, FilterValue, bind};
@@ -24,6 +27,7 @@ use super::counters;
 use super::session::Session;
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, ItemKey, QueueId};
+use performer_core::model::prefix::end_of_prefix;
 use performer_core::model::result::Outcome;
 use performer_core::model::statistics::Ended;
 use performer_core::model::status::Status;
@@ -35,49 +39,62 @@ const MAX_PARTS: usize = 24;
 /// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
+/// Up to so many references with a prefix are found by their index, and then sorted.
+const FEW_REFERENCES: i64 = 30_000;
+
 /// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<ItemId>, Option<u64>)> {
     let ListRequest { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    // An index finds one reference, whatever the state of its items.
-    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
-    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MAX_PARTS).contains(&places);
+    // An index finds a reference, whatever the state of its items.
+    let by_reference = is_found_by_reference(session, ask)?;
+    // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
+    let may_sort = filter.order.is_empty()
+        || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
+    let by_reason = filter.reason.is_some() && !by_reference;
+    let by_state = may_sort && !by_reference && !by_reason && (1..=MAX_PARTS).contains(&places);
     let mut values = Vec::new();
-    let rest = conditions(session, filter, &mut values)?;
-    let mut places = Vec::new();
+    let rest = conditions(session, filter, by_reference, &mut values)?;
+    let order = conditions::order(&filter.order, page.descending);
+    let mut places: Vec<Place> = Vec::new();
     if by_state {
         for queue in queues {
             for status in &filter.status {
-                places.push(place(session, *queue, *status, page.descending, &rest, &mut values)?);
+                places.push(place(session, ask, *queue, *status, (&rest, &order), &mut values)?);
             }
         }
+    } else if by_reason {
+        places.push(of_reason(ask, (&rest, &order), &mut values));
     } else {
-        places.push(everywhere(queues, filter, &rest, &mut values));
+        places.push(everywhere(queues, filter, by_reference, (&rest, &order), &mut values));
     }
     let values: Vec<_> = values.iter().map(|value| &**value).collect();
     let counted = if count {
+        // UNION ALL stops with its LIMIT, in the middle of any part.
         let each: Vec<String> =
-            places.iter().map(|place| format!("(SELECT count(*) FROM {place})")).collect();
-        let rows = session.query_once(&format!("SELECT {}", each.join(" + ")), &values)?;
+            places.iter().map(|place| format!("(SELECT 1 FROM {})", place.text)).collect();
+        let sql = format!(
+            "SELECT count(*) FROM ({} LIMIT {}) AS found",
+            each.join(" UNION ALL "),
+            ask.rows_counted()
+        );
+        let rows = session.query_once(&sql, &values)?;
         let counted: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
         Some(counted.unsigned_abs())
     } else {
         None
     };
     let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
-    let order = conditions::order(&filter.order, page.descending);
     let ids = match &places[..] {
-        [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
+        [place] => place.first("", &order, top, skip),
         places => {
             // The page is among the first items of each part.
             let enough = top + skip;
-            let each: Vec<String> = places
-                .iter()
-                .map(|place| format!("(SELECT item.id FROM {place} ORDER BY {order} LIMIT {enough})"))
-                .collect();
-            let direction = if page.descending { "DESC" } else { "ASC" };
+            let (keys, order_of_all) = conditions::order_of_parts(&filter.order, page.descending);
+            let each: Vec<String> =
+                places.iter().map(|place| format!("({})", place.first(&keys, &order, enough, 0))).collect();
             format!(
-                "SELECT id FROM ({}) AS found ORDER BY id {direction} LIMIT {top} OFFSET {skip}",
+                "SELECT id FROM ({}) AS found ORDER BY {order_of_all} LIMIT {top} OFFSET {skip}",
                 each.join(" UNION ALL ")
             )
         }
@@ -90,47 +107,50 @@ pub(super) fn list(session: &mut Session, ask: &ListRequest<'_>) -> Result<(Vec<
 /// The text between FROM and ORDER BY for the items of one queue and state.
 fn place(
     session: &mut Session,
+    ask: &ListRequest<'_>,
     queue: QueueId,
     status: Status,
-    descending: bool,
-    rest: &str,
+    (rest, order): (&str, &str),
     values: &mut Vec<FilterValue>,
-) -> Result<String> {
+) -> Result<Place> {
     let queue_value = bind(queue.0, "bigint", values);
     let (number, copies) = (status.number(), conditions::COPIES);
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
+    let with_item = format!(" JOIN item ON item.id = item_state.item_id{copies}");
     Ok(match status {
         Status::New => {
             let waiting = counters::statistics(session, queue)?.new;
             if waiting <= FEW_WAITING {
-                format!(
+                Place::of_items(format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = {queue_value} \
                      UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = {queue_value}) AS waiting \
                      JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
-                )
+                ))
             } else {
                 // NOT EXISTS, because PostgreSQL takes "no row or a row with 0" for rare, and would sort all waiting
                 // items.
-                let from = bind(first_waiting(session, queue, descending)?, "bigint", values);
-                format!(
+                let from = bind(first_waiting(session, queue, ask.page.descending)?, "bigint", values);
+                Place::of_items(format!(
                     "item{state}{copies} WHERE item.id >= {from} AND item.queue_id = {queue_value} \
                      AND NOT EXISTS (SELECT 1 FROM item_state AS begun WHERE begun.item_id = item.id \
                      AND begun.item_id >= {from} AND begun.status <> 0) AND {rest}"
-                )
+                ))
             }
         }
-        Status::InProgress => format!(
-            "{HELD} AS held JOIN item_state ON item_state.item_id = held.item_id JOIN item ON item.id = held.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND {rest}"
-        ),
-        Status::Successful => format!(
-            "item_state JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND item_state.status = {number} AND {rest}"
-        ),
-        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
-            "item_state JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = {queue_value} AND item_state.attention = {number} AND {rest}"
-        ),
+        Status::InProgress => {
+            let held = format!("{HELD} AS held JOIN item_state ON item_state.item_id = held.item_id");
+            let condition = format!("item_state.queue_id = {queue_value}");
+            Place::along("held.item_id", (&held, &with_item), &condition, rest, order)
+        }
+        Status::Successful => {
+            let condition = format!("item_state.queue_id = {queue_value} AND item_state.status = {number}");
+            Place::along("item_state.item_id", ("item_state", &with_item), &condition, rest, order)
+        }
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => {
+            let condition =
+                format!("item_state.queue_id = {queue_value} AND item_state.attention = {number}");
+            Place::along("item_state.item_id", ("item_state", &with_item), &condition, rest, order)
+        }
     })
 }
 
@@ -151,34 +171,121 @@ fn first_waiting(session: &mut Session, queue: QueueId, descending: bool) -> Res
     Ok(first.unwrap_or(i64::MAX))
 }
 
-/// As [`place`], for the items of any queue and state.
-fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<FilterValue>) -> String {
-    let queues = match queues {
-        [one] => format!("item.queue_id = {}", bind(one.0, "bigint", values)),
+/// Whether the filter is for a reference that the index of references finds, or for a prefix of few of them.
+///
+/// The index has the references in the order of their bytes, which is that of their characters: what begins with a prefix is a
+/// range of it. A list in the order of the ids then has to sort the range. That is quick for some thousands, and slower than a walk
+/// along the ids for a prefix that every second item has. So the range is counted first, to no more than [`FEW_REFERENCES`]: the
+/// planner knows how many texts there are between two others only roughly, and would choose either way for both.
+fn is_found_by_reference(session: &mut Session, ask: &ListRequest<'_>) -> Result<bool> {
+    let few = few_references(ask.filter, FEW_REFERENCES);
+    match &ask.filter.reference {
+        None => Ok(false),
+        Some(ReferenceFilter::Equals(_)) => Ok(true),
+        Some(ReferenceFilter::StartsWith(prefix)) => {
+            let mut values = Vec::new();
+            let queues = in_queues("item.queue_id", ask.queues, &mut values);
+            let range = starting_with(prefix, &mut values);
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT 1 FROM item WHERE {queues} AND {range} LIMIT {}) AS found",
+                few + 1
+            );
+            let values: Vec<_> = values.iter().map(|value| &**value).collect();
+            let rows = session.query_once(&sql, &values)?;
+            let found: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
+            Ok(found <= few)
+        }
+    }
+}
+
+/// The condition that a reference begins with a prefix, as a range in the order of bytes, which the operators `~>=~` and `~<~` have
+/// in every database. Those without tildes have the order of the database's language, in which a prefix is no range.
+fn starting_with(prefix: &str, values: &mut Vec<FilterValue>) -> String {
+    let prefix = text(prefix);
+    let from = bind(prefix.clone().into_owned(), "text", values);
+    match end_of_prefix(&prefix) {
+        None => format!("item.reference ~>=~ {from}"),
+        Some(end) => {
+            let end = bind(end, "text", values);
+            format!("item.reference ~>=~ {from} AND item.reference ~<~ {end}")
+        }
+    }
+}
+
+pub(super) fn in_queues(column: &str, queues: &[QueueId], values: &mut Vec<FilterValue>) -> String {
+    match queues {
+        [one] => format!("{column} = {}", bind(one.0, "bigint", values)),
         many => {
             let many: Vec<i64> = many.iter().map(|id| id.0).collect();
-            format!("item.queue_id = ANY ({})", bind(many, "bigint[]", values))
+            format!("{column} = ANY ({})", bind(many, "bigint[]", values))
         }
-    };
+    }
+}
+
+/// As [`place`], for the items of any queue and state that failed with a reason. The index of reasons has them in the order of
+/// their ids.
+fn of_reason(ask: &ListRequest<'_>, (rest, order): (&str, &str), values: &mut Vec<FilterValue>) -> Place {
+    let queues = in_queues("item.queue_id", ask.queues, values);
+    let statuses =
+        one_of("coalesce(item_state.status, 0)", ask.filter.status.iter().map(|status| status.number()));
+    let tables = format!(
+        "item_exception JOIN item ON item.id = item_exception.item_id \
+         LEFT JOIN item_state ON item_state.item_id = item.id{}",
+        conditions::COPIES
+    );
+    let condition = format!("{queues} AND {statuses}");
+    Place::along("item_exception.item_id", (&tables, ""), &condition, rest, order)
+}
+
+/// As [`place`], for the items of any queue and state.
+fn everywhere(
+    queues: &[QueueId],
+    filter: &ItemFilter,
+    by_reference: bool,
+    (rest, order): (&str, &str),
+    values: &mut Vec<FilterValue>,
+) -> Place {
+    let queues = in_queues("item.queue_id", queues, values);
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
-    format!(
-        "item LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
-        conditions::COPIES
-    )
+    let (state, copies) = ("LEFT JOIN item_state ON item_state.item_id = item.id", conditions::COPIES);
+    match &filter.reference {
+        // OFFSET 0: planned by itself, so that no order and no LIMIT make the planner walk along the ids after all, and so that it
+        // looks at the state of each of these items instead of reading all states there are.
+        Some(ReferenceFilter::StartsWith(prefix)) if by_reference => {
+            let range = starting_with(prefix, values);
+            let is_about_state = |text: &str| text.contains("item_state.") || text.contains("item_copy.");
+            let joins = if [&*statuses, rest, order].into_iter().any(is_about_state) {
+                format!(
+                    " LEFT JOIN LATERAL (SELECT * FROM item_state WHERE item_state.item_id = item.id OFFSET 0) \
+                     AS item_state ON true{copies}"
+                )
+            } else {
+                String::new()
+            };
+            Place::of_items(format!(
+                "(SELECT * FROM item WHERE {queues} AND {range} OFFSET 0) AS item{joins} WHERE {statuses} AND {rest}"
+            ))
+        }
+        _ => Place::of_items(format!("item {state}{copies} WHERE {queues} AND {statuses} AND {rest}")),
+    }
 }
 
 /// All other conditions of a filter.
-fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<FilterValue>) -> Result<String> {
+fn conditions(
+    session: &mut Session,
+    filter: &ItemFilter,
+    by_reference: bool,
+    values: &mut Vec<FilterValue>,
+) -> Result<String> {
     let mut conditions = Vec::new();
     if let Some(priority) = filter.priority {
         let value = bind(i16::from(priority.number()), "smallint", values);
         conditions.push(format!("item.priority = {value}"));
     }
     if let Some(exception_type) = filter.exception_type {
-        let value = bind(i16::from(exception_type.number()), "smallint", values);
-        conditions
-            .push(format!("item.id IN (SELECT item_id FROM item_exception WHERE exception_type = {value})"));
+        let value = bind(i16::from(outcome_of(exception_type).number()), "smallint", values);
+        conditions.push(format!("item_state.outcome = {value}"));
     }
     if let Some(key) = filter.key {
         // The key of a chain is the unique key of its first attempt.
@@ -197,11 +304,20 @@ fn conditions(session: &mut Session, filter: &ItemFilter, values: &mut Vec<Filte
             let value = bind(text(wanted).into_owned(), "text", values);
             conditions.push(format!("item.reference = {value}"));
         }
-        Some(ReferenceFilter::StartsWith(wanted)) => {
+        // An expression, so that no index is used.
+        Some(ReferenceFilter::StartsWith(wanted)) if !by_reference => {
             let value = bind(text(wanted).into_owned(), "text", values);
-            conditions.push(format!("starts_with(item.reference, {value})"));
+            conditions.push(format!("starts_with(item.reference || '', {value})"));
         }
-        None => {}
+        Some(ReferenceFilter::StartsWith(_)) | None => {}
+    }
+    if let Some(reason) = filter.reason {
+        let reason = bind(reason, "bigint", values);
+        conditions.push(if by_reference {
+            format!("item.id IN (SELECT item_id FROM item_exception WHERE reason_id = {reason})")
+        } else {
+            format!("item_exception.reason_id = {reason}")
+        });
     }
     if let Some(condition) = &filter.condition {
         conditions.push(conditions::condition(condition, values));

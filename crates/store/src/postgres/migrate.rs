@@ -6,7 +6,7 @@ use super::session::Session;
 use performer_core::orchestrator::{ErrorKind, OrchestratorError, Result};
 
 /// The schema, by version; never change an old one.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/0001_queues_items_jobs.sql"),
     include_str!("migrations/0002_fleets.sql"),
     include_str!("migrations/0003_connections.sql"),
@@ -21,6 +21,8 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0012_removals_tokens.sql"),
     include_str!("migrations/0013_actors.sql"),
     include_str!("migrations/0014_retry_delay.sql"),
+    include_str!("migrations/0015_queries.sql"),
+    include_str!("migrations/0016_expect_rows.sql"),
 ];
 
 /// The oldest supported version of PostgreSQL.

@@ -22,6 +22,8 @@
 //! | `queue_limits.rs` | queues with limits |
 //! | `counters.rs` | how many items of a queue are in which state |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `figures.rs` | the statements on figures by minute and hour |
+//! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -71,6 +73,7 @@ mod connect;
 mod connection;
 mod counters;
 mod error;
+mod figures;
 mod item;
 mod jobs;
 mod list;
@@ -83,6 +86,7 @@ mod prefetch;
 mod queue_limits;
 mod queues;
 mod ready_items;
+mod reasons;
 mod removal;
 mod rows;
 mod session;
@@ -129,6 +133,7 @@ pub(super) struct Postgres {
     /// The outcomes of earlier ones of these, until they are asked for.
     resolved_commits: VecDeque<bool>,
     claim_cache: ClaimCache,
+    reasons: reasons::KnownReasons,
     /// The locked rows of the items that the open transaction found last, in their order.
     places: Vec<LockedRow>,
     /// Where searches for waiting items begin, by queue; and the server and connection that this knowledge is from.
@@ -235,6 +240,7 @@ impl Postgres {
             unresolved_commit: None,
             resolved_commits: VecDeque::new(),
             claim_cache: ClaimCache::default(),
+            reasons: reasons::KnownReasons::new(),
             places: Vec::new(),
             cursors: HashMap::new(),
             server: None,

@@ -28,6 +28,10 @@ impl Removal for Postgres {
              SELECT ctid FROM item_ready WHERE queue_id = $1 LIMIT $2))";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE ctid = ANY (ARRAY(\
              SELECT ctid FROM item_deferred WHERE queue_id = $1 LIMIT $2))";
+        const FIGURES: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM figure WHERE queue_id = $1 LIMIT $2))";
+        const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM level WHERE queue_id = $1 LIMIT $2))";
         const FIRST: &str = "SELECT id FROM item WHERE id > $1 ORDER BY id LIMIT 1";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= $1 AND id < $2 AND queue_id = $3 ORDER BY id LIMIT $4";
@@ -39,13 +43,15 @@ impl Removal for Postgres {
              DELETE FROM item WHERE id = ANY ($1::bigint[])";
         const DONE: &str = "WITH statistics AS (DELETE FROM queue_statistics WHERE queue_id = $1), \
              shard AS (DELETE FROM queue_shard WHERE queue_id = $1), \
-             starts AS (DELETE FROM queue_starts WHERE queue_id = $1) \
+             starts AS (DELETE FROM queue_starts WHERE queue_id = $1), \
+             counts AS (DELETE FROM reason_count WHERE reason_id IN (SELECT id FROM reason WHERE queue_id = $1)), \
+             reasons AS (DELETE FROM reason WHERE queue_id = $1) \
              DELETE FROM queue_removal WHERE queue_id = $1";
         self.flush_bulk_insert()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let Some(next) = self.session.query_opt(NEXT, &[])? else { return Ok(false) };
         let (queue, after): (i64, i64) = (get(&next, 0)?, get(&next, 1)?);
-        for places in [READY, DEFERRED] {
+        for places in [READY, DEFERRED, FIGURES, LEVELS] {
             if self.session.execute(places, &[&queue, &limit])? > 0 {
                 return Ok(true);
             }

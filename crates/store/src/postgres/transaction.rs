@@ -111,6 +111,7 @@ impl Postgres {
 
     pub(super) fn undo(&mut self) {
         self.claim_cache.undone();
+        self.reasons.forget();
         self.forget_transaction();
         if self.session.is_open() && self.session.undo().is_err() {
             self.session.close();

@@ -132,7 +132,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
     let number = |field, number| Condition::Compare(field, Comparison::Equal, Value::Number(number));
     let text = |comparison| Condition::Compare(Field::Reference, comparison, Value::Text("a".to_owned()));
     let lane = |condition: Option<Condition>| {
-        Lane::of_list(&ItemFilter::default().condition(condition), Page::default())
+        Lane::of_list(&ItemFilter::default().condition(condition), &Page::default())
     };
     let queue = number(Field::QueueId, QueueId(1).0);
     for found in [
@@ -140,6 +140,7 @@ fn a_list_found_by_an_index_is_not_a_search() {
         Some(queue.clone()),
         Some(Condition::All(vec![queue.clone(), number(Field::Status, 0)])),
         Some(Condition::All(vec![queue.clone(), text(Comparison::Equal)])),
+        Some(Condition::Text(Field::Reference, TextMatch::StartsWith, "a".to_owned())),
     ] {
         assert_eq!(lane(found.clone()), Lane::ListRequest, "{found:?}");
     }
@@ -147,10 +148,10 @@ fn a_list_found_by_an_index_is_not_a_search() {
         assert_eq!(lane(Some(searched.clone())), Lane::Search, "{searched:?}");
     }
     let far = Page::default().skip(MAX_SKIPPED + 1);
-    assert_eq!(Lane::of_list(&ItemFilter::default(), far), Lane::Search);
+    assert_eq!(Lane::of_list(&ItemFilter::default(), &far), Lane::Search);
     let order = vec![Order { field: Field::Reference, descending: false }];
     let sorted = ItemFilter::default().order(order);
-    assert_eq!(Lane::of_list(&sorted, Page::default()), Lane::Search);
+    assert_eq!(Lane::of_list(&sorted, &Page::default()), Lane::Search);
 }
 
 #[test]

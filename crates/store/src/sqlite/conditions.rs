@@ -161,3 +161,16 @@ pub(super) fn order(orders: &[Order], descending: bool) -> String {
     words.push(format!("item.id {}", direction(orders.is_empty() && descending)));
     words.join(", ")
 }
+
+/// For a list that is put together from the lists of its parts: the columns that each part adds to its ids, and the sort order of
+/// the whole by them.
+pub(super) fn order_of_parts(orders: &[Order], descending: bool) -> (String, String) {
+    let direction = |descending: bool| if descending { "DESC" } else { "ASC" };
+    let (mut keys, mut words) = (String::new(), Vec::new());
+    for (number, order) in orders.iter().enumerate() {
+        keys.push_str(&format!(", {} AS key{number}", column(order.field)));
+        words.push(format!("key{number} {}", direction(order.descending)));
+    }
+    words.push(format!("id {}", direction(orders.is_empty() && descending)));
+    (keys, words.join(", "))
+}

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_removals_tokens.sql"),
     include_str!("migrations/0007_actors.sql"),
     include_str!("migrations/0008_retry_delay.sql"),
+    include_str!("migrations/0009_queries.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

@@ -11,17 +11,21 @@
 //! | Successful | `item_state`, by id: nearly all of its rows are successful |
 //! | the others | the index of items for review |
 //!
-//! All other lists scan the items by id.
+//! A reference, and those with a prefix that few have, are found by the index of references, and items of a reason by that of
+//! reasons. All other lists scan the items by
+//! id. No count goes further than the page asks.
 
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use super::super::rows::ListRequest;
+use super::super::places::{Place, few_references};
+use super::super::rows::{ListRequest, outcome_of};
 use super::columns::{micros, numbered, time};
 use super::{conditions, prepared, queues};
 use performer_core::model::item::{ItemFilter, ReferenceFilter};
 use performer_core::model::key::{ItemId, ItemKey, QueueId};
+use performer_core::model::prefix::end_of_prefix;
 use performer_core::model::result::Outcome;
 use performer_core::model::statistics::Ended;
 use performer_core::model::status::Status;
@@ -34,29 +38,39 @@ const MOST_PLACES: usize = 24;
 /// Up to so many waiting items are found in the tables of waiting items; more are found by a scan of all items.
 const FEW_WAITING: i64 = 2_000;
 
+/// Up to so many references with a prefix are found by their index, and then sorted.
+const FEW_REFERENCES: i64 = 100_000;
+
 /// The ids of a page, and how many items match in all if that was asked for.
 pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<(Vec<ItemId>, Option<u64>)> {
     let ListRequest { queues, filter, page, count } = *ask;
     let places = queues.len().saturating_mul(filter.status.len());
-    // An index finds one reference, whatever the state of its items.
-    let is_one_reference = matches!(filter.reference, Some(ReferenceFilter::Equals(_)));
-    let by_state = filter.order.is_empty() && !is_one_reference && (1..=MOST_PLACES).contains(&places);
+    // An index finds a reference, whatever the state of its items.
+    let by_reference = is_found_by_reference(connection, ask)?;
+    // What is sorted by anything but the id is looked at as a whole: that is worth it where there are few.
+    let may_sort = filter.order.is_empty()
+        || !filter.status.iter().any(|status| matches!(status, Status::New | Status::Successful));
+    let by_reason = filter.reason.is_some() && !by_reference;
+    let by_state = may_sort && !by_reference && !by_reason && (1..=MOST_PLACES).contains(&places);
     let mut values = Vec::new();
-    let rest = conditions(connection, filter, &mut values)?;
-    let mut places = Vec::new();
+    let rest = conditions(connection, filter, by_reference, &mut values)?;
+    let order = conditions::order(&filter.order, page.descending);
+    let mut places: Vec<Place> = Vec::new();
     if by_state {
         for queue in queues {
             for status in &filter.status {
-                places.push(place(connection, *queue, *status, page.descending, &rest, &mut values)?);
+                places.push(place(connection, ask, *queue, *status, (&rest, &order), &mut values)?);
             }
         }
+    } else if by_reason {
+        places.push(of_reason(ask, (&rest, &order), &mut values));
     } else {
-        places.push(everywhere(queues, filter, &rest, &mut values));
+        places.push(everywhere(queues, filter, by_reference, (&rest, &order), &mut values));
     }
     let counted = if count {
-        let each: Vec<String> =
-            places.iter().map(|place| format!("(SELECT count(*) FROM {place})")).collect();
-        let sql = format!("SELECT {}", each.join(" + "));
+        // UNION ALL stops with its LIMIT, in the middle of any part.
+        let each: Vec<String> = places.iter().map(|place| format!("SELECT 1 FROM {}", place.text)).collect();
+        let sql = format!("SELECT count(*) FROM ({} LIMIT {})", each.join(" UNION ALL "), ask.rows_counted());
         let counted: i64 =
             prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
         Some(counted.unsigned_abs())
@@ -64,23 +78,16 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
         None
     };
     let (top, skip) = (page.top, page.skip.min(u32::MAX as usize));
-    let order = conditions::order(&filter.order, page.descending);
     let ids = match &places[..] {
-        [place] => format!("SELECT item.id FROM {place} ORDER BY {order} LIMIT {top} OFFSET {skip}"),
+        [place] => place.first("", &order, top, skip),
         places => {
             // The page is among the first items of each part.
             let enough = top + skip;
-            let each: Vec<String> = places
-                .iter()
-                .map(|place| {
-                    format!(
-                        "SELECT * FROM (SELECT item.id AS id FROM {place} ORDER BY {order} LIMIT {enough})"
-                    )
-                })
-                .collect();
-            let direction = if page.descending { "DESC" } else { "ASC" };
+            let (keys, order_of_all) = conditions::order_of_parts(&filter.order, page.descending);
+            let each = places.iter().map(|place| place.first(&keys, &order, enough, 0));
+            let each: Vec<String> = each.map(|part| format!("SELECT * FROM ({part})")).collect();
             format!(
-                "SELECT id FROM ({}) ORDER BY id {direction} LIMIT {top} OFFSET {skip}",
+                "SELECT id FROM ({}) ORDER BY {order_of_all} LIMIT {top} OFFSET {skip}",
                 each.join(" UNION ALL ")
             )
         }
@@ -95,49 +102,55 @@ pub(super) fn list(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<
 /// The text between FROM and ORDER BY for the items of one queue and state.
 fn place(
     connection: &Connection,
+    ask: &ListRequest<'_>,
     queue: QueueId,
     status: Status,
-    descending: bool,
-    rest: &str,
+    (rest, order): (&str, &str),
     values: &mut Vec<Value>,
-) -> SqlResult<String> {
+) -> SqlResult<Place> {
     values.push(queue.0.into());
     let queue_value = values.len();
     let number = status.number();
     let copies = conditions::COPIES;
     let state = " LEFT JOIN item_state ON item_state.item_id = item.id";
+    let with_item = format!(" CROSS JOIN item ON item.id = item_state.item_id{copies}");
     Ok(match status {
         Status::New => {
             let waiting = queues::statistics(connection, queue)?.new;
             if waiting <= FEW_WAITING {
-                format!(
+                Place::of_items(format!(
                     "(SELECT item_id FROM item_ready WHERE queue_id = ?{queue_value} \
                      UNION ALL SELECT item_id FROM item_deferred WHERE queue_id = ?{queue_value}) AS waiting \
                      CROSS JOIN item ON item.id = waiting.item_id{state}{copies} WHERE {rest}"
-                )
+                ))
             } else {
-                values.push(first_waiting(connection, queue, descending)?.into());
+                values.push(first_waiting(connection, queue, ask.page.descending)?.into());
                 let from = values.len();
-                format!(
-                    "item{state}{copies} WHERE item.id >= ?{from} AND item.queue_id = ?{queue_value} \
+                let hint = hint(ask.filter, false);
+                Place::of_items(format!(
+                    "item{hint}{state}{copies} WHERE item.id >= ?{from} AND item.queue_id = ?{queue_value} \
                      AND coalesce(item_state.status, 0) = 0 AND {rest}"
-                )
+                ))
             }
         }
-        // In the words of the index, or SQLite does not use it.
-        Status::InProgress => format!(
-            "item_state INDEXED BY item_held CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.status = 1 AND item_state.queue_id = ?{queue_value} AND {rest}"
-        ),
-        Status::Successful => format!(
-            "item_state CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE item_state.queue_id = ?{queue_value} AND item_state.status = {number} AND {rest}"
-        ),
-        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => format!(
-            "item_state INDEXED BY item_attention CROSS JOIN item ON item.id = item_state.item_id{copies} \
-             WHERE (item_state.status = 2 OR item_state.status > 3) AND item_state.queue_id = ?{queue_value} \
-             AND item_state.status = {number} AND {rest}"
-        ),
+        // In the words of the indexes, or SQLite does not use them.
+        Status::InProgress => {
+            let condition = format!("item_state.status = 1 AND item_state.queue_id = ?{queue_value}");
+            let tables = ("item_state INDEXED BY item_held", &*with_item);
+            Place::along("item_state.item_id", tables, &condition, rest, order)
+        }
+        Status::Successful => {
+            let condition = format!("item_state.queue_id = ?{queue_value} AND item_state.status = {number}");
+            Place::along("item_state.item_id", ("item_state", &with_item), &condition, rest, order)
+        }
+        Status::Failed | Status::Abandoned | Status::Retried | Status::Deleted => {
+            let condition = format!(
+                "(item_state.status = 2 OR item_state.status > 3) AND item_state.queue_id = ?{queue_value} \
+                 AND item_state.status = {number}"
+            );
+            let tables = ("item_state INDEXED BY item_attention", &*with_item);
+            Place::along("item_state.item_id", tables, &condition, rest, order)
+        }
     })
 }
 
@@ -162,26 +175,110 @@ fn first_waiting(connection: &Connection, queue: QueueId, descending: bool) -> S
     Ok(first)
 }
 
-/// As [`place`], for the items of any queue and state.
-fn everywhere(queues: &[QueueId], filter: &ItemFilter, rest: &str, values: &mut Vec<Value>) -> String {
+/// Whether the filter is for a reference that the index of references finds, or for a prefix of few of them.
+///
+/// The index has the references in the order of their bytes, which is that of their characters: what begins with a prefix is a
+/// range of it. A list in the order of the ids then has to sort the range. That is quick for some thousands, and slower than a walk
+/// along the ids for a prefix that every second item has. So the range is counted first, to no more than [`FEW_REFERENCES`].
+fn is_found_by_reference(connection: &Connection, ask: &ListRequest<'_>) -> SqlResult<bool> {
+    let few = few_references(ask.filter, FEW_REFERENCES);
+    match &ask.filter.reference {
+        None => Ok(false),
+        Some(ReferenceFilter::Equals(_)) => Ok(true),
+        Some(ReferenceFilter::StartsWith(prefix)) => {
+            let mut values = Vec::new();
+            let queues = in_queues("item.queue_id", ask.queues, &mut values);
+            let range = starting_with("item.reference", prefix, &mut values);
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT 1 FROM item INDEXED BY item_reference \
+                 WHERE {queues} AND {range} LIMIT {})",
+                few + 1
+            );
+            let found: i64 =
+                prepared(connection, &sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+            Ok(found <= few)
+        }
+    }
+}
+
+/// How the items are found. A prefix that many references have is no reason to use the index of references: SQLite would, for the
+/// queue alone, and sort all items of the queue.
+fn hint(filter: &ItemFilter, by_reference: bool) -> &'static str {
+    match &filter.reference {
+        Some(_) if by_reference => " INDEXED BY item_reference",
+        Some(ReferenceFilter::StartsWith(_)) => " NOT INDEXED",
+        _ => "",
+    }
+}
+
+/// The condition that a reference begins with a prefix, as a range.
+fn starting_with(column: &str, prefix: &str, values: &mut Vec<Value>) -> String {
+    values.push(prefix.to_owned().into());
+    let from = format!("{column} >= ?{}", values.len());
+    match end_of_prefix(prefix) {
+        None => from,
+        Some(end) => {
+            values.push(end.into());
+            format!("{from} AND {column} < ?{}", values.len())
+        }
+    }
+}
+
+pub(super) fn in_queues(column: &str, queues: &[QueueId], values: &mut Vec<Value>) -> String {
     let mut bound = |id: &QueueId| {
         values.push(id.0.into());
         format!("?{}", values.len())
     };
-    let queues = match queues {
-        [one] => format!("item.queue_id = {}", bound(one)),
-        many => format!("item.queue_id IN ({})", many.iter().map(&mut bound).collect::<Vec<_>>().join(", ")),
-    };
+    match queues {
+        [one] => format!("{column} = {}", bound(one)),
+        many => format!("{column} IN ({})", many.iter().map(&mut bound).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// As [`place`], for the items of any queue and state that failed with a reason. The index of reasons has them in the order of
+/// their ids.
+fn of_reason(ask: &ListRequest<'_>, (rest, order): (&str, &str), values: &mut Vec<Value>) -> Place {
+    let queues = in_queues("item.queue_id", ask.queues, values);
+    let statuses =
+        one_of("coalesce(item_state.status, 0)", ask.filter.status.iter().map(|status| status.number()));
+    let tables = format!(
+        "item_exception INDEXED BY item_reason CROSS JOIN item ON item.id = item_exception.item_id \
+         LEFT JOIN item_state ON item_state.item_id = item.id{}",
+        conditions::COPIES
+    );
+    let condition = format!("{queues} AND {statuses}");
+    Place::along("item_exception.item_id", (&tables, ""), &condition, rest, order)
+}
+
+/// As [`place`], for the items of any queue and state.
+fn everywhere(
+    queues: &[QueueId],
+    filter: &ItemFilter,
+    by_reference: bool,
+    (rest, order): (&str, &str),
+    values: &mut Vec<Value>,
+) -> Place {
+    let queues = in_queues("item.queue_id", queues, values);
+    let hint = hint(filter, by_reference);
     let statuses =
         one_of("coalesce(item_state.status, 0)", filter.status.iter().map(|status| status.number()));
-    format!(
-        "item LEFT JOIN item_state ON item_state.item_id = item.id{} WHERE {queues} AND {statuses} AND {rest}",
-        conditions::COPIES
-    )
+    // Without a join the index of references has all that is needed.
+    let is_about_state = |text: &str| text.contains("item_state.") || text.contains("item_copy.");
+    let joins = if [&*statuses, rest, order].into_iter().any(is_about_state) {
+        format!(" LEFT JOIN item_state ON item_state.item_id = item.id{}", conditions::COPIES)
+    } else {
+        String::new()
+    };
+    Place::of_items(format!("item{hint}{joins} WHERE {queues} AND {statuses} AND {rest}"))
 }
 
 /// All other conditions of a filter.
-fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Value>) -> SqlResult<String> {
+fn conditions(
+    connection: &Connection,
+    filter: &ItemFilter,
+    by_reference: bool,
+    values: &mut Vec<Value>,
+) -> SqlResult<String> {
     let mut conditions = Vec::new();
     let mut condition = |text: &str, value: Value| {
         values.push(value);
@@ -191,8 +288,7 @@ fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Val
         condition("item.priority = ?", i64::from(priority.number()).into());
     }
     if let Some(exception_type) = filter.exception_type {
-        let text = "item.id IN (SELECT item_id FROM item_exception WHERE exception_type = ?)";
-        condition(text, i64::from(exception_type.number()).into());
+        condition("item_state.outcome = ?", i64::from(outcome_of(exception_type).number()).into());
     }
     if let Some(key) = filter.key {
         // The key of a chain is the unique key of its first attempt.
@@ -205,10 +301,20 @@ fn conditions(connection: &Connection, filter: &ItemFilter, values: &mut Vec<Val
     if let Some(before) = filter.created_before {
         condition("item.creation_time < ?", micros(before).into());
     }
+    if let Some(reason) = filter.reason {
+        condition(
+            if by_reference {
+                "item.id IN (SELECT item_id FROM item_exception WHERE reason_id = ?)"
+            } else {
+                "item_exception.reason_id = ?"
+            },
+            reason.into(),
+        );
+    }
     match &filter.reference {
         Some(ReferenceFilter::Equals(text)) => condition("item.reference = ?", text.clone().into()),
-        Some(ReferenceFilter::StartsWith(text)) => {
-            condition("substr(item.reference, 1, length(?)) = ?", text.clone().into());
+        Some(ReferenceFilter::StartsWith(prefix)) => {
+            conditions.push(starting_with("item.reference", prefix, values));
         }
         None => {}
     }

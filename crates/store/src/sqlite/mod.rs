@@ -6,6 +6,8 @@
 //! | `rows.rs`, `item.rs`, `write.rs` | the statements on items: reads and writes |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
+//! | `figures.rs` | the statements on figures by minute and hour |
+//! | `reasons.rs` | the statements on groups of failures |
 //! | `removal.rs` | removes the rows of deleted queues, and ended jobs |
 //! | `list.rs`, `conditions.rs` | lists of items; conditions as SQL |
 //! | `columns.rs` | the columns of an item, to and from the model |
@@ -32,6 +34,7 @@ mod columns;
 mod comments;
 mod conditions;
 mod error;
+mod figures;
 mod file;
 mod item;
 mod job_locks;
@@ -39,6 +42,7 @@ mod jobs;
 mod list;
 mod queues;
 mod ready_items;
+mod reasons;
 mod removal;
 mod rows;
 mod tokens;

@@ -1,0 +1,98 @@
+//! The statements on figures by minute and hour.
+
+use std::collections::BTreeMap;
+
+use super::super::figures::{Counted, FigureKey, FigureRows, MAX_FIGURES_REMOVED, add_level, add_row};
+use super::columns::{get, numbered};
+use super::{Postgres, counters};
+use performer_core::model::figures::{Figures, Resolution};
+use performer_core::model::key::QueueId;
+use performer_core::model::result::Outcome;
+use performer_core::orchestrator::Result;
+
+fn small(number: impl TryInto<i16>) -> i16 {
+    number.try_into().unwrap_or(i16::MAX)
+}
+
+impl FigureRows for Postgres {
+    /// The caller's transaction may stay open for a while, and every other process would wait for its rows.
+    fn may_write_figures(&self) -> bool {
+        !self.session.is_callers()
+    }
+
+    /// One statement, sent with the next one. The rows are locked until the commit is on disk: by all processes in the same order.
+    fn add_figures(&mut self, counted: &BTreeMap<FigureKey, Counted>) -> Result<()> {
+        const SQL: &str = "INSERT INTO figure AS there (queue_id, minutes, at, outcome, bucket, count, took) \
+             SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::smallint[], $5::smallint[], \
+             $6::bigint[], $7::bigint[]) ON CONFLICT (queue_id, minutes, at, outcome, bucket) \
+             DO UPDATE SET count = there.count + excluded.count, took = there.took + excluded.took";
+        let column = |read: fn(&FigureKey, &Counted) -> i64| -> Vec<i64> {
+            counted.iter().map(|(key, counted)| read(key, counted)).collect()
+        };
+        let small_column = |read: fn(&FigureKey) -> i16| -> Vec<i16> { counted.keys().map(read).collect() };
+        self.session.enqueue(
+            SQL,
+            &[
+                &column(|key, _| key.queue.0),
+                &small_column(|key| small(key.minutes)),
+                &column(|key, _| key.at),
+                &small_column(|key| i16::from(key.outcome.number())),
+                &small_column(|key| small(key.bucket)),
+                &column(|_, counted| counted.count),
+                &column(|_, counted| counted.took),
+            ],
+        )
+    }
+
+    /// Where claims begin there are at most six items, one of each rank: the oldest of them is the oldest that is next. The oldest
+    /// of all that wait would take a scan of them. Nothing is read by this program: the statement is sent with the commit.
+    fn write_level(&mut self, queue: QueueId, minute: i64) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO level AS there (queue_id, minutes, at, new, in_progress, oldest) \
+             SELECT $1::bigint, unnest($2::smallint[]), unnest($3::bigint[]), sum.new, sum.in_progress, \
+             (SELECT min(item.creation_time) FROM item WHERE item.id = ANY (ARRAY(SELECT (\
+             SELECT item_id FROM item_ready WHERE queue_id = $1 AND rank = ranks.rank \
+             ORDER BY due_date, item_id LIMIT 1) FROM generate_series(0, 5) AS ranks (rank)))) \
+             FROM ({}) AS sum (new, in_progress, successful, business_exceptions, application_exceptions, retried, \
+             abandoned, deleted) ON CONFLICT (queue_id, minutes, at) \
+             DO UPDATE SET new = excluded.new, in_progress = excluded.in_progress, oldest = excluded.oldest",
+            counters::SUM
+        );
+        self.flush_bulk_insert()?;
+        let minutes: Vec<i16> =
+            Resolution::ALL.iter().map(|resolution| small(resolution.minutes())).collect();
+        let at: Vec<i64> = Resolution::ALL.iter().map(|resolution| resolution.start(minute)).collect();
+        self.session.enqueue(&sql, &[&queue.0, &minutes, &at])
+    }
+
+    fn figures(&mut self, queue: QueueId, resolution: Resolution, minutes: (i64, i64)) -> Result<Figures> {
+        const ENDED: &str = "SELECT at, outcome, bucket, count, took FROM figure \
+             WHERE queue_id = $1 AND minutes = $2 AND at >= $3 AND at < $4 ORDER BY at, outcome, bucket";
+        const LEVELS: &str = "SELECT at, new, in_progress, oldest FROM level \
+             WHERE queue_id = $1 AND minutes = $2 AND at >= $3 AND at < $4 ORDER BY at";
+        let of = small(resolution.minutes());
+        let mut figures = Figures::default();
+        for row in &self.session.query(ENDED, &[&queue.0, &of, &minutes.0, &minutes.1])? {
+            let outcome = numbered!(row, 1, Outcome)?;
+            let bucket = usize::try_from(get::<i16>(row, 2)?).unwrap_or_default();
+            let key = FigureKey { queue, minutes: i64::from(of), at: get(row, 0)?, outcome, bucket };
+            add_row(&mut figures, key, Counted { count: get(row, 3)?, took: get(row, 4)? });
+        }
+        for row in &self.session.query(LEVELS, &[&queue.0, &of, &minutes.0, &minutes.1])? {
+            add_level(&mut figures, queue, get(row, 0)?, (get(row, 1)?, get(row, 2)?), get(row, 3)?);
+        }
+        Ok(figures)
+    }
+
+    fn remove_figures(&mut self, queue: QueueId, resolution: Resolution, before: i64) -> Result<()> {
+        const ENDED: &str = "DELETE FROM figure WHERE ctid = ANY (ARRAY(SELECT ctid FROM figure \
+             WHERE queue_id = $1 AND minutes = $2 AND at < $3 LIMIT $4))";
+        const LEVELS: &str = "DELETE FROM level WHERE ctid = ANY (ARRAY(SELECT ctid FROM level \
+             WHERE queue_id = $1 AND minutes = $2 AND at < $3 LIMIT $4))";
+        let of = small(resolution.minutes());
+        for sql in [ENDED, LEVELS] {
+            self.session.enqueue(sql, &[&queue.0, &of, &before, &MAX_FIGURES_REMOVED])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The statements on groups of failures.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::super::reasons::{Failure, Reasons};
+use super::Postgres;
+use super::columns::{get, numbered, text};
+use super::conditions::{FilterValue, bind};
+use super::list::in_queues;
+use super::session::Session;
+use performer_core::model::exception::ExceptionType;
+use performer_core::model::key::{ItemId, QueueId};
+use performer_core::model::reason::{MAX_REASONS, Reason, ReasonFilter, ReasonOrder};
+use performer_core::orchestrator::{OrchestratorError, Result};
+
+/// How many rows a group may have for its counts, of each kind of transaction.
+const SHARDS: i64 = 64;
+
+/// The most groups whose numbers are remembered.
+const MOST_REMEMBERED: usize = 4_096;
+
+/// What a connection knows about groups.
+pub(super) struct KnownReasons {
+    /// The row in which it counts. Two connections that share one wait for each other.
+    number: i64,
+    /// The numbers of groups that there are; from this transaction on, those that it has made too.
+    ids: HashMap<(i64, u8, String), i64>,
+}
+
+impl KnownReasons {
+    pub(super) fn new() -> Self {
+        Self { number: fastrand::i64(0..SHARDS), ids: HashMap::new() }
+    }
+
+    /// The transaction was undone, and what it has made is not there.
+    pub(super) fn forget(&mut self) {
+        self.ids.clear();
+    }
+
+    /// In the caller's transaction, which may stay open for a while, another row.
+    fn number_for(&self, session: &Session) -> i64 {
+        if session.is_callers() { fastrand::i64(-SHARDS..0) } else { self.number }
+    }
+}
+
+/// The number of a group, which is made if there is none. `None`: the queue has enough of them.
+fn find_or_make(session: &mut Session, failure: &Failure) -> Result<Option<i64>> {
+    const FIND: &str =
+        "SELECT id FROM reason WHERE queue_id = $1 AND exception_type = $2 AND fingerprint = $3";
+    const COUNT: &str = "SELECT count(*) FROM reason WHERE queue_id = $1";
+    // Waits for another transaction that makes the same one; then it is there, and found by another look.
+    const MAKE: &str = "INSERT INTO reason (queue_id, exception_type, fingerprint, sample, first_seen) \
+                        VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let (queue, kind) = (failure.queue.0, i16::from(failure.exception_type.number()));
+    let (print, sample) = (text(&failure.fingerprint), text(&failure.sample));
+    let find = |session: &mut Session| -> Result<Option<i64>> {
+        session.query_opt(FIND, &[&queue, &kind, &print])?.map(|row| get(&row, 0)).transpose()
+    };
+    if let Some(found) = find(session)? {
+        return Ok(Some(found));
+    }
+    let there: i64 = session.query_opt(COUNT, &[&queue])?.map_or(Ok(0), |row| get(&row, 0))?;
+    if there.unsigned_abs() >= MAX_REASONS && !failure.fingerprint.is_empty() {
+        return Ok(None);
+    }
+    session.execute(MAKE, &[&queue, &kind, &print, &sample, &failure.at])?;
+    let missing = || OrchestratorError::not_found("the group of a reason was removed while it was made");
+    find(session)?.ok_or_else(missing).map(Some)
+}
+
+impl Reasons for Postgres {
+    fn count_failure(&mut self, failure: &Failure) -> Result<()> {
+        const COUNT: &str = "WITH named AS (UPDATE item_exception SET reason_id = $1 WHERE item_id = $5) \
+             INSERT INTO reason_count AS there (reason_id, number, last_seen, total, open) VALUES ($1, $2, $3, 1, $4) \
+             ON CONFLICT (reason_id, number) DO UPDATE SET last_seen = greatest(there.last_seen, excluded.last_seen), \
+             total = there.total + 1, open = there.open + excluded.open";
+        let key = (failure.queue.0, failure.exception_type.number(), failure.fingerprint.clone());
+        let id = match self.reasons.ids.get(&key) {
+            Some(id) => *id,
+            None => match find_or_make(&mut self.session, failure)? {
+                Some(id) => {
+                    if self.reasons.ids.len() >= MOST_REMEMBERED {
+                        self.reasons.ids.clear();
+                    }
+                    self.reasons.ids.insert(key, id);
+                    id
+                }
+                None => return self.count_failure(&failure.among_others()),
+            },
+        };
+        let (number, open) = (self.reasons.number_for(&self.session), i64::from(failure.is_open));
+        self.session.enqueue(COUNT, &[&id, &number, &failure.at, &open, &failure.item.0])
+    }
+
+    fn count_open(&mut self, item: ItemId, by: i64) -> Result<()> {
+        const COUNT: &str = "INSERT INTO reason_count AS there (reason_id, number, total, open) \
+             SELECT reason_id, $2, 0, $3 FROM item_exception WHERE item_id = $1 AND reason_id IS NOT NULL \
+             ON CONFLICT (reason_id, number) DO UPDATE SET open = there.open + excluded.open";
+        let number = self.reasons.number_for(&self.session);
+        self.session.enqueue(COUNT, &[&item.0, &number, &by])
+    }
+
+    /// All groups of the queues are added up and sorted: there are at most some thousands, and an index in the order of a count
+    /// would change with each failure.
+    fn reasons(&mut self, queues: &[QueueId], filter: &ReasonFilter) -> Result<Vec<Reason>> {
+        let mut values: Vec<FilterValue> = Vec::new();
+        let queues = in_queues("reason.queue_id", queues, &mut values);
+        let key = match filter.order {
+            ReasonOrder::MostOpen => "open",
+            ReasonOrder::LastSeen => "last_seen",
+        };
+        let mut conditions = if filter.open_only { "open > 0" } else { "true" }.to_owned();
+        if let Some(after) = filter.after {
+            let last = match filter.order {
+                ReasonOrder::MostOpen => bind(after.key, "bigint", &mut values),
+                ReasonOrder::LastSeen => {
+                    let at = Timestamp::from_microsecond(after.key).unwrap_or(Timestamp::MIN);
+                    bind(super::columns::date(at), "timestamptz", &mut values)
+                }
+            };
+            let id = bind(after.id, "bigint", &mut values);
+            conditions.push_str(&format!(" AND ({key}, id) < ({last}, {id})"));
+        }
+        let sql = format!(
+            "SELECT * FROM (SELECT reason.id, queue_id, exception_type, fingerprint, first_seen, sample, \
+             coalesce(max(last_seen), first_seen) AS last_seen, coalesce(sum(total), 0)::bigint AS total, \
+             coalesce(sum(open), 0)::bigint AS open FROM reason LEFT JOIN reason_count ON reason_id = reason.id \
+             WHERE {queues} GROUP BY reason.id) AS added_up WHERE {conditions} \
+             ORDER BY {key} DESC, id DESC LIMIT {}",
+            filter.top
+        );
+        let values: Vec<_> = values.iter().map(|value| &**value).collect();
+        let read = |row: &Row| -> Result<Reason> {
+            let kind = numbered!(row, 2, ExceptionType)?;
+            let mut reason =
+                Reason::new(get(row, 0)?, QueueId(get(row, 1)?), kind, get(row, 3)?, get(row, 4)?);
+            reason.sample = get(row, 5)?;
+            reason.last_seen = get(row, 6)?;
+            reason.total = get(row, 7)?;
+            reason.open = get(row, 8)?;
+            Ok(reason)
+        };
+        self.session.query_once(&sql, &values)?.iter().map(read).collect()
+    }
+}
