@@ -1,4 +1,4 @@
-//! Whether follow-ups are there if and only if their success is recorded, and once (lifecycle I21).
+//! Whether follow-ups are there if and only if their success is recorded, and once: I21 of `docs/reference/lifecycle.md`.
 
 use std::collections::BTreeMap;
 
