@@ -346,8 +346,8 @@ async fn add_up(orchestrator: &dyn Administration) -> Result<(), Error> {
     let mut page = Page::default();
     let filter = ItemFilter::default().queue(QUEUE);
     loop {
-        let items = orchestrator.list_queue_items(filter.clone(), page).await?.items;
-        for item in &items {
+        let items = orchestrator.list_queue_items(filter.clone(), page).await?;
+        for item in &items.items {
             let sum = match (item.status, item.exception_type()) {
                 (Status::Retried | Status::Deleted, _) => continue, // its copy counts
                 (Status::Successful, _) => 0,
@@ -358,10 +358,8 @@ async fn add_up(orchestrator: &dyn Administration) -> Result<(), Error> {
             sums[sum].1 += 1;
             sums[sum].2 += item.specific_content.parse::<Invoice>()?.pence;
         }
-        if items.len() < page.top {
-            break;
-        }
-        page.skip += page.top;
+        let Some(next) = items.next(&filter) else { break };
+        page = Page::default().after(next);
     }
     println!();
     for (name, count, pence) in &sums {

@@ -66,8 +66,7 @@ pub use model::{
     ItemId, ItemKey, ItemPage, ItemVersion, Job, JobEnd, JobFigures, JobKey, JobState, LimitsEdit, MaxStarts,
     NewQueueDefinition, NewQueueItem, Output, Page, PageCursor, Person, Priority, ProcessingException,
     QueueDefinition, QueueItem, QueueLimits, QueueNotes, QueuePolicy, QueueStatistics, ReferenceFilter,
-    RetryDelay,
-    ReviewStatus, Robot, RobotState, Schemas, SpecificContent, Status, StopStrategy,
+    RetryDelay, ReviewStatus, Robot, RobotState, Schemas, SpecificContent, Status, StopStrategy,
 };
 /// The transactions in which items can be added and completed: see
 /// [`Store::complete_in`](orchestrator::store::Store::complete_in).
