@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::catch_panic::{self, UserFuture, drop_quietly, log};
@@ -102,7 +103,8 @@ impl Robot {
         job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
         let ended = perform(&mut *self.transaction, &item, job, self.number).instrument(span.clone()).await;
         self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
-        let reported = outcome::reported_result(ended, item.store_time());
+        let ended_at = Instant::now();
+        let reported = outcome::reported_result(ended, item.store_time(ended_at));
         watchdog.end_item();
         transaction_span::ended(&span, &item, &reported.result);
         job.count_outcome(reported.result.outcome());
@@ -113,7 +115,7 @@ impl Robot {
             fallback: reported.fallback,
             remark: reported.remark,
             span,
-            duration: item.duration(),
+            duration: item.duration(ended_at),
         }
     }
 

@@ -87,7 +87,8 @@ impl<R: Rows> Apply<'_, R> {
             of.folder == scope.folder && claim.queue == first.queue && claim.reference.is_none()
         };
         let known = self.lookups.queues.iter();
-        let mut known = known.filter(|(folder, name, _)| *folder == scope.folder && **name == *first.queue);
+        let mut known =
+            known.filter(|(folder, queue)| *folder == scope.folder && *queue.name == *first.queue);
         if let Some((.., queue)) = known.next()
             && claims.iter().all(is_alike)
         {
