@@ -4,6 +4,9 @@
 //! are alike: claimed at one time and with one result, they differ in their ids and robots. So several of them are
 //! written by one statement, and what they have in common is bound once.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, Statement, params};
