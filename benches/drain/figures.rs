@@ -1,5 +1,6 @@
 //! The figures of performer in memory and on SQLite.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use super::limits::{self, Raw};
 use performer_benches::{Bar, Bench, Unit, median, print_line, rate};
 
 pub const QUEUE: &str = "Bench";
-pub const ROUNDS: usize = 5;
+/// The fewest and the most rounds of a figure.
+pub const ROUNDS: RangeInclusive<usize> = 5..=60;
 
 /// About 200 bytes of it.
 #[derive(Serialize, Deserialize)]
@@ -90,7 +92,9 @@ fn folder() -> tempfile::TempDir {
 pub fn drains(bench: &Bench) {
     const COUNT: usize = 20_000;
     let runtime = runtime();
-    for (name, batch, ahead) in [("sqlite.drain", 64, 0), ("sqlite.drain.ahead", 1_000, 1_000)] {
+    for (name, bar, batch, ahead) in
+        [("sqlite.drain", 0.75, 64, 0), ("sqlite.drain.ahead", 0.65, 1_000, 1_000)]
+    {
         let limit = || {
             let folder = folder();
             let mut raw = Raw::new(folder.path());
@@ -105,7 +109,7 @@ pub fn drains(bench: &Bench) {
                 rate(COUNT, drain(store, COUNT, ahead).await)
             })
         };
-        bench.figure(name, Unit::PerSecond, Bar::AtLeast(0.6), ROUNDS, limit, ours);
+        bench.figure(name, Unit::PerSecond, Bar::AtLeast(bar), ROUNDS, limit, ours);
     }
     bench.figure(
         "memory.drain",
@@ -484,6 +488,7 @@ pub fn full_files(bench: &Bench) {
     }
     const MILLION: usize = 1_000_000;
     const PARTS: usize = 50;
+    const CLAIMS: usize = 200;
     let runtime = runtime();
     let (full, small) = (folder(), folder());
     runtime.block_on(async {
@@ -501,10 +506,10 @@ pub fn full_files(bench: &Bench) {
             assert!(added.expect("added").failed.is_empty());
             fill(&store, MILLION / PARTS).await;
         }
-        fill(&sqlite(small.path()).await, 3_000).await;
+        fill(&sqlite(small.path()).await, CLAIMS * (*ROUNDS.end() + 1)).await;
     });
     let claims = |store: &Arc<dyn Administration>, job: JobKey| {
-        each(200, || {
+        each(CLAIMS, || {
             runtime.block_on(async {
                 let started = Instant::now();
                 let taken =

@@ -10,17 +10,21 @@
     reason = "a bench reads the machine's clock and opens its own files"
 )]
 
+mod dependent;
 mod figures;
 mod limits;
 mod postgres;
 
-use performer_benches::Bench;
+use performer_benches::{Bench, print_heading};
 
 fn main() {
     // `cargo bench` passes flags of its own; the others are names of figures.
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if names.first().is_some_and(|name| name == "adding-process") {
         return figures::add_from_another_process(&names[1..]);
+    }
+    if names.first().is_some_and(|name| name == "tuned-process") {
+        return dependent::tuned();
     }
     if names.first().is_some_and(|name| name == "resident-memory-process") {
         return figures::resident();
@@ -29,8 +33,9 @@ fn main() {
         return postgres::one_of_many(&names[1..]);
     }
     let bench = Bench::new(names);
-    println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
+    print_heading();
     figures::drains(&bench);
+    dependent::all(&bench);
     figures::limited(&bench);
     figures::single_calls(&bench);
     figures::adds(&bench);

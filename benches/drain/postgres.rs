@@ -113,7 +113,7 @@ fn drains(bench: &Bench, runtime: &Runtime, server: &str) {
         plain.add(content_text(), COUNT);
         plain.pgbench(&pgbench)
     };
-    bench.figure("postgres.drain.pgbench", Unit::PerSecond, Bar::AtLeast(0.8), 3, limit, || ours(0));
+    bench.figure("postgres.drain.pgbench", Unit::PerSecond, Bar::AtLeast(0.8), 3..=20, limit, || ours(0));
 }
 
 /// A process that drains the queue when it is told to.
@@ -241,7 +241,7 @@ fn adds(bench: &Bench, runtime: &Runtime, server: &str) {
         drop(runtime.block_on(open(&schema)));
         rate(ADDED, plain_sql::copy(runtime, server, &schema.name, content_text(), ADDED))
     };
-    bench.figure("postgres.add.bulk", Unit::PerSecond, Bar::AtLeast(0.5), 3, limit, || {
+    bench.figure("postgres.add.bulk", Unit::PerSecond, Bar::AtLeast(0.5), 3..=20, limit, || {
         runtime.block_on(async {
             let schema = Schema::new(server);
             let store = open(&schema).await;

@@ -33,7 +33,7 @@ use performer::orchestrator::uipath::Uipath;
 use performer::orchestrator::{ClaimRequest, Observed, Report};
 use performer::prelude::*;
 
-use performer_benches::{Bar, Bench, Unit, median};
+use performer_benches::{Bar, Bench, Unit, median, print_heading};
 
 /// The allocator of the command `performer`, also for the limits.
 #[global_allocator]
@@ -128,13 +128,13 @@ impl Transaction for NoOpTransaction {
 
 fn main() {
     let bench = Bench::new(std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect());
-    println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
+    print_heading();
     let (url, server) = serve();
     bench.figure(
         "client.latency_bound",
         Unit::PerSecond,
         Bar::AtLeast(0.90),
-        3,
+        3..=10,
         || latency_bound(&url, &server),
         || performer_rate(&url, &server),
     );
@@ -148,7 +148,7 @@ fn main() {
             "client.overhead",
             Unit::Time,
             Bar::AtMost(1.15),
-            31,
+            31..=60,
             || runtime.block_on(limit.pairs()),
             || runtime.block_on(ours.borrow_mut().pairs()),
         );

@@ -90,7 +90,7 @@ fn heavy_filters(bench: &Bench) {
     let began = Instant::now();
     let ended = || [&found, &given_up].map(|count| count.load(Ordering::Relaxed));
     let before = ended();
-    bench.figure(NAME, Unit::Time, Bar::AtMost(25.0), 3, || alone, pages);
+    bench.figure(NAME, Unit::Time, Bar::AtMost(25.0), 3..=10, || alone, pages);
     let (after, took) = (ended(), began.elapsed());
     let [found, given_up] = [after[0] - before[0], after[1] - before[1]];
     eprintln!("{NAME}: {found} searches ended in {took:.1?}, {given_up} were given up");
@@ -131,7 +131,7 @@ fn large_queue(bench: &Bench) {
         assert!(is_left(), "the items were removed before the time was over");
         rate
     };
-    bench.figure(NAME, Unit::PerSecond, Bar::AtLeast(0.30), 1, limit, ours);
+    bench.figure(NAME, Unit::PerSecond, Bar::AtLeast(0.30), 1..=1, limit, ours);
 }
 
 fn waits_elsewhere(bench: &Bench) {
@@ -189,7 +189,7 @@ fn waits_elsewhere(bench: &Bench) {
         })
         .collect();
     let limit = || alone.take().unwrap();
-    bench.figure(NAME, Unit::PerSecond, Bar::AtLeast(0.40), 1, limit, || adds(&server, "Q", NAME));
+    bench.figure(NAME, Unit::PerSecond, Bar::AtLeast(0.40), 1..=1, limit, || adds(&server, "Q", NAME));
     assert!(waits.iter().all(|wait| !wait.is_finished()), "all of them wait");
     assert_eq!(ended.load(Ordering::Relaxed), 0, "no wait ended while adds were measured");
     stop.store(true, Ordering::Relaxed);
@@ -214,6 +214,6 @@ fn many_logins(bench: &Bench) {
         }
         log_in()
     };
-    bench.figure(NAME, Unit::PerSecond, Bar::AtLeast(0.60), 1, log_in, ours);
+    bench.figure(NAME, Unit::PerSecond, Bar::AtLeast(0.60), 1..=1, log_in, ours);
     eprintln!("{NAME}: {} logins", logins.load(Ordering::Relaxed));
 }

@@ -202,13 +202,13 @@ impl TransactionItem {
         if matches!(result, TransactionResult::Successful { .. }) { given } else { Vec::new() }
     }
 
-    pub(super) fn duration(&self) -> Duration {
-        self.0.started_at.elapsed()
+    pub(super) fn duration(&self, ended_at: Instant) -> Duration {
+        ended_at.saturating_duration_since(self.0.started_at)
     }
 
-    /// The current time by the clock of the store that handed the item out. The clock of this machine is not used.
-    pub(super) fn store_time(&self) -> Timestamp {
+    /// A time by the clock of the store that handed the item out. The clock of this machine is not used.
+    pub(super) fn store_time(&self, at: Instant) -> Timestamp {
         let started = self.0.item.start_processing.unwrap_or(self.0.item.creation_time);
-        started.checked_add(self.0.received_at.elapsed()).unwrap_or(started)
+        started.checked_add(at.saturating_duration_since(self.0.received_at)).unwrap_or(started)
     }
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::catch_panic::{self, log};
 use super::event::{PerformerEvent, TransactionOutcome};
 use super::performer::Settings;
-use super::stop::StopHandle;
+use super::stop::{Cancellation, StopHandle};
 use super::summary::JobSummary;
 use super::transaction_span;
 use super::watchdog::Watchdog;
@@ -40,7 +39,7 @@ pub(super) struct RunningJob {
     pub(super) settings: Settings,
     pub(super) stop: StopHandle,
     /// Cancelled when the performer runs until the queue is empty, and it is.
-    pub(super) drained: CancellationToken,
+    pub(super) drained: Cancellation,
     /// One per robot.
     pub(super) watchdogs: Vec<Watchdog>,
     /// The number of robots that claim, process or report. While it is not zero, a retry copy may be added to the queue.
@@ -131,7 +130,7 @@ impl RunningJob {
             queue,
             settings,
             stop,
-            drained: CancellationToken::new(),
+            drained: Cancellation::default(),
             watchdogs,
             active: AtomicUsize::new(0),
             activations: AtomicUsize::new(0),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::catch_panic::{self, UserFuture, drop_quietly, log};
@@ -102,16 +103,17 @@ impl Robot {
         job.emit(&PerformerEvent::TransactionStarted { item: item.id(), robot: self.number });
         let ended = perform(&mut *self.transaction, &item, job, self.number).instrument(span.clone()).await;
         self.poisoned |= matches!(ended, RunOutcome::Panicked(_));
-        let ended_at = item.store_time();
-        let ReportedResult { result, fallback, remark } = outcome::reported_result(ended, ended_at);
+        let ended_at = Instant::now();
+        let store_time = item.store_time(ended_at);
+        let ReportedResult { result, fallback, remark } = outcome::reported_result(ended, store_time);
         let mut fallback = fallback.map(Fallback::Result);
         let follow_ups = item.follow_ups_of(&result);
         let mut report = Report::new(item.claim(), result).follow_ups(follow_ups);
         if !report.follow_ups.is_empty() {
-            fallback = Some(Fallback::WithoutFollowUps { ended_at });
+            fallback = Some(Fallback::WithoutFollowUps { ended_at: store_time });
         }
         if let Err(reason) = job.check_follow_ups(&report) {
-            let result = outcome::success_refused(&reason, ended_at).result;
+            let result = outcome::success_refused(&reason, store_time).result;
             (report, fallback) = (Report::new(item.claim(), result), None);
         }
         watchdog.end_item();
@@ -120,7 +122,7 @@ impl Robot {
             job.count_outcome(report.result.outcome()); // with follow-ups it may still be refused
         }
         report.progress = item.unsent_progress().take();
-        FinishedTransaction { report, fallback, remark, span, duration: item.duration() }
+        FinishedTransaction { report, fallback, remark, span, duration: item.duration(ended_at) }
     }
 
     /// After an ApplicationException the applications are reopened before the next claim; otherwise the report and the next

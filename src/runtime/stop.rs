@@ -1,6 +1,9 @@
 //! Stop and kill: requested by a handle, by signals, or in the answer to a heartbeat.
 
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::catch_panic::log;
 
@@ -10,41 +13,68 @@ use super::catch_panic::log;
 /// and their items are given back without using a retry. A performer stops at SIGINT or SIGTERM, and kills at a second
 /// signal or when the grace period is over.
 #[derive(Clone, Debug, Default)]
-pub struct StopHandle {
-    stop: CancellationToken,
-    kill: CancellationToken,
+pub struct StopHandle(Arc<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    stop: Cancellation,
+    kill: Cancellation,
 }
 
 impl StopHandle {
     /// Requests a stop: the performer finishes running transactions and claims no more items. May be called repeatedly.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.0.stop.cancel();
     }
 
     /// Requests a kill: the performer interrupts running transactions and gives their items back without using a retry.
     pub fn kill(&self) {
-        self.stop.cancel();
-        self.kill.cancel();
+        self.0.stop.cancel();
+        self.0.kill.cancel();
     }
 
     /// Whether a stop was requested.
     pub fn is_stop_requested(&self) -> bool {
-        self.stop.is_cancelled()
+        self.0.stop.is_cancelled()
     }
 
     /// Waits until a stop is requested.
     pub async fn stop_requested(&self) {
-        self.stop.cancelled().await;
+        self.0.stop.cancelled().await;
     }
 
     /// Whether a kill was requested.
     pub fn is_kill_requested(&self) -> bool {
-        self.kill.is_cancelled()
+        self.0.kill.is_cancelled()
     }
 
     /// Waits until a kill is requested.
     pub async fn kill_requested(&self) {
-        self.kill.cancelled().await;
+        self.0.kill.cancelled().await;
+    }
+}
+
+/// A `CancellationToken` that robots ask several times for each item: its own answer takes a lock that all of them
+/// share.
+#[derive(Debug, Default)]
+pub(super) struct Cancellation {
+    is_cancelled: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Cancellation {
+    pub(super) fn cancel(&self) {
+        // First: whoever is woken finds it cancelled.
+        self.is_cancelled.store(true, Ordering::SeqCst);
+        self.token.cancel();
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+        self.token.cancelled()
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::ItemId;
 
-/// The watchdog of one robot.
+/// The watchdog of one robot. Robots write theirs several times an item: no two share a cache line (of two lines,
+/// which processors fetch together).
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(super) struct Watchdog {
     item: Mutex<Option<ItemId>>,
     /// The tick (counted from 1) during which user code was entered; 0 while no user code is running.

@@ -122,8 +122,8 @@ struct AppliedBatch {
 /// Queues and live jobs that a batch has looked up. No other transaction changes them while its own is open.
 #[derive(Default)]
 struct LookupCache {
-    queues: Vec<(FolderId, String, Arc<QueueDefinition>)>,
-    jobs_alive: Vec<(JobKey, Scope)>,
+    queues: SmallVec<[(FolderId, Arc<QueueDefinition>); 2]>,
+    jobs_alive: SmallVec<[(JobKey, Scope); 1]>,
 }
 
 impl<R: Rows> Apply<'_, R> {
@@ -135,8 +135,9 @@ impl<R: Rows> Apply<'_, R> {
         arrivals: &mut dyn Arrivals,
     ) -> Result<AppliedBatch> {
         // Often as many as a performer has robots; growing step by step would copy everything each time.
-        let room = operations.len().next_multiple_of(128);
-        let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room / 2));
+        let room =
+            if R::ONE_CALL_FOR_GOOD { operations.len() } else { operations.len().next_multiple_of(128) };
+        let (mut answers, mut claims) = (Vec::with_capacity(room), Vec::with_capacity(room.div_ceil(2)));
         loop {
             for Request { scope, operation } in operations {
                 crash_point!(begins operation.name());
@@ -376,14 +377,16 @@ impl<R: Rows> Apply<'_, R> {
     }
 
     fn queue_in(&mut self, folder: FolderId, name: &str) -> Applied<Arc<QueueDefinition>> {
-        let known = self.lookups.queues.iter();
-        let known = known.filter(|(known, ..)| *known == folder).find(|(_, known, _)| known == name);
-        if let Some((.., queue)) = known {
+        let known = self.lookups.queues.iter().filter(|(known, _)| *known == folder);
+        if let Some((_, queue)) = known.clone().find(|(_, queue)| queue.name == name) {
             return Ok(queue.clone());
         }
         let queue = self.rows.queue_named(folder, name)?;
         let queue = queue.ok_or_else(|| ApplyError::Refused(OrchestratorError::no_queue(name)))?;
-        self.lookups.queues.push((folder, name.to_owned(), queue.clone()));
+        // A caller may write the name in other letters.
+        if !known.into_iter().any(|(_, known)| known.id == queue.id) {
+            self.lookups.queues.push((folder, queue.clone()));
+        }
         Ok(queue)
     }
 
@@ -411,7 +414,7 @@ impl<R: Rows> Apply<'_, R> {
         if let Some(queue) = &queue
             && let Some(folder) = queue.folders.first()
         {
-            self.lookups.queues.push((*folder, queue.name.clone(), queue.clone()));
+            self.lookups.queues.push((*folder, queue.clone()));
         }
         Ok(queue)
     }
@@ -420,8 +423,11 @@ impl<R: Rows> Apply<'_, R> {
     fn check_alive(&mut self, key: JobKey) -> Applied<()> {
         let alive = (key, self.scope);
         if key != JobKey::CALLER && !self.lookups.jobs_alive.contains(&alive) {
-            let job = self.rows.claiming_job(key)?;
-            self.own_job(key, job)?.alive()?;
+            let scope = self.scope;
+            self.rows.ask_claiming_job(key, |job| {
+                let own = job.filter(|job| job.owner.admits(scope.user) && is_seen(job, scope));
+                own.ok_or_else(|| no_job(key))?.alive().map_err(ApplyError::from)
+            })??;
             self.lookups.jobs_alive.push(alive);
         }
         Ok(())
@@ -470,11 +476,7 @@ impl<R: Rows> Apply<'_, R> {
 
     /// A job that the caller may see because it was started in the caller's folder.
     fn known_job(&self, key: JobKey, job: Option<Job>) -> Applied<Job> {
-        let scope = self.scope;
-        let job = job.filter(|job| scope.user.is_none() || job.folder == scope.folder);
-        job.ok_or_else(|| {
-            ApplyError::Refused(OrchestratorError::not_found(format!("job {key} does not exist")))
-        })
+        job.filter(|job| is_seen(job, self.scope)).ok_or_else(|| no_job(key))
     }
 
     /// Whether the caller may see the items of a queue. A caller that opened the store itself may see all.
@@ -482,6 +484,15 @@ impl<R: Rows> Apply<'_, R> {
         let here = |queue: &QueueDefinition| queue.folders.contains(&self.scope.folder);
         self.scope.user.is_none() || queue.is_some_and(here)
     }
+}
+
+/// Whether a job may be seen in a scope.
+fn is_seen(job: &Job, scope: Scope) -> bool {
+    scope.user.is_none() || job.folder == scope.folder
+}
+
+fn no_job(key: JobKey) -> ApplyError {
+    ApplyError::Refused(OrchestratorError::not_found(format!("job {key} does not exist")))
 }
 
 /// A refusal is an answer; a failure ends the batch.

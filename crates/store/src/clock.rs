@@ -35,8 +35,8 @@ impl StoreClock {
     }
 
     /// Records the time of a transaction.
-    pub(super) fn observe(&self, now: Timestamp) {
-        self.guard().observe(now, self.elapsed());
+    pub(super) fn observe(&self, now: Timestamp, elapsed: Duration) {
+        self.guard().observe(now, elapsed);
     }
 
     /// Judges the time of a transaction; `kept` is the time that the store kept last.
@@ -62,5 +62,9 @@ impl Clock for StoreClock {
 
     fn elapsed(&self) -> Duration {
         self.clock.elapsed()
+    }
+
+    fn both(&self) -> (Timestamp, Duration) {
+        self.clock.both()
     }
 }

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 use self::item::{StoredItem, to_queue_item};
 use self::queue::StoredQueue;
+use self::ready_items::Indexes;
 use super::backend::{Request, WriterHooks};
 use super::rows::{ItemRow, ListComments, ListRequest, NewRow, NextItems, RetryCopy, Rows, StateUpdate};
 use super::tokens::Token;
@@ -91,10 +92,6 @@ impl Memory {
         }
     }
 
-    fn is_visible(&self, item: &StoredItem) -> bool {
-        self.queues.get(&item.queue).is_some_and(|queue| !queue.deleted)
-    }
-
     fn check(&self) -> Result<()> {
         let message = "the store in memory was damaged by a violated invariant";
         if self.damaged { Err(OrchestratorError::new(ErrorKind::Other, message)) } else { Ok(()) }
@@ -108,6 +105,9 @@ impl WriterHooks for Memory {
 }
 
 impl Rows for Memory {
+    const HAS_OWN_CLOCK: bool = false;
+    const ONE_CALL_FOR_GOOD: bool = true;
+
     fn begin(&mut self, _operations: &[Request], _clock: &dyn Clock) -> Result<()> {
         self.check()?;
         self.in_transaction = true;
@@ -313,37 +313,37 @@ impl Rows for Memory {
     }
 
     fn write(&mut self, id: ItemId, before: &ItemRow, written: &StateUpdate<'_>) -> Result<bool> {
-        if self.items.get(&id).is_none_or(|item| item.state.row_version != before.state.row_version) {
+        let Some(item) = self.items.get_mut(&id) else { return Ok(false) };
+        if item.state.row_version != before.state.row_version {
             return Ok(false);
         }
-        self.unindex(id);
-        if let Some(item) = self.items.get_mut(&id) {
-            item.state = *written.state;
-            if before.state.status == Status::InProgress && item.state.status.is_final() {
-                item.actors.ended_by = written.ended_by;
-            }
-            if let Some(output) = written.output {
-                item.output = Some(output.clone());
-            }
-            if let Some(exception) = written.exception {
-                item.exception = Some(exception.clone());
-            }
-            if let Some(progress) = written.progress {
-                item.progress = Some(progress.to_owned());
-            }
-            if let Some(analytics) = written.analytics {
-                item.analytics = Some(analytics.clone());
-            }
-            if let Some(operation_id) = written.operation_id {
-                item.operation_id = Some(operation_id.to_owned());
-            }
-            if let Some(claimant) = written.taken_by {
-                item.executor = claimant.executor.or(Some(claimant.job).filter(|job| *job != JobKey::CALLER));
-                (item.robot, item.robot_id) = (claimant.robot, claimant.robot_id);
-                item.actors.taken_by = claimant.user;
-            }
+        let mut indexes = Indexes::of(&mut self.queues, &mut self.held, &mut self.references, item.queue);
+        indexes.remove(id, item);
+        item.state = *written.state;
+        if before.state.status == Status::InProgress && item.state.status.is_final() {
+            item.actors.ended_by = written.ended_by;
         }
-        self.index(id, written.now);
+        if let Some(output) = written.output {
+            item.output = Some(output.clone());
+        }
+        if let Some(exception) = written.exception {
+            item.exception = Some(exception.clone());
+        }
+        if let Some(progress) = written.progress {
+            item.progress = Some(progress.to_owned());
+        }
+        if let Some(analytics) = written.analytics {
+            item.analytics = Some(analytics.clone());
+        }
+        if let Some(operation_id) = written.operation_id {
+            item.operation_id = Some(operation_id.to_owned());
+        }
+        if let Some(claimant) = written.taken_by {
+            item.executor = claimant.executor.or(Some(claimant.job).filter(|job| *job != JobKey::CALLER));
+            (item.robot, item.robot_id) = (claimant.robot, claimant.robot_id);
+            item.actors.taken_by = claimant.user;
+        }
+        indexes.insert(id, item, written.now);
         Ok(true)
     }
 
@@ -472,6 +472,10 @@ impl Rows for Memory {
 
     fn job(&mut self, key: JobKey) -> Result<Option<Job>> {
         Ok(self.jobs.get(&key).cloned())
+    }
+
+    fn ask_claiming_job<T>(&mut self, key: JobKey, ask: impl FnOnce(Option<&Job>) -> T) -> Result<T> {
+        Ok(ask(self.jobs.get(&key)))
     }
 
     fn write_job(&mut self, job: &Job) -> Result<()> {

@@ -5,6 +5,7 @@
 //! reads or writes what it is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -37,6 +38,11 @@ use performer_core::orchestrator::{OrchestratorError, Result};
 pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
+    /// Whether [`now`](Self::now) may be the time of another clock than the caller's.
+    const HAS_OWN_CLOCK: bool = true;
+    /// Whether a transaction has the operations of one call, and nothing of it can be undone: so it is not repeated in
+    /// parts if it fails.
+    const ONE_CALL_FOR_GOOD: bool = false;
     /// Whether a transaction failed because of a conflict; if so, waits a little. `tries`: how often it was tried
     /// before.
     fn wait_after_conflict(&mut self, _failed: &OrchestratorError, _tries: u32) -> bool {
@@ -52,6 +58,10 @@ pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens {
     /// The time of the open transaction: the caller's, unless the back end has a clock of its own.
     fn now(&self, clock: &dyn Clock) -> Timestamp {
         clock.now()
+    }
+    /// That time, and the time of the monotone clock.
+    fn now_and_elapsed(&self, clock: &dyn Clock) -> (Timestamp, Duration) {
+        if Self::HAS_OWN_CLOCK { (self.now(clock), clock.elapsed()) } else { clock.both() }
     }
     /// The transaction makes items of a queue claimable without adding any: other processes are notified.
     fn note_claimable(&mut self, _queue: QueueId) {}
@@ -184,6 +194,10 @@ pub(crate) trait Rows: WriterHooks + FigureRows + Removal + Reasons + Tokens {
     /// A job that claims items. Nobody else ends it until the transaction ends.
     fn claiming_job(&mut self, key: JobKey) -> Result<Option<Job>> {
         self.job(key)
+    }
+    /// Asks something about a job that claims items.
+    fn ask_claiming_job<T>(&mut self, key: JobKey, ask: impl FnOnce(Option<&Job>) -> T) -> Result<T> {
+        self.claiming_job(key).map(|job| ask(job.as_ref()))
     }
     /// A job that is to end. A concurrent claim for it is either committed before or finds it ended.
     fn ending_job(&mut self, key: JobKey) -> Result<Option<Job>> {

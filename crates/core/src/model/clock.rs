@@ -18,6 +18,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time since some fixed instant, on a clock that cannot be set. A sweeper measures with it for how long it
     /// has not seen a beat of a job, whatever happens to the time of day.
     fn elapsed(&self) -> Duration;
+
+    /// Both, [`now`](Self::now) and [`elapsed`](Self::elapsed), of one moment.
+    fn both(&self) -> (Timestamp, Duration) {
+        (self.now(), self.elapsed())
+    }
 }
 
 /// How far the time of day may be ahead of the expected time and be believed at once.
@@ -107,10 +112,15 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     fn now(&self) -> Timestamp {
+        self.both().0
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
+    fn both(&self) -> (Timestamp, Duration) {
         let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        stored(time.tell(Timestamp::now(), self.elapsed()))
+        let elapsed = self.elapsed();
+        (stored(time.tell(Timestamp::now(), elapsed)), elapsed)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
@@ -79,7 +79,9 @@ impl SpecificContent {
 
     /// The content of an item whose content was purged: without members.
     pub fn empty() -> Self {
-        Self("{}".into())
+        // Shared: every item that is read begins with it, until its own content is set.
+        static EMPTY: LazyLock<Arc<str>> = LazyLock::new(|| "{}".into());
+        Self(EMPTY.clone())
     }
 
     /// The JSON text.

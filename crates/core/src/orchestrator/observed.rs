@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, debug_span, trace_span};
 
 use super::{
-    BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration, Orchestrator,
-    QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen, Swept,
+    BoxFuture, BulkAdded, ClaimRequest, CommitType, Decorator, FleetAdministration, ItemAdministration,
+    Orchestrator, QueueAdministration, Report, ReportAndClaimAnswer, Result, ReviewAdministration, Seen,
+    Swept,
 };
 use crate::model::figures::{Figures, FiguresFilter};
 use crate::model::history::ItemEvent;
@@ -121,20 +123,28 @@ impl<O: Orchestrator> Decorator for Observed<O> {
         observe!(self.add_and_start_transaction(request, item), queue = %request.queue, reference = item.reference)
     }
 
-    async fn report_and_claim(
-        &self,
+    fn report_and_claim<'s, 'f>(
+        &'s self,
         reports: Vec<Report>,
         request: Option<ClaimRequest>,
-    ) -> ReportAndClaimAnswer {
+    ) -> BoxFuture<'f, ReportAndClaimAnswer>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        // The call of every item. If nobody listens at this level, its future is handed on as it is.
+        if LevelFilter::current() < LevelFilter::TRACE {
+            return self.0.report_and_claim(reports, request);
+        }
         let span = trace_span!(target: TARGET, "report_and_claim", reports = reports.len(), claims = request.is_some());
-        let answer = async {
+        let answer = async move {
             let answer = self.0.report_and_claim(reports, request).await;
             let refused = answer.reports.iter().filter(|report| report.is_err()).count();
             let taken = answer.claimed.as_ref().map_or(0, |taken| taken.items.len());
             tracing::trace!(target: TARGET, refused, taken, error = answer.claimed.as_ref().err().map(tracing::field::display), "done");
             answer
         };
-        answer.instrument(span).await
+        Box::pin(answer.instrument(span))
     }
 
     async fn set_transaction_progress(&self, claim: Claim, progress: String) -> Result<()> {

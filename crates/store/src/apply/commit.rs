@@ -28,8 +28,15 @@ impl<R: Rows> Backend for R {
         clock: &StoreClock,
         effects: &mut CommitEffects,
     ) -> Vec<Result<Answer>> {
-        let (began, mut tries, mut operations) = (clock.elapsed(), 0, operations);
         let mut arrived = Arrived { arrivals, all: Vec::new(), parked: 0, serves: true };
+        if R::ONE_CALL_FOR_GOOD {
+            let count = operations.len();
+            let answers = attempt(self, operations, &mut arrived, clock, effects);
+            let count = count + arrived.all.len() + arrived.parked;
+            return answers.unwrap_or_else(|failed| (0..count).map(|_| Err(failed.error.clone())).collect());
+        }
+        let began = if R::CAN_CONFLICT { clock.elapsed() } else { Duration::ZERO };
+        let (mut tries, mut operations) = (0, operations);
         loop {
             arrived.all.clone_from(&operations);
             let FailedTransaction { error, may_be_one_operation } =
@@ -162,8 +169,8 @@ fn run_transaction<R: Rows>(
 ) -> std::result::Result<Vec<Result<Answer>>, FailedTransaction> {
     crash_point!("commit.before_begin");
     rows.begin(&operations, clock).map_err(FailedTransaction::of_store)?;
-    let now = rows.now(clock);
-    clock.observe(now);
+    let (now, elapsed) = rows.now_and_elapsed(clock);
+    clock.observe(now, elapsed);
     let apply = Apply {
         now,
         rows,

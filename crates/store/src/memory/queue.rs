@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Memory;
+use super::item::StoredItem;
 use performer_core::model::key::ItemId;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
@@ -18,4 +20,11 @@ pub(super) struct StoredQueue {
     pub(super) deferred: BTreeSet<(Timestamp, ItemId)>,
     pub(super) statistics: QueueStatistics,
     pub(super) starts: Starts,
+}
+
+impl Memory {
+    /// Whether the queue of an item is not deleted.
+    pub(super) fn is_visible(&self, item: &StoredItem) -> bool {
+        self.queues.get(&item.queue).is_some_and(|queue| !queue.deleted)
+    }
 }

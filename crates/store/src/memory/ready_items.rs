@@ -1,10 +1,14 @@
 //! The indexes of a store in memory: ready and deferred items, held items, references. Updated with every change.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::Memory;
 use super::item::StoredItem;
-use performer_core::model::key::{Holder, ItemId, QueueId};
+use super::queue::StoredQueue;
+use performer_core::model::key::{Holder, ItemId, JobNumber, QueueId};
 use performer_core::model::selection::{SelectionKey, is_deferred};
 use performer_core::model::status::Status;
 
@@ -26,8 +30,50 @@ impl Memory {
 
     pub(super) fn index(&mut self, id: ItemId, now: Timestamp) {
         let Some(item) = self.items.get(&id) else { return };
+        Indexes::of(&mut self.queues, &mut self.held, &mut self.references, item.queue).insert(id, item, now);
+    }
+
+    pub(super) fn unindex(&mut self, id: ItemId) {
+        let Some(item) = self.items.get(&id) else { return };
+        Indexes::of(&mut self.queues, &mut self.held, &mut self.references, item.queue).remove(id, item);
+    }
+
+    /// Moves items whose DeferDate has come to the ready ones.
+    pub(super) fn promote(&mut self, queue: QueueId, now: Timestamp) {
+        let Some(queue) = self.queues.get_mut(&queue) else { return };
+        while let Some((defer_date, id)) = queue.deferred.first().copied()
+            && defer_date <= now
+        {
+            queue.deferred.pop_first();
+            if let Some(item) = self.items.get(&id) {
+                queue.ready.insert(SelectionKey::new(item.state.priority, item.state.due_date, id));
+            }
+        }
+    }
+}
+
+/// What an item of a queue is found by.
+pub(super) struct Indexes<'a> {
+    /// `None`: its rows are removed.
+    queue: Option<&'a mut StoredQueue>,
+    held: &'a mut BTreeSet<(JobNumber, ItemId)>,
+    references: &'a mut BTreeMap<(QueueId, Arc<str>), ItemId>,
+}
+
+impl<'a> Indexes<'a> {
+    /// The indexes for the items of a queue.
+    pub(super) fn of(
+        queues: &'a mut BTreeMap<QueueId, StoredQueue>,
+        held: &'a mut BTreeSet<(JobNumber, ItemId)>,
+        references: &'a mut BTreeMap<(QueueId, Arc<str>), ItemId>,
+        queue: QueueId,
+    ) -> Self {
+        Self { queue: queues.get_mut(&queue), held, references }
+    }
+
+    pub(super) fn insert(&mut self, id: ItemId, item: &StoredItem, now: Timestamp) {
         let state = &item.state;
-        let Some(queue) = self.queues.get_mut(&item.queue) else { return };
+        let Some(queue) = &mut self.queue else { return };
         match state.status {
             Status::New => match state.defer_date {
                 Some(defer_date) if is_deferred(state, now) => {
@@ -51,34 +97,27 @@ impl Memory {
         }
     }
 
-    pub(super) fn unindex(&mut self, id: ItemId) {
-        let Some(item) = self.items.get(&id) else { return };
+    pub(super) fn remove(&mut self, id: ItemId, item: &StoredItem) {
         let state = &item.state;
-        let Some(queue) = self.queues.get_mut(&item.queue) else { return };
-        queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
-        if let Some(defer_date) = state.defer_date {
-            queue.deferred.remove(&(defer_date, id));
-        }
-        if let Some(Holder { job, .. }) = state.holder {
-            self.held.remove(&(job, id));
+        let Some(queue) = &mut self.queue else { return };
+        match state.status {
+            Status::New => {
+                let was_ready = queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
+                if let Some(defer_date) = state.defer_date.filter(|_| !was_ready) {
+                    queue.deferred.remove(&(defer_date, id));
+                }
+            }
+            Status::InProgress => {
+                if let Some(Holder { job, .. }) = state.holder {
+                    self.held.remove(&(job, id));
+                }
+            }
+            _ => {}
         }
         if state.holds_reference
             && let Some(reference) = &item.reference
         {
             self.references.remove(&(item.queue, reference.clone()));
-        }
-    }
-
-    /// Moves items whose DeferDate has come to the ready ones.
-    pub(super) fn promote(&mut self, queue: QueueId, now: Timestamp) {
-        let Some(queue) = self.queues.get_mut(&queue) else { return };
-        while let Some((defer_date, id)) = queue.deferred.first().copied()
-            && defer_date <= now
-        {
-            queue.deferred.pop_first();
-            if let Some(item) = self.items.get(&id) {
-                queue.ready.insert(SelectionKey::new(item.state.priority, item.state.due_date, id));
-            }
         }
     }
 }

@@ -46,6 +46,17 @@ macro_rules! item_columns {
 }
 pub(super) use item_columns;
 
+/// The columns of an item that waits and to which nothing has happened yet, in the order in which [`waiting_item`] reads
+/// them. Such an item has rows in `item_ready` and `item` only, unless its content is large.
+macro_rules! waiting_columns {
+    () => {
+        "item.id, item.queue_id, item.priority, item.due_date, item.defer_date, item.creation_time, \
+         item.holds_reference, touched, item.root_id, item.content, item.unique_key, item.reference, \
+         item.risk_sla_date, item.creator_job, item.parent_operation_id"
+    };
+}
+pub(super) use waiting_columns;
+
 /// Joins `item_state` and `item_copy`, which have rows only for some items. Looking up the id NULL finds nothing and
 /// costs nothing, so an item that is no copy is not looked up among the copies. `$state`: the id to look up in
 /// `item_state`.
@@ -115,13 +126,18 @@ pub(super) fn actors(row: &SqlRow<'_>) -> SqlResult<Actors> {
     Ok(Actors { created_by: at(0)?, taken_by: at(1)?, ended_by: at(2)? })
 }
 
-pub(super) fn state(row: &SqlRow<'_>) -> SqlResult<(ItemId, QueueId, ItemState)> {
-    let mut state = ItemState {
+/// The state of an item to which nothing has happened yet.
+fn untouched(row: &SqlRow<'_>) -> SqlResult<ItemState> {
+    Ok(ItemState {
         holds_reference: row.get(6)?,
         due_date: time_or_none(row, 3)?,
         defer_date: time_or_none(row, 4)?,
         ..ItemState::untouched(numbered!(row, 2, Priority)?, time(row, 5)?)
-    };
+    })
+}
+
+pub(super) fn state(row: &SqlRow<'_>) -> SqlResult<(ItemId, QueueId, ItemState)> {
+    let mut state = untouched(row)?;
     if is_there(row, STATUS)? {
         read_changed_columns(row, &mut state)?;
     }
@@ -194,6 +210,25 @@ pub(super) fn item(row: &SqlRow<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
     item.operation_id = if touched { row.get(at(13))? } else { None };
     item.parent_operation_id = row.get(at(15))?;
     Ok((state, Box::new(item)))
+}
+
+/// An item that waits, from the `waiting_columns`. `None`: it was claimed before, is a copy or has large content, and
+/// has rows in other tables too.
+pub(super) fn waiting_item(row: &SqlRow<'_>) -> SqlResult<Option<(ItemState, Box<QueueItem>)>> {
+    if row.get(7)? || is_there(row, 8)? {
+        return Ok(None);
+    }
+    let Some(content) = text(row, 9)? else { return Ok(None) };
+    let state = untouched(row)?;
+    let (id, queue_id) = (ItemId(row.get(0)?), QueueId(row.get(1)?));
+    let unique_key = ItemKey::from_bytes(row.get(10)?);
+    let mut item = Box::new(QueueItem::of_state(id, unique_key, queue_id, &state));
+    item.specific_content = SpecificContent::from_stored(content);
+    item.reference = row.get(11)?;
+    item.risk_sla_date = time_or_none(row, 12)?;
+    item.creator_job = row.get::<_, Option<[u8; 16]>>(13)?.map(JobKey::from_bytes);
+    item.parent_operation_id = row.get(14)?;
+    Ok(Some((state, item)))
 }
 
 /// Borrowed text, so that it is copied only once.

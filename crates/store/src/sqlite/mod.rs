@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `file.rs` | creates, checks, opens and migrates the file |
-//! | `rows.rs`, `item.rs`, `write.rs` | the statements on items: reads and writes |
+//! | `rows.rs`, `item.rs`, `write.rs`, `write_many.rs` | the statements on items: reads and writes |
 //! | `ready_items.rs` | the tables of waiting items, and their order |
 //! | `queues.rs`, `comments.rs`, `jobs.rs`, `tokens.rs` | the statements on queues, comments, jobs and access tokens |
 //! | `figures.rs` | the statements on figures by minute and hour |
@@ -47,6 +47,7 @@ mod removal;
 mod rows;
 mod tokens;
 mod write;
+mod write_many;
 
 /// The most items whose rows are cached; the others are read when they are reported on.
 const MAX_CACHED_ROWS: usize = 100_000;

@@ -1,10 +1,10 @@
 //! The tables of waiting items and their order: `item_ready` and `item_deferred`.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::super::rows::NextItems;
-use super::columns::{self, item_columns, item_joins, micros};
+use super::columns::{self, item_columns, item_joins, micros, waiting_columns};
 use super::error::is_unreadable;
 use super::prepared;
 use performer_core::model::item::{QueueItem, ReferenceFilter};
@@ -104,10 +104,8 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
         ($filter:literal) => {
             concat!(
                 "SELECT ",
-                item_columns!(),
-                " FROM item_ready CROSS JOIN item ON item.id = item_ready.item_id",
-                item_joins!("iif(item_ready.touched, item.id, NULL)"),
-                " WHERE item_ready.queue_id = ?1",
+                waiting_columns!(),
+                " FROM item_ready CROSS JOIN item ON item.id = item_ready.item_id WHERE item_ready.queue_id = ?1",
                 $filter,
                 " ORDER BY item_ready.rank, item_ready.due_date, item_ready.item_id"
             )
@@ -124,14 +122,15 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
     let (queue, now) = (ask.queue.0, micros(ask.now));
     promote(connection, queue, now)?;
     let mut unreadable = Vec::new();
-    let mut collect = |sql: &str, values: &[&dyn ToSql], count: usize| -> SqlResult<Vec<_>> {
+    type Read = fn(&Connection, &Row<'_>) -> SqlResult<(ItemState, Box<QueueItem>)>;
+    let mut collect = |sql: &str, read: Read, values: &[&dyn ToSql], count: usize| -> SqlResult<Vec<_>> {
         let mut statement = prepared(connection, sql)?;
         let mut rows = statement.query(values)?;
         let mut items = Vec::with_capacity(count.min(1_024));
         while items.len() < count
             && let Some(row) = rows.next()?
         {
-            match columns::item(row) {
+            match read(connection, row) {
                 Ok(item) => items.push(item),
                 Err(error) if is_unreadable(&error) => unreadable.push((ItemId(row.get(0)?), error)),
                 Err(error) => return Err(error),
@@ -141,29 +140,40 @@ pub(super) fn next_items(connection: &Connection, ask: &NextItems<'_>) -> SqlRes
     };
     let items = match ask.reference {
         None => {
-            let items = collect(walk!(""), &[&queue], ask.count)?;
+            let items = collect(walk!(""), waiting, &[&queue], ask.count)?;
             // An item that another process moved at a later time than the present one here does not count yet.
             if items.iter().all(|(state, _)| is_eligible(state, ask.now)) {
                 let first = unreadable.is_empty();
                 return Ok(FoundItems { items, first, unreadable });
             }
             let sql = walk!(" AND (item.defer_date IS NULL OR item.defer_date <= ?2)");
-            collect(sql, &[&queue, &now], ask.count)?
+            collect(sql, waiting, &[&queue, &now], ask.count)?
         }
         Some(ReferenceFilter::StartsWith(text)) => {
             let sql = walk!(
                 " AND (item.defer_date IS NULL OR item.defer_date <= ?2) AND substr(item.reference, 1, length(?3)) = ?3"
             );
-            collect(sql, &[&queue, &now, text], ask.count)?
+            collect(sql, waiting, &[&queue, &now, text], ask.count)?
         }
         Some(ReferenceFilter::Equals(text)) => {
-            let mut items = collect(SAME_REFERENCE, &[&queue, &now, text], usize::MAX)?;
+            let mut items =
+                collect(SAME_REFERENCE, |_, row| columns::item(row), &[&queue, &now, text], usize::MAX)?;
             items.sort_by_key(|(state, item)| SelectionKey::new(state.priority, state.due_date, item.id));
             items.truncate(ask.count);
             items
         }
     };
     Ok(FoundItems { items, first: false, unreadable })
+}
+
+/// A row of the walk. Most items have rows in no other table; the others are read as a whole.
+fn waiting(connection: &Connection, row: &Row<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
+    const WHOLE: &str =
+        concat!("SELECT ", item_columns!(), " FROM item", item_joins!("item.id"), " WHERE item.id = ?1");
+    match columns::waiting_item(row)? {
+        Some(item) => Ok(item),
+        None => prepared(connection, WHOLE)?.query_row([row.get::<_, i64>(0)?], columns::item),
+    }
 }
 
 /// Removes the first ready items of a queue, up to this one. Returns how many there were.

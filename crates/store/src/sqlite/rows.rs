@@ -12,9 +12,8 @@ use super::super::rows::{
 };
 use super::super::unreadable_rows::{SkippedItems, is_unreadable};
 use super::columns::{self, actor_columns, micros, numbered, state_columns, state_joins, time};
-use super::write::{
-    in_row, insert_copy, insert_item, remove_item, write, write_claimed, write_ended, write_large_content,
-};
+use super::write::{in_row, insert_copy, insert_item, remove_item, write, write_large_content};
+use super::write_many::{write_claimed, write_ended};
 use super::{Sqlite, comments, error, item, jobs, list, prepared, queues, ready_items, row_count};
 use performer_core::crash_point;
 use performer_core::model::clock::Clock;
@@ -54,6 +53,8 @@ impl WriterHooks for Sqlite {
 }
 
 impl Rows for Sqlite {
+    const HAS_OWN_CLOCK: bool = false;
+
     fn begin(&mut self, _operations: &[Request], _clock: &dyn Clock) -> Result<()> {
         self.reopen_if_broken()?;
         if !self.connection.is_autocommit() {

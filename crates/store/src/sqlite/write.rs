@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, Statement, params};
 
-use super::super::backend::Claimant;
-use super::super::rows::{ClaimedRow, NewRow, RetryCopy, StateUpdate};
+use super::super::rows::{NewRow, RetryCopy, StateUpdate};
 use super::columns::micros;
+use super::write_many::write_claim;
 use super::{prepared, ready_items};
 use performer_core::model::content::{Analytics, Output};
 use performer_core::model::exception::ProcessingException;
@@ -108,7 +108,7 @@ pub(super) fn write(
     let state = written.state;
     let rows = match (before.status, state.status) {
         (Status::New, Status::InProgress) => {
-            claim(&mut *prepared(connection, CLAIM)?, queue, id, (before, state), written.taken_by)?
+            write_claim(connection, queue, id, (before, state), written.taken_by)?
         }
         (Status::InProgress, Status::Successful | Status::Failed | Status::Retried | Status::Abandoned) => {
             let rows = end(&mut *prepared(connection, END)?, id, before, written)?;
@@ -132,72 +132,12 @@ pub(super) fn write(
     Ok(true)
 }
 
-/// A claim. For an item without a row in `item_state`, inserts one, with room for what a result writes (the time of the
-/// end, and a byte in `superseded`), so that a row in a full page does not grow.
-const CLAIM: &str = "INSERT INTO item_state (item_id, queue_id, status, review_status, superseded, \
-     start_processing, end_processing, holder, robot, token, row_version, robot_id, executor, taken_by) \
-     VALUES (?1, ?2, 1, 0, 2, ?3, ?3, ?4, ?5, ?6, ?7, ?9, ?10, ?11) ON CONFLICT (item_id) DO UPDATE SET status = 1, \
-     start_processing = ?3, holder = ?4, robot = ?5, token = ?6, row_version = ?7, robot_id = ?9, executor = ?10, \
-     taken_by = ?11 WHERE row_version = ?8";
-
-fn claim(
-    statement: &mut Statement<'_>,
-    queue: QueueId,
-    id: ItemId,
-    (before, after): (&ItemState, &ItemState),
-    claimant: Option<Claimant>,
-) -> SqlResult<usize> {
-    statement.execute(params![
-        id.0,
-        queue.0,
-        after.start_processing.map(micros),
-        after.holder.map(|holder| holder.job.0),
-        claimant.and_then(|claimant| claimant.robot),
-        after.token,
-        after.row_version,
-        before.row_version,
-        claimant.and_then(|claimant| claimant.robot_id),
-        claimant.and_then(|claimant| claimant.executor).map(JobKey::to_bytes),
-        claimant.and_then(|claimant| claimant.user),
-    ])
-}
-
-/// Writes many claims; each item has been read in this transaction. Returns how many were written.
-pub(super) fn write_claimed(
-    connection: &Connection,
-    queue: QueueId,
-    claimed: &[ClaimedRow],
-) -> SqlResult<usize> {
-    let mut statement = prepared(connection, CLAIM)?;
-    let mut written = 0;
-    for ClaimedRow { id, before, after, claimant } in claimed {
-        written += claim(&mut statement, queue, *id, (before, after), Some(*claimant))?;
-    }
-    Ok(written)
-}
-
-/// Writes ends of attempts that change nothing but the row. Returns which were written.
-pub(super) fn write_ended(
-    connection: &Connection,
-    ended: &[(ItemId, QueueId, &ItemState, StateUpdate<'_>)],
-) -> SqlResult<Vec<bool>> {
-    let mut statement = prepared(connection, END)?;
-    let mut one = |(id, _, before, written): &(ItemId, QueueId, &ItemState, StateUpdate<'_>)| {
-        let done = end(&mut statement, *id, before, written)? > 0;
-        if let Some(exception) = written.exception.filter(|_| done) {
-            write_exception(connection, *id, exception)?;
-        }
-        Ok(done)
-    };
-    ended.iter().map(&mut one).collect()
-}
-
-const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
+pub(super) const END: &str = "UPDATE item_state SET status = ?2, outcome = ?3, superseded = ?4, end_processing = ?5, \
                        row_version = ?6, output = ?7, progress = coalesce(?8, progress), analytics = ?10, operation_id = ?11, \
                        ended_by = ?12 \
                        WHERE item_id = ?1 AND row_version = ?9 AND status = 1";
 
-fn end(
+pub(super) fn end(
     statement: &mut Statement<'_>,
     id: ItemId,
     before: &ItemState,
@@ -268,7 +208,11 @@ fn write_item(connection: &Connection, id: ItemId, state: &ItemState) -> SqlResu
         .map(drop)
 }
 
-fn write_exception(connection: &Connection, id: ItemId, exception: &ProcessingException) -> SqlResult<()> {
+pub(super) fn write_exception(
+    connection: &Connection,
+    id: ItemId,
+    exception: &ProcessingException,
+) -> SqlResult<()> {
     const SQL: &str = "INSERT INTO item_exception (item_id, exception_type, reason, details, image_path, creation_time) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     prepared(connection, SQL)?

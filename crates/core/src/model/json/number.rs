@@ -66,7 +66,21 @@ fn all(json: &str, passes: impl Fn(&str) -> bool) -> bool {
 
 /// Whether all numbers of a JSON text are so short that they need no closer check.
 pub(super) fn are_plain(json: &str) -> bool {
-    all(json, is_plain)
+    seem_plain(json.as_bytes()) || all(json, is_plain)
+}
+
+/// As [`are_plain`], without looking for the numbers: false also if a text has something in it that looks like a long
+/// number. Most content is settled by these two passes, which the compiler makes of instructions for many bytes.
+fn seem_plain(json: &[u8]) -> bool {
+    // Sixteen characters of a number in a row fill one of these blocks, wherever they begin.
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    if json.as_chunks::<8>().0.iter().any(|block| block.iter().all(is_part)) {
+        return false;
+    }
+    // No early end: that would be a branch for each byte.
+    let is_exponent = |digit: u8, e: u8| digit.is_ascii_digit() & (e | 0x20 == b'e');
+    let behind = json.get(1..).unwrap_or_default();
+    !json.iter().zip(behind).fold(false, |found, (digit, e)| found | is_exponent(*digit, *e))
 }
 
 /// Whether 64 bits hold all digits of all numbers of a JSON text.
@@ -132,6 +146,22 @@ mod tests {
         }
         assert_eq!(nearest("1234567890123456.78"), Some(Number::Float(1_234_567_890_123_456.8)));
         assert_eq!(nearest("1e400"), None);
+    }
+
+    #[test]
+    fn what_seems_plain_is_plain() {
+        assert!(seem_plain(br#"{"a":1.5,"t":"123456-e","b":[null,-2],"c":""}"#) && seem_plain(b""));
+        for place in 0..9 {
+            let spaces = " ".repeat(place);
+            assert!(!seem_plain(format!(r#"{{{spaces}"a":1234567890123456}}"#).as_bytes()), "{place}");
+            assert!(seem_plain(format!(r#"{{{spaces}"a":1234567}}"#).as_bytes()), "{place}");
+            for exponent in ["1e5", "1E-5", "1.5e+5"] {
+                assert!(!seem_plain(format!(r#"{{{spaces}"a":{exponent}}}"#).as_bytes()), "{place}");
+            }
+        }
+        // A text that only looks like a number is settled by the closer look.
+        let text = r#"{"t":"1e5 12345678901234567890"}"#;
+        assert!(!seem_plain(text.as_bytes()) && are_plain(text));
     }
 
     #[test]
