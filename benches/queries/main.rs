@@ -1,7 +1,6 @@
 //! Queries that people ask, on a store with a million items of which 30,000 failed: the 95th percentile of each beside 50 ms.
 //!
 //! `cargo bench -p performer-benches --bench queries [-- NAME…]` prints lines of `name  ours  limit  ratio`.
-//! `docs/performance.md` says what was measured.
 
 #![expect(clippy::disallowed_methods, reason = "a bench reads the machine's clock and opens its own files")]
 

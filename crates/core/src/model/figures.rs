@@ -149,7 +149,7 @@ fn millis_at(half_octaves: f64) -> Duration {
 
 impl Serialize for Durations {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.counts)
+        serializer.collect_seq(self.counts)
     }
 }
 
