@@ -299,7 +299,7 @@ async fn nothing_is_handed_out_twice_or_forgotten(o: Opened) {
                         if ended.fetch_add(1, Ordering::SeqCst) + 1 == ITEMS {
                             store.give_up_claims(job);
                         }
-                        report = next(answer.claimed.unwrap());
+                        report = next(&answer.claimed.unwrap());
                         if report.is_some() {
                             continue;
                         }
@@ -307,9 +307,8 @@ async fn nothing_is_handed_out_twice_or_forgotten(o: Opened) {
                     if ended.load(Ordering::SeqCst) == ITEMS {
                         return;
                     }
-                    report = next(
-                        store.report_and_claim(Vec::new(), Some(request.clone())).await.claimed.unwrap(),
-                    );
+                    let claimed = store.report_and_claim(Vec::new(), Some(request.clone())).await.claimed;
+                    report = next(&claimed.unwrap());
                 }
             })
         })
@@ -335,7 +334,7 @@ async fn nothing_is_handed_out_twice_or_forgotten(o: Opened) {
 }
 
 /// The result of an item that was claimed.
-fn next(claimed: ClaimedItems) -> Option<Report> {
+fn next(claimed: &ClaimedItems) -> Option<Report> {
     claimed.items.first().map(|item| Report::new(item.claim, ok()))
 }
 
