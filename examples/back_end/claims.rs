@@ -10,12 +10,16 @@ use performer::orchestrator::{BulkAdded, ClaimRequest, ClaimedItems, CommitType,
 
 use super::items::Item;
 use super::state::{Answer, State};
+use super::unsupported;
 
 impl State {
     /// T1.
     pub(super) fn add(&mut self, queue: QueueId, new: &NewQueueItem) -> Answer<ItemId> {
         let definition = &self.queue(queue)?.definition;
         let content = new.validate(definition)?;
+        if new.group.is_some() {
+            return Err(unsupported("groups of items"));
+        }
         let state = lifecycle::added(new, &definition.policy, self.now);
         if let Some(reference) = new.reference.as_deref().filter(|_| state.holds_reference)
             && self.has_reference(queue, reference)

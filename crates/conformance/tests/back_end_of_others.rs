@@ -28,6 +28,17 @@ suite!(
         reports_and_claims_together_keep_the_limit_and_the_order: "the back end has no limits of queues",
         no_more_items_are_started_in_a_window_than_the_limit_allows: "the back end has no limits of queues",
         limits_are_kept_when_a_queue_is_updated: "the back end has no limits of queues",
+        the_group_of_an_item_is_stored_and_copied: "the back end has no groups of items",
+        items_of_a_group_are_in_progress_one_at_a_time_in_order: "the back end has no groups of items",
+        the_order_of_a_group_is_that_of_the_queue_whenever_items_come: "the back end has no groups of items",
+        a_retry_stands_where_its_original_stood_in_the_group: "the back end has no groups of items",
+        however_an_attempt_ends_its_group_goes_on: "the back end has no groups of items",
+        groups_take_turns_in_a_fair_queue: "the back end has no groups of items",
+        limited_groups_take_turns_too: "the back end has no groups of items",
+        rules_about_groups_change_on_a_queue_with_items: "the back end has no groups of items",
+        claims_of_chosen_references_keep_to_the_rules_of_groups: "the back end has no groups of items",
+        items_that_wait_behind_others_are_listed_as_new: "the back end has no groups of items",
+        i21_no_group_exceeds_its_limit_and_none_is_stuck: "the back end has no groups of items",
     }
 );
 
@@ -40,6 +51,8 @@ async fn what_is_not_supported_is_refused() {
     let error = back_end.edit_queue_limits(QUEUE, pause).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(back_end.get_queue(QUEUE).await.unwrap().limits.is_none());
+    let error = back_end.add_queue_item(QUEUE, named("a").group("customer")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
 
 /// A caller that waits is there when an item is not deferred any more, without any change.

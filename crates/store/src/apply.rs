@@ -9,6 +9,7 @@
 //! | `apply/commit.rs` | the transaction of a batch: retries, and what to do if one operation cannot be applied |
 //! | `apply/add.rs` | adding items |
 //! | `apply/claim.rs` | claiming items |
+//! | `apply/groups.rs` | groups of items, settled after the changes and before the claims |
 //! | `apply/report.rs` | results and progress |
 //! | `apply/jobs.rs` | jobs |
 //! | `apply/administration.rs` | what people change: queues, items, reviews, comments |
@@ -21,6 +22,7 @@ mod administration;
 mod claim;
 mod commit;
 mod document;
+mod groups;
 mod jobs;
 mod query;
 mod report;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::groups::PendingGroups;
 use self::report::{AssumedEnd, AttemptReport};
 use super::backend::{Answer, Operation, Request, Scope};
 use super::clock::StoreClock;
@@ -87,6 +90,8 @@ struct Apply<'a, R> {
     wakes: WakeSet,
     /// What this batch has looked up.
     lookups: LookupCache,
+    /// What happened in queues with rules about groups since they were settled.
+    group_changes: PendingGroups,
     /// Ends of attempts, computed from cached rows and not written yet.
     assumed: Vec<AssumedEnd>,
 }
@@ -145,6 +150,9 @@ impl<R: Rows> Apply<'_, R> {
             if operations.is_empty() {
                 self.announce_claims(&claims);
                 self.write_assumed(&mut answers)?;
+            }
+            if operations.is_empty() {
+                self.settle_groups()?;
             }
             if operations.is_empty() && !claims.is_empty() {
                 self.claim_items(std::mem::take(&mut claims), &mut answers)?;
@@ -263,7 +271,7 @@ impl<R: Rows> Apply<'_, R> {
             crash_point!(within "before_copy");
             let unique_key = self.rows.next_item_key(self.now)?;
             let by_hand = copy.manual_retry_number > before.state.manual_retry_number;
-            self.rows.insert_copy(&RetryCopy {
+            let copied = self.rows.insert_copy(&RetryCopy {
                 original: id,
                 queue,
                 unique_key,
@@ -272,8 +280,10 @@ impl<R: Rows> Apply<'_, R> {
                 created_by: self.scope.user,
                 now: self.now,
             })?;
+            self.note_changed(queue, copied, copy)?;
             crash_point!(within "after_copy");
         }
+        self.note_changed(queue, id, &change.after)?;
         if change.copy.is_some() || change.after.status == Status::New {
             self.wakes.add(queue);
         }

@@ -54,6 +54,7 @@ mod commit_queue;
 mod compensation;
 mod document;
 mod group_commit;
+mod groups;
 mod memory;
 mod notifier;
 #[cfg(feature = "postgres")]

@@ -1,5 +1,6 @@
 //! Queues in memory: for tests, for simulations, and for work that may be lost.
 
+mod groups;
 mod item;
 mod list;
 mod queue;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::groups::Groups;
 use self::item::{StoredItem, to_queue_item};
 use self::queue::StoredQueue;
 use super::backend::{Request, WriterHooks};
@@ -175,6 +177,7 @@ impl Rows for Memory {
             deleted: false,
             ready: BTreeSet::new(),
             deferred: BTreeSet::new(),
+            groups: Groups::default(),
             statistics: QueueStatistics::default(),
             starts: Starts::default(),
         };
@@ -227,6 +230,7 @@ impl Rows for Memory {
             copies: Vec::new(),
             state: *row.state,
             reference: row.reference.map(Arc::from),
+            group: row.group.map(Arc::from),
             content: row.content.clone(),
             risk_sla_date: row.risk_sla_date,
             ancestor: None,
@@ -259,6 +263,7 @@ impl Rows for Memory {
             copies: Vec::new(),
             state: *copy.state,
             reference: original.reference.clone(),
+            group: original.group.clone(),
             content: original.content.clone(),
             risk_sla_date: original.risk_sla_date,
             ancestor: if copy.by_hand { None } else { ancestor },

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::backend::{Claimant, Request, WriterHooks};
+use super::groups::GroupRows;
 use super::removal::Removal;
 use super::tokens::Tokens;
 use super::unreadable_rows::SkippedItems;
 use performer_core::model::clock::Clock;
 use performer_core::model::content::{Analytics, Output, SpecificContent};
 use performer_core::model::exception::ProcessingException;
+use performer_core::model::groups::GroupRules;
 use performer_core::model::history::{Actors, Recorded};
 use performer_core::model::item::{ItemFilter, Origin, Page, QueueItem, ReferenceFilter};
 use performer_core::model::job::Job;
@@ -28,7 +30,7 @@ use performer_core::model::statistics::{Ended, QueueStatistics};
 use performer_core::orchestrator::{OrchestratorError, Result};
 
 /// Rows, inside the one transaction that is open.
-pub(crate) trait Rows: WriterHooks + Removal + Tokens {
+pub(crate) trait Rows: WriterHooks + Removal + Tokens + GroupRows {
     /// Whether other transactions write at the same time, so that one can fail because of a conflict.
     const CAN_CONFLICT: bool = false;
     /// Whether a transaction failed because of a conflict; if so, waits a little. `tries`: how often it was tried
@@ -208,6 +210,8 @@ pub(crate) struct NextItems<'a> {
     pub(crate) reference: Option<&'a ReferenceFilter>,
     pub(crate) count: usize,
     pub(crate) now: Timestamp,
+    /// The rules of the queue about groups: then only some of the items that wait are ready.
+    pub(crate) groups: Option<GroupRules>,
 }
 
 /// Which items to list.
@@ -226,6 +230,9 @@ pub(crate) struct NewRow<'a> {
     pub(crate) unique_key: ItemKey,
     pub(crate) state: &'a ItemState,
     pub(crate) reference: Option<&'a str>,
+    pub(crate) group: Option<&'a str>,
+    /// The group in which it waits; it becomes ready when the groups are settled. `None`: it is ready at once.
+    pub(crate) behind: Option<&'a str>,
     pub(crate) content: &'a SpecificContent,
     pub(crate) risk_sla_date: Option<Timestamp>,
     pub(crate) progress: Option<&'a str>,

@@ -33,6 +33,8 @@ pub const VERSION: &str = "1";
 pub const AUTHOR_HEADER: &str = "performer-author";
 /// The member of a queue with its limits for handing out items, if it has any.
 pub const LIMITS: &str = "PerformerLimits";
+/// The member of an item with its group, if it has one.
+pub const GROUP: &str = "PerformerGroup";
 /// The member of a queue with the seconds after which an item is abandoned.
 pub const ABANDON_AFTER: &str = "PerformerAbandonAfterSeconds";
 

@@ -13,6 +13,7 @@ pub(crate) mod claiming;
 pub(crate) mod claims;
 pub(crate) mod clocks;
 pub(crate) mod editing;
+pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;

@@ -17,6 +17,7 @@
 //! | [`selection`] | which item is next |
 //! | [`query`] | conditions on items, and sort orders of lists |
 //! | [`limits`] | limits of a queue that hold for all performers together |
+//! | [`groups`] | items that belong together: how many at once, and whose turn it is |
 //! | [`list`] | filters and pages of lists |
 //! | [`history`] | the events of an item |
 //! | [`review`] | comments, reviewers, and answers to bulk calls |
@@ -44,6 +45,7 @@ pub mod code;
 pub mod content;
 pub mod exception;
 mod field_edit;
+pub mod groups;
 pub mod history;
 pub mod item;
 pub mod job;

@@ -130,6 +130,7 @@ fn run_transaction<R: Rows>(
         statistics: BTreeMap::new(),
         wakes: WakeSet::default(),
         lookups: LookupCache::default(),
+        group_changes: BTreeMap::new(),
         assumed: Vec::new(),
     };
     let error = match apply.apply_all(operations, more) {

@@ -109,6 +109,7 @@ impl<R: Rows> Apply<'_, R> {
             let event = Event::Expire { whole_chain_expired };
             let transition = lifecycle::transition(&row.state, event, policy, by)?;
             assert_eq!(transition, Transition::Remove, "an expired chain is removed");
+            self.note_removed(row.queue, *id, &row.state)?;
             self.rows.remove_item(*id)?;
             crash_point!(within "between_items");
             self.statistics.entry(row.queue).or_default().count(&row.state, -1);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::groups::Groups;
 use performer_core::model::key::ItemId;
 use performer_core::model::limits::Starts;
 use performer_core::model::queue::QueueDefinition;
@@ -16,6 +17,7 @@ pub(super) struct StoredQueue {
     pub(super) deleted: bool,
     pub(super) ready: BTreeSet<SelectionKey>,
     pub(super) deferred: BTreeSet<(Timestamp, ItemId)>,
+    pub(super) groups: Groups,
     pub(super) statistics: QueueStatistics,
     pub(super) starts: Starts,
 }

@@ -55,7 +55,11 @@ impl Memory {
         let Some(item) = self.items.get(&id) else { return };
         let state = &item.state;
         let Some(queue) = self.queues.get_mut(&item.queue) else { return };
-        queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
+        if !queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id))
+            && let Some(key) = queue.groups.turn_of(id)
+        {
+            queue.ready.remove(&key);
+        }
         if let Some(defer_date) = state.defer_date {
             queue.deferred.remove(&(defer_date, id));
         }

@@ -74,6 +74,7 @@ mod connect;
 mod connection;
 mod counters;
 mod error;
+mod groups;
 mod item;
 mod jobs;
 mod list;

@@ -40,7 +40,7 @@ macro_rules! item_columns {
             $crate::sqlite::columns::state_columns!(),
             ", item.unique_key, chain_key, item.reference, item.risk_sla_date, ancestor_id, manual_ancestor_id, \
              coalesce(item.content, item_content.content), output, progress, robot, robot_id, executor, analytics, \
-             operation_id, item.creator_job, item.parent_operation_id"
+             operation_id, item.creator_job, item.parent_operation_id, item.group_name"
         )
     };
 }
@@ -193,6 +193,7 @@ pub(super) fn item(row: &SqlRow<'_>) -> SqlResult<(ItemState, Box<QueueItem>)> {
     item.analytics = if touched { text(row, at(12))?.map(Analytics::from_stored) } else { None };
     item.operation_id = if touched { row.get(at(13))? } else { None };
     item.parent_operation_id = row.get(at(15))?;
+    item.group = row.get(at(16))?;
     Ok((state, Box::new(item)))
 }
 

@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_job_owners.sql"),
     include_str!("migrations/0006_removals_tokens.sql"),
     include_str!("migrations/0007_actors.sql"),
+    include_str!("migrations/0010_groups.sql"),
 ];
 
 /// Opens a file for use. Creates or migrates it first.

@@ -25,6 +25,10 @@ impl Removal for Sqlite {
              (SELECT queue_id, rank, due_date, item_id FROM item_ready WHERE queue_id = ?1 LIMIT ?2)";
         const DEFERRED: &str = "DELETE FROM item_deferred WHERE (queue_id, defer_date, item_id) IN \
              (SELECT queue_id, defer_date, item_id FROM item_deferred WHERE queue_id = ?1 LIMIT ?2)";
+        const BEHIND: &str = "DELETE FROM item_grouped WHERE item_id IN \
+             (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NULL LIMIT ?2)";
+        const SLOTS: &str = "DELETE FROM item_grouped WHERE item_id IN \
+             (SELECT item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL LIMIT ?2)";
         const ITEMS: &str =
             "SELECT id FROM item WHERE id >= ?1 AND id < ?2 AND queue_id = ?3 ORDER BY id LIMIT ?4";
         self.insert_pending_ready()?;
@@ -35,7 +39,7 @@ impl Removal for Sqlite {
             let Some((queue, after)) = prepared(c, sql)?.query_row([], read).optional()? else {
                 return Ok(false);
             };
-            for places in [READY, DEFERRED] {
+            for places in [READY, DEFERRED, BEHIND, SLOTS] {
                 if prepared(c, places)?.execute([queue, limit])? > 0 {
                     return Ok(true);
                 }
