@@ -17,7 +17,9 @@
 
 #[cfg(feature = "json-schema")]
 pub use performer_core::model::schema_fit;
-pub use performer_core::model::{clock_guard, groups, history, lifecycle, limits, query, review, selection, sweep};
+pub use performer_core::model::{
+    clock_guard, groups, history, lifecycle, limits, query, review, selection, sweep,
+};
 
 // Items.
 pub use performer_core::model::content::{

@@ -32,6 +32,7 @@ fn main() {
     println!("{:<24}{:>16}{:>16}{:>8}  bar", "name", "ours", "limit", "ratio");
     figures::drains(&bench);
     figures::limited(&bench);
+    figures::groups(&bench);
     figures::single_calls(&bench);
     figures::adds(&bench);
     figures::latencies(&bench);

@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::groups::Groups;
 use self::item::{StoredItem, to_queue_item};
 use self::queue::StoredQueue;
 use super::backend::{Request, WriterHooks};
@@ -172,16 +171,7 @@ impl Rows for Memory {
         let id = QueueId(self.last_queue);
         let mut definition = queue.clone();
         definition.id = id;
-        let queue = StoredQueue {
-            definition: Arc::new(definition),
-            deleted: false,
-            ready: BTreeSet::new(),
-            deferred: BTreeSet::new(),
-            groups: Groups::default(),
-            statistics: QueueStatistics::default(),
-            starts: Starts::default(),
-        };
-        self.queues.insert(id, queue);
+        self.queues.insert(id, StoredQueue::new(definition));
         Ok(id)
     }
 

@@ -10,8 +10,8 @@ use performer::orchestrator::store::Store;
 use performer::orchestrator::{ClaimRequest, Report};
 use performer::prelude::*;
 use performer::{
-    CommitType, ErrorKind, ItemFilter, ItemVersion, JobKey, JobState, LimitsEdit, Page, PerformerEvent, QueueItem,
-    ReviewStatus,
+    CommitType, ErrorKind, ItemFilter, ItemVersion, JobKey, JobState, LimitsEdit, Page, PerformerEvent,
+    QueueItem, ReviewStatus,
 };
 use serde::{Deserialize, Serialize};
 

@@ -190,7 +190,8 @@ impl Process {
 
 /// Each item that is New waits in one place, and no other item does. `others`: places besides the two of all stores.
 fn misplaced(others: &str) -> [String; 2] {
-    let waiting = format!("SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred{others}");
+    let waiting =
+        format!("SELECT item_id FROM item_ready UNION ALL SELECT item_id FROM item_deferred{others}");
     [
         format!(
             "SELECT 'item ' || item.id || ' is not where it should wait' FROM item \

@@ -59,7 +59,11 @@ pub(crate) async fn the_group_of_an_item_is_stored_and_copied(f: Fixture) {
     f.perform(job, application("no")).await;
     let claimed = f.take_many(job, 3).await;
     let groups: Vec<_> = claimed.iter().map(|claimed| claimed.item.group.as_deref()).collect();
-    assert_eq!(groups, [Some("Ärzte 漢字"), None, Some("customer-17850")], "without rules it decides nothing");
+    assert_eq!(
+        groups,
+        [Some("Ärzte 漢字"), None, Some("customer-17850")],
+        "without rules it decides nothing"
+    );
     for bad in ["", "a\nb", &"x".repeat(129)] {
         let refused = f.orchestrator.add_queue_item(QUEUE, of(bad, "d")).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{bad:?}: {refused}");
@@ -84,7 +88,10 @@ pub(crate) async fn items_of_a_group_are_in_progress_one_at_a_time_in_order(f: F
     let names: Vec<_> = first.iter().map(reference).collect();
     assert_eq!(names, ["a1", "b1", "free 1", "free 2"], "items without a group are not limited");
     let held_back = look(&f, take(job, 1)).await;
-    assert!(held_back.items.is_empty() && held_back.withheld.is_some(), "there is something, and it is known");
+    assert!(
+        held_back.items.is_empty() && held_back.withheld.is_some(),
+        "there is something, and it is known"
+    );
     // A result frees the group for a claim of the same call, and wakes whoever waits.
     let report = Report::new(first[0].claim, ok());
     let next = f.orchestrator.report_and_claim(vec![report], Some(take(job, 9))).await.claimed.unwrap();
@@ -124,7 +131,10 @@ pub(crate) async fn the_order_of_a_group_is_that_of_the_queue_whenever_items_com
     assert_eq!(order, ["due first", "due", "high", "normal 1", "normal 2", "normal 3", "low"]);
     // An edit moves an item within its group, also one that is ready; a deleted one is passed over.
     add(&f, "b", &["b1", "b2", "b3", "b4"]).await;
-    let ids: BTreeMap<_, _> = f.list(ItemFilter::default().queue(QUEUE).status([Status::New])).await.into_iter()
+    let ids: BTreeMap<_, _> = f
+        .list(ItemFilter::default().queue(QUEUE).status([Status::New]))
+        .await
+        .into_iter()
         .map(|item| (item.reference.clone().unwrap_or_default(), item.id))
         .collect();
     let low = ItemEdit::default().priority(Priority::Low);
@@ -144,7 +154,11 @@ pub(crate) async fn a_retry_stands_where_its_original_stood_in_the_group(f: Fixt
     add(&f, "a", &["a1", "a2"]).await;
     f.perform(job, application("try again")).await;
     let again = f.take(job).await;
-    assert_eq!((reference(&again).as_str(), again.item.retry_number), ("a1", 1), "before the rest of its group");
+    assert_eq!(
+        (reference(&again).as_str(), again.item.retry_number),
+        ("a1", 1),
+        "before the rest of its group"
+    );
     // One that is to be retried later does not hold up its group, and is the first when its time has come.
     let later = TransactionResult::Failed {
         exception: match application("later") {
@@ -172,7 +186,9 @@ pub(crate) async fn a_retry_stands_where_its_original_stood_in_the_group(f: Fixt
 }
 
 pub(crate) async fn however_an_attempt_ends_its_group_goes_on(f: Fixture) {
-    let f = f.with_queue(QueuePolicy::default().max_number_of_retries(0).abandon_after(Duration::from_secs(600))).await;
+    let f = f
+        .with_queue(QueuePolicy::default().max_number_of_retries(0).abandon_after(Duration::from_secs(600)))
+        .await;
     limit(&f, LimitsEdit::default().max_in_progress_per_group(1)).await;
     let names: Vec<String> = (1..9).map(|number| format!("a{number}")).collect();
     add(&f, "a", &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -196,12 +212,15 @@ pub(crate) async fn however_an_attempt_ends_its_group_goes_on(f: Fixture) {
     let other = f.job().await;
     assert_eq!(reference(&f.take(other).await), "a5");
     assert!(f.try_take(job).await.is_none());
-    f.orchestrator.end_job(other, performer::model::JobEnd::new(performer::model::JobState::Successful)).await.unwrap();
+    f.orchestrator
+        .end_job(other, performer::model::JobEnd::new(performer::model::JobState::Successful))
+        .await
+        .unwrap();
     // It takes longer than the queue allows.
     next("a6").await;
     for _ in 0..61 {
         f.advance(10);
-        f.orchestrator.heartbeat(job).await.unwrap();
+        f.orchestrator.beat(job).await.unwrap();
     }
     f.orchestrator.sweep().await.unwrap();
     report(next("a7").await, ok()).await;
@@ -305,7 +324,10 @@ pub(crate) async fn claims_of_chosen_references_keep_to_the_rules_of_groups(f: F
     assert_eq!(found.iter().map(reference).collect::<Vec<_>>(), ["x1", "x3"]);
     // An item that is added and claimed at once is refused if its group has no room, and takes the room that there is.
     let refused = f.orchestrator.add_and_start_transaction(take(job, 1), of("a", "x4")).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Conflict, Some(ErrorCode::UNAVAILABLE_RESOURCES)));
+    assert_eq!(
+        (refused.kind(), refused.code()),
+        (ErrorKind::Conflict, Some(ErrorCode::UNAVAILABLE_RESOURCES))
+    );
     end(&f, &found[0]).await;
     let started = f.orchestrator.add_and_start_transaction(take(job, 1), of("a", "x5")).await.unwrap();
     assert!(claim(ReferenceFilter::Equals("x2".to_owned())).await.is_empty(), "x5 has its place");
@@ -361,7 +383,11 @@ pub(crate) async fn i21_no_group_exceeds_its_limit_and_none_is_stuck(f: Fixture)
                 let claimed = f.try_take(job).await;
                 let (id, all) = (claimed.as_ref().map(|claimed| claimed.item.id), &expected);
                 assert!(
-                    if fair { id.is_some() != all.is_empty() && id.is_none_or(|id| all.contains(&id)) } else { id == all.first().copied() },
+                    if fair {
+                        id.is_some() != all.is_empty() && id.is_none_or(|id| all.contains(&id))
+                    } else {
+                        id == all.first().copied()
+                    },
                     "step {step}: {id:?} was claimed, of {all:?}"
                 );
                 held.extend(claimed);
@@ -372,7 +398,10 @@ pub(crate) async fn i21_no_group_exceeds_its_limit_and_none_is_stuck(f: Fixture)
                     0 => application("no"),
                     1 => business("no"),
                     2 => TransactionResult::GivenBack,
-                    3 => TransactionResult::Postponed { defer_date: f.after(random.u64(1..20)), due_date: None },
+                    3 => TransactionResult::Postponed {
+                        defer_date: f.after(random.u64(1..20)),
+                        due_date: None,
+                    },
                     _ => ok(),
                 };
                 f.report(claimed.claim, result).await.unwrap();
@@ -435,7 +464,8 @@ async fn first_claimable(f: &Fixture, most: u32, fair: bool) -> Vec<performer::m
     let mut claimable = Vec::new();
     for (group, (running, mut waiting)) in groups {
         let free = if group.is_some() { most.saturating_sub(running) } else { u32::MAX };
-        waiting.sort_by_key(|item| (key(item), if group.is_some() { first_of(item) } else { item.id }, item.id));
+        waiting
+            .sort_by_key(|item| (key(item), if group.is_some() { first_of(item) } else { item.id }, item.id));
         claimable.extend(waiting.into_iter().take(usize::try_from(free).unwrap_or(usize::MAX)));
     }
     claimable.sort_by_key(|item| (key(item), item.id));

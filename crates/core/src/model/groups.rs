@@ -162,7 +162,10 @@ mod tests {
                     assert!(from.remove(&item) && to.insert(item));
                 }
                 assert!(running + ready.len() <= slots, "round {round}");
-                assert!(waiting.is_empty() || running + ready.len() == slots, "round {round}: a slot is free");
+                assert!(
+                    waiting.is_empty() || running + ready.len() == slots,
+                    "round {round}: a slot is free"
+                );
                 assert!(ready.last().is_none_or(|last| waiting.first().is_none_or(|first| last < first)));
             }
         }

@@ -141,7 +141,8 @@ impl QueueLimits {
         let invalid = |message: String| Err(Refusal::new(ErrorCode::PARAMETER_INVALID, message));
         if edited.max_in_progress == Some(0)
             || edited.max_in_progress_per_group == Some(0)
-            || edited.max_starts.is_some_and(|starts| starts.count == 0) {
+            || edited.max_starts.is_some_and(|starts| starts.count == 0)
+        {
             return invalid("a limit of 0 items lets nothing through; pause the queue instead".to_owned());
         }
         if let Some(MaxStarts { per, .. }) = edited.max_starts

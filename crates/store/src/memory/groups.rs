@@ -108,15 +108,14 @@ impl Group for OneGroup<'_> {
             self.groups.turn_of(place.id).is_some_and(|key| self.ready.contains(&key))
         };
         let held = self.groups.held.get(&self.name);
-        Ok(held
-            .and_then(|held| held.places.iter().rev().find(is_ready))
-            .map(|place| (*place, place.id)))
+        Ok(held.and_then(|held| held.places.iter().rev().find(is_ready)).map(|place| (*place, place.id)))
     }
 
     fn enter(&mut self, id: ItemId) -> std::result::Result<(), Infallible> {
         let Some(Grouped { group, place, due_date, .. }) = self.groups.remove(id) else { return Ok(()) };
         let key = if self.fair {
-            let first = self.ready.range(SelectionKey::in_turn(place.rank, i64::MIN, ItemId(i64::MIN))..).next();
+            let first =
+                self.ready.range(SelectionKey::in_turn(place.rank, i64::MIN, ItemId(i64::MIN))..).next();
             let first = first.filter(|key| key.rank() == place.rank).map(SelectionKey::turn);
             let up_to = SelectionKey::in_turn(place.rank, i64::MAX, ItemId(i64::MAX));
             let held = self.groups.held.get(&self.name);

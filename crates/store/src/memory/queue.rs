@@ -21,3 +21,18 @@ pub(super) struct StoredQueue {
     pub(super) statistics: QueueStatistics,
     pub(super) starts: Starts,
 }
+
+impl StoredQueue {
+    /// A queue without items.
+    pub(super) fn new(definition: QueueDefinition) -> Self {
+        Self {
+            definition: Arc::new(definition),
+            deleted: false,
+            ready: BTreeSet::new(),
+            deferred: BTreeSet::new(),
+            groups: Groups::default(),
+            statistics: QueueStatistics::default(),
+            starts: Starts::default(),
+        }
+    }
+}

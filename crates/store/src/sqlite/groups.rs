@@ -254,8 +254,7 @@ fn change_rules(connection: &Connection, queue: QueueId, rules: Option<GroupRule
          coalesce(item.due_date, 0), coalesce(item.root_id, item.id), 1, iif(?2, 0, coalesce(item.due_date, 0)) \
          FROM item_state INDEXED BY item_held CROSS JOIN item ON item.id = item_state.item_id \
          WHERE item_state.status = 1 AND item_state.queue_id = ?1 AND (?2 OR item.group_name IS NOT NULL)";
-    const GROUPS: &str =
-        "SELECT DISTINCT group_name FROM item_grouped WHERE queue_id = ?1 AND place IS NULL";
+    const GROUPS: &str = "SELECT DISTINCT group_name FROM item_grouped WHERE queue_id = ?1 AND place IS NULL";
     let ready: Vec<i64> =
         prepared(connection, STOP)?.query_map([queue.0], |row| row.get(0))?.collect::<SqlResult<_>>()?;
     for id in ready {
