@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use performer_core::model::groups::{GroupRules, Move, PlaceInGroup, next_move};
 use performer_core::model::key::{ItemId, QueueId};
 use performer_core::model::lifecycle::ItemState;
+use performer_core::model::status::Status;
 use performer_core::orchestrator::Result;
 
 /// What happened in a queue with rules about groups since its groups were settled.
@@ -66,12 +67,26 @@ pub(crate) trait Group {
     fn leave(&mut self, item: Self::Item) -> std::result::Result<(), Self::Error>;
 }
 
-/// Gives the slots of a group to its first items. Returns whether any became ready.
-pub(crate) fn settle<G: Group>(group: &mut G, slots: usize) -> std::result::Result<bool, G::Error> {
+impl GroupChanges {
+    /// Whether more slots of a group may be held than there are: an item was started that did not hold one.
+    pub(crate) fn may_exceed(&self) -> bool {
+        self.items.values().any(|state| state.status == Status::InProgress)
+    }
+}
+
+/// Gives the slots of a group to its first items. `may_exceed`: see [`GroupChanges::may_exceed`]. Returns whether any became ready.
+pub(crate) fn settle<G: Group>(
+    group: &mut G,
+    slots: usize,
+    may_exceed: bool,
+) -> std::result::Result<bool, G::Error> {
     let mut entered = false;
     loop {
-        let held = if slots == usize::MAX { 0 } else { group.held()? };
         let waiting = group.first_waiting()?;
+        if waiting.is_none() && !may_exceed {
+            return Ok(entered);
+        }
+        let held = if slots == usize::MAX { 0 } else { group.held()? };
         match next_move(slots, held, waiting, || group.last_ready())? {
             Some(Move::Enter(item)) => {
                 group.enter(item)?;

@@ -237,7 +237,11 @@ impl Rows for Memory {
             operation_id: None,
             recorded: Vec::new(),
         };
-        Ok(self.insert(item, row.now))
+        let id = self.insert(item, row.now);
+        if let Some(group) = row.behind {
+            self.put_behind(id, group, row.now);
+        }
+        Ok(id)
     }
 
     fn insert_copy(&mut self, copy: &RetryCopy<'_>) -> Result<ItemId> {

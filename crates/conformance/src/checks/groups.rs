@@ -55,7 +55,7 @@ pub(crate) async fn the_group_of_an_item_is_stored_and_copied(f: Fixture) {
     assert_eq!(added.group.as_deref(), Some("customer-17850"));
     assert_eq!(f.item(added.id).await.group, added.group);
     let bulk = vec![of("Ärzte 漢字", "b"), named("c")];
-    f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, bulk).await.unwrap();
+    let _ = f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, bulk).await.unwrap();
     f.perform(job, application("no")).await;
     let claimed = f.take_many(job, 3).await;
     let groups: Vec<_> = claimed.iter().map(|claimed| claimed.item.group.as_deref()).collect();
@@ -143,7 +143,7 @@ pub(crate) async fn the_order_of_a_group_is_that_of_the_queue_whenever_items_com
     f.orchestrator.edit_queue_item(ids["b4"], high).await.unwrap();
     let later = ItemEdit::default().defer_date(f.after(60));
     f.orchestrator.edit_queue_item(ids["b3"], later).await.unwrap();
-    f.orchestrator.delete_queue_items(vec![f.version(ids["b2"]).await]).await.unwrap();
+    let _ = f.orchestrator.delete_queue_items(vec![f.version(ids["b2"]).await]).await.unwrap();
     assert_eq!(take_named(&f, job, 9).await, ["b4", "b1"]);
     f.check_statistics().await;
 }
@@ -180,7 +180,7 @@ pub(crate) async fn a_retry_stands_where_its_original_stood_in_the_group(f: Fixt
     let failed = f.report(last.claim, business("no")).await.unwrap();
     assert_eq!(failed, Status::Failed);
     let version = f.version(last.item.id).await;
-    f.orchestrator.set_review_status(ReviewStatus::Retried, vec![version]).await.unwrap();
+    let _ = f.orchestrator.set_review_status(ReviewStatus::Retried, vec![version]).await.unwrap();
     assert_eq!(f.take_all(job).await, ["a1"]);
     f.check_statistics().await;
 }
@@ -205,7 +205,7 @@ pub(crate) async fn however_an_attempt_ends_its_group_goes_on(f: Fixture) {
     report(next("a3").await, TransactionResult::Postponed { defer_date, due_date: None }).await;
     report(next("a4").await, TransactionResult::GivenBack).await;
     let deleted = next("a4").await;
-    f.orchestrator.delete_queue_items(vec![f.version(deleted.item.id).await]).await.unwrap();
+    let _ = f.orchestrator.delete_queue_items(vec![f.version(deleted.item.id).await]).await.unwrap();
     f.advance(61);
     report(next("a3").await, ok()).await;
     // Its job is lost, or ends.
@@ -234,7 +234,7 @@ pub(crate) async fn groups_take_turns_in_a_fair_queue(f: Fixture) {
     limit(&f, LimitsEdit::default().fair(true)).await;
     let job = f.job().await;
     let many: Vec<_> = (0..1_000).map(|number| of("large", &format!("large {number}"))).collect();
-    f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, many).await.unwrap();
+    let _ = f.orchestrator.bulk_add_queue_items(QUEUE, CommitType::AllOrNothing, many).await.unwrap();
     assert_eq!(take_named(&f, job, 1).await, ["large 0"]);
     f.add(of("tiny", "tiny 0")).await;
     add(&f, "small", &["small 0", "small 1"]).await;

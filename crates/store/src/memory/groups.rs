@@ -150,6 +150,20 @@ fn remember(turns: &mut LastTurns, key: SelectionKey, unused: bool) {
 }
 
 impl Memory {
+    /// Lets a new item wait until its group is settled, unless it is deferred.
+    pub(super) fn put_behind(&mut self, id: ItemId, group: &str, now: Timestamp) {
+        let Some(item) = self.items.get(&id) else { return };
+        let (place, state) = (place_of(id, item, &item.state), &item.state);
+        if is_deferred(state, now) {
+            return;
+        }
+        if let Some(queue) = self.queues.get_mut(&item.queue) {
+            queue.ready.remove(&SelectionKey::new(state.priority, state.due_date, id));
+            let grouped = Grouped { group: group.into(), place, due_date: state.due_date, slot: None };
+            queue.groups.insert(grouped);
+        }
+    }
+
     /// Removes an item from its group, and inserts it again as its present state says. It waits then, unless it is InProgress.
     fn regroup(
         &mut self,
@@ -207,6 +221,7 @@ impl GroupRows for Memory {
         changes: GroupChanges,
         now: Timestamp,
     ) -> Result<bool> {
+        let may_exceed = changes.may_exceed();
         let mut groups: BTreeMap<Arc<str>, LastTurns> =
             changes.groups.into_iter().map(|group| (group.into(), LastTurns::new())).collect();
         for (id, state) in &changes.items {
@@ -224,7 +239,7 @@ impl GroupRows for Memory {
             let slots = rules.slots(&name);
             let (groups, ready) = (&mut queue.groups, &mut queue.ready);
             let mut group = OneGroup { groups, ready, name, fair: rules.fair, last_turns };
-            let Ok(any) = settle(&mut group, slots);
+            let Ok(any) = settle(&mut group, slots, may_exceed);
             entered |= any;
         }
         Ok(entered)

@@ -218,12 +218,13 @@ fn settle_all(
     connection: &Connection,
     (queue, rules): (QueueId, GroupRules),
     groups: BTreeMap<String, LastTurns>,
+    may_exceed: bool,
 ) -> SqlResult<bool> {
     let mut entered = false;
     for (name, last_turns) in groups {
         let slots = rules.slots(&name);
         let mut group = OneGroup { connection, queue, name, fair: rules.fair, last_turns };
-        entered |= settle(&mut group, slots)?;
+        entered |= settle(&mut group, slots, may_exceed)?;
         crash_point!("groups.between_groups");
     }
     Ok(entered)
@@ -271,7 +272,7 @@ fn change_rules(connection: &Connection, queue: QueueId, rules: Option<GroupRule
     let groups: BTreeMap<String, LastTurns> = prepared(connection, GROUPS)?
         .query_map([queue.0], |row| Ok((row.get(0)?, LastTurns::new())))?
         .collect::<SqlResult<_>>()?;
-    settle_all(connection, (queue, rules), groups).map(drop)
+    settle_all(connection, (queue, rules), groups, false).map(drop)
 }
 
 impl GroupRows for Sqlite {
@@ -283,6 +284,7 @@ impl GroupRows for Sqlite {
         now: Timestamp,
     ) -> Result<bool> {
         self.insert_pending_ready()?;
+        let may_exceed = changes.may_exceed();
         self.run(|c| {
             let mut groups: BTreeMap<String, LastTurns> =
                 changes.groups.into_iter().map(|group| (group, LastTurns::new())).collect();
@@ -294,7 +296,7 @@ impl GroupRows for Sqlite {
                     }
                 }
             }
-            settle_all(c, (queue, rules), groups)
+            settle_all(c, (queue, rules), groups, may_exceed)
         })
     }
 
