@@ -291,7 +291,7 @@ async fn groups(work: &Work, store: &Arc<dyn Administration>) {
     store.edit_queue_limits(QUEUE, edit).await.unwrap();
     for number in 0..2 * TIMES {
         let what = ["ok", "application once", "business", "postpone once"][number % 4];
-        let reference = format!("g-{number}");
+        let reference = format!("{}-g-{number}", work.process);
         let item = item(&reference, what, 3).group(["a", "b", "c"][number % 3]);
         work.add(&**store, &reference, item).await;
     }
