@@ -117,15 +117,15 @@ pub fn while_groups_are_settled() {
             let mut world = World::new();
             let process = world.spawn("groups", 0, Some(&case));
             let status = world.wait_for_end(process);
-            // Some points are passed less often.
-            assert!(status.signal() == ABORTED || hit > 2 && status.success(), "{case}: {status}");
+            // How often a point is passed depends on how many reports share a commit.
+            assert!(status.signal() == ABORTED || hit > 1 && status.success(), "{case}: {status}");
             kills += usize::from(status.signal() == ABORTED);
             let process = world.spawn("groups", 0, None);
             assert!(world.wait_for_end(process).success(), "{case}");
             world.check(&case);
         }
     }
-    assert!(kills >= 20, "{kills}");
+    assert!(kills >= 16, "{kills}");
     println!("{kills} processes ended while groups were settled, none is stuck");
 }
 
