@@ -232,10 +232,8 @@ fn settle_all(
 
 /// Makes all items of groups ready that are New, as in a queue without rules, and then inserts those that the new rules concern.
 fn change_rules(connection: &Connection, queue: QueueId, rules: Option<GroupRules>) -> SqlResult<()> {
-    const STOP: &str = concat!(
-        "DELETE FROM item_ready WHERE queue_id = ?1 AND (rank, due_date, item_id) IN (SELECT rank, place, item_id \
-         FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL) RETURNING item_id"
-    );
+    const STOP: &str = "DELETE FROM item_ready WHERE queue_id = ?1 AND (rank, due_date, item_id) IN \
+         (SELECT rank, place, item_id FROM item_grouped WHERE queue_id = ?1 AND place IS NOT NULL) RETURNING item_id";
     const WAIT: &str = "UPDATE item_grouped SET place = NULL WHERE item_id = ?1";
     const RELEASE: &str = "INSERT INTO item_ready (queue_id, rank, due_date, item_id, touched) \
          SELECT queue_id, rank, due_date, item_id, touched FROM item_grouped WHERE queue_id = ?1 AND place IS NULL";
