@@ -147,7 +147,10 @@ mod tests {
                     }
                     3 => running += usize::from(ready.pop_first().is_some()),
                     4 => running = running.saturating_sub(1),
-                    _ => drop(ready.pop_last().or_else(|| waiting.pop_last())),
+                    _ if ready.pop_last().is_some() => {}
+                    _ => {
+                        waiting.pop_last();
+                    }
                 }
                 let both = |place: &PlaceInGroup| (*place, *place);
                 while let Ok(Some(change)) =
@@ -175,7 +178,7 @@ mod tests {
     fn groups_take_turns_whatever_their_sizes() {
         // Ready items by turn and id; each group has its items in progress one at a time.
         let mut left = BTreeMap::from([("large", 1_000), ("small", 5), ("tiny", 1)]);
-        let mut ready = BTreeSet::new();
+        let mut ready: BTreeSet<(i64, usize, &str)> = BTreeSet::new();
         for (id, group) in ["large", "small", "tiny"].into_iter().enumerate() {
             ready.insert((turn(ready.first().map(|(turn, ..)| *turn), None), id, group));
         }
